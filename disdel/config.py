@@ -1,0 +1,88 @@
+"""Where settings come from: flag, then environment, then `~/.wskprops`, then the default.
+
+| setting | environment | file | default |
+| --- | --- | --- | --- |
+| API host | `DISDEL_APIHOST` | `APIHOST` in `.wskprops` | a running `disdel platform up`, else the embedded platform |
+| key | `DISDEL_AUTH` | `AUTH` in `.wskprops` | none |
+| Redis | `DISDEL_REDIS` | | a private server for the run |
+| data directory | `DISDEL_DATA_DIR`, `TFDS_DATA_DIR` | | `~/tensorflow_datasets` |
+| run directory | `DISDEL_RUN_DIR` | | `./runs` |
+| state directory | `DISDEL_STATE_DIR` | | `~/.local/state/disdel` |
+
+`.wskprops` is OpenWhisk's own file, in the home folder or where `WSK_CONFIG_FILE` says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAccess:
+    """How to reach an OpenWhisk: the host as a URL, and the key as `uuid:secret`."""
+
+    apihost: str
+    auth: str
+    insecure: bool = False
+
+    def __repr__(self) -> str:
+        return f"ApiAccess(apihost={self.apihost!r}, auth=<hidden>)"
+
+
+def read_wskprops(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The `KEY=value` lines of `.wskprops`; empty when there is no such file."""
+    path = Path(environ.get("WSK_CONFIG_FILE") or Path.home() / ".wskprops")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def api_access(
+    apihost: str | None = None,
+    auth: str | None = None,
+    *,
+    insecure: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> ApiAccess | None:
+    """The OpenWhisk that the user configured, or None when no API host is configured.
+
+    A host without a scheme means https, as `wsk` reads it.
+    """
+    props = read_wskprops(environ)
+    host = apihost or environ.get("DISDEL_APIHOST") or props.get("APIHOST")
+    if not host:
+        return None
+    key = auth or environ.get("DISDEL_AUTH") or props.get("AUTH") or ""
+    url = host if "://" in host else f"https://{host}"
+    return ApiAccess(url.rstrip("/"), key, insecure)
+
+
+def redis_url(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The Redis that the user configured, or None for a private one."""
+    return flag or environ.get("DISDEL_REDIS") or None
+
+
+def data_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of prepared data sets, in TFDS's own layout."""
+    configured = flag or environ.get("DISDEL_DATA_DIR") or environ.get("TFDS_DATA_DIR")
+    return Path(configured or "~/tensorflow_datasets").expanduser()
+
+
+def run_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder that holds one folder a run."""
+    return Path(flag or environ.get("DISDEL_RUN_DIR") or "runs").expanduser()
+
+
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder in which started servers are recorded, so that the next start can clean up."""
+    configured = environ.get("DISDEL_STATE_DIR")
+    if configured:
+        return Path(configured).expanduser()
+    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "disdel"

@@ -1,0 +1,95 @@
+"""Every error that disdel raises on purpose.
+
+    DisdelError
+    ├── UsageError                what the user asked for cannot be done as asked (exit code 2)
+    │   ├── DatasetError          unknown, unprepared or unsupported data set
+    │   ├── PlanError             no plan fits the limits
+    │   │   └── InsufficientMemory
+    │   └── ConnectionRefused     an API host, key or Redis that the user named does not answer
+    ├── PlatformError             the platform refused or failed a request
+    │   ├── PlatformRejected      an HTTP status of 400 or above, with OpenWhisk's own message
+    │   └── ActivationFailed      an action ended in an error; carries id, kind and logs
+    ├── StoreError                Redis failed during the run
+    └── AggregationError          the parts of a round do not form an average
+
+A message says what failed, the value against the limit, and the next step. `kind` is a stable
+code for scripts (the `error.kind` of a report); `exit_code` is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DisdelError(Exception):
+    """Base of all errors raised on purpose; anything else is a bug."""
+
+    kind: ClassVar[str] = "failed"
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(DisdelError):
+    kind = "usage"
+    exit_code = 2
+
+
+class DatasetError(UsageError):
+    kind = "dataset"
+
+
+class PlanError(UsageError):
+    kind = "plan"
+
+
+class InsufficientMemory(PlanError):
+    kind = "insufficient-memory"
+
+
+class ConnectionRefused(UsageError):
+    kind = "connection"
+
+
+class PlatformError(DisdelError):
+    kind = "platform"
+
+
+class PlatformRejected(PlatformError):
+    """The platform answered with an error status.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    kind = "rejected"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ActivationFailed(PlatformError):
+    """An activation ended without a usable result.
+
+    Attributes:
+        activation_id: OpenWhisk's 32 hexadecimal digits, or "" when none was given out.
+        outcome: the stable word of the report: "oom", "timeout" or "error".
+        logs: the activation's log lines, oldest first.
+    """
+
+    kind = "activation"
+
+    def __init__(
+        self, message: str, *, activation_id: str, outcome: str, logs: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.activation_id = activation_id
+        self.outcome = outcome
+        self.logs = logs
+
+
+class StoreError(DisdelError):
+    kind = "store"
+
+
+class AggregationError(DisdelError):
+    kind = "aggregation"

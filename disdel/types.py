@@ -1,0 +1,276 @@
+"""The facts that travel between the parts of disdel: frozen, checked once, free of behaviour.
+
+`MB` is 2**20 bytes throughout, as it is in OpenWhisk's limits. Times are seconds unless a name
+ends in `_ms`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from disdel.errors import UsageError
+
+Sync = Literal["once", "epoch"] | int
+Split = Literal["train", "test"]
+Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", "error"]
+
+MAX_BATCH_SIZE = 65_536
+MAX_EPOCHS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """What is known of a data set without reading its samples.
+
+    `name` and `version` are those of the TFDS catalog or of the import. `input_shape` is the shape
+    of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
+    "uint8" for images. `samples` counts each split that can be trained or tested on; where the
+    source has no test split, one was held out of its training split and `held_out` is true.
+    """
+
+    name: str
+    version: str
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    classes: int
+    train_samples: int
+    test_samples: int
+    held_out: bool = False
+    class_names: tuple[str, ...] = ()
+    description: str = ""
+
+    def samples(self, split: Split) -> int:
+        return self.train_samples if split == "train" else self.test_samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A network by name, made concrete by the shapes of a data set."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    classes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """What the user asked for.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    dataset: str
+    batch_size: int = 64
+    epochs: int = 5
+    sync: Sync = "epoch"
+    workers: int | None = None
+    model: str = "auto"
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _in_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)
+        _in_range("--epochs", self.epochs, 1, MAX_EPOCHS)
+        _in_range("--seed", self.seed, 0, 2**32 - 1)
+        if self.workers is not None:
+            _in_range("--workers", self.workers, 1, 10_000)
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 1000:
+            raise UsageError(f"--learning-rate must be above 0 and at most 1000, not {self.learning_rate:g}")
+        if isinstance(self.sync, int):
+            _in_range("--sync", self.sync, 1, 2**31)
+
+
+def _in_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{name} must be from {low} to {high}, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the user allows beyond what the platform allows; None leaves it to the platform."""
+
+    memory_max_mb: int | None = None
+    pool_memory_mb: int | None = None
+    timeout_max_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory_max_mb is not None:
+            _in_range("--memory-max", self.memory_max_mb, 1, 2**31)
+        if self.pool_memory_mb is not None:
+            _in_range("--pool-memory", self.pool_memory_mb, 1, 2**31)
+        if self.timeout_max_s is not None and not 0 < self.timeout_max_s <= 86_400:
+            raise UsageError(f"--timeout-max must be above 0 and at most 86400 s, not {self.timeout_max_s:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a platform allows, as it says itself.
+
+    `pool_memory_mb` (all containers together) and `cpus` are None where the platform does not
+    tell, as OpenWhisk does not.
+    """
+
+    memory_min_mb: int
+    memory_max_mb: int
+    timeout_max_s: float
+    concurrency: int
+    invokes_per_minute: int
+    pool_memory_mb: int | None = None
+    cpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Predicted memory of one train action by part, in MB.
+
+    pkg: runtime image and framework; dta: the shard; mod: weights, gradients and optimizer slots;
+    fit: activations and scratch of a training step; saf: safety margin.
+    """
+
+    pkg: float
+    dta: float
+    mod: float
+    fit: float
+    saf: float
+
+    @property
+    def total(self) -> float:
+        return self.pkg + self.dta + self.mod + self.fit + self.saf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """The samples that worker `worker` owns: positions `start` to `stop` of the shuffled split."""
+
+    worker: int
+    start: int
+    stop: int
+
+    @property
+    def samples(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be done, and why.
+
+    `memory_mb` is the limit of one train action and `collect_memory_mb` that of collectWeights.
+    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
+    `test_shards` are the slices of the held-out split that the workers score between rounds.
+    """
+
+    workers: int
+    memory_mb: int
+    collect_memory_mb: int
+    timeout_s: float
+    rounds: int
+    threads: int | None
+    shards: tuple[Shard, ...]
+    test_shards: tuple[Shard, ...]
+    estimate: Estimate
+    predicted_s: float
+    gb_s: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationRecord:
+    """One finished activation, as the platform recorded it.
+
+    `init_ms` is None on a warm start: that absence is OpenWhisk's own mark of one. `wait_ms` is
+    the time from the request to the start of init or run, container creation included.
+    """
+
+    id: str
+    action: str
+    start_ms: int
+    duration_ms: int
+    wait_ms: int
+    init_ms: int | None
+    status: Literal["success", "application error", "action developer error", "whisk internal error"]
+    timed_out: bool
+    result: object
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """One activation of a run, as the report shows it. `peak_mb` is None when it died unmeasured."""
+
+    id: str
+    action: str
+    worker: int | None
+    round: int
+    segment: int
+    attempt: int
+    memory_mb: int
+    peak_mb: int | None
+    start: Literal["cold", "warm"]
+    wait_ms: int
+    init_ms: int
+    duration_ms: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Loss (mean over samples) and accuracy (a fraction) on `samples` samples."""
+
+    loss: float
+    accuracy: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundReport:
+    """One round: the workers' training loss, and the average's score on the held-out split."""
+
+    round: int
+    wall_s: float
+    train_loss: float
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over the activations and containers of a run; `memory_mb` sums the containers' limits."""
+
+    containers: int
+    cold: int
+    restarted: int
+    failed: int
+    failure_rate: float
+    memory_mb: int
+    gb_s: float
+    init_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorReport:
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """Everything that is known of a run; `report/json_report.py` gives it its wire form."""
+
+    run: str
+    job: Literal["train", "infer"]
+    dataset: str
+    platform: Literal["embedded", "openwhisk"]
+    status: Literal["ok", "failed"]
+    settings: dict[str, object]
+    wall_s: float
+    error: ErrorReport | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+    model: str | None = None
+    plan: Plan | None = None
+    rounds: tuple[RoundReport, ...] = ()
+    activations: tuple[Activation, ...] = field(default=())
+    totals: Totals | None = None
