@@ -1,3 +1,36 @@
-"""Deep learning on serverless functions that never dies of memory or time."""
+"""Deep learning on serverless functions that never dies of memory or time.
+
+import disdel
+
+trained = disdel.train("mnist", batch=64, epochs=5)
+print(trained.report.accuracy, trained.model_path)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from disdel.errors import DisdelError, UsageError
+
+if TYPE_CHECKING:
+    from disdel.api import Trained, train
+    from disdel.controller.settings import Settings
 
 __version__ = "0.1.0"
+
+__all__ = ["DisdelError", "Settings", "Trained", "UsageError", "__version__", "train"]
+
+_HOMES = {
+    "Settings": "disdel.controller.settings",
+    "Trained": "disdel.api",
+    "train": "disdel.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the front on first use: parts of the library are imported where there is no Redis."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'disdel' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -2,7 +2,7 @@
 
 | setting | environment | file | default |
 | --- | --- | --- | --- |
-| API host | `DISDEL_APIHOST` | `APIHOST` in `.wskprops` | a running `disdel platform up`, else the embedded platform |
+| API host | `DISDEL_APIHOST` | `APIHOST` in `.wskprops` | the embedded platform |
 | key | `DISDEL_AUTH` | `AUTH` in `.wskprops` | none |
 | Redis | `DISDEL_REDIS` | | a private server for the run |
 | data directory | `DISDEL_DATA_DIR`, `TFDS_DATA_DIR` | | `~/tensorflow_datasets` |

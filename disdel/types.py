@@ -13,7 +13,10 @@ from disdel.errors import UsageError
 
 Sync = Literal["once", "epoch"] | int
 Split = Literal["train", "test"]
+Status = Literal["success", "application error", "action developer error", "whisk internal error"]
 Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", "error"]
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
 
 MAX_BATCH_SIZE = 65_536
 MAX_EPOCHS = 100_000
@@ -54,6 +57,19 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """Sizes of a network, for one sample where it depends on samples.
+
+    parameters: trainable parameters; activations: elements of all layers' outputs, input included;
+    multiply_adds: of the forward pass.
+    """
+
+    parameters: int
+    activations: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJob:
     """What the user asked for.
 
@@ -77,8 +93,14 @@ class TrainJob:
         _in_range("--seed", self.seed, 0, 2**32 - 1)
         if self.workers is not None:
             _in_range("--workers", self.workers, 1, 10_000)
+        if self.optimizer not in OPTIMIZERS:
+            raise UsageError(
+                f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
+            )
         if self.learning_rate is not None and not 0 < self.learning_rate <= 1000:
-            raise UsageError(f"--learning-rate must be above 0 and at most 1000, not {self.learning_rate:g}")
+            raise UsageError(
+                f"--learning-rate must be above 0 and at most 1000, not {self.learning_rate:g}"
+            )
         if isinstance(self.sync, int):
             _in_range("--sync", self.sync, 1, 2**31)
 
@@ -102,7 +124,9 @@ class Limits:
         if self.pool_memory_mb is not None:
             _in_range("--pool-memory", self.pool_memory_mb, 1, 2**31)
         if self.timeout_max_s is not None and not 0 < self.timeout_max_s <= 86_400:
-            raise UsageError(f"--timeout-max must be above 0 and at most 86400 s, not {self.timeout_max_s:g}")
+            raise UsageError(
+                f"--timeout-max must be above 0 and at most 86400 s, not {self.timeout_max_s:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +215,7 @@ class ActivationRecord:
     duration_ms: int
     wait_ms: int
     init_ms: int | None
-    status: Literal["success", "application error", "action developer error", "whisk internal error"]
+    status: Status
     timed_out: bool
     result: object
     logs: tuple[str, ...] = ()
@@ -199,10 +223,11 @@ class ActivationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """One activation of a run, as the report shows it. `peak_mb` is None when it died unmeasured."""
+    """One activation of a run, as reported; `peak_mb` is None when it died unmeasured."""
 
     id: str
     action: str
+    task: str
     worker: int | None
     round: int
     segment: int
@@ -237,7 +262,7 @@ class RoundReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Sums over the activations and containers of a run; `memory_mb` sums the containers' limits."""
+    """Sums over a run; `memory_mb` sums the limits of all containers that were created."""
 
     containers: int
     cold: int

@@ -1,0 +1,5 @@
+"""The `collectWeights` action: the parts of a round become the ensemble's weights."""
+
+from disdel.worker.tasks import collect_weights
+
+main = collect_weights

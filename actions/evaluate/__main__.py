@@ -1,0 +1,5 @@
+"""The `evaluate` action: a model file over samples, to class probabilities."""
+
+from disdel.worker.tasks import evaluate_model
+
+main = evaluate_model

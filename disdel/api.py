@@ -1,0 +1,170 @@
+"""The library's front: what the command line does, from Python."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from disdel import config
+from disdel.catalog.datasets import describe_dataset
+from disdel.catalog.models import choose_model, model_facts
+from disdel.controller import infer as infer_run
+from disdel.controller import train as train_run
+from disdel.controller.infer import InferJob, Predictions
+from disdel.controller.run_folder import RunFolder
+from disdel.controller.session import offered_capacity
+from disdel.controller.settings import Settings
+from disdel.events import Listener, PlanMade, silent
+from disdel.scheduler.plan import make_plan
+from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.types import Limits, RunReport, Sync, TrainJob
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        report: everything that is known of the run.
+        folder: where its report, logs and model are.
+        settings: where it ran, for `evaluate`.
+    """
+
+    report: RunReport
+    folder: Path
+    settings: Settings
+
+    @property
+    def model_path(self) -> Path:
+        """The ensemble model as a Keras file."""
+        return RunFolder(self.folder).model
+
+    def model(self) -> Any:
+        """The ensemble model, loaded by Keras in this process."""
+        import keras
+
+        return keras.saving.load_model(self.model_path)
+
+    def evaluate(self, input: Path | None = None) -> RunReport:  # noqa: A002 - the command's word
+        """Evaluate the ensemble in an action, on the held-out split or on `input`."""
+        job = InferJob(dataset=self.report.dataset, model=str(self.model_path), input=input)
+        return run_infer(job, self.settings, silent)[0]
+
+
+def train(
+    dataset: str,
+    *,
+    batch: int = 64,
+    epochs: int = 5,
+    workers: int | None = None,
+    sync: Sync = "epoch",
+    model: str = "auto",
+    optimizer: str = "adam",
+    learning_rate: float | None = None,
+    seed: int = 0,
+    memory_max: int | None = None,
+    pool_memory: int | None = None,
+    timeout_max: float | None = None,
+    settings: Settings | None = None,
+    listener: Listener = silent,
+) -> Trained:
+    """Train a network on a data set, sharded over actions that run at the same time.
+
+    Args:
+        dataset: a name of `disdel dataset list` or of the TFDS catalog.
+        batch: samples of a training step.
+        epochs: passes over the data.
+        workers: train actions at the same time; None chooses.
+        sync: average every "epoch", "once" at the end, or every so many steps.
+        model: a name of `disdel.catalog.models`.
+        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        learning_rate: None for the optimizer's own.
+        seed: of weights, shards and the order of samples.
+        memory_max: most MB of an action.
+        pool_memory: most MB of all containers together.
+        timeout_max: longest activation in seconds.
+        settings: where it runs; its limits give way to the three above.
+        listener: called with every event of the run.
+
+    Raises:
+        UsageError: the job cannot be done as asked.
+        DisdelError: the run failed.
+    """
+    job = TrainJob(
+        dataset=dataset,
+        batch_size=batch,
+        epochs=epochs,
+        sync=sync,
+        workers=workers,
+        model=model,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    limits = Limits(memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max)
+    settings = settings or Settings()
+    if limits != Limits():
+        settings = replace(settings, limits=limits)
+    report, folder = run_train(job, settings, listener)
+    return Trained(report, folder.path, settings)
+
+
+def run_train(
+    job: TrainJob, settings: Settings, listener: Listener = silent
+) -> tuple[RunReport, RunFolder]:
+    """Run a train job. Raises as `train` does."""
+    return _run(lambda: train_run.train(job, settings, listener))
+
+
+def run_infer(
+    job: InferJob, settings: Settings, listener: Listener = silent
+) -> tuple[RunReport, Predictions]:
+    """Evaluate a model, or predict samples.
+
+    Raises:
+        UsageError: no such model, data set or input.
+        DisdelError: the run failed.
+    """
+    return _run(lambda: infer_run.infer(job, settings, listener))
+
+
+def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
+    """The plan of a job; nothing is started.
+
+    Raises:
+        UsageError: the job cannot be done as asked.
+    """
+    dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
+    model = choose_model(job.model, dataset)
+    capacity = _run(lambda: offered_capacity(settings))
+    plan = make_plan(job, dataset, model_facts(model), TENSORFLOW, capacity, settings.limits)
+    return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)
+
+
+def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end, also where a loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(start())
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            outcome.append(asyncio.run(start()))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=body, name="disdel")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

@@ -1,0 +1,52 @@
+"""The zip of an action: its `__main__.py` and the library code that it runs.
+
+A bundle is the same, byte for byte, for the same sources, so that a platform sees an unchanged
+action as unchanged.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+from disdel.assets import asset_dir
+
+# What the worker side of the library imports; the rest stays on the controller's host.
+_LIBRARY = (
+    "__init__.py",
+    "arrays.py",
+    "container_memory.py",
+    "errors.py",
+    "types.py",
+    "units.py",
+    "wire.py",
+    "catalog/__init__.py",
+    "catalog/models",
+    "store",
+    "training",
+    "worker",
+)
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+
+
+def build_bundle(action: str) -> bytes:
+    """The zip of the action in `actions/<action>`.
+
+    Raises:
+        FileNotFoundError: there is no such action.
+    """
+    package = Path(__file__).parent
+    main = asset_dir("actions") / action / "__main__.py"
+    members = {"__main__.py": main.read_bytes()}
+    for entry in _LIBRARY:
+        path = package / entry
+        for source in [path] if path.is_file() else path.rglob("*.py"):
+            members[f"disdel/{source.relative_to(package).as_posix()}"] = source.read_bytes()
+    # The package's front door leads to the controller, which is not in the bundle.
+    members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name])
+    return buffer.getvalue()

@@ -1,0 +1,31 @@
+"""Data sets by name: built in, prepared by TFDS, or imported from files.
+
+A data set lives in a data directory in TFDS's own layout, `NAME/[CONFIG/]VERSION/`. Beside the
+files that TFDS reads lies `disdel-arrays/`, the decoded samples as memory-mappable arrays, so
+that TensorFlow is needed once per data set and not once per run. Where TensorFlow is needed, a
+process of its own runs it: its memory and its messages end there.
+
+Out of scope: data sets whose samples are not one fixed-shape array with one class label.
+"""
+
+from disdel.catalog.datasets.cache import DatasetArrays
+from disdel.catalog.datasets.importing import import_dataset
+from disdel.catalog.datasets.loading import (
+    DatasetRow,
+    describe_dataset,
+    list_datasets,
+    load_arrays,
+)
+from disdel.catalog.datasets.preparing import prepare_dataset
+from disdel.catalog.datasets.tfds_catalog import catalog_names
+
+__all__ = [
+    "DatasetArrays",
+    "DatasetRow",
+    "catalog_names",
+    "describe_dataset",
+    "import_dataset",
+    "list_datasets",
+    "load_arrays",
+    "prepare_dataset",
+]

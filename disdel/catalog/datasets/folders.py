@@ -1,0 +1,184 @@
+"""Where prepared data sets lie in a data directory: `NAME/[CONFIG/]VERSION/`, as in TFDS."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from disdel.catalog.datasets.names import DatasetRef
+from disdel.errors import DatasetError
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+_INFO = "dataset_info.json"
+_IMPORT = "disdel-import.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRecord:
+    """What an import leaves beside the data: the source's file name, and who cut the test split."""
+
+    source: str
+    held_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFolder:
+    """One prepared version of a data set."""
+
+    name: str
+    config: str | None
+    version: str
+    path: Path
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.name}/{self.config}" if self.config else self.name
+
+    @property
+    def info_path(self) -> Path:
+        return self.path / _INFO
+
+    @property
+    def import_record(self) -> ImportRecord | None:
+        """None when TFDS prepared the data set itself."""
+        try:
+            raw = json.loads((self.path / _IMPORT).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return ImportRecord(source=str(raw["source"]), held_out=bool(raw["held_out"]))
+
+
+def write_import_record(folder: Path, record: ImportRecord) -> None:
+    content = {"source": record.source, "held_out": record.held_out}
+    (folder / _IMPORT).write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def version_folder(data_dir: Path, name: str, config: str | None, version: str) -> Path:
+    return data_dir / name / config / version if config else data_dir / name / version
+
+
+def all_prepared(data_dir: Path) -> list[PreparedFolder]:
+    """The newest prepared version of every data set and configuration, by name."""
+    return [
+        folder
+        for name in _subfolders(data_dir)
+        for config in (None, *_configs(data_dir / name))
+        if (folder := _newest(data_dir, DatasetRef(name, config))) is not None
+    ]
+
+
+def find_prepared(ref: DatasetRef, data_dir: Path) -> PreparedFolder | None:
+    """The prepared folder that `ref` means, or None.
+
+    Without a version the newest; without a configuration the default that TFDS recorded, else
+    the only one there is.
+
+    Raises:
+        DatasetError: several configurations are prepared and none is the default.
+    """
+    found = _newest(data_dir, ref)
+    if found is not None or ref.config is not None:
+        return found
+    folders = {
+        config: folder
+        for config in _configs(data_dir / ref.name)
+        if (folder := _newest(data_dir, DatasetRef(ref.name, config, ref.version))) is not None
+    }
+    if len(folders) <= 1:
+        return next(iter(folders.values()), None)
+    default = _default_config(data_dir / ref.name)
+    if default not in folders:
+        choices = ", ".join(f"{ref.name}/{config}" for config in folders)
+        raise DatasetError(
+            f"{ref.name!r} is prepared in several configurations; name one: {choices}"
+        )
+    return folders[default]
+
+
+@contextmanager
+def staging(data_dir: Path) -> Iterator[Path]:
+    """A folder for work in progress, in the same file system so that results can be renamed in.
+
+    Args:
+        data_dir: the data directory or a folder in it; made if need be.
+
+    Raises:
+        DatasetError: the folder cannot be made or written to, also while the caller fills it.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".disdel-", dir=data_dir))
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write in {data_dir} ({error.strerror or error}); "
+            "choose another data directory with --data-dir"
+        ) from error
+
+
+def publish(staged: Path, final: Path) -> None:
+    """Put a finished folder in its place, replacing what is there; readers see old or new.
+
+    Both lie in the same file system. What was there is moved beside `staged` and left for its
+    cleaner.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    replaced = 0
+    while True:
+        try:
+            staged.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+        else:
+            return
+        try:
+            final.rename(staged.with_name(f"{staged.name}.replaced{replaced}"))
+        except FileNotFoundError:  # another process moved it first
+            continue
+        replaced += 1
+
+
+def _newest(data_dir: Path, ref: DatasetRef) -> PreparedFolder | None:
+    parent = data_dir / ref.name / ref.config if ref.config else data_dir / ref.name
+    versions = [
+        version
+        for version in _subfolders(parent)
+        if _VERSION.fullmatch(version)
+        and ref.version in (None, version)
+        and (parent / version / _INFO).is_file()
+    ]
+    if not versions:
+        return None
+    newest = max(versions, key=lambda version: tuple(map(int, version.split("."))))
+    return PreparedFolder(ref.name, ref.config, newest, parent / newest)
+
+
+def _configs(folder: Path) -> list[str]:
+    return [name for name in _subfolders(folder) if not _VERSION.fullmatch(name)]
+
+
+def _default_config(folder: Path) -> str | None:
+    try:
+        raw = json.loads((folder / ".config" / "metadata.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return str(raw.get("default_config_name"))
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,57 @@
+"""The held-out split of a data set that has no test split of its own.
+
+One sample in five, at most 10,000, the classes in proportion. The choice depends on the labels
+alone, so every run and every machine holds out the same samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.errors import DatasetError
+
+_SEED = 20_240_229
+_MOST = 10_000
+
+
+def held_out_size(samples: int) -> int:
+    """How many of `samples` are held out.
+
+    Raises:
+        DatasetError: there are fewer than two samples.
+    """
+    if samples < 2:
+        raise DatasetError(f"to hold out a test split at least 2 samples are needed, not {samples}")
+    return min(max(1, samples // 5), _MOST)
+
+
+def hold_out(labels: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Part the positions 0 to n-1 into those that train and those that are held out.
+
+    Args:
+        labels: shape (n,), class numbers from 0.
+
+    Returns:
+        The positions of the training split and of the held-out split, both ascending. Each class
+        gives its proportional share to within one sample.
+
+    Raises:
+        DatasetError: there are fewer than two samples.
+    """
+    total = held_out_size(len(labels))
+    counts = np.bincount(labels)
+    exact = counts * (total / len(labels))
+    share = np.floor(exact).astype(np.intp)
+    # Largest remainders first; a stable sort, so that ties do not depend on the platform.
+    order = np.argsort(-(exact - share), kind="stable")
+    share[order[: total - int(share.sum())]] += 1
+    # RandomState because NumPy promises that its stream never changes; Generator's may.
+    random = np.random.RandomState(_SEED)
+    held = [
+        random.permutation(np.flatnonzero(labels == label))[: share[label]]
+        for label in range(len(counts))
+    ]
+    is_held = np.zeros(len(labels), dtype=bool)
+    is_held[np.concatenate(held)] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)

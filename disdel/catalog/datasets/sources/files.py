@@ -1,0 +1,123 @@
+"""One view of a file, a folder and a zip archive: relative names that can be opened.
+
+Archives are read in place and never unpacked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol, cast
+
+from disdel.errors import DatasetError
+
+_ENCRYPTED = 0x1  # in a zip member's flags
+
+
+class FileTree(Protocol):
+    """Files below a common root.
+
+    Attributes:
+        label: the root, for messages.
+        names: the files' names relative to the root, with forward slashes, sorted; hidden files
+            are left out.
+    """
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open one of `names` for reading; the caller closes it."""
+        ...
+
+
+class Folder:
+    """A folder, or only the files `names` of it."""
+
+    def __init__(self, root: Path, names: tuple[str, ...] | None = None) -> None:
+        self._root = root
+        self.label = str(root)
+        if names is None:
+            files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+            names = tuple(sorted(path.as_posix() for path in files if _visible(path)))
+        self.names = names
+
+    def open(self, name: str) -> IO[bytes]:
+        return (self._root / name).open("rb")
+
+
+class ZipFolder:
+    """The files of a zip archive."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self._archive = archive
+        self.label = str(path)
+        members = {}
+        for info in archive.infolist():
+            parts = PurePosixPath(info.filename)
+            if parts.is_absolute() or ".." in parts.parts or "\\" in info.filename:
+                raise DatasetError(
+                    f"{path}: refused, its member {info.filename!r} leads outside of it"
+                )
+            if info.flag_bits & _ENCRYPTED:
+                raise DatasetError(f"{path} is encrypted; import it unpacked")
+            if not info.is_dir() and _visible(parts):
+                members[parts.as_posix()] = info
+        self._members = members
+        self.names = tuple(sorted(members))
+
+    def open(self, name: str) -> IO[bytes]:
+        return self._archive.open(self._members[name])
+
+
+class Below:
+    """What lies below one folder of another tree."""
+
+    def __init__(self, tree: FileTree, prefix: str) -> None:
+        self._tree, self._prefix = tree, prefix
+        self.label = f"{tree.label}/{prefix.rstrip('/')}"
+        self.names = tuple(name.removeprefix(prefix) for name in tree.names)
+
+    def open(self, name: str) -> IO[bytes]:
+        return self._tree.open(self._prefix + name)
+
+
+@contextmanager
+def open_tree(path: Path) -> Iterator[FileTree]:
+    """The files at `path`: a folder's, a zip archive's, or the one file itself.
+
+    Raises:
+        DatasetError: there is nothing at `path`, it cannot be read, or the archive is damaged.
+    """
+    try:
+        if path.is_dir():
+            yield Folder(path)
+        elif not path.exists():
+            raise DatasetError(f"there is no file or folder {path}")
+        elif path.suffix.lower() == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                yield ZipFolder(archive, path)
+        else:
+            yield Folder(path.parent, (path.name,))
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DatasetError(f"{path} is damaged or not what its name says: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def open_maybe_gzipped(tree: FileTree, name: str) -> IO[bytes]:
+    """Open `name`, uncompressed if it ends in `.gz`; the caller closes it."""
+    raw = tree.open(name)
+    # A GzipFile reads as any binary file does; typeshed gives it a class of its own.
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if name.endswith(".gz") else raw
+
+
+def _visible(path: Path | PurePosixPath) -> bool:
+    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

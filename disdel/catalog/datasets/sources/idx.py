@@ -1,0 +1,96 @@
+"""IDX, the format of the original MNIST files (Y. LeCun, C. Cortes and C. Burges).
+
+A big-endian header (two zero bytes, a type code, the number of axes, each axis as 32 bits), then
+the values. Images and labels are separate files with classical names.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.catalog.datasets.sources.files import FileTree, open_maybe_gzipped
+from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split
+from disdel.errors import DatasetError
+
+_NAME = re.compile(
+    r"(?P<before>.*?)(?P<split>train|t10k|test)-(?P<part>images|labels)[-.]idx\d-ubyte(?P<gz>\.gz)?"
+)
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def is_idx(name: str) -> bool:
+    return _NAME.fullmatch(name.rsplit("/", 1)[-1]) is not None
+
+
+def matches(tree: FileTree) -> bool:
+    return any(is_idx(name) for name in tree.names)
+
+
+def pair_of(path: Path) -> tuple[str, ...]:
+    """The names of an IDX file and of its partner, where that lies beside it."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    wanted = (match["before"], match["split"])
+    return tuple(
+        sorted(
+            other.name
+            for other in path.parent.iterdir()
+            if (found := _NAME.fullmatch(other.name))
+            and (found["before"], found["split"]) == wanted
+        )
+    )
+
+
+def read(tree: FileTree) -> Source:
+    """Read the pairs of `tree`.
+
+    Raises:
+        DatasetError: an image file has no label file or the other way round, there are two of a
+            kind, or one is damaged.
+    """
+    names: dict[tuple[str, str], str] = {}
+    for name in tree.names:
+        match = _NAME.fullmatch(name.rsplit("/", 1)[-1])
+        if match is None:
+            continue
+        slot = ("train" if match["split"] == "train" else "test", match["part"])
+        if slot in names:
+            raise DatasetError(
+                f"{tree.label}: both {names[slot]} and {name} hold the {' '.join(slot)}"
+            )
+        names[slot] = name
+    if {split for split, _ in names} == {"test"}:
+        # A pair that was named alone is all there is to train on.
+        names = {("train", part): name for (_, part), name in names.items()}
+    splits: dict[str, RawSplit] = {}
+    for split in dict.fromkeys(name for name, _ in names):
+        images, labels = names.get((split, "images")), names.get((split, "labels"))
+        if images is None or labels is None:
+            missing = "image" if images is None else "label"
+            raise DatasetError(f"{tree.label}: {images or labels} has no {missing} file beside it")
+        where = f"{tree.label}/{images}"
+        splits[split] = raw_split(_read_array(tree, images), _read_array(tree, labels), where)
+    return splits
+
+
+def _read_array(tree: FileTree, name: str) -> NDArray[Any]:
+    with open_maybe_gzipped(tree, name) as file:
+        content = file.read()
+    where = f"{tree.label}/{name}"
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
+        raise DatasetError(f"{where} is not an IDX file")
+    axes, dtype = content[3], np.dtype(_DTYPES[content[2]])
+    shape = tuple(np.frombuffer(content[4 : 4 + 4 * axes], dtype=">u4").tolist())
+    expected = 4 + 4 * axes + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if axes == 0 or len(shape) != axes or len(content) != expected:
+        raise DatasetError(
+            f"{where} is damaged: its header says shape {shape}, {expected} bytes, and it has "
+            f"{len(content)}"
+        )
+    values = np.frombuffer(content, dtype=dtype, offset=4 + 4 * axes).reshape(shape)
+    return values.astype(dtype.newbyteorder("="))

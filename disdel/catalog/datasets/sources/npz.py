@@ -1,0 +1,81 @@
+"""NumPy archives: `x_train`/`y_train`, `train_images`/`train_labels`, `x`/`y` and the like."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.catalog.datasets.sources.files import FileTree
+from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split, split_name
+from disdel.errors import DatasetError
+
+_SAMPLES = {"x", "image", "images", "data", "feature", "features", "input", "inputs"}
+_LABELS = {"y", "label", "labels", "target", "targets", "class", "classes"}
+
+
+def matches(tree: FileTree) -> bool:
+    return any(name.lower().endswith(".npz") for name in tree.names)
+
+
+def read(tree: FileTree) -> Source:
+    """Read the one archive of `tree`.
+
+    Raises:
+        DatasetError: there are several archives, one holds pickled objects or is damaged, or its
+            arrays do not pair up.
+    """
+    archives = [name for name in tree.names if name.lower().endswith(".npz")]
+    if len(archives) > 1:
+        raise DatasetError(f"{tree.label} holds several archives; name one: {', '.join(archives)}")
+    where = f"{tree.label}/{archives[0]}"
+    arrays, keys = _read_arrays(tree, archives[0], where)
+    splits: dict[str, RawSplit] = {}
+    for split in dict.fromkeys(name for name, _ in arrays):
+        x, y = arrays.get((split, "samples")), arrays.get((split, "labels"))
+        if x is None or y is None:
+            missing = "samples" if x is None else "labels"
+            raise DatasetError(f"{where}: no {missing} of the {split} split among {keys}")
+        splits[split] = raw_split(x, y, f"{where}, {split}")
+    if not splits:
+        raise DatasetError(
+            f"{where} holds {keys or 'no arrays'}; needed are x_train and y_train (and x_test, "
+            "y_test), or x and y"
+        )
+    return splits
+
+
+def _read_arrays(
+    tree: FileTree, name: str, where: str
+) -> tuple[dict[tuple[str, str], NDArray[Any]], str]:
+    """The arrays whose names tell split and part, and the names of all, for messages."""
+    arrays: dict[tuple[str, str], NDArray[Any]] = {}
+    try:
+        with tree.open(name) as file, np.lib.npyio.NpzFile(file) as archive:
+            keys = ", ".join(archive.files)
+            for key in archive.files:
+                slot = _slot(key)
+                if slot in arrays:
+                    raise DatasetError(f"{where}: two arrays hold the {' '.join(slot)}: {keys}")
+                if slot is not None:
+                    arrays[slot] = archive[key]
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DatasetError(f"{where} is not an archive of plain arrays: {error}") from error
+    return arrays, keys
+
+
+def _slot(key: str) -> tuple[str, str] | None:
+    """The split and the part ("samples" or "labels") that an array's name means, or None."""
+    words = [word for word in re.split(r"[^a-z0-9]+", key.lower()) if word]
+    splits = {split for word in words if (split := split_name(word))}
+    roles = [word for word in words if not split_name(word)]
+    if len(splits) > 1 or len(roles) != 1:
+        return None
+    split = splits.pop() if splits else "train"
+    if roles[0] in _SAMPLES:
+        return split, "samples"
+    return (split, "labels") if roles[0] in _LABELS else None

@@ -1,0 +1,189 @@
+"""What a source holds, brought into the two forms that are trained on.
+
+Images are uint8 of shape (height, width, channels); everything else is float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.errors import DatasetError
+
+_IMAGE_CHANNELS = (1, 3, 4)
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawSplit:
+    """One split as its source gives it.
+
+    Attributes:
+        x: shape (n, *sample), dtype uint8 (then three axes a sample: an image) or float32.
+        labels: shape (n,), int64 or text.
+    """
+
+    x: NDArray[Any]
+    labels: NDArray[Any]
+
+
+Source = Mapping[str, RawSplit]
+"""Splits by name: "train" always, "test" and "validation" where the source has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelledSplits:
+    """Splits with class numbers.
+
+    Attributes:
+        splits: as in the source.
+        labels: by split, shape (n,), int32, 0 to classes-1.
+        classes: the number of classes.
+        class_names: one a class, or empty where labels were 0 to classes-1 already.
+    """
+
+    splits: Source
+    labels: Mapping[str, NDArray[np.int32]]
+    classes: int
+    class_names: tuple[str, ...]
+
+
+def split_name(word: str) -> str | None:
+    """The split that a folder, a file or an array of this name holds, or None."""
+    return _SPLITS.get(word.lower())
+
+
+def raw_split(x: NDArray[Any], labels: NDArray[Any], where: str) -> RawSplit:
+    """Check one split and convert its samples.
+
+    Args:
+        x: shape (n, …), any number type. Integers of three axes, or four with 1, 3 or 4 channels
+            last, are images and must be 0 to 255; booleans likewise, as black and white.
+        labels: shape (n,) or (n, 1), integers, whole floats or text.
+        where: the file, for messages.
+
+    Raises:
+        DatasetError: the arrays are empty, of different lengths, of another type, or hold NaN or
+            infinity.
+    """
+    if x.ndim == 0 or labels.ndim == 0 or len(x) == 0:
+        raise DatasetError(f"{where} holds no samples")
+    if len(x) != len(labels):
+        raise DatasetError(
+            f"{where} holds {len(x)} samples and {len(labels)} labels; each sample needs one"
+        )
+    return RawSplit(_convert_samples(x, where), _convert_labels(labels, where))
+
+
+def labelled(source: Source, where: str) -> LabelledSplits:
+    """Number the classes over all splits: by value where labels are whole numbers, else by name.
+
+    Raises:
+        DatasetError: there is no training split, splits disagree in shape or kind of label, or
+            there are fewer than two classes.
+    """
+    if "train" not in source:
+        raise DatasetError(
+            f"{where} has no training samples; its splits are {', '.join(source) or 'none'}"
+        )
+    first = source["train"]
+    for name, split in source.items():
+        if split.x.shape[1:] != first.x.shape[1:] or split.x.dtype != first.x.dtype:
+            raise DatasetError(
+                f"{where}: samples of 'train' are {_form(first.x)}, those of {name!r} are "
+                f"{_form(split.x)}"
+            )
+        if split.labels.dtype.kind != first.labels.dtype.kind:
+            raise DatasetError(f"{where}: labels are text in one split and numbers in another")
+    values = np.unique(np.concatenate([split.labels for split in source.values()]))
+    if len(values) < 2:
+        raise DatasetError(
+            f"{where} has one class only ({values[0]}); two are needed to learn anything"
+        )
+    if values.dtype.kind == "U":
+        values = _natural_order(values)
+    order = np.argsort(values)
+    numbers = {
+        name: order[np.searchsorted(values, split.labels, sorter=order)].astype(np.int32)
+        for name, split in source.items()
+    }
+    names = tuple(map(str, values))
+    trivial = names == tuple(map(str, range(len(names))))
+    return LabelledSplits(
+        splits=source, labels=numbers, classes=len(names), class_names=() if trivial else names
+    )
+
+
+def _convert_samples(x: NDArray[Any], where: str) -> NDArray[Any]:
+    if x.dtype.kind not in "fiub":
+        raise DatasetError(f"{where}: samples are of type {x.dtype}; numbers are needed")
+    if x.dtype.kind == "b" and x.ndim >= 3:
+        x = x.astype(np.uint8) * np.uint8(255)
+    if x.dtype.kind in "iu":
+        if x.ndim == 4 and x.shape[1] in _IMAGE_CHANNELS and x.shape[3] not in _IMAGE_CHANNELS:
+            raise DatasetError(
+                f"{where}: images of shape {x.shape[1:]} have their channels first; needed is "
+                "(height, width, channels), as x.transpose(0, 2, 3, 1) gives it"
+            )
+        is_image = x.ndim == 3 or (x.ndim == 4 and x.shape[3] in _IMAGE_CHANNELS)
+        if is_image and x.size and x.min() >= 0 and x.max() <= 255:
+            images = x[..., np.newaxis] if x.ndim == 3 else x
+            return np.ascontiguousarray(images, dtype=np.uint8)
+    if x.ndim == 1:
+        x = x[:, np.newaxis]
+    if x.size == 0:
+        raise DatasetError(f"{where}: samples of shape {x.shape[1:]} are empty")
+    values = np.ascontiguousarray(x, dtype=np.float32)
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise DatasetError(
+            f"{where}: sample {int(np.argmin(finite))} (counted from 0) holds NaN, infinity or a "
+            "number beyond float32"
+        )
+    return values
+
+
+def _convert_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DatasetError(
+            f"{where}: labels have shape {labels.shape}; one class number a sample is needed "
+            "(from one-hot rows: y.argmax(axis=1))"
+        )
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
+    if labels.dtype.kind == "U":
+        return labels
+    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+        wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))][0]
+        raise DatasetError(f"{where}: labels are not integers ({wrong} is among them)")
+    if labels.dtype.kind not in "fiub":
+        raise DatasetError(
+            f"{where}: labels are of type {labels.dtype}; integers or text are needed"
+        )
+    return labels.astype(np.int64)
+
+
+def _natural_order(values: NDArray[Any]) -> NDArray[Any]:
+    """Class names sorted by value when all are whole numbers, else as they are."""
+    try:
+        return values[np.argsort(values.astype(np.int64), kind="stable")]
+    except ValueError:
+        return values
+
+
+def _form(x: NDArray[Any]) -> str:
+    return f"{'×'.join(map(str, x.shape[1:]))} {x.dtype}"

@@ -1,0 +1,46 @@
+"""What the host asks of `tfds_process`: plain values, so that they can travel as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decode:
+    """Read the splits of the prepared data set in `version_dir` into `splits_dir`."""
+
+    version_dir: str
+    splits_dir: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """Prepare a data set in `data_dir` from the splits in `splits_dir`.
+
+    With `catalog` the data set is the catalog's of that name and configuration, else a new one of
+    `version`. `class_names` may be empty.
+    """
+
+    splits_dir: str
+    data_dir: str
+    name: str
+    config: str | None
+    version: str
+    catalog: bool
+    class_names: list[str]
+    classes: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """Let TFDS download and prepare a data set in `data_dir`."""
+
+    data_dir: str
+    manual_dir: str
+    name: str
+    config: str | None
+    version: str | None
+
+
+Task = Decode | Write | Download

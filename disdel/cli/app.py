@@ -1,0 +1,39 @@
+"""The commands of `disdel`, one module each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import disdel
+from disdel.cli import dataset, doctor, infer, plan, platform, runs, train
+
+app = typer.Typer(
+    name="disdel",
+    help="Deep learning on serverless functions that never dies of memory or time.",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    add_completion=False,
+    # Errors are told by `disdel.__main__`, in a sentence.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("train")(train.train_command)
+app.command("infer")(infer.infer_command)
+app.command("plan")(plan.plan_command)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(runs.app, name="runs")
+app.command("logs")(runs.logs_command)
+app.add_typer(platform.app, name="platform")
+app.command("doctor")(doctor.doctor_command)
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"disdel {disdel.__version__}")
+        raise typer.Exit

@@ -1,0 +1,95 @@
+"""`disdel dataset list|info|import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from disdel import config
+from disdel.cli import options
+from disdel.cli.output import check_json_target, print_table, write_json
+
+app = typer.Typer(help="Data sets: list, describe, import.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_command(data_dir: options.DataDir = None, json: options.JsonFile = None) -> None:
+    """List the data sets that are ready to train on."""
+    from dataclasses import asdict
+
+    from disdel.catalog.datasets import list_datasets
+
+    check_json_target(json)
+    folder = config.data_dir(data_dir)
+    rows = list_datasets(folder)
+    write_json(json, [asdict(row) for row in rows])
+    if json != "-":
+        print_table(
+            ("name", "version", "state", "shape", "classes", "train", "test"),
+            [
+                (
+                    row.name,
+                    row.version,
+                    row.state,
+                    "×".join(map(str, row.input_shape)),
+                    row.classes,
+                    row.train_samples,
+                    row.test_samples,
+                )
+                for row in rows
+            ],
+        )
+        typer.echo(
+            f"\nIn {folder}. More: any name of the TFDS catalog with images or arrays and a class, "
+            "or your own with `disdel dataset import NAME PATH`."
+        )
+
+
+@app.command("info")
+def info_command(
+    dataset: options.Dataset, data_dir: options.DataDir = None, json: options.JsonFile = None
+) -> None:
+    """Describe a data set."""
+    from dataclasses import asdict
+
+    from disdel.catalog.datasets import describe_dataset
+
+    check_json_target(json)
+    spec = describe_dataset(dataset, config.data_dir(data_dir))
+    write_json(json, asdict(spec))
+    if json != "-":
+        for name, value in asdict(spec).items():
+            typer.echo(f"{name:14} {value}")
+
+
+@app.command("import")
+def import_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="How it will be called.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help=".npz, IDX, CSV, a folder of images, or a zip of these."
+        ),
+    ],
+    data_dir: options.DataDir = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
+    json: options.JsonFile = None,
+) -> None:
+    """Turn files into a prepared TFDS data set."""
+    from dataclasses import asdict
+
+    from disdel.catalog.datasets import import_dataset
+
+    check_json_target(json)
+    folder = config.data_dir(data_dir)
+    spec = import_dataset(name, path, folder, overwrite=overwrite)
+    write_json(json, asdict(spec))
+    if json != "-":
+        held_out = " (held out: it came without a test split)" if spec.held_out else ""
+        typer.echo(
+            f"imported {spec.name} {spec.version} into {folder}: {spec.train_samples} training and "
+            f"{spec.test_samples} test samples{held_out}, {'×'.join(map(str, spec.input_shape))} "
+            f"{spec.input_dtype}, {spec.classes} classes"
+        )

@@ -1,0 +1,36 @@
+"""`disdel doctor`."""
+
+from __future__ import annotations
+
+import typer
+
+from disdel.cli import options
+
+
+def doctor_command(
+    limits: options.PlatformLimits = "roomy",
+    apihost: options.ApiHost = None,
+    auth: options.Auth = None,
+    insecure: options.Insecure = False,
+    redis: options.Redis = None,
+    data_dir: options.DataDir = None,
+    run_dir: options.RunDir = None,
+) -> None:
+    """Check what a run needs, and say what to change."""
+    from disdel.controller.checks import run_checks
+
+    settings = options.settings(
+        limits=limits,
+        apihost=apihost,
+        auth=auth,
+        insecure=insecure,
+        redis=redis,
+        data_dir=data_dir,
+        run_dir=run_dir,
+    )
+    failed = False
+    for check in run_checks(settings):
+        failed = failed or not check.ok
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {check.detail}")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,185 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from disdel.controller.settings import LimitsName, Settings
+from disdel.errors import UsageError
+from disdel.types import Limits, Sync
+
+_PLACE = "Where it runs"
+_LIMITS = "Limits"
+_OUTPUT = "Output"
+
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="A data set: `disdel dataset list` shows some.")
+]
+Batch = Annotated[int, typer.Option("--batch", help="Samples of a training step.")]
+Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the data.")]
+Workers = Annotated[
+    str, typer.Option("--workers", metavar="auto|N", help="Train actions at the same time.")
+]
+SyncText = Annotated[
+    str,
+    typer.Option(
+        "--sync",
+        metavar="epoch|once|K",
+        help="Average every epoch, once at the end, or every K steps.",
+    ),
+]
+Model = Annotated[str, typer.Option("--model", metavar="NAME", help="auto, cnn, cnn2 or mlp.")]
+Optimizer = Annotated[
+    str, typer.Option("--optimizer", metavar="NAME", help="adam, sgd, rmsprop, …")
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", metavar="F", help="The optimizer's own by default."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of weights, shards and the order of samples.")]
+
+MemoryMax = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-max", metavar="MB", help="Most memory of an action.", rich_help_panel=_LIMITS
+    ),
+]
+PoolMemory = Annotated[
+    int | None,
+    typer.Option(
+        "--pool-memory",
+        metavar="MB",
+        help="Most memory of all containers.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+TimeoutMax = Annotated[
+    float | None,
+    typer.Option("--timeout-max", metavar="S", help="Longest activation.", rich_help_panel=_LIMITS),
+]
+PlatformLimits = Annotated[
+    str,
+    typer.Option(
+        "--limits",
+        metavar="roomy|stock",
+        help="Limits of the embedded platform: a roomy deployment's, or OpenWhisk's own.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+
+ApiHost = Annotated[
+    str | None,
+    typer.Option(
+        "--apihost",
+        metavar="URL",
+        help="An OpenWhisk; else ~/.wskprops, else the embedded platform.",
+        rich_help_panel=_PLACE,
+    ),
+]
+Auth = Annotated[
+    str | None,
+    typer.Option("--auth", metavar="KEY", help="Its key, uuid:secret.", rich_help_panel=_PLACE),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure", help="Do not check the API host's certificate.", rich_help_panel=_PLACE
+    ),
+]
+Redis = Annotated[
+    str | None,
+    typer.Option(
+        "--redis", metavar="URL", help="Else a private one is started.", rich_help_panel=_PLACE
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", metavar="DIR", help="Prepared data sets (TFDS).", rich_help_panel=_PLACE
+    ),
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Reports and models.", rich_help_panel=_OUTPUT),
+]
+Keep = Annotated[
+    bool,
+    typer.Option("--keep", help="Leave package, actions and weights.", rich_help_panel=_OUTPUT),
+]
+JsonFile = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write JSON there; - is stdout.", rich_help_panel=_OUTPUT
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=_OUTPUT)
+]
+
+
+def settings(
+    *,
+    memory_max: int | None = None,
+    pool_memory: int | None = None,
+    timeout_max: float | None = None,
+    limits: str = "roomy",
+    apihost: str | None = None,
+    auth: str | None = None,
+    insecure: bool = False,
+    redis: str | None = None,
+    data_dir: Path | None = None,
+    run_dir: Path | None = None,
+    keep: bool = False,
+) -> Settings:
+    """The options of a command as the library's settings.
+
+    Raises:
+        UsageError: a limit is out of range, or the platform's limits have no such name.
+    """
+    if limits not in get_args(LimitsName):
+        raise UsageError(f"--limits must be {' or '.join(get_args(LimitsName))}, not {limits!r}")
+    return Settings(
+        apihost=apihost,
+        auth=auth,
+        insecure=insecure,
+        redis=redis,
+        data_dir=data_dir,
+        run_dir=run_dir,
+        keep=keep,
+        limits=Limits(
+            memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max
+        ),
+        platform_limits=cast(LimitsName, limits),
+    )
+
+
+def parse_workers(text: str) -> int | None:
+    """`auto` is None.
+
+    Raises:
+        UsageError: neither `auto` nor a whole number.
+    """
+    return None if text == "auto" else _whole_number("--workers", text, "auto or a number")
+
+
+def parse_sync(text: str) -> Sync:
+    """`epoch`, `once`, or a number of steps.
+
+    Raises:
+        UsageError: none of these.
+    """
+    if text == "epoch":
+        return "epoch"
+    if text == "once":
+        return "once"
+    return _whole_number("--sync", text, "epoch, once or a number of steps")
+
+
+def _whole_number(option: str, text: str, wanted: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{option} must be {wanted}, not {text!r}") from None

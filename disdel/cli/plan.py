@@ -1,0 +1,64 @@
+"""`disdel plan`."""
+
+from __future__ import annotations
+
+from disdel.cli import options
+from disdel.cli.output import check_json_target, write_json
+
+
+def plan_command(
+    dataset: options.Dataset,
+    batch: options.Batch = 64,
+    epochs: options.Epochs = 5,
+    workers: options.Workers = "auto",
+    sync: options.SyncText = "epoch",
+    model: options.Model = "auto",
+    optimizer: options.Optimizer = "adam",
+    learning_rate: options.LearningRate = None,
+    seed: options.Seed = 0,
+    memory_max: options.MemoryMax = None,
+    pool_memory: options.PoolMemory = None,
+    timeout_max: options.TimeoutMax = None,
+    limits: options.PlatformLimits = "roomy",
+    apihost: options.ApiHost = None,
+    auth: options.Auth = None,
+    insecure: options.Insecure = False,
+    data_dir: options.DataDir = None,
+    json: options.JsonFile = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show how a training would be cut and what it would take; run nothing."""
+    import typer
+
+    from disdel.api import run_plan
+    from disdel.controller.report_json import plan_to_json
+    from disdel.report.lines import plan_lines
+    from disdel.types import TrainJob
+
+    job = TrainJob(
+        dataset=dataset,
+        batch_size=batch,
+        epochs=epochs,
+        sync=options.parse_sync(sync),
+        workers=options.parse_workers(workers),
+        model=model,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    settings = options.settings(
+        memory_max=memory_max,
+        pool_memory=pool_memory,
+        timeout_max=timeout_max,
+        limits=limits,
+        apihost=apihost,
+        auth=auth,
+        insecure=insecure,
+        data_dir=data_dir,
+    )
+    check_json_target(json)
+    made = run_plan(job, settings)
+    if not quiet and json != "-":
+        for line in plan_lines(made):
+            typer.echo(line)
+    write_json(json, {"version": 1, "dataset": dataset, "plan": plan_to_json(made.plan)})

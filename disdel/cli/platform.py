@@ -1,0 +1,94 @@
+"""`disdel platform up|status|down`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from disdel.cli import options
+from disdel.cli.output import check_json_target, write_json
+from disdel.errors import UsageError
+from disdel.platforms.embedded import (
+    EmbeddedOptions,
+    PlatformInfo,
+    platform_down,
+    platform_status,
+    platform_up,
+    start_embedded,
+)
+
+app = typer.Typer(help="The embedded platform, for longer than one run.", no_args_is_help=True)
+
+
+@app.command("up")
+def up_command(
+    limits: options.PlatformLimits = "roomy",
+    user_memory: Annotated[
+        int | None,
+        typer.Option("--user-memory", metavar="MB", help="Memory of all containers together."),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 0,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay until Ctrl-C instead of the background.")
+    ] = False,
+    json: options.JsonFile = None,
+) -> None:
+    """Start it and print how to reach it, in the form of ~/.wskprops.
+
+    While it runs, `disdel train` and the other commands use it.
+    """
+    check_json_target(json)
+    profile = options.settings(limits=limits).platform_limits
+    chosen = EmbeddedOptions(limits=profile, user_memory_mb=user_memory, port=port)
+    if not foreground:
+        _announce(platform_up(chosen), json)
+        return
+    if platform_status() is not None:
+        raise UsageError("a platform is already running; stop it first with `disdel platform down`")
+    with start_embedded(chosen, shared=True) as platform:
+        _announce(platform.info, json)
+        platform.wait()
+
+
+@app.command("status")
+def status_command(json: options.JsonFile = None) -> None:
+    """Say whether one is running, and how to reach it."""
+    check_json_target(json)
+    info = platform_status()
+    if info is None:
+        write_json(json, None)
+        if json != "-":
+            typer.echo("no platform is running; `disdel platform up` starts one")
+        return
+    _announce(info, json)
+
+
+@app.command("down")
+def down_command() -> None:
+    """Stop it, its containers included."""
+    stopped = platform_down()
+    if stopped is None:
+        typer.echo("no platform was running")
+    else:
+        typer.echo(f"stopped the platform at {stopped.access.apihost}")
+
+
+def _announce(info: PlatformInfo, json: str | None) -> None:
+    write_json(
+        json,
+        {
+            "apihost": info.access.apihost,
+            "auth": info.access.auth,
+            "pid": info.pid,
+            "limits": info.limits,
+            "user_memory_mb": info.user_memory_mb,
+            "enforcement": info.enforcement,
+        },
+    )
+    if json != "-":
+        typer.echo(
+            f"# {info.limits} limits, {info.user_memory_mb} MB for containers, memory enforced by "
+            f"{info.enforcement}, process {info.pid}\n"
+            f"APIHOST={info.access.apihost}\nAUTH={info.access.auth}"
+        )

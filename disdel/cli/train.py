@@ -1,0 +1,64 @@
+"""`disdel train`."""
+
+from __future__ import annotations
+
+from disdel.cli import options
+from disdel.cli.output import both, check_json_target, json_writer
+
+
+def train_command(
+    dataset: options.Dataset,
+    batch: options.Batch = 64,
+    epochs: options.Epochs = 5,
+    workers: options.Workers = "auto",
+    sync: options.SyncText = "epoch",
+    model: options.Model = "auto",
+    optimizer: options.Optimizer = "adam",
+    learning_rate: options.LearningRate = None,
+    seed: options.Seed = 0,
+    memory_max: options.MemoryMax = None,
+    pool_memory: options.PoolMemory = None,
+    timeout_max: options.TimeoutMax = None,
+    limits: options.PlatformLimits = "roomy",
+    apihost: options.ApiHost = None,
+    auth: options.Auth = None,
+    insecure: options.Insecure = False,
+    redis: options.Redis = None,
+    data_dir: options.DataDir = None,
+    run_dir: options.RunDir = None,
+    keep: options.Keep = False,
+    json: options.JsonFile = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a network on a data set, sharded over actions that run at the same time."""
+    from disdel.api import run_train
+    from disdel.report.views import choose_view
+    from disdel.types import TrainJob
+
+    job = TrainJob(
+        dataset=dataset,
+        batch_size=batch,
+        epochs=epochs,
+        sync=options.parse_sync(sync),
+        workers=options.parse_workers(workers),
+        model=model,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    settings = options.settings(
+        memory_max=memory_max,
+        pool_memory=pool_memory,
+        timeout_max=timeout_max,
+        limits=limits,
+        apihost=apihost,
+        auth=auth,
+        insecure=insecure,
+        redis=redis,
+        data_dir=data_dir,
+        run_dir=run_dir,
+        keep=keep,
+    )
+    check_json_target(json)
+    with choose_view(quiet=quiet) as view:
+        run_train(job, settings, both(view, json_writer(json)))

@@ -1,0 +1,275 @@
+"""How much of its memory limit this container uses, seen from inside.
+
+"Memory that counts" is what an overrun is killed for: anonymous memory, mapped file pages and
+shared memory, but not the page cache, which the kernel drops first. All sizes are bytes.
+
+Where it is read from, in order:
+
+1. the process's own memory cgroup (v2, else v1), if that cgroup has a limit of its own. A cgroup
+   without one is shared with strangers as likely as not, so its numbers say nothing;
+2. the process and its descendants, from `/proc`; the limit is then `DISDEL_MEMORY_LIMIT_BYTES`;
+3. `getrusage`, where there is no `/proc`.
+
+Standard library only: the action proxy imports this file as a top-level module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+LIMIT_ENV = "DISDEL_MEMORY_LIMIT_BYTES"
+STATE_ENV = "__OW_MEMORY_STATE"
+DEFAULT_INTERVAL_S = 0.05
+
+# v1 reports "no limit" as the largest page-aligned signed 64-bit number.
+_UNLIMITED_BYTES = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """One reading.
+
+    used_bytes: memory that counts, now. peak_bytes: the largest `used_bytes` that the reader has
+    seen, equal to it for a single reading. limit_bytes: None where nothing limits the process.
+    """
+
+    used_bytes: int
+    peak_bytes: int
+    limit_bytes: int | None
+
+
+class UsesMemory(Protocol):
+    """Something that can tell the latest reading."""
+
+    def use(self) -> MemoryUse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """A memory cgroup: its folder and the version (1 or 2) of its files."""
+
+    folder: Path
+    version: int
+
+    def limit_bytes(self) -> int | None:
+        """The cgroup's own limit, None when it has none.
+
+        Raises:
+            OSError: the cgroup has no memory controller.
+        """
+        name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
+        text = (self.folder / name).read_text().strip()
+        return None if text == "max" or int(text) >= _UNLIMITED_BYTES else int(text)
+
+    def used_bytes(self) -> int:
+        """Memory that counts, of this cgroup and those below it.
+
+        Mapped shared memory is in both the mapped and the shared count; taking the larger of the
+        two counts it once.
+        """
+        fields = _fields(self.folder / "memory.stat")
+        if self.version == 2:
+            return fields["anon"] + max(fields["file_mapped"], fields["shmem"])
+        return fields["total_rss"] + max(fields["total_mapped_file"], fields.get("total_shmem", 0))
+
+
+def own_cgroup(proc: Path = Path("/proc/self")) -> Cgroup | None:
+    """The memory cgroup that the process of `proc` is in, None when it cannot be seen.
+
+    `/proc/<pid>/cgroup` names it relative to the hierarchy, the mount table says which part of the
+    hierarchy is mounted where. A path outside the mounted part means that the mount is the
+    container's own root, as under Docker without a cgroup namespace.
+    """
+    try:
+        memberships = (proc / "cgroup").read_text().splitlines()
+        mounts = (proc / "mountinfo").read_text().splitlines()
+    except OSError:
+        return None
+    found: dict[int, Cgroup] = {}
+    for membership in memberships:
+        _, controllers, path = membership.split(":", 2)
+        version = 1 if "memory" in controllers.split(",") else 2 if controllers == "" else 0
+        if version and (mount := _cgroup_mount(mounts, version)):
+            root, mount_point = mount
+            inside = path == root or path.startswith(root.rstrip("/") + "/")
+            below = os.path.relpath(path, root) if inside else "."
+            found[version] = Cgroup(mount_point / below, version)
+    # A hybrid machine mounts both, and its v2 side has no memory controller.
+    return found.get(1) or found.get(2)
+
+
+def _cgroup_mount(mounts: list[str], version: int) -> tuple[str, Path] | None:
+    for line in mounts:
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        root, mount_point = before.split(" ")[3:5]
+        if version == 2 and kind == "cgroup2":
+            return root, Path(mount_point)
+        if version == 1 and kind == "cgroup" and "memory" in options.split(","):
+            return root, Path(mount_point)
+    return None
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """The `name number` lines of a statistics file."""
+    fields = {}
+    for line in path.read_text().splitlines():
+        name, _, number = line.partition(" ")
+        fields[name] = int(number)
+    return fields
+
+
+@dataclass(frozen=True, slots=True)
+class TreeUse:
+    """Resident memory of a process and its descendants, by what backs it."""
+
+    anonymous_bytes: int
+    file_bytes: int
+    shared_bytes: int
+
+
+def process_tree(pid: int) -> list[int]:
+    """`pid` and its living descendants."""
+    found, todo = [], [pid]
+    while todo:
+        parent = todo.pop()
+        found.append(parent)
+        for thread in Path(f"/proc/{parent}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                todo += [int(child) for child in (thread / "children").read_text().split()]
+    return found
+
+
+def tree_use(pid: int) -> TreeUse:
+    """Resident memory of `pid` and its descendants; zero for those that ended meanwhile."""
+    totals = {"RssAnon": 0, "RssFile": 0, "RssShmem": 0}
+    for member in process_tree(pid):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{member}/status").read_text().splitlines():
+                name, _, rest = line.partition(":")
+                if name in totals:
+                    totals[name] += int(rest.split()[0]) * 1024
+    return TreeUse(totals["RssAnon"], totals["RssFile"], totals["RssShmem"])
+
+
+def _limited_cgroup() -> Cgroup | None:
+    cgroup = own_cgroup()
+    try:
+        return cgroup if cgroup and cgroup.limit_bytes() is not None else None
+    except (OSError, ValueError):
+        return None
+
+
+def read_memory() -> MemoryUse:
+    """What this process's container, or this process with its descendants, uses now."""
+    if cgroup := _limited_cgroup():
+        used = cgroup.used_bytes()
+        return MemoryUse(used, used, cgroup.limit_bytes())
+    declared = os.environ.get(LIMIT_ENV)
+    limit = int(declared) if declared else None
+    if Path("/proc/self/status").exists():
+        tree = tree_use(os.getpid())
+        used = tree.anonymous_bytes + tree.file_bytes + tree.shared_bytes
+    else:
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        used = resident if sys.platform == "darwin" else resident * 1024
+    return MemoryUse(used, used, limit)
+
+
+class MemoryMonitor:
+    """Samples memory in a thread between `start` and `stop`, or while used as a context.
+
+    Args:
+        interval_s: time between two samples; a peak shorter than that may be missed.
+        state_path: a file that always holds the latest reading as one JSON line, replaced
+            atomically, for readers in other modules or processes. It is left behind at the end.
+    """
+
+    def __init__(
+        self, interval_s: float = DEFAULT_INTERVAL_S, state_path: Path | None = None
+    ) -> None:
+        self._interval_s = interval_s
+        self._state_path = state_path
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._latest: MemoryUse | None = None
+        self._thread = threading.Thread(target=self._watch, name="memory-monitor", daemon=True)
+
+    def start(self) -> None:
+        self.use()
+        self._thread.start()
+
+    def stop(self) -> MemoryUse:
+        """Take a last sample and end the thread."""
+        self._stopping.set()
+        self._thread.join()
+        return self.use()
+
+    def use(self) -> MemoryUse:
+        """A fresh reading, with the peak of all samples so far."""
+        with self._lock:
+            now = read_memory()
+            peak = max(now.used_bytes, self._latest.peak_bytes if self._latest else 0)
+            reading = MemoryUse(now.used_bytes, peak, now.limit_bytes)
+            if self._state_path and reading != self._latest:
+                _write_state(self._state_path, reading)
+            self._latest = reading
+            return reading
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            # A full disk or a vanished folder costs one sample, not the activation.
+            with contextlib.suppress(OSError):
+                self.use()
+
+    def __enter__(self) -> MemoryMonitor:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _write_state(path: Path, reading: MemoryUse) -> None:
+    partial = path.with_name(path.name + ".new")
+    partial.write_text(json.dumps(asdict(reading)) + "\n")
+    partial.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _StateFile:
+    """The readings of the monitor that runs in the action proxy."""
+
+    path: Path
+
+    def use(self) -> MemoryUse:
+        try:
+            return MemoryUse(**json.loads(self.path.read_text()))
+        except OSError:
+            return read_memory()
+
+
+@contextlib.contextmanager
+def watch_memory() -> Iterator[UsesMemory]:
+    """Memory readings for action code: the proxy's where a proxy runs it, else its own."""
+    state = os.environ.get(STATE_ENV)
+    if state:
+        yield _StateFile(Path(state))
+    else:
+        with MemoryMonitor() as monitor:
+            yield monitor

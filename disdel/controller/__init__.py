@@ -1,0 +1,1 @@
+"""From a job to a report: plans, deploys, drives the rounds, and leaves nothing behind."""

@@ -1,0 +1,133 @@
+"""One run's invocations: run an action, keep its record and its log, turn failures into errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from disdel import wire
+from disdel.controller.journal import Journal
+from disdel.controller.outcomes import activation_failed, failure_of
+from disdel.controller.run_folder import RunFolder
+from disdel.controller.session import Session
+from disdel.errors import StoreError
+from disdel.events import ActivationEnded, Listener, WorkerProgress
+from disdel.store.keys import RunKeys
+from disdel.types import ActivationRecord, Outcome
+
+T = TypeVar("T")
+Reply = TypeVar("Reply", wire.TrainReply, wire.ScoreReply, wire.CollectReply, wire.EvaluateReply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One invocation: the action, its request, and where it belongs in the report."""
+
+    action: str
+    request: object
+    task: str
+    worker: int | None
+    round: int
+    segment: int = 0
+    memory_mb: int
+
+
+@dataclass(slots=True)
+class Invoker:
+    """Invokes the actions of one package."""
+
+    session: Session
+    package: str
+    keys: RunKeys
+    folder: RunFolder
+    emit: Listener
+    journal: Journal = field(default_factory=Journal)
+    _logs: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def call(self, call: Call, reply_type: type[Reply]) -> Reply:
+        """The reply of an action.
+
+        Raises:
+            ActivationFailed: the activation ended in an error.
+        """
+        record = await self.session.platform.invoke(
+            self.package, call.action, wire.to_json(call.request)
+        )
+        used_mb = None
+        if record.status != "success" and call.worker is not None:
+            used_mb = (await self.progress()).get(call.worker, _UNKNOWN).memory_mb
+        failure = failure_of(record, memory_mb=call.memory_mb, last_used_mb=used_mb)
+        if failure is not None:
+            self._note(call, record, None, failure.outcome)
+            logs = await self.session.platform.logs(record.id)
+            self._write_log(call, record.id, logs)
+            raise activation_failed(record, failure, call.action, logs)
+        fields = record.result if isinstance(record.result, dict) else {}
+        reply = wire.from_json(reply_type, fields)
+        outcome: Outcome = reply.outcome if isinstance(reply, wire.TrainReply) else "ok"
+        self._note(call, record, reply.peak_mb, outcome)
+        self._fetch_log(call, record.id)
+        return reply
+
+    def _note(
+        self, call: Call, record: ActivationRecord, peak_mb: int | None, outcome: Outcome
+    ) -> None:
+        activation = self.journal.note(
+            record,
+            action=call.action,
+            task=call.task,
+            worker=call.worker,
+            round_number=call.round,
+            segment=call.segment,
+            memory_mb=call.memory_mb,
+            peak_mb=peak_mb,
+            outcome=outcome,
+        )
+        self.emit(ActivationEnded(activation=activation))
+
+    def _fetch_log(self, call: Call, activation_id: str) -> None:
+        """Save an activation's log while the run goes on."""
+
+        async def fetch() -> None:
+            self._write_log(call, activation_id, await self.session.platform.logs(activation_id))
+
+        task = asyncio.create_task(fetch())
+        self._logs.add(task)
+        task.add_done_callback(self._logs.discard)
+
+    def _write_log(self, call: Call, activation_id: str, lines: Iterable[str]) -> None:
+        path = self.folder.log(worker=call.worker, activation_id=activation_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    async def finish_logs(self) -> None:
+        """Wait for the logs that are still on their way."""
+        await asyncio.gather(*self._logs)
+
+    async def progress(self) -> dict[int, WorkerProgress]:
+        """What each worker last said of itself; empty when the store does not answer."""
+        try:
+            said = await asyncio.to_thread(self.session.store.fields, self.keys.progress)
+        except StoreError:
+            return {}
+        return {
+            int(worker): WorkerProgress.from_fields(int(worker), json.loads(text))
+            for worker, text in said.items()
+        }
+
+
+_UNKNOWN = WorkerProgress(worker=-1, state="unknown")
+
+
+async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of `coroutines` run together; the first error cancels the rest and is raised."""
+    tasks: list[asyncio.Task[T]] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

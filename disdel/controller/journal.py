@@ -1,0 +1,69 @@
+"""What a run has done so far: its activations, and the sums over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from disdel.types import Activation, ActivationRecord, Outcome, Totals
+
+
+@dataclass(slots=True)
+class Journal:
+    """The activations of a run in the order in which they ended."""
+
+    activations: list[Activation] = field(default_factory=list)
+
+    def note(
+        self,
+        record: ActivationRecord,
+        *,
+        action: str,
+        task: str,
+        worker: int | None,
+        round_number: int,
+        segment: int,
+        memory_mb: int,
+        peak_mb: int | None,
+        outcome: Outcome,
+    ) -> Activation:
+        """Add an ended activation."""
+        activation = Activation(
+            id=record.id,
+            action=action,
+            task=task,
+            worker=worker,
+            round=round_number,
+            segment=segment,
+            attempt=0,
+            memory_mb=memory_mb,
+            peak_mb=peak_mb,
+            start="warm" if record.init_ms is None else "cold",
+            wait_ms=record.wait_ms,
+            init_ms=record.init_ms or 0,
+            duration_ms=record.duration_ms,
+            outcome=outcome,
+        )
+        self.activations.append(activation)
+        return activation
+
+    def totals(self) -> Totals:
+        """The sums so far."""
+        return total(self.activations)
+
+
+def total(activations: Sequence[Activation]) -> Totals:
+    """Sums over activations. A cold start is a container that was created."""
+    cold = [activation for activation in activations if activation.start == "cold"]
+    failed = [a for a in activations if a.outcome in ("oom", "timeout", "error")]
+    gb_ms = sum(a.memory_mb / 1024 * a.duration_ms for a in activations)
+    return Totals(
+        containers=len(cold),
+        cold=len(cold),
+        restarted=sum(a.attempt > 0 for a in activations),
+        failed=len(failed),
+        failure_rate=len(failed) / len(activations) if activations else 0.0,
+        memory_mb=sum(a.memory_mb for a in cold),
+        gb_s=round(gb_ms / 1000, 3),
+        init_s=round(sum(a.init_ms for a in cold) / 1000, 3),
+    )

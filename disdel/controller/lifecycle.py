@@ -1,0 +1,103 @@
+"""What every run has in common: its package comes and goes, and its report is always written."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from disdel import wire
+from disdel.controller.invoker import Invoker, all_of
+from disdel.controller.report_json import report_to_json
+from disdel.errors import DisdelError
+from disdel.events import Noted, RunEnded
+from disdel.platforms.base import ActionSpec
+from disdel.types import ErrorReport, RunReport
+
+PROGRESS_INTERVAL_S = 0.25
+
+
+@asynccontextmanager
+async def deployed(
+    invoker: Invoker, actions: Sequence[ActionSpec], *, keep: bool
+) -> AsyncIterator[None]:
+    """The run's package and actions exist inside, and what the workers say of themselves is heard.
+
+    Afterwards, whatever happened, package, actions and everything in the store are removed, unless
+    the user wants to keep them.
+    """
+    session, package = invoker.session, invoker.package
+    common = wire.Common(v=wire.WIRE_VERSION, run=invoker.keys.run, redis=session.redis_url)
+    listening = asyncio.create_task(_listen(invoker))
+    try:
+        await session.platform.create_package(package, wire.to_json(common))
+        await all_of(session.platform.create_action(package, action) for action in actions)
+        yield
+        await invoker.finish_logs()
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        if keep:
+            invoker.emit(
+                Noted(message=f"kept: package {package}, store keys {invoker.keys.prefix}*")
+            )
+        else:
+            await _remove(invoker)
+
+
+async def _remove(invoker: Invoker) -> None:
+    """Remove package and stored data; a failure is told and does not hide what came before it."""
+    session = invoker.session
+    try:
+        await session.platform.remove_package(invoker.package)
+        await asyncio.to_thread(session.store.delete_prefix, invoker.keys.prefix)
+    except DisdelError as error:
+        invoker.emit(Noted(message=f"{invoker.package} was not removed: {error}"))
+
+
+async def _listen(invoker: Invoker) -> None:
+    while True:
+        for progress in (await invoker.progress()).values():
+            invoker.emit(progress)
+        await asyncio.sleep(PROGRESS_INTERVAL_S)
+
+
+async def run_to_report(
+    invoker: Invoker,
+    actions: Sequence[ActionSpec],
+    work: Callable[[], Awaitable[None]],
+    report: Callable[[], RunReport],
+    *,
+    keep: bool,
+) -> RunReport:
+    """Do the work with its actions deployed, and save what `report` then tells of it.
+
+    The report is written and `RunEnded` emitted however the work ends; a failed run's report says
+    why.
+
+    Raises:
+        DisdelError: the work failed.
+    """
+    error: ErrorReport | None = None
+    try:
+        async with deployed(invoker, actions, keep=keep):
+            await work()
+    except DisdelError as failure:
+        error = ErrorReport(kind=failure.kind, message=str(failure))
+        raise
+    except asyncio.CancelledError:
+        error = ErrorReport(kind="interrupted", message="interrupted by the user")
+        raise
+    except BaseException as bug:
+        error = ErrorReport(kind="internal", message=f"{type(bug).__name__}: {bug}")
+        raise
+    finally:
+        final = report()
+        if error is not None:
+            final = dataclasses.replace(final, status="failed", error=error)
+        invoker.folder.write_report(report_to_json(final))
+        invoker.emit(RunEnded(report=final, folder=str(invoker.folder.path)))
+    return final

@@ -1,0 +1,74 @@
+"""What became of an activation: OpenWhisk's record read as one of a few outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from disdel.errors import ActivationFailed
+from disdel.types import ActivationRecord, Outcome
+
+# A container that was using this much of its limit when it vanished most likely ran out of it.
+_NEARLY_FULL = 0.9
+
+_OOM_TEXT = "exhausted its memory"
+# Under Kubernetes, and where only the action's process is killed, nothing says why (openwhisk
+# KubernetesContainer.scala; runtime-go executor.go).
+_VANISHED_TEXTS = ("command exited", "exited unexpectedly")
+_LOG_LINES_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an activation has no usable result."""
+
+    outcome: Outcome
+    reason: str
+    advice: str
+
+
+def failure_of(
+    record: ActivationRecord, *, memory_mb: int, last_used_mb: int | None
+) -> Failure | None:
+    """None for a success, else what happened.
+
+    Args:
+        record: the activation's record.
+        memory_mb: the action's limit.
+        last_used_mb: what the action last said that it used, where it did.
+    """
+    if record.status == "success":
+        return None
+    reason = _reason(record.result)
+    if record.timed_out:
+        return Failure("timeout", reason, "raise --timeout-max, or train on more --workers")
+    vanished = any(text in reason for text in _VANISHED_TEXTS)
+    full = last_used_mb is not None and last_used_mb >= _NEARLY_FULL * memory_mb
+    if _OOM_TEXT in reason or (vanished and full):
+        used = "" if last_used_mb is None else f" (last measured: {last_used_mb} MB)"
+        return Failure(
+            "oom", f"{reason} Its limit was {memory_mb} MB{used}.", "use a smaller --batch"
+        )
+    return Failure("error", reason, "the activation's log says more")
+
+
+def _reason(result: object) -> str:
+    """The text of `{"error": …}`, which an action may fill with anything."""
+    error = result.get("error") if isinstance(result, dict) else result
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return str(error)
+
+
+def activation_failed(
+    record: ActivationRecord, failure: Failure, action: str, logs: tuple[str, ...]
+) -> ActivationFailed:
+    """The error that ends a run over this activation."""
+    shown = "\n".join(f"  {line}" for line in logs[-_LOG_LINES_SHOWN:])
+    return ActivationFailed(
+        f"{action} failed ({failure.outcome}): {failure.reason}\n"
+        f"activation {record.id}; {failure.advice}"
+        + (f"\nits log ends:\n{shown}" if shown else ""),
+        activation_id=record.id,
+        outcome=failure.outcome,
+        logs=logs,
+    )

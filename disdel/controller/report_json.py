@@ -1,0 +1,78 @@
+"""The wire form of a report: what `--json` prints and `report.json` holds.
+
+Version 1. Fields may be added; those that are here stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from disdel.types import Activation, Plan, RoundReport, RunReport, Shard, Totals
+
+REPORT_VERSION = 1
+
+
+def report_to_json(report: RunReport) -> dict[str, Any]:
+    """The report as a JSON object."""
+    return {
+        "version": REPORT_VERSION,
+        "run": report.run,
+        "job": report.job,
+        "dataset": report.dataset,
+        "platform": report.platform,
+        "status": report.status,
+        "error": None if report.error is None else asdict(report.error),
+        "accuracy": report.accuracy,
+        "loss": report.loss,
+        "wall_s": round(report.wall_s, 3),
+        "model": report.model,
+        "settings": dict(report.settings),
+        "plan": None if report.plan is None else plan_to_json(report.plan),
+        "rounds": [_round(entry) for entry in report.rounds],
+        "activations": [_activation(entry) for entry in report.activations],
+        "totals": None if report.totals is None else _totals(report.totals),
+    }
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as a JSON object, as `disdel plan --json` prints it."""
+    estimate = plan.estimate
+    return {
+        "workers": plan.workers,
+        "memory_mb": plan.memory_mb,
+        "collect_memory_mb": plan.collect_memory_mb,
+        "rounds": plan.rounds,
+        "timeout_s": plan.timeout_s,
+        "threads": plan.threads,
+        "predicted_s": plan.predicted_s,
+        "gb_s": plan.gb_s,
+        "shards": [_shard(shard) for shard in plan.shards],
+        "estimate_mb": {
+            **{name: round(value, 1) for name, value in asdict(estimate).items()},
+            "total": round(estimate.total, 1),
+        },
+        "reasons": list(plan.reasons),
+    }
+
+
+def _shard(shard: Shard) -> dict[str, Any]:
+    return {"worker": shard.worker, "samples": shard.samples}
+
+
+def _round(entry: RoundReport) -> dict[str, Any]:
+    return {
+        "round": entry.round,
+        "wall_s": round(entry.wall_s, 3),
+        "train_loss": entry.train_loss,
+        "loss": entry.score.loss,
+        "accuracy": entry.score.accuracy,
+    }
+
+
+def _activation(entry: Activation) -> dict[str, Any]:
+    return asdict(entry)
+
+
+def _totals(totals: Totals) -> dict[str, Any]:
+    return asdict(totals)

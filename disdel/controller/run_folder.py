@@ -1,0 +1,124 @@
+"""The folder of a run: its report, its model and the logs of its activations."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from disdel.errors import UsageError
+
+REPORT_NAME = "report.json"
+MODEL_NAME = "model.keras"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's folder; `run` is its id."""
+
+    path: Path
+
+    @property
+    def run(self) -> str:
+        return self.path.name
+
+    @property
+    def model(self) -> Path:
+        return self.path / MODEL_NAME
+
+    @property
+    def report(self) -> Path:
+        return self.path / REPORT_NAME
+
+    def log(self, *, worker: int | None, activation_id: str) -> Path:
+        """Where the log of an activation stands."""
+        owner = "collect" if worker is None else f"worker-{worker}"
+        return self.path / "logs" / f"{owner}-{activation_id}.log"
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Save the report, whole or not at all."""
+        scratch = self.path / f"{REPORT_NAME}.tmp"
+        scratch.write_text(json.dumps(report, indent=1), encoding="utf-8")
+        scratch.replace(self.report)
+
+    def read_report(self) -> dict[str, Any]:
+        """The saved report.
+
+        Raises:
+            UsageError: there is none, or it cannot be read.
+        """
+        try:
+            report = json.loads(self.report.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"run {self.run} has no readable {REPORT_NAME}: {error}") from error
+        return dict(report)
+
+
+def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
+    """A new folder; ids sort by time and name what they are.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = run_dir / f"{stamp}-{job}-{dataset}-{secrets.token_hex(2)}"
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"no run can be kept in {run_dir}: {error}; choose a --run-dir") from error
+    return RunFolder(path)
+
+
+def find_run(run_dir: Path, run: str) -> RunFolder:
+    """The run whose id is `run` or begins or ends with it.
+
+    Raises:
+        UsageError: no such run, or several.
+    """
+    matches = [
+        folder
+        for folder in run_folders(run_dir)
+        if folder.run == run or folder.run.startswith(run) or folder.run.endswith(run)
+    ]
+    exact = [folder for folder in matches if folder.run == run]
+    if exact:
+        return exact[0]
+    if len(matches) == 1:
+        return matches[0]
+    found = ", ".join(folder.run for folder in matches[:5]) or "none"
+    raise UsageError(
+        f"{run!r} names {len(matches)} runs in {run_dir} ({found}); `disdel runs list` shows "
+        "them all"
+    )
+
+
+def run_folders(run_dir: Path) -> Iterator[RunFolder]:
+    """Every run with a report, newest first."""
+    if run_dir.is_dir():
+        for path in sorted(run_dir.iterdir(), reverse=True):
+            if (path / REPORT_NAME).is_file():
+                yield RunFolder(path)
+
+
+def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
+    """The newest run that trained on `dataset` and left a model.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for folder in run_folders(run_dir):
+        report = folder.read_report()
+        if (
+            report.get("dataset") == dataset
+            and report.get("job") == "train"
+            and folder.model.is_file()
+        ):
+            return folder
+    raise UsageError(
+        f"no run in {run_dir} has trained on {dataset!r}; train first: disdel train {dataset}, or "
+        "name a model with --model RUN or --model FILE.keras"
+    )

@@ -1,0 +1,126 @@
+"""The servers of a run: a platform and a Redis, found or started, and closed again."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from disdel import config
+from disdel.config import ApiAccess
+from disdel.controller.settings import Settings
+from disdel.errors import ConnectionRefused
+from disdel.platforms.base import Platform
+from disdel.platforms.embedded import (
+    EmbeddedOptions,
+    embedded_capacity,
+    find_running,
+    start_embedded,
+)
+from disdel.platforms.openwhisk import OpenWhisk
+from disdel.store.private_redis import PrivateRedis
+from disdel.store.redis_store import RedisStore
+from disdel.types import Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Open connections to the servers of a run.
+
+    Attributes:
+        platform: where actions run.
+        platform_name: the word of the report.
+        description: the platform for people.
+        capacity: what it allows.
+        store: the run's store.
+        redis_url: the store as the actions reach it.
+    """
+
+    platform: Platform
+    platform_name: Literal["embedded", "openwhisk"]
+    description: str
+    capacity: Capacity
+    store: RedisStore
+    redis_url: str
+
+
+@asynccontextmanager
+async def open_session(settings: Settings) -> AsyncIterator[Session]:
+    """The servers that `settings` name, or private ones; those that were started end with it.
+
+    Raises:
+        ConnectionRefused: a named server does not answer or refuses the key.
+    """
+    configured = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
+    running = find_running() if configured is None else None
+    url = config.redis_url(settings.redis)
+    if url is None and configured is not None and not _is_loopback(configured):
+        raise ConnectionRefused(
+            f"actions at {configured.apihost} cannot reach a private Redis on this machine; name "
+            "one that they reach with --redis URL"
+        )
+    async with AsyncExitStack() as stack:
+        private = None
+        if url is None:
+            private = PrivateRedis()
+            stack.push_async_callback(asyncio.to_thread, private.close)
+        access = configured or running
+        enforcement = ""
+        if access is None:
+            # In this thread: the platform ends with the thread that started it.
+            embedded = start_embedded(EmbeddedOptions(limits=settings.platform_limits))
+            stack.push_async_callback(asyncio.to_thread, embedded.close)
+            access = embedded.access
+            enforcement = f", memory enforced by {embedded.enforcement}"
+        if private is not None:
+            private.ready()
+            url = private.url
+        assert url is not None
+        store = RedisStore(url)
+        stack.callback(store.close)
+        platform = OpenWhisk(access)
+        stack.push_async_callback(platform.close)
+        yield Session(
+            platform=platform,
+            platform_name="embedded" if configured is None else "openwhisk",
+            description=_describe(access, configured) + enforcement,
+            capacity=await platform.capacity(),
+            store=store,
+            redis_url=url,
+        )
+
+
+async def offered_capacity(settings: Settings) -> Capacity:
+    """What the platform of `settings` would allow, without starting one.
+
+    Raises:
+        ConnectionRefused: the API host that is configured does not answer or refuses the key.
+    """
+    access = (
+        config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
+        or find_running()
+    )
+    if access is None:
+        return embedded_capacity(EmbeddedOptions(limits=settings.platform_limits))
+    platform = OpenWhisk(access)
+    try:
+        return await platform.capacity()
+    finally:
+        await platform.close()
+
+
+def _describe(access: ApiAccess, configured: ApiAccess | None) -> str:
+    kind = "embedded platform" if configured is None else "OpenWhisk"
+    return f"{kind} at {access.apihost}"
+
+
+def _is_loopback(access: ApiAccess) -> bool:
+    host = urlsplit(access.apihost).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,38 @@
+"""Where a run happens and what it may leave: everything that is not the job itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from disdel.types import Limits
+
+LimitsName = Literal["roomy", "stock"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of a run; None means what `disdel.config` finds.
+
+    Attributes:
+        apihost: an OpenWhisk's URL; without one anywhere, the embedded platform is started.
+        auth: its key, `uuid:secret`.
+        insecure: do not check the API host's certificate.
+        redis: a Redis URL that the actions reach; without one a private server is started.
+        data_dir: prepared data sets.
+        run_dir: one folder a run.
+        keep: leave package, actions and stored weights when the run ends.
+        limits: what the user allows beyond what the platform allows.
+        platform_limits: the limits of an embedded platform started for this run.
+    """
+
+    apihost: str | None = None
+    auth: str | None = None
+    insecure: bool = False
+    redis: str | None = None
+    data_dir: Path | None = None
+    run_dir: Path | None = None
+    keep: bool = False
+    limits: Limits = field(default_factory=Limits)
+    platform_limits: LimitsName = "roomy"

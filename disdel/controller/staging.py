@@ -1,0 +1,51 @@
+"""Samples on their way to the actions: each shard is one blob, and only its worker reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from disdel.arrays import Array
+from disdel.catalog.datasets import DatasetArrays
+from disdel.scheduler.partition import shuffled
+from disdel.store.base import Store
+from disdel.store.codec import encode
+from disdel.store.keys import RunKeys
+from disdel.types import Plan, Shard
+
+
+def stage(store: Store, keys: RunKeys, plan: Plan, arrays: DatasetArrays, seed: int) -> None:
+    """Write every shard of both splits, in the order in which workers need them.
+
+    Training samples are dealt in an order shuffled by the seed.
+
+    Raises:
+        StoreError: Redis failed, for example for lack of memory.
+    """
+    order = shuffled(len(arrays.train_x), seed)
+    for shard in plan.shards:
+        # Sorted, so that a memory-mapped file is read forwards; a worker shuffles every epoch.
+        positions = np.sort(order[shard.start : shard.stop])
+        store.put(
+            keys.shard("train", shard.worker),
+            encode_samples(arrays.train_x[positions], arrays.train_y[positions]),
+        )
+    for shard, x, y in _slices(plan.test_shards, arrays):
+        store.put(keys.shard("test", shard.worker), encode_samples(x, y))
+
+
+def _slices(
+    shards: tuple[Shard, ...], arrays: DatasetArrays
+) -> Iterator[tuple[Shard, Array, Array]]:
+    for shard in shards:
+        part = slice(shard.start, shard.stop)
+        yield shard, arrays.test_x[part], arrays.test_y[part]
+
+
+def encode_samples(x: Array, y: Array | None) -> bytes:
+    """The blob of a shard: `x` as stored, and `y` as int32 where there are labels."""
+    tensors = {"x": np.asarray(x)}
+    if y is not None:
+        tensors["y"] = np.asarray(y, np.int32)
+    return encode(tensors)

@@ -1,0 +1,106 @@
+"""`python -m disdel.embedded`: run a platform until told to stop.
+
+It stops on SIGTERM, on SIGINT and, with `--stop-on-eof`, when its standard input ends: that is how
+it notices that the command which started it is gone, however that ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from disdel.config import state_dir
+from disdel.embedded.limits import platform_limits
+from disdel.embedded.platform import Settings, serve
+from disdel.embedded.records import PlatformRecord
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    settings = Settings(
+        limits=platform_limits(options.limits, options.user_memory),
+        port=options.port,
+        state_dir=options.state_dir or state_dir(),
+        shared=options.shared,
+        only_sampling=options.enforcement == "sampling",
+        log=options.log,
+    )
+    try:
+        asyncio.run(_run(settings, options.ready_fd, stop_on_eof=options.stop_on_eof))
+    except OSError as error:
+        sys.stderr.write(f"the embedded platform cannot start: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m disdel.embedded", description=__doc__)
+    parser.add_argument(
+        "--limits",
+        choices=("roomy", "stock"),
+        default="roomy",
+        help="stock: OpenWhisk's defaults; roomy: actions of up to 4096 MB",
+    )
+    parser.add_argument("--user-memory", type=_positive, metavar="MB", help="of all containers")
+    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 is any free one")
+    parser.add_argument("--state-dir", type=Path, help="where running platforms are recorded")
+    parser.add_argument("--shared", action="store_true", help="let other commands find it")
+    parser.add_argument("--log", type=Path, help="where the output goes, removed in the end")
+    parser.add_argument(
+        "--enforcement",
+        choices=("auto", "sampling"),
+        default="auto",
+        help="of memory limits: by the kernel where possible, or always by sampling",
+    )
+    parser.add_argument(
+        "--ready-fd", type=int, default=1, help="where the line goes that says how to connect"
+    )
+    parser.add_argument("--stop-on-eof", action="store_true")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+async def _run(settings: Settings, ready_fd: int, *, stop_on_eof: bool) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if stop_on_eof:
+        wait = threading.Thread(
+            target=_wait_for_eof,
+            args=(lambda: loop.call_soon_threadsafe(stop.set),),
+            name="wait-for-eof",
+            daemon=True,
+        )
+        wait.start()
+
+    def ready(record: PlatformRecord) -> None:
+        os.write(ready_fd, record.announcement().encode())
+        if ready_fd > 2:
+            os.close(ready_fd)
+
+    await serve(settings, stop, ready)
+
+
+def _wait_for_eof(then: Callable[[], object]) -> None:
+    while os.read(0, 4096):
+        pass
+    then()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

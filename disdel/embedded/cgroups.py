@@ -1,0 +1,208 @@
+"""Memory limits enforced by the kernel: one memory cgroup for each container.
+
+The platform makes one folder for itself, inside the cgroup that it was started in or beside it,
+and one folder in that for each container. Which place works is found out by moving a real process
+there: write permission, delegation and the rule that a v2 cgroup with processes cannot hand
+controllers to children all show only then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from disdel.container_memory import Cgroup, own_cgroup
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupCell:
+    """The cgroup of one container."""
+
+    cgroup: Cgroup
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {}
+
+    def entering(self, command: list[str]) -> list[str]:
+        """`command`, made to enter the cgroup before anything of it is loaded."""
+        procs = str(self.cgroup.folder / "cgroup.procs")
+        return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', procs, *command]
+
+    def watch(self, pid: int) -> None:
+        """The kernel watches."""
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel has killed a process of this container for memory."""
+        name = "memory.events" if self.cgroup.version == 2 else "memory.oom_control"
+        try:
+            lines = (self.cgroup.folder / name).read_text().splitlines()
+        except OSError:
+            return False
+        return any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in lines)
+
+    def kill(self) -> None:
+        kill_members(self.cgroup.folder)
+
+    def remove(self) -> bool:
+        """Remove the cgroup; False while a killed process is still on its way out."""
+        return remove_folder(self.cgroup.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupEnforcement:
+    """Makes cells below `base`, the platform's own folder."""
+
+    base: Cgroup
+
+    @property
+    def name(self) -> str:
+        return f"cgroup v{self.base.version}"
+
+    @property
+    def folder(self) -> Path | None:
+        return self.base.folder
+
+    def cell(self, container_id: str, limit_bytes: int) -> CgroupCell:
+        """A new cgroup with that limit and no swap.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        cgroup = Cgroup(self.base.folder / container_id, self.base.version)
+        cgroup.folder.mkdir()
+        set_limit(cgroup, limit_bytes)
+        return CgroupCell(cgroup)
+
+    def close(self) -> None:
+        remove_tree(self.base.folder)
+
+
+def set_limit(cgroup: Cgroup, limit_bytes: int) -> None:
+    """Limit a cgroup's memory, without swap where the kernel accounts for swap."""
+    if cgroup.version == 2:
+        (cgroup.folder / "memory.max").write_text(str(limit_bytes))
+        swap, swap_bytes = cgroup.folder / "memory.swap.max", 0
+        # Docker's and Kubernetes' containers die as a whole, not one process of them.
+        group = cgroup.folder / "memory.oom.group"
+        if group.exists():
+            group.write_text("1")
+    else:
+        (cgroup.folder / "memory.limit_in_bytes").write_text(str(limit_bytes))
+        # v1 limits memory and swap together.
+        swap, swap_bytes = cgroup.folder / "memory.memsw.limit_in_bytes", limit_bytes
+    if swap.exists():
+        swap.write_text(str(swap_bytes))
+
+
+def open_cgroups(platform_id: str, own: Cgroup | None = None) -> CgroupEnforcement | None:
+    """Kernel enforcement for a platform, or None where no place for its cgroups works.
+
+    Args:
+        platform_id: names the folder.
+        own: the cgroup to look around, by default the one of this process.
+    """
+    own = own or own_cgroup()
+    if own is None:
+        return None
+    for place in places(own):
+        base = Cgroup(place / f"disdel-{platform_id}", own.version)
+        try:
+            base.folder.mkdir()
+        except OSError:
+            continue
+        enforcement = CgroupEnforcement(base)
+        with contextlib.suppress(OSError, ValueError):
+            if base.version == 2:
+                (base.folder / "cgroup.subtree_control").write_text("+memory")
+            if _probe(enforcement):
+                return enforcement
+        enforcement.close()
+    return None
+
+
+def places(own: Cgroup) -> Iterator[Path]:
+    """Folders that may hold the platform's cgroup, best first.
+
+    Inside the own cgroup every limit on the platform holds for its containers too. Under v2 that
+    works only where the own cgroup may hand out the memory controller; else its parent often can
+    (systemd gives a user's sessions such a parent), which is fair only if the own cgroup has no
+    limit that the containers would escape.
+    """
+    if own.version == 1 or _hands_out_memory(own.folder):
+        yield own.folder
+    with contextlib.suppress(OSError, ValueError):
+        if own.version == 2 and own.limit_bytes() is None and _hands_out_memory(own.folder.parent):
+            yield own.folder.parent
+
+
+def _hands_out_memory(folder: Path) -> bool:
+    control = folder / "cgroup.subtree_control"
+    with contextlib.suppress(OSError):
+        if "memory" not in control.read_text().split():
+            control.write_text("+memory")
+        return True
+    return False
+
+
+def _probe(enforcement: CgroupEnforcement) -> bool:
+    """Whether a process can be moved into a limited cell, and sees its limit there."""
+    limit_bytes = 64 << 20
+    cell = enforcement.cell("probe", limit_bytes)
+    try:
+        moved = subprocess.run(
+            cell.entering(["/bin/cat", "/proc/self/cgroup"]),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        inside = f"{enforcement.base.folder.name}/probe" in moved.stdout
+        return moved.returncode == 0 and inside and cell.cgroup.limit_bytes() == limit_bytes
+    finally:
+        remove_tree(cell.cgroup.folder)
+
+
+def members(folder: Path) -> list[int]:
+    try:
+        return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
+    except OSError:
+        return []
+
+
+def kill_members(folder: Path) -> None:
+    """Kill every process of a cgroup; those it forks meanwhile need another call."""
+    for pid in members(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def remove_folder(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        kill_members(folder)
+        return False
+    return True
+
+
+def remove_tree(folder: Path, deadline_s: float = 5.0) -> None:
+    """Kill what runs in a platform's cgroups and remove them, waiting for the dying."""
+    end = time.monotonic() + deadline_s
+    for cgroup in [*(child for child in _children(folder)), folder]:
+        while not remove_folder(cgroup) and time.monotonic() < end:
+            time.sleep(0.005)
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return [child for child in folder.iterdir() if child.is_dir()]
+    except OSError:
+        return []

@@ -1,0 +1,100 @@
+"""The envelope of every reply: transaction id, CORS headers, and errors in OpenWhisk's form."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import string
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+
+from disdel.embedded.entities import Json
+from disdel.embedded.replies import INTERNAL_ERROR, NO_ROUTE, ApiError
+
+TRANSACTION_ID_HEADER = "x-request-id"
+_TRANSACTION_ALPHABET = string.ascii_letters + string.digits
+# What may be echoed in a header.
+_TRANSACTION_ID = re.compile(r"[!-~]{1,256}")
+_CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-headers": (
+        "Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent"
+    ),
+    "access-control-allow-methods": "GET, DELETE, POST, PUT, HEAD",
+}
+
+
+class Reply(Response):
+    """A JSON reply."""
+
+    media_type = "application/json"
+
+    def render(self, content: Json) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode()
+
+
+class Envelope:
+    """Gives every request a transaction id, and every reply that id and the CORS headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Request(scope).headers.get(TRANSACTION_ID_HEADER, "")
+        usable = _TRANSACTION_ID.fullmatch(given) and not given.startswith("sid_")
+        transaction_id = given if usable else new_transaction_id()
+        scope.setdefault("state", {})["transaction_id"] = transaction_id
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers[TRANSACTION_ID_HEADER] = transaction_id
+                headers.update(_CORS)
+            await send(message)
+
+        await self._app(scope, receive, send_marked)
+
+
+def new_transaction_id() -> str:
+    return "".join(secrets.choice(_TRANSACTION_ALPHABET) for _ in range(32))
+
+
+def _refusal(request: Request, status: int, message: str) -> Reply:
+    return Reply({"error": message, "code": request.state.transaction_id}, status)
+
+
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    reply = _refusal(request, error.status, error.message)
+    for name, text in error.headers:
+        reply.headers[name] = text
+    return reply
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    allowed = (error.headers or {}).get("Allow", "")
+    if error.status_code == 405:
+        message = f"HTTP method not allowed, supported methods: {allowed}"
+    else:
+        message = NO_ROUTE if error.status_code == 404 else error.detail
+    return _refusal(request, error.status_code, message)
+
+
+async def _on_bug(request: Request, _error: Exception) -> Response:
+    return _refusal(request, 500, INTERNAL_ERROR)
+
+
+EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
+    ApiError: _on_api_error,
+    HTTPException: _on_http_error,
+    Exception: _on_bug,
+}

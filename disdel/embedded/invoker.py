@@ -1,0 +1,342 @@
+"""Runs one activation in one container and decides what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+
+from disdel.embedded.activations import (
+    APPLICATION_ERROR,
+    DEVELOPER_ERROR,
+    INTERNAL_ERROR,
+    SUCCESS,
+    ActivationStore,
+    Record,
+    Response,
+    StatusCode,
+)
+from disdel.embedded.container import Container, ContainerSpec, Reply
+from disdel.embedded.entities import NAMESPACE, Action, Json, compact_json
+from disdel.embedded.images import find_image
+from disdel.embedded.isolation import Enforcement
+from disdel.embedded.limits import MAX_PAYLOAD_BYTES
+from disdel.embedded.logs import log_line
+from disdel.embedded.pool import Again, Kept, Spent
+from disdel.embedded.replies import (
+    INIT_LOST,
+    LOGS_MAY_MISS,
+    MEMORY_EXHAUSTED,
+    NO_RESOURCES,
+    RUN_LOST,
+    image_not_pulled,
+    init_failed,
+    invalid_response,
+    response_too_long,
+    time_exceeded,
+)
+from disdel.units import MIB, mb_ceil
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Invocation:
+    """An accepted request to run an action.
+
+    `value` is what the action receives and `env` the parameters that `/init` gets as environment
+    variables instead. `done` takes the record.
+    """
+
+    id: str
+    transaction_id: str
+    action: Action
+    warm_key: str
+    value: Mapping[str, Json]
+    env: Mapping[str, Json]
+    api_key: str | None
+    received_ms: int
+    done: asyncio.Future[Record]
+
+    @property
+    def memory_mb(self) -> int:
+        return self.action.limits.memory_mb
+
+    def context(self) -> dict[str, str]:
+        """What the action may know about itself; the deadline counts from now."""
+        context = {
+            "namespace": NAMESPACE,
+            "action_name": f"/{self.action.path}",
+            "action_version": self.action.version,
+            "activation_id": self.id,
+            "transaction_id": self.transaction_id,
+            "deadline": str(now_ms() + self.action.limits.timeout_ms),
+        }
+        return context if self.api_key is None else {**context, "api_key": self.api_key}
+
+    def init_body(self) -> bytes:
+        executed = self.action.exec
+        value: dict[str, Json] = {
+            "name": self.action.name,
+            "main": executed.main or "main",
+            "binary": executed.binary,
+            "env": {
+                **{key: _env_text(parameter) for key, parameter in self.env.items()},
+                **{f"__OW_{key.upper()}": text for key, text in self.context().items()},
+            },
+        }
+        if executed.code is not None:
+            value["code"] = executed.code.strip() if executed.binary else executed.code
+        return compact_json({"value": value})
+
+    def run_body(self) -> bytes:
+        return compact_json({"value": self.value, **self.context()})
+
+
+def _env_text(value: Json) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else compact_json(value).decode()
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The measured part of an activation."""
+
+    response: Response
+    start_ms: int
+    duration_ms: int
+    init_ms: int | None = None
+    timed_out: bool = False
+    peak_bytes: int | None = None
+
+
+class Invoker:
+    """Performs invocations for the pool; see `pool.Worker`.
+
+    Args:
+        platform_id: begins the id of every container.
+        apihost: the platform's own URL, as actions see it.
+        proxy: the action proxy's source file.
+        folder: the platform's own folder, for one folder a container.
+    """
+
+    def __init__(
+        self,
+        *,
+        platform_id: str,
+        apihost: str,
+        proxy: Path,
+        folder: Path,
+        enforcement: Enforcement,
+        store: ActivationStore,
+    ) -> None:
+        self._platform_id = platform_id
+        self._apihost = apihost
+        self._proxy = proxy
+        self._folder = folder
+        self._enforcement = enforcement
+        self._store = store
+        self._numbers = itertools.count(1)
+        self._busy: set[Container] = set()
+        self._closed = False
+        # Waiting is bounded by the action's own time limit; proxies of the environment are for
+        # the world outside.
+        self._client = httpx.AsyncClient(
+            timeout=None,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        )
+
+    async def perform(
+        self, work: Invocation, box: Container | None
+    ) -> Kept[Container] | Spent | Again:
+        container = box
+        try:
+            if container is None:
+                image = find_image(work.action.exec.kind, work.action.exec.image)
+                if image is None:
+                    message = image_not_pulled(work.action.exec.image or "")
+                    self._finish(work, _failed_now(DEVELOPER_ERROR, message))
+                    return Spent()
+                container = await self._start(work, image.env)
+            self._busy.add(container)
+            if self._closed:
+                container.kill()
+            run = await _run(work, container)
+            if run is None:
+                await container.destroy()
+                return Again()
+            return await self._settle(work, container, run)
+        except Exception:
+            # Whatever it is, the caller must be answered and the memory given back.
+            if container is not None:
+                await container.destroy()
+            self._finish(work, _failed_now(INTERNAL_ERROR, NO_RESOURCES))
+            _LOG.exception("activation %s of %s", work.id, work.action.path)
+            return Spent()
+        finally:
+            if container is not None:
+                self._busy.discard(container)
+
+    def refuse(self, work: Invocation) -> None:
+        self._finish(work, _failed_now(INTERNAL_ERROR, NO_RESOURCES))
+
+    def kill_busy(self) -> None:
+        """Kill the containers that are running an activation, and those about to."""
+        self._closed = True
+        for container in self._busy:
+            container.kill()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _start(self, work: Invocation, env: Mapping[str, str]) -> Container:
+        container_id = f"{self._platform_id}-{next(self._numbers)}"
+        spec = ContainerSpec(
+            id=container_id,
+            memory_mb=work.memory_mb,
+            logs_bytes=work.action.limits.logs_mb * MIB,
+            env={**env, "__OW_API_HOST": self._apihost},
+            proxy=self._proxy,
+            folder=self._folder / container_id,
+        )
+        return await Container.start(spec, self._enforcement, self._client)
+
+    async def _settle(
+        self, work: Invocation, container: Container, run: _Run
+    ) -> Kept[Container] | Spent:
+        """Collect the log, keep or destroy the container, and only then answer.
+
+        So the caller's next request finds the container free and the record stored.
+        """
+        keeps = run.response.keeps_container and not self._closed
+        if not keeps:
+            await container.destroy()
+        log = await container.take_log()
+        lines = log.lines
+        if run.response.code == DEVELOPER_ERROR:
+            lines = (*lines, log_line("stderr", LOGS_MAY_MISS))
+        if keeps and not log.complete:
+            await container.destroy()
+            keeps = False
+        # The pool has to know first: its turn comes before that of the waiting request.
+        asyncio.get_running_loop().call_soon(self._finish, work, run, lines)
+        return Kept(container) if keeps else Spent()
+
+    def _finish(self, work: Invocation, run: _Run, logs: tuple[str, ...] = ()) -> None:
+        action = work.action
+        record = Record(
+            id=work.id,
+            package=action.package,
+            name=action.name,
+            version=action.version,
+            kind=action.exec.kind,
+            limits=action.limits,
+            start_ms=run.start_ms,
+            duration_ms=run.duration_ms,
+            wait_ms=max(0, run.start_ms - work.received_ms),
+            init_ms=run.init_ms,
+            timed_out=run.timed_out,
+            peak_memory_mb=None if run.peak_bytes is None else mb_ceil(run.peak_bytes),
+            response=run.response,
+            logs=logs,
+        )
+        self._store.put(record)
+        if not work.done.done():
+            work.done.set_result(record)
+
+
+def _failed_now(code: StatusCode, message: str) -> _Run:
+    return _Run(Response.failed(code, message), now_ms(), 0)
+
+
+async def _run(work: Invocation, container: Container) -> _Run | None:
+    """Initialize the container if it is new, and run; None if a warm container is gone."""
+    timeout_ms = work.action.limits.timeout_ms
+    start_ms = now_ms()
+    init_ms = None
+    if not container.initialized:
+        init = await container.post("/init", work.init_body(), timeout_ms)
+        init_ms = init.elapsed_ms
+        failure = _init_failure(init, timeout_ms)
+        if failure:
+            timed_out = init.outcome == "timeout"
+            return _Run(failure, start_ms, init_ms, init_ms, timed_out)
+        container.initialized = True
+    reply = await container.post("/run", work.run_body(), timeout_ms)
+    if reply.outcome == "refused" and init_ms is None:
+        return None
+    return _Run(
+        _run_response(reply, timeout_ms),
+        start_ms,
+        (init_ms or 0) + reply.elapsed_ms,
+        init_ms,
+        reply.outcome == "timeout",
+        reply.peak_bytes,
+    )
+
+
+def _init_failure(reply: Reply, timeout_ms: int) -> Response | None:
+    if reply.outcome == "answered" and reply.status == 200:
+        return None
+    if reply.outcome == "timeout":
+        message: Json = time_exceeded(timeout_ms, init=True)
+    elif reply.outcome == "out-of-memory":
+        message = MEMORY_EXHAUSTED
+    elif reply.outcome == "answered":
+        message = _error_of(reply.body) or init_failed(reply.body.decode(errors="replace"))
+    else:
+        message = INIT_LOST
+    return Response.failed(DEVELOPER_ERROR, message)
+
+
+def _run_response(reply: Reply, timeout_ms: int) -> Response:
+    if reply.outcome == "timeout":
+        return Response.failed(DEVELOPER_ERROR, time_exceeded(timeout_ms, init=False))
+    if reply.outcome == "out-of-memory":
+        return Response.failed(DEVELOPER_ERROR, MEMORY_EXHAUSTED)
+    if reply.outcome != "answered":
+        return Response.failed(DEVELOPER_ERROR, RUN_LOST)
+    text = reply.body.decode(errors="replace")
+    if reply.size_bytes > MAX_PAYLOAD_BYTES:
+        message = response_too_long(reply.size_bytes, MAX_PAYLOAD_BYTES, text)
+        return Response(APPLICATION_ERROR, {"error": message}, reply.size_bytes)
+    if reply.status != 200:
+        message = _error_of(reply.body) or invalid_response(text)
+        return Response(DEVELOPER_ERROR, {"error": message}, reply.size_bytes)
+    result = _parse(reply.body)
+    if not isinstance(result, dict | list):
+        return Response(DEVELOPER_ERROR, {"error": invalid_response(text)}, reply.size_bytes)
+    if isinstance(result, dict) and "error" in result:
+        return Response(APPLICATION_ERROR, result, reply.size_bytes)
+    return Response(SUCCESS, result, reply.size_bytes)
+
+
+def _error_of(body: bytes) -> Json:
+    parsed = _parse(body)
+    return parsed.get("error") if isinstance(parsed, dict) else None
+
+
+def _parse(body: bytes) -> Json:
+    """The JSON value of `body`, None if it is not JSON."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(constant)
+
+    try:
+        return json.loads(body, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return None

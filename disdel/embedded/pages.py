@@ -1,0 +1,83 @@
+"""What the platform says of itself, in the words of OpenWhisk's controller."""
+
+from __future__ import annotations
+
+import os
+
+from disdel.embedded.entities import Json
+from disdel.embedded.images import manifest
+from disdel.embedded.limits import (
+    MAX_CONCURRENCY,
+    MAX_LOGS_MB,
+    MAX_PARAMETERS_BYTES,
+    MAX_TIMEOUT_MS,
+    MIN_LOGS_MB,
+    MIN_TIMEOUT_MS,
+    PlatformLimits,
+)
+from disdel.units import MIB
+
+API_INFO = {
+    "description": "OpenWhisk API",
+    "api_version": "1.0.0",
+    "api_version_path": "v1",
+    "build": "disdel",
+    "buildno": "embedded",
+    "swagger_paths": {},
+}
+MAX_SEQUENCE = 50
+
+
+def platform_info(allowed: PlatformLimits, enforcement: str) -> Json:
+    """`GET /`: limits in bytes and milliseconds. `capacity` is this platform's own addition."""
+    return {
+        "description": "OpenWhisk",
+        "support": {
+            "github": "https://github.com/apache/openwhisk/issues",
+            "slack": "http://slack.openwhisk.org",
+        },
+        "api_paths": ["/api/v1"],
+        "limits": {
+            "actions_per_minute": allowed.invokes_per_minute,
+            "triggers_per_minute": allowed.invokes_per_minute,
+            "concurrent_actions": allowed.concurrent_invokes,
+            "sequence_length": MAX_SEQUENCE,
+            "min_action_duration": MIN_TIMEOUT_MS,
+            "max_action_duration": MAX_TIMEOUT_MS,
+            "min_action_memory": allowed.min_memory_mb * MIB,
+            "max_action_memory": allowed.max_memory_mb * MIB,
+            "min_action_logs": MIN_LOGS_MB * MIB,
+            "max_action_logs": MAX_LOGS_MB * MIB,
+        },
+        "runtimes": manifest(),
+        "capacity": {
+            "user_memory_mb": allowed.user_memory_mb,
+            "cpus": _cpus(),
+            "enforcement": enforcement,
+        },
+    }
+
+
+def namespace_limits(allowed: PlatformLimits) -> Json:
+    """`GET /namespaces/_/limits`: in MB and milliseconds."""
+    return {
+        "invocationsPerMinute": allowed.invokes_per_minute,
+        "concurrentInvocations": allowed.concurrent_invokes,
+        "firesPerMinute": allowed.invokes_per_minute,
+        "minActionMemory": allowed.min_memory_mb,
+        "maxActionMemory": allowed.max_memory_mb,
+        "minActionLogs": MIN_LOGS_MB,
+        "maxActionLogs": MAX_LOGS_MB,
+        "minActionTimeout": MIN_TIMEOUT_MS,
+        "maxActionTimeout": MAX_TIMEOUT_MS,
+        "minActionConcurrency": 1,
+        "maxActionConcurrency": MAX_CONCURRENCY,
+        "maxParameterSize": f"{MAX_PARAMETERS_BYTES // MIB} MB",
+        "maxActionInstances": allowed.concurrent_invokes,
+    }
+
+
+def _cpus() -> int:
+    """The CPUs that the platform's processes may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

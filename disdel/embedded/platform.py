@@ -1,0 +1,206 @@
+"""A whole platform in one process: puts the parts together, and takes them apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import string
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import uvicorn
+from starlette.types import ASGIApp
+
+from disdel import container_memory
+from disdel.assets import asset_dir
+from disdel.embedded.activations import ActivationStore
+from disdel.embedded.api import Api
+from disdel.embedded.cgroups import remove_tree
+from disdel.embedded.container import Container
+from disdel.embedded.invocations import Invocations
+from disdel.embedded.invoker import Invocation, Invoker
+from disdel.embedded.isolation import kill_marked, open_enforcement
+from disdel.embedded.limits import PlatformLimits
+from disdel.embedded.pool import Pool
+from disdel.embedded.records import PlatformRecord, read_records, remove_record, write_record
+from disdel.embedded.store import EntityStore
+from disdel.embedded.throttle import Throttle
+
+_SECRET_LENGTH = 64
+_ALPHABET = string.ascii_letters + string.digits
+_BACKLOG = 1024
+# Idle clients are given longer than the platform's own blocking wait.
+_KEEP_ALIVE_S = 75
+_SHUTDOWN_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to run the platform."""
+
+    limits: PlatformLimits
+    port: int
+    state_dir: Path
+    shared: bool
+    only_sampling: bool
+    log: Path | None
+
+
+def new_key() -> str:
+    """A key that only this platform knows, in OpenWhisk's form."""
+    secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    return f"{uuid.uuid4()}:{secret}"
+
+
+def sweep(state_dir: Path) -> None:
+    """Remove what dead platforms have left: processes, cgroups, folders, records."""
+    for record in read_records(state_dir):
+        if record.alive:
+            continue
+        if record.cgroup:
+            remove_tree(Path(record.cgroup))
+        kill_marked(record.id)
+        shutil.rmtree(record.folder, ignore_errors=True)
+        if record.log:
+            Path(record.log).unlink(missing_ok=True)
+        remove_record(state_dir, record)
+
+
+class _Server(uvicorn.Server):
+    """Serves until told to stop; signals are the caller's."""
+
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_SHUTDOWN_S,
+            )
+        )
+        self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+
+class _Platform:
+    """The parts of a running platform, and what they hold outside of this process."""
+
+    def __init__(self, settings: Settings, port: int) -> None:
+        platform_id = secrets.token_hex(6)
+        apihost = f"http://127.0.0.1:{port}"
+        auth = new_key()
+        self._state_dir = settings.state_dir
+        self._enforcement = open_enforcement(platform_id, only_sampling=settings.only_sampling)
+        self._folder = Path(tempfile.mkdtemp(prefix="disdel-"))
+        self.record = PlatformRecord(
+            id=platform_id,
+            pid=os.getpid(),
+            created=psutil.Process().create_time(),
+            apihost=apihost,
+            auth=auth,
+            port=port,
+            enforcement=self._enforcement.name,
+            limits=settings.limits.profile,
+            user_memory_mb=settings.limits.user_memory_mb,
+            shared=settings.shared,
+            cgroup=str(self._enforcement.folder) if self._enforcement.folder else None,
+            folder=str(self._folder),
+            log=str(settings.log) if settings.log else None,
+        )
+        write_record(settings.state_dir, self.record)
+        store = ActivationStore()
+        self._invoker = Invoker(
+            platform_id=platform_id,
+            apihost=apihost,
+            proxy=_lay_proxy(self._folder),
+            folder=self._folder,
+            enforcement=self._enforcement,
+            store=store,
+        )
+        self._pool: Pool[Invocation, Container] = Pool(
+            self._invoker, settings.limits.user_memory_mb
+        )
+        invocations = Invocations(Throttle(settings.limits), self._pool, store)
+        entities = EntityStore(settings.limits)
+        api = Api(auth, settings.limits, self._enforcement.name, entities, invocations)
+        self.app = api.application()
+
+    async def stop(self) -> None:
+        """End every activation and container; whoever waits for one gets an answer."""
+        self._invoker.kill_busy()
+        await self._pool.close()
+        await self._invoker.close()
+
+    def remove(self) -> None:
+        self._enforcement.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self.record.log:
+            Path(self.record.log).unlink(missing_ok=True)
+        remove_record(self._state_dir, self.record)
+
+
+def _lay_proxy(folder: Path) -> Path:
+    """Copy the action proxy and the module it needs into one folder, as the image does."""
+    laid = folder / "proxy"
+    laid.mkdir()
+    shutil.copy(container_memory.__file__, laid)
+    return Path(shutil.copy(asset_dir("runtime-image") / "proxy.py", laid))
+
+
+def _listen(port: int) -> socket.socket:
+    """A listening socket on loopback.
+
+    Its protocol is named, as `socket.create_server` would not: only then does asyncio send without
+    Nagle's delay, which costs 40 ms a reply.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+async def serve(
+    settings: Settings, stop: asyncio.Event, ready: Callable[[PlatformRecord], None]
+) -> None:
+    """Run a platform until `stop` is set; `ready` is called once requests are answered.
+
+    Raises:
+        OSError: the port is taken, or the state directory cannot be written.
+    """
+    with _listen(settings.port) as listener:
+        sweep(settings.state_dir)
+        platform = _Platform(settings, listener.getsockname()[1])
+        try:
+            server = _Server(platform.app, lambda: ready(platform.record))
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            await platform.stop()
+            server.should_exit = True
+            await serving
+        finally:
+            platform.remove()

@@ -1,0 +1,123 @@
+"""OpenWhisk's own words: error statuses and texts, copied from its `ErrorResponse.Messages`."""
+
+from __future__ import annotations
+
+
+class ApiError(Exception):
+    """A request is refused: HTTP status, and the `error` field of the reply's body."""
+
+    def __init__(
+        self, status: int, message: str, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers
+
+
+NOT_AUTHENTICATED = "The resource requires authentication, which was not supplied with the request"
+BAD_AUTHENTICATION = "The supplied authentication is invalid"
+NO_ROUTE = "The requested resource could not be found."
+NO_RESOURCE = "The requested resource does not exist."
+CONFLICT = "resource already exists"
+WRONG_COLLECTION = "Resource by this name exists but is not in this collection."
+NO_BODY = "Request entity expected but not supplied"
+BODY_TOO_LARGE = "The request content is larger than the server is willing or able to process."
+ILLEGAL_NAME = "The name of the entity contains illegal characters."
+NOT_PERMITTED_PARAMETERS = (
+    "Request defines parameters that are not allowed (e.g., reserved properties)."
+)
+BAD_TIMEOUT = "Timeout must be number of milliseconds up to 60000."
+DOCS_WITH_COUNT = "The parameter 'docs' is not permitted with 'count'."
+BAD_ACTIVATION_ID = "The activation id is not valid."
+NO_BINDINGS = "Package bindings are not supported by this platform."
+NO_SEQUENCES = "Sequences are not supported by this platform."
+INTERNAL_ERROR = "There was an internal server error."
+
+MEMORY_EXHAUSTED = "The action exhausted its memory and was aborted."
+INIT_LOST = "The action did not initialize and exited unexpectedly."
+RUN_LOST = "The action did not produce a valid response and exited unexpectedly."
+NO_RESOURCES = "Failed to provision resources to run the action."
+LOGS_FAILED = "There was an issue while collecting your logs. Data might be missing."
+LOGS_MAY_MISS = "The action did not initialize or run as expected. Log data might be missing."
+
+
+def malformed(why: str) -> ApiError:
+    return ApiError(400, f"The request content was malformed:\n{why}")
+
+
+def malformed_query(name: str, why: str) -> ApiError:
+    return ApiError(400, f"The query parameter '{name}' was malformed:\n{why}")
+
+
+def forbidden(resource: str) -> ApiError:
+    return ApiError(403, f"The supplied authentication is not authorized to access '{resource}'.")
+
+
+def too_large(field: str, size_bytes: int, allowed_bytes: int) -> ApiError:
+    return ApiError(413, f"{field} larger than allowed: {size_bytes} > {allowed_bytes} bytes.")
+
+
+def name_too_long(length: int, allowed: int) -> ApiError:
+    return ApiError(400, f"Name segement longer than allowed: {length} > {allowed}.")
+
+
+def package_reserved(name: str) -> ApiError:
+    return ApiError(400, f"Package name '{name}' is reserved.")
+
+
+def package_not_empty(entities: int) -> ApiError:
+    noun = "entity" if entities == 1 else "entities"
+    return ApiError(
+        409,
+        f"Package not empty (contains {entities} {noun}). "
+        "Set force param or delete package contents.",
+    )
+
+
+def too_many_per_minute(count: int, allowed: int) -> ApiError:
+    return ApiError(
+        429, f"Too many requests in the last minute (count: {count}, allowed: {allowed})."
+    )
+
+
+def too_many_concurrent(count: int, allowed: int) -> ApiError:
+    return ApiError(
+        429, f"Too many concurrent requests in flight (count: {count}, allowed: {allowed})."
+    )
+
+
+def time_exceeded(limit_ms: int, *, init: bool) -> str:
+    during = " during initialization" if init else ""
+    return f"The action exceeded its time limits of {limit_ms} milliseconds{during}."
+
+
+def init_failed(body: str) -> str:
+    return (
+        f"The action failed during initialization: {body}"
+        if body
+        else ("The action failed during initialization.")
+    )
+
+
+def invalid_response(body: str) -> str:
+    said = f": {body}" if body else "."
+    return f"The action did not produce a valid JSON or JSON Array response{said}"
+
+
+def response_too_long(size_bytes: int, allowed_bytes: int, start: str) -> str:
+    return (
+        "The action produced a response that exceeded the allowed length: "
+        f"{size_bytes} > {allowed_bytes} bytes. The truncated response was: {start}"
+    )
+
+
+def image_not_pulled(image: str) -> str:
+    return f"Failed to pull container image '{image}'."
+
+
+def logs_truncated(allowed_bytes: int) -> str:
+    return (
+        "Logs were truncated because the total bytes size exceeds the limit of "
+        f"{allowed_bytes} bytes."
+    )

@@ -1,0 +1,1 @@
+"""Where actions run: one interface, and the clients that implement it."""

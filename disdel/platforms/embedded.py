@@ -1,0 +1,312 @@
+"""Starts, finds and stops the embedded platform, which is a process of its own.
+
+`start_embedded` is for one command: the platform ends with it, even when it is killed.
+`platform_up` leaves one running in the background, which `find_running` finds from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Literal
+
+from disdel.config import ApiAccess, state_dir
+from disdel.embedded.records import PlatformRecord, read_records
+from disdel.errors import PlatformError, UsageError
+from disdel.types import Capacity
+
+START_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 15.0
+_PING_TIMEOUT_S = 5.0
+_POLL_S = 0.02
+_LOG_TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedOptions:
+    """How to start a platform; None leaves a choice to the platform or to the settings.
+
+    `port` 0 is any free one. `enforcement` "auto" limits memory by the kernel where it can.
+    """
+
+    limits: Literal["roomy", "stock"] = "roomy"
+    user_memory_mb: int | None = None
+    port: int = 0
+    enforcement: Literal["auto", "sampling"] = "auto"
+    state_dir: Path | None = None
+
+    @property
+    def state_folder(self) -> Path:
+        return self.state_dir or state_dir()
+
+    def arguments(self) -> list[str]:
+        arguments = [
+            f"--limits={self.limits}",
+            f"--port={self.port}",
+            f"--enforcement={self.enforcement}",
+            f"--state-dir={self.state_folder.absolute()}",
+        ]
+        if self.user_memory_mb is not None:
+            arguments.append(f"--user-memory={self.user_memory_mb}")
+        return arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformInfo:
+    """A platform that runs, or ran: how to reach it, and how it enforces memory limits."""
+
+    access: ApiAccess
+    pid: int
+    enforcement: str
+    limits: str
+    user_memory_mb: int
+
+
+class EmbeddedPlatform:
+    """A platform that belongs to this process; a context manager that stops it."""
+
+    def __init__(self, info: PlatformInfo, process: subprocess.Popen[bytes]) -> None:
+        self.info = info
+        self._process = process
+
+    @property
+    def access(self) -> ApiAccess:
+        return self.info.access
+
+    @property
+    def enforcement(self) -> str:
+        return self.info.enforcement
+
+    @property
+    def user_memory_mb(self) -> int:
+        return self.info.user_memory_mb
+
+    def wait(self) -> None:
+        """Return when the platform has ended by itself."""
+        self._process.wait()
+
+    def close(self) -> None:
+        """Stop the platform and wait until it has cleaned up; may be called again."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            # Its containers end with it, and the next start removes the rest.
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> EmbeddedPlatform:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def embedded_capacity(options: EmbeddedOptions) -> Capacity:
+    """What a platform started with `options` would allow; nothing is started."""
+    from disdel.embedded.limits import MAX_TIMEOUT_MS, platform_limits
+
+    limits = platform_limits(options.limits, options.user_memory_mb)
+    return Capacity(
+        memory_min_mb=limits.min_memory_mb,
+        memory_max_mb=limits.max_memory_mb,
+        timeout_max_s=MAX_TIMEOUT_MS / 1000,
+        concurrency=limits.concurrent_invokes,
+        invokes_per_minute=limits.invokes_per_minute,
+        pool_memory_mb=limits.user_memory_mb,
+        cpus=os.cpu_count(),
+    )
+
+
+def start_embedded(options: EmbeddedOptions, *, shared: bool = False) -> EmbeddedPlatform:
+    """Start a platform that ends with this process, and wait until it answers.
+
+    Args:
+        options: how to start it.
+        shared: let other commands find it while it runs.
+
+    Raises:
+        PlatformError: it did not start; the message holds the end of its log.
+    """
+    arguments = ["--stop-on-eof", *(["--shared"] if shared else [])]
+    process, info = _launch(options, arguments, stdin=subprocess.PIPE)
+    return EmbeddedPlatform(info, process)
+
+
+def platform_up(options: EmbeddedOptions) -> PlatformInfo:
+    """Start a platform in the background, to run until `platform_down`.
+
+    Raises:
+        UsageError: one is running already.
+        PlatformError: it did not start.
+    """
+    running = platform_status(options.state_dir)
+    if running:
+        raise UsageError(
+            f"a platform is already running at {running.access.apihost} (process {running.pid}): "
+            "stop it first with `disdel platform down`"
+        )
+    process, info = _launch(options, ["--shared"], stdin=subprocess.DEVNULL)
+    # It is to outlive this process; nobody here waits for it.
+    process.returncode = 0
+    return info
+
+
+def platform_status(state_folder: Path | None = None) -> PlatformInfo | None:
+    """The platform that runs in the background, if its process lives and answers."""
+    record = _shared_record(state_folder)
+    return _info(record) if record and _answers(record) else None
+
+
+def find_running(state_folder: Path | None = None) -> ApiAccess | None:
+    """How to reach the platform that runs in the background, if there is one."""
+    running = platform_status(state_folder)
+    return running.access if running else None
+
+
+def platform_down(state_folder: Path | None = None) -> PlatformInfo | None:
+    """Stop the platform that runs in the background, and wait until it has cleaned up.
+
+    Returns:
+        What was stopped, None if there was nothing to stop.
+    """
+    record = _shared_record(state_folder)
+    if record is None:
+        return None
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(record.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_DEADLINE_S
+    while record.alive:
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(record.pid, signal.SIGKILL)
+        time.sleep(_POLL_S)
+    return _info(record)
+
+
+def _shared_record(state_folder: Path | None) -> PlatformRecord | None:
+    records = read_records(state_folder or state_dir())
+    return next((record for record in records if record.shared and record.alive), None)
+
+
+def _info(record: PlatformRecord) -> PlatformInfo:
+    return PlatformInfo(
+        access=ApiAccess(record.apihost, record.auth),
+        pid=record.pid,
+        enforcement=record.enforcement,
+        limits=record.limits,
+        user_memory_mb=record.user_memory_mb,
+    )
+
+
+def _answers(record: PlatformRecord) -> bool:
+    import httpx
+
+    try:
+        reply = httpx.get(f"{record.apihost}/ping", timeout=_PING_TIMEOUT_S, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return reply.text == "pong"
+
+
+def _launch(
+    options: EmbeddedOptions, arguments: list[str], *, stdin: int
+) -> tuple[subprocess.Popen[bytes], PlatformInfo]:
+    with _new_log(options.state_folder) as log, _pipe() as (ready, told):
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "disdel.embedded"),
+                *options.arguments(),
+                *arguments,
+                f"--log={log.name}",
+                f"--ready-fd={told.fileno()}",
+            ],
+            stdin=stdin,
+            stdout=log,
+            stderr=log,
+            pass_fds=[told.fileno()],
+            # Ctrl-C in the terminal is for the command, which then stops the platform.
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": _python_path()},
+        )
+        told.close()
+        line = _read_line(ready, START_DEADLINE_S)
+        if line:
+            return process, _read_announcement(line)
+        died = process.poll() is not None
+        process.kill()
+        status = process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        why = f"ended with status {status}" if died else f"not ready in {START_DEADLINE_S:g} s"
+        raise PlatformError(
+            f"the embedded platform did not start: {why}. Its log, {log.name}, ends:\n"
+            + _tail(Path(log.name))
+        )
+
+
+@contextlib.contextmanager
+def _new_log(state_folder: Path) -> Iterator[IO[bytes]]:
+    """A log file, which the platform removes when it ends in order."""
+    folder = state_folder.absolute() / "platforms"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False) as log:
+        yield log
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    read_fd, write_fd = os.pipe()
+    with os.fdopen(read_fd, "rb", buffering=0) as reader, os.fdopen(write_fd, "wb") as writer:
+        yield reader, writer
+
+
+def _python_path() -> str:
+    """The module search path under which the child finds the same disdel, installed or not."""
+    root = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+
+
+def _read_line(reader: IO[bytes], deadline_s: float) -> bytes:
+    """One whole line; empty if the writer ends or the time is up first."""
+    end = time.monotonic() + deadline_s
+    line = b""
+    while not line.endswith(b"\n"):
+        readable, _, _ = select.select([reader], [], [], max(0.0, end - time.monotonic()))
+        chunk = reader.read(4096) if readable else b""
+        if not chunk:
+            return b""
+        line += chunk
+    return line
+
+
+def _read_announcement(line: bytes) -> PlatformInfo:
+    facts = json.loads(line)
+    return PlatformInfo(
+        access=ApiAccess(facts["apihost"], facts["auth"]),
+        pid=facts["pid"],
+        enforcement=facts["enforcement"],
+        limits=facts["limits"],
+        user_memory_mb=facts["user_memory_mb"],
+    )
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])

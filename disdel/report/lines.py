@@ -1,0 +1,93 @@
+"""The sentences and rows of a run, as text; shared by the live and the plain view."""
+
+from __future__ import annotations
+
+from disdel.events import PlanMade, RoundDone, RunEnded, WorkerProgress
+from disdel.types import Plan
+
+ROUND_HEADING = (
+    f"{'round':>7}  {'time':>8}  {'loss':>7}  {'acc':>6}  {'cold/warm':>9}  {'peak MB':>7}"
+)
+
+
+def plan_lines(event: PlanMade) -> list[str]:
+    """The plan in a few lines."""
+    job, dataset = event.job, event.dataset
+    shape = "×".join(str(size) for size in dataset.input_shape)
+    held_out = " (held out)" if dataset.held_out else ""
+    heading = (
+        f"plan    {dataset.name} {shape}, {dataset.train_samples} + {dataset.test_samples} test"
+        f"{held_out}; model {event.model}, batch {job.batch_size}, epochs {job.epochs}, "
+        f"sync {job.sync}, seed {job.seed}"
+    )
+    return [heading, *describe_plan(event.plan)]
+
+
+def describe_plan(plan: Plan) -> list[str]:
+    """Workers, memory by part, rounds and the reasons."""
+    estimate = plan.estimate
+    threads = "" if plan.threads is None else f" × {plan.threads} thread{'s' * (plan.threads > 1)}"
+    shard = plan.shards[0].samples
+    return [
+        f"        {plan.workers} worker{'s' * (plan.workers > 1)}{threads} × {plan.memory_mb} MB, "
+        f"{shard} samples each; {plan.rounds} round{'s' * (plan.rounds > 1)}, "
+        f"time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
+        f"        memory  pkg {estimate.pkg:.0f} + dta {estimate.dta:.0f} + mod {estimate.mod:.0f} "
+        f"+ fit {estimate.fit:.0f} + saf {estimate.saf:.0f} = {estimate.total:.0f} MB",
+        *(f"        why     {reason}" for reason in plan.reasons),
+    ]
+
+
+def round_line(event: RoundDone) -> str:
+    """One row under `ROUND_HEADING`."""
+    report = event.report
+    return (
+        f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
+        f"{report.score.loss:>7.4f}  {report.score.accuracy:>6.4f}  "
+        f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
+    )
+
+
+def progress_cells(progress: WorkerProgress, start: str) -> tuple[str, ...]:
+    """A worker's row: number, state, cold or warm, epoch, step, loss, memory of limit."""
+    if progress.step is None or progress.last_step is None:
+        step = ""
+    else:
+        first = progress.first_step or 0
+        step = f"{progress.step - first}/{progress.last_step - first}"
+    limit = "" if progress.limit_mb is None else f" / {progress.limit_mb}"
+    return (
+        str(progress.worker),
+        progress.state,
+        start,
+        "" if progress.epoch is None else str(progress.epoch),
+        step,
+        "" if progress.loss is None else f"{progress.loss:.4f}",
+        "" if progress.memory_mb is None else f"{progress.memory_mb}{limit} MB",
+    )
+
+
+PROGRESS_HEADINGS = ("worker", "state", "start", "epoch", "step", "loss", "memory")
+
+
+def summary_lines(event: RunEnded) -> list[str]:
+    """What came out, and where everything is."""
+    report = event.report
+    where = f"{event.folder}/report.json    disdel logs {report.run}"
+    if report.status == "failed":
+        kind = "failed" if report.error is None else report.error.kind
+        return [f"failed  {report.wall_s:.1f} s  {kind}    {where}"]
+    result = ""
+    if report.accuracy is not None and report.loss is not None:
+        result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
+    lines = [f"done    {report.wall_s:.1f} s{result}"]
+    if report.totals is not None:
+        totals = report.totals
+        lines.append(
+            f"        {totals.containers} container{'s' * (totals.containers != 1)}, "
+            f"{totals.memory_mb} MB in all, {totals.gb_s:.1f} GB·s, {totals.failed} failed"
+        )
+    if report.job == "train" and report.model is not None:
+        lines.append(f"        {report.model}")
+    lines.append(f"        {where}")
+    return lines

@@ -1,0 +1,158 @@
+"""Views of a run while it happens: silent, plain lines, or live.
+
+Progress goes to stderr and the summary to stdout, so that a pipe gets the result alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from disdel.events import (
+    ActivationEnded,
+    Event,
+    Noted,
+    PlanMade,
+    PlatformReady,
+    RoundDone,
+    RoundStarted,
+    RunEnded,
+    WorkerProgress,
+)
+from disdel.report.lines import (
+    PROGRESS_HEADINGS,
+    ROUND_HEADING,
+    plan_lines,
+    progress_cells,
+    round_line,
+    summary_lines,
+)
+
+
+class View(Protocol):
+    """Something that shows events; it is closed when the run ends."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def choose_view(*, quiet: bool) -> View:
+    """The view for this terminal."""
+    if quiet:
+        return QuietView()
+    return LiveView() if sys.stderr.isatty() else PlainView()
+
+
+class QuietView:
+    """Shows nothing."""
+
+    def __call__(self, event: Event) -> None:
+        """Show nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to close."""
+
+
+class PlainView(QuietView):
+    """A line an event."""
+
+    def __init__(self, progress: TextIO | None = None, result: TextIO | None = None) -> None:
+        self._progress = progress or sys.stderr
+        self._result = result or sys.stdout
+
+    def __call__(self, event: Event) -> None:
+        for line in progress_lines(event):
+            print(line, file=self._progress, flush=True)  # noqa: T201
+        if isinstance(event, RunEnded):
+            for line in summary_lines(event):
+                print(line, file=self._result, flush=True)  # noqa: T201
+
+
+def progress_lines(event: Event) -> list[str]:
+    """The lines that an event adds above the summary."""
+    match event:
+        case PlatformReady():
+            return [f"on      {event.description}"]
+        case PlanMade():
+            return plan_lines(event)
+        case RoundStarted(round=1):
+            return [ROUND_HEADING]
+        case RoundDone():
+            return [round_line(event)]
+        case Noted():
+            return [f"note    {event.message}"]
+        case _:
+            return []
+
+
+class LiveView(PlainView):
+    """The plain lines, and under them a table of the workers that changes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._workers: dict[int, WorkerProgress] = {}
+        self._starts: dict[int, str] = {}
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        for line in progress_lines(event):
+            self._console.print(line, markup=False, soft_wrap=True)
+        match event:
+            case RoundStarted(round=1):
+                self._workers = {
+                    worker: WorkerProgress(worker=worker, state="starting")
+                    for worker in range(event.workers)
+                }
+            case WorkerProgress():
+                self._workers[event.worker] = event
+            case ActivationEnded(activation=activation) if activation.worker is not None:
+                self._starts[activation.worker] = activation.start
+            case RunEnded():
+                self._live.stop()
+                for line in summary_lines(event):
+                    self._console.out(line, highlight=False)
+                return
+        self._live.update(self._table(), refresh=True)
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2), pad_edge=False)
+        for heading in PROGRESS_HEADINGS:
+            table.add_column(heading, style="cyan" if heading == "state" else "")
+        if self._workers:
+            for worker, progress in sorted(self._workers.items()):
+                table.add_row(*progress_cells(progress, self._starts.get(worker, "cold")))
+        return table

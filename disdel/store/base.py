@@ -1,0 +1,124 @@
+"""The interface of a store: blobs that are written whole, and small fields that are overwritten.
+
+A blob is visible only once all of it is written, and writing it again replaces it, so a retried
+action leaves the store as if it had run once. Everything expires after `TTL_S`.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from disdel.errors import StoreError
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+TTL_S = 24 * 3600
+_POLL_S = 0.02
+
+
+class Blob(ABC):
+    """One version of a blob, to be read by ranges; a later write does not change it.
+
+    Attributes:
+        key: its key.
+        size: its bytes.
+    """
+
+    key: str
+    size: int
+
+    @abstractmethod
+    def read_into(self, target: memoryview, start: int = 0) -> None:
+        """Fill `target` (bytes) from offset `start`.
+
+        Raises:
+            StoreError: the blob ends before `target` is full, or has expired.
+        """
+
+
+class Store(ABC):
+    """Blobs by key. Every method raises `StoreError` when the server fails."""
+
+    def put(self, key: str, data: Buffer) -> None:
+        """Write `data` as the blob `key`, replacing what was there."""
+        self.put_stream(key, (data,))
+
+    @abstractmethod
+    def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
+        """Write the concatenation of `pieces`, holding at most one chunk of it in memory."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, data: Buffer) -> bool:
+        """Write the blob unless there is one; true if this call wrote it.
+
+        Of several callers at once exactly one succeeds.
+        """
+
+    @abstractmethod
+    def open(self, key: str) -> Blob | None:
+        """The blob as it stands now, or None when it does not exist (or is not complete yet)."""
+
+    @abstractmethod
+    def delete_prefix(self, prefix: str) -> int:
+        """Delete every key that begins with `prefix`; the number of keys deleted."""
+
+    @abstractmethod
+    def set_field(self, key: str, field: str, value: str) -> None:
+        """Overwrite one field of a small hash."""
+
+    @abstractmethod
+    def fields(self, key: str) -> dict[str, str]:
+        """All fields of a small hash; empty when there is none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the connection."""
+
+    def existing(self, key: str) -> Blob:
+        """The blob `key`.
+
+        Raises:
+            StoreError: there is none.
+        """
+        blob = self.open(key)
+        if blob is None:
+            raise StoreError(f"nothing is stored under {key}: it was never written, or has expired")
+        return blob
+
+    def get(self, key: str) -> bytearray:
+        """The whole blob.
+
+        Raises:
+            StoreError: no such blob.
+        """
+        blob = self.existing(key)
+        data = bytearray(blob.size)
+        blob.read_into(memoryview(data))
+        return data
+
+    def wait_for(
+        self,
+        key: str,
+        deadline_s: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Return once the blob exists.
+
+        Args:
+            key: the blob.
+            deadline_s: when to give up, on `clock`.
+            clock: seconds from some origin.
+            sleep: waits for so many seconds.
+
+        Raises:
+            StoreError: the deadline passed.
+        """
+        while self.open(key) is None:
+            if clock() >= deadline_s:
+                raise StoreError(f"waited for {key}, which nobody has written")
+            sleep(_POLL_S)

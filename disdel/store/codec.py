@@ -1,0 +1,143 @@
+"""Tensors as safetensors, whole or by range.
+
+The layout is safetensors' own (8 bytes of little-endian header length, a JSON header, the data;
+https://huggingface.co/docs/safetensors): files made here open in any safetensors reader. The
+library encodes and decodes whole blobs; reading one without holding it in memory needs the header
+and ranges, which is what `Header` is for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from disdel.arrays import Array, Tensors
+from disdel.errors import StoreError
+from disdel.store.base import Blob, Store
+
+FORMAT_VERSION = "1"
+_LENGTH_BYTES = 8
+
+# safetensors' names; bfloat16 and the 8-bit floats have no numpy type and are refused.
+_DTYPES: dict[str, np.dtype[np.generic]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor of a blob: dtype, shape, and where its bytes stand in the data section."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header of a blob. `raw` is its bytes as they stand, length field included."""
+
+    raw: bytes
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str]
+
+    @property
+    def data_bytes(self) -> int:
+        return max((tensor.stop for tensor in self.tensors), default=0)
+
+
+def encode(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> bytes:
+    """A blob of `tensors` (any numpy shape, 0-d and empty included)."""
+    contiguous = {
+        # np.ascontiguousarray would make a 0-d array 1-d.
+        name: np.require(tensor, requirements="C")
+        for name, tensor in tensors.items()
+    }
+    return safetensors.numpy.save(contiguous, {"format": FORMAT_VERSION, **(metadata or {})})
+
+
+def read_tensors(store: Store, key: str) -> dict[str, Array]:
+    """The tensors of a blob, as writable views into one buffer of its size.
+
+    Raises:
+        StoreError: no such blob, or not a readable one (see `read_header`).
+    """
+    blob = store.existing(key)
+    data = bytearray(blob.size)
+    blob.read_into(memoryview(data))
+    header = _parse_header(key, memoryview(data), blob.size)
+    return {
+        tensor.name: np.ndarray(tensor.shape, tensor.dtype, data, len(header.raw) + tensor.start)
+        for tensor in header.tensors
+    }
+
+
+def read_header(blob: Blob) -> Header:
+    """The header of `blob`.
+
+    Raises:
+        StoreError: no safetensors, a dtype that numpy lacks, or another format version.
+    """
+    if blob.size < _LENGTH_BYTES:
+        raise StoreError(f"{blob.key} is not safetensors: it has {blob.size} bytes")
+    start = bytearray(_LENGTH_BYTES)
+    blob.read_into(memoryview(start))
+    head = bytearray(min(blob.size, _LENGTH_BYTES + int.from_bytes(start, "little")))
+    blob.read_into(memoryview(head))
+    return _parse_header(blob.key, memoryview(head), blob.size)
+
+
+def _parse_header(key: str, head: memoryview, size: int) -> Header:
+    """The header at the beginning of `head`, of a blob of `size` bytes in all."""
+    length = int.from_bytes(head[:_LENGTH_BYTES], "little")
+    raw = bytes(head[: _LENGTH_BYTES + length])
+    if len(raw) < _LENGTH_BYTES + length:
+        raise StoreError(f"{key} is not safetensors: its header ends after the blob")
+    try:
+        fields = json.loads(raw[_LENGTH_BYTES:])
+    except ValueError as error:
+        raise StoreError(f"{key} is not safetensors: {error}") from error
+    metadata = fields.pop("__metadata__", {})
+    if metadata.get("format") != FORMAT_VERSION:
+        raise StoreError(
+            f"{key} has format {metadata.get('format')!r} and this disdel reads "
+            f"{FORMAT_VERSION!r}: use the same disdel on every side"
+        )
+    tensors = sorted(
+        (_tensor_info(name, entry) for name, entry in fields.items()),
+        key=lambda tensor: tensor.start,
+    )
+    header = Header(raw, tuple(tensors), metadata)
+    if len(raw) + header.data_bytes != size:
+        raise StoreError(
+            f"{key} has {size} bytes and its header describes {len(raw) + header.data_bytes}"
+        )
+    return header
+
+
+def _tensor_info(name: str, entry: Mapping[str, object]) -> TensorInfo:
+    dtype = _DTYPES.get(str(entry["dtype"]))
+    if dtype is None:
+        raise StoreError(f"tensor {name} has dtype {entry['dtype']}, which numpy lacks")
+    shape, offsets = entry["shape"], entry["data_offsets"]
+    if not isinstance(shape, list) or not isinstance(offsets, list):
+        raise StoreError(f"tensor {name} has a malformed header entry")
+    return TensorInfo(name, dtype, tuple(shape), offsets[0], offsets[1])

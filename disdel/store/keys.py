@@ -1,0 +1,55 @@
+"""The names under which a run keeps its data: one place, so that nothing else spells them.
+
+disdel:<run>:shard:<split>:<worker>                    samples and labels, safetensors
+disdel:<run>:state:<round>                             the average after a round; 0 = initial
+disdel:<run>:part:<round>:<worker>:<attempt>           one worker's contribution to a round
+disdel:<run>:checkpoint:<round>:<worker>:<segment>     state between two segments
+disdel:<run>:model                                     a Keras file
+disdel:<run>:input, disdel:<run>:output                samples to predict, probabilities
+disdel:<run>:progress                                  hash: worker -> JSON, for the live view
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from disdel.types import Split
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """The keys of one run."""
+
+    run: str
+
+    @property
+    def prefix(self) -> str:
+        return f"disdel:{self.run}:"
+
+    def shard(self, split: Split, worker: int) -> str:
+        return f"{self.prefix}shard:{split}:{worker}"
+
+    def state(self, round_number: int) -> str:
+        return f"{self.prefix}state:{round_number}"
+
+    def part(self, round_number: int, worker: int, attempt: int) -> str:
+        return f"{self.prefix}part:{round_number}:{worker}:{attempt}"
+
+    def checkpoint(self, round_number: int, worker: int, segment: int) -> str:
+        return f"{self.prefix}checkpoint:{round_number}:{worker}:{segment}"
+
+    @property
+    def model(self) -> str:
+        return f"{self.prefix}model"
+
+    @property
+    def input(self) -> str:
+        return f"{self.prefix}input"
+
+    @property
+    def output(self) -> str:
+        return f"{self.prefix}output"
+
+    @property
+    def progress(self) -> str:
+        return f"{self.prefix}progress"

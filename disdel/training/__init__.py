@@ -1,0 +1,1 @@
+"""The mathematics of training: steps, averages, and the adapters to frameworks."""

@@ -1,0 +1,53 @@
+"""What a framework must offer to train here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from disdel.arrays import Array, Tensors
+
+
+class Trainer(ABC):
+    """A model, its optimizer and its loss in one framework, driven block by block.
+
+    The state is everything that decides what the next step does: weights, other variables of the
+    model, and the optimizer's. Samples arrive as they are stored (uint8 images are scaled inside).
+    """
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """The state by stable names: equal for every worker of a run, whatever it ran before."""
+
+    @abstractmethod
+    def load_state(self, tensors: Tensors) -> None:
+        """Continue from `tensors`, as `state()` gave them.
+
+        Raises:
+            StoreError: names, shapes or dtypes are not those of this model and optimizer.
+        """
+
+    @abstractmethod
+    def train(self, x: Array, y: Array) -> float:
+        """Take one optimizer step a batch.
+
+        Args:
+            x: samples, (steps, batch, *input_shape).
+            y: labels, (steps, batch) int32.
+
+        Returns:
+            The sum over the samples of their loss, each at its step.
+        """
+
+    @abstractmethod
+    def score(self, x: Array, y: Array) -> tuple[float, int]:
+        """Loss summed over the samples, and how many are classified correctly.
+
+        Args:
+            x: samples, (batch, *input_shape).
+            y: labels, (batch,) int32.
+        """
+
+    @abstractmethod
+    def save_model(self, path: Path) -> None:
+        """Write the model with its weights as a file that the framework's own tools open."""

@@ -1,0 +1,120 @@
+"""Keras 3 on TensorFlow, driven by a compiled loop over several steps.
+
+One graph call takes a block of batches and runs an optimizer step for each, so that the Python cost
+of a step is paid once a block. Measured beside `model.fit` on the same network in
+`experiments/main_job`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disdel.arrays import Array, Tensors
+from disdel.errors import StoreError
+from disdel.training.base import Trainer
+
+# Neither Keras nor TensorFlow ships types.
+KerasModel = Any
+KerasOptimizer = Any
+
+
+class KerasTrainer(Trainer):
+    """Trains a built Keras classifier.
+
+    Args:
+        model: an uncompiled model from stored samples to class probabilities.
+        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        learning_rate: None for the optimizer's own default.
+        input_dtype: numpy name of the samples' dtype.
+    """
+
+    def __init__(
+        self, model: KerasModel, *, optimizer: str, learning_rate: float | None, input_dtype: str
+    ) -> None:
+        import keras
+        import tensorflow as tf
+
+        self._model = model
+        self._optimizer: KerasOptimizer = keras.optimizers.get(optimizer)
+        if learning_rate is not None:
+            self._optimizer.learning_rate = learning_rate
+        self._optimizer.build(model.trainable_variables)
+        self._loss = keras.losses.SparseCategoricalCrossentropy()
+        samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
+        labels = tf.TensorSpec((None, None), tf.int32)
+        self._train_block = tf.function(self._steps, input_signature=(samples, labels))
+        batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
+        self._score_batch = tf.function(
+            self._score, input_signature=(batch, tf.TensorSpec((None,), tf.int32))
+        )
+
+    def _steps(self, x: Any, y: Any) -> Any:
+        import tensorflow as tf
+
+        loss_sum = tf.constant(0.0)
+        for step in tf.range(tf.shape(x)[0]):
+            batch = tf.cast(x[step], tf.float32)
+            with tf.GradientTape() as tape:
+                loss = self._loss(y[step], self._model(batch, training=True))
+                for penalty in self._model.losses:
+                    loss += penalty
+            variables = self._model.trainable_variables
+            self._optimizer.apply(tape.gradient(loss, variables), variables)
+            loss_sum += loss
+        return loss_sum * tf.cast(tf.shape(x)[1], tf.float32)
+
+    def _score(self, x: Any, y: Any) -> Any:
+        import tensorflow as tf
+
+        probabilities = self._model(tf.cast(x, tf.float32), training=False)
+        loss_sum = self._loss(y, probabilities) * tf.cast(tf.shape(y)[0], tf.float32)
+        hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), y)
+        return loss_sum, tf.math.count_nonzero(hits)
+
+    def train(self, x: Array, y: Array) -> float:
+        return float(self._train_block(x, y))
+
+    def score(self, x: Array, y: Array) -> tuple[float, int]:
+        loss_sum, correct = self._score_batch(x, y)
+        return float(loss_sum), int(correct)
+
+    def state(self) -> dict[str, Array]:
+        return {name: np.asarray(variable) for name, variable in self._variables().items()}
+
+    def load_state(self, tensors: Tensors) -> None:
+        variables = self._variables()
+        if variables.keys() != tensors.keys():
+            odd = sorted(variables.keys() ^ tensors.keys())
+            raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+        for name, variable in variables.items():
+            if tuple(variable.shape) != tensors[name].shape:
+                raise StoreError(
+                    f"{name} is stored as {tensors[name].shape} and the network has "
+                    f"{tuple(variable.shape)}"
+                )
+            variable.assign(tensors[name])
+
+    def _variables(self) -> dict[str, Any]:
+        named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
+        named |= {f"optimizer/{i:04d}/{v.path}": v for i, v in enumerate(self._optimizer.variables)}
+        return named
+
+    def save_model(self, path: Path) -> None:
+        self._model.save(path)
+
+
+def pin_threads(threads: int | None) -> None:
+    """Give TensorFlow `threads` CPU threads; None leaves it the machine's.
+
+    It can be said once a process, before the first operation; a warm container keeps what its
+    first activation said.
+    """
+    import tensorflow as tf
+
+    if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
+        return
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -1,0 +1,97 @@
+"""Which samples a worker trains on at which step: pure functions of the seed.
+
+A worker's training is one sequence of steps, numbered from 0. Epoch `e` of a shard of `n` samples
+is steps `e*s` to `(e+1)*s` with `s = ceil(n / batch)`; its order is a permutation drawn from (seed,
+worker, epoch), and its last batch is the ragged rest, as in Keras's `fit`. A round, and a segment
+of a round, is a range of steps; wherever the sequence is cut, the same samples follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The steps of one worker.
+
+    Args:
+        samples: the samples of the shard.
+        batch_size: samples of a step; the last step of an epoch has what is left.
+        seed: the run's seed.
+        worker: the worker's number.
+    """
+
+    samples: int
+    batch_size: int
+    seed: int
+    worker: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def samples_between(self, start: int, stop: int) -> int:
+        """Samples seen in steps `start` to `stop`."""
+        return self._samples_before(stop) - self._samples_before(start)
+
+    def _samples_before(self, step: int) -> int:
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return epochs * self.samples + rest * self.batch_size
+
+    def order(self, epoch: int) -> Indices:
+        """The permutation of the shard's positions in `epoch`, (samples,) int64."""
+        rng = np.random.default_rng((self.seed, self.worker, epoch))
+        return rng.permutation(self.samples)
+
+    def blocks(self, start: int, stop: int, max_steps: int) -> Iterator[tuple[int, Indices]]:
+        """Steps `start` to `stop` as blocks of equally sized batches.
+
+        Args:
+            start: the first step.
+            stop: one past the last step.
+            max_steps: the most steps in a block.
+
+        Yields:
+            The number of the step after the block, and the positions in the shard to train on,
+            (steps, batch) int64. A ragged batch is a block of its own.
+        """
+        epoch, order = -1, np.empty(0, np.int64)
+        step = start
+        while step < stop:
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                order = self.order(epoch)
+            within = step - epoch * self.steps_per_epoch
+            whole = self.samples // self.batch_size
+            count = min(max_steps, stop - step, whole - within) if within < whole else 1
+            first = within * self.batch_size
+            batch = min(self.batch_size, self.samples - first)
+            step += count
+            yield step, order[first : first + count * batch].reshape(count, batch)
+
+
+def round_steps(
+    schedule: Schedule, *, epochs: int, rounds: int, sync: str | int, round_number: int
+) -> tuple[int, int]:
+    """The range of steps that `round_number` (from 1) has for this worker; may be empty.
+
+    With `sync` an integer K, a worker whose shard has one step less an epoch than another's can
+    have nothing left to do in the last round.
+    """
+    total = epochs * schedule.steps_per_epoch
+    if sync == "once":
+        per_round = total
+    elif isinstance(sync, int):
+        per_round = sync
+    else:
+        per_round = schedule.steps_per_epoch
+    start = min(total, (round_number - 1) * per_round)
+    stop = total if round_number == rounds else min(total, round_number * per_round)
+    return start, stop

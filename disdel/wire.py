@@ -1,0 +1,184 @@
+"""What the controller tells the actions and what they answer, as JSON objects.
+
+Every request carries `v`; an action refuses a version that it does not know, so that a bundle and
+a controller of different releases fail with a sentence. Addresses and keys travel as the package's
+parameters (see `Common`), which every action inherits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeVar
+
+import dacite
+
+from disdel.errors import UsageError
+from disdel.types import ModelSpec, Split
+
+WIRE_VERSION = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """The package's parameters: the same for every action of a run."""
+
+    v: int
+    run: str
+    redis: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The network that the workers build, and how it is trained."""
+
+    model: ModelSpec
+    optimizer: str
+    learning_rate: float | None
+    seed: int
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """Train steps `start_step` to `stop_step` of a worker's sequence.
+
+    The state comes from `state_key`; with `initialise` it is made from the seed and published
+    there by whichever worker is first. It goes to `part_key` when `stop_step` is reached, else to
+    `checkpoint_key`.
+    """
+
+    task: Literal["train"] = "train"
+    network: Network
+    worker: int
+    round: int
+    segment: int
+    batch_size: int
+    start_step: int
+    stop_step: int
+    shard_key: str
+    state_key: str
+    initialise: bool
+    part_key: str
+    checkpoint_key: str
+    progress_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReply:
+    """What a train activation did; "continued-time" asks for the rest from `next_step`."""
+
+    outcome: Literal["ok", "continued-time"]
+    next_step: int
+    samples: int
+    loss_sum: float
+    train_s: float
+    peak_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """Score the state at `state_key` on a slice of the held-out split.
+
+    With `model_key`, the model is also stored there as a file of its framework.
+    """
+
+    task: Literal["score"] = "score"
+    network: Network
+    worker: int
+    round: int
+    shard_key: str
+    state_key: str
+    model_key: str | None
+    progress_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreReply:
+    samples: int
+    loss_sum: float
+    correct: int
+    peak_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One worker's contribution to a round: where it is and how many samples made it."""
+
+    worker: int
+    key: str
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectRequest:
+    """Average `parts` into `state_key`."""
+
+    task: Literal["collect"] = "collect"
+    round: int
+    parts: tuple[Part, ...]
+    state_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectReply:
+    samples: int
+    tensors: int
+    bytes: int
+    peak_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest:
+    """Run the Keras file at `model_key` over the samples at `input_key`.
+
+    Class probabilities, (samples, classes) float32, go to `output_key`. Where the samples come
+    with labels, the reply has loss and accuracy.
+    """
+
+    task: Literal["evaluate"] = "evaluate"
+    split: Split | None
+    threads: int | None
+    model_key: str
+    input_key: str
+    output_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateReply:
+    samples: int
+    loss_sum: float | None
+    correct: int | None
+    peak_mb: int
+
+
+def to_json(message: object) -> dict[str, object]:
+    """The JSON object of a request or reply (a dataclass instance)."""
+    return asdict(message)  # type: ignore[call-overload,no-any-return]  # any dataclass of this module
+
+
+def from_json(kind: type[T], fields: Mapping[str, object]) -> T:
+    """The request or reply of type `kind` in a JSON object; keys that `kind` lacks are ignored.
+
+    Raises:
+        UsageError: a field is missing or of another type.
+    """
+    try:
+        return dacite.from_dict(kind, fields, dacite.Config(cast=[tuple], check_types=True))
+    except dacite.DaciteError as error:
+        raise UsageError(f"not a {kind.__name__}: {error}") from error
+
+
+def check_version(common: Common) -> None:
+    """Refuse a request of another version.
+
+    Raises:
+        UsageError: the versions differ.
+    """
+    if common.v != WIRE_VERSION:
+        raise UsageError(
+            f"the controller speaks version {common.v} and this action version {WIRE_VERSION}: "
+            "deploy the actions with the disdel that drives them"
+        )

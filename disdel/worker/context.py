@@ -1,0 +1,103 @@
+"""What an activation knows of itself: its run, its store, its deadline and its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from disdel.container_memory import UsesMemory, watch_memory
+from disdel.errors import StoreError
+from disdel.store.base import Store
+from disdel.store.redis_store import RedisStore
+from disdel.units import mb_ceil
+from disdel.wire import Common, check_version, from_json
+
+# A whole process without a deadline (a test, a replay) may run for a day.
+_NO_DEADLINE_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One activation's surroundings.
+
+    Attributes:
+        store: the run's store.
+        deadline_s: when the platform will kill the activation, in seconds since the epoch.
+        memory: this container's memory.
+    """
+
+    store: Store
+    deadline_s: float
+    memory: UsesMemory
+
+    def remaining_s(self) -> float:
+        return self.deadline_s - time.time()
+
+    def peak_mb(self) -> int:
+        return mb_ceil(self.memory.use().peak_bytes)
+
+    def wait_for(self, key: str) -> None:
+        """Wait for a blob that the controller is still staging, at most until the deadline."""
+        self.store.wait_for(key, time.monotonic() + max(0.0, self.remaining_s()))
+
+    def report(self, progress_key: str, progress: Progress) -> None:
+        """Show `progress` to whoever watches the run; losing it loses nothing."""
+        use = self.memory.use()
+        shown = {
+            **progress.fields,
+            "memory_mb": mb_ceil(use.used_bytes),
+            "limit_mb": None if use.limit_bytes is None else mb_ceil(use.limit_bytes),
+        }
+        try:
+            self.store.set_field(progress_key, str(progress.worker), json.dumps(shown))
+        except StoreError as error:
+            print(f"progress was not stored: {error}")  # noqa: T201 - the activation's log
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A line of the live view: the worker's number, and its state, epoch, step and loss."""
+
+    worker: int
+    fields: Mapping[str, object]
+
+
+@contextmanager
+def activation_context(
+    args: Mapping[str, object], environ: Mapping[str, str] = os.environ
+) -> Iterator[Context]:
+    """The context of the activation that was called with `args`.
+
+    Raises:
+        UsageError: the arguments are of another version.
+        ConnectionRefused: the store does not answer.
+    """
+    common = from_json(Common, args)
+    check_version(common)
+    deadline_ms = environ.get("__OW_DEADLINE")
+    deadline_s = float(deadline_ms) / 1000 if deadline_ms else time.time() + _NO_DEADLINE_S
+    with watch_memory() as memory:
+        store = RedisStore(common.redis)
+        try:
+            yield Context(store, deadline_s, memory)
+        finally:
+            store.close()
+
+
+class Throttle:
+    """True at most once every `interval_s`."""
+
+    def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._next_s = clock()
+
+    def due(self) -> bool:
+        if self._clock() < self._next_s:
+            return False
+        self._next_s = self._clock() + self._interval_s
+        return True

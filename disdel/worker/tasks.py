@@ -1,0 +1,68 @@
+"""The entry points of the deployed actions: a JSON object in, a JSON object out.
+
+An answer with a key `error` is OpenWhisk's "application error": it ends the activation without
+losing the container. What is not a `DisdelError` goes up and becomes an error with a traceback in
+the activation's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from disdel.errors import DisdelError
+from disdel.wire import (
+    CollectRequest,
+    EvaluateRequest,
+    ScoreRequest,
+    TrainRequest,
+    from_json,
+    to_json,
+)
+from disdel.worker.collect import collect
+from disdel.worker.context import Context, activation_context
+from disdel.worker.network import TrainerCache
+from disdel.worker.score import evaluate, score_slice
+from disdel.worker.shards import ShardCache
+from disdel.worker.train import train_segment
+
+Args = Mapping[str, object]
+Reply = dict[str, object]
+
+
+class TrainAction:
+    """What the `train` action runs: segments, and scores of the average on the same container.
+
+    One instance lives as long as its container and keeps the compiled network and the shards.
+    """
+
+    def __init__(self) -> None:
+        self._trainers = TrainerCache()
+        self._shards = ShardCache()
+
+    def __call__(self, args: Args) -> Reply:
+        return _answer(args, self._run)
+
+    def _run(self, args: Args, context: Context) -> object:
+        if args.get("task") == "score":
+            score = from_json(ScoreRequest, args)
+            return score_slice(score, context, self._trainers, self._shards)
+        segment = from_json(TrainRequest, args)
+        return train_segment(segment, context, self._trainers, self._shards)
+
+
+def collect_weights(args: Args) -> Reply:
+    """What the `collectWeights` action runs."""
+    return _answer(args, lambda args, context: collect(from_json(CollectRequest, args), context))
+
+
+def evaluate_model(args: Args) -> Reply:
+    """What the `evaluate` action runs."""
+    return _answer(args, lambda args, context: evaluate(from_json(EvaluateRequest, args), context))
+
+
+def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:
+    try:
+        with activation_context(args) as context:
+            return to_json(run(args, context))
+    except DisdelError as error:
+        return {"error": {"kind": error.kind, "message": str(error)}}

@@ -1,0 +1,134 @@
+"""A train activation: one segment of one worker's round."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from disdel.errors import DisdelError
+from disdel.store.codec import encode, read_tensors
+from disdel.training.base import Trainer
+from disdel.training.schedule import Schedule
+from disdel.wire import TrainReply, TrainRequest
+from disdel.worker.context import Context, Progress, Throttle
+from disdel.worker.network import TrainerCache
+from disdel.worker.shards import Samples, ShardCache
+
+BLOCK_STEPS = 32
+PROGRESS_INTERVAL_S = 0.25
+# Beside the next block, the state must still be stored and the answer sent before the deadline.
+STORE_MARGIN_S = 2.0
+
+
+class TrainingDiverged(DisdelError):
+    """The loss is no longer a number."""
+
+    kind = "diverged"
+
+
+def train_segment(
+    request: TrainRequest, context: Context, trainers: TrainerCache, shards: ShardCache
+) -> TrainReply:
+    """Train from the request's first step to its last, or to where the time limit comes near.
+
+    Raises:
+        TrainingDiverged: the loss became infinite or not a number.
+        StoreError: the state or the shard cannot be read, or the result not written.
+    """
+    watch = _Watch(request, context)
+    watch.say("loading")
+    samples = shards.get(request.shard_key, context)
+    trainer = trainers.get(request.network, samples.x.dtype.name)
+    _load_initial(request, context, trainer)
+
+    started_s = time.perf_counter()
+    reached, loss_sum = _train_steps(request, context, trainer, samples, watch)
+    train_s = time.perf_counter() - started_s
+
+    watch.say("storing")
+    done = reached == request.stop_step
+    schedule = _schedule(request, samples)
+    seen = schedule.samples_between(request.start_step, reached)
+    metadata = {"worker": str(request.worker), "round": str(request.round), "samples": str(seen)}
+    context.store.put(
+        request.part_key if done else request.checkpoint_key, encode(trainer.state(), metadata)
+    )
+    watch.say("done" if done else "continued")
+    return TrainReply(
+        outcome="ok" if done else "continued-time",
+        next_step=reached,
+        samples=seen,
+        loss_sum=loss_sum,
+        train_s=train_s,
+        peak_mb=context.peak_mb(),
+    )
+
+
+def _schedule(request: TrainRequest, samples: Samples) -> Schedule:
+    return Schedule(len(samples.x), request.batch_size, request.network.seed, request.worker)
+
+
+def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> None:
+    """Start from the request's state; the first worker of a run makes it from the seed.
+
+    Every worker, the first included, then reads what was published: all start alike even where
+    two runtimes would draw different weights from one seed.
+    """
+    if request.initialise and context.store.open(request.state_key) is None:
+        context.store.put_if_absent(request.state_key, encode(trainer.state()))
+    trainer.load_state(read_tensors(context.store, request.state_key))
+
+
+def _train_steps(
+    request: TrainRequest, context: Context, trainer: Trainer, samples: Samples, watch: _Watch
+) -> tuple[int, float]:
+    """The step reached and the loss summed over the samples on the way."""
+    assert samples.y is not None
+    schedule = _schedule(request, samples)
+    reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
+    for step, positions in schedule.blocks(request.start_step, request.stop_step, BLOCK_STEPS):
+        # At least one block an activation, so that every activation brings the run forward.
+        if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
+            break
+        began_s = time.perf_counter()
+        loss = trainer.train(samples.x[positions], samples.y[positions])
+        slowest_s = max(slowest_s, time.perf_counter() - began_s)
+        if not np.isfinite(loss):
+            raise TrainingDiverged(
+                f"the loss became {loss} in round {request.round} on worker {request.worker}, "
+                f"step {step}: lower --learning-rate"
+            )
+        reached, loss_sum = step, loss_sum + loss
+        watch.step(step, loss / positions.size, schedule)
+    return reached, loss_sum
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Tells the live view where this worker is, a few times a second."""
+
+    request: TrainRequest
+    context: Context
+    throttle: Throttle
+
+    def __init__(self, request: TrainRequest, context: Context) -> None:
+        self.request = request
+        self.context = context
+        self.throttle = Throttle(PROGRESS_INTERVAL_S)
+
+    def say(self, state: str, **fields: object) -> None:
+        shown = {
+            "state": state,
+            "round": self.request.round,
+            "first_step": self.request.start_step,
+            "last_step": self.request.stop_step,
+            **fields,
+        }
+        self.context.report(self.request.progress_key, Progress(self.request.worker, shown))
+
+    def step(self, step: int, loss: float, schedule: Schedule) -> None:
+        if self.throttle.due():
+            epoch = (step - 1) // schedule.steps_per_epoch + 1
+            self.say("training", step=step, epoch=epoch, loss=loss)

@@ -1,0 +1,323 @@
+"""The action proxy: what a container runs to serve OpenWhisk's `POST /init` and `POST /run`.
+
+The HTTP server and the user's action share one process and one thread, so that a kill for memory
+takes the whole container, as the platform expects, and so that action code runs in the main
+thread. Requests are served one at a time. Standard library only.
+
+Environment:
+    DISDEL_PREIMPORT    modules to import, comma separated, after the port is open and before the
+                        first request is served
+    DISDEL_PARENT_PID   end when this process, which must be the parent, ends (Linux)
+
+While an action runs, `__OW_MEMORY_STATE` names a file with the latest memory reading (see
+container_memory.py), and the reply to `/run` carries the peak in `X-Disdel-Peak-Memory-Bytes`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import contextlib
+import importlib
+import io
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from socketserver import TCPServer
+
+from container_memory import STATE_ENV, MemoryMonitor
+
+SENTINEL = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
+PEAK_HEADER = "X-Disdel-Peak-Memory-Bytes"
+
+ALREADY_INITIALIZED = "Cannot initialize the action more than once."
+NO_CODE = "Missing main/no code to execute."
+NO_BINARY = "The action failed to generate or locate a binary. See logs for details."
+CANNOT_START = "Cannot start action. Check logs for details."
+NOT_INITIALIZED = "no action defined yet"
+EXITED = "command exited"
+NOT_A_DICTIONARY = "The action did not return a dictionary or array."
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer; `ends` asks for the process to end once it has been sent."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    ends: bool = False
+
+
+def failure(status: int, message: str, *, ends: bool = False) -> Reply:
+    return Reply(status, json.dumps({"error": message}).encode(), ends=ends)
+
+
+class InitError(Exception):
+    """The code cannot become an action; `reply` says so."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+class ActionRunner:
+    """The one action of this container, from `/init` on."""
+
+    def __init__(self) -> None:
+        self._main: Callable[[object], object] | None = None
+
+    def init(self, body: bytes) -> Reply:
+        if self._main is not None:
+            return failure(403, ALREADY_INITIALIZED)
+        try:
+            request = json.loads(body)
+            value = request.get("value", {})
+            code, entry, environment = value.get("code"), value.get("main"), value.get("env") or {}
+        except (ValueError, TypeError, AttributeError) as error:
+            return failure(400, f"Error unmarshaling request: {error}")
+        if not code:
+            return failure(403, NO_CODE)
+        os.environ.update({name: str(text) for name, text in environment.items()})
+        try:
+            unpack(code, binary=bool(value.get("binary")))
+            self._main = load(entry or "main")
+        except InitError as failed:
+            end_of_activation()
+            return failed.reply
+        return Reply(200, b'{"ok":true}')
+
+    def run(self, body: bytes) -> Reply:
+        if self._main is None:
+            return failure(500, NOT_INITIALIZED)
+        try:
+            request = json.loads(body)
+            value = request.pop("value", {})
+        except (ValueError, TypeError, AttributeError) as error:
+            return failure(400, f"Error unmarshaling request: {error}")
+        os.environ.update(
+            {
+                f"__OW_{name.upper()}": text if isinstance(text, str) else json.dumps(text)
+                for name, text in request.items()
+            }
+        )
+        with MemoryMonitor(state_path=Path(os.environ[STATE_ENV])) as monitor:
+            reply = call(self._main, value)
+        end_of_activation()
+        reply.headers[PEAK_HEADER] = str(monitor.use().peak_bytes)
+        return reply
+
+
+def unpack(code: str, *, binary: bool) -> None:
+    """Lay the action's files into a new folder and make that the working directory.
+
+    Raises:
+        InitError: the archive is not one, or has no entry file.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="action-"))
+    if binary:
+        try:
+            archive = base64.b64decode(code, validate=True)
+        except binascii.Error as error:
+            raise InitError(failure(400, f"cannot decode the request: {error}")) from None
+        try:
+            with zipfile.ZipFile(io.BytesIO(archive)) as bundle:
+                bundle.extractall(folder)
+        except zipfile.BadZipFile as error:
+            sys.stderr.write(f"{error}\n")
+            raise InitError(failure(502, NO_BINARY)) from None
+        entry = folder / "__main__.py"
+        if not entry.is_file():
+            sys.stderr.write("Zip file does not include __main__.py\n")
+            raise InitError(failure(502, NO_BINARY))
+        entry.rename(folder / "main__.py")
+    else:
+        (folder / "main__.py").write_text(code, encoding="utf-8")
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+
+
+def load(entry: str) -> Callable[[object], object]:
+    """Import the action, which runs its top level, and return its entry function.
+
+    Raises:
+        InitError: the import failed, or there is no such function.
+    """
+    try:
+        activate_virtualenv()
+        main: object = getattr(importlib.import_module("main__"), entry)
+    except BaseException:  # a sys.exit at the top level must be answered as well
+        traceback.print_exc()
+        raise InitError(failure(502, CANNOT_START)) from None
+    if not callable(main):
+        sys.stderr.write(f"{entry} is not a function\n")
+        raise InitError(failure(502, CANNOT_START))
+    return main
+
+
+def activate_virtualenv() -> None:
+    """Use the packages of a `virtualenv` folder in the bundle, as OpenWhisk's runtime does."""
+    if Path("virtualenv").is_dir():
+        script = Path("virtualenv/bin/activate_this.py").resolve()
+        exec(compile(script.read_bytes(), script, "exec"), {"__file__": str(script)})
+
+
+def call(main: Callable[[object], object], value: object) -> Reply:
+    """Run the action once and turn what comes of it into OpenWhisk's answer."""
+    try:
+        result = main(value)
+    except Exception as error:
+        traceback.print_exc()
+        result = {"error": str(error)}
+    except BaseException:
+        return failure(400, EXITED, ends=True)
+    try:
+        body = json.dumps(result, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        traceback.print_exc()
+        return failure(400, EXITED, ends=True)
+    # OpenWhisk's proxy lets null pass, and refuses what is not JSON: NaN and the infinities.
+    if not (result is None or isinstance(result, dict | list | tuple)) or not is_json(body):
+        return failure(502, NOT_A_DICTIONARY)
+    return Reply(200, body)
+
+
+def is_json(body: bytes) -> bool:
+    """Whether `body`, which `json.dumps` wrote, is JSON beyond Python's own dialect."""
+    if b"NaN" not in body and b"Infinity" not in body:
+        return True
+
+    def refuse(constant: str) -> object:
+        raise ValueError(constant)
+
+    try:
+        json.loads(body, parse_constant=refuse)
+    except ValueError:
+        return False
+    return True
+
+
+def end_of_activation() -> None:
+    """Mark the end of this activation's log on both streams."""
+    for stream in (sys.stdout, sys.stderr):
+        # The action may have closed or replaced them.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, f"{SENTINEL}\n".encode())
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request; connections are not reused, since the platform never does."""
+
+    protocol_version = "HTTP/1.1"
+    # Head and body leave in one segment; two of them would wait for each other's acknowledgement.
+    wbufsize = -1
+    runner: ActionRunner
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        routes = {"/init": self.runner.init, "/run": self.runner.run}
+        serve = routes.get(self.path)
+        self.answer(serve(body) if serve else failure(404, "Not found."))
+
+    def do_GET(self) -> None:
+        self.answer(failure(404, "Not found."))
+
+    def answer(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.send_header("Connection", "close")
+        for name, text in reply.headers.items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(reply.body)
+        if reply.ends:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            # Threads that the action left running must not keep the container alive.
+            os._exit(1)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class's name
+        """Say nothing: both streams belong to the action."""
+
+
+class Server(HTTPServer):
+    # An action's own subprocesses must not hold the port, and the platform may send its requests
+    # while modules are still being imported.
+    request_queue_size = 64
+
+    def server_bind(self) -> None:
+        """Bind without the reverse name look-up of HTTPServer, which can take seconds."""
+        TCPServer.server_bind(self)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that went away is no reason to write into the action's log."""
+
+
+def open_server(port: int, descriptor: int | None) -> Server:
+    """A listening server, on `port` of all interfaces or on an inherited listening socket."""
+    if descriptor is None:
+        return Server(("0.0.0.0", port), Handler)
+    listener = socket.socket(fileno=descriptor)
+    listener.set_inheritable(False)
+    server = Server(listener.getsockname(), Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    return server
+
+
+def end_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def preimport(modules: str) -> None:
+    for name in filter(None, modules.split(",")):
+        try:
+            importlib.import_module(name)
+        except Exception:
+            # The action may not need it; if it does, its own import fails with this error.
+            traceback.print_exc()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve one OpenWhisk action.")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of a port")
+    options = parser.parse_args()
+    # As process 1 of a container there is no default action for SIGTERM.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    if parent_pid := os.environ.pop("DISDEL_PARENT_PID", None):
+        end_with_parent(int(parent_pid))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    Handler.runner = ActionRunner()
+    os.environ[STATE_ENV] = str(Path(tempfile.mkdtemp(prefix="proxy-")) / "memory.json")
+    with open_server(options.port, options.fd) as server:
+        preimport(os.environ.pop("DISDEL_PREIMPORT", ""))
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
