@@ -159,7 +159,7 @@ def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     def body() -> None:
         try:
             outcome.append(asyncio.run(start()))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+        except BaseException as error:
             failure.append(error)
 
     thread = threading.Thread(target=body, name="disdel")

@@ -94,5 +94,5 @@ Event: TypeAlias = (
 Listener: TypeAlias = Callable[[Event], None]
 
 
-def silent(event: Event) -> None:  # noqa: ARG001 - the listener of those who do not listen
+def silent(event: Event) -> None:
     """Show nothing."""

@@ -10,6 +10,7 @@ import typer
 from disdel import config
 from disdel.cli import options
 from disdel.cli.output import check_json_target, print_table, write_json
+from disdel.types import DatasetSpec
 
 app = typer.Typer(help="Data sets: list, describe, import.", no_args_is_help=True)
 
@@ -28,23 +29,19 @@ def list_command(data_dir: options.DataDir = None, json: options.JsonFile = None
     if json != "-":
         print_table(
             ("name", "version", "state", "shape", "classes", "train", "test"),
-            [
-                (
-                    row.name,
-                    row.version,
-                    row.state,
-                    "×".join(map(str, row.input_shape)),
-                    row.classes,
-                    row.train_samples,
-                    row.test_samples,
-                )
-                for row in rows
-            ],
+            [(row.name, row.version, row.state, *_shape_cells(row.spec, row.problem)) for row in rows],
         )
         typer.echo(
             f"\nIn {folder}. More: any name of the TFDS catalog with images or arrays and a class, "
             "or your own with `disdel dataset import NAME PATH`."
         )
+
+
+def _shape_cells(spec: DatasetSpec | None, problem: str) -> tuple[object, ...]:
+    if spec is None:
+        return (problem, "", "", "")
+    shape = "×".join(map(str, spec.input_shape))
+    return (shape, spec.classes, spec.train_samples, spec.test_samples)
 
 
 @app.command("info")

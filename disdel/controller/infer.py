@@ -17,7 +17,6 @@ from disdel.controller.inputs import Inputs, read_inputs
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.run_folder import (
-    RunFolder,
     create_run_folder,
     find_run,
     latest_trained,
@@ -227,8 +226,10 @@ class _InferRun:
 
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now."""
+        accuracy = loss = None
         reply = self._reply
-        scored = reply is not None and reply.correct is not None and reply.loss_sum is not None
+        if reply is not None and reply.correct is not None and reply.loss_sum is not None:
+            accuracy, loss = reply.correct / reply.samples, reply.loss_sum / reply.samples
         return RunReport(
             run=self._invoker.folder.run,
             job="infer",
@@ -241,8 +242,8 @@ class _InferRun:
                 "input": None if self._job.input is None else str(self._job.input),
                 "samples": len(self._source.x),
             },
-            accuracy=reply.correct / reply.samples if scored else None,
-            loss=reply.loss_sum / reply.samples if scored else None,
+            accuracy=accuracy,
+            loss=loss,
             model=str(self._model),
             activations=tuple(self._invoker.journal.activations),
             totals=self._invoker.journal.totals(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -65,7 +66,9 @@ def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
         UsageError: the folder cannot be made.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = run_dir / f"{stamp}-{job}-{dataset}-{secrets.token_hex(2)}"
+    # A data set's name may carry a configuration and a version: name/config:1.0.0.
+    name = re.sub(r"[^\w.]+", "-", dataset)
+    path = run_dir / f"{stamp}-{job}-{name}-{secrets.token_hex(2)}"
     try:
         path.mkdir(parents=True)
     except OSError as error:

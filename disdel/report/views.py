@@ -83,10 +83,10 @@ class PlainView(QuietView):
 
     def __call__(self, event: Event) -> None:
         for line in progress_lines(event):
-            print(line, file=self._progress, flush=True)  # noqa: T201
+            print(line, file=self._progress, flush=True)
         if isinstance(event, RunEnded):
             for line in summary_lines(event):
-                print(line, file=self._result, flush=True)  # noqa: T201
+                print(line, file=self._result, flush=True)
 
 
 def progress_lines(event: Event) -> list[str]:

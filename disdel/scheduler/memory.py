@@ -32,6 +32,8 @@ _BLOCK_COPIES = 2
 
 _MARGIN_SHARE = 0.05
 _MARGIN_MB = 24
+# collectWeights is numpy alone, and its blocks are of known size.
+_COLLECT_MARGIN_MB = 8
 
 _COLLECT_BLOCK_BYTES = 2 * MIB
 _COLLECT_CHUNK_BYTES = 16 * MIB
@@ -87,9 +89,13 @@ def estimate_evaluate(
 def estimate_collect(workers: int) -> Estimate:
     """Memory of collectWeights: a few blocks, and one more a worker, whatever the model."""
     blocks = (workers + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
-    return _with_margin(pkg=BASE_FLOOR_MB, dta=0, mod=blocks / MIB, fit=0)
+    return _with_margin(
+        pkg=BASE_FLOOR_MB, dta=0, mod=blocks / MIB, fit=0, margin_mb=_COLLECT_MARGIN_MB
+    )
 
 
-def _with_margin(*, pkg: float, dta: float, mod: float, fit: float) -> Estimate:
-    margin = _MARGIN_SHARE * (pkg + dta + mod + fit) + _MARGIN_MB
+def _with_margin(
+    *, pkg: float, dta: float, mod: float, fit: float, margin_mb: float = _MARGIN_MB
+) -> Estimate:
+    margin = _MARGIN_SHARE * (pkg + dta + mod + fit) + margin_mb
     return Estimate(pkg=pkg, dta=dta, mod=mod, fit=fit, saf=margin)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disdel.errors import AggregationError
 from disdel.arrays import Array
+from disdel.errors import AggregationError
 
 
 def weighted_mean(parts: Sequence[Array], weights: Sequence[int]) -> Array:

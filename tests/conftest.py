@@ -1,0 +1,24 @@
+"""Fixtures of every layer: a clean environment, and a real Redis."""
+
+import pytest
+
+from disdel.store.private_redis import PrivateRedis
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path_factory):
+    """No setting of the person who runs the tests reaches them, and none of theirs is left."""
+    for name in ("DISDEL_APIHOST", "DISDEL_AUTH", "DISDEL_REDIS", "DISDEL_RUN_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("WSK_CONFIG_FILE", str(home / "wskprops"))
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(home / "state"))
+    monkeypatch.setenv("DISDEL_DATA_DIR", str(home / "data"))
+
+
+@pytest.fixture(scope="session")
+def redis_url():
+    """A real Redis server for the whole session."""
+    with PrivateRedis() as server:
+        server.ready()
+        yield server.url

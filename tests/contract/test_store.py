@@ -1,0 +1,128 @@
+"""What every store promises, asked of each."""
+
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from disdel.errors import StoreError
+from disdel.store.memory_store import MemoryStore
+from disdel.store.redis_store import RedisStore
+
+CHUNK_BYTES = 1000
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request):
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    redis = RedisStore(request.getfixturevalue("redis_url"), chunk_bytes=CHUNK_BYTES)
+    redis.delete_prefix("")
+    yield redis
+    redis.delete_prefix("")
+    redis.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(pieces=st.lists(st.binary(max_size=3 * CHUNK_BYTES), max_size=5), data=st.data())
+def test_what_is_written_is_read_back_in_any_range(store, pieces, data):
+    whole = b"".join(pieces)
+    store.put_stream("blob", pieces)
+    assert store.get("blob") == whole
+    blob = store.existing("blob")
+    assert blob.size == len(whole)
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    target = bytearray(stop - start)
+    blob.read_into(memoryview(target), start)
+    assert target == whole[start:stop]
+
+
+def test_a_blob_that_is_not_there(store):
+    assert store.open("nothing") is None
+    with pytest.raises(StoreError, match="nothing is stored under nothing"):
+        store.get("nothing")
+
+
+def test_reading_past_the_end_is_refused(store):
+    store.put("blob", b"abc")
+    with pytest.raises(StoreError, match="does not hold bytes 2 to 4"):
+        store.existing("blob").read_into(memoryview(bytearray(2)), 2)
+
+
+def test_writing_again_replaces_and_does_not_disturb_a_reader(store):
+    store.put("blob", b"a" * 2500)
+    reader = store.existing("blob")
+    store.put("blob", b"b" * 100)
+    old = bytearray(2500)
+    reader.read_into(memoryview(old))
+    assert old == b"a" * 2500
+    assert store.get("blob") == b"b" * 100
+
+
+def test_a_stream_that_breaks_leaves_what_was_there(store):
+    def broken():
+        yield b"x" * 5000
+        raise OSError("the source broke")
+
+    store.put("blob", b"whole")
+    with pytest.raises(OSError, match="the source broke"):
+        store.put_stream("blob", broken())
+    assert store.get("blob") == b"whole"
+
+
+def test_of_several_writers_at_once_one_is_first(store):
+    barrier = threading.Barrier(8)
+    wrote = []
+
+    def write(name):
+        barrier.wait()
+        if store.put_if_absent("first", name):
+            wrote.append(name)
+
+    threads = [threading.Thread(target=write, args=(b"%d" % i * 2000,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wrote) == 1
+    assert store.get("first") == wrote[0]
+
+
+def test_fields_are_overwritten_one_by_one(store):
+    assert store.fields("progress") == {}
+    store.set_field("progress", "0", "training")
+    store.set_field("progress", "1", "storing")
+    store.set_field("progress", "0", "done")
+    assert store.fields("progress") == {"0": "done", "1": "storing"}
+
+
+def test_deleting_a_prefix_leaves_the_neighbours(store):
+    store.put("disdel:a[b]*:state:0", b"x" * 3000)
+    store.set_field("disdel:a[b]*:progress", "0", "x")
+    store.put("disdel:ab:state:0", b"y")
+    assert store.delete_prefix("disdel:a[b]*:") >= 2
+    assert store.open("disdel:a[b]*:state:0") is None
+    assert store.fields("disdel:a[b]*:progress") == {}
+    assert store.get("disdel:ab:state:0") == b"y"
+
+
+def test_waiting_ends_when_the_blob_appears(store):
+    naps = []
+
+    def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            store.put("late", b"x")
+
+    store.wait_for("late", deadline_s=100.0, clock=lambda: float(len(naps)), sleep=sleep)
+    assert len(naps) == 3
+
+
+def test_waiting_gives_up_at_the_deadline(store):
+    naps = []
+    with pytest.raises(StoreError, match="waited for never, which nobody has written"):
+        store.wait_for("never", deadline_s=5.0, clock=lambda: float(len(naps)), sleep=naps.append)
+    assert len(naps) == 5

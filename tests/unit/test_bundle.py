@@ -1,0 +1,40 @@
+import ast
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from disdel.bundle import build_bundle
+
+
+def modules_of(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("action", ["train", "collectWeights", "evaluate"])
+def test_a_bundle_holds_every_module_that_it_imports(action):
+    members = modules_of(build_bundle(action))
+    assert "__main__.py" in members
+    for name, source in members.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("disdel"):
+                path = node.module.replace(".", "/")
+                targets = {f"{path}.py", f"{path}/__init__.py"}
+                assert targets & members.keys(), f"{name} imports {node.module}"
+
+
+def test_the_same_sources_make_the_same_bytes():
+    assert build_bundle("train") == build_bundle("train")
+
+
+def test_a_bundle_is_small_and_has_no_controller():
+    data = build_bundle("train")
+    assert len(data) < 200_000
+    assert not any("controller" in name or "embedded" in name for name in modules_of(data))
+
+
+def test_every_action_folder_can_be_bundled():
+    folders = [p for p in Path("actions").iterdir() if p.is_dir() and p.name != "__pycache__"]
+    assert {folder.name for folder in folders} == {"train", "collectWeights", "evaluate"}

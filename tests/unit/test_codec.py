@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from disdel.errors import StoreError
+from disdel.store.codec import encode, read_header, read_tensors
+from disdel.store.memory_store import MemoryStore
+
+dtypes = st.sampled_from(
+    [np.float64, np.float32, np.float16, np.int64, np.int32, np.int16, np.int8]
+    + [np.uint64, np.uint32, np.uint16, np.uint8, np.bool_]
+)
+arrays = npst.arrays(dtypes, npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20
+)
+
+
+def stored(data):
+    store = MemoryStore()
+    store.put("blob", data)
+    return store
+
+
+@given(
+    tensors=st.dictionaries(names.filter(lambda name: name != "__metadata__"), arrays, max_size=6)
+)
+def test_what_is_encoded_is_read_back(tensors):
+    read = read_tensors(stored(encode(tensors)), "blob")
+    assert read.keys() == tensors.keys()
+    for name, array in tensors.items():
+        assert read[name].dtype == array.dtype
+        assert read[name].shape == array.shape
+        assert read[name].tobytes() == array.tobytes()
+
+
+@given(
+    tensors=st.dictionaries(names.filter(lambda name: name != "__metadata__"), arrays, max_size=4)
+)
+def test_the_header_says_where_every_tensor_is(tensors):
+    data = encode(tensors, {"worker": "3"})
+    header = read_header(stored(data).existing("blob"))
+    assert header.metadata["worker"] == "3"
+    assert len(header.raw) + header.data_bytes == len(data)
+    for tensor in header.tensors:
+        raw = data[len(header.raw) + tensor.start : len(header.raw) + tensor.stop]
+        assert raw == tensors[tensor.name].tobytes()
+
+
+def test_other_readers_open_it():
+    data = encode({"scalar": np.float32(2.5).reshape(()), "strided": np.arange(6).reshape(2, 3).T})
+    read = safetensors.numpy.load(data)
+    assert read["scalar"].shape == ()
+    assert read["strided"].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "is not safetensors"),
+        (b"\x05\x00\x00\x00\x00\x00\x00\x00{}", "header ends after the blob"),
+        (b"\x02\x00\x00\x00\x00\x00\x00\x00[x", "is not safetensors"),
+        (safetensors.numpy.save({"a": np.zeros(2)}), "has format None and this disdel reads '1'"),
+        (encode({"a": np.zeros(2)}) + b"more", "and its header describes"),
+    ],
+)
+def test_what_cannot_be_read_is_told(data, told):
+    with pytest.raises(StoreError, match=told):
+        read_tensors(stored(data), "blob")
+
+
+def test_a_dtype_that_numpy_lacks_is_named():
+    data = encode({"a": np.zeros(2, np.float16)}).replace(b'"F16"', b'"BF16"')
+    length = int.from_bytes(data[:8], "little") + 1
+    with pytest.raises(StoreError, match="tensor a has dtype BF16, which numpy lacks"):
+        read_tensors(stored(length.to_bytes(8, "little") + data[8:]), "blob")

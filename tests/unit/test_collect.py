@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from disdel.errors import AggregationError
+from disdel.store.codec import encode, read_tensors
+from disdel.store.memory_store import MemoryStore
+from disdel.wire import Part
+from disdel.worker.collect import average, blocks
+
+NETWORK = {"kernel": (30, 7), "bias": (7,), "scalar": (), "empty": (0, 3)}
+
+
+def network(seed, iterations):
+    rng = np.random.default_rng(seed)
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in NETWORK.items()}
+    return tensors | {"iterations": np.array(iterations, np.int64)}
+
+
+def store_parts(networks, samples):
+    store = MemoryStore()
+    parts = []
+    for worker, (tensors, count) in enumerate(zip(networks, samples, strict=True)):
+        store.put(f"part:{worker}", encode(tensors, {"worker": str(worker)}))
+        parts.append(Part(worker=worker, key=f"part:{worker}", samples=count))
+    return store, parts
+
+
+@given(
+    samples=st.lists(st.integers(1, 1000), min_size=1, max_size=5),
+    block_bytes=st.integers(1, 2000),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_average_of_whole_networks(samples, block_bytes, order):
+    networks = [network(seed, seed) for seed in range(len(samples))]
+    store, parts = store_parts(networks, samples)
+    order.shuffle(parts)
+    header = average(store, parts, "state", block_bytes=block_bytes)
+    mean = read_tensors(store, "state")
+    assert {tensor.name for tensor in header.tensors} == mean.keys() == networks[0].keys()
+    for name in NETWORK:
+        expected = np.average([n[name] for n in networks], axis=0, weights=samples)
+        np.testing.assert_allclose(mean[name], expected, rtol=1e-6, atol=1e-7)
+    assert mean["iterations"] == len(samples) - 1
+
+
+def test_the_order_of_arrival_does_not_change_a_bit():
+    networks = [network(seed, 1) for seed in range(4)]
+    store, parts = store_parts(networks, [3, 5, 7, 11])
+    average(store, parts, "one")
+    average(store, parts[::-1], "other")
+    assert store.get("one") == store.get("other")
+
+
+def test_a_missing_part_means_no_average():
+    store, parts = store_parts([network(0, 1), network(1, 1)], [1, 1])
+    store.delete_prefix("part:1")
+    with pytest.raises(AggregationError, match="the part of worker 1 is missing"):
+        average(store, parts, "state")
+    assert store.open("state") is None
+
+
+def test_two_parts_of_one_worker_are_refused():
+    store, [part] = store_parts([network(0, 1)], [1])
+    with pytest.raises(AggregationError, match="a worker has two parts"):
+        average(store, [part, part], "state")
+
+
+def test_no_parts_are_no_average():
+    with pytest.raises(AggregationError, match="without parts"):
+        average(MemoryStore(), [], "state")
+
+
+def test_a_worker_without_samples_is_refused():
+    store, parts = store_parts([network(0, 1), network(1, 1)], [5, 0])
+    with pytest.raises(AggregationError, match="positive sample counts"):
+        average(store, parts, "state")
+    assert store.open("state") is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kernel": np.zeros((30, 8), np.float32)},
+        {"kernel": np.zeros((30, 7), np.float64)},
+        {"extra": np.zeros(3, np.float32)},
+    ],
+)
+def test_different_networks_are_refused(other):
+    store, parts = store_parts([network(0, 1), network(0, 1) | other], [1, 1])
+    with pytest.raises(AggregationError, match="workers 0 and 1 trained different networks"):
+        average(store, parts, "state")
+
+
+@given(block_bytes=st.integers(1, 400))
+def test_blocks_cover_the_data_once_and_stay_small(block_bytes):
+    store, [part] = store_parts([network(0, 1)], [1])
+    header = average(store, [part], "state")
+    covered = list(blocks(header.tensors, block_bytes))
+    assert covered[0].start == 0
+    assert covered[-1].stop == header.data_bytes
+    assert all(a.stop == b.start for a, b in zip(covered, covered[1:], strict=False))
+    for block in covered:
+        assert (block.stop - block.start) % block.dtype.itemsize == 0
+        assert block.stop - block.start <= max(block_bytes, block.dtype.itemsize)

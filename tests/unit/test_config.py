@@ -1,0 +1,46 @@
+import pytest
+
+from disdel import config
+from disdel.config import ApiAccess
+
+
+@pytest.fixture
+def props(tmp_path):
+    path = tmp_path / "wskprops"
+    path.write_text("# mine\nAPIHOST=https://whisk.example\nAUTH=uuid:secret\nNAMESPACE=_\n")
+    return {"WSK_CONFIG_FILE": str(path)}
+
+
+def test_nothing_configured_means_the_embedded_platform(tmp_path):
+    assert config.api_access(environ={"WSK_CONFIG_FILE": str(tmp_path / "none")}) is None
+
+
+def test_wskprops_is_read_as_wsk_reads_it(props):
+    assert config.api_access(environ=props) == ApiAccess("https://whisk.example", "uuid:secret")
+
+
+def test_flag_before_environment_before_file(props):
+    environ = props | {"DISDEL_APIHOST": "http://one:3233", "DISDEL_AUTH": "a:b"}
+    assert config.api_access(environ=environ) == ApiAccess("http://one:3233", "a:b")
+    assert config.api_access("http://two/", "c:d", environ=environ) == ApiAccess(
+        "http://two", "c:d"
+    )
+
+
+def test_a_host_without_a_scheme_is_https(tmp_path):
+    access = config.api_access("whisk.example", environ={"WSK_CONFIG_FILE": str(tmp_path)})
+    assert access == ApiAccess("https://whisk.example", "")
+
+
+def test_the_key_does_not_show_in_a_traceback():
+    assert "secret" not in repr(ApiAccess("http://host", "uuid:secret"))
+
+
+def test_folders(tmp_path):
+    environ = {"TFDS_DATA_DIR": "/tfds", "DISDEL_RUN_DIR": "/r", "XDG_STATE_HOME": "/x"}
+    assert str(config.data_dir(environ=environ)) == "/tfds"
+    assert str(config.data_dir(environ=environ | {"DISDEL_DATA_DIR": "/mine"})) == "/mine"
+    assert config.data_dir(tmp_path, environ=environ) == tmp_path
+    assert str(config.run_dir(environ=environ)) == "/r"
+    assert str(config.state_dir(environ=environ)) == "/x/disdel"
+    assert str(config.state_dir(environ={"DISDEL_STATE_DIR": "/s"})) == "/s"

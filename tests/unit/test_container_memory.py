@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from disdel import container_memory
+from disdel.container_memory import (
+    LIMIT_ENV,
+    STATE_ENV,
+    Cgroup,
+    MemoryMonitor,
+    MemoryUse,
+    own_cgroup,
+    process_tree,
+    read_memory,
+    tree_use,
+    watch_memory,
+)
+
+MIB = 1 << 20
+
+
+def fake_proc(folder: Path, cgroup: str, mountinfo: str) -> Path:
+    proc = folder / "proc"
+    proc.mkdir()
+    (proc / "cgroup").write_text(cgroup)
+    (proc / "mountinfo").write_text(mountinfo)
+    return proc
+
+
+V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+V1 = "35 31 0:32 {root} /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n"
+V1_CPU = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+HYBRID = "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "mountinfo", "expected"),
+    [
+        pytest.param(
+            "0::/\n", V2.format(root="/"), Cgroup(Path("/sys/fs/cgroup"), 2), id="v2-container"
+        ),
+        pytest.param(
+            "0::/user.slice/a.scope\n",
+            V2.format(root="/"),
+            Cgroup(Path("/sys/fs/cgroup/user.slice/a.scope"), 2),
+            id="v2-host",
+        ),
+        pytest.param(
+            "5:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n",
+            V1_CPU + V1.format(root="/docker/abc"),
+            Cgroup(Path("/sys/fs/cgroup/memory"), 1),
+            id="v1-container",
+        ),
+        pytest.param(
+            "5:memory:/jobs/1\n0::/\n",
+            V1_CPU + V1.format(root="/") + HYBRID,
+            Cgroup(Path("/sys/fs/cgroup/memory/jobs/1"), 1),
+            id="hybrid-prefers-v1",
+        ),
+        pytest.param(
+            "0::/kubepods/pod1\n",
+            V2.format(root="/other"),
+            Cgroup(Path("/sys/fs/cgroup"), 2),
+            id="path-outside-the-mount",
+        ),
+        pytest.param("3:cpu:/\n", V1_CPU, None, id="no-memory-hierarchy"),
+    ],
+)
+def test_own_cgroup_joins_membership_and_mount(
+    tmp_path: Path, cgroup: str, mountinfo: str, expected: Cgroup | None
+) -> None:
+    assert own_cgroup(fake_proc(tmp_path, cgroup, mountinfo)) == expected
+
+
+def test_own_cgroup_without_proc(tmp_path: Path) -> None:
+    assert own_cgroup(tmp_path / "absent") is None
+
+
+def test_v2_counts_what_an_overrun_is_killed_for(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text(f"{300 * MIB}\n")
+    (tmp_path / "memory.stat").write_text(
+        "anon 1000\nfile 900000\nkernel 50\nshmem 300\nfile_mapped 200\n"
+    )
+    cgroup = Cgroup(tmp_path, 2)
+    assert cgroup.limit_bytes() == 300 * MIB
+    assert cgroup.used_bytes() == 1300
+
+
+def test_v1_counts_the_whole_subtree(tmp_path: Path) -> None:
+    (tmp_path / "memory.limit_in_bytes").write_text(f"{128 * MIB}\n")
+    (tmp_path / "memory.stat").write_text(
+        "cache 7\nrss 1\ntotal_cache 900000\ntotal_rss 1000\ntotal_shmem 10\ntotal_mapped_file 70\n"
+    )
+    cgroup = Cgroup(tmp_path, 1)
+    assert cgroup.limit_bytes() == 128 * MIB
+    assert cgroup.used_bytes() == 1070
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "text"),
+    [(2, "memory.max", "max\n"), (1, "memory.limit_in_bytes", "9223372036854771712\n")],
+)
+def test_no_limit(tmp_path: Path, version: int, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert Cgroup(tmp_path, version).limit_bytes() is None
+
+
+@pytest.fixture
+def plain_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cgroup limit and no proxy, wherever the tests themselves run."""
+    monkeypatch.setattr(container_memory, "own_cgroup", lambda: None)
+    monkeypatch.delenv(LIMIT_ENV, raising=False)
+    monkeypatch.delenv(STATE_ENV, raising=False)
+
+
+def test_an_unlimited_cgroup_is_not_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_process: None
+) -> None:
+    (tmp_path / "memory.max").write_text("max")
+    monkeypatch.setattr(container_memory, "own_cgroup", lambda: Cgroup(tmp_path, 2))
+    reading = read_memory()
+    assert reading.limit_bytes is None
+    assert reading.used_bytes > MIB
+
+
+def test_a_limited_cgroup_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_process: None
+) -> None:
+    (tmp_path / "memory.max").write_text("5000")
+    (tmp_path / "memory.stat").write_text("anon 100\nshmem 0\nfile_mapped 20\n")
+    monkeypatch.setattr(container_memory, "own_cgroup", lambda: Cgroup(tmp_path, 2))
+    monkeypatch.setenv(LIMIT_ENV, "77")
+    assert read_memory() == MemoryUse(used_bytes=120, peak_bytes=120, limit_bytes=5000)
+
+
+def test_declared_limit(monkeypatch: pytest.MonkeyPatch, plain_process: None) -> None:
+    monkeypatch.setenv(LIMIT_ENV, str(256 * MIB))
+    assert read_memory().limit_bytes == 256 * MIB
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_the_tree_includes_children() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "x = bytearray(40 << 20); print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in process_tree(child.pid)
+        assert tree_use(child.pid).anonymous_bytes > 40 * MIB
+        assert child.pid in process_tree(container_memory.os.getpid())
+        child.communicate(b"\n")
+    assert tree_use(child.pid).anonymous_bytes == 0
+
+
+def test_the_monitor_remembers_the_peak(plain_process: None) -> None:
+    with MemoryMonitor(interval_s=0.001) as monitor:
+        before = monitor.use()
+        block = bytearray(64 * MIB)
+        wait_until(lambda: monitor.use().used_bytes >= before.used_bytes + 60 * MIB)
+        del block
+        wait_until(lambda: monitor.use().used_bytes < before.used_bytes + 10 * MIB)
+    assert monitor.use().peak_bytes >= before.used_bytes + 60 * MIB
+
+
+def test_the_thread_samples_into_the_state_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_process: None
+) -> None:
+    state = tmp_path / "memory.json"
+    uses = iter(range(1, 10**9))
+    monkeypatch.setattr(
+        container_memory, "read_memory", lambda: MemoryUse(number := next(uses), number, 1000)
+    )
+    with MemoryMonitor(interval_s=0.001, state_path=state):
+        wait_until(lambda: json.loads(state.read_text())["used_bytes"] > 5)
+        monkeypatch.setenv(STATE_ENV, str(state))
+        with watch_memory() as watched:
+            assert watched.use().limit_bytes == 1000
+    last = json.loads(state.read_text())
+    assert set(last) == {"used_bytes", "peak_bytes", "limit_bytes"}
+    assert last["peak_bytes"] == last["used_bytes"]
+
+
+def test_a_vanished_state_folder_does_not_end_the_monitor(
+    tmp_path: Path, plain_process: None
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    monitor = MemoryMonitor(interval_s=0.001, state_path=folder / "memory.json")
+    monitor.start()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    grown = bytearray(16 * MIB)
+    wait_until((folder / "memory.json").exists)
+    del grown
+    monitor.stop()
+
+
+def test_watching_without_a_proxy_runs_an_own_monitor(plain_process: None) -> None:
+    with watch_memory() as watched:
+        assert isinstance(watched, MemoryMonitor)
+        assert watched.use().used_bytes > 0
+
+
+def test_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
+    shutil.copy(container_memory.__file__, tmp_path)
+    code = (
+        "import sys; sys.path.insert(0, '.'); import container_memory as m; "
+        "print(m.read_memory().used_bytes > 0, any(k.startswith('disdel') for k in sys.modules))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split() == ["True", "False"]
+
+
+def wait_until(condition: object, deadline_s: float = 20.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "the condition never held"
+        time.sleep(0.001)

@@ -1,0 +1,59 @@
+import pytest
+
+from disdel.controller.outcomes import activation_failed, failure_of
+from disdel.types import ActivationRecord
+
+
+def record(status="action developer error", error="", timed_out=False):
+    return ActivationRecord(
+        id="0" * 32,
+        action="train",
+        start_ms=0,
+        duration_ms=1,
+        wait_ms=0,
+        init_ms=None,
+        status=status,
+        timed_out=timed_out,
+        result={"error": error},
+    )
+
+
+def outcome(used_mb=None, **fields):
+    return failure_of(record(**fields), memory_mb=512, last_used_mb=used_mb).outcome
+
+
+def test_a_success_is_no_failure():
+    assert failure_of(record(status="success"), memory_mb=512, last_used_mb=512) is None
+
+
+# OpenWhisk's three ways to say it: Docker, Kubernetes, and a runtime whose proxy survived.
+@pytest.mark.parametrize(
+    "error",
+    [
+        "The action exhausted its memory and was aborted.",
+        "The action did not produce a valid response and exited unexpectedly.",
+        "command exited",
+    ],
+)
+def test_out_of_memory_has_three_faces(error):
+    assert outcome(error=error, used_mb=500) == "oom"
+
+
+def test_a_vanished_container_with_room_left_is_no_memory_error():
+    assert outcome(error="command exited", used_mb=200) == "error"
+    assert outcome(error="command exited", used_mb=None) == "error"
+
+
+def test_a_time_out_is_told_by_the_annotation():
+    text = "The action exceeded its time limits of 1000 milliseconds."
+    assert outcome(error=text, timed_out=True) == "timeout"
+
+
+def test_the_message_has_reason_id_advice_and_log():
+    application = record(status="application error", error={"kind": "x", "message": "loss is nan"})
+    failure = failure_of(application, memory_mb=512, last_used_mb=None)
+    error = activation_failed(application, failure, "train", ("stdout: one", "stdout: two"))
+    assert "train failed (error): loss is nan" in str(error)
+    assert f"activation {'0' * 32}" in str(error)
+    assert str(error).endswith("stdout: one\n  stdout: two")
+    assert error.exit_code == 1

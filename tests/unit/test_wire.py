@@ -1,0 +1,59 @@
+import dataclasses
+import json
+
+import pytest
+
+from disdel import wire
+from disdel.errors import UsageError
+from disdel.types import ModelSpec
+
+NETWORK = wire.Network(
+    model=ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10),
+    optimizer="adam",
+    learning_rate=None,
+    seed=0,
+    threads=1,
+)
+MESSAGES = [
+    wire.TrainRequest(
+        network=NETWORK,
+        worker=0,
+        round=1,
+        segment=0,
+        batch_size=64,
+        start_step=0,
+        stop_step=10,
+        shard_key="s",
+        state_key="t",
+        initialise=True,
+        part_key="p",
+        checkpoint_key="c",
+        progress_key="g",
+    ),
+    wire.TrainReply(
+        outcome="ok", next_step=10, samples=640, loss_sum=1.5, train_s=0.1, peak_mb=400
+    ),
+    wire.CollectRequest(round=1, parts=(wire.Part(worker=0, key="p", samples=5),), state_key="t"),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_survives_json(message):
+    fields = json.loads(json.dumps(wire.to_json(message)))
+    assert wire.from_json(type(message), fields | {"unknown": 1}) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_that_lacks_a_field_is_refused(message):
+    fields = wire.to_json(message)
+    required = next(
+        field.name for field in dataclasses.fields(message) if field.default is dataclasses.MISSING
+    )
+    del fields[required]
+    with pytest.raises(UsageError, match=f"not a {type(message).__name__}.*{required}"):
+        wire.from_json(type(message), fields)
+
+
+def test_a_request_of_another_version_is_refused():
+    with pytest.raises(UsageError, match="speaks version 99 and this action version 1"):
+        wire.check_version(wire.Common(v=99, run="r", redis="redis://"))
