@@ -29,7 +29,10 @@ def list_command(data_dir: options.DataDir = None, json: options.JsonFile = None
     if json != "-":
         print_table(
             ("name", "version", "state", "shape", "classes", "train", "test"),
-            [(row.name, row.version, row.state, *_shape_cells(row.spec, row.problem)) for row in rows],
+            [
+                (row.name, row.version, row.state, *_shape_cells(row.spec, row.problem))
+                for row in rows
+            ],
         )
         typer.echo(
             f"\nIn {folder}. More: any name of the TFDS catalog with images or arrays and a class, "

@@ -147,7 +147,9 @@ class ActivationStore:
 
         A `name` without a package does not match an action in a package.
         """
-        for record in sorted(self._records.values(), key=lambda r: r.start_ms, reverse=True):
+        newest_first = [*reversed(self._records.values())]
+        newest_first.sort(key=lambda record: record.start_ms, reverse=True)
+        for record in newest_first:
             if (
                 (name is None or record.full_name == name)
                 and (since_ms is None or record.start_ms >= since_ms)

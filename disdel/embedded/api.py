@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import time
 from collections.abc import Iterable
@@ -78,10 +77,7 @@ class Api:
             Route(f"{namespace}/activations/{{id}}", self.activation),
             Route(f"{namespace}/activations/{{id}}/{{part}}", self.activation),
         ]
-        app = Starlette(
-            routes=routes,
-            exception_handlers=EXCEPTION_HANDLERS,
-        )
+        app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
         app.router.redirect_slashes = False
         return Envelope(app)
 
@@ -222,7 +218,7 @@ class Api:
         scheme, _, credentials = given.partition(" ")
         try:
             key = base64.b64decode(credentials, validate=True) if scheme.lower() == "basic" else b""
-        except binascii.Error:
+        except ValueError:
             key = b""
         if not hmac.compare_digest(key, self._key):
             raise ApiError(401, BAD_AUTHENTICATION, headers=(_CHALLENGE,))

@@ -9,6 +9,7 @@ controllers to children all show only then.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -183,13 +184,12 @@ def kill_members(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> bool:
+    """Kill what is left in a cgroup and remove it; False if that must be tried again."""
+    kill_members(folder)
     try:
         folder.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        kill_members(folder)
-        return False
+    except OSError as error:
+        return error.errno != errno.EBUSY
     return True
 
 

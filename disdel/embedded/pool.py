@@ -10,11 +10,14 @@ promises memory twice.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 IDLE_S = 600.0
+
+_LOG = logging.getLogger(__name__)
 
 
 class Work(Protocol):
@@ -123,7 +126,7 @@ class Pool(Generic[W, B]):
         while self._free or self._tasks:
             for free in self._free[:]:
                 self._evict(free)
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _dispatch(self) -> None:
         while self._waiting and self._place(self._waiting[0]):
@@ -191,4 +194,9 @@ class Pool(Generic[W, B]):
 
     def _track(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _LOG.error("a container is lost", exc_info=error)

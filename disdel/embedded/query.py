@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from disdel.embedded.limits import DEFAULT_LIST, MAX_BLOCKING_MS, MAX_BODY_BYTES, MAX_LIST
 from disdel.embedded.replies import (
@@ -124,10 +124,14 @@ async def _read(request: Request, field: str, allowed_bytes: int) -> bytes:
     if declared.isdecimal() and int(declared) > allowed_bytes:
         raise _body_too_large(field, int(declared), allowed_bytes)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > allowed_bytes:
-            raise _body_too_large(field, len(body), allowed_bytes)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > allowed_bytes:
+                raise _body_too_large(field, len(body), allowed_bytes)
+    except ClientDisconnect:
+        # Nobody reads the answer; what came of the body must not be acted upon.
+        raise ApiError(400, NO_BODY) from None
     return bytes(body)
 
 

@@ -29,12 +29,13 @@ class EntityStore:
 
     def __init__(self, limits: PlatformLimits) -> None:
         self._limits = limits
+        # Both in the order of the last change, as lists show them.
         self._packages: dict[str, Package] = {}
         self._actions: dict[tuple[str | None, str], Action] = {}
 
     def packages(self) -> list[Package]:
         """All packages, newest first."""
-        return sorted(self._packages.values(), key=lambda p: p.updated_ms, reverse=True)
+        return [*reversed(self._packages.values())]
 
     def package(self, name: str) -> Package:
         if name not in self._packages:
@@ -49,6 +50,7 @@ class EntityStore:
         self._check_collection((None, name) in self._actions)
         if name in self._packages and not overwrite:
             raise ApiError(409, CONFLICT)
+        self._packages.pop(name, None)
         self._packages[name] = new
         return new
 
@@ -63,8 +65,8 @@ class EntityStore:
 
     def actions(self, package: str | None = None) -> list[Action]:
         """The actions of a package, or all there are, newest first."""
-        chosen = [a for a in self._actions.values() if package is None or a.package == package]
-        return sorted(chosen, key=lambda a: a.updated_ms, reverse=True)
+        every = reversed(self._actions.values())
+        return [action for action in every if package in (None, action.package)]
 
     def action(self, package: str | None, name: str) -> Action:
         self.inherited(package)
@@ -88,6 +90,7 @@ class EntityStore:
         self._check_collection(package is None and name in self._packages)
         if old and not overwrite:
             raise ApiError(409, CONFLICT)
+        self._actions.pop((package, name), None)
         self._actions[package, name] = new
         return new
 

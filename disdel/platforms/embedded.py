@@ -198,6 +198,9 @@ def platform_down(state_folder: Path | None = None) -> PlatformInfo | None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(record.pid, signal.SIGKILL)
         time.sleep(_POLL_S)
+    with contextlib.suppress(ChildProcessError):
+        # Where this very process has started it, it is also the one to bury it.
+        os.waitpid(record.pid, os.WNOHANG)
     return _info(record)
 
 
@@ -247,15 +250,18 @@ def _launch(
             env={**os.environ, "PYTHONPATH": _python_path()},
         )
         told.close()
-        line = _read_line(ready, START_DEADLINE_S)
-        if line:
-            return process, _read_announcement(line)
-        died = process.poll() is not None
+        try:
+            line = _read_line(ready, START_DEADLINE_S)
+            if line:
+                return process, _read_announcement(line)
+            # It closed its end of the pipe without a word, so it is about to end.
+            why = f"ended with status {process.wait(STOP_DEADLINE_S)}"
+        except (TimeoutError, subprocess.TimeoutExpired):
+            why = f"not ready in {START_DEADLINE_S:g} s"
         process.kill()
-        status = process.wait()
+        process.wait()
         if process.stdin is not None:
             process.stdin.close()
-        why = f"ended with status {status}" if died else f"not ready in {START_DEADLINE_S:g} s"
         raise PlatformError(
             f"the embedded platform did not start: {why}. Its log, {log.name}, ends:\n"
             + _tail(Path(log.name))
@@ -285,12 +291,18 @@ def _python_path() -> str:
 
 
 def _read_line(reader: IO[bytes], deadline_s: float) -> bytes:
-    """One whole line; empty if the writer ends or the time is up first."""
+    """One whole line; empty if the writer ends first.
+
+    Raises:
+        TimeoutError: the time is up.
+    """
     end = time.monotonic() + deadline_s
     line = b""
     while not line.endswith(b"\n"):
         readable, _, _ = select.select([reader], [], [], max(0.0, end - time.monotonic()))
-        chunk = reader.read(4096) if readable else b""
+        if not readable:
+            raise TimeoutError
+        chunk = reader.read(4096)
         if not chunk:
             return b""
         line += chunk

@@ -79,7 +79,7 @@ def import_dataset(
     if target.entry is not None:
         content = _as_in_catalog(content, target.entry, path)
     elif find_test_split(content.splits) is None:
-        content, held_out = _with_find_test_split(content), True
+        content, held_out = _with_test_split(content), True
     with staging(data_dir) as scratch:
         splits = scratch / "splits"
         splits.mkdir()
@@ -169,7 +169,7 @@ def _as_in_catalog(content: LabelledSplits, entry: CatalogEntry, path: Path) -> 
     )
 
 
-def _with_find_test_split(content: LabelledSplits) -> LabelledSplits:
+def _with_test_split(content: LabelledSplits) -> LabelledSplits:
     train, labels = content.splits["train"], content.labels["train"]
     parts = dict(zip(("train", "test"), hold_out(labels), strict=True))
     return replace(

@@ -59,7 +59,7 @@ def check_new_name(name: str) -> None:
 def unknown_name(ref: DatasetRef, known: Iterable[str]) -> DatasetError:
     """The error for a name that nothing has, with the nearest names."""
     near = difflib.get_close_matches(ref.name.lower(), sorted(set(known)), n=3, cutoff=0.7)
-    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
+    hint = f"; did you mean {', '.join(repr(name) for name in near)}?" if near else "."
     return DatasetError(
         f"unknown data set {ref.name!r}{hint} `disdel dataset list` shows those at hand, and "
         f"`disdel dataset import {ref.name} PATH` makes one from files."

@@ -7,9 +7,13 @@ the registry below it holds the same names without them.
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -57,7 +61,6 @@ class CatalogEntry:
     name: str
     config: str | None
     version: str
-    description: str
     features: Any  # tfds.features.FeaturesDict, of a library without types
     supervised_keys: object
 
@@ -104,12 +107,17 @@ def catalog_entry(ref: DatasetRef) -> CatalogEntry | None:
     if ref.name not in catalog_names():
         return None
     tfds = import_tfds()
+    cls = tfds.builder_cls(ref.name)
+    if ref.config is not None and ref.config not in cls.builder_configs:
+        raise DatasetError(
+            f"{ref.name!r} has no configuration {ref.config!r}; it has "
+            f"{', '.join(cls.builder_configs) or 'none'}"
+        )
     try:
         # Any empty folder: a builder looks there for a prepared version and must find none.
-        with tempfile.TemporaryDirectory() as nowhere:
-            builder = tfds.builder_cls(ref.name)(
-                data_dir=nowhere, config=ref.config, version=ref.version
-            )
+        with _native_messages_dropped(), tempfile.TemporaryDirectory() as nowhere:
+            builder = cls(data_dir=nowhere, config=ref.config, version=ref.version)
+            features = builder.info.features
     except Exception as error:  # a builder's constructor runs code of the data set's author
         raise DatasetError(f"TFDS cannot describe {str(ref)!r}: {_first_line(error)}") from error
     config = builder.builder_config
@@ -117,8 +125,7 @@ def catalog_entry(ref: DatasetRef) -> CatalogEntry | None:
         name=ref.name,
         config=config.name if config else None,
         version=str(builder.version),
-        description=builder.info.description or "",
-        features=builder.info.features,
+        features=features,
         supervised_keys=builder.info.supervised_keys,
     )
 
@@ -132,7 +139,8 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
     """
     tfds = import_tfds()
     try:
-        info = tfds.builder_from_directory(str(folder.path)).info
+        with _native_messages_dropped():
+            info = tfds.builder_from_directory(str(folder.path)).info
     except Exception as error:  # TFDS documents no set of exceptions for a damaged folder
         raise DatasetError(f"TFDS cannot read {folder.path}: {_first_line(error)}") from error
     form = sample_format(folder.full_name, info.features, info.supervised_keys)
@@ -141,36 +149,9 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
         raise DatasetError(
             f"{folder.full_name!r} has no 'train' split, only {', '.join(sorted(counts)) or 'none'}"
         )
-    record = folder.import_record
-    return spec_of(
-        folder,
-        form,
-        counts,
-        description=" ".join((info.description or "").split()),
-        held_out=record.held_out if record else False,
-    )
-
-
-def spec_of(
-    folder: PreparedFolder,
-    form: SampleFormat,
-    counts: Mapping[str, int],
-    *,
-    description: str,
-    held_out: bool,
-) -> DatasetSpec:
-    """Put a specification together.
-
-    Args:
-        folder: gives name and version.
-        form: gives shape and classes.
-        counts: samples of each split as prepared; where no test split is among them, the figures
-            are those after one is held out.
-        description: for people.
-        held_out: whether the test split among `counts` was already held out at the import.
-    """
     test = find_test_split(counts)
     held = held_out_size(counts["train"]) if test is None else 0
+    record = folder.import_record
     return DatasetSpec(
         name=folder.full_name,
         version=folder.version,
@@ -179,9 +160,9 @@ def spec_of(
         classes=len(form.class_names),
         train_samples=counts["train"] - held,
         test_samples=held if test is None else counts[test],
-        held_out=held_out or test is None,
+        held_out=test is None or (record is not None and record.held_out),
         class_names=form.class_names if form.named else (),
-        description=description,
+        description=" ".join((info.description or "").split()),
     )
 
 
@@ -230,6 +211,23 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
         other_labels=tuple(key for key, kind in rest.items() if kind == "label"),
         other_keys=tuple(key for key, kind in rest.items() if kind not in ("text", "label")),
     )
+
+
+@contextmanager
+def _native_messages_dropped() -> Iterator[None]:
+    """Drop what is written to the standard error meanwhile.
+
+    The features of a few data sets load TensorFlow, whose libraries write past `sys.stderr`.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _kind(tfds: ModuleType, feature: Any) -> str:

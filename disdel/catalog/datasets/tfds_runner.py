@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import disdel
 from disdel.catalog.datasets.tfds_tasks import Task
 from disdel.errors import DatasetError
 
@@ -29,7 +28,8 @@ def run_tfds(task: Task, scratch: Path) -> None:
     request, answer = scratch / "request.json", scratch / "answer.json"
     request.write_text(json.dumps(fields), encoding="utf-8")
     answer.unlink(missing_ok=True)
-    search_path = (str(Path(disdel.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+    # The child finds this package where this process did, installed or not.
+    search_path = (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", ""))
     environ = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, search_path)),

@@ -112,11 +112,16 @@ def open_tree(path: Path) -> Iterator[FileTree]:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def open_maybe_gzipped(tree: FileTree, name: str) -> IO[bytes]:
-    """Open `name`, uncompressed if it ends in `.gz`; the caller closes it."""
-    raw = tree.open(name)
-    # A GzipFile reads as any binary file does; typeshed gives it a class of its own.
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if name.endswith(".gz") else raw
+@contextmanager
+def open_maybe_gzipped(tree: FileTree, name: str) -> Iterator[IO[bytes]]:
+    """Open `name`, uncompressed if it ends in `.gz`."""
+    with tree.open(name) as raw:
+        if name.endswith(".gz"):
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                # It reads as any binary file does; typeshed gives it a class of its own.
+                yield cast("IO[bytes]", unpacked)
+        else:
+            yield raw
 
 
 def _visible(path: Path | PurePosixPath) -> bool:

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from disdel.embedded.entities import (
+    Action,
+    Exec,
+    check_name,
+    next_version,
+    put_action,
+    put_package,
+    read_action_put,
+    read_exec,
+)
+from disdel.embedded.images import find_image, is_image_name
+from disdel.embedded.limits import platform_limits
+from disdel.embedded.replies import ApiError
+
+STOCK = platform_limits("stock")
+SOURCE = {"kind": "python:3", "code": "def main(args): return args"}
+
+
+def make(wire: dict[str, Any], old: Action | None = None) -> Action:
+    return put_action("p", "a", read_action_put(wire), old, STOCK, now_ms=1)
+
+
+@pytest.mark.parametrize("name", ["a", "_", "a b", "a@b.c-d&e", "a" * 256, "9"])
+def test_names(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", ".a", "a/b", "é", "a\n", "@"])
+def test_illegal_names(name: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        check_name(name)
+    assert (refused.value.status, refused.value.message) == (
+        400,
+        "The name of the entity contains illegal characters.",
+    )
+
+
+def test_a_long_name() -> None:
+    with pytest.raises(ApiError, match=r"Name segement longer than allowed: 257 > 256\."):
+        check_name("a" * 257)
+
+
+def test_versions() -> None:
+    assert next_version("0.0.9") == "0.0.10"
+    assert next_version("3.2.1") == "3.2.2"
+
+
+BASE64 = base64.b64encode(bytes(range(200))).decode()
+
+
+@pytest.mark.parametrize(
+    ("code", "binary"),
+    [
+        (BASE64, True),
+        (f"  {BASE64}\n", True),
+        ("abcd", True),
+        ("ab==", True),
+        (BASE64[:40] + "\n" + BASE64[40:], False),
+        ("def main(args): pass", False),
+        ("abc", False),
+        ("a===", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_binary_is_computed_from_the_code(code: str | None, binary: bool) -> None:
+    assert Exec("python:3", code).binary is binary
+
+
+def test_a_new_action() -> None:
+    action = make({"exec": SOURCE, "annotations": [{"key": "a", "value": 1}]})
+    assert action.to_wire() == {
+        "namespace": "guest/p",
+        "name": "a",
+        "exec": {**SOURCE, "binary": False},
+        "parameters": [],
+        "limits": {"timeout": 60000, "memory": 256, "logs": 10, "concurrency": 1},
+        "version": "0.0.1",
+        "publish": False,
+        "annotations": [
+            {"key": "provide-api-key", "value": False},
+            {"key": "a", "value": 1},
+            {"key": "exec", "value": "python:3"},
+        ],
+        "updated": 1,
+    }
+    assert not action.wants_api_key
+
+
+def test_the_default_kind_is_stored_resolved() -> None:
+    action = make({"exec": {"kind": "Python:Default", "code": "x"}})
+    assert action.exec.kind == "python:3.11"
+    assert action.annotations["exec"] == "python:3.11"
+
+
+def test_a_written_refusal_or_wish_for_the_key_is_kept() -> None:
+    wish = [{"key": "provide-api-key", "value": True}]
+    assert make({"exec": SOURCE, "annotations": wish}).wants_api_key
+
+
+def test_updates_merge_limits_and_annotations_and_replace_the_rest() -> None:
+    old = make(
+        {
+            "exec": SOURCE,
+            "parameters": [{"key": "x", "value": 1}],
+            "annotations": [{"key": "a", "value": 1}, {"key": "gone", "value": 1}],
+            "limits": {"memory": 512},
+            "publish": True,
+        }
+    )
+    new = make(
+        {
+            "parameters": [{"key": "y", "value": 2}, {"key": "y", "value": 3}],
+            "annotations": [{"key": "b", "value": 2}],
+            "delAnnotations": ["gone"],
+            "limits": {"timeout": 1000},
+        },
+        old,
+    )
+    assert {key: parameter.value for key, parameter in new.parameters.items()} == {"y": 3}
+    assert set(new.annotations) == {"provide-api-key", "a", "b", "exec"}
+    assert (new.limits.memory_mb, new.limits.timeout_ms) == (512, 1000)
+    assert (new.version, new.publish, new.exec) == ("0.0.2", True, old.exec)
+
+
+def test_packages_replace_their_annotations() -> None:
+    old = put_package("p", {"annotations": [{"key": "a", "value": 1}], "publish": True}, None, 1)
+    kept = put_package("p", {"parameters": [{"key": "x", "value": 1}]}, old, 2)
+    new = put_package("p", {"annotations": [{"key": "b", "value": 1}]}, kept, 3)
+    assert (kept.annotations, kept.publish, kept.version) == ({"a": 1}, True, "0.0.2")
+    assert (new.annotations, set(new.parameters)) == ({"b": 1}, {"x"})
+
+
+def test_the_warm_key_ignores_the_time_and_nothing_else() -> None:
+    action = make({"exec": SOURCE})
+    again = put_action("p", "a", read_action_put({"exec": SOURCE}), None, STOCK, now_ms=99)
+    assert action.warm_key() == again.warm_key()
+    for change in (
+        {"limits": {"memory": 128}},
+        {"parameters": [{"key": "x", "value": 1}]},
+        {"version": "1.0.0"},
+        {"publish": True},
+        {"annotations": [{"key": "x", "value": 1}]},
+        {"exec": {**SOURCE, "main": "other"}},
+    ):
+        assert make({"exec": SOURCE, **change}).warm_key() != action.warm_key()
+
+
+@pytest.mark.parametrize(
+    ("wire", "message"),
+    [
+        ({}, "'kind' must be a string defined in 'exec'."),
+        (
+            {"kind": "foo:1", "code": ""},
+            "The specified runtime 'foo:1' is not supported by this platform. "
+            "Valid values are: 'python:3', 'python:3.10', 'python:3.11'.",
+        ),
+        ({"kind": "blackbox", "image": "no image", "code": ""}, "could not parse image name"),
+        ({"kind": "sequence", "components": []}, "Sequences are not supported by this platform."),
+    ],
+)
+def test_malformed_exec(wire: dict[str, Any], message: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        read_exec(wire)
+    assert refused.value.status == 400
+    assert refused.value.message == f"The request content was malformed:\n{message}"
+
+
+def test_code_has_a_size_limit() -> None:
+    size = 48 * (1 << 20)
+    assert read_exec({"kind": "python:3", "code": "#" * size}).code
+    with pytest.raises(ApiError) as refused:
+        read_exec({"kind": "python:3", "code": "#" * size, "main": "m"})
+    assert refused.value.status == 413
+    assert refused.value.message == f"exec larger than allowed: {size + 1} > {size} bytes."
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, "x", [1], [{"key": 1, "value": 1}], [{"key": "", "value": 1}], [{"key": "x"}]],
+)
+def test_malformed_parameters(parameters: object) -> None:
+    with pytest.raises(ApiError, match="parameters malformed!"):
+        put_package("p", {"parameters": parameters}, None, 1)
+
+
+def test_parameters_have_a_size_limit() -> None:
+    pair = {"key": "x", "value": "v" * (1 << 20)}
+    with pytest.raises(ApiError, match="parameters larger than allowed: 1048579 > 1048576 bytes"):
+        put_package("p", {"parameters": [pair]}, None, 1)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "disdel/runtime-tensorflow",
+        "disdel/runtime-tensorflow:1.2",
+        "localhost:5000/disdel/runtime-tensorflow:x",
+        "ghcr.io/disdel/runtime-tensorflow@sha256:" + "0" * 64,
+    ],
+)
+def test_images_of_this_machine(image: str) -> None:
+    assert is_image_name(image)
+    found = find_image("blackbox", image)
+    assert found is not None
+    assert found.env["DISDEL_PREIMPORT"] == "numpy,tensorflow,keras"
+
+
+@pytest.mark.parametrize("image", ["me/img:tag", "runtime-tensorflow", "disdel/other"])
+def test_images_of_elsewhere(image: str) -> None:
+    assert is_image_name(image)
+    assert find_image("blackbox", image) is None
