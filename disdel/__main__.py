@@ -12,6 +12,9 @@ import traceback
 from disdel.errors import DisdelError
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
     """Run the command line and exit."""
     # Loading the commands can be interrupted too.
@@ -24,7 +27,12 @@ def main() -> None:
             traceback.print_exc()
         sys.exit(_complain(str(error), error.exit_code))
     except KeyboardInterrupt:
-        sys.exit(_complain("interrupted", 130))
+        sys.exit(_complain("interrupted", INTERRUPTED))
+    except SystemExit as end:
+        # Typer turns an interrupt inside a command into a silent exit.
+        if end.code == INTERRUPTED:
+            _complain("interrupted", INTERRUPTED)
+        raise
 
 
 def _complain(message: str, exit_code: int) -> int:

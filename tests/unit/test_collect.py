@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,7 +102,7 @@ def test_blocks_cover_the_data_once_and_stay_small(block_bytes):
     covered = list(blocks(header.tensors, block_bytes))
     assert covered[0].start == 0
     assert covered[-1].stop == header.data_bytes
-    assert all(a.stop == b.start for a, b in zip(covered, covered[1:], strict=False))
+    assert all(a.stop == b.start for a, b in itertools.pairwise(covered))
     for block in covered:
         assert (block.stop - block.start) % block.dtype.itemsize == 0
         assert block.stop - block.start <= max(block_bytes, block.dtype.itemsize)

@@ -52,7 +52,7 @@ def test_an_unknown_model_suggests_a_near_one():
 
 def test_a_model_that_does_not_fit_says_where():
     with pytest.raises(
-        UsageError, match="'cnn2' does not fit data set 'set'.*at least 5×5.*gets 2×2"
+        UsageError, match=r"'cnn2' does not fit data set 'set'.*at least 5×5.*gets 2×2"
     ):
         choose_model("cnn2", dataset(8, 8, 1))
     with pytest.raises(UsageError, match="takes images"):

@@ -22,7 +22,7 @@ def test_a_run_is_found_by_any_part_that_is_enough(tmp_path):
 def test_what_is_not_enough_lists_the_candidates(tmp_path):
     finished(tmp_path)
     finished(tmp_path, "infer")
-    with pytest.raises(UsageError, match="names 2 runs in .*disdel runs list"):
+    with pytest.raises(UsageError, match=r"names 2 runs in .*disdel runs list"):
         find_run(tmp_path, "2")
     with pytest.raises(UsageError, match="names 0 runs"):
         find_run(tmp_path, "nothing")
@@ -51,7 +51,7 @@ def test_a_report_that_cannot_be_read_is_told(tmp_path):
     run = finished(tmp_path)
     run.report.write_text("{half")
     [found] = run_folders(tmp_path)
-    with pytest.raises(UsageError, match="has no readable report.json"):
+    with pytest.raises(UsageError, match=r"has no readable report\.json"):
         found.read_report()
 
 

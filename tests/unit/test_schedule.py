@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +27,9 @@ def test_an_epoch_sees_every_sample_once(schedule, max_steps):
         first = epoch * schedule.steps_per_epoch
         batches = positions_of(schedule, first, first + schedule.steps_per_epoch, max_steps)
         assert len(batches) == schedule.steps_per_epoch
-        assert sorted(sum(batches, [])) == list(range(schedule.samples))
+        assert sorted(position for batch in batches for position in batch) == list(
+            range(schedule.samples)
+        )
         assert all(len(batch) == schedule.batch_size for batch in batches[:-1])
 
 
@@ -35,7 +39,7 @@ def test_cutting_into_segments_changes_nothing(schedule, cuts, data):
     whole = positions_of(schedule, 0, stop, 32)
     bounds = [0, *sorted(cut for cut in cuts if cut < stop), stop]
     pieces = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         pieces += positions_of(schedule, start, end, data.draw(st.integers(1, 40)))
     assert pieces == whole
 

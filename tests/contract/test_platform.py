@@ -1,0 +1,198 @@
+"""What every platform promises the controller, asked of each."""
+
+import asyncio
+import io
+import zipfile
+
+import pytest
+
+from disdel.config import ApiAccess
+from disdel.errors import ConnectionRefused, PlatformRejected
+from disdel.platforms.base import ActionSpec
+from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.openwhisk import OpenWhisk
+from tests.fake_platform import FakePlatform
+
+CODE = """
+import time
+
+def main(args):
+    if args.get("fail"):
+        raise ValueError("asked to fail")
+    print("log line")
+    return {"seen": args}
+"""
+
+
+def python_handler(args):
+    return {"error": "asked to fail"} if args.get("fail") else {"seen": args}
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    with start_embedded(EmbeddedOptions(user_memory_mb=1024)) as platform:
+        yield platform
+
+
+@pytest.fixture(params=["fake", "embedded"])
+def client(request):
+    """A function that runs a coroutine of a fresh client."""
+
+    def run(use):
+        async def body():
+            if request.param == "fake":
+                platform = FakePlatform({"act": python_handler})
+            else:
+                platform = OpenWhisk(request.getfixturevalue("embedded").access)
+            try:
+                return await use(platform)
+            finally:
+                await platform.close()
+
+        return asyncio.run(body())
+
+    request.getfixturevalue("embedded")
+    return run
+
+
+def action(**changes):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("__main__.py", CODE)
+    fields = {
+        "name": "act",
+        "image": "disdel/runtime-base",
+        "code": buffer.getvalue(),
+        "memory_mb": 128,
+        "timeout_s": 10.0,
+    }
+    return ActionSpec(**(fields | changes))
+
+
+async def deployed(platform, package="p", **parameters):
+    await platform.create_package(package, parameters)
+    await platform.create_action(package, action())
+
+
+def test_capacity_is_a_range(client):
+    capacity = client(lambda platform: platform.capacity())
+    assert 0 < capacity.memory_min_mb <= capacity.memory_max_mb
+    assert capacity.timeout_max_s >= 60
+    assert capacity.concurrency >= 1
+    assert capacity.cpus >= 1
+
+
+def test_an_action_sees_the_package_parameters_under_its_arguments(client):
+    async def use(platform):
+        await deployed(platform, a=1, b=2)
+        record = await platform.invoke("p", "act", {"b": 3, "c": {"d": [None]}})
+        await platform.remove_package("p")
+        return record
+
+    record = client(use)
+    assert record.status == "success"
+    assert record.result == {"seen": {"a": 1, "b": 3, "c": {"d": [None]}}}
+    assert len(record.id) == 32
+    assert not record.timed_out
+
+
+def test_the_first_activation_is_cold_and_the_next_warm(client):
+    async def use(platform):
+        # A package of its own: an action that is created again as it was keeps its containers.
+        await deployed(platform, "fresh")
+        first = await platform.invoke("fresh", "act", {})
+        second = await platform.invoke("fresh", "act", {})
+        await platform.remove_package("fresh")
+        return first, second
+
+    first, second = client(use)
+    assert first.init_ms is not None
+    assert second.init_ms is None
+
+
+def test_a_failing_action_is_a_record_and_no_exception(client):
+    async def use(platform):
+        await deployed(platform)
+        record = await platform.invoke("p", "act", {"fail": True})
+        logs = await platform.logs(record.id)
+        await platform.remove_package("p")
+        return record, logs
+
+    record, logs = client(use)
+    assert record.status == "application error"
+    assert record.result == {"error": "asked to fail"}
+    assert logs
+
+
+def test_many_at_once(client):
+    async def use(platform):
+        await deployed(platform)
+        records = await asyncio.gather(*(platform.invoke("p", "act", {"n": n}) for n in range(20)))
+        await platform.remove_package("p")
+        return records
+
+    assert [record.result["seen"]["n"] for record in client(use)] == list(range(20))
+
+
+def test_creating_again_replaces(client):
+    async def use(platform):
+        await deployed(platform, a=1)
+        await deployed(platform, a=2)
+        record = await platform.invoke("p", "act", {})
+        await platform.remove_package("p")
+        return record
+
+    assert client(use).result == {"seen": {"a": 2}}
+
+
+def test_removing_takes_the_actions_along_and_may_be_repeated(client):
+    async def use(platform):
+        await deployed(platform)
+        await platform.remove_package("p")
+        await platform.remove_package("p")
+        with pytest.raises(PlatformRejected) as rejected:
+            await platform.invoke("p", "act", {})
+        return rejected.value
+
+    assert client(use).status == 404
+
+
+def test_a_refusal_carries_the_platforms_own_words(embedded):
+    async def use():
+        platform = OpenWhisk(embedded.access)
+        await platform.create_package("p", {})
+        try:
+            await platform.create_action("p", action(memory_mb=9999))
+        finally:
+            await platform.remove_package("p")
+            await platform.close()
+
+    with pytest.raises(
+        PlatformRejected, match="memory size 9999 MB exceeds allowed threshold"
+    ) as error:
+        asyncio.run(use())
+    assert error.value.status == 400
+    assert embedded.access.auth.partition(":")[2] not in str(error.value)
+
+
+def capacity_of(access):
+    async def use():
+        platform = OpenWhisk(access)
+        try:
+            return await platform.capacity()
+        finally:
+            await platform.close()
+
+    return asyncio.run(use())
+
+
+def test_nobody_answers():
+    with pytest.raises(
+        ConnectionRefused, match=r"no OpenWhisk answers at http://127\.0\.0\.1:1 .*--apihost"
+    ):
+        capacity_of(ApiAccess("http://127.0.0.1:1", "a:b"))
+
+
+def test_a_wrong_key(embedded):
+    with pytest.raises(ConnectionRefused, match="does not accept the key.*--auth"):
+        capacity_of(ApiAccess(embedded.access.apihost, "23bc46b1-0000:" + "x" * 64))

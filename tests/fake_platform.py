@@ -1,0 +1,82 @@
+"""A platform inside this process, for tests of the controller: actions are Python functions."""
+
+import asyncio
+import itertools
+
+from disdel.errors import PlatformRejected
+from disdel.platforms.base import Platform
+from disdel.types import ActivationRecord, Capacity
+
+CAPACITY = Capacity(
+    memory_min_mb=128,
+    memory_max_mb=4096,
+    timeout_max_s=300,
+    concurrency=100,
+    invokes_per_minute=6000,
+    pool_memory_mb=16_384,
+    cpus=2,
+)
+
+
+class FakePlatform(Platform):
+    """Runs `handlers[action](arguments)` in a thread; arguments include the package's parameters.
+
+    A handler that returns an `ActivationRecord` decides how its activation ends.
+    """
+
+    def __init__(self, handlers, capacity=CAPACITY):
+        self.handlers = handlers
+        self.packages = {}
+        self.actions = {}
+        self.invoked = []
+        self._capacity = capacity
+        self._ids = itertools.count(1)
+        self._cold = set()
+
+    async def capacity(self):
+        return self._capacity
+
+    async def create_package(self, package, parameters):
+        self.packages[package] = dict(parameters)
+
+    async def create_action(self, package, action):
+        self.actions[package, action.name] = action
+
+    async def invoke(self, package, action, arguments):
+        if (package, action) not in self.actions:
+            raise PlatformRejected("The requested resource does not exist.", status=404)
+        merged = {**self.packages[package], **arguments}
+        self.invoked.append((action, merged))
+        result = await asyncio.to_thread(self.handlers[action], merged)
+        if isinstance(result, ActivationRecord):
+            return result
+        cold = (action, merged.get("worker")) not in self._cold
+        self._cold.add((action, merged.get("worker")))
+        return activation(next(self._ids), action, result, init_ms=5 if cold else None)
+
+    async def logs(self, activation_id):
+        return (f"stdout: log of {activation_id}",)
+
+    async def remove_package(self, package):
+        self.packages.pop(package, None)
+        self.actions = {key: value for key, value in self.actions.items() if key[0] != package}
+
+    async def close(self):
+        pass
+
+
+def activation(number, action, result, *, init_ms=None, status="success", timed_out=False):
+    """A record with the result of an action."""
+    if status == "success" and "error" in result:
+        status = "application error"
+    return ActivationRecord(
+        id=f"{number:032x}",
+        action=action,
+        start_ms=1000 * number,
+        duration_ms=100,
+        wait_ms=1,
+        init_ms=init_ms,
+        status=status,
+        timed_out=timed_out,
+        result=result,
+    )

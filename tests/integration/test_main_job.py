@@ -1,0 +1,243 @@
+"""The main job for real: command line, embedded platform, Redis, TensorFlow, kernel limits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.framework
+
+MNIST = Path(os.environ.get("DISDEL_TEST_DATA", "../shared/data")) / "mnist.npz"
+
+
+def disdel(*arguments, cwd, check=True):
+    """Run the command and return the finished process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "disdel", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def cgroups():
+    """Memory cgroups of embedded platforms, on either version of cgroups."""
+    # os.walk, unlike glob, is not disturbed by groups that end while it looks.
+    return {
+        folder
+        for folder, _, _ in os.walk("/sys/fs/cgroup")
+        if Path(folder).name.startswith("disdel")
+    }
+
+
+def children():
+    """Servers and containers that are running for disdel."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "disdel.embedded" in line or "disdel-redis" in line or "proxy.py" in line:
+            found.add(process.pid)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """Processes and cgroups are as they were before the test."""
+    before = children(), cgroups()
+    yield
+    wait_until(lambda: (children(), cgroups()) == before)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder in which `digits` was trained, with two workers."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISDEL_DATA_DIR", str(folder / "data"))
+        patch.setenv("DISDEL_STATE_DIR", str(folder / "state"))
+        done = disdel(
+            "train", "digits", "--epochs", 12, "--workers", 2, "--json", "out.json", cwd=folder
+        )
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def same_data(home, monkeypatch):
+    monkeypatch.setenv("DISDEL_DATA_DIR", str(home / "data"))
+
+
+@pytest.fixture
+def report(home):
+    return json.loads((home / "out.json").read_text())
+
+
+def test_a_network_has_learnt_digits(report):
+    assert report["status"] == "ok"
+    assert report["accuracy"] > 0.9
+    assert [entry["round"] for entry in report["rounds"]] == list(range(1, 13))
+    assert report["rounds"][-1]["loss"] < report["rounds"][0]["loss"]
+
+
+def test_the_report_holds_what_was_measured(report, home):
+    assert report["platform"] == "embedded"
+    assert report["plan"]["workers"] == 2
+    trained = [entry for entry in report["activations"] if entry["task"] == "train"]
+    assert len(trained) == 2 * 12
+    assert all(0 < entry["peak_mb"] <= entry["memory_mb"] for entry in report["activations"])
+    assert report["totals"]["failed"] == 0
+    assert report["totals"]["containers"] == 3
+    [folder] = [path for path in (home / "runs").iterdir() if "train" in path.name]
+    assert json.loads((folder / "report.json").read_text()) == report
+
+
+def test_progress_goes_to_stderr_and_the_result_to_stdout(home):
+    stdout, stderr = (home / "stdout").read_text(), (home / "stderr").read_text()
+    assert stderr.startswith("on      embedded platform")
+    assert "plan    digits 8×8×1" in stderr
+    assert " 12/12 " in stderr
+    assert stdout.startswith("done ")
+    assert "test accuracy" in stdout
+    assert "report.json" in stdout
+
+
+def test_the_ensemble_opens_in_plain_keras(report, home):
+    code = f"""
+import keras, numpy as np
+model = keras.saving.load_model({str(home / report["model"])!r})
+data = {str(home / "data" / "digits" / "1.0.0" / "disdel-arrays")!r}
+x, y = np.load(data + "/test_x.npy"), np.load(data + "/test_y.npy")
+print(float((model.predict(x, verbose=0).argmax(1) == y).mean()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout.split()[-1]) == pytest.approx(report["accuracy"])
+
+
+def test_infer_agrees_with_the_training(report, home):
+    done = disdel("infer", "digits", "--quiet", "--json", "-", cwd=home)
+    inferred = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert inferred["accuracy"] == pytest.approx(report["accuracy"])
+    assert inferred["loss"] == pytest.approx(report["loss"], rel=1e-3)
+
+
+def test_predictions_of_images_and_arrays(home, report):
+    arrays = home / "data" / "digits" / "1.0.0" / "disdel-arrays"
+    x, y = np.load(arrays / "test_x.npy"), np.load(arrays / "test_y.npy")
+    pictures = home / "pictures"
+    pictures.mkdir(exist_ok=True)
+    for index in range(20):
+        Image.fromarray(x[index, :, :, 0]).save(pictures / f"{index:02}.png")
+    np.savez(home / "some.npz", x=x[:20])
+    printed = [
+        disdel("infer", "digits", "--model", report["run"], "--input", source, cwd=home).stdout
+        for source in ("pictures", "some.npz")
+    ]
+    tables = [[line.split() for line in text.splitlines() if "." in line] for text in printed]
+    classes = [
+        [row[1] for row in table if row[0].startswith(("pictures", "some"))] for table in tables
+    ]
+    assert classes[0] == classes[1]
+    assert len(classes[0]) == 20
+    assert np.mean([int(c) == label for c, label in zip(classes[0], y[:20], strict=True)]) > 0.7
+
+
+def test_runs_and_logs_of_what_was_done(home, report):
+    assert report["run"] in disdel("runs", "list", cwd=home).stdout
+    shown = disdel("runs", "show", report["run"], cwd=home).stdout
+    assert f"accuracy  {report['accuracy']:.4f}" in shown
+    logs = disdel("logs", report["run"], "--worker", 1, cwd=home).stdout
+    assert logs.count("== train worker 1") == 12
+    assert "worker 0" not in logs
+
+
+def test_python_does_what_the_command_does(home, monkeypatch):
+    import disdel as library
+
+    monkeypatch.chdir(home)
+    trained = library.train("digits", batch=32, epochs=2, workers=1)
+    assert trained.report.status == "ok"
+    assert trained.model_path.is_file()
+    assert trained.evaluate().accuracy == pytest.approx(trained.report.accuracy)
+
+
+def test_a_short_time_limit_cuts_rounds_into_segments_and_loses_nothing(home):
+    job = ("train", "digits", "--workers", 1, "--epochs", 150, "--sync", "once", "--quiet")
+    whole = json.loads(disdel(*job, "--json", "-", cwd=home).stdout)
+    cut = json.loads(disdel(*job, "--timeout-max", 4, "--json", "-", cwd=home).stdout)
+    outcomes = [entry["outcome"] for entry in cut["activations"] if entry["task"] == "train"]
+    assert len(outcomes) > 1
+    assert set(outcomes[:-1]) == {"continued-time"}
+    assert outcomes[-1] == "ok"
+    assert cut["totals"]["failed"] == 0
+    # One worker, one seed: the same numbers, wherever the work was cut.
+    assert cut["loss"] == whole["loss"]
+    assert cut["accuracy"] == whole["accuracy"]
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing(home):
+    with subprocess.Popen(
+        [sys.executable, "-m", "disdel", "train", "digits", "--epochs", "5000"],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        # The second row of rounds: containers are warm and training.
+        while "2/5000" not in (line := process.stderr.readline()):
+            assert line, "ended before the second round"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr.rstrip().endswith("disdel: interrupted")
+    assert "Traceback" not in stderr
+
+
+def test_a_killed_command_leaves_no_process(home):
+    with subprocess.Popen(
+        [sys.executable, "-m", "disdel", "train", "digits", "--epochs", "5000"],
+        cwd=home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while "2/5000" not in (line := process.stderr.readline()):
+            assert line, "ended before the second round"
+        process.kill()
+    # The fixture sees to it that nothing is left.
+
+
+@pytest.mark.skipif(not MNIST.is_file(), reason=f"needs the real MNIST at {MNIST}")
+def test_a_slice_of_real_mnist(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISDEL_DATA_DIR", str(tmp_path / "data"))
+    with np.load(MNIST) as mnist:
+        np.savez(
+            tmp_path / "slice.npz",
+            x_train=mnist["x_train"][:8000],
+            y_train=mnist["y_train"][:8000],
+            x_test=mnist["x_test"][:1000],
+            y_test=mnist["y_test"][:1000],
+        )
+    disdel("dataset", "import", "mnist", "slice.npz", cwd=tmp_path)
+    done = disdel(
+        *("train", "mnist", "--epochs", 3, "--memory-max", 768, "--quiet", "--json", "-"),
+        cwd=tmp_path,
+    )
+    report = json.loads(done.stdout)
+    assert report["accuracy"] > 0.93
+    assert report["plan"]["memory_mb"] <= 768
+    assert report["totals"]["failed"] == 0
