@@ -11,7 +11,6 @@ import traceback
 
 from disdel.errors import DisdelError
 
-
 INTERRUPTED = 130
 
 

@@ -7,8 +7,17 @@ Where it is read from, in order:
 
 1. the process's own memory cgroup (v2, else v1), if that cgroup has a limit of its own. A cgroup
    without one is shared with strangers as likely as not, so its numbers say nothing;
-2. the process and its descendants, from `/proc`; the limit is then `DISDEL_MEMORY_LIMIT_BYTES`;
+2. the process and its descendants, from `/proc`;
 3. `getrusage`, where there is no `/proc`.
+
+In the last two cases the limit is the number in the file that `DISDEL_MEMORY_LIMIT_FILE` names,
+else the number in `DISDEL_MEMORY_LIMIT_BYTES`. Whoever enforces a limit may raise it while the
+process runs, in the cgroup or in the file: it is read again for every sample.
+
+A process is in the **critical region** when less than `DISDEL_MEMORY_CRITICAL_MB` of its limit is
+left. The default of 24 MB is what Python allocates between two of the monitor's samples, which
+come faster near the limit: 10 ms at the 2.4 GB/s measured for `bytearray`, `bytes.join` and numpy's
+generators. Only filling huge pages is faster (5.6 GB/s); building lists takes a third of it.
 
 Standard library only: the action proxy imports this file as a top-level module.
 """
@@ -21,15 +30,19 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 LIMIT_ENV = "DISDEL_MEMORY_LIMIT_BYTES"
+LIMIT_FILE_ENV = "DISDEL_MEMORY_LIMIT_FILE"
+CRITICAL_ENV = "DISDEL_MEMORY_CRITICAL_MB"
 STATE_ENV = "__OW_MEMORY_STATE"
 DEFAULT_INTERVAL_S = 0.05
+DEFAULT_CRITICAL_MB = 24
 
 # v1 reports "no limit" as the largest page-aligned signed 64-bit number.
 _UNLIMITED_BYTES = 1 << 60
@@ -41,11 +54,14 @@ class MemoryUse:
 
     used_bytes: memory that counts, now. peak_bytes: the largest `used_bytes` that the reader has
     seen, equal to it for a single reading. limit_bytes: None where nothing limits the process.
+    critical: the critical region was entered, and the limit has not grown out of it since; False
+    for a single reading.
     """
 
     used_bytes: int
     peak_bytes: int
     limit_bytes: int | None
+    critical: bool = False
 
 
 class UsesMemory(Protocol):
@@ -170,13 +186,24 @@ def _limited_cgroup() -> Cgroup | None:
         return None
 
 
-def read_memory() -> MemoryUse:
-    """What this process's container, or this process with its descendants, uses now."""
-    if cgroup := _limited_cgroup():
+def _declared_limit(environ: Mapping[str, str]) -> int | None:
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        return int(Path(environ[LIMIT_FILE_ENV]).read_text())
+    declared = environ.get(LIMIT_ENV)
+    return int(declared) if declared else None
+
+
+def read_memory(cgroup: Cgroup | None = None) -> MemoryUse:
+    """What this process's container, or this process with its descendants, uses now.
+
+    Args:
+        cgroup: the container's, if the caller has found it before.
+    """
+    cgroup = cgroup or _limited_cgroup()
+    if cgroup:
         used = cgroup.used_bytes()
         return MemoryUse(used, used, cgroup.limit_bytes())
-    declared = os.environ.get(LIMIT_ENV)
-    limit = int(declared) if declared else None
+    limit = _declared_limit(os.environ)
     if Path("/proc/self/status").exists():
         tree = tree_use(os.getpid())
         used = tree.anonymous_bytes + tree.file_bytes + tree.shared_bytes
@@ -186,24 +213,61 @@ def read_memory() -> MemoryUse:
     return MemoryUse(used, used, limit)
 
 
+def critical_region_bytes(environ: Mapping[str, str] = os.environ) -> int:
+    """The size of the critical region that the environment asks for.
+
+    Raises:
+        ValueError: the setting is not a number of MB, 0 or more.
+    """
+    text = environ.get(CRITICAL_ENV) or str(DEFAULT_CRITICAL_MB)
+    try:
+        size_bytes = round(float(text) * (1 << 20))
+    except (ValueError, OverflowError):
+        size_bytes = -1
+    if size_bytes < 0:
+        raise ValueError(f"{CRITICAL_ENV} is {text!r} and must be a number of MB, 0 or more")
+    return size_bytes
+
+
 class MemoryMonitor:
     """Samples memory in a thread between `start` and `stop`, or while used as a context.
 
     Args:
-        interval_s: time between two samples; a peak shorter than that may be missed.
-        state_path: a file that always holds the latest reading as one JSON line, replaced
-            atomically, for readers in other modules or processes. It is left behind at the end.
+        interval_s: time between two samples; a peak shorter than that may be missed. Near the
+            limit, within eight times the critical region, samples come five times as fast.
+        state_path: a file that holds the latest reading as one JSON line, replaced atomically, for
+            readers in other modules or processes. It is at most `interval_s` behind, and never
+            where the limit or `critical` changes. It is left behind at the end.
+        critical_bytes: the size of the critical region, by default what the environment says.
+        on_critical: called with the reading, outside of any lock, when the critical region is
+            entered, and again when it is entered, or still occupied, at a limit that has changed.
     """
 
     def __init__(
-        self, interval_s: float = DEFAULT_INTERVAL_S, state_path: Path | None = None
+        self,
+        interval_s: float = DEFAULT_INTERVAL_S,
+        state_path: Path | None = None,
+        *,
+        critical_bytes: int | None = None,
+        on_critical: Callable[[MemoryUse], None] | None = None,
     ) -> None:
         self._interval_s = interval_s
         self._state_path = state_path
+        self._critical_bytes = critical_region_bytes() if critical_bytes is None else critical_bytes
+        self._on_critical = on_critical
+        self._cgroup = _limited_cgroup()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._latest: MemoryUse | None = None
+        self._written: MemoryUse | None = None
+        self._written_s = 0.0
+        self._warned_limit: int | None = None
         self._thread = threading.Thread(target=self._watch, name="memory-monitor", daemon=True)
+
+    @property
+    def warned(self) -> bool:
+        """Whether the critical region was entered at any time so far."""
+        return self._warned_limit is not None
 
     def start(self) -> None:
         self.use()
@@ -218,19 +282,56 @@ class MemoryMonitor:
     def use(self) -> MemoryUse:
         """A fresh reading, with the peak of all samples so far."""
         with self._lock:
-            now = read_memory()
-            peak = max(now.used_bytes, self._latest.peak_bytes if self._latest else 0)
-            reading = MemoryUse(now.used_bytes, peak, now.limit_bytes)
-            if self._state_path and reading != self._latest:
-                _write_state(self._state_path, reading)
+            now = read_memory(self._cgroup)
+            before = self._latest
+            inside = self._room_bytes(now) < self._critical_bytes
+            warns = inside and now.limit_bytes != self._warned_limit
+            if warns:
+                self._warned_limit = now.limit_bytes
+            # Use may fall again at the same limit; the action has been told to make room by then,
+            # and must not find that it was told nothing.
+            held = before is not None and before.critical and not self._outgrown(now)
+            reading = replace(
+                now,
+                peak_bytes=max(now.used_bytes, before.peak_bytes if before else 0),
+                critical=inside or held,
+            )
             self._latest = reading
-            return reading
+            self._publish(reading)
+        if warns and self._on_critical:
+            self._on_critical(reading)
+        return reading
+
+    def _outgrown(self, now: MemoryUse) -> bool:
+        """Whether the limit is above the one that the last warning was about."""
+        return now.limit_bytes is None or now.limit_bytes > (self._warned_limit or 0)
+
+    def _publish(self, reading: MemoryUse) -> None:
+        """Bring the state file up to date, if it is due; the caller holds the lock."""
+        if self._state_path is None or reading == self._written:
+            return
+        written, now_s = self._written, time.monotonic()
+        turned = written is None or (written.critical, written.limit_bytes) != (
+            reading.critical,
+            reading.limit_bytes,
+        )
+        if turned or self._stopping.is_set() or now_s - self._written_s >= self._interval_s:
+            _write_state(self._state_path, reading)
+            self._written, self._written_s = reading, now_s
+
+    @staticmethod
+    def _room_bytes(reading: MemoryUse) -> float:
+        if reading.limit_bytes is None:
+            return float("inf")
+        return reading.limit_bytes - reading.used_bytes
 
     def _watch(self) -> None:
-        while not self._stopping.wait(self._interval_s):
+        pause_s = self._interval_s
+        while not self._stopping.wait(pause_s):
             # A full disk or a vanished folder costs one sample, not the activation.
             with contextlib.suppress(OSError):
-                self.use()
+                near = self._room_bytes(self.use()) < 8 * self._critical_bytes
+                pause_s = self._interval_s / 5 if near else self._interval_s
 
     def __enter__(self) -> MemoryMonitor:
         self.start()
@@ -259,9 +360,12 @@ class _StateFile:
 
     def use(self) -> MemoryUse:
         try:
-            return MemoryUse(**json.loads(self.path.read_text()))
+            state = json.loads(self.path.read_text())
         except OSError:
             return read_memory()
+        # The proxy belongs to the image and may be newer than this file in the action's bundle.
+        known = [field.name for field in fields(MemoryUse)]
+        return MemoryUse(**{name: state[name] for name in known if name in state})
 
 
 @contextlib.contextmanager

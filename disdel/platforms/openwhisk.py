@@ -21,8 +21,9 @@ from disdel.platforms.base import ActionSpec, Platform
 from disdel.types import ActivationRecord, Capacity
 from disdel.units import MIB
 
+_READ_TIMEOUT_S = 20.0
 # Above the platform's own wait of 60 s for a blocking invocation and nginx's 75 s.
-_READ_TIMEOUT_S = 90.0
+_INVOKE_TIMEOUT_S = 90.0
 _CONNECT_TIMEOUT_S = 10.0
 _POLL_S = 0.25
 # A throttled namespace is free again at the next calendar minute.
@@ -53,7 +54,6 @@ class OpenWhisk(Platform):
             base_url=access.apihost,
             auth=(user, secret),
             verify=not access.insecure,
-            timeout=httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
         )
 
@@ -143,7 +143,7 @@ class OpenWhisk(Platform):
         """Send, and wait for the next minute where the namespace's rate is used up."""
         waited_s = 0.0
         while True:
-            response = await self._send(method, path, body)
+            response = await self._send(method, path, body, _INVOKE_TIMEOUT_S)
             if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 return response
             if waited_s >= _THROTTLE_PATIENCE_S:
@@ -158,9 +158,12 @@ class OpenWhisk(Platform):
             raise self._rejected(response)
         return self._json(response)
 
-    async def _send(self, method: str, path: str, body: Json | None) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, body: Json | None, read_timeout_s: float = _READ_TIMEOUT_S
+    ) -> httpx.Response:
+        timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
         try:
-            response = await self._http.request(method, path, json=body)
+            response = await self._http.request(method, path, json=body, timeout=timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConnectionRefused(
                 f"no OpenWhisk answers at {self._access.apihost} ({type(error).__name__}: "

@@ -114,7 +114,7 @@ def test_a_blob_of_another_format_is_refused(redis_url):
     store = RedisStore(redis_url)
     with redis.Redis.from_url(redis_url) as other:
         other.set("odd", json.dumps({"version": 99}))
-    with pytest.raises(StoreError, match="version 99 .* this disdel reads 1"):
+    with pytest.raises(StoreError, match=r"version 99 .* this disdel reads 1"):
         store.open("odd")
     store.delete_prefix("odd")
     store.close()

@@ -1,0 +1,186 @@
+"""What goes wrong: bad input ends with 2 before anything is left, a failing action with 1."""
+
+import dataclasses
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import disdel as library
+from disdel.controller import train as train_module
+from disdel.errors import ActivationFailed
+from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+
+
+def disdel(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "disdel", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("train digts", "did you mean 'digits'"),
+        ("train no_such_set_anywhere", "unknown data set"),
+        ("plan digits --workers 2000", "--workers 2000 is more than the 1438 training samples"),
+        ("train digits --workers 2000", "--workers 2000 is more than the 1438 training samples"),
+        ("train digits --workers many", "--workers must be auto or a number, not 'many'"),
+        ("train digits --batch 0", "--batch must be from 1"),
+        ("train digits --epochs 0", "--epochs must be from 1"),
+        ("train digits --epochs x", "--epochs"),
+        ("train digits --sync never", "--sync must be epoch, once or a number of steps"),
+        ("train digits --model cnm", "did you mean 'cnn'"),
+        ("train digits --model cnn2", "does not fit data set 'digits'"),
+        ("train digits --optimizer adamm", "unknown optimizer 'adamm'"),
+        ("train digits --learning-rate -1", "--learning-rate must be above 0"),
+        ("train digits --memory-max 256", "256 MB is the limit"),
+        ("train digits --limits stock", "512 MB is the limit"),
+        ("train digits --limits huge", "--limits must be roomy or stock"),
+        ("train digits --pool-memory 100", "--pool-memory is 100 MB"),
+        ("train digits --redis redis://127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1"),
+        ("train digits --redis localhost", "is not a Redis URL"),
+        ("train digits --apihost http://127.0.0.1:1 --auth a:b", "no OpenWhisk answers"),
+        (
+            "train digits --apihost https://whisk.invalid --auth a:b",
+            "name one that they reach with --redis",
+        ),
+        ("train digits --json nowhere/out.json", "there is no such folder"),
+        ("infer digits", "train first: disdel train digits"),
+        ("infer digits --model nothing", "names 0 runs"),
+        ("infer digits --model nothing.keras", "does not exist"),
+        ("runs show nothing", "names 0 runs"),
+        ("logs nothing", "names 0 runs"),
+        ("dataset import mine nowhere.npz", "nowhere.npz"),
+        ("dataset info digts", "did you mean 'digits'"),
+        ("teach digits", "No such command"),
+    ],
+)
+def test_bad_input(arguments, told, tmp_path):
+    done = disdel(*arguments.split(), cwd=tmp_path)
+    shown = " ".join(done.stderr.replace("│", " ").split())
+    assert told in shown
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_key(tmp_path):
+    with start_embedded(EmbeddedOptions(user_memory_mb=1024)) as platform:
+        host = platform.access.apihost
+        done = disdel("train", "digits", "--apihost", host, "--auth", "a:b", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "does not accept the key" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+class Website(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_host_that_is_no_openwhisk(tmp_path):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Website) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        host = f"http://127.0.0.1:{server.server_port}"
+        done = disdel("train", "digits", "--apihost", host, "--auth", "a:b", cwd=tmp_path)
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 2
+    assert "answers, but not as OpenWhisk does (200, no JSON): check --apihost" in done.stderr
+
+
+def with_plan(monkeypatch, **changes):
+    """Let the planner err, as it must not."""
+    real = train_module.make_plan
+
+    def wrong(*arguments):
+        return dataclasses.replace(real(*arguments), **changes)
+
+    monkeypatch.setattr(train_module, "make_plan", wrong)
+
+
+@pytest.mark.framework
+def test_an_action_that_is_killed_for_memory_ends_the_run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with_plan(monkeypatch, memory_mb=160)
+    with pytest.raises(ActivationFailed) as failed:
+        library.train("digits", workers=1, epochs=1)
+    error = failed.value
+    assert error.exit_code == 1
+    assert error.outcome == "oom"
+    assert "The action exhausted its memory and was aborted. Its limit was 160 MB" in str(error)
+    assert error.activation_id in str(error)
+    [report] = tmp_path.glob("runs/*/report.json")
+    saved = json.loads(report.read_text())
+    assert saved["status"] == "failed"
+    assert saved["activations"][-1]["outcome"] == "oom"
+    assert saved["totals"]["failed"] == 1
+    assert [path.name for path in report.parent.glob("logs/*")] == [
+        f"worker-0-{error.activation_id}.log"
+    ]
+
+
+@pytest.mark.framework
+def test_an_action_that_outlives_its_time_ends_the_run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    # Less than the framework takes to import.
+    with_plan(monkeypatch, timeout_s=0.2)
+    with pytest.raises(ActivationFailed) as failed:
+        library.train("digits", workers=1, epochs=1)
+    assert failed.value.outcome == "timeout"
+    assert "exceeded its time limits of 200 milliseconds" in str(failed.value)
+
+
+def test_the_platform_for_longer_than_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "state"))
+    up = disdel("platform", "up", "--json", "access.json", "--user-memory", "1024", cwd=tmp_path)
+    try:
+        assert up.returncode == 0, up.stderr
+        access = json.loads((tmp_path / "access.json").read_text())
+        assert f"APIHOST={access['apihost']}" in up.stdout
+        assert f"AUTH={access['auth']}" in up.stdout
+        assert access["apihost"] in disdel("platform", "status", cwd=tmp_path).stdout
+        again = disdel("platform", "up", cwd=tmp_path)
+        assert again.returncode == 2
+        assert "already running" in again.stderr
+        # What it prints is what `.wskprops` takes.
+        (tmp_path / "props").write_text(up.stdout)
+        monkeypatch.setenv("WSK_CONFIG_FILE", str(tmp_path / "props"))
+        checked = disdel("doctor", cwd=tmp_path)
+        assert f"OpenWhisk at {access['apihost']}" in checked.stdout
+        assert checked.returncode == 0, checked.stdout
+    finally:
+        down = disdel("platform", "down", cwd=tmp_path)
+    assert "stopped the platform" in down.stdout
+    assert "no platform is running" in disdel("platform", "status", cwd=tmp_path).stdout
+
+
+def test_doctor_names_what_is_missing(tmp_path):
+    done = disdel("doctor", "--redis", "redis://127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "FAIL  platform" in done.stdout
+    assert "no Redis answers" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_run_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    done = disdel("train", "digits", "--run-dir", tmp_path / "runs", cwd="/")
+    assert done.returncode == 2
+    assert "choose a --run-dir" in done.stderr

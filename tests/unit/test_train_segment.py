@@ -1,0 +1,153 @@
+"""A train activation around a trainer that only counts."""
+
+import time
+
+import numpy as np
+import pytest
+
+from disdel import wire
+from disdel.container_memory import MemoryUse
+from disdel.store.codec import encode, read_tensors
+from disdel.store.memory_store import MemoryStore
+from disdel.training.base import Trainer
+from disdel.types import ModelSpec
+from disdel.worker.context import Context
+from disdel.worker.shards import ShardCache
+from disdel.worker.train import TrainingDiverged, train_segment
+
+
+class Counting(Trainer):
+    """Adds up every sample that it is given; the loss of a step is its number of samples."""
+
+    def __init__(self):
+        self.total = np.zeros((), np.int64)
+        self.loss = None
+        self.after_block = lambda: None
+
+    def state(self):
+        return {"total": self.total}
+
+    def load_state(self, tensors):
+        self.total = tensors["total"].copy()
+
+    def train(self, x, y):
+        assert x.shape[:2] == y.shape
+        self.total = self.total + x.sum()
+        self.after_block()
+        return float(y.size) if self.loss is None else self.loss
+
+    def score(self, x, y):
+        raise AssertionError("not asked for")
+
+    def save_model(self, path):
+        raise AssertionError("not asked for")
+
+
+class OneTrainer:
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def get(self, network, input_dtype):
+        assert input_dtype == "int64"
+        return self.trainer
+
+
+class Memory:
+    def use(self):
+        return MemoryUse(used_bytes=10 << 20, peak_bytes=(20 << 20) + 1, limit_bytes=64 << 20)
+
+
+SAMPLES = 1000
+
+
+@pytest.fixture
+def store():
+    store = MemoryStore()
+    shard = {"x": np.arange(SAMPLES, dtype=np.int64), "y": np.zeros(SAMPLES, np.int32)}
+    store.put("shard", encode(shard))
+    return store
+
+
+def request(**changes):
+    fields = {
+        "network": wire.Network(
+            model=ModelSpec(name="cnn", input_shape=(), classes=2),
+            optimizer="adam",
+            learning_rate=None,
+            seed=0,
+            threads=1,
+        ),
+        "worker": 0,
+        "round": 1,
+        "segment": 0,
+        "batch_size": 10,
+        "start_step": 0,
+        "stop_step": 300,
+        "shard_key": "shard",
+        "state_key": "state:0",
+        "initialise": True,
+        "part_key": "part",
+        "checkpoint_key": "checkpoint",
+        "progress_key": "progress",
+    }
+    return wire.TrainRequest(**(fields | changes))
+
+
+def run(store, trainer, *, remaining_s=3600.0, **changes):
+    context = Context(store, time.time() + remaining_s, Memory())
+    return train_segment(request(**changes), context, OneTrainer(trainer), ShardCache())
+
+
+def test_three_epochs_see_every_sample_three_times(store):
+    reply = run(store, Counting())
+    assert reply.outcome == "ok"
+    assert reply.next_step == 300
+    assert reply.samples == reply.loss_sum == 3 * SAMPLES
+    assert reply.peak_mb == 21
+    assert read_tensors(store, "part")["total"] == 3 * sum(range(SAMPLES))
+
+
+def test_the_first_worker_publishes_the_initial_state_and_others_keep_it(store):
+    run(store, Counting(), stop_step=1)
+    assert read_tensors(store, "state:0")["total"] == 0
+    other = Counting()
+    other.total = np.array(10**9)
+    run(store, other, worker=1, stop_step=100, part_key="part:1")
+    assert read_tensors(store, "part:1")["total"] == sum(range(SAMPLES))
+
+
+def test_near_the_deadline_it_checkpoints_and_asks_to_go_on(store):
+    # No time beyond the first block, which every activation may take.
+    replies = [run(store, Counting(), remaining_s=0.0)]
+    while replies[-1].outcome == "continued-time":
+        assert store.open("part") is None
+        replies.append(
+            run(
+                store,
+                Counting(),
+                remaining_s=0.0,
+                start_step=replies[-1].next_step,
+                state_key="checkpoint",
+                initialise=False,
+            )
+        )
+    assert len(replies) > 5
+    assert sum(reply.samples for reply in replies) == 3 * SAMPLES
+    assert read_tensors(store, "part")["total"] == 3 * sum(range(SAMPLES))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(store):
+    trainer = Counting()
+    trainer.loss = float("nan")
+    with pytest.raises(
+        TrainingDiverged, match=r"the loss became nan in round 1 on worker 0, step 32"
+    ):
+        run(store, trainer)
+    assert store.open("part") is None
+
+
+def test_progress_can_be_followed(store):
+    run(store, Counting())
+    assert '"state": "done"' in store.fields("progress")["0"]
+    assert '"memory_mb": 10' in store.fields("progress")["0"]
+    assert '"limit_mb": 64' in store.fields("progress")["0"]
