@@ -194,5 +194,5 @@ def test_nobody_answers():
 
 
 def test_a_wrong_key(embedded):
-    with pytest.raises(ConnectionRefused, match="does not accept the key.*--auth"):
+    with pytest.raises(ConnectionRefused, match=r"does not accept the key.*--auth"):
         capacity_of(ApiAccess(embedded.access.apihost, "23bc46b1-0000:" + "x" * 64))

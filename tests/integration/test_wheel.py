@@ -38,11 +38,8 @@ def test_it_holds_actions_and_proxy_and_no_leftovers(wheel):
 @pytest.mark.framework
 def test_it_trains_without_the_checkout(wheel, tmp_path):
     installed = tmp_path / "installed"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", installed, wheel],
-        check=True,
-        capture_output=True,
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--target", installed, wheel], check=True, capture_output=True)
     code = f"""
 import disdel
 from disdel.assets import asset_dir
