@@ -20,8 +20,8 @@ MEMORY_STEP_MB = 32
 # Where the platform does not tell its size, as many containers as the thesis used for its sets.
 _WORKERS_ON_UNKNOWN_PLATFORM = 4
 
-# Time of a round that is not training: weights down and up, averaging, scoring, invocations.
-_ROUND_OVERHEAD_S = 0.4
+# Time of a round that is neither training nor scoring: weights down and up, averaging, invocations.
+_ROUND_OVERHEAD_S = 0.1
 _TIMEOUT_FLOOR_S = 60.0
 _TIMEOUT_FACTOR = 4.0
 
@@ -163,7 +163,11 @@ def _candidate(
     steps = job.epochs * math.ceil(shards[0].samples / job.batch_size)
     step_s = _step_s(runtime, model, job.batch_size, threads or 1) * sharing
     rounds = count_rounds(job, shards)
-    total_s = runtime.cold_start_s * sharing + steps * step_s + rounds * _ROUND_OVERHEAD_S
+    # A step is one forward pass and a backward one of twice its cost; scoring is forward alone.
+    score_s = test_shards[0].samples / job.batch_size * step_s / 3
+    total_s = (
+        runtime.cold_start_s * sharing + steps * step_s + rounds * (score_s + _ROUND_OVERHEAD_S)
+    )
     return _Candidate(
         workers=workers,
         threads=threads,

@@ -38,7 +38,7 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         self._model = model
-        self._optimizer: KerasOptimizer = keras.optimizers.get(optimizer)
+        self._optimizer = _optimizer(optimizer)
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
         self._optimizer.build(model.trainable_variables)
@@ -104,6 +104,16 @@ class KerasTrainer(Trainer):
 
     def save_model(self, path: Path) -> None:
         self._model.save(path)
+
+
+def _optimizer(name: str) -> KerasOptimizer:
+    import keras
+
+    if name == "adam":
+        from disdel.training.fused_adam import FusedAdam
+
+        return FusedAdam()
+    return keras.optimizers.get(name)
 
 
 def pin_threads(threads: int | None) -> None:

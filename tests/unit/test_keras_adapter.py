@@ -1,0 +1,109 @@
+"""The Keras trainer against Keras itself."""
+
+import numpy as np
+import pytest
+
+from disdel.catalog.models.keras_models import build_keras_model
+from disdel.errors import StoreError
+from disdel.training.keras_adapter import KerasTrainer
+from disdel.types import OPTIMIZERS, ModelSpec
+
+pytestmark = pytest.mark.framework
+
+SPEC = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=4)
+
+
+def trainer(optimizer="adam", learning_rate=None, seed=0):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model = build_keras_model(SPEC, input_dtype="uint8")
+    return KerasTrainer(
+        model, optimizer=optimizer, learning_rate=learning_rate, input_dtype="uint8"
+    )
+
+
+@pytest.fixture
+def block():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (6, 16, 8, 8, 1), np.uint8)
+    return x, rng.integers(0, 4, (6, 16)).astype(np.int32)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_steps_are_those_of_keras_fit(optimizer, block):
+    import keras
+
+    x, y = block
+    mine = trainer(optimizer, learning_rate=0.01)
+    keras.utils.set_random_seed(0)
+    theirs = build_keras_model(SPEC, input_dtype="uint8")
+    reference = keras.optimizers.get(optimizer)
+    reference.learning_rate = 0.01
+    theirs.compile(reference, keras.losses.SparseCategoricalCrossentropy())
+    loss_sum = mine.train(x, y)
+    losses = [theirs.train_on_batch(batch, labels) for batch, labels in zip(x, y, strict=True)]
+    weights = [value for name, value in mine.state().items() if name.startswith("model/")]
+    for value, variable in zip(weights, theirs.variables, strict=True):
+        np.testing.assert_allclose(value, np.asarray(variable), rtol=2e-4, atol=2e-5)
+    assert loss_sum == pytest.approx(16 * sum(losses), rel=1e-4)
+
+
+def test_a_state_carries_everything_that_decides_the_next_step(block):
+    x, y = block
+    whole = trainer()
+    whole.train(x, y)
+    first = trainer()
+    first.train(x[:3], y[:3])
+    second = trainer(seed=99)
+    second.load_state(first.state())
+    second.train(x[3:], y[3:])
+    for name, value in whole.state().items():
+        assert second.state()[name].tobytes() == value.tobytes(), name
+
+
+def test_states_of_one_network_have_one_set_of_names():
+    assert trainer().state().keys() == trainer().state().keys()
+
+
+def test_a_state_of_another_optimizer_is_refused():
+    with pytest.raises(StoreError, match="another network or optimizer"):
+        trainer("sgd").load_state(trainer("adam").state())
+
+
+def test_a_state_of_another_shape_is_refused():
+    state = trainer().state()
+    name = next(name for name in state if name.endswith("kernel"))
+    with pytest.raises(StoreError, match=r"kernel is stored as \(2, 2\)"):
+        trainer().load_state({**state, name: np.zeros((2, 2), np.float32)})
+
+
+def test_a_score_counts_what_is_right(block):
+    import keras
+
+    x, y = block
+    mine = trainer()
+    loss_sum, correct = mine.score(x[0], y[0])
+    keras.utils.set_random_seed(0)
+    probabilities = np.asarray(build_keras_model(SPEC, input_dtype="uint8")(x[0].astype("float32")))
+    assert correct == (probabilities.argmax(1) == y[0]).sum()
+    assert loss_sum == pytest.approx(-np.log(probabilities[np.arange(16), y[0]]).sum(), rel=1e-5)
+
+
+def test_one_round_of_full_shard_steps_is_one_large_step(block):
+    """The oracle of averaging: mean loss, plain SGD, equal shards, no state but weights."""
+    from disdel.training.aggregate import weighted_mean
+
+    x, y = block
+    x, y = x.reshape(1, 96, 8, 8, 1), y.reshape(1, 96)
+    large = trainer("sgd", learning_rate=0.1)
+    large.train(x, y)
+    shards = [slice(0, 24), slice(24, 72), slice(72, 96)]
+    parts = []
+    for shard in shards:
+        worker = trainer("sgd", learning_rate=0.1)
+        worker.train(x[:, shard], y[:, shard])
+        parts.append(worker.state())
+    for name, expected in large.state().items():
+        mean = weighted_mean([part[name] for part in parts], [24, 48, 24])
+        np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-6)
