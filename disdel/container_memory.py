@@ -5,14 +5,15 @@ shared memory, but not the page cache, which the kernel drops first. All sizes a
 
 Where it is read from, in order:
 
-1. the process's own memory cgroup (v2, else v1), if that cgroup has a limit of its own. A cgroup
+1. the process and its descendants, from `/proc` (else `getrusage`), where whoever enforces a limit
+   by looking at them declares it: in the file that `DISDEL_MEMORY_LIMIT_FILE` names, or in
+   `DISDEL_MEMORY_LIMIT_BYTES`;
+2. the process's own memory cgroup (v2, else v1), if that cgroup has a limit of its own. A cgroup
    without one is shared with strangers as likely as not, so its numbers say nothing;
-2. the process and its descendants, from `/proc`;
-3. `getrusage`, where there is no `/proc`.
+3. the process and its descendants, without a limit.
 
-In the last two cases the limit is the number in the file that `DISDEL_MEMORY_LIMIT_FILE` names,
-else the number in `DISDEL_MEMORY_LIMIT_BYTES`. Whoever enforces a limit may raise it while the
-process runs, in the cgroup or in the file: it is read again for every sample.
+A limit in a cgroup or in a file may be raised while the process runs: it is read again for every
+sample.
 
 A process is in the **critical region** when less than `DISDEL_MEMORY_CRITICAL_MB` of its limit is
 left. The default of 24 MB is what Python allocates between two of the monitor's samples, which
@@ -178,39 +179,47 @@ def tree_use(pid: int) -> TreeUse:
     return TreeUse(totals["RssAnon"], totals["RssFile"], totals["RssShmem"])
 
 
-def _limited_cgroup() -> Cgroup | None:
-    cgroup = own_cgroup()
-    try:
-        return cgroup if cgroup and cgroup.limit_bytes() is not None else None
-    except (OSError, ValueError):
-        return None
-
-
-def _declared_limit(environ: Mapping[str, str]) -> int | None:
+def _declared_limit(environ: Mapping[str, str] = os.environ) -> int | None:
     with contextlib.suppress(OSError, KeyError, ValueError):
         return int(Path(environ[LIMIT_FILE_ENV]).read_text())
     declared = environ.get(LIMIT_ENV)
     return int(declared) if declared else None
 
 
-def read_memory(cgroup: Cgroup | None = None) -> MemoryUse:
+def find_cgroup() -> Cgroup | None:
+    """The cgroup that says how much memory this process may use; None where others say it."""
+    cgroup = own_cgroup() if _declared_limit() is None else None
+    try:
+        return cgroup if cgroup and cgroup.limit_bytes() is not None else None
+    except (OSError, ValueError):
+        return None
+
+
+def read_memory(cgroup: Cgroup | None) -> MemoryUse:
     """What this process's container, or this process with its descendants, uses now.
 
     Args:
-        cgroup: the container's, if the caller has found it before.
+        cgroup: what `find_cgroup` has found.
     """
-    cgroup = cgroup or _limited_cgroup()
     if cgroup:
         used = cgroup.used_bytes()
         return MemoryUse(used, used, cgroup.limit_bytes())
-    limit = _declared_limit(os.environ)
     if Path("/proc/self/status").exists():
         tree = tree_use(os.getpid())
         used = tree.anonymous_bytes + tree.file_bytes + tree.shared_bytes
     else:
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         used = resident if sys.platform == "darwin" else resident * 1024
-    return MemoryUse(used, used, limit)
+    return MemoryUse(used, used, _declared_limit())
+
+
+def critical_line(use: MemoryUse, critical_bytes: int) -> str:
+    """What an activation's log says when the critical region is entered."""
+    limit_mb = (use.limit_bytes or 0) >> 20
+    return (
+        f"disdel: memory is critical: {use.used_bytes >> 20} of {limit_mb} MB are in use, less "
+        f"than {critical_bytes / (1 << 20):g} MB are left\n"
+    )
 
 
 def critical_region_bytes(environ: Mapping[str, str] = os.environ) -> int:
@@ -255,7 +264,7 @@ class MemoryMonitor:
         self._state_path = state_path
         self._critical_bytes = critical_region_bytes() if critical_bytes is None else critical_bytes
         self._on_critical = on_critical
-        self._cgroup = _limited_cgroup()
+        self._cgroup = find_cgroup()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._latest: MemoryUse | None = None
@@ -288,8 +297,8 @@ class MemoryMonitor:
             warns = inside and now.limit_bytes != self._warned_limit
             if warns:
                 self._warned_limit = now.limit_bytes
-            # Use may fall again at the same limit; the action has been told to make room by then,
-            # and must not find that it was told nothing.
+            # At the same limit it stays critical even if use falls: an action that looks only now
+            # and then must not miss it.
             held = before is not None and before.critical and not self._outgrown(now)
             reading = replace(
                 now,
@@ -307,7 +316,7 @@ class MemoryMonitor:
         return now.limit_bytes is None or now.limit_bytes > (self._warned_limit or 0)
 
     def _publish(self, reading: MemoryUse) -> None:
-        """Bring the state file up to date, if it is due; the caller holds the lock."""
+        """Bring the state file up to date if it is due; the caller holds the lock."""
         if self._state_path is None or reading == self._written:
             return
         written, now_s = self._written, time.monotonic()
@@ -316,8 +325,10 @@ class MemoryMonitor:
             reading.limit_bytes,
         )
         if turned or self._stopping.is_set() or now_s - self._written_s >= self._interval_s:
-            _write_state(self._state_path, reading)
-            self._written, self._written_s = reading, now_s
+            # A full disk or a vanished folder must not cost the activation.
+            with contextlib.suppress(OSError):
+                _write_state(self._state_path, reading)
+                self._written, self._written_s = reading, now_s
 
     @staticmethod
     def _room_bytes(reading: MemoryUse) -> float:
@@ -328,7 +339,7 @@ class MemoryMonitor:
     def _watch(self) -> None:
         pause_s = self._interval_s
         while not self._stopping.wait(pause_s):
-            # A full disk or a vanished folder costs one sample, not the activation.
+            # A reading can fail while the machine is short of everything; the next may not.
             with contextlib.suppress(OSError):
                 near = self._room_bytes(self.use()) < 8 * self._critical_bytes
                 pause_s = self._interval_s / 5 if near else self._interval_s
@@ -362,7 +373,7 @@ class _StateFile:
         try:
             state = json.loads(self.path.read_text())
         except OSError:
-            return read_memory()
+            return read_memory(find_cgroup())
         # The proxy belongs to the image and may be newer than this file in the action's bundle.
         known = [field.name for field in fields(MemoryUse)]
         return MemoryUse(**{name: state[name] for name in known if name in state})

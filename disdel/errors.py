@@ -73,17 +73,25 @@ class ActivationFailed(PlatformError):
     Attributes:
         activation_id: OpenWhisk's 32 hexadecimal digits, or "" when none was given out.
         outcome: the stable word of the report: "oom", "timeout" or "error".
+        lost: the container vanished or the platform failed: the same work may end well elsewhere.
         logs: the activation's log lines, oldest first.
     """
 
     kind = "activation"
 
     def __init__(
-        self, message: str, *, activation_id: str, outcome: str, logs: tuple[str, ...] = ()
+        self,
+        message: str,
+        *,
+        activation_id: str,
+        outcome: str,
+        lost: bool,
+        logs: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.activation_id = activation_id
         self.outcome = outcome
+        self.lost = lost
         self.logs = logs
 
 

@@ -6,7 +6,7 @@ ends in `_ms`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from disdel.errors import UsageError
@@ -185,11 +185,15 @@ class Plan:
     `memory_mb` is the limit of one train action and `collect_memory_mb` that of collectWeights.
     `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
     `test_shards` are the slices of the held-out split that the workers score between rounds.
+    `memory_max_mb` is the most that one action may be given when it turns out to need more, and
+    `pool_mb` what all containers together may have (None where the platform does not tell).
     """
 
     workers: int
     memory_mb: int
     collect_memory_mb: int
+    memory_max_mb: int
+    pool_mb: int | None
     timeout_s: float
     rounds: int
     threads: int | None
@@ -239,6 +243,21 @@ class Activation:
     init_ms: int
     duration_ms: int
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One worker's part in one average: what it was made of, and a checksum of what was averaged.
+
+    `attempt` counts the activations that were lost or overtaken before this one; `samples` is the
+    part's weight.
+    """
+
+    round: int
+    worker: int
+    attempt: int
+    samples: int
+    checksum: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,5 +316,6 @@ class RunReport:
     model: str | None = None
     plan: Plan | None = None
     rounds: tuple[RoundReport, ...] = ()
-    activations: tuple[Activation, ...] = field(default=())
+    activations: tuple[Activation, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
     totals: Totals | None = None

@@ -47,7 +47,9 @@ class TrainRequest:
 
     The state comes from `state_key`; with `initialise` it is made from the seed and published
     there by whichever worker is first. It goes to `part_key` when `stop_step` is reached, else to
-    `checkpoint_key`.
+    `checkpoint_key`. `samples_before` were seen in this round's earlier segments. A batch is cut
+    into `micro_batches` parts; deadline and memory are looked at every `block_steps` steps, memory
+    only with `heed_memory`.
     """
 
     task: Literal["train"] = "train"
@@ -55,9 +57,14 @@ class TrainRequest:
     worker: int
     round: int
     segment: int
+    attempt: int
     batch_size: int
     start_step: int
     stop_step: int
+    samples_before: int
+    micro_batches: int
+    block_steps: int
+    heed_memory: bool
     shard_key: str
     state_key: str
     initialise: bool
@@ -68,9 +75,9 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReply:
-    """What a train activation did; "continued-time" asks for the rest from `next_step`."""
+    """What a train activation did; "continued-…" asks for the rest from `next_step`, and why."""
 
-    outcome: Literal["ok", "continued-time"]
+    outcome: Literal["ok", "continued-time", "continued-memory"]
     next_step: int
     samples: int
     loss_sum: float
@@ -108,6 +115,7 @@ class Part:
     """One worker's contribution to a round: where it is and how many samples made it."""
 
     worker: int
+    attempt: int
     key: str
     samples: int
 
@@ -123,8 +131,18 @@ class CollectRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollectReply:
+class CollectedPart:
+    """What went into an average; `checksum` is BLAKE2b-128 of the part's tensors as stored."""
+
+    worker: int
+    attempt: int
     samples: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectReply:
+    parts: tuple[CollectedPart, ...]
     tensors: int
     bytes: int
     peak_mb: int

@@ -5,12 +5,24 @@ takes the whole container, as the platform expects, and so that action code runs
 thread. Requests are served one at a time. Standard library only.
 
 Environment:
-    DISDEL_PREIMPORT    modules to import, comma separated, after the port is open and before the
-                        first request is served
-    DISDEL_PARENT_PID   end when this process, which must be the parent, ends (Linux)
+    DISDEL_PREIMPORT            modules to import, comma separated, after the port is open and
+                                before the first request is served
+    DISDEL_PARENT_PID           end when this process, which must be the parent, ends (Linux)
+    DISDEL_MEMORY_CRITICAL_MB   size of the critical region, see container_memory.py
+    DISDEL_MEMORY_REPLY_FIELD   add a field of this name to results that are objects, if the
+                                critical region was entered; by default a result is the action's own
+    __OW_MEMORY_STATE           where to keep the latest memory reading, else in a new folder
 
-While an action runs, `__OW_MEMORY_STATE` names a file with the latest memory reading (see
-container_memory.py), and the reply to `/run` carries the peak in `X-Disdel-Peak-Memory-Bytes`.
+While an action runs, the file that `__OW_MEMORY_STATE` names holds the latest memory reading, and
+the reply to `/run` carries the peak in the header `X-Disdel-Peak-Memory-Bytes`. When the action
+enters the critical region of its limit, the monitor
+
+- sets `critical` in that file, for the action and the platform to see;
+- writes a line to the activation's log, on stderr;
+- publishes the warning for the memory agent, if the action's parameter `redis` is a Redis URL and
+  memory_warning.py lies beside this file. The embedded platform reads the file instead and leaves
+  that module out;
+- has the reply, whatever its status, carry `X-Disdel-Memory-Critical: 1`.
 """
 
 from __future__ import annotations
@@ -30,15 +42,28 @@ import tempfile
 import traceback
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 
-from container_memory import STATE_ENV, MemoryMonitor
+from container_memory import (
+    STATE_ENV,
+    MemoryMonitor,
+    MemoryUse,
+    critical_line,
+    critical_region_bytes,
+)
+
+try:
+    import memory_warning
+except ImportError:
+    memory_warning = None  # type: ignore[assignment]
 
 SENTINEL = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
 PEAK_HEADER = "X-Disdel-Peak-Memory-Bytes"
+CRITICAL_HEADER = "X-Disdel-Memory-Critical"
+REPLY_FIELD_ENV = "DISDEL_MEMORY_REPLY_FIELD"
 
 ALREADY_INITIALIZED = "Cannot initialize the action more than once."
 NO_CODE = "Missing main/no code to execute."
@@ -72,9 +97,14 @@ class InitError(Exception):
 
 
 class ActionRunner:
-    """The one action of this container, from `/init` on."""
+    """The one action of this container, from `/init` on.
 
-    def __init__(self) -> None:
+    Args:
+        critical_bytes: the size of the critical region.
+    """
+
+    def __init__(self, critical_bytes: int) -> None:
+        self._critical_bytes = critical_bytes
         self._main: Callable[[object], object] | None = None
 
     def init(self, body: bytes) -> Reply:
@@ -111,11 +141,33 @@ class ActionRunner:
                 for name, text in request.items()
             }
         )
-        with MemoryMonitor(state_path=Path(os.environ[STATE_ENV])) as monitor:
-            reply = call(self._main, value)
+        redis_url = value.get("redis") if isinstance(value, dict) else None
+        with MemoryMonitor(
+            state_path=Path(os.environ[STATE_ENV]),
+            critical_bytes=self._critical_bytes,
+            on_critical=lambda use: self._warn(use, redis_url),
+        ) as monitor:
+            reply = call(self._main, value, monitor)
         end_of_activation()
         reply.headers[PEAK_HEADER] = str(monitor.use().peak_bytes)
+        if monitor.warned:
+            reply.headers[CRITICAL_HEADER] = "1"
         return reply
+
+    def _warn(self, use: MemoryUse, redis_url: object) -> None:
+        """Tell the activation's log, and the memory agent where there is one."""
+        log(critical_line(use, self._critical_bytes))
+        if memory_warning is None or not isinstance(redis_url, str):
+            return
+        try:
+            memory_warning.tell_agent(
+                redis_url,
+                used_bytes=use.used_bytes,
+                limit_bytes=use.limit_bytes or 0,
+                critical_bytes=self._critical_bytes,
+            )
+        except (OSError, ValueError) as error:
+            log(f"disdel: the memory agent was not told: {error}\n")
 
 
 def unpack(code: str, *, binary: bool) -> None:
@@ -172,7 +224,7 @@ def activate_virtualenv() -> None:
         exec(compile(script.read_bytes(), script, "exec"), {"__file__": str(script)})
 
 
-def call(main: Callable[[object], object], value: object) -> Reply:
+def call(main: Callable[[object], object], value: object, monitor: MemoryMonitor) -> Reply:
     """Run the action once and turn what comes of it into OpenWhisk's answer."""
     try:
         result = main(value)
@@ -181,6 +233,11 @@ def call(main: Callable[[object], object], value: object) -> Reply:
         result = {"error": str(error)}
     except BaseException:
         return failure(400, EXITED, ends=True)
+    field_name = os.environ.get(REPLY_FIELD_ENV)
+    if field_name and isinstance(result, dict):
+        use = monitor.use()
+        if monitor.warned:
+            result = {**result, field_name: asdict(use)}
     try:
         body = json.dumps(result, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
@@ -205,6 +262,12 @@ def is_json(body: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def log(line: str) -> None:
+    """Write to the activation's log, past `sys.stderr`, which the action may have replaced."""
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
 
 
 def end_of_activation() -> None:
@@ -312,8 +375,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    Handler.runner = ActionRunner()
-    os.environ[STATE_ENV] = str(Path(tempfile.mkdtemp(prefix="proxy-")) / "memory.json")
+    Handler.runner = ActionRunner(critical_region_bytes())
+    if STATE_ENV not in os.environ:
+        os.environ[STATE_ENV] = str(Path(tempfile.mkdtemp(prefix="proxy-")) / "memory.json")
     with open_server(options.port, options.fd) as server:
         preimport(os.environ.pop("DISDEL_PREIMPORT", ""))
         server.serve_forever()

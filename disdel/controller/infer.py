@@ -13,6 +13,7 @@ from disdel import config, wire
 from disdel.arrays import Array
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import describe_dataset, load_arrays, prepare_dataset
+from disdel.controller.actions import SizedAction, call_persistently
 from disdel.controller.inputs import Inputs, read_inputs
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
@@ -86,20 +87,20 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
         memory_mb = _memory_mb(source, model, settings, session.capacity)
         folder = create_run_folder(run_dir, "infer", job.dataset)
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
-        run = _InferRun(job, model, source, memory_mb, session.capacity.cpus, invoker)
         timeout_s = min(
             _TIMEOUT_S, settings.limits.timeout_max_s or _TIMEOUT_S, session.capacity.timeout_max_s
         )
-        action = ActionSpec(
+        spec = ActionSpec(
             name="evaluate",
             image=TENSORFLOW.image,
             code=build_bundle("evaluate"),
             memory_mb=memory_mb,
             timeout_s=timeout_s,
         )
+        action = SizedAction(session.platform, invoker.package, spec)
+        run = _InferRun(job, model, source, action, session.capacity, invoker)
         report = await run_to_report(
             invoker,
-            (action,),
             run.execute,
             lambda: run.report(time.monotonic() - started_s),
             keep=settings.keep,
@@ -176,15 +177,15 @@ class _InferRun:
         job: InferJob,
         model: Path,
         source: _Source,
-        memory_mb: int,
-        threads: int | None,
+        action: SizedAction,
+        capacity: Capacity,
         invoker: Invoker,
     ) -> None:
         self._job = job
         self._model = model
         self._source = source
-        self._memory_mb = memory_mb
-        self._threads = threads
+        self._action = action
+        self._capacity = capacity
         self._invoker = invoker
         self._reply: wire.EvaluateReply | None = None
         self._probabilities: Array = np.empty((0, 0), np.float32)
@@ -194,20 +195,27 @@ class _InferRun:
         store.put(keys.model, self._model.read_bytes())
         request = wire.EvaluateRequest(
             split=self._source.split,
-            threads=self._threads,
+            threads=self._capacity.cpus,
             model_key=keys.model,
             input_key=keys.input,
             output_key=keys.output,
         )
         call = Call(
-            action="evaluate",
+            action=self._action.spec.name,
             request=request,
             task="evaluate",
             worker=0,
             round=0,
-            memory_mb=self._memory_mb,
+            memory_mb=self._action.spec.memory_mb,
         )
-        _, self._reply = await all_of((self._stage(), self._invoker.call(call, wire.EvaluateReply)))
+        evaluating = call_persistently(
+            self._action,
+            self._invoker,
+            call,
+            wire.EvaluateReply,
+            ceiling_mb=self._capacity.memory_max_mb,
+        )
+        _, self._reply = await all_of((self._stage(), evaluating))
         tensors = await asyncio.to_thread(read_tensors, store, keys.output)
         self._probabilities = tensors["probabilities"]
 

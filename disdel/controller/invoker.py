@@ -32,6 +32,7 @@ class Call:
     worker: int | None
     round: int
     segment: int = 0
+    attempt: int = 0
     memory_mb: int
 
 
@@ -82,6 +83,7 @@ class Invoker:
             worker=call.worker,
             round_number=call.round,
             segment=call.segment,
+            attempt=call.attempt,
             memory_mb=call.memory_mb,
             peak_mb=peak_mb,
             outcome=outcome,

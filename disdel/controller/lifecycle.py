@@ -5,35 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from disdel import wire
-from disdel.controller.invoker import Invoker, all_of
+from disdel.controller.invoker import Invoker
 from disdel.controller.report_json import report_to_json
 from disdel.errors import DisdelError
 from disdel.events import Noted, RunEnded
-from disdel.platforms.base import ActionSpec
 from disdel.types import ErrorReport, RunReport
 
 PROGRESS_INTERVAL_S = 0.25
 
 
 @asynccontextmanager
-async def deployed(
-    invoker: Invoker, actions: Sequence[ActionSpec], *, keep: bool
-) -> AsyncIterator[None]:
-    """The run's package and actions exist inside, and what the workers say of themselves is heard.
+async def deployed(invoker: Invoker, *, keep: bool) -> AsyncIterator[None]:
+    """The run's package exists inside, and what the workers say of themselves is heard.
 
-    Afterwards, whatever happened, package, actions and everything in the store are removed, unless
-    the user wants to keep them.
+    Afterwards, whatever happened, the package with its actions and everything in the store are
+    removed, unless the user wants to keep them.
     """
     session, package = invoker.session, invoker.package
     common = wire.Common(v=wire.WIRE_VERSION, run=invoker.keys.run, redis=session.redis_url)
     listening = asyncio.create_task(_listen(invoker))
     try:
         await session.platform.create_package(package, wire.to_json(common))
-        await all_of(session.platform.create_action(package, action) for action in actions)
         yield
         await invoker.finish_logs()
     finally:
@@ -67,13 +63,12 @@ async def _listen(invoker: Invoker) -> None:
 
 async def run_to_report(
     invoker: Invoker,
-    actions: Sequence[ActionSpec],
     work: Callable[[], Awaitable[None]],
     report: Callable[[], RunReport],
     *,
     keep: bool,
 ) -> RunReport:
-    """Do the work with its actions deployed, and save what `report` then tells of it.
+    """Do the work with its package deployed, and save what `report` then tells of it.
 
     The report is written and `RunEnded` emitted however the work ends; a failed run's report says
     why.
@@ -83,7 +78,7 @@ async def run_to_report(
     """
     error: ErrorReport | None = None
     try:
-        async with deployed(invoker, actions, keep=keep):
+        async with deployed(invoker, keep=keep):
             await work()
     except DisdelError as failure:
         error = ErrorReport(kind=failure.kind, message=str(failure))

@@ -19,11 +19,15 @@ _LOG_LINES_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an activation has no usable result."""
+    """Why an activation has no usable result.
+
+    `lost` is true where the action did not end by itself: run again, it may end well.
+    """
 
     outcome: Outcome
     reason: str
     advice: str
+    lost: bool = True
 
 
 def failure_of(
@@ -48,7 +52,8 @@ def failure_of(
         return Failure(
             "oom", f"{reason} Its limit was {memory_mb} MB{used}.", "use a smaller --batch"
         )
-    return Failure("error", reason, "the activation's log says more")
+    lost = vanished or record.status == "whisk internal error"
+    return Failure("error", reason, "the activation's log says more", lost)
 
 
 def _reason(result: object) -> str:
@@ -70,5 +75,6 @@ def activation_failed(
         + (f"\nits log ends:\n{shown}" if shown else ""),
         activation_id=record.id,
         outcome=failure.outcome,
+        lost=failure.lost,
         logs=logs,
     )

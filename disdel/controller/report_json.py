@@ -31,6 +31,7 @@ def report_to_json(report: RunReport) -> dict[str, Any]:
         "plan": None if report.plan is None else plan_to_json(report.plan),
         "rounds": [_round(entry) for entry in report.rounds],
         "activations": [_activation(entry) for entry in report.activations],
+        "ledger": [asdict(entry) for entry in report.ledger],
         "totals": None if report.totals is None else _totals(report.totals),
     }
 

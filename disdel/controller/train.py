@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from disdel import config, wire
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
 from disdel.catalog.models import choose_model, model_facts
+from disdel.controller.actions import SizedAction, call_persistently
+from disdel.controller.fleet import Fleet, Trained
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.run_folder import RunFolder, create_run_folder
@@ -23,8 +23,16 @@ from disdel.platforms.base import ActionSpec
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import BASE_IMAGE, TENSORFLOW
 from disdel.store.keys import RunKeys
-from disdel.training.schedule import Schedule, round_steps
-from disdel.types import ModelSpec, Plan, RoundReport, RunReport, Score, Shard, TrainJob
+from disdel.types import (
+    LedgerEntry,
+    ModelSpec,
+    Plan,
+    RoundReport,
+    RunReport,
+    Score,
+    Shard,
+    TrainJob,
+)
 
 
 async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunReport, RunFolder]:
@@ -48,7 +56,6 @@ async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunR
         run = _TrainRun(job, model, plan, arrays, invoker, emit)
         report = await run_to_report(
             invoker,
-            _actions(plan),
             run.execute,
             lambda: run.report(settings, time.monotonic() - started_s),
             keep=settings.keep,
@@ -61,36 +68,50 @@ def _load(name: str, data_dir: Path) -> DatasetArrays:
     return load_arrays(name, data_dir)
 
 
-def _actions(plan: Plan) -> Sequence[ActionSpec]:
-    return (
-        ActionSpec(
-            name="train",
-            image=TENSORFLOW.image,
-            code=build_bundle("train"),
-            memory_mb=plan.memory_mb,
-            timeout_s=plan.timeout_s,
-        ),
-        ActionSpec(
-            name="collectWeights",
-            image=BASE_IMAGE,
-            code=build_bundle("collectWeights"),
-            memory_mb=plan.collect_memory_mb,
-            timeout_s=plan.timeout_s,
-        ),
+def _train_action(plan: Plan) -> ActionSpec:
+    return ActionSpec(
+        name="train",
+        image=TENSORFLOW.image,
+        code=build_bundle("train"),
+        memory_mb=plan.memory_mb,
+        timeout_s=plan.timeout_s,
     )
 
 
-@dataclass(slots=True)
+def _collect_action(plan: Plan) -> ActionSpec:
+    return ActionSpec(
+        name="collectWeights",
+        image=BASE_IMAGE,
+        code=build_bundle("collectWeights"),
+        memory_mb=plan.collect_memory_mb,
+        timeout_s=plan.timeout_s,
+    )
+
+
 class _TrainRun:
     """The rounds of one run."""
 
-    job: TrainJob
-    model: ModelSpec
-    plan: Plan
-    arrays: DatasetArrays
-    invoker: Invoker
-    emit: Listener
-    rounds: list[RoundReport] = field(default_factory=list)
+    def __init__(
+        self,
+        job: TrainJob,
+        model: ModelSpec,
+        plan: Plan,
+        arrays: DatasetArrays,
+        invoker: Invoker,
+        emit: Listener,
+    ) -> None:
+        self._job = job
+        self._model = model
+        self._plan = plan
+        self._arrays = arrays
+        self._invoker = invoker
+        self._emit = emit
+        platform, package = invoker.session.platform, invoker.package
+        train = SizedAction(platform, package, _train_action(plan))
+        self._collecting = SizedAction(platform, package, _collect_action(plan))
+        self._fleet = Fleet(job, plan, model, train, invoker, emit)
+        self._rounds: list[RoundReport] = []
+        self._ledger: list[LedgerEntry] = []
 
     async def execute(self) -> None:
         """Train to the last round and save the ensemble.
@@ -98,33 +119,32 @@ class _TrainRun:
         The first activations start their containers while the shards are still being written, and
         wait for theirs.
         """
-        store = self.invoker.session.store
+        store = self._invoker.session.store
         await all_of(
             (
                 asyncio.to_thread(
-                    stage, store, self.invoker.keys, self.plan, self.arrays, self.job.seed
+                    stage, store, self._invoker.keys, self._plan, self._arrays, self._job.seed
                 ),
                 self._all_rounds(),
             )
         )
-        data = await asyncio.to_thread(store.get, self.invoker.keys.model)
-        self.invoker.folder.model.write_bytes(data)
+        data = await asyncio.to_thread(store.get, self._invoker.keys.model)
+        self._invoker.folder.model.write_bytes(data)
 
     async def _all_rounds(self) -> None:
-        for number in range(1, self.plan.rounds + 1):
+        for number in range(1, self._plan.rounds + 1):
             await self._round(number)
 
     async def _round(self, number: int) -> None:
         """Fork, train, join, average, score."""
         started_s = time.monotonic()
-        begun = len(self.invoker.journal.activations)
-        ranges = {shard.worker: self._steps(shard, number) for shard in self.plan.shards}
-        active = [shard for shard in self.plan.shards if len(ranges[shard.worker])]
-        self.emit(RoundStarted(round=number, rounds=self.plan.rounds, workers=len(active)))
-        trained = await all_of(
-            self._train_worker(shard, number, ranges[shard.worker]) for shard in active
-        )
+        begun = len(self._invoker.journal.activations)
+        rounds = self._plan.rounds
+        workers = self._fleet.active(number)
+        self._emit(RoundStarted(round=number, rounds=rounds, workers=workers))
+        trained = await self._fleet.train_round(number)
         await self._collect(number, [work.part for work in trained])
+        await asyncio.to_thread(self._forget, number, trained)
         score = await self._score(number)
         samples = sum(work.part.samples for work in trained)
         report = RoundReport(
@@ -133,11 +153,11 @@ class _TrainRun:
             train_loss=sum(work.loss_sum for work in trained) / samples,
             score=score,
         )
-        self.rounds.append(report)
-        ended = self.invoker.journal.activations[begun:]
-        self.emit(
+        self._rounds.append(report)
+        ended = self._invoker.journal.activations[begun:]
+        self._emit(
             RoundDone(
-                rounds=self.plan.rounds,
+                rounds=rounds,
                 report=report,
                 cold=sum(activation.start == "cold" for activation in ended),
                 warm=sum(activation.start == "warm" for activation in ended),
@@ -145,68 +165,50 @@ class _TrainRun:
             )
         )
 
-    def _steps(self, shard: Shard, number: int) -> range:
-        schedule = Schedule(shard.samples, self.job.batch_size, self.job.seed, shard.worker)
-        return range(
-            *round_steps(
-                schedule,
-                epochs=self.job.epochs,
-                rounds=self.plan.rounds,
-                sync=self.job.sync,
-                round_number=number,
-            )
-        )
-
-    async def _train_worker(self, shard: Shard, number: int, steps: range) -> _Trained:
-        """One worker's round, in as many segments as the time limit makes of it."""
-        keys, worker = self.invoker.keys, shard.worker
-        state_key, next_step, samples, loss_sum = keys.state(number - 1), steps.start, 0, 0.0
-        segment = 0
-        while True:
-            request = wire.TrainRequest(
-                network=self._network(),
-                worker=worker,
-                round=number,
-                segment=segment,
-                batch_size=self.job.batch_size,
-                start_step=next_step,
-                stop_step=steps.stop,
-                shard_key=keys.shard("train", worker),
-                state_key=state_key,
-                initialise=number == 1 and segment == 0,
-                part_key=keys.part(number, worker, attempt=0),
-                checkpoint_key=keys.checkpoint(number, worker, segment),
-                progress_key=keys.progress,
-            )
-            reply = await self.invoker.call(
-                self._call("train", request, worker, number, segment), wire.TrainReply
-            )
-            samples += reply.samples
-            loss_sum += reply.loss_sum
-            if reply.outcome == "ok":
-                part = wire.Part(worker=worker, key=request.part_key, samples=samples)
-                return _Trained(part, loss_sum)
-            next_step, state_key = reply.next_step, request.checkpoint_key
-            segment += 1
-
     async def _collect(self, number: int, parts: list[wire.Part]) -> None:
+        """Average the parts and enter them into the ledger."""
         request = wire.CollectRequest(
-            round=number, parts=tuple(parts), state_key=self.invoker.keys.state(number)
+            round=number, parts=tuple(parts), state_key=self._invoker.keys.state(number)
         )
+
         call = Call(
-            action="collectWeights",
+            action=self._collecting.spec.name,
             request=request,
             task="collect",
             worker=None,
             round=number,
-            memory_mb=self.plan.collect_memory_mb,
+            memory_mb=self._plan.collect_memory_mb,
         )
-        await self.invoker.call(call, wire.CollectReply)
+        reply = await call_persistently(
+            self._collecting,
+            self._invoker,
+            call,
+            wire.CollectReply,
+            ceiling_mb=self._plan.memory_max_mb,
+        )
+        self._ledger += [
+            LedgerEntry(
+                round=number,
+                worker=part.worker,
+                attempt=part.attempt,
+                samples=part.samples,
+                checksum=part.checksum,
+            )
+            for part in reply.parts
+        ]
+
+    def _forget(self, number: int, trained: list[Trained]) -> None:
+        """Delete what the new average has replaced, so that a long run needs no more memory."""
+        store = self._invoker.session.store
+        for work in trained:
+            for key in (work.part.key, *work.checkpoints):
+                store.delete(key)
+        store.delete(self._invoker.keys.state(number - 1))
 
     async def _score(self, number: int) -> Score:
         """The average on the held-out split, in slices on the workers' warm containers."""
-        slices = [shard for shard in self.plan.test_shards if shard.samples]
-        replies = await all_of(self._score_slice(shard, number) for shard in slices)
+        slices = [shard for shard in self._plan.test_shards if shard.samples]
+        replies = await all_of(self._fleet.score(self._slice(s, number)) for s in slices)
         samples = sum(reply.samples for reply in replies)
         return Score(
             loss=sum(reply.loss_sum for reply in replies) / samples,
@@ -214,11 +216,11 @@ class _TrainRun:
             samples=samples,
         )
 
-    async def _score_slice(self, shard: Shard, number: int) -> wire.ScoreReply:
-        keys = self.invoker.keys
-        exports = number == self.plan.rounds and shard.worker == 0
-        request = wire.ScoreRequest(
-            network=self._network(),
+    def _slice(self, shard: Shard, number: int) -> wire.ScoreRequest:
+        keys = self._invoker.keys
+        exports = number == self._plan.rounds and shard.worker == 0
+        return wire.ScoreRequest(
+            network=self._fleet.network(),
             worker=shard.worker,
             round=number,
             shard_key=keys.shard("test", shard.worker),
@@ -226,50 +228,27 @@ class _TrainRun:
             model_key=keys.model if exports else None,
             progress_key=keys.progress,
         )
-        return await self.invoker.call(
-            self._call("score", request, shard.worker, number), wire.ScoreReply
-        )
-
-    def _call(self, task: str, request: object, worker: int, number: int, segment: int = 0) -> Call:
-        return Call(
-            action="train",
-            request=request,
-            task=task,
-            worker=worker,
-            round=number,
-            segment=segment,
-            memory_mb=self.plan.memory_mb,
-        )
-
-    def _network(self) -> wire.Network:
-        return wire.Network(
-            model=self.model,
-            optimizer=self.job.optimizer,
-            learning_rate=self.job.learning_rate,
-            seed=self.job.seed,
-            threads=self.plan.threads,
-        )
 
     def report(self, settings: Settings, wall_s: float) -> RunReport:
         """What is known of the run now."""
-        last = self.rounds[-1].score if self.rounds else None
-        model = self.invoker.folder.model
+        last = self._rounds[-1].score if self._rounds else None
+        model = self._invoker.folder.model
         return RunReport(
-            run=self.invoker.folder.run,
+            run=self._invoker.folder.run,
             job="train",
-            dataset=self.job.dataset,
-            platform=self.invoker.session.platform_name,
+            dataset=self._job.dataset,
+            platform=self._invoker.session.platform_name,
             status="ok",
             wall_s=wall_s,
             settings={
-                "batch": self.job.batch_size,
-                "epochs": self.job.epochs,
-                "sync": self.job.sync,
-                "workers": self.plan.workers,
-                "seed": self.job.seed,
-                "model": self.model.name,
-                "optimizer": self.job.optimizer,
-                "learning_rate": self.job.learning_rate,
+                "batch": self._job.batch_size,
+                "epochs": self._job.epochs,
+                "sync": self._job.sync,
+                "workers": self._plan.workers,
+                "seed": self._job.seed,
+                "model": self._model.name,
+                "optimizer": self._job.optimizer,
+                "learning_rate": self._job.learning_rate,
                 "memory_max_mb": settings.limits.memory_max_mb,
                 "pool_memory_mb": settings.limits.pool_memory_mb,
                 "timeout_max_s": settings.limits.timeout_max_s,
@@ -277,16 +256,9 @@ class _TrainRun:
             accuracy=None if last is None else last.accuracy,
             loss=None if last is None else last.loss,
             model=str(model) if model.is_file() else None,
-            plan=self.plan,
-            rounds=tuple(self.rounds),
-            activations=tuple(self.invoker.journal.activations),
-            totals=self.invoker.journal.totals(),
+            plan=self._plan,
+            rounds=tuple(self._rounds),
+            activations=tuple(self._invoker.journal.activations),
+            ledger=tuple(self._ledger),
+            totals=self._invoker.journal.totals(),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Trained:
-    """A worker's round: its part, and its loss summed over the samples."""
-
-    part: wire.Part
-    loss_sum: float

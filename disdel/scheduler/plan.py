@@ -81,6 +81,8 @@ def make_plan(
         workers=best.workers,
         memory_mb=best.memory_mb,
         collect_memory_mb=best.collect_memory_mb,
+        memory_max_mb=bounds.memory_mb,
+        pool_mb=None if math.isinf(bounds.pool_mb) else int(bounds.pool_mb),
         timeout_s=_timeout(best, bounds),
         rounds=count_rounds(job, best.shards),
         threads=best.threads,

@@ -62,6 +62,10 @@ class Store(ABC):
         """The blob as it stands now, or None when it does not exist (or is not complete yet)."""
 
     @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete the blob `key`; one that is not there is no error."""
+
+    @abstractmethod
     def delete_prefix(self, prefix: str) -> int:
         """Delete every key that begins with `prefix`; the number of keys deleted."""
 

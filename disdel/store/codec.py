@@ -39,6 +39,8 @@ _DTYPES: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype("?"),
 }
 
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
@@ -58,6 +60,26 @@ class Header:
     raw: bytes
     tensors: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
+
+    def read_range(self, blob: Blob, start: int, stop: int) -> bytearray:
+        """Bytes `start` to `stop` of the data section of `blob`, which has this header."""
+        data = bytearray(stop - start)
+        blob.read_into(memoryview(data), len(self.raw) + start)
+        return data
+
+    def without_metadata(self) -> bytes:
+        """The bytes of a header for the same tensors that says nothing else."""
+        fields: dict[str, object] = {"__metadata__": {"format": FORMAT_VERSION}}
+        for tensor in self.tensors:
+            fields[tensor.name] = {
+                "dtype": _NAMES[tensor.dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [tensor.start, tensor.stop],
+            }
+        text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+        # Padded, as the library does, so that the data is aligned.
+        text += b" " * (-len(text) % _LENGTH_BYTES)
+        return len(text).to_bytes(_LENGTH_BYTES, "little") + text
 
     @property
     def data_bytes(self) -> int:

@@ -32,11 +32,11 @@ class RunKeys:
     def state(self, round_number: int) -> str:
         return f"{self.prefix}state:{round_number}"
 
-    def part(self, round_number: int, worker: int, attempt: int) -> str:
-        return f"{self.prefix}part:{round_number}:{worker}:{attempt}"
+    def part(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}part:{round_number}:{worker}:{segment}:{attempt}"
 
-    def checkpoint(self, round_number: int, worker: int, segment: int) -> str:
-        return f"{self.prefix}checkpoint:{round_number}:{worker}:{segment}"
+    def checkpoint(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}checkpoint:{round_number}:{worker}:{segment}:{attempt}"
 
     @property
     def model(self) -> str:

@@ -43,6 +43,10 @@ class MemoryStore(Store):
         data = self._blobs.get(key)
         return None if data is None else _MemoryBlob(key, data)
 
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._blobs.pop(key, None)
+
     def delete_prefix(self, prefix: str) -> int:
         with self._lock:
             keys = [key for key in (*self._blobs, *self._fields) if key.startswith(prefix)]

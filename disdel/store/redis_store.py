@@ -38,6 +38,12 @@ class _Manifest:
     chunk_bytes: int
     generation: str
 
+    def chunks(self) -> range:
+        return range(-(-self.size // self.chunk_bytes))
+
+    def chunk_name(self, key: str, index: int) -> str:
+        return f"{key}:{self.generation}:{index}"
+
 
 def _translated(
     method: Callable[Concatenate[RedisStore, P], R],
@@ -106,6 +112,10 @@ class RedisStore(Store):
 
     @_translated
     def open(self, key: str) -> Blob | None:
+        manifest = self._manifest(key)
+        return None if manifest is None else _RedisBlob(self, key, manifest)
+
+    def _manifest(self, key: str) -> _Manifest | None:
         text = self._redis.get(key)
         if text is None:
             return None
@@ -115,7 +125,13 @@ class RedisStore(Store):
                 f"{key} has version {fields.get('version')} of the store's format and this disdel "
                 f"reads {_MANIFEST_VERSION}: use the same disdel on every side"
             )
-        return _RedisBlob(self, key, _Manifest(**fields))
+        return _Manifest(**fields)
+
+    @_translated
+    def delete(self, key: str) -> None:
+        manifest = self._manifest(key)
+        if manifest is not None:
+            self._redis.unlink(key, *(manifest.chunk_name(key, i) for i in manifest.chunks()))
 
     @_translated
     def read_chunk(self, name: str, start: int, stop: int) -> bytes:
@@ -165,7 +181,7 @@ class _RedisBlob(Blob):
         for index in range(start // chunk_bytes, -(-stop // chunk_bytes)):
             offset = index * chunk_bytes
             first, last = max(start, offset), min(stop, offset + chunk_bytes)
-            name = f"{self.key}:{self._manifest.generation}:{index}"
+            name = self._manifest.chunk_name(self.key, index)
             chunk = self._store.read_chunk(name, first - offset, last - offset)
             if len(chunk) != last - first:
                 raise StoreError(f"chunk {index} of {self.key} was removed or has expired")

@@ -28,12 +28,15 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def train(self, x: Array, y: Array) -> float:
+    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
         """Take one optimizer step a batch.
 
         Args:
             x: samples, (steps, batch, *input_shape).
             y: labels, (steps, batch) int32.
+            micro_batches: parts into which each batch is cut to save memory; their gradients are
+                added up, so that the step is the whole batch's (but for layers that look at a
+                batch as a whole, as batch normalisation does).
 
         Returns:
             The sum over the samples of their loss, each at its step.

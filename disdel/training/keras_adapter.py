@@ -46,6 +46,9 @@ class KerasTrainer(Trainer):
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None), tf.int32)
         self._train_block = tf.function(self._steps, input_signature=(samples, labels))
+        self._train_block_in_parts = tf.function(
+            self._steps_in_parts, input_signature=(samples, labels, tf.TensorSpec((), tf.int32))
+        )
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
             self._score, input_signature=(batch, tf.TensorSpec((None,), tf.int32))
@@ -56,15 +59,41 @@ class KerasTrainer(Trainer):
 
         loss_sum = tf.constant(0.0)
         for step in tf.range(tf.shape(x)[0]):
-            batch = tf.cast(x[step], tf.float32)
-            with tf.GradientTape() as tape:
-                loss = self._loss(y[step], self._model(batch, training=True))
-                for penalty in self._model.losses:
-                    loss += penalty
-            variables = self._model.trainable_variables
-            self._optimizer.apply(tape.gradient(loss, variables), variables)
+            loss, gradients = self._gradients(x[step], y[step])
+            self._optimizer.apply(gradients, self._model.trainable_variables)
             loss_sum += loss
         return loss_sum * tf.cast(tf.shape(x)[1], tf.float32)
+
+    def _gradients(self, x: Any, y: Any) -> tuple[Any, list[Any]]:
+        """Mean loss of a batch and its gradients."""
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = self._loss(y, self._model(tf.cast(x, tf.float32), training=True))
+            for penalty in self._model.losses:
+                loss += penalty
+        return loss, tape.gradient(loss, self._model.trainable_variables)
+
+    def _steps_in_parts(self, x: Any, y: Any, parts: Any) -> Any:
+        """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
+        import tensorflow as tf
+
+        batch = tf.shape(x)[1]
+        variables = self._model.trainable_variables
+        loss_sum = tf.constant(0.0)
+        for step in tf.range(tf.shape(x)[0]):
+            totals = [tf.zeros_like(variable) for variable in variables]
+            for part in tf.range(parts):
+                start, stop = part * batch // parts, (part + 1) * batch // parts
+                share = tf.cast(stop - start, tf.float32) / tf.cast(batch, tf.float32)
+                loss, gradients = self._gradients(x[step, start:stop], y[step, start:stop])
+                totals = [
+                    total + gradient * tf.cast(share, gradient.dtype)
+                    for total, gradient in zip(totals, gradients, strict=True)
+                ]
+                loss_sum += loss * share
+            self._optimizer.apply(totals, variables)
+        return loss_sum * tf.cast(batch, tf.float32)
 
     def _score(self, x: Any, y: Any) -> Any:
         import tensorflow as tf
@@ -74,8 +103,11 @@ class KerasTrainer(Trainer):
         hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), y)
         return loss_sum, tf.math.count_nonzero(hits)
 
-    def train(self, x: Array, y: Array) -> float:
-        return float(self._train_block(x, y))
+    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
+        parts = min(micro_batches, x.shape[1])
+        if parts == 1:
+            return float(self._train_block(x, y))
+        return float(self._train_block_in_parts(x, y, parts))
 
     def score(self, x: Array, y: Array) -> tuple[float, int]:
         loss_sum, correct = self._score_batch(x, y)

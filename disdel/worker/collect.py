@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from disdel.arrays import Array
 from disdel.errors import AggregationError
 from disdel.store.base import Blob, Store
 from disdel.store.codec import Header, TensorInfo, read_header
 from disdel.training.aggregate import weighted_mean
-from disdel.wire import CollectReply, CollectRequest, Part
+from disdel.wire import CollectedPart, CollectReply, CollectRequest, Part
 from disdel.worker.context import Context
 
 BLOCK_BYTES = 2 << 20
@@ -21,60 +24,104 @@ def collect(request: CollectRequest, context: Context) -> CollectReply:
     """Average the parts of a round and publish the result.
 
     Raises:
-        AggregationError: a part is missing, or the parts do not describe the same tensors.
+        AggregationError: a part is missing, is not what the request says, or the parts do not
+            describe the same tensors.
     """
-    header = average(context.store, request.parts, request.state_key)
+    averaged = average(context.store, request.parts, request.state_key)
     return CollectReply(
-        samples=sum(part.samples for part in request.parts),
-        tensors=len(header.tensors),
-        bytes=header.data_bytes,
+        parts=averaged.parts,
+        tensors=len(averaged.header.tensors),
+        bytes=averaged.header.data_bytes,
         peak_mb=context.peak_mb(),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Averaged:
+    """An average: the header of its blob, and exactly what went into it, by worker."""
+
+    header: Header
+    parts: tuple[CollectedPart, ...]
+
+
 def average(
     store: Store, parts: Sequence[Part], state_key: str, *, block_bytes: int = BLOCK_BYTES
-) -> Header:
+) -> Averaged:
     """Write the sample-weighted mean of `parts` under `state_key`, block by block.
 
     Memory is a few blocks whatever the size of the model, and grows by one block a part. The
-    result appears under its key only when it is complete. Returns its header.
+    result appears under its key only when it is complete.
 
     Raises:
-        AggregationError: no parts, two of one worker, one missing, or parts that differ in names,
-            shapes or dtypes.
+        AggregationError: no parts, two of one worker, one missing, one made of other samples than
+            the request says, or parts that differ in names, shapes or dtypes.
     """
     workers = [part.worker for part in parts]
     if len(set(workers)) != len(workers):
         raise AggregationError(f"a worker has two parts in one round: {workers}")
     ordered = sorted(parts, key=lambda part: part.worker)
-    blobs = [_opened(store, part) for part in ordered]
-    header = _common_header(ordered, blobs)
-    weights = [part.samples for part in ordered]
-    store.put_stream(state_key, _averaged(blobs, weights, header, block_bytes))
-    return header
+    sources = [_open(store, part) for part in ordered]
+    _check_alike(sources)
+    store.put_stream(state_key, _averaged(sources, block_bytes))
+    return Averaged(sources[0].header, tuple(source.collected() for source in sources))
 
 
-def _opened(store: Store, part: Part) -> Blob:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A part that is being read; its checksum is that of what was read so far."""
+
+    part: Part
+    blob: Blob
+    header: Header
+    digest: _Digest
+
+    def read(self, block: Block) -> Array:
+        data = self.header.read_range(self.blob, block.start, block.stop)
+        self.digest.update(data)
+        return np.frombuffer(data, block.dtype)
+
+    def collected(self) -> CollectedPart:
+        return CollectedPart(
+            worker=self.part.worker,
+            attempt=self.part.attempt,
+            samples=self.part.samples,
+            checksum=self.digest.hexdigest(),
+        )
+
+
+class _Digest(Protocol):
+    def update(self, data: bytearray, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def _open(store: Store, part: Part) -> _Source:
     blob = store.open(part.key)
     if blob is None:
         raise AggregationError(
             f"the part of worker {part.worker} is missing ({part.key}), so the round has no average"
         )
-    return blob
+    header = read_header(blob)
+    made_of = header.metadata.get("samples")
+    if made_of != str(part.samples):
+        raise AggregationError(
+            f"the part of worker {part.worker} is made of {made_of} samples, and {part.samples} "
+            "were reported"
+        )
+    return _Source(part, blob, header, hashlib.blake2b(digest_size=16))
 
 
-def _common_header(parts: Sequence[Part], blobs: Sequence[Blob]) -> Header:
-    if not blobs:
+def _check_alike(sources: Sequence[_Source]) -> None:
+    if not sources:
         raise AggregationError("a round without parts has no average")
-    headers = [read_header(blob) for blob in blobs]
-    for part, header in zip(parts, headers, strict=True):
-        if header.tensors != headers[0].tensors:
-            odd = _first_difference(headers[0], header)
+    first = sources[0]
+    for source in sources[1:]:
+        if source.header.tensors != first.header.tensors:
+            odd = _first_difference(first.header, source.header)
             raise AggregationError(
-                f"workers {parts[0].worker} and {part.worker} trained different networks: {odd}"
+                f"workers {first.part.worker} and {source.part.worker} trained different networks: "
+                f"{odd}"
             )
-    return headers[0]
 
 
 def _first_difference(left: Header, right: Header) -> str:
@@ -84,17 +131,12 @@ def _first_difference(left: Header, right: Header) -> str:
     return f"{len(left.tensors)} tensors against {len(right.tensors)}"
 
 
-def _averaged(
-    blobs: Sequence[Blob], weights: Sequence[int], header: Header, block_bytes: int
-) -> Iterator[bytes]:
-    yield header.raw
+def _averaged(sources: Sequence[_Source], block_bytes: int) -> Iterator[bytes]:
+    header = sources[0].header
+    weights = [source.part.samples for source in sources]
+    yield header.without_metadata()
     for block in blocks(header.tensors, block_bytes):
-        arrays = []
-        for blob in blobs:
-            data = bytearray(block.stop - block.start)
-            blob.read_into(memoryview(data), len(header.raw) + block.start)
-            arrays.append(np.frombuffer(data, block.dtype))
-        yield weighted_mean(arrays, weights).tobytes()
+        yield weighted_mean([source.read(block) for source in sources], weights).tobytes()
 
 
 @dataclass(frozen=True, slots=True)

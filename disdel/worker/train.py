@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 
-BLOCK_STEPS = 32
 PROGRESS_INTERVAL_S = 0.25
 # Beside the next block, the state must still be stored and the answer sent before the deadline.
 STORE_MARGIN_S = 2.0
+
+
+Ending = Literal["ok", "continued-time", "continued-memory"]
 
 
 class TrainingDiverged(DisdelError):
@@ -44,20 +47,18 @@ def train_segment(
     _load_initial(request, context, trainer)
 
     started_s = time.perf_counter()
-    reached, loss_sum = _train_steps(request, context, trainer, samples, watch)
+    outcome, reached, loss_sum = _train_steps(request, context, trainer, samples, watch)
     train_s = time.perf_counter() - started_s
 
     watch.say("storing")
-    done = reached == request.stop_step
     schedule = _schedule(request, samples)
     seen = schedule.samples_between(request.start_step, reached)
-    metadata = {"worker": str(request.worker), "round": str(request.round), "samples": str(seen)}
-    context.store.put(
-        request.part_key if done else request.checkpoint_key, encode(trainer.state(), metadata)
-    )
-    watch.say("done" if done else "continued")
+    key = request.part_key if outcome == "ok" else request.checkpoint_key
+    metadata = {"samples": str(request.samples_before + seen)}
+    context.store.put(key, encode(trainer.state(), metadata))
+    watch.say("done" if outcome == "ok" else outcome)
     return TrainReply(
-        outcome="ok" if done else "continued-time",
+        outcome=outcome,
         next_step=reached,
         samples=seen,
         loss_sum=loss_sum,
@@ -83,17 +84,20 @@ def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> 
 
 def _train_steps(
     request: TrainRequest, context: Context, trainer: Trainer, samples: Samples, watch: _Watch
-) -> tuple[int, float]:
-    """The step reached and the loss summed over the samples on the way."""
+) -> tuple[Ending, int, float]:
+    """How it ended, the step reached, and the loss summed over the samples on the way."""
     assert samples.y is not None
     schedule = _schedule(request, samples)
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
-    for step, positions in schedule.blocks(request.start_step, request.stop_step, BLOCK_STEPS):
+    steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)
+    for step, positions in steps:
         # At least one block an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
-            break
+            return "continued-time", reached, loss_sum
+        if slowest_s and request.heed_memory and context.memory.use().critical:
+            return "continued-memory", reached, loss_sum
         began_s = time.perf_counter()
-        loss = trainer.train(samples.x[positions], samples.y[positions])
+        loss = trainer.train(samples.x[positions], samples.y[positions], request.micro_batches)
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not np.isfinite(loss):
             raise TrainingDiverged(
@@ -102,7 +106,7 @@ def _train_steps(
             )
         reached, loss_sum = step, loss_sum + loss
         watch.step(step, loss / positions.size, schedule)
-    return reached, loss_sum
+    return "ok", reached, loss_sum
 
 
 @dataclass(slots=True)

@@ -91,6 +91,16 @@ def test_of_several_writers_at_once_one_is_first(store):
     assert store.get("first") == wrote[0]
 
 
+def test_deleting_a_blob_takes_all_of_it(store):
+    store.put("blob", b"x" * 2500)
+    store.put("blob2", b"y")
+    store.delete("blob")
+    store.delete("blob")
+    assert store.open("blob") is None
+    assert store.get("blob2") == b"y"
+    assert store.delete_prefix("blob:") == 0
+
+
 def test_fields_are_overwritten_one_by_one(store):
     assert store.fields("progress") == {}
     store.set_field("progress", "0", "training")

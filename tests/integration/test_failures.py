@@ -116,24 +116,37 @@ def with_plan(monkeypatch, **changes):
 
 
 @pytest.mark.framework
-def test_an_action_that_is_killed_for_memory_ends_the_run(monkeypatch, tmp_path):
+def test_an_action_that_is_killed_for_memory_gets_more(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with_plan(monkeypatch, memory_mb=160)
+    trained = library.train("digits", workers=1, epochs=1)
+    tries = [entry for entry in trained.report.activations if entry.task == "train"]
+    assert {entry.outcome for entry in tries[:-1]} == {"oom"}
+    assert tries[-1].outcome == "ok"
+    sizes = [entry.memory_mb for entry in tries]
+    assert sizes[0] == 160
+    assert sizes == sorted(set(sizes))
+    assert trained.report.totals.failed == trained.report.totals.restarted == len(tries) - 1
+    assert [entry.samples for entry in trained.report.ledger] == [1438]
+
+
+@pytest.mark.framework
+def test_an_action_that_cannot_have_more_memory_ends_the_run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with_plan(monkeypatch, memory_mb=160, memory_max_mb=192)
     with pytest.raises(ActivationFailed) as failed:
         library.train("digits", workers=1, epochs=1)
     error = failed.value
     assert error.exit_code == 1
     assert error.outcome == "oom"
-    assert "The action exhausted its memory and was aborted. Its limit was 160 MB" in str(error)
+    assert "The action exhausted its memory and was aborted. Its limit was 192 MB" in str(error)
     assert error.activation_id in str(error)
     [report] = tmp_path.glob("runs/*/report.json")
     saved = json.loads(report.read_text())
     assert saved["status"] == "failed"
-    assert saved["activations"][-1]["outcome"] == "oom"
-    assert saved["totals"]["failed"] == 1
-    assert [path.name for path in report.parent.glob("logs/*")] == [
-        f"worker-0-{error.activation_id}.log"
-    ]
+    assert {entry["outcome"] for entry in saved["activations"]} == {"oom"}
+    assert saved["totals"]["failed"] == len(saved["activations"])
+    assert f"worker-0-{error.activation_id}.log" in {p.name for p in report.parent.glob("logs/*")}
 
 
 @pytest.mark.framework

@@ -1,5 +1,6 @@
 """The main job for real: command line, embedded platform, Redis, TensorFlow, kernel limits."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from PIL import Image
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.framework
+
+STATE = "DISDEL_STATE_DIR"
 
 MNIST = Path(os.environ.get("DISDEL_TEST_DATA", "../shared/data")) / "mnist.npz"
 
@@ -33,32 +36,24 @@ def disdel(*arguments, cwd, check=True):
     return done
 
 
-def cgroups():
-    """Memory cgroups of embedded platforms, on either version of cgroups."""
-    # os.walk, unlike glob, is not disturbed by groups that end while it looks.
-    return {
-        folder
-        for folder, _, _ in os.walk("/sys/fs/cgroup")
-        if Path(folder).name.startswith("disdel")
-    }
-
-
-def children():
-    """Servers and containers that are running for disdel."""
-    found = set()
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or ())
-        if "disdel.embedded" in line or "disdel-redis" in line or "proxy.py" in line:
-            found.add(process.pid)
+def leftovers():
+    """Servers started with this test's state folder, and containers without a platform."""
+    mine = os.environ["DISDEL_STATE_DIR"]
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            orphan = "proxy.py" in line and process.ppid() == 1
+            if orphan or (process.pid != os.getpid() and process.environ().get(STATE) == mine):
+                found.append(line)
     return found
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left():
-    """Processes and cgroups are as they were before the test."""
-    before = children(), cgroups()
+def nothing_is_left(clean_environment):
+    """Whatever a test did, its processes are gone."""
     yield
-    wait_until(lambda: (children(), cgroups()) == before)
+    wait_until(lambda: not leftovers())
 
 
 @pytest.fixture(scope="module")
@@ -189,36 +184,82 @@ def test_a_short_time_limit_cuts_rounds_into_segments_and_loses_nothing(home):
     assert cut["accuracy"] == whole["accuracy"]
 
 
-def test_an_interrupt_ends_with_130_and_leaves_nothing(home):
+@pytest.fixture
+def training(home):
+    """A command that trains for long, past its first round: its containers are warm."""
     with subprocess.Popen(
         [sys.executable, "-m", "disdel", "train", "digits", "--epochs", "5000"],
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Who runs the tests may ignore interrupts, as a shell does for what runs in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
-        # The second row of rounds: containers are warm and training.
         while "2/5000" not in (line := process.stderr.readline()):
             assert line, "ended before the second round"
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate()
-    assert process.returncode == 130
+        yield process
+        process.kill()
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing(training):
+    training.send_signal(signal.SIGINT)
+    _, stderr = training.communicate()
+    assert training.returncode == 130
     assert stderr.rstrip().endswith("disdel: interrupted")
     assert "Traceback" not in stderr
 
 
-def test_a_killed_command_leaves_no_process(home):
+def test_a_killed_command_leaves_no_process(training):
+    training.kill()
+    training.communicate()
+    # The fixture `nothing_is_left` sees to it that nothing is.
+
+
+def test_containers_that_are_killed_cost_no_sample(home):
+    """Twice in one run a container is killed with kill -9, and the run ends as without."""
     with subprocess.Popen(
-        [sys.executable, "-m", "disdel", "train", "digits", "--epochs", "5000"],
+        [
+            sys.executable,
+            "-m",
+            "disdel",
+            "train",
+            "digits",
+            "--epochs",
+            "40",
+            "--json",
+            "killed.json",
+        ],
         cwd=home,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while "2/5000" not in (line := process.stderr.readline()):
-            assert line, "ended before the second round"
-        process.kill()
-    # The fixture sees to it that nothing is left.
+        killed = []
+        for line in process.stderr:
+            if any(mark in line for mark in (" 5/40 ", " 20/40 ")):
+                [platform] = [
+                    p
+                    for p in psutil.Process(process.pid).children()
+                    if "disdel.embedded" in p.cmdline()
+                ]
+                largest = max(platform.children(), key=lambda p: p.memory_info().rss)
+                largest.kill()
+                killed.append(largest.pid)
+    assert process.returncode == 0
+    assert len(set(killed)) == 2
+    report = json.loads((home / "killed.json").read_text())
+    plain = json.loads(
+        disdel("train", "digits", "--epochs", 40, "--quiet", "--json", "-", cwd=home).stdout
+    )
+    assert report["totals"]["failed"] >= 1
+    assert report["totals"]["restarted"] >= 1
+    # The same numbers as undisturbed: every sample was counted once.
+    assert report["accuracy"] == plain["accuracy"]
+    assert report["loss"] == plain["loss"]
+    assert [(e["round"], e["worker"], e["samples"], e["checksum"]) for e in report["ledger"]] == [
+        (e["round"], e["worker"], e["samples"], e["checksum"]) for e in plain["ledger"]
+    ]
 
 
 @pytest.mark.skipif(not MNIST.is_file(), reason=f"needs the real MNIST at {MNIST}")

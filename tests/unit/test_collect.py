@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import itertools
 
 import numpy as np
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.errors import AggregationError
-from disdel.store.codec import encode, read_tensors
+from disdel.store.codec import encode, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
 from disdel.wire import Part
 from disdel.worker.collect import average, blocks
@@ -24,8 +26,8 @@ def store_parts(networks, samples):
     store = MemoryStore()
     parts = []
     for worker, (tensors, count) in enumerate(zip(networks, samples, strict=True)):
-        store.put(f"part:{worker}", encode(tensors, {"worker": str(worker)}))
-        parts.append(Part(worker=worker, key=f"part:{worker}", samples=count))
+        store.put(f"part:{worker}", encode(tensors, {"samples": str(count)}))
+        parts.append(Part(worker=worker, attempt=0, key=f"part:{worker}", samples=count))
     return store, parts
 
 
@@ -38,9 +40,12 @@ def test_the_average_of_whole_networks(samples, block_bytes, order):
     networks = [network(seed, seed) for seed in range(len(samples))]
     store, parts = store_parts(networks, samples)
     order.shuffle(parts)
-    header = average(store, parts, "state", block_bytes=block_bytes)
+    averaged = average(store, parts, "state", block_bytes=block_bytes)
     mean = read_tensors(store, "state")
-    assert {tensor.name for tensor in header.tensors} == mean.keys() == networks[0].keys()
+    names = {tensor.name for tensor in averaged.header.tensors}
+    assert names == mean.keys() == networks[0].keys()
+    assert [part.worker for part in averaged.parts] == list(range(len(samples)))
+    assert [part.samples for part in averaged.parts] == samples
     for name in NETWORK:
         expected = np.average([n[name] for n in networks], axis=0, weights=samples)
         np.testing.assert_allclose(mean[name], expected, rtol=1e-6, atol=1e-7)
@@ -53,6 +58,26 @@ def test_the_order_of_arrival_does_not_change_a_bit():
     average(store, parts, "one")
     average(store, parts[::-1], "other")
     assert store.get("one") == store.get("other")
+
+
+def test_the_ledger_tells_what_was_averaged():
+    """The checksum is that of the part's tensors as they are stored."""
+    store, parts = store_parts([network(0, 1), network(1, 1)], [3, 4])
+    averaged = average(store, parts, "state")
+    for part, entry in zip(parts, averaged.parts, strict=True):
+        data = store.get(part.key)
+        header = read_header(store.existing(part.key))
+        expected = hashlib.blake2b(data[len(header.raw) :], digest_size=16).hexdigest()
+        assert entry.checksum == expected
+
+
+def test_a_part_of_other_samples_than_reported_is_refused():
+    store, parts = store_parts([network(0, 1), network(1, 1)], [3, 4])
+    parts[1] = dataclasses.replace(parts[1], samples=5)
+    with pytest.raises(
+        AggregationError, match="worker 1 is made of 4 samples, and 5 were reported"
+    ):
+        average(store, parts, "state")
 
 
 def test_a_missing_part_means_no_average():
@@ -98,7 +123,7 @@ def test_different_networks_are_refused(other):
 @given(block_bytes=st.integers(1, 400))
 def test_blocks_cover_the_data_once_and_stay_small(block_bytes):
     store, [part] = store_parts([network(0, 1)], [1])
-    header = average(store, [part], "state")
+    header = average(store, [part], "state").header
     covered = list(blocks(header.tensors, block_bytes))
     assert covered[0].start == 0
     assert covered[-1].stop == header.data_bytes

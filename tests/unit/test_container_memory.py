@@ -11,11 +11,16 @@ import pytest
 
 from disdel import container_memory
 from disdel.container_memory import (
+    CRITICAL_ENV,
+    DEFAULT_CRITICAL_MB,
     LIMIT_ENV,
+    LIMIT_FILE_ENV,
     STATE_ENV,
     Cgroup,
     MemoryMonitor,
     MemoryUse,
+    critical_region_bytes,
+    find_cgroup,
     own_cgroup,
     process_tree,
     read_memory,
@@ -117,6 +122,7 @@ def plain_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """No cgroup limit and no proxy, wherever the tests themselves run."""
     monkeypatch.setattr(container_memory, "own_cgroup", lambda: None)
     monkeypatch.delenv(LIMIT_ENV, raising=False)
+    monkeypatch.delenv(LIMIT_FILE_ENV, raising=False)
     monkeypatch.delenv(STATE_ENV, raising=False)
 
 
@@ -125,7 +131,7 @@ def test_an_unlimited_cgroup_is_not_this_process(
 ) -> None:
     (tmp_path / "memory.max").write_text("max")
     monkeypatch.setattr(container_memory, "own_cgroup", lambda: Cgroup(tmp_path, 2))
-    reading = read_memory()
+    reading = read_memory(find_cgroup())
     assert reading.limit_bytes is None
     assert reading.used_bytes > MIB
 
@@ -136,13 +142,21 @@ def test_a_limited_cgroup_is(
     (tmp_path / "memory.max").write_text("5000")
     (tmp_path / "memory.stat").write_text("anon 100\nshmem 0\nfile_mapped 20\n")
     monkeypatch.setattr(container_memory, "own_cgroup", lambda: Cgroup(tmp_path, 2))
+    assert read_memory(find_cgroup()) == MemoryUse(used_bytes=120, peak_bytes=120, limit_bytes=5000)
+
+
+def test_a_declared_limit_is_that_of_the_process_and_not_of_its_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_process: None
+) -> None:
+    (tmp_path / "memory.max").write_text("5000")
+    monkeypatch.setattr(container_memory, "own_cgroup", lambda: Cgroup(tmp_path, 2))
     monkeypatch.setenv(LIMIT_ENV, "77")
-    assert read_memory() == MemoryUse(used_bytes=120, peak_bytes=120, limit_bytes=5000)
+    assert find_cgroup() is None
 
 
 def test_declared_limit(monkeypatch: pytest.MonkeyPatch, plain_process: None) -> None:
     monkeypatch.setenv(LIMIT_ENV, str(256 * MIB))
-    assert read_memory().limit_bytes == 256 * MIB
+    assert read_memory(find_cgroup()).limit_bytes == 256 * MIB
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
@@ -177,15 +191,15 @@ def test_the_thread_samples_into_the_state_file(
     state = tmp_path / "memory.json"
     uses = iter(range(1, 10**9))
     monkeypatch.setattr(
-        container_memory, "read_memory", lambda: MemoryUse(number := next(uses), number, 1000)
+        container_memory, "read_memory", lambda _: MemoryUse(number := next(uses), number, 10**12)
     )
-    with MemoryMonitor(interval_s=0.001, state_path=state):
+    with MemoryMonitor(interval_s=0.001, state_path=state, critical_bytes=0):
         wait_until(lambda: json.loads(state.read_text())["used_bytes"] > 5)
         monkeypatch.setenv(STATE_ENV, str(state))
         with watch_memory() as watched:
-            assert watched.use().limit_bytes == 1000
+            assert watched.use().limit_bytes == 10**12
     last = json.loads(state.read_text())
-    assert set(last) == {"used_bytes", "peak_bytes", "limit_bytes"}
+    assert set(last) == {"used_bytes", "peak_bytes", "limit_bytes", "critical"}
     assert last["peak_bytes"] == last["used_bytes"]
 
 
@@ -204,6 +218,100 @@ def test_a_vanished_state_folder_does_not_end_the_monitor(
     monitor.stop()
 
 
+class Readings:
+    """Stands in for the kernel: what the next reading says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit_mb: int | None) -> None:
+        self.used_mb, self.limit_mb = 0, limit_mb
+        monkeypatch.setattr(container_memory, "read_memory", self.read)
+
+    def read(self, cgroup: Cgroup | None) -> MemoryUse:
+        used = self.used_mb * MIB
+        return MemoryUse(used, used, None if self.limit_mb is None else self.limit_mb * MIB)
+
+
+def test_critical_holds_until_the_limit_has_grown(
+    monkeypatch: pytest.MonkeyPatch, plain_process: None
+) -> None:
+    readings = Readings(monkeypatch, limit_mb=256)
+    warnings: list[MemoryUse] = []
+    monitor = MemoryMonitor(critical_bytes=24 * MIB, on_critical=warnings.append)
+    states = []
+    for used_mb, limit_mb in (
+        (232, 256),  # 24 MB left are enough
+        (233, 256),  # inside
+        (250, 256),  # still inside: no second warning
+        (100, 256),  # use fell, and the limit is what it was
+        (500, 512),  # the limit has grown, and use with it: a second warning
+        (100, 512),
+        (100, 768),  # outgrown
+        (700, 768),
+        (750, 768),  # and again
+        (750, None),  # nothing limits it any more
+    ):
+        readings.used_mb, readings.limit_mb = used_mb, limit_mb
+        states.append(monitor.use().critical)
+    assert states == [False, True, True, True, True, True, False, False, True, False]
+    assert [(w.used_bytes // MIB, (w.limit_bytes or 0) // MIB) for w in warnings] == [
+        (233, 256),
+        (500, 512),
+        (750, 768),
+    ]
+    assert all(warning.critical for warning in warnings)
+    assert monitor.warned
+
+
+def test_without_a_limit_nothing_is_critical(
+    monkeypatch: pytest.MonkeyPatch, plain_process: None
+) -> None:
+    readings = Readings(monkeypatch, limit_mb=None)
+    readings.used_mb = 10**6
+    monitor = MemoryMonitor()
+    assert not monitor.use().critical
+    assert not monitor.warned
+
+
+def test_a_limit_file_is_read_for_every_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_process: None
+) -> None:
+    limit = tmp_path / "limit"
+    limit.write_text("1000")
+    monkeypatch.setenv(LIMIT_ENV, "77")
+    monkeypatch.setenv(LIMIT_FILE_ENV, str(limit))
+    monitor = MemoryMonitor()
+    assert monitor.use().limit_bytes == 1000
+    limit.write_text("2000\n")
+    assert monitor.use().limit_bytes == 2000
+    limit.unlink()
+    assert monitor.use().limit_bytes == 77
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected_mb"), [(None, DEFAULT_CRITICAL_MB), ("", 24), ("10", 10), ("0.5", 0.5)]
+)
+def test_the_size_of_the_critical_region(setting: str | None, expected_mb: float) -> None:
+    environ = {} if setting is None else {CRITICAL_ENV: setting}
+    assert critical_region_bytes(environ) == expected_mb * MIB
+
+
+@pytest.mark.parametrize("setting", ["ten", "-1", "nan", "inf"])
+def test_a_critical_region_of_no_size(setting: str) -> None:
+    with pytest.raises(ValueError, match=rf"DISDEL_MEMORY_CRITICAL_MB is '{setting}' and must be"):
+        critical_region_bytes({CRITICAL_ENV: setting})
+
+
+def test_the_state_of_a_newer_monitor_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "memory.json"
+    monkeypatch.setenv(STATE_ENV, str(state))
+    with watch_memory() as watched:
+        state.write_text('{"used_bytes": 1, "peak_bytes": 2, "limit_bytes": null, "more": 3}')
+        assert watched.use() == MemoryUse(1, 2, None, critical=False)
+        state.write_text('{"used_bytes": 1, "peak_bytes": 2, "limit_bytes": 3, "critical": true}')
+        assert watched.use().critical
+
+
 def test_watching_without_a_proxy_runs_an_own_monitor(plain_process: None) -> None:
     with watch_memory() as watched:
         assert isinstance(watched, MemoryMonitor)
@@ -214,7 +322,8 @@ def test_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
     shutil.copy(container_memory.__file__, tmp_path)
     code = (
         "import sys; sys.path.insert(0, '.'); import container_memory as m; "
-        "print(m.read_memory().used_bytes > 0, any(k.startswith('disdel') for k in sys.modules))"
+        "print(m.read_memory(m.find_cgroup()).used_bytes > 0, "
+        "any(k.startswith('disdel') for k in sys.modules))"
     )
     said = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code],

@@ -47,13 +47,20 @@ class Arithmetic:
             and halfway > request.start_step
         )
         key = request.checkpoint_key if pauses else request.part_key
-        self.store.put(key, encode({"w": state["w"] + (0 if pauses else request.worker + 1)}))
         reached = halfway if pauses else request.stop_step
+        samples = 10 * (reached - request.start_step)
+        self.store.put(
+            key,
+            encode(
+                {"w": state["w"] + (0 if pauses else request.worker + 1)},
+                {"samples": str(request.samples_before + samples)},
+            ),
+        )
         return wire.to_json(
             wire.TrainReply(
                 outcome="continued-time" if pauses else "ok",
                 next_step=reached,
-                samples=10 * (reached - request.start_step),
+                samples=samples,
                 loss_sum=1.0 * (reached - request.start_step),
                 train_s=0.1,
                 peak_mb=300 + request.worker,

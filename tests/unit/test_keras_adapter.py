@@ -62,6 +62,16 @@ def test_a_state_carries_everything_that_decides_the_next_step(block):
         assert second.state()[name].tobytes() == value.tobytes(), name
 
 
+@pytest.mark.parametrize("parts", [2, 3, 16, 99])
+def test_a_batch_in_parts_takes_the_same_step(block, parts):
+    x, y = block
+    whole, cut = trainer("sgd", 0.1), trainer("sgd", 0.1)
+    loss = whole.train(x, y)
+    assert cut.train(x, y, micro_batches=parts) == pytest.approx(loss, rel=1e-4)
+    for name, value in whole.state().items():
+        np.testing.assert_allclose(cut.state()[name], value, rtol=1e-3, atol=1e-5)
+
+
 def test_states_of_one_network_have_one_set_of_names():
     assert trainer().state().keys() == trainer().state().keys()
 

@@ -31,9 +31,10 @@ ALLOWED = {
     "platforms": {"embedded"},
     "worker": {"catalog", "store", "training"},
     "bundle": set(),
+    "memory_agent": set(),
     "controller": {"bundle", "catalog", "platforms", "scheduler", "store", "training"},
     "api": {"catalog", "controller", "scheduler"},
-    "cli": {"api", "catalog", "controller", "platforms", "report"},
+    "cli": {"api", "catalog", "controller", "memory_agent", "platforms", "report"},
     "__main__": {"cli"},
     "__init__": {"api", "controller"},
 }

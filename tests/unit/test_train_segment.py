@@ -7,7 +7,7 @@ import pytest
 
 from disdel import wire
 from disdel.container_memory import MemoryUse
-from disdel.store.codec import encode, read_tensors
+from disdel.store.codec import encode, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
 from disdel.training.base import Trainer
 from disdel.types import ModelSpec
@@ -30,7 +30,8 @@ class Counting(Trainer):
     def load_state(self, tensors):
         self.total = tensors["total"].copy()
 
-    def train(self, x, y):
+    def train(self, x, y, micro_batches=1):
+        self.micro_batches = micro_batches
         assert x.shape[:2] == y.shape
         self.total = self.total + x.sum()
         self.after_block()
@@ -53,8 +54,16 @@ class OneTrainer:
 
 
 class Memory:
+    def __init__(self, critical=False):
+        self.critical = critical
+
     def use(self):
-        return MemoryUse(used_bytes=10 << 20, peak_bytes=(20 << 20) + 1, limit_bytes=64 << 20)
+        return MemoryUse(
+            used_bytes=10 << 20,
+            peak_bytes=(20 << 20) + 1,
+            limit_bytes=64 << 20,
+            critical=self.critical,
+        )
 
 
 SAMPLES = 1000
@@ -80,6 +89,11 @@ def request(**changes):
         "worker": 0,
         "round": 1,
         "segment": 0,
+        "attempt": 0,
+        "samples_before": 0,
+        "micro_batches": 1,
+        "block_steps": 32,
+        "heed_memory": True,
         "batch_size": 10,
         "start_step": 0,
         "stop_step": 300,
@@ -93,8 +107,8 @@ def request(**changes):
     return wire.TrainRequest(**(fields | changes))
 
 
-def run(store, trainer, *, remaining_s=3600.0, **changes):
-    context = Context(store, time.time() + remaining_s, Memory())
+def run(store, trainer, *, remaining_s=3600.0, critical=False, **changes):
+    context = Context(store, time.time() + remaining_s, Memory(critical))
     return train_segment(request(**changes), context, OneTrainer(trainer), ShardCache())
 
 
@@ -127,6 +141,7 @@ def test_near_the_deadline_it_checkpoints_and_asks_to_go_on(store):
                 Counting(),
                 remaining_s=0.0,
                 start_step=replies[-1].next_step,
+                samples_before=sum(reply.samples for reply in replies),
                 state_key="checkpoint",
                 initialise=False,
             )
@@ -134,6 +149,23 @@ def test_near_the_deadline_it_checkpoints_and_asks_to_go_on(store):
     assert len(replies) > 5
     assert sum(reply.samples for reply in replies) == 3 * SAMPLES
     assert read_tensors(store, "part")["total"] == 3 * sum(range(SAMPLES))
+
+
+def test_short_of_memory_it_saves_its_work_and_says_so(store):
+    reply = run(store, Counting(), critical=True)
+    assert reply.outcome == "continued-memory"
+    assert reply.next_step == 32
+    assert read_header(store.existing("checkpoint")).metadata["samples"] == "320"
+
+
+def test_told_not_to_heed_memory_it_goes_on(store):
+    assert run(store, Counting(), critical=True, heed_memory=False).outcome == "ok"
+
+
+def test_batches_are_cut_when_asked(store):
+    trainer = Counting()
+    run(store, trainer, micro_batches=4, stop_step=1)
+    assert trainer.micro_batches == 4
 
 
 def test_a_loss_that_is_no_number_stops_the_run(store):

@@ -20,9 +20,14 @@ MESSAGES = [
         worker=0,
         round=1,
         segment=0,
+        attempt=0,
         batch_size=64,
         start_step=0,
         stop_step=10,
+        samples_before=0,
+        micro_batches=1,
+        block_steps=32,
+        heed_memory=True,
         shard_key="s",
         state_key="t",
         initialise=True,
@@ -33,7 +38,9 @@ MESSAGES = [
     wire.TrainReply(
         outcome="ok", next_step=10, samples=640, loss_sum=1.5, train_s=0.1, peak_mb=400
     ),
-    wire.CollectRequest(round=1, parts=(wire.Part(worker=0, key="p", samples=5),), state_key="t"),
+    wire.CollectRequest(
+        round=1, parts=(wire.Part(worker=0, attempt=0, key="p", samples=5),), state_key="t"
+    ),
 ]
 
 

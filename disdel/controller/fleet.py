@@ -1,0 +1,318 @@
+"""The workers of a run: each is brought through its rounds, whatever happens to its containers.
+
+A worker's round is a chain of segments. A segment that was lost runs again from the state that it
+started from; one that asks to go on does so where it stopped. Both may move the worker to a larger
+action, and the worker stays there. A segment that takes far longer than the other workers' rounds
+gets a twin, and the first of the two to end counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from disdel import wire
+from disdel.controller.actions import SizedAction, persist
+from disdel.controller.invoker import Call, Invoker, all_of
+from disdel.controller.recovery import Attempt, after_warning
+from disdel.errors import ActivationFailed
+from disdel.events import Listener, Noted
+from disdel.store.keys import RunKeys
+from disdel.training.schedule import Schedule, round_steps
+from disdel.types import ModelSpec, Plan, Shard, TrainJob
+
+# A worker is a straggler when it takes this many times as long as the median of those that are
+# done, and at least so much longer: a twin costs a container.
+STRAGGLER_FACTOR = 2.0
+STRAGGLER_MARGIN_S = 5.0
+_WATCH_INTERVAL_S = 0.5
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A worker's round: its part, its loss summed over the samples, and its checkpoints' keys."""
+
+    part: wire.Part
+    loss_sum: float
+    checkpoints: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The train workers of one run.
+
+    Attributes:
+        job: what the user asked for.
+        plan: how it is done.
+        model: the network.
+        action: the train action.
+        invoker: runs activations and keeps their records.
+        emit: told what a user should know.
+    """
+
+    job: TrainJob
+    plan: Plan
+    model: ModelSpec
+    action: SizedAction
+    invoker: Invoker
+    emit: Listener
+    _attempts: dict[int, Attempt] = field(default_factory=dict)
+
+    def attempt(self, worker: int) -> Attempt:
+        """How this worker is run at present."""
+        return self._attempts.get(worker, Attempt(memory_mb=self.plan.memory_mb))
+
+    async def train_round(self, number: int) -> list[Trained]:
+        """Every worker's part of a round, all trained at the same time.
+
+        Raises:
+            ActivationFailed: a worker failed in a way that another attempt would not mend.
+        """
+        clock = _RoundClock()
+        work = [(shard, self._steps(shard, number)) for shard in self.plan.shards]
+        return await all_of(
+            self._train_worker(shard, number, steps, clock) for shard, steps in work if len(steps)
+        )
+
+    def active(self, number: int) -> int:
+        """How many workers have something to do in a round."""
+        return sum(bool(len(self._steps(shard, number))) for shard in self.plan.shards)
+
+    def network(self) -> wire.Network:
+        """The network as the workers build it."""
+        return wire.Network(
+            model=self.model,
+            optimizer=self.job.optimizer,
+            learning_rate=self.job.learning_rate,
+            seed=self.job.seed,
+            threads=self.plan.threads,
+        )
+
+    def _steps(self, shard: Shard, number: int) -> range:
+        schedule = Schedule(shard.samples, self.job.batch_size, self.job.seed, shard.worker)
+        return range(
+            *round_steps(
+                schedule,
+                epochs=self.job.epochs,
+                rounds=self.plan.rounds,
+                sync=self.job.sync,
+                round_number=number,
+            )
+        )
+
+    async def _train_worker(
+        self, shard: Shard, number: int, steps: range, clock: _RoundClock
+    ) -> Trained:
+        """One worker's round, segment by segment."""
+        keys = self.invoker.keys
+        state_key, next_step, samples, loss_sum = keys.state(number - 1), steps.start, 0, 0.0
+        checkpoints: list[str] = []
+        while True:
+            segment = len(checkpoints)
+            request = wire.TrainRequest(
+                network=self.network(),
+                worker=shard.worker,
+                round=number,
+                segment=segment,
+                attempt=0,
+                batch_size=self.job.batch_size,
+                start_step=next_step,
+                stop_step=steps.stop,
+                samples_before=samples,
+                micro_batches=1,
+                block_steps=1,
+                heed_memory=True,
+                shard_key=keys.shard("train", shard.worker),
+                state_key=state_key,
+                initialise=number == 1 and segment == 0,
+                part_key="",
+                checkpoint_key="",
+                progress_key=keys.progress,
+            )
+            ended = await self._segment(request, clock)
+            sent, reply = ended.request, ended.reply
+            samples += reply.samples
+            loss_sum += reply.loss_sum
+            if reply.outcome == "ok":
+                clock.worker_done()
+                part = wire.Part(
+                    worker=shard.worker, attempt=sent.attempt, key=sent.part_key, samples=samples
+                )
+                return Trained(part, loss_sum, tuple(checkpoints))
+            if reply.outcome == "continued-memory":
+                self._give_room(shard.worker)
+            next_step, state_key = reply.next_step, sent.checkpoint_key
+            checkpoints.append(state_key)
+
+    async def _segment(self, request: wire.TrainRequest, clock: _RoundClock) -> _Ended:
+        """The activation of this segment that ended well; lost ones are replaced."""
+        tries = _Tries(request, self.invoker.keys)
+
+        async def send(attempt: Attempt) -> _Ended:
+            running = {asyncio.create_task(self._send(tries.next(attempt), attempt))}
+            try:
+                return await self._first(running, tries, clock)
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+        ended = await self._persist(request.worker, send)
+        # The losses are behind this worker; the way in which it runs is kept.
+        self._attempts[request.worker] = replace(self.attempt(request.worker), losses=0)
+        return ended
+
+    async def _persist(self, worker: int, send: Callable[[Attempt], Awaitable[T]]) -> T:
+        def moved(following: Attempt, failure: ActivationFailed) -> None:
+            self._move(worker, following, f"was lost ({failure.outcome})")
+
+        return await persist(
+            send,
+            self.attempt(worker),
+            ceiling_mb=lambda: self._ceiling_mb(worker),
+            batch_size=self.job.batch_size,
+            moved=moved,
+        )
+
+    async def score(self, request: wire.ScoreRequest) -> wire.ScoreReply:
+        """Score a slice on this worker's warm container.
+
+        Raises:
+            ActivationFailed: it failed in a way that another attempt would not mend.
+        """
+
+        async def send(attempt: Attempt) -> wire.ScoreReply:
+            call = await self._call("score", request, request.worker, request.round, attempt)
+            return await self.invoker.call(call, wire.ScoreReply)
+
+        return await self._persist(request.worker, send)
+
+    async def _first(
+        self, running: set[asyncio.Task[_Ended]], tries: _Tries, clock: _RoundClock
+    ) -> _Ended:
+        """The first of an activation and its twin to end well; the twin starts when it is late."""
+        worker = tries.request.worker
+        while True:
+            done, _ = await asyncio.wait(
+                running, timeout=_WATCH_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                running.discard(task)
+                if task.exception() is None or not running:
+                    return task.result()
+            if len(running) == tries.count == 1 and clock.is_late() and self._has_room(worker):
+                self.emit(Noted(message=f"worker {worker} is late; a second container tries too"))
+                attempt = self.attempt(worker)
+                running.add(asyncio.create_task(self._send(tries.next(attempt), attempt)))
+
+    async def _send(self, request: wire.TrainRequest, attempt: Attempt) -> _Ended:
+        call = await self._call("train", request, request.worker, request.round, attempt)
+        call = replace(call, segment=request.segment, attempt=request.attempt)
+        return _Ended(request, await self.invoker.call(call, wire.TrainReply))
+
+    async def _call(
+        self, task: str, request: object, worker: int, number: int, attempt: Attempt
+    ) -> Call:
+        return Call(
+            action=await self.action.of_size(attempt.memory_mb),
+            request=request,
+            task=task,
+            worker=worker,
+            round=number,
+            attempt=attempt.losses,
+            memory_mb=attempt.memory_mb,
+        )
+
+    def _give_room(self, worker: int) -> None:
+        """After a segment that saved its work for lack of memory."""
+        following = after_warning(
+            self.attempt(worker),
+            ceiling_mb=self._ceiling_mb(worker),
+            batch_size=self.job.batch_size,
+        )
+        self._move(worker, following, "short of memory")
+
+    def _move(self, worker: int, following: Attempt, why: str) -> None:
+        self._attempts[worker] = following
+        parts = (
+            f", batches in {following.micro_batches} parts" if following.micro_batches > 1 else ""
+        )
+        self.emit(
+            Noted(message=f"worker {worker} {why}; it goes on with {following.memory_mb} MB{parts}")
+        )
+
+    def _ceiling_mb(self, worker: int) -> int:
+        """The most memory that this worker's action can have beside the others'."""
+        return min(self.plan.memory_max_mb, self._free_mb(worker))
+
+    def _free_mb(self, worker: int) -> int:
+        if self.plan.pool_mb is None:
+            return self.plan.memory_max_mb
+        others = (s.worker for s in self.plan.shards if s.worker != worker)
+        taken = sum(self.attempt(other).memory_mb for other in others)
+        return self.plan.pool_mb - taken - self.plan.collect_memory_mb
+
+    def _has_room(self, worker: int) -> bool:
+        """Whether a second container of this worker's size fits."""
+        return self._free_mb(worker) >= 2 * self.attempt(worker).memory_mb
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """An activation that ended well: what was sent, and the reply."""
+
+    request: wire.TrainRequest
+    reply: wire.TrainReply
+
+
+@dataclass(slots=True)
+class _Tries:
+    """The activations of one segment, each with keys of its own: a late one disturbs nobody."""
+
+    request: wire.TrainRequest
+    keys: RunKeys
+    count: int = 0
+
+    def next(self, attempt: Attempt) -> wire.TrainRequest:
+        number, self.count = self.count, self.count + 1
+        request = self.request
+        return replace(
+            request,
+            attempt=number,
+            micro_batches=attempt.micro_batches,
+            block_steps=attempt.block_steps,
+            heed_memory=attempt.heed_memory,
+            part_key=self.keys.part(request.round, request.worker, request.segment, number),
+            checkpoint_key=self.keys.checkpoint(
+                request.round, request.worker, request.segment, number
+            ),
+        )
+
+
+@dataclass(slots=True)
+class _RoundClock:
+    """How long the workers of a round took that are done."""
+
+    clock: Callable[[], float] = time.monotonic
+    started_s: float = 0.0
+    finished_s: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.started_s = self.clock()
+
+    def worker_done(self) -> None:
+        self.finished_s.append(self.clock() - self.started_s)
+
+    def is_late(self) -> bool:
+        """Whether a worker that is still running is a straggler."""
+        if not self.finished_s:
+            return False
+        median_s = statistics.median(self.finished_s)
+        limit_s = max(STRAGGLER_FACTOR * median_s, median_s + STRAGGLER_MARGIN_S)
+        return self.clock() - self.started_s > limit_s
