@@ -45,6 +45,7 @@ class Trained:
         """The ensemble model as a Keras file."""
         return RunFolder(self.folder).model
 
+    @property
     def model(self) -> Any:
         """The ensemble model, loaded by Keras in this process."""
         import keras

@@ -47,7 +47,9 @@ class FakePlatform(Platform):
             raise PlatformRejected("The requested resource does not exist.", status=404)
         merged = {**self.packages[package], **arguments}
         self.invoked.append((action, merged))
-        result = await asyncio.to_thread(self.handlers[action], merged)
+        # The same code in another size has the size in its name.
+        handler = self.handlers[action.partition("-")[0]]
+        result = await asyncio.to_thread(handler, merged)
         if isinstance(result, ActivationRecord):
             return result
         cold = (action, merged.get("worker")) not in self._cold

@@ -5,12 +5,15 @@ import contextlib
 import json
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
 
 from disdel import wire
+from disdel.controller import fleet
 from disdel.controller import train as train_module
+from disdel.controller.recovery import MAX_LOSSES
 from disdel.controller.session import Session
 from disdel.controller.settings import Settings
 from disdel.errors import ActivationFailed, AggregationError
@@ -34,7 +37,7 @@ class Arithmetic:
         if arguments["task"] == "score":
             return self.score(arguments)
         request = wire.from_json(wire.TrainRequest, arguments)
-        instead = self.hooks.get((request.worker, request.round), lambda: None)()
+        instead = self.hooks.get((request.worker, request.round), lambda request: None)(request)
         if instead is not None:
             return instead
         if request.initialise:
@@ -193,7 +196,7 @@ def test_a_round_in_segments_counts_every_sample_once(run, arithmetic):
 
 
 def test_a_failing_worker_ends_the_run_and_leaves_a_report(run, arithmetic, platform):
-    arithmetic.hooks[1, 2] = lambda: activation(
+    arithmetic.hooks[1, 2] = lambda request: activation(
         77, "train", {"error": {"kind": "diverged", "message": "the loss became nan"}}
     )
     with pytest.raises(ActivationFailed, match="the loss became nan") as failed:
@@ -210,7 +213,7 @@ def test_a_failing_worker_ends_the_run_and_leaves_a_report(run, arithmetic, plat
 
 
 def test_a_lost_part_is_no_quieter_average(run, arithmetic):
-    def lose_part():
+    def lose_part(request):
         return wire.to_json(
             wire.TrainReply(
                 outcome="ok", next_step=12, samples=719, loss_sum=1.0, train_s=0.1, peak_mb=1
@@ -222,8 +225,71 @@ def test_a_lost_part_is_no_quieter_average(run, arithmetic):
         run(epochs=1)
 
 
+def vanished(number, text="The action did not produce a valid response and exited unexpectedly."):
+    return activation(number, "train", {"error": text}, status="action developer error")
+
+
+def test_lost_containers_change_no_number(run, arithmetic):
+    whole, _ = run(epochs=3)
+    lost = []
+
+    def vanish_twice(request):
+        if len(lost) < 2:
+            lost.append(request.attempt)
+            return vanished(900 + len(lost))
+        return None
+
+    arithmetic.hooks[0, 2] = vanish_twice
+    disturbed, _ = run(epochs=3)
+    assert lost == [0, 1]
+    assert disturbed.rounds[-1].score == whole.rounds[-1].score
+    assert disturbed.totals.failed == disturbed.totals.restarted == 2
+    entries = [(e.round, e.worker, e.samples, e.checksum) for e in disturbed.ledger]
+    assert entries == [(e.round, e.worker, e.samples, e.checksum) for e in whole.ledger]
+    assert [e.attempt for e in disturbed.ledger] == [0, 0, 2, 0, 0, 0]
+
+
+def test_out_of_memory_moves_the_worker_to_a_larger_action_for_good(run, arithmetic, platform):
+    text = "The action exhausted its memory and was aborted."
+    arithmetic.hooks[1, 1] = lambda request: vanished(901, text) if request.attempt == 0 else None
+    report, _ = run(epochs=2)
+    sizes = {e.memory_mb for e in report.activations if e.worker == 1 and e.outcome == "ok"}
+    assert sizes == {min(sizes)}
+    assert min(sizes) > report.plan.memory_mb
+    assert {e.memory_mb for e in report.activations if e.worker == 0} == {report.plan.memory_mb}
+
+
+def test_a_worker_that_stays_lost_ends_the_run(run, arithmetic):
+    arithmetic.hooks[0, 1] = lambda request: vanished(950 + request.attempt)
+    with pytest.raises(ActivationFailed, match="exited unexpectedly"):
+        run(epochs=1)
+    [folder] = run.run_dir.iterdir()
+    assert json.loads((folder / "report.json").read_text())["totals"]["failed"] == MAX_LOSSES
+
+
+def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, monkeypatch):
+    monkeypatch.setattr(fleet, "STRAGGLER_MARGIN_S", 0.1)
+    monkeypatch.setattr(fleet, "_WATCH_INTERVAL_S", 0.02)
+    whole, _ = run(epochs=3)
+    twin_done = threading.Event()
+
+    def dawdle(request):
+        if request.attempt == 0:
+            # The first container is stuck until its twin is done, and then ends all the same.
+            twin_done.wait(30)
+        else:
+            twin_done.set()
+
+    arithmetic.hooks[1, 2] = dawdle
+    report, _ = run(epochs=3)
+    assert any("worker 1 is late" in e.message for e in run.events if isinstance(e, Noted))
+    assert [e.attempt for e in report.ledger if e.round == 2] == [0, 1]
+    assert report.rounds[-1].score == whole.rounds[-1].score
+    assert [e.samples for e in report.ledger] == [e.samples for e in whole.ledger]
+
+
 def test_an_interrupted_run_removes_what_it_created(run, arithmetic, platform):
-    def interrupt():
+    def interrupt(request):
         os.kill(os.getpid(), signal.SIGINT)
 
     arithmetic.hooks[0, 2] = interrupt
