@@ -5,6 +5,7 @@
 | API host | `DISDEL_APIHOST` | `APIHOST` in `.wskprops` | the embedded platform |
 | key | `DISDEL_AUTH` | `AUTH` in `.wskprops` | none |
 | Redis | `DISDEL_REDIS` | | a private server for the run |
+| image prefix, tag | `DISDEL_IMAGE_PREFIX`, `DISDEL_IMAGE_TAG` | | `disdel/`, disdel's version |
 | data directory | `DISDEL_DATA_DIR`, `TFDS_DATA_DIR` | | `~/tensorflow_datasets` |
 | run directory | `DISDEL_RUN_DIR` | | `./runs` |
 | state directory | `DISDEL_STATE_DIR` | | `~/.local/state/disdel` |
@@ -66,6 +67,16 @@ def api_access(
 def redis_url(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
     """The Redis that the user configured, or None for a private one."""
     return flag or environ.get("DISDEL_REDIS") or None
+
+
+def image_prefix(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """What stands before the names of the runtime images, such as `registry.example/team/`."""
+    return flag or environ.get("DISDEL_IMAGE_PREFIX") or "disdel/"
+
+
+def image_tag(flag: str | None, default: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The tag of the runtime images. Never `latest`: nodes would pull before every cold start."""
+    return flag or environ.get("DISDEL_IMAGE_TAG") or default
 
 
 def data_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:

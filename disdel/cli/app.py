@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import disdel
-from disdel.cli import dataset, doctor, infer, plan, platform, runs, train
+from disdel.cli import dataset, doctor, infer, memory_agent, plan, platform, runs, train
 
 app = typer.Typer(
     name="disdel",
@@ -28,6 +28,7 @@ app.add_typer(runs.app, name="runs")
 app.command("logs")(runs.logs_command)
 app.add_typer(platform.app, name="platform")
 app.command("doctor")(doctor.doctor_command)
+app.command("memory-agent")(memory_agent.memory_agent_command)
 
 
 @app.callback()

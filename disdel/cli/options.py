@@ -95,6 +95,24 @@ Redis = Annotated[
         "--redis", metavar="URL", help="Else a private one is started.", rich_help_panel=_PLACE
     ),
 ]
+ImagePrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--image-prefix",
+        metavar="TEXT",
+        help="Before the runtime images' names: registry.example/team/.",
+        rich_help_panel=_PLACE,
+    ),
+]
+ImageTag = Annotated[
+    str | None,
+    typer.Option(
+        "--image-tag",
+        metavar="TAG",
+        help="Of the runtime images; else disdel's version.",
+        rich_help_panel=_PLACE,
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -130,6 +148,8 @@ def settings(
     auth: str | None = None,
     insecure: bool = False,
     redis: str | None = None,
+    image_prefix: str | None = None,
+    image_tag: str | None = None,
     data_dir: Path | None = None,
     run_dir: Path | None = None,
     keep: bool = False,
@@ -146,6 +166,8 @@ def settings(
         auth=auth,
         insecure=insecure,
         redis=redis,
+        image_prefix=image_prefix,
+        image_tag=image_tag,
         data_dir=data_dir,
         run_dir=run_dir,
         keep=keep,

@@ -92,7 +92,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
         )
         spec = ActionSpec(
             name="evaluate",
-            image=TENSORFLOW.image,
+            image=settings.image(TENSORFLOW.image),
             code=build_bundle("evaluate"),
             memory_mb=memory_mb,
             timeout_s=timeout_s,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import disdel
+from disdel import config
 from disdel.types import Limits
 
 LimitsName = Literal["roomy", "stock"]
@@ -20,6 +22,8 @@ class Settings:
         auth: its key, `uuid:secret`.
         insecure: do not check the API host's certificate.
         redis: a Redis URL that the actions reach; without one a private server is started.
+        image_prefix: before the names of the runtime images.
+        image_tag: of the runtime images.
         data_dir: prepared data sets.
         run_dir: one folder a run.
         keep: leave package, actions and stored weights when the run ends.
@@ -31,8 +35,15 @@ class Settings:
     auth: str | None = None
     insecure: bool = False
     redis: str | None = None
+    image_prefix: str | None = None
+    image_tag: str | None = None
     data_dir: Path | None = None
     run_dir: Path | None = None
     keep: bool = False
     limits: Limits = field(default_factory=Limits)
     platform_limits: LimitsName = "roomy"
+
+    def image(self, name: str) -> str:
+        """The full name of a runtime image."""
+        prefix, tag = config.image_prefix(self.image_prefix), self.image_tag
+        return f"{prefix}{name}:{config.image_tag(tag, disdel.__version__)}"

@@ -53,11 +53,11 @@ async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunR
         folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
-        run = _TrainRun(job, model, plan, arrays, invoker, emit)
+        run = _TrainRun(job, model, plan, arrays, settings, invoker, emit)
         report = await run_to_report(
             invoker,
             run.execute,
-            lambda: run.report(settings, time.monotonic() - started_s),
+            lambda: run.report(time.monotonic() - started_s),
             keep=settings.keep,
         )
     return report, folder
@@ -68,20 +68,20 @@ def _load(name: str, data_dir: Path) -> DatasetArrays:
     return load_arrays(name, data_dir)
 
 
-def _train_action(plan: Plan) -> ActionSpec:
+def _train_action(plan: Plan, settings: Settings) -> ActionSpec:
     return ActionSpec(
         name="train",
-        image=TENSORFLOW.image,
+        image=settings.image(TENSORFLOW.image),
         code=build_bundle("train"),
         memory_mb=plan.memory_mb,
         timeout_s=plan.timeout_s,
     )
 
 
-def _collect_action(plan: Plan) -> ActionSpec:
+def _collect_action(plan: Plan, settings: Settings) -> ActionSpec:
     return ActionSpec(
         name="collectWeights",
-        image=BASE_IMAGE,
+        image=settings.image(BASE_IMAGE),
         code=build_bundle("collectWeights"),
         memory_mb=plan.collect_memory_mb,
         timeout_s=plan.timeout_s,
@@ -97,6 +97,7 @@ class _TrainRun:
         model: ModelSpec,
         plan: Plan,
         arrays: DatasetArrays,
+        settings: Settings,
         invoker: Invoker,
         emit: Listener,
     ) -> None:
@@ -104,11 +105,12 @@ class _TrainRun:
         self._model = model
         self._plan = plan
         self._arrays = arrays
+        self._settings = settings
         self._invoker = invoker
         self._emit = emit
         platform, package = invoker.session.platform, invoker.package
-        train = SizedAction(platform, package, _train_action(plan))
-        self._collecting = SizedAction(platform, package, _collect_action(plan))
+        train = SizedAction(platform, package, _train_action(plan, settings))
+        self._collecting = SizedAction(platform, package, _collect_action(plan, settings))
         self._fleet = Fleet(job, plan, model, train, invoker, emit)
         self._rounds: list[RoundReport] = []
         self._ledger: list[LedgerEntry] = []
@@ -229,7 +231,7 @@ class _TrainRun:
             progress_key=keys.progress,
         )
 
-    def report(self, settings: Settings, wall_s: float) -> RunReport:
+    def report(self, wall_s: float) -> RunReport:
         """What is known of the run now."""
         last = self._rounds[-1].score if self._rounds else None
         model = self._invoker.folder.model
@@ -249,9 +251,9 @@ class _TrainRun:
                 "model": self._model.name,
                 "optimizer": self._job.optimizer,
                 "learning_rate": self._job.learning_rate,
-                "memory_max_mb": settings.limits.memory_max_mb,
-                "pool_memory_mb": settings.limits.pool_memory_mb,
-                "timeout_max_s": settings.limits.timeout_max_s,
+                "memory_max_mb": self._settings.limits.memory_max_mb,
+                "pool_memory_mb": self._settings.limits.pool_memory_mb,
+                "timeout_max_s": self._settings.limits.timeout_max_s,
             },
             accuracy=None if last is None else last.accuracy,
             loss=None if last is None else last.loss,

@@ -17,7 +17,7 @@ class Runtime:
 
     Attributes:
         name: as users write it.
-        image: the container image of its actions.
+        image: the name of its actions' container image, without prefix and tag.
         floor_mb: memory before any samples.
         cold_start_s: from the request to the first training step.
         step_overhead_s: of a training step, whatever the network.
@@ -36,7 +36,7 @@ class Runtime:
 
 TENSORFLOW = Runtime(
     name="tensorflow",
-    image="disdel/runtime-tensorflow",
+    image="runtime-tensorflow",
     floor_mb=560,
     cold_start_s=4.5,
     step_overhead_s=1e-3,
@@ -45,5 +45,5 @@ TENSORFLOW = Runtime(
 )
 
 # collectWeights: Python, numpy, the Redis client and the proxy.
-BASE_IMAGE = "disdel/runtime-base"
+BASE_IMAGE = "runtime-base"
 BASE_FLOOR_MB = 56
