@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from disdel.store.private_redis import PrivateRedis
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.framework
@@ -184,22 +185,39 @@ def test_a_short_time_limit_cuts_rounds_into_segments_and_loses_nothing(home):
     assert cut["accuracy"] == whole["accuracy"]
 
 
-@pytest.fixture
-def training(home):
-    """A command that trains for long, past its first round: its containers are warm."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "disdel", "train", "digits", "--epochs", "5000"],
+def start_training(home, *arguments):
+    """Start a long training; it is past its first round, with its containers warm."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "disdel", "train", "digits", "--epochs", "5000", *arguments],
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # Who runs the tests may ignore interrupts, as a shell does for what runs in the background.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        while "2/5000" not in (line := process.stderr.readline()):
-            assert line, "ended before the second round"
+    )
+    while "2/5000" not in (line := process.stderr.readline()):
+        assert line, "ended before the second round"
+    return process
+
+
+@pytest.fixture
+def training(home):
+    with start_training(home) as process:
         yield process
         process.kill()
+
+
+def test_a_redis_that_dies_ends_the_run(home):
+    with PrivateRedis() as server:
+        server.ready()
+        with start_training(home, "--redis", server.url) as process:
+            server.close()
+            stdout, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "Redis at redis://***@127.0.0.1" in stderr
+    assert "Traceback" not in stderr
+    assert stdout.startswith("failed ")
 
 
 def test_an_interrupt_ends_with_130_and_leaves_nothing(training):
