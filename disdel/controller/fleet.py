@@ -163,22 +163,22 @@ class Fleet:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
 
-        ended = await self._persist(request.worker, send)
-        # The losses are behind this worker; the way in which it runs is kept.
-        self._attempts[request.worker] = replace(self.attempt(request.worker), losses=0)
-        return ended
+        return await self._persist(request.worker, send)
 
     async def _persist(self, worker: int, send: Callable[[Attempt], Awaitable[T]]) -> T:
         def moved(following: Attempt, failure: ActivationFailed) -> None:
             self._move(worker, following, f"was lost ({failure.outcome})")
 
-        return await persist(
+        result = await persist(
             send,
             self.attempt(worker),
             ceiling_mb=lambda: self._ceiling_mb(worker),
             batch_size=self.job.batch_size,
             moved=moved,
         )
+        # The losses are behind this worker; the way in which it runs is kept.
+        self._attempts[worker] = replace(self.attempt(worker), losses=0)
+        return result
 
     async def score(self, request: wire.ScoreRequest) -> wire.ScoreReply:
         """Score a slice on this worker's warm container.
