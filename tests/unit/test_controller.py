@@ -118,14 +118,20 @@ def run(platform, redis_url, monkeypatch, tmp_path, arithmetic):
 
     monkeypatch.setattr(train_module, "open_session", session)
     events = []
+    listeners = [events.append]
+
+    def listen(event):
+        for listener in listeners:
+            listener(event)
 
     def start(settings=None, **job):
         settings = settings or Settings(run_dir=tmp_path / "runs")
         job = {"dataset": "digits", "workers": 2} | job
-        report, folder = asyncio.run(train_module.train(TrainJob(**job), settings, events.append))
+        report, folder = asyncio.run(train_module.train(TrainJob(**job), settings, listen))
         return report, folder
 
     start.events = events
+    start.listeners = listeners
     start.run_dir = tmp_path / "runs"
     return start
 
@@ -271,17 +277,17 @@ def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, mo
     monkeypatch.setattr(fleet, "STRAGGLER_MARGIN_S", 0.1)
     monkeypatch.setattr(fleet, "_WATCH_INTERVAL_S", 0.02)
     whole, _ = run(epochs=3)
-    twin_done = threading.Event()
+    ended = threading.Event()
 
     def dawdle(request):
         if request.attempt == 0:
-            # The first container is stuck until its twin is done, and then ends all the same.
-            twin_done.wait(30)
-        else:
-            twin_done.set()
+            # The first container is stuck until the run is over, and then ends all the same.
+            ended.wait(30)
 
     arithmetic.hooks[1, 2] = dawdle
-    report, _ = run(epochs=3)
+    run.listeners.append(lambda event: ended.set() if isinstance(event, RunEnded) else None)
+    report, folder = run(epochs=3)
+    arithmetic.store.delete_prefix(f"disdel:{folder.run}:")
     assert any("worker 1 is late" in e.message for e in run.events if isinstance(e, Noted))
     assert [e.attempt for e in report.ledger if e.round == 2] == [0, 1]
     assert report.rounds[-1].score == whole.rounds[-1].score
