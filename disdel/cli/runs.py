@@ -9,6 +9,7 @@ import typer
 from disdel import config
 from disdel.cli import options
 from disdel.cli.output import check_json_target, print_table, write_json
+from disdel.errors import UsageError
 
 app = typer.Typer(help="Earlier runs: list, show.", no_args_is_help=True)
 
@@ -64,7 +65,8 @@ def _print_report(report: dict[str, Any]) -> None:
         typer.echo(f"accuracy  {report['accuracy']:.4f}, loss {report['loss']:.4f}")
     if report["model"] is not None:
         typer.echo(f"model     {report['model']}")
-    settings = ", ".join(f"{name} {value}" for name, value in report["settings"].items())
+    given = {name: value for name, value in report["settings"].items() if value is not None}
+    settings = ", ".join(f"{name} {value}" for name, value in given.items())
     typer.echo(f"settings  {settings}\n")
     columns = ("action", "task", "worker", "round", "memory_mb", "peak_mb", "start", "duration_ms")
     print_table(
@@ -91,7 +93,12 @@ def logs_command(
     from disdel.controller.run_folder import find_run
 
     folder = find_run(config.run_dir(run_dir), run)
-    for entry in folder.read_report()["activations"]:
+    activations = folder.read_report()["activations"]
+    workers = sorted({entry["worker"] for entry in activations} - {None})
+    if worker is not None and worker not in workers:
+        known = ", ".join(map(str, workers)) or "none"
+        raise UsageError(f"run {folder.run} has no worker {worker}; its workers: {known}")
+    for entry in activations:
         if worker is not None and entry["worker"] != worker:
             continue
         owner = "" if entry["worker"] is None else f" worker {entry['worker']}"
