@@ -10,9 +10,10 @@ from disdel import config, wire
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
 from disdel.catalog.models import choose_model, model_facts
-from disdel.controller.actions import SizedAction, call_persistently
+from disdel.controller.actions import SizedAction
+from disdel.controller.collecting import Collector
 from disdel.controller.fleet import Fleet, Trained
-from disdel.controller.invoker import Call, Invoker, all_of
+from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session
@@ -33,6 +34,9 @@ from disdel.types import (
     Shard,
     TrainJob,
 )
+
+# Parts that one collectWeights action reads; with more workers it takes a tree of them.
+FAN_IN = 16
 
 
 async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunReport, RunFolder]:
@@ -110,7 +114,12 @@ class _TrainRun:
         self._emit = emit
         platform, package = invoker.session.platform, invoker.package
         train = SizedAction(platform, package, _train_action(plan, settings))
-        self._collecting = SizedAction(platform, package, _collect_action(plan, settings))
+        self._collector = Collector(
+            action=SizedAction(platform, package, _collect_action(plan, settings)),
+            invoker=invoker,
+            fan_in=FAN_IN,
+            memory_max_mb=plan.memory_max_mb,
+        )
         self._fleet = Fleet(job, plan, model, train, invoker, emit)
         self._rounds: list[RoundReport] = []
         self._ledger: list[LedgerEntry] = []
@@ -145,7 +154,7 @@ class _TrainRun:
         workers = self._fleet.active(number)
         self._emit(RoundStarted(round=number, rounds=rounds, workers=workers))
         trained = await self._fleet.train_round(number)
-        await self._collect(number, [work.part for work in trained])
+        self._ledger += await self._collector.collect(number, [work.part for work in trained])
         await asyncio.to_thread(self._forget, number, trained)
         score = await self._score(number)
         samples = sum(work.part.samples for work in trained)
@@ -166,38 +175,6 @@ class _TrainRun:
                 peak_mb=max(activation.peak_mb or 0 for activation in ended),
             )
         )
-
-    async def _collect(self, number: int, parts: list[wire.Part]) -> None:
-        """Average the parts and enter them into the ledger."""
-        request = wire.CollectRequest(
-            round=number, parts=tuple(parts), state_key=self._invoker.keys.state(number)
-        )
-
-        call = Call(
-            action=self._collecting.spec.name,
-            request=request,
-            task="collect",
-            worker=None,
-            round=number,
-            memory_mb=self._plan.collect_memory_mb,
-        )
-        reply = await call_persistently(
-            self._collecting,
-            self._invoker,
-            call,
-            wire.CollectReply,
-            ceiling_mb=self._plan.memory_max_mb,
-        )
-        self._ledger += [
-            LedgerEntry(
-                round=number,
-                worker=part.worker,
-                attempt=part.attempt,
-                samples=part.samples,
-                checksum=part.checksum,
-            )
-            for part in reply.parts
-        ]
 
     def _forget(self, number: int, trained: list[Trained]) -> None:
         """Delete what the new average has replaced, so that a long run needs no more memory."""

@@ -67,9 +67,9 @@ class Header:
         blob.read_into(memoryview(data), len(self.raw) + start)
         return data
 
-    def without_metadata(self) -> bytes:
-        """The bytes of a header for the same tensors that says nothing else."""
-        fields: dict[str, object] = {"__metadata__": {"format": FORMAT_VERSION}}
+    def with_metadata(self, metadata: Mapping[str, str]) -> bytes:
+        """The bytes of a header for the same tensors with this metadata instead."""
+        fields: dict[str, object] = {"__metadata__": {"format": FORMAT_VERSION, **metadata}}
         for tensor in self.tensors:
             fields[tensor.name] = {
                 "dtype": _NAMES[tensor.dtype],

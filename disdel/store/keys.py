@@ -1,12 +1,13 @@
 """The names under which a run keeps its data: one place, so that nothing else spells them.
 
-disdel:<run>:shard:<split>:<worker>                    samples and labels, safetensors
-disdel:<run>:state:<round>                             the average after a round; 0 = initial
-disdel:<run>:part:<round>:<worker>:<attempt>           one worker's contribution to a round
-disdel:<run>:checkpoint:<round>:<worker>:<segment>     state between two segments
-disdel:<run>:model                                     a Keras file
-disdel:<run>:input, disdel:<run>:output                samples to predict, probabilities
-disdel:<run>:progress                                  hash: worker -> JSON, for the live view
+disdel:<run>:shard:<split>:<worker>                            samples and labels
+disdel:<run>:state:<round>                                     the average; 0 is initial
+disdel:<run>:part:<round>:<worker>:<segment>:<attempt>         a worker's share of a round
+disdel:<run>:partial:<round>:<level>:<group>                   the average of some parts
+disdel:<run>:checkpoint:<round>:<worker>:<segment>:<attempt>   state between two segments
+disdel:<run>:model                                             a Keras file
+disdel:<run>:input, disdel:<run>:output                        samples, probabilities
+disdel:<run>:progress                                          hash: worker -> JSON
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class RunKeys:
 
     def part(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}part:{round_number}:{worker}:{segment}:{attempt}"
+
+    def partial(self, round_number: int, level: int, group: int) -> str:
+        return f"{self.prefix}partial:{round_number}:{level}:{group}"
 
     def checkpoint(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}checkpoint:{round_number}:{worker}:{segment}:{attempt}"

@@ -134,7 +134,7 @@ def _first_difference(left: Header, right: Header) -> str:
 def _averaged(sources: Sequence[_Source], block_bytes: int) -> Iterator[bytes]:
     header = sources[0].header
     weights = [source.part.samples for source in sources]
-    yield header.without_metadata()
+    yield header.with_metadata({"samples": str(sum(weights))})
     for block in blocks(header.tensors, block_bytes):
         yield weighted_mean([source.read(block) for source in sources], weights).tobytes()
 

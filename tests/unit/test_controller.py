@@ -294,6 +294,18 @@ def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, mo
     assert [e.samples for e in report.ledger] == [e.samples for e in whole.ledger]
 
 
+def test_many_workers_are_averaged_in_a_tree(run, monkeypatch, arithmetic):
+    flat, _ = run(epochs=1, workers=11)
+    monkeypatch.setattr(train_module, "FAN_IN", 3)
+    tree, _ = run(epochs=1, workers=11)
+    collects = [entry for entry in tree.activations if entry.task == "collect"]
+    # Groups of 3, 3, 3 and 2; of these 3 and 1; then one of 2.
+    assert len(collects) == 4 + 2 + 1
+    assert tree.rounds[0].score.loss == pytest.approx(flat.rounds[0].score.loss)
+    assert tree.ledger == flat.ledger
+    assert sorted(entry.worker for entry in tree.ledger) == list(range(11))
+
+
 def test_an_interrupted_run_removes_what_it_created(run, arithmetic, platform):
     def interrupt(request):
         os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,98 @@
+"""The join of a round: its parts become one average, in one action or in a tree of them.
+
+One collectWeights action reads every part, so its time grows with the workers while the workers'
+own does not. Above `fan_in` parts, groups of them are averaged at the same time into partial
+averages, those again, until one action can finish. A partial average stands for the samples of its
+parts, so the result is the same mean, to the rounding of the partial ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from disdel import wire
+from disdel.controller.actions import SizedAction, call_persistently
+from disdel.controller.invoker import Call, Invoker, all_of
+from disdel.types import LedgerEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """Averages rounds with the collectWeights action.
+
+    Attributes:
+        action: collectWeights.
+        invoker: runs activations.
+        fan_in: the most parts that one activation reads, at least 2.
+        memory_max_mb: the most memory that it may be given when it is lost.
+    """
+
+    action: SizedAction
+    invoker: Invoker
+    fan_in: int
+    memory_max_mb: int
+
+    async def collect(self, number: int, parts: Sequence[wire.Part]) -> list[LedgerEntry]:
+        """Publish the average of a round, and say what went into it, by worker.
+
+        Raises:
+            AggregationError, ActivationFailed: there is no average.
+        """
+        ledger: list[LedgerEntry] = []
+        partials: list[str] = []
+        level = 0
+        while len(parts) > self.fan_in:
+            groups = [parts[i : i + self.fan_in] for i in range(0, len(parts), self.fan_in)]
+            keys = [self.invoker.keys.partial(number, level, i) for i in range(len(groups))]
+            replies = await all_of(
+                self._average(number, group, key) for group, key in zip(groups, keys, strict=True)
+            )
+            if level == 0:
+                ledger += [entry for reply in replies for entry in _entries(number, reply)]
+            parts = [
+                wire.Part(
+                    worker=group[0].worker,
+                    attempt=0,
+                    key=key,
+                    samples=sum(part.samples for part in group),
+                )
+                for group, key in zip(groups, keys, strict=True)
+            ]
+            partials += keys
+            level += 1
+        reply = await self._average(number, parts, self.invoker.keys.state(number))
+        if level == 0:
+            ledger = _entries(number, reply)
+        for key in partials:
+            await asyncio.to_thread(self.invoker.session.store.delete, key)
+        return ledger
+
+    async def _average(
+        self, number: int, parts: Sequence[wire.Part], key: str
+    ) -> wire.CollectReply:
+        call = Call(
+            action=self.action.spec.name,
+            request=wire.CollectRequest(round=number, parts=tuple(parts), state_key=key),
+            task="collect",
+            worker=None,
+            round=number,
+            memory_mb=self.action.spec.memory_mb,
+        )
+        return await call_persistently(
+            self.action, self.invoker, call, wire.CollectReply, ceiling_mb=self.memory_max_mb
+        )
+
+
+def _entries(number: int, reply: wire.CollectReply) -> list[LedgerEntry]:
+    return [
+        LedgerEntry(
+            round=number,
+            worker=part.worker,
+            attempt=part.attempt,
+            samples=part.samples,
+            checksum=part.checksum,
+        )
+        for part in reply.parts
+    ]
