@@ -172,6 +172,30 @@ class EvaluateReply:
     peak_mb: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """Say what this container is; every action understands it."""
+
+    task: Literal["probe"] = "probe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReply:
+    """A container's own account; `memory_limit_mb` is None where nothing limits it."""
+
+    python: str
+    packages: tuple[Package, ...]
+    memory_limit_mb: int | None
+    cpus: int
+    peak_mb: int
+
+
 def to_json(message: object) -> dict[str, object]:
     """The JSON object of a request or reply (a dataclass instance)."""
     return asdict(message)  # type: ignore[call-overload,no-any-return]  # any dataclass of this module

@@ -13,6 +13,8 @@ def doctor_command(
     auth: options.Auth = None,
     insecure: options.Insecure = False,
     redis: options.Redis = None,
+    image_prefix: options.ImagePrefix = None,
+    image_tag: options.ImageTag = None,
     data_dir: options.DataDir = None,
     run_dir: options.RunDir = None,
 ) -> None:
@@ -25,12 +27,14 @@ def doctor_command(
         auth=auth,
         insecure=insecure,
         redis=redis,
+        image_prefix=image_prefix,
+        image_tag=image_tag,
         data_dir=data_dir,
         run_dir=run_dir,
     )
     failed = False
     for check in run_checks(settings):
         failed = failed or not check.ok
-        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {check.detail}")
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:19} {check.detail}")
     if failed:
         raise typer.Exit(1)

@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from disdel import config
-from disdel.controller.session import open_session
+from disdel import config, wire
+from disdel.bundle import build_bundle
+from disdel.controller.outcomes import failure_of
+from disdel.controller.session import Session, open_session
 from disdel.controller.settings import Settings
 from disdel.errors import DisdelError
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.platforms.base import ActionSpec
+from disdel.scheduler.plan import round_up_memory
+from disdel.scheduler.runtimes import BASE_FLOOR_MB, BASE_IMAGE, TENSORFLOW
 from disdel.store.private_redis import find_redis_server
+from disdel.types import ActivationRecord
+
+_TIMEOUT_S = 60.0
+# A handful of workers with a round every few seconds make more invocations than this.
+_FEW_INVOKES_PER_MINUTE = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +38,14 @@ class Check:
 
 
 def run_checks(settings: Settings) -> Iterator[Check]:
-    """Check the machine, then start or reach the servers of a run."""
+    """Check this machine, then the platform and its containers from inside."""
     yield Check("python", True, sys.version.split()[0])
     yield _package("tensorflow", ("tensorflow", "tensorflow-cpu"), "disdel[tensorflow]")
     yield _package("data sets", ("tensorflow-datasets",), "disdel[datasets]")
     yield _checked("redis", lambda: _redis(settings))
     yield _checked("data directory", lambda: _writable(config.data_dir(settings.data_dir)))
     yield _checked("run directory", lambda: _writable(config.run_dir(settings.run_dir)))
-    yield _checked("platform", lambda: asyncio.run(_platform(settings)))
+    yield from asyncio.run(_platform_checks(settings))
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:
@@ -59,7 +69,7 @@ def _package(name: str, distributions: tuple[str, ...], extra: str) -> Check:
 
 def _redis(settings: Settings) -> str:
     if config.redis_url(settings.redis) is not None:
-        return "configured; the platform check reaches it"
+        return "configured; checked from here and from an action below"
     return f"a private one for each run, {find_redis_server()}"
 
 
@@ -72,17 +82,102 @@ def _writable(folder: Path) -> str:
     return str(folder)
 
 
-async def _platform(settings: Settings) -> str:
-    async with open_session(settings) as session:
-        capacity = session.capacity
-        needed = int(TENSORFLOW.floor_mb)
-        if capacity.memory_max_mb < needed:
-            raise DisdelError(
-                f"{session.description} allows {capacity.memory_max_mb} MB an action, and "
-                f"{TENSORFLOW.name} alone needs {needed} MB; raise whisk.memory.max (helm: "
-                "whisk.limits.actions.memory.max)"
-            )
-        return (
-            f"{session.description}; {capacity.memory_min_mb} to {capacity.memory_max_mb} MB and "
-            f"up to {capacity.timeout_max_s:g} s an action"
+async def _platform_checks(settings: Settings) -> list[Check]:
+    try:
+        async with open_session(settings) as session:
+            checks = [_limits(session)]
+            if checks[0].ok:
+                checks += await _container_checks(session, settings)
+            return checks
+    except DisdelError as error:
+        return [Check("platform", False, str(error))]
+
+
+def _limits(session: Session) -> Check:
+    """Whether the platform lets a framework in."""
+    capacity = session.capacity
+    needed_mb = _framework_mb(capacity.memory_min_mb)
+    if capacity.memory_max_mb < needed_mb:
+        return Check(
+            "platform",
+            False,
+            f"{session.description} allows {capacity.memory_max_mb} MB an action, and "
+            f"{TENSORFLOW.name} alone needs {needed_mb} MB; raise whisk.memory.max (helm: "
+            "whisk.limits.actions.memory.max)",
         )
+    detail = (
+        f"{session.description}; {capacity.memory_min_mb} to {capacity.memory_max_mb} MB and up to "
+        f"{capacity.timeout_max_s:g} s an action, {capacity.concurrency} at once, "
+        f"{capacity.invokes_per_minute} a minute"
+    )
+    if capacity.invokes_per_minute < _FEW_INVOKES_PER_MINUTE:
+        detail += (
+            "; runs of many workers or rounds will wait for the next minute (helm: "
+            "whisk.limits.actionsInvokesPerminute)"
+        )
+    return Check("platform", True, detail)
+
+
+def _framework_mb(minimum_mb: int) -> int:
+    return round_up_memory(TENSORFLOW.floor_mb, minimum_mb)
+
+
+async def _container_checks(session: Session, settings: Settings) -> list[Check]:
+    """Start a container of each image and ask it what it is."""
+    package = f"disdel-doctor-{secrets.token_hex(4)}"
+    common = wire.Common(v=wire.WIRE_VERSION, run=package, redis=session.redis_url)
+    minimum_mb = session.capacity.memory_min_mb
+    probes = (
+        (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),
+        (TENSORFLOW.image, "train", _framework_mb(minimum_mb)),
+    )
+    try:
+        await session.platform.create_package(package, wire.to_json(common))
+        checks = []
+        for image, action, memory_mb in probes:
+            spec = ActionSpec(
+                name=action,
+                image=settings.image(image),
+                code=build_bundle(action),
+                memory_mb=memory_mb,
+                timeout_s=min(_TIMEOUT_S, session.capacity.timeout_max_s),
+            )
+            await session.platform.create_action(package, spec)
+            request = wire.to_json(wire.ProbeRequest())
+            record = await session.platform.invoke(package, action, request)
+            checks.append(_read_probe(spec, record))
+        return checks
+    finally:
+        await session.platform.remove_package(package)
+
+
+def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
+    name = spec.image.rpartition("/")[2].partition(":")[0]
+    failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None)
+    if failure is None:
+        fields = record.result if isinstance(record.result, dict) else {}
+        reply = wire.from_json(wire.ProbeReply, fields)
+        packages = ", ".join(f"{package.name} {package.version}" for package in reply.packages)
+        limit = (
+            "no memory limit" if reply.memory_limit_mb is None else f"{reply.memory_limit_mb} MB"
+        )
+        return Check(
+            name,
+            True,
+            f"reaches Redis; python {reply.python}, {packages}; sees {limit}, {reply.cpus} CPUs",
+        )
+    if "no Redis answers" in failure.reason:
+        return Check(
+            name,
+            False,
+            f"{failure.reason}. That is the address as an action sees it: name one that the "
+            "platform's containers reach with --redis",
+        )
+    if "pull container image" in failure.reason:
+        return Check(
+            name,
+            False,
+            f"{failure.reason} Build and push it with runtime-image/build, or name another with "
+            "--image-prefix and --image-tag",
+        )
+    return Check(name, False, f"{failure.outcome}: {failure.reason}")

@@ -21,6 +21,7 @@ from disdel.wire import (
 from disdel.worker.collect import collect
 from disdel.worker.context import Context, activation_context
 from disdel.worker.network import TrainerCache
+from disdel.worker.probe import probe
 from disdel.worker.score import evaluate, score_slice
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import train_segment
@@ -63,6 +64,6 @@ def evaluate_model(args: Args) -> Reply:
 def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:
     try:
         with activation_context(args) as context:
-            return to_json(run(args, context))
+            return to_json(probe(context) if args.get("task") == "probe" else run(args, context))
     except DisdelError as error:
         return {"error": {"kind": error.kind, "message": str(error)}}

@@ -184,6 +184,31 @@ def test_the_platform_for_longer_than_a_run(tmp_path, monkeypatch):
     assert "no platform is running" in disdel("platform", "status", cwd=tmp_path).stdout
 
 
+@pytest.mark.framework
+def test_doctor_asks_containers_from_inside(tmp_path):
+    done = disdel("doctor", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    for image in ("runtime-base", "runtime-tensorflow"):
+        [line] = [line for line in done.stdout.splitlines() if f"  {image} " in line]
+        assert line.startswith("ok ")
+        assert "reaches Redis" in line
+        assert "numpy" in line
+
+
+def test_doctor_names_the_setting_of_a_platform_that_is_too_small(tmp_path):
+    done = disdel("doctor", "--limits", "stock", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "allows 512 MB an action" in done.stdout
+    assert "whisk.limits.actions.memory.max" in done.stdout
+
+
+def test_doctor_names_an_image_that_is_not_there(tmp_path):
+    done = disdel("doctor", "--image-prefix", "nobody/", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Failed to pull container image 'nobody/runtime-base:" in done.stdout
+    assert "runtime-image/build" in done.stdout
+
+
 def test_doctor_names_what_is_missing(tmp_path):
     done = disdel("doctor", "--redis", "redis://127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 1

@@ -1,0 +1,42 @@
+"""What a container can tell of itself: asked by `disdel doctor` before any run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+
+from disdel.units import mb_ceil
+from disdel.wire import Package, ProbeReply
+from disdel.worker.context import Context
+
+# By distribution; TensorFlow's has another name where it is built for CPUs alone.
+_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "redis", "safetensors")
+
+
+def probe(context: Context) -> ProbeReply:
+    """The interpreter, packages, memory limit and CPUs.
+
+    That there is a context at all means that Redis answers in here.
+    """
+    limit_bytes = context.memory.use().limit_bytes
+    return ProbeReply(
+        python=platform.python_version(),
+        packages=tuple(
+            Package(name=name, version=version)
+            for name in _PACKAGES
+            if (version := _version(name)) is not None
+        ),
+        memory_limit_mb=None if limit_bytes is None else mb_ceil(limit_bytes),
+        cpus=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        peak_mb=context.peak_mb(),
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,39 @@
+"""How the doctor reads a container's answer."""
+
+from disdel import wire
+from disdel.controller.checks import _read_probe
+from disdel.platforms.base import ActionSpec
+from tests.fake_platform import activation
+
+SPEC = ActionSpec(
+    name="train", image="disdel/runtime-base:1", code=b"", memory_mb=128, timeout_s=60
+)
+
+
+def test_an_action_that_does_not_reach_redis_says_which_address_it_tried():
+    error = {"kind": "connection", "message": "no Redis answers at redis://10.0.0.9:6379 (timeout)"}
+    check = _read_probe(SPEC, activation(1, "train", {"error": error}))
+    assert not check.ok
+    assert "redis://10.0.0.9:6379" in check.detail
+    assert "--redis" in check.detail
+
+
+def test_any_other_failure_is_told_as_it_is():
+    record = activation(1, "train", {"error": "No module named 'keras'"})
+    check = _read_probe(SPEC, record)
+    assert not check.ok
+    assert check.detail == "error: No module named 'keras'"
+
+
+def test_a_container_tells_what_it_is():
+    reply = wire.ProbeReply(
+        python="3.11.9",
+        packages=(wire.Package(name="numpy", version="2.4"),),
+        memory_limit_mb=None,
+        cpus=8,
+        peak_mb=30,
+    )
+    check = _read_probe(SPEC, activation(1, "train", wire.to_json(reply)))
+    assert check.ok
+    assert check.name == "runtime-base"
+    assert "python 3.11.9, numpy 2.4; sees no memory limit, 8 CPUs" in check.detail
