@@ -7,7 +7,8 @@ Where it is read from, in order:
 
 1. the process and its descendants, from `/proc` (else `getrusage`), where whoever enforces a limit
    by looking at them declares it: in the file that `DISDEL_MEMORY_LIMIT_FILE` names, or in
-   `DISDEL_MEMORY_LIMIT_BYTES`;
+   `DISDEL_MEMORY_LIMIT_BYTES`. Mapped file pages do not count then, as they are not enforced: from
+   outside of the kernel nobody can tell which of them are this container's alone;
 2. the process's own memory cgroup (v2, else v1), if that cgroup has a limit of its own. A cgroup
    without one is shared with strangers as likely as not, so its numbers say nothing;
 3. the process and its descendants, without a limit.
@@ -204,13 +205,16 @@ def read_memory(cgroup: Cgroup | None) -> MemoryUse:
     if cgroup:
         used = cgroup.used_bytes()
         return MemoryUse(used, used, cgroup.limit_bytes())
+    limit = _declared_limit()
     if Path("/proc/self/status").exists():
         tree = tree_use(os.getpid())
-        used = tree.anonymous_bytes + tree.file_bytes + tree.shared_bytes
+        used = tree.anonymous_bytes + tree.shared_bytes
+        if limit is None:
+            used += tree.file_bytes
     else:
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         used = resident if sys.platform == "darwin" else resident * 1024
-    return MemoryUse(used, used, _declared_limit())
+    return MemoryUse(used, used, limit)
 
 
 def critical_line(use: MemoryUse, critical_bytes: int) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import shutil
 import subprocess
 import sys
@@ -340,3 +341,22 @@ def wait_until(condition: object, deadline_s: float = 20.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "the condition never held"
         time.sleep(0.001)
+
+
+def test_mapped_files_count_only_where_the_kernel_counts_them(
+    monkeypatch: pytest.MonkeyPatch, plain_process: None, tmp_path: Path
+) -> None:
+    size = 32 << 20
+    path = tmp_path / "library"
+    path.write_bytes(bytes(size))
+
+    def growth() -> int:
+        before = read_memory(None).used_bytes
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+            touched = pages[:: mmap.PAGESIZE]
+            assert len(touched) == size // mmap.PAGESIZE
+            return read_memory(None).used_bytes - before
+
+    assert growth() > size // 2
+    monkeypatch.setenv("DISDEL_MEMORY_LIMIT_BYTES", str(1 << 30))
+    assert growth() < size // 2
