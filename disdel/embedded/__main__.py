@@ -17,28 +17,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disdel.config import state_dir
+from disdel.embedded.images import stem_key
 from disdel.embedded.limits import platform_limits
 from disdel.embedded.platform import Settings, serve
+from disdel.embedded.pool import Stem
 from disdel.embedded.records import PlatformRecord
+from disdel.errors import DisdelError
 
 
 def main() -> int:
     options = _parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    settings = Settings(
+    try:
+        asyncio.run(_run(_settings(options), options.ready_fd, stop_on_eof=options.stop_on_eof))
+    except (OSError, DisdelError) as error:
+        sys.stderr.write(f"the embedded platform cannot start: {error}\n")
+        return 1
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
         limits=platform_limits(options.limits, options.user_memory),
         port=options.port,
         state_dir=options.state_dir or state_dir(),
         shared=options.shared,
         only_sampling=options.enforcement == "sampling",
         log=options.log,
+        stems=tuple(options.prewarm),
+        grow_to_mb=options.grow_to,
+        state=options.state,
     )
-    try:
-        asyncio.run(_run(settings, options.ready_fd, stop_on_eof=options.stop_on_eof))
-    except OSError as error:
-        sys.stderr.write(f"the embedded platform cannot start: {error}\n")
-        return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +70,27 @@ def _parser() -> argparse.ArgumentParser:
         help="of memory limits: by the kernel where possible, or always by sampling",
     )
     parser.add_argument(
+        "--prewarm",
+        type=_stem,
+        action="append",
+        default=[],
+        metavar="KIND_OR_IMAGE:MB:COUNT",
+        help="keep so many containers started for whoever needs one of that size; repeatable",
+    )
+    parser.add_argument(
+        "--grow-to",
+        type=_not_negative,
+        default=0,
+        metavar="MB",
+        help="raise the limit of a container that reaches it, up to this; 0 never does",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FOLDER",
+        help="keep packages, actions, activations and the key there",
+    )
+    parser.add_argument(
         "--ready-fd", type=int, default=1, help="where the line goes that says how to connect"
     )
     parser.add_argument("--stop-on-eof", action="store_true")
@@ -72,6 +102,20 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
+
+
+def _not_negative(text: str) -> int:
+    return 0 if int(text) == 0 else _positive(text)
+
+
+def _stem(text: str) -> Stem:
+    image, *numbers = text.rsplit(":", 2)
+    key = stem_key(image)
+    if len(numbers) != 2 or key is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not KIND_OR_IMAGE:MB:COUNT with a kind or an image of this machine"
+        )
+    return Stem(key, _positive(numbers[0]), _positive(numbers[1]))
 
 
 async def _run(settings: Settings, ready_fd: int, *, stop_on_eof: bool) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from disdel.embedded.entities import NAMESPACE, Json, pairs_to_wire
-from disdel.embedded.limits import ActionLimits
+from disdel.embedded.fields import Annotations, Json, pairs_to_wire
+from disdel.embedded.names import NAMESPACE
 from disdel.embedded.replies import BAD_ACTIVATION_ID, NO_RESOURCE, ApiError
 
 MAX_RECORDS = 10_000
@@ -56,50 +57,55 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One finished activation. `init_ms` is None on a warm start, as in OpenWhisk."""
+    """One activation: of an action or a sequence that has ended, or of a trigger that was fired.
+
+    Args:
+        duration_ms: what the caller is charged for: of a sequence the sum over its components.
+        end_ms: None for a trigger, which only begins.
+        cause: the id of the sequence that this activation is a part of.
+        logs: the log lines of an action, the activation ids of a sequence's components, and one
+            JSON text a rule for a trigger.
+    """
 
     id: str
-    package: str | None
     name: str
     version: str
-    kind: str
-    limits: ActionLimits
     start_ms: int
-    duration_ms: int
-    wait_ms: int
-    init_ms: int | None
-    timed_out: bool
-    peak_memory_mb: int | None
+    end_ms: int | None
+    duration_ms: int | None
     response: Response
+    annotations: Annotations
     logs: tuple[str, ...] = ()
+    cause: str | None = None
 
     @property
-    def full_name(self) -> str:
-        return f"{self.package}/{self.name}" if self.package else self.name
+    def filter_name(self) -> str:
+        """What a list's `name` must say to find this: package, if any, and name.
 
-    def annotations(self) -> dict[str, Json]:
-        optional = {"initTime": self.init_ms, "peakMemory": self.peak_memory_mb}
-        return {
-            "path": f"{NAMESPACE}/{self.full_name}",
-            "kind": self.kind,
-            "waitTime": self.wait_ms,
-            "timeout": self.timed_out,
-            "limits": self.limits.to_wire(),
-            **{key: value for key, value in optional.items() if value is not None},
-        }
+        The package is the binding, where there is one.
+        """
+        place = self.annotations.get("binding")
+        if place is None:
+            place = str(self.annotations.get("path", "")).rpartition("/")[0]
+        package = str(place).partition("/")[2]
+        return f"{package}/{self.name}" if package else self.name
 
     def to_wire(self, *, with_logs: bool = True) -> dict[str, Json]:
         return {
-            **self._head(),
+            **self._head(self.duration_ms),
             "subject": NAMESPACE,
             "response": self.response.to_wire(),
             "logs": list(self.logs) if with_logs else [],
         }
 
     def summary(self) -> dict[str, Json]:
-        return {**self._head(), "statusCode": self.response.code}
+        if self.end_ms is None:
+            return self._head(None)
+        elapsed_ms = self.end_ms - self.start_ms
+        return {**self._head(elapsed_ms), "statusCode": self.response.code}
 
-    def _head(self) -> dict[str, Json]:
+    def _head(self, duration_ms: int | None) -> dict[str, Json]:
+        optional = {"end": self.end_ms, "duration": duration_ms, "cause": self.cause}
         return {
             "activationId": self.id,
             "namespace": NAMESPACE,
@@ -107,9 +113,8 @@ class Record:
             "version": self.version,
             "publish": False,
             "start": self.start_ms,
-            "end": self.start_ms + self.duration_ms,
-            "duration": self.duration_ms,
-            "annotations": pairs_to_wire(self.annotations()),
+            "annotations": pairs_to_wire(self.annotations),
+            **{key: value for key, value in optional.items() if value is not None},
         }
 
 
@@ -122,16 +127,34 @@ def check_activation_id(text: str) -> str:
     return text
 
 
-class ActivationStore:
-    """The records of this platform, in memory; beyond `MAX_RECORDS` the oldest are dropped."""
+def new_activation_id() -> str:
+    return uuid.uuid4().hex
 
-    def __init__(self) -> None:
-        self._records: OrderedDict[str, Record] = OrderedDict()
+
+class RecordJournal(Protocol):
+    """Something that keeps records beyond the life of the platform."""
+
+    def keep_record(self, record: Record) -> None: ...
+    def forget_record(self, record: Record) -> None: ...
+
+
+class ActivationStore:
+    """The records of this platform; beyond `MAX_RECORDS` the oldest are dropped."""
+
+    def __init__(
+        self, journal: RecordJournal | None = None, records: Iterable[Record] = ()
+    ) -> None:
+        self._journal = journal
+        self._records: OrderedDict[str, Record] = OrderedDict((r.id, r) for r in records)
 
     def put(self, record: Record) -> None:
         self._records[record.id] = record
+        if self._journal:
+            self._journal.keep_record(record)
         if len(self._records) > MAX_RECORDS:
-            self._records.popitem(last=False)
+            _, dropped = self._records.popitem(last=False)
+            if self._journal:
+                self._journal.forget_record(dropped)
 
     def get(self, activation_id: str) -> Record:
         """The record; raises `ApiError` 404 until the activation has finished."""
@@ -151,7 +174,7 @@ class ActivationStore:
         newest_first.sort(key=lambda record: record.start_ms, reverse=True)
         for record in newest_first:
             if (
-                (name is None or record.full_name == name)
+                (name is None or record.filter_name == name)
                 and (since_ms is None or record.start_ms >= since_ms)
                 and (upto_ms is None or record.start_ms <= upto_ms)
             ):

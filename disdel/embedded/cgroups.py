@@ -39,6 +39,9 @@ class CgroupCell:
     def watch(self, pid: int) -> None:
         """The kernel watches."""
 
+    def raise_limit(self, limit_bytes: int) -> None:
+        raise_limit(self.cgroup, limit_bytes)
+
     def oom_killed(self) -> bool:
         """Whether the kernel has killed a process of this container for memory."""
         name = "memory.events" if self.cgroup.version == 2 else "memory.oom_control"
@@ -70,7 +73,7 @@ class CgroupEnforcement:
     def folder(self) -> Path | None:
         return self.base.folder
 
-    def cell(self, container_id: str, limit_bytes: int) -> CgroupCell:
+    def cell(self, container_id: str, limit_bytes: int, folder: Path) -> CgroupCell:  # noqa: ARG002
         """A new cgroup with that limit and no swap.
 
         Raises:
@@ -100,6 +103,18 @@ def set_limit(cgroup: Cgroup, limit_bytes: int) -> None:
         swap, swap_bytes = cgroup.folder / "memory.memsw.limit_in_bytes", limit_bytes
     if swap.exists():
         swap.write_text(str(swap_bytes))
+
+
+def raise_limit(cgroup: Cgroup, limit_bytes: int) -> None:
+    """Raise the limit that `set_limit` has made.
+
+    v1 never lets the limit on memory be above that on memory and swap, which so has to go first.
+    """
+    swap = cgroup.folder / "memory.memsw.limit_in_bytes"
+    if cgroup.version == 1 and swap.exists():
+        swap.write_text(str(limit_bytes))
+    name = "memory.max" if cgroup.version == 2 else "memory.limit_in_bytes"
+    (cgroup.folder / name).write_text(str(limit_bytes))
 
 
 def open_cgroups(platform_id: str, own: Cgroup | None = None) -> CgroupEnforcement | None:
@@ -155,7 +170,7 @@ def _hands_out_memory(folder: Path) -> bool:
 def _probe(enforcement: CgroupEnforcement) -> bool:
     """Whether a process can be moved into a limited cell, and sees its limit there."""
     limit_bytes = 64 << 20
-    cell = enforcement.cell("probe", limit_bytes)
+    cell = enforcement.cell("probe", limit_bytes, enforcement.base.folder)
     try:
         moved = subprocess.run(
             cell.entering(["/bin/cat", "/proc/self/cgroup"]),

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +18,13 @@ from typing import Any, Literal
 import httpx
 
 from disdel.embedded.isolation import CONTAINER_ENV, Cell, Enforcement
-from disdel.embedded.limits import MAX_PAYLOAD_BYTES
+from disdel.embedded.limits import MAX_LOGS_MB, MAX_PAYLOAD_BYTES
 from disdel.embedded.logs import Log, LogCollector
 from disdel.units import MIB
 
 PEAK_HEADER = "x-disdel-peak-memory-bytes"
+# Where the proxy keeps the readings of its memory monitor, below the container's folder.
+READINGS = "proxy-*/memory.json"
 OPEN_FILES = 1024
 _LISTEN_BACKLOG = 16
 _REMOVE_PAUSE_S = 0.005
@@ -50,13 +51,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """What a container is made from."""
+    """What a container is made from; `proxy` is the command that serves it."""
 
     id: str
     memory_mb: int
-    logs_bytes: int
     env: Mapping[str, str]
-    proxy: Path
+    proxy: tuple[str, ...]
     folder: Path
 
 
@@ -73,11 +73,13 @@ class Container:
     ) -> None:
         self.spec = spec
         self.initialized = False
+        self.memory_mb = spec.memory_mb
+        self._readings: Path | None = None
         self._cell = cell
         self._process = process
         self._client = client
         self._url = f"http://127.0.0.1:{port}"
-        self._logs = LogCollector(spec.logs_bytes)
+        self._logs = LogCollector(MAX_LOGS_MB * MIB)
         assert process.stdout is not None
         assert process.stderr is not None
         self._readers = (
@@ -95,7 +97,7 @@ class Container:
             OSError: no process, folder or cgroup can be made.
         """
         spec.folder.mkdir()
-        cell = enforcement.cell(spec.id, spec.memory_mb * MIB)
+        cell = enforcement.cell(spec.id, spec.memory_mb * MIB, spec.folder)
         try:
             with socket.create_server(("127.0.0.1", 0), backlog=_LISTEN_BACKLOG) as listener:
                 process = await cls._spawn(spec, cell, listener.fileno())
@@ -108,8 +110,8 @@ class Container:
 
     @staticmethod
     async def _spawn(spec: ContainerSpec, cell: Cell, fd: int) -> asyncio.subprocess.Process:
-        python = [sys.executable, str(spec.proxy), "--fd", str(fd)]
-        limited = ["/bin/sh", "-c", 'ulimit -n "$0"; exec "$@"', str(OPEN_FILES), *python]
+        proxy = [*spec.proxy, "--fd", str(fd)]
+        limited = ["/bin/sh", "-c", 'ulimit -n "$0"; exec "$@"', str(OPEN_FILES), *proxy]
         home = str(spec.folder)
         return await asyncio.create_subprocess_exec(
             *cell.entering(limited),
@@ -168,6 +170,29 @@ class Container:
                 "size_bytes": int(response.headers.get("content-length", len(kept))),
                 "peak_bytes": int(peak) if peak else None,
             }
+
+    async def warmed_up(self) -> None:
+        """Return when the proxy serves requests, which it does once it has its modules imported.
+
+        Raises:
+            httpx.HTTPError: the container has ended.
+        """
+        await self._client.get(self._url)
+
+    def adopt(self, logs_bytes: int) -> None:
+        """Become the container of an action, whose log may be that long."""
+        self._logs.limit_bytes = logs_bytes
+
+    def find_readings(self) -> Path | None:
+        """The file in which the proxy's monitor keeps its latest reading, once there is one."""
+        if self._readings is None:
+            self._readings = next(self.spec.folder.glob(READINGS), None)
+        return self._readings
+
+    def grow_to(self, memory_mb: int) -> None:
+        """Raise the memory limit; raises `OSError` where the kernel refuses."""
+        self._cell.raise_limit(memory_mb * MIB)
+        self.memory_mb = memory_mb
 
     async def take_log(self) -> Log:
         """The lines of the activation that just ended."""

@@ -13,8 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
-from disdel.embedded.entities import Json
-from disdel.embedded.replies import INTERNAL_ERROR, NO_ROUTE, ApiError
+from disdel.embedded.fields import Json
+from disdel.embedded.replies import (
+    INTERNAL_ERROR,
+    NO_ROUTE,
+    ApiError,
+    malformed,
+    method_not_allowed,
+)
 
 TRANSACTION_ID_HEADER = "x-request-id"
 _TRANSACTION_ALPHABET = string.ascii_letters + string.digits
@@ -27,6 +33,24 @@ _CORS = {
     ),
     "access-control-allow-methods": "GET, DELETE, POST, PUT, HEAD",
 }
+
+
+API_ROOT = "/api/v1"
+
+
+def is_api(path: str) -> bool:
+    return path == API_ROOT or path.startswith(f"{API_ROOT}/")
+
+
+def no_route(path: str, *, only_get: bool = False) -> ApiError:
+    """What upstream answers where no route takes a request.
+
+    In the API its routes for web actions, which take every method, hide that another one would
+    have been right; outside of it the route that answers preflights everywhere shows through.
+    """
+    if is_api(path):
+        return ApiError(404, NO_ROUTE)
+    return method_not_allowed("GET, OPTIONS" if only_get else "OPTIONS")
 
 
 class Reply(Response):
@@ -67,34 +91,37 @@ def new_transaction_id() -> str:
     return "".join(secrets.choice(_TRANSACTION_ALPHABET) for _ in range(32))
 
 
-def _refusal(request: Request, status: int, message: str) -> Reply:
-    return Reply({"error": message, "code": request.state.transaction_id}, status)
-
-
-async def _on_api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    reply = _refusal(request, error.status, error.message)
+def refusal(request: Request, error: ApiError) -> Reply:
+    """The reply that says why a request is refused."""
+    code = request.state.transaction_id
+    reply = Reply({"error": error.message, "code": code}, error.status)
     for name, text in error.headers:
         reply.headers[name] = text
     return reply
 
 
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return refusal(request, error)
+
+
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    allowed = (error.headers or {}).get("Allow", "")
-    if error.status_code == 405:
-        message = f"HTTP method not allowed, supported methods: {allowed}"
-    else:
-        message = NO_ROUTE if error.status_code == 404 else error.detail
-    return _refusal(request, error.status_code, message)
+    return refusal(request, no_route(request.scope["path"], only_get=error.status_code == 405))
+
+
+async def _on_deep_json(request: Request, _error: Exception) -> Response:
+    return refusal(request, malformed("JSON input nested too deeply"))
 
 
 async def _on_bug(request: Request, _error: Exception) -> Response:
-    return _refusal(request, 500, INTERNAL_ERROR)
+    return refusal(request, ApiError(500, INTERNAL_ERROR))
 
 
 EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     ApiError: _on_api_error,
     HTTPException: _on_http_error,
+    # What was shallow enough to be read need not be shallow enough to be written.
+    RecursionError: _on_deep_json,
     Exception: _on_bug,
 }

@@ -1,14 +1,20 @@
 """The runtimes of this machine: kinds, and the container images that it can stand in for.
 
-All of them are the interpreter that runs the platform, with the packages installed for it.
+Those for Python are the interpreter that runs the platform, with the packages installed for it.
+Where `node` is on the path, there is a kind for JavaScript as well.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 DEFAULT_KIND = "python:3.11"
 KINDS = ("python:3", "python:3.10", DEFAULT_KIND)
@@ -23,14 +29,20 @@ _IMAGE = re.compile(
 )
 
 
+Language = Literal["python", "nodejs"]
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a container of this image has in its environment."""
+    """What a container of this image has in its environment, and which proxy serves it."""
 
     env: Mapping[str, str]
+    language: Language = "python"
 
 
 _PLAIN = Image(MappingProxyType({}))
+# Node has nothing to unpack a zip with.
+_NODE = Image(MappingProxyType({"DISDEL_PYTHON": sys.executable}), "nodejs")
 _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
     {
         "disdel/runtime-base": Image(MappingProxyType({"DISDEL_PREIMPORT": "numpy"})),
@@ -47,41 +59,74 @@ _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
 )
 
 
+@functools.cache
+def node_kind() -> str | None:
+    """The kind of the machine's `node`, None where there is none."""
+    node = shutil.which("node")
+    if node is None:
+        return None
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    version = re.match(r"v(\d+)\.", said.stdout)
+    return f"nodejs:{version[1]}" if version else None
+
+
+def known_kinds() -> tuple[str, ...]:
+    node = node_kind()
+    return (*KINDS, node) if node else KINDS
+
+
 def resolve_kind(kind: str) -> str | None:
     """The concrete kind, or None when the platform does not have it."""
     kind = kind.lower()
     if kind == "python:default":
         return DEFAULT_KIND
-    return kind if kind in KINDS else None
+    if kind == "nodejs:default":
+        return node_kind()
+    return kind if kind in KINDS or kind in known_kinds() else None
 
 
 def is_image_name(image: str) -> bool:
     return _IMAGE.fullmatch(image) is not None
 
 
-def find_image(kind: str, image: str | None) -> Image | None:
-    """The image of a kind, or a blackbox image by name; None when it cannot be had here.
+def image_key(kind: str, image: str | None) -> str:
+    """Equal where a container is the same until it is initialized.
 
-    Registry, tag and digest are ignored: there is one of each on this machine.
+    Of an image, registry, tag and digest are ignored: there is one of each on this machine.
     """
-    if kind != BLACKBOX:
-        return _PLAIN
+    return kind if kind != BLACKBOX else _folder_and_name(image)
+
+
+def _folder_and_name(image: str | None) -> str:
     name = re.split(r"[:@]", (image or "").rpartition("/")[2])[0]
     folder = (image or "").rpartition("/")[0].rpartition("/")[2]
-    return _BLACKBOXES.get(f"{folder}/{name}")
+    return f"{folder}/{name}"
+
+
+def stem_key(kind_or_image: str) -> str | None:
+    """The `image_key` of a kind, or of an image's name; None when it cannot be had here."""
+    key = resolve_kind(kind_or_image) or image_key(BLACKBOX, kind_or_image)
+    return key if image_of_key(key) else None
+
+
+def image_of_key(key: str) -> Image | None:
+    """The image behind an `image_key`; None when it cannot be had here."""
+    if key in KINDS:
+        return _PLAIN
+    return _BLACKBOXES.get(key) or (_NODE if key == node_kind() else None)
 
 
 def manifest() -> dict[str, list[dict[str, object]]]:
     """The runtimes as the platform's information page lists them."""
-    return {
-        "python": [
+    families: dict[str, list[dict[str, object]]] = {}
+    for kind in known_kinds():
+        families.setdefault(kind.partition(":")[0], []).append(
             {
                 "kind": kind,
-                "default": kind == DEFAULT_KIND,
+                "default": kind in (DEFAULT_KIND, node_kind()),
                 "deprecated": False,
                 "attached": True,
                 "requireMain": False,
             }
-            for kind in KINDS
-        ]
-    }
+        )
+    return families

@@ -1,70 +1,88 @@
-"""From an accepted request to its record: throttle, parameters, pool, and the blocking wait."""
+"""From an accepted request to its record: parameters, then the pool or a sequence."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 
-from disdel.embedded.activations import ActivationStore, Record
+from disdel.embedded.activations import ActivationStore, Record, new_activation_id
 from disdel.embedded.container import Container
-from disdel.embedded.entities import Action, Json, Parameters
-from disdel.embedded.invoker import Invocation, now_ms
+from disdel.embedded.execs import Sequence
+from disdel.embedded.fields import Json
+from disdel.embedded.invocation import Caller, Invocation, Pending, now_ms
 from disdel.embedded.pool import Pool
 from disdel.embedded.replies import NOT_PERMITTED_PARAMETERS, ApiError
+from disdel.embedded.sequences import Budget, SequenceRun
+from disdel.embedded.store import EntityStore, Resolved
 from disdel.embedded.throttle import Throttle
 
 
 class Invocations:
-    """Starts invocations and waits for them."""
+    """Starts invocations."""
 
     def __init__(
-        self, throttle: Throttle, pool: Pool[Invocation, Container], store: ActivationStore
-    ) -> None:
-        self.throttle = throttle
-        self.store = store
-        self._pool = pool
-
-    def submit(
         self,
-        action: Action,
-        inherited: Parameters,
-        payload: Mapping[str, Json],
-        *,
-        transaction_id: str,
-        api_key: str,
-    ) -> Invocation:
-        """Hand an invocation to the pool.
+        entities: EntityStore,
+        throttle: Throttle,
+        pool: Pool[Invocation, Container],
+        store: ActivationStore,
+    ) -> None:
+        self._entities = entities
+        self._throttle = throttle
+        self._pool = pool
+        self._store = store
+        self._sequences: set[asyncio.Task[Record]] = set()
 
-        Parameters of the payload win over the action's, those over its package's.
+    def invoke(self, resolved: Resolved, payload: Mapping[str, Json], caller: Caller) -> Pending:
+        """Begin what a request asks for.
 
         Raises:
             ApiError: 400, the payload changes a parameter of an action that is final.
         """
-        stored = {**inherited, **action.parameters}
-        if action.annotations.get("final") is True:
+        if resolved.action.is_final:
+            stored = {**resolved.inherited, **resolved.action.parameters}
             fixed = {k for k, parameter in stored.items() if parameter.value not in (None, "")}
             if fixed & payload.keys():
                 raise ApiError(400, NOT_PERMITTED_PARAMETERS)
+        return self.begin(resolved, payload, caller, Budget(), cause=None)
+
+    def begin(
+        self, resolved: Resolved, payload: Json, caller: Caller, budget: Budget, cause: str | None
+    ) -> Pending:
+        """Begin an action or a sequence, which `cause` may be a sequence around it."""
+        executed = resolved.action.exec
+        if isinstance(executed, Sequence):
+            run = SequenceRun(self, self._entities, resolved, executed, caller, budget, cause)
+            return self._track(run.id, run.perform(payload))
+        stored = {**resolved.inherited, **resolved.action.parameters}
         plain = {key: parameter.value for key, parameter in stored.items() if not parameter.init}
         invocation = Invocation(
-            id=uuid.uuid4().hex,
-            transaction_id=transaction_id,
-            action=action,
-            warm_key=action.warm_key(),
-            value={**plain, **payload},
-            env={key: parameter.value for key, parameter in stored.items() if parameter.init},
-            api_key=api_key if action.wants_api_key else None,
-            received_ms=now_ms(),
+            id=new_activation_id(),
             done=asyncio.get_running_loop().create_future(),
+            caller=caller,
+            action=resolved.action,
+            code=executed,
+            warm_key=resolved.action.warm_key(),
+            # An array, which only a sequence passes on, leaves no place for parameters.
+            value={**plain, **payload} if isinstance(payload, Mapping) else payload,
+            env={key: parameter.value for key, parameter in stored.items() if parameter.init},
+            received_ms=now_ms(),
+            binding=resolved.binding,
+            cause=cause,
         )
-        self.throttle.begin()
-        invocation.done.add_done_callback(lambda _: self.throttle.end())
+        self._throttle.begin()
+        invocation.done.add_done_callback(lambda _: self._throttle.end())
         self._pool.submit(invocation)
         return invocation
 
-    @staticmethod
-    async def wait(invocation: Invocation, timeout_s: float) -> Record | None:
-        """The record, or None when it is not there in time; the activation goes on."""
-        done, _ = await asyncio.wait([invocation.done], timeout=timeout_s)
-        return invocation.done.result() if done else None
+    def _track(self, sequence_id: str, running: Coroutine[None, None, Record]) -> Pending:
+        task = asyncio.create_task(running)
+        self._sequences.add(task)
+        task.add_done_callback(self._sequences.discard)
+        task.add_done_callback(lambda done: self._store.put(done.result()))
+        return Pending(id=sequence_id, done=task)
+
+    async def close(self) -> None:
+        """Return when the last sequence has ended; its components are the pool's to end."""
+        while self._sequences:
+            await asyncio.gather(*self._sequences)

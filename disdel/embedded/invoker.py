@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,14 @@ from disdel.embedded.activations import (
     StatusCode,
 )
 from disdel.embedded.container import Container, ContainerSpec, Reply
-from disdel.embedded.entities import NAMESPACE, Action, Json, compact_json
-from disdel.embedded.images import find_image
+from disdel.embedded.fields import Json
+from disdel.embedded.growth import Growth
+from disdel.embedded.images import Image, Language, image_of_key
+from disdel.embedded.invocation import Invocation, now_ms
 from disdel.embedded.isolation import Enforcement
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
 from disdel.embedded.logs import log_line
-from disdel.embedded.pool import Again, Kept, Spent
+from disdel.embedded.pool import Again, Grow, Kept, Spent, Stem
 from disdel.embedded.replies import (
     INIT_LOST,
     LOGS_MAY_MISS,
@@ -43,77 +44,17 @@ from disdel.embedded.replies import (
     response_too_long,
     time_exceeded,
 )
-from disdel.units import MIB, mb_ceil
+from disdel.units import mb_ceil
+
+# What a warm container answers that is on its way out: the activation goes elsewhere.
+SHUTTING_DOWN = 503
 
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Invocation:
-    """An accepted request to run an action.
-
-    `value` is what the action receives and `env` the parameters that `/init` gets as environment
-    variables instead. `done` takes the record.
-    """
-
-    id: str
-    transaction_id: str
-    action: Action
-    warm_key: str
-    value: Mapping[str, Json]
-    env: Mapping[str, Json]
-    api_key: str | None
-    received_ms: int
-    done: asyncio.Future[Record]
-
-    @property
-    def memory_mb(self) -> int:
-        return self.action.limits.memory_mb
-
-    def context(self) -> dict[str, str]:
-        """What the action may know about itself; the deadline counts from now."""
-        context = {
-            "namespace": NAMESPACE,
-            "action_name": f"/{self.action.path}",
-            "action_version": self.action.version,
-            "activation_id": self.id,
-            "transaction_id": self.transaction_id,
-            "deadline": str(now_ms() + self.action.limits.timeout_ms),
-        }
-        return context if self.api_key is None else {**context, "api_key": self.api_key}
-
-    def init_body(self) -> bytes:
-        executed = self.action.exec
-        value: dict[str, Json] = {
-            "name": self.action.name,
-            "main": executed.main or "main",
-            "binary": executed.binary,
-            "env": {
-                **{key: _env_text(parameter) for key, parameter in self.env.items()},
-                **{f"__OW_{key.upper()}": text for key, text in self.context().items()},
-            },
-        }
-        if executed.code is not None:
-            value["code"] = executed.code.strip() if executed.binary else executed.code
-        return compact_json({"value": value})
-
-    def run_body(self) -> bytes:
-        return compact_json({"value": self.value, **self.context()})
-
-
-def _env_text(value: Json) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else compact_json(value).decode()
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The measured part of an activation."""
+    """The measured part of an activation; memory is that of its container."""
 
     response: Response
     start_ms: int
@@ -129,7 +70,7 @@ class Invoker:
     Args:
         platform_id: begins the id of every container.
         apihost: the platform's own URL, as actions see it.
-        proxy: the action proxy's source file.
+        proxies: the command of the action proxy for each language.
         folder: the platform's own folder, for one folder a container.
     """
 
@@ -138,16 +79,18 @@ class Invoker:
         *,
         platform_id: str,
         apihost: str,
-        proxy: Path,
+        proxies: Mapping[Language, tuple[str, ...]],
         folder: Path,
         enforcement: Enforcement,
+        growth: Growth,
         store: ActivationStore,
     ) -> None:
         self._platform_id = platform_id
         self._apihost = apihost
-        self._proxy = proxy
+        self._proxies = proxies
         self._folder = folder
         self._enforcement = enforcement
+        self._growth = growth
         self._store = store
         self._numbers = itertools.count(1)
         self._busy: set[Container] = set()
@@ -161,21 +104,23 @@ class Invoker:
         )
 
     async def perform(
-        self, work: Invocation, box: Container | None
+        self, work: Invocation, box: Container | None, grow: Grow
     ) -> Kept[Container] | Spent | Again:
         container = box
         try:
             if container is None:
-                image = find_image(work.action.exec.kind, work.action.exec.image)
+                image = image_of_key(work.image_key)
                 if image is None:
-                    message = image_not_pulled(work.action.exec.image or "")
-                    self._finish(work, _failed_now(DEVELOPER_ERROR, message))
+                    self._finish(work, _failed_now(DEVELOPER_ERROR, image_not_pulled(work.image)))
                     return Spent()
-                container = await self._start(work, image.env)
+                container = await self._start(work.memory_mb, image)
             self._busy.add(container)
             if self._closed:
                 container.kill()
-            run = await _run(work, container)
+            if not container.initialized:
+                container.adopt(work.logs_bytes)
+            async with self._growth.watching(container, grow):
+                run = await _run(work, container)
             if run is None:
                 await container.destroy()
                 return Again()
@@ -185,11 +130,28 @@ class Invoker:
             if container is not None:
                 await container.destroy()
             self._finish(work, _failed_now(INTERNAL_ERROR, NO_RESOURCES))
-            _LOG.exception("activation %s of %s", work.id, work.action.path)
+            _LOG.exception("activation %s of %s", work.id, work.action.id.path)
             return Spent()
         finally:
             if container is not None:
                 self._busy.discard(container)
+
+    async def prepare(self, stem: Stem) -> Container:
+        image = image_of_key(stem.image_key)
+        if image is None:
+            raise LookupError(image_not_pulled(stem.image_key))
+        container = await self._start(stem.memory_mb, image)
+        self._busy.add(container)
+        try:
+            if self._closed:
+                container.kill()
+            await container.warmed_up()
+        except BaseException:
+            await container.destroy()
+            raise
+        finally:
+            self._busy.discard(container)
+        return container
 
     def refuse(self, work: Invocation) -> None:
         self._finish(work, _failed_now(INTERNAL_ERROR, NO_RESOURCES))
@@ -203,14 +165,13 @@ class Invoker:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _start(self, work: Invocation, env: Mapping[str, str]) -> Container:
+    async def _start(self, memory_mb: int, image: Image) -> Container:
         container_id = f"{self._platform_id}-{next(self._numbers)}"
         spec = ContainerSpec(
             id=container_id,
-            memory_mb=work.memory_mb,
-            logs_bytes=work.action.limits.logs_mb * MIB,
-            env={**env, "__OW_API_HOST": self._apihost},
-            proxy=self._proxy,
+            memory_mb=memory_mb,
+            env={**image.env, "__OW_API_HOST": self._apihost},
+            proxy=self._proxies[image.language],
             folder=self._folder / container_id,
         )
         return await Container.start(spec, self._enforcement, self._client)
@@ -233,28 +194,48 @@ class Invoker:
             await container.destroy()
             keeps = False
         # The pool has to know first: its turn comes before that of the waiting request.
-        asyncio.get_running_loop().call_soon(self._finish, work, run, lines)
+        asyncio.get_running_loop().call_soon(self._finish, work, run, lines, container.memory_mb)
         return Kept(container) if keeps else Spent()
 
-    def _finish(self, work: Invocation, run: _Run, logs: tuple[str, ...] = ()) -> None:
-        action = work.action
+    def _finish(
+        self,
+        work: Invocation,
+        run: _Run,
+        logs: tuple[str, ...] = (),
+        container_mb: int | None = None,
+    ) -> None:
+        grown = container_mb is not None and container_mb > work.memory_mb
+        optional: dict[str, Json] = {
+            "initTime": run.init_ms,
+            "peakMemory": None if run.peak_bytes is None else mb_ceil(run.peak_bytes),
+            "grownMemory": container_mb if grown else None,
+            "binding": work.binding,
+            "causedBy": None if work.cause is None else "sequence",
+        }
         record = Record(
             id=work.id,
-            package=action.package,
-            name=action.name,
-            version=action.version,
-            kind=action.exec.kind,
-            limits=action.limits,
+            name=work.action.name,
+            version=work.action.version,
             start_ms=run.start_ms,
+            end_ms=run.start_ms + run.duration_ms,
             duration_ms=run.duration_ms,
-            wait_ms=max(0, run.start_ms - work.received_ms),
-            init_ms=run.init_ms,
-            timed_out=run.timed_out,
-            peak_memory_mb=None if run.peak_bytes is None else mb_ceil(run.peak_bytes),
             response=run.response,
+            annotations={
+                "path": work.action.id.path,
+                "kind": work.action.exec.kind,
+                "waitTime": max(0, run.start_ms - work.received_ms),
+                "timeout": run.timed_out,
+                "limits": work.action.limits.to_wire(),
+                **{key: value for key, value in optional.items() if value is not None},
+            },
             logs=logs,
+            cause=work.cause,
         )
-        self._store.put(record)
+        try:
+            self._store.put(record)
+        except Exception:
+            # The caller gets an answer even where no record of it can be kept.
+            _LOG.exception("the record of activation %s is lost", work.id)
         if not work.done.done():
             work.done.set_result(record)
 
@@ -264,7 +245,7 @@ def _failed_now(code: StatusCode, message: str) -> _Run:
 
 
 async def _run(work: Invocation, container: Container) -> _Run | None:
-    """Initialize the container if it is new, and run; None if a warm container is gone."""
+    """Initialize the container if it is new, and run; None if a warm one is gone or about to go."""
     timeout_ms = work.action.limits.timeout_ms
     start_ms = now_ms()
     init_ms = None
@@ -277,7 +258,8 @@ async def _run(work: Invocation, container: Container) -> _Run | None:
             return _Run(failure, start_ms, init_ms, init_ms, timed_out)
         container.initialized = True
     reply = await container.post("/run", work.run_body(), timeout_ms)
-    if reply.outcome == "refused" and init_ms is None:
+    leaves = reply.outcome == "refused" or reply.status == SHUTTING_DOWN
+    if leaves and init_ms is None:
         return None
     return _Run(
         _run_response(reply, timeout_ms),

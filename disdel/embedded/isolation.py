@@ -15,7 +15,7 @@ from typing import Protocol
 
 import psutil
 
-from disdel.container_memory import LIMIT_ENV, tree_use
+from disdel.container_memory import LIMIT_ENV, LIMIT_FILE_ENV, tree_use
 from disdel.embedded.cgroups import open_cgroups
 
 SAMPLE_INTERVAL_S = 0.05
@@ -34,6 +34,9 @@ class Cell(Protocol):
 
     def watch(self, pid: int) -> None:
         """Start enforcing on the process group led by `pid`."""
+
+    def raise_limit(self, limit_bytes: int) -> None:
+        """Enforce a higher limit from now on; raises `OSError` where that is refused."""
 
     def oom_killed(self) -> bool:
         """Whether the limit has killed a process."""
@@ -56,8 +59,8 @@ class Enforcement(Protocol):
     def folder(self) -> Path | None:
         """The cgroup to remove should the platform be killed."""
 
-    def cell(self, container_id: str, limit_bytes: int) -> Cell:
-        """A cell for a new container; raises `OSError` where it cannot be made."""
+    def cell(self, container_id: str, limit_bytes: int, folder: Path) -> Cell:
+        """A cell for a new container with a folder; raises `OSError` where it cannot be made."""
 
     def close(self) -> None: ...
 
@@ -74,8 +77,8 @@ class SamplingEnforcement:
     name = "sampling"
     folder = None
 
-    def cell(self, container_id: str, limit_bytes: int) -> SamplingCell:
-        return SamplingCell(container_id, limit_bytes)
+    def cell(self, container_id: str, limit_bytes: int, folder: Path) -> SamplingCell:
+        return SamplingCell(container_id, limit_bytes, folder)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -84,16 +87,20 @@ class SamplingEnforcement:
 class SamplingCell:
     """Samples anonymous and shared memory; mapped file pages can be dropped and read again."""
 
-    def __init__(self, container_id: str, limit_bytes: int) -> None:
+    def __init__(self, container_id: str, limit_bytes: int, folder: Path) -> None:
         self._container_id = container_id
         self._limit_bytes = limit_bytes
+        self._limit_file = folder / "memory-limit"
         self._pid: int | None = None
         self._oom_killed = False
         self._sampler: asyncio.Task[None] | None = None
 
     @property
     def env(self) -> dict[str, str]:
-        return {LIMIT_ENV: str(self._limit_bytes)}
+        return {
+            LIMIT_ENV: str(self._limit_bytes),
+            LIMIT_FILE_ENV: str(self._limit_file),
+        }
 
     def entering(self, command: list[str]) -> list[str]:
         return command
@@ -101,6 +108,12 @@ class SamplingCell:
     def watch(self, pid: int) -> None:
         self._pid = pid
         self._sampler = asyncio.create_task(self._sample(pid))
+
+    def raise_limit(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        partial = self._limit_file.with_suffix(".new")
+        partial.write_text(str(limit_bytes))
+        partial.replace(self._limit_file)
 
     async def _sample(self, pid: int) -> None:
         while not self._oom_killed:

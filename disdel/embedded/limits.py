@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import psutil
 
-from disdel.embedded.replies import ApiError, malformed
+from disdel.embedded.replies import ApiError, malformed, too_many_instances
 from disdel.units import MIB
 
 Profile = Literal["roomy", "stock"]
@@ -25,6 +25,7 @@ STOCK_USER_MEMORY_MB = 1024
 MIN_TIMEOUT_MS, STANDARD_TIMEOUT_MS, MAX_TIMEOUT_MS = 100, 60_000, 300_000
 MIN_LOGS_MB, STANDARD_LOGS_MB, MAX_LOGS_MB = 0, 10, 10
 MAX_CONCURRENCY = 1
+MAX_SEQUENCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def platform_limits(profile: Profile, user_memory_mb: int | None = None) -> Plat
     if profile == "stock":
         return PlatformLimits(profile, user_memory_mb or STOCK_USER_MEMORY_MB, 512, 60, 30)
     machine_mb = int(psutil.virtual_memory().total // MIB)
-    return PlatformLimits(profile, user_memory_mb or machine_mb * 3 // 4, 4096, 6000, 100)
+    return PlatformLimits(profile, user_memory_mb or machine_mb * 3 // 4, 4096, 6000, 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def action_limits(
     instances = base.instances
     if wire.get("instances") is not None:
         instances = _whole(wire, "instances", "instance concurrency limit", 0)
+    if instances is not None and instances > allowed.concurrent_invokes:
+        raise too_many_instances(allowed.concurrent_invokes)
     _check("duration", timeout_ms, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS, " milliseconds")
     _check("memory size", memory_mb, allowed.min_memory_mb, allowed.max_memory_mb, " MB")
     _check("log size", logs_mb, MIN_LOGS_MB, MAX_LOGS_MB, " MB")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
-from disdel.embedded.entities import Json
+from disdel.embedded.fields import Json
 from disdel.embedded.images import manifest
 from disdel.embedded.limits import (
     MAX_CONCURRENCY,
     MAX_LOGS_MB,
     MAX_PARAMETERS_BYTES,
+    MAX_SEQUENCE,
     MAX_TIMEOUT_MS,
     MIN_LOGS_MB,
     MIN_TIMEOUT_MS,
@@ -25,7 +26,6 @@ API_INFO = {
     "buildno": "embedded",
     "swagger_paths": {},
 }
-MAX_SEQUENCE = 50
 
 
 def platform_info(allowed: PlatformLimits, enforcement: str) -> Json:

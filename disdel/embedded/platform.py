@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import string
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,14 +26,20 @@ from disdel.embedded.activations import ActivationStore
 from disdel.embedded.api import Api
 from disdel.embedded.cgroups import remove_tree
 from disdel.embedded.container import Container
+from disdel.embedded.firing import Firing
+from disdel.embedded.growth import Growth
+from disdel.embedded.images import Language
+from disdel.embedded.invocation import Invocation
 from disdel.embedded.invocations import Invocations
-from disdel.embedded.invoker import Invocation, Invoker
+from disdel.embedded.invoker import Invoker
 from disdel.embedded.isolation import kill_marked, open_enforcement
 from disdel.embedded.limits import PlatformLimits
-from disdel.embedded.pool import Pool
+from disdel.embedded.pool import Pool, Stem
 from disdel.embedded.records import PlatformRecord, read_records, remove_record, write_record
+from disdel.embedded.state import State
 from disdel.embedded.store import EntityStore
 from disdel.embedded.throttle import Throttle
+from disdel.errors import UsageError
 
 _SECRET_LENGTH = 64
 _ALPHABET = string.ascii_letters + string.digits
@@ -44,7 +51,14 @@ _SHUTDOWN_S = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How to run the platform."""
+    """How to run the platform.
+
+    Containers grow to `grow_to_mb` at most, 0 is not at all. `state` is the folder for what
+    outlives the platform, None to forget everything.
+
+    Raises:
+        UsageError: the stem cells, or the growth of containers, are beyond the limits.
+    """
 
     limits: PlatformLimits
     port: int
@@ -52,6 +66,22 @@ class Settings:
     shared: bool
     only_sampling: bool
     log: Path | None
+    stems: tuple[Stem, ...] = ()
+    grow_to_mb: int = 0
+    state: Path | None = None
+
+    def __post_init__(self) -> None:
+        stems_mb = sum(stem.memory_mb * stem.count for stem in self.stems)
+        if stems_mb > self.limits.user_memory_mb:
+            raise UsageError(
+                f"the prewarmed containers need {stems_mb} MB, and all containers together may "
+                f"have {self.limits.user_memory_mb} MB: ask for fewer, or raise the user memory"
+            )
+        if self.grow_to_mb > self.limits.max_memory_mb:
+            raise UsageError(
+                f"containers cannot grow to {self.grow_to_mb} MB where an action may have "
+                f"{self.limits.max_memory_mb} MB at most"
+            )
 
 
 def new_key() -> str:
@@ -106,7 +136,12 @@ class _Platform:
     def __init__(self, settings: Settings, port: int) -> None:
         platform_id = secrets.token_hex(6)
         apihost = f"http://127.0.0.1:{port}"
-        auth = new_key()
+        self._state = State(settings.state) if settings.state else None
+        auth = self._state.key(new_key()) if self._state else new_key()
+        entities = EntityStore(
+            settings.limits, self._state, self._state.entities() if self._state else ()
+        )
+        store = ActivationStore(self._state, self._state.records() if self._state else ())
         self._state_dir = settings.state_dir
         self._enforcement = open_enforcement(platform_id, only_sampling=settings.only_sampling)
         self._folder = Path(tempfile.mkdtemp(prefix="disdel-"))
@@ -126,43 +161,61 @@ class _Platform:
             log=str(settings.log) if settings.log else None,
         )
         write_record(settings.state_dir, self.record)
-        store = ActivationStore()
         self._invoker = Invoker(
             platform_id=platform_id,
             apihost=apihost,
-            proxy=_lay_proxy(self._folder),
+            proxies=_lay_proxies(self._folder),
             folder=self._folder,
             enforcement=self._enforcement,
+            growth=Growth(settings.grow_to_mb),
             store=store,
         )
         self._pool: Pool[Invocation, Container] = Pool(
-            self._invoker, settings.limits.user_memory_mb
+            self._invoker, settings.limits.user_memory_mb, settings.stems
         )
-        invocations = Invocations(Throttle(settings.limits), self._pool, store)
-        entities = EntityStore(settings.limits)
-        api = Api(auth, settings.limits, self._enforcement.name, entities, invocations)
+        throttle = Throttle(settings.limits)
+        self._invocations = Invocations(entities, throttle, self._pool, store)
+        api = Api(
+            auth=auth,
+            allowed=settings.limits,
+            enforcement=self._enforcement.name,
+            entities=entities,
+            throttle=throttle,
+            invocations=self._invocations,
+            firing=Firing(entities, throttle, self._invocations, store),
+            store=store,
+        )
         self.app = api.application()
+        self._pool.open()
 
     async def stop(self) -> None:
         """End every activation and container; whoever waits for one gets an answer."""
         self._invoker.kill_busy()
         await self._pool.close()
+        await self._invocations.close()
         await self._invoker.close()
 
     def remove(self) -> None:
         self._enforcement.close()
+        if self._state:
+            self._state.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         if self.record.log:
             Path(self.record.log).unlink(missing_ok=True)
         remove_record(self._state_dir, self.record)
 
 
-def _lay_proxy(folder: Path) -> Path:
-    """Copy the action proxy and the module it needs into one folder, as the image does."""
+def _lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
+    """The commands of the action proxies.
+
+    The one for Python is copied with the module that it needs into one folder, as in the image.
+    """
     laid = folder / "proxy"
     laid.mkdir()
     shutil.copy(container_memory.__file__, laid)
-    return Path(shutil.copy(asset_dir("runtime-image") / "proxy.py", laid))
+    proxy = str(shutil.copy(asset_dir("runtime-image") / "proxy.py", laid))
+    node = str(Path(__file__).with_name("node_proxy.js"))
+    return {"python": (sys.executable, proxy), "nodejs": ("node", node)}
 
 
 def _listen(port: int) -> socket.socket:
@@ -189,6 +242,7 @@ async def serve(
 
     Raises:
         OSError: the port is taken, or the state directory cannot be written.
+        PlatformError: what an earlier platform has left in the state folder cannot be used.
     """
     with _listen(settings.port) as listener:
         sweep(settings.state_dir)

@@ -11,11 +11,13 @@ from typing import Any, NoReturn
 from starlette.requests import ClientDisconnect, Request
 
 from disdel.embedded.limits import DEFAULT_LIST, MAX_BLOCKING_MS, MAX_BODY_BYTES, MAX_LIST
+from disdel.embedded.names import is_path
 from disdel.embedded.replies import (
     BAD_TIMEOUT,
     BODY_TOO_LARGE,
     NO_BODY,
     ApiError,
+    bad_name_filter,
     malformed,
     malformed_query,
     too_large,
@@ -25,6 +27,7 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
+MAX_INT = (1 << 31) - 1
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -59,11 +62,11 @@ class Query:
         return int(text) / 1000
 
     def page(self, collection: str) -> Page:
-        limit = self._whole("limit", DEFAULT_LIST)
+        limit = self._whole("limit", DEFAULT_LIST, collection)
         if not 0 <= limit <= MAX_LIST:
             why = f"The value '{limit}' is not in the range of 0 to {MAX_LIST} for {collection}."
             raise malformed_query("limit", why)
-        skip = self._whole("skip", 0)
+        skip = self._whole("skip", 0, collection)
         if skip < 0:
             why = f"The value '{skip}' is not greater than or equal to 0 for {collection}."
             raise malformed_query("skip", why)
@@ -78,12 +81,23 @@ class Query:
             raise malformed_query(name, why)
         return int(text)
 
-    def _whole(self, name: str, default: int) -> int:
+    def action_name(self) -> str | None:
+        """The `name` filter: an action's name, or a package's and an action's."""
+        text = self.values.get("name", "")
+        parts = [part for part in text.split("/") if part]
+        if is_path(text) and len(parts) <= 2:
+            return "/".join(parts)
+        if not text.strip():
+            return None
+        raise malformed_query("name", bad_name_filter(text))
+
+    def _whole(self, name: str, default: int, collection: str) -> int:
         text = self.values.get(name)
         if text is None:
             return default
-        if not _WHOLE_NUMBER.fullmatch(text):
-            raise malformed_query(name, f"The value '{text}' is not an integer.")
+        if not _WHOLE_NUMBER.fullmatch(text) or abs(int(text)) > MAX_INT:
+            why = f"The value '{text}' is not an integer for {collection}."
+            raise malformed_query(name, why)
         return int(text)
 
 

@@ -24,14 +24,35 @@ WRONG_COLLECTION = "Resource by this name exists but is not in this collection."
 NO_BODY = "Request entity expected but not supplied"
 BODY_TOO_LARGE = "The request content is larger than the server is willing or able to process."
 ILLEGAL_NAME = "The name of the entity contains illegal characters."
+ILLEGAL_NAMESPACE = "The namespace contains illegal characters."
+NOT_QUALIFIED = (
+    "The fully qualified name of the entity must contain at least the namespace and the name of "
+    "the entity."
+)
+NO_EXEC = "exec undefined"
+NO_LIMIT_ENTITIES = "Inner entity level routes for limits are not yet implemented."
 NOT_PERMITTED_PARAMETERS = (
     "Request defines parameters that are not allowed (e.g., reserved properties)."
 )
 BAD_TIMEOUT = "Timeout must be number of milliseconds up to 60000."
 DOCS_WITH_COUNT = "The parameter 'docs' is not permitted with 'count'."
 BAD_ACTIVATION_ID = "The activation id is not valid."
-NO_BINDINGS = "Package bindings are not supported by this platform."
-NO_SEQUENCES = "Sequences are not supported by this platform."
+
+NO_BOUND_PACKAGE = "Binding references a package that does not exist."
+PACKAGE_NOT_BINDING = "Resource is a package and cannot be converted into a binding."
+BINDING_OF_BINDING = "Cannot bind to another package binding."
+BINDING_OF_ANOTHER = "Cannot bind to a resource that is not a package."
+NOT_ON_BINDING = "Operation not permitted on package binding."
+
+LONG_SEQUENCE = "Too many actions in the sequence."
+EMPTY_SEQUENCE = "No component specified for the sequence."
+CYCLIC_SEQUENCE = "Sequence may not refer to itself."
+NO_COMPONENT = "Sequence component does not exist."
+
+BAD_FEED = "Feed name is not valid"
+INCOMPLETE_RULE = "rule requires a valid trigger and a valid action"
+RULE_WITHOUT_TRIGGER = "Only rules with existing triggers can be activated"
+
 INTERNAL_ERROR = "There was an internal server error."
 
 MEMORY_EXHAUSTED = "The action exhausted its memory and was aborted."
@@ -56,6 +77,47 @@ def forbidden(resource: str) -> ApiError:
 
 def too_large(field: str, size_bytes: int, allowed_bytes: int) -> ApiError:
     return ApiError(413, f"{field} larger than allowed: {size_bytes} > {allowed_bytes} bytes.")
+
+
+def no_such_resource(path: str) -> ApiError:
+    return ApiError(404, f"The requested resource '{path}' does not exist.")
+
+
+def does_not_exist(what: str, path: str) -> ApiError:
+    return ApiError(400, f"{what} /{path} does not exist")
+
+
+def bad_rule_state(status: object) -> ApiError:
+    return malformed(
+        f"'{status}' is not a recognized rule state, must be one of ['active', 'inactive']"
+    )
+
+
+def inactive_rule(rule: str, action: str) -> str:
+    return f"Rule '{rule}' is inactive, action '{action}' was not activated."
+
+
+def bad_name_filter(value: str) -> str:
+    return f"Parameter may be a 'simple' name or 'package-name/simple' name: {value}"
+
+
+def too_many_instances(allowed: int) -> ApiError:
+    return ApiError(
+        400,
+        f"Max action instance concurrency must not exceed your namespace concurrency of {allowed}.",
+    )
+
+
+def method_not_allowed(supported: str) -> ApiError:
+    return ApiError(
+        405,
+        f"HTTP method not allowed, supported methods: {supported}",
+        headers=(("allow", supported),),
+    )
+
+
+def namespace_too_long(length: int, allowed: int) -> ApiError:
+    return ApiError(400, f"Namespace longer than allowed: {length} > {allowed}.")
 
 
 def name_too_long(length: int, allowed: int) -> ApiError:

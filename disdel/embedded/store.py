@@ -1,105 +1,229 @@
-"""The packages and actions of the platform, and the rules between them."""
+"""The entities of the platform, and the rules between them.
+
+Packages, triggers, rules and a namespace's own actions share their names. Every method raises
+`ApiError` with the status and text of OpenWhisk.
+"""
 
 from __future__ import annotations
 
-from disdel.embedded.entities import (
-    Action,
-    ActionPut,
-    Json,
-    Package,
-    Parameters,
-    put_action,
-    put_package,
-)
-from disdel.embedded.limits import PlatformLimits
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from disdel.embedded.actions import Action, ActionPut, put_action
+from disdel.embedded.execs import Sequence
+from disdel.embedded.fields import Parameters
+from disdel.embedded.limits import MAX_SEQUENCE, PlatformLimits
+from disdel.embedded.names import Name
+from disdel.embedded.packages import Package, PackagePut, put_package
 from disdel.embedded.replies import (
+    BINDING_OF_ANOTHER,
+    BINDING_OF_BINDING,
     CONFLICT,
+    CYCLIC_SEQUENCE,
+    EMPTY_SEQUENCE,
+    LONG_SEQUENCE,
+    NO_BOUND_PACKAGE,
+    NO_COMPONENT,
     NO_RESOURCE,
+    NOT_ON_BINDING,
     WRONG_COLLECTION,
     ApiError,
     package_not_empty,
 )
+from disdel.embedded.rules import Rule, Trigger
+
+Entity = Package | Action | Trigger | Rule
+E = TypeVar("E", Package, Action, Trigger, Rule)
+
+
+class EntityJournal(Protocol):
+    """Something that keeps entities beyond the life of the platform."""
+
+    def keep(self, entity: Entity, *, newest: bool) -> None:
+        """Keep a new or changed entity, as the newest of all or in its former place."""
+
+    def forget(self, entity: Entity) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An action as it was asked for.
+
+    `inherited` are the parameters of its package, those of a binding over those of the package
+    that is bound; `binding` is the path of the binding, if it was reached through one.
+    """
+
+    action: Action
+    inherited: Parameters
+    binding: str | None = None
 
 
 class EntityStore:
-    """Entities by name, in memory. Packages and a namespace's own actions share their names.
+    """Entities by name, newest last."""
 
-    Every method raises `ApiError` with the status and text of OpenWhisk.
-    """
-
-    def __init__(self, limits: PlatformLimits) -> None:
+    def __init__(
+        self,
+        limits: PlatformLimits,
+        journal: EntityJournal | None = None,
+        entities: Iterable[Entity] = (),
+    ) -> None:
         self._limits = limits
-        # Both in the order of the last change, as lists show them.
-        self._packages: dict[str, Package] = {}
-        self._actions: dict[tuple[str | None, str], Action] = {}
+        self._journal = journal
+        self._entities: dict[Name, Entity] = {entity.id: entity for entity in entities}
 
-    def packages(self) -> list[Package]:
-        """All packages, newest first."""
-        return [*reversed(self._packages.values())]
+    def every(self, kind: type[E]) -> list[E]:
+        """All entities of a collection, newest first."""
+        newest_first = reversed(self._entities.values())
+        return [entity for entity in newest_first if isinstance(entity, kind)]
+
+    def find(self, kind: type[E], name: Name) -> E | None:
+        """The entity, or None when nothing has that name; 409 if it is in another collection."""
+        entity = self._entities.get(name)
+        if entity is None or isinstance(entity, kind):
+            return entity
+        raise ApiError(409, WRONG_COLLECTION)
+
+    def get(self, kind: type[E], name: Name) -> E:
+        entity = self.find(kind, name)
+        if entity is None:
+            raise ApiError(404, NO_RESOURCE)
+        return entity
+
+    def replaceable(self, kind: type[E], name: Name, *, overwrite: bool) -> E | None:
+        """What a PUT to `name` would change, None where it would make something new."""
+        old = self.find(kind, name)
+        if old and not overwrite:
+            raise ApiError(409, CONFLICT)
+        return old
+
+    def put(self, entity: E) -> E:
+        """Store an entity as the newest of all."""
+        self._entities.pop(entity.id, None)
+        self._entities[entity.id] = entity
+        if self._journal:
+            self._journal.keep(entity, newest=True)
+        return entity
+
+    def amend(self, entity: E) -> None:
+        """Store an entity in the place of its former self."""
+        self._entities[entity.id] = entity
+        if self._journal:
+            self._journal.keep(entity, newest=False)
+
+    def delete(self, kind: type[E], name: Name) -> E:
+        entity = self.get(kind, name)
+        del self._entities[name]
+        if self._journal:
+            self._journal.forget(entity)
+        return entity
+
+    # Packages.
 
     def package(self, name: str) -> Package:
-        if name not in self._packages:
-            self._check_collection((None, name) in self._actions)
-            raise ApiError(404, NO_RESOURCE)
-        return self._packages[name]
+        return self.get(Package, Name(None, name))
 
-    def put_package(
-        self, name: str, wire: dict[str, Json], *, overwrite: bool, now_ms: int
-    ) -> Package:
-        new = put_package(name, wire, self._packages.get(name), now_ms)
-        self._check_collection((None, name) in self._actions)
-        if name in self._packages and not overwrite:
-            raise ApiError(409, CONFLICT)
-        self._packages.pop(name, None)
-        self._packages[name] = new
-        return new
+    def provider(self, package: Package) -> Package:
+        """The package whose actions `package` has: itself, or the one that it binds."""
+        return self.package(package.binding) if package.binding else package
+
+    def put_package(self, name: str, put: PackagePut, *, overwrite: bool, now_ms: int) -> Package:
+        if put.binding:
+            self._check_bindable(put.binding)
+        old = self.replaceable(Package, Name(None, name), overwrite=overwrite)
+        new = put_package(name, put, old, now_ms)
+        if put.binding and self.package(put.binding).binding:
+            raise ApiError(400, BINDING_OF_BINDING)
+        return self.put(new)
+
+    def _check_bindable(self, package: str) -> None:
+        try:
+            self.provider(self.package(package))
+        except ApiError as error:
+            if error.status == 404:
+                raise ApiError(400, NO_BOUND_PACKAGE) from None
+            raise ApiError(409, BINDING_OF_ANOTHER) from None
 
     def delete_package(self, name: str, *, force: bool) -> Package:
-        self.package(name)
-        contents = self.actions(name)
+        package = self.package(name)
+        contents = self.contents(package) if package.binding is None else []
         if contents and not force:
             raise package_not_empty(len(contents))
         for action in contents:
-            del self._actions[name, action.name]
-        return self._packages.pop(name)
+            self.delete(Action, action.id)
+        return self.delete(Package, package.id)
 
-    def actions(self, package: str | None = None) -> list[Action]:
-        """The actions of a package, or all there are, newest first."""
-        every = reversed(self._actions.values())
-        return [action for action in every if package in (None, action.package)]
+    def contents(self, package: Package) -> list[Action]:
+        """The actions of a package, or of the one that it binds, newest first."""
+        provider = self.provider(package)
+        return [action for action in self.every(Action) if action.id.package == provider.name]
 
-    def action(self, package: str | None, name: str) -> Action:
-        self.inherited(package)
-        action = self._actions.get((package, name))
-        if action is None:
-            self._check_collection(package is None and name in self._packages)
-            raise ApiError(404, NO_RESOURCE)
-        return action
+    # Actions.
 
-    def inherited(self, package: str | None) -> Parameters:
-        """The parameters that a package's actions inherit."""
-        return {} if package is None else self.package(package).parameters
+    def resolve(self, name: Name) -> Resolved:
+        """The action of that name, in whatever package that turns out to be."""
+        if name.package is None:
+            return Resolved(self.get(Action, name), {})
+        package = self.package(name.package)
+        if package.binding is None:
+            return Resolved(self.get(Action, name), package.parameters)
+        provider = self.provider(package)
+        return Resolved(
+            self.get(Action, Name(provider.name, name.name)),
+            {**provider.parameters, **package.parameters},
+            package.id.path,
+        )
 
-    def put_action(
-        self, package: str | None, name: str, put: ActionPut, *, overwrite: bool, now_ms: int
-    ) -> Action:
-        old = self._actions.get((package, name))
+    def check_owned(self, name: Name) -> None:
+        """That an action of this name may be made or deleted, which is not done by a binding."""
+        if name.package is not None and self.package(name.package).binding:
+            raise ApiError(400, NOT_ON_BINDING)
+
+    def put_action(self, name: Name, put: ActionPut, *, overwrite: bool, now_ms: int) -> Action:
+        self.check_owned(name)
         # Limits are judged before the existence of anything, as upstream does.
-        new = put_action(package, name, put, old, self._limits, now_ms)
-        self.inherited(package)
-        self._check_collection(package is None and name in self._packages)
-        if old and not overwrite:
-            raise ApiError(409, CONFLICT)
-        self._actions.pop((package, name), None)
-        self._actions[package, name] = new
-        return new
+        before = self._entities.get(name)
+        old = before if isinstance(before, Action) else None
+        new = put_action(name, put, old, self._limits, now_ms)
+        if isinstance(put.exec, Sequence):
+            self._check_packages(put.exec)
+        self.replaceable(Action, name, overwrite=overwrite)
+        if isinstance(put.exec, Sequence):
+            self._check_sequence(name, put.exec)
+        return self.put(new)
 
-    def delete_action(self, package: str | None, name: str) -> Action:
-        action = self.action(package, name)
-        del self._actions[package, name]
-        return action
+    def _check_packages(self, sequence: Sequence) -> None:
+        for component in sequence.components:
+            if component.package is not None:
+                self.provider(self.package(component.package))
 
-    @staticmethod
-    def _check_collection(taken_by_another: bool) -> None:
-        if taken_by_another:
-            raise ApiError(409, WRONG_COLLECTION)
+    def _check_sequence(self, name: Name, sequence: Sequence) -> None:
+        if len(sequence.components) > MAX_SEQUENCE:
+            raise ApiError(400, LONG_SEQUENCE)
+        if not sequence.components:
+            raise ApiError(400, EMPTY_SEQUENCE)
+        self._count_actions(name, sequence, depth=1)
+
+    def _count_actions(self, origin: Name, sequence: Sequence, depth: int) -> int:
+        """How many actions a sequence runs, those of inner sequences included.
+
+        A cycle leads through `origin`, since names only ever point at what exists; except where a
+        binding was changed afterwards, which the depth stops.
+        """
+        if depth > MAX_SEQUENCE:
+            raise ApiError(400, LONG_SEQUENCE)
+        count = 0
+        for component in sequence.components:
+            try:
+                action = self.resolve(component).action
+            except ApiError:
+                raise ApiError(400, NO_COMPONENT) from None
+            if action.id == origin:
+                raise ApiError(400, CYCLIC_SEQUENCE)
+            if isinstance(action.exec, Sequence):
+                count += self._count_actions(origin, action.exec, depth + 1)
+            else:
+                count += 1
+            if count > MAX_SEQUENCE:
+                raise ApiError(400, LONG_SEQUENCE)
+        return count

@@ -6,27 +6,44 @@ from disdel.embedded.limits import PlatformLimits
 from disdel.embedded.replies import too_many_concurrent, too_many_per_minute
 
 
-class Throttle:
-    """Counts as OpenWhisk does: attempts by calendar minute, activations until they are done."""
+class _Minute:
+    """Counts attempts by calendar minute; every attempt counts, refused ones too."""
 
-    def __init__(self, limits: PlatformLimits) -> None:
-        self._limits = limits
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
         self._minute = 0
         self._attempts = 0
-        self._in_flight = 0
 
     def attempt(self, now_s: float) -> None:
-        """Count an attempt; raises `ApiError` 429 when it is one too many."""
         minute = int(now_s // 60)
         if minute != self._minute:
             self._minute, self._attempts = minute, 0
         self._attempts += 1
-        if self._attempts > self._limits.invokes_per_minute:
-            raise too_many_per_minute(self._attempts, self._limits.invokes_per_minute)
-        if self._in_flight >= self._limits.concurrent_invokes:
-            raise too_many_concurrent(self._in_flight, self._limits.concurrent_invokes)
+        if self._attempts > self._allowed:
+            raise too_many_per_minute(self._attempts, self._allowed)
+
+
+class Throttle:
+    """Refuses with `ApiError` 429 what is one too many."""
+
+    def __init__(self, limits: PlatformLimits) -> None:
+        self._invokes = _Minute(limits.invokes_per_minute)
+        self._fires = _Minute(limits.invokes_per_minute)
+        self._allowed = limits.concurrent_invokes
+        self._in_flight = 0
+
+    def attempt(self, now_s: float) -> None:
+        """Count an attempt to invoke an action."""
+        self._invokes.attempt(now_s)
+        if self._in_flight >= self._allowed:
+            raise too_many_concurrent(self._in_flight, self._allowed)
+
+    def attempt_fire(self, now_s: float) -> None:
+        """Count an attempt to fire a trigger."""
+        self._fires.attempt(now_s)
 
     def begin(self) -> None:
+        """An activation is accepted; it is in flight until `end`."""
         self._in_flight += 1
 
     def end(self) -> None:

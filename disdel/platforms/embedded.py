@@ -37,7 +37,14 @@ _LOG_TAIL_LINES = 15
 class EmbeddedOptions:
     """How to start a platform; None leaves a choice to the platform or to the settings.
 
-    `port` 0 is any free one. `enforcement` "auto" limits memory by the kernel where it can.
+    Args:
+        port: 0 is any free one.
+        enforcement: "auto" limits memory by the kernel where it can.
+        state_dir: where running platforms are recorded.
+        state: the folder that keeps packages, actions, activations and the key from one platform
+            to the next; None keeps nothing.
+        prewarm: containers to keep started, each `KIND_OR_IMAGE:MB:COUNT`.
+        grow_to_mb: up to where the limit of a container grows that reaches it; 0 is not at all.
     """
 
     limits: Literal["roomy", "stock"] = "roomy"
@@ -45,6 +52,9 @@ class EmbeddedOptions:
     port: int = 0
     enforcement: Literal["auto", "sampling"] = "auto"
     state_dir: Path | None = None
+    state: Path | None = None
+    prewarm: tuple[str, ...] = ()
+    grow_to_mb: int = 0
 
     @property
     def state_folder(self) -> Path:
@@ -56,7 +66,11 @@ class EmbeddedOptions:
             f"--port={self.port}",
             f"--enforcement={self.enforcement}",
             f"--state-dir={self.state_folder.absolute()}",
+            f"--grow-to={self.grow_to_mb}",
+            *(f"--prewarm={stem}" for stem in self.prewarm),
         ]
+        if self.state is not None:
+            arguments.append(f"--state={self.state.absolute()}")
         if self.user_memory_mb is not None:
             arguments.append(f"--user-memory={self.user_memory_mb}")
         return arguments

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from disdel.container_memory import Cgroup
-from disdel.embedded.cgroups import CgroupEnforcement, open_cgroups, places, set_limit
+from disdel.embedded.cgroups import (
+    CgroupEnforcement,
+    open_cgroups,
+    places,
+    raise_limit,
+    set_limit,
+)
 
 
 def cgroup_v2(folder: Path, *, controllers: str = "", limit: str = "max") -> Path:
@@ -70,13 +76,13 @@ def test_v1_limits_with_and_without_swap_accounting(tmp_path: Path) -> None:
     ],
 )
 def test_who_was_killed(tmp_path: Path, version: int, name: str, text: str, killed: bool) -> None:
-    cell = CgroupEnforcement(Cgroup(tmp_path, version)).cell("c", 1 << 20)
+    cell = CgroupEnforcement(Cgroup(tmp_path, version)).cell("c", 1 << 20, tmp_path)
     (tmp_path / "c" / name).write_text(text)
     assert cell.oom_killed() is killed
 
 
 def test_entering_writes_the_process_before_the_command_is_loaded(tmp_path: Path) -> None:
-    cell = CgroupEnforcement(Cgroup(tmp_path, 1)).cell("c", 1 << 20)
+    cell = CgroupEnforcement(Cgroup(tmp_path, 1)).cell("c", 1 << 20, tmp_path)
     command = cell.entering(["python", "proxy.py"])
     assert command[-3:] == [str(tmp_path / "c" / "cgroup.procs"), "python", "proxy.py"]
 
@@ -85,3 +91,20 @@ def test_entering_writes_the_process_before_the_command_is_loaded(tmp_path: Path
 def test_a_folder_that_is_no_cgroup_fails_the_probe(tmp_path: Path, version: int) -> None:
     own = cgroup_v2(tmp_path / "own", controllers="memory")
     assert open_cgroups("id", Cgroup(own, version)) is None
+
+
+def test_v2_limits_are_raised(tmp_path: Path) -> None:
+    raise_limit(Cgroup(tmp_path, 2), 1 << 21)
+    assert (tmp_path / "memory.max").read_text() == "2097152"
+    assert not (tmp_path / "memory.memsw.limit_in_bytes").exists()
+
+
+def test_v1_limits_are_raised_with_that_on_swap_first(tmp_path: Path) -> None:
+    raise_limit(Cgroup(tmp_path, 1), 1 << 20)
+    assert (tmp_path / "memory.limit_in_bytes").read_text() == "1048576"
+    swap = tmp_path / "memory.memsw.limit_in_bytes"
+    (tmp_path / "memory.limit_in_bytes").unlink()
+    swap.mkdir()  # which cannot be written
+    with pytest.raises(OSError, match="directory"):
+        raise_limit(Cgroup(tmp_path, 1), 1 << 21)
+    assert not (tmp_path / "memory.limit_in_bytes").exists()

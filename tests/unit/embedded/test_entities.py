@@ -5,18 +5,13 @@ from typing import Any
 
 import pytest
 
-from disdel.embedded.entities import (
-    Action,
-    Exec,
-    check_name,
-    next_version,
-    put_action,
-    put_package,
-    read_action_put,
-    read_exec,
-)
-from disdel.embedded.images import find_image, is_image_name
+from disdel.embedded.actions import Action, put_action, read_action_put
+from disdel.embedded.execs import Code, read_exec
+from disdel.embedded.fields import next_version
+from disdel.embedded.images import image_key, image_of_key, is_image_name, known_kinds
 from disdel.embedded.limits import platform_limits
+from disdel.embedded.names import Name, check_name
+from disdel.embedded.packages import Package, put_package, read_package_put
 from disdel.embedded.replies import ApiError
 
 STOCK = platform_limits("stock")
@@ -24,7 +19,11 @@ SOURCE = {"kind": "python:3", "code": "def main(args): return args"}
 
 
 def make(wire: dict[str, Any], old: Action | None = None) -> Action:
-    return put_action("p", "a", read_action_put(wire), old, STOCK, now_ms=1)
+    return put_action(Name("p", "a"), read_action_put(wire), old, STOCK, now_ms=1)
+
+
+def package(wire: dict[str, Any], old: Package | None = None) -> Package:
+    return put_package("p", read_package_put("p", wire), old, now_ms=1)
 
 
 @pytest.mark.parametrize("name", ["a", "_", "a b", "a@b.c-d&e", "a" * 256, "9"])
@@ -71,7 +70,7 @@ BASE64 = base64.b64encode(bytes(range(200))).decode()
     ],
 )
 def test_binary_is_computed_from_the_code(code: str | None, binary: bool) -> None:
-    assert Exec("python:3", code).binary is binary
+    assert Code("python:3", code).binary is binary
 
 
 def test_a_new_action() -> None:
@@ -131,16 +130,16 @@ def test_updates_merge_limits_and_annotations_and_replace_the_rest() -> None:
 
 
 def test_packages_replace_their_annotations() -> None:
-    old = put_package("p", {"annotations": [{"key": "a", "value": 1}], "publish": True}, None, 1)
-    kept = put_package("p", {"parameters": [{"key": "x", "value": 1}]}, old, 2)
-    new = put_package("p", {"annotations": [{"key": "b", "value": 1}]}, kept, 3)
+    old = package({"annotations": [{"key": "a", "value": 1}], "publish": True})
+    kept = package({"parameters": [{"key": "x", "value": 1}]}, old)
+    new = package({"annotations": [{"key": "b", "value": 1}]}, kept)
     assert (kept.annotations, kept.publish, kept.version) == ({"a": 1}, True, "0.0.2")
     assert (new.annotations, set(new.parameters)) == ({"b": 1}, {"x"})
 
 
 def test_the_warm_key_ignores_the_time_and_nothing_else() -> None:
     action = make({"exec": SOURCE})
-    again = put_action("p", "a", read_action_put({"exec": SOURCE}), None, STOCK, now_ms=99)
+    again = put_action(Name("p", "a"), read_action_put({"exec": SOURCE}), None, STOCK, now_ms=99)
     assert action.warm_key() == again.warm_key()
     for change in (
         {"limits": {"memory": 128}},
@@ -156,14 +155,20 @@ def test_the_warm_key_ignores_the_time_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("wire", "message"),
     [
-        ({}, "'kind' must be a string defined in 'exec'."),
+        ({}, "'kind' must be a string defined in 'exec'"),
         (
             {"kind": "foo:1", "code": ""},
             "The specified runtime 'foo:1' is not supported by this platform. "
-            "Valid values are: 'python:3', 'python:3.10', 'python:3.11'.",
+            f"Valid values are: {', '.join(map(repr, (*known_kinds(), 'sequence', 'blackbox')))}.",
         ),
         ({"kind": "blackbox", "image": "no image", "code": ""}, "could not parse image name"),
-        ({"kind": "sequence", "components": []}, "Sequences are not supported by this platform."),
+        ({"kind": "sequence"}, "'components' must be defined for sequence kind"),
+        ({"kind": "sequence", "components": {}}, "'components' must be an array"),
+        (
+            {"kind": "sequence", "components": ["a"]},
+            "requirement failed: The fully qualified name of the entity must contain at least the "
+            "namespace and the name of the entity.",
+        ),
     ],
 )
 def test_malformed_exec(wire: dict[str, Any], message: str) -> None:
@@ -188,13 +193,13 @@ def test_code_has_a_size_limit() -> None:
 )
 def test_malformed_parameters(parameters: object) -> None:
     with pytest.raises(ApiError, match="parameters malformed!"):
-        put_package("p", {"parameters": parameters}, None, 1)
+        package({"parameters": parameters})
 
 
 def test_parameters_have_a_size_limit() -> None:
     pair = {"key": "x", "value": "v" * (1 << 20)}
     with pytest.raises(ApiError, match="parameters larger than allowed: 1048579 > 1048576 bytes"):
-        put_package("p", {"parameters": [pair]}, None, 1)
+        package({"parameters": [pair]})
 
 
 @pytest.mark.parametrize(
@@ -208,7 +213,7 @@ def test_parameters_have_a_size_limit() -> None:
 )
 def test_images_of_this_machine(image: str) -> None:
     assert is_image_name(image)
-    found = find_image("blackbox", image)
+    found = image_of_key(image_key("blackbox", image))
     assert found is not None
     assert found.env["DISDEL_PREIMPORT"] == "numpy,tensorflow,keras"
 
@@ -216,4 +221,4 @@ def test_images_of_this_machine(image: str) -> None:
 @pytest.mark.parametrize("image", ["me/img:tag", "runtime-tensorflow", "disdel/other"])
 def test_images_of_elsewhere(image: str) -> None:
     assert is_image_name(image)
-    assert find_image("blackbox", image) is None
+    assert image_of_key(image_key("blackbox", image)) is None

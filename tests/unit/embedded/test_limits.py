@@ -103,7 +103,8 @@ def test_pages() -> None:
         ),
         (
             {"limit": "x"},
-            "The query parameter 'limit' was malformed:\nThe value 'x' is not an integer.",
+            "The query parameter 'limit' was malformed:\n"
+            "The value 'x' is not an integer for actions.",
         ),
         (
             {"skip": "-1"},

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from disdel.embedded.pool import Again, Kept, Pool, Spent
+from disdel.embedded.pool import Again, Grow, Kept, Pool, Spent, Stem
 
 
 @dataclass(eq=False)
@@ -23,19 +23,24 @@ class Box:
 class Work:
     warm_key: str
     memory_mb: int = 100
+    image_key: str = "image"
     fails: bool = False
     finish: asyncio.Event = field(default_factory=asyncio.Event)
     box: Box | None = None
     cold: bool = False
     refused: bool = False
+    grow: Grow | None = None
 
 
 class FakeWorker:
     def __init__(self) -> None:
         self.started: list[Work] = []
         self.boxes: list[Box] = []
+        self.may_prepare = asyncio.Event()
+        self.unprepared = False
 
-    async def perform(self, work: Work, box: Box | None) -> Kept[Box] | Spent | Again:
+    async def perform(self, work: Work, box: Box | None, grow: Grow) -> Kept[Box] | Spent | Again:
+        work.grow = grow
         if box is not None and not box.alive:
             return Again()
         if box is None:
@@ -46,6 +51,14 @@ class FakeWorker:
         self.started.append(work)
         await work.finish.wait()
         return Spent() if work.fails else Kept(box)
+
+    async def prepare(self, stem: Stem) -> Box:
+        await self.may_prepare.wait()
+        if self.unprepared:
+            raise OSError("no room on the disk")
+        box = Box(f"stem of {stem.image_key}")
+        self.boxes.append(box)
+        return box
 
     def refuse(self, work: Work) -> None:
         work.refused = True
@@ -252,3 +265,135 @@ def test_an_idle_container_expires() -> None:
         await pool.close()
 
     asyncio.run(run())
+
+
+def with_stems(
+    test: Callable[[Pool[Work, Box], FakeWorker], Awaitable[None]], *stems: Stem
+) -> None:
+    async def run() -> None:
+        worker = FakeWorker()
+        pool: Pool[Work, Box] = Pool(worker, 400, stems)
+        pool.open()
+        await test(pool, worker)
+        worker.may_prepare.set()
+        for work in worker.started:
+            work.finish.set()
+        await settle()
+        for box in worker.boxes:
+            box.may_go.set()
+        await pool.close()
+        assert pool.taken_mb == 0
+
+    asyncio.run(run())
+
+
+def test_a_stem_cell_counts_is_taken_and_replaced() -> None:
+    async def test(pool: Pool[Work, Box], worker: FakeWorker) -> None:
+        assert pool.taken_mb == 100
+        early = Work("a")
+        await done(pool, early)
+        # It is not waited for.
+        assert early.cold
+        worker.may_prepare.set()
+        await settle()
+        taker = Work("b")
+        await done(pool, taker)
+        assert not taker.cold
+        assert taker.box is worker.boxes[1]
+        await settle()
+        assert pool.taken_mb == 300
+        others = Work("c", 50, image_key="other"), Work("d", 50)
+        await done(pool, *others)
+        assert all(work.cold for work in others)
+
+    with_stems(test, Stem("image", 100, 1))
+
+
+def test_stem_cells_are_not_evicted_nor_refilled_before_what_waits() -> None:
+    async def test(pool: Pool[Work, Box], worker: FakeWorker) -> None:
+        worker.may_prepare.set()
+        await settle()
+        assert pool.taken_mb == 300
+        too_large = Work("x", memory_mb=200, image_key="other")
+        pool.submit(too_large)
+        assert too_large.refused
+        running = [Work(key) for key in "abc"]
+        for work in running:
+            pool.submit(work)
+        await settle()
+        assert not any(work.cold for work in running)
+        waiting = Work("d", image_key="other"), Work("e", image_key="other")
+        for work in waiting:
+            pool.submit(work)
+        await settle()
+        assert [work.cold for work in waiting] == [False, False]
+        running[0].fails = running[1].fails = True
+        running[0].finish.set()
+        running[1].finish.set()
+        await settle()
+        assert pool.waiting == 0
+
+    with_stems(test, Stem("image", 100, 3))
+
+
+def test_a_stem_cell_that_died_or_cannot_start() -> None:
+    async def test(pool: Pool[Work, Box], worker: FakeWorker) -> None:
+        worker.may_prepare.set()
+        await settle()
+        worker.boxes[0].alive = False
+        worker.unprepared = True
+        work = Work("a")
+        await done(pool, work)
+        assert work.cold
+        worker.boxes[0].may_go.set()
+        await settle()
+        # The attempt to replace it has failed, and is not repeated for ever.
+        assert pool.taken_mb == 100
+
+    with_stems(test, Stem("image", 100, 1))
+
+
+def test_growth_is_memory_that_counts() -> None:
+    async def test(pool: Pool[Work, Box], worker: FakeWorker) -> None:
+        work, idle = Work("a"), Work("b", memory_mb=50)
+        await done(pool, idle)
+        pool.submit(work)
+        await settle()
+        assert work.grow is not None
+        assert not work.grow(100)
+        # The idle one was in the way, and makes room for the next attempt.
+        assert idle.box is not None
+        idle.box.may_go.set()
+        await settle()
+        assert work.grow(100)
+        assert pool.taken_mb == 200
+        other = Work("c", memory_mb=50)
+        pool.submit(other)
+        work.finish.set()
+        await settle()
+        # Its container is kept at the size that it has, and so is evicted as a whole.
+        assert other.box is None
+        assert work.box is not None
+        work.box.may_go.set()
+        await settle()
+        assert other.cold
+        assert pool.taken_mb == 50
+
+    pooled(test)
+
+
+def test_growth_does_not_evict_for_itself_what_others_wait_for() -> None:
+    async def test(pool: Pool[Work, Box], worker: FakeWorker) -> None:
+        work, idle, large = Work("a"), Work("b", memory_mb=50), Work("c", memory_mb=200)
+        await done(pool, idle)
+        pool.submit(work)
+        pool.submit(large)
+        await settle()
+        assert work.grow is not None
+        assert not work.grow(100)
+        assert idle.box is not None
+        idle.box.may_go.set()
+        await settle()
+        assert idle.box.alive
+
+    pooled(test)

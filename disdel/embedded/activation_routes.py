@@ -1,0 +1,135 @@
+"""Handlers of what happens: invoking, firing, switching, and reading the records."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from disdel.embedded.activations import ActivationStore, Record, check_activation_id
+from disdel.embedded.addressing import (
+    caller_of,
+    check_entitled,
+    entity_name,
+    list_reply,
+    own_entity,
+)
+from disdel.embedded.envelope import Reply
+from disdel.embedded.execs import Sequence
+from disdel.embedded.fields import Json
+from disdel.embedded.firing import Firing
+from disdel.embedded.invocations import Invocations
+from disdel.embedded.limits import MAX_PAYLOAD_BYTES
+from disdel.embedded.query import Query, read_object
+from disdel.embedded.replies import DOCS_WITH_COUNT, NO_ROUTE, ApiError
+from disdel.embedded.rulebook import Rulebook
+from disdel.embedded.rules import Rule, Trigger, read_status
+from disdel.embedded.store import EntityStore
+from disdel.embedded.throttle import Throttle
+
+ACTIVATION_ID_HEADER = "x-openwhisk-activation-id"
+
+
+async def _payload(request: Request) -> dict[str, Json]:
+    return await read_object(
+        request, required=False, field="Request", allowed_bytes=MAX_PAYLOAD_BYTES
+    )
+
+
+class InvokeRoutes:
+    """POST to an action, a trigger or a rule."""
+
+    def __init__(
+        self,
+        entities: EntityStore,
+        rulebook: Rulebook,
+        throttle: Throttle,
+        invocations: Invocations,
+        firing: Firing,
+    ) -> None:
+        self._entities = entities
+        self._rulebook = rulebook
+        self._throttle = throttle
+        self._invocations = invocations
+        self._firing = firing
+
+    async def action(self, request: Request) -> Response:
+        name = entity_name(request)
+        self._throttle.attempt(time.time())
+        check_entitled(request)
+        payload = await _payload(request)
+        query = Query(request.query_params)
+        blocking, only_result = query.flag("blocking"), query.flag("result")
+        timeout_s = query.blocking_timeout_s()
+        resolved = self._entities.resolve(name)
+        pending = self._invocations.invoke(resolved, payload, caller_of(request))
+        headers = {ACTIVATION_ID_HEADER: pending.id}
+        record = await pending.wait(timeout_s) if blocking else None
+        if record is None:
+            return Reply({"activationId": pending.id}, 202, headers)
+        # An array is a sequence's business, and is given out bare.
+        bare = only_result or isinstance(record.response.result, list)
+        # A sequence's log is known when it ends, an action's is collected after the answer.
+        with_logs = isinstance(resolved.action.exec, Sequence)
+        body = record.response.result if bare else record.to_wire(with_logs=with_logs)
+        return Reply(body, record.response.http_status, headers)
+
+    async def trigger(self, request: Request) -> Response:
+        name = entity_name(request)
+        self._throttle.attempt_fire(time.time())
+        check_entitled(request)
+        payload = await _payload(request)
+        trigger = self._entities.get(Trigger, name)
+        fired = self._firing.fire(trigger, payload, request.headers, caller_of(request))
+        if fired is None:
+            return Response(status_code=204)
+        return Reply({"activationId": fired}, 202, {ACTIVATION_ID_HEADER: fired})
+
+    async def rule(self, request: Request) -> Response:
+        name = own_entity(request)
+        status = read_status(await _payload(request))
+        self._rulebook.set_status(self._entities.get(Rule, name), status)
+        return PlainTextResponse("OK")
+
+
+class RecordRoutes:
+    """GET of activation records."""
+
+    def __init__(self, store: ActivationStore) -> None:
+        self._store = store
+
+    async def list(self, request: Request) -> Response:
+        check_entitled(request)
+        query = Query(request.query_params)
+        page, docs = query.page("activations"), query.flag("docs")
+        records = self._store.select(
+            name=query.action_name(),
+            since_ms=query.instant_ms("since"),
+            upto_ms=query.instant_ms("upto"),
+        )
+        if page.count and docs:
+            raise ApiError(400, DOCS_WITH_COUNT)
+        view = Record.to_wire if docs else Record.summary
+        return list_reply("activations", (view(record) for record in records), page)
+
+    async def get(self, request: Request) -> Response:
+        return Reply(self._record(request).to_wire())
+
+    async def part(self, request: Request) -> Response:
+        part = request.path_params["part"]
+        if part == "logs":
+            return Reply({"logs": list(self._record(request).logs)})
+        if part == "result":
+            return Reply(self._record(request).response.to_wire())
+        self._check(request)
+        raise ApiError(404, NO_ROUTE)
+
+    def _record(self, request: Request) -> Record:
+        return self._store.get(self._check(request))
+
+    @staticmethod
+    def _check(request: Request) -> str:
+        activation_id = check_activation_id(request.path_params["id"])
+        check_entitled(request)
+        return activation_id

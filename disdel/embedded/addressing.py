@@ -1,0 +1,59 @@
+"""What a request's path names, and whether the user may go there; and the form of lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.requests import Request
+
+from disdel.embedded.envelope import Reply
+from disdel.embedded.fields import Json
+from disdel.embedded.invocation import Caller
+from disdel.embedded.names import (
+    DEFAULT_NAMESPACE,
+    NAMESPACE,
+    Name,
+    check_name,
+    check_namespace,
+)
+from disdel.embedded.query import Page
+from disdel.embedded.replies import forbidden
+
+
+def entity_name(request: Request) -> Name:
+    """The entity in the path of a request, with its parts checked; raises `ApiError` 400."""
+    check_namespace(request.path_params["ns"])
+    package = request.path_params.get("package")
+    if package is not None:
+        check_name(package)
+    return Name(package, check_name(request.path_params["name"]))
+
+
+def is_own_namespace(request: Request) -> bool:
+    """Raises `ApiError` 400 where no namespace can be called so."""
+    return check_namespace(request.path_params["ns"]) in (DEFAULT_NAMESPACE, NAMESPACE)
+
+
+def check_entitled(request: Request) -> None:
+    """That the path lies in the user's namespace; raises `ApiError` 403 otherwise."""
+    if not is_own_namespace(request):
+        parts = (request.path_params.get(key) for key in ("ns", "package", "name"))
+        raise forbidden("/".join(part for part in parts if part))
+
+
+def own_entity(request: Request) -> Name:
+    """The entity in the path, which must be the user's; raises `ApiError` 400 or 403."""
+    name = entity_name(request)
+    check_entitled(request)
+    return name
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sends a request that the gate has let through."""
+    return Caller(request.state.transaction_id, request.state.key)
+
+
+def list_reply(collection: str, entries: Iterable[dict[str, Json]], page: Page) -> Reply:
+    rows = list(entries)
+    shown = rows[page.skip :]
+    return Reply({collection: len(shown)} if page.count else shown[: page.limit])

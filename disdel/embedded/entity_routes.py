@@ -1,0 +1,157 @@
+"""Handlers of the entities: made, read, listed and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from disdel.embedded.actions import Action, read_action_put
+from disdel.embedded.addressing import check_entitled, is_own_namespace, list_reply, own_entity
+from disdel.embedded.envelope import Reply
+from disdel.embedded.fields import Json
+from disdel.embedded.invocation import now_ms
+from disdel.embedded.names import Name, check_name
+from disdel.embedded.packages import Package, contents_to_wire, read_package_put
+from disdel.embedded.query import Query, read_object
+from disdel.embedded.replies import ApiError, no_such_resource
+from disdel.embedded.rulebook import Rulebook
+from disdel.embedded.rules import Rule, Trigger, read_rule_put, read_trigger_put
+from disdel.embedded.store import EntityStore
+
+Put = Callable[[Name, dict[str, Json], bool], Json]
+
+
+async def _put(request: Request, name: Name, put: Put) -> Response:
+    overwrite = Query(request.query_params).flag("overwrite")
+    wire = await read_object(request, required=True)
+    return Reply(put(name, wire, overwrite))
+
+
+class PackageRoutes:
+    def __init__(self, entities: EntityStore) -> None:
+        self._entities = entities
+
+    async def list(self, request: Request) -> Response:
+        page = Query(request.query_params).page("packages")
+        # Anyone may ask for anyone's public packages; only one namespace has packages at all.
+        packages = self._entities.every(Package) if is_own_namespace(request) else []
+        return list_reply("packages", (package.summary() for package in packages), page)
+
+    async def put(self, request: Request) -> Response:
+        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
+            checked = read_package_put(name.name, wire)
+            store = self._entities
+            made = store.put_package(name.name, checked, overwrite=overwrite, now_ms=now_ms())
+            return made.to_wire()
+
+        return await _put(request, own_entity(request), put)
+
+    async def get(self, request: Request) -> Response:
+        name = own_entity(request)
+        try:
+            package = self._entities.package(name.name)
+            provider = self._entities.provider(package)
+        except ApiError as error:
+            # Where the right to read depends on the entity, its absence is told by its name.
+            raise no_such_resource(name.path) if error.status == 404 else error from None
+        inherited = provider.parameters if package.binding else None
+        contents = contents_to_wire(self._entities.contents(package))
+        return Reply({**package.to_wire(inherited=inherited), **contents})
+
+    async def delete(self, request: Request) -> Response:
+        name = own_entity(request)
+        force = Query(request.query_params).flag("force")
+        return Reply(self._entities.delete_package(name.name, force=force).to_wire())
+
+
+class ActionRoutes:
+    def __init__(self, entities: EntityStore) -> None:
+        self._entities = entities
+
+    async def list(self, request: Request) -> Response:
+        check_entitled(request)
+        page = Query(request.query_params).page("actions")
+        actions = self._entities.every(Action)
+        return list_reply("actions", (action.summary() for action in actions), page)
+
+    async def list_package(self, request: Request) -> Response:
+        check_name(request.path_params["package"])
+        check_entitled(request)
+        contents = self._entities.contents(self._entities.package(request.path_params["package"]))
+        page = Query(request.query_params).page("actions")
+        return list_reply("actions", (action.summary() for action in contents), page)
+
+    async def put(self, request: Request) -> Response:
+        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
+            checked = read_action_put(wire)
+            store = self._entities
+            return store.put_action(name, checked, overwrite=overwrite, now_ms=now_ms()).to_wire()
+
+        name = own_entity(request)
+        self._entities.check_owned(name)
+        return await _put(request, name, put)
+
+    async def get(self, request: Request) -> Response:
+        name = own_entity(request)
+        with_code = Query(request.query_params).flag("code", default=True)
+        resolved = self._entities.resolve(name)
+        wire = resolved.action.to_wire(with_code=with_code, inherited=resolved.inherited)
+        return Reply(wire)
+
+    async def delete(self, request: Request) -> Response:
+        name = own_entity(request)
+        self._entities.check_owned(name)
+        return Reply(self._entities.delete(Action, name).to_wire())
+
+
+class TriggerRoutes:
+    def __init__(self, entities: EntityStore, rulebook: Rulebook) -> None:
+        self._entities = entities
+        self._rulebook = rulebook
+
+    async def list(self, request: Request) -> Response:
+        check_entitled(request)
+        page = Query(request.query_params).page("triggers")
+        triggers = self._entities.every(Trigger)
+        return list_reply("triggers", (trigger.summary() for trigger in triggers), page)
+
+    async def put(self, request: Request) -> Response:
+        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
+            checked, book = read_trigger_put(wire), self._rulebook
+            return book.put_trigger(name, checked, overwrite=overwrite, now_ms=now_ms()).to_wire()
+
+        return await _put(request, own_entity(request), put)
+
+    async def get(self, request: Request) -> Response:
+        return Reply(self._entities.get(Trigger, own_entity(request)).to_wire())
+
+    async def delete(self, request: Request) -> Response:
+        return Reply(self._entities.delete(Trigger, own_entity(request)).to_wire())
+
+
+class RuleRoutes:
+    def __init__(self, entities: EntityStore, rulebook: Rulebook) -> None:
+        self._entities = entities
+        self._rulebook = rulebook
+
+    async def list(self, request: Request) -> Response:
+        check_entitled(request)
+        page = Query(request.query_params).page("rules")
+        return list_reply("rules", (rule.summary() for rule in self._entities.every(Rule)), page)
+
+    async def put(self, request: Request) -> Response:
+        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
+            checked, book = read_rule_put(wire), self._rulebook
+            rule = book.put_rule(name, checked, overwrite=overwrite, now_ms=now_ms())
+            return rule.to_wire(book.status(rule))
+
+        return await _put(request, own_entity(request), put)
+
+    async def get(self, request: Request) -> Response:
+        rule = self._entities.get(Rule, own_entity(request))
+        return Reply(rule.to_wire(self._rulebook.status(rule)))
+
+    async def delete(self, request: Request) -> Response:
+        return Reply(self._rulebook.delete_rule(own_entity(request)).to_wire("inactive"))

@@ -1,0 +1,119 @@
+"""The fields that all entities share: parameters, annotations, version and publication."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from disdel.embedded.limits import MAX_PARAMETERS_BYTES
+from disdel.embedded.replies import malformed, too_large
+
+# A JSON value, as `json` gives it.
+Json = Any
+
+FIRST_VERSION = "0.0.1"
+_VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A stored value; one that is `init` becomes an environment variable at `/init` instead."""
+
+    value: Json
+    init: bool = False
+
+
+Parameters = Mapping[str, Parameter]
+Annotations = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class CommonPut:
+    """What a PUT says of the shared fields; None is what was left out."""
+
+    parameters: Parameters | None
+    annotations: Annotations | None
+    version: str | None
+    publish: bool | None
+
+
+def read_common(wire: Mapping[str, Json]) -> CommonPut:
+    """The shared fields of a request.
+
+    Raises:
+        ApiError: 400 malformed, 413 a field is too large.
+    """
+    return CommonPut(
+        _read_parameters(wire), _read_annotations(wire), _read_version(wire), _read_publish(wire)
+    )
+
+
+def next_version(version: str) -> str:
+    major, minor, patch = version.split(".")
+    return f"{major}.{minor}.{int(patch) + 1}"
+
+
+def compact_json(value: Json) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def parameters_to_wire(parameters: Parameters) -> list[dict[str, Json]]:
+    return [
+        {"key": key, "value": parameter.value} | ({"init": True} if parameter.init else {})
+        for key, parameter in parameters.items()
+    ]
+
+
+def pairs_to_wire(pairs: Mapping[str, Json]) -> list[dict[str, Json]]:
+    return [{"key": key, "value": value} for key, value in pairs.items()]
+
+
+def _read_parameters(wire: Mapping[str, Json]) -> Parameters | None:
+    pairs = _pairs(wire, "parameters")
+    if pairs is None:
+        return None
+    return {
+        pair["key"]: Parameter(pair["value"], init=pair.get("init", False) is True)
+        for pair in pairs
+    }
+
+
+def _read_annotations(wire: Mapping[str, Json]) -> Annotations | None:
+    pairs = _pairs(wire, "annotations")
+    return None if pairs is None else {pair["key"]: pair["value"] for pair in pairs}
+
+
+def _pairs(wire: Mapping[str, Json], field: str) -> list[dict[str, Json]] | None:
+    pairs = wire.get(field)
+    if pairs is None:
+        return None
+    if not isinstance(pairs, list):
+        raise malformed(f"{field} malformed!")
+    size = 0
+    for pair in pairs:
+        if not isinstance(pair, dict) or "value" not in pair:
+            raise malformed(f"{field} malformed!")
+        key = pair.get("key")
+        if not isinstance(key, str) or not key:
+            raise malformed(f"{field} malformed!")
+        size += len(key.encode()) + len(compact_json(pair["value"]))
+    if size > MAX_PARAMETERS_BYTES:
+        raise too_large(field, size, MAX_PARAMETERS_BYTES)
+    return pairs
+
+
+def _read_publish(wire: Mapping[str, Json]) -> bool | None:
+    publish = wire.get("publish")
+    if not isinstance(publish, bool | None):
+        raise malformed(f"Expected JsBoolean, but got {compact_json(publish).decode()}")
+    return publish
+
+
+def _read_version(wire: Mapping[str, Json]) -> str | None:
+    version = wire.get("version")
+    if version is not None and not (isinstance(version, str) and _VERSION.fullmatch(version)):
+        raise malformed("requirement failed: bad semantic version")
+    return version

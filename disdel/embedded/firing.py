@@ -1,0 +1,93 @@
+"""Fires a trigger: every active rule on it invokes its action."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from disdel.embedded.activations import (
+    APPLICATION_ERROR,
+    SUCCESS,
+    ActivationStore,
+    Record,
+    Response,
+    new_activation_id,
+)
+from disdel.embedded.fields import Json, compact_json
+from disdel.embedded.invocation import Caller, now_ms
+from disdel.embedded.invocations import Invocations
+from disdel.embedded.names import Name
+from disdel.embedded.replies import ApiError, inactive_rule
+from disdel.embedded.rules import Link, Trigger
+from disdel.embedded.store import EntityStore
+from disdel.embedded.throttle import Throttle
+
+
+class Firing:
+    """Fires triggers."""
+
+    def __init__(
+        self,
+        entities: EntityStore,
+        throttle: Throttle,
+        invocations: Invocations,
+        store: ActivationStore,
+    ) -> None:
+        self._entities = entities
+        self._throttle = throttle
+        self._invocations = invocations
+        self._store = store
+
+    def fire(
+        self,
+        trigger: Trigger,
+        payload: Mapping[str, Json],
+        headers: Mapping[str, str],
+        caller: Caller,
+    ) -> str | None:
+        """The id of the trigger's activation; None, and no record, when no rule is active.
+
+        An action receives the trigger's parameters, the request's headers as `__ow_headers`, and
+        the payload, of which later ones win.
+        """
+        if all(link.status == "inactive" for link in trigger.rules.values()):
+            return None
+        stored = {key: parameter.value for key, parameter in trigger.parameters.items()}
+        arguments = {**stored, "__ow_headers": dict(headers), **payload}
+        start_ms = now_ms()
+        outcomes = [
+            self._apply(Name(None, rule), link, arguments, caller)
+            for rule, link in trigger.rules.items()
+        ]
+        record = Record(
+            id=new_activation_id(),
+            name=trigger.id.name,
+            version=trigger.version,
+            start_ms=start_ms,
+            end_ms=None,
+            duration_ms=None,
+            response=Response(SUCCESS, dict(payload)),
+            annotations={},
+            logs=tuple(compact_json(outcome).decode() for outcome in outcomes),
+        )
+        self._store.put(record)
+        return record.id
+
+    def _apply(
+        self, rule: Name, link: Link, arguments: Mapping[str, Json], caller: Caller
+    ) -> dict[str, Json]:
+        """What the trigger's record says of one rule."""
+        outcome: dict[str, Json] = {"rule": rule.path, "action": link.action.path}
+        if link.status == "inactive":
+            failure = inactive_rule(rule.path, link.action.path)
+        else:
+            try:
+                self._throttle.attempt(time.time())
+                resolved = self._entities.resolve(link.action)
+                pending = self._invocations.invoke(resolved, arguments, caller)
+            except ApiError as error:
+                failure = error.message
+            else:
+                activation = {"statusCode": SUCCESS, "success": True, "activationId": pending.id}
+                return {**outcome, **activation}
+        return {**outcome, "statusCode": APPLICATION_ERROR, "success": False, "error": failure}

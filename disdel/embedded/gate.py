@@ -1,0 +1,74 @@
+"""What is answered before any route is looked at: preflights, foreign methods, wrong keys."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from disdel.embedded.envelope import API_ROOT, is_api, no_route, refusal
+from disdel.embedded.replies import (
+    BAD_AUTHENTICATION,
+    NO_RESOURCE,
+    NOT_AUTHENTICATED,
+    ApiError,
+)
+
+# Every method that some route takes.
+_METHODS = ("GET", "PUT", "POST", "DELETE")
+_CHALLENGE = ("www-authenticate", 'Basic realm="OpenWhisk secure realm",charset=UTF-8')
+
+
+class Gate:
+    """Lets the one user's requests pass, and those to public pages.
+
+    Args:
+        auth: the user's key, `uuid:secret`.
+    """
+
+    def __init__(self, app: ASGIApp, auth: str) -> None:
+        self._app = app
+        self._auth = auth
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        request.state.key = self._auth
+        try:
+            answer = self._answer(request)
+        except ApiError as error:
+            answer = refusal(request, error)
+        await (answer or self._app)(scope, receive, send)
+
+    def _answer(self, request: Request) -> Response | None:
+        """The whole answer, or None for a request that passes; raises `ApiError`."""
+        # Not by `url`, which is made of whatever the client calls this host.
+        path, method = str(request.scope["path"]), request.method
+        if method == "OPTIONS":
+            return PlainTextResponse("OK")
+        if is_api(path):
+            self._check_api(path, method, request.headers.get("authorization"))
+        if method not in _METHODS:
+            raise no_route(path)
+        return None
+
+    def _check_api(self, path: str, method: str, authorization: str | None) -> None:
+        if path.startswith(f"{API_ROOT}/web/"):
+            # Web actions are for the public, and this platform has none.
+            raise ApiError(404, NO_RESOURCE)
+        if path.rstrip("/") == API_ROOT and method == "GET":
+            return
+        if authorization is None:
+            raise ApiError(401, NOT_AUTHENTICATED, headers=(_CHALLENGE,))
+        scheme, _, credentials = authorization.partition(" ")
+        try:
+            key = base64.b64decode(credentials, validate=True) if scheme.lower() == "basic" else b""
+        except ValueError:
+            key = b""
+        if not hmac.compare_digest(key, self._auth.encode()):
+            raise ApiError(401, BAD_AUTHENTICATION, headers=(_CHALLENGE,))

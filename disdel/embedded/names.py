@@ -1,0 +1,91 @@
+"""What an entity may be called, and how its place is written.
+
+The platform knows one namespace. An entity lies in it directly or in one of its packages.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from disdel.embedded.replies import (
+    ILLEGAL_NAME,
+    ILLEGAL_NAMESPACE,
+    NOT_QUALIFIED,
+    ApiError,
+    forbidden,
+    malformed,
+    name_too_long,
+    namespace_too_long,
+)
+
+NAMESPACE = "guest"
+# Stands for the caller's namespace in paths.
+DEFAULT_NAMESPACE = "_"
+MAX_NAME = 256
+
+_NAME = re.compile(r"\w|\w[\w@ .&-]{0,254}[\w@.&-]", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The place of an entity; `package` is None outside of packages."""
+
+    package: str | None
+    name: str
+
+    @property
+    def namespace(self) -> str:
+        """The namespace as an entity shows it, package included."""
+        return f"{NAMESPACE}/{self.package}" if self.package else NAMESPACE
+
+    @property
+    def path(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    def to_wire(self) -> dict[str, str]:
+        return {"path": self.namespace, "name": self.name}
+
+
+def check_name(name: str) -> str:
+    """`name`, if an entity may be called that; raises `ApiError` 400 otherwise."""
+    if len(name) > MAX_NAME:
+        raise name_too_long(len(name), MAX_NAME)
+    if not _NAME.fullmatch(name):
+        raise ApiError(400, ILLEGAL_NAME)
+    return name
+
+
+def check_namespace(name: str) -> str:
+    """`name`, if a namespace may be called that; raises `ApiError` 400 otherwise."""
+    if len(name) > MAX_NAME:
+        raise namespace_too_long(len(name), MAX_NAME)
+    if not _NAME.fullmatch(name):
+        raise ApiError(400, ILLEGAL_NAMESPACE)
+    return name
+
+
+def is_path(text: str) -> bool:
+    """Whether `text` is one or more names with slashes between, before or behind them."""
+    parts = [part for part in text.split("/") if part]
+    return bool(parts) and all(_NAME.fullmatch(part) for part in parts)
+
+
+def read_name(text: object) -> Name:
+    """The entity that a request names in full, as `/namespace/[package/]name`.
+
+    Raises:
+        ApiError: 400 if that is no name, 403 if it lies in somebody else's namespace.
+    """
+    if not isinstance(text, str):
+        raise malformed("fully qualified name malformed")
+    parts = [part for part in text.split("/") if part]
+    for part in parts:
+        if not _NAME.fullmatch(part):
+            raise malformed(f"requirement failed: path contains invalid parts {text}")
+    if len(parts) < 2:
+        raise malformed(f"requirement failed: {NOT_QUALIFIED}")
+    namespace, *package, name = parts
+    if namespace not in (DEFAULT_NAMESPACE, NAMESPACE):
+        raise forbidden("/".join(parts))
+    return Name("/".join(package) or None, name)

@@ -1,0 +1,108 @@
+// The action proxy for JavaScript: serves OpenWhisk's POST /init and POST /run for one action.
+//
+// Environment: DISDEL_PARENT_PID, the process with which this one ends; DISDEL_PYTHON, which
+// unpacks archives, since node has nothing for that.
+'use strict'
+
+const childProcess = require('child_process')
+const fs = require('fs')
+const http = require('http')
+const path = require('path')
+
+const SENTINEL = 'XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n'
+const NOT_A_DICTIONARY = 'The action did not return a dictionary or array.'
+const parent = Number(process.env.DISDEL_PARENT_PID)
+const python = process.env.DISDEL_PYTHON
+delete process.env.DISDEL_PARENT_PID
+delete process.env.DISDEL_PYTHON
+
+let action = null
+
+const failure = (status, error) => ({ status, body: { error } })
+
+const endOfActivation = () => {
+  fs.writeSync(1, SENTINEL)
+  fs.writeSync(2, SENTINEL)
+}
+
+const unpack = (code, folder) => {
+  fs.writeFileSync('action.zip', Buffer.from(code, 'base64'))
+  childProcess.execFileSync(python, ['-m', 'zipfile', '-e', 'action.zip', folder])
+}
+
+const load = ({ code, main, binary }) => {
+  const folder = fs.mkdtempSync(path.resolve('action-'))
+  if (binary) {
+    unpack(code, folder)
+    process.chdir(folder)
+    return require(folder)[main]
+  }
+  process.chdir(folder)
+  const exports = {}
+  // The entry is a name in the source, else one that it exports.
+  const text = `${code}\nreturn typeof ${main} === 'undefined' ? exports.${main} : ${main}`
+  return new Function('require', 'exports', 'module', text)(require, exports, { exports })
+}
+
+const init = ({ value }) => {
+  if (action) return failure(403, 'Cannot initialize the action more than once.')
+  if (!value || !value.code) return failure(403, 'Missing main/no code to execute.')
+  Object.assign(process.env, value.env)
+  try {
+    const main = value.main || 'main'
+    const loaded = load({ ...value, main })
+    if (typeof loaded !== 'function') throw new Error(`Action entrypoint '${main}' is not a function.`)
+    action = loaded
+  } catch (error) {
+    console.error(error)
+    endOfActivation()
+    return failure(502, `Initialization has failed due to: ${error}`)
+  }
+  return { status: 200, body: { ok: true } }
+}
+
+const run = async ({ value, ...context }) => {
+  if (!action) return failure(500, 'no action defined yet')
+  for (const [name, text] of Object.entries(context)) {
+    process.env[`__OW_${name.toUpperCase()}`] = text
+  }
+  let result
+  try {
+    result = await action(value || {})
+  } catch (error) {
+    console.error(error)
+    const said = error instanceof Error ? `An error has occurred: ${error}` : error
+    result = { error: said === undefined ? {} : said }
+  }
+  endOfActivation()
+  if (result === undefined) result = {}
+  if (typeof result !== 'object' || result === null) return failure(502, NOT_A_DICTIONARY)
+  return { status: 200, body: result }
+}
+
+const routes = { '/init': init, '/run': run }
+
+const read = async request => {
+  const chunks = []
+  for await (const chunk of request) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+const serve = async (request, response) => {
+  const text = await read(request)
+  const route = request.method === 'POST' && routes[request.url]
+  const reply = route ? await route(JSON.parse(text)) : failure(404, 'Not found.')
+  const body = Buffer.from(JSON.stringify(reply.body))
+  response.writeHead(reply.status, {
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    Connection: 'close'
+  })
+  response.end(body)
+}
+
+process.on('SIGTERM', () => process.exit(143))
+if (parent) {
+  setInterval(() => process.ppid === parent || process.exit(1), 500).unref()
+}
+http.createServer(serve).listen({ fd: Number(process.argv[process.argv.indexOf('--fd') + 1]) })

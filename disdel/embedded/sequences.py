@@ -1,0 +1,133 @@
+"""Runs a sequence: each component in turn, with the result of the one before.
+
+The first result with a field `error` is the result of the sequence. A sequence's record has the
+activation ids of its components as its log, and their durations' sum as its duration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from disdel.embedded.activations import (
+    APPLICATION_ERROR,
+    SUCCESS,
+    Record,
+    Response,
+    new_activation_id,
+)
+from disdel.embedded.execs import SEQUENCE, Exec, Sequence
+from disdel.embedded.fields import Json
+from disdel.embedded.invocation import Caller, Pending, now_ms
+from disdel.embedded.limits import MAX_SEQUENCE
+from disdel.embedded.names import Name
+from disdel.embedded.replies import LONG_SEQUENCE, NO_COMPONENT, ApiError
+from disdel.embedded.store import EntityStore, Resolved
+
+
+@dataclass(slots=True)
+class Budget:
+    """How much more the topmost sequence may begin.
+
+    OpenWhisk counts actions only; counting inner sequences as well ends those that lead back to
+    themselves.
+    """
+
+    actions: int = MAX_SEQUENCE
+    sequences: int = MAX_SEQUENCE
+
+    def spend(self, begun: Exec) -> bool:
+        """Whether there was one left."""
+        if isinstance(begun, Sequence):
+            self.sequences -= 1
+        else:
+            self.actions -= 1
+        return self.actions >= 0 and self.sequences >= 0
+
+
+class Begins(Protocol):
+    """What begins the components."""
+
+    def begin(
+        self, resolved: Resolved, payload: Json, caller: Caller, budget: Budget, cause: str | None
+    ) -> Pending: ...
+
+
+class SequenceRun:
+    """One activation of a sequence.
+
+    Args:
+        cause: the id of the sequence around this one, None for the topmost.
+    """
+
+    def __init__(
+        self,
+        starter: Begins,
+        entities: EntityStore,
+        resolved: Resolved,
+        sequence: Sequence,
+        caller: Caller,
+        budget: Budget,
+        cause: str | None,
+    ) -> None:
+        self.id = new_activation_id()
+        self._starter = starter
+        self._entities = entities
+        self._resolved = resolved
+        self._sequence = sequence
+        self._caller = caller
+        self._budget = budget
+        self._cause = cause
+        self._received_ms = now_ms()
+        self._components: list[Record] = []
+
+    async def perform(self, payload: Json) -> Record:
+        """Run the components; never raises."""
+        start_ms = now_ms()
+        response = Response(SUCCESS, payload)
+        for component in self._sequence.components:
+            response = await self._next(component, response.result)
+            if isinstance(response.result, dict) and "error" in response.result:
+                break
+        return self._record(start_ms, response)
+
+    async def _next(self, component: Name, payload: Json) -> Response:
+        try:
+            resolved = self._entities.resolve(component)
+        except ApiError:
+            return Response.failed(APPLICATION_ERROR, NO_COMPONENT)
+        if not self._budget.spend(resolved.action.exec):
+            return Response.failed(APPLICATION_ERROR, LONG_SEQUENCE)
+        pending = self._starter.begin(resolved, payload, self._caller, self._budget, self.id)
+        record = await pending.done
+        self._components.append(record)
+        return record.response
+
+    def _record(self, start_ms: int, response: Response) -> Record:
+        action, topmost = self._resolved.action, self._cause is None
+        annotations: dict[str, Json] = {
+            "topmost": topmost,
+            "path": action.id.path,
+            "kind": SEQUENCE,
+            "waitTime": start_ms - self._received_ms,
+        }
+        if not topmost:
+            annotations["causedBy"] = SEQUENCE
+        if self._resolved.binding:
+            annotations["binding"] = self._resolved.binding
+        limits = [record.annotations.get("limits") for record in self._components]
+        memory_mb = max((limit["memory"] for limit in limits if limit), default=None)
+        if memory_mb is not None:
+            annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
+        return Record(
+            id=self.id,
+            name=action.name,
+            version=action.version,
+            start_ms=start_ms,
+            end_ms=now_ms(),
+            duration_ms=sum(record.duration_ms or 0 for record in self._components),
+            response=response,
+            annotations=annotations,
+            logs=tuple(record.id for record in self._components),
+            cause=self._cause,
+        )

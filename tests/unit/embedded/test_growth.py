@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from disdel.embedded.growth import INTERVAL_S, Growth
+from disdel.units import MIB
+
+
+class Container:
+    def __init__(self, readings: Path, memory_mb: int = 256, *, refuses: bool = False) -> None:
+        self.readings = readings
+        self.memory_mb = memory_mb
+        self.refuses = refuses
+        self.looks = 0
+        self._looked = asyncio.Event()
+
+    async def looked(self, times: int) -> None:
+        """Return after so many looks, or when nobody looks any more."""
+        end = self.looks + times
+        while self.looks < end:
+            self._looked.clear()
+            try:
+                await asyncio.wait_for(self._looked.wait(), 20 * INTERVAL_S)
+            except TimeoutError:
+                return
+
+    def find_readings(self) -> Path | None:
+        self.looks += 1
+        self._looked.set()
+        return self.readings if self.readings.exists() else None
+
+    def grow_to(self, memory_mb: int) -> None:
+        if self.refuses:
+            raise OSError("the kernel refuses")
+        self.memory_mb = memory_mb
+
+
+def watched(
+    growth: Growth, container: Container, *readings: str, grants: bool = True, looks: int = 5
+) -> list[int]:
+    """What was asked for while the container's file held these texts, each for some looks."""
+    asked: list[int] = []
+
+    def grow(more_mb: int) -> bool:
+        asked.append(more_mb)
+        return grants
+
+    async def run() -> None:
+        async with growth.watching(container, grow):
+            for text in readings:
+                container.readings.write_text(text)
+                await container.looked(looks)
+
+    asyncio.run(run())
+    return asked
+
+
+def reading(limit_mb: int, *, critical: bool = True) -> str:
+    return json.dumps({"critical": critical, "limit_bytes": limit_mb * MIB})
+
+
+def test_it_grows_by_steps_to_the_ceiling(tmp_path: Path) -> None:
+    container = Container(tmp_path / "memory.json")
+    asked = watched(Growth(700), container, reading(256), reading(512), reading(700))
+    assert asked == [256, 188]
+    assert container.memory_mb == 700
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        reading(256, critical=False),
+        reading(128),
+        "",
+        "[]",
+        "{}",
+        '{"critical": 1, "limit_bytes": 268435456}',
+    ],
+)
+def test_it_grows_for_nothing_else(tmp_path: Path, text: str) -> None:
+    assert watched(Growth(700), Container(tmp_path / "memory.json"), text) == []
+
+
+def test_what_was_written_before_is_not_about_this_activation(tmp_path: Path) -> None:
+    container = Container(tmp_path / "memory.json")
+    container.readings.write_text(reading(256))
+    os.utime(container.readings, (1, 1))
+    asked: list[int] = []
+
+    async def run() -> None:
+        async with Growth(700).watching(container, lambda mb: not asked.append(mb)):
+            await container.looked(5)
+
+    asyncio.run(run())
+    assert asked == []
+
+
+def test_it_is_off_at_zero(tmp_path: Path) -> None:
+    assert watched(Growth(0), Container(tmp_path / "memory.json"), reading(256)) == []
+
+
+def test_it_asks_again_when_refused(tmp_path: Path) -> None:
+    container = Container(tmp_path / "memory.json")
+    asked = watched(Growth(700), container, reading(256), reading(256), grants=False)
+    assert len(asked) > 1
+    assert container.memory_mb == 256
+
+
+def test_a_kernel_that_refuses_ends_it(tmp_path: Path) -> None:
+    container = Container(tmp_path / "memory.json", refuses=True)
+    assert watched(Growth(700), container, reading(256), reading(256)) == [256]
