@@ -8,13 +8,11 @@ through `disdel.platforms.embedded`.
 
 From a request inwards:
 
-    envelope, gate              transaction ids, errors, preflights, the key
-    api, *_routes               which handler; what a path and a query say
-    store, rulebook             entities and the rules between them
-    packages, actions, rules    what a PUT makes of the old entity; values only
-    invocations, firing         from a request to work, or to a sequence of it
-    pool                        where work runs, within the user memory
-    invoker, container, growth  one activation in one process group, its limits and its log
-    isolation, cgroups          how memory is limited
-    activations, state          what has happened, and what of all this outlives the platform
+    rest/          transaction ids, errors, preflights, the key; which handler takes which request
+    entities/      packages, actions, triggers, rules: what a PUT makes of them, and their store
+    invoking/      from a request to work: single actions, sequences, triggers; and its records
+    containers/    where work runs within the user memory: processes, their limits and their logs
+
+Beside these: `replies`, OpenWhisk's own words; `limits`, what is allowed; `platform`, which puts
+the parts together; `state`, what outlives a platform; `records`, who is running.
 """

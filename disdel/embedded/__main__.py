@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disdel.config import state_dir
-from disdel.embedded.images import stem_key
+from disdel.embedded.containers.images import stem_key
+from disdel.embedded.containers.pool import Stem
 from disdel.embedded.limits import platform_limits
 from disdel.embedded.platform import Settings, serve
-from disdel.embedded.pool import Stem
 from disdel.embedded.records import PlatformRecord
 from disdel.errors import DisdelError
 

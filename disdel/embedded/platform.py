@@ -22,23 +22,23 @@ from starlette.types import ASGIApp
 
 from disdel import container_memory
 from disdel.assets import asset_dir
-from disdel.embedded.activations import ActivationStore
-from disdel.embedded.api import Api
-from disdel.embedded.cgroups import remove_tree
-from disdel.embedded.container import Container
-from disdel.embedded.firing import Firing
-from disdel.embedded.growth import Growth
-from disdel.embedded.images import Language
-from disdel.embedded.invocation import Invocation
-from disdel.embedded.invocations import Invocations
-from disdel.embedded.invoker import Invoker
-from disdel.embedded.isolation import kill_marked, open_enforcement
+from disdel.embedded.containers.cgroups import remove_tree
+from disdel.embedded.containers.container import Container
+from disdel.embedded.containers.growth import Growth
+from disdel.embedded.containers.images import Language
+from disdel.embedded.containers.invoker import Invoker
+from disdel.embedded.containers.isolation import kill_marked, open_enforcement
+from disdel.embedded.containers.pool import Pool, Stem
+from disdel.embedded.entities.store import EntityStore
+from disdel.embedded.invoking.activations import ActivationStore
+from disdel.embedded.invoking.firing import Firing
+from disdel.embedded.invoking.invocation import Invocation
+from disdel.embedded.invoking.invocations import Invocations
 from disdel.embedded.limits import PlatformLimits
-from disdel.embedded.pool import Pool, Stem
 from disdel.embedded.records import PlatformRecord, read_records, remove_record, write_record
+from disdel.embedded.rest.api import Api
+from disdel.embedded.rest.throttle import Throttle
 from disdel.embedded.state import State
-from disdel.embedded.store import EntityStore
-from disdel.embedded.throttle import Throttle
 from disdel.errors import UsageError
 
 _SECRET_LENGTH = 64
@@ -214,7 +214,7 @@ def _lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
     laid.mkdir()
     shutil.copy(container_memory.__file__, laid)
     proxy = str(shutil.copy(asset_dir("runtime-image") / "proxy.py", laid))
-    node = str(Path(__file__).with_name("node_proxy.js"))
+    node = str(Path(__file__).parent / "containers" / "node_proxy.js")
     return {"python": (sys.executable, proxy), "nodejs": ("node", node)}
 
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import dacite
 
-from disdel.embedded.actions import Action
-from disdel.embedded.activations import Record
-from disdel.embedded.packages import Package
-from disdel.embedded.rules import Rule, Trigger
-from disdel.embedded.store import Entity
+from disdel.embedded.entities.actions import Action
+from disdel.embedded.entities.packages import Package
+from disdel.embedded.entities.rules import Rule, Trigger
+from disdel.embedded.entities.store import Entity
+from disdel.embedded.invoking.activations import Record
 from disdel.errors import PlatformError
 
 FILE_NAME = "platform.sqlite"

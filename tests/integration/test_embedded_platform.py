@@ -27,7 +27,7 @@ import psutil
 import pytest
 
 from disdel.config import ApiAccess
-from disdel.embedded.isolation import CONTAINER_ENV
+from disdel.embedded.containers.isolation import CONTAINER_ENV
 from disdel.embedded.records import PlatformRecord, read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.platforms import embedded

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from disdel.container_memory import Cgroup
-from disdel.embedded.cgroups import (
+from disdel.embedded.containers.cgroups import (
     CgroupEnforcement,
     open_cgroups,
     places,

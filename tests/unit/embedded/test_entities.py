@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from disdel.embedded.actions import Action, put_action, read_action_put
-from disdel.embedded.execs import Code, read_exec
-from disdel.embedded.fields import next_version
-from disdel.embedded.images import image_key, image_of_key, is_image_name, known_kinds
+from disdel.embedded.containers.images import image_key, image_of_key, is_image_name, known_kinds
+from disdel.embedded.entities.actions import Action, put_action, read_action_put
+from disdel.embedded.entities.execs import Code, read_exec
+from disdel.embedded.entities.fields import next_version
+from disdel.embedded.entities.names import Name, check_name
+from disdel.embedded.entities.packages import Package, put_package, read_package_put
 from disdel.embedded.limits import platform_limits
-from disdel.embedded.names import Name, check_name
-from disdel.embedded.packages import Package, put_package, read_package_put
 from disdel.embedded.replies import ApiError
 
 STOCK = platform_limits("stock")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.embedded.growth import INTERVAL_S, Growth
+from disdel.embedded.containers.growth import INTERVAL_S, Growth
 from disdel.units import MIB
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from disdel.embedded.limits import ActionLimits, action_limits, platform_limits
-from disdel.embedded.query import Page, Query
 from disdel.embedded.replies import ApiError
-from disdel.embedded.throttle import Throttle
+from disdel.embedded.rest.query import Page, Query
+from disdel.embedded.rest.throttle import Throttle
 
 STOCK = platform_limits("stock")
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 import re
 
-from disdel.embedded import logs
-from disdel.embedded.logs import SENTINEL, LogCollector, log_line
+from disdel.embedded.containers import logs
+from disdel.embedded.containers.logs import SENTINEL, LogCollector, log_line
 
 END = f"{SENTINEL}\n".encode()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from disdel.embedded.actions import Action
-from disdel.embedded.fields import (
+from disdel.embedded.entities.actions import Action
+from disdel.embedded.entities.fields import (
     FIRST_VERSION,
     Annotations,
     CommonPut,
@@ -17,7 +17,7 @@ from disdel.embedded.fields import (
     parameters_to_wire,
     read_common,
 )
-from disdel.embedded.names import DEFAULT_NAMESPACE, NAMESPACE, Name, check_name
+from disdel.embedded.entities.names import DEFAULT_NAMESPACE, NAMESPACE, Name, check_name
 from disdel.embedded.replies import (
     PACKAGE_NOT_BINDING,
     ApiError,

@@ -7,26 +7,26 @@ import time
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from disdel.embedded.activations import ActivationStore, Record, check_activation_id
-from disdel.embedded.addressing import (
+from disdel.embedded.entities.execs import Sequence
+from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.rulebook import Rulebook
+from disdel.embedded.entities.rules import Rule, Trigger, read_status
+from disdel.embedded.entities.store import EntityStore
+from disdel.embedded.invoking.activations import ActivationStore, Record, check_activation_id
+from disdel.embedded.invoking.firing import Firing
+from disdel.embedded.invoking.invocations import Invocations
+from disdel.embedded.limits import MAX_PAYLOAD_BYTES
+from disdel.embedded.replies import DOCS_WITH_COUNT, NO_ROUTE, ApiError
+from disdel.embedded.rest.addressing import (
     caller_of,
     check_entitled,
     entity_name,
     list_reply,
     own_entity,
 )
-from disdel.embedded.envelope import Reply
-from disdel.embedded.execs import Sequence
-from disdel.embedded.fields import Json
-from disdel.embedded.firing import Firing
-from disdel.embedded.invocations import Invocations
-from disdel.embedded.limits import MAX_PAYLOAD_BYTES
-from disdel.embedded.query import Query, read_object
-from disdel.embedded.replies import DOCS_WITH_COUNT, NO_ROUTE, ApiError
-from disdel.embedded.rulebook import Rulebook
-from disdel.embedded.rules import Rule, Trigger, read_status
-from disdel.embedded.store import EntityStore
-from disdel.embedded.throttle import Throttle
+from disdel.embedded.rest.envelope import Reply
+from disdel.embedded.rest.query import Query, read_object
+from disdel.embedded.rest.throttle import Throttle
 
 ACTIVATION_ID_HEADER = "x-openwhisk-activation-id"
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from disdel.embedded.fields import Json
-from disdel.embedded.images import BLACKBOX, is_image_name, known_kinds, resolve_kind
+from disdel.embedded.containers.images import BLACKBOX, is_image_name, known_kinds, resolve_kind
+from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.names import Name, read_name
 from disdel.embedded.limits import MAX_CODE_BYTES
-from disdel.embedded.names import Name, read_name
 from disdel.embedded.replies import malformed, too_large
 
 SEQUENCE = "sequence"

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from disdel.embedded.execs import Exec, Sequence, read_exec
-from disdel.embedded.fields import (
+from disdel.embedded.entities.execs import Exec, Sequence, read_exec
+from disdel.embedded.entities.fields import (
     FIRST_VERSION,
     Annotations,
     CommonPut,
@@ -20,8 +20,8 @@ from disdel.embedded.fields import (
     parameters_to_wire,
     read_common,
 )
+from disdel.embedded.entities.names import Name
 from disdel.embedded.limits import ActionLimits, PlatformLimits, action_limits
-from disdel.embedded.names import Name
 from disdel.embedded.replies import NO_EXEC, ApiError, malformed
 
 

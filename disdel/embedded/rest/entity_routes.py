@@ -7,18 +7,18 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from disdel.embedded.actions import Action, read_action_put
-from disdel.embedded.addressing import check_entitled, is_own_namespace, list_reply, own_entity
-from disdel.embedded.envelope import Reply
-from disdel.embedded.fields import Json
-from disdel.embedded.invocation import now_ms
-from disdel.embedded.names import Name, check_name
-from disdel.embedded.packages import Package, contents_to_wire, read_package_put
-from disdel.embedded.query import Query, read_object
+from disdel.embedded.entities.actions import Action, read_action_put
+from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.names import Name, check_name
+from disdel.embedded.entities.packages import Package, contents_to_wire, read_package_put
+from disdel.embedded.entities.rulebook import Rulebook
+from disdel.embedded.entities.rules import Rule, Trigger, read_rule_put, read_trigger_put
+from disdel.embedded.entities.store import EntityStore
+from disdel.embedded.invoking.invocation import now_ms
 from disdel.embedded.replies import ApiError, no_such_resource
-from disdel.embedded.rulebook import Rulebook
-from disdel.embedded.rules import Rule, Trigger, read_rule_put, read_trigger_put
-from disdel.embedded.store import EntityStore
+from disdel.embedded.rest.addressing import check_entitled, is_own_namespace, list_reply, own_entity
+from disdel.embedded.rest.envelope import Reply
+from disdel.embedded.rest.query import Query, read_object
 
 Put = Callable[[Name, dict[str, Json], bool], Json]
 

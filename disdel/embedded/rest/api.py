@@ -11,26 +11,26 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from disdel.embedded import pages
-from disdel.embedded.activation_routes import InvokeRoutes, RecordRoutes
-from disdel.embedded.activations import ActivationStore
-from disdel.embedded.addressing import check_entitled
-from disdel.embedded.entity_routes import (
+from disdel.embedded.entities.names import NAMESPACE
+from disdel.embedded.entities.rulebook import Rulebook
+from disdel.embedded.entities.store import EntityStore
+from disdel.embedded.invoking.activations import ActivationStore
+from disdel.embedded.invoking.firing import Firing
+from disdel.embedded.invoking.invocations import Invocations
+from disdel.embedded.limits import PlatformLimits
+from disdel.embedded.replies import NO_LIMIT_ENTITIES, ApiError
+from disdel.embedded.rest import pages
+from disdel.embedded.rest.activation_routes import InvokeRoutes, RecordRoutes
+from disdel.embedded.rest.addressing import check_entitled
+from disdel.embedded.rest.entity_routes import (
     ActionRoutes,
     PackageRoutes,
     RuleRoutes,
     TriggerRoutes,
 )
-from disdel.embedded.envelope import API_ROOT, EXCEPTION_HANDLERS, Envelope, Reply
-from disdel.embedded.firing import Firing
-from disdel.embedded.gate import Gate
-from disdel.embedded.invocations import Invocations
-from disdel.embedded.limits import PlatformLimits
-from disdel.embedded.names import NAMESPACE
-from disdel.embedded.replies import NO_LIMIT_ENTITIES, ApiError
-from disdel.embedded.rulebook import Rulebook
-from disdel.embedded.store import EntityStore
-from disdel.embedded.throttle import Throttle
+from disdel.embedded.rest.envelope import API_ROOT, EXCEPTION_HANDLERS, Envelope, Reply
+from disdel.embedded.rest.gate import Gate
+from disdel.embedded.rest.throttle import Throttle
 
 _NS = f"{API_ROOT}/namespaces/{{ns}}"
 

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
+from disdel.embedded.entities.names import is_path
 from disdel.embedded.limits import DEFAULT_LIST, MAX_BLOCKING_MS, MAX_BODY_BYTES, MAX_LIST
-from disdel.embedded.names import is_path
 from disdel.embedded.replies import (
     BAD_TIMEOUT,
     BODY_TOO_LARGE,

@@ -6,18 +6,18 @@ from collections.abc import Iterable
 
 from starlette.requests import Request
 
-from disdel.embedded.envelope import Reply
-from disdel.embedded.fields import Json
-from disdel.embedded.invocation import Caller
-from disdel.embedded.names import (
+from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.names import (
     DEFAULT_NAMESPACE,
     NAMESPACE,
     Name,
     check_name,
     check_namespace,
 )
-from disdel.embedded.query import Page
+from disdel.embedded.invoking.invocation import Caller
 from disdel.embedded.replies import forbidden
+from disdel.embedded.rest.envelope import Reply
+from disdel.embedded.rest.query import Page
 
 
 def entity_name(request: Request) -> Name:

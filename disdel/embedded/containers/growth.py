@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from disdel.embedded.pool import Grow
+from disdel.embedded.containers.pool import Grow
 from disdel.units import MIB
 
 STEP_MB = 256

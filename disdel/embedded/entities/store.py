@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from disdel.embedded.actions import Action, ActionPut, put_action
-from disdel.embedded.execs import Sequence
-from disdel.embedded.fields import Parameters
+from disdel.embedded.entities.actions import Action, ActionPut, put_action
+from disdel.embedded.entities.execs import Sequence
+from disdel.embedded.entities.fields import Parameters
+from disdel.embedded.entities.names import Name
+from disdel.embedded.entities.packages import Package, PackagePut, put_package
+from disdel.embedded.entities.rules import Rule, Trigger
 from disdel.embedded.limits import MAX_SEQUENCE, PlatformLimits
-from disdel.embedded.names import Name
-from disdel.embedded.packages import Package, PackagePut, put_package
 from disdel.embedded.replies import (
     BINDING_OF_ANOTHER,
     BINDING_OF_BINDING,
@@ -31,7 +32,6 @@ from disdel.embedded.replies import (
     ApiError,
     package_not_empty,
 )
-from disdel.embedded.rules import Rule, Trigger
 
 Entity = Package | Action | Trigger | Rule
 E = TypeVar("E", Package, Action, Trigger, Rule)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
-from disdel.embedded.fields import Json
+from disdel.embedded.entities.fields import Json
 from disdel.embedded.replies import (
     INTERNAL_ERROR,
     NO_ROUTE,

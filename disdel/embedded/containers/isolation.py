@@ -16,7 +16,7 @@ from typing import Protocol
 import psutil
 
 from disdel.container_memory import LIMIT_ENV, LIMIT_FILE_ENV, tree_use
-from disdel.embedded.cgroups import open_cgroups
+from disdel.embedded.containers.cgroups import open_cgroups
 
 SAMPLE_INTERVAL_S = 0.05
 CONTAINER_ENV = "DISDEL_CONTAINER"

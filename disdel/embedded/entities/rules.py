@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
-from disdel.embedded.fields import (
+from disdel.embedded.entities.fields import (
     FIRST_VERSION,
     Annotations,
     CommonPut,
@@ -21,7 +21,7 @@ from disdel.embedded.fields import (
     parameters_to_wire,
     read_common,
 )
-from disdel.embedded.names import NAMESPACE, Name, is_path, read_name
+from disdel.embedded.entities.names import NAMESPACE, Name, is_path, read_name
 from disdel.embedded.replies import BAD_FEED, ApiError, bad_rule_state, malformed
 
 Status = Literal["active", "inactive"]

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from disdel.embedded.fields import Annotations, Json, pairs_to_wire
-from disdel.embedded.names import NAMESPACE
+from disdel.embedded.entities.fields import Annotations, Json, pairs_to_wire
+from disdel.embedded.entities.names import NAMESPACE
 from disdel.embedded.replies import BAD_ACTIVATION_ID, NO_RESOURCE, ApiError
 
 MAX_RECORDS = 10_000

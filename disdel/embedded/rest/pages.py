@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from disdel.embedded.fields import Json
-from disdel.embedded.images import manifest
+from disdel.embedded.containers.images import manifest
+from disdel.embedded.entities.fields import Json
 from disdel.embedded.limits import (
     MAX_CONCURRENCY,
     MAX_LOGS_MB,

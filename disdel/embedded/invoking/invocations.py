@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 
-from disdel.embedded.activations import ActivationStore, Record, new_activation_id
-from disdel.embedded.container import Container
-from disdel.embedded.execs import Sequence
-from disdel.embedded.fields import Json
-from disdel.embedded.invocation import Caller, Invocation, Pending, now_ms
-from disdel.embedded.pool import Pool
+from disdel.embedded.containers.container import Container
+from disdel.embedded.containers.pool import Pool
+from disdel.embedded.entities.execs import Sequence
+from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.store import EntityStore, Resolved
+from disdel.embedded.invoking.activations import ActivationStore, Record, new_activation_id
+from disdel.embedded.invoking.invocation import Caller, Invocation, Pending, now_ms
+from disdel.embedded.invoking.sequences import Budget, SequenceRun
 from disdel.embedded.replies import NOT_PERMITTED_PARAMETERS, ApiError
-from disdel.embedded.sequences import Budget, SequenceRun
-from disdel.embedded.store import EntityStore, Resolved
-from disdel.embedded.throttle import Throttle
+from disdel.embedded.rest.throttle import Throttle
 
 
 class Invocations:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from disdel.embedded.fields import CommonPut
-from disdel.embedded.names import Name
-from disdel.embedded.replies import (
-    INCOMPLETE_RULE,
-    RULE_WITHOUT_TRIGGER,
-    ApiError,
-    does_not_exist,
-)
-from disdel.embedded.rules import (
+from disdel.embedded.entities.fields import CommonPut
+from disdel.embedded.entities.names import Name
+from disdel.embedded.entities.rules import (
     Link,
     Rule,
     RulePut,
@@ -19,7 +13,13 @@ from disdel.embedded.rules import (
     put_rule,
     put_trigger,
 )
-from disdel.embedded.store import EntityStore
+from disdel.embedded.entities.store import EntityStore
+from disdel.embedded.replies import (
+    INCOMPLETE_RULE,
+    RULE_WITHOUT_TRIGGER,
+    ApiError,
+    does_not_exist,
+)
 
 
 class Rulebook:

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from disdel.embedded.envelope import API_ROOT, is_api, no_route, refusal
 from disdel.embedded.replies import (
     BAD_AUTHENTICATION,
     NO_RESOURCE,
     NOT_AUTHENTICATED,
     ApiError,
 )
+from disdel.embedded.rest.envelope import API_ROOT, is_api, no_route, refusal
 
 # Every method that some route takes.
 _METHODS = ("GET", "PUT", "POST", "DELETE")

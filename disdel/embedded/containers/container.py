@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import httpx
 
-from disdel.embedded.isolation import CONTAINER_ENV, Cell, Enforcement
+from disdel.embedded.containers.isolation import CONTAINER_ENV, Cell, Enforcement
+from disdel.embedded.containers.logs import Log, LogCollector
 from disdel.embedded.limits import MAX_LOGS_MB, MAX_PAYLOAD_BYTES
-from disdel.embedded.logs import Log, LogCollector
 from disdel.units import MIB
 
 PEAK_HEADER = "x-disdel-peak-memory-bytes"

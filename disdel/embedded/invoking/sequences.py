@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from disdel.embedded.activations import (
+from disdel.embedded.entities.execs import SEQUENCE, Exec, Sequence
+from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.names import Name
+from disdel.embedded.entities.store import EntityStore, Resolved
+from disdel.embedded.invoking.activations import (
     APPLICATION_ERROR,
     SUCCESS,
     Record,
     Response,
     new_activation_id,
 )
-from disdel.embedded.execs import SEQUENCE, Exec, Sequence
-from disdel.embedded.fields import Json
-from disdel.embedded.invocation import Caller, Pending, now_ms
+from disdel.embedded.invoking.invocation import Caller, Pending, now_ms
 from disdel.embedded.limits import MAX_SEQUENCE
-from disdel.embedded.names import Name
 from disdel.embedded.replies import LONG_SEQUENCE, NO_COMPONENT, ApiError
-from disdel.embedded.store import EntityStore, Resolved
 
 
 @dataclass(slots=True)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from disdel.embedded.activations import (
+from disdel.embedded.entities.fields import Json, compact_json
+from disdel.embedded.entities.names import Name
+from disdel.embedded.entities.rules import Link, Trigger
+from disdel.embedded.entities.store import EntityStore
+from disdel.embedded.invoking.activations import (
     APPLICATION_ERROR,
     SUCCESS,
     ActivationStore,
@@ -13,14 +17,10 @@ from disdel.embedded.activations import (
     Response,
     new_activation_id,
 )
-from disdel.embedded.fields import Json, compact_json
-from disdel.embedded.invocation import Caller, now_ms
-from disdel.embedded.invocations import Invocations
-from disdel.embedded.names import Name
+from disdel.embedded.invoking.invocation import Caller, now_ms
+from disdel.embedded.invoking.invocations import Invocations
 from disdel.embedded.replies import ApiError, inactive_rule
-from disdel.embedded.rules import Link, Trigger
-from disdel.embedded.store import EntityStore
-from disdel.embedded.throttle import Throttle
+from disdel.embedded.rest.throttle import Throttle
 
 
 class Firing:

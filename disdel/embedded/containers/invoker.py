@@ -13,7 +13,14 @@ from typing import NoReturn
 
 import httpx
 
-from disdel.embedded.activations import (
+from disdel.embedded.containers.container import Container, ContainerSpec, Reply
+from disdel.embedded.containers.growth import Growth
+from disdel.embedded.containers.images import Image, Language, image_of_key
+from disdel.embedded.containers.isolation import Enforcement
+from disdel.embedded.containers.logs import log_line
+from disdel.embedded.containers.pool import Again, Grow, Kept, Spent, Stem
+from disdel.embedded.entities.fields import Json
+from disdel.embedded.invoking.activations import (
     APPLICATION_ERROR,
     DEVELOPER_ERROR,
     INTERNAL_ERROR,
@@ -23,15 +30,8 @@ from disdel.embedded.activations import (
     Response,
     StatusCode,
 )
-from disdel.embedded.container import Container, ContainerSpec, Reply
-from disdel.embedded.fields import Json
-from disdel.embedded.growth import Growth
-from disdel.embedded.images import Image, Language, image_of_key
-from disdel.embedded.invocation import Invocation, now_ms
-from disdel.embedded.isolation import Enforcement
+from disdel.embedded.invoking.invocation import Invocation, now_ms
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
-from disdel.embedded.logs import log_line
-from disdel.embedded.pool import Again, Grow, Kept, Spent, Stem
 from disdel.embedded.replies import (
     INIT_LOST,
     LOGS_MAY_MISS,

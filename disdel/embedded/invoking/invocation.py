@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from disdel.embedded.actions import Action
-from disdel.embedded.activations import Record
-from disdel.embedded.execs import Code
-from disdel.embedded.fields import Json, compact_json
-from disdel.embedded.images import image_key
-from disdel.embedded.names import NAMESPACE
+from disdel.embedded.containers.images import image_key
+from disdel.embedded.entities.actions import Action
+from disdel.embedded.entities.execs import Code
+from disdel.embedded.entities.fields import Json, compact_json
+from disdel.embedded.entities.names import NAMESPACE
+from disdel.embedded.invoking.activations import Record
 from disdel.units import MIB
 
 

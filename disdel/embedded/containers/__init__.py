@@ -1,0 +1,1 @@
+"""Where code runs: placement, processes, limits and logs."""

@@ -1,0 +1,1 @@
+"""From an accepted invocation to its record: single actions, sequences, triggers."""

@@ -1,0 +1,1 @@
+"""The REST side: from a request on the wire to a handler, and back."""
