@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,24 @@ def up_command(
         int | None,
         typer.Option("--user-memory", metavar="MB", help="Memory of all containers together."),
     ] = None,
+    prewarm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prewarm",
+            metavar="KIND_OR_IMAGE:MB:COUNT",
+            help="Keep so many containers started; may be repeated.",
+        ),
+    ] = None,
+    grow_to: Annotated[
+        int,
+        typer.Option(
+            "--grow-to", metavar="MB", help="Raise a container's limit when it is reached, so far."
+        ),
+    ] = 0,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", metavar="DIR", help="Keep actions, activations and the key there."),
+    ] = None,
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 0,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay until Ctrl-C instead of the background.")
@@ -40,7 +59,14 @@ def up_command(
     """
     check_json_target(json)
     profile = options.settings(limits=limits).platform_limits
-    chosen = EmbeddedOptions(limits=profile, user_memory_mb=user_memory, port=port)
+    chosen = EmbeddedOptions(
+        limits=profile,
+        user_memory_mb=user_memory,
+        port=port,
+        state=state,
+        prewarm=tuple(prewarm or ()),
+        grow_to_mb=grow_to,
+    )
     if not foreground:
         _announce(platform_up(chosen), json)
         return

@@ -32,7 +32,7 @@ def main() -> int:
         asyncio.run(_run(_settings(options), options.ready_fd, stop_on_eof=options.stop_on_eof))
     except (OSError, DisdelError) as error:
         sys.stderr.write(f"the embedded platform cannot start: {error}\n")
-        return 1
+        return error.exit_code if isinstance(error, DisdelError) else 1
     return 0
 
 
@@ -111,7 +111,7 @@ def _not_negative(text: str) -> int:
 def _stem(text: str) -> Stem:
     image, *numbers = text.rsplit(":", 2)
     key = stem_key(image)
-    if len(numbers) != 2 or key is None:
+    if len(numbers) != 2 or key is None or not all(number.isdecimal() for number in numbers):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not KIND_OR_IMAGE:MB:COUNT with a kind or an image of this machine"
         )

@@ -209,6 +209,29 @@ def test_doctor_names_an_image_that_is_not_there(tmp_path):
     assert "runtime-image/build" in done.stdout
 
 
+def test_a_platform_that_is_put_down_and_up_again_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "running"))
+    up = ("platform", "up", "--user-memory", "1024", "--state", "kept", "--json", "access.json")
+    keys = []
+    for _ in range(2):
+        assert disdel(*up, cwd=tmp_path).returncode == 0
+        keys.append(json.loads((tmp_path / "access.json").read_text())["auth"])
+        assert disdel("platform", "down", cwd=tmp_path).returncode == 0
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--prewarm disdel/runtime-base:much:1", "prewarm"), ("--grow-to 99999", "grow")],
+)
+def test_a_platform_that_cannot_be_as_asked(tmp_path, monkeypatch, option, told):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "running"))
+    done = disdel("platform", "up", *option.split(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_doctor_names_what_is_missing(tmp_path):
     done = disdel("doctor", "--redis", "redis://127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 1

@@ -86,6 +86,9 @@ class Arithmetic:
             def peak_mb(self):
                 return 60
 
+            def working_set_mb(self):
+                return 64
+
         return wire.to_json(collect(wire.from_json(wire.CollectRequest, arguments), Context()))
 
 
@@ -306,6 +309,15 @@ def test_many_workers_are_averaged_in_a_tree(run, monkeypatch, arithmetic):
     assert sorted(entry.worker for entry in tree.ledger) == list(range(11))
 
 
+@pytest.fixture
+def interruptible():
+    """Interrupts are heard, also where who runs the tests ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_removes_what_it_created(run, arithmetic, platform):
     def interrupt(request):
         os.kill(os.getpid(), signal.SIGINT)
