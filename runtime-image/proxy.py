@@ -37,6 +37,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -197,6 +198,27 @@ def unpack(code: str, *, binary: bool) -> None:
         (folder / "main__.py").write_text(code, encoding="utf-8")
     os.chdir(folder)
     sys.path.insert(0, str(folder))
+    if Path("requirements.txt").is_file() and not Path("virtualenv").is_dir():
+        install_requirements(folder / "requirements")
+
+
+def install_requirements(target: Path) -> None:
+    """Install what `requirements.txt` names, as OpenWhisk's runtime does where pip is at hand.
+
+    Raises:
+        InitError: pip failed, or the image has none.
+    """
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, "--target", str(target), "--requirement", "requirements.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.stderr.write(done.stderr)
+        raise InitError(failure(502, NO_BINARY))
+    sys.path.insert(1, str(target))
 
 
 def load(entry: str) -> Callable[[object], object]:

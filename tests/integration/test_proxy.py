@@ -191,6 +191,51 @@ def test_a_zip_with_modules_and_data(tmp_path: Path) -> None:
         assert action.run().json() == {"data": 5}
 
 
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        for name, data in files.items():
+            bundle.writestr(name, data)
+    return buffer.getvalue()
+
+
+def bundle_with_requirements(requirements: str) -> str:
+    """An action that imports `tiny`, beside a wheel of it."""
+    wheel = zipped(
+        {
+            "tiny.py": b"ANSWER = 42",
+            "tiny-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+            "tiny-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
+            b"Tag: py3-none-any\n",
+            "tiny-1.0.dist-info/RECORD": b"tiny.py,,\n",
+        }
+    )
+    data = zipped(
+        {
+            "__main__.py": b"import tiny\ndef main(args): return {'answer': tiny.ANSWER}",
+            "requirements.txt": requirements.encode(),
+            "tiny-1.0-py3-none-any.whl": wheel,
+        }
+    )
+    return base64.b64encode(data).decode()
+
+
+def test_requirements_are_installed_at_init(tmp_path: Path) -> None:
+    with proxy(tmp_path) as action:
+        code = bundle_with_requirements("./tiny-1.0-py3-none-any.whl")
+        assert action.init(code, binary=True).status_code == 200
+        assert action.run().json() == {"answer": 42}
+
+
+def test_requirements_that_cannot_be_installed_fail_the_init(tmp_path: Path) -> None:
+    with proxy(tmp_path) as action:
+        reply = action.init(bundle_with_requirements("./other.whl"), binary=True)
+        assert reply.status_code == 502
+        assert "See logs for details" in reply.json()["error"]
+        _, err = action.end()
+    assert "other.whl" in err
+
+
 @pytest.mark.parametrize(
     ("code", "binary", "status", "error"),
     [
