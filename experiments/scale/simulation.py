@@ -224,7 +224,7 @@ class Simulation:
         yield self._env.timeout(self.cluster.activation_s)
 
     def _transfer(self, size: float) -> Process:
-        """Bytes between a container and Redis: the server's turn, then the rest of a slower link."""
+        """Bytes between a container and Redis: a turn at the server, then a slower link."""
         left = float(size)
         while True:
             piece = min(left, PIECE_BYTES)
