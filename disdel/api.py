@@ -11,17 +11,32 @@ from typing import Any, TypeVar
 
 from disdel import config
 from disdel.catalog.datasets import describe_dataset
-from disdel.catalog.models import choose_model, model_facts
+from disdel.catalog.models import choose_model
+from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
+from disdel.controller.calibration import Calibrated
+from disdel.controller.history import history_of
 from disdel.controller.infer import InferJob, Predictions
+from disdel.controller.planning import ask
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import offered_capacity
 from disdel.controller.settings import Settings
 from disdel.events import Listener, PlanMade, silent
 from disdel.scheduler.plan import make_plan
+from disdel.scheduler.prices import costs
 from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Limits, RunReport, Sync, TrainJob
+from disdel.types import Cost, Limits, Plan, RunReport, Sync, TrainJob
+
+__all__ = [
+    "Trained",
+    "plan_costs",
+    "run_calibrate",
+    "run_infer",
+    "run_plan",
+    "run_train",
+    "train",
+]
 
 T = TypeVar("T")
 
@@ -144,8 +159,25 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
     model = choose_model(job.model, dataset)
     capacity = _run(lambda: offered_capacity(settings))
-    plan = make_plan(job, dataset, model_facts(model), TENSORFLOW, capacity, settings.limits)
+    observations = history_of(TENSORFLOW, settings).read()
+    plan = make_plan(ask(job, dataset, model, capacity, settings, observations))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)
+
+
+def plan_costs(
+    plan: Plan, *, per_gb_s: float | None = None, per_invocation: float | None = None
+) -> tuple[Cost, ...]:
+    """What a plan costs at the prices of the large providers, or at those given (US dollars)."""
+    return costs(plan, per_gb_s=per_gb_s, per_invocation=per_invocation)
+
+
+def run_calibrate(settings: Settings, listener: Listener = silent) -> Calibrated:
+    """Measure what the runtime costs on this platform, for later plans.
+
+    Raises:
+        DisdelError: a run failed.
+    """
+    return _run(lambda: calibration.calibrate(settings, listener))
 
 
 def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -61,11 +61,14 @@ class ActivationEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundDone:
+    """`remaining_s` is what the rounds that are left will take, by what this one took."""
+
     rounds: int
     report: RoundReport
     cold: int
     warm: int
     peak_mb: int
+    remaining_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ ends in `_ms`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from disdel.errors import UsageError
 
@@ -15,6 +15,9 @@ Sync = Literal["once", "epoch"] | int
 Split = Literal["train", "test"]
 Status = Literal["success", "application error", "action developer error", "whisk internal error"]
 Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", "error"]
+
+Objective = Literal["time", "cost", "memory"]
+EstimatorName = Literal["measured", "sap"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
 
@@ -54,6 +57,12 @@ class ModelSpec:
     name: str
     input_shape: tuple[int, ...]
     classes: int
+
+    @property
+    def label(self) -> str:
+        """The network with its shapes, as one word: `cnn-28x28x1-10`."""
+        shape = "x".join(str(size) for size in self.input_shape)
+        return f"{self.name}-{shape}-{self.classes}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,22 +156,84 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Aims:
+    """What a plan is to be good at.
+
+    Attributes:
+        optimize: what is made small: predicted time, GB·s, or the memory of all containers.
+        estimator: how memory is estimated.
+        miss_rate: the share of containers that may need more than their estimate.
+
+    Raises:
+        UsageError: a name is unknown or the rate out of range.
+    """
+
+    optimize: Objective = "time"
+    estimator: EstimatorName = "measured"
+    miss_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _one_of("--optimize", self.optimize, get_args(Objective))
+        _one_of("--estimator", self.estimator, get_args(EstimatorName))
+        if not 1e-6 <= self.miss_rate <= 0.5:
+            raise UsageError(f"--miss-rate must be from 1e-06 to 0.5, not {self.miss_rate:g}")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name} must be {' or '.join(known)}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Predicted memory of one train action by part, in MB.
+    """Predicted memory of one action by part, in bytes.
 
     pkg: runtime image and framework; dta: the shard; mod: weights, gradients and optimizer slots;
     fit: activations and scratch of a training step; saf: safety margin.
     """
 
-    pkg: float
-    dta: float
-    mod: float
-    fit: float
-    saf: float
+    pkg: int
+    dta: int
+    mod: int
+    fit: int
+    saf: int
 
     @property
-    def total(self) -> float:
+    def total(self) -> int:
         return self.pkg + self.dta + self.mod + self.fit + self.saf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zones:
+    """Where the memory limit of a train action may lie, in MB.
+
+    Below `killed_below_mb` its anonymous memory does not fit, and the kernel kills it; from there
+    to `thrashing_below_mb` it reads library pages again and again; above, it fits.
+    """
+
+    killed_below_mb: int
+    thrashing_below_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A number of workers that was considered; `why` says why another was taken, or ""."""
+
+    workers: int
+    memory_mb: int
+    pool_mb: int
+    predicted_s: float
+    gb_s: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a plan costs at a provider's prices, in US dollars."""
+
+    provider: str
+    usd: float
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +258,9 @@ class Plan:
     `test_shards` are the slices of the held-out split that the workers score between rounds.
     `memory_max_mb` is the most that one action may be given when it turns out to need more, and
     `pool_mb` what all containers together may have (None where the platform does not tell).
+    `block_steps` is the steps between two looks at the deadline. `basis` says what the estimate
+    rests on, `considered` what else could have been done. `predicted_s` is the wall time of the
+    run, `gb_s` what its activations add up to, and `invocations` how many they are.
     """
 
     workers: int
@@ -202,6 +276,13 @@ class Plan:
     estimate: Estimate
     predicted_s: float
     gb_s: float
+    invocations: int
+    block_steps: int
+    optimize: Objective
+    estimator: EstimatorName
+    basis: str
+    zones: Zones
+    considered: tuple[Option, ...]
     reasons: tuple[str, ...]
 
 
@@ -227,7 +308,17 @@ class ActivationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """One activation of a run, as reported; `peak_mb` is None when it died unmeasured."""
+    """One activation of a run, as reported.
+
+    Attributes:
+        peak_mb: the most that was charged to its container; None when it died unmeasured.
+        working_set_mb: the most that its container's processes had resident so far, mapped library
+            pages included whoever they are charged to; None when it died unmeasured.
+        framework_anonymous_mb: anonymous memory after the framework's import, of a train action.
+        framework_mapped_mb: mapped file pages at that time.
+        steps: training steps taken.
+        train_s: the time of these steps.
+    """
 
     id: str
     action: str
@@ -243,6 +334,11 @@ class Activation:
     init_ms: int
     duration_ms: int
     outcome: Outcome
+    working_set_mb: int | None = None
+    framework_anonymous_mb: int | None = None
+    framework_mapped_mb: int | None = None
+    steps: int = 0
+    train_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

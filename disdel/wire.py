@@ -75,7 +75,11 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReply:
-    """What a train activation did; "continued-…" asks for the rest from `next_step`, and why."""
+    """What a train activation did; "continued-…" asks for the rest from `next_step`, and why.
+
+    In every reply, `peak_mb` is what was charged to the container and `working_set_mb` what its
+    processes had resident at most, in whole MB; the framework's is that after its import.
+    """
 
     outcome: Literal["ok", "continued-time", "continued-memory"]
     next_step: int
@@ -83,6 +87,9 @@ class TrainReply:
     loss_sum: float
     train_s: float
     peak_mb: int
+    working_set_mb: int | None = None
+    framework_anonymous_mb: int | None = None
+    framework_mapped_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,7 @@ class ScoreReply:
     loss_sum: float
     correct: int
     peak_mb: int
+    working_set_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +154,7 @@ class CollectReply:
     tensors: int
     bytes: int
     peak_mb: int
+    working_set_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +179,7 @@ class EvaluateReply:
     loss_sum: float | None
     correct: int | None
     peak_mb: int
+    working_set_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import disdel
-from disdel.cli import dataset, doctor, infer, memory_agent, plan, platform, runs, train
+from disdel.cli import calibrate, dataset, doctor, infer, memory_agent, plan, platform, runs, train
 
 app = typer.Typer(
     name="disdel",
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("train")(train.train_command)
 app.command("infer")(infer.infer_command)
 app.command("plan")(plan.plan_command)
+app.command("calibrate")(calibrate.calibrate_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(runs.app, name="runs")
 app.command("logs")(runs.logs_command)

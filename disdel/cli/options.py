@@ -9,7 +9,7 @@ import typer
 
 from disdel.controller.settings import LimitsName, Settings
 from disdel.errors import UsageError
-from disdel.types import Limits, Sync
+from disdel.types import Aims, EstimatorName, Limits, Objective, Sync
 
 _PLACE = "Where it runs"
 _LIMITS = "Limits"
@@ -66,6 +66,34 @@ PlatformLimits = Annotated[
         "--limits",
         metavar="roomy|stock",
         help="Limits of the embedded platform: a roomy deployment's, or OpenWhisk's own.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+
+Optimize = Annotated[
+    str,
+    typer.Option(
+        "--optimize",
+        metavar="time|cost|memory",
+        help="What a plan makes least: predicted time, GB·s, or memory of all containers.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+EstimatorOption = Annotated[
+    str,
+    typer.Option(
+        "--estimator",
+        metavar="measured|sap",
+        help="Memory from measurements, or by the DISDEL thesis's formula.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+MissRate = Annotated[
+    float,
+    typer.Option(
+        "--miss-rate",
+        metavar="F",
+        help="Share of containers that may need more than their estimate.",
         rich_help_panel=_LIMITS,
     ),
 ]
@@ -153,6 +181,9 @@ def settings(
     data_dir: Path | None = None,
     run_dir: Path | None = None,
     keep: bool = False,
+    optimize: str = "time",
+    estimator: str = "measured",
+    miss_rate: float = 1e-3,
 ) -> Settings:
     """The options of a command as the library's settings.
 
@@ -173,6 +204,11 @@ def settings(
         keep=keep,
         limits=Limits(
             memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max
+        ),
+        aims=Aims(
+            optimize=cast(Objective, optimize),
+            estimator=cast(EstimatorName, estimator),
+            miss_rate=miss_rate,
         ),
         platform_limits=cast(LimitsName, limits),
     )

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
 from disdel.cli import options
 from disdel.cli.output import check_json_target, write_json
+
+_PRICES = "Prices"
+PriceGbS = Annotated[
+    float | None,
+    typer.Option(
+        "--price-gb-s",
+        metavar="USD",
+        min=0,
+        help="Of a GB·s, in place of the published prices.",
+        rich_help_panel=_PRICES,
+    ),
+]
+PriceInvocation = Annotated[
+    float | None,
+    typer.Option(
+        "--price-invocation",
+        metavar="USD",
+        min=0,
+        help="Of an activation, in place of the published prices.",
+        rich_help_panel=_PRICES,
+    ),
+]
 
 
 def plan_command(
@@ -20,19 +47,22 @@ def plan_command(
     pool_memory: options.PoolMemory = None,
     timeout_max: options.TimeoutMax = None,
     limits: options.PlatformLimits = "roomy",
+    optimize: options.Optimize = "time",
+    estimator: options.EstimatorOption = "measured",
+    miss_rate: options.MissRate = 1e-3,
     apihost: options.ApiHost = None,
     auth: options.Auth = None,
     insecure: options.Insecure = False,
     data_dir: options.DataDir = None,
+    price_gb_s: PriceGbS = None,
+    price_invocation: PriceInvocation = None,
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Show how a training would be cut and what it would take; run nothing."""
-    import typer
-
-    from disdel.api import run_plan
+    from disdel.api import plan_costs, run_plan
     from disdel.controller.report_json import plan_to_json
-    from disdel.report.lines import plan_lines
+    from disdel.report.lines import plan_details, plan_lines
     from disdel.types import TrainJob
 
     job = TrainJob(
@@ -51,6 +81,9 @@ def plan_command(
         pool_memory=pool_memory,
         timeout_max=timeout_max,
         limits=limits,
+        optimize=optimize,
+        estimator=estimator,
+        miss_rate=miss_rate,
         apihost=apihost,
         auth=auth,
         insecure=insecure,
@@ -58,7 +91,16 @@ def plan_command(
     )
     check_json_target(json)
     made = run_plan(job, settings)
+    costs = plan_costs(made.plan, per_gb_s=price_gb_s, per_invocation=price_invocation)
     if not quiet and json != "-":
-        for line in plan_lines(made):
+        for line in [*plan_lines(made), *plan_details(made.plan, costs)]:
             typer.echo(line)
-    write_json(json, {"version": 1, "dataset": dataset, "plan": plan_to_json(made.plan)})
+    write_json(
+        json,
+        {
+            "version": 1,
+            "dataset": dataset,
+            "plan": plan_to_json(made.plan),
+            "costs": [asdict(cost) for cost in costs],
+        },
+    )

@@ -18,7 +18,7 @@ from disdel.controller.session import Session, open_session
 from disdel.controller.settings import Settings
 from disdel.errors import DisdelError
 from disdel.platforms.base import ActionSpec
-from disdel.scheduler.plan import round_up_memory
+from disdel.scheduler.candidates import round_up_memory
 from disdel.scheduler.runtimes import BASE_FLOOR_MB, BASE_IMAGE, TENSORFLOW
 from disdel.store.private_redis import find_redis_server
 from disdel.types import ActivationRecord

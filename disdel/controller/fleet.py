@@ -66,7 +66,8 @@ class Fleet:
 
     def attempt(self, worker: int) -> Attempt:
         """How this worker is run at present."""
-        return self._attempts.get(worker, Attempt(memory_mb=self.plan.memory_mb))
+        planned = Attempt(memory_mb=self.plan.memory_mb, block_steps=self.plan.block_steps)
+        return self._attempts.get(worker, planned)
 
     async def train_round(self, number: int) -> list[Trained]:
         """Every worker's part of a round, all trained at the same time.

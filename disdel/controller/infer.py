@@ -14,6 +14,7 @@ from disdel.arrays import Array
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import describe_dataset, load_arrays, prepare_dataset
 from disdel.controller.actions import SizedAction, call_persistently
+from disdel.controller.history import history_of
 from disdel.controller.inputs import Inputs, read_inputs
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
@@ -28,12 +29,14 @@ from disdel.controller.staging import encode_samples
 from disdel.errors import InsufficientMemory, UsageError
 from disdel.events import Listener, Noted, PlatformReady
 from disdel.platforms.base import ActionSpec
+from disdel.scheduler.calibration import calibrated
+from disdel.scheduler.candidates import round_up_memory
 from disdel.scheduler.memory import estimate_evaluate
-from disdel.scheduler.plan import round_up_memory
 from disdel.scheduler.runtimes import TENSORFLOW
 from disdel.store.codec import read_tensors
 from disdel.store.keys import RunKeys
 from disdel.types import Capacity, DatasetSpec, RunReport, Split
+from disdel.units import MIB
 
 _TIMEOUT_S = 300.0
 
@@ -151,19 +154,20 @@ def _memory_mb(source: _Source, model: Path, settings: Settings, capacity: Capac
     Raises:
         InsufficientMemory: it is above what the platform or the user allows.
     """
+    runtime = calibrated(TENSORFLOW, history_of(TENSORFLOW, settings).read())
     estimate = estimate_evaluate(
-        TENSORFLOW,
+        runtime,
         source.spec,
         model_bytes=model.stat().st_size,
         samples=len(source.x),
         batch_size=256,
     )
-    needed_mb = round_up_memory(estimate.total, capacity.memory_min_mb)
+    needed_mb = round_up_memory(estimate.total / MIB, capacity.memory_min_mb)
     allowed_mb = min(capacity.memory_max_mb, settings.limits.memory_max_mb or needed_mb)
     if needed_mb > allowed_mb:
         raise InsufficientMemory(
-            f"an evaluate action needs {needed_mb} MB ({estimate.pkg:.0f} for the framework) and "
-            f"{allowed_mb} MB is the limit; raise --memory-max or the platform's limit to "
+            f"an evaluate action needs {needed_mb} MB ({estimate.pkg / MIB:.0f} for the framework) "
+            f"and {allowed_mb} MB is the limit; raise --memory-max or the platform's limit to "
             f"{needed_mb}, or evaluate fewer samples"
         )
     return needed_mb

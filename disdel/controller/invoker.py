@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from disdel import wire
-from disdel.controller.journal import Journal
+from disdel.controller.journal import Journal, Measured
 from disdel.controller.outcomes import activation_failed, failure_of
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import Session
@@ -62,19 +62,19 @@ class Invoker:
             used_mb = (await self.progress()).get(call.worker, _UNKNOWN).memory_mb
         failure = failure_of(record, memory_mb=call.memory_mb, last_used_mb=used_mb)
         if failure is not None:
-            self._note(call, record, None, failure.outcome)
+            self._note(call, record, failure.outcome, Measured())
             logs = await self.session.platform.logs(record.id)
             self._write_log(call, record.id, logs)
             raise activation_failed(record, failure, call.action, logs)
         fields = record.result if isinstance(record.result, dict) else {}
         reply = wire.from_json(reply_type, fields)
         outcome: Outcome = reply.outcome if isinstance(reply, wire.TrainReply) else "ok"
-        self._note(call, record, reply.peak_mb, outcome)
+        self._note(call, record, outcome, _measured(call, reply))
         self._fetch_log(call, record.id)
         return reply
 
     def _note(
-        self, call: Call, record: ActivationRecord, peak_mb: int | None, outcome: Outcome
+        self, call: Call, record: ActivationRecord, outcome: Outcome, measured: Measured
     ) -> None:
         activation = self.journal.note(
             record,
@@ -85,8 +85,8 @@ class Invoker:
             segment=call.segment,
             attempt=call.attempt,
             memory_mb=call.memory_mb,
-            peak_mb=peak_mb,
             outcome=outcome,
+            measured=measured,
         )
         self.emit(ActivationEnded(activation=activation))
 
@@ -122,6 +122,22 @@ class Invoker:
 
 
 _UNKNOWN = WorkerProgress(worker=-1, state="unknown")
+
+
+def _measured(
+    call: Call,
+    reply: wire.TrainReply | wire.ScoreReply | wire.CollectReply | wire.EvaluateReply,
+) -> Measured:
+    measured = Measured(peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb)
+    if isinstance(reply, wire.TrainReply) and isinstance(call.request, wire.TrainRequest):
+        return replace(
+            measured,
+            framework_anonymous_mb=reply.framework_anonymous_mb,
+            framework_mapped_mb=reply.framework_mapped_mb,
+            steps=reply.next_step - call.request.start_step,
+            train_s=reply.train_s,
+        )
+    return measured
 
 
 async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from disdel.types import Activation, ActivationRecord, Outcome, Totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What an activation said of itself, in the words of `Activation`."""
+
+    peak_mb: int | None = None
+    working_set_mb: int | None = None
+    framework_anonymous_mb: int | None = None
+    framework_mapped_mb: int | None = None
+    steps: int = 0
+    train_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -25,8 +37,8 @@ class Journal:
         segment: int,
         attempt: int,
         memory_mb: int,
-        peak_mb: int | None,
         outcome: Outcome,
+        measured: Measured,
     ) -> Activation:
         """Add an ended activation."""
         activation = Activation(
@@ -38,12 +50,12 @@ class Journal:
             segment=segment,
             attempt=attempt,
             memory_mb=memory_mb,
-            peak_mb=peak_mb,
             start="warm" if record.init_ms is None else "cold",
             wait_ms=record.wait_ms,
             init_ms=record.init_ms or 0,
             duration_ms=record.duration_ms,
             outcome=outcome,
+            **asdict(measured),
         )
         self.activations.append(activation)
         return activation

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from disdel.errors import ActivationFailed
-from disdel.scheduler.plan import MEMORY_STEP_MB
+from disdel.scheduler.candidates import MEMORY_STEP_MB
 
 # A segment that was lost this often in a row is not unlucky.
 MAX_LOSSES = 5

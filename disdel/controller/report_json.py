@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from disdel.types import Activation, Plan, RoundReport, RunReport, Shard, Totals
+from disdel.units import MIB
 
 REPORT_VERSION = 1
 
@@ -50,9 +51,15 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "gb_s": plan.gb_s,
         "shards": [_shard(shard) for shard in plan.shards],
         "estimate_mb": {
-            **{name: round(value, 1) for name, value in asdict(estimate).items()},
-            "total": round(estimate.total, 1),
+            **{name: round(value / MIB, 1) for name, value in asdict(estimate).items()},
+            "total": round(estimate.total / MIB, 1),
         },
+        "invocations": plan.invocations,
+        "optimize": plan.optimize,
+        "estimator": plan.estimator,
+        "basis": plan.basis,
+        "zones_mb": asdict(plan.zones),
+        "considered": [asdict(option) for option in plan.considered],
         "reasons": list(plan.reasons),
     }
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import disdel
 from disdel import config
-from disdel.types import Limits
+from disdel.types import Aims, Limits
 
 LimitsName = Literal["roomy", "stock"]
 
@@ -28,6 +28,7 @@ class Settings:
         run_dir: one folder a run.
         keep: leave package, actions and stored weights when the run ends.
         limits: what the user allows beyond what the platform allows.
+        aims: what the plan is to be good at.
         platform_limits: the limits of an embedded platform started for this run.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     run_dir: Path | None = None
     keep: bool = False
     limits: Limits = field(default_factory=Limits)
+    aims: Aims = field(default_factory=Aims)
     platform_limits: LimitsName = "roomy"
 
     def image(self, name: str) -> str:

@@ -9,12 +9,14 @@ from pathlib import Path
 from disdel import config, wire
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
-from disdel.catalog.models import choose_model, model_facts
+from disdel.catalog.models import choose_model
 from disdel.controller.actions import SizedAction
 from disdel.controller.collecting import Collector
 from disdel.controller.fleet import Fleet, Trained
+from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
+from disdel.controller.planning import ask, observe, remaining_s, remember
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session
 from disdel.controller.settings import Settings
@@ -48,22 +50,43 @@ async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunR
     """
     started_s = time.monotonic()
     arrays = await asyncio.to_thread(_load, job.dataset, config.data_dir(settings.data_dir))
+    return await train_on(arrays, job, settings, emit, started_s=started_s)
+
+
+async def train_on(
+    arrays: DatasetArrays, job: TrainJob, settings: Settings, emit: Listener, *, started_s: float
+) -> tuple[RunReport, RunFolder]:
+    """`train` on samples that are at hand, in a run that began at `started_s`.
+
+    Raises as `train` does.
+    """
     model = choose_model(job.model, arrays.spec)
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
-        plan = make_plan(
-            job, arrays.spec, model_facts(model), TENSORFLOW, session.capacity, settings.limits
+        history = history_of(TENSORFLOW, settings)
+        question = ask(
+            job,
+            arrays.spec,
+            model,
+            session.capacity,
+            settings,
+            history.read(),
+            store_mb=session.store.room_mb(),
         )
+        plan = make_plan(question)
         folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
         run = _TrainRun(job, model, plan, arrays, settings, invoker, emit)
-        report = await run_to_report(
-            invoker,
-            run.execute,
-            lambda: run.report(time.monotonic() - started_s),
-            keep=settings.keep,
-        )
+        try:
+            report = await run_to_report(
+                invoker,
+                run.execute,
+                lambda: run.report(time.monotonic() - started_s),
+                keep=settings.keep,
+            )
+        finally:
+            remember(history, observe(question, plan, invoker.journal.activations), emit)
     return report, folder
 
 
@@ -173,6 +196,7 @@ class _TrainRun:
                 cold=sum(activation.start == "cold" for activation in ended),
                 warm=sum(activation.start == "warm" for activation in ended),
                 peak_mb=max(activation.peak_mb or 0 for activation in ended),
+                remaining_s=remaining_s(ended, done=number, rounds=rounds),
             )
         )
 
@@ -231,6 +255,9 @@ class _TrainRun:
                 "memory_max_mb": self._settings.limits.memory_max_mb,
                 "pool_memory_mb": self._settings.limits.pool_memory_mb,
                 "timeout_max_s": self._settings.limits.timeout_max_s,
+                "optimize": self._settings.aims.optimize,
+                "estimator": self._settings.aims.estimator,
+                "miss_rate": self._settings.aims.miss_rate,
             },
             accuracy=None if last is None else last.accuracy,
             loss=None if last is None else last.loss,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from disdel.events import PlanMade, RoundDone, RunEnded, WorkerProgress
-from disdel.types import Plan
+from disdel.types import Cost, Option, Plan
+from disdel.units import MIB
+
+# Of the numbers of workers that were considered; `--json` has them all.
+_OPTIONS_SHOWN = 6
 
 ROUND_HEADING = (
     f"{'round':>7}  {'time':>8}  {'loss':>7}  {'acc':>6}  {'cold/warm':>9}  {'peak MB':>7}"
@@ -32,10 +38,44 @@ def describe_plan(plan: Plan) -> list[str]:
         f"        {plan.workers} worker{'s' * (plan.workers > 1)}{threads} × {plan.memory_mb} MB, "
         f"{shard} samples each; {plan.rounds} round{'s' * (plan.rounds > 1)}, "
         f"time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
-        f"        memory  pkg {estimate.pkg:.0f} + dta {estimate.dta:.0f} + mod {estimate.mod:.0f} "
-        f"+ fit {estimate.fit:.0f} + saf {estimate.saf:.0f} = {estimate.total:.0f} MB",
+        f"        memory  pkg {estimate.pkg / MIB:.0f} + dta {estimate.dta / MIB:.0f} + "
+        f"mod {estimate.mod / MIB:.0f} + fit {estimate.fit / MIB:.0f} + "
+        f"saf {estimate.saf / MIB:.0f} = {estimate.total / MIB:.0f} MB ({plan.estimator}: "
+        f"{plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
     ]
+
+
+def plan_details(plan: Plan, costs: Sequence[Cost]) -> list[str]:
+    """What `disdel plan` shows beyond the plan itself: zones, alternatives and costs."""
+    zones = plan.zones
+    lines = [
+        f"        zones   killed below {zones.killed_below_mb} MB, thrashing below "
+        f"{zones.thrashing_below_mb} MB, chosen {plan.memory_mb} MB",
+        "",
+        f"{'workers':>9}  {'MB each':>7}  {'MB in all':>9}  {'time':>9}  {'GB·s':>8}",
+    ]
+    shown = [
+        option
+        for place, option in enumerate(plan.considered)
+        if place < _OPTIONS_SHOWN or not option.why
+    ]
+    lines += [_option_line(option) for option in shown]
+    if hidden := len(plan.considered) - len(shown):
+        lines.append(f"          and {hidden} more, up to {plan.considered[-1].workers} workers")
+    lines += ["", f"cost    {plan.gb_s:g} GB·s and {plan.invocations} activations"]
+    width = max(len(cost.provider) for cost in costs)
+    lines += [
+        f"        {cost.provider:<{width}}  ${cost.usd:.6f}  ({cost.source})" for cost in costs
+    ]
+    return lines
+
+
+def _option_line(option: Option) -> str:
+    return (
+        f"{option.workers:>9}  {option.memory_mb:>7}  {option.pool_mb:>9}  "
+        f"{option.predicted_s:>7.1f} s  {option.gb_s:>8.1f}  {option.why or 'chosen'}"
+    )
 
 
 def round_line(event: RoundDone) -> str:
@@ -46,6 +86,11 @@ def round_line(event: RoundDone) -> str:
         f"{report.score.loss:>7.4f}  {report.score.accuracy:>6.4f}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
+
+
+def remaining_text(event: RoundDone) -> str:
+    """How long the run will still take; empty after its last round."""
+    return f"about {event.remaining_s:.0f} s left" if event.remaining_s else ""
 
 
 def progress_cells(progress: WorkerProgress, start: str) -> tuple[str, ...]:

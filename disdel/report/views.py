@@ -29,6 +29,7 @@ from disdel.report.lines import (
     ROUND_HEADING,
     plan_lines,
     progress_cells,
+    remaining_text,
     round_line,
     summary_lines,
 )
@@ -115,6 +116,7 @@ class LiveView(PlainView):
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._workers: dict[int, WorkerProgress] = {}
         self._starts: dict[int, str] = {}
+        self._remaining = ""
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -137,6 +139,8 @@ class LiveView(PlainView):
                     worker: WorkerProgress(worker=worker, state="starting")
                     for worker in range(event.workers)
                 }
+            case RoundDone():
+                self._remaining = remaining_text(event)
             case WorkerProgress():
                 self._workers[event.worker] = event
             case ActivationEnded(activation=activation) if activation.worker is not None:
@@ -149,7 +153,13 @@ class LiveView(PlainView):
         self._live.update(self._table(), refresh=True)
 
     def _table(self) -> Table:
-        table = Table(box=None, padding=(0, 2), pad_edge=False)
+        table = Table(
+            box=None,
+            padding=(0, 2),
+            pad_edge=False,
+            caption=self._remaining or None,
+            caption_justify="left",
+        )
         for heading in PROGRESS_HEADINGS:
             table.add_column(heading, style="cyan" if heading == "state" else "")
         if self._workers:

@@ -1,4 +1,4 @@
-"""Memory of an action, predicted by part.
+"""Memory of an action by part, without margin: pure arithmetic on sizes, all in bytes.
 
 Covers train, evaluate and collectWeights actions of one runtime; sizes come from the model and the
 data set, constants from `runtimes`. All sizes are for float32 training.
@@ -7,6 +7,7 @@ data set, constants from `runtimes`. All sizes are for float32 training.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,24 +20,65 @@ _LABEL_BYTES = 4
 
 # Copies of the weights alive at once: the variables, their gradients, and the optimizer's two slots
 # (Adam's), then all but the gradients again as arrays and once more as the blob on its way to the
-# store. The file of the trained model fits in what the gradients leave.
-_WEIGHT_COPIES = 4 + 3 + 3
+# store. The file of the trained model fits in what the gradients leave. Loading and storing a state
+# every round leaves holes that are not given back: another twelve, reached by the fourth round.
+_WEIGHT_COPIES = 4 + 3 + 3 + 12
+STATE_COPIES = 3
 
 # A layer's output is kept for the backward pass, its gradient is made beside it, and a convolution
-# unfolds its input: measured, the three come to this many times the outputs.
-_ACTIVATION_COPIES = 4.0
+# unfolds its input: measured, the three come to this many times the outputs. Scoring takes larger
+# batches and keeps less of each.
+_TRAIN_ACTIVATION_COPIES = 3.0
+_SCORE_ACTIVATION_COPIES = 2.0
+_SCORE_BATCH = 128
 
 # The block of batches that one graph call takes, in bytes as stored and again inside the graph.
 _BLOCK_STEPS = 32
 _BLOCK_COPIES = 2
 
 _MARGIN_SHARE = 0.05
-_MARGIN_MB = 24
+_MARGIN_BYTES = 24 * MIB
 # collectWeights is numpy alone, and its blocks are of known size.
-_COLLECT_MARGIN_MB = 8
+_COLLECT_MARGIN_BYTES = 8 * MIB
 
 _COLLECT_BLOCK_BYTES = 2 * MIB
 _COLLECT_CHUNK_BYTES = 16 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one train action does, for an estimate of its memory.
+
+    Attributes:
+        dataset: shapes and dtype of the samples.
+        model: sizes of the network.
+        label: the network by name and shapes.
+        shard_samples: the largest training shard, in samples.
+        test_samples: the largest slice of the held-out split, in samples.
+        batch_size: samples of a training step.
+        epochs: passes over the shard.
+    """
+
+    dataset: DatasetSpec
+    model: ModelFacts
+    label: str
+    shard_samples: int
+    test_samples: int
+    batch_size: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """An estimate without margin and framework, in bytes."""
+
+    dta: int
+    mod: int
+    fit: int
+
+    @property
+    def total(self) -> int:
+        return self.dta + self.mod + self.fit
 
 
 def sample_bytes(dataset: DatasetSpec) -> int:
@@ -44,32 +86,22 @@ def sample_bytes(dataset: DatasetSpec) -> int:
     return math.prod(dataset.input_shape) * np.dtype(dataset.input_dtype).itemsize + _LABEL_BYTES
 
 
-def estimate_train(
-    runtime: Runtime,
-    dataset: DatasetSpec,
-    model: ModelFacts,
-    *,
-    shard_samples: int,
-    test_samples: int,
-    batch_size: int,
-) -> Estimate:
-    """Memory of a train action that holds a shard of each split.
+def state_bytes(model: ModelFacts) -> int:
+    """Bytes of a stored state: weights and the optimizer's slots."""
+    return model.parameters * _FLOAT_BYTES * STATE_COPIES
 
-    Args:
-        runtime: the runtime of the action.
-        dataset: shapes and dtype of the samples.
-        model: sizes of the network.
-        shard_samples: the largest training shard, in samples.
-        test_samples: the largest slice of the held-out split, in samples.
-        batch_size: samples of a training step.
-    """
-    batch_bytes = batch_size * sample_bytes(dataset)
-    activation_bytes = batch_size * model.activations * _FLOAT_BYTES * _ACTIVATION_COPIES
-    return _with_margin(
-        pkg=runtime.floor_mb,
-        dta=(shard_samples + test_samples) * sample_bytes(dataset) / MIB,
-        mod=model.parameters * _FLOAT_BYTES * _WEIGHT_COPIES / MIB,
-        fit=(activation_bytes + batch_bytes * _BLOCK_STEPS * _BLOCK_COPIES) / MIB,
+
+def train_parts(work: Work) -> Parts:
+    """Memory of a train action that holds a shard of each split, beyond the framework's."""
+    sample = sample_bytes(work.dataset)
+    outputs = work.model.activations * _FLOAT_BYTES
+    block_bytes = work.batch_size * sample * _BLOCK_STEPS * _BLOCK_COPIES
+    training = work.batch_size * outputs * _TRAIN_ACTIVATION_COPIES + block_bytes
+    scoring = min(_SCORE_BATCH, work.test_samples) * outputs * _SCORE_ACTIVATION_COPIES
+    return Parts(
+        dta=(work.shard_samples + work.test_samples) * sample,
+        mod=work.model.parameters * _FLOAT_BYTES * _WEIGHT_COPIES,
+        fit=math.ceil(max(training, scoring)),
     )
 
 
@@ -79,10 +111,10 @@ def estimate_evaluate(
     """Memory of an evaluate action that runs a model file of `model_bytes` over `samples`."""
     sample_floats = math.prod(dataset.input_shape) + dataset.classes
     return _with_margin(
-        pkg=runtime.floor_mb,
-        dta=samples * sample_bytes(dataset) / MIB,
-        mod=3 * model_bytes / MIB,
-        fit=(samples * dataset.classes + batch_size * sample_floats * 64) * _FLOAT_BYTES / MIB,
+        pkg=math.ceil(runtime.floor_mb * MIB),
+        dta=samples * sample_bytes(dataset),
+        mod=3 * model_bytes,
+        fit=(samples * dataset.classes + batch_size * sample_floats * 64) * _FLOAT_BYTES,
     )
 
 
@@ -90,12 +122,12 @@ def estimate_collect(workers: int) -> Estimate:
     """Memory of collectWeights: a few blocks, and one more a worker, whatever the model."""
     blocks = (workers + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
     return _with_margin(
-        pkg=BASE_FLOOR_MB, dta=0, mod=blocks / MIB, fit=0, margin_mb=_COLLECT_MARGIN_MB
+        pkg=BASE_FLOOR_MB * MIB, dta=0, mod=blocks, fit=0, margin_bytes=_COLLECT_MARGIN_BYTES
     )
 
 
 def _with_margin(
-    *, pkg: float, dta: float, mod: float, fit: float, margin_mb: float = _MARGIN_MB
+    *, pkg: int, dta: int, mod: int, fit: int, margin_bytes: int = _MARGIN_BYTES
 ) -> Estimate:
-    margin = _MARGIN_SHARE * (pkg + dta + mod + fit) + margin_mb
+    margin = math.ceil(_MARGIN_SHARE * (pkg + dta + mod + fit)) + margin_bytes
     return Estimate(pkg=pkg, dta=dta, mod=mod, fit=fit, saf=margin)

@@ -1,9 +1,7 @@
 """What a runtime costs before it does any work, as measured.
 
-`floor_mb` is the peak of a container that has imported the framework, built the default network and
-traced its training step, on samples of no size: anonymous memory plus the mapped library pages that
-are charged to the container which touches them first. `docs/measurements.md` has the figures and
-how they were taken.
+The constants serve until there are observations of the platform at hand, which `calibration` then
+puts in their place. `docs/measurements.md` has the figures and how they were taken.
 """
 
 from __future__ import annotations
@@ -18,7 +16,10 @@ class Runtime:
     Attributes:
         name: as users write it.
         image: the name of its actions' container image, without prefix and tag.
-        floor_mb: memory before any samples.
+        anonymous_mb: anonymous memory of a container that has imported the framework, built a
+            network of no size and traced its training step.
+        mapped_mb: library pages that it has mapped by then and goes on using.
+        import_s: importing the framework, on an idle machine.
         cold_start_s: from the request to the first training step.
         step_overhead_s: of a training step, whatever the network.
         multiply_adds_per_s: sustained by one CPU thread in a training step.
@@ -27,22 +28,36 @@ class Runtime:
 
     name: str
     image: str
-    floor_mb: float
+    anonymous_mb: float
+    mapped_mb: float
+    import_s: float
     cold_start_s: float
     step_overhead_s: float
     multiply_adds_per_s: float
     thread_exponent: float
 
+    @property
+    def floor_mb(self) -> float:
+        """Memory before any samples."""
+        return self.anonymous_mb + self.mapped_mb
+
 
 TENSORFLOW = Runtime(
     name="tensorflow",
     image="runtime-tensorflow",
-    floor_mb=560,
+    anonymous_mb=252,
+    mapped_mb=194,
+    import_s=2.4,
     cold_start_s=4.5,
     step_overhead_s=1e-3,
     multiply_adds_per_s=29e9,
     thread_exponent=0.65,
 )
+
+# What building and tracing a network add to a framework that was only imported: anonymous memory,
+# and library code that is mapped as it is first run.
+TRACING_ANONYMOUS_MB = 20
+TRACING_MAPPED_MB = 9
 
 # collectWeights: Python, numpy, the Redis client and the proxy.
 BASE_IMAGE = "runtime-base"

@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from disdel.errors import ConnectionRefused, StoreError
 from disdel.store.base import TTL_S, Blob, Buffer, Store
+from disdel.units import MIB
 
 CHUNK_BYTES = 16 << 20
 _MANIFEST_VERSION = 1
@@ -161,6 +162,13 @@ class RedisStore(Store):
     def fields(self, key: str) -> dict[str, str]:
         found = cast("dict[bytes, bytes]", self._redis.hgetall(key))
         return {name.decode(): value.decode() for name, value in found.items()}
+
+    @_translated
+    def room_mb(self) -> int | None:
+        """Memory in MB that the server has left below its `maxmemory`; None where it has none."""
+        memory = cast("dict[str, int]", self._redis.info("memory"))
+        maximum = memory.get("maxmemory", 0)
+        return max(0, maximum - memory["used_memory"]) // MIB if maximum else None
 
     def close(self) -> None:
         self._redis.close()

@@ -33,6 +33,7 @@ def collect(request: CollectRequest, context: Context) -> CollectReply:
         tensors=len(averaged.header.tensors),
         bytes=averaged.header.data_bytes,
         peak_mb=context.peak_mb(),
+        working_set_mb=context.working_set_mb(),
     )
 
 

@@ -15,6 +15,7 @@ from disdel.store.base import Store
 from disdel.store.redis_store import RedisStore
 from disdel.units import mb_ceil
 from disdel.wire import Common, check_version, from_json
+from disdel.worker.footprint import working_set_bytes
 
 # A whole process without a deadline (a test, a replay) may run for a day.
 _NO_DEADLINE_S = 86_400.0
@@ -39,6 +40,9 @@ class Context:
 
     def peak_mb(self) -> int:
         return mb_ceil(self.memory.use().peak_bytes)
+
+    def working_set_mb(self) -> int:
+        return mb_ceil(working_set_bytes())
 
     def wait_for(self, key: str) -> None:
         """Wait for a blob that the controller is still staging, at most until the deadline."""

@@ -18,7 +18,7 @@ from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 
 # Large enough to keep the cores busy, small enough that activations stay below a training step's.
-SCORE_BATCH = 256
+SCORE_BATCH = 128
 
 
 def score_slice(
@@ -48,7 +48,11 @@ def score_slice(
             context.store.put(request.model_key, path.read_bytes())
     context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
     return ScoreReply(
-        samples=len(samples.x), loss_sum=loss_sum, correct=correct, peak_mb=context.peak_mb()
+        samples=len(samples.x),
+        loss_sum=loss_sum,
+        correct=correct,
+        peak_mb=context.peak_mb(),
+        working_set_mb=context.working_set_mb(),
     )
 
 
@@ -79,7 +83,11 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
         loss_sum = float(-np.log(np.maximum(chosen, 1e-7), dtype=np.float64).sum())
         correct = int((probabilities.argmax(axis=1) == samples.y).sum())
     return EvaluateReply(
-        samples=len(samples.x), loss_sum=loss_sum, correct=correct, peak_mb=context.peak_mb()
+        samples=len(samples.x),
+        loss_sum=loss_sum,
+        correct=correct,
+        peak_mb=context.peak_mb(),
+        working_set_mb=context.working_set_mb(),
     )
 
 

@@ -14,6 +14,7 @@ from disdel.training.base import Trainer
 from disdel.training.schedule import Schedule
 from disdel.wire import TrainReply, TrainRequest
 from disdel.worker.context import Context, Progress, Throttle
+from disdel.worker.footprint import give_back_freed_memory
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 
@@ -42,6 +43,7 @@ def train_segment(
     """
     watch = _Watch(request, context)
     watch.say("loading")
+    trainers.import_framework()
     samples = shards.get(request.shard_key, context)
     trainer = trainers.get(request.network, samples.x.dtype.name)
     _load_initial(request, context, trainer)
@@ -51,12 +53,15 @@ def train_segment(
     train_s = time.perf_counter() - started_s
 
     watch.say("storing")
+    give_back_freed_memory()
     schedule = _schedule(request, samples)
     seen = schedule.samples_between(request.start_step, reached)
     key = request.part_key if outcome == "ok" else request.checkpoint_key
     metadata = {"samples": str(request.samples_before + seen)}
     context.store.put(key, encode(trainer.state(), metadata))
+    give_back_freed_memory()
     watch.say("done" if outcome == "ok" else outcome)
+    framework = trainers.framework
     return TrainReply(
         outcome=outcome,
         next_step=reached,
@@ -64,6 +69,9 @@ def train_segment(
         loss_sum=loss_sum,
         train_s=train_s,
         peak_mb=context.peak_mb(),
+        working_set_mb=context.working_set_mb(),
+        framework_anonymous_mb=None if framework is None else framework.anonymous_mb,
+        framework_mapped_mb=None if framework is None else framework.mapped_mb,
     )
 
 

@@ -1,6 +1,6 @@
 """The main job beside plain `model.fit`, whole commands, measured in turn on one machine.
 
-    python experiments/main_job/run.py path/to/mnist.npz [--repeats 3] [--workers auto 1 2 3 4]
+    python experiments/main_job/run.py path/to/mnist.npz [--repeats 3] [--workers auto 1 3 4]
 
 Each repeat runs `plain_fit.py` and then `disdel train mnist` once for every worker count, so that a
 machine that slows down slows all of them. Only ratios within one run of this script mean anything.
@@ -98,7 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("npz", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--workers", nargs="+", default=["auto", "1", "2", "3", "4"])
+    parser.add_argument("--workers", nargs="+", default=["auto", "1", "3", "4"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         environ = os.environ | {

@@ -36,7 +36,7 @@ def measured_walls():
     runs = json.loads(MEASURED.read_text())["runs"]
     by_workers = {}
     for run in runs:
-        if run["name"].startswith("disdel, workers ") and not run["name"].endswith("auto"):
+        if run["name"].startswith("disdel"):
             by_workers.setdefault(run["workers"], []).append(run["wall_s"])
     return {workers: statistics.median(walls) for workers, walls in sorted(by_workers.items())}
 

@@ -43,7 +43,7 @@ def disdel(*arguments, cwd):
         ("train digits --optimizer adamm", "unknown optimizer 'adamm'"),
         ("train digits --learning-rate -1", "--learning-rate must be above 0"),
         ("train digits --memory-max 256", "256 MB is the limit"),
-        ("train digits --limits stock", "512 MB is the limit"),
+        ("train digits --limits stock --batch 1024", "512 MB is the limit"),
         ("train digits --limits huge", "--limits must be roomy or stock"),
         ("train digits --pool-memory 100", "--pool-memory is 100 MB"),
         ("train digits --redis redis://127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1"),
@@ -121,12 +121,15 @@ def test_an_action_that_is_killed_for_memory_gets_more(monkeypatch, tmp_path):
     with_plan(monkeypatch, memory_mb=160)
     trained = library.train("digits", workers=1, epochs=1)
     tries = [entry for entry in trained.report.activations if entry.task == "train"]
-    assert {entry.outcome for entry in tries[:-1]} == {"oom"}
+    assert tries[0].outcome == "oom"
+    # Where the libraries are charged to this container, one size is enough to save its work in.
+    assert {entry.outcome for entry in tries[:-1]} <= {"oom", "continued-memory"}
     assert tries[-1].outcome == "ok"
+    killed = [entry for entry in tries if entry.outcome == "oom"]
     sizes = [entry.memory_mb for entry in tries]
     assert sizes[0] == 160
     assert sizes == sorted(set(sizes))
-    assert trained.report.totals.failed == trained.report.totals.restarted == len(tries) - 1
+    assert trained.report.totals.failed == trained.report.totals.restarted == len(killed)
     assert [entry.samples for entry in trained.report.ledger] == [1438]
 
 
@@ -193,13 +196,6 @@ def test_doctor_asks_containers_from_inside(tmp_path):
         assert line.startswith("ok ")
         assert "reaches Redis" in line
         assert "numpy" in line
-
-
-def test_doctor_names_the_setting_of_a_platform_that_is_too_small(tmp_path):
-    done = disdel("doctor", "--limits", "stock", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "allows 512 MB an action" in done.stdout
-    assert "whisk.limits.actions.memory.max" in done.stdout
 
 
 def test_doctor_names_an_image_that_is_not_there(tmp_path):

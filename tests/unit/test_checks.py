@@ -1,9 +1,12 @@
 """How the doctor reads a container's answer."""
 
+import dataclasses
+import types
+
 from disdel import wire
-from disdel.controller.checks import _read_probe
+from disdel.controller.checks import _limits, _read_probe
 from disdel.platforms.base import ActionSpec
-from tests.fake_platform import activation
+from tests.fake_platform import CAPACITY, activation
 
 SPEC = ActionSpec(
     name="train", image="disdel/runtime-base:1", code=b"", memory_mb=128, timeout_s=60
@@ -37,3 +40,18 @@ def test_a_container_tells_what_it_is():
     assert check.ok
     assert check.name == "runtime-base"
     assert "python 3.11.9, numpy 2.4; sees no memory limit, 8 CPUs" in check.detail
+
+
+def test_a_platform_that_is_too_small_says_which_setting_to_raise():
+    capacity = dataclasses.replace(CAPACITY, memory_max_mb=256)
+    session = types.SimpleNamespace(capacity=capacity, description="OpenWhisk at https://whisk")
+    check = _limits(session)
+    assert not check.ok
+    assert "allows 256 MB an action" in check.detail
+    assert "helm: whisk.limits.actions.memory.max" in check.detail
+
+
+def test_a_slow_namespace_is_told():
+    capacity = dataclasses.replace(CAPACITY, invokes_per_minute=60)
+    session = types.SimpleNamespace(capacity=capacity, description="OpenWhisk at https://whisk")
+    assert "whisk.limits.actionsInvokesPerminute" in _limits(session).detail

@@ -2,13 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disdel.catalog.models import model_facts
 from disdel.errors import InsufficientMemory, PlanError
-from disdel.scheduler.memory import estimate_collect, estimate_train
+from disdel.scheduler.advice import suggestions
+from disdel.scheduler.memory import estimate_collect
 from disdel.scheduler.plan import make_plan
+from disdel.scheduler.prices import PRICES, costs
+from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Capacity, DatasetSpec, Limits, ModelFacts, TrainJob
+from disdel.types import Aims, Capacity, DatasetSpec, Limits, ModelSpec, TrainJob
+from disdel.units import MIB
 
-CNN = ModelFacts(parameters=693_962, activations=30_000, multiply_adds=890_000)
+CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)
 
 
 def dataset(train=60_000, test=10_000):
@@ -36,15 +41,20 @@ def capacity(**changes):
     return Capacity(**(fields | changes))
 
 
-def plan(job=None, data=None, model=CNN, platform=None, limits=None):
-    return make_plan(
-        job or TrainJob(dataset="mnist"),
-        data or dataset(),
-        model,
-        TENSORFLOW,
-        platform or capacity(),
-        limits or Limits(),
+def question(job=None, data=None, platform=None, **others):
+    return Question(
+        job=job or TrainJob(dataset="mnist"),
+        dataset=data or dataset(),
+        model=CNN,
+        facts=model_facts(CNN),
+        shipped=TENSORFLOW,
+        capacity=platform or capacity(),
+        **others,
     )
+
+
+def plan(*arguments, **others):
+    return make_plan(question(*arguments, **others))
 
 
 jobs = st.builds(
@@ -72,13 +82,14 @@ def test_a_plan_keeps_every_limit(job, platform, train):
     except PlanError:
         return
     assert made.memory_mb <= platform.memory_max_mb
-    assert made.estimate.total <= made.memory_mb
+    assert made.estimate.total <= made.memory_mb * MIB
     together = made.workers * made.memory_mb + made.collect_memory_mb
     assert together <= (platform.pool_memory_mb or together)
     assert made.workers <= platform.concurrency
     assert made.timeout_s <= platform.timeout_max_s
     assert sum(shard.samples for shard in made.shards) == train
-    assert min(shard.samples for shard in made.shards) >= 1
+    batch = min(job.batch_size, train)
+    assert made.workers == 1 or max(shard.samples for shard in made.shards) >= batch
     assert job.workers in (None, made.workers)
 
 
@@ -95,6 +106,32 @@ def test_more_memory_never_makes_a_plan_impossible(job, platform, more):
     except PlanError:
         return
     assert plan(job, platform=roomier).predicted_s <= made.predicted_s
+
+
+@given(
+    job=jobs,
+    platform=platforms,
+    limits=st.builds(
+        Limits,
+        memory_max_mb=st.none() | st.integers(64, 1024),
+        pool_memory_mb=st.none() | st.integers(64, 4096),
+        timeout_max_s=st.none() | st.floats(0.5, 60),
+    ),
+    store_mb=st.none() | st.integers(1, 400),
+    train=st.integers(16, 100_000),
+)
+def test_every_suggestion_fits(job, platform, limits, store_mb, train):
+    asked = question(job, dataset(train=train), platform, limits=limits, store_mb=store_mb)
+    message = ""
+    try:
+        make_plan(asked)
+    except PlanError as error:
+        message = str(error)
+    offered = suggestions(asked) if message else ()
+    for suggestion in offered:
+        make_plan(suggestion.question)
+    assert bool(offered) == bool(message)
+    assert all(suggestion.text in message for suggestion in offered)
 
 
 @given(job=jobs, platform=platforms)
@@ -166,21 +203,85 @@ def test_more_workers_than_the_platform_runs_at_once():
 
 
 def test_a_short_time_limit_is_kept_and_explained():
-    made = plan(limits=Limits(timeout_max_s=2))
-    assert made.timeout_s == 2
-    assert any("segments of at most 2 s" in reason for reason in made.reasons)
-
-
-@given(samples=st.integers(0, 100_000), batch=st.integers(1, 1024), more=st.integers(0, 10_000))
-def test_an_estimate_grows_with_the_work(samples, batch, more):
-    def total(samples, batch):
-        return estimate_train(
-            TENSORFLOW, dataset(), CNN, shard_samples=samples, test_samples=100, batch_size=batch
-        ).total
-
-    assert total(samples + more, batch) >= total(samples, batch)
-    assert total(samples, batch + more) >= total(samples, batch)
+    made = plan(TrainJob(dataset="mnist", sync="once"), limits=Limits(timeout_max_s=4))
+    assert made.timeout_s == 4
+    assert any("segments of at most 4 s" in reason for reason in made.reasons)
 
 
 def test_collect_weights_fits_the_smallest_action_whatever_the_model():
-    assert estimate_collect(workers=4).total <= 128
+    assert estimate_collect(workers=4).total <= 128 * MIB
+
+
+@pytest.mark.parametrize("optimize", ["time", "cost", "memory"])
+def test_the_objective_is_what_is_least(optimize):
+    made = plan(aims=Aims(optimize=optimize), platform=capacity(cpus=8))
+    figures = {
+        "time": lambda option: option.predicted_s,
+        "cost": lambda option: option.gb_s,
+        "memory": lambda option: option.pool_mb,
+    }
+    fitting = [option for option in made.considered if "above" not in option.why]
+    [chosen] = [option for option in made.considered if not option.why]
+    assert chosen.workers == made.workers
+    assert figures[optimize](chosen) == min(map(figures[optimize], fitting))
+
+
+def test_memory_and_cost_take_fewer_workers_than_time():
+    assert plan(platform=capacity(cpus=8)).workers == 8
+    assert plan(aims=Aims(optimize="memory"), platform=capacity(cpus=8)).workers == 1
+
+
+def test_a_large_data_set_goes_to_more_workers_than_cores_when_memory_asks_for_it():
+    large = dataset(train=1_000_000)
+    assert plan(data=large, platform=capacity(memory_max_mb=1024)).workers > 2
+
+
+def test_others_say_why_they_lost():
+    made = plan(limits=Limits(pool_memory_mb=1200))
+    assert {o.workers: o.why for o in made.considered}[2].endswith(
+        "above the 1200 MB for containers"
+    )
+    assert "take turns on 2 CPUs" in {o.workers: o.why for o in plan().considered}[4]
+
+
+def test_zones_lie_below_the_limit():
+    made = plan()
+    assert made.zones.killed_below_mb < made.zones.thrashing_below_mb <= made.memory_mb
+
+
+def test_blocks_are_short_where_time_is():
+    slow = TrainJob(dataset="mnist", batch_size=4096)
+    assert plan(slow).block_steps == 32
+    assert plan(slow, limits=Limits(timeout_max_s=6)).block_steps < 4
+
+
+def test_redis_must_hold_the_run():
+    with pytest.raises(InsufficientMemory, match=r"it has 40 MB left; give Redis .* MB more"):
+        plan(store_mb=40)
+
+
+def test_a_time_limit_below_one_import_and_one_step():
+    with pytest.raises(PlanError, match="--timeout-max is 1 s; raise --timeout-max to 4"):
+        plan(limits=Limits(timeout_max_s=1))
+
+
+def test_a_shard_holds_a_batch():
+    job = TrainJob(dataset="mnist", workers=30)
+    with pytest.raises(PlanError, match=r"more than the 22 batches of 64.*use --batch 32"):
+        plan(job, dataset(train=1438), capacity(pool_memory_mb=None))
+
+
+def test_the_payload_of_collect_weights():
+    job = TrainJob(dataset="mnist", workers=8000, batch_size=1)
+    roomy = capacity(concurrency=10_000, pool_memory_mb=None)
+    with pytest.raises(PlanError, match="OpenWhisk takes 1 MB of parameters"):
+        plan(job, platform=roomy)
+
+
+def test_costs_are_gb_s_and_invocations_at_published_prices():
+    made = plan()
+    aws = costs(made)[0]
+    assert len(costs(made)) == len(PRICES)
+    assert aws.usd == pytest.approx(made.gb_s * 0.0000166667 + made.invocations * 0.2e-6)
+    [own] = costs(made, per_gb_s=2.0, per_invocation=3.0)
+    assert own.usd == pytest.approx(2 * made.gb_s + 3 * made.invocations)

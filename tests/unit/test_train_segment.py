@@ -12,6 +12,7 @@ from disdel.store.memory_store import MemoryStore
 from disdel.training.base import Trainer
 from disdel.types import ModelSpec
 from disdel.worker.context import Context
+from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import TrainingDiverged, train_segment
 
@@ -45,8 +46,13 @@ class Counting(Trainer):
 
 
 class OneTrainer:
+    framework = None
+
     def __init__(self, trainer):
         self.trainer = trainer
+
+    def import_framework(self):
+        self.framework = Footprint(anonymous_mb=230, mapped_mb=330)
 
     def get(self, network, input_dtype):
         assert input_dtype == "int64"
@@ -118,6 +124,8 @@ def test_three_epochs_see_every_sample_three_times(store):
     assert reply.next_step == 300
     assert reply.samples == reply.loss_sum == 3 * SAMPLES
     assert reply.peak_mb == 21
+    assert reply.working_set_mb > 1
+    assert (reply.framework_anonymous_mb, reply.framework_mapped_mb) == (230, 330)
     assert read_tensors(store, "part")["total"] == 3 * sum(range(SAMPLES))
 
 

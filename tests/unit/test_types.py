@@ -1,7 +1,7 @@
 import pytest
 
 from disdel.errors import UsageError
-from disdel.types import Limits, TrainJob
+from disdel.types import Aims, Limits, TrainJob
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,18 @@ def test_limits_out_of_range_are_refused(field, value, told):
 def test_the_defaults_are_batch_64_and_5_epochs():
     job = TrainJob(dataset="mnist")
     assert (job.batch_size, job.epochs, job.sync) == (64, 5, "epoch")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("optimize", "money", "--optimize must be time or cost or memory, not 'money'"),
+        ("estimator", "guess", "--estimator must be measured or sap, not 'guess'"),
+        ("miss_rate", 0.0, "--miss-rate must be from"),
+        ("miss_rate", float("nan"), "--miss-rate must be from"),
+    ],
+)
+def test_aims_that_are_none(field, value, told):
+    with pytest.raises(UsageError) as refused:
+        Aims(**{field: value})
+    assert told in str(refused.value)

@@ -1,0 +1,59 @@
+"""`disdel calibrate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from disdel.cli import options
+from disdel.cli.output import check_json_target, write_json
+
+
+def calibrate_command(
+    limits: options.PlatformLimits = "roomy",
+    apihost: options.ApiHost = None,
+    auth: options.Auth = None,
+    insecure: options.Insecure = False,
+    redis: options.Redis = None,
+    image_prefix: options.ImagePrefix = None,
+    image_tag: options.ImageTag = None,
+    json: options.JsonFile = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure what the runtime costs on this platform, with a few short trainings.
+
+    Every training measures it too; this is for a first plan that rests on measurements.
+    """
+    from disdel.api import run_calibrate
+    from disdel.report.views import choose_view
+
+    settings = options.settings(
+        limits=limits,
+        apihost=apihost,
+        auth=auth,
+        insecure=insecure,
+        redis=redis,
+        image_prefix=image_prefix,
+        image_tag=image_tag,
+    )
+    check_json_target(json)
+    with choose_view(quiet=quiet) as view:
+        found = run_calibrate(settings, view)
+    runtime = found.runtime
+    write_json(
+        json,
+        {
+            "version": 1,
+            "runtime": asdict(runtime),
+            "containers": found.containers,
+            "history": str(found.path),
+        },
+    )
+    if not quiet and json != "-":
+        typer.echo(
+            f"{runtime.name}: {runtime.anonymous_mb:.0f} MB anonymous and {runtime.mapped_mb:.0f} "
+            f"MB of libraries before any samples, {runtime.cold_start_s:.1f} s to a first step, "
+            f"{runtime.multiply_adds_per_s / 1e9:.1f} G multiply-adds a second on one thread\n"
+            f"{found.containers} containers are in {found.path}"
+        )

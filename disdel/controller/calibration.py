@@ -1,0 +1,82 @@
+"""`disdel calibrate`: a few short trainings whose containers show what a platform costs.
+
+They are ordinary runs of the default network on random samples, with all of the machine for one
+worker, with a share of it for each of several, and with two batch sizes. What they took goes into
+the history as after any other training.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from disdel.catalog.datasets import DatasetArrays
+from disdel.controller.history import history_of
+from disdel.controller.settings import Settings
+from disdel.controller.train import train_on
+from disdel.events import Listener, Noted, silent
+from disdel.scheduler.calibration import calibrated
+from disdel.scheduler.runtimes import TENSORFLOW, Runtime
+from disdel.types import DatasetSpec, TrainJob
+
+_SHAPE = (28, 28, 1)
+_CLASSES = 10
+_TRAIN_SAMPLES = 8192
+_TEST_SAMPLES = 1024
+_EPOCHS = 3
+# Workers (None is as many as the planner finds best) and batch size.
+_SETUPS = ((1, 64), (None, 64), (None, 256))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What a calibration has found, and where it is kept."""
+
+    runtime: Runtime
+    containers: int
+    path: Path
+
+
+async def calibrate(settings: Settings, emit: Listener) -> Calibrated:
+    """Measure the runtime on the platform that `settings` lead to.
+
+    Raises:
+        DisdelError: a run failed.
+    """
+    arrays = _random_arrays()
+    name = arrays.spec.name
+    with tempfile.TemporaryDirectory(prefix="disdel-calibrate-") as folder:
+        here = replace(settings, run_dir=Path(folder))
+        for workers, batch in _SETUPS:
+            job = TrainJob(dataset=name, epochs=_EPOCHS, batch_size=batch, workers=workers)
+            report, _ = await train_on(arrays, job, here, silent, started_s=time.monotonic())
+            used = report.settings["workers"]
+            emit(Noted(message=f"workers {used}, batch {batch}: {report.wall_s:.1f} s"))
+    history = history_of(TENSORFLOW, settings)
+    observations = history.read()
+    return Calibrated(calibrated(TENSORFLOW, observations), len(observations), history.path)
+
+
+def _random_arrays() -> DatasetArrays:
+    """Samples without meaning, in the shapes of the commonest data set."""
+    spec = DatasetSpec(
+        name="random",
+        version="1.0.0",
+        input_shape=_SHAPE,
+        input_dtype="uint8",
+        classes=_CLASSES,
+        train_samples=_TRAIN_SAMPLES,
+        test_samples=_TEST_SAMPLES,
+    )
+    random = np.random.default_rng(0)
+    return DatasetArrays(
+        spec=spec,
+        train_x=random.integers(0, 256, (_TRAIN_SAMPLES, *_SHAPE), np.uint8),
+        train_y=random.integers(0, _CLASSES, _TRAIN_SAMPLES, np.int32),
+        test_x=random.integers(0, 256, (_TEST_SAMPLES, *_SHAPE), np.uint8),
+        test_y=random.integers(0, _CLASSES, _TEST_SAMPLES, np.int32),
+    )

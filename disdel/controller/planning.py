@@ -1,0 +1,102 @@
+"""From runs to observations, and from observations to plans.
+
+Every training tells what its containers took, and the next plan rests on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from disdel.catalog.models import model_facts
+from disdel.controller.history import History
+from disdel.controller.settings import Settings
+from disdel.events import Listener, Noted
+from disdel.scheduler.memory import Work, train_parts
+from disdel.scheduler.observations import Observation, containers
+from disdel.scheduler.question import Question
+from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.scheduler.timing import step_s
+from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, TrainJob
+from disdel.units import MIB
+
+
+def ask(
+    job: TrainJob,
+    dataset: DatasetSpec,
+    model: ModelSpec,
+    capacity: Capacity,
+    settings: Settings,
+    observations: tuple[Observation, ...],
+    *,
+    store_mb: int | None = None,
+) -> Question:
+    """The question that the planner is asked for a job."""
+    return Question(
+        job=job,
+        dataset=dataset,
+        model=model,
+        facts=model_facts(model),
+        shipped=TENSORFLOW,
+        capacity=capacity,
+        limits=settings.limits,
+        aims=settings.aims,
+        observations=observations,
+        store_mb=store_mb,
+    )
+
+
+def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:
+    """What the train containers of a run took, one observation each."""
+    observed = []
+    for container in containers(activations):
+        work = Work(
+            dataset=question.dataset,
+            model=question.facts,
+            label=question.model.label,
+            shard_samples=plan.shards[container.worker].samples,
+            test_samples=plan.test_shards[container.worker].samples,
+            batch_size=question.job.batch_size,
+            epochs=question.job.epochs,
+        )
+        observed.append(
+            Observation(
+                model=work.label,
+                batch_size=work.batch_size,
+                shard_samples=work.shard_samples,
+                threads=plan.threads,
+                predicted_mb=train_parts(work).total / MIB,
+                working_set_mb=container.working_set_mb,
+                framework_anonymous_mb=container.framework_anonymous_mb,
+                framework_mapped_mb=container.framework_mapped_mb,
+                cold_start_s=container.cold_start_s,
+                step_s=container.step_s,
+                shipped_step_s=step_s(
+                    question.shipped, question.facts, work.batch_size, plan.threads or 1
+                ),
+            )
+        )
+    return observed
+
+
+def remaining_s(activations: Sequence[Activation], *, done: int, rounds: int) -> float:
+    """The time of the rounds that are left, by the activations of round `done` without starts."""
+    trained: dict[int | None, float] = {}
+    slowest_s = {"score": 0.0, "collect": 0.0}
+    for activation in activations:
+        if activation.round != done:
+            continue
+        if activation.train_s is not None:
+            before_s = trained.get(activation.worker, 0.0)
+            trained[activation.worker] = before_s + activation.train_s
+        elif activation.task in slowest_s:
+            ran_s = (activation.duration_ms - activation.init_ms) / 1000
+            slowest_s[activation.task] = max(slowest_s[activation.task], ran_s)
+    return (rounds - done) * (max(trained.values(), default=0.0) + sum(slowest_s.values()))
+
+
+def remember(history: History, observations: Sequence[Observation], emit: Listener) -> None:
+    """Add to the history; a run is not lost over a state directory that cannot be written."""
+    try:
+        history.append(observations)
+    except OSError as error:
+        emit(Noted(message=f"what was measured is not kept for later plans: {error}"))

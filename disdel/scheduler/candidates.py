@@ -1,0 +1,211 @@
+"""The ways in which a job could be cut, each with what it takes and what it lacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from disdel.scheduler.estimators import Estimator, choose_estimator
+from disdel.scheduler.memory import (
+    Work,
+    estimate_collect,
+    sample_bytes,
+    state_bytes,
+    train_parts,
+)
+from disdel.scheduler.partition import partition
+from disdel.scheduler.question import Question
+from disdel.scheduler.runtimes import Runtime
+from disdel.scheduler.timing import Timing, predict
+from disdel.types import Estimate, Objective, Shard, TrainJob, Zones
+from disdel.units import MIB, mb_ceil
+
+# Memory limits are multiples of this: finer steps would tell two equal actions apart.
+MEMORY_STEP_MB = 32
+
+# OpenWhisk takes and gives at most 1 MiB of JSON; collectWeights is told of every part.
+_PAYLOAD_BYTES = MIB
+_PART_JSON_BYTES = 200
+_REQUEST_JSON_BYTES = 4096
+
+# Steps of one graph call, and the share of an activation's time that one may take.
+_BLOCK_STEPS = 32
+_BLOCK_SHARE_OF_TIMEOUT = 1 / 8
+
+Bound = Literal["batches", "workers", "payload", "memory", "pool", "store", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A limit that a candidate breaks; both figures in the limit's own unit."""
+
+    bound: Bound
+    need: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One number of workers, worked out."""
+
+    workers: int
+    threads: int | None
+    shards: tuple[Shard, ...]
+    test_shards: tuple[Shard, ...]
+    estimate: Estimate
+    zones: Zones
+    memory_mb: int
+    collect_memory_mb: int
+    rounds: int
+    block_steps: int
+    timing: Timing
+    shortages: tuple[Shortage, ...]
+
+    @property
+    def pool_mb(self) -> int:
+        """The limits of all containers together."""
+        return self.workers * self.memory_mb + self.collect_memory_mb
+
+    @property
+    def gb_s(self) -> float:
+        """What the activations add up to."""
+        train = self.workers * self.memory_mb * self.timing.busy_s
+        return (train + self.collect_memory_mb * self.timing.collect_s) / 1024
+
+    @property
+    def invocations(self) -> int:
+        """Activations: every worker trains and scores in every round, and one averages."""
+        return self.rounds * (2 * self.workers + 1)
+
+
+_ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
+    "time": lambda c: (c.timing.total_s, c.workers),
+    "cost": lambda c: (c.gb_s, c.timing.total_s, c.workers),
+    "memory": lambda c: (c.pool_mb, c.timing.total_s, c.workers),
+}
+
+
+def candidates(question: Question) -> list[Candidate]:
+    """Every number of workers that is considered, the best for the objective first."""
+    runtime = question.runtime
+    estimator = choose_estimator(question.aims, runtime, question.observations)
+    found = [_candidate(n, question, runtime, estimator) for n in _worker_counts(question)]
+    return sorted(found, key=_ORDERS[question.aims.optimize])
+
+
+def feasible(question: Question) -> Candidate | None:
+    """The best candidate that breaks no limit."""
+    return next((c for c in candidates(question) if not c.shortages), None)
+
+
+def count_rounds(job: TrainJob, shards: tuple[Shard, ...]) -> int:
+    """How many times the workers' weights are averaged."""
+    if job.sync == "once":
+        return 1
+    if job.sync == "epoch":
+        return job.epochs
+    longest = max(shard.samples for shard in shards)
+    return math.ceil(job.epochs * math.ceil(longest / job.batch_size) / job.sync)
+
+
+def round_up_memory(needed_mb: float, minimum_mb: int) -> int:
+    """The memory limit that holds `needed_mb`."""
+    return max(minimum_mb, math.ceil(needed_mb / MEMORY_STEP_MB) * MEMORY_STEP_MB)
+
+
+def _worker_counts(question: Question) -> list[int]:
+    """Up to the cores, and beyond them by doubling: those only take turns, but hold less each."""
+    if question.job.workers is not None:
+        return [question.job.workers]
+    batches = max(1, question.dataset.train_samples // question.job.batch_size)
+    most = min(batches, question.capacity.concurrency)
+    counts = list(range(1, min(question.cpus, most) + 1))
+    while counts[-1] < most:
+        counts.append(min(2 * counts[-1], most))
+    return counts
+
+
+def _candidate(
+    workers: int, question: Question, runtime: Runtime, estimator: Estimator
+) -> Candidate:
+    dataset, job = question.dataset, question.job
+    dealt = min(workers, dataset.train_samples)
+    shards = partition(dataset.train_samples, dealt)
+    test_shards = partition(dataset.test_samples, dealt)
+    work = Work(
+        dataset=dataset,
+        model=question.facts,
+        label=question.model.label,
+        shard_samples=shards[0].samples,
+        test_samples=test_shards[0].samples,
+        batch_size=job.batch_size,
+        epochs=job.epochs,
+    )
+    estimate = estimator.estimate(work)
+    rounds = count_rounds(job, shards)
+    threads = max(1, question.cpus // workers)
+    told = question.capacity.cpus is not None
+    timing = predict(
+        runtime,
+        work,
+        workers=workers,
+        threads=threads if told else 1,
+        cpus=question.cpus,
+        rounds=rounds,
+    )
+    minimum_mb = question.capacity.memory_min_mb
+    memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
+    collect_mb = round_up_memory(estimate_collect(workers).total / MIB, minimum_mb)
+    block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
+    return Candidate(
+        workers=workers,
+        threads=threads if told else None,
+        shards=shards,
+        test_shards=test_shards,
+        estimate=estimate,
+        zones=_zones(runtime, work),
+        memory_mb=memory_mb,
+        collect_memory_mb=collect_mb,
+        rounds=rounds,
+        block_steps=max(1, min(_BLOCK_STEPS, int(block_s / timing.step_s))),
+        timing=timing,
+        shortages=_shortages(question, work, workers, memory_mb, collect_mb, timing),
+    )
+
+
+def _zones(runtime: Runtime, work: Work) -> Zones:
+    parts = train_parts(work)
+    anonymous_mb = runtime.anonymous_mb + parts.total / MIB
+    return Zones(
+        killed_below_mb=math.ceil(anonymous_mb),
+        thrashing_below_mb=math.ceil(anonymous_mb + runtime.mapped_mb),
+    )
+
+
+def _shortages(
+    question: Question,
+    work: Work,
+    workers: int,
+    memory_mb: int,
+    collect_mb: int,
+    timing: Timing,
+) -> tuple[Shortage, ...]:
+    """The limits that are broken, in the order in which a user would lift them."""
+    batches = max(1, question.dataset.train_samples // question.job.batch_size)
+    state = state_bytes(question.facts)
+    samples = question.dataset.train_samples + question.dataset.test_samples
+    # The state of two rounds, and of every worker a part and a checkpoint.
+    stored = samples * sample_bytes(work.dataset) + (2 + 2 * workers) * state
+    payload = _REQUEST_JSON_BYTES + workers * _PART_JSON_BYTES
+    needs: tuple[tuple[Bound, float, float], ...] = (
+        ("batches", workers, batches),
+        ("workers", workers, question.capacity.concurrency),
+        ("payload", payload, _PAYLOAD_BYTES),
+        ("memory", max(memory_mb, collect_mb), question.memory_max_mb),
+        ("timeout", timing.first_s, question.timeout_max_s),
+        ("pool", workers * memory_mb + collect_mb, question.pool_mb),
+        ("store", mb_ceil(stored), math.inf if question.store_mb is None else question.store_mb),
+    )
+    return tuple(Shortage(bound, need, limit) for bound, need, limit in needs if need > limit)

@@ -1,0 +1,86 @@
+"""What a plan is asked for: the job, and everything that bounds it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from disdel.scheduler.calibration import alike, at_speed, calibrated, step_ratio
+from disdel.scheduler.observations import Observation
+from disdel.scheduler.runtimes import Runtime
+from disdel.types import Aims, Capacity, DatasetSpec, Limits, ModelFacts, ModelSpec, TrainJob
+
+# What a platform that does not tell its CPUs is taken to have; the thesis used four containers.
+ASSUMED_CPUS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """All that a plan depends on; the same question has the same answer.
+
+    Attributes:
+        job: what the user asked for.
+        dataset: shapes and sizes of the samples.
+        model: the network.
+        facts: its sizes.
+        shipped: the runtime, with its shipped constants.
+        capacity: what the platform allows.
+        limits: what the user allows.
+        aims: what the plan is to be good at.
+        observations: earlier containers of this runtime on this platform, oldest first.
+        store_mb: what Redis has room for, None where it sets no limit.
+    """
+
+    job: TrainJob
+    dataset: DatasetSpec
+    model: ModelSpec
+    facts: ModelFacts
+    shipped: Runtime
+    capacity: Capacity
+    limits: Limits = field(default_factory=Limits)
+    aims: Aims = field(default_factory=Aims)
+    observations: tuple[Observation, ...] = ()
+    store_mb: int | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime's costs as observed, its speed that of the same network where it was seen."""
+        runtime = calibrated(self.shipped, self.observations)
+        own = alike(self.observations, self.model.label, self.job.batch_size)
+        own = tuple(o for o in own if o.step_s)
+        return at_speed(runtime, self.shipped, step_ratio(own)) if own else runtime
+
+    @property
+    def basis(self) -> str:
+        """What the estimate rests on, for people."""
+        count = len(self.observations)
+        if not count:
+            return "shipped constants; this platform was not measured yet"
+        own = len(alike(self.observations, self.model.label, self.job.batch_size))
+        return (
+            f"{count} container{'s' * (count > 1)} measured on this platform, {own} of them with "
+            "this network and batch"
+        )
+
+    @property
+    def cpus(self) -> int:
+        return self.capacity.cpus or ASSUMED_CPUS
+
+    @property
+    def memory_max_mb(self) -> int:
+        """The most memory of one action."""
+        allowed = self.limits.memory_max_mb
+        return min(self.capacity.memory_max_mb, allowed or self.capacity.memory_max_mb)
+
+    @property
+    def pool_mb(self) -> float:
+        """The most memory of all containers together; infinite where nobody tells."""
+        asked = self.limits.pool_memory_mb or math.inf
+        return min(asked, self.capacity.pool_memory_mb or math.inf)
+
+    @property
+    def timeout_max_s(self) -> float:
+        """The longest activation."""
+        return min(
+            self.capacity.timeout_max_s, self.limits.timeout_max_s or self.capacity.timeout_max_s
+        )

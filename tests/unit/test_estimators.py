@@ -1,0 +1,200 @@
+"""Estimators against cases worked out by hand, and what is learned from earlier containers."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from disdel.catalog.models import model_facts
+from disdel.scheduler.calibration import calibrated, step_ratio
+from disdel.scheduler.estimators import MeasuredEstimator, SapEstimator, choose_estimator
+from disdel.scheduler.memory import Work, train_parts
+from disdel.scheduler.observations import Observation, containers
+from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.types import Activation, Aims, DatasetSpec, ModelSpec
+from disdel.units import MIB
+
+RUNTIME = dataclasses.replace(TENSORFLOW, anonymous_mb=250, mapped_mb=350)
+
+
+def work(shape=(28, 28, 1), classes=10, model="cnn", **changes):
+    spec = ModelSpec(name=model, input_shape=shape, classes=classes)
+    fields = {
+        "dataset": DatasetSpec(
+            name="set",
+            version="1.0.0",
+            input_shape=shape,
+            input_dtype="uint8",
+            classes=classes,
+            train_samples=60_000,
+            test_samples=10_000,
+        ),
+        "model": model_facts(spec),
+        "label": spec.label,
+        "shard_samples": 20_000,
+        "test_samples": 2_500,
+        "batch_size": 64,
+        "epochs": 5,
+    }
+    return Work(**(fields | changes))
+
+
+def observation(**changes):
+    fields = {
+        "model": "cnn-28x28x1-10",
+        "batch_size": 64,
+        "shard_samples": 20_000,
+        "threads": 1,
+        "predicted_mb": 100.0,
+        "working_set_mb": 690,
+    }
+    return Observation(**(fields | changes))
+
+
+def test_sap_on_the_thesis_network():
+    # Convolution 1·3²·32 + 32 = 320; dense 13·13·32·128 + 128 = 692,352; dense 1,290: 693,962.
+    # 20,000 samples at batch 64 are 313 steps: fit = 5 · 693,962 · 313.
+    estimate = SapEstimator(RUNTIME).estimate(work())
+    assert estimate.fit == 5 * 693_962 * 313 == 1_086_050_530
+    assert estimate.dta == 20_000 * 784
+    assert estimate.mod == 4 * 693_962
+    assert estimate.pkg == 600 * MIB
+    rest = estimate.fit + estimate.dta + estimate.mod + estimate.pkg
+    assert estimate.saf == pytest.approx(rest / 10, abs=1)
+    assert estimate.total == rest + estimate.saf
+
+
+def test_sap_on_a_network_without_a_convolution():
+    # Dense 64·500 + 500 = 32,500 and 500·10 + 10 = 5,010; 1,438 samples at batch 32 are 45 steps.
+    estimate = SapEstimator(RUNTIME).estimate(
+        work(shape=(64,), model="mlp", shard_samples=1438, batch_size=32, epochs=2)
+    )
+    assert estimate.fit == 2 * 37_510 * 45 == 3_375_900
+    assert estimate.dta == 1438 * 64
+
+
+def test_measured_without_history():
+    estimate = MeasuredEstimator(RUNTIME, (), 1e-3).estimate(work())
+    # Stored samples are a byte a pixel and four of label; 22 copies of the weights.
+    assert estimate.dta == 22_500 * 788
+    assert estimate.mod == 22 * 4 * 693_962
+    # Input 784, convolution 26·26·32, pool 13·13·32 twice (flattened), dense 128 and 10, which are
+    # 33,370 floats; scoring 128 samples keeps them twice.
+    assert estimate.fit == 128 * 33_370 * 4 * 2
+    predicted_mb = (estimate.dta + estimate.mod + estimate.fit) / MIB
+    assert estimate.saf / MIB == pytest.approx(16 + 0.05 * 600 + 0.2 * predicted_mb)
+
+
+def test_a_larger_batch_takes_more_than_scoring():
+    estimate = MeasuredEstimator(RUNTIME, (), 1e-3).estimate(work(batch_size=256))
+    assert estimate.fit == 256 * 33_370 * 4 * 3 + 256 * 788 * 32 * 2
+
+
+def test_history_of_the_same_network_narrows_the_margin():
+    def margin_mb(*observations):
+        return MeasuredEstimator(RUNTIME, observations, 1e-3).estimate(work()).saf / MIB
+
+    seen = [observation(working_set_mb=710) for _ in range(8)]
+    assert margin_mb(*seen) < margin_mb(seen[0]) < margin_mb()
+
+
+def test_history_of_another_network_only_widens_it():
+    def margin_mb(*observations):
+        return MeasuredEstimator(RUNTIME, observations, 1e-3).estimate(work()).saf
+
+    other = observation(model="mlp-64-10")
+    assert margin_mb(*[other] * 50) == margin_mb()
+    assert margin_mb(*[dataclasses.replace(other, working_set_mb=1200)] * 50) > margin_mb()
+
+
+def test_the_margin_holds_what_was_measured():
+    above = [observation(working_set_mb=size) for size in (760, 790, 840)]
+    estimate = MeasuredEstimator(RUNTIME, above, 1e-3).estimate(work())
+    assert (estimate.total - estimate.saf) / MIB + 140 <= estimate.total / MIB
+
+
+@given(
+    samples=st.integers(1, 100_000),
+    batch=st.integers(1, 1024),
+    more=st.integers(0, 10_000),
+    name=st.sampled_from(["measured", "sap"]),
+)
+def test_an_estimate_grows_with_the_shard(samples, batch, more, name):
+    estimator = choose_estimator(Aims(estimator=name), RUNTIME, ())
+
+    def total(samples):
+        return estimator.estimate(work(shard_samples=samples, batch_size=batch)).total
+
+    assert total(samples + more) >= total(samples)
+
+
+@given(batch=st.integers(1, 1024), more=st.integers(0, 1024))
+def test_measured_grows_with_the_batch(batch, more):
+    assert train_parts(work(batch_size=batch + more)).fit >= train_parts(work(batch_size=batch)).fit
+
+
+def test_a_runtime_is_what_was_observed_of_it():
+    seen = [
+        observation(
+            framework_anonymous_mb=anonymous,
+            framework_mapped_mb=300,
+            cold_start_s=9.0,
+            step_s=0.02,
+            shipped_step_s=0.01,
+        )
+        for anonymous in (180, 200, 280)
+    ]
+    runtime = calibrated(RUNTIME, seen)
+    assert (runtime.anonymous_mb, runtime.mapped_mb) == (200 + 20, 300 + 9)
+    assert runtime.cold_start_s == 9.0
+    assert runtime.multiply_adds_per_s == RUNTIME.multiply_adds_per_s / 2
+
+
+def test_what_was_not_observed_stays_as_shipped():
+    assert calibrated(RUNTIME, ()) == RUNTIME
+    assert step_ratio([observation()]) == 1.0
+
+
+def activation(**changes):
+    fields = {
+        "id": "1",
+        "action": "train",
+        "task": "train",
+        "worker": 0,
+        "round": 1,
+        "segment": 0,
+        "attempt": 0,
+        "memory_mb": 640,
+        "peak_mb": 300,
+        "start": "warm",
+        "wait_ms": 100,
+        "init_ms": 0,
+        "duration_ms": 2000,
+        "outcome": "ok",
+        "working_set_mb": 600,
+    }
+    return Activation(**(fields | changes))
+
+
+def test_a_container_is_the_largest_of_its_activations():
+    ran = [
+        activation(start="cold", duration_ms=5000, train_s=1.0, steps=12),
+        activation(train_s=0.2, steps=20, working_set_mb=610),
+        activation(task="score", working_set_mb=620),
+        activation(action="collectWeights", worker=None, working_set_mb=900),
+    ]
+    [container] = containers(ran)
+    assert container.working_set_mb == 620
+    assert container.cold_start_s == pytest.approx(4.1)
+    # Tracing is in the cold activation's steps, so the warm one counts.
+    assert container.step_s == pytest.approx(0.01)
+
+
+def test_a_container_that_was_killed_wanted_more_than_its_limit():
+    ran = [
+        activation(outcome="oom", working_set_mb=None, peak_mb=None, memory_mb=704),
+        activation(action="train-1056", memory_mb=1056, working_set_mb=650),
+    ]
+    assert containers(ran)[0].working_set_mb == 704
+    assert containers(ran[:1]) == []

@@ -1,0 +1,44 @@
+"""What `disdel plan` shows."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from disdel.cli.app import app
+from disdel.scheduler.runtimes import TENSORFLOW
+
+
+def shown(*arguments):
+    done = CliRunner().invoke(app, ["plan", "digits", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_parts_zones_alternatives_and_costs():
+    text = shown("--limits", "roomy")
+    assert f"pkg {TENSORFLOW.floor_mb:.0f} + dta 0 + mod" in text
+    assert "shipped constants; this platform was not measured yet" in text
+    assert "zones   killed below" in text
+    assert "workers  MB each  MB in all" in text
+    assert text.count("chosen") == 2
+    assert "AWS Lambda" in text
+
+
+def test_prices_of_ones_own():
+    text = shown("--price-gb-s", "2", "--price-invocation", "0")
+    assert "your prices" in text
+    assert "AWS" not in text
+
+
+def test_json():
+    told = json.loads(shown("--json", "-", "--optimize", "memory", "--estimator", "sap"))
+    plan = told["plan"]
+    assert plan["workers"] == 1
+    assert (plan["optimize"], plan["estimator"]) == ("memory", "sap")
+    assert plan["zones_mb"]["killed_below_mb"] < plan["zones_mb"]["thrashing_below_mb"]
+    assert [option["workers"] for option in plan["considered"] if not option["why"]] == [1]
+    assert len(told["costs"]) == 3
+    assert sum(plan["estimate_mb"].values()) == pytest.approx(
+        2 * plan["estimate_mb"]["total"], abs=0.5
+    )
