@@ -614,7 +614,7 @@ def test_a_stem_cell_is_taken_and_replaced(tmp_path: Path) -> None:
 )
 def test_stem_cells_that_cannot_be(tmp_path: Path, prewarm: tuple[str, ...], why: str) -> None:
     options = EmbeddedOptions(state_dir=tmp_path, limits="stock", prewarm=prewarm)
-    with pytest.raises(PlatformError, match=why):
+    with pytest.raises(UsageError, match=why):
         start_embedded(options)
 
 
@@ -686,7 +686,7 @@ def test_growth_is_refused_when_the_pool_is_full(tmp_path: Path) -> None:
 
 def test_growth_beyond_what_an_action_may_have(tmp_path: Path) -> None:
     options = EmbeddedOptions(state_dir=tmp_path, limits="stock", grow_to_mb=513)
-    with pytest.raises(PlatformError, match="cannot grow to 513 MB where an action may have 512"):
+    with pytest.raises(UsageError, match="cannot grow to 513 MB where an action may have 512"):
         start_embedded(options)
 
 
