@@ -184,7 +184,10 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
         case (str(x), str(y)) if kinds.get(x) in ("image", "array") and kinds.get(y) == "label":
             inputs, labels = [x], [y]
     if len(inputs) != 1 or len(labels) != 1:
-        listing = ", ".join(f"{key}: {type(feature).__name__}" for key, feature in features.items())
+        # Read back from a file, features come in an order that changes from process to process.
+        listing = ", ".join(
+            f"{key}: {type(feature).__name__}" for key, feature in sorted(features.items())
+        )
         raise DatasetError(
             f"{name!r} cannot be trained on here: needed are one image or fixed-shape array and "
             f"one class label, and its features are {listing}"
