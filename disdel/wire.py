@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, Split
+from disdel.types import ModelSpec
 
 WIRE_VERSION = 1
 
@@ -166,7 +166,6 @@ class EvaluateRequest:
     """
 
     task: Literal["evaluate"] = "evaluate"
-    split: Split | None
     threads: int | None
     model_key: str
     input_key: str

@@ -35,7 +35,7 @@ from disdel.scheduler.memory import estimate_evaluate
 from disdel.scheduler.runtimes import TENSORFLOW
 from disdel.store.codec import read_tensors
 from disdel.store.keys import RunKeys
-from disdel.types import Capacity, DatasetSpec, RunReport, Split
+from disdel.types import Capacity, DatasetSpec, RunReport
 from disdel.units import MIB
 
 _TIMEOUT_S = 300.0
@@ -133,7 +133,6 @@ class _Source:
     x: Array
     y: Array | None
     names: tuple[str, ...]
-    split: Split | None
     resized: int = 0
 
 
@@ -141,11 +140,11 @@ def _load_source(job: InferJob, data_dir: Path) -> _Source:
     if job.input is not None:
         spec = describe_dataset(job.dataset, data_dir)
         inputs: Inputs = read_inputs(job.input, spec)
-        return _Source(spec, inputs.x, None, inputs.names, None, inputs.resized)
+        return _Source(spec, inputs.x, None, inputs.names, inputs.resized)
     prepare_dataset(job.dataset, data_dir)
     arrays = load_arrays(job.dataset, data_dir)
     names = tuple(f"{job.dataset}/test[{index}]" for index in range(len(arrays.test_x)))
-    return _Source(arrays.spec, arrays.test_x, arrays.test_y, names, "test")
+    return _Source(arrays.spec, arrays.test_x, arrays.test_y, names)
 
 
 def _memory_mb(source: _Source, model: Path, settings: Settings, capacity: Capacity) -> int:
@@ -198,7 +197,6 @@ class _InferRun:
         store, keys = self._invoker.session.store, self._invoker.keys
         store.put(keys.model, self._model.read_bytes())
         request = wire.EvaluateRequest(
-            split=self._source.split,
             threads=self._capacity.cpus,
             model_key=keys.model,
             input_key=keys.input,

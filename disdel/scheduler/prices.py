@@ -1,8 +1,8 @@
-"""Published prices of function platforms, to show what a plan would cost there.
+"""List prices of function platforms, to show what a plan would cost there.
 
-List prices in US dollars without free tiers, for the cheapest common region and x86 CPUs, as they
-were known in November 2025; the pages named beside them have today's. They are for comparison: none
-of these providers is a target of disdel.
+List prices in US dollars without free tiers, for the cheapest common region and x86 CPUs. They are
+from secondary sources and were not checked against the providers' pages, which are named beside
+them. They are for comparison: none of these providers is a target of disdel.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def costs(
         Cost(
             provider=price.provider,
             usd=plan.gb_s * price.per_gb_s + plan.invocations * price.per_invocation,
-            source=price.source if price not in PRICES else f"{price.source}, {PRICES_AS_OF}",
+            source=price.source
+            if price not in PRICES
+            else f"as of {PRICES_AS_OF}, unverified; see {price.source}",
         )
         for price in prices
     )
