@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec
+from disdel.types import ModelSpec, RuntimeName
 
 WIRE_VERSION = 1
 
@@ -34,6 +34,7 @@ class Common:
 class Network:
     """The network that the workers build, and how it is trained."""
 
+    runtime: RuntimeName
     model: ModelSpec
     optimizer: str
     learning_rate: float | None

@@ -88,6 +88,7 @@ class Fleet:
     def network(self) -> wire.Network:
         """The network as the workers build it."""
         return wire.Network(
+            runtime=self.plan.runtime,
             model=self.model,
             optimizer=self.job.optimizer,
             learning_rate=self.job.learning_rate,

@@ -118,9 +118,9 @@ def estimate_evaluate(
     )
 
 
-def estimate_collect(workers: int) -> Estimate:
-    """Memory of collectWeights: a few blocks, and one more a worker, whatever the model."""
-    blocks = (workers + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
+def estimate_collect(parts: int) -> Estimate:
+    """Memory of collectWeights: a few blocks, and one more a part, whatever the model."""
+    blocks = (parts + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
     return _with_margin(
         pkg=BASE_FLOOR_MB * MIB, dta=0, mod=blocks, fit=0, margin_bytes=_COLLECT_MARGIN_BYTES
     )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def question(job=None, data=None, platform=None, **others):
 
 
 def plan(*arguments, **others):
-    return make_plan(question(*arguments, **others))
+    return make_plan([question(*arguments, **others)])[1]
 
 
 jobs = st.builds(
@@ -124,12 +126,12 @@ def test_every_suggestion_fits(job, platform, limits, store_mb, train):
     asked = question(job, dataset(train=train), platform, limits=limits, store_mb=store_mb)
     message = ""
     try:
-        make_plan(asked)
+        make_plan([asked])
     except PlanError as error:
         message = str(error)
     offered = suggestions(asked) if message else ()
     for suggestion in offered:
-        make_plan(suggestion.question)
+        make_plan([suggestion.question])
     assert bool(offered) == bool(message)
     assert all(suggestion.text in message for suggestion in offered)
 
@@ -209,7 +211,7 @@ def test_a_short_time_limit_is_kept_and_explained():
 
 
 def test_collect_weights_fits_the_smallest_action_whatever_the_model():
-    assert estimate_collect(workers=4).total <= 128 * MIB
+    assert estimate_collect(parts=4).total <= 128 * MIB
 
 
 @pytest.mark.parametrize("optimize", ["time", "cost", "memory"])
@@ -271,11 +273,19 @@ def test_a_shard_holds_a_batch():
         plan(job, dataset(train=1438), capacity(pool_memory_mb=None))
 
 
-def test_the_payload_of_collect_weights():
-    job = TrainJob(dataset="mnist", workers=8000, batch_size=1)
-    roomy = capacity(concurrency=10_000, pool_memory_mb=None)
-    with pytest.raises(PlanError, match="OpenWhisk takes 1 MB of parameters"):
-        plan(job, platform=roomy)
+def test_the_better_of_two_runtimes_is_taken_and_both_are_shown():
+    slow = replace(TENSORFLOW, multiply_adds_per_s=TENSORFLOW.multiply_adds_per_s / 3)
+    small = replace(slow, anonymous_mb=60, mapped_mb=20)
+    heavy, light = question(), replace(question(), shipped=small)
+    assert make_plan([light, heavy]) == (heavy, make_plan([heavy, light])[1])
+    assert len(make_plan([heavy, light])[1].considered) == 2 * len(plan().considered)
+    tight = Limits(memory_max_mb=256)
+    asked = [replace(q, limits=tight) for q in (heavy, light)]
+    taken, made = make_plan(asked)
+    assert taken is asked[1]
+    assert made.memory_mb <= 256
+    with pytest.raises(InsufficientMemory, match=r"80 for the framework.* and 64 MB is the limit"):
+        make_plan([replace(q, limits=Limits(memory_max_mb=64)) for q in (heavy, light)])
 
 
 def test_costs_are_gb_s_and_invocations_at_published_prices():
