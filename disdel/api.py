@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from disdel import config
 from disdel.catalog.datasets import describe_dataset
-from disdel.catalog.models import choose_model
 from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
 from disdel.controller.infer import InferJob, Predictions
+from disdel.controller.networks import choose_network
 from disdel.controller.planning import ask
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import offered_capacity
@@ -81,7 +81,7 @@ def train(
     fan_in: int | None = None,
     model: str = "auto",
     runtime: RuntimeName | None = None,
-    optimizer: str = "adam",
+    optimizer: str | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
     memory_max: int | None = None,
@@ -93,15 +93,15 @@ def train(
     """Train a network on a data set, sharded over actions that run at the same time.
 
     Args:
-        dataset: a name of `disdel dataset list` or of the TFDS catalog.
+        dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
         batch: samples of a training step.
         epochs: passes over the data.
         workers: train actions at the same time; None chooses.
         sync: average every "epoch", "once" at the end, or every so many steps.
         fan_in: most parts that one collectWeights action averages; None chooses.
-        model: a name of `disdel.catalog.models`.
+        model: a name of `disdel.catalog.models`, or `FILE.py:FUNCTION`.
         runtime: what the train actions run on; None chooses.
-        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        optimizer: a name of `disdel.types.OPTIMIZERS`; None for that of your model, else adam.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
         memory_max: most MB of an action.
@@ -161,7 +161,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
         UsageError: the job cannot be done as asked.
     """
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
-    model = choose_model(job.model, dataset)
+    model = choose_network(job.model, dataset)
     capacity = _run(lambda: offered_capacity(settings))
     _, plan = make_plan(ask(job, dataset, model, capacity, settings))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from disdel.assets import asset_dir
+from disdel.user_code import FOLDER, UserCode
 
 # What the worker side of the library imports; the rest stays on the controller's host.
 _LIBRARY = (
@@ -20,6 +21,7 @@ _LIBRARY = (
     "errors.py",
     "types.py",
     "units.py",
+    "user_code.py",
     "wire.py",
     "catalog/__init__.py",
     "catalog/models",
@@ -30,8 +32,8 @@ _LIBRARY = (
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
-def build_bundle(action: str) -> bytes:
-    """The zip of the action in `actions/<action>`.
+def build_bundle(action: str, code: UserCode | None = None) -> bytes:
+    """The zip of the action in `actions/<action>`, with the user's own code where there is some.
 
     Raises:
         FileNotFoundError: there is no such action.
@@ -45,6 +47,8 @@ def build_bundle(action: str) -> bytes:
             members[f"disdel/{source.relative_to(package).as_posix()}"] = source.read_bytes()
     # The package's front door leads to the controller, which is not in the bundle.
     members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
+    if code is not None:
+        members |= {f"{FOLDER}/{name}": data for name, data in code.files.items()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):

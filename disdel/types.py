@@ -6,7 +6,7 @@ ends in `_ms`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from disdel.errors import UsageError
@@ -19,8 +19,11 @@ Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", 
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]
 RuntimeName = Literal["tensorflow"]
+# What is learnt of a sample: its class, one of two classes by one output, or a number.
+Target = Literal["class", "binary", "number"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
+DEFAULT_OPTIMIZER = "adam"
 
 MAX_BATCH_SIZE = 65_536
 MAX_EPOCHS = 100_000
@@ -32,8 +35,9 @@ class DatasetSpec:
 
     `name` and `version` are those of the TFDS catalog or of the import. `input_shape` is the shape
     of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
-    "uint8" for images. `samples` counts each split that can be trained or tested on; where the
-    source has no test split, one was held out of its training split and `held_out` is true.
+    "uint8" for images. `classes` is 0 where the targets are numbers. `samples` counts each split
+    that can be trained or tested on; where the source has no test split, one was held out of its
+    training split and `held_out` is true.
     """
 
     name: str
@@ -52,18 +56,52 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRef:
+    """A function of the user's, without its files.
+
+    `entry` is as the user wrote it, `source` the file or the dotted module in the folder of the
+    files, `requirements` what the module says that it needs, as pip writes it. `digest` is of
+    source, function and files.
+    """
+
+    entry: str
+    source: str
+    function: str
+    requirements: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModel:
+    """A network that the user wrote, as it was found when it was built once.
+
+    `gives_probabilities` is whether its outputs are probabilities and not logits. `optimizer` names
+    the one that stands beside its function, None where there is none.
+    """
+
+    code: CodeRef
+    runtime: RuntimeName
+    facts: ModelFacts
+    gives_probabilities: bool
+    optimizer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A network by name, made concrete by the shapes of a data set."""
+    """A network by name, made concrete by the shapes of a data set; `own` if the user wrote it."""
 
     name: str
     input_shape: tuple[int, ...]
     classes: int
+    target: Target = "class"
+    own: OwnModel | None = None
 
     @property
     def label(self) -> str:
         """The network with its shapes, as one word: `cnn-28x28x1-10`."""
         shape = "x".join(str(size) for size in self.input_shape)
-        return f"{self.name}-{shape}-{self.classes}"
+        code = "" if self.own is None else f"-{self.own.code.digest[:12]}"
+        return f"{self.name}-{shape}-{self.classes}{code}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +121,9 @@ class ModelFacts:
 class TrainJob:
     """What the user asked for; None leaves workers, runtime and fan-in to the planner.
 
+    `dataset` is a name, or a function of the user's as `disdel.user_code` reads it; so is `model`.
+    `optimizer` is None for that of the user's model, else `DEFAULT_OPTIMIZER`.
+
     Raises:
         UsageError: a value is out of range.
     """
@@ -95,7 +136,7 @@ class TrainJob:
     model: str = "auto"
     runtime: RuntimeName | None = None
     fan_in: int | None = None
-    optimizer: str = "adam"
+    optimizer: str | None = None
     learning_rate: float | None = None
     seed: int = 0
 
@@ -109,7 +150,7 @@ class TrainJob:
             _in_range("--fan-in", self.fan_in, 2, 10_000)
         if self.runtime is not None:
             _one_of("--runtime", self.runtime, ("auto", *get_args(RuntimeName)))
-        if self.optimizer not in OPTIMIZERS:
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
             )
@@ -369,11 +410,15 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Loss (mean over samples) and accuracy (a fraction) on `samples` samples."""
+    """Means over `samples` samples: loss, accuracy (a fraction) and what else was asked for.
+
+    `accuracy` is None where there are no classes.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     samples: int
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

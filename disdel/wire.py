@@ -8,13 +8,13 @@ parameters (see `Common`), which every action inherits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeVar
 
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, RuntimeName
+from disdel.types import CodeRef, ModelSpec, OwnModel, RuntimeName, Target
 
 WIRE_VERSION = 1
 
@@ -32,11 +32,14 @@ class Common:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The network that the workers build, and how it is trained."""
+    """The network that the workers build, and how it is trained.
+
+    `optimizer` is None for the one that stands beside the user's own model.
+    """
 
     runtime: RuntimeName
     model: ModelSpec
-    optimizer: str
+    optimizer: str | None
     learning_rate: float | None
     seed: int
     threads: int | None
@@ -112,11 +115,14 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreReply:
+    """Sums over the slice's samples; `correct` is None where there are no classes."""
+
     samples: int
     loss_sum: float
-    correct: int
+    correct: int | None
     peak_mb: int
     working_set_mb: int | None = None
+    metric_sums: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +210,27 @@ class ProbeReply:
     memory_limit_mb: int | None
     cpus: int
     peak_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeRequest:
+    """Build the user's network once, in a process of its own on the controller's host.
+
+    Its files lie in `folder`; samples have `input_shape` and `input_dtype`, and `classes` classes,
+    or numbers as targets where that is 0.
+    """
+
+    code: CodeRef
+    folder: str
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    classes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeReply:
+    target: Target
+    own: OwnModel
 
 
 def to_json(message: object) -> dict[str, object]:

@@ -24,7 +24,11 @@ _LIMITS = "Limits"
 _OUTPUT = "Output"
 
 Dataset = Annotated[
-    str, typer.Argument(metavar="DATASET", help="A data set: `disdel dataset list` shows some.")
+    str,
+    typer.Argument(
+        metavar="DATASET",
+        help="A data set (`disdel dataset list` shows some), or FILE.py:FUNCTION.",
+    ),
 ]
 Batch = Annotated[int, typer.Option("--batch", help="Samples of a training step.")]
 Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the data.")]
@@ -47,9 +51,15 @@ Runtime = Annotated[
     str,
     typer.Option("--runtime", metavar="NAME", help=f"auto or {', '.join(get_args(RuntimeName))}."),
 ]
-Model = Annotated[str, typer.Option("--model", metavar="NAME", help="auto, cnn, cnn2 or mlp.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", metavar="NAME|FILE.py:FUNCTION", help="auto, cnn, cnn2, mlp, or your own."
+    ),
+]
 Optimizer = Annotated[
-    str, typer.Option("--optimizer", metavar="NAME", help="adam, sgd, rmsprop, …")
+    str | None,
+    typer.Option("--optimizer", metavar="NAME", help="adam, sgd, rmsprop, …; else your model's."),
 ]
 LearningRate = Annotated[
     float | None,
@@ -192,7 +202,7 @@ def train_job(
     fan_in: str,
     model: str,
     runtime: str,
-    optimizer: str,
+    optimizer: str | None,
     learning_rate: float | None,
     seed: int,
 ) -> TrainJob:

@@ -23,7 +23,7 @@ from disdel.errors import ActivationFailed
 from disdel.events import Listener, Noted
 from disdel.store.keys import RunKeys
 from disdel.training.schedule import Schedule, round_steps
-from disdel.types import ModelSpec, Plan, Shard, TrainJob
+from disdel.types import DEFAULT_OPTIMIZER, ModelSpec, Plan, Shard, TrainJob
 
 # A worker is a straggler when it takes this many times as long as the median of those that are
 # done, and at least so much longer: a twin costs a container.
@@ -90,7 +90,7 @@ class Fleet:
         return wire.Network(
             runtime=self.plan.runtime,
             model=self.model,
-            optimizer=self.job.optimizer,
+            optimizer=self.job.optimizer or (None if self.model.own else DEFAULT_OPTIMIZER),
             learning_rate=self.job.learning_rate,
             seed=self.job.seed,
             threads=self.plan.threads,

@@ -45,17 +45,19 @@ def ask(
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
         )
-        for runtime in _offered(job, settings)
+        for runtime in _offered(job, model, settings)
     ]
 
 
-def _offered(job: TrainJob, settings: Settings) -> list[Runtime]:
-    """The runtime that is asked for, or those that the platform's containers have.
+def _offered(job: TrainJob, model: ModelSpec, settings: Settings) -> list[Runtime]:
+    """The runtime that is asked for or that the network is of, or those that the containers have.
 
     An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow.
     """
     if job.runtime is not None:
         return [RUNTIMES[job.runtime]]
+    if model.own is not None:
+        return [RUNTIMES[model.own.runtime]]
     if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
         return [TENSORFLOW]
     installed = [runtime for runtime in RUNTIMES.values() if all(map(find_spec, runtime.modules))]

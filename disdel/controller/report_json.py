@@ -77,6 +77,7 @@ def _round(entry: RoundReport) -> dict[str, Any]:
         "train_loss": entry.train_loss,
         "loss": entry.score.loss,
         "accuracy": entry.score.accuracy,
+        "metrics": dict(entry.score.metrics),
     }
 
 

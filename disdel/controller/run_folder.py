@@ -32,6 +32,11 @@ class RunFolder:
         return self.path / MODEL_NAME
 
     @property
+    def last_good(self) -> Path:
+        """The model of the last round before training diverged."""
+        return self.model.with_stem("last_good")
+
+    @property
     def report(self) -> Path:
         return self.path / REPORT_NAME
 

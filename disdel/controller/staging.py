@@ -44,8 +44,8 @@ def _slices(
 
 
 def encode_samples(x: Array, y: Array | None) -> bytes:
-    """The blob of a shard: `x` as stored, and `y` as int32 where there are labels."""
+    """The blob of a shard: `x` as stored; `y` as int32 or float32 where there are targets."""
     tensors = {"x": np.asarray(x)}
     if y is not None:
-        tensors["y"] = np.asarray(y, np.int32)
+        tensors["y"] = np.asarray(y, np.float32 if y.dtype.kind == "f" else np.int32)
     return encode(tensors)

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from disdel import config, wire
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
-from disdel.catalog.models import choose_model
 from disdel.controller.actions import SizedAction
 from disdel.controller.collecting import Collector
 from disdel.controller.fleet import Fleet, Trained
 from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
+from disdel.controller.networks import choose_network, code_of
 from disdel.controller.planning import ask, observe, remaining_s, remember
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session
 from disdel.controller.settings import Settings
 from disdel.controller.staging import stage
+from disdel.errors import ActivationFailed, DisdelError, TrainingDiverged
 from disdel.events import Listener, PlanMade, PlatformReady, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
 from disdel.types import (
+    DEFAULT_OPTIMIZER,
     LedgerEntry,
     ModelSpec,
     Plan,
@@ -36,6 +40,7 @@ from disdel.types import (
     Shard,
     TrainJob,
 )
+from disdel.user_code import UserCode
 
 
 async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunReport, RunFolder]:
@@ -57,7 +62,8 @@ async def train_on(
 
     Raises as `train` does.
     """
-    model = choose_model(job.model, arrays.spec)
+    model = await asyncio.to_thread(choose_network, job.model, arrays.spec)
+    code = code_of(model)
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
         questions = ask(
@@ -72,7 +78,7 @@ async def train_on(
         folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
-        run = _TrainRun(job, model, plan, arrays, settings, invoker, emit)
+        run = _TrainRun(job, model, code, plan, arrays, settings, invoker, emit)
         try:
             report = await run_to_report(
                 invoker,
@@ -91,11 +97,11 @@ def _load(name: str, data_dir: Path) -> DatasetArrays:
     return load_arrays(name, data_dir)
 
 
-def _train_action(plan: Plan, settings: Settings) -> ActionSpec:
+def _train_action(plan: Plan, settings: Settings, code: UserCode | None) -> ActionSpec:
     return ActionSpec(
         name="train",
         image=settings.image(RUNTIMES[plan.runtime].image),
-        code=build_bundle("train"),
+        code=build_bundle("train", code),
         memory_mb=plan.memory_mb,
         timeout_s=plan.timeout_s,
     )
@@ -111,6 +117,12 @@ def _collect_action(plan: Plan, settings: Settings) -> ActionSpec:
     )
 
 
+def _accuracy(replies: Sequence[wire.ScoreReply]) -> float | None:
+    """None where there are no classes."""
+    correct = [reply.correct for reply in replies if reply.correct is not None]
+    return sum(correct) / sum(reply.samples for reply in replies) if correct else None
+
+
 class _TrainRun:
     """The rounds of one run."""
 
@@ -118,6 +130,7 @@ class _TrainRun:
         self,
         job: TrainJob,
         model: ModelSpec,
+        code: UserCode | None,
         plan: Plan,
         arrays: DatasetArrays,
         settings: Settings,
@@ -132,7 +145,7 @@ class _TrainRun:
         self._invoker = invoker
         self._emit = emit
         platform, package = invoker.session.platform, invoker.package
-        train = SizedAction(platform, package, _train_action(plan, settings))
+        train = SizedAction(platform, package, _train_action(plan, settings, code))
         self._collector = Collector(
             action=SizedAction(platform, package, _collect_action(plan, settings)),
             invoker=invoker,
@@ -150,16 +163,41 @@ class _TrainRun:
         wait for theirs.
         """
         store = self._invoker.session.store
-        await all_of(
-            (
-                asyncio.to_thread(
-                    stage, store, self._invoker.keys, self._plan, self._arrays, self._job.seed
-                ),
-                self._all_rounds(),
-            )
+        staging = asyncio.to_thread(
+            stage, store, self._invoker.keys, self._plan, self._arrays, self._job.seed
         )
-        data = await asyncio.to_thread(store.get, self._invoker.keys.model)
-        self._invoker.folder.model.write_bytes(data)
+        try:
+            await all_of((staging, self._all_rounds()))
+        except ActivationFailed as failure:
+            if failure.cause != TrainingDiverged.kind:
+                raise
+            raise TrainingDiverged(
+                f"{failure.reason}. {await self._keep_last_good()} Lower --learning-rate, or look "
+                "at the model and its samples"
+            ) from failure
+        await self._fetch_model(self._invoker.folder.model)
+
+    async def _fetch_model(self, path: Path) -> None:
+        data = await asyncio.to_thread(self._invoker.session.store.get, self._invoker.keys.model)
+        path.write_bytes(data)
+
+    async def _keep_last_good(self) -> str:
+        """Save the model of the last round that was scored, and say where it is."""
+        if not self._rounds:
+            return "No round had ended, so there is no earlier model."
+        number, path = self._rounds[-1].round, self._invoker.folder.last_good
+        try:
+            exported = replace(
+                self._slice(self._plan.test_shards[0], number), model_key=self._invoker.keys.model
+            )
+            await self._fleet.score(exported)
+            await self._fetch_model(path)
+        except DisdelError as error:
+            return f"The model of round {number}, the last good one, could not be saved: {error}."
+        return (
+            f"The model of round {number}, the last good one, is in {path}: disdel infer "
+            f"{self._job.dataset} --model {path} evaluates it."
+        )
 
     async def _all_rounds(self) -> None:
         for number in range(1, self._plan.rounds + 1):
@@ -174,8 +212,12 @@ class _TrainRun:
         self._emit(RoundStarted(round=number, rounds=rounds, workers=workers))
         trained = await self._fleet.train_round(number)
         self._ledger += await self._collector.collect(number, [work.part for work in trained])
-        await asyncio.to_thread(self._forget, number, trained)
+        await asyncio.to_thread(self._forget_parts, trained)
         score = await self._score(number)
+        # Until its successor has been scored, it is the last good one.
+        await asyncio.to_thread(
+            self._invoker.session.store.delete, self._invoker.keys.state(number - 1)
+        )
         samples = sum(work.part.samples for work in trained)
         report = RoundReport(
             round=number,
@@ -196,13 +238,12 @@ class _TrainRun:
             )
         )
 
-    def _forget(self, number: int, trained: list[Trained]) -> None:
-        """Delete what the new average has replaced, so that a long run needs no more memory."""
+    def _forget_parts(self, trained: list[Trained]) -> None:
+        """Delete what went into the new average, so that a long run needs no more memory."""
         store = self._invoker.session.store
         for work in trained:
             for key in (work.part.key, *work.checkpoints):
                 store.delete(key)
-        store.delete(self._invoker.keys.state(number - 1))
 
     async def _score(self, number: int) -> Score:
         """The average on the held-out split, in slices on the workers' warm containers."""
@@ -211,8 +252,12 @@ class _TrainRun:
         samples = sum(reply.samples for reply in replies)
         return Score(
             loss=sum(reply.loss_sum for reply in replies) / samples,
-            accuracy=sum(reply.correct for reply in replies) / samples,
+            accuracy=_accuracy(replies),
             samples=samples,
+            metrics={
+                name: sum(reply.metric_sums[name] for reply in replies) / samples
+                for name in replies[0].metric_sums
+            },
         )
 
     def _slice(self, shard: Shard, number: int) -> wire.ScoreRequest:
@@ -227,6 +272,10 @@ class _TrainRun:
             model_key=keys.model if exports else None,
             progress_key=keys.progress,
         )
+
+    def _optimizer(self) -> str:
+        own = self._model.own and self._model.own.optimizer
+        return self._job.optimizer or own or DEFAULT_OPTIMIZER
 
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now."""
@@ -247,7 +296,7 @@ class _TrainRun:
                 "runtime": self._plan.runtime,
                 "seed": self._job.seed,
                 "model": self._model.name,
-                "optimizer": self._job.optimizer,
+                "optimizer": self._optimizer(),
                 "learning_rate": self._job.learning_rate,
                 "memory_max_mb": self._settings.limits.memory_max_mb,
                 "pool_memory_mb": self._settings.limits.pool_memory_mb,

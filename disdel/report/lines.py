@@ -87,12 +87,14 @@ def _option_line(option: Option) -> str:
 
 def round_line(event: RoundDone) -> str:
     """One row under `ROUND_HEADING`."""
-    report = event.report
-    return (
+    report, score = event.report, event.report.score
+    accuracy = "" if score.accuracy is None else f"{score.accuracy:.4f}"
+    line = (
         f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
-        f"{report.score.loss:>7.4f}  {report.score.accuracy:>6.4f}  "
+        f"{score.loss:>7.4f}  {accuracy:>6}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
+    return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in score.metrics.items())])
 
 
 def remaining_text(event: RoundDone) -> str:
@@ -132,6 +134,11 @@ def summary_lines(event: RunEnded) -> list[str]:
     result = ""
     if report.accuracy is not None and report.loss is not None:
         result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
+    elif report.loss is not None:
+        result = f"  test loss {report.loss:.4f}"
+    if report.rounds:
+        means = report.rounds[-1].score.metrics
+        result += "".join(f"  {name} {mean:.4f}" for name, mean in means.items())
     lines = [f"done    {report.wall_s:.1f} s{result}"]
     if report.totals is not None:
         totals = report.totals

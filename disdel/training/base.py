@@ -3,9 +3,38 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from disdel.arrays import Array, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Sums over the samples of a batch.
+
+    `correct` counts those classified correctly, None where there are no classes; `metric_sums` has
+    each further metric by its name.
+    """
+
+    loss_sum: float
+    correct: int | None
+    metric_sums: Mapping[str, float] = field(default_factory=dict)
+
+
+def sum_of(batches: Iterable[Scored]) -> Scored:
+    """The sums over several batches of one model, at least one."""
+    first, *others = batches
+    metric_sums = dict(first.metric_sums)
+    loss_sum, correct = first.loss_sum, first.correct
+    for scored in others:
+        loss_sum += scored.loss_sum
+        if correct is not None and scored.correct is not None:
+            correct += scored.correct
+        for name, value in scored.metric_sums.items():
+            metric_sums[name] += value
+    return Scored(loss_sum, correct, metric_sums)
 
 
 class Trainer(ABC):
@@ -33,7 +62,7 @@ class Trainer(ABC):
 
         Args:
             x: samples, (steps, batch, *input_shape).
-            y: labels, (steps, batch) int32.
+            y: class numbers, (steps, batch) int32, or numbers to predict, float32.
             micro_batches: parts into which each batch is cut to save memory; their gradients are
                 added up, so that the step is the whole batch's (but for layers that look at a
                 batch as a whole, as batch normalisation does).
@@ -43,12 +72,12 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def score(self, x: Array, y: Array) -> tuple[float, int]:
-        """Loss summed over the samples, and how many are classified correctly.
+    def score(self, x: Array, y: Array) -> Scored:
+        """How the model does on a batch.
 
         Args:
             x: samples, (batch, *input_shape).
-            y: labels, (batch,) int32.
+            y: class numbers, (batch,) int32, or numbers to predict, float32.
         """
 
     @abstractmethod

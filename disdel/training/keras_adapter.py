@@ -14,7 +14,8 @@ import numpy as np
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError
-from disdel.training.base import Trainer
+from disdel.training.base import Scored, Trainer
+from disdel.training.keras_recipe import KerasRecipe, recipe_for
 
 # Neither Keras nor TensorFlow ships types.
 KerasModel = Any
@@ -22,36 +23,43 @@ KerasOptimizer = Any
 
 
 class KerasTrainer(Trainer):
-    """Trains a built Keras classifier.
+    """Trains a built Keras model.
 
     Args:
-        model: an uncompiled model from stored samples to class probabilities.
-        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        model: an uncompiled model from stored samples, as float32, to what the recipe's loss takes.
+        optimizer: a name of `disdel.types.OPTIMIZERS`, or a Keras optimizer of its own.
         learning_rate: None for the optimizer's own default.
         input_dtype: numpy name of the samples' dtype.
+        recipe: how it is trained; by default the model gives class probabilities.
     """
 
     def __init__(
-        self, model: KerasModel, *, optimizer: str, learning_rate: float | None, input_dtype: str
+        self,
+        model: KerasModel,
+        *,
+        optimizer: str | KerasOptimizer,
+        learning_rate: float | None,
+        input_dtype: str,
+        recipe: KerasRecipe | None = None,
     ) -> None:
-        import keras
         import tensorflow as tf
 
         self._model = model
-        self._optimizer = _optimizer(optimizer)
+        self._recipe = recipe or recipe_for("class", probabilities=True)
+        self._optimizer = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
         self._optimizer.build(model.trainable_variables)
-        self._loss = keras.losses.SparseCategoricalCrossentropy()
+        label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
-        labels = tf.TensorSpec((None, None), tf.int32)
+        labels = tf.TensorSpec((None, None), label)
         self._train_block = tf.function(self._steps, input_signature=(samples, labels))
         self._train_block_in_parts = tf.function(
             self._steps_in_parts, input_signature=(samples, labels, tf.TensorSpec((), tf.int32))
         )
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
-            self._score, input_signature=(batch, tf.TensorSpec((None,), tf.int32))
+            self._score, input_signature=(batch, tf.TensorSpec((None,), label))
         )
 
     def _steps(self, x: Any, y: Any) -> Any:
@@ -68,11 +76,20 @@ class KerasTrainer(Trainer):
         """Mean loss of a batch and its gradients."""
         import tensorflow as tf
 
+        x = tf.cast(x, tf.float32)
+        if self._recipe.augment is not None:
+            shape = x.shape
+            x, y = self._recipe.augment(x, y)
+            x = tf.ensure_shape(tf.cast(x, tf.float32), shape)
         with tf.GradientTape() as tape:
-            loss = self._loss(y, self._model(tf.cast(x, tf.float32), training=True))
+            loss = self._recipe.loss(self._recipe.wanted(y), self._model(x, training=True))
             for penalty in self._model.losses:
                 loss += penalty
-        return loss, tape.gradient(loss, self._model.trainable_variables)
+        gradients = tape.gradient(
+            loss, self._model.trainable_variables, unconnected_gradients="zero"
+        )
+        # Those of an embedding come as the rows that were looked up.
+        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _steps_in_parts(self, x: Any, y: Any, parts: Any) -> Any:
         """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
@@ -98,10 +115,12 @@ class KerasTrainer(Trainer):
     def _score(self, x: Any, y: Any) -> Any:
         import tensorflow as tf
 
-        probabilities = self._model(tf.cast(x, tf.float32), training=False)
-        loss_sum = self._loss(y, probabilities) * tf.cast(tf.shape(y)[0], tf.float32)
-        hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), y)
-        return loss_sum, tf.math.count_nonzero(hits)
+        recipe, samples = self._recipe, tf.cast(tf.shape(y)[0], tf.float32)
+        outputs = self._model(tf.cast(x, tf.float32), training=False)
+        means = [recipe.loss(recipe.wanted(y), outputs)]
+        given = recipe.probabilities(outputs)
+        means += [metric(recipe.wanted(y), given) for metric in recipe.metrics.values()]
+        return [mean * samples for mean in means], recipe.correct(y, outputs)
 
     def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
         parts = min(micro_batches, x.shape[1])
@@ -109,9 +128,12 @@ class KerasTrainer(Trainer):
             return float(self._train_block(x, y))
         return float(self._train_block_in_parts(x, y, parts))
 
-    def score(self, x: Array, y: Array) -> tuple[float, int]:
-        loss_sum, correct = self._score_batch(x, y)
-        return float(loss_sum), int(correct)
+    def score(self, x: Array, y: Array) -> Scored:
+        (loss_sum, *metric_sums), correct = self._score_batch(x, y)
+        sums = zip(self._recipe.metrics, map(float, metric_sums), strict=True)
+        return Scored(
+            float(loss_sum), None if self._recipe.target == "number" else int(correct), dict(sums)
+        )
 
     def state(self) -> dict[str, Array]:
         return {name: np.asarray(variable) for name, variable in self._variables().items()}
@@ -135,7 +157,7 @@ class KerasTrainer(Trainer):
         return named
 
     def save_model(self, path: Path) -> None:
-        self._model.save(path)
+        (self._recipe.exported or self._model).save(path)
 
 
 def _optimizer(name: str) -> KerasOptimizer:

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
-from disdel.types import RuntimeName
+from disdel.types import DEFAULT_OPTIMIZER, RuntimeName
 from disdel.wire import Network
 from disdel.worker.footprint import Footprint, footprint_now
 
@@ -56,14 +56,19 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
 
     from disdel.catalog.models.keras_models import build_keras_model
     from disdel.training.keras_adapter import KerasTrainer, pin_threads
+    from disdel.training.keras_recipe import recipe_for
+    from disdel.worker.own_keras import own_keras_trainer
 
     pin_threads(network.threads)
     keras.utils.set_random_seed(network.seed)
+    if network.model.own is not None:
+        return own_keras_trainer(network, network.model.own, input_dtype)
     return KerasTrainer(
         build_keras_model(network.model, input_dtype=input_dtype),
-        optimizer=network.optimizer,
+        optimizer=network.optimizer or DEFAULT_OPTIMIZER,
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
+        recipe=recipe_for(network.model.target, probabilities=True),
     )
 
 

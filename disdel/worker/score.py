@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from disdel.arrays import Array
-from disdel.errors import UsageError
+from disdel.errors import TrainingDiverged, UsageError
 from disdel.store.codec import encode, read_tensors
+from disdel.training.base import sum_of
 from disdel.training.keras_adapter import pin_threads
 from disdel.wire import EvaluateReply, EvaluateRequest, ScoreReply, ScoreRequest
 from disdel.worker.context import Context, Progress
@@ -28,6 +30,7 @@ def score_slice(
 
     Raises:
         StoreError: the state or the slice cannot be read.
+        TrainingDiverged: the loss is infinite or not a number.
     """
     progress = {"state": "scoring", "round": request.round}
     context.report(request.progress_key, Progress(request.worker, progress))
@@ -35,12 +38,13 @@ def score_slice(
     assert samples.y is not None
     trainer = trainers.get(request.network, samples.x.dtype.name)
     trainer.load_state(read_tensors(context.store, request.state_key))
-    loss_sum, correct = 0.0, 0
-    for start in range(0, len(samples.x), SCORE_BATCH):
-        batch = slice(start, start + SCORE_BATCH)
-        loss, hits = trainer.score(samples.x[batch], samples.y[batch])
-        loss_sum += loss
-        correct += hits
+    batches = (slice(i, i + SCORE_BATCH) for i in range(0, len(samples.x), SCORE_BATCH))
+    scored = sum_of(trainer.score(samples.x[batch], samples.y[batch]) for batch in batches)
+    if not math.isfinite(scored.loss_sum):
+        raise TrainingDiverged(
+            f"the average of round {request.round} has a loss of {scored.loss_sum} on the held-out "
+            f"samples of worker {request.worker}"
+        )
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
@@ -49,10 +53,11 @@ def score_slice(
     context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
     return ScoreReply(
         samples=len(samples.x),
-        loss_sum=loss_sum,
-        correct=correct,
+        loss_sum=scored.loss_sum,
+        correct=scored.correct,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
+        metric_sums=dict(scored.metric_sums),
     )
 
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from disdel.errors import DisdelError
+from disdel.arrays import Tensors
+from disdel.errors import TrainingDiverged
 from disdel.store.codec import encode, read_tensors
 from disdel.training.base import Trainer
 from disdel.training.schedule import Schedule
@@ -26,19 +27,13 @@ STORE_MARGIN_S = 2.0
 Ending = Literal["ok", "continued-time", "continued-memory"]
 
 
-class TrainingDiverged(DisdelError):
-    """The loss is no longer a number."""
-
-    kind = "diverged"
-
-
 def train_segment(
     request: TrainRequest, context: Context, trainers: TrainerCache, shards: ShardCache
 ) -> TrainReply:
     """Train from the request's first step to its last, or to where the time limit comes near.
 
     Raises:
-        TrainingDiverged: the loss became infinite or not a number.
+        TrainingDiverged: the loss or a weight became infinite or not a number.
         StoreError: the state or the shard cannot be read, or the result not written.
     """
     watch = _Watch(request, context)
@@ -58,7 +53,10 @@ def train_segment(
     seen = schedule.samples_between(request.start_step, reached)
     key = request.part_key if outcome == "ok" else request.checkpoint_key
     metadata = {"samples": str(request.samples_before + seen)}
-    context.store.put(key, encode(trainer.state(), metadata))
+    state = trainer.state()
+    _check_finite(request, state)
+    context.store.put(key, encode(state, metadata))
+    del state
     give_back_freed_memory()
     watch.say("done" if outcome == "ok" else outcome)
     framework = trainers.framework
@@ -110,11 +108,21 @@ def _train_steps(
         if not np.isfinite(loss):
             raise TrainingDiverged(
                 f"the loss became {loss} in round {request.round} on worker {request.worker}, "
-                f"step {step}: lower --learning-rate"
+                f"step {step}"
             )
         reached, loss_sum = step, loss_sum + loss
         watch.step(step, loss / positions.size, schedule)
     return "ok", reached, loss_sum
+
+
+def _check_finite(request: TrainRequest, state: Tensors) -> None:
+    """The last step may have broken what its own loss does not show yet."""
+    for name, tensor in state.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise TrainingDiverged(
+                f"{name} is no longer finite at the end of round {request.round} on worker "
+                f"{request.worker}"
+            )
 
 
 @dataclass(slots=True)

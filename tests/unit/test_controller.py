@@ -16,7 +16,7 @@ from disdel.controller import train as train_module
 from disdel.controller.recovery import MAX_LOSSES
 from disdel.controller.session import Session
 from disdel.controller.settings import Settings
-from disdel.errors import ActivationFailed, AggregationError
+from disdel.errors import ActivationFailed, AggregationError, TrainingDiverged
 from disdel.events import ActivationEnded, Noted, PlanMade, RoundDone, RoundStarted, RunEnded
 from disdel.store.codec import encode, read_tensors
 from disdel.store.redis_store import RedisStore
@@ -154,6 +154,7 @@ def test_a_run_from_plan_to_report(run, platform):
         "train_loss": 0.1,
         "loss": 8.5,
         "accuracy": 0.5,
+        "metrics": {},
     }
     assert saved["settings"]["workers"] == 2
     assert platform.packages == {}
@@ -204,11 +205,13 @@ def test_a_round_in_segments_counts_every_sample_once(run, arithmetic):
     assert cut.rounds[0].train_loss == whole.rounds[0].train_loss
 
 
+def failing(kind, message):
+    return lambda request: activation(77, "train", {"error": {"kind": kind, "message": message}})
+
+
 def test_a_failing_worker_ends_the_run_and_leaves_a_report(run, arithmetic, platform):
-    arithmetic.hooks[1, 2] = lambda request: activation(
-        77, "train", {"error": {"kind": "diverged", "message": "the loss became nan"}}
-    )
-    with pytest.raises(ActivationFailed, match="the loss became nan") as failed:
+    arithmetic.hooks[1, 2] = failing("store", "no such blob")
+    with pytest.raises(ActivationFailed, match="no such blob") as failed:
         run(epochs=3)
     assert failed.value.activation_id == f"{77:032x}"
     [folder] = run.run_dir.iterdir()
@@ -219,6 +222,27 @@ def test_a_failing_worker_ends_the_run_and_leaves_a_report(run, arithmetic, plat
     assert saved["totals"]["failed"] == 1
     assert (folder / "logs" / f"worker-1-{77:032x}.log").read_text().startswith("stdout")
     assert platform.packages == {}
+
+
+def test_a_run_that_diverges_leaves_the_last_good_model(run, arithmetic):
+    arithmetic.hooks[1, 3] = failing("diverged", "the loss became nan in round 3 on worker 1")
+    with pytest.raises(TrainingDiverged) as failed:
+        run(epochs=4)
+    [folder] = run.run_dir.iterdir()
+    assert (folder / "last_good.keras").read_bytes() == b"a model file"
+    assert not (folder / "model.keras").exists()
+    said = str(failed.value)
+    assert said.startswith("the loss became nan in round 3 on worker 1. The model of round 2, ")
+    assert str(folder / "last_good.keras") in said
+    assert json.loads((folder / "report.json").read_text())["error"]["kind"] == "diverged"
+
+
+def test_a_run_that_diverges_at_once_says_that_there_is_no_model(run, arithmetic):
+    arithmetic.hooks[1, 1] = failing("diverged", "the loss became nan in round 1 on worker 1")
+    with pytest.raises(TrainingDiverged, match="No round had ended"):
+        run(epochs=2)
+    [folder] = run.run_dir.iterdir()
+    assert not (folder / "last_good.keras").exists()
 
 
 def test_a_lost_part_is_no_quieter_average(run, arithmetic):

@@ -16,6 +16,7 @@ LEAVES = {
     "events",
     "types",
     "units",
+    "user_code",
     "wire",
 }
 
@@ -42,6 +43,7 @@ LEAF_IMPORTS = {
     "config": set(),
     "events": {"types"},
     "types": {"errors"},
+    "user_code": {"errors", "types"},
     "wire": {"errors", "types"},
 }
 

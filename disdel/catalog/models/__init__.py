@@ -62,7 +62,12 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         known = ", ".join(MODEL_NAMES)
         raise UsageError(f"unknown model {name!r}{hint}; known: auto, {known}")
-    spec = ModelSpec(name=name, input_shape=dataset.input_shape, classes=dataset.classes)
+    spec = ModelSpec(
+        name=name,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        target="class" if dataset.classes else "number",
+    )
     try:
         model_facts(spec)
     except UsageError as error:
@@ -73,16 +78,19 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
 
 
 def layers_of(spec: ModelSpec) -> Layers:
-    """The layers of a network, first to last."""
-    return _TABLE[spec.name](spec.classes)
+    """The layers of a network, first to last; for numbers it ends in one output as it is."""
+    layers = _TABLE[spec.name](spec.classes)
+    return layers if spec.classes else (*layers[:-1], Dense(1, "linear"))
 
 
 def model_facts(spec: ModelSpec) -> ModelFacts:
-    """The sizes of a network.
+    """The sizes of a network; of the user's own, those that were found.
 
     Raises:
         UsageError: a layer cannot take the shape that reaches it.
     """
+    if spec.own is not None:
+        return spec.own.facts
     shape: Shape = spec.input_shape
     parameters, multiply_adds, activations = 0, 0, math.prod(shape)
     for layer in layers_of(spec):

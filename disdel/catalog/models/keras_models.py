@@ -23,7 +23,8 @@ def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
             layer, so that the saved model takes images as they are.
 
     Returns:
-        A `keras.Sequential` from (batch, *input_shape) to class probabilities (batch, classes).
+        A `keras.Sequential` from (batch, *input_shape) to class probabilities (batch, classes), or
+        to numbers (batch, 1).
     """
     import keras
 
