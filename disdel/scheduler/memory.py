@@ -31,13 +31,14 @@ STATE_COPIES = 3
 # Around one layer at a time, and when scoring around no other, its input, its gradient and a
 # convolution's unfolded input come to this many times the largest output.
 _LARGEST_COPIES = 3
+# Large enough to keep the cores busy, small enough that activations stay below a training step's.
 _SCORE_BATCH = 128
 
 # What the traced graph of a training step takes a layer, beyond what the floor has of it.
 _LAYER_BYTES = int(0.7 * MIB)
 
 # The block of batches that one graph call takes, in bytes as stored and again inside the graph.
-_BLOCK_STEPS = 32
+BLOCK_STEPS = 32
 _BLOCK_COPIES = 2
 
 _MARGIN_SHARE = 0.05
@@ -60,6 +61,7 @@ class Work:
         shard_samples: the largest training shard, in samples.
         test_samples: the largest slice of the held-out split, in samples.
         batch_size: samples of a training step.
+        micro_batches: parts that a batch is cut into, to hold less of it at once.
         epochs: passes over the shard.
     """
 
@@ -70,6 +72,7 @@ class Work:
     test_samples: int
     batch_size: int
     epochs: int
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,11 @@ def sample_bytes(dataset: DatasetSpec) -> int:
     return math.prod(dataset.input_shape) * np.dtype(dataset.input_dtype).itemsize + _LABEL_BYTES
 
 
+def score_batch(micro_batches: int) -> int:
+    """Samples scored at once by an action whose batches are cut into `micro_batches` parts."""
+    return max(1, _SCORE_BATCH // micro_batches)
+
+
 def state_bytes(model: ModelFacts) -> int:
     """Bytes of a stored state: weights and the optimizer's slots."""
     return model.parameters * _FLOAT_BYTES * STATE_COPIES
@@ -101,9 +109,12 @@ def train_parts(work: Work) -> Parts:
     model = work.model
     weights = model.parameters * _FLOAT_BYTES
     around_one = model.largest * _LARGEST_COPIES
-    block_bytes = work.batch_size * sample * _BLOCK_STEPS * _BLOCK_COPIES
-    training = work.batch_size * (model.activations + around_one) * _FLOAT_BYTES + block_bytes
-    scoring = min(_SCORE_BATCH, work.test_samples) * around_one * _FLOAT_BYTES
+    block_steps = max(1, BLOCK_STEPS // work.micro_batches)
+    block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
+    at_once = math.ceil(work.batch_size / work.micro_batches)
+    training = at_once * (model.activations + around_one) * _FLOAT_BYTES + block_bytes
+    scored = min(score_batch(work.micro_batches), work.test_samples)
+    scoring = scored * around_one * _FLOAT_BYTES
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample,
         mod=weights * _WEIGHT_COPIES + min(weights * _HOLE_COPIES, _HOLES_AT_MOST_BYTES),
@@ -124,9 +135,9 @@ def estimate_evaluate(
     )
 
 
-def estimate_collect(workers: int) -> Estimate:
-    """Memory of collectWeights: a few blocks, and one more a worker, whatever the model."""
-    blocks = (workers + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
+def estimate_collect(parts: int) -> Estimate:
+    """Memory of collectWeights: a few blocks, and one more a part, whatever the model."""
+    blocks = (parts + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
     return _with_margin(
         pkg=BASE_FLOOR_MB * MIB, dta=0, mod=blocks, fit=0, margin_bytes=_COLLECT_MARGIN_BYTES
     )
