@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from disdel.catalog.models import MODEL_NAMES
 from disdel.controller.settings import LimitsName, Settings
 from disdel.errors import UsageError
 from disdel.types import (
@@ -54,7 +55,9 @@ Runtime = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        "--model", metavar="NAME|FILE.py:FUNCTION", help="auto, cnn, cnn2, mlp, or your own."
+        "--model",
+        metavar="NAME|FILE.py:FUNCTION",
+        help=f"auto, {', '.join(MODEL_NAMES)}, or your own.",
     ),
 ]
 Optimizer = Annotated[

@@ -170,12 +170,19 @@ def _calls() -> Iterator[_Calls]:
 
 
 def _facts(built: Built, calls: _Calls, input_shape: tuple[int, ...]) -> ModelFacts:
+    import keras
+
     parameters = sum(math.prod(v.shape) for v in built.model.trainable_variables)
-    outputs = sum(math.prod(output[1:]) for _, _, output in calls.seen)
+    # Batch normalisation and sums need nothing of their own output for their gradients.
+    light = (keras.layers.BatchNormalization, keras.layers.Add)
+    sizes = [(layer, math.prod(output[1:])) for layer, _, output in calls.seen]
+    kept = sum(size for layer, size in sizes if not isinstance(layer, light))
     multiply_adds = sum(_multiply_adds(*call) for call in calls.seen)
     return ModelFacts(
         parameters=parameters,
-        activations=math.prod(input_shape) + outputs,
+        activations=math.prod(input_shape) + kept,
+        largest=max([math.prod(input_shape), *(size for _, size in sizes)]),
+        layers=len(sizes),
         # Of layers that keep their weights in their own way, each weight is used once.
         multiply_adds=max(multiply_adds, parameters),
     )

@@ -19,7 +19,7 @@ from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 
-# Large enough to keep the cores busy, small enough that activations stay below a training step's.
+# Of a model file: keeps the cores busy, and its activations below a training step's.
 SCORE_BATCH = 128
 
 
@@ -38,7 +38,8 @@ def score_slice(
     assert samples.y is not None
     trainer = trainers.get(request.network, samples.x.dtype.name)
     trainer.load_state(read_tensors(context.store, request.state_key))
-    batches = (slice(i, i + SCORE_BATCH) for i in range(0, len(samples.x), SCORE_BATCH))
+    size = request.batch_size
+    batches = (slice(i, i + size) for i in range(0, len(samples.x), size))
     scored = sum_of(trainer.score(samples.x[batch], samples.y[batch]) for batch in batches)
     if not math.isfinite(scored.loss_sum):
         raise TrainingDiverged(
