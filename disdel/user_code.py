@@ -183,7 +183,10 @@ def _requirements(entry: str, tree: ast.Module) -> tuple[str, ...]:
         if not any(isinstance(name, ast.Name) and name.id == "requirements" for name in targets):
             continue
         try:
-            return tuple(str(Requirement(text)) for text in [*ast.literal_eval(node.value)])
+            listed = ast.literal_eval(node.value)
+            # A text alone would be read letter by letter.
+            texts = (listed,) if isinstance(listed, str) else listed
+            return tuple(str(Requirement(text)) for text in texts)
         except (ValueError, TypeError, InvalidRequirement) as error:
             raise UsageError(
                 f"{entry}, line {node.lineno}: requirements must be a list of texts such as "

@@ -198,10 +198,14 @@ def _multiply_adds(layer: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]
 
     if isinstance(layer, keras.layers.Embedding):
         return 0
-    weights: int = sum(math.prod(v.shape) for v in layer.trainable_variables if len(v.shape) > 1)
+    weights: int = sum(math.prod(v.shape) for v in layer.trainable_variables if _is_matrix(v))
     if isinstance(layer, keras.layers.RNN):
         return weights * inputs[1]
     return weights * min(math.prod(inputs[1:-1]), math.prod(outputs[1:-1]))
+
+
+def _is_matrix(variable: Any) -> bool:
+    return len(variable.shape) > 1 and variable.name != "bias"
 
 
 def main(request_path: str, reply_path: str) -> None:

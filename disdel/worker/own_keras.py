@@ -227,7 +227,7 @@ def _exported(built: Built, *, gives_probabilities: bool) -> KerasModel:
     elif built.target == "binary":
         chance = outputs if gives_probabilities else keras.ops.sigmoid(outputs)
         outputs = keras.ops.concatenate([1 - chance, chance], axis=-1)
-    return keras.Model(built.model.inputs, outputs)
+    return keras.Model(built.model.inputs[0], outputs)
 
 
 def _loss(module: UserModule) -> Measure | None:
