@@ -83,6 +83,11 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
     data_dir = config.data_dir(settings.data_dir)
     model = _find_model(job, run_dir)
     source = await asyncio.to_thread(_load_source, job, data_dir)
+    if not source.spec.classes:
+        raise UsageError(
+            f"{job.dataset} has numbers to predict, and infer tells classes; load {model} with "
+            "keras.saving.load_model"
+        )
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
     async with open_session(settings) as session:

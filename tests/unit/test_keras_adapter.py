@@ -93,11 +93,13 @@ def test_a_score_counts_what_is_right(block):
 
     x, y = block
     mine = trainer()
-    loss_sum, correct = mine.score(x[0], y[0])
+    scored = mine.score(x[0], y[0])
     keras.utils.set_random_seed(0)
     probabilities = np.asarray(build_keras_model(SPEC, input_dtype="uint8")(x[0].astype("float32")))
-    assert correct == (probabilities.argmax(1) == y[0]).sum()
-    assert loss_sum == pytest.approx(-np.log(probabilities[np.arange(16), y[0]]).sum(), rel=1e-5)
+    assert scored.correct == (probabilities.argmax(1) == y[0]).sum()
+    assert scored.loss_sum == pytest.approx(
+        -np.log(probabilities[np.arange(16), y[0]]).sum(), rel=1e-5
+    )
 
 
 def test_one_round_of_full_shard_steps_is_one_large_step(block):

@@ -17,6 +17,7 @@ pytestmark = [
     # Keras's own, when it saves, and before it calls a model that fails.
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Layer 'net' looks like:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.build... was called on layer:UserWarning"),
 ]
 
 
