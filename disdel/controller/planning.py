@@ -12,6 +12,7 @@ from disdel import config
 from disdel.catalog.models import model_facts
 from disdel.controller.history import History, history_of
 from disdel.controller.settings import Settings
+from disdel.errors import UsageError
 from disdel.events import Listener, Noted
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
@@ -50,14 +51,19 @@ def ask(
 
 
 def _offered(job: TrainJob, model: ModelSpec, settings: Settings) -> list[Runtime]:
-    """The runtime that is asked for or that the network is of, or those that the containers have.
+    """The runtime that is asked for, or those that the platform's containers have.
+
+    The user's own networks and numbers to predict have one runtime.
 
     An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow.
     """
+    if model.own is not None or model.target != "class":
+        only = TENSORFLOW if model.own is None else RUNTIMES[model.own.runtime]
+        if job.runtime not in (None, only.name):
+            raise UsageError(f"{model.name} is trained on {only.name}, and not on {job.runtime}")
+        return [only]
     if job.runtime is not None:
         return [RUNTIMES[job.runtime]]
-    if model.own is not None:
-        return [RUNTIMES[model.own.runtime]]
     if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
         return [TENSORFLOW]
     installed = [runtime for runtime in RUNTIMES.values() if all(map(find_spec, runtime.modules))]

@@ -100,6 +100,10 @@ def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) ->
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     keras.utils.clear_session()
     made = module.call(input_shape=input_shape, classes=classes)
+    if any(kind.__module__.startswith("torch.nn") for kind in type(made).__mro__):
+        raise UsageError(
+            f"{entry} returned a PyTorch module; a model of your own must be a keras.Model so far"
+        )
     if not isinstance(made, keras.Model):
         raise UsageError(f"{entry} returned {_a(made)}, where an uncompiled keras.Model is needed")
     if made.compiled:
