@@ -263,13 +263,14 @@ class Plan:
 
     `runtime` is what the train actions run on. `memory_mb` is the limit of one train action and
     `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts.
-    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
-    `test_shards` are the slices of the held-out split that the workers score between rounds.
     `memory_max_mb` is the most that one action may be given when it turns out to need more, and
     `pool_mb` what all containers together may have (None where the platform does not tell).
-    `block_steps` is the steps between two looks at the deadline. `basis` says what the estimate
-    rests on, `considered` what else could have been done. `predicted_s` is the wall time of the
-    run, `gb_s` what its activations add up to, and `invocations` how many they are.
+    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
+    `test_shards` are the slices of the held-out split that the workers score between rounds.
+    A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
+    deadline. `basis` says what the estimate rests on, `considered` what else could have been done.
+    `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
+    `invocations` how many they are.
     """
 
     runtime: RuntimeName
@@ -288,6 +289,7 @@ class Plan:
     predicted_s: float
     gb_s: float
     invocations: int
+    micro_batches: int
     block_steps: int
     optimize: Objective
     estimator: EstimatorName

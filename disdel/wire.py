@@ -95,7 +95,7 @@ class TrainReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """Score the state at `state_key` on a slice of the held-out split.
+    """Score the state at `state_key` on a slice of the held-out split, `batch_size` at once.
 
     With `model_key`, the model is also stored there as a file of its framework.
     """
@@ -104,6 +104,7 @@ class ScoreRequest:
     network: Network
     worker: int
     round: int
+    batch_size: int
     shard_key: str
     state_key: str
     model_key: str | None

@@ -23,6 +23,7 @@ from disdel.controller.settings import Settings
 from disdel.controller.staging import stage
 from disdel.events import Listener, PlanMade, PlatformReady, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
+from disdel.scheduler.memory import score_batch
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
@@ -222,6 +223,7 @@ class _TrainRun:
             network=self._fleet.network(),
             worker=shard.worker,
             round=number,
+            batch_size=score_batch(self._plan.micro_batches),
             shard_key=keys.shard("test", shard.worker),
             state_key=keys.state(number),
             model_key=keys.model if exports else None,

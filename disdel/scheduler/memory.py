@@ -30,10 +30,11 @@ STATE_COPIES = 3
 # batches and keeps less of each.
 _TRAIN_ACTIVATION_COPIES = 3.0
 _SCORE_ACTIVATION_COPIES = 2.0
+# Large enough to keep the cores busy, small enough that activations stay below a training step's.
 _SCORE_BATCH = 128
 
 # The block of batches that one graph call takes, in bytes as stored and again inside the graph.
-_BLOCK_STEPS = 32
+BLOCK_STEPS = 32
 _BLOCK_COPIES = 2
 
 _MARGIN_SHARE = 0.05
@@ -56,6 +57,7 @@ class Work:
         shard_samples: the largest training shard, in samples.
         test_samples: the largest slice of the held-out split, in samples.
         batch_size: samples of a training step.
+        micro_batches: parts that a batch is cut into, to hold less of it at once.
         epochs: passes over the shard.
     """
 
@@ -66,6 +68,7 @@ class Work:
     test_samples: int
     batch_size: int
     epochs: int
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,11 @@ def sample_bytes(dataset: DatasetSpec) -> int:
     return math.prod(dataset.input_shape) * np.dtype(dataset.input_dtype).itemsize + _LABEL_BYTES
 
 
+def score_batch(micro_batches: int) -> int:
+    """Samples scored at once by an action whose batches are cut into `micro_batches` parts."""
+    return max(1, _SCORE_BATCH // micro_batches)
+
+
 def state_bytes(model: ModelFacts) -> int:
     """Bytes of a stored state: weights and the optimizer's slots."""
     return model.parameters * _FLOAT_BYTES * STATE_COPIES
@@ -95,9 +103,12 @@ def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
     sample = sample_bytes(work.dataset)
     outputs = work.model.activations * _FLOAT_BYTES
-    block_bytes = work.batch_size * sample * _BLOCK_STEPS * _BLOCK_COPIES
-    training = work.batch_size * outputs * _TRAIN_ACTIVATION_COPIES + block_bytes
-    scoring = min(_SCORE_BATCH, work.test_samples) * outputs * _SCORE_ACTIVATION_COPIES
+    block_steps = max(1, BLOCK_STEPS // work.micro_batches)
+    block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
+    at_once = math.ceil(work.batch_size / work.micro_batches)
+    training = at_once * outputs * _TRAIN_ACTIVATION_COPIES + block_bytes
+    scored = min(score_batch(work.micro_batches), work.test_samples)
+    scoring = scored * outputs * _SCORE_ACTIVATION_COPIES
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample,
         mod=work.model.parameters * _FLOAT_BYTES * _WEIGHT_COPIES,

@@ -295,3 +295,25 @@ def test_costs_are_gb_s_and_invocations_at_published_prices():
     assert aws.usd == pytest.approx(made.gb_s * 0.0000166667 + made.invocations * 0.2e-6)
     [own] = costs(made, per_gb_s=2.0, per_invocation=3.0)
     assert own.usd == pytest.approx(2 * made.gb_s + 3 * made.invocations)
+
+
+HEAVY = ModelSpec(name="cnn2", input_shape=(28, 28, 1), classes=10)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
+    def answer(memory_max_mb):
+        job = TrainJob(dataset="mnist", batch_size=2048, workers=workers)
+        limits = Limits(memory_max_mb=memory_max_mb)
+        asked = replace(question(job, limits=limits), model=HEAVY, facts=model_facts(HEAVY))
+        return make_plan([asked])[1]
+
+    whole = answer(None)
+    assert whole.micro_batches == 1
+    assert answer(whole.memory_mb).micro_batches == 1
+    cut = answer(whole.memory_mb - 256)
+    assert cut.micro_batches > 1
+    assert cut.memory_mb <= whole.memory_mb - 256
+    assert cut.estimate.fit < whole.estimate.fit
+    assert any("cut into" in reason for reason in cut.reasons)
+    assert cut.predicted_s >= whole.predicted_s
