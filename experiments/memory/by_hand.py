@@ -83,7 +83,7 @@ def _run(
     last = attempts[-1]["outcome"]
     failed = len(attempts) - (last == "ok")
     return {
-        "status": "ok" if last == "ok" else "gave up",
+        "status": {"ok": "ok", "error": "failed"}.get(last, "gave up"),
         "platform": f"memory enforced by {embedded.enforcement}",
         "error": None if last == "ok" else f"{len(attempts)} attempts, the last: {last}",
         "memory_mb": attempts[-1]["memory_mb"],

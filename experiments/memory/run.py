@@ -150,10 +150,12 @@ class Benchmark:
             case "frugal":
                 return replace(way, optimize="memory", any_workers=True)
             case "unlimited":
-                run = self._to_compare(configuration)
-                if run is None:
-                    return None
-                return Way(runtime=run["runtime"], workers=run["workers"], unlimited=True)
+                # With the same history the plan is the same.
+                if self._planned(configuration, "learned"):
+                    return replace(way, history=self._history(configuration), unlimited=True)
+                if self._planned(configuration, "new"):
+                    return replace(way, unlimited=True)
+                return None
             case _:
                 return way
 
@@ -169,13 +171,9 @@ class Benchmark:
                 break
         return tuple(observed)
 
-    def _to_compare(self, configuration: Configuration) -> dict | None:
-        """The run that the unlimited one is to be like."""
-        for mode in ("learned", "new"):
-            run = self._results.find(configuration.name, mode)
-            if run is not None and "workers" in run:
-                return run
-        return None
+    def _planned(self, configuration: Configuration, mode: str) -> bool:
+        run = self._results.find(configuration.name, mode)
+        return run is not None and "memory_mb" in run
 
     def _evict_libraries(self) -> None:
         """Drop the frameworks' libraries from the page cache, as far as no process has them mapped.

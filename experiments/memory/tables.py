@@ -33,7 +33,7 @@ def slowdown(runs: Sequence[dict], configuration: str, mode: str) -> float | Non
     free = _fastest(runs, configuration, "unlimited")
     if limited is None or free is None:
         return None
-    if (limited["runtime"], limited["workers"]) != (free["runtime"], free["workers"]):
+    if any(limited[field] != free[field] for field in ("runtime", "workers", "micro_batches")):
         return None
     return _step_s(limited) / _step_s(free)
 
@@ -74,8 +74,6 @@ def tables(machine: dict, runs: Sequence[dict]) -> str:
             *_each_plan(runs),
             "",
             "## By hand",
-            "",
-            "Sums over the configurations of each data set that were done in all of the ways.",
             "",
             *_by_hand(runs),
             "",
@@ -158,6 +156,7 @@ def _each_plan(runs: Sequence[dict]) -> list[str]:
                         mode,
                         run.get("runtime"),
                         run.get("workers"),
+                        run.get("micro_batches"),
                         " + ".join(f"{parts[p]:.0f}" for p in ("pkg", "dta", "mod", "fit", "saf"))
                         if parts
                         else run["status"],
@@ -180,6 +179,7 @@ def _each_plan(runs: Sequence[dict]) -> list[str]:
             "history",
             "runtime",
             "workers",
+            "parts of a batch",
             "pkg + dta + mod + fit + saf",
             "limit",
             "working set",
@@ -207,16 +207,22 @@ def _first(runs: Sequence[dict], mode: str, name: str) -> dict | None:
 
 def _by_hand(runs: Sequence[dict]) -> list[str]:
     """As the thesis's Tables 5.2 and 5.3, where 45 % of memory and 58 % of time were saved."""
-    comparable = [
-        name
-        for name in _names(runs)
-        if all((run := _first(runs, mode, name)) and "containers" in run for mode in MODE_TITLES)
-    ]
+    ended, left_out = [], []
+    for name in _names(_of(runs, "brute")):
+        missing = [
+            mode
+            for mode in MODE_TITLES
+            if (run := _first(runs, mode, name)) is None or run["status"] != "ok"
+        ]
+        if missing:
+            left_out.append(f"{name} ({', '.join(missing)})")
+        else:
+            ended.append(name)
     by_set: dict[str, list[str]] = {}
-    for name in comparable:
+    for name in ended:
         by_set.setdefault(name.partition("-")[0], []).append(name)
     if len(by_set) > 1:
-        by_set["all"] = comparable
+        by_set["all"] = ended
     rows = []
     for title, names in by_set.items():
         brute = _sums(runs, "brute", names)
@@ -238,7 +244,10 @@ def _by_hand(runs: Sequence[dict]) -> list[str]:
                     ),
                 ]
             )
-    return _table(
+    sums_of = "Sums over the configurations of each data set that ended in all of the ways."
+    if left_out:
+        sums_of += f" Left out, since some did not: {'; '.join(left_out)}."
+    table = _table(
         [
             "data set (configurations)",
             "how",
@@ -254,6 +263,7 @@ def _by_hand(runs: Sequence[dict]) -> list[str]:
         ],
         rows,
     )
+    return [sums_of, "", *table]
 
 
 def _sums(runs: Sequence[dict], mode: str, names: Iterable[str]) -> dict[str, float]:

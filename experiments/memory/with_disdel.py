@@ -42,7 +42,6 @@ class Way:
 
     Attributes:
         runtime: None leaves it to the planner.
-        workers: None is the configuration's.
         any_workers: leave the workers to the planner, whatever the configuration says.
         estimator: `--estimator`.
         optimize: `--optimize`.
@@ -51,7 +50,6 @@ class Way:
     """
 
     runtime: RuntimeName | None = None
-    workers: int | None = None
     any_workers: bool = False
     estimator: EstimatorName = "measured"
     optimize: Objective = "time"
@@ -78,15 +76,14 @@ def run(configuration: Configuration, way: Way, data_dir: Path, work: Path) -> d
         runtime=way.runtime,
         batch_size=configuration.batch,
         epochs=configuration.epochs,
-        workers=None if way.any_workers else way.workers or configuration.workers,
+        workers=None if way.any_workers else configuration.workers,
         seed=SEED,
     )
-    ceiling_mb = None if way.unlimited else configuration.memory_max_mb
     settings = Settings(
         data_dir=data_dir,
         run_dir=work / "runs",
         aims=Aims(estimator=way.estimator, optimize=way.optimize),
-        limits=Limits(memory_max_mb=ceiling_mb),
+        limits=Limits(memory_max_mb=configuration.memory_max_mb),
     )
     os.environ["DISDEL_STATE_DIR"] = str(work / "state")
     _write_history(way.history, settings)
@@ -174,6 +171,7 @@ def _of_plan(made: PlanMade) -> dict:
     return {
         "runtime": plan.runtime,
         "workers": plan.workers,
+        "micro_batches": plan.micro_batches,
         "memory_mb": plan.memory_mb,
         "estimate_mb": {**parts, "total": round(plan.estimate.total / MIB, 1)},
         "zones_mb": asdict(plan.zones),
@@ -183,7 +181,6 @@ def _of_plan(made: PlanMade) -> dict:
 
 def _of_report(report: RunReport) -> dict:
     totals = report.totals
-    # The first worker's first container is `train`, one with more memory `train-640`.
     ours = [a for a in report.activations if a.worker is not None]
     trained = [a for a in ours if a.train_s is not None]
     outcomes = [a.outcome for a in ours]
