@@ -1,5 +1,6 @@
 """What is measured: data sets, networks, and every configuration in the order of the benchmark."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,20 +95,24 @@ def prepare(configurations: list[Configuration], files: Path, data_dir: Path) ->
             if name in have:
                 continue
             print(f"importing {name}", flush=True)
-            path = files / DATASETS[configuration.source]
-            if name != configuration.source:
-                path = _subset(configuration.source, SAMPLES[configuration.network], data_dir)
-            import_dataset(name, path, data_dir)
+            if name == configuration.source:
+                import_dataset(name, files / DATASETS[name], data_dir)
+            else:
+                with tempfile.TemporaryDirectory() as scratch:
+                    path = Path(scratch) / f"{name}.npz"
+                    _write_subset(
+                        path, configuration.source, SAMPLES[configuration.network], data_dir
+                    )
+                    import_dataset(name, path, data_dir)
             have.add(name)
 
 
-def _subset(source: str, samples: int, data_dir: Path) -> Path:
-    """A file with samples of both splits of `source`, drawn without replacement."""
+def _write_subset(path: Path, source: str, samples: int, data_dir: Path) -> None:
+    """Samples of both splits of `source`, drawn without replacement."""
     arrays = load_arrays(source, data_dir)
     random = np.random.default_rng(SUBSET_SEED)
     train = np.sort(random.permutation(len(arrays.train_x))[:samples])
     test = np.sort(random.permutation(len(arrays.test_x))[:SUBSET_TEST_SAMPLES])
-    path = data_dir / f"{source}_{samples}.npz"
     np.savez(
         path,
         x_train=arrays.train_x[train],
@@ -115,4 +120,3 @@ def _subset(source: str, samples: int, data_dir: Path) -> Path:
         x_test=arrays.test_x[test],
         y_test=arrays.test_y[test],
     )
-    return path
