@@ -18,7 +18,7 @@ import sysconfig
 import tempfile
 import time
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import by_hand
@@ -32,7 +32,8 @@ from disdel.scheduler.runtimes import RUNTIMES
 from disdel.types import RuntimeName
 
 HERE = Path(__file__).parent
-PACKAGES = ("tensorflow-cpu", "keras", "numpy", "redis")
+# TensorFlow imports JAX where it is installed, which takes memory.
+PACKAGES = ("tensorflow-cpu", "keras", "numpy", "redis", "jax", "torch")
 MODES = ("new", "learned", "unlimited", "sap", "frugal", "brute", "single")
 BY_HAND_MODES = ("sap", "frugal", "brute", "single")
 # Where one run looks so much slower than without a limit, it and the unlimited one run once more.
@@ -195,8 +196,15 @@ def _machine() -> dict[str, object]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "disdel": disdel.__version__,
-        **{package: version(package) for package in PACKAGES},
+        **{package: _version(package) for package in PACKAGES},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def main() -> None:
