@@ -70,12 +70,15 @@ class ModelSpec:
 class ModelFacts:
     """Sizes of a network, for one sample where it depends on samples.
 
-    parameters: trainable parameters; activations: elements of all layers' outputs, input included;
-    multiply_adds: of the forward pass.
+    parameters: trainable parameters; activations: elements of the layers' outputs that a training
+    step keeps for its backward pass, input included; largest: elements of the largest output;
+    layers: how many there are; multiply_adds: of the forward pass.
     """
 
     parameters: int
     activations: int
+    largest: int
+    layers: int
     multiply_adds: int
 
 

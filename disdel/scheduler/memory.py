@@ -19,19 +19,23 @@ _FLOAT_BYTES = 4
 _LABEL_BYTES = 4
 
 # Copies of the weights alive at once: the variables, their gradients, and the optimizer's two slots
-# (Adam's), then all but the gradients again as arrays and once more as the blob on its way to the
-# store. The file of the trained model fits in what the gradients leave. Loading and storing a state
-# every round leaves holes that are not given back: another twelve, reached by the fourth round.
-_WEIGHT_COPIES = 4 + 3 + 3 + 12
+# (Adam's), then all but the gradients again as arrays and once more as a blob, on their way to the
+# store and from it. The file of the trained model fits in what the gradients leave.
+_WEIGHT_COPIES = 4 + 3 + 3 + 3
+# Loading and storing a state every round leaves holes that are not given back: this many copies
+# more, reached by the fourth round, but no more than what the allocator keeps of freed memory.
+_HOLE_COPIES = 9
+_HOLES_AT_MOST_BYTES = 32 * MIB
 STATE_COPIES = 3
 
-# A layer's output is kept for the backward pass, its gradient is made beside it, and a convolution
-# unfolds its input: measured, the three come to this many times the outputs. Scoring takes larger
-# batches and keeps less of each.
-_TRAIN_ACTIVATION_COPIES = 3.0
-_SCORE_ACTIVATION_COPIES = 2.0
+# Around one layer at a time, and when scoring around no other, its input, its gradient and a
+# convolution's unfolded input come to this many times the largest output.
+_LARGEST_COPIES = 3
 # Large enough to keep the cores busy, small enough that activations stay below a training step's.
 _SCORE_BATCH = 128
+
+# What the traced graph of a training step takes a layer, beyond what the floor has of it.
+_LAYER_BYTES = int(0.7 * MIB)
 
 # The block of batches that one graph call takes, in bytes as stored and again inside the graph.
 BLOCK_STEPS = 32
@@ -102,17 +106,19 @@ def state_bytes(model: ModelFacts) -> int:
 def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
     sample = sample_bytes(work.dataset)
-    outputs = work.model.activations * _FLOAT_BYTES
+    model = work.model
+    weights = model.parameters * _FLOAT_BYTES
+    around_one = model.largest * _LARGEST_COPIES
     block_steps = max(1, BLOCK_STEPS // work.micro_batches)
     block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
     at_once = math.ceil(work.batch_size / work.micro_batches)
-    training = at_once * outputs * _TRAIN_ACTIVATION_COPIES + block_bytes
+    training = at_once * (model.activations + around_one) * _FLOAT_BYTES + block_bytes
     scored = min(score_batch(work.micro_batches), work.test_samples)
-    scoring = scored * outputs * _SCORE_ACTIVATION_COPIES
+    scoring = scored * around_one * _FLOAT_BYTES
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample,
-        mod=work.model.parameters * _FLOAT_BYTES * _WEIGHT_COPIES,
-        fit=math.ceil(max(training, scoring)),
+        mod=weights * _WEIGHT_COPIES + min(weights * _HOLE_COPIES, _HOLES_AT_MOST_BYTES),
+        fit=max(training, scoring) + model.layers * _LAYER_BYTES,
     )
 
 
