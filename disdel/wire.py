@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec
+from disdel.types import ModelSpec, Phases
 
 WIRE_VERSION = 1
 
@@ -90,6 +90,7 @@ class TrainReply:
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ class ScoreReply:
     correct: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,7 @@ class CollectReply:
     bytes: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +182,7 @@ class EvaluateReply:
     correct: int | None
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
