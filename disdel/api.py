@@ -16,7 +16,6 @@ from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
-from disdel.controller.history import history_of
 from disdel.controller.infer import InferJob, Predictions
 from disdel.controller.planning import ask
 from disdel.controller.report_json import report_to_json
@@ -27,8 +26,7 @@ from disdel.errors import UsageError
 from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
-from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Cost, Limits, Plan, RunReport, Sync, TrainJob
+from disdel.types import Cost, Limits, Plan, RunReport, RuntimeName, Sync, TrainJob
 
 __all__ = [
     "Trained",
@@ -83,7 +81,9 @@ def train(
     epochs: int = 5,
     workers: int | None = None,
     sync: Sync = "epoch",
+    fan_in: int | None = None,
     model: str = "auto",
+    runtime: RuntimeName | None = None,
     optimizer: str = "adam",
     learning_rate: float | None = None,
     seed: int = 0,
@@ -101,7 +101,9 @@ def train(
         epochs: passes over the data.
         workers: train actions at the same time; None chooses.
         sync: average every "epoch", "once" at the end, or every so many steps.
+        fan_in: most parts that one collectWeights action averages; None chooses.
         model: a name of `disdel.catalog.models`.
+        runtime: what the train actions run on; None chooses.
         optimizer: a name of `disdel.types.OPTIMIZERS`.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
@@ -121,7 +123,9 @@ def train(
         epochs=epochs,
         sync=sync,
         workers=workers,
+        fan_in=fan_in,
         model=model,
+        runtime=runtime,
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
@@ -192,8 +196,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
     model = choose_model(job.model, dataset)
     capacity = _run(lambda: offered_capacity(settings))
-    observations = history_of(TENSORFLOW, settings).read()
-    plan = make_plan(ask(job, dataset, model, capacity, settings, observations))
+    _, plan = make_plan(ask(job, dataset, model, capacity, settings))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)
 
 

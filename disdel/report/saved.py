@@ -25,6 +25,7 @@ class SavedPlan:
     gb_s: float
     estimate_mb: Mapping[str, float]
     reasons: tuple[str, ...]
+    runtime: str | None = None
     threads: int | None = None
     collect_memory_mb: int | None = None
     estimator: str | None = None

@@ -44,7 +44,7 @@ def train_segment(
     watch = _Watch(request, context)
     watch.say("loading")
     clock = context.clock
-    trainers.import_framework()
+    trainers.import_framework(request.network.runtime)
     clock.ended("imported")
     samples = shards.get(request.shard_key, context)
     clock.ended("data")
