@@ -306,7 +306,7 @@ def line_chart(
         return None
     rounds, values = [x for x, _ in points], [y for _, y in points]
     low, high = min(values), max(values)
-    margin = (high - low) * 0.08 or max(abs(high) * 0.1, 1e-6)
+    margin = (high - low) * 0.08 or max(abs(high) * 0.02, 1e-6)
     width, height, left, top, bottom = 540.0, 220.0, 58.0, 30.0, 180.0
     across = Scale(min(rounds) - 0.3, max(rounds) + 0.3, left, width - _MARGIN)
     up = Scale(low - margin, high + margin, bottom, top)

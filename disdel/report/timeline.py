@@ -93,7 +93,8 @@ class TimeSplit:
     Attributes:
         start_s: until the first step of training (or the first prediction).
         training_s: while at least one worker trains (or predicts).
-        preparing_s: from here on, while no one trains: containers start, import, fetch and build.
+        preparing_s: from here on, while no one trains: containers start, import, fetch and build,
+            or activations run that then fail.
         weights_s: weights are loaded or stored.
         averaging_s: parts are averaged.
         scoring_s: the average is scored.
@@ -120,8 +121,8 @@ class TimeSplit:
 
 # Of what happens at one moment, the first of these counts; whatever is not here is on its way.
 _COUNTED: tuple[tuple[str, tuple[Stage, ...]], ...] = (
-    ("training_s", ("train", "predict", "run")),
-    ("preparing_s", ("init", "import", "data", "build")),
+    ("training_s", ("train", "predict")),
+    ("preparing_s", ("init", "import", "data", "build", "run")),
     ("weights_s", ("load", "store")),
     ("averaging_s", ("average",)),
     ("scoring_s", ("score",)),

@@ -200,7 +200,20 @@ def test_training_hides_what_happens_beside_it():
     assert split.end_s == pytest.approx(0.3)
 
 
-@settings(max_examples=25, deadline=None)
+def test_what_fails_is_no_training():
+    lost = activation(
+        2,
+        init_ms=0,
+        duration_ms=1000,
+        times=Times(submitted_ms=3130, started_ms=3130, received_ms=4130),
+        phases=None,
+        outcome="oom",
+    )
+    split = split_time([activation(), lost], 4.13)
+    assert (split.training_s, split.preparing_s) == (1.3, 1.0)
+
+
+@settings(max_examples=25)
 @given(RUNS)
 def test_every_activation_of_the_report_is_on_the_page(run):
     page = Page(render(saved(report(activations=tuple(run)))))
