@@ -47,7 +47,7 @@ class Invoker:
         keys: of this run, in the store.
         folder: where the logs go.
         emit: told of every activation that has ended.
-        started_s: when the run began, by `time.monotonic`.
+        started_s: when the run began, by `time.monotonic`; now, where nobody says.
         journal: what has ended.
     """
 
