@@ -237,7 +237,7 @@ def test_a_large_data_set_goes_to_more_workers_than_cores_when_memory_asks_for_i
     large = dataset(train=1_000_000)
     whole = plan(data=large)
     assert whole.workers == 2
-    tight = capacity(memory_max_mb=whole.memory_mb // 2)
+    tight = capacity(memory_max_mb=whole.memory_mb * 3 // 4)
     assert plan(data=large, platform=tight).workers > 2
 
 
