@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import CodeRef, ModelSpec, OwnModel, RuntimeName, Target
+from disdel.types import CodeRef, ModelSpec, OwnModel, Phases, RuntimeName, Target
 
 WIRE_VERSION = 1
 
@@ -94,6 +94,7 @@ class TrainReply:
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,7 @@ class ScoreReply:
     peak_mb: int
     working_set_mb: int | None = None
     metric_sums: dict[str, float] = field(default_factory=dict)
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +165,7 @@ class CollectReply:
     bytes: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +190,7 @@ class EvaluateReply:
     correct: int | None
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

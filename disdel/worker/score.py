@@ -34,10 +34,14 @@ def score_slice(
     """
     progress = {"state": "scoring", "round": request.round}
     context.report(request.progress_key, Progress(request.worker, progress))
+    clock = context.clock
     samples = shards.get(request.shard_key, context)
     assert samples.y is not None
+    clock.ended("data")
     trainer = trainers.get(request.network, samples.x.dtype.name)
+    clock.ended("built")
     trainer.load_state(read_tensors(context.store, request.state_key))
+    clock.ended("loaded")
     size = request.batch_size
     batches = (slice(i, i + size) for i in range(0, len(samples.x), size))
     scored = sum_of(trainer.score(samples.x[batch], samples.y[batch]) for batch in batches)
@@ -46,11 +50,13 @@ def score_slice(
             f"the average of round {request.round} has a loss of {scored.loss_sum} on the held-out "
             f"samples of worker {request.worker}"
         )
+    clock.ended("computed")
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             trainer.save_model(path)
             context.store.put(request.model_key, path.read_bytes())
+        clock.ended("stored")
     context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
     return ScoreReply(
         samples=len(samples.x),
@@ -59,6 +65,7 @@ def score_slice(
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         metric_sums=dict(scored.metric_sums),
+        phases=clock.phases(),
     )
 
 
@@ -70,6 +77,8 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
     """
     import keras
 
+    clock = context.clock
+    clock.ended("imported")
     pin_threads(request.threads)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
@@ -81,8 +90,12 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
     context.wait_for(request.input_key)
     tensors = read_tensors(context.store, request.input_key)
     samples = Samples(tensors["x"], tensors.get("y"))
+    # The model as well: it is loaded while the samples are still on their way.
+    clock.ended("data")
     probabilities = _probabilities(model, samples.x)
+    clock.ended("computed")
     context.store.put(request.output_key, encode({"probabilities": probabilities}))
+    clock.ended("stored")
     loss_sum, correct = None, None
     if samples.y is not None:
         chosen = probabilities[np.arange(len(samples.y)), samples.y]
@@ -94,6 +107,7 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
         correct=correct,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
+        phases=clock.phases(),
     )
 
 

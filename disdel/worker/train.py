@@ -38,14 +38,20 @@ def train_segment(
     """
     watch = _Watch(request, context)
     watch.say("loading")
+    clock = context.clock
     trainers.import_framework(request.network.runtime)
+    clock.ended("imported")
     samples = shards.get(request.shard_key, context)
+    clock.ended("data")
     trainer = trainers.get(request.network, samples.x.dtype.name)
+    clock.ended("built")
     _load_initial(request, context, trainer)
+    clock.ended("loaded")
 
     started_s = time.perf_counter()
     outcome, reached, loss_sum = _train_steps(request, context, trainer, samples, watch)
     train_s = time.perf_counter() - started_s
+    clock.ended("computed")
 
     watch.say("storing")
     give_back_freed_memory()
@@ -57,6 +63,7 @@ def train_segment(
     _check_finite(request, state)
     context.store.put(key, encode(state, metadata))
     del state
+    clock.ended("stored")
     give_back_freed_memory()
     watch.say("done" if outcome == "ok" else outcome)
     framework = trainers.framework
@@ -70,6 +77,7 @@ def train_segment(
         working_set_mb=context.working_set_mb(),
         framework_anonymous_mb=None if framework is None else framework.anonymous_mb,
         framework_mapped_mb=None if framework is None else framework.mapped_mb,
+        phases=clock.phases(),
     )
 
 
