@@ -48,7 +48,7 @@ def build_bundle(action: str, code: UserCode | None = None) -> bytes:
     # The package's front door leads to the controller, which is not in the bundle.
     members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
     if code is not None:
-        members |= {f"{FOLDER}/{name}": data for name, data in code.files.items()}
+        members |= {f"{FOLDER}/{name}": data for name, data in code.laid_out().items()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):

@@ -13,12 +13,13 @@ import hashlib
 import importlib
 import importlib.metadata
 import inspect
+import json
 import linecache
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path, PurePosixPath
@@ -39,6 +40,7 @@ _ENTRY = re.compile(
 # A file is imported under a name of its own, so that `types.py` or `keras.py` hides nothing.
 _MODULE_PREFIX = "user_code_"
 _MOST_BYTES = 8 << 20
+_REF_NAME = "disdel-code.json"
 # Frameworks come with disdel's extras.
 _EXTRAS = {
     "keras": "disdel[tensorflow]",
@@ -61,12 +63,29 @@ class UserCode:
     folder: Path
     files: Mapping[str, bytes]
 
+    def laid_out(self) -> dict[str, bytes]:
+        """The files with one that says which function it is, for `read_code`."""
+        return {**self.files, _REF_NAME: json.dumps(asdict(self.ref)).encode()}
+
     def write(self, folder: Path) -> None:
         """Lay the files out in `folder`."""
-        for name, data in self.files.items():
+        for name, data in self.laid_out().items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+
+
+def read_code(folder: Path) -> UserCode | None:
+    """The code that was laid out in `folder`; None where there is none."""
+    try:
+        fields = json.loads((folder / _REF_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    ref = CodeRef(**{**fields, "requirements": tuple(fields["requirements"])})
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.py")
+    }
+    return UserCode(ref, folder, MappingProxyType(files))
 
 
 def is_entry(text: str) -> bool:

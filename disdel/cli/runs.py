@@ -64,6 +64,8 @@ def _print_report(report: dict[str, Any]) -> None:
         typer.echo(f"error     {report['error']['kind']}: {report['error']['message']}")
     if report["accuracy"] is not None:
         typer.echo(f"accuracy  {report['accuracy']:.4f}, loss {report['loss']:.4f}")
+    elif report["loss"] is not None:
+        typer.echo(f"loss      {report['loss']:.4f}")
     if report["model"] is not None:
         typer.echo(f"model     {report['model']}")
     given = {name: value for name, value in report["settings"].items() if value is not None}

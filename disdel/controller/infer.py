@@ -19,6 +19,7 @@ from disdel.controller.inputs import Inputs, read_inputs
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.run_folder import (
+    RunFolder,
     create_run_folder,
     find_run,
     latest_trained,
@@ -37,6 +38,7 @@ from disdel.store.codec import read_tensors
 from disdel.store.keys import RunKeys
 from disdel.types import Capacity, DatasetSpec, RunReport
 from disdel.units import MIB
+from disdel.user_code import read_code
 
 _TIMEOUT_S = 300.0
 
@@ -103,7 +105,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
         spec = ActionSpec(
             name="evaluate",
             image=settings.image(TENSORFLOW.image),
-            code=build_bundle("evaluate"),
+            code=build_bundle("evaluate", read_code(RunFolder(model.parent).code)),
             memory_mb=memory_mb,
             timeout_s=timeout_s,
         )

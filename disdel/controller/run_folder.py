@@ -37,6 +37,11 @@ class RunFolder:
         return self.model.with_stem("last_good")
 
     @property
+    def code(self) -> Path:
+        """The user's own model as files, which loading it may need."""
+        return self.path / "code"
+
+    @property
     def report(self) -> Path:
         return self.path / REPORT_NAME
 

@@ -81,6 +81,8 @@ async def train_on(
         invoker = Invoker(
             session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
         )
+        if code is not None:
+            code.write(folder.code)
         run = _TrainRun(job, model, code, plan, arrays, settings, invoker, emit)
         try:
             report = await run_to_report(

@@ -63,7 +63,9 @@ def describe(request: DescribeRequest) -> DescribeReply:
             runtime="tensorflow",
             facts=_facts(built, calls, request.input_shape),
             gives_probabilities=probabilities,
-            optimizer=optimizer if isinstance(optimizer, str | None) else optimizer.name,
+            optimizer=optimizer
+            if isinstance(optimizer, str | None)
+            else type(optimizer).__name__.lower(),
         ),
     )
 

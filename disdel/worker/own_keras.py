@@ -12,7 +12,7 @@ from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.training.keras_recipe import KerasRecipe, Measure, mean_of, recipe_for
 from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Target
-from disdel.user_code import FOLDER, UserModule
+from disdel.user_code import FOLDER, UserModule, read_code
 from disdel.wire import Network
 
 # Keras ships no types.
@@ -36,6 +36,17 @@ class Built:
     made: KerasModel
     model: KerasModel
     target: Target
+
+
+def import_bundled_code() -> None:
+    """Import the user's code in this bundle, if any: a model with layers of its own needs them.
+
+    Raises:
+        UsageError: this runtime lacks a package that it needs.
+    """
+    code = read_code(_BUNDLED)
+    if code is not None:
+        UserModule(code.ref, _BUNDLED)
 
 
 def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trainer:

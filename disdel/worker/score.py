@@ -17,6 +17,7 @@ from disdel.training.keras_adapter import pin_threads
 from disdel.wire import EvaluateReply, EvaluateRequest, ScoreReply, ScoreRequest
 from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
+from disdel.worker.own_keras import import_bundled_code
 from disdel.worker.shards import Samples, ShardCache
 
 # Of a model file: keeps the cores busy, and its activations below a training step's.
@@ -80,6 +81,7 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
     clock = context.clock
     clock.ended("imported")
     pin_threads(request.threads)
+    import_bundled_code()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(context.store.get(request.model_key))

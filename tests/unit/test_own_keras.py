@@ -105,6 +105,14 @@ def test_the_last_layer_tells_what_is_learnt(requested, text, classes, target, p
     assert (reply.target, reply.own.gives_probabilities) == (target, probabilities)
 
 
+def test_the_example_of_the_docs_is_a_model(requested):
+    text = Path("docs/models.md").read_text().split("```python\n# net.py\n")[1].split("```")[0]
+    own = describe(requested(text, input_shape=(8, 8, 1), classes=10, input_dtype="uint8")).own
+    assert own.optimizer == "adamw"
+    assert own.gives_probabilities
+    assert own.code.requirements == ("keras>=3.5",)
+
+
 def test_sizes_are_those_of_the_built_in_networks(requested):
     from disdel.catalog.models import model_facts
     from disdel.types import ModelSpec

@@ -6,7 +6,7 @@ import pytest
 
 from disdel.bundle import build_bundle
 from disdel.errors import UsageError
-from disdel.user_code import FOLDER, UserModule, collect, is_entry
+from disdel.user_code import FOLDER, UserModule, collect, is_entry, read_code
 
 
 @pytest.fixture
@@ -94,6 +94,15 @@ def test_a_bundle_holds_the_files_as_they_are(write):
         assert bundle.read(f"{FOLDER}/parts.py") == b"a = 1"
         assert "disdel/user_code.py" in bundle.namelist()
     assert build_bundle("train", code) == build_bundle("train", collect("net.py:make"))
+
+
+def test_code_that_was_laid_out_is_read_back(write, tmp_path):
+    write(kit__net="from kit import util", kit__util="")
+    code = collect("kit.net:make")
+    code.write(tmp_path / "out")
+    again = read_code(tmp_path / "out")
+    assert (again.ref, dict(again.files)) == (code.ref, dict(code.files))
+    assert read_code(tmp_path) is None
 
 
 def test_a_function_is_given_what_it_has_parameters_for(write):
