@@ -285,6 +285,17 @@ class UserModule:
         value = getattr(self._module, name, None)
         return None if isinstance(value, ModuleType) else value
 
+    def definitions(self) -> dict[str, object]:
+        """The classes and functions that its files define, by name."""
+        return {
+            name: value
+            for module in list(sys.modules.values())
+            if _lies_in(module, self._folder)
+            for name, value in vars(module).items()
+            if (isinstance(value, type) or inspect.isfunction(value))
+            and value.__module__ == module.__name__
+        }
+
     def call(self, **offered: object) -> object:
         """Call the function with those of `offered` that it has parameters for.
 
@@ -350,13 +361,23 @@ class UserModule:
     def describe(self, error: BaseException) -> str:
         """An error with the user's line that led to it."""
         where = _line_within(error.__traceback__, self._folder) or self.code.entry
-        said = "".join(traceback.format_exception_only(error)).strip()
+        said = _plain("".join(traceback.format_exception_only(error)))
         if isinstance(error, ModuleNotFoundError) and error.name is not None:
             package = error.name.partition(".")[0]
             if package in _EXTRAS:
                 return f"{where}: {package} is not installed: pip install '{_EXTRAS[package]}'"
             return f"{where}: this runtime lacks the package {package}; {_how_to_add(package)}"
         return f"{where}: {said}"
+
+
+def _plain(text: str) -> str:
+    """A message without colours, and without Keras's list of the arguments of a call."""
+    return re.sub(r"\x1b\[\d*m", "", text).partition("\n\nArguments received by")[0].strip()
+
+
+def _lies_in(module: ModuleType | None, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve().is_relative_to(folder)
 
 
 def _line_within(trace: TracebackType | None, folder: Path) -> str | None:

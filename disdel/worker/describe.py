@@ -32,6 +32,7 @@ from disdel.worker.own_keras import (
     ends_in_probabilities,
     own_optimizer,
     own_trainer,
+    register_definitions,
 )
 
 # Enough that outputs which happen to look like probabilities are none.
@@ -126,13 +127,21 @@ def _try_out(
 
 
 def _save(module: UserModule, trainer: Trainer) -> None:
+    import keras
+
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
         try:
-            trainer.save_model(Path(folder) / "model.keras")
+            trainer.save_model(path)
+            register_definitions(module)
+            keras.saving.load_model(path, compile=False)
         except Exception as error:
+            # Keras wraps what went wrong in one message a level; the innermost ends the text.
+            said = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
             raise UsageError(
-                f"the model cannot be saved: {module.describe(error)}\n"
-                "A layer or model of your own needs get_config() if its constructor takes arguments"
+                f"the model cannot be saved and loaded again: {said}\n"
+                "A layer or model of your own takes **kwargs and passes them to super().__init__, "
+                "and returns its other arguments from get_config"
             ) from error
 
 

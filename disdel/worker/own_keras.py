@@ -39,14 +39,21 @@ class Built:
 
 
 def import_bundled_code() -> None:
-    """Import the user's code in this bundle, if any: a model with layers of its own needs them.
+    """Import the user's code in this bundle, if any, so that Keras can load its layers by name.
 
     Raises:
         UsageError: this runtime lacks a package that it needs.
     """
     code = read_code(_BUNDLED)
     if code is not None:
-        UserModule(code.ref, _BUNDLED)
+        register_definitions(UserModule(code.ref, _BUNDLED))
+
+
+def register_definitions(module: UserModule) -> None:
+    """Have Keras find the user's classes and functions by name when it loads a model."""
+    import keras
+
+    keras.saving.get_custom_objects().update(module.definitions())
 
 
 def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trainer:

@@ -37,8 +37,8 @@ ONE = "layers.Dense(1)"
 SUBCLASS = """
 import keras
 class Net(keras.Model):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.dense = keras.layers.Dense(3)
     def call(self, x, training=False):
         return {}
@@ -167,7 +167,11 @@ def make():
             "has 2 outputs, and one is needed",
         ),
         (make("layers.Dens(3)"), r"net.py, line 6, .*AttributeError.*Dens"),
-        (SUBCLASS.format("self.dence(x)"), r"`return self.dence.*'Net' object has no attribute"),
+        (SUBCLASS.format("self.dence(x)"), r"(?s)`return self.dence.*has no attribute 'dence'"),
+        (
+            SUBCLASS.format("self.dense(x)").replace("**kwargs", ""),
+            r"saved and loaded again: .*__init__\(\) got an unexpected .*\n.*takes \*\*kwargs and",
+        ),
         (make(SOFTMAX, head="loss = 'no such'"), "Keras has no loss 'no such'"),
         (make(SOFTMAX, head="loss = 7"), "loss must be a name, .* not a int"),
         (
@@ -194,7 +198,7 @@ def make():
                 "    def call(self, x):\n        return self.dense(x)\n"
                 "    def get_config(self):\n        raise NotImplementedError('none')\ndef make",
             ),
-            "(?s)the model cannot be saved: .*needs get_config",
+            "the model cannot be saved and loaded again: .*none\n.*from get_config",
         ),
     ],
 )  # fmt: skip
