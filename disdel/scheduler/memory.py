@@ -42,7 +42,13 @@ _MARGIN_BYTES = 24 * MIB
 _COLLECT_MARGIN_BYTES = 8 * MIB
 
 _COLLECT_BLOCK_BYTES = 2 * MIB
-_COLLECT_CHUNK_BYTES = 16 * MIB
+_CHUNK_BYTES = 16 * MIB
+
+# Of an evaluate action, in copies of the model's file: what the loaded model keeps, and what
+# reading the file takes on top before the first batch. A batch's outputs are freed as it passes.
+_MODEL_COPIES = 4
+_LOADING_COPIES = 3
+_EVALUATE_ACTIVATION_COPIES = 1.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,21 +112,34 @@ def train_parts(work: Work) -> Parts:
 
 
 def estimate_evaluate(
-    runtime: Runtime, dataset: DatasetSpec, *, model_bytes: int, samples: int, batch_size: int
+    runtime: Runtime,
+    dataset: DatasetSpec,
+    model: ModelFacts,
+    *,
+    model_bytes: int,
+    samples: int,
+    batch_size: int,
 ) -> Estimate:
-    """Memory of an evaluate action that runs a model file of `model_bytes` over `samples`."""
-    sample_floats = math.prod(dataset.input_shape) + dataset.classes
+    """Memory of an evaluate action that streams `samples` through a model file of `model_bytes`.
+
+    Samples are read batch by batch, so of a shard only its probabilities and a chunk on its way to
+    the store are held.
+    """
+    probabilities = samples * dataset.classes * _FLOAT_BYTES
+    sample_floats = math.prod(dataset.input_shape) * _FLOAT_BYTES
+    outputs = model.activations * _FLOAT_BYTES * _EVALUATE_ACTIVATION_COPIES
+    batch = batch_size * (sample_bytes(dataset) + sample_floats + outputs)
     return _with_margin(
         pkg=math.ceil(runtime.floor_mb * MIB),
-        dta=samples * sample_bytes(dataset),
-        mod=3 * model_bytes,
-        fit=(samples * dataset.classes + batch_size * sample_floats * 64) * _FLOAT_BYTES,
+        dta=probabilities + min(probabilities, _CHUNK_BYTES),
+        mod=_MODEL_COPIES * model_bytes,
+        fit=math.ceil(max(batch, _LOADING_COPIES * model_bytes)),
     )
 
 
 def estimate_collect(workers: int) -> Estimate:
     """Memory of collectWeights: a few blocks, and one more a worker, whatever the model."""
-    blocks = (workers + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
+    blocks = (workers + 6) * _COLLECT_BLOCK_BYTES + 2 * _CHUNK_BYTES
     return _with_margin(
         pkg=BASE_FLOOR_MB * MIB, dta=0, mod=blocks, fit=0, margin_bytes=_COLLECT_MARGIN_BYTES
     )
