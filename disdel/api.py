@@ -16,7 +16,6 @@ from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
-from disdel.controller.history import history_of
 from disdel.controller.infer import InferJob, Inferred
 from disdel.controller.planning import ask
 from disdel.controller.run_folder import RunFolder
@@ -25,8 +24,7 @@ from disdel.controller.settings import Settings
 from disdel.events import Listener, PlanMade, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
-from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Cost, Limits, Plan, RunReport, Sync, TrainJob
+from disdel.types import Cost, Limits, Plan, RunReport, RuntimeName, Sync, TrainJob
 
 __all__ = [
     "Trained",
@@ -80,7 +78,9 @@ def train(
     epochs: int = 5,
     workers: int | None = None,
     sync: Sync = "epoch",
+    fan_in: int | None = None,
     model: str = "auto",
+    runtime: RuntimeName | None = None,
     optimizer: str = "adam",
     learning_rate: float | None = None,
     seed: int = 0,
@@ -98,7 +98,9 @@ def train(
         epochs: passes over the data.
         workers: train actions at the same time; None chooses.
         sync: average every "epoch", "once" at the end, or every so many steps.
+        fan_in: most parts that one collectWeights action averages; None chooses.
         model: a name of `disdel.catalog.models`.
+        runtime: what the train actions run on; None chooses.
         optimizer: a name of `disdel.types.OPTIMIZERS`.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
@@ -118,7 +120,9 @@ def train(
         epochs=epochs,
         sync=sync,
         workers=workers,
+        fan_in=fan_in,
         model=model,
+        runtime=runtime,
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
@@ -157,8 +161,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
     model = choose_model(job.model, dataset)
     capacity = _run(lambda: offered_capacity(settings))
-    observations = history_of(TENSORFLOW, settings).read()
-    plan = make_plan(ask(job, dataset, model, capacity, settings, observations))
+    _, plan = make_plan(ask(job, dataset, model, capacity, settings))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)
 
 

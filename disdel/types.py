@@ -18,6 +18,7 @@ Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", 
 
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]
+RuntimeName = Literal["tensorflow"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
 
@@ -69,18 +70,21 @@ class ModelSpec:
 class ModelFacts:
     """Sizes of a network, for one sample where it depends on samples.
 
-    parameters: trainable parameters; activations: elements of all layers' outputs, input included;
-    multiply_adds: of the forward pass.
+    parameters: trainable parameters; activations: elements of the layers' outputs that a training
+    step keeps for its backward pass, input included; largest: elements of the largest output;
+    layers: how many there are; multiply_adds: of the forward pass.
     """
 
     parameters: int
     activations: int
+    largest: int
+    layers: int
     multiply_adds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJob:
-    """What the user asked for.
+    """What the user asked for; None leaves workers, runtime and fan-in to the planner.
 
     Raises:
         UsageError: a value is out of range.
@@ -92,6 +96,8 @@ class TrainJob:
     sync: Sync = "epoch"
     workers: int | None = None
     model: str = "auto"
+    runtime: RuntimeName | None = None
+    fan_in: int | None = None
     optimizer: str = "adam"
     learning_rate: float | None = None
     seed: int = 0
@@ -102,6 +108,10 @@ class TrainJob:
         _in_range("--seed", self.seed, 0, 2**32 - 1)
         if self.workers is not None:
             _in_range("--workers", self.workers, 1, 10_000)
+        if self.fan_in is not None:
+            _in_range("--fan-in", self.fan_in, 2, 10_000)
+        if self.runtime is not None:
+            _one_of("--runtime", self.runtime, ("auto", *get_args(RuntimeName)))
         if self.optimizer not in OPTIMIZERS:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
@@ -219,6 +229,7 @@ class Zones:
 class Option:
     """A number of workers that was considered; `why` says why another was taken, or ""."""
 
+    runtime: RuntimeName
     workers: int
     memory_mb: int
     pool_mb: int
@@ -253,19 +264,23 @@ class Shard:
 class Plan:
     """What will be done, and why.
 
-    `memory_mb` is the limit of one train action and `collect_memory_mb` that of collectWeights.
-    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
-    `test_shards` are the slices of the held-out split that the workers score between rounds.
+    `runtime` is what the train actions run on. `memory_mb` is the limit of one train action and
+    `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts.
     `memory_max_mb` is the most that one action may be given when it turns out to need more, and
     `pool_mb` what all containers together may have (None where the platform does not tell).
-    `block_steps` is the steps between two looks at the deadline. `basis` says what the estimate
-    rests on, `considered` what else could have been done. `predicted_s` is the wall time of the
-    run, `gb_s` what its activations add up to, and `invocations` how many they are.
+    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
+    `test_shards` are the slices of the held-out split that the workers score between rounds.
+    A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
+    deadline. `basis` says what the estimate rests on, `considered` what else could have been done.
+    `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
+    `invocations` how many they are.
     """
 
+    runtime: RuntimeName
     workers: int
     memory_mb: int
     collect_memory_mb: int
+    fan_in: int
     memory_max_mb: int
     pool_mb: int | None
     timeout_s: float
@@ -277,6 +292,7 @@ class Plan:
     predicted_s: float
     gb_s: float
     invocations: int
+    micro_batches: int
     block_steps: int
     optimize: Objective
     estimator: EstimatorName

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec
+from disdel.types import ModelSpec, RuntimeName
 
 WIRE_VERSION = 1
 
@@ -34,6 +34,7 @@ class Common:
 class Network:
     """The network that the workers build, and how it is trained."""
 
+    runtime: RuntimeName
     model: ModelSpec
     optimizer: str
     learning_rate: float | None
@@ -94,7 +95,7 @@ class TrainReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """Score the state at `state_key` on a slice of the held-out split.
+    """Score the state at `state_key` on a slice of the held-out split, `batch_size` at once.
 
     With `model_key`, the model is also stored there as a file of its framework.
     """
@@ -103,6 +104,7 @@ class ScoreRequest:
     network: Network
     worker: int
     round: int
+    batch_size: int
     shard_key: str
     state_key: str
     model_key: str | None

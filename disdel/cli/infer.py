@@ -99,7 +99,7 @@ def infer_command(
         dataset=dataset,
         model=model,
         input=input,
-        workers=options.parse_workers(workers),
+        workers=options.auto_or_number("--workers", workers),
         top_k=top_k,
     )
     with choose_view(quiet=quiet) as view:

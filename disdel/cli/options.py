@@ -7,9 +7,18 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from disdel.catalog.models import MODEL_NAMES
 from disdel.controller.settings import LimitsName, Settings
 from disdel.errors import UsageError
-from disdel.types import Aims, EstimatorName, Limits, Objective, Sync
+from disdel.types import (
+    Aims,
+    EstimatorName,
+    Limits,
+    Objective,
+    RuntimeName,
+    Sync,
+    TrainJob,
+)
 
 _PLACE = "Where it runs"
 _LIMITS = "Limits"
@@ -31,7 +40,17 @@ SyncText = Annotated[
         help="Average every epoch, once at the end, or every K steps.",
     ),
 ]
-Model = Annotated[str, typer.Option("--model", metavar="NAME", help="auto, cnn, cnn2 or mlp.")]
+FanIn = Annotated[
+    str,
+    typer.Option("--fan-in", metavar="auto|N", help="Most parts that one action averages."),
+]
+Runtime = Annotated[
+    str,
+    typer.Option("--runtime", metavar="NAME", help=f"auto or {', '.join(get_args(RuntimeName))}."),
+]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME", help=f"auto, {', '.join(MODEL_NAMES)}.")
+]
 Optimizer = Annotated[
     str, typer.Option("--optimizer", metavar="NAME", help="adam, sgd, rmsprop, …")
 ]
@@ -166,6 +185,40 @@ Quiet = Annotated[
 ]
 
 
+def train_job(
+    *,
+    dataset: str,
+    batch: int,
+    epochs: int,
+    workers: str,
+    sync: str,
+    fan_in: str,
+    model: str,
+    runtime: str,
+    optimizer: str,
+    learning_rate: float | None,
+    seed: int,
+) -> TrainJob:
+    """The options of a command as a job.
+
+    Raises:
+        UsageError: a value is out of range or no such thing.
+    """
+    return TrainJob(
+        dataset=dataset,
+        batch_size=batch,
+        epochs=epochs,
+        workers=auto_or_number("--workers", workers),
+        sync=_sync(sync),
+        fan_in=auto_or_number("--fan-in", fan_in),
+        model=model,
+        runtime=None if runtime == "auto" else cast(RuntimeName, runtime),
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+
+
 def settings(
     *,
     memory_max: int | None = None,
@@ -214,21 +267,16 @@ def settings(
     )
 
 
-def parse_workers(text: str) -> int | None:
+def auto_or_number(option: str, text: str) -> int | None:
     """`auto` is None.
 
     Raises:
         UsageError: neither `auto` nor a whole number.
     """
-    return None if text == "auto" else _whole_number("--workers", text, "auto or a number")
+    return None if text == "auto" else _whole_number(option, text, "auto or a number")
 
 
-def parse_sync(text: str) -> Sync:
-    """`epoch`, `once`, or a number of steps.
-
-    Raises:
-        UsageError: none of these.
-    """
+def _sync(text: str) -> Sync:
     if text == "epoch":
         return "epoch"
     if text == "once":

@@ -39,7 +39,9 @@ def plan_command(
     epochs: options.Epochs = 5,
     workers: options.Workers = "auto",
     sync: options.SyncText = "epoch",
+    fan_in: options.FanIn = "auto",
     model: options.Model = "auto",
+    runtime: options.Runtime = "auto",
     optimizer: options.Optimizer = "adam",
     learning_rate: options.LearningRate = None,
     seed: options.Seed = 0,
@@ -63,15 +65,16 @@ def plan_command(
     from disdel.api import plan_costs, run_plan
     from disdel.controller.report_json import plan_to_json
     from disdel.report.lines import plan_details, plan_lines
-    from disdel.types import TrainJob
 
-    job = TrainJob(
+    job = options.train_job(
         dataset=dataset,
-        batch_size=batch,
+        batch=batch,
         epochs=epochs,
-        sync=options.parse_sync(sync),
-        workers=options.parse_workers(workers),
+        workers=workers,
+        sync=sync,
+        fan_in=fan_in,
         model=model,
+        runtime=runtime,
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,

@@ -12,7 +12,9 @@ def train_command(
     epochs: options.Epochs = 5,
     workers: options.Workers = "auto",
     sync: options.SyncText = "epoch",
+    fan_in: options.FanIn = "auto",
     model: options.Model = "auto",
+    runtime: options.Runtime = "auto",
     optimizer: options.Optimizer = "adam",
     learning_rate: options.LearningRate = None,
     seed: options.Seed = 0,
@@ -38,15 +40,16 @@ def train_command(
     """Train a network on a data set, sharded over actions that run at the same time."""
     from disdel.api import run_train
     from disdel.report.views import choose_view
-    from disdel.types import TrainJob
 
-    job = TrainJob(
+    job = options.train_job(
         dataset=dataset,
-        batch_size=batch,
+        batch=batch,
         epochs=epochs,
-        sync=options.parse_sync(sync),
-        workers=options.parse_workers(workers),
+        workers=workers,
+        sync=sync,
+        fan_in=fan_in,
         model=model,
+        runtime=runtime,
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,

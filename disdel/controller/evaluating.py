@@ -16,9 +16,10 @@ from disdel import wire
 from disdel.arrays import Array
 from disdel.controller.actions import SizedAction, persist
 from disdel.controller.invoker import Call, Invoker, all_of
-from disdel.controller.recovery import BLOCK_STEPS, Attempt, after_warning
+from disdel.controller.recovery import Attempt, after_warning
 from disdel.errors import ActivationFailed
 from disdel.events import Noted
+from disdel.scheduler.memory import BLOCK_STEPS
 from disdel.store.codec import read_tensors
 from disdel.types import InferPlan, Shard
 

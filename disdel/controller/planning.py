@@ -6,15 +6,17 @@ Every training tells what its containers took, and the next plan rests on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
+from disdel import config
 from disdel.catalog.models import model_facts
-from disdel.controller.history import History
+from disdel.controller.history import History, history_of
 from disdel.controller.settings import Settings
 from disdel.events import Listener, Noted
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.scheduler.runtimes import RUNTIMES, TENSORFLOW, Runtime
 from disdel.scheduler.timing import step_s
 from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, TrainJob
 from disdel.units import MIB
@@ -26,23 +28,38 @@ def ask(
     model: ModelSpec,
     capacity: Capacity,
     settings: Settings,
-    observations: tuple[Observation, ...],
     *,
     store_mb: int | None = None,
-) -> Question:
-    """The question that the planner is asked for a job."""
-    return Question(
-        job=job,
-        dataset=dataset,
-        model=model,
-        facts=model_facts(model),
-        shipped=TENSORFLOW,
-        capacity=capacity,
-        limits=settings.limits,
-        aims=settings.aims,
-        observations=observations,
-        store_mb=store_mb,
-    )
+) -> list[Question]:
+    """The questions that the planner is asked for a job: one for each runtime that it may take."""
+    return [
+        Question(
+            job=job,
+            dataset=dataset,
+            model=model,
+            facts=model_facts(model),
+            shipped=runtime,
+            capacity=capacity,
+            limits=settings.limits,
+            aims=settings.aims,
+            observations=history_of(runtime, settings).read(),
+            store_mb=store_mb,
+        )
+        for runtime in _offered(job, settings)
+    ]
+
+
+def _offered(job: TrainJob, settings: Settings) -> list[Runtime]:
+    """The runtime that is asked for, or those that the platform's containers have.
+
+    An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow.
+    """
+    if job.runtime is not None:
+        return [RUNTIMES[job.runtime]]
+    if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
+        return [TENSORFLOW]
+    installed = [runtime for runtime in RUNTIMES.values() if all(map(find_spec, runtime.modules))]
+    return installed or [TENSORFLOW]
 
 
 def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:
@@ -57,6 +74,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             test_samples=plan.test_shards[container.worker].samples,
             batch_size=question.job.batch_size,
             epochs=question.job.epochs,
+            micro_batches=plan.micro_batches,
         )
         observed.append(
             Observation(
@@ -71,7 +89,11 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 cold_start_s=container.cold_start_s,
                 step_s=container.step_s,
                 shipped_step_s=step_s(
-                    question.shipped, question.facts, work.batch_size, plan.threads or 1
+                    question.shipped,
+                    question.facts,
+                    work.batch_size,
+                    plan.threads or 1,
+                    work.micro_batches,
                 ),
             )
         )

@@ -57,9 +57,12 @@ def _plan(plan: Plan | InferPlan | None) -> dict[str, Any] | None:
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """The plan as a JSON object, as `disdel plan --json` prints it."""
     return {
+        "runtime": plan.runtime,
         "workers": plan.workers,
         "memory_mb": plan.memory_mb,
         "collect_memory_mb": plan.collect_memory_mb,
+        "fan_in": plan.fan_in,
+        "micro_batches": plan.micro_batches,
         "rounds": plan.rounds,
         "timeout_s": plan.timeout_s,
         "threads": plan.threads,

@@ -23,8 +23,9 @@ from disdel.controller.settings import Settings
 from disdel.controller.staging import stage
 from disdel.events import Listener, PlanMade, PlatformReady, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
+from disdel.scheduler.memory import score_batch
 from disdel.scheduler.plan import make_plan
-from disdel.scheduler.runtimes import BASE_IMAGE, TENSORFLOW
+from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
 from disdel.types import (
     LedgerEntry,
@@ -36,9 +37,6 @@ from disdel.types import (
     Shard,
     TrainJob,
 )
-
-# Parts that one collectWeights action reads; with more workers it takes a tree of them.
-FAN_IN = 16
 
 
 async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunReport, RunFolder]:
@@ -63,17 +61,15 @@ async def train_on(
     model = choose_model(job.model, arrays.spec)
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
-        history = history_of(TENSORFLOW, settings)
-        question = ask(
+        questions = ask(
             job,
             arrays.spec,
             model,
             session.capacity,
             settings,
-            history.read(),
             store_mb=session.store.room_mb(),
         )
-        plan = make_plan(question)
+        question, plan = make_plan(questions)
         folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
@@ -86,6 +82,7 @@ async def train_on(
                 keep=settings.keep,
             )
         finally:
+            history = history_of(question.shipped, settings)
             remember(history, observe(question, plan, invoker.journal.activations), emit)
     return report, folder
 
@@ -98,7 +95,7 @@ def _load(name: str, data_dir: Path) -> DatasetArrays:
 def _train_action(plan: Plan, settings: Settings) -> ActionSpec:
     return ActionSpec(
         name="train",
-        image=settings.image(TENSORFLOW.image),
+        image=settings.image(RUNTIMES[plan.runtime].image),
         code=build_bundle("train"),
         memory_mb=plan.memory_mb,
         timeout_s=plan.timeout_s,
@@ -140,7 +137,7 @@ class _TrainRun:
         self._collector = Collector(
             action=SizedAction(platform, package, _collect_action(plan, settings)),
             invoker=invoker,
-            fan_in=FAN_IN,
+            fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
         )
         self._fleet = Fleet(job, plan, model, train, invoker, emit)
@@ -226,6 +223,7 @@ class _TrainRun:
             network=self._fleet.network(),
             worker=shard.worker,
             round=number,
+            batch_size=score_batch(self._plan.micro_batches),
             shard_key=keys.shard("test", shard.worker),
             state_key=keys.state(number),
             model_key=keys.model if exports else None,
@@ -248,6 +246,7 @@ class _TrainRun:
                 "epochs": self._job.epochs,
                 "sync": self._job.sync,
                 "workers": self._plan.workers,
+                "runtime": self._plan.runtime,
                 "seed": self._job.seed,
                 "model": self._model.name,
                 "optimizer": self._job.optimizer,

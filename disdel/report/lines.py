@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from disdel.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
 from disdel.types import Cost, Estimate, Evaluation, InferPlan, Option, Plan, RunReport
@@ -37,9 +38,8 @@ def describe_plan(plan: Plan) -> list[str]:
     """Workers, memory by part, rounds and the reasons."""
     shard = plan.shards[0].samples
     return [
-        f"        {plan.workers} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{plan.memory_mb} MB, "
-        f"{shard} samples each; {plan.rounds} round{'s' * (plan.rounds > 1)}, "
+        f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
+        f"{plan.memory_mb} MB, {shard} samples each; {plan.rounds} round{'s' * (plan.rounds > 1)}, "
         f"time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.estimator}: {plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
@@ -81,16 +81,11 @@ def plan_details(plan: Plan, costs: Sequence[Cost]) -> list[str]:
         f"        zones   killed below {zones.killed_below_mb} MB, thrashing below "
         f"{zones.thrashing_below_mb} MB, chosen {plan.memory_mb} MB",
         "",
-        f"{'workers':>9}  {'MB each':>7}  {'MB in all':>9}  {'time':>9}  {'GB·s':>8}",
+        f"{'runtime':>18}  {'workers':>7}  {'MB each':>7}  {'MB in all':>9}  {'time':>9}  "
+        f"{'GB·s':>8}",
     ]
-    shown = [
-        option
-        for place, option in enumerate(plan.considered)
-        if place < _OPTIONS_SHOWN or not option.why
-    ]
-    lines += [_option_line(option) for option in shown]
-    if hidden := len(plan.considered) - len(shown):
-        lines.append(f"          and {hidden} more, up to {plan.considered[-1].workers} workers")
+    for runtime, options in groupby(plan.considered, key=lambda option: option.runtime):
+        lines += _options_lines(runtime, list(options))
     lines += ["", f"cost    {plan.gb_s:g} GB·s and {plan.invocations} activations"]
     width = max(len(cost.provider) for cost in costs)
     lines += [
@@ -99,9 +94,20 @@ def plan_details(plan: Plan, costs: Sequence[Cost]) -> list[str]:
     return lines
 
 
+def _options_lines(runtime: str, options: list[Option]) -> list[str]:
+    """The first few of a runtime's options, and the one that was chosen."""
+    shown = [
+        option for place, option in enumerate(options) if place < _OPTIONS_SHOWN or not option.why
+    ]
+    lines = [_option_line(option) for option in shown]
+    if hidden := len(options) - len(shown):
+        lines.append(f"{runtime:>18}  and {hidden} more, up to {options[-1].workers} workers")
+    return lines
+
+
 def _option_line(option: Option) -> str:
     return (
-        f"{option.workers:>9}  {option.memory_mb:>7}  {option.pool_mb:>9}  "
+        f"{option.runtime:>18}  {option.workers:>7}  {option.memory_mb:>7}  {option.pool_mb:>9}  "
         f"{option.predicted_s:>7.1f} s  {option.gb_s:>8.1f}  {option.why or 'chosen'}"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from disdel.errors import InsufficientMemory, PlanError
@@ -23,8 +23,9 @@ class Suggestion:
     question: Question
 
 
-def refusal(question: Question) -> PlanError:
-    """The error of a question that has no plan."""
+def refusal(questions: Sequence[Question]) -> PlanError:
+    """The error where no question has a plan; it speaks of the one that lacks least."""
+    question = min(questions, key=lambda q: _lack(_nearest(q)))
     nearest = _nearest(question)
     shortage = nearest.shortages[0]
     told = [_complaint(question, nearest, shortage)]
@@ -45,16 +46,11 @@ def _nearest(question: Question) -> Candidate:
 
     One with more workers than CPUs is not what a user wants to make room for.
     """
-    found = candidates(question)
-    return min(
-        found,
-        key=lambda c: (
-            c.workers > question.cpus,
-            len(c.shortages),
-            c.shortages[0].need,
-            c.workers,
-        ),
-    )
+    return min(candidates(question), key=lambda c: (c.workers > question.cpus, *_lack(c)))
+
+
+def _lack(candidate: Candidate) -> tuple[float, ...]:
+    return (len(candidate.shortages), candidate.shortages[0].need, candidate.workers)
 
 
 def _lift_limits(question: Question) -> Suggestion | None:
@@ -177,11 +173,6 @@ def _complaint(question: Question, nearest: Candidate, shortage: Shortage) -> st
                 f"--workers {nearest.workers} is more than the {shortage.limit:.0f} batches of "
                 f"{job.batch_size} in the {dataset.train_samples} training samples of "
                 f"{dataset.name}: every worker needs at least one"
-            )
-        case "payload":
-            return (
-                f"collectWeights would be told of {nearest.workers} parts in "
-                f"{shortage.need / MIB:.1f} MB, and OpenWhisk takes 1 MB of parameters"
             )
         case "memory":
             parts = nearest.estimate

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from disdel.scheduler.averaging import Averaging, choose_averaging
 from disdel.scheduler.estimators import Estimator, choose_estimator
 from disdel.scheduler.memory import (
+    BLOCK_STEPS,
     Work,
-    estimate_collect,
     sample_bytes,
     state_bytes,
     train_parts,
@@ -25,16 +26,10 @@ from disdel.units import MIB, mb_ceil
 # Memory limits are multiples of this: finer steps would tell two equal actions apart.
 MEMORY_STEP_MB = 32
 
-# OpenWhisk takes and gives at most 1 MiB of JSON; collectWeights is told of every part.
-_PAYLOAD_BYTES = MIB
-_PART_JSON_BYTES = 200
-_REQUEST_JSON_BYTES = 4096
-
-# Steps of one graph call, and the share of an activation's time that one may take.
-_BLOCK_STEPS = 32
+# The share of an activation's time that one graph call may take.
 _BLOCK_SHARE_OF_TIMEOUT = 1 / 8
 
-Bound = Literal["batches", "workers", "payload", "memory", "pool", "store", "timeout"]
+Bound = Literal["batches", "workers", "memory", "pool", "store", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,9 @@ class Candidate:
     zones: Zones
     memory_mb: int
     collect_memory_mb: int
+    averaging: Averaging
     rounds: int
+    micro_batches: int
     block_steps: int
     timing: Timing
     shortages: tuple[Shortage, ...]
@@ -76,8 +73,8 @@ class Candidate:
 
     @property
     def invocations(self) -> int:
-        """Activations: every worker trains and scores in every round, and one averages."""
-        return self.rounds * (2 * self.workers + 1)
+        """Activations: every worker trains and scores in every round, and some average."""
+        return self.rounds * (2 * self.workers + self.averaging.actions)
 
 
 _ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
@@ -92,7 +89,12 @@ def candidates(question: Question) -> list[Candidate]:
     runtime = question.runtime
     estimator = choose_estimator(question.aims, runtime, question.observations)
     found = [_candidate(n, question, runtime, estimator) for n in _worker_counts(question)]
-    return sorted(found, key=_ORDERS[question.aims.optimize])
+    return sorted(found, key=lambda candidate: order(question.aims.optimize, candidate))
+
+
+def order(objective: Objective, candidate: Candidate) -> tuple[float, ...]:
+    """What is made least, first; then what decides between equals."""
+    return _ORDERS[objective](candidate)
 
 
 def feasible(question: Question) -> Candidate | None:
@@ -130,6 +132,35 @@ def _worker_counts(question: Question) -> list[int]:
 def _candidate(
     workers: int, question: Question, runtime: Runtime, estimator: Estimator
 ) -> Candidate:
+    """A number of workers, with batches cut into as few parts as fit.
+
+    Where not even single samples fit, batches stay whole: it is not a training step that is short.
+    """
+
+    def in_parts(micro_batches: int) -> Candidate:
+        return _cut_candidate(workers, micro_batches, question, runtime, estimator)
+
+    whole = in_parts(1)
+    short_of_memory = any(shortage.bound in ("memory", "pool") for shortage in whole.shortages)
+    most = in_parts(question.job.batch_size) if short_of_memory else whole
+    if most.shortages or not short_of_memory:
+        return whole
+    parts = 2
+    while parts < question.job.batch_size:
+        cut = in_parts(parts)
+        if not cut.shortages:
+            return cut
+        parts *= 2
+    return most
+
+
+def _cut_candidate(
+    workers: int,
+    micro_batches: int,
+    question: Question,
+    runtime: Runtime,
+    estimator: Estimator,
+) -> Candidate:
     dataset, job = question.dataset, question.job
     dealt = min(workers, dataset.train_samples)
     shards = partition(dataset.train_samples, dealt)
@@ -142,9 +173,22 @@ def _candidate(
         test_samples=test_shards[0].samples,
         batch_size=job.batch_size,
         epochs=job.epochs,
+        micro_batches=micro_batches,
     )
     estimate = estimator.estimate(work)
     rounds = count_rounds(job, shards)
+    minimum_mb = question.capacity.memory_min_mb
+    memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
+    averaging = choose_averaging(
+        workers,
+        state_bytes(question.facts),
+        asked=job.fan_in,
+        cpus=question.cpus,
+        memory_max_mb=question.memory_max_mb,
+        free_mb=question.pool_mb - workers * memory_mb,
+        rounds=rounds,
+    )
+    collect_mb = round_up_memory(averaging.memory_mb, minimum_mb)
     threads = max(1, question.cpus // workers)
     told = question.capacity.cpus is not None
     timing = predict(
@@ -154,10 +198,8 @@ def _candidate(
         threads=threads if told else 1,
         cpus=question.cpus,
         rounds=rounds,
+        averaging=averaging,
     )
-    minimum_mb = question.capacity.memory_min_mb
-    memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
-    collect_mb = round_up_memory(estimate_collect(workers).total / MIB, minimum_mb)
     block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
     return Candidate(
         workers=workers,
@@ -168,8 +210,10 @@ def _candidate(
         zones=_zones(runtime, work),
         memory_mb=memory_mb,
         collect_memory_mb=collect_mb,
+        averaging=averaging,
         rounds=rounds,
-        block_steps=max(1, min(_BLOCK_STEPS, int(block_s / timing.step_s))),
+        micro_batches=micro_batches,
+        block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
         shortages=_shortages(question, work, workers, memory_mb, collect_mb, timing),
     )
@@ -198,11 +242,9 @@ def _shortages(
     samples = question.dataset.train_samples + question.dataset.test_samples
     # The state of two rounds, and of every worker a part and a checkpoint.
     stored = samples * sample_bytes(work.dataset) + (2 + 2 * workers) * state
-    payload = _REQUEST_JSON_BYTES + workers * _PART_JSON_BYTES
     needs: tuple[tuple[Bound, float, float], ...] = (
         ("batches", workers, batches),
         ("workers", workers, question.capacity.concurrency),
-        ("payload", payload, _PAYLOAD_BYTES),
         ("memory", max(memory_mb, collect_mb), question.memory_max_mb),
         ("timeout", timing.first_s, question.timeout_max_s),
         ("pool", workers * memory_mb + collect_mb, question.pool_mb),

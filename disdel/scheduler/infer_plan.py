@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from disdel.errors import InsufficientMemory, PlanError, UsageError
 from disdel.scheduler.calibration import calibrated
 from disdel.scheduler.candidates import Shortage, round_up_memory
-from disdel.scheduler.memory import estimate_evaluate, sample_bytes
+from disdel.scheduler.memory import estimate_evaluate, layer_bytes, sample_bytes
 from disdel.scheduler.partition import partition
 from disdel.scheduler.question import Bounds
 from disdel.scheduler.runtimes import Runtime
 from disdel.types import Estimate, InferPlan, ModelFacts, Objective, Shard
 from disdel.units import MIB, mb_ceil
 
-# Larger batches are no faster; smaller ones where the outputs of a batch's layers would take more.
+# Larger batches are hardly faster; smaller ones where a layer would take more for a batch.
 BATCH_SIZE = 128
-_BATCH_OUTPUT_BYTES = 64 * MIB
+_BATCH_BYTES = 64 * MIB
 _FLOAT_BYTES = 4
 
-# Sizes of a network that only its file is known of, from what image networks have: outputs for each
-# element of a sample, and how often a weight is used.
-_OUTPUTS_PER_INPUT = 64
+# A network that only its file is known of, by what image networks have: the elements of its largest
+# output for each of a sample, layers, and how often a weight is used.
+_LARGEST_PER_INPUT = 32
+_LAYERS = 50
 _USES_OF_A_WEIGHT = 10
 
 # No training step is traced, so a start takes less than a train action's.
@@ -77,9 +78,12 @@ class InferQuestion(Bounds):
         if self.facts is not None:
             return self.facts
         parameters = self.model_bytes // _FLOAT_BYTES
+        largest = _LARGEST_PER_INPUT * math.prod(self.dataset.input_shape)
         return ModelFacts(
             parameters=parameters,
-            activations=_OUTPUTS_PER_INPUT * math.prod(self.dataset.input_shape),
+            activations=largest * _LAYERS,
+            largest=largest,
+            layers=_LAYERS,
             multiply_adds=_USES_OF_A_WEIGHT * parameters,
         )
 
@@ -211,7 +215,7 @@ def _batch(workers: int, samples: int, question: InferQuestion) -> tuple[int, Es
             batch_size=min(batch_size, samples),
         )
         needed_mb = round_up_memory(estimate.total / MIB, question.capacity.memory_min_mb)
-        small = batch_size * network.activations * _FLOAT_BYTES <= _BATCH_OUTPUT_BYTES
+        small = batch_size * layer_bytes(network) <= _BATCH_BYTES
         if batch_size == 1 or (small and needed_mb <= allowed_mb):
             return min(batch_size, samples), estimate
         batch_size //= 2
@@ -254,8 +258,8 @@ def _reasons(best: _Candidate, question: InferQuestion) -> list[str]:
     ]
     if best.batch_size < min(BATCH_SIZE, best.shards[0].samples):
         reasons.append(
-            f"batches of {best.batch_size}, not {BATCH_SIZE}: the layers' outputs for one sample "
-            f"take {question.network.activations * _FLOAT_BYTES / MIB:.1f} MB"
+            f"batches of {best.batch_size}, not {BATCH_SIZE}: the largest layer takes "
+            f"{layer_bytes(question.network) / MIB:.2g} MB a sample"
         )
     if best.busy_s > question.timeout_max_s:
         reasons.append(

@@ -6,9 +6,10 @@ Pure: the same question has the same plan.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from disdel.scheduler.advice import refusal
-from disdel.scheduler.candidates import Candidate, Shortage, candidates
+from disdel.scheduler.candidates import Candidate, Shortage, candidates, order
 from disdel.scheduler.question import Question
 from disdel.types import Option, Plan
 from disdel.units import mb_ceil
@@ -17,22 +18,29 @@ _TIMEOUT_FLOOR_S = 60.0
 _TIMEOUT_FACTOR = 4.0
 
 
-def make_plan(question: Question) -> Plan:
-    """The best plan for the question's objective that breaks no limit.
+def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
+    """The best plan for the objective that breaks no limit, and the question that it answers.
+
+    Args:
+        questions: one for each runtime that could be taken, alike in all else.
 
     Raises:
         InsufficientMemory: no number of workers fits the memory of an action, of all containers
             or of Redis.
         PlanError: another limit is in the way.
     """
-    considered = candidates(question)
-    best = next((c for c in considered if not c.shortages), None)
-    if best is None:
-        raise refusal(question)
-    return Plan(
+    considered = [(question, c) for question in questions for c in candidates(question)]
+    fitting = [(question, c) for question, c in considered if not c.shortages]
+    if not fitting:
+        raise refusal(questions)
+    question, best = min(fitting, key=lambda pair: order(pair[0].aims.optimize, pair[1]))
+    considered.sort(key=lambda pair: (pair[0] is not question, pair[1].workers))
+    return question, Plan(
+        runtime=question.runtime.name,
         workers=best.workers,
         memory_mb=best.memory_mb,
         collect_memory_mb=best.collect_memory_mb,
+        fan_in=best.averaging.fan_in,
         memory_max_mb=question.memory_max_mb,
         pool_mb=None if math.isinf(question.pool_mb) else int(question.pool_mb),
         timeout_s=_timeout_s(best, question),
@@ -44,13 +52,14 @@ def make_plan(question: Question) -> Plan:
         predicted_s=round(best.timing.total_s, 1),
         gb_s=round(best.gb_s, 1),
         invocations=best.invocations,
+        micro_batches=best.micro_batches,
         block_steps=best.block_steps,
         optimize=question.aims.optimize,
         estimator=question.aims.estimator,
         basis=question.basis,
         zones=best.zones,
         considered=tuple(
-            _option(c, best, question) for c in sorted(considered, key=lambda c: c.workers)
+            _option(asked, candidate, question, best) for asked, candidate in considered
         ),
         reasons=tuple(_reasons(best, question)),
     )
@@ -62,8 +71,9 @@ def _timeout_s(best: Candidate, question: Question) -> float:
     return float(min(question.timeout_max_s, wanted))
 
 
-def _option(candidate: Candidate, best: Candidate, question: Question) -> Option:
+def _option(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> Option:
     return Option(
+        runtime=asked.runtime.name,
         workers=candidate.workers,
         memory_mb=candidate.memory_mb,
         pool_mb=candidate.pool_mb,
@@ -102,8 +112,6 @@ def _lack(shortage: Shortage) -> str:
             return f"one step takes {need:.1f} s and {limit:g} s is the time limit"
         case "batches":
             return f"only {limit:.0f} batches to share"
-        case "payload":
-            return "too many parts for one request to collectWeights"
         case "workers":
             return f"the platform runs {limit:.0f} activations at once"
 
@@ -120,6 +128,11 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         f"{best.memory_mb} MB an action holds the estimate of "
         f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]
+    if best.micro_batches > 1:
+        reasons.append(
+            f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "
+            "less of it at once"
+        )
     limit_s = question.timeout_max_s
     if best.timing.round_s > limit_s:
         segments = math.ceil(best.timing.round_s / limit_s)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from disdel.types import RuntimeName
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
@@ -15,6 +17,7 @@ class Runtime:
 
     Attributes:
         name: as users write it.
+        modules: what must be importable where its actions run.
         image: the name of its actions' container image, without prefix and tag.
         anonymous_mb: anonymous memory of a container that has imported the framework, built a
             network of no size and traced its training step.
@@ -26,8 +29,9 @@ class Runtime:
         thread_exponent: `n` threads are `n**thread_exponent` times as fast as one.
     """
 
-    name: str
+    name: RuntimeName
     image: str
+    modules: tuple[str, ...]
     anonymous_mb: float
     mapped_mb: float
     import_s: float
@@ -45,6 +49,7 @@ class Runtime:
 TENSORFLOW = Runtime(
     name="tensorflow",
     image="runtime-tensorflow",
+    modules=("keras", "tensorflow"),
     anonymous_mb=252,
     mapped_mb=194,
     import_s=2.4,
@@ -53,6 +58,8 @@ TENSORFLOW = Runtime(
     multiply_adds_per_s=29e9,
     thread_exponent=0.65,
 )
+
+RUNTIMES: dict[RuntimeName, Runtime] = {runtime.name: runtime for runtime in (TENSORFLOW,)}
 
 # What building and tracing a network add to a framework that was only imported: anonymous memory,
 # and library code that is mapped as it is first run.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from disdel.scheduler.averaging import Averaging
 from disdel.scheduler.memory import Work, sample_bytes, state_bytes
 from disdel.scheduler.runtimes import Runtime
 from disdel.types import ModelFacts
@@ -13,9 +14,8 @@ from disdel.types import ModelFacts
 _RUN_OVERHEAD_S = 0.8
 # Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
 _ROUND_OVERHEAD_S = 0.08
-# Through a Redis on the same machine, and for the arithmetic of the average.
+# Through a Redis on the same machine.
 _STORE_BYTES_PER_S = 400e6
-_COLLECT_OVERHEAD_S = 0.02
 _STORE_MARGIN_S = 1.0
 
 
@@ -28,7 +28,7 @@ class Timing:
         round_s: a worker's training in one round.
         first_s: the shortest activation that brings the run forward.
         busy_s: what one train container is billed for.
-        collect_s: what collectWeights is billed for.
+        collect_s: what collectWeights actions are billed for.
         total_s: from the start of the controller to its end.
     """
 
@@ -40,15 +40,24 @@ class Timing:
     total_s: float
 
 
-def step_s(runtime: Runtime, model: ModelFacts, batch_size: int, threads: int) -> float:
-    """One training step; the backward pass costs two forward ones."""
+def step_s(
+    runtime: Runtime, model: ModelFacts, batch_size: int, threads: int, micro_batches: int = 1
+) -> float:
+    """One training step; the backward pass costs two forward ones, and every part its overhead."""
     work = 3 * model.multiply_adds * batch_size
     speed = runtime.multiply_adds_per_s * threads**runtime.thread_exponent
-    return float(runtime.step_overhead_s + work / speed)
+    return float(micro_batches * runtime.step_overhead_s + work / speed)
 
 
 def predict(
-    runtime: Runtime, work: Work, *, workers: int, threads: int, cpus: int, rounds: int
+    runtime: Runtime,
+    work: Work,
+    *,
+    workers: int,
+    threads: int,
+    cpus: int,
+    rounds: int,
+    averaging: Averaging,
 ) -> Timing:
     """The times of a run.
 
@@ -59,16 +68,16 @@ def predict(
         threads: CPU threads of each.
         cpus: of the platform: more workers than these take turns.
         rounds: how many times the weights are averaged.
+        averaging: how that is done.
     """
     turns = max(1.0, workers / cpus)
-    one_step_s = step_s(runtime, work.model, work.batch_size, threads) * turns
+    one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
     steps = work.epochs * math.ceil(work.shard_samples / work.batch_size)
     training_s = steps * one_step_s
     # Scoring is the forward pass alone, a third of a step.
     score_s = work.test_samples / work.batch_size * one_step_s / 3
     state = state_bytes(work.model)
     move_s = 2 * state / _STORE_BYTES_PER_S * turns
-    collect_s = _COLLECT_OVERHEAD_S + (workers + 1) * state / _STORE_BYTES_PER_S
     staged = workers * (work.shard_samples + work.test_samples) * sample_bytes(work.dataset)
     # Containers start while the shards are staged.
     start_s = max(runtime.cold_start_s * turns, staged / _STORE_BYTES_PER_S)
@@ -79,6 +88,8 @@ def predict(
         round_s=training_s / rounds,
         first_s=runtime.import_s + one_step_s + _STORE_MARGIN_S,
         busy_s=busy_s,
-        collect_s=rounds * collect_s,
-        total_s=_RUN_OVERHEAD_S + busy_s + rounds * (collect_s + _ROUND_OVERHEAD_S * turns),
+        collect_s=rounds * averaging.busy_s,
+        total_s=_RUN_OVERHEAD_S
+        + busy_s
+        + rounds * (averaging.elapsed_s + _ROUND_OVERHEAD_S * turns),
     )

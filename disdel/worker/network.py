@@ -1,12 +1,17 @@
-"""From the wire's description of a network to a trainer."""
+"""From the wire's description of a network to a trainer. Imports a framework when called."""
 
 from __future__ import annotations
 
-from disdel.catalog.models.keras_models import build_keras_model
+from importlib import import_module
+
+from disdel.errors import UsageError
 from disdel.training.base import Trainer
-from disdel.training.keras_adapter import KerasTrainer, pin_threads
+from disdel.types import RuntimeName
 from disdel.wire import Network
 from disdel.worker.footprint import Footprint, footprint_now
+
+# What an activation imports first, and what builds its trainer.
+_FRAMEWORKS: dict[RuntimeName, str] = {"tensorflow": "keras"}
 
 
 class TrainerCache:
@@ -23,24 +28,34 @@ class TrainerCache:
         self._key: tuple[Network, str] | None = None
         self._trainer: Trainer | None = None
 
-    def import_framework(self) -> None:
-        """Import it before there are samples: its own memory can be told apart only then."""
-        if self.framework is None:
-            import keras  # noqa: F401
+    def import_framework(self, runtime: RuntimeName) -> None:
+        """Import it before there are samples: its own memory can be told apart only then.
 
-            self.framework = footprint_now()
+        Raises:
+            UsageError: this container does not have it.
+        """
+        if self.framework is not None:
+            return
+        try:
+            import_module(_FRAMEWORKS[runtime])
+        except ImportError as error:
+            raise UsageError(f"this container cannot run {runtime}: {error}") from error
+        self.framework = footprint_now()
 
     def get(self, network: Network, input_dtype: str) -> Trainer:
         """The trainer of `network` for samples of `input_dtype`, in whatever state it is."""
         key = (network, input_dtype)
         if self._trainer is None or self._key != key:
-            self._trainer = _build(network, input_dtype)
+            self._trainer = _BUILDERS[network.runtime](network, input_dtype)
             self._key = key
         return self._trainer
 
 
-def _build(network: Network, input_dtype: str) -> Trainer:
+def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
     import keras
+
+    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.training.keras_adapter import KerasTrainer, pin_threads
 
     pin_threads(network.threads)
     keras.utils.set_random_seed(network.seed)
@@ -50,3 +65,6 @@ def _build(network: Network, input_dtype: str) -> Trainer:
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
     )
+
+
+_BUILDERS = {"tensorflow": _keras_trainer}

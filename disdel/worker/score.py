@@ -11,9 +11,6 @@ from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import ShardCache
 
-# Large enough to keep the cores busy, small enough that activations stay below a training step's.
-SCORE_BATCH = 128
-
 
 def score_slice(
     request: ScoreRequest, context: Context, trainers: TrainerCache, shards: ShardCache
@@ -29,8 +26,8 @@ def score_slice(
     trainer = trainers.get(request.network, samples.x.dtype.name)
     trainer.load_state(read_tensors(context.store, request.state_key))
     loss_sum, correct = 0.0, 0
-    for start in range(0, len(samples.x), SCORE_BATCH):
-        batch = slice(start, start + SCORE_BATCH)
+    for start in range(0, len(samples.x), request.batch_size):
+        batch = slice(start, start + request.batch_size)
         loss, hits = trainer.score(samples.x[batch], samples.y[batch])
         loss_sum += loss
         correct += hits

@@ -43,7 +43,7 @@ def train_segment(
     """
     watch = _Watch(request, context)
     watch.say("loading")
-    trainers.import_framework()
+    trainers.import_framework(request.network.runtime)
     samples = shards.get(request.shard_key, context)
     trainer = trainers.get(request.network, samples.x.dtype.name)
     _load_initial(request, context, trainer)

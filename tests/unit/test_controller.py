@@ -297,10 +297,9 @@ def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, mo
     assert [e.samples for e in report.ledger] == [e.samples for e in whole.ledger]
 
 
-def test_many_workers_are_averaged_in_a_tree(run, monkeypatch, arithmetic):
-    flat, _ = run(epochs=1, workers=11)
-    monkeypatch.setattr(train_module, "FAN_IN", 3)
-    tree, _ = run(epochs=1, workers=11)
+def test_many_workers_are_averaged_in_a_tree(run, arithmetic):
+    flat, _ = run(epochs=1, workers=11, fan_in=11)
+    tree, _ = run(epochs=1, workers=11, fan_in=3)
     collects = [entry for entry in tree.activations if entry.task == "collect"]
     # Groups of 3, 3, 3 and 2; of these 3 and 1; then one of 2.
     assert len(collects) == 4 + 2 + 1

@@ -91,11 +91,11 @@ def test_a_folder_that_cannot_be_written_is_a_note(tmp_path):
 def question(tmp_path):
     spec = load_arrays("digits", tmp_path).spec
     job = TrainJob(dataset="digits", workers=2)
-    return ask(job, spec, choose_model("auto", spec), CAPACITY, Settings(), ())
+    return ask(job, spec, choose_model("auto", spec), CAPACITY, Settings())[0]
 
 
 def test_a_run_becomes_one_observation_a_worker(question):
-    plan = make_plan(question)
+    _, plan = make_plan([question])
     ran = [
         activation(worker=worker, working_set_mb=600 + worker, train_s=0.5, steps=100)
         for worker in (0, 1, 0)

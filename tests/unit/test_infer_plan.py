@@ -52,10 +52,23 @@ def plan(**changes):
     return make_infer_plan(question(**changes))
 
 
+def network(**changes):
+    fields = {
+        "parameters": 10**6,
+        "activations": 10**6,
+        "largest": 10**4,
+        "layers": 5,
+        "multiply_adds": 10**8,
+    }
+    return ModelFacts(**(fields | changes))
+
+
 networks = st.none() | st.builds(
     ModelFacts,
     parameters=st.integers(1, 10**8),
     activations=st.integers(1, 10**8),
+    largest=st.integers(1, 10**7),
+    layers=st.integers(1, 500),
     multiply_adds=st.integers(1, 10**10),
 )
 questions = st.builds(
@@ -134,7 +147,7 @@ def test_work_that_pays_for_it_is_shared_and_a_handful_of_samples_is_not():
 
 
 def test_a_large_network_gets_smaller_batches_instead_of_more_memory():
-    huge = ModelFacts(parameters=10**6, activations=10**6, multiply_adds=10**8)
+    huge = network(largest=300_000)
     made = plan(facts=huge)
     assert made.batch_size == 16
     assert made.estimate.fit < 100 * MIB
@@ -142,7 +155,7 @@ def test_a_large_network_gets_smaller_batches_instead_of_more_memory():
 
 
 def test_short_memory_is_met_by_smaller_batches_too():
-    wide = ModelFacts(parameters=10**6, activations=10**5, multiply_adds=10**8)
+    wide = network(largest=30_000)
     roomy = plan(facts=wide)
     tight = plan(facts=wide, limits=Limits(memory_max_mb=roomy.memory_mb - 1))
     assert tight.memory_mb < roomy.memory_mb
@@ -187,7 +200,7 @@ def test_what_is_in_the_way_is_named(changes, told):
 
 
 def test_a_long_shard_is_cut_at_the_time_limit():
-    slow = ModelFacts(parameters=1, activations=1, multiply_adds=10**9)
+    slow = network(multiply_adds=10**9)
     made = plan(facts=slow, samples=10**6)
     assert made.timeout_s == 300
     assert any("cut into segments of at most 300 s" in reason for reason in made.reasons)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def question(job=None, data=None, platform=None, **others):
 
 
 def plan(*arguments, **others):
-    return make_plan(question(*arguments, **others))
+    return make_plan([question(*arguments, **others)])[1]
 
 
 jobs = st.builds(
@@ -124,12 +126,12 @@ def test_every_suggestion_fits(job, platform, limits, store_mb, train):
     asked = question(job, dataset(train=train), platform, limits=limits, store_mb=store_mb)
     message = ""
     try:
-        make_plan(asked)
+        make_plan([asked])
     except PlanError as error:
         message = str(error)
     offered = suggestions(asked) if message else ()
     for suggestion in offered:
-        make_plan(suggestion.question)
+        make_plan([suggestion.question])
     assert bool(offered) == bool(message)
     assert all(suggestion.text in message for suggestion in offered)
 
@@ -209,7 +211,7 @@ def test_a_short_time_limit_is_kept_and_explained():
 
 
 def test_collect_weights_fits_the_smallest_action_whatever_the_model():
-    assert estimate_collect(workers=4).total <= 128 * MIB
+    assert estimate_collect(parts=4).total <= 128 * MIB
 
 
 @pytest.mark.parametrize("optimize", ["time", "cost", "memory"])
@@ -271,11 +273,19 @@ def test_a_shard_holds_a_batch():
         plan(job, dataset(train=1438), capacity(pool_memory_mb=None))
 
 
-def test_the_payload_of_collect_weights():
-    job = TrainJob(dataset="mnist", workers=8000, batch_size=1)
-    roomy = capacity(concurrency=10_000, pool_memory_mb=None)
-    with pytest.raises(PlanError, match="OpenWhisk takes 1 MB of parameters"):
-        plan(job, platform=roomy)
+def test_the_better_of_two_runtimes_is_taken_and_both_are_shown():
+    slow = replace(TENSORFLOW, multiply_adds_per_s=TENSORFLOW.multiply_adds_per_s / 3)
+    small = replace(slow, anonymous_mb=60, mapped_mb=20)
+    heavy, light = question(), replace(question(), shipped=small)
+    assert make_plan([light, heavy]) == (heavy, make_plan([heavy, light])[1])
+    assert len(make_plan([heavy, light])[1].considered) == 2 * len(plan().considered)
+    tight = Limits(memory_max_mb=256)
+    asked = [replace(q, limits=tight) for q in (heavy, light)]
+    taken, made = make_plan(asked)
+    assert taken is asked[1]
+    assert made.memory_mb <= 256
+    with pytest.raises(InsufficientMemory, match=r"80 for the framework.* and 64 MB is the limit"):
+        make_plan([replace(q, limits=Limits(memory_max_mb=64)) for q in (heavy, light)])
 
 
 def test_costs_are_gb_s_and_invocations_at_published_prices():
@@ -285,3 +295,25 @@ def test_costs_are_gb_s_and_invocations_at_published_prices():
     assert aws.usd == pytest.approx(made.gb_s * 0.0000166667 + made.invocations * 0.2e-6)
     [own] = costs(made, per_gb_s=2.0, per_invocation=3.0)
     assert own.usd == pytest.approx(2 * made.gb_s + 3 * made.invocations)
+
+
+HEAVY = ModelSpec(name="cnn2", input_shape=(28, 28, 1), classes=10)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
+    def answer(memory_max_mb):
+        job = TrainJob(dataset="mnist", batch_size=2048, workers=workers)
+        limits = Limits(memory_max_mb=memory_max_mb)
+        asked = replace(question(job, limits=limits), model=HEAVY, facts=model_facts(HEAVY))
+        return make_plan([asked])[1]
+
+    whole = answer(None)
+    assert whole.micro_batches == 1
+    assert answer(whole.memory_mb).micro_batches == 1
+    cut = answer(whole.memory_mb - 256)
+    assert cut.micro_batches > 1
+    assert cut.memory_mb <= whole.memory_mb - 256
+    assert cut.estimate.fit < whole.estimate.fit
+    assert any("cut into" in reason for reason in cut.reasons)
+    assert cut.predicted_s >= whole.predicted_s

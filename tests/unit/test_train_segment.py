@@ -51,7 +51,7 @@ class OneTrainer:
     def __init__(self, trainer):
         self.trainer = trainer
 
-    def import_framework(self):
+    def import_framework(self, runtime):
         self.framework = Footprint(anonymous_mb=230, mapped_mb=330)
 
     def get(self, network, input_dtype):
@@ -86,6 +86,7 @@ def store():
 def request(**changes):
     fields = {
         "network": wire.Network(
+            runtime="tensorflow",
             model=ModelSpec(name="cnn", input_shape=(), classes=2),
             optimizer="adam",
             learning_rate=None,

@@ -8,6 +8,7 @@ from disdel.errors import UsageError
 from disdel.types import ModelSpec
 
 NETWORK = wire.Network(
+    runtime="tensorflow",
     model=ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10),
     optimizer="adam",
     learning_rate=None,
