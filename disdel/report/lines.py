@@ -189,7 +189,9 @@ def class_lines(evaluation: Evaluation) -> list[str]:
     """A table of the classes; of many, those that are recognised worst."""
     scores = list(evaluation.classes)
     if len(scores) > _CLASSES_SHOWN:
-        scores = sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:_WORST_SHOWN]
+        # Classes that neither are nor were predicted come last.
+        scores = sorted(scores, key=lambda score: 2 if score.f1 is None else score.f1)
+        scores = scores[:_WORST_SHOWN]
     names = [_shortened(score.name) for score in scores]
     width = max(len("class"), *map(len, names))
     lines = [f"        {'class':<{width}}  samples  precision  recall      f1"]

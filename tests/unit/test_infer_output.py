@@ -42,6 +42,14 @@ def test_of_many_classes_the_worst_are_shown():
     assert all(score.f1 >= worst for score in scored.classes if score.name not in shown)
 
 
+def test_classes_that_never_occur_come_last():
+    true = np.array([0, 1, 2])
+    scored = evaluate_classes(np.eye(3, 40), true, [f"c{i}" for i in range(40)], 1)
+    rows = class_lines(scored)[1:]
+    assert [row.split()[0] for row in rows[:3]] == ["c0", "c1", "c2"]
+    assert rows[3].split()[-1] == "-"
+
+
 def test_a_class_without_samples_has_dashes():
     probabilities = np.array([[0.9, 0.1, 0.0]])
     scored = evaluate_classes(probabilities, np.array([0]), ["here", "there", "nowhere"], 1)
