@@ -100,7 +100,9 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
                 plan=plan,
             )
         )
-        invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
+        invoker = Invoker(
+            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
+        )
         run = _InferRun(job, model, source, plan, settings, invoker)
         report = await run_to_report(
             invoker,

@@ -84,6 +84,8 @@ def _infer_plan(plan: InferPlan) -> dict[str, Any]:
     return {
         "workers": plan.workers,
         "memory_mb": plan.memory_mb,
+        # One fork and one join.
+        "rounds": 1,
         "timeout_s": plan.timeout_s,
         "threads": plan.threads,
         "batch_size": plan.batch_size,

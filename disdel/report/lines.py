@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from disdel.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
+from disdel.report.timeline import split_time
 from disdel.types import Cost, Estimate, Evaluation, InferPlan, Option, Plan, RunReport
 from disdel.units import MIB, format_bytes
 
@@ -152,7 +153,7 @@ PROGRESS_HEADINGS = ("worker", "state", "start", "epoch", "step", "loss", "memor
 def summary_lines(event: RunEnded) -> list[str]:
     """What came out, and where everything is."""
     report = event.report
-    where = f"{event.folder}/report.json    disdel logs {report.run}"
+    where = f"{event.folder}/report.html, report.json    disdel logs {report.run}"
     if report.status == "failed":
         kind = "failed" if report.error is None else report.error.kind
         return [f"failed  {report.wall_s:.1f} s  {kind}    {where}"]
@@ -162,6 +163,8 @@ def summary_lines(event: RunEnded) -> list[str]:
     if report.evaluation is not None and report.evaluation.top_k > 1:
         result += f"  top-{report.evaluation.top_k} {report.evaluation.top_k_accuracy:.4f}"
     lines = [f"done    {report.wall_s:.1f} s{result}"]
+    if report.job == "train":
+        lines += _time_lines(report)
     if report.totals is not None:
         totals = report.totals
         lines.append(
@@ -211,3 +214,17 @@ def _shortened(name: str) -> str:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _time_lines(report: RunReport) -> list[str]:
+    """One line that says where the wall time went, where that is known."""
+    split = split_time(report.activations, report.wall_s)
+    if split is None:
+        return []
+    named = (
+        ("start", split.start_s),
+        ("training", split.training_s),
+        ("rest of the rounds", split.rest_s),
+        ("end", split.end_s),
+    )
+    return [f"        {', '.join(f'{name} {seconds:.1f} s' for name, seconds in named)}"]

@@ -38,17 +38,23 @@ def evaluate(
         StoreError: model or samples cannot be read, or the result not written.
     """
     _say(request, context, "loading")
+    clock = context.clock
     predict = predictors.get(request.model_key, request.threads, context)
     context.wait_for(request.input_key)
     samples = open_rows(context.store, request.input_key, "x")
+    # The model as well: it is loaded while the samples are still on their way.
+    clock.ended("data")
     outcome, probabilities = _predict(request, context, predict, samples)
+    clock.ended("computed")
     context.store.put_stream(request.output_key, encoded_pieces("probabilities", probabilities))
+    clock.ended("stored")
     _say(request, context, "done" if outcome == "ok" else outcome)
     return EvaluateReply(
         outcome=outcome,
         next_sample=request.start_sample + len(probabilities),
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
+        phases=clock.phases(),
     )
 
 

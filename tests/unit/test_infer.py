@@ -19,6 +19,8 @@ from disdel.controller.session import Session
 from disdel.controller.settings import Settings
 from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
 from disdel.events import InferPlanMade, Noted
+from disdel.report.html_report import render
+from disdel.report.saved import read_report
 from disdel.store.codec import encoded_pieces, open_rows
 from disdel.store.redis_store import RedisStore
 from disdel.types import Limits
@@ -137,6 +139,12 @@ def test_shards_are_joined_in_order_and_scored(run, arithmetic):
         {"worker": 1, "samples": 179},
     ]
     assert saved["evaluation"]["confusion"] == [list(row) for row in report.evaluation.confusion]
+
+
+def test_the_report_makes_a_page(run):
+    saved = read_report(run().folder.report)
+    assert saved.plan.workers == 2
+    assert "evaluate" in render(saved)
 
 
 def samples_of(run, worker):

@@ -49,10 +49,9 @@ _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
         "disdel/runtime-tensorflow": Image(
             MappingProxyType(
                 {
-                    # TensorFlow and Keras import them where they are installed: 100 and 20 MB
-                    # that no action needs.
-                    "DISDEL_ABSENT": "jax,matplotlib",
                     "DISDEL_PREIMPORT": "numpy,tensorflow,keras",
+                    # What both import where it is installed, and an image does not have.
+                    "DISDEL_PREIMPORT_WITHOUT": "jax,matplotlib,pandas,PIL,scipy,sklearn,torch",
                     "KERAS_BACKEND": "tensorflow",
                     "TF_CPP_MIN_LOG_LEVEL": "3",
                 }
