@@ -199,10 +199,10 @@ class _TrainRun:
             await self._fetch_model(path)
         except DisdelError as error:
             return f"The model of round {number}, the last good one, could not be saved: {error}."
-        return (
-            f"The model of round {number}, the last good one, is in {path}: disdel infer "
-            f"{self._job.dataset} --model {path} evaluates it."
-        )
+        said = f"The model of round {number}, the last good one, is in {path}"
+        if self._model.target == "number":
+            return f"{said}."
+        return f"{said}: disdel infer {self._job.dataset} --model {path} evaluates it."
 
     async def _all_rounds(self) -> None:
         for number in range(1, self._plan.rounds + 1):

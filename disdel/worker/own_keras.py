@@ -91,6 +91,10 @@ def own_trainer(
     from disdel.training.keras_adapter import KerasTrainer
 
     chosen = optimizer or own_optimizer(module) or DEFAULT_OPTIMIZER
+    if learning_rate is not None and not isinstance(chosen, str):
+        # Made anew: a rate that follows a schedule cannot be set.
+        config = {**chosen.get_config(), "learning_rate": learning_rate}
+        chosen = type(chosen).from_config(config)
     return KerasTrainer(
         built.model,
         optimizer=chosen,

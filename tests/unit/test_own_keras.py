@@ -273,6 +273,31 @@ def test_a_state_has_the_same_names_wherever_it_is_built(trainer):
         np.testing.assert_array_equal(value, states[1][name])
 
 
+def test_a_rate_of_the_command_wins_over_a_schedule_beside_the_function(requested):
+    schedule = "keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)"
+    request = requested(
+        make(
+            "layers.Dense(1, kernel_initializer='zeros', use_bias=False)",
+            head=f"def optimizer(): return keras.optimizers.SGD({schedule})",
+        ),
+        input_shape=(1,),
+        classes=0,
+    )
+    module = UserModule(request.code, Path(request.folder))
+    mine = own_trainer(
+        module,
+        build_own(module, (1,), 0),
+        gives_probabilities=False,
+        optimizer=None,
+        learning_rate=0.25,
+        input_dtype="float32",
+    )
+    mine.train(np.ones((1, 1, 1), np.float32), np.ones((1, 1), np.float32))
+    [weight] = [value for name, value in mine.state().items() if name.endswith("kernel")]
+    # The gradient of (0 - 1)² is -2.
+    assert weight == pytest.approx(0.25 * 2)
+
+
 def test_the_optimizer_beside_the_function_is_named(requested):
     reply = describe(requested(make(SOFTMAX, head="optimizer = keras.optimizers.Lion(1e-3)")))
     assert reply.own.optimizer == "lion"
