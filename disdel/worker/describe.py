@@ -120,8 +120,10 @@ def _try_out(
     except Exception:
         # A graph's errors name generated code; step by step, they name the user's own line.
         tf.config.run_functions_eagerly(True)
-        module.guarded(once)
-        tf.config.run_functions_eagerly(False)
+        try:
+            module.guarded(once)
+        finally:
+            tf.config.run_functions_eagerly(False)
         module.guarded(once)
     _save(module, trainer)
 

@@ -7,6 +7,8 @@ import pytest
 
 from disdel.catalog.datasets import describe_dataset, import_dataset, load_arrays
 from disdel.catalog.datasets.holdout import hold_out
+from disdel.catalog.datasets.sources import read_source
+from disdel.catalog.datasets.sources.samples import labelled
 from disdel.catalog.datasets.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
 from disdel.user_code import UserModule, collect
@@ -120,21 +122,28 @@ def test_an_error_in_the_function_shows_its_line(write, tmp_path):
         load_arrays(entry, tmp_path / "sets")
 
 
-@pytest.mark.parametrize("regression", [False, True])
-def test_a_table_of_numbers_to_predict_is_imported(tmp_path, regression):
+def test_a_table_of_numbers_to_predict_is_imported(tmp_path):
     path = tmp_path / "table.csv"
-    scale = 1 if regression else 0.5
-    path.write_text("a,b,target\n" + "".join(f"{i},{-i},{scale * i}\n" for i in range(20)))
-    spec = import_dataset("prices", path, tmp_path / "sets", regression=regression)
+    path.write_text("a,b,target\n" + "".join(f"{i},{-i},{0.5 * i}\n" for i in range(20)))
+    spec = import_dataset("prices", path, tmp_path / "sets")
     assert (spec.classes, spec.class_names, spec.train_samples) == (0, (), 16)
     assert describe_dataset("prices", tmp_path / "sets") == spec
     for made_anew in (False, True):
         arrays = load_arrays("prices", tmp_path / "sets")
         assert arrays.train_y.dtype == np.float32
-        np.testing.assert_array_equal(arrays.train_x[:, 0] * scale, arrays.train_y)
+        np.testing.assert_array_equal(0.5 * arrays.train_x[:, 0], arrays.train_y)
         if not made_anew:
             # Read back from TFDS's own files.
             (tmp_path / "sets/prices/1.0.0/disdel-arrays/spec.json").unlink()
+
+
+def test_whole_numbers_are_predicted_when_asked(tmp_path):
+    (tmp_path / "table.csv").write_text("a,target\n" + "".join(f"{i},{i}\n" for i in range(9)))
+    source = read_source(tmp_path / "table.csv")
+    assert labelled(source, "here").classes == 9
+    numbers = labelled(source, "here", numbers=True)
+    assert numbers.classes == 0
+    assert numbers.labels["train"].dtype == np.float32
 
 
 def test_text_is_no_number_to_predict(tmp_path):
