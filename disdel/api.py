@@ -24,7 +24,17 @@ from disdel.controller.settings import Settings
 from disdel.events import Listener, PlanMade, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
-from disdel.types import Cost, Limits, Plan, RunReport, RuntimeName, Sync, TrainJob
+from disdel.types import (
+    Average,
+    Cost,
+    Limits,
+    OptimizerState,
+    Plan,
+    RunReport,
+    RuntimeName,
+    Sync,
+    TrainJob,
+)
 
 __all__ = [
     "Trained",
@@ -84,6 +94,8 @@ def train(
     optimizer: str = "adam",
     learning_rate: float | None = None,
     seed: int = 0,
+    average: Average = "samples",
+    optimizer_state: OptimizerState = "average",
     memory_max: int | None = None,
     pool_memory: int | None = None,
     timeout_max: float | None = None,
@@ -104,6 +116,9 @@ def train(
         optimizer: a name of `disdel.types.OPTIMIZERS`.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
+        average: what a worker's part weighs: its "samples", or all "equal".
+        optimizer_state: "reset" every round, kept "local" by each worker, or "average" as the
+            weights are.
         memory_max: most MB of an action.
         pool_memory: most MB of all containers together.
         timeout_max: longest activation in seconds.
@@ -126,6 +141,8 @@ def train(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        average=average,
+        optimizer_state=optimizer_state,
     )
     limits = Limits(memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max)
     settings = settings or Settings()

@@ -19,6 +19,8 @@ Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", 
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]
 RuntimeName = Literal["tensorflow"]
+OptimizerState = Literal["reset", "local", "average"]
+Average = Literal["samples", "equal"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
 
@@ -83,6 +85,11 @@ class ModelFacts:
 class TrainJob:
     """What the user asked for; None leaves workers, runtime and fan-in to the planner.
 
+    Attributes:
+        average: a worker's weight in an average: the samples that it has seen, or 1.
+        optimizer_state: what becomes of the optimizers' slots and counters at the end of a round:
+            forgotten, kept by each worker for itself, or averaged as the weights are.
+
     Raises:
         UsageError: a value is out of range.
     """
@@ -98,9 +105,13 @@ class TrainJob:
     optimizer: str = "adam"
     learning_rate: float | None = None
     seed: int = 0
+    average: Average = "samples"
+    optimizer_state: OptimizerState = "average"
 
     def __post_init__(self) -> None:
         _in_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)
+        _one_of("--average", self.average, get_args(Average))
+        _one_of("--optimizer-state", self.optimizer_state, get_args(OptimizerState))
         _in_range("--epochs", self.epochs, 1, MAX_EPOCHS)
         _in_range("--seed", self.seed, 0, 2**32 - 1)
         if self.workers is not None:
@@ -356,8 +367,8 @@ class Activation:
 class LedgerEntry:
     """One worker's part in one average: what it was made of, and a checksum of what was averaged.
 
-    `attempt` counts the activations that were lost or overtaken before this one; `samples` is the
-    part's weight.
+    `attempt` counts the activations that were lost or overtaken before this one; `samples` made
+    the part, and are its weight unless all weigh the same.
     """
 
     round: int

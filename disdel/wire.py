@@ -14,9 +14,9 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, RuntimeName
+from disdel.types import ModelSpec, OptimizerState, RuntimeName
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 T = TypeVar("T")
 
@@ -51,6 +51,10 @@ class TrainRequest:
     `checkpoint_key`. `samples_before` were seen in this round's earlier segments. A batch is cut
     into `micro_batches` parts; deadline and memory are looked at every `block_steps` steps, memory
     only with `heed_memory`.
+
+    A part has the optimizer's tensors only where these are averaged. A worker that keeps its own
+    reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
+    is always whole) and leaves them at `new_slots_key`.
     """
 
     task: Literal["train"] = "train"
@@ -72,6 +76,9 @@ class TrainRequest:
     part_key: str
     checkpoint_key: str
     progress_key: str
+    optimizer_state: OptimizerState = "average"
+    slots_key: str | None = None
+    new_slots_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +128,13 @@ class ScoreReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One worker's contribution to a round: where it is and how many samples made it."""
+    """One worker's contribution to a round: where it is, what made it, and its weight."""
 
     worker: int
     attempt: int
     key: str
     samples: int
+    weight: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,11 @@ from disdel.controller.settings import LimitsName, Settings
 from disdel.errors import UsageError
 from disdel.types import (
     Aims,
+    Average,
     EstimatorName,
     Limits,
     Objective,
+    OptimizerState,
     RuntimeName,
     Sync,
     TrainJob,
@@ -21,6 +23,7 @@ from disdel.types import (
 
 _PLACE = "Where it runs"
 _LIMITS = "Limits"
+_ROUNDS = "Rounds"
 _OUTPUT = "Output"
 
 Dataset = Annotated[
@@ -54,6 +57,24 @@ Optimizer = Annotated[
 LearningRate = Annotated[
     float | None,
     typer.Option("--learning-rate", metavar="F", help="The optimizer's own by default."),
+]
+AverageText = Annotated[
+    str,
+    typer.Option(
+        "--average",
+        metavar="samples|equal",
+        help="What a worker's part weighs in an average.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+OptimizerStateText = Annotated[
+    str,
+    typer.Option(
+        "--optimizer-state",
+        metavar="reset|local|average",
+        help="What becomes of the optimizers' state between rounds.",
+        rich_help_panel=_ROUNDS,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of weights, shards and the order of samples.")]
 
@@ -195,6 +216,8 @@ def train_job(
     optimizer: str,
     learning_rate: float | None,
     seed: int,
+    average: str = "samples",
+    optimizer_state: str = "average",
 ) -> TrainJob:
     """The options of a command as a job.
 
@@ -213,6 +236,8 @@ def train_job(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        average=cast(Average, average),
+        optimizer_state=cast(OptimizerState, optimizer_state),
     )
 
 

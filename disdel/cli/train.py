@@ -18,6 +18,8 @@ def train_command(
     optimizer: options.Optimizer = "adam",
     learning_rate: options.LearningRate = None,
     seed: options.Seed = 0,
+    average: options.AverageText = "samples",
+    optimizer_state: options.OptimizerStateText = "average",
     memory_max: options.MemoryMax = None,
     pool_memory: options.PoolMemory = None,
     timeout_max: options.TimeoutMax = None,
@@ -53,6 +55,8 @@ def train_command(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        average=average,
+        optimizer_state=optimizer_state,
     )
     settings = options.settings(
         memory_max=memory_max,

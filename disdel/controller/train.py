@@ -200,7 +200,7 @@ class _TrainRun:
         """Delete what the new average has replaced, so that a long run needs no more memory."""
         store = self._invoker.session.store
         for work in trained:
-            for key in (work.part.key, *work.checkpoints):
+            for key in (work.part.key, *work.spent):
                 store.delete(key)
         store.delete(self._invoker.keys.state(number - 1))
 
@@ -249,6 +249,8 @@ class _TrainRun:
                 "model": self._model.name,
                 "optimizer": self._job.optimizer,
                 "learning_rate": self._job.learning_rate,
+                "average": self._job.average,
+                "optimizer_state": self._job.optimizer_state,
                 "memory_max_mb": self._settings.limits.memory_max_mb,
                 "pool_memory_mb": self._settings.limits.pool_memory_mb,
                 "timeout_max_s": self._settings.limits.timeout_max_s,

@@ -5,6 +5,7 @@ disdel:<run>:state:<round>                                     the average; 0 is
 disdel:<run>:part:<round>:<worker>:<segment>:<attempt>         a worker's share of a round
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some parts
 disdel:<run>:checkpoint:<round>:<worker>:<segment>:<attempt>   state between two segments
+disdel:<run>:slots:<round>:<worker>:<segment>:<attempt>        an optimizer that is not averaged
 disdel:<run>:model                                             a Keras file
 disdel:<run>:input, disdel:<run>:output                        samples, probabilities
 disdel:<run>:progress                                          hash: worker -> JSON
@@ -41,6 +42,9 @@ class RunKeys:
 
     def checkpoint(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}checkpoint:{round_number}:{worker}:{segment}:{attempt}"
+
+    def slots(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}slots:{round_number}:{worker}:{segment}:{attempt}"
 
     @property
     def model(self) -> str:

@@ -7,12 +7,21 @@ from pathlib import Path
 
 from disdel.arrays import Array, Tensors
 
+OPTIMIZER_PREFIX = "optimizer/"
+
+
+def split_state(state: Tensors) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The tensors of a state that are the model's, and those that are the optimizer's."""
+    optimizer = {name: state[name] for name in state if name.startswith(OPTIMIZER_PREFIX)}
+    return {name: state[name] for name in state if name not in optimizer}, optimizer
+
 
 class Trainer(ABC):
     """A model, its optimizer and its loss in one framework, driven block by block.
 
     The state is everything that decides what the next step does: weights, other variables of the
-    model, and the optimizer's. Samples arrive as they are stored (uint8 images are scaled inside).
+    model, and the optimizer's, whose names begin with `OPTIMIZER_PREFIX`. Samples arrive as they
+    are stored (uint8 images are scaled inside).
     """
 
     @abstractmethod
@@ -22,6 +31,8 @@ class Trainer(ABC):
     @abstractmethod
     def load_state(self, tensors: Tensors) -> None:
         """Continue from `tensors`, as `state()` gave them.
+
+        Where they have none of the optimizer's, the optimizer starts anew.
 
         Raises:
             StoreError: names, shapes or dtypes are not those of this model and optimizer.

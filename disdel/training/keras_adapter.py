@@ -14,7 +14,7 @@ import numpy as np
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError
-from disdel.training.base import Trainer
+from disdel.training.base import OPTIMIZER_PREFIX, Trainer, split_state
 
 # Neither Keras nor TensorFlow ships types.
 KerasModel = Any
@@ -42,6 +42,8 @@ class KerasTrainer(Trainer):
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
         self._optimizer.build(model.trainable_variables)
+        # Every slot and counter of Keras's optimizers begins as one number throughout.
+        self._first_values = [np.ravel(v)[0] for v in self._optimizer.variables]
         self._loss = keras.losses.SparseCategoricalCrossentropy()
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None), tf.int32)
@@ -118,6 +120,8 @@ class KerasTrainer(Trainer):
 
     def load_state(self, tensors: Tensors) -> None:
         variables = self._variables()
+        if not split_state(tensors)[1]:
+            tensors = {**tensors, **self._fresh_optimizer()}
         if variables.keys() != tensors.keys():
             odd = sorted(variables.keys() ^ tensors.keys())
             raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
@@ -131,8 +135,20 @@ class KerasTrainer(Trainer):
 
     def _variables(self) -> dict[str, Any]:
         named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
-        named |= {f"optimizer/{i:04d}/{v.path}": v for i, v in enumerate(self._optimizer.variables)}
-        return named
+        return named | self._optimizer_variables()
+
+    def _optimizer_variables(self) -> dict[str, Any]:
+        variables = enumerate(self._optimizer.variables)
+        return {f"{OPTIMIZER_PREFIX}{i:04d}/{v.path}": v for i, v in variables}
+
+    def _fresh_optimizer(self) -> dict[str, Array]:
+        """The optimizer's tensors before its first step, in the memory of one number each."""
+        return {
+            name: np.broadcast_to(first, variable.shape)
+            for (name, variable), first in zip(
+                self._optimizer_variables().items(), self._first_values, strict=True
+            )
+        }
 
     def save_model(self, path: Path) -> None:
         self._model.save(path)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from disdel.arrays import Tensors
 from disdel.errors import DisdelError
 from disdel.store.codec import encode, read_tensors
-from disdel.training.base import Trainer
+from disdel.training.base import Trainer, split_state
 from disdel.training.schedule import Schedule
 from disdel.wire import TrainReply, TrainRequest
 from disdel.worker.context import Context, Progress, Throttle
@@ -56,9 +58,11 @@ def train_segment(
     give_back_freed_memory()
     schedule = _schedule(request, samples)
     seen = schedule.samples_between(request.start_step, reached)
-    key = request.part_key if outcome == "ok" else request.checkpoint_key
     metadata = {"samples": str(request.samples_before + seen)}
-    context.store.put(key, encode(trainer.state(), metadata))
+    if outcome == "ok":
+        _store_part(request, context, trainer.state(), metadata)
+    else:
+        context.store.put(request.checkpoint_key, encode(trainer.state(), metadata))
     give_back_freed_memory()
     watch.say("done" if outcome == "ok" else outcome)
     framework = trainers.framework
@@ -86,8 +90,24 @@ def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> 
     two runtimes would draw different weights from one seed.
     """
     if request.initialise and context.store.open(request.state_key) is None:
-        context.store.put_if_absent(request.state_key, encode(trainer.state()))
-    trainer.load_state(read_tensors(context.store, request.state_key))
+        context.store.put_if_absent(request.state_key, encode(_shared(request, trainer.state())))
+    state = read_tensors(context.store, request.state_key)
+    if request.slots_key is not None:
+        state |= read_tensors(context.store, request.slots_key)
+    trainer.load_state(state)
+
+
+def _shared(request: TrainRequest, state: Tensors) -> Tensors:
+    """What of a state goes into the average."""
+    return state if request.optimizer_state == "average" else split_state(state)[0]
+
+
+def _store_part(
+    request: TrainRequest, context: Context, state: Tensors, metadata: Mapping[str, str]
+) -> None:
+    if request.new_slots_key is not None:
+        context.store.put(request.new_slots_key, encode(split_state(state)[1]))
+    context.store.put(request.part_key, encode(_shared(request, state), metadata))
 
 
 def _train_steps(

@@ -32,6 +32,7 @@ class Arithmetic:
         self.store = store
         self.segments_of_worker_1 = 1
         self.hooks = {}
+        self.own_rounds = {}
 
     def train(self, arguments):
         if arguments["task"] == "score":
@@ -51,6 +52,8 @@ class Arithmetic:
         )
         key = request.checkpoint_key if pauses else request.part_key
         reached = halfway if pauses else request.stop_step
+        if request.new_slots_key is not None:
+            self.count_rounds(request)
         samples = 10 * (reached - request.start_step)
         self.store.put(
             key,
@@ -69,6 +72,15 @@ class Arithmetic:
                 peak_mb=300 + request.worker,
             )
         )
+
+    def count_rounds(self, request):
+        """A worker's own optimizer counts its rounds; a checkpoint would carry it, too."""
+        before = {"rounds": np.zeros((), np.int64)}
+        if request.slots_key is not None:
+            before = read_tensors(self.store, request.slots_key)
+        counted = before["rounds"] + (request.segment == 0)
+        self.own_rounds[request.worker, request.round] = int(counted)
+        self.store.put(request.new_slots_key, encode({"rounds": counted}))
 
     def score(self, arguments):
         request = wire.from_json(wire.ScoreRequest, arguments)
@@ -256,6 +268,21 @@ def test_lost_containers_change_no_number(run, arithmetic):
     entries = [(e.round, e.worker, e.samples, e.checksum) for e in disturbed.ledger]
     assert entries == [(e.round, e.worker, e.samples, e.checksum) for e in whole.ledger]
     assert [e.attempt for e in disturbed.ledger] == [0, 0, 2, 0, 0, 0]
+
+
+def test_workers_keep_their_own_optimizers_whatever_is_lost(run, arithmetic):
+    arithmetic.hooks[0, 2] = lambda request: vanished(970) if request.attempt == 0 else None
+    _, folder = run(epochs=3, optimizer_state="local")
+    assert arithmetic.own_rounds == {(w, n): n for w in (0, 1) for n in (1, 2, 3)}
+    assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
+
+
+@pytest.mark.parametrize(("average", "mean"), [("samples", 130 / 60), ("equal", 2.5)])
+def test_what_a_part_weighs(run, average, mean):
+    """Workers add 1, 2, 3 and 4; the first two have 360 samples, so a second step each."""
+    report, _ = run(epochs=1, workers=4, batch_size=359, average=average)
+    assert report.rounds[0].score.loss == pytest.approx(10 - mean)
+    assert [entry.samples for entry in report.ledger] == [20, 20, 10, 10]
 
 
 def test_out_of_memory_moves_the_worker_to_a_larger_action_for_good(run, arithmetic, platform):

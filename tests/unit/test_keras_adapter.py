@@ -5,6 +5,7 @@ import pytest
 
 from disdel.catalog.models.keras_models import build_keras_model
 from disdel.errors import StoreError
+from disdel.training.base import split_state
 from disdel.training.keras_adapter import KerasTrainer
 from disdel.types import OPTIMIZERS, ModelSpec
 
@@ -70,6 +71,25 @@ def test_a_batch_in_parts_takes_the_same_step(block, parts):
     assert cut.train(x, y, micro_batches=parts) == pytest.approx(loss, rel=1e-4)
     for name, value in whole.state().items():
         np.testing.assert_allclose(cut.state()[name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_state_without_the_optimizer_starts_it_anew(optimizer, block):
+    x, y = block
+    used, new = trainer(optimizer), trainer(optimizer)
+    fresh = new.state()
+    used.train(x, y)
+    used.load_state(split_state(fresh)[0])
+    for name, value in used.state().items():
+        assert value.tobytes() == fresh[name].tobytes(), name
+
+
+def test_a_state_falls_into_model_and_optimizer():
+    state = trainer().state()
+    model, optimizer = split_state(state)
+    assert model | optimizer == state
+    assert {name.split("/")[0] for name in model} == {"model"}
+    assert {name.split("/")[0] for name in optimizer} == {"optimizer"}
 
 
 def test_states_of_one_network_have_one_set_of_names():

@@ -187,6 +187,48 @@ def test_a_loss_that_is_no_number_stops_the_run(store):
     assert store.open("part") is None
 
 
+class WithOptimizer(Counting):
+    """Its optimizer counts the blocks that it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = np.zeros((), np.int64)
+
+    def state(self):
+        return {"model/total": self.total, "optimizer/blocks": self.blocks}
+
+    def load_state(self, tensors):
+        self.total = tensors["model/total"].copy()
+        self.blocks = tensors.get("optimizer/blocks", np.zeros((), np.int64)).copy()
+
+    def train(self, x, y, micro_batches=1):
+        self.blocks = self.blocks + 1
+        return super().train(x, y, micro_batches)
+
+
+@pytest.mark.parametrize(
+    ("kept", "in_parts", "blocks_after"), [("reset", 1, 1), ("local", 1, 2), ("average", 2, 2)]
+)
+def test_what_becomes_of_the_optimizer(store, kept, in_parts, blocks_after):
+    slots = {"new_slots_key": "slots:1"} if kept == "local" else {}
+    run(store, WithOptimizer(), optimizer_state=kept, stop_step=32, **slots)
+    assert len(read_tensors(store, "state:0")) == in_parts
+    assert len(read_tensors(store, "part")) == in_parts
+    slots = {"slots_key": "slots:1", "new_slots_key": "slots:2"} if kept == "local" else {}
+    trainer = WithOptimizer()
+    trainer.blocks += 100
+    again = {"start_step": 32, "stop_step": 64, "state_key": "part", "initialise": False}
+    run(store, trainer, optimizer_state=kept, part_key="part:2", **again, **slots)
+    assert trainer.blocks == blocks_after
+    if kept == "local":
+        assert read_tensors(store, "slots:2") == {"optimizer/blocks": 2}
+
+
+def test_a_checkpoint_is_whole_whatever_is_averaged(store):
+    run(store, WithOptimizer(), remaining_s=0.0, optimizer_state="reset")
+    assert read_tensors(store, "checkpoint").keys() == {"model/total", "optimizer/blocks"}
+
+
 def test_progress_can_be_followed(store):
     run(store, Counting())
     assert '"state": "done"' in store.fields("progress")["0"]

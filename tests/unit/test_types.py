@@ -15,6 +15,8 @@ from disdel.types import Aims, Limits, TrainJob
         ("sync", 0, "--sync must be from 1"),
         ("learning_rate", 0.0, "--learning-rate must be above 0"),
         ("learning_rate", float("nan"), "--learning-rate must be above 0"),
+        ("average", "mean", "--average must be samples or equal, not 'mean'"),
+        ("optimizer_state", "kept", "--optimizer-state must be reset or local or average"),
         ("optimizer", "adamm", "unknown optimizer 'adamm'; known: adam,"),
     ],
 )

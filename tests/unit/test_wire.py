@@ -40,7 +40,9 @@ MESSAGES = [
         outcome="ok", next_step=10, samples=640, loss_sum=1.5, train_s=0.1, peak_mb=400
     ),
     wire.CollectRequest(
-        round=1, parts=(wire.Part(worker=0, attempt=0, key="p", samples=5),), state_key="t"
+        round=1,
+        parts=(wire.Part(worker=0, attempt=0, key="p", samples=5, weight=1),),
+        state_key="t",
     ),
 ]
 
@@ -63,5 +65,5 @@ def test_a_message_that_lacks_a_field_is_refused(message):
 
 
 def test_a_request_of_another_version_is_refused():
-    with pytest.raises(UsageError, match="speaks version 99 and this action version 1"):
+    with pytest.raises(UsageError, match="speaks version 99 and this action version 2"):
         wire.check_version(wire.Common(v=99, run="r", redis="redis://"))
