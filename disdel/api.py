@@ -30,6 +30,8 @@ from disdel.types import (
     Limits,
     OptimizerState,
     Plan,
+    RateSchedule,
+    RateShape,
     RunReport,
     RuntimeName,
     Sync,
@@ -94,6 +96,8 @@ def train(
     optimizer: str = "adam",
     learning_rate: float | None = None,
     seed: int = 0,
+    schedule: RateShape = "constant",
+    warmup: float = 0.0,
     average: Average = "samples",
     optimizer_state: OptimizerState = "average",
     memory_max: int | None = None,
@@ -116,6 +120,8 @@ def train(
         optimizer: a name of `disdel.types.OPTIMIZERS`.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
+        schedule: how the learning rate falls: "constant", "cosine" or "linear".
+        warmup: steps during which it rises first; below 1, a share of the run.
         average: what a worker's part weighs: its "samples", or all "equal".
         optimizer_state: "reset" every round, kept "local" by each worker, or "average" as the
             weights are.
@@ -141,6 +147,7 @@ def train(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        rate_schedule=RateSchedule(shape=schedule, warmup=warmup),
         average=average,
         optimizer_state=optimizer_state,
     )

@@ -6,7 +6,7 @@ ends in `_ms`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from disdel.errors import UsageError
@@ -21,6 +21,7 @@ EstimatorName = Literal["measured", "sap"]
 RuntimeName = Literal["tensorflow"]
 OptimizerState = Literal["reset", "local", "average"]
 Average = Literal["samples", "equal"]
+RateShape = Literal["constant", "cosine", "linear"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
 
@@ -82,6 +83,30 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateSchedule:
+    """How the learning rate changes over a run (`training/rates.py` has the formulas).
+
+    Attributes:
+        shape: how it falls after the warm-up.
+        warmup: steps of a worker during which it rises; below 1, a share of all its steps.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    shape: RateShape = "constant"
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("--schedule", self.shape, get_args(RateShape))
+        if not (0 <= self.warmup < 1 or (1 <= self.warmup < 2**31 and self.warmup % 1 == 0)):
+            raise UsageError(
+                "--warmup must be a whole number of steps, or below 1 a share of all, not "
+                f"{self.warmup:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJob:
     """What the user asked for; None leaves workers, runtime and fan-in to the planner.
 
@@ -89,6 +114,7 @@ class TrainJob:
         average: a worker's weight in an average: the samples that it has seen, or 1.
         optimizer_state: what becomes of the optimizers' slots and counters at the end of a round:
             forgotten, kept by each worker for itself, or averaged as the weights are.
+        rate_schedule: how the learning rate changes over the run.
 
     Raises:
         UsageError: a value is out of range.
@@ -107,6 +133,7 @@ class TrainJob:
     seed: int = 0
     average: Average = "samples"
     optimizer_state: OptimizerState = "average"
+    rate_schedule: RateSchedule = field(default_factory=RateSchedule)
 
     def __post_init__(self) -> None:
         _in_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)

@@ -8,13 +8,13 @@ parameters (see `Common`), which every action inherits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeVar
 
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, OptimizerState, RuntimeName
+from disdel.types import ModelSpec, OptimizerState, RateSchedule, RuntimeName
 
 WIRE_VERSION = 2
 
@@ -54,7 +54,8 @@ class TrainRequest:
 
     A part has the optimizer's tensors only where these are averaged. A worker that keeps its own
     reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
-    is always whole) and leaves them at `new_slots_key`.
+    is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
+    over the worker's `total_steps`.
     """
 
     task: Literal["train"] = "train"
@@ -79,6 +80,8 @@ class TrainRequest:
     optimizer_state: OptimizerState = "average"
     slots_key: str | None = None
     new_slots_key: str | None = None
+    rate_schedule: RateSchedule = field(default_factory=RateSchedule)
+    total_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ from disdel.types import (
     Limits,
     Objective,
     OptimizerState,
+    RateSchedule,
+    RateShape,
     RuntimeName,
     Sync,
     TrainJob,
@@ -57,6 +59,24 @@ Optimizer = Annotated[
 LearningRate = Annotated[
     float | None,
     typer.Option("--learning-rate", metavar="F", help="The optimizer's own by default."),
+]
+ScheduleText = Annotated[
+    str,
+    typer.Option(
+        "--schedule",
+        metavar="constant|cosine|linear",
+        help="How the learning rate falls, from its warm-up to 0 at the end.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+Warmup = Annotated[
+    float,
+    typer.Option(
+        "--warmup",
+        metavar="STEPS|FRACTION",
+        help="How long the learning rate rises first; below 1, a share of the run.",
+        rich_help_panel=_ROUNDS,
+    ),
 ]
 AverageText = Annotated[
     str,
@@ -218,6 +238,8 @@ def train_job(
     seed: int,
     average: str = "samples",
     optimizer_state: str = "average",
+    schedule: str = "constant",
+    warmup: float = 0.0,
 ) -> TrainJob:
     """The options of a command as a job.
 
@@ -238,6 +260,7 @@ def train_job(
         seed=seed,
         average=cast(Average, average),
         optimizer_state=cast(OptimizerState, optimizer_state),
+        rate_schedule=RateSchedule(shape=cast(RateShape, schedule), warmup=warmup),
     )
 
 

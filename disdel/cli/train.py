@@ -18,6 +18,8 @@ def train_command(
     optimizer: options.Optimizer = "adam",
     learning_rate: options.LearningRate = None,
     seed: options.Seed = 0,
+    schedule: options.ScheduleText = "constant",
+    warmup: options.Warmup = 0.0,
     average: options.AverageText = "samples",
     optimizer_state: options.OptimizerStateText = "average",
     memory_max: options.MemoryMax = None,
@@ -55,6 +57,8 @@ def train_command(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        schedule=schedule,
+        warmup=warmup,
         average=average,
         optimizer_state=optimizer_state,
     )

@@ -98,11 +98,13 @@ class Fleet:
             threads=self.plan.threads,
         )
 
+    def _schedule(self, shard: Shard) -> Schedule:
+        return Schedule(shard.samples, self.job.batch_size, self.job.seed, shard.worker)
+
     def _steps(self, shard: Shard, number: int) -> range:
-        schedule = Schedule(shard.samples, self.job.batch_size, self.job.seed, shard.worker)
         return range(
             *round_steps(
-                schedule,
+                self._schedule(shard),
                 epochs=self.job.epochs,
                 rounds=self.plan.rounds,
                 sync=self.job.sync,
@@ -141,6 +143,8 @@ class Fleet:
                 optimizer_state=self.job.optimizer_state,
                 # A checkpoint has them already.
                 slots_key=self.slots.get(shard.worker) if segment == 0 else None,
+                rate_schedule=self.job.rate_schedule,
+                total_steps=self.job.epochs * self._schedule(shard).steps_per_epoch,
             )
             ended = await self._segment(request, clock)
             sent, reply = ended.request, ended.reply

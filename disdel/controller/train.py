@@ -249,6 +249,8 @@ class _TrainRun:
                 "model": self._model.name,
                 "optimizer": self._job.optimizer,
                 "learning_rate": self._job.learning_rate,
+                "schedule": self._job.rate_schedule.shape,
+                "warmup": self._job.rate_schedule.warmup,
                 "average": self._job.average,
                 "optimizer_state": self._job.optimizer_state,
                 "memory_max_mb": self._settings.limits.memory_max_mb,

@@ -39,7 +39,9 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
+    def train(
+        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+    ) -> float:
         """Take one optimizer step a batch.
 
         Args:
@@ -48,6 +50,7 @@ class Trainer(ABC):
             micro_batches: parts into which each batch is cut to save memory; their gradients are
                 added up, so that the step is the whole batch's (but for layers that look at a
                 batch as a whole, as batch normalisation does).
+            rate_factors: what the learning rate is multiplied by, (steps,) float32; None is 1.
 
         Returns:
             The sum over the samples of their loss, each at its step.

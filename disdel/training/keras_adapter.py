@@ -41,26 +41,29 @@ class KerasTrainer(Trainer):
         self._optimizer = _optimizer(optimizer)
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
+        self._learning_rate = np.float32(self._optimizer.learning_rate)
         self._optimizer.build(model.trainable_variables)
         # Every slot and counter of Keras's optimizers begins as one number throughout.
         self._first_values = [np.ravel(v)[0] for v in self._optimizer.variables]
         self._loss = keras.losses.SparseCategoricalCrossentropy()
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None), tf.int32)
-        self._train_block = tf.function(self._steps, input_signature=(samples, labels))
+        block = (samples, labels, tf.TensorSpec((None,), tf.float32))
+        self._train_block = tf.function(self._steps, input_signature=block)
         self._train_block_in_parts = tf.function(
-            self._steps_in_parts, input_signature=(samples, labels, tf.TensorSpec((), tf.int32))
+            self._steps_in_parts, input_signature=(*block, tf.TensorSpec((), tf.int32))
         )
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
             self._score, input_signature=(batch, tf.TensorSpec((None,), tf.int32))
         )
 
-    def _steps(self, x: Any, y: Any) -> Any:
+    def _steps(self, x: Any, y: Any, rates: Any) -> Any:
         import tensorflow as tf
 
         loss_sum = tf.constant(0.0)
         for step in tf.range(tf.shape(x)[0]):
+            self._optimizer.learning_rate = rates[step]
             loss, gradients = self._gradients(x[step], y[step])
             self._optimizer.apply(gradients, self._model.trainable_variables)
             loss_sum += loss
@@ -76,7 +79,7 @@ class KerasTrainer(Trainer):
                 loss += penalty
         return loss, tape.gradient(loss, self._model.trainable_variables)
 
-    def _steps_in_parts(self, x: Any, y: Any, parts: Any) -> Any:
+    def _steps_in_parts(self, x: Any, y: Any, rates: Any, parts: Any) -> Any:
         """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
         import tensorflow as tf
 
@@ -94,6 +97,7 @@ class KerasTrainer(Trainer):
                     for total, gradient in zip(totals, gradients, strict=True)
                 ]
                 loss_sum += loss * share
+            self._optimizer.learning_rate = rates[step]
             self._optimizer.apply(totals, variables)
         return loss_sum * tf.cast(batch, tf.float32)
 
@@ -105,11 +109,15 @@ class KerasTrainer(Trainer):
         hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), y)
         return loss_sum, tf.math.count_nonzero(hits)
 
-    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
+    def train(
+        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+    ) -> float:
         parts = min(micro_batches, x.shape[1])
+        factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
+        rates = np.multiply(factors, self._learning_rate, dtype=np.float32)
         if parts == 1:
-            return float(self._train_block(x, y))
-        return float(self._train_block_in_parts(x, y, parts))
+            return float(self._train_block(x, y, rates))
+        return float(self._train_block_in_parts(x, y, rates, parts))
 
     def score(self, x: Array, y: Array) -> tuple[float, int]:
         loss_sum, correct = self._score_batch(x, y)

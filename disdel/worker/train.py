@@ -13,6 +13,7 @@ from disdel.arrays import Tensors
 from disdel.errors import DisdelError
 from disdel.store.codec import encode, read_tensors
 from disdel.training.base import Trainer, split_state
+from disdel.training.rates import rate_factors
 from disdel.training.schedule import Schedule
 from disdel.wire import TrainReply, TrainRequest
 from disdel.worker.context import Context, Progress, Throttle
@@ -125,7 +126,11 @@ def _train_steps(
         if slowest_s and request.heed_memory and context.memory.use().critical:
             return "continued-memory", reached, loss_sum
         began_s = time.perf_counter()
-        loss = trainer.train(samples.x[positions], samples.y[positions], request.micro_batches)
+        factors = rate_factors(
+            request.rate_schedule, step - len(positions), step, request.total_steps
+        )
+        x, y = samples.x[positions], samples.y[positions]
+        loss = trainer.train(x, y, request.micro_batches, factors)
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not np.isfinite(loss):
             raise TrainingDiverged(

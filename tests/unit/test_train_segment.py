@@ -10,7 +10,7 @@ from disdel.container_memory import MemoryUse
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
 from disdel.training.base import Trainer
-from disdel.types import ModelSpec
+from disdel.types import ModelSpec, RateSchedule
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
@@ -23,6 +23,7 @@ class Counting(Trainer):
     def __init__(self):
         self.total = np.zeros((), np.int64)
         self.loss = None
+        self.factors = []
         self.after_block = lambda: None
 
     def state(self):
@@ -31,8 +32,10 @@ class Counting(Trainer):
     def load_state(self, tensors):
         self.total = tensors["total"].copy()
 
-    def train(self, x, y, micro_batches=1):
+    def train(self, x, y, micro_batches=1, rate_factors=None):
         self.micro_batches = micro_batches
+        self.factors += rate_factors.tolist()
+        assert len(rate_factors) == len(x)
         assert x.shape[:2] == y.shape
         self.total = self.total + x.sum()
         self.after_block()
@@ -177,6 +180,16 @@ def test_batches_are_cut_when_asked(store):
     assert trainer.micro_batches == 4
 
 
+def test_the_learning_rate_goes_on_where_it_was(store):
+    whole, first, second = Counting(), Counting(), Counting()
+    falling = {"rate_schedule": RateSchedule(shape="linear", warmup=10), "total_steps": 300}
+    run(store, whole, **falling)
+    run(store, first, stop_step=130, part_key="half", **falling)
+    run(store, second, start_step=130, state_key="half", initialise=False, **falling)
+    assert first.factors + second.factors == whole.factors
+    assert len(set(whole.factors)) > 250
+
+
 def test_a_loss_that_is_no_number_stops_the_run(store):
     trainer = Counting()
     trainer.loss = float("nan")
@@ -201,9 +214,9 @@ class WithOptimizer(Counting):
         self.total = tensors["model/total"].copy()
         self.blocks = tensors.get("optimizer/blocks", np.zeros((), np.int64)).copy()
 
-    def train(self, x, y, micro_batches=1):
+    def train(self, x, y, micro_batches=1, rate_factors=None):
         self.blocks = self.blocks + 1
-        return super().train(x, y, micro_batches)
+        return super().train(x, y, micro_batches, rate_factors)
 
 
 @pytest.mark.parametrize(
