@@ -16,9 +16,11 @@ from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
+from disdel.controller.cleaning import stop_run
 from disdel.controller.infer import InferJob, Predictions
 from disdel.controller.planning import ask
-from disdel.controller.run_folder import RunFolder
+from disdel.controller.resuming import Resumed, read_resumed
+from disdel.controller.run_folder import RunFolder, find_run
 from disdel.controller.session import offered_capacity
 from disdel.controller.settings import Settings
 from disdel.events import Listener, PlanMade, silent
@@ -36,15 +38,19 @@ from disdel.types import (
     RuntimeName,
     Sync,
     TrainJob,
+    Validation,
 )
 
 __all__ = [
     "Trained",
+    "find_resumed",
     "plan_costs",
+    "resume",
     "run_calibrate",
     "run_infer",
     "run_plan",
     "run_train",
+    "stop",
     "train",
 ]
 
@@ -98,6 +104,9 @@ def train(
     seed: int = 0,
     schedule: RateShape = "constant",
     warmup: float = 0.0,
+    validate_every: int = 1,
+    target_accuracy: float | None = None,
+    patience: int | None = None,
     average: Average = "samples",
     optimizer_state: OptimizerState = "average",
     memory_max: int | None = None,
@@ -122,6 +131,9 @@ def train(
         seed: of weights, shards and the order of samples.
         schedule: how the learning rate falls: "constant", "cosine" or "linear".
         warmup: steps during which it rises first; below 1, a share of the run.
+        validate_every: rounds from one score on the held-out split to the next.
+        target_accuracy: stop when a score reaches it.
+        patience: stop after so many rounds without a lower held-out loss.
         average: what a worker's part weighs: its "samples", or all "equal".
         optimizer_state: "reset" every round, kept "local" by each worker, or "average" as the
             weights are.
@@ -148,6 +160,9 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
         rate_schedule=RateSchedule(shape=schedule, warmup=warmup),
+        validation=Validation(
+            every=validate_every, target_accuracy=target_accuracy, patience=patience
+        ),
         average=average,
         optimizer_state=optimizer_state,
     )
@@ -160,10 +175,59 @@ def train(
 
 
 def run_train(
-    job: TrainJob, settings: Settings, listener: Listener = silent
+    job: TrainJob,
+    settings: Settings,
+    listener: Listener = silent,
+    *,
+    resumed: Resumed | None = None,
 ) -> tuple[RunReport, RunFolder]:
-    """Run a train job. Raises as `train` does."""
-    return _run(lambda: train_run.train(job, settings, listener))
+    """Run a train job, or the rest of one. Raises as `train` does."""
+    return _run(lambda: train_run.train(job, settings, listener, resumed=resumed))
+
+
+def find_resumed(run: str, run_dir: Path | None = None) -> Resumed:
+    """The run to be taken up, by its id or enough of it.
+
+    Raises:
+        UsageError: there is no such run, or it cannot be resumed.
+    """
+    return read_resumed(find_run(config.run_dir(run_dir), run))
+
+
+def stop(run: str, settings: Settings) -> str:
+    """End a run and remove what it has created; says what was done.
+
+    Raises:
+        UsageError: there is no such run, or it has ended.
+        DisdelError: it could not be stopped.
+    """
+    folder = find_run(config.run_dir(settings.run_dir), run)
+    return _run(lambda: stop_run(folder, settings))
+
+
+def resume(
+    run: str,
+    *,
+    epochs: int | None = None,
+    settings: Settings | None = None,
+    listener: Listener = silent,
+) -> Trained:
+    """Go on with a training after its last complete round.
+
+    Args:
+        run: its id, or enough of it.
+        epochs: more epochs than it had; None leaves them.
+        settings: where it runs, and in which `run_dir` it is.
+        listener: called with every event from here on.
+
+    Raises:
+        UsageError: it cannot be resumed.
+        DisdelError: the run failed.
+    """
+    settings = settings or Settings()
+    resumed = find_resumed(run, settings.run_dir)
+    report, folder = run_train(resumed.job(epochs), settings, listener, resumed=resumed)
+    return Trained(report, folder.path, settings)
 
 
 def run_infer(
@@ -207,12 +271,20 @@ def run_calibrate(settings: Settings, listener: Listener = silent) -> Calibrated
     return _run(lambda: calibration.calibrate(settings, listener))
 
 
+def _interruptible(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine; a SIGTERM that has cancelled it is an interrupt, as Ctrl-C is."""
+    try:
+        return asyncio.run(start())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
 def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine to its end, also where a loop is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(start())
+        return _interruptible(start)
     outcome: list[T] = []
     failure: list[BaseException] = []
 

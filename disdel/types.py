@@ -107,6 +107,33 @@ class RateSchedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """When the average is scored on the held-out split, and what ends a run early.
+
+    Attributes:
+        every: rounds from one score to the next; the last round is always scored.
+        target_accuracy: the run ends with the first score that reaches it.
+        patience: the run ends when so many rounds have brought no lower loss than the best, and
+            its model is that of the best round.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    every: int = 1
+    target_accuracy: float | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _in_range("--validate-every", self.every, 1, 2**31)
+        if self.patience is not None:
+            _in_range("--patience", self.patience, 1, 2**31)
+        target = self.target_accuracy
+        if target is not None and not 0 < target <= 1:
+            raise UsageError(f"--target-accuracy must be above 0 and at most 1, not {target:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJob:
     """What the user asked for; None leaves workers, runtime and fan-in to the planner.
 
@@ -115,6 +142,7 @@ class TrainJob:
         optimizer_state: what becomes of the optimizers' slots and counters at the end of a round:
             forgotten, kept by each worker for itself, or averaged as the weights are.
         rate_schedule: how the learning rate changes over the run.
+        validation: when the average is scored, and what ends the run early.
 
     Raises:
         UsageError: a value is out of range.
@@ -134,6 +162,7 @@ class TrainJob:
     average: Average = "samples"
     optimizer_state: OptimizerState = "average"
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
+    validation: Validation = field(default_factory=Validation)
 
     def __post_init__(self) -> None:
         _in_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)
@@ -416,12 +445,15 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
-    """One round: the workers' training loss, and the average's score on the held-out split."""
+    """One round: the workers' training loss, and the average's score on the held-out split.
+
+    `score` is None where the round was not to be scored.
+    """
 
     round: int
     wall_s: float
     train_loss: float
-    score: Score
+    score: Score | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -446,13 +478,18 @@ class ErrorReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """Everything that is known of a run; `report/json_report.py` gives it its wire form."""
+    """Everything that is known of a run; `controller/report_json.py` gives it its wire form.
+
+    `accuracy` and `loss` are those of `model_round`, whose average the model is. `stopped` says
+    why a run ended before its last round, and `resumed_after` which round was the last complete
+    one when this controller took it up.
+    """
 
     run: str
     job: Literal["train", "infer"]
     dataset: str
     platform: Literal["embedded", "openwhisk"]
-    status: Literal["ok", "failed"]
+    status: Literal["running", "ok", "failed"]
     settings: dict[str, object]
     wall_s: float
     error: ErrorReport | None = None
@@ -464,3 +501,6 @@ class RunReport:
     activations: tuple[Activation, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
     totals: Totals | None = None
+    model_round: int | None = None
+    stopped: str | None = None
+    resumed_after: int | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Collection
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -21,6 +24,7 @@ from disdel.types import (
     RuntimeName,
     Sync,
     TrainJob,
+    Validation,
 )
 
 _PLACE = "Where it runs"
@@ -30,6 +34,14 @@ _OUTPUT = "Output"
 
 Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help="A data set: `disdel dataset list` shows some.")
+]
+OptionalDataset = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="A data set: `disdel dataset list` shows some.",
+        show_default="that of --resume",
+    ),
 ]
 Batch = Annotated[int, typer.Option("--batch", help="Samples of a training step.")]
 Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the data.")]
@@ -93,6 +105,42 @@ OptimizerStateText = Annotated[
         "--optimizer-state",
         metavar="reset|local|average",
         help="What becomes of the optimizers' state between rounds.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+ValidateEvery = Annotated[
+    int,
+    typer.Option(
+        "--validate-every",
+        metavar="N",
+        help="Rounds from one score on the held-out split to the next.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+TargetAccuracy = Annotated[
+    float | None,
+    typer.Option(
+        "--target-accuracy",
+        metavar="F",
+        help="Stop when a score reaches it.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        metavar="N",
+        help="Stop after N rounds without a lower held-out loss; the model is the best round's.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on after a run's last complete round, with its settings.",
         rich_help_panel=_ROUNDS,
     ),
 ]
@@ -240,6 +288,9 @@ def train_job(
     optimizer_state: str = "average",
     schedule: str = "constant",
     warmup: float = 0.0,
+    validate_every: int = 1,
+    target_accuracy: float | None = None,
+    patience: int | None = None,
 ) -> TrainJob:
     """The options of a command as a job.
 
@@ -261,7 +312,44 @@ def train_job(
         average=cast(Average, average),
         optimizer_state=cast(OptimizerState, optimizer_state),
         rate_schedule=RateSchedule(shape=cast(RateShape, schedule), warmup=warmup),
+        validation=Validation(
+            every=validate_every, target_accuracy=target_accuracy, patience=patience
+        ),
     )
+
+
+# Where a job keeps what an option says, if not under the option's own name.
+_PLACES = {
+    "batch": "batch_size",
+    "schedule": "rate_schedule.shape",
+    "warmup": "rate_schedule.warmup",
+    "validate_every": "validation.every",
+    "target_accuracy": "validation.target_accuracy",
+    "patience": "validation.patience",
+}
+JOB_OPTIONS = tuple(inspect.signature(train_job).parameters)
+
+
+def check_agrees(asked: TrainJob, before: TrainJob, given: Collection[str]) -> None:
+    """Refuse options that contradict the job of a run that is resumed; only its epochs may change.
+
+    Args:
+        asked: the job of the command's options.
+        before: the job of the run.
+        given: the options of `train_job` that the user has given.
+
+    Raises:
+        UsageError: an option says something else than the run.
+    """
+    for option in given:
+        value = attrgetter(_PLACES.get(option, option))
+        # None is `auto`.
+        if option != "epochs" and value(asked) not in (None, value(before)):
+            name = option.replace("_", "-")
+            raise UsageError(
+                f"--{name} is {value(asked)}, and {value(before)} in the run to be resumed; only "
+                "--epochs may change"
+            )
 
 
 def settings(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from disdel import config, wire
@@ -17,17 +19,26 @@ from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.planning import ask, observe, remaining_s, remember
+from disdel.controller.progress import (
+    CompleteRound,
+    Progress,
+    ProgressFiles,
+    slots_name,
+    state_name,
+)
+from disdel.controller.resuming import Resumed, take_up
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session
 from disdel.controller.settings import Settings
 from disdel.controller.staging import stage
-from disdel.events import Listener, PlanMade, PlatformReady, RoundDone, RoundStarted
+from disdel.controller.stopping import best_round, is_validated, model_round, reason_to_stop
+from disdel.events import Listener, Noted, PlanMade, PlatformReady, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
 from disdel.types import (
-    LedgerEntry,
+    Activation,
     ModelSpec,
     Plan,
     RoundReport,
@@ -38,8 +49,12 @@ from disdel.types import (
 )
 
 
-async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunReport, RunFolder]:
+async def train(
+    job: TrainJob, settings: Settings, emit: Listener, *, resumed: Resumed | None = None
+) -> tuple[RunReport, RunFolder]:
     """Run a train job to its end; the report is saved in the run's folder, also of a failed run.
+
+    With `resumed`, the run is taken up after its last complete round.
 
     Raises:
         UsageError: the job cannot be done as asked; nothing was run and nothing is left.
@@ -47,11 +62,17 @@ async def train(job: TrainJob, settings: Settings, emit: Listener) -> tuple[RunR
     """
     started_s = time.monotonic()
     arrays = await asyncio.to_thread(_load, job.dataset, config.data_dir(settings.data_dir))
-    return await train_on(arrays, job, settings, emit, started_s=started_s)
+    return await train_on(arrays, job, settings, emit, started_s=started_s, resumed=resumed)
 
 
 async def train_on(
-    arrays: DatasetArrays, job: TrainJob, settings: Settings, emit: Listener, *, started_s: float
+    arrays: DatasetArrays,
+    job: TrainJob,
+    settings: Settings,
+    emit: Listener,
+    *,
+    started_s: float,
+    resumed: Resumed | None = None,
 ) -> tuple[RunReport, RunFolder]:
     """`train` on samples that are at hand, in a run that began at `started_s`.
 
@@ -69,10 +90,18 @@ async def train_on(
             store_mb=session.store.room_mb(),
         )
         question, plan = make_plan(questions)
-        folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
+        progress = Progress(
+            job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
+            dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
+            planned_rounds=plan.rounds,
+        )
+        if resumed is None:
+            folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
+        else:
+            progress, folder = take_up(resumed, progress, plan), resumed.folder
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
-        run = _TrainRun(job, model, plan, arrays, settings, invoker, emit)
+        run = _TrainRun(progress, model, plan, arrays, settings, invoker, emit)
         try:
             report = await run_to_report(
                 invoker,
@@ -82,7 +111,7 @@ async def train_on(
             )
         finally:
             history = history_of(question.shipped, settings)
-            remember(history, observe(question, plan, invoker.journal.activations), emit)
+            remember(history, observe(question, plan, run.own_activations), emit)
     return report, folder
 
 
@@ -116,7 +145,7 @@ class _TrainRun:
 
     def __init__(
         self,
-        job: TrainJob,
+        progress: Progress,
         model: ModelSpec,
         plan: Plan,
         arrays: DatasetArrays,
@@ -124,7 +153,9 @@ class _TrainRun:
         invoker: Invoker,
         emit: Listener,
     ) -> None:
-        self._job = job
+        self._progress = progress
+        self._files = ProgressFiles(invoker.folder)
+        job = self._job = progress.job
         self._model = model
         self._plan = plan
         self._arrays = arrays
@@ -140,8 +171,21 @@ class _TrainRun:
             memory_max_mb=plan.memory_max_mb,
         )
         self._fleet = Fleet(job, plan, model, train, invoker, emit)
-        self._rounds: list[RoundReport] = []
-        self._ledger: list[LedgerEntry] = []
+        self._rounds = [entry.report for entry in progress.rounds]
+        self._ledger = [line for entry in progress.rounds for line in entry.ledger]
+        invoker.journal.activations += [a for entry in progress.rounds for a in entry.activations]
+        # The rounds whose averages are in the store; 0 is the initial state.
+        self._states = {progress.done}
+        # What earlier activations took, the controller of that time has observed.
+        self._first_own = len(invoker.journal.activations)
+        self._stopped: str | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._exported = False
+
+    @property
+    def own_activations(self) -> list[Activation]:
+        """Those that this controller has invoked."""
+        return self._invoker.journal.activations[self._first_own :]
 
     async def execute(self) -> None:
         """Train to the last round and save the ensemble.
@@ -149,21 +193,52 @@ class _TrainRun:
         The first activations start their containers while the shards are still being written, and
         wait for theirs.
         """
-        store = self._invoker.session.store
+        store, keys = self._invoker.session.store, self._invoker.keys
+        await asyncio.to_thread(self._restore)
         await all_of(
             (
-                asyncio.to_thread(
-                    stage, store, self._invoker.keys, self._plan, self._arrays, self._job.seed
-                ),
+                asyncio.to_thread(stage, store, keys, self._plan, self._arrays, self._job.seed),
                 self._all_rounds(),
             )
         )
-        data = await asyncio.to_thread(store.get, self._invoker.keys.model)
+        data = await asyncio.to_thread(store.get, keys.model)
         self._invoker.folder.model.write_bytes(data)
 
+    def _restore(self) -> None:
+        """Put what the last complete round has left where the next one looks for it."""
+        store, keys, done = self._invoker.session.store, self._invoker.keys, self._progress.done
+        store.delete_prefix(keys.prefix)
+        states = {state_name(number): keys.state(number) for number in self._needed_states()}
+        self._files.begin(self._progress)
+        if not done:
+            return
+        self._states |= set(self._needed_states())
+        for name, key in states.items():
+            store.put(key, self._files.read_tensors(name))
+        if self._job.optimizer_state == "local":
+            for shard in self._plan.shards:
+                key = keys.slots(done, shard.worker, 0, 0)
+                store.put(key, self._files.read_tensors(slots_name(done, shard.worker)))
+                self._fleet.slots[shard.worker] = key
+
     async def _all_rounds(self) -> None:
-        for number in range(1, self._plan.rounds + 1):
-            await self._round(number)
+        try:
+            for number in range(self._progress.done + 1, self._plan.rounds + 1):
+                self._stopped = reason_to_stop(self._job.validation, self._rounds)
+                if self._stopped is not None:
+                    break
+                await self._round(number)
+            await self._export()
+        finally:
+            await self._saved()
+
+    async def _export(self) -> None:
+        """Let a worker write the model's file, unless the last score has."""
+        number = model_round(self._job.validation, self._rounds)
+        assert number is not None
+        if not self._exported:
+            [first, *_] = self._plan.test_shards
+            await self._fleet.score(self._slice(first, number, exports=True))
 
     async def _round(self, number: int) -> None:
         """Fork, train, join, average, score."""
@@ -174,8 +249,11 @@ class _TrainRun:
         self._emit(RoundStarted(round=number, rounds=rounds, workers=workers))
         trained = await self._fleet.train_round(number)
         self._ledger += await self._collector.collect(number, [work.part for work in trained])
+        await self._saved()
         await asyncio.to_thread(self._forget, number, trained)
-        score = await self._score(number)
+        validation, score = self._job.validation, None
+        if is_validated(validation, number, rounds):
+            score = await self._score(number)
         samples = sum(work.part.samples for work in trained)
         report = RoundReport(
             round=number,
@@ -185,6 +263,14 @@ class _TrainRun:
         )
         self._rounds.append(report)
         ended = self._invoker.journal.activations[begun:]
+        complete = CompleteRound(
+            report=report,
+            ledger=tuple(entry for entry in self._ledger if entry.round == number),
+            activations=tuple(ended),
+        )
+        # While the next round trains.
+        slots = dict(self._fleet.slots)
+        self._saving = asyncio.create_task(asyncio.to_thread(self._save, complete, slots))
         self._emit(
             RoundDone(
                 rounds=rounds,
@@ -198,16 +284,49 @@ class _TrainRun:
 
     def _forget(self, number: int, trained: list[Trained]) -> None:
         """Delete what the new average has replaced, so that a long run needs no more memory."""
-        store = self._invoker.session.store
+        store, keys = self._invoker.session.store, self._invoker.keys
         for work in trained:
             for key in (work.part.key, *work.spent):
                 store.delete(key)
-        store.delete(self._invoker.keys.state(number - 1))
+        for old in self._states - self._needed_states():
+            store.delete(keys.state(old))
+        self._states = (self._states & self._needed_states()) | {number}
+
+    def _needed_states(self) -> set[int]:
+        """The rounds so far whose averages may still be needed."""
+        last = len(self._rounds)
+        if self._job.validation.patience is None:
+            return {last}
+        return {last, best_round(self._rounds) or last}
+
+    def _save(self, complete: CompleteRound, slots: dict[int, str]) -> None:
+        """Save a complete round for a controller that may have to go on."""
+        store, keys = self._invoker.session.store, self._invoker.keys
+        number = complete.report.round
+        wanted = {state_name(needed): keys.state(needed) for needed in self._needed_states()}
+        wanted |= {slots_name(number, worker): key for worker, key in slots.items()}
+        try:
+            self._files.add(
+                complete, {name: partial(store.get, key) for name, key in wanted.items()}
+            )
+        except OSError as error:
+            self._emit(Noted(message=f"round {number} was not saved for --resume: {error}"))
+
+    async def _saved(self) -> None:
+        """Wait until the last round is saved."""
+        if self._saving is not None:
+            await self._saving
 
     async def _score(self, number: int) -> Score:
         """The average on the held-out split, in slices on the workers' warm containers."""
         slices = [shard for shard in self._plan.test_shards if shard.samples]
-        replies = await all_of(self._fleet.score(self._slice(s, number)) for s in slices)
+        # Which round the model is of is known before the end only of a run without patience.
+        exports = number == self._plan.rounds and self._job.validation.patience is None
+        replies = await all_of(
+            self._fleet.score(self._slice(s, number, exports=exports and s is slices[0]))
+            for s in slices
+        )
+        self._exported = exports
         samples = sum(reply.samples for reply in replies)
         return Score(
             loss=sum(reply.loss_sum for reply in replies) / samples,
@@ -215,9 +334,8 @@ class _TrainRun:
             samples=samples,
         )
 
-    def _slice(self, shard: Shard, number: int) -> wire.ScoreRequest:
+    def _slice(self, shard: Shard, number: int, *, exports: bool) -> wire.ScoreRequest:
         keys = self._invoker.keys
-        exports = number == self._plan.rounds and shard.worker == 0
         return wire.ScoreRequest(
             network=self._fleet.network(),
             worker=shard.worker,
@@ -230,7 +348,9 @@ class _TrainRun:
 
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now."""
-        last = self._rounds[-1].score if self._rounds else None
+        validation = self._job.validation
+        number = model_round(validation, self._rounds)
+        last = None if number is None else self._rounds[number - 1].score
         model = self._invoker.folder.model
         return RunReport(
             run=self._invoker.folder.run,
@@ -252,6 +372,9 @@ class _TrainRun:
                 "schedule": self._job.rate_schedule.shape,
                 "warmup": self._job.rate_schedule.warmup,
                 "average": self._job.average,
+                "validate_every": validation.every,
+                "target_accuracy": validation.target_accuracy,
+                "patience": validation.patience,
                 "optimizer_state": self._job.optimizer_state,
                 "memory_max_mb": self._settings.limits.memory_max_mb,
                 "pool_memory_mb": self._settings.limits.pool_memory_mb,
@@ -268,4 +391,7 @@ class _TrainRun:
             activations=tuple(self._invoker.journal.activations),
             ledger=tuple(self._ledger),
             totals=self._invoker.journal.totals(),
+            model_round=number,
+            stopped=self._stopped,
+            resumed_after=self._progress.done or None,
         )

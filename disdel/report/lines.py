@@ -87,10 +87,12 @@ def _option_line(option: Option) -> str:
 
 def round_line(event: RoundDone) -> str:
     """One row under `ROUND_HEADING`."""
-    report = event.report
+    report, score = event.report, event.report.score
+    scores = (
+        f"{'-':>7}  {'-':>6}" if score is None else f"{score.loss:>7.4f}  {score.accuracy:>6.4f}"
+    )
     return (
-        f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
-        f"{report.score.loss:>7.4f}  {report.score.accuracy:>6.4f}  "
+        f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  {scores}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
 
@@ -133,6 +135,8 @@ def summary_lines(event: RunEnded) -> list[str]:
     if report.accuracy is not None and report.loss is not None:
         result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
     lines = [f"done    {report.wall_s:.1f} s{result}"]
+    if report.stopped is not None:
+        lines.append(f"        stopped after round {report.rounds[-1].round}: {report.stopped}")
     if report.totals is not None:
         totals = report.totals
         lines.append(

@@ -35,6 +35,12 @@ class TrainingDiverged(DisdelError):
     kind = "diverged"
 
 
+class NotWanted(DisdelError):
+    """Nobody waits for this segment: its run has ended, or another container was faster."""
+
+    kind = "not-wanted"
+
+
 def train_segment(
     request: TrainRequest, context: Context, trainers: TrainerCache, shards: ShardCache
 ) -> TrainReply:
@@ -42,6 +48,7 @@ def train_segment(
 
     Raises:
         TrainingDiverged: the loss became infinite or not a number.
+        NotWanted: the state that the segment started from has been removed meanwhile.
         StoreError: the state or the shard cannot be read, or the result not written.
     """
     watch = _Watch(request, context)
@@ -55,6 +62,7 @@ def train_segment(
     outcome, reached, loss_sum = _train_steps(request, context, trainer, samples, watch)
     train_s = time.perf_counter() - started_s
 
+    _check_wanted(request, context)
     watch.say("storing")
     give_back_freed_memory()
     schedule = _schedule(request, samples)
@@ -78,6 +86,13 @@ def train_segment(
         framework_anonymous_mb=None if framework is None else framework.anonymous_mb,
         framework_mapped_mb=None if framework is None else framework.mapped_mb,
     )
+
+
+def _check_wanted(request: TrainRequest, context: Context) -> None:
+    """End a segment whose state is gone: what it would store now, nobody would remove."""
+    if context.store.open(request.state_key) is None:
+        context.store.delete_prefix(request.progress_key)
+        raise NotWanted(f"{request.state_key} has been removed: the run or its round is over")
 
 
 def _schedule(request: TrainRequest, samples: Samples) -> Schedule:
@@ -120,6 +135,7 @@ def _train_steps(
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
     steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)
     for step, positions in steps:
+        _check_wanted(request, context)
         # At least one block an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", reached, loss_sum

@@ -14,7 +14,7 @@ from disdel.types import ModelSpec, RateSchedule
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
-from disdel.worker.train import TrainingDiverged, train_segment
+from disdel.worker.train import NotWanted, TrainingDiverged, train_segment
 
 
 class Counting(Trainer):
@@ -240,6 +240,17 @@ def test_what_becomes_of_the_optimizer(store, kept, in_parts, blocks_after):
 def test_a_checkpoint_is_whole_whatever_is_averaged(store):
     run(store, WithOptimizer(), remaining_s=0.0, optimizer_state="reset")
     assert read_tensors(store, "checkpoint").keys() == {"model/total", "optimizer/blocks"}
+
+
+def test_a_segment_that_nobody_waits_for_leaves_nothing(store):
+    trainer = Counting()
+    trainer.after_block = lambda: store.delete_prefix("state")
+    with pytest.raises(NotWanted, match="state:0 has been removed"):
+        run(store, trainer)
+    assert store.open("part") is None
+    assert store.open("checkpoint") is None
+    assert len(trainer.factors) == 32
+    assert not store.fields("progress")
 
 
 def test_progress_can_be_followed(store):
