@@ -73,12 +73,15 @@ class ModelSpec:
 class ModelFacts:
     """Sizes of a network, for one sample where it depends on samples.
 
-    parameters: trainable parameters; activations: elements of all layers' outputs, input included;
-    multiply_adds: of the forward pass.
+    parameters: trainable parameters; activations: elements of the layers' outputs that a training
+    step keeps for its backward pass, input included; largest: elements of the largest output;
+    layers: how many there are; multiply_adds: of the forward pass.
     """
 
     parameters: int
     activations: int
+    largest: int
+    layers: int
     multiply_adds: int
 
 
@@ -330,13 +333,14 @@ class Plan:
 
     `runtime` is what the train actions run on. `memory_mb` is the limit of one train action and
     `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts.
-    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
-    `test_shards` are the slices of the held-out split that the workers score between rounds.
     `memory_max_mb` is the most that one action may be given when it turns out to need more, and
     `pool_mb` what all containers together may have (None where the platform does not tell).
-    `block_steps` is the steps between two looks at the deadline. `basis` says what the estimate
-    rests on, `considered` what else could have been done. `predicted_s` is the wall time of the
-    run, `gb_s` what its activations add up to, and `invocations` how many they are.
+    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
+    `test_shards` are the slices of the held-out split that the workers score between rounds.
+    A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
+    deadline. `basis` says what the estimate rests on, `considered` what else could have been done.
+    `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
+    `invocations` how many they are.
     """
 
     runtime: RuntimeName
@@ -355,6 +359,7 @@ class Plan:
     predicted_s: float
     gb_s: float
     invocations: int
+    micro_batches: int
     block_steps: int
     optimize: Objective
     estimator: EstimatorName
@@ -385,6 +390,38 @@ class ActivationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """When an activation was through with what, in ms since its code was called.
+
+    In this order; None for what it does not do or did not come to.
+
+    Attributes:
+        imported_ms: the framework is imported (at once, in a warm container).
+        data_ms: the samples are in memory.
+        built_ms: the network is built.
+        loaded_ms: the weights to begin with are loaded.
+        computed_ms: steps are trained, samples scored, or parts averaged and published.
+        stored_ms: the resulting weights or model file are stored.
+    """
+
+    imported_ms: int | None = None
+    data_ms: int | None = None
+    built_ms: int | None = None
+    loaded_ms: int | None = None
+    computed_ms: int | None = None
+    stored_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """An activation's way, in ms since the run began: sent, started by the platform, answered."""
+
+    submitted_ms: int
+    started_ms: int
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
     """One activation of a run, as reported.
 
@@ -396,6 +433,8 @@ class Activation:
         framework_mapped_mb: mapped file pages at that time.
         steps: training steps taken.
         train_s: the time of these steps.
+        times: when it was sent, started and answered.
+        phases: what it did when; None when it failed.
     """
 
     id: str
@@ -417,6 +456,8 @@ class Activation:
     framework_mapped_mb: int | None = None
     steps: int = 0
     train_s: float | None = None
+    times: Times | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, OptimizerState, RateSchedule, RuntimeName
+from disdel.types import ModelSpec, OptimizerState, Phases, RateSchedule, RuntimeName
 
 WIRE_VERSION = 2
 
@@ -101,11 +101,12 @@ class TrainReply:
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """Score the state at `state_key` on a slice of the held-out split.
+    """Score the state at `state_key` on a slice of the held-out split, `batch_size` at once.
 
     With `model_key`, the model is also stored there as a file of its framework.
     """
@@ -114,6 +115,7 @@ class ScoreRequest:
     network: Network
     worker: int
     round: int
+    batch_size: int
     shard_key: str
     state_key: str
     model_key: str | None
@@ -127,6 +129,7 @@ class ScoreReply:
     correct: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +170,7 @@ class CollectReply:
     bytes: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +195,7 @@ class EvaluateReply:
     correct: int | None
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,13 @@
 """Fixtures of every layer: a clean environment, and a real Redis."""
 
 import pytest
+from hypothesis import settings
 
 from disdel.store.private_redis import PrivateRedis
+
+# No test has a time limit of its own: machines differ, and are shared.
+settings.register_profile("disdel", deadline=None)
+settings.load_profile("disdel")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from disdel.catalog.models import MODEL_NAMES
 from disdel.controller.settings import LimitsName, Settings
 from disdel.errors import UsageError
 from disdel.types import (
@@ -64,7 +65,9 @@ Runtime = Annotated[
     str,
     typer.Option("--runtime", metavar="NAME", help=f"auto or {', '.join(get_args(RuntimeName))}."),
 ]
-Model = Annotated[str, typer.Option("--model", metavar="NAME", help="auto, cnn, cnn2 or mlp.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME", help=f"auto, {', '.join(MODEL_NAMES)}.")
+]
 Optimizer = Annotated[
     str, typer.Option("--optimizer", metavar="NAME", help="adam, sgd, rmsprop, …")
 ]

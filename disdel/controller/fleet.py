@@ -21,6 +21,7 @@ from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.controller.recovery import Attempt, after_warning
 from disdel.errors import ActivationFailed
 from disdel.events import Listener, Noted
+from disdel.scheduler.memory import score_batch
 from disdel.store.keys import RunKeys
 from disdel.training.schedule import Schedule, round_steps
 from disdel.types import ModelSpec, Plan, Shard, TrainJob
@@ -68,7 +69,11 @@ class Fleet:
 
     def attempt(self, worker: int) -> Attempt:
         """How this worker is run at present."""
-        planned = Attempt(memory_mb=self.plan.memory_mb, block_steps=self.plan.block_steps)
+        planned = Attempt(
+            memory_mb=self.plan.memory_mb,
+            micro_batches=self.plan.micro_batches,
+            block_steps=self.plan.block_steps,
+        )
         return self._attempts.get(worker, planned)
 
     async def train_round(self, number: int) -> list[Trained]:
@@ -211,7 +216,8 @@ class Fleet:
         """
 
         async def send(attempt: Attempt) -> wire.ScoreReply:
-            call = await self._call("score", request, request.worker, request.round, attempt)
+            sized = replace(request, batch_size=score_batch(attempt.micro_batches))
+            call = await self._call("score", sized, request.worker, request.round, attempt)
             return await self.invoker.call(call, wire.ScoreReply)
 
         return await self._persist(request.worker, send)

@@ -74,6 +74,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             test_samples=plan.test_shards[container.worker].samples,
             batch_size=question.job.batch_size,
             epochs=question.job.epochs,
+            micro_batches=plan.micro_batches,
         )
         observed.append(
             Observation(
@@ -88,7 +89,11 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 cold_start_s=container.cold_start_s,
                 step_s=container.step_s,
                 shipped_step_s=step_s(
-                    question.shipped, question.facts, work.batch_size, plan.threads or 1
+                    question.shipped,
+                    question.facts,
+                    work.batch_size,
+                    plan.threads or 1,
+                    work.micro_batches,
                 ),
             )
         )

@@ -54,6 +54,12 @@ class Progress:
     def done(self) -> int:
         return len(self.rounds)
 
+    @property
+    def spent_s(self) -> float:
+        """When the last complete round ended, in seconds since the run began."""
+        activations = (a for entry in self.rounds for a in entry.activations)
+        return max((a.times.received_ms / 1000 for a in activations if a.times), default=0.0)
+
 
 class ProgressFiles:
     """The files of one run's progress."""

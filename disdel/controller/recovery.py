@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 from disdel.errors import ActivationFailed
 from disdel.scheduler.candidates import MEMORY_STEP_MB
+from disdel.scheduler.memory import BLOCK_STEPS
 
 # A segment that was lost this often in a row is not unlucky.
 MAX_LOSSES = 5
 GROWTH = 1.5
-# Steps of one graph call; an activation never stops inside one.
-BLOCK_STEPS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "memory_mb": plan.memory_mb,
         "collect_memory_mb": plan.collect_memory_mb,
         "fan_in": plan.fan_in,
+        "micro_batches": plan.micro_batches,
         "rounds": plan.rounds,
         "timeout_s": plan.timeout_s,
         "threads": plan.threads,

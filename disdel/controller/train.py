@@ -34,6 +34,7 @@ from disdel.controller.staging import stage
 from disdel.controller.stopping import best_round, is_validated, model_round, reason_to_stop
 from disdel.events import Listener, Noted, PlanMade, PlatformReady, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
+from disdel.scheduler.memory import score_batch
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
@@ -99,8 +100,12 @@ async def train_on(
             folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         else:
             progress, folder = take_up(resumed, progress, plan), resumed.folder
+            # Of the time between the last complete round and now, nobody speaks.
+            started_s -= progress.spent_s
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
-        invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
+        invoker = Invoker(
+            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
+        )
         run = _TrainRun(progress, model, plan, arrays, settings, invoker, emit)
         try:
             report = await run_to_report(
@@ -340,6 +345,7 @@ class _TrainRun:
             network=self._fleet.network(),
             worker=shard.worker,
             round=number,
+            batch_size=score_batch(self._plan.micro_batches),
             shard_key=keys.shard("test", shard.worker),
             state_key=keys.state(number),
             model_key=keys.model if exports else None,

@@ -10,6 +10,7 @@ from typing import Literal
 from disdel.scheduler.averaging import Averaging, choose_averaging
 from disdel.scheduler.estimators import Estimator, choose_estimator
 from disdel.scheduler.memory import (
+    BLOCK_STEPS,
     Work,
     sample_bytes,
     state_bytes,
@@ -25,8 +26,7 @@ from disdel.units import MIB, mb_ceil
 # Memory limits are multiples of this: finer steps would tell two equal actions apart.
 MEMORY_STEP_MB = 32
 
-# Steps of one graph call, and the share of an activation's time that one may take.
-_BLOCK_STEPS = 32
+# The share of an activation's time that one graph call may take.
 _BLOCK_SHARE_OF_TIMEOUT = 1 / 8
 
 Bound = Literal["batches", "workers", "memory", "pool", "store", "timeout"]
@@ -55,6 +55,7 @@ class Candidate:
     collect_memory_mb: int
     averaging: Averaging
     rounds: int
+    micro_batches: int
     block_steps: int
     timing: Timing
     shortages: tuple[Shortage, ...]
@@ -131,6 +132,35 @@ def _worker_counts(question: Question) -> list[int]:
 def _candidate(
     workers: int, question: Question, runtime: Runtime, estimator: Estimator
 ) -> Candidate:
+    """A number of workers, with batches cut into as few parts as fit.
+
+    Where not even single samples fit, batches stay whole: it is not a training step that is short.
+    """
+
+    def in_parts(micro_batches: int) -> Candidate:
+        return _cut_candidate(workers, micro_batches, question, runtime, estimator)
+
+    whole = in_parts(1)
+    short_of_memory = any(shortage.bound in ("memory", "pool") for shortage in whole.shortages)
+    most = in_parts(question.job.batch_size) if short_of_memory else whole
+    if most.shortages or not short_of_memory:
+        return whole
+    parts = 2
+    while parts < question.job.batch_size:
+        cut = in_parts(parts)
+        if not cut.shortages:
+            return cut
+        parts *= 2
+    return most
+
+
+def _cut_candidate(
+    workers: int,
+    micro_batches: int,
+    question: Question,
+    runtime: Runtime,
+    estimator: Estimator,
+) -> Candidate:
     dataset, job = question.dataset, question.job
     dealt = min(workers, dataset.train_samples)
     shards = partition(dataset.train_samples, dealt)
@@ -143,6 +173,7 @@ def _candidate(
         test_samples=test_shards[0].samples,
         batch_size=job.batch_size,
         epochs=job.epochs,
+        micro_batches=micro_batches,
     )
     estimate = estimator.estimate(work)
     rounds = count_rounds(job, shards)
@@ -181,7 +212,8 @@ def _candidate(
         collect_memory_mb=collect_mb,
         averaging=averaging,
         rounds=rounds,
-        block_steps=max(1, min(_BLOCK_STEPS, int(block_s / timing.step_s))),
+        micro_batches=micro_batches,
+        block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
         shortages=_shortages(question, work, workers, memory_mb, collect_mb, timing),
     )

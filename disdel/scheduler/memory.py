@@ -19,21 +19,26 @@ _FLOAT_BYTES = 4
 _LABEL_BYTES = 4
 
 # Copies of the weights alive at once: the variables, their gradients, and the optimizer's two slots
-# (Adam's), then all but the gradients again as arrays and once more as the blob on its way to the
-# store. The file of the trained model fits in what the gradients leave. Loading and storing a state
-# every round leaves holes that are not given back: another twelve, reached by the fourth round.
-_WEIGHT_COPIES = 4 + 3 + 3 + 12
+# (Adam's), then all but the gradients again as arrays and once more as a blob, on their way to the
+# store and from it. The file of the trained model fits in what the gradients leave.
+_WEIGHT_COPIES = 4 + 3 + 3 + 3
+# Loading and storing a state every round leaves holes that are not given back: this many copies
+# more, reached by the fourth round, but no more than what the allocator keeps of freed memory.
+_HOLE_COPIES = 9
+_HOLES_AT_MOST_BYTES = 32 * MIB
 STATE_COPIES = 3
 
-# A layer's output is kept for the backward pass, its gradient is made beside it, and a convolution
-# unfolds its input: measured, the three come to this many times the outputs. Scoring takes larger
-# batches and keeps less of each.
-_TRAIN_ACTIVATION_COPIES = 3.0
-_SCORE_ACTIVATION_COPIES = 2.0
+# Around one layer at a time, and when scoring around no other, its input, its gradient and a
+# convolution's unfolded input come to this many times the largest output.
+_LARGEST_COPIES = 3
+# Large enough to keep the cores busy, small enough that activations stay below a training step's.
 _SCORE_BATCH = 128
 
+# What the traced graph of a training step takes a layer, beyond what the floor has of it.
+_LAYER_BYTES = int(0.7 * MIB)
+
 # The block of batches that one graph call takes, in bytes as stored and again inside the graph.
-_BLOCK_STEPS = 32
+BLOCK_STEPS = 32
 _BLOCK_COPIES = 2
 
 _MARGIN_SHARE = 0.05
@@ -56,6 +61,7 @@ class Work:
         shard_samples: the largest training shard, in samples.
         test_samples: the largest slice of the held-out split, in samples.
         batch_size: samples of a training step.
+        micro_batches: parts that a batch is cut into, to hold less of it at once.
         epochs: passes over the shard.
     """
 
@@ -66,6 +72,7 @@ class Work:
     test_samples: int
     batch_size: int
     epochs: int
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,11 @@ def sample_bytes(dataset: DatasetSpec) -> int:
     return math.prod(dataset.input_shape) * np.dtype(dataset.input_dtype).itemsize + _LABEL_BYTES
 
 
+def score_batch(micro_batches: int) -> int:
+    """Samples scored at once by an action whose batches are cut into `micro_batches` parts."""
+    return max(1, _SCORE_BATCH // micro_batches)
+
+
 def state_bytes(model: ModelFacts) -> int:
     """Bytes of a stored state: weights and the optimizer's slots."""
     return model.parameters * _FLOAT_BYTES * STATE_COPIES
@@ -94,14 +106,19 @@ def state_bytes(model: ModelFacts) -> int:
 def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
     sample = sample_bytes(work.dataset)
-    outputs = work.model.activations * _FLOAT_BYTES
-    block_bytes = work.batch_size * sample * _BLOCK_STEPS * _BLOCK_COPIES
-    training = work.batch_size * outputs * _TRAIN_ACTIVATION_COPIES + block_bytes
-    scoring = min(_SCORE_BATCH, work.test_samples) * outputs * _SCORE_ACTIVATION_COPIES
+    model = work.model
+    weights = model.parameters * _FLOAT_BYTES
+    around_one = model.largest * _LARGEST_COPIES
+    block_steps = max(1, BLOCK_STEPS // work.micro_batches)
+    block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
+    at_once = math.ceil(work.batch_size / work.micro_batches)
+    training = at_once * (model.activations + around_one) * _FLOAT_BYTES + block_bytes
+    scored = min(score_batch(work.micro_batches), work.test_samples)
+    scoring = scored * around_one * _FLOAT_BYTES
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample,
-        mod=work.model.parameters * _FLOAT_BYTES * _WEIGHT_COPIES,
-        fit=math.ceil(max(training, scoring)),
+        mod=weights * _WEIGHT_COPIES + min(weights * _HOLE_COPIES, _HOLES_AT_MOST_BYTES),
+        fit=max(training, scoring) + model.layers * _LAYER_BYTES,
     )
 
 

@@ -52,6 +52,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         predicted_s=round(best.timing.total_s, 1),
         gb_s=round(best.gb_s, 1),
         invocations=best.invocations,
+        micro_batches=best.micro_batches,
         block_steps=best.block_steps,
         optimize=question.aims.optimize,
         estimator=question.aims.estimator,
@@ -127,6 +128,11 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         f"{best.memory_mb} MB an action holds the estimate of "
         f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]
+    if best.micro_batches > 1:
+        reasons.append(
+            f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "
+            "less of it at once"
+        )
     limit_s = question.timeout_max_s
     if best.timing.round_s > limit_s:
         segments = math.ceil(best.timing.round_s / limit_s)

@@ -1,8 +1,8 @@
 """List prices of function platforms, to show what a plan would cost there.
 
-List prices in US dollars without free tiers, for the cheapest common region and x86 CPUs. They are
-from secondary sources and were not checked against the providers' pages, which are named beside
-them. They are for comparison: none of these providers is a target of disdel.
+List prices in US dollars without free tiers, for the cheapest common region and x86 CPUs, as read
+in the sources that are named beside them. They are for comparison: none of these providers is a
+target of disdel.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from disdel.types import Cost, Plan
 
-PRICES_AS_OF = "2025-11"
+PRICES_READ = "2026-11"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a provider takes; `source` names the page it publishes it on."""
+    """What a provider takes; `source` names where it was read."""
 
     provider: str
     per_gb_s: float
@@ -29,20 +29,20 @@ PRICES: tuple[Price, ...] = (
         provider="AWS Lambda",
         per_gb_s=0.0000166667,
         per_invocation=0.20e-6,
-        source="aws.amazon.com/lambda/pricing",
+        source="docs.aws.amazon.com, How AWS Pricing Works",
     ),
     Price(
         provider="Azure Functions (Consumption)",
         per_gb_s=0.000016,
         per_invocation=0.20e-6,
-        source="azure.microsoft.com/pricing/details/functions",
+        source="modal.com/blog/azure-function-pricing-guide, East US",
     ),
     # Memory and CPU are billed apart; a function of 1 GB has 1.4 GHz at 0.00001 a GHz-second.
     Price(
         provider="Google Cloud Functions (1st gen)",
         per_gb_s=0.0000025 + 1.4 * 0.00001,
         per_invocation=0.40e-6,
-        source="cloud.google.com/functions/pricing-1stgen",
+        source="cloud.google.com/functions/pricing, its copy of 2021-01",
     ),
 )
 
@@ -70,9 +70,7 @@ def costs(
         Cost(
             provider=price.provider,
             usd=plan.gb_s * price.per_gb_s + plan.invocations * price.per_invocation,
-            source=price.source
-            if price not in PRICES
-            else f"as of {PRICES_AS_OF}, unverified; see {price.source}",
+            source=price.source if price not in PRICES else f"{price.source}; read {PRICES_READ}",
         )
         for price in prices
     )

@@ -40,11 +40,13 @@ class Timing:
     total_s: float
 
 
-def step_s(runtime: Runtime, model: ModelFacts, batch_size: int, threads: int) -> float:
-    """One training step; the backward pass costs two forward ones."""
+def step_s(
+    runtime: Runtime, model: ModelFacts, batch_size: int, threads: int, micro_batches: int = 1
+) -> float:
+    """One training step; the backward pass costs two forward ones, and every part its overhead."""
     work = 3 * model.multiply_adds * batch_size
     speed = runtime.multiply_adds_per_s * threads**runtime.thread_exponent
-    return float(runtime.step_overhead_s + work / speed)
+    return float(micro_batches * runtime.step_overhead_s + work / speed)
 
 
 def predict(
@@ -69,7 +71,7 @@ def predict(
         averaging: how that is done.
     """
     turns = max(1.0, workers / cpus)
-    one_step_s = step_s(runtime, work.model, work.batch_size, threads) * turns
+    one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
     steps = work.epochs * math.ceil(work.shard_samples / work.batch_size)
     training_s = steps * one_step_s
     # Scoring is the forward pass alone, a third of a step.

@@ -17,7 +17,7 @@ from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 
-# Large enough to keep the cores busy, small enough that activations stay below a training step's.
+# Of a model file: keeps the cores busy, and its activations below a training step's.
 SCORE_BATCH = 128
 
 
@@ -31,21 +31,27 @@ def score_slice(
     """
     progress = {"state": "scoring", "round": request.round}
     context.report(request.progress_key, Progress(request.worker, progress))
+    clock = context.clock
     samples = shards.get(request.shard_key, context)
     assert samples.y is not None
+    clock.ended("data")
     trainer = trainers.get(request.network, samples.x.dtype.name)
+    clock.ended("built")
     trainer.load_state(read_tensors(context.store, request.state_key))
+    clock.ended("loaded")
     loss_sum, correct = 0.0, 0
-    for start in range(0, len(samples.x), SCORE_BATCH):
-        batch = slice(start, start + SCORE_BATCH)
+    for start in range(0, len(samples.x), request.batch_size):
+        batch = slice(start, start + request.batch_size)
         loss, hits = trainer.score(samples.x[batch], samples.y[batch])
         loss_sum += loss
         correct += hits
+    clock.ended("computed")
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             trainer.save_model(path)
             context.store.put(request.model_key, path.read_bytes())
+        clock.ended("stored")
     context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
     return ScoreReply(
         samples=len(samples.x),
@@ -53,6 +59,7 @@ def score_slice(
         correct=correct,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
+        phases=clock.phases(),
     )
 
 
@@ -64,6 +71,8 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
     """
     import keras
 
+    clock = context.clock
+    clock.ended("imported")
     pin_threads(request.threads)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
@@ -75,8 +84,12 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
     context.wait_for(request.input_key)
     tensors = read_tensors(context.store, request.input_key)
     samples = Samples(tensors["x"], tensors.get("y"))
+    # The model as well: it is loaded while the samples are still on their way.
+    clock.ended("data")
     probabilities = _probabilities(model, samples.x)
+    clock.ended("computed")
     context.store.put(request.output_key, encode({"probabilities": probabilities}))
+    clock.ended("stored")
     loss_sum, correct = None, None
     if samples.y is not None:
         chosen = probabilities[np.arange(len(samples.y)), samples.y]
@@ -88,6 +101,7 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
         correct=correct,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
+        phases=clock.phases(),
     )
 
 

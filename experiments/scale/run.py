@@ -7,16 +7,19 @@ against, then asks it about clusters. Writes `results.md` and `results.json` bes
 """
 
 import json
+import math
 import statistics
 from dataclasses import asdict
 from pathlib import Path
 
 from simulation import Cluster, Simulation, Work
 
+from disdel.scheduler.averaging import choose_averaging
+from disdel.scheduler.question import ASSUMED_CPUS
+
 HERE = Path(__file__).parent
 MEASURED = HERE.parent / "main_job" / "results.json"
 WORKERS = (1, 2, 4, 16, 64, 256, 1000, 10_000)
-FAN_IN = 16
 
 # The default network on MNIST, five epochs. Sizes are exact: 693,962 parameters with Adam's two
 # moments in float32; 784 bytes a sample and 4 its label.
@@ -63,7 +66,7 @@ def local(workers, step_s):
     step_s = step_s / threads**0.65
     work = Work(**MNIST, step_s=step_s, score_s=step_s / 3 * 10_000 / 64)
     cluster = Cluster(invokers=1, user_memory_mb=18_000, cores=2)
-    return Simulation(work, cluster, workers, FAN_IN).run()
+    return Simulation(work, cluster, workers, None).run()
 
 
 def cloud(workers, fan_in, step_s):
@@ -78,6 +81,20 @@ def cloud(workers, fan_in, step_s):
         loss_share=0.002,
     )
     return Simulation(work, cluster, workers, fan_in).run()
+
+
+def planned_fan_in(workers):
+    """What the planner chooses on a cluster, which does not tell its CPUs."""
+    averaging = choose_averaging(
+        workers,
+        MNIST["state_bytes"],
+        asked=None,
+        cpus=ASSUMED_CPUS,
+        memory_max_mb=4096,
+        free_mb=math.inf,
+        rounds=MNIST["rounds"],
+    )
+    return averaging.fan_in
 
 
 def main():
@@ -108,7 +125,8 @@ def main():
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for workers in WORKERS:
-        for fan_in in (None, FAN_IN) if workers > FAN_IN else (None,):
+        planned = planned_fan_in(workers)
+        for fan_in in (None, planned) if planned < workers else (None,):
             outcome = cloud(workers, fan_in, step_s)
             name = "one action" if fan_in is None else f"tree of {fan_in}"
             lines.append(

@@ -15,6 +15,8 @@ from disdel.scheduler.runtimes import TENSORFLOW
 from disdel.types import Activation, Aims, DatasetSpec, ModelSpec
 from disdel.units import MIB
 
+# Of the graph, a layer.
+GRAPH = int(0.7 * MIB)
 RUNTIME = dataclasses.replace(TENSORFLOW, anonymous_mb=250, mapped_mb=350)
 
 
@@ -79,16 +81,25 @@ def test_measured_without_history():
     # Stored samples are a byte a pixel and four of label; 22 copies of the weights.
     assert estimate.dta == 22_500 * 788
     assert estimate.mod == 22 * 4 * 693_962
-    # Input 784, convolution 26·26·32, pool 13·13·32 twice (flattened), dense 128 and 10, which are
-    # 33,370 floats; scoring 128 samples keeps them twice.
-    assert estimate.fit == 128 * 33_370 * 4 * 2
+    # Scoring 128 samples takes more than training on 64: three times the convolution's output of
+    # 26·26·32 floats; and the graph of five layers.
+    assert estimate.fit == 128 * 21_632 * 4 * 3 + 5 * GRAPH
     predicted_mb = (estimate.dta + estimate.mod + estimate.fit) / MIB
     assert estimate.saf / MIB == pytest.approx(16 + 0.05 * 600 + 0.2 * predicted_mb)
 
 
 def test_a_larger_batch_takes_more_than_scoring():
     estimate = MeasuredEstimator(RUNTIME, (), 1e-3).estimate(work(batch_size=256))
-    assert estimate.fit == 256 * 33_370 * 4 * 3 + 256 * 788 * 32 * 2
+    # Input 784, convolution 26·26·32, pool 13·13·32 twice (flattened), dense 128 and 10, which are
+    # 33,370 floats; three times the largest; 32 batches of samples twice.
+    floats = 33_370 + 3 * 21_632
+    assert estimate.fit == 256 * floats * 4 + 256 * 788 * 32 * 2 + 5 * GRAPH
+
+
+def test_large_weights_leave_holes_of_bounded_size():
+    facts = model_facts(ModelSpec(name="resnet34", input_shape=(32, 32, 3), classes=10))
+    parts = train_parts(work(model="resnet34", shape=(32, 32, 3)))
+    assert parts.mod == 13 * 4 * facts.parameters + 32 * MIB
 
 
 def test_history_of_the_same_network_narrows_the_margin():

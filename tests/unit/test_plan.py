@@ -179,8 +179,8 @@ def test_too_little_memory_names_need_limit_and_change():
 
 
 def test_too_little_memory_of_the_platform_names_its_setting():
-    with pytest.raises(InsufficientMemory, match=r"512 MB is the limit.*whisk\.memory\.max"):
-        plan(platform=capacity(memory_max_mb=512))
+    with pytest.raises(InsufficientMemory, match=r"256 MB is the limit.*whisk\.memory\.max"):
+        plan(platform=capacity(memory_max_mb=256))
 
 
 def test_a_small_pool_takes_fewer_workers_or_says_what_it_needs():
@@ -235,7 +235,10 @@ def test_memory_and_cost_take_fewer_workers_than_time():
 
 def test_a_large_data_set_goes_to_more_workers_than_cores_when_memory_asks_for_it():
     large = dataset(train=1_000_000)
-    assert plan(data=large, platform=capacity(memory_max_mb=1024)).workers > 2
+    whole = plan(data=large)
+    assert whole.workers == 2
+    tight = capacity(memory_max_mb=whole.memory_mb * 3 // 4)
+    assert plan(data=large, platform=tight).workers > 2
 
 
 def test_others_say_why_they_lost():
@@ -295,3 +298,25 @@ def test_costs_are_gb_s_and_invocations_at_published_prices():
     assert aws.usd == pytest.approx(made.gb_s * 0.0000166667 + made.invocations * 0.2e-6)
     [own] = costs(made, per_gb_s=2.0, per_invocation=3.0)
     assert own.usd == pytest.approx(2 * made.gb_s + 3 * made.invocations)
+
+
+HEAVY = ModelSpec(name="cnn2", input_shape=(28, 28, 1), classes=10)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
+    def answer(memory_max_mb):
+        job = TrainJob(dataset="mnist", batch_size=2048, workers=workers)
+        limits = Limits(memory_max_mb=memory_max_mb)
+        asked = replace(question(job, limits=limits), model=HEAVY, facts=model_facts(HEAVY))
+        return make_plan([asked])[1]
+
+    whole = answer(None)
+    assert whole.micro_batches == 1
+    assert answer(whole.memory_mb).micro_batches == 1
+    cut = answer(whole.memory_mb - 256)
+    assert cut.micro_batches > 1
+    assert cut.memory_mb <= whole.memory_mb - 256
+    assert cut.estimate.fit < whole.estimate.fit
+    assert any("cut into" in reason for reason in cut.reasons)
+    assert cut.predicted_s >= whole.predicted_s

@@ -5,48 +5,28 @@
 | `cnn` | convolution 32 of 3×3, max-pool, dense 128, softmax | the DISDEL thesis (RIT, 2020) |
 | `cnn2` | twice convolution (32, 64) of 5×5 and max-pool, dense 512, softmax | FedKeeper (2020) |
 | `mlp` | dense 500, softmax | FedKeeper (2020) |
+| `lenet5` | convolutions 6, 16 of 5×5 with average pools, dense 120, 84 | LeCun et al. (1998) |
+| `resnet20`, `resnet32` | 3 stages of 3 or 5 residual blocks, 16 to 64 filters | He et al. (2015) |
+| `resnet34` | 4 stages of 3, 4, 6, 3 residual blocks, 64 to 512 filters | He et al. (2015) |
+| `vgg11` | 8 convolutions of 64 to 512, batch normalisation | Simonyan and Zisserman (2014) |
 
-`auto` is `cnn` for images and `mlp` for vectors.
+The last four are meant for 32×32 images; `networks` says where each departs from its source. `auto`
+is `cnn` for images and `mlp` for vectors.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
 
-from disdel.catalog.models.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D, Shape
+from disdel.catalog.models.layers import walk
+from disdel.catalog.models.networks import NETWORKS, Layers
 from disdel.errors import UsageError
 from disdel.types import DatasetSpec, ModelFacts, ModelSpec
 
 __all__ = ["MODEL_NAMES", "choose_model", "layers_of", "model_facts"]
 
-Layers = tuple[Layer, ...]
-
-
-def _cnn(classes: int) -> Layers:
-    return (Conv2D(32, 3), MaxPool2D(), Flatten(), Dense(128), Dense(classes, "softmax"))
-
-
-def _cnn2(classes: int) -> Layers:
-    return (
-        Conv2D(32, 5),
-        MaxPool2D(),
-        Conv2D(64, 5),
-        MaxPool2D(),
-        Flatten(),
-        Dense(512),
-        Dense(classes, "softmax"),
-    )
-
-
-def _mlp(classes: int) -> Layers:
-    return (Flatten(), Dense(500), Dense(classes, "softmax"))
-
-
-_TABLE: dict[str, Callable[[int], Layers]] = {"cnn": _cnn, "cnn2": _cnn2, "mlp": _mlp}
-
-MODEL_NAMES = tuple(_TABLE)
+MODEL_NAMES = tuple(NETWORKS)
 
 
 def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
@@ -57,7 +37,7 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
     """
     if name == "auto":
         name = "cnn" if len(dataset.input_shape) == 3 else "mlp"
-    if name not in _TABLE:
+    if name not in NETWORKS:
         near = difflib.get_close_matches(name, MODEL_NAMES, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         known = ", ".join(MODEL_NAMES)
@@ -74,7 +54,7 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
 
 def layers_of(spec: ModelSpec) -> Layers:
     """The layers of a network, first to last."""
-    return _TABLE[spec.name](spec.classes)
+    return NETWORKS[spec.name](spec.classes)
 
 
 def model_facts(spec: ModelSpec) -> ModelFacts:
@@ -83,12 +63,18 @@ def model_facts(spec: ModelSpec) -> ModelFacts:
     Raises:
         UsageError: a layer cannot take the shape that reaches it.
     """
-    shape: Shape = spec.input_shape
-    parameters, multiply_adds, activations = 0, 0, math.prod(shape)
-    for layer in layers_of(spec):
-        output = layer.output_shape(shape)
+    parameters, multiply_adds, layers = 0, 0, 0
+    activations = largest = math.prod(spec.input_shape)
+    for layer, shape in walk(layers_of(spec), spec.input_shape):
+        layers += 1
         parameters += layer.parameters(shape)
         multiply_adds += layer.multiply_adds(shape)
-        activations += math.prod(output)
-        shape = output
-    return ModelFacts(parameters=parameters, activations=activations, multiply_adds=multiply_adds)
+        activations += layer.kept(shape)
+        largest = max(largest, math.prod(layer.output_shape(shape)))
+    return ModelFacts(
+        parameters=parameters,
+        activations=activations,
+        largest=largest,
+        layers=layers,
+        multiply_adds=multiply_adds,
+    )

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
 from disdel.catalog.models import layers_of
-from disdel.catalog.models.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D
+from disdel.catalog.models.layers import (
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    Relu,
+    Residual,
+)
 from disdel.types import ModelSpec
 
 # Keras ships no types.
-KerasLayer = Any
 KerasModel = Any
+KerasTensor = Any
 
 
 def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
@@ -23,47 +35,96 @@ def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
             layer, so that the saved model takes images as they are.
 
     Returns:
-        A `keras.Sequential` from (batch, *input_shape) to class probabilities (batch, classes).
+        A `keras.Model` from (batch, *input_shape) to class probabilities (batch, classes).
     """
     import keras
 
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     keras.utils.clear_session()
-    stack: list[KerasLayer] = [keras.Input(spec.input_shape, name="input")]
+    samples = keras.Input(spec.input_shape, name="input")
+    x = samples
     if input_dtype == "uint8":
-        stack.append(keras.layers.Rescaling(1 / 255, name="scale"))
-    stack += [_to_keras(layer) for layer in layers_of(spec)]
-    return keras.Sequential(stack, name=spec.name)
+        x = keras.layers.Rescaling(1 / 255, name="scale")(x)
+    return keras.Model(samples, _chain(layers_of(spec), x), name=spec.name)
+
+
+def _chain(layers: Sequence[Layer], x: KerasTensor) -> KerasTensor:
+    for layer in layers:
+        x = _apply(layer, x)
+    return x
 
 
 @singledispatch
-def _to_keras(layer: Layer) -> KerasLayer:
+def _apply(layer: Layer, x: KerasTensor) -> KerasTensor:  # noqa: ARG001
+    """The output of a new Keras layer that is what `layer` describes, for the input `x`."""
     raise TypeError(f"no Keras layer for {layer!r}")
 
 
-@_to_keras.register
-def _(layer: Conv2D) -> KerasLayer:
+@_apply.register
+def _(layer: Conv2D, x: KerasTensor) -> KerasTensor:
     import keras
 
-    return keras.layers.Conv2D(layer.filters, layer.kernel, activation=layer.activation)
+    return keras.layers.Conv2D(
+        layer.filters,
+        layer.kernel,
+        strides=layer.strides,
+        padding=layer.padding,
+        activation=layer.activation,
+        use_bias=layer.bias,
+    )(x)
 
 
-@_to_keras.register
-def _(layer: MaxPool2D) -> KerasLayer:
+@_apply.register
+def _(layer: BatchNorm, x: KerasTensor) -> KerasTensor:
     import keras
 
-    return keras.layers.MaxPooling2D(layer.size)
+    return keras.layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon)(x)
 
 
-@_to_keras.register
-def _(layer: Flatten) -> KerasLayer:  # noqa: ARG001 - dispatched on its type
+@_apply.register
+def _(layer: Relu, x: KerasTensor) -> KerasTensor:  # noqa: ARG001 - dispatched on its type
     import keras
 
-    return keras.layers.Flatten()
+    return keras.layers.ReLU()(x)
 
 
-@_to_keras.register
-def _(layer: Dense) -> KerasLayer:
+@_apply.register
+def _(layer: MaxPool2D, x: KerasTensor) -> KerasTensor:
     import keras
 
-    return keras.layers.Dense(layer.units, activation=layer.activation)
+    return keras.layers.MaxPooling2D(layer.size)(x)
+
+
+@_apply.register
+def _(layer: AveragePool2D, x: KerasTensor) -> KerasTensor:
+    import keras
+
+    return keras.layers.AveragePooling2D(layer.size)(x)
+
+
+@_apply.register
+def _(layer: GlobalAveragePool2D, x: KerasTensor) -> KerasTensor:  # noqa: ARG001
+    import keras
+
+    return keras.layers.GlobalAveragePooling2D()(x)
+
+
+@_apply.register
+def _(layer: Flatten, x: KerasTensor) -> KerasTensor:  # noqa: ARG001
+    import keras
+
+    return keras.layers.Flatten()(x)
+
+
+@_apply.register
+def _(layer: Dense, x: KerasTensor) -> KerasTensor:
+    import keras
+
+    return keras.layers.Dense(layer.units, activation=layer.activation)(x)
+
+
+@_apply.register
+def _(layer: Residual, x: KerasTensor) -> KerasTensor:
+    import keras
+
+    return keras.layers.Add()([_chain(layer.body, x), _chain(layer.shortcut, x)])
