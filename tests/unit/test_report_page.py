@@ -302,7 +302,7 @@ def test_a_round_that_was_not_scored_has_no_score():
         ),
     )
     page = render(saved(report(rounds=rounds)))
-    assert "<td>0.2500</td><td>–</td><td>–</td>" in page
+    assert page.count("<td>0.2500</td><td>\N{EN DASH}</td><td>\N{EN DASH}</td>") == 1
     assert "<td>0.2000</td><td>0.5000</td><td>75.00 %</td>" in page
 
 
