@@ -41,6 +41,7 @@ from disdel.types import (
     Sync,
     TrainJob,
     Validation,
+    WorkersPolicy,
 )
 
 __all__ = [
@@ -110,6 +111,8 @@ def train(
     validate_every: int = 1,
     target_accuracy: float | None = None,
     patience: int | None = None,
+    workers_policy: WorkersPolicy = "fixed",
+    workers_max: int | None = None,
     average: Average = "samples",
     optimizer_state: OptimizerState = "average",
     memory_max: int | None = None,
@@ -137,6 +140,8 @@ def train(
         validate_every: rounds from one score on the held-out split to the next.
         target_accuracy: stop when a score reaches it.
         patience: stop after so many rounds without a lower held-out loss.
+        workers_policy: "adapt" for more workers while epochs get faster, else fewer.
+        workers_max: most workers then.
         average: what a worker's part weighs: its "samples", or all "equal".
         optimizer_state: "reset" every round, kept "local" by each worker, or "average" as the
             weights are.
@@ -166,6 +171,8 @@ def train(
         validation=Validation(
             every=validate_every, target_accuracy=target_accuracy, patience=patience
         ),
+        workers_policy=workers_policy,
+        workers_max=workers_max,
         average=average,
         optimizer_state=optimizer_state,
     )

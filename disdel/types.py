@@ -21,6 +21,7 @@ EstimatorName = Literal["measured", "sap"]
 RuntimeName = Literal["tensorflow"]
 OptimizerState = Literal["reset", "local", "average"]
 Average = Literal["samples", "equal"]
+WorkersPolicy = Literal["fixed", "adapt"]
 RateShape = Literal["constant", "cosine", "linear"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
@@ -146,6 +147,8 @@ class TrainJob:
             forgotten, kept by each worker for itself, or averaged as the weights are.
         rate_schedule: how the learning rate changes over the run.
         validation: when the average is scored, and what ends the run early.
+        workers_policy: whether the workers may become more or fewer between rounds, and
+        workers_max: how many then at most; None leaves it to the other limits.
 
     Raises:
         UsageError: a value is out of range.
@@ -166,8 +169,22 @@ class TrainJob:
     optimizer_state: OptimizerState = "average"
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     validation: Validation = field(default_factory=Validation)
+    workers_policy: WorkersPolicy = "fixed"
+    workers_max: int | None = None
 
     def __post_init__(self) -> None:
+        _one_of("--workers-policy", self.workers_policy, get_args(WorkersPolicy))
+        if self.workers_max is not None:
+            _in_range("--workers-max", self.workers_max, 1, 10_000)
+        if self.workers_policy == "adapt" and self.sync != "epoch":
+            raise UsageError(
+                f"--workers-policy adapt compares epochs, so it needs --sync epoch, not {self.sync}"
+            )
+        if self.workers_policy == "adapt" and self.optimizer_state == "local":
+            raise UsageError(
+                "--workers-policy adapt cannot go with --optimizer-state local: a worker that is "
+                "gone would take its optimizer with it"
+            )
         _in_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)
         _one_of("--average", self.average, get_args(Average))
         _one_of("--optimizer-state", self.optimizer_state, get_args(OptimizerState))

@@ -26,6 +26,7 @@ from disdel.types import (
     Sync,
     TrainJob,
     Validation,
+    WorkersPolicy,
 )
 
 _PLACE = "Where it runs"
@@ -135,6 +136,24 @@ Patience = Annotated[
         "--patience",
         metavar="N",
         help="Stop after N rounds without a lower held-out loss; the model is the best round's.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+WorkersPolicyText = Annotated[
+    str,
+    typer.Option(
+        "--workers-policy",
+        metavar="fixed|adapt",
+        help="adapt: more workers while epochs get faster, else fewer.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+WorkersMax = Annotated[
+    int | None,
+    typer.Option(
+        "--workers-max",
+        metavar="N",
+        help="Most workers with --workers-policy adapt.",
         rich_help_panel=_ROUNDS,
     ),
 ]
@@ -294,6 +313,8 @@ def train_job(
     validate_every: int = 1,
     target_accuracy: float | None = None,
     patience: int | None = None,
+    workers_policy: str = "fixed",
+    workers_max: int | None = None,
 ) -> TrainJob:
     """The options of a command as a job.
 
@@ -318,6 +339,8 @@ def train_job(
         validation=Validation(
             every=validate_every, target_accuracy=target_accuracy, patience=patience
         ),
+        workers_policy=cast(WorkersPolicy, workers_policy),
+        workers_max=workers_max,
     )
 
 

@@ -28,6 +28,8 @@ def train_command(
     validate_every: options.ValidateEvery = 1,
     target_accuracy: options.TargetAccuracy = None,
     patience: options.Patience = None,
+    workers_policy: options.WorkersPolicyText = "fixed",
+    workers_max: options.WorkersMax = None,
     average: options.AverageText = "samples",
     optimizer_state: options.OptimizerStateText = "average",
     memory_max: options.MemoryMax = None,
@@ -75,6 +77,8 @@ def train_command(
         validate_every=validate_every,
         target_accuracy=target_accuracy,
         patience=patience,
+        workers_policy=workers_policy,
+        workers_max=workers_max,
         average=average,
         optimizer_state=optimizer_state,
     )

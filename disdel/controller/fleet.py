@@ -76,6 +76,14 @@ class Fleet:
         )
         return self._attempts.get(worker, planned)
 
+    def recut(self, plan: Plan) -> None:
+        """Go on with another number of workers."""
+        self.plan = plan
+        self._attempts = {
+            worker: replace(attempt, memory_mb=max(attempt.memory_mb, plan.memory_mb))
+            for worker, attempt in self._attempts.items()
+        }
+
     async def train_round(self, number: int) -> list[Trained]:
         """Every worker's part of a round, all trained at the same time.
 
@@ -139,7 +147,7 @@ class Fleet:
                 micro_batches=1,
                 block_steps=1,
                 heed_memory=True,
-                shard_key=keys.shard("train", shard.worker),
+                shard_key=keys.shard("train", shard),
                 state_key=state_key,
                 initialise=number == 1 and segment == 0,
                 part_key="",

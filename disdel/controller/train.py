@@ -14,6 +14,7 @@ from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
 from disdel.catalog.models import choose_model
 from disdel.controller.actions import SizedAction
 from disdel.controller.collecting import Collector
+from disdel.controller.crew import Crew, epoch_of
 from disdel.controller.fleet import Fleet, Trained
 from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker, all_of
@@ -30,12 +31,13 @@ from disdel.controller.resuming import Resumed, take_up
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session
 from disdel.controller.settings import Settings
-from disdel.controller.staging import stage
+from disdel.controller.staging import shard_keys, stage
 from disdel.controller.stopping import best_round, is_validated, model_round, reason_to_stop
 from disdel.events import Listener, Noted, PlanMade, PlatformReady, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.memory import score_batch
 from disdel.scheduler.plan import make_plan
+from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
 from disdel.types import (
@@ -82,15 +84,14 @@ async def train_on(
     model = choose_model(job.model, arrays.spec)
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
-        questions = ask(
-            job,
-            arrays.spec,
-            model,
-            session.capacity,
-            settings,
-            store_mb=session.store.room_mb(),
-        )
-        question, plan = make_plan(questions)
+        room_mb = session.store.room_mb()
+
+        def planned(job: TrainJob) -> tuple[Question, Plan]:
+            return make_plan(
+                ask(job, arrays.spec, model, session.capacity, settings, store_mb=room_mb)
+            )
+
+        question, plan = planned(job)
         progress = Progress(
             job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
             dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
@@ -106,7 +107,8 @@ async def train_on(
         invoker = Invoker(
             session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
         )
-        run = _TrainRun(progress, model, plan, arrays, settings, invoker, emit)
+        crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1])
+        run = _TrainRun(progress, model, crew, arrays, settings, invoker, emit)
         try:
             report = await run_to_report(
                 invoker,
@@ -116,7 +118,9 @@ async def train_on(
             )
         finally:
             history = history_of(question.shipped, settings)
-            remember(history, observe(question, plan, run.own_activations), emit)
+            # A container that has had several shards tells nothing of any.
+            if not crew.has_changed:
+                remember(history, observe(question, plan, run.own_activations), emit)
     return report, folder
 
 
@@ -152,7 +156,7 @@ class _TrainRun:
         self,
         progress: Progress,
         model: ModelSpec,
-        plan: Plan,
+        crew: Crew,
         arrays: DatasetArrays,
         settings: Settings,
         invoker: Invoker,
@@ -162,7 +166,8 @@ class _TrainRun:
         self._files = ProgressFiles(invoker.folder)
         job = self._job = progress.job
         self._model = model
-        self._plan = plan
+        self._crew = crew
+        plan = self._plan = crew.plan
         self._arrays = arrays
         self._settings = settings
         self._invoker = invoker
@@ -183,6 +188,7 @@ class _TrainRun:
         self._states = {progress.done}
         # What earlier activations took, the controller of that time has observed.
         self._first_own = len(invoker.journal.activations)
+        self._epochs = [epoch_of(entry.activations) for entry in progress.rounds]
         self._stopped: str | None = None
         self._saving: asyncio.Task[None] | None = None
         self._exported = False
@@ -200,12 +206,7 @@ class _TrainRun:
         """
         store, keys = self._invoker.session.store, self._invoker.keys
         await asyncio.to_thread(self._restore)
-        await all_of(
-            (
-                asyncio.to_thread(stage, store, keys, self._plan, self._arrays, self._job.seed),
-                self._all_rounds(),
-            )
-        )
+        await self._all_rounds()
         data = await asyncio.to_thread(store.get, keys.model)
         self._invoker.folder.model.write_bytes(data)
 
@@ -227,22 +228,42 @@ class _TrainRun:
                 self._fleet.slots[shard.worker] = key
 
     async def _all_rounds(self) -> None:
+        staged: set[str] = set()
         try:
             for number in range(self._progress.done + 1, self._plan.rounds + 1):
                 self._stopped = reason_to_stop(self._job.validation, self._rounds)
                 if self._stopped is not None:
                     break
-                await self._round(number)
+                self._adapt()
+                await all_of((self._stage(staged), self._round(number)))
             await self._export()
         finally:
             await self._saved()
+
+    def _adapt(self) -> None:
+        """Cut the next round for as many workers as the policy wants."""
+        if self._job.workers_policy == "fixed" or not self._epochs:
+            return
+        workers, plan = (
+            self._crew.plan.workers,
+            self._crew.after(self._epochs, self._job.workers_max),
+        )
+        if plan.workers != workers:
+            self._emit(Noted(message=f"workers from here on: {plan.workers}, not {workers}"))
+            self._fleet.recut(plan)
+
+    async def _stage(self, staged: set[str]) -> None:
+        """Write the shards of the present cut that are not there, and delete those of the last."""
+        store, keys, plan = self._invoker.session.store, self._invoker.keys, self._crew.plan
+        if staged != shard_keys(keys, plan):
+            await asyncio.to_thread(stage, store, keys, plan, self._arrays, self._job.seed, staged)
 
     async def _export(self) -> None:
         """Let a worker write the model's file, unless the last score has."""
         number = model_round(self._job.validation, self._rounds)
         assert number is not None
         if not self._exported:
-            [first, *_] = self._plan.test_shards
+            [first, *_] = self._crew.plan.test_shards
             await self._fleet.score(self._slice(first, number, exports=True))
 
     async def _round(self, number: int) -> None:
@@ -268,6 +289,7 @@ class _TrainRun:
         )
         self._rounds.append(report)
         ended = self._invoker.journal.activations[begun:]
+        self._epochs.append(epoch_of(ended))
         complete = CompleteRound(
             report=report,
             ledger=tuple(entry for entry in self._ledger if entry.round == number),
@@ -324,7 +346,7 @@ class _TrainRun:
 
     async def _score(self, number: int) -> Score:
         """The average on the held-out split, in slices on the workers' warm containers."""
-        slices = [shard for shard in self._plan.test_shards if shard.samples]
+        slices = [shard for shard in self._crew.plan.test_shards if shard.samples]
         # Which round the model is of is known before the end only of a run without patience.
         exports = number == self._plan.rounds and self._job.validation.patience is None
         replies = await all_of(
@@ -346,7 +368,7 @@ class _TrainRun:
             worker=shard.worker,
             round=number,
             batch_size=score_batch(self._plan.micro_batches),
-            shard_key=keys.shard("test", shard.worker),
+            shard_key=keys.shard("test", shard),
             state_key=keys.state(number),
             model_key=keys.model if exports else None,
             progress_key=keys.progress,
@@ -370,6 +392,8 @@ class _TrainRun:
                 "epochs": self._job.epochs,
                 "sync": self._job.sync,
                 "workers": self._plan.workers,
+                "workers_policy": self._job.workers_policy,
+                "workers_max": self._job.workers_max,
                 "runtime": self._plan.runtime,
                 "seed": self._job.seed,
                 "model": self._model.name,

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ class Arithmetic:
         self.segments_of_worker_1 = 1
         self.hooks = {}
         self.own_rounds = {}
+        self.train_s = lambda request: 0.1
         self.loss_of = lambda weight: 10 - weight
         self.exported = None
 
@@ -73,7 +75,7 @@ class Arithmetic:
                 next_step=reached,
                 samples=samples,
                 loss_sum=1.0 * (reached - request.start_step),
-                train_s=0.1,
+                train_s=self.train_s(request),
                 peak_mb=300 + request.worker,
             )
         )
@@ -326,6 +328,46 @@ def test_patience_ends_the_run_with_the_best_model(run, arithmetic):
     assert report.stopped == "no lower loss for 2 rounds than after round 3"
     assert (report.model_round, report.loss) == (3, 0.0)
     assert arithmetic.exported == 4.5
+    assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "most", "expected"),
+    [
+        ({}, None, [2, 3, 4, 5, 4, 3]),
+        ({}, 3, [2, 3, 3, 3, 3, 3]),
+        ({"pool_memory_mb": 1400}, None, [2, 2, 2, 2, 2, 2]),
+    ],
+)
+def test_workers_become_more_and_fewer_and_every_sample_has_one(
+    run, arithmetic, tmp_path, limits, most, expected
+):
+    seen = {}
+
+    def look(request):
+        arithmetic.store.wait_for(request.shard_key, time.monotonic() + 30)
+        shard = read_tensors(arithmetic.store, request.shard_key)
+        seen.setdefault(request.round, []).append(shard["x"])
+
+    def seconds(request):
+        workers = round(1438 / len(seen[request.round][-1]))
+        return 1.0 + abs(4 - workers)
+
+    arithmetic.train_s = seconds
+    for worker in range(6):
+        for number in range(1, 7):
+            arithmetic.hooks[worker, number] = look
+    settings = Settings(run_dir=tmp_path / "runs", limits=Limits(**limits))
+    report, folder = run(settings, epochs=6, workers_policy="adapt", workers_max=most)
+    per_round = [[e for e in report.ledger if e.round == number] for number in range(1, 7)]
+    assert [len(entries) for entries in per_round] == expected
+    samples = {number: np.concatenate(shards) for number, shards in seen.items()}
+    first = np.sort(samples[1].reshape(1438, -1), axis=0)
+    for number, workers in enumerate(expected, 1):
+        assert len(seen[number]) == workers
+        assert len(samples[number]) == 1438
+        assert np.array_equal(np.sort(samples[number].reshape(1438, -1), axis=0), first)
+    assert {e.memory_mb for e in report.activations if e.task == "train"} == {report.plan.memory_mb}
     assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
 
 
