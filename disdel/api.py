@@ -17,7 +17,7 @@ from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
 from disdel.controller.cleaning import stop_run
-from disdel.controller.infer import InferJob, Predictions
+from disdel.controller.infer import InferJob, Inferred
 from disdel.controller.planning import ask
 from disdel.controller.report_json import report_to_json
 from disdel.controller.resuming import Resumed, read_resumed
@@ -90,7 +90,7 @@ class Trained:
     def evaluate(self, input: Path | None = None) -> RunReport:  # noqa: A002 - the command's word
         """Evaluate the ensemble in an action, on the held-out split or on `input`."""
         job = InferJob(dataset=self.report.dataset, model=str(self.model_path), input=input)
-        return run_infer(job, self.settings, silent)[0]
+        return run_infer(job, self.settings, silent).report
 
 
 def train(
@@ -240,9 +240,7 @@ def resume(
     return Trained(report, folder.path, settings)
 
 
-def run_infer(
-    job: InferJob, settings: Settings, listener: Listener = silent
-) -> tuple[RunReport, Predictions]:
+def run_infer(job: InferJob, settings: Settings, listener: Listener = silent) -> Inferred:
     """Evaluate a model, or predict samples.
 
     Raises:

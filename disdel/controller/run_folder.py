@@ -17,6 +17,7 @@ from disdel.errors import UsageError
 
 REPORT_NAME = "report.json"
 MODEL_NAME = "model.keras"
+CONFUSION_NAME = "confusion.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class RunFolder:
     def is_complete(self) -> bool:
         """Whether the run has ended well, by its report."""
         return self.report.is_file() and self.read_report().get("status") == "ok"
+
+    @property
+    def confusion(self) -> Path:
+        """The picture of an infer run's confusion matrix."""
+        return self.path / CONFUSION_NAME
 
     def log(self, *, worker: int | None, activation_id: str) -> Path:
         """Where the log of an activation stands."""
