@@ -20,6 +20,7 @@ from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.footprint import give_back_freed_memory
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
+from disdel.worker.wanted import check_wanted
 
 PROGRESS_INTERVAL_S = 0.25
 # Beside the next block, the state must still be stored and the answer sent before the deadline.
@@ -33,12 +34,6 @@ class TrainingDiverged(DisdelError):
     """The loss is no longer a number."""
 
     kind = "diverged"
-
-
-class NotWanted(DisdelError):
-    """Nobody waits for this segment: its run has ended, or another container was faster."""
-
-    kind = "not-wanted"
 
 
 def train_segment(
@@ -68,7 +63,7 @@ def train_segment(
     train_s = time.perf_counter() - started_s
     clock.ended("computed")
 
-    _check_wanted(request, context)
+    check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
     watch.say("storing")
     give_back_freed_memory()
     schedule = _schedule(request, samples)
@@ -94,13 +89,6 @@ def train_segment(
         framework_mapped_mb=None if framework is None else framework.mapped_mb,
         phases=clock.phases(),
     )
-
-
-def _check_wanted(request: TrainRequest, context: Context) -> None:
-    """End a segment whose state is gone: what it would store now, nobody would remove."""
-    if context.store.open(request.state_key) is None:
-        context.store.delete_prefix(request.progress_key)
-        raise NotWanted(f"{request.state_key} has been removed: the run or its round is over")
 
 
 def _schedule(request: TrainRequest, samples: Samples) -> Schedule:
@@ -142,7 +130,7 @@ def _train_steps(
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
     steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)
     for step, positions in steps:
-        _check_wanted(request, context)
+        check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
         # At least one block an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", reached, loss_sum

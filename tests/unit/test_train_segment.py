@@ -15,7 +15,8 @@ from disdel.types import ModelSpec, RateSchedule
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
-from disdel.worker.train import NotWanted, TrainingDiverged, train_segment
+from disdel.worker.train import TrainingDiverged, train_segment
+from disdel.worker.wanted import NotWanted
 
 
 class Counting(Trainer):
