@@ -192,6 +192,7 @@ class _TrainRun:
         self._stopped: str | None = None
         self._saving: asyncio.Task[None] | None = None
         self._exported = False
+        self._staged: set[str] = set()
 
     @property
     def own_activations(self) -> list[Activation]:
@@ -214,11 +215,11 @@ class _TrainRun:
         """Put what the last complete round has left where the next one looks for it."""
         store, keys, done = self._invoker.session.store, self._invoker.keys, self._progress.done
         store.delete_prefix(keys.prefix)
-        states = {state_name(number): keys.state(number) for number in self._needed_states()}
+        states = {state_name(number): keys.state(number) for number in self._needed_states(done)}
         self._files.begin(self._progress)
         if not done:
             return
-        self._states |= set(self._needed_states())
+        self._states |= self._needed_states(done)
         for name, key in states.items():
             store.put(key, self._files.read_tensors(name))
         if self._job.optimizer_state == "local":
@@ -228,14 +229,13 @@ class _TrainRun:
                 self._fleet.slots[shard.worker] = key
 
     async def _all_rounds(self) -> None:
-        staged: set[str] = set()
         try:
             for number in range(self._progress.done + 1, self._plan.rounds + 1):
                 self._stopped = reason_to_stop(self._job.validation, self._rounds)
                 if self._stopped is not None:
                     break
                 self._adapt()
-                await all_of((self._stage(staged), self._round(number)))
+                await all_of((self._stage(), self._round(number)))
             await self._export()
         finally:
             await self._saved()
@@ -244,25 +244,27 @@ class _TrainRun:
         """Cut the next round for as many workers as the policy wants."""
         if self._job.workers_policy == "fixed" or not self._epochs:
             return
-        workers, plan = (
-            self._crew.plan.workers,
-            self._crew.after(self._epochs, self._job.workers_max),
-        )
+        workers = self._crew.plan.workers
+        plan = self._crew.after(self._epochs, self._job.workers_max)
         if plan.workers != workers:
             self._emit(Noted(message=f"workers from here on: {plan.workers}, not {workers}"))
             self._fleet.recut(plan)
 
-    async def _stage(self, staged: set[str]) -> None:
+    async def _stage(self) -> None:
         """Write the shards of the present cut that are not there, and delete those of the last."""
         store, keys, plan = self._invoker.session.store, self._invoker.keys, self._crew.plan
-        if staged != shard_keys(keys, plan):
-            await asyncio.to_thread(stage, store, keys, plan, self._arrays, self._job.seed, staged)
+        if self._staged != shard_keys(keys, plan):
+            await asyncio.to_thread(
+                stage, store, keys, plan, self._arrays, self._job.seed, self._staged
+            )
 
     async def _export(self) -> None:
         """Let a worker write the model's file, unless the last score has."""
         number = model_round(self._job.validation, self._rounds)
         assert number is not None
         if not self._exported:
+            # A run that is resumed behind its last round has nothing staged.
+            await self._stage()
             [first, *_] = self._crew.plan.test_shards
             await self._fleet.score(self._slice(first, number, exports=True))
 
@@ -315,13 +317,13 @@ class _TrainRun:
         for work in trained:
             for key in (work.part.key, *work.spent):
                 store.delete(key)
-        for old in self._states - self._needed_states():
+        needed = self._needed_states(number)
+        for old in self._states - needed:
             store.delete(keys.state(old))
-        self._states = (self._states & self._needed_states()) | {number}
+        self._states = needed
 
-    def _needed_states(self) -> set[int]:
-        """The rounds so far whose averages may still be needed."""
-        last = len(self._rounds)
+    def _needed_states(self, last: int) -> set[int]:
+        """The rounds up to `last` whose averages may still be needed."""
         if self._job.validation.patience is None:
             return {last}
         return {last, best_round(self._rounds) or last}
@@ -330,7 +332,7 @@ class _TrainRun:
         """Save a complete round for a controller that may have to go on."""
         store, keys = self._invoker.session.store, self._invoker.keys
         number = complete.report.round
-        wanted = {state_name(needed): keys.state(needed) for needed in self._needed_states()}
+        wanted = {state_name(needed): keys.state(needed) for needed in self._needed_states(number)}
         wanted |= {slots_name(number, worker): key for worker, key in slots.items()}
         try:
             self._files.add(

@@ -417,6 +417,27 @@ def test_more_epochs_for_a_complete_run(run, arithmetic):
     assert report.resumed_after == 2
 
 
+def test_a_run_that_lacks_only_its_model_gets_it(run, arithmetic, platform):
+    _, folder = run(epochs=2)
+    folder.model.unlink()
+    folder.write_report(folder.read_report() | {"status": "failed"})
+    platform.invoked.clear()
+    arithmetic.hooks = {}
+    staged = []
+    score = arithmetic.score
+
+    def look(arguments):
+        staged.append(arithmetic.store.open(arguments["shard_key"]) is not None)
+        return score(arguments)
+
+    arithmetic.score = look
+    report, _ = run(resumed=folder)
+    assert [arguments["task"] for _, arguments in platform.invoked] == ["score"]
+    assert staged == [True]
+    assert (report.status, report.resumed_after) == ("ok", 2)
+    assert folder.model.is_file()
+
+
 def test_a_run_that_ended_with_a_shorter_round_cannot_be_longer(run):
     _, folder = run(epochs=2, sync=5)
     with pytest.raises(UsageError, match="its last round was the end of its training"):
