@@ -14,9 +14,18 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import CodeRef, ModelSpec, OwnModel, Phases, RuntimeName, Target
+from disdel.types import (
+    CodeRef,
+    ModelSpec,
+    OptimizerState,
+    OwnModel,
+    Phases,
+    RateSchedule,
+    RuntimeName,
+    Target,
+)
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 T = TypeVar("T")
 
@@ -54,6 +63,11 @@ class TrainRequest:
     `checkpoint_key`. `samples_before` were seen in this round's earlier segments. A batch is cut
     into `micro_batches` parts; deadline and memory are looked at every `block_steps` steps, memory
     only with `heed_memory`.
+
+    A part has the optimizer's tensors only where these are averaged. A worker that keeps its own
+    reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
+    is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
+    over the worker's `total_steps`.
     """
 
     task: Literal["train"] = "train"
@@ -75,6 +89,11 @@ class TrainRequest:
     part_key: str
     checkpoint_key: str
     progress_key: str
+    optimizer_state: OptimizerState = "average"
+    slots_key: str | None = None
+    new_slots_key: str | None = None
+    rate_schedule: RateSchedule = field(default_factory=RateSchedule)
+    total_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +149,13 @@ class ScoreReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One worker's contribution to a round: where it is and how many samples made it."""
+    """One worker's contribution to a round: where it is, what made it, and its weight."""
 
     worker: int
     attempt: int
     key: str
     samples: int
+    weight: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

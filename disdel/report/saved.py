@@ -36,12 +36,12 @@ class SavedPlan:
 class SavedRound:
     """A round; losses and metrics are means over samples, the accuracy a fraction.
 
-    There is no accuracy where numbers are predicted.
+    They are None where the round was not scored; there is no accuracy where numbers are predicted.
     """
 
     round: int
     wall_s: float
-    loss: float
+    loss: float | None
     accuracy: float | None
     train_loss: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)

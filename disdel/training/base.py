@@ -9,6 +9,14 @@ from pathlib import Path
 
 from disdel.arrays import Array, Tensors
 
+OPTIMIZER_PREFIX = "optimizer/"
+
+
+def split_state(state: Tensors) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The tensors of a state that are the model's, and those that are the optimizer's."""
+    optimizer = {name: state[name] for name in state if name.startswith(OPTIMIZER_PREFIX)}
+    return {name: state[name] for name in state if name not in optimizer}, optimizer
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -41,7 +49,8 @@ class Trainer(ABC):
     """A model, its optimizer and its loss in one framework, driven block by block.
 
     The state is everything that decides what the next step does: weights, other variables of the
-    model, and the optimizer's. Samples arrive as they are stored (uint8 images are scaled inside).
+    model, and the optimizer's, whose names begin with `OPTIMIZER_PREFIX`. Samples arrive as they
+    are stored (uint8 images are scaled inside).
     """
 
     @abstractmethod
@@ -52,12 +61,16 @@ class Trainer(ABC):
     def load_state(self, tensors: Tensors) -> None:
         """Continue from `tensors`, as `state()` gave them.
 
+        Where they have none of the optimizer's, the optimizer starts anew.
+
         Raises:
             StoreError: names, shapes or dtypes are not those of this model and optimizer.
         """
 
     @abstractmethod
-    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
+    def train(
+        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+    ) -> float:
         """Take one optimizer step a batch.
 
         Args:
@@ -66,6 +79,7 @@ class Trainer(ABC):
             micro_batches: parts into which each batch is cut to save memory; their gradients are
                 added up, so that the step is the whole batch's (but for layers that look at a
                 batch as a whole, as batch normalisation does).
+            rate_factors: what the learning rate is multiplied by, (steps,) float32; None is 1.
 
         Returns:
             The sum over the samples of their loss, each at its step.

@@ -14,7 +14,7 @@ import numpy as np
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError
-from disdel.training.base import Scored, Trainer
+from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state
 from disdel.training.keras_recipe import KerasRecipe, recipe_for
 
 # Neither Keras nor TensorFlow ships types.
@@ -49,24 +49,29 @@ class KerasTrainer(Trainer):
         self._optimizer = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
+        self._learning_rate = np.float32(self._optimizer.learning_rate)
         self._optimizer.build(model.trainable_variables)
+        # Every slot and counter of Keras's optimizers begins as one number throughout.
+        self._first_values = [np.ravel(v)[0] for v in self._optimizer.variables]
         label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None), label)
-        self._train_block = tf.function(self._steps, input_signature=(samples, labels))
+        block = (samples, labels, tf.TensorSpec((None,), tf.float32))
+        self._train_block = tf.function(self._steps, input_signature=block)
         self._train_block_in_parts = tf.function(
-            self._steps_in_parts, input_signature=(samples, labels, tf.TensorSpec((), tf.int32))
+            self._steps_in_parts, input_signature=(*block, tf.TensorSpec((), tf.int32))
         )
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
             self._score, input_signature=(batch, tf.TensorSpec((None,), label))
         )
 
-    def _steps(self, x: Any, y: Any) -> Any:
+    def _steps(self, x: Any, y: Any, rates: Any) -> Any:
         import tensorflow as tf
 
         loss_sum = tf.constant(0.0)
         for step in tf.range(tf.shape(x)[0]):
+            self._optimizer.learning_rate = rates[step]
             loss, gradients = self._gradients(x[step], y[step])
             self._optimizer.apply(gradients, self._model.trainable_variables)
             loss_sum += loss
@@ -91,7 +96,7 @@ class KerasTrainer(Trainer):
         # Those of an embedding come as the rows that were looked up.
         return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-    def _steps_in_parts(self, x: Any, y: Any, parts: Any) -> Any:
+    def _steps_in_parts(self, x: Any, y: Any, rates: Any, parts: Any) -> Any:
         """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
         import tensorflow as tf
 
@@ -109,6 +114,7 @@ class KerasTrainer(Trainer):
                     for total, gradient in zip(totals, gradients, strict=True)
                 ]
                 loss_sum += loss * share
+            self._optimizer.learning_rate = rates[step]
             self._optimizer.apply(totals, variables)
         return loss_sum * tf.cast(batch, tf.float32)
 
@@ -122,11 +128,15 @@ class KerasTrainer(Trainer):
         means += [metric(recipe.wanted(y), given) for metric in recipe.metrics.values()]
         return [mean * samples for mean in means], recipe.correct(y, outputs)
 
-    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
+    def train(
+        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+    ) -> float:
         parts = min(micro_batches, x.shape[1])
+        factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
+        rates = np.multiply(factors, self._learning_rate, dtype=np.float32)
         if parts == 1:
-            return float(self._train_block(x, y))
-        return float(self._train_block_in_parts(x, y, parts))
+            return float(self._train_block(x, y, rates))
+        return float(self._train_block_in_parts(x, y, rates, parts))
 
     def score(self, x: Array, y: Array) -> Scored:
         (loss_sum, *metric_sums), correct = self._score_batch(x, y)
@@ -140,6 +150,8 @@ class KerasTrainer(Trainer):
 
     def load_state(self, tensors: Tensors) -> None:
         variables = self._variables()
+        if not split_state(tensors)[1]:
+            tensors = {**tensors, **self._fresh_optimizer()}
         if variables.keys() != tensors.keys():
             odd = sorted(variables.keys() ^ tensors.keys())
             raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
@@ -153,8 +165,20 @@ class KerasTrainer(Trainer):
 
     def _variables(self) -> dict[str, Any]:
         named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
-        named |= {f"optimizer/{i:04d}/{v.path}": v for i, v in enumerate(self._optimizer.variables)}
-        return named
+        return named | self._optimizer_variables()
+
+    def _optimizer_variables(self) -> dict[str, Any]:
+        variables = enumerate(self._optimizer.variables)
+        return {f"{OPTIMIZER_PREFIX}{i:04d}/{v.path}": v for i, v in variables}
+
+    def _fresh_optimizer(self) -> dict[str, Array]:
+        """The optimizer's tensors before its first step, in the memory of one number each."""
+        return {
+            name: np.broadcast_to(first, variable.shape)
+            for (name, variable), first in zip(
+                self._optimizer_variables().items(), self._first_values, strict=True
+            )
+        }
 
     def save_model(self, path: Path) -> None:
         (self._recipe.exported or self._model).save(path)

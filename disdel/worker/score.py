@@ -13,6 +13,7 @@ from disdel.wire import ScoreReply, ScoreRequest
 from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import ShardCache
+from disdel.worker.wanted import check_wanted
 
 
 def score_slice(
@@ -23,6 +24,7 @@ def score_slice(
     Raises:
         StoreError: the state or the slice cannot be read.
         TrainingDiverged: the loss is infinite or not a number.
+        NotWanted: the state has been removed meanwhile.
     """
     progress = {"state": "scoring", "round": request.round}
     context.report(request.progress_key, Progress(request.worker, progress))
@@ -42,6 +44,7 @@ def score_slice(
             f"samples of worker {request.worker}"
         )
     clock.ended("computed")
+    check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"

@@ -5,6 +5,7 @@ import pytest
 
 from disdel.catalog.models.keras_models import build_keras_model
 from disdel.errors import StoreError
+from disdel.training.base import split_state
 from disdel.training.keras_adapter import KerasTrainer
 from disdel.types import OPTIMIZERS, ModelSpec
 
@@ -49,6 +50,30 @@ def test_steps_are_those_of_keras_fit(optimizer, block):
     assert loss_sum == pytest.approx(16 * sum(losses), rel=1e-4)
 
 
+@pytest.mark.parametrize(("optimizer", "parts"), [*((o, 1) for o in OPTIMIZERS), ("adam", 2)])
+def test_a_learning_rate_for_each_step(optimizer, parts, block):
+    import keras
+
+    x, y = block
+    factors = np.array([0.5, 1.0, 0.25, 2.0, 0.1, 1.0], np.float32)
+    mine = trainer(optimizer, learning_rate=0.01)
+    mine.train(x, y, parts, factors)
+    keras.utils.set_random_seed(0)
+    theirs = build_keras_model(SPEC, input_dtype="uint8")
+    reference = keras.optimizers.get(optimizer)
+    theirs.compile(reference, keras.losses.SparseCategoricalCrossentropy())
+    for batch, labels, factor in zip(x, y, factors, strict=True):
+        reference.learning_rate = 0.01 * factor
+        theirs.train_on_batch(batch, labels)
+    weights = split_state(mine.state())[0]
+    for value, variable in zip(weights.values(), theirs.variables, strict=True):
+        np.testing.assert_allclose(value, np.asarray(variable), rtol=1e-3, atol=5e-5)
+    # The next block without factors has the rate that was asked for again.
+    mine.train(x[:1], y[:1])
+    rate = next(value for name, value in mine.state().items() if name.endswith("learning_rate"))
+    assert rate == np.float32(0.01)
+
+
 def test_a_state_carries_everything_that_decides_the_next_step(block):
     x, y = block
     whole = trainer()
@@ -70,6 +95,25 @@ def test_a_batch_in_parts_takes_the_same_step(block, parts):
     assert cut.train(x, y, micro_batches=parts) == pytest.approx(loss, rel=1e-4)
     for name, value in whole.state().items():
         np.testing.assert_allclose(cut.state()[name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_state_without_the_optimizer_starts_it_anew(optimizer, block):
+    x, y = block
+    used = trainer(optimizer)
+    fresh = {name: value.copy() for name, value in used.state().items()}
+    used.train(x, y)
+    used.load_state(split_state(fresh)[0])
+    for name, value in used.state().items():
+        assert value.tobytes() == fresh[name].tobytes(), name
+
+
+def test_a_state_falls_into_model_and_optimizer():
+    state = trainer().state()
+    model, optimizer = split_state(state)
+    assert model | optimizer == state
+    assert {name.split("/")[0] for name in model} == {"model"}
+    assert {name.split("/")[0] for name in optimizer} == {"optimizer"}
 
 
 def test_states_of_one_network_have_one_set_of_names():
