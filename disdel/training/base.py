@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 from disdel.arrays import Array, Tensors
+from disdel.errors import StoreError
 
 
 class Trainer(ABC):
@@ -54,3 +56,19 @@ class Trainer(ABC):
     @abstractmethod
     def save_model(self, path: Path) -> None:
         """Write the model with its weights as a file that the framework's own tools open."""
+
+
+def check_state(shapes: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
+    """Whether `tensors` are a state of a trainer whose own has these names and shapes.
+
+    Raises:
+        StoreError: they are not.
+    """
+    if shapes.keys() != tensors.keys():
+        odd = sorted(shapes.keys() ^ tensors.keys())
+        raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            raise StoreError(
+                f"{name} is stored as {tensors[name].shape} and the network has {shape}"
+            )

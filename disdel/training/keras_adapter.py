@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from disdel.arrays import Array, Tensors
-from disdel.errors import StoreError
-from disdel.training.base import Trainer
+from disdel.training.base import Trainer, check_state
 
 # Neither Keras nor TensorFlow ships types.
 KerasModel = Any
@@ -118,15 +117,8 @@ class KerasTrainer(Trainer):
 
     def load_state(self, tensors: Tensors) -> None:
         variables = self._variables()
-        if variables.keys() != tensors.keys():
-            odd = sorted(variables.keys() ^ tensors.keys())
-            raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+        check_state({name: tuple(v.shape) for name, v in variables.items()}, tensors)
         for name, variable in variables.items():
-            if tuple(variable.shape) != tensors[name].shape:
-                raise StoreError(
-                    f"{name} is stored as {tensors[name].shape} and the network has "
-                    f"{tuple(variable.shape)}"
-                )
             variable.assign(tensors[name])
 
     def _variables(self) -> dict[str, Any]:
