@@ -7,6 +7,8 @@ thread. Requests are served one at a time. Standard library only.
 Environment:
     DISDEL_PREIMPORT            modules to import, comma separated, after the port is open and
                                 before the first request is served
+    DISDEL_ABSENT               modules, comma separated, that an import does not find, though they
+                                are installed where a container has no image of its own
     DISDEL_PARENT_PID           end when this process, which must be the parent, ends (Linux)
     DISDEL_MEMORY_CRITICAL_MB   size of the critical region, see container_memory.py
     DISDEL_MEMORY_REPLY_FIELD   add a field of this name to results that are objects, if the
@@ -376,6 +378,12 @@ def end_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
+def hide(modules: str) -> None:
+    """Have every import of these fail, as where they are not installed."""
+    for name in filter(None, modules.split(",")):
+        sys.modules[name] = None  # type: ignore[assignment]  # the documented way
+
+
 def preimport(modules: str) -> None:
     for name in filter(None, modules.split(",")):
         try:
@@ -400,6 +408,7 @@ def main() -> None:
     Handler.runner = ActionRunner(critical_region_bytes())
     if STATE_ENV not in os.environ:
         os.environ[STATE_ENV] = str(Path(tempfile.mkdtemp(prefix="proxy-")) / "memory.json")
+    hide(os.environ.pop("DISDEL_ABSENT", ""))
     with open_server(options.port, options.fd) as server:
         preimport(os.environ.pop("DISDEL_PREIMPORT", ""))
         server.serve_forever()

@@ -3,9 +3,10 @@
 import time
 
 
-def wait_until(condition, deadline_s=30.0):
-    """Return once `condition()` is true; fail when it is still false at the deadline."""
+def wait_until(condition, deadline_s=60.0):
+    """What `condition()` gives once it is true; fail when it is still false at the deadline."""
     end = time.monotonic() + deadline_s
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < end, f"still not true after {deadline_s} s"
         time.sleep(0.01)
+    return value

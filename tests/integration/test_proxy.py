@@ -457,6 +457,19 @@ def test_preimport_happens_before_the_first_request(tmp_path: Path) -> None:
         assert action.run().json() == {"there": True}
 
 
+def test_what_an_image_lacks_is_not_found(tmp_path: Path) -> None:
+    code = (
+        "def main(args):\n"
+        "    try:\n"
+        "        import wave\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        return {'missing': error.name}\n"
+    )
+    with proxy(tmp_path, DISDEL_ABSENT="wave", DISDEL_PREIMPORT="numpy") as action:
+        action.init(code)
+        assert action.run().json() == {"missing": "wave"}
+
+
 def test_sigterm_ends_it(tmp_path: Path) -> None:
     with proxy(tmp_path) as action:
         action.init()

@@ -1,0 +1,129 @@
+"""Driving an embedded platform over HTTP, and seeing what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from disdel.config import ApiAccess
+from disdel.embedded.containers.isolation import CONTAINER_ENV
+from disdel.embedded.records import PlatformRecord, read_records
+from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from tests.waiting import wait_until
+
+ECHO = "def main(args): return args"
+WHERE = "import os, time\ndef main(args): return {'pid': os.getpid()}"
+# Ends when the file named by its argument appears.
+WAIT = (
+    "import os, pathlib, time\n"
+    "def main(args):\n"
+    "    if 'started' in args: pathlib.Path(args['started']).touch()\n"
+    "    while not os.path.exists(args['until']): time.sleep(0.01)\n"
+    "    return {'pid': os.getpid()}\n"
+)
+EAT = (
+    "def main(args):\n"
+    "    eaten = []\n"
+    "    while len(eaten) < args.get('mb', 2000): eaten.append(bytearray(1 << 20))\n"
+    "    return {'eaten': len(eaten)}\n"
+)
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of a platform, as far as the tests need one."""
+
+    client: httpx.Client
+    record: PlatformRecord
+
+    def put(self, name: str, code: str = ECHO, **wire: Any) -> dict[str, Any]:
+        memory = wire.pop("memory", 128)
+        wire.setdefault("limits", {"memory": memory})
+        wire.setdefault("exec", {"kind": "python:3", "code": code})
+        reply = self.client.put(f"/actions/{name}?overwrite=true", json=wire)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def invoke(self, name: str, **arguments: Any) -> httpx.Response:
+        return self.client.post(f"/actions/{name}?blocking=true", json=arguments)
+
+    def start(self, name: str, **arguments: Any) -> str:
+        reply = self.client.post(f"/actions/{name}", json=arguments)
+        assert reply.status_code == 202, reply.text
+        return reply.json()["activationId"]
+
+    def activation(self, activation_id: str) -> dict[str, Any]:
+        def stored() -> dict[str, Any] | None:
+            reply = self.client.get(f"/activations/{activation_id}")
+            assert reply.status_code in (200, 404)
+            return reply.json() if reply.status_code == 200 else None
+
+        return wait_until(stored)
+
+
+@contextlib.contextmanager
+def user_of(access: ApiAccess, state_dir: Path) -> Iterator[User]:
+    name, secret = access.auth.split(":")
+    record = next(r for r in read_records(state_dir) if r.apihost == access.apihost)
+    base = f"{access.apihost}/api/v1/namespaces/_"
+    with httpx.Client(base_url=base, auth=(name, secret), timeout=70, trust_env=False) as client:
+        yield User(client, record)
+
+
+@contextlib.contextmanager
+def platform(state_dir: Path, **options: Any) -> Iterator[User]:
+    with start_embedded(EmbeddedOptions(state_dir=state_dir, **options)) as started:
+        with user_of(started.access, state_dir) as user:
+            yield user
+        started.close()
+        assert_nothing_left(user.record, state_dir)
+
+
+def containers(record: PlatformRecord) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(CONTAINER_ENV, "").startswith(record.id):
+                found.append(process)
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Whether the process lives; who buries an orphan, and when, is up to the machine."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def assert_nothing_left(record: PlatformRecord, state_dir: Path) -> None:
+    assert not record.alive
+    assert not containers(record)
+    assert record.cgroup is None or not Path(record.cgroup).exists()
+    assert not Path(record.folder).exists()
+    assert not any((state_dir / "platforms").iterdir())
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(record.apihost, trust_env=False)
+
+
+def annotations(record: dict[str, Any]) -> dict[str, Any]:
+    return {pair["key"]: pair["value"] for pair in record["annotations"]}
+
+
+def is_error(reply: httpx.Response, status: int, text: str) -> None:
+    assert (reply.status_code, reply.json()["error"]) == (status, text)
+    assert reply.json()["code"] == reply.headers["x-request-id"]
+
+
+def failed(reply: httpx.Response, status: str, message: object) -> None:
+    assert reply.status_code == 502
+    response = reply.json()["response"]
+    assert (response["status"], response["success"]) == (status, False)
+    assert response["result"] == {"error": message}

@@ -1,0 +1,147 @@
+"""The beginning and the end of a platform; nothing is left behind."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from disdel.errors import PlatformError, UsageError
+from disdel.platforms import embedded
+from disdel.platforms.embedded import EmbeddedOptions, EmbeddedPlatform, start_embedded
+from tests.integration.embedded.support import (
+    WAIT,
+    assert_nothing_left,
+    containers,
+    platform,
+    runs,
+    user_of,
+)
+from tests.waiting import wait_until
+
+
+def test_a_platform_that_is_killed_takes_its_containers_with_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with start_embedded(EmbeddedOptions(state_dir=state, user_memory_mb=512)) as started:
+        with user_of(started.access, state) as user:
+            user.put("wait", WAIT)
+            mark = tmp_path / "mark"
+            user.start("wait", until=str(tmp_path / "never"), started=str(mark))
+            wait_until(mark.exists)
+            # A process that left its container's session is found by its cgroup or its mark.
+            user.put("escape", _ESCAPE)
+            escaped = user.invoke("escape").json()["response"]["result"]["pid"]
+            assert len(containers(user.record)) == 3
+            os.kill(user.record.pid, signal.SIGKILL)
+        wait_until(lambda: {p.pid for p in containers(user.record)} <= {escaped})
+    assert user.record.cgroup is None or Path(user.record.cgroup).exists()
+    with platform(state):
+        assert not containers(user.record)
+        assert user.record.cgroup is None or not Path(user.record.cgroup).exists()
+        assert not Path(user.record.folder).exists()
+
+
+_ESCAPE = (
+    "import subprocess\n"
+    "def main(args):\n"
+    "    return {'pid': subprocess.Popen(['sleep', '600'], start_new_session=True).pid}\n"
+)
+
+
+def test_what_escapes_its_container_ends_with_the_platform(tmp_path: Path) -> None:
+    for enforcement in ("auto", "sampling"):
+        with platform(tmp_path / "state", enforcement=enforcement) as user:
+            user.put("escape", _ESCAPE)
+            pid = user.invoke("escape").json()["response"]["result"]["pid"]
+            assert runs(pid)
+        assert not runs(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    state = tmp_path / "state"
+    with start_embedded(EmbeddedOptions(state_dir=state, user_memory_mb=256)) as started:
+        with user_of(started.access, state) as user:
+            user.put("wait", WAIT)
+            mark = tmp_path / "mark"
+            with concurrent.futures.ThreadPoolExecutor(1) as threads:
+                never = str(tmp_path / "never")
+                waiting = threads.submit(user.invoke, "wait", until=never, started=str(mark))
+                wait_until(mark.exists)
+                os.kill(user.record.pid, number)
+                assert waiting.result().status_code == 502
+        wait_until(lambda: not user.record.alive)
+        assert_nothing_left(user.record, state)
+
+
+def test_the_end_of_its_input_ends_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    started: EmbeddedPlatform = start_embedded(EmbeddedOptions(state_dir=state))
+    with user_of(started.access, state) as user:
+        user.put("echo")
+        assert user.invoke("echo").status_code == 200
+        started.close()
+        started.close()
+        assert_nothing_left(user.record, state)
+
+
+def test_a_start_that_fails_quotes_the_log(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with (
+        platform(state) as user,
+        pytest.raises(PlatformError, match=r"(?s)did not start: ended with status 1.*in use"),
+    ):
+        start_embedded(EmbeddedOptions(state_dir=tmp_path / "other", port=user.record.port))
+
+
+def test_up_status_and_down(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert embedded.find_running(state) is None
+    assert embedded.platform_down(state) is None
+    options = EmbeddedOptions(state_dir=state, limits="stock", user_memory_mb=300)
+    up = embedded.platform_up(options)
+    try:
+        assert embedded.find_running(state) == up.access
+        assert embedded.platform_status(state) == up
+        assert (up.limits, up.user_memory_mb) == ("stock", 300)
+        with pytest.raises(UsageError, match="already running"):
+            embedded.platform_up(options)
+        # One that belongs to a command is not for others to find.
+        with platform_beside(state) as private:
+            assert embedded.find_running(state) == up.access
+            assert private.access != up.access
+        with user_of(up.access, state) as user:
+            user.put("echo")
+            assert user.invoke("echo").status_code == 200
+    finally:
+        assert embedded.platform_down(state) == up
+    assert_nothing_left(user.record, state)
+
+
+@contextlib.contextmanager
+def platform_beside(state: Path) -> Iterator[EmbeddedPlatform]:
+    with start_embedded(EmbeddedOptions(state_dir=state)) as started:
+        yield started
+
+
+def test_the_command_prints_how_to_connect(tmp_path: Path) -> None:
+
+    command = [sys.executable, "-m", "disdel.embedded", "--stop-on-eof", "--user-memory=200"]
+    environment = {**os.environ, "DISDEL_STATE_DIR": str(tmp_path / "state")}
+    said = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=True
+    )
+    facts = json.loads(said.stdout)
+    assert facts["apihost"] == f"http://127.0.0.1:{facts['port']}"
+    assert len(facts["auth"].partition(":")[2]) == 64
+    assert facts["user_memory_mb"] == 200
+    assert facts["limits"] == "roomy"
+    assert not any((tmp_path / "state" / "platforms").iterdir())

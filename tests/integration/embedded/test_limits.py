@@ -1,0 +1,106 @@
+"""Failures of actions, the limits that kill them, and which failures cost the container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.embedded.support import (
+    EAT,
+    User,
+    annotations,
+    failed,
+    platform,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def main(args): return 'text'", "The action did not return a dictionary or array."),
+        (
+            "def main(args): return {'x': float('inf')}",
+            "The action did not return a dictionary or array.",
+        ),
+        (
+            "def main(args): return None",
+            "The action did not produce a valid JSON or JSON Array response: null",
+        ),
+        ("def main(args): return {'x': {1}}", "command exited"),
+        ("def main(args): import sys; sys.exit(1)", "command exited"),
+        (
+            "def main(args): import os; os._exit(1)",
+            "The action did not produce a valid response and exited unexpectedly.",
+        ),
+        ("import os; os._exit(1)", "The action did not initialize and exited unexpectedly."),
+        ("import nowhere", "Cannot start action. Check logs for details."),
+        ("", "Missing main/no code to execute."),
+    ],
+)
+def test_developer_errors_cost_the_container(guest: User, code: str, message: str) -> None:
+    guest.put("faulty", code)
+    for _ in range(2):
+        reply = guest.invoke("faulty")
+        failed(reply, "action developer error", message)
+        assert "initTime" in annotations(reply.json())
+    logs = guest.activation(reply.json()["activationId"])["logs"]
+    assert logs[-1].endswith(
+        "stderr: The action did not initialize or run as expected. Log data might be missing."
+    )
+
+
+def test_time_limits_kill(guest: User) -> None:
+    code = "import time\ndef main(args): time.sleep(args.get('s', 0)); return {}"
+    limits = {"memory": 128, "timeout": 500}
+    guest.put("sleep", code, limits=limits)
+    assert guest.invoke("sleep").status_code == 200
+    reply = guest.invoke("sleep", s=60)
+    failed(
+        reply,
+        "action developer error",
+        "The action exceeded its time limits of 500 milliseconds.",
+    )
+    assert annotations(reply.json())["timeout"] is True
+    assert "initTime" in annotations(guest.invoke("sleep").json())
+    guest.put("slow", "import time; time.sleep(60)", limits=limits)
+    failed(
+        guest.invoke("slow"),
+        "action developer error",
+        "The action exceeded its time limits of 500 milliseconds during initialization.",
+    )
+
+
+def test_memory_limits_kill(guest: User) -> None:
+    if not guest.record.enforcement.startswith("cgroup"):
+        pytest.skip("no memory cgroup can be made here: the next test covers sampling")
+    guest.put("eat", EAT)
+    assert guest.invoke("eat", mb=64).json()["response"]["result"] == {"eaten": 64}
+    reply = guest.invoke("eat")
+    message = "The action exhausted its memory and was aborted."
+    failed(reply, "action developer error", message)
+    assert "initTime" in annotations(guest.invoke("eat", mb=1).json())
+    guest.put("greedy", "eaten = [bytearray(1 << 20) for _ in range(2000)]")
+    failed(guest.invoke("greedy"), "action developer error", message)
+
+
+def test_memory_limits_by_sampling(tmp_path: Path) -> None:
+    # The child eats, so that the whole tree must be seen.
+    code = (
+        "import subprocess, sys\n"
+        "CHILD = 'x = bytearray(%d << 20); print(1, flush=True); input()'\n"
+        "def main(args):\n"
+        "    child = subprocess.Popen([sys.executable, '-c', CHILD % args['mb']],\n"
+        "        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)\n"
+        "    child.stdout.readline()\n"
+        "    if args['mb'] > 128: child.wait()\n"
+        "    child.communicate(b'\\n')\n"
+        "    return {'limit': __import__('os').environ['DISDEL_MEMORY_LIMIT_BYTES']}\n"
+    )
+    with platform(tmp_path / "state", enforcement="sampling", user_memory_mb=256) as user:
+        assert user.record.enforcement == "sampling"
+        user.put("eat", code)
+        within = user.invoke("eat", mb=10)
+        assert within.json()["response"]["result"] == {"limit": str(128 << 20)}
+        message = "The action exhausted its memory and was aborted."
+        failed(user.invoke("eat", mb=200), "action developer error", message)
