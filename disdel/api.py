@@ -24,6 +24,7 @@ from disdel.controller.settings import Settings
 from disdel.events import Listener, PlanMade, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
+from disdel.scheduler.runtimes import TORCH, runtime_of
 from disdel.types import Cost, Limits, Plan, RunReport, RuntimeName, Sync, TrainJob
 
 __all__ = [
@@ -55,12 +56,16 @@ class Trained:
 
     @property
     def model_path(self) -> Path:
-        """The ensemble model as a Keras file."""
+        """The file of the ensemble model: Keras's, or safetensors of PyTorch tensors."""
         return RunFolder(self.folder).model
 
     @property
     def model(self) -> Any:
-        """The ensemble model, loaded by Keras in this process."""
+        """The ensemble model, loaded in this process by the framework that trained it."""
+        if runtime_of(self.model_path) is TORCH:
+            from disdel.catalog.models.torch_models import load_torch_network
+
+            return load_torch_network(self.model_path)
         import keras
 
         return keras.saving.load_model(self.model_path)

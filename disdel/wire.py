@@ -161,7 +161,7 @@ class CollectReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateRequest:
-    """Run the Keras file at `model_key` over the samples at `input_key`.
+    """Run the model file at `model_key` over the samples at `input_key`.
 
     Class probabilities, (samples, classes) float32, go to `output_key`. Where the samples come
     with labels, the reply has loss and accuracy.

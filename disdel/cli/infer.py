@@ -13,7 +13,7 @@ from disdel.cli.output import both, check_json_target, json_writer, print_table
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="RUN|PATH", help="A run, or a .keras file; else the newest run's."
+        "--model", metavar="RUN|PATH", help="A run, or its model's file; else the newest run's."
     ),
 ]
 InputOption = Annotated[

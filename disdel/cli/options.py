@@ -212,11 +212,23 @@ def train_job(
         sync=_sync(sync),
         fan_in=_auto_or_number("--fan-in", fan_in),
         model=model,
-        runtime=None if runtime == "auto" else cast(RuntimeName, runtime),
+        runtime=parse_runtime(runtime),
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
     )
+
+
+def parse_runtime(text: str) -> RuntimeName | None:
+    """`auto` is None.
+
+    Raises:
+        UsageError: no such runtime.
+    """
+    known = get_args(RuntimeName)
+    if text not in ("auto", *known):
+        raise UsageError(f"--runtime must be auto or {' or '.join(known)}, not {text!r}")
+    return None if text == "auto" else cast(RuntimeName, text)
 
 
 def settings(

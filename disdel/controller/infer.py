@@ -32,7 +32,7 @@ from disdel.platforms.base import ActionSpec
 from disdel.scheduler.calibration import calibrated
 from disdel.scheduler.candidates import round_up_memory
 from disdel.scheduler.memory import estimate_evaluate
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.scheduler.runtimes import RUNTIMES, Runtime, runtime_of
 from disdel.store.codec import read_tensors
 from disdel.store.keys import RunKeys
 from disdel.types import Capacity, DatasetSpec, RunReport
@@ -47,7 +47,7 @@ class InferJob:
 
     Attributes:
         dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
-        model: a run's id or a Keras file; None for the newest run that trained on the data set.
+        model: a run's id or a model file; None for the newest run that trained on the data set.
         input: samples to predict instead of the held-out split.
     """
 
@@ -82,12 +82,13 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
     run_dir = config.run_dir(settings.run_dir)
     data_dir = config.data_dir(settings.data_dir)
     model = _find_model(job, run_dir)
+    runtime = runtime_of(model)
     source = await asyncio.to_thread(_load_source, job, data_dir)
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
-        memory_mb = _memory_mb(source, model, settings, session.capacity)
+        memory_mb = _memory_mb(source, model, runtime, settings, session.capacity)
         folder = create_run_folder(run_dir, "infer", job.dataset)
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
         timeout_s = min(
@@ -95,7 +96,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
         )
         spec = ActionSpec(
             name="evaluate",
-            image=settings.image(TENSORFLOW.image),
+            image=settings.image(runtime.image),
             code=build_bundle("evaluate"),
             memory_mb=memory_mb,
             timeout_s=timeout_s,
@@ -115,7 +116,7 @@ def _find_model(job: InferJob, run_dir: Path) -> Path:
     if job.model is None:
         return latest_trained(run_dir, job.dataset).model
     path = Path(job.model)
-    if path.suffix == ".keras":
+    if path.suffix in {runtime.model_suffix for runtime in RUNTIMES.values()}:
         if not path.is_file():
             raise UsageError(f"--model {path} does not exist")
         return path
@@ -147,13 +148,15 @@ def _load_source(job: InferJob, data_dir: Path) -> _Source:
     return _Source(arrays.spec, arrays.test_x, arrays.test_y, names)
 
 
-def _memory_mb(source: _Source, model: Path, settings: Settings, capacity: Capacity) -> int:
+def _memory_mb(
+    source: _Source, model: Path, shipped: Runtime, settings: Settings, capacity: Capacity
+) -> int:
     """The memory limit of the evaluate action.
 
     Raises:
         InsufficientMemory: it is above what the platform or the user allows.
     """
-    runtime = calibrated(TENSORFLOW, history_of(TENSORFLOW, settings).read())
+    runtime = calibrated(shipped, history_of(shipped, settings).read())
     estimate = estimate_evaluate(
         runtime,
         source.spec,

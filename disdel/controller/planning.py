@@ -18,7 +18,15 @@ from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import RUNTIMES, TENSORFLOW, Runtime
 from disdel.scheduler.timing import step_s
-from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, TrainJob
+from disdel.types import (
+    Activation,
+    Capacity,
+    DatasetSpec,
+    ModelSpec,
+    Plan,
+    RuntimeName,
+    TrainJob,
+)
 from disdel.units import MIB
 
 
@@ -45,17 +53,17 @@ def ask(
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
         )
-        for runtime in _offered(job, settings)
+        for runtime in offered_runtimes(job.runtime, settings)
     ]
 
 
-def _offered(job: TrainJob, settings: Settings) -> list[Runtime]:
+def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
     """The runtime that is asked for, or those that the platform's containers have.
 
     An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow.
     """
-    if job.runtime is not None:
-        return [RUNTIMES[job.runtime]]
+    if asked is not None:
+        return [RUNTIMES[asked]]
     if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
         return [TENSORFLOW]
     installed = [runtime for runtime in RUNTIMES.values() if all(map(find_spec, runtime.modules))]

@@ -29,7 +29,13 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        return self.path / MODEL_NAME
+        """The file of the trained model, where there is one."""
+        found = sorted(self.path.glob("model.*"))
+        return found[0] if found else self.path / MODEL_NAME
+
+    def write_model(self, data: bytes | bytearray, suffix: str) -> None:
+        """Save the trained model as a file of its framework."""
+        (self.path / MODEL_NAME).with_suffix(suffix).write_bytes(data)
 
     @property
     def report(self) -> Path:
@@ -123,5 +129,5 @@ def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
             return folder
     raise UsageError(
         f"no run in {run_dir} has trained on {dataset!r}; train first: disdel train {dataset}, or "
-        "name a model with --model RUN or --model FILE.keras"
+        "name a model with --model RUN or --model FILE"
     )

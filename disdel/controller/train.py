@@ -160,7 +160,7 @@ class _TrainRun:
             )
         )
         data = await asyncio.to_thread(store.get, self._invoker.keys.model)
-        self._invoker.folder.model.write_bytes(data)
+        self._invoker.folder.write_model(data, RUNTIMES[self._plan.runtime].model_suffix)
 
     async def _all_rounds(self) -> None:
         for number in range(1, self._plan.rounds + 1):

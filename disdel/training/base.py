@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError
@@ -15,7 +16,12 @@ class Trainer(ABC):
 
     The state is everything that decides what the next step does: weights, other variables of the
     model, and the optimizer's. Samples arrive as they are stored (uint8 images are scaled inside).
+
+    Attributes:
+        model_suffix: of the files that `save_model` writes.
     """
+
+    model_suffix: ClassVar[str]
 
     @abstractmethod
     def state(self) -> dict[str, Array]:
@@ -55,7 +61,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def save_model(self, path: Path) -> None:
-        """Write the model with its weights as a file that the framework's own tools open."""
+        """Write the model with its weights to `path`, without its optimizer."""
 
 
 def check_state(shapes: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:

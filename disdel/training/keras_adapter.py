@@ -30,6 +30,8 @@ class KerasTrainer(Trainer):
         input_dtype: numpy name of the samples' dtype.
     """
 
+    model_suffix = ".keras"
+
     def __init__(
         self, model: KerasModel, *, optimizer: str, learning_rate: float | None, input_dtype: str
     ) -> None:

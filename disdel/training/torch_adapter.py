@@ -27,11 +27,13 @@ class TorchTrainer(Trainer):
     """Trains a classifier.
 
     Args:
-        model: a module from stored samples to logarithms of class probabilities, whose `save` writes
-            the file of the model.
+        model: a module from stored samples to logarithms of class probabilities, whose `save`
+            writes the file of the model.
         optimizer: a name of `disdel.types.OPTIMIZERS`.
         learning_rate: None for the optimizer's own default.
     """
+
+    model_suffix = ".safetensors"
 
     def __init__(self, model: TorchModel, *, optimizer: str, learning_rate: float | None) -> None:
         self._model = model

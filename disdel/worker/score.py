@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from disdel.arrays import Array
-from disdel.errors import UsageError
 from disdel.store.codec import encode, read_tensors
-from disdel.training.keras_adapter import pin_threads
 from disdel.wire import EvaluateReply, EvaluateRequest, ScoreReply, ScoreRequest
 from disdel.worker.context import Context, Progress
+from disdel.worker.model_file import load_model
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 
@@ -43,7 +40,7 @@ def score_slice(
         correct += hits
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.keras"
+            path = Path(folder) / f"model{trainer.model_suffix}"
             trainer.save_model(path)
             context.store.put(request.model_key, path.read_bytes())
     context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
@@ -57,25 +54,21 @@ def score_slice(
 
 
 def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
-    """Run a Keras file over samples and store its class probabilities.
+    """Run a model file over samples and store its class probabilities.
 
     Raises:
-        UsageError: the file is no Keras model, or does not take such samples.
+        UsageError: the file is no model, or does not take such samples.
     """
-    import keras
-
-    pin_threads(request.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(context.store.get(request.model_key))
-        try:
-            model = keras.saving.load_model(path, compile=False)
-        except (ValueError, TypeError, OSError) as error:
-            raise UsageError(f"the model cannot be loaded: {error}") from error
+    predict = load_model(context.store.get(request.model_key), request.threads)
     context.wait_for(request.input_key)
     tensors = read_tensors(context.store, request.input_key)
     samples = Samples(tensors["x"], tensors.get("y"))
-    probabilities = _probabilities(model, samples.x)
+    probabilities = np.concatenate(
+        [
+            predict(samples.x[start : start + SCORE_BATCH])
+            for start in range(0, len(samples.x), SCORE_BATCH)
+        ]
+    )
     context.store.put(request.output_key, encode({"probabilities": probabilities}))
     loss_sum, correct = None, None
     if samples.y is not None:
@@ -89,16 +82,3 @@ def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
     )
-
-
-def _probabilities(model: Any, x: Array) -> Array:
-    """Class probabilities, (samples, classes) float32."""
-    if model.input_shape[1:] != x.shape[1:]:
-        raise UsageError(
-            f"the model takes samples of shape {model.input_shape[1:]}, not {x.shape[1:]}"
-        )
-    parts = [
-        np.asarray(model(x[start : start + SCORE_BATCH].astype(np.float32), training=False))
-        for start in range(0, len(x), SCORE_BATCH)
-    ]
-    return np.concatenate(parts).astype(np.float32)

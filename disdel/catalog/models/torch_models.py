@@ -39,6 +39,8 @@ from disdel.types import ModelSpec
 # The key of a model file's metadata, and its version.
 _METADATA = "disdel"
 _FILE_VERSION = 1
+# What reading a file that is something else may end in.
+_BROKEN = (KeyError, ValueError, RuntimeError, dacite.DaciteError, safetensors.SafetensorError)
 
 
 class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not loaded: slow
@@ -91,14 +93,8 @@ def load_torch_network(path: Path) -> TorchNetwork:
         spec = dacite.from_dict(ModelSpec, fields["model"], dacite.Config(cast=[tuple]))
         network = TorchNetwork(spec, input_dtype=fields["input_dtype"])
         network.load_state_dict(safetensors.torch.load_file(path))
-    except (
-        KeyError,
-        ValueError,
-        RuntimeError,
-        dacite.DaciteError,
-        safetensors.SafetensorError,
-    ) as e:
-        raise UsageError(f"not a model that disdel saved: {e}") from e
+    except _BROKEN as error:
+        raise UsageError(f"not a model file of disdel's: {error}") from error
     return network
 
 
