@@ -323,6 +323,38 @@ class ActivationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """When an activation was through with what, in ms since its code was called.
+
+    In this order; None for what it does not do or did not come to.
+
+    Attributes:
+        imported_ms: the framework is imported (at once, in a warm container).
+        data_ms: the samples are in memory.
+        built_ms: the network is built.
+        loaded_ms: the weights to begin with are loaded.
+        computed_ms: steps are trained, samples scored, or parts averaged and published.
+        stored_ms: the resulting weights or model file are stored.
+    """
+
+    imported_ms: int | None = None
+    data_ms: int | None = None
+    built_ms: int | None = None
+    loaded_ms: int | None = None
+    computed_ms: int | None = None
+    stored_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """An activation's way, in ms since the run began: sent, started by the platform, answered."""
+
+    submitted_ms: int
+    started_ms: int
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
     """One activation of a run, as reported.
 
@@ -334,6 +366,8 @@ class Activation:
         framework_mapped_mb: mapped file pages at that time.
         steps: training steps taken.
         train_s: the time of these steps.
+        times: when it was sent, started and answered.
+        phases: what it did when; None when it failed.
     """
 
     id: str
@@ -355,6 +389,8 @@ class Activation:
     framework_mapped_mb: int | None = None
     steps: int = 0
     train_s: float | None = None
+    times: Times | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

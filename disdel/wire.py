@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, RuntimeName
+from disdel.types import ModelSpec, Phases, RuntimeName
 
 WIRE_VERSION = 1
 
@@ -91,6 +91,7 @@ class TrainReply:
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ class ScoreReply:
     correct: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,7 @@ class CollectReply:
     bytes: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +184,7 @@ class EvaluateReply:
     correct: int | None
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,9 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
         emit(PlatformReady(description=session.description))
         memory_mb = _memory_mb(source, model, runtime, settings, session.capacity)
         folder = create_run_folder(run_dir, "infer", job.dataset)
-        invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
+        invoker = Invoker(
+            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
+        )
         timeout_s = min(
             _TIMEOUT_S, settings.limits.timeout_max_s or _TIMEOUT_S, session.capacity.timeout_max_s
         )

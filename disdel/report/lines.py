@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from disdel.events import PlanMade, RoundDone, RunEnded, WorkerProgress
-from disdel.types import Cost, Option, Plan
+from disdel.report.timeline import split_time
+from disdel.types import Cost, Option, Plan, RunReport
 from disdel.units import MIB
 
 # Of the numbers of workers that were considered; `--json` has them all.
@@ -125,7 +126,7 @@ PROGRESS_HEADINGS = ("worker", "state", "start", "epoch", "step", "loss", "memor
 def summary_lines(event: RunEnded) -> list[str]:
     """What came out, and where everything is."""
     report = event.report
-    where = f"{event.folder}/report.json    disdel logs {report.run}"
+    where = f"{event.folder}/report.html, report.json    disdel logs {report.run}"
     if report.status == "failed":
         kind = "failed" if report.error is None else report.error.kind
         return [f"failed  {report.wall_s:.1f} s  {kind}    {where}"]
@@ -133,6 +134,8 @@ def summary_lines(event: RunEnded) -> list[str]:
     if report.accuracy is not None and report.loss is not None:
         result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
     lines = [f"done    {report.wall_s:.1f} s{result}"]
+    if report.job == "train":
+        lines += _time_lines(report)
     if report.totals is not None:
         totals = report.totals
         lines.append(
@@ -143,3 +146,17 @@ def summary_lines(event: RunEnded) -> list[str]:
         lines.append(f"        {report.model}")
     lines.append(f"        {where}")
     return lines
+
+
+def _time_lines(report: RunReport) -> list[str]:
+    """One line that says where the wall time went, where that is known."""
+    split = split_time(report.activations, report.wall_s)
+    if split is None:
+        return []
+    named = (
+        ("start", split.start_s),
+        ("training", split.training_s),
+        ("rest of the rounds", split.rest_s),
+        ("end", split.end_s),
+    )
+    return [f"        {', '.join(f'{name} {seconds:.1f} s' for name, seconds in named)}"]

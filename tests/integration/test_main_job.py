@@ -101,6 +101,27 @@ def test_the_report_holds_what_was_measured(report, home):
     assert json.loads((folder / "report.json").read_text()) == report
 
 
+def test_phases_cover_what_an_activation_did(report):
+    for entry in report["activations"]:
+        times, phases = entry["times"], entry["phases"]
+        assert 0 <= times["submitted_ms"] <= times["started_ms"] <= times["received_ms"]
+        ended = [end_ms for end_ms in phases.values() if end_ms is not None]
+        assert ended == sorted(ended)
+        # Both clocks round to a millisecond.
+        assert ended[-1] <= entry["duration_ms"] - entry["init_ms"] + 2
+        assert times["received_ms"] <= report["wall_s"] * 1000 + 2
+    steps = [entry["phases"] for entry in report["activations"] if entry["task"] == "train"]
+    assert all(None not in phases.values() for phases in steps)
+
+
+def test_a_run_leaves_a_page_that_can_be_written_again(report, home):
+    [folder] = [path for path in (home / "runs").iterdir() if path.name == report["run"]]
+    page = (folder / "report.html").read_text()
+    assert page.count('class="activation"') >= len(report["activations"])
+    disdel("report", report["run"], "--output", "again.html", cwd=home)
+    assert (home / "again.html").read_text() == page
+
+
 def test_progress_goes_to_stderr_and_the_result_to_stdout(home):
     stdout, stderr = (home / "stdout").read_text(), (home / "stderr").read_text()
     assert stderr.startswith("on      embedded platform")

@@ -33,7 +33,7 @@ ALLOWED = {
     "bundle": set(),
     "memory_agent": set(),
     "controller": {"bundle", "catalog", "platforms", "scheduler", "store", "training"},
-    "api": {"catalog", "controller", "scheduler"},
+    "api": {"catalog", "controller", "report", "scheduler"},
     "cli": {"api", "catalog", "controller", "memory_agent", "platforms", "report"},
     "__main__": {"cli"},
     "__init__": {"api", "controller"},

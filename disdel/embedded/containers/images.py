@@ -49,9 +49,9 @@ _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
         "disdel/runtime-tensorflow": Image(
             MappingProxyType(
                 {
-                    # TensorFlow imports it where it is installed: 100 MB that no action needs.
-                    "DISDEL_ABSENT": "jax",
                     "DISDEL_PREIMPORT": "numpy,tensorflow,keras",
+                    # What both import where it is installed, and an image does not have.
+                    "DISDEL_PREIMPORT_WITHOUT": "jax,matplotlib,pandas,PIL,scipy,sklearn,torch",
                     "KERAS_BACKEND": "tensorflow",
                     "TF_CPP_MIN_LOG_LEVEL": "3",
                 }
