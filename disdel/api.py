@@ -212,13 +212,15 @@ def plan_costs(
     return costs(plan, per_gb_s=per_gb_s, per_invocation=per_invocation)
 
 
-def run_calibrate(settings: Settings, listener: Listener = silent) -> Calibrated:
-    """Measure what the runtime costs on this platform, for later plans.
+def run_calibrate(
+    settings: Settings, listener: Listener = silent, *, runtime: RuntimeName = "tensorflow"
+) -> Calibrated:
+    """Measure what a runtime costs on this platform, for later plans.
 
     Raises:
         DisdelError: a run failed.
     """
-    return _run(lambda: calibration.calibrate(settings, listener))
+    return _run(lambda: calibration.calibrate(runtime, settings, listener))
 
 
 def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -43,7 +43,7 @@ def disdel(*arguments, cwd):
         ("train digits --optimizer adamm", "unknown optimizer 'adamm'"),
         ("train digits --learning-rate -1", "--learning-rate must be above 0"),
         ("train digits --memory-max 256", "256 MB is the limit"),
-        ("train digits --limits stock --batch 1024", "512 MB is the limit"),
+        ("train digits --runtime tensorflow --limits stock --batch 1024", "512 MB is the limit"),
         ("train digits --limits huge", "--limits must be roomy or stock"),
         ("train digits --pool-memory 100", "--pool-memory is 100 MB"),
         ("train digits --redis redis://127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1"),

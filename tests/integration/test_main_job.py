@@ -64,9 +64,8 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISDEL_DATA_DIR", str(folder / "data"))
         patch.setenv("DISDEL_STATE_DIR", str(folder / "state"))
-        done = disdel(
-            "train", "digits", "--epochs", 12, "--workers", 2, "--json", "out.json", cwd=folder
-        )
+        options = ("--runtime", "tensorflow", "--epochs", 12, "--workers", 2)
+        done = disdel("train", "digits", *options, "--json", "out.json", cwd=folder)
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
     return folder
@@ -321,3 +320,17 @@ def test_a_slice_of_real_mnist(tmp_path, monkeypatch):
     assert report["accuracy"] > 0.93
     assert report["plan"]["memory_mb"] <= 768
     assert report["totals"]["failed"] == 0
+
+
+def test_the_same_job_on_torch(tmp_path):
+    options = ("--runtime", "torch", "--epochs", "6", "--batch", "32", "--quiet")
+    disdel("train", "digits", *options, "--json", "report.json", cwd=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["plan"]["runtime"] == report["settings"]["runtime"] == "torch"
+    assert report["model"].endswith("model.safetensors")
+    assert report["accuracy"] > 0.8  # a tenth would be chance
+    assert report["totals"]["failed"] == 0
+    disdel("infer", "digits", "--quiet", "--json", "scored.json", cwd=tmp_path)
+    scored = json.loads((tmp_path / "scored.json").read_text())
+    assert scored["model"] == report["model"]
+    assert scored["accuracy"] == pytest.approx(report["accuracy"])
