@@ -16,7 +16,7 @@ from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
-from disdel.controller.infer import InferJob, Predictions
+from disdel.controller.infer import InferJob, Inferred
 from disdel.controller.planning import ask
 from disdel.controller.report_json import report_to_json
 from disdel.controller.run_folder import RunFolder
@@ -76,7 +76,7 @@ class Trained:
     def evaluate(self, input: Path | None = None) -> RunReport:  # noqa: A002 - the command's word
         """Evaluate the ensemble in an action, on the held-out split or on `input`."""
         job = InferJob(dataset=self.report.dataset, model=str(self.model_path), input=input)
-        return run_infer(job, self.settings, silent)[0]
+        return run_infer(job, self.settings, silent).report
 
 
 def train(
@@ -150,9 +150,7 @@ def run_train(
     return _run(lambda: train_run.train(job, settings, _with_page(listener)))
 
 
-def run_infer(
-    job: InferJob, settings: Settings, listener: Listener = silent
-) -> tuple[RunReport, Predictions]:
+def run_infer(job: InferJob, settings: Settings, listener: Listener = silent) -> Inferred:
     """Evaluate a model, or predict samples.
 
     Raises:

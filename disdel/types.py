@@ -303,6 +303,32 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InferPlan:
+    """How a model is run over samples, and why.
+
+    `memory_mb` is the limit of one evaluate action, of which `workers` run at the same time on a
+    shard each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `pool_mb`, `basis`,
+    `predicted_s`, `gb_s` and `invocations` are those of `Plan`.
+    """
+
+    workers: int
+    memory_mb: int
+    memory_max_mb: int
+    pool_mb: int | None
+    timeout_s: float
+    threads: int | None
+    batch_size: int
+    shards: tuple[Shard, ...]
+    estimate: Estimate
+    predicted_s: float
+    gb_s: float
+    invocations: int
+    optimize: Objective
+    basis: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationRecord:
     """One finished activation, as the platform recorded it.
 
@@ -418,6 +444,44 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """How well one class is recognised.
+
+    Attributes:
+        name: of the class.
+        samples: that are of the class.
+        predicted: samples that were taken for it.
+        precision: the share of those that are of the class; None where there are none.
+        recall: the share of its samples that were taken for it; None where it has none.
+        f1: the harmonic mean of the two; None where the class neither is nor was predicted.
+    """
+
+    name: str
+    samples: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a model makes of labelled samples, beyond loss and accuracy.
+
+    Attributes:
+        confusion: `confusion[true][predicted]` counts samples.
+        classes: one score a class, in their order.
+        top_k: how many classes a sample has guesses for.
+        top_k_accuracy: the share of samples whose class is among its `top_k` likeliest.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[ClassScore, ...]
+    top_k: int
+    top_k_accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
     """One round: the workers' training loss, and the average's score on the held-out split."""
 
@@ -462,8 +526,9 @@ class RunReport:
     accuracy: float | None = None
     loss: float | None = None
     model: str | None = None
-    plan: Plan | None = None
+    plan: Plan | InferPlan | None = None
     rounds: tuple[RoundReport, ...] = ()
     activations: tuple[Activation, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
     totals: Totals | None = None
+    evaluation: Evaluation | None = None

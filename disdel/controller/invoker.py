@@ -82,7 +82,9 @@ class Invoker:
             raise activation_failed(record, failure, call.action, logs)
         fields = record.result if isinstance(record.result, dict) else {}
         reply = wire.from_json(reply_type, fields)
-        outcome: Outcome = reply.outcome if isinstance(reply, wire.TrainReply) else "ok"
+        outcome: Outcome = "ok"
+        if isinstance(reply, (wire.TrainReply, wire.EvaluateReply)):
+            outcome = reply.outcome
         self._note(call, record, outcome, times, _measured(call, reply))
         self._fetch_log(call, record.id)
         return reply

@@ -1,60 +1,50 @@
-"""Model files of any framework, as functions from samples to class probabilities."""
+"""Model files: from a file in the store to class probabilities. One place knows their formats."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from disdel.arrays import Array
 from disdel.errors import UsageError
+from disdel.store.base import Store
+from disdel.worker.context import Context
+from disdel.worker.footprint import give_back_freed_memory
 
-# (batch, *input_shape) samples as stored to (batch, classes) float32.
-Predict = Callable[[Array], Array]
+Predictor: TypeAlias = Callable[[Array], Array]
 
-# A Keras file is a zip.
-_KERAS_MAGIC = b"PK"
+_BLOCK_BYTES = 4 << 20
 
 
-def load_model(data: bytes | bytearray, threads: int | None) -> Predict:
-    """The model in a file's bytes: a Keras file, or safetensors that disdel wrote for PyTorch.
+def load_predictor(path: Path, threads: int | None) -> Predictor:
+    """The model in a file, Keras's or disdel's safetensors for PyTorch, as a function.
 
     Args:
-        data: the file.
-        threads: CPU threads for its framework; None leaves it the machine's.
+        path: the file.
+        threads: CPU threads, None for the machine's.
+
+    Returns:
+        From samples as stored, (n, *input_shape) of any numeric dtype, to what the model gives for
+        them, (n, classes) float32.
 
     Raises:
-        UsageError: it is neither, or its framework is not here. So does what is returned, for
-            samples of another shape.
+        UsageError: the file is no model of one input, or its framework is not here; from the
+            function, the samples have another shape.
     """
-    load, suffix = (_keras, ".keras") if data.startswith(_KERAS_MAGIC) else (_torch, ".safetensors")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"model{suffix}"
-        path.write_bytes(data)
-        try:
-            return load(path, threads)
-        except (ImportError, ValueError, TypeError, OSError) as error:
-            raise UsageError(f"the model cannot be loaded: {error}") from error
+    with path.open("rb") as file:
+        # A header of JSON follows its length.
+        safetensors = file.read(9)[8:] == b"{"
+    try:
+        return _torch_predictor(path, threads) if safetensors else _keras_predictor(path, threads)
+    except ImportError as error:
+        raise UsageError(f"the model cannot be loaded: {error}") from error
 
 
-def _keras(path: Path, threads: int | None) -> Predict:
-    import keras
-
-    from disdel.training.keras_adapter import pin_threads
-
-    pin_threads(threads)
-    model = keras.saving.load_model(path, compile=False)
-
-    def predict(x: Array) -> Array:
-        _check_shape(tuple(model.input_shape[1:]), x)
-        return np.asarray(model(x.astype(np.float32), training=False), np.float32)
-
-    return predict
-
-
-def _torch(path: Path, threads: int | None) -> Predict:
+def _torch_predictor(path: Path, threads: int | None) -> Predictor:
     import torch
 
     from disdel.catalog.models.torch_models import load_torch_network
@@ -62,15 +52,81 @@ def _torch(path: Path, threads: int | None) -> Predict:
 
     pin_threads(threads)
     network = load_torch_network(path).eval()
+    wanted = network.spec.input_shape
 
     def predict(x: Array) -> Array:
-        _check_shape(network.spec.input_shape, x)
+        if x.shape[1:] != wanted:
+            raise UsageError(f"the model takes samples of shape {wanted}, not {x.shape[1:]}")
         with torch.inference_mode():
             return np.asarray(network(torch.from_numpy(x)).exp())
 
     return predict
 
 
-def _check_shape(shape: tuple[int | None, ...], x: Array) -> None:
-    if shape != x.shape[1:]:
-        raise UsageError(f"the model takes samples of shape {shape}, not {x.shape[1:]}")
+def _keras_predictor(path: Path, threads: int | None) -> Predictor:
+    import keras
+    import tensorflow as tf
+
+    from disdel.training.keras_adapter import pin_threads
+
+    pin_threads(threads)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        raise UsageError(f"the model cannot be loaded: {error}") from error
+    inputs = model.inputs or []
+    if len(inputs) != 1:
+        raise UsageError(f"the model has {len(inputs)} inputs, and it must have one: the samples")
+    wanted = tuple(inputs[0].shape[1:])
+    # Compiled, since a batch layer by layer takes half as much memory again, and longer.
+    forward = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec((None, *wanted), tf.float32)],
+    )
+
+    def predict(x: Array) -> Array:
+        sizes = x.shape[1:]
+        if len(sizes) != len(wanted) or any(
+            w not in (None, s) for w, s in zip(wanted, sizes, strict=True)
+        ):
+            raise UsageError(f"the model takes samples of shape {wanted}, not {sizes}")
+        return np.asarray(forward(x.astype(np.float32)), np.float32)
+
+    return predict
+
+
+class PredictorCache:
+    """The last model loaded in this container, for the next activation of the same run."""
+
+    def __init__(self, load: Callable[[Path, int | None], Predictor] = load_predictor) -> None:
+        self._load = load
+        self._key: str | None = None
+        self._predictor: Predictor | None = None
+
+    def get(self, key: str, threads: int | None, context: Context) -> Predictor:
+        """The model under `key`, waiting for the controller to finish writing it.
+
+        Raises:
+            StoreError: it cannot be read.
+            UsageError: it is no model (see `load_predictor`).
+        """
+        if self._predictor is None or self._key != key:
+            self._predictor = None
+            context.wait_for(key)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.keras"
+                _copy(context.store, key, path)
+                self._predictor = self._load(path, threads)
+            self._key = key
+            give_back_freed_memory()
+        return self._predictor
+
+
+def _copy(store: Store, key: str, path: Path) -> None:
+    """Write a blob to a file, a block at a time."""
+    blob = store.existing(key)
+    with path.open("wb") as file:
+        for start in range(0, blob.size, _BLOCK_BYTES):
+            block = bytearray(min(_BLOCK_BYTES, blob.size - start))
+            blob.read_into(memoryview(block), start)
+            file.write(block)

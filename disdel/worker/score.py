@@ -1,21 +1,15 @@
-"""Scoring: a state on a slice of the held-out split, and a model file on any samples."""
+"""Scoring: a state on a slice of the held-out split."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from disdel.store.codec import encode, read_tensors
-from disdel.wire import EvaluateReply, EvaluateRequest, ScoreReply, ScoreRequest
+from disdel.store.codec import read_tensors
+from disdel.wire import ScoreReply, ScoreRequest
 from disdel.worker.context import Context, Progress
-from disdel.worker.model_file import load_model
 from disdel.worker.network import TrainerCache
-from disdel.worker.shards import Samples, ShardCache
-
-# Of a model file: keeps the cores busy, and its activations below a training step's.
-SCORE_BATCH = 128
+from disdel.worker.shards import ShardCache
 
 
 def score_slice(
@@ -30,7 +24,6 @@ def score_slice(
     context.report(request.progress_key, Progress(request.worker, progress))
     clock = context.clock
     samples = shards.get(request.shard_key, context)
-    assert samples.y is not None
     clock.ended("data")
     trainer = trainers.get(request.network, samples.x.dtype.name)
     clock.ended("built")
@@ -51,43 +44,6 @@ def score_slice(
         clock.ended("stored")
     context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
     return ScoreReply(
-        samples=len(samples.x),
-        loss_sum=loss_sum,
-        correct=correct,
-        peak_mb=context.peak_mb(),
-        working_set_mb=context.working_set_mb(),
-        phases=clock.phases(),
-    )
-
-
-def evaluate(request: EvaluateRequest, context: Context) -> EvaluateReply:
-    """Run a model file over samples and store its class probabilities.
-
-    Raises:
-        UsageError: the file is no model, or does not take such samples.
-    """
-    clock = context.clock
-    predict = load_model(context.store.get(request.model_key), request.threads)
-    clock.ended("imported")
-    context.wait_for(request.input_key)
-    tensors = read_tensors(context.store, request.input_key)
-    samples = Samples(tensors["x"], tensors.get("y"))
-    clock.ended("data")
-    probabilities = np.concatenate(
-        [
-            predict(samples.x[start : start + SCORE_BATCH])
-            for start in range(0, len(samples.x), SCORE_BATCH)
-        ]
-    )
-    clock.ended("computed")
-    context.store.put(request.output_key, encode({"probabilities": probabilities}))
-    clock.ended("stored")
-    loss_sum, correct = None, None
-    if samples.y is not None:
-        chosen = probabilities[np.arange(len(samples.y)), samples.y]
-        loss_sum = float(-np.log(np.maximum(chosen, 1e-7), dtype=np.float64).sum())
-        correct = int((probabilities.argmax(axis=1) == samples.y).sum())
-    return EvaluateReply(
         samples=len(samples.x),
         loss_sum=loss_sum,
         correct=correct,

@@ -102,7 +102,6 @@ def _train_steps(
     request: TrainRequest, context: Context, trainer: Trainer, samples: Samples, watch: _Watch
 ) -> tuple[Ending, int, float]:
     """How it ended, the step reached, and the loss summed over the samples on the way."""
-    assert samples.y is not None
     schedule = _schedule(request, samples)
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
     steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)

@@ -33,24 +33,33 @@ SEED = 0
 PACKAGE, ACTION = "byhand", "train"
 
 
-def brute_force(configuration: Configuration, data_dir: Path, work: Path, before_attempt) -> dict:
+def brute_force(
+    configuration: Configuration, data_dir: Path, work: Path, before_attempt, samples: str
+) -> dict:
     """From the platform's default limits: more memory after every kill, more time after a timeout.
 
     Args:
         configuration: the job; its number of workers plays no part.
+        samples: how the action reads them, `pipeline` or `arrays`.
         data_dir: where its data set is.
         work: a folder for the platform's state.
         before_attempt: called before every container is started.
     """
-    return _run(configuration, data_dir, work, before_attempt, FIRST_MEMORY_MB, FIRST_TIMEOUT_S)
+    limits = (FIRST_MEMORY_MB, FIRST_TIMEOUT_S)
+    return _run(configuration, data_dir, work, before_attempt, samples, *limits)
 
 
 def single(
-    configuration: Configuration, data_dir: Path, work: Path, before_attempt, memory_mb: int
+    configuration: Configuration,
+    data_dir: Path,
+    work: Path,
+    before_attempt,
+    samples: str,
+    memory_mb: int,
 ) -> dict:
     """With `memory_mb` and as much time as the platform gives, at once."""
     timeout_s = embedded_capacity(EmbeddedOptions()).timeout_max_s
-    return _run(configuration, data_dir, work, before_attempt, memory_mb, timeout_s)
+    return _run(configuration, data_dir, work, before_attempt, samples, memory_mb, timeout_s)
 
 
 def _run(
@@ -58,6 +67,7 @@ def _run(
     data_dir: Path,
     work: Path,
     before_attempt,
+    samples: str,
     memory_mb: int,
     timeout_s: float,
 ) -> dict:
@@ -69,7 +79,10 @@ def _run(
         _put(server.url, arrays)
         arguments = {
             "redis": server.url,
+            "samples": samples,
+            "prepared": str(data_dir / configuration.dataset / arrays.spec.version),
             "network": configuration.network,
+            "train_samples": arrays.spec.train_samples,
             "input_shape": arrays.spec.input_shape,
             "input_dtype": arrays.spec.input_dtype,
             "classes": arrays.spec.classes,

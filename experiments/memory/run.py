@@ -34,8 +34,8 @@ from disdel.types import RuntimeName
 HERE = Path(__file__).parent
 # TensorFlow imports JAX where it is installed, which takes memory.
 PACKAGES = ("tensorflow-cpu", "keras", "numpy", "redis", "jax", "torch")
-MODES = ("new", "learned", "unlimited", "sap", "frugal", "brute", "single")
-BY_HAND_MODES = ("sap", "frugal", "brute", "single")
+BY_HAND_MODES = ("sap", "frugal", "brute", "single", "brute-lean", "single-lean")
+MODES = ("new", "learned", "unlimited", *BY_HAND_MODES)
 # Where one run looks so much slower than without a limit, it and the unlimited one run once more.
 SUSPICIOUS_SLOWDOWN = 1.10
 # Leave a running platform, a cluster and a Redis of the user alone.
@@ -127,14 +127,15 @@ class Benchmark:
     def _measure(self, configuration: Configuration, mode: str) -> dict | None:
         """None where the mode needs the outcome of another one that is not there."""
         places = (self._data_dir, self._scratch)
-        if mode == "brute":
-            return by_hand.brute_force(configuration, *places, self._evict_libraries)
-        if mode == "single":
-            brute = self._results.find(configuration.name, "brute")
+        samples = "arrays" if mode.endswith("-lean") else "pipeline"
+        if mode.startswith("brute"):
+            return by_hand.brute_force(configuration, *places, self._evict_libraries, samples)
+        if mode.startswith("single"):
+            brute = self._results.find(configuration.name, mode.replace("single", "brute"))
             if brute is None or brute["status"] != "ok":
                 return None
             memory_mb = brute["memory_mb"]
-            return by_hand.single(configuration, *places, self._evict_libraries, memory_mb)
+            return by_hand.single(configuration, *places, self._evict_libraries, samples, memory_mb)
         way = self._way(configuration, mode)
         if way is None:
             return None

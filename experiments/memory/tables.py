@@ -18,8 +18,10 @@ MODE_TITLES = {
     "learned": "disdel, with a history",
     "sap": "disdel, `--estimator sap`",
     "frugal": "disdel, `--optimize memory`",
-    "brute": "brute force",
-    "single": "one action, limit known",
+    "brute": "brute force, TFDS pipeline",
+    "single": "one action, TFDS pipeline, limit known",
+    "brute-lean": "brute force, arrays",
+    "single-lean": "one action, arrays, limit known",
 }
 SUMMED = ("total_memory_mb", "wall_s", "gb_s", "containers", "restarted", "failed")
 

@@ -94,7 +94,7 @@ def load_torch_network(path: Path) -> TorchNetwork:
         network = TorchNetwork(spec, input_dtype=fields["input_dtype"])
         network.load_state_dict(safetensors.torch.load_file(path))
     except _BROKEN as error:
-        raise UsageError(f"not a model file of disdel's: {error}") from error
+        raise UsageError(f"the model cannot be loaded: {error}") from error
     return network
 
 
