@@ -221,7 +221,8 @@ def test_python_does_what_the_command_does(home, monkeypatch):
 
 
 def test_a_short_time_limit_cuts_rounds_into_segments_and_loses_nothing(home):
-    job = ("train", "digits", "--workers", 1, "--epochs", 150, "--sync", "once", "--quiet")
+    options = ("--runtime", "tensorflow", "--workers", 1, "--epochs", 150, "--sync", "once")
+    job = ("train", "digits", *options, "--quiet")
     whole = json.loads(disdel(*job, "--json", "-", cwd=home).stdout)
     cut = json.loads(disdel(*job, "--timeout-max", 4, "--json", "-", cwd=home).stdout)
     outcomes = [entry["outcome"] for entry in cut["activations"] if entry["task"] == "train"]
@@ -285,15 +286,14 @@ def test_a_killed_command_leaves_no_process(training):
 
 def test_containers_that_are_killed_cost_no_sample(home):
     """Twice in one run a container is killed with kill -9, and the run ends as without."""
+    job = ("digits", "--runtime", "tensorflow", "--epochs", "40")
     with subprocess.Popen(
         [
             sys.executable,
             "-m",
             "disdel",
             "train",
-            "digits",
-            "--epochs",
-            "40",
+            *job,
             "--json",
             "killed.json",
         ],
@@ -316,9 +316,7 @@ def test_containers_that_are_killed_cost_no_sample(home):
     assert process.returncode == 0
     assert len(set(killed)) == 2
     report = json.loads((home / "killed.json").read_text())
-    plain = json.loads(
-        disdel("train", "digits", "--epochs", 40, "--quiet", "--json", "-", cwd=home).stdout
-    )
+    plain = json.loads(disdel("train", *job, "--quiet", "--json", "-", cwd=home).stdout)
     assert report["totals"]["failed"] >= 1
     assert report["totals"]["restarted"] >= 1
     # The same numbers as undisturbed: every sample was counted once.
