@@ -211,10 +211,11 @@ def twins(spec, optimizer, learning_rate=None):
 
 
 CNN2 = ModelSpec(name="cnn2", input_shape=(17, 16, 3), classes=4)
+RESNET20 = ModelSpec(name="resnet20", input_shape=(17, 16, 3), classes=4)
 LENET5 = ModelSpec(name="lenet5", input_shape=(14, 13, 1), classes=4)
 
 
-@pytest.mark.parametrize("spec", [SPEC, CNN2, LENET5, BATCH_NORM], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [SPEC, CNN2, LENET5, RESNET20], ids=lambda spec: spec.name)
 def test_frameworks_agree_on_losses_and_gradients(spec):
     x, y = samples(spec, steps=1, batch=32)
     # At a rate of 1 a step is the gradient.
@@ -225,8 +226,8 @@ def test_frameworks_agree_on_losses_and_gradients(spec):
     before = [np.asarray(variable).copy() for variable, _, _ in pairs]
     assert keras_one.train(x, y) == pytest.approx(torch_one.train(x, y), rel=1e-5)
     for (way, apart), (variable, _, _) in zip(distances(before, pairs), pairs, strict=True):
-        # A rectifier that rounding switches moves gradients by up to a percent; and PyTorch
-        # follows the unbiased variance, here at most 192/191 of the other.
+        # They agree to 1e-4, but where rounding switches a rectifier; and PyTorch follows the
+        # unbiased variance, here at most 640/639 of the other.
         assert apart.max() <= 2e-2 * way, variable.path
 
 
