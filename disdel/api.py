@@ -28,6 +28,7 @@ from disdel.errors import UsageError
 from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
+from disdel.scheduler.runtimes import TORCH, runtime_of
 from disdel.types import (
     Average,
     Cost,
@@ -77,12 +78,16 @@ class Trained:
 
     @property
     def model_path(self) -> Path:
-        """The ensemble model as a Keras file."""
+        """The file of the ensemble model: Keras's, or safetensors of PyTorch tensors."""
         return RunFolder(self.folder).model
 
     @property
     def model(self) -> Any:
-        """The ensemble model, loaded by Keras in this process."""
+        """The ensemble model, loaded in this process by the framework that trained it."""
+        if runtime_of(self.model_path) is TORCH:
+            from disdel.catalog.models.torch_models import load_torch_network
+
+            return load_torch_network(self.model_path)
         import keras
 
         return keras.saving.load_model(self.model_path)
@@ -300,13 +305,15 @@ def plan_costs(
     return costs(plan, per_gb_s=per_gb_s, per_invocation=per_invocation)
 
 
-def run_calibrate(settings: Settings, listener: Listener = silent) -> Calibrated:
-    """Measure what the runtime costs on this platform, for later plans.
+def run_calibrate(
+    settings: Settings, listener: Listener = silent, *, runtime: RuntimeName = "tensorflow"
+) -> Calibrated:
+    """Measure what a runtime costs on this platform, for later plans.
 
     Raises:
         DisdelError: a run failed.
     """
-    return _run(lambda: calibration.calibrate(settings, listener))
+    return _run(lambda: calibration.calibrate(runtime, settings, listener))
 
 
 def _interruptible(start: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -339,7 +339,7 @@ def train_job(
         sync=_sync(sync),
         fan_in=auto_or_number("--fan-in", fan_in),
         model=model,
-        runtime=None if runtime == "auto" else cast(RuntimeName, runtime),
+        runtime=parse_runtime(runtime),
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
@@ -352,6 +352,18 @@ def train_job(
         workers_policy=cast(WorkersPolicy, workers_policy),
         workers_max=workers_max,
     )
+
+
+def parse_runtime(text: str) -> RuntimeName | None:
+    """`auto` is None.
+
+    Raises:
+        UsageError: no such runtime.
+    """
+    known = get_args(RuntimeName)
+    if text not in ("auto", *known):
+        raise UsageError(f"--runtime must be auto or {' or '.join(known)}, not {text!r}")
+    return None if text == "auto" else cast(RuntimeName, text)
 
 
 # Where a job keeps what an option says, if not under the option's own name.

@@ -32,12 +32,17 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        return self.path / MODEL_NAME
+        """The file of the trained model, where there is one."""
+        found = sorted(self.path.glob("model.*"))
+        return found[0] if found else self.path / MODEL_NAME
 
-    @property
-    def last_good(self) -> Path:
-        """The model of the last round before training diverged."""
-        return self.model.with_stem("last_good")
+    def new_model(self, suffix: str) -> Path:
+        """Where the trained model goes, as a file of its framework."""
+        return (self.path / MODEL_NAME).with_suffix(suffix)
+
+    def last_good(self, suffix: str) -> Path:
+        """Where the model of the last round before training diverged goes."""
+        return self.new_model(suffix).with_stem("last_good")
 
     @property
     def code(self) -> Path:
@@ -172,5 +177,5 @@ def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
             return folder
     raise UsageError(
         f"no run in {run_dir} has trained on {dataset!r}; train first: disdel train {dataset}, or "
-        "name a model with --model RUN or --model FILE.keras"
+        "name a model with --model RUN or --model FILE"
     )

@@ -194,6 +194,7 @@ class _TrainRun:
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
         )
+        self._suffix = RUNTIMES[plan.runtime].model_suffix
         self._fleet = Fleet(job, plan, model, train, invoker, emit)
         self._rounds = [entry.report for entry in progress.rounds]
         self._ledger = [line for entry in progress.rounds for line in entry.ledger]
@@ -229,7 +230,7 @@ class _TrainRun:
                 f"{failure.reason}. {await self._keep_last_good()} Lower --learning-rate, or look "
                 "at the model and its samples"
             ) from failure
-        await self._fetch_model(self._invoker.folder.model)
+        await self._fetch_model(self._invoker.folder.new_model(self._suffix))
 
     async def _fetch_model(self, path: Path) -> None:
         data = await asyncio.to_thread(self._invoker.session.store.get, self._invoker.keys.model)
@@ -240,7 +241,7 @@ class _TrainRun:
         good = [entry.round for entry in self._rounds if entry.score is not None]
         if not good:
             return "No round had been scored, so there is no earlier model."
-        number, path = good[-1], self._invoker.folder.last_good
+        number, path = good[-1], self._invoker.folder.last_good(self._suffix)
         try:
             [first, *_] = self._crew.plan.test_shards
             await self._fleet.score(self._slice(first, number, exports=True))

@@ -89,12 +89,7 @@ def candidates(question: Question) -> list[Candidate]:
     runtime = question.runtime
     estimator = choose_estimator(question.aims, runtime, question.observations)
     found = [_candidate(n, question, runtime, estimator) for n in _worker_counts(question)]
-    return sorted(found, key=lambda candidate: order(question.aims.optimize, candidate))
-
-
-def order(objective: Objective, candidate: Candidate) -> tuple[float, ...]:
-    """What is made least, first; then what decides between equals."""
-    return _ORDERS[objective](candidate)
+    return sorted(found, key=_ORDERS[question.aims.optimize])
 
 
 def feasible(question: Question) -> Candidate | None:

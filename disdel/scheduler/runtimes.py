@@ -7,6 +7,7 @@ puts in their place. `docs/measurements.md` has the figures and how they were ta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from disdel.types import RuntimeName
 
@@ -19,6 +20,7 @@ class Runtime:
         name: as users write it.
         modules: what must be importable where its actions run.
         image: the name of its actions' container image, without prefix and tag.
+        model_suffix: of the files of its trained models.
         anonymous_mb: anonymous memory of a container that has imported the framework, built a
             network of no size and traced its training step.
         mapped_mb: library pages that it has mapped by then and goes on using.
@@ -31,6 +33,7 @@ class Runtime:
 
     name: RuntimeName
     image: str
+    model_suffix: str
     modules: tuple[str, ...]
     anonymous_mb: float
     mapped_mb: float
@@ -49,6 +52,7 @@ class Runtime:
 TENSORFLOW = Runtime(
     name="tensorflow",
     image="runtime-tensorflow",
+    model_suffix=".keras",
     modules=("keras", "tensorflow"),
     anonymous_mb=210,
     mapped_mb=180,
@@ -59,7 +63,31 @@ TENSORFLOW = Runtime(
     thread_exponent=0.65,
 )
 
-RUNTIMES: dict[RuntimeName, Runtime] = {runtime.name: runtime for runtime in (TENSORFLOW,)}
+TORCH = Runtime(
+    name="torch",
+    image="runtime-torch",
+    model_suffix=".safetensors",
+    modules=("torch",),
+    anonymous_mb=174,
+    mapped_mb=62,
+    import_s=1.2,
+    cold_start_s=2.0,
+    step_overhead_s=1e-3,
+    multiply_adds_per_s=20e9,
+    thread_exponent=0.65,
+)
+
+RUNTIMES: dict[RuntimeName, Runtime] = {runtime.name: runtime for runtime in (TENSORFLOW, TORCH)}
+
+
+def runtime_of(model: Path) -> Runtime:
+    """The runtime that left a model file, by the file's suffix.
+
+    Raises:
+        KeyError: none of them writes such files.
+    """
+    return {runtime.model_suffix: runtime for runtime in RUNTIMES.values()}[model.suffix]
+
 
 # What building and tracing a network add to a framework that was only imported: anonymous memory,
 # and library code that is mapped as it is first run.

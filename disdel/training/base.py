@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from disdel.arrays import Array, Tensors
+from disdel.errors import StoreError
 
 OPTIMIZER_PREFIX = "optimizer/"
 
@@ -51,7 +53,12 @@ class Trainer(ABC):
     The state is everything that decides what the next step does: weights, other variables of the
     model, and the optimizer's, whose names begin with `OPTIMIZER_PREFIX`. Samples arrive as they
     are stored (uint8 images are scaled inside).
+
+    Attributes:
+        model_suffix: of the files that `save_model` writes.
     """
+
+    model_suffix: ClassVar[str]
 
     @abstractmethod
     def state(self) -> dict[str, Array]:
@@ -96,4 +103,20 @@ class Trainer(ABC):
 
     @abstractmethod
     def save_model(self, path: Path) -> None:
-        """Write the model with its weights as a file that the framework's own tools open."""
+        """Write the model with its weights to `path`, without its optimizer."""
+
+
+def check_state(shapes: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
+    """Whether `tensors` are a state of a trainer whose own has these names and shapes.
+
+    Raises:
+        StoreError: they are not.
+    """
+    if shapes.keys() != tensors.keys():
+        odd = sorted(shapes.keys() ^ tensors.keys())
+        raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            raise StoreError(
+                f"{name} is stored as {tensors[name].shape} and the network has {shape}"
+            )

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from disdel.arrays import Array, Tensors
-from disdel.errors import StoreError
-from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state
+from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
 from disdel.training.keras_recipe import KerasRecipe, recipe_for
 
 # Neither Keras nor TensorFlow ships types.
@@ -32,6 +31,8 @@ class KerasTrainer(Trainer):
         input_dtype: numpy name of the samples' dtype.
         recipe: how it is trained; by default the model gives class probabilities.
     """
+
+    model_suffix = ".keras"
 
     def __init__(
         self,
@@ -152,15 +153,8 @@ class KerasTrainer(Trainer):
         variables = self._variables()
         if not split_state(tensors)[1]:
             tensors = {**tensors, **self._fresh_optimizer()}
-        if variables.keys() != tensors.keys():
-            odd = sorted(variables.keys() ^ tensors.keys())
-            raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+        check_state({name: tuple(v.shape) for name, v in variables.items()}, tensors)
         for name, variable in variables.items():
-            if tuple(variable.shape) != tensors[name].shape:
-                raise StoreError(
-                    f"{name} is stored as {tensors[name].shape} and the network has "
-                    f"{tuple(variable.shape)}"
-                )
             variable.assign(tensors[name])
 
     def _variables(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from disdel.wire import Network
 from disdel.worker.footprint import Footprint, footprint_now
 
 # What an activation imports first, and what builds its trainer.
-_FRAMEWORKS: dict[RuntimeName, str] = {"tensorflow": "keras"}
+_FRAMEWORKS: dict[RuntimeName, str] = {"tensorflow": "keras", "torch": "torch"}
 
 
 class TrainerCache:
@@ -72,4 +72,19 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
     )
 
 
-_BUILDERS = {"tensorflow": _keras_trainer}
+def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
+    import torch
+
+    from disdel.catalog.models.torch_models import TorchNetwork
+    from disdel.training.torch_adapter import TorchTrainer, pin_threads
+
+    pin_threads(network.threads)
+    torch.manual_seed(network.seed)
+    return TorchTrainer(
+        TorchNetwork(network.model, input_dtype=input_dtype),
+        optimizer=network.optimizer or DEFAULT_OPTIMIZER,
+        learning_rate=network.learning_rate,
+    )
+
+
+_BUILDERS = {"tensorflow": _keras_trainer, "torch": _torch_trainer}

@@ -47,7 +47,7 @@ def score_slice(
     check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.keras"
+            path = Path(folder) / f"model{trainer.model_suffix}"
             trainer.save_model(path)
             context.store.put(request.model_key, path.read_bytes())
         clock.ended("stored")
