@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from disdel.assets import asset_dir
@@ -18,6 +19,7 @@ _LIBRARY = (
     "arrays.py",
     "container_memory.py",
     "errors.py",
+    "program.py",
     "types.py",
     "units.py",
     "wire.py",
@@ -30,8 +32,15 @@ _LIBRARY = (
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
-def build_bundle(action: str) -> bytes:
+def build_bundle(
+    action: str, *, packages: bytes = b"", files: Mapping[str, bytes] | None = None
+) -> bytes:
     """The zip of the action in `actions/<action>`.
+
+    Args:
+        action: its name.
+        packages: a zip of what it imports and the platform's own Python does not have.
+        files: more files, by their path in the zip.
 
     Raises:
         FileNotFoundError: there is no such action.
@@ -45,8 +54,10 @@ def build_bundle(action: str) -> bytes:
             members[f"disdel/{source.relative_to(package).as_posix()}"] = source.read_bytes()
     # The package's front door leads to the controller, which is not in the bundle.
     members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    members |= files or {}
+    # Added to the packages as they are, which take seconds to compress.
+    buffer = io.BytesIO(packages)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
-            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name])
+            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

@@ -18,7 +18,7 @@ Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", 
 
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]
-RuntimeName = Literal["tensorflow"]
+RuntimeName = Literal["tensorflow", "compiled"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
 

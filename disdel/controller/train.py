@@ -12,6 +12,7 @@ from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
 from disdel.catalog.models import choose_model
 from disdel.controller.actions import SizedAction
 from disdel.controller.collecting import Collector
+from disdel.controller.compiled import CompiledNetwork, compile_network
 from disdel.controller.fleet import Fleet, Trained
 from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker, all_of
@@ -73,7 +74,13 @@ async def train_on(
         folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
         invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
-        run = _TrainRun(job, model, plan, arrays, settings, invoker, emit)
+        compiled = None
+        if plan.runtime == "compiled":
+            embedded = session.platform_name == "embedded"
+            compiled = await asyncio.to_thread(
+                compile_network, job, arrays.spec, model, on_this_machine=embedded
+            )
+        run = _TrainRun(job, model, plan, arrays, settings, invoker, emit, compiled)
         try:
             report = await run_to_report(
                 invoker,
@@ -92,22 +99,17 @@ def _load(name: str, data_dir: Path) -> DatasetArrays:
     return load_arrays(name, data_dir)
 
 
-def _train_action(plan: Plan, settings: Settings) -> ActionSpec:
+def _action(
+    name: str, memory_mb: int, plan: Plan, settings: Settings, compiled: CompiledNetwork | None
+) -> ActionSpec:
+    if compiled is not None:
+        return compiled.action(name, memory_mb=memory_mb, timeout_s=plan.timeout_s)
+    image = RUNTIMES[plan.runtime].image if name == "train" else BASE_IMAGE
     return ActionSpec(
-        name="train",
-        image=settings.image(RUNTIMES[plan.runtime].image),
-        code=build_bundle("train"),
-        memory_mb=plan.memory_mb,
-        timeout_s=plan.timeout_s,
-    )
-
-
-def _collect_action(plan: Plan, settings: Settings) -> ActionSpec:
-    return ActionSpec(
-        name="collectWeights",
-        image=settings.image(BASE_IMAGE),
-        code=build_bundle("collectWeights"),
-        memory_mb=plan.collect_memory_mb,
+        name=name,
+        image=settings.image(image),
+        code=build_bundle(name),
+        memory_mb=memory_mb,
         timeout_s=plan.timeout_s,
     )
 
@@ -124,6 +126,7 @@ class _TrainRun:
         settings: Settings,
         invoker: Invoker,
         emit: Listener,
+        compiled: CompiledNetwork | None,
     ) -> None:
         self._job = job
         self._model = model
@@ -132,10 +135,16 @@ class _TrainRun:
         self._settings = settings
         self._invoker = invoker
         self._emit = emit
+        self._compiled = compiled
         platform, package = invoker.session.platform, invoker.package
-        train = SizedAction(platform, package, _train_action(plan, settings))
+
+        def sized(name: str, memory_mb: int) -> SizedAction:
+            spec = _action(name, memory_mb, plan, settings, compiled)
+            return SizedAction(platform, package, spec)
+
+        train = sized("train", plan.memory_mb)
         self._collector = Collector(
-            action=SizedAction(platform, package, _collect_action(plan, settings)),
+            action=sized("collectWeights", plan.collect_memory_mb),
             invoker=invoker,
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
@@ -159,7 +168,9 @@ class _TrainRun:
                 self._all_rounds(),
             )
         )
-        data = await asyncio.to_thread(store.get, self._invoker.keys.model)
+        data = bytes(await asyncio.to_thread(store.get, self._invoker.keys.model))
+        if self._compiled is not None:
+            data = await asyncio.to_thread(self._compiled.keras_file, data)
         self._invoker.folder.model.write_bytes(data)
 
     async def _all_rounds(self) -> None:

@@ -18,7 +18,8 @@ class Runtime:
     Attributes:
         name: as users write it.
         modules: what must be importable where its actions run.
-        image: the name of its actions' container image, without prefix and tag.
+        image: the name of its actions' container image, without prefix and tag; "" for the
+            platform's own Python, which has no framework.
         anonymous_mb: anonymous memory of a container that has imported the framework, built a
             network of no size and traced its training step.
         mapped_mb: library pages that it has mapped by then and goes on using.
@@ -59,7 +60,21 @@ TENSORFLOW = Runtime(
     thread_exponent=0.65,
 )
 
-RUNTIMES: dict[RuntimeName, Runtime] = {runtime.name: runtime for runtime in (TENSORFLOW,)}
+# Training steps that the host compiles, executed by IREE's runtime.
+COMPILED = Runtime(
+    name="compiled",
+    image="",
+    modules=("keras", "jax", "iree"),
+    anonymous_mb=72,
+    mapped_mb=24,
+    import_s=0.2,
+    cold_start_s=1.0,
+    step_overhead_s=0.5e-3,
+    multiply_adds_per_s=24e9,
+    thread_exponent=0.65,
+)
+
+RUNTIMES: dict[RuntimeName, Runtime] = {runtime.name: runtime for runtime in (TENSORFLOW, COMPILED)}
 
 # What building and tracing a network add to a framework that was only imported: anonymous memory,
 # and library code that is mapped as it is first run.
