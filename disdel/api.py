@@ -16,12 +16,14 @@ from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
-from disdel.controller.infer import InferJob, Predictions
+from disdel.controller.infer import InferJob, Inferred
 from disdel.controller.planning import ask
+from disdel.controller.report_json import report_to_json
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import offered_capacity
 from disdel.controller.settings import Settings
-from disdel.events import Listener, PlanMade, silent
+from disdel.errors import UsageError
+from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
 from disdel.types import Cost, Limits, Plan, RunReport, RuntimeName, Sync, TrainJob
@@ -34,6 +36,7 @@ __all__ = [
     "run_plan",
     "run_train",
     "train",
+    "write_page",
 ]
 
 T = TypeVar("T")
@@ -68,7 +71,7 @@ class Trained:
     def evaluate(self, input: Path | None = None) -> RunReport:  # noqa: A002 - the command's word
         """Evaluate the ensemble in an action, on the held-out split or on `input`."""
         job = InferJob(dataset=self.report.dataset, model=str(self.model_path), input=input)
-        return run_infer(job, self.settings, silent)[0]
+        return run_infer(job, self.settings, silent).report
 
 
 def train(
@@ -139,19 +142,47 @@ def run_train(
     job: TrainJob, settings: Settings, listener: Listener = silent
 ) -> tuple[RunReport, RunFolder]:
     """Run a train job. Raises as `train` does."""
-    return _run(lambda: train_run.train(job, settings, listener))
+    return _run(lambda: train_run.train(job, settings, _with_page(listener)))
 
 
-def run_infer(
-    job: InferJob, settings: Settings, listener: Listener = silent
-) -> tuple[RunReport, Predictions]:
+def run_infer(job: InferJob, settings: Settings, listener: Listener = silent) -> Inferred:
     """Evaluate a model, or predict samples.
 
     Raises:
         UsageError: no such model, data set or input.
         DisdelError: the run failed.
     """
-    return _run(lambda: infer_run.infer(job, settings, listener))
+    return _run(lambda: infer_run.infer(job, settings, _with_page(listener)))
+
+
+def write_page(source: Path, target: Path) -> None:
+    """Write the HTML page of a saved report, `source`, to `target`.
+
+    Raises:
+        UsageError: the one cannot be read or the other not written.
+    """
+    from disdel.report import html_report
+    from disdel.report.saved import read_report
+
+    html_report.write_page(read_report(source), target)
+
+
+def _with_page(listener: Listener) -> Listener:
+    """The listener, and before it hears that the run has ended, the run's page."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, RunEnded):
+            from disdel.report import html_report
+            from disdel.report.saved import parse_report
+
+            try:
+                report = parse_report(report_to_json(event.report))
+                html_report.write_page(report, Path(event.folder) / html_report.PAGE_NAME)
+            except UsageError as error:
+                listener(Noted(message=f"the run has no page: {error}"))
+        listener(event)
+
+    return listen
 
 
 def run_plan(job: TrainJob, settings: Settings) -> PlanMade:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from disdel.types import Activation, DatasetSpec, Plan, RoundReport, RunReport, TrainJob
+from disdel.types import (
+    Activation,
+    DatasetSpec,
+    InferPlan,
+    Plan,
+    RoundReport,
+    RunReport,
+    TrainJob,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +24,18 @@ class PlanMade:
     dataset: DatasetSpec
     model: str
     plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferPlanMade:
+    """`samples` of the data set, or of its shape, go through the model file at `model`."""
+
+    run: str
+    dataset: DatasetSpec
+    samples: int
+    model: str
+    model_bytes: int
+    plan: InferPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +106,7 @@ class RunEnded:
 
 Event: TypeAlias = (
     PlanMade
+    | InferPlanMade
     | PlatformReady
     | RoundStarted
     | WorkerProgress

@@ -303,6 +303,32 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InferPlan:
+    """How a model is run over samples, and why.
+
+    `memory_mb` is the limit of one evaluate action, of which `workers` run at the same time on a
+    shard each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `pool_mb`, `basis`,
+    `predicted_s`, `gb_s` and `invocations` are those of `Plan`.
+    """
+
+    workers: int
+    memory_mb: int
+    memory_max_mb: int
+    pool_mb: int | None
+    timeout_s: float
+    threads: int | None
+    batch_size: int
+    shards: tuple[Shard, ...]
+    estimate: Estimate
+    predicted_s: float
+    gb_s: float
+    invocations: int
+    optimize: Objective
+    basis: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationRecord:
     """One finished activation, as the platform recorded it.
 
@@ -323,6 +349,38 @@ class ActivationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """When an activation was through with what, in ms since its code was called.
+
+    In this order; None for what it does not do or did not come to.
+
+    Attributes:
+        imported_ms: the framework is imported (at once, in a warm container).
+        data_ms: the samples are in memory.
+        built_ms: the network is built.
+        loaded_ms: the weights to begin with are loaded.
+        computed_ms: steps are trained, samples scored, or parts averaged and published.
+        stored_ms: the resulting weights or model file are stored.
+    """
+
+    imported_ms: int | None = None
+    data_ms: int | None = None
+    built_ms: int | None = None
+    loaded_ms: int | None = None
+    computed_ms: int | None = None
+    stored_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """An activation's way, in ms since the run began: sent, started by the platform, answered."""
+
+    submitted_ms: int
+    started_ms: int
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
     """One activation of a run, as reported.
 
@@ -334,6 +392,8 @@ class Activation:
         framework_mapped_mb: mapped file pages at that time.
         steps: training steps taken.
         train_s: the time of these steps.
+        times: when it was sent, started and answered.
+        phases: what it did when; None when it failed.
     """
 
     id: str
@@ -355,6 +415,8 @@ class Activation:
     framework_mapped_mb: int | None = None
     steps: int = 0
     train_s: float | None = None
+    times: Times | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +441,44 @@ class Score:
     loss: float
     accuracy: float
     samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """How well one class is recognised.
+
+    Attributes:
+        name: of the class.
+        samples: that are of the class.
+        predicted: samples that were taken for it.
+        precision: the share of those that are of the class; None where there are none.
+        recall: the share of its samples that were taken for it; None where it has none.
+        f1: the harmonic mean of the two; None where the class neither is nor was predicted.
+    """
+
+    name: str
+    samples: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a model makes of labelled samples, beyond loss and accuracy.
+
+    Attributes:
+        confusion: `confusion[true][predicted]` counts samples.
+        classes: one score a class, in their order.
+        top_k: how many classes a sample has guesses for.
+        top_k_accuracy: the share of samples whose class is among its `top_k` likeliest.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[ClassScore, ...]
+    top_k: int
+    top_k_accuracy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,8 +526,9 @@ class RunReport:
     accuracy: float | None = None
     loss: float | None = None
     model: str | None = None
-    plan: Plan | None = None
+    plan: Plan | InferPlan | None = None
     rounds: tuple[RoundReport, ...] = ()
     activations: tuple[Activation, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
     totals: Totals | None = None
+    evaluation: Evaluation | None = None

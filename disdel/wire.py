@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, RuntimeName
+from disdel.types import ModelSpec, Phases, RuntimeName
 
 WIRE_VERSION = 1
 
@@ -91,6 +91,7 @@ class TrainReply:
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ class ScoreReply:
     correct: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,30 +159,38 @@ class CollectReply:
     bytes: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateRequest:
-    """Run the Keras file at `model_key` over the samples at `input_key`.
+    """Run the model file at `model_key` over the samples at `input_key`, from `start_sample` on.
 
-    Class probabilities, (samples, classes) float32, go to `output_key`. Where the samples come
-    with labels, the reply has loss and accuracy.
+    Class probabilities, (samples, classes) float32, go to `output_key`. Deadline and memory are
+    looked at before every batch of `batch_size`, memory only with `heed_memory`.
     """
 
     task: Literal["evaluate"] = "evaluate"
+    worker: int
     threads: int | None
+    batch_size: int
+    start_sample: int
+    heed_memory: bool
     model_key: str
     input_key: str
     output_key: str
+    progress_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateReply:
-    samples: int
-    loss_sum: float | None
-    correct: int | None
+    """What an evaluate activation did; "continued-…" asks for the rest from `next_sample`."""
+
+    outcome: Literal["ok", "continued-time", "continued-memory"]
+    next_sample: int
     peak_mb: int
     working_set_mb: int | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ thread. Requests are served one at a time. Standard library only.
 Environment:
     DISDEL_PREIMPORT            modules to import, comma separated, after the port is open and
                                 before the first request is served
+    DISDEL_PREIMPORT_WITHOUT    modules, comma separated, that those imports do not find: what a
+                                framework takes along where it is installed and no action needs
     DISDEL_PARENT_PID           end when this process, which must be the parent, ends (Linux)
     DISDEL_MEMORY_CRITICAL_MB   size of the critical region, see container_memory.py
     DISDEL_MEMORY_REPLY_FIELD   add a field of this name to results that are objects, if the
@@ -376,13 +378,19 @@ def end_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
-def preimport(modules: str) -> None:
+def preimport(modules: str, without: str) -> None:
+    """Import `modules`; those in `without` cannot be imported meanwhile."""
+    hidden = [name for name in without.split(",") if name and name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
     for name in filter(None, modules.split(",")):
         try:
             importlib.import_module(name)
         except Exception:
             # The action may not need it; if it does, its own import fails with this error.
             traceback.print_exc()
+    for name in hidden:
+        del sys.modules[name]
 
 
 def main() -> None:
@@ -401,7 +409,8 @@ def main() -> None:
     if STATE_ENV not in os.environ:
         os.environ[STATE_ENV] = str(Path(tempfile.mkdtemp(prefix="proxy-")) / "memory.json")
     with open_server(options.port, options.fd) as server:
-        preimport(os.environ.pop("DISDEL_PREIMPORT", ""))
+        modules = os.environ.pop("DISDEL_PREIMPORT", "")
+        preimport(modules, os.environ.pop("DISDEL_PREIMPORT_WITHOUT", ""))
         server.serve_forever()
 
 

@@ -1,5 +1,5 @@
 """The `evaluate` action: a model file over samples, to class probabilities."""
 
-from disdel.worker.tasks import evaluate_model
+from disdel.worker.tasks import EvaluateAction
 
-main = evaluate_model
+main = EvaluateAction()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from disdel.cli import options
 from disdel.cli.output import both, check_json_target, json_writer, print_table
+
+if TYPE_CHECKING:
+    from disdel.controller.infer import Inferred
+    from disdel.controller.predictions import Prediction, Predictions
+
+# Of the user's samples; a file given with --predictions has them all.
+_ROWS_SHOWN = 20
 
 ModelOption = Annotated[
     str | None,
@@ -24,15 +32,32 @@ InputOption = Annotated[
         help="Samples to predict, instead of evaluating the held-out split.",
     ),
 ]
+Workers = Annotated[
+    str, typer.Option("--workers", metavar="auto|N", help="Evaluate actions at the same time.")
+]
+TopK = Annotated[int, typer.Option("--top-k", metavar="K", help="Guesses of each sample.")]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions",
+        metavar="FILE.csv|.json",
+        help="Write the prediction of every sample there.",
+        rich_help_panel="Output",
+    ),
+]
 
 
 def infer_command(
     dataset: options.Dataset,
     model: ModelOption = None,
     input: InputOption = None,  # noqa: A002 - the option's name
+    workers: Workers = "auto",
+    top_k: TopK = 1,
     memory_max: options.MemoryMax = None,
+    pool_memory: options.PoolMemory = None,
     timeout_max: options.TimeoutMax = None,
     limits: options.PlatformLimits = "roomy",
+    optimize: options.Optimize = "time",
     apihost: options.ApiHost = None,
     auth: options.Auth = None,
     insecure: options.Insecure = False,
@@ -42,18 +67,22 @@ def infer_command(
     data_dir: options.DataDir = None,
     run_dir: options.RunDir = None,
     keep: options.Keep = False,
+    predictions: PredictionsOption = None,
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Evaluate the ensemble model of a data set, or predict the class of new samples."""
     from disdel.api import run_infer
     from disdel.controller.infer import InferJob
+    from disdel.controller.predictions import check_predictions_target, write_predictions
     from disdel.report.views import choose_view
 
     settings = options.settings(
         memory_max=memory_max,
+        pool_memory=pool_memory,
         timeout_max=timeout_max,
         limits=limits,
+        optimize=optimize,
         apihost=apihost,
         auth=auth,
         insecure=insecure,
@@ -65,13 +94,58 @@ def infer_command(
         keep=keep,
     )
     check_json_target(json)
-    job = InferJob(dataset=dataset, model=model, input=input)
+    check_predictions_target(predictions)
+    job = InferJob(
+        dataset=dataset,
+        model=model,
+        input=input,
+        workers=options.auto_or_number("--workers", workers),
+        top_k=top_k,
+    )
     with choose_view(quiet=quiet) as view:
-        _, predictions = run_infer(job, settings, both(view, json_writer(json)))
-    if input is not None and not quiet:
-        rows = [
-            (name, label, f"{probability:.4f}")
-            for index, name in enumerate(predictions.names)
-            for label, probability in [predictions.top(index)]
-        ]
-        print_table(("input", "class", "probability"), rows)
+        inferred = run_infer(job, settings, both(view, json_writer(json)))
+    told = _draw(inferred)
+    if predictions is not None:
+        write_predictions(predictions, inferred.predictions)
+        told.append(f"        {predictions}")
+    if not quiet:
+        for line in told:
+            typer.echo(line)
+        if input is not None:
+            _print_predictions(inferred.predictions)
+
+
+def _draw(inferred: Inferred) -> list[str]:
+    """Draw the confusion matrix into the run's folder, and say where it is or what is missing."""
+    from disdel.report.confusion import can_draw, draw_confusion
+
+    report = inferred.report
+    if report.evaluation is None:
+        return []
+    if not can_draw():
+        return ["        no confusion.png: pip install 'disdel[plot]' draws it"]
+    path = inferred.folder.confusion
+    samples = sum(score.samples for score in report.evaluation.classes)
+    title = f"{report.dataset}, {samples} samples, accuracy {report.accuracy:.4f}"
+    draw_confusion(report.evaluation, title, path)
+    return [f"        {path}"]
+
+
+def _print_predictions(predictions: Predictions) -> None:
+    known = predictions.labels is not None
+    headings = ["input", "class", "probability", *(["true"] if known else [])]
+    if predictions.top_k > 1:
+        headings.append("then")
+    print_table(headings, [_row(entry) for entry in islice(predictions, _ROWS_SHOWN)])
+    if (hidden := len(predictions) - _ROWS_SHOWN) > 0:
+        typer.echo(f"and {hidden} more: --predictions FILE.csv writes them all")
+
+
+def _row(entry: Prediction) -> list[str]:
+    best, *others = entry.guesses
+    row = [entry.input, best.name, f"{best.probability:.4f}"]
+    if entry.true is not None:
+        row.append(entry.true)
+    if others:
+        row.append(", ".join(f"{guess.name} {guess.probability:.4f}" for guess in others))
+    return row

@@ -208,9 +208,9 @@ def train_job(
         dataset=dataset,
         batch_size=batch,
         epochs=epochs,
-        workers=_auto_or_number("--workers", workers),
+        workers=auto_or_number("--workers", workers),
         sync=_sync(sync),
-        fan_in=_auto_or_number("--fan-in", fan_in),
+        fan_in=auto_or_number("--fan-in", fan_in),
         model=model,
         runtime=None if runtime == "auto" else cast(RuntimeName, runtime),
         optimizer=optimizer,
@@ -267,8 +267,12 @@ def settings(
     )
 
 
-def _auto_or_number(option: str, text: str) -> int | None:
-    """`auto` is None."""
+def auto_or_number(option: str, text: str) -> int | None:
+    """`auto` is None.
+
+    Raises:
+        UsageError: neither `auto` nor a whole number.
+    """
     return None if text == "auto" else _whole_number(option, text, "auto or a number")
 
 

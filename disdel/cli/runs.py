@@ -1,7 +1,8 @@
-"""`disdel runs list|show` and `disdel logs`."""
+"""`disdel runs list|show`, `disdel report` and `disdel logs`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -80,6 +81,34 @@ def _print_report(report: dict[str, Any]) -> None:
             for entry in report["activations"]
         ],
     )
+
+
+def report_command(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE", help="A run's id (its beginning or end will do), or a report.json."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Where the page goes; else beside the report, as .html.",
+        ),
+    ] = None,
+    run_dir: options.RunDir = None,
+) -> None:
+    """Write a saved report as one HTML page: timeline, rounds, memory, plan."""
+    from disdel.api import write_page
+    from disdel.controller.run_folder import find_run
+
+    file = Path(run)
+    source = file if file.is_file() else find_run(config.run_dir(run_dir), run).report
+    target = output or source.with_suffix(".html")
+    write_page(source, target)
+    typer.echo(str(target))
 
 
 def logs_command(

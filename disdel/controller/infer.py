@@ -9,36 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel import config, wire
+from disdel import config
 from disdel.arrays import Array
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import describe_dataset, load_arrays, prepare_dataset
-from disdel.controller.actions import SizedAction, call_persistently
+from disdel.controller.actions import SizedAction
+from disdel.controller.evaluating import Evaluators
 from disdel.controller.history import history_of
-from disdel.controller.inputs import Inputs, read_inputs
-from disdel.controller.invoker import Call, Invoker, all_of
+from disdel.controller.inputs import read_inputs
+from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
-from disdel.controller.run_folder import (
-    create_run_folder,
-    find_run,
-    latest_trained,
-)
-from disdel.controller.session import open_session
+from disdel.controller.metrics import evaluate_classes, mean_loss
+from disdel.controller.model_source import ModelSource, find_model
+from disdel.controller.predictions import Predictions
+from disdel.controller.run_folder import RunFolder, create_run_folder
+from disdel.controller.session import Session, open_session
 from disdel.controller.settings import Settings
-from disdel.controller.staging import encode_samples
-from disdel.errors import InsufficientMemory, UsageError
-from disdel.events import Listener, Noted, PlatformReady
+from disdel.controller.staging import stage_inputs
+from disdel.errors import UsageError
+from disdel.events import InferPlanMade, Listener, Noted, PlatformReady
 from disdel.platforms.base import ActionSpec
-from disdel.scheduler.calibration import calibrated
-from disdel.scheduler.candidates import round_up_memory
-from disdel.scheduler.memory import estimate_evaluate
+from disdel.scheduler.infer_plan import InferQuestion, make_infer_plan
 from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.store.codec import read_tensors
 from disdel.store.keys import RunKeys
-from disdel.types import Capacity, DatasetSpec, RunReport
-from disdel.units import MIB
-
-_TIMEOUT_S = 300.0
+from disdel.types import DatasetSpec, InferPlan, RunReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,29 +43,36 @@ class InferJob:
         dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
         model: a run's id or a Keras file; None for the newest run that trained on the data set.
         input: samples to predict instead of the held-out split.
+        workers: evaluate actions at the same time; None chooses.
+        top_k: classes that are guessed of each sample.
+
+    Raises:
+        UsageError: a number is out of range.
     """
 
     dataset: str
     model: str | None = None
     input: Path | None = None
+    workers: int | None = None
+    top_k: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers must be auto or at least 1, not {self.workers}")
+        if self.top_k < 1:
+            raise UsageError(f"--top-k must be at least 1, not {self.top_k}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """Class probabilities, (samples, classes) float32, with a name for each sample."""
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A finished inference: everything that is known of the run, its predictions and its folder."""
 
-    names: tuple[str, ...]
-    probabilities: Array
-    class_names: tuple[str, ...]
-
-    def top(self, index: int) -> tuple[str, float]:
-        """The likeliest class of a sample and its probability."""
-        best = int(self.probabilities[index].argmax())
-        name = self.class_names[best] if best < len(self.class_names) else str(best)
-        return name, float(self.probabilities[index][best])
+    report: RunReport
+    predictions: Predictions
+    folder: RunFolder
 
 
-async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunReport, Predictions]:
+async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     """Run an infer job to its end; the report is saved in a folder of its own.
 
     Raises:
@@ -80,54 +81,41 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> tuple[RunR
     """
     started_s = time.monotonic()
     run_dir = config.run_dir(settings.run_dir)
-    data_dir = config.data_dir(settings.data_dir)
-    model = _find_model(job, run_dir)
-    source = await asyncio.to_thread(_load_source, job, data_dir)
+    model = find_model(job.model, job.dataset, run_dir)
+    source = await asyncio.to_thread(_load_source, job, config.data_dir(settings.data_dir))
+    model.check_takes(source.spec)
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
-        memory_mb = _memory_mb(source, model, settings, session.capacity)
+        plan = make_infer_plan(_ask(job, source, model, session, settings))
         folder = create_run_folder(run_dir, "infer", job.dataset)
-        invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
-        timeout_s = min(
-            _TIMEOUT_S, settings.limits.timeout_max_s or _TIMEOUT_S, session.capacity.timeout_max_s
+        emit(
+            InferPlanMade(
+                run=folder.run,
+                dataset=source.spec,
+                samples=len(source.x),
+                model=str(model.path),
+                model_bytes=model.size_bytes,
+                plan=plan,
+            )
         )
-        spec = ActionSpec(
-            name="evaluate",
-            image=settings.image(TENSORFLOW.image),
-            code=build_bundle("evaluate"),
-            memory_mb=memory_mb,
-            timeout_s=timeout_s,
+        invoker = Invoker(
+            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
         )
-        action = SizedAction(session.platform, invoker.package, spec)
-        run = _InferRun(job, model, source, action, session.capacity, invoker)
+        run = _InferRun(job, model, source, plan, settings, invoker)
         report = await run_to_report(
             invoker,
             run.execute,
             lambda: run.report(time.monotonic() - started_s),
             keep=settings.keep,
         )
-    return report, run.predictions()
-
-
-def _find_model(job: InferJob, run_dir: Path) -> Path:
-    if job.model is None:
-        return latest_trained(run_dir, job.dataset).model
-    path = Path(job.model)
-    if path.suffix == ".keras":
-        if not path.is_file():
-            raise UsageError(f"--model {path} does not exist")
-        return path
-    folder = find_run(run_dir, job.model)
-    if not folder.model.is_file():
-        raise UsageError(f"run {folder.run} left no model; its report says why: {folder.report}")
-    return folder.model
+    return Inferred(report, run.predictions(), folder)
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The samples of a run: the held-out split with labels, or the user's without."""
+    """The samples of a run: the held-out split, or the user's; `y` where labels are known."""
 
     spec: DatasetSpec
     x: Array
@@ -135,111 +123,123 @@ class _Source:
     names: tuple[str, ...]
     resized: int = 0
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One a class: numbers where the data set has no names."""
+        known = self.spec.class_names
+        return tuple(known[i] if i < len(known) else str(i) for i in range(self.spec.classes))
+
 
 def _load_source(job: InferJob, data_dir: Path) -> _Source:
-    if job.input is not None:
-        spec = describe_dataset(job.dataset, data_dir)
-        inputs: Inputs = read_inputs(job.input, spec)
-        return _Source(spec, inputs.x, None, inputs.names, inputs.resized)
-    prepare_dataset(job.dataset, data_dir)
-    arrays = load_arrays(job.dataset, data_dir)
-    names = tuple(f"{job.dataset}/test[{index}]" for index in range(len(arrays.test_x)))
-    return _Source(arrays.spec, arrays.test_x, arrays.test_y, names)
-
-
-def _memory_mb(source: _Source, model: Path, settings: Settings, capacity: Capacity) -> int:
-    """The memory limit of the evaluate action.
+    """The samples of the job.
 
     Raises:
-        InsufficientMemory: it is above what the platform or the user allows.
+        UsageError: there are none, or fewer classes than guesses.
     """
-    runtime = calibrated(TENSORFLOW, history_of(TENSORFLOW, settings).read())
-    estimate = estimate_evaluate(
-        runtime,
-        source.spec,
-        model_bytes=model.stat().st_size,
-        samples=len(source.x),
-        batch_size=256,
-    )
-    needed_mb = round_up_memory(estimate.total / MIB, capacity.memory_min_mb)
-    allowed_mb = min(capacity.memory_max_mb, settings.limits.memory_max_mb or needed_mb)
-    if needed_mb > allowed_mb:
-        raise InsufficientMemory(
-            f"an evaluate action needs {needed_mb} MB ({estimate.pkg / MIB:.0f} for the framework) "
-            f"and {allowed_mb} MB is the limit; raise --memory-max or the platform's limit to "
-            f"{needed_mb}, or evaluate fewer samples"
+    if job.input is not None:
+        spec = describe_dataset(job.dataset, data_dir)
+        inputs = read_inputs(job.input, spec)
+        source = _Source(spec, inputs.x, inputs.y, inputs.names, inputs.resized)
+    else:
+        prepare_dataset(job.dataset, data_dir)
+        arrays = load_arrays(job.dataset, data_dir)
+        names = tuple(str(index) for index in range(len(arrays.test_x)))
+        source = _Source(arrays.spec, arrays.test_x, arrays.test_y, names)
+    if job.top_k > source.spec.classes:
+        raise UsageError(
+            f"--top-k {job.top_k} is more than the {source.spec.classes} classes of {job.dataset}"
         )
-    return needed_mb
+    return source
+
+
+def _ask(
+    job: InferJob, source: _Source, model: ModelSource, session: Session, settings: Settings
+) -> InferQuestion:
+    """The question that the planner is asked."""
+    return InferQuestion(
+        dataset=source.spec,
+        shipped=TENSORFLOW,
+        capacity=session.capacity,
+        limits=settings.limits,
+        aims=settings.aims,
+        observations=history_of(TENSORFLOW, settings).read(),
+        store_mb=session.store.room_mb(),
+        samples=len(source.x),
+        model_bytes=model.size_bytes,
+        facts=model.facts(source.spec),
+        workers=job.workers,
+    )
 
 
 class _InferRun:
-    """One evaluation."""
+    """One inference."""
 
     def __init__(
         self,
         job: InferJob,
-        model: Path,
+        model: ModelSource,
         source: _Source,
-        action: SizedAction,
-        capacity: Capacity,
+        plan: InferPlan,
+        settings: Settings,
         invoker: Invoker,
     ) -> None:
         self._job = job
         self._model = model
         self._source = source
-        self._action = action
-        self._capacity = capacity
+        self._plan = plan
+        self._settings = settings
         self._invoker = invoker
-        self._reply: wire.EvaluateReply | None = None
-        self._probabilities: Array = np.empty((0, 0), np.float32)
+        spec = ActionSpec(
+            name="evaluate",
+            image=settings.image(TENSORFLOW.image),
+            code=build_bundle("evaluate"),
+            memory_mb=plan.memory_mb,
+            timeout_s=plan.timeout_s,
+        )
+        action = SizedAction(invoker.session.platform, invoker.package, spec)
+        self._evaluators = Evaluators(plan, action, invoker)
+        self._probabilities: Array = np.empty((0, source.spec.classes), np.float32)
 
     async def execute(self) -> None:
-        store, keys = self._invoker.session.store, self._invoker.keys
-        store.put(keys.model, self._model.read_bytes())
-        request = wire.EvaluateRequest(
-            threads=self._capacity.cpus,
-            model_key=keys.model,
-            input_key=keys.input,
-            output_key=keys.output,
-        )
-        call = Call(
-            action=self._action.spec.name,
-            request=request,
-            task="evaluate",
-            worker=0,
-            round=0,
-            memory_mb=self._action.spec.memory_mb,
-        )
-        evaluating = call_persistently(
-            self._action,
-            self._invoker,
-            call,
-            wire.EvaluateReply,
-            ceiling_mb=self._capacity.memory_max_mb,
-        )
-        _, self._reply = await all_of((self._stage(), evaluating))
-        tensors = await asyncio.to_thread(read_tensors, store, keys.output)
-        self._probabilities = tensors["probabilities"]
+        """Evaluate every shard; containers start while the samples are still being written.
 
-    async def _stage(self) -> None:
-        """Write the samples while the container starts."""
-        store, key = self._invoker.session.store, self._invoker.keys.input
-        data = await asyncio.to_thread(encode_samples, self._source.x, self._source.y)
-        await asyncio.to_thread(store.put, key, data)
+        Raises:
+            UsageError: the model has another number of classes.
+        """
+        store, keys = self._invoker.session.store, self._invoker.keys
+        staging = asyncio.to_thread(
+            stage_inputs, store, keys, self._plan.shards, self._model.path, self._source.x
+        )
+        await all_of((staging, self._evaluate()))
+
+    async def _evaluate(self) -> None:
+        probabilities = await self._evaluators.run()
+        if probabilities.shape[1] != self._source.spec.classes:
+            raise UsageError(
+                f"the model {self._model.path} has {probabilities.shape[1]} classes and "
+                f"{self._job.dataset} has {self._source.spec.classes}"
+            )
+        self._probabilities = probabilities
 
     def predictions(self) -> Predictions:
         return Predictions(
-            names=self._source.names,
+            inputs=self._source.names,
             probabilities=self._probabilities,
-            class_names=self._source.spec.class_names,
+            labels=self._source.y,
+            class_names=self._source.class_names,
+            top_k=self._job.top_k,
         )
 
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now."""
-        accuracy = loss = None
-        reply = self._reply
-        if reply is not None and reply.correct is not None and reply.loss_sum is not None:
-            accuracy, loss = reply.correct / reply.samples, reply.loss_sum / reply.samples
+        accuracy = loss = evaluation = None
+        if self._source.y is not None and len(self._probabilities):
+            evaluation = evaluate_classes(
+                self._probabilities, self._source.y, self._source.class_names, self._job.top_k
+            )
+            hits = sum(row[place] for place, row in enumerate(evaluation.confusion))
+            accuracy = hits / len(self._probabilities)
+            loss = mean_loss(self._probabilities, self._source.y)
         return RunReport(
             run=self._invoker.folder.run,
             job="infer",
@@ -248,13 +248,21 @@ class _InferRun:
             status="ok",
             wall_s=wall_s,
             settings={
-                "model": str(self._model),
+                "model": str(self._model.path),
                 "input": None if self._job.input is None else str(self._job.input),
                 "samples": len(self._source.x),
+                "workers": self._plan.workers,
+                "top_k": self._job.top_k,
+                "memory_max_mb": self._settings.limits.memory_max_mb,
+                "pool_memory_mb": self._settings.limits.pool_memory_mb,
+                "timeout_max_s": self._settings.limits.timeout_max_s,
+                "optimize": self._settings.aims.optimize,
             },
             accuracy=accuracy,
             loss=loss,
-            model=str(self._model),
+            model=str(self._model.path),
+            plan=self._plan,
             activations=tuple(self._invoker.journal.activations),
             totals=self._invoker.journal.totals(),
+            evaluation=evaluation,
         )

@@ -13,6 +13,8 @@ from disdel.errors import UsageError
 from disdel.types import DatasetSpec
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+# Arrays of samples that are looked for, in this order, and of their labels.
+_LABELS_OF = {"x": "y", "x_test": "y_test", "images": "labels"}
 _PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -21,13 +23,15 @@ class Inputs:
     """Samples to predict.
 
     Attributes:
-        names: one a sample: the file, or the file and the position in it.
+        names: one a sample: the image's file, or the position among the samples.
         x: (samples, *input_shape) in the data set's dtype.
+        y: (samples,) int64 labels, None where there are none.
         resized: how many images had another size and were scaled.
     """
 
     names: tuple[str, ...]
     x: Array
+    y: Array | None = None
     resized: int = 0
 
 
@@ -57,12 +61,14 @@ def _read_npz(path: Path, dataset: DatasetSpec) -> Inputs:
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = archive.files
-            wanted = next((n for n in ("x", "x_test", "images") if n in names), None)
+            wanted = next((n for n in _LABELS_OF if n in names), None)
             if wanted is None and len(names) != 1:
                 raise UsageError(
                     f"--input {path} has arrays {', '.join(names)}; name the samples x"
                 )
             x = archive[wanted or names[0]]
+            labels = _LABELS_OF.get(wanted or "")
+            y = archive[labels] if labels in names else None
     except (OSError, ValueError) as error:
         raise UsageError(f"--input {path} cannot be read: {error}") from error
     if x.shape == dataset.input_shape:
@@ -78,8 +84,31 @@ def _read_npz(path: Path, dataset: DatasetSpec) -> Inputs:
         raise UsageError(
             f"--input {path} is {x.dtype}; images of {dataset.name} are uint8, 0 to 255"
         )
-    names = [f"{path.name}[{index}]" for index in range(len(x))]
-    return Inputs(tuple(names), x.astype(dataset.input_dtype))
+    return Inputs(
+        tuple(str(index) for index in range(len(x))),
+        x.astype(dataset.input_dtype),
+        None if y is None else _labels(path, y, len(x), dataset),
+    )
+
+
+def _labels(path: Path, y: Array, samples: int, dataset: DatasetSpec) -> Array:
+    """`y` as (samples,) int64.
+
+    Raises:
+        UsageError: these are no class numbers, one a sample.
+    """
+    if y.size != samples or not np.issubdtype(y.dtype, np.integer):
+        raise UsageError(
+            f"--input {path} has labels of shape {y.shape} and type {y.dtype} for {samples} "
+            "samples; give one whole number a sample, or none"
+        )
+    flat = y.reshape(-1).astype(np.int64)
+    if flat.min() < 0 or flat.max() >= dataset.classes:
+        raise UsageError(
+            f"--input {path} has labels from {flat.min()} to {flat.max()}, and {dataset.name} has "
+            f"classes 0 to {dataset.classes - 1}"
+        )
+    return flat
 
 
 def _read_images(files: list[Path], dataset: DatasetSpec) -> Inputs:
@@ -100,4 +129,4 @@ def _read_images(files: list[Path], dataset: DatasetSpec) -> Inputs:
             converted = converted.resize((width, height), Image.Resampling.BILINEAR)
             resized += 1
         x[index] = np.asarray(converted).reshape(shape)
-    return Inputs(tuple(str(file) for file in files), x, resized)
+    return Inputs(tuple(str(file) for file in files), x, resized=resized)

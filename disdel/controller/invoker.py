@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from disdel.controller.session import Session
 from disdel.errors import StoreError
 from disdel.events import ActivationEnded, Listener, WorkerProgress
 from disdel.store.keys import RunKeys
-from disdel.types import ActivationRecord, Outcome
+from disdel.types import ActivationRecord, Outcome, Times
 
 T = TypeVar("T")
 Reply = TypeVar("Reply", wire.TrainReply, wire.ScoreReply, wire.CollectReply, wire.EvaluateReply)
@@ -38,13 +39,24 @@ class Call:
 
 @dataclass(slots=True)
 class Invoker:
-    """Invokes the actions of one package."""
+    """Invokes the actions of one package.
+
+    Attributes:
+        session: the platform and the store.
+        package: where the actions are.
+        keys: of this run, in the store.
+        folder: where the logs go.
+        emit: told of every activation that has ended.
+        started_s: when the run began, by `time.monotonic`; now, where nobody says.
+        journal: what has ended.
+    """
 
     session: Session
     package: str
     keys: RunKeys
     folder: RunFolder
     emit: Listener
+    started_s: float = field(default_factory=time.monotonic)
     journal: Journal = field(default_factory=Journal)
     _logs: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -54,27 +66,49 @@ class Invoker:
         Raises:
             ActivationFailed: the activation ended in an error.
         """
+        submitted_s = time.monotonic()
         record = await self.session.platform.invoke(
             self.package, call.action, wire.to_json(call.request)
         )
+        times = self._times(record, submitted_s)
         used_mb = None
         if record.status != "success" and call.worker is not None:
             used_mb = (await self.progress()).get(call.worker, _UNKNOWN).memory_mb
         failure = failure_of(record, memory_mb=call.memory_mb, last_used_mb=used_mb)
         if failure is not None:
-            self._note(call, record, failure.outcome, Measured())
+            self._note(call, record, failure.outcome, times, Measured())
             logs = await self.session.platform.logs(record.id)
             self._write_log(call, record.id, logs)
             raise activation_failed(record, failure, call.action, logs)
         fields = record.result if isinstance(record.result, dict) else {}
         reply = wire.from_json(reply_type, fields)
-        outcome: Outcome = reply.outcome if isinstance(reply, wire.TrainReply) else "ok"
-        self._note(call, record, outcome, _measured(call, reply))
+        outcome: Outcome = "ok"
+        if isinstance(reply, (wire.TrainReply, wire.EvaluateReply)):
+            outcome = reply.outcome
+        self._note(call, record, outcome, times, _measured(call, reply))
         self._fetch_log(call, record.id)
         return reply
 
+    def _times(self, record: ActivationRecord, submitted_s: float) -> Times:
+        """The way of an activation whose record has just come.
+
+        The platform's clock may differ from this one, so the start that it reports counts only as
+        far as the activation then lies between what was seen here.
+        """
+        submitted_ms = round((submitted_s - self.started_s) * 1000)
+        received_ms = round((time.monotonic() - self.started_s) * 1000)
+        began_ms = (time.time() - time.monotonic() + self.started_s) * 1000
+        latest_ms = max(submitted_ms, received_ms - record.duration_ms)
+        started_ms = min(max(submitted_ms, round(record.start_ms - began_ms)), latest_ms)
+        return Times(submitted_ms=submitted_ms, started_ms=started_ms, received_ms=received_ms)
+
     def _note(
-        self, call: Call, record: ActivationRecord, outcome: Outcome, measured: Measured
+        self,
+        call: Call,
+        record: ActivationRecord,
+        outcome: Outcome,
+        times: Times,
+        measured: Measured,
     ) -> None:
         activation = self.journal.note(
             record,
@@ -86,6 +120,7 @@ class Invoker:
             attempt=call.attempt,
             memory_mb=call.memory_mb,
             outcome=outcome,
+            times=times,
             measured=measured,
         )
         self.emit(ActivationEnded(activation=activation))
@@ -128,7 +163,9 @@ def _measured(
     call: Call,
     reply: wire.TrainReply | wire.ScoreReply | wire.CollectReply | wire.EvaluateReply,
 ) -> Measured:
-    measured = Measured(peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb)
+    measured = Measured(
+        peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb, phases=reply.phases
+    )
     if isinstance(reply, wire.TrainReply) and isinstance(call.request, wire.TrainRequest):
         return replace(
             measured,

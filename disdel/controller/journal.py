@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 
-from disdel.types import Activation, ActivationRecord, Outcome, Totals
+from disdel.types import Activation, ActivationRecord, Outcome, Phases, Times, Totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class Measured:
     framework_mapped_mb: int | None = None
     steps: int = 0
     train_s: float | None = None
+    phases: Phases | None = None
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Journal:
         attempt: int,
         memory_mb: int,
         outcome: Outcome,
+        times: Times,
         measured: Measured,
     ) -> Activation:
         """Add an ended activation."""
@@ -55,7 +57,8 @@ class Journal:
             init_ms=record.init_ms or 0,
             duration_ms=record.duration_ms,
             outcome=outcome,
-            **asdict(measured),
+            times=times,
+            **{part.name: getattr(measured, part.name) for part in fields(measured)},
         )
         self.activations.append(activation)
         return activation

@@ -44,13 +44,15 @@ def failure_of(
         return None
     reason = _reason(record.result)
     if record.timed_out:
-        return Failure("timeout", reason, "raise --timeout-max, or train on more --workers")
+        return Failure("timeout", reason, "raise --timeout-max, or use more --workers")
     vanished = any(text in reason for text in _VANISHED_TEXTS)
     full = last_used_mb is not None and last_used_mb >= _NEARLY_FULL * memory_mb
     if _OOM_TEXT in reason or (vanished and full):
         used = "" if last_used_mb is None else f" (last measured: {last_used_mb} MB)"
         return Failure(
-            "oom", f"{reason} Its limit was {memory_mb} MB{used}.", "use a smaller --batch"
+            "oom",
+            f"{reason} Its limit was {memory_mb} MB{used}.",
+            "raise --memory-max or the platform's limit, or train with a smaller --batch",
         )
     lost = vanished or record.status == "whisk internal error"
     return Failure("error", reason, "the activation's log says more", lost)

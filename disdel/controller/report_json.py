@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from disdel.types import Activation, Plan, RoundReport, RunReport, Shard, Totals
+from disdel.types import (
+    Activation,
+    Estimate,
+    Evaluation,
+    InferPlan,
+    Plan,
+    RoundReport,
+    RunReport,
+    Shard,
+    Totals,
+)
 from disdel.units import MIB
 
 REPORT_VERSION = 1
@@ -29,17 +39,23 @@ def report_to_json(report: RunReport) -> dict[str, Any]:
         "wall_s": round(report.wall_s, 3),
         "model": report.model,
         "settings": dict(report.settings),
-        "plan": None if report.plan is None else plan_to_json(report.plan),
+        "plan": _plan(report.plan),
         "rounds": [_round(entry) for entry in report.rounds],
         "activations": [_activation(entry) for entry in report.activations],
         "ledger": [asdict(entry) for entry in report.ledger],
         "totals": None if report.totals is None else _totals(report.totals),
+        "evaluation": None if report.evaluation is None else _evaluation(report.evaluation),
     }
+
+
+def _plan(plan: Plan | InferPlan | None) -> dict[str, Any] | None:
+    if isinstance(plan, InferPlan):
+        return _infer_plan(plan)
+    return None if plan is None else plan_to_json(plan)
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """The plan as a JSON object, as `disdel plan --json` prints it."""
-    estimate = plan.estimate
     return {
         "runtime": plan.runtime,
         "workers": plan.workers,
@@ -53,10 +69,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "predicted_s": plan.predicted_s,
         "gb_s": plan.gb_s,
         "shards": [_shard(shard) for shard in plan.shards],
-        "estimate_mb": {
-            **{name: round(value / MIB, 1) for name, value in asdict(estimate).items()},
-            "total": round(estimate.total / MIB, 1),
-        },
+        "estimate_mb": _estimate_mb(plan.estimate),
         "invocations": plan.invocations,
         "optimize": plan.optimize,
         "estimator": plan.estimator,
@@ -64,6 +77,40 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "zones_mb": asdict(plan.zones),
         "considered": [asdict(option) for option in plan.considered],
         "reasons": list(plan.reasons),
+    }
+
+
+def _infer_plan(plan: InferPlan) -> dict[str, Any]:
+    return {
+        "workers": plan.workers,
+        "memory_mb": plan.memory_mb,
+        # One fork and one join.
+        "rounds": 1,
+        "timeout_s": plan.timeout_s,
+        "threads": plan.threads,
+        "batch_size": plan.batch_size,
+        "predicted_s": plan.predicted_s,
+        "gb_s": plan.gb_s,
+        "shards": [_shard(shard) for shard in plan.shards],
+        "estimate_mb": _estimate_mb(plan.estimate),
+        "invocations": plan.invocations,
+        "optimize": plan.optimize,
+        "basis": plan.basis,
+        "reasons": list(plan.reasons),
+    }
+
+
+def _estimate_mb(estimate: Estimate) -> dict[str, float]:
+    parts = {**asdict(estimate), "total": estimate.total}
+    return {name: round(value / MIB, 1) for name, value in parts.items()}
+
+
+def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "top_k": evaluation.top_k,
+        "top_k_accuracy": evaluation.top_k_accuracy,
+        "classes": [asdict(score) for score in evaluation.classes],
+        "confusion": [list(row) for row in evaluation.confusion],
     }
 
 

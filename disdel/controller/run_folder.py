@@ -15,6 +15,7 @@ from disdel.errors import UsageError
 
 REPORT_NAME = "report.json"
 MODEL_NAME = "model.keras"
+CONFUSION_NAME = "confusion.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class RunFolder:
     @property
     def report(self) -> Path:
         return self.path / REPORT_NAME
+
+    @property
+    def confusion(self) -> Path:
+        """The picture of an infer run's confusion matrix."""
+        return self.path / CONFUSION_NAME
 
     def log(self, *, worker: int | None, activation_id: str) -> Path:
         """Where the log of an activation stands."""

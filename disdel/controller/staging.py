@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from disdel.arrays import Array
 from disdel.catalog.datasets import DatasetArrays
 from disdel.scheduler.partition import shuffled
 from disdel.store.base import Store
-from disdel.store.codec import encode
+from disdel.store.codec import encode, encoded_pieces
 from disdel.store.keys import RunKeys
 from disdel.types import Plan, Shard
 
@@ -29,10 +30,23 @@ def stage(store: Store, keys: RunKeys, plan: Plan, arrays: DatasetArrays, seed: 
         positions = np.sort(order[shard.start : shard.stop])
         store.put(
             keys.shard("train", shard.worker),
-            encode_samples(arrays.train_x[positions], arrays.train_y[positions]),
+            _encoded(arrays.train_x[positions], arrays.train_y[positions]),
         )
     for shard, x, y in _slices(plan.test_shards, arrays):
-        store.put(keys.shard("test", shard.worker), encode_samples(x, y))
+        store.put(keys.shard("test", shard.worker), _encoded(x, y))
+
+
+def stage_inputs(
+    store: Store, keys: RunKeys, shards: Sequence[Shard], model: Path, x: Array
+) -> None:
+    """Write what evaluate actions read: the model file, and each one's part of `x`, in its order.
+
+    Raises:
+        StoreError: Redis failed, for example for lack of memory.
+    """
+    store.put(keys.model, model.read_bytes())
+    for shard in shards:
+        store.put_stream(keys.input(shard.worker), encoded_pieces("x", x[shard.start : shard.stop]))
 
 
 def _slices(
@@ -43,9 +57,6 @@ def _slices(
         yield shard, arrays.test_x[part], arrays.test_y[part]
 
 
-def encode_samples(x: Array, y: Array | None) -> bytes:
-    """The blob of a shard: `x` as stored, and `y` as int32 where there are labels."""
-    tensors = {"x": np.asarray(x)}
-    if y is not None:
-        tensors["y"] = np.asarray(y, np.int32)
-    return encode(tensors)
+def _encoded(x: Array, y: Array) -> bytes:
+    """The blob of a shard: `x` as stored, and `y` as int32."""
+    return encode({"x": np.asarray(x), "y": np.asarray(y, np.int32)})

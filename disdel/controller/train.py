@@ -73,7 +73,9 @@ async def train_on(
         question, plan = make_plan(questions)
         folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
-        invoker = Invoker(session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit)
+        invoker = Invoker(
+            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
+        )
         compiled = None
         if plan.runtime == "compiled":
             embedded = session.platform_name == "embedded"

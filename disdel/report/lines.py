@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from disdel.events import PlanMade, RoundDone, RunEnded, WorkerProgress
-from disdel.types import Cost, Option, Plan
-from disdel.units import MIB
+from disdel.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
+from disdel.report.timeline import split_time
+from disdel.types import Cost, Estimate, Evaluation, InferPlan, Option, Plan, RunReport
+from disdel.units import MIB, format_bytes
 
 # Of the numbers of workers that were considered; `--json` has them all.
 _OPTIONS_SHOWN = 6
+# Of classes: all of them up to so many, else so many of the worst.
+_CLASSES_SHOWN = 20
+_WORST_SHOWN = 10
+_NAME_WIDTH = 24
 
 ROUND_HEADING = (
     f"{'round':>7}  {'time':>8}  {'loss':>7}  {'acc':>6}  {'cold/warm':>9}  {'peak MB':>7}"
@@ -32,19 +37,42 @@ def plan_lines(event: PlanMade) -> list[str]:
 
 def describe_plan(plan: Plan) -> list[str]:
     """Workers, memory by part, rounds and the reasons."""
-    estimate = plan.estimate
-    threads = "" if plan.threads is None else f" × {plan.threads} thread{'s' * (plan.threads > 1)}"
     shard = plan.shards[0].samples
     return [
-        f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{threads} × "
+        f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
         f"{plan.memory_mb} MB, {shard} samples each; {plan.rounds} round{'s' * (plan.rounds > 1)}, "
         f"time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
-        f"        memory  pkg {estimate.pkg / MIB:.0f} + dta {estimate.dta / MIB:.0f} + "
-        f"mod {estimate.mod / MIB:.0f} + fit {estimate.fit / MIB:.0f} + "
-        f"saf {estimate.saf / MIB:.0f} = {estimate.total / MIB:.0f} MB ({plan.estimator}: "
-        f"{plan.basis})",
+        f"        memory  {_parts(plan.estimate)} ({plan.estimator}: {plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
     ]
+
+
+def infer_plan_lines(event: InferPlanMade) -> list[str]:
+    """The plan of an inference in a few lines."""
+    plan, dataset = event.plan, event.dataset
+    shape = "×".join(str(size) for size in dataset.input_shape)
+    return [
+        f"plan    {event.samples} samples of {dataset.name} {shape}; model {event.model}, "
+        f"{format_bytes(event.model_bytes)}",
+        f"        {plan.workers} action{'s' * (plan.workers > 1)}{_threads(plan)} × "
+        f"{plan.memory_mb} MB, {plan.shards[0].samples} samples each in batches of "
+        f"{plan.batch_size}; time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and "
+        f"{plan.gb_s:.0f} GB·s",
+        f"        memory  {_parts(plan.estimate)} ({plan.basis})",
+        *(f"        why     {reason}" for reason in plan.reasons),
+    ]
+
+
+def _threads(plan: Plan | InferPlan) -> str:
+    return "" if plan.threads is None else f" × {plan.threads} thread{'s' * (plan.threads > 1)}"
+
+
+def _parts(estimate: Estimate) -> str:
+    return (
+        f"pkg {estimate.pkg / MIB:.0f} + dta {estimate.dta / MIB:.0f} + "
+        f"mod {estimate.mod / MIB:.0f} + fit {estimate.fit / MIB:.0f} + "
+        f"saf {estimate.saf / MIB:.0f} = {estimate.total / MIB:.0f} MB"
+    )
 
 
 def plan_details(plan: Plan, costs: Sequence[Cost]) -> list[str]:
@@ -125,21 +153,78 @@ PROGRESS_HEADINGS = ("worker", "state", "start", "epoch", "step", "loss", "memor
 def summary_lines(event: RunEnded) -> list[str]:
     """What came out, and where everything is."""
     report = event.report
-    where = f"{event.folder}/report.json    disdel logs {report.run}"
+    where = f"{event.folder}/report.html, report.json    disdel logs {report.run}"
     if report.status == "failed":
         kind = "failed" if report.error is None else report.error.kind
         return [f"failed  {report.wall_s:.1f} s  {kind}    {where}"]
     result = ""
     if report.accuracy is not None and report.loss is not None:
         result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
+    if report.evaluation is not None and report.evaluation.top_k > 1:
+        result += f"  top-{report.evaluation.top_k} {report.evaluation.top_k_accuracy:.4f}"
     lines = [f"done    {report.wall_s:.1f} s{result}"]
+    if report.job == "train":
+        lines += _time_lines(report)
     if report.totals is not None:
         totals = report.totals
         lines.append(
             f"        {totals.containers} container{'s' * (totals.containers != 1)}, "
             f"{totals.memory_mb} MB in all, {totals.gb_s:.1f} GB·s, {totals.failed} failed"
+            f"{_working_set(report)}"
         )
+    if report.evaluation is not None:
+        lines += class_lines(report.evaluation)
     if report.job == "train" and report.model is not None:
         lines.append(f"        {report.model}")
     lines.append(f"        {where}")
     return lines
+
+
+def _working_set(report: RunReport) -> str:
+    """What evaluate actions had resident at most, beside what was planned for each."""
+    if not isinstance(report.plan, InferPlan):
+        return ""
+    used = [a.working_set_mb for a in report.activations if a.working_set_mb is not None]
+    return f"; at most {max(used)} of {report.plan.memory_mb} MB needed" if used else ""
+
+
+def class_lines(evaluation: Evaluation) -> list[str]:
+    """A table of the classes; of many, those that are recognised worst."""
+    scores = list(evaluation.classes)
+    if len(scores) > _CLASSES_SHOWN:
+        # Classes that neither are nor were predicted come last.
+        scores = sorted(scores, key=lambda score: 2 if score.f1 is None else score.f1)
+        scores = scores[:_WORST_SHOWN]
+    names = [_shortened(score.name) for score in scores]
+    width = max(len("class"), *map(len, names))
+    lines = [f"        {'class':<{width}}  samples  precision  recall      f1"]
+    lines += [
+        f"        {name:<{width}}  {score.samples:>7}  {_figure(score.precision):>9}  "
+        f"{_figure(score.recall):>6}  {_figure(score.f1):>6}"
+        for name, score in zip(names, scores, strict=True)
+    ]
+    if hidden := len(evaluation.classes) - len(scores):
+        lines.append(f"        and {hidden} more with a better f1, in the report")
+    return lines
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _time_lines(report: RunReport) -> list[str]:
+    """One line that says where the wall time went, where that is known."""
+    split = split_time(report.activations, report.wall_s)
+    if split is None:
+        return []
+    named = (
+        ("start", split.start_s),
+        ("training", split.training_s),
+        ("rest of the rounds", split.rest_s),
+        ("end", split.end_s),
+    )
+    return [f"        {', '.join(f'{name} {seconds:.1f} s' for name, seconds in named)}"]

@@ -16,6 +16,7 @@ from rich.table import Table
 from disdel.events import (
     ActivationEnded,
     Event,
+    InferPlanMade,
     Noted,
     PlanMade,
     PlatformReady,
@@ -27,6 +28,7 @@ from disdel.events import (
 from disdel.report.lines import (
     PROGRESS_HEADINGS,
     ROUND_HEADING,
+    infer_plan_lines,
     plan_lines,
     progress_cells,
     remaining_text,
@@ -97,6 +99,8 @@ def progress_lines(event: Event) -> list[str]:
             return [f"on      {event.description}"]
         case PlanMade():
             return plan_lines(event)
+        case InferPlanMade():
+            return infer_plan_lines(event)
         case RoundStarted(round=1):
             return [ROUND_HEADING]
         case RoundDone():

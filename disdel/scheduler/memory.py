@@ -47,7 +47,12 @@ _MARGIN_BYTES = 24 * MIB
 _COLLECT_MARGIN_BYTES = 8 * MIB
 
 _COLLECT_BLOCK_BYTES = 2 * MIB
-_COLLECT_CHUNK_BYTES = 16 * MIB
+_CHUNK_BYTES = 16 * MIB
+
+# Of an evaluate action, in copies of the model's file: what the loaded model keeps, and what
+# reading the file takes on top before the first batch.
+_MODEL_COPIES = 4
+_LOADING_COPIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +108,22 @@ def state_bytes(model: ModelFacts) -> int:
     return model.parameters * _FLOAT_BYTES * STATE_COPIES
 
 
+def layer_bytes(model: ModelFacts) -> int:
+    """Bytes that the largest layer takes for one sample, beside what is kept of the others."""
+    return model.largest * _LARGEST_COPIES * _FLOAT_BYTES
+
+
 def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
     sample = sample_bytes(work.dataset)
     model = work.model
     weights = model.parameters * _FLOAT_BYTES
-    around_one = model.largest * _LARGEST_COPIES
     block_steps = max(1, BLOCK_STEPS // work.micro_batches)
     block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
     at_once = math.ceil(work.batch_size / work.micro_batches)
-    training = at_once * (model.activations + around_one) * _FLOAT_BYTES + block_bytes
+    training = at_once * (model.activations * _FLOAT_BYTES + layer_bytes(model)) + block_bytes
     scored = min(score_batch(work.micro_batches), work.test_samples)
-    scoring = scored * around_one * _FLOAT_BYTES
+    scoring = scored * layer_bytes(model)
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample,
         mod=weights * _WEIGHT_COPIES + min(weights * _HOLE_COPIES, _HOLES_AT_MOST_BYTES),
@@ -123,21 +132,33 @@ def train_parts(work: Work) -> Parts:
 
 
 def estimate_evaluate(
-    runtime: Runtime, dataset: DatasetSpec, *, model_bytes: int, samples: int, batch_size: int
+    runtime: Runtime,
+    dataset: DatasetSpec,
+    model: ModelFacts,
+    *,
+    model_bytes: int,
+    samples: int,
+    batch_size: int,
 ) -> Estimate:
-    """Memory of an evaluate action that runs a model file of `model_bytes` over `samples`."""
-    sample_floats = math.prod(dataset.input_shape) + dataset.classes
+    """Memory of an evaluate action that streams `samples` through a model file of `model_bytes`.
+
+    Samples are read batch by batch, so of a shard only its probabilities and a chunk on its way to
+    the store are held.
+    """
+    probabilities = samples * dataset.classes * _FLOAT_BYTES
+    sample_floats = math.prod(dataset.input_shape) * _FLOAT_BYTES
+    batch = batch_size * (sample_bytes(dataset) + sample_floats + layer_bytes(model))
     return _with_margin(
         pkg=math.ceil(runtime.floor_mb * MIB),
-        dta=samples * sample_bytes(dataset),
-        mod=3 * model_bytes,
-        fit=(samples * dataset.classes + batch_size * sample_floats * 64) * _FLOAT_BYTES,
+        dta=probabilities + min(probabilities, _CHUNK_BYTES),
+        mod=_MODEL_COPIES * model_bytes,
+        fit=max(batch, _LOADING_COPIES * model_bytes) + model.layers * _LAYER_BYTES,
     )
 
 
 def estimate_collect(parts: int) -> Estimate:
     """Memory of collectWeights: a few blocks, and one more a part, whatever the model."""
-    blocks = (parts + 6) * _COLLECT_BLOCK_BYTES + 2 * _COLLECT_CHUNK_BYTES
+    blocks = (parts + 6) * _COLLECT_BLOCK_BYTES + 2 * _CHUNK_BYTES
     return _with_margin(
         pkg=BASE_FLOOR_MB * MIB, dta=0, mod=blocks, fit=0, margin_bytes=_COLLECT_MARGIN_BYTES
     )

@@ -15,14 +15,11 @@ ASSUMED_CPUS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """All that a plan depends on; the same question has the same answer.
+class Bounds:
+    """What bounds every plan, of a training and of an inference.
 
     Attributes:
-        job: what the user asked for.
         dataset: shapes and sizes of the samples.
-        model: the network.
-        facts: its sizes.
         shipped: the runtime, with its shipped constants.
         capacity: what the platform allows.
         limits: what the user allows.
@@ -31,36 +28,13 @@ class Question:
         store_mb: what Redis has room for, None where it sets no limit.
     """
 
-    job: TrainJob
     dataset: DatasetSpec
-    model: ModelSpec
-    facts: ModelFacts
     shipped: Runtime
     capacity: Capacity
     limits: Limits = field(default_factory=Limits)
     aims: Aims = field(default_factory=Aims)
     observations: tuple[Observation, ...] = ()
     store_mb: int | None = None
-
-    @property
-    def runtime(self) -> Runtime:
-        """The runtime's costs as observed, its speed that of the same network where it was seen."""
-        runtime = calibrated(self.shipped, self.observations)
-        own = alike(self.observations, self.model.label, self.job.batch_size)
-        own = tuple(o for o in own if o.step_s)
-        return at_speed(runtime, self.shipped, step_ratio(own)) if own else runtime
-
-    @property
-    def basis(self) -> str:
-        """What the estimate rests on, for people."""
-        count = len(self.observations)
-        if not count:
-            return "shipped constants; this platform was not measured yet"
-        own = len(alike(self.observations, self.model.label, self.job.batch_size))
-        return (
-            f"{count} container{'s' * (count > 1)} measured on this platform, {own} of them with "
-            "this network and batch"
-        )
 
     @property
     def cpus(self) -> int:
@@ -83,4 +57,39 @@ class Question:
         """The longest activation."""
         return min(
             self.capacity.timeout_max_s, self.limits.timeout_max_s or self.capacity.timeout_max_s
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question(Bounds):
+    """All that the plan of a training depends on; the same question has the same answer.
+
+    Attributes:
+        job: what the user asked for.
+        model: the network.
+        facts: its sizes.
+    """
+
+    job: TrainJob
+    model: ModelSpec
+    facts: ModelFacts
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime's costs as observed, its speed that of the same network where it was seen."""
+        runtime = calibrated(self.shipped, self.observations)
+        own = alike(self.observations, self.model.label, self.job.batch_size)
+        own = tuple(o for o in own if o.step_s)
+        return at_speed(runtime, self.shipped, step_ratio(own)) if own else runtime
+
+    @property
+    def basis(self) -> str:
+        """What the estimate rests on, for people."""
+        count = len(self.observations)
+        if not count:
+            return "shipped constants; this platform was not measured yet"
+        own = len(alike(self.observations, self.model.label, self.job.batch_size))
+        return (
+            f"{count} container{'s' * (count > 1)} measured on this platform, {own} of them with "
+            "this network and batch"
         )

@@ -9,7 +9,7 @@ and ranges, which is what `Header` is for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError
-from disdel.store.base import Blob, Store
+from disdel.store.base import Blob, Buffer, Store
 
 FORMAT_VERSION = "1"
 _LENGTH_BYTES = 8
@@ -110,6 +110,48 @@ def read_tensors(store: Store, key: str) -> dict[str, Array]:
         tensor.name: np.ndarray(tensor.shape, tensor.dtype, data, len(header.raw) + tensor.start)
         for tensor in header.tensors
     }
+
+
+def encoded_pieces(name: str, tensor: Array) -> Iterator[Buffer]:
+    """The blob of one tensor for `Store.put_stream`, without a copy of it."""
+    plain = np.require(tensor, requirements="C")
+    info = TensorInfo(name, plain.dtype, plain.shape, 0, plain.nbytes)
+    yield Header(b"", (info,), {}).with_metadata({})
+    yield plain.reshape(-1).view(np.uint8).data
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One tensor of a blob, read by ranges of its first axis; the rest stays in the store."""
+
+    blob: Blob
+    header: Header
+    tensor: TensorInfo
+
+    def __len__(self) -> int:
+        return self.tensor.shape[0]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Rows `start` to `stop`, (stop - start, *the tensor's other axes)."""
+        shape = (stop - start, *self.tensor.shape[1:])
+        row_bytes = (self.tensor.stop - self.tensor.start) // len(self)
+        first = self.tensor.start + start * row_bytes
+        data = self.header.read_range(self.blob, first, first + shape[0] * row_bytes)
+        return np.ndarray(shape, self.tensor.dtype, data)
+
+
+def open_rows(store: Store, key: str, name: str) -> Rows:
+    """The tensor `name` of the blob `key`, which has at least one row.
+
+    Raises:
+        StoreError: no such blob or tensor, or not a readable one (see `read_header`).
+    """
+    blob = store.existing(key)
+    header = read_header(blob)
+    found = [tensor for tensor in header.tensors if tensor.name == name]
+    if not found or not found[0].shape or not found[0].shape[0]:
+        raise StoreError(f"{key} has no rows of a tensor {name}")
+    return Rows(blob, header, found[0])
 
 
 def read_header(blob: Blob) -> Header:

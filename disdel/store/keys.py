@@ -6,7 +6,8 @@ disdel:<run>:part:<round>:<worker>:<segment>:<attempt>         a worker's share 
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some parts
 disdel:<run>:checkpoint:<round>:<worker>:<segment>:<attempt>   state between two segments
 disdel:<run>:model                                             a Keras file
-disdel:<run>:input, disdel:<run>:output                        samples, probabilities
+disdel:<run>:input:<worker>                                    samples to evaluate
+disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
 disdel:<run>:progress                                          hash: worker -> JSON
 """
 
@@ -46,13 +47,11 @@ class RunKeys:
     def model(self) -> str:
         return f"{self.prefix}model"
 
-    @property
-    def input(self) -> str:
-        return f"{self.prefix}input"
+    def input(self, worker: int) -> str:
+        return f"{self.prefix}input:{worker}"
 
-    @property
-    def output(self) -> str:
-        return f"{self.prefix}output"
+    def output(self, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}output:{worker}:{segment}:{attempt}"
 
     @property
     def progress(self) -> str:

@@ -51,6 +51,8 @@ class CompiledTrainer(Trainer):
         return context.modules[module.name]["main"]
 
     def state(self) -> dict[str, Array]:
+        # What the steps have freed is in the way of the copies.
+        self._device.allocator.trim()
         return {
             tensor.name: np.array(value.to_host()).reshape(tensor.shape)
             for tensor, value in zip(self._program.state, self._state, strict=True)
@@ -69,6 +71,8 @@ class CompiledTrainer(Trainer):
                     f"{tensor.name} is stored as {found.dtype}{list(found.shape)} and the network "
                     f"has {tensor.dtype}{list(tensor.shape)}"
                 )
+        self._state = []
+        self._device.allocator.trim()
         self._state = [
             iree.asdevicearray(self._device, np.asarray(tensors[tensor.name], order="C"))
             for tensor in expected

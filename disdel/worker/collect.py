@@ -28,12 +28,14 @@ def collect(request: CollectRequest, context: Context) -> CollectReply:
             describe the same tensors.
     """
     averaged = average(context.store, request.parts, request.state_key)
+    context.clock.ended("computed")
     return CollectReply(
         parts=averaged.parts,
         tensors=len(averaged.header.tensors),
         bytes=averaged.header.data_bytes,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
+        phases=context.clock.phases(),
     )
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from disdel.container_memory import UsesMemory, watch_memory
 from disdel.errors import StoreError
@@ -16,6 +16,7 @@ from disdel.store.redis_store import RedisStore
 from disdel.units import mb_ceil
 from disdel.wire import Common, check_version, from_json
 from disdel.worker.footprint import working_set_bytes
+from disdel.worker.phases import PhaseClock
 
 # A whole process without a deadline (a test, a replay) may run for a day.
 _NO_DEADLINE_S = 86_400.0
@@ -29,11 +30,13 @@ class Context:
         store: the run's store.
         deadline_s: when the platform will kill the activation, in seconds since the epoch.
         memory: this container's memory.
+        clock: when the activation was through with what.
     """
 
     store: Store
     deadline_s: float
     memory: UsesMemory
+    clock: PhaseClock = field(default_factory=PhaseClock)
 
     def remaining_s(self) -> float:
         return self.deadline_s - time.time()
@@ -82,12 +85,13 @@ def activation_context(
     """
     common = from_json(Common, args)
     check_version(common)
+    clock = PhaseClock()
     deadline_ms = environ.get("__OW_DEADLINE")
     deadline_s = float(deadline_ms) / 1000 if deadline_ms else time.time() + _NO_DEADLINE_S
     with watch_memory() as memory:
         store = RedisStore(common.redis)
         try:
-            yield Context(store, deadline_s, memory)
+            yield Context(store, deadline_s, memory, clock)
         finally:
             store.close()
 

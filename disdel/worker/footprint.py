@@ -38,6 +38,7 @@ def footprint_now() -> Footprint | None:
     """What is resident now; None where there is no `/proc`."""
     if not Path("/proc/self/status").exists():
         return None
+    working_set_bytes()  # Looks at what is resident while no library page was dropped yet.
     use = tree_use(os.getpid())
     return Footprint(
         anonymous_mb=mb_ceil(use.anonymous_bytes),
@@ -56,11 +57,25 @@ def give_back_freed_memory() -> None:
         trim(0)
 
 
+@dataclass(slots=True)
+class _Resident:
+    """The most that was seen resident of one process, in KiB, by what backs it."""
+
+    anonymous_kib: int = 0
+    mapped_kib: int = 0
+
+
+# By process id. A container is one set of processes for all of its activations.
+_seen: dict[int, _Resident] = {}
+
+
 def working_set_bytes() -> int:
     """The largest working set so far, summed over the processes that live now.
 
     The kernel keeps each one's high-water mark of resident memory, so no peak is too short to be
-    seen. Without `/proc` it is all of that, of this process alone.
+    seen. It does not keep what backed it: short of memory, it drops library pages while anonymous
+    memory still grows. What was seen of both at the calls of this function tells them apart.
+    Without `/proc` it is all of that mark, of this process alone.
     """
     if not Path("/proc/self/status").exists():
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -73,6 +88,20 @@ def working_set_bytes() -> int:
                 for line in Path(f"/proc/{member}/status").read_text().splitlines()
             )
             if "VmHWM" in fields:
-                cold_kib = (1 - HOT_SHARE) * int(fields["RssFile"].split()[0])
-                total_kib += int(fields["VmHWM"].split()[0]) - cold_kib
+                total_kib += _working_set_kib(
+                    _seen.setdefault(member, _Resident()),
+                    high_water_kib=int(fields["VmHWM"].split()[0]),
+                    anonymous_kib=int(fields["RssAnon"].split()[0]),
+                    mapped_kib=int(fields["RssFile"].split()[0]),
+                )
     return int(total_kib * 1024)
+
+
+def _working_set_kib(
+    seen: _Resident, *, high_water_kib: int, anonymous_kib: int, mapped_kib: int
+) -> float:
+    """The working set of a process with this high-water mark and what is resident now."""
+    seen.mapped_kib = max(seen.mapped_kib, mapped_kib)
+    # The mark's anonymous part is the rest of it, or more where pages had been dropped by then.
+    seen.anonymous_kib = max(seen.anonymous_kib, anonymous_kib, high_water_kib - seen.mapped_kib)
+    return seen.anonymous_kib + HOT_SHARE * seen.mapped_kib

@@ -11,10 +11,10 @@ from disdel.worker.context import Context
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """x: (samples, *input_shape), as stored; y: (samples,) int32, or None for unlabelled input."""
+    """x: (samples, *input_shape), as stored; y: (samples,) int32 labels."""
 
     x: Array
-    y: Array | None
+    y: Array
 
 
 class ShardCache:
@@ -32,6 +32,6 @@ class ShardCache:
                 del self._held[next(iter(self._held))]
             context.wait_for(key)
             tensors = read_tensors(context.store, key)
-            samples = Samples(tensors["x"], tensors.get("y"))
+            samples = Samples(tensors["x"], tensors["y"])
         self._held[key] = samples
         return samples

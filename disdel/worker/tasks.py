@@ -20,9 +20,11 @@ from disdel.wire import (
 )
 from disdel.worker.collect import collect
 from disdel.worker.context import Context, activation_context
+from disdel.worker.evaluate import evaluate
+from disdel.worker.model_file import PredictorCache
 from disdel.worker.network import TrainerCache
 from disdel.worker.probe import probe
-from disdel.worker.score import evaluate, score_slice
+from disdel.worker.score import score_slice
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import train_segment
 
@@ -56,9 +58,20 @@ def collect_weights(args: Args) -> Reply:
     return _answer(args, lambda args, context: collect(from_json(CollectRequest, args), context))
 
 
-def evaluate_model(args: Args) -> Reply:
-    """What the `evaluate` action runs."""
-    return _answer(args, lambda args, context: evaluate(from_json(EvaluateRequest, args), context))
+class EvaluateAction:
+    """What the `evaluate` action runs: a model file over samples, to class probabilities.
+
+    One instance lives as long as its container and keeps the loaded model.
+    """
+
+    def __init__(self) -> None:
+        self._predictors = PredictorCache()
+
+    def __call__(self, args: Args) -> Reply:
+        return _answer(args, self._run)
+
+    def _run(self, args: Args, context: Context) -> object:
+        return evaluate(from_json(EvaluateRequest, args), context, self._predictors)
 
 
 def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:

@@ -43,14 +43,20 @@ def train_segment(
     """
     watch = _Watch(request, context)
     watch.say("loading")
+    clock = context.clock
     trainers.import_framework(request.network.runtime)
+    clock.ended("imported")
     samples = shards.get(request.shard_key, context)
+    clock.ended("data")
     trainer = trainers.get(request.network, samples.x.dtype.name)
+    clock.ended("built")
     _load_initial(request, context, trainer)
+    clock.ended("loaded")
 
     started_s = time.perf_counter()
     outcome, reached, loss_sum = _train_steps(request, context, trainer, samples, watch)
     train_s = time.perf_counter() - started_s
+    clock.ended("computed")
 
     watch.say("storing")
     give_back_freed_memory()
@@ -59,6 +65,7 @@ def train_segment(
     key = request.part_key if outcome == "ok" else request.checkpoint_key
     metadata = {"samples": str(request.samples_before + seen)}
     context.store.put(key, encode(trainer.state(), metadata))
+    clock.ended("stored")
     give_back_freed_memory()
     watch.say("done" if outcome == "ok" else outcome)
     framework = trainers.framework
@@ -72,6 +79,7 @@ def train_segment(
         working_set_mb=context.working_set_mb(),
         framework_anonymous_mb=None if framework is None else framework.anonymous_mb,
         framework_mapped_mb=None if framework is None else framework.mapped_mb,
+        phases=clock.phases(),
     )
 
 
@@ -94,7 +102,6 @@ def _train_steps(
     request: TrainRequest, context: Context, trainer: Trainer, samples: Samples, watch: _Watch
 ) -> tuple[Ending, int, float]:
     """How it ended, the step reached, and the loss summed over the samples on the way."""
-    assert samples.y is not None
     schedule = _schedule(request, samples)
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
     steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 import disdel as library
+from disdel.controller import infer as infer_module
 from disdel.controller import train as train_module
 from disdel.errors import ActivationFailed
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
@@ -57,6 +58,10 @@ def disdel(*arguments, cwd):
         ("infer digits", "train first: disdel train digits"),
         ("infer digits --model nothing", "names 0 runs"),
         ("infer digits --model nothing.keras", "does not exist"),
+        ("infer digits --predictions out.txt", "must end in .csv or .json"),
+        ("infer digits --predictions nowhere/out.csv", "there is no such folder"),
+        ("infer digits --top-k 0", "--top-k must be at least 1"),
+        ("infer digits --workers many", "--workers must be auto or a number"),
         ("runs show nothing", "names 0 runs"),
         ("logs nothing", "names 0 runs"),
         ("dataset import mine nowhere.npz", "nowhere.npz"),
@@ -131,6 +136,25 @@ def test_an_action_that_is_killed_for_memory_gets_more(monkeypatch, tmp_path):
     assert sizes == sorted(set(sizes))
     assert trained.report.totals.failed == trained.report.totals.restarted == len(killed)
     assert [entry.samples for entry in trained.report.ledger] == [1438]
+
+
+@pytest.mark.framework
+def test_an_evaluation_that_is_killed_for_memory_gets_more(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    trained = library.train("digits", workers=1, epochs=1)
+    real = infer_module.make_infer_plan
+    monkeypatch.setattr(
+        infer_module,
+        "make_infer_plan",
+        lambda question: dataclasses.replace(real(question), memory_mb=160),
+    )
+    report = trained.evaluate()
+    assert report.accuracy == pytest.approx(trained.report.accuracy)
+    assert report.activations[0].outcome == "oom"
+    assert report.activations[-1].outcome == "ok"
+    sizes = [entry.memory_mb for entry in report.activations]
+    assert sizes[0] == 160
+    assert sizes == sorted(set(sizes))
 
 
 @pytest.mark.framework

@@ -1,6 +1,7 @@
 """The main job for real: command line, embedded platform, Redis, TensorFlow, kernel limits."""
 
 import contextlib
+import csv
 import json
 import os
 import signal
@@ -101,6 +102,27 @@ def test_the_report_holds_what_was_measured(report, home):
     assert json.loads((folder / "report.json").read_text()) == report
 
 
+def test_phases_cover_what_an_activation_did(report):
+    for entry in report["activations"]:
+        times, phases = entry["times"], entry["phases"]
+        assert 0 <= times["submitted_ms"] <= times["started_ms"] <= times["received_ms"]
+        ended = [end_ms for end_ms in phases.values() if end_ms is not None]
+        assert ended == sorted(ended)
+        # Both clocks round to a millisecond.
+        assert ended[-1] <= entry["duration_ms"] - entry["init_ms"] + 2
+        assert times["received_ms"] <= report["wall_s"] * 1000 + 2
+    steps = [entry["phases"] for entry in report["activations"] if entry["task"] == "train"]
+    assert all(None not in phases.values() for phases in steps)
+
+
+def test_a_run_leaves_a_page_that_can_be_written_again(report, home):
+    [folder] = [path for path in (home / "runs").iterdir() if path.name == report["run"]]
+    page = (folder / "report.html").read_text()
+    assert page.count('class="activation"') >= len(report["activations"])
+    disdel("report", report["run"], "--output", "again.html", cwd=home)
+    assert (home / "again.html").read_text() == page
+
+
 def test_progress_goes_to_stderr_and_the_result_to_stdout(home):
     stdout, stderr = (home / "stdout").read_text(), (home / "stderr").read_text()
     assert stderr.startswith("on      embedded platform")
@@ -129,6 +151,30 @@ def test_infer_agrees_with_the_training(report, home):
     assert done.stderr == ""
     assert inferred["accuracy"] == pytest.approx(report["accuracy"])
     assert inferred["loss"] == pytest.approx(report["loss"], rel=1e-3)
+    assert (home / "runs" / inferred["run"] / "confusion.png").is_file()
+
+
+def test_an_evaluation_on_several_actions_says_how_good_each_class_is(report, home):
+    done = disdel(
+        *("infer", "digits", "--model", report["run"], "--workers", 2, "--top-k", 3),
+        *("--predictions", "all.csv", "--json", "inferred.json"),
+        cwd=home,
+    )
+    inferred = json.loads((home / "inferred.json").read_text())
+    with (home / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = [row["class"] == row["true"] for row in rows]
+    among = [row["true"] in (row["class"], row["class_2"], row["class_3"]) for row in rows]
+    assert len(rows) == 359
+    assert inferred["accuracy"] == pytest.approx(np.mean(right)) == report["accuracy"]
+    assert inferred["evaluation"]["top_k_accuracy"] == pytest.approx(np.mean(among))
+    evaluated = [(e["task"], e["worker"], e["outcome"]) for e in inferred["activations"]]
+    assert sorted(evaluated) == [("evaluate", 0, "ok"), ("evaluate", 1, "ok")]
+    lines = done.stdout.splitlines()
+    [heading] = [line for line in lines if line.split()[:2] == ["class", "samples"]]
+    table = lines[lines.index(heading) + 1 :][:10]
+    assert sum(int(line.split()[1]) for line in table) == 359
+    assert done.stdout.count("confusion.png") == done.stdout.count("all.csv") == 1
 
 
 def test_predictions_of_images_and_arrays(home, report):
@@ -139,14 +185,18 @@ def test_predictions_of_images_and_arrays(home, report):
     for index in range(20):
         Image.fromarray(x[index, :, :, 0]).save(pictures / f"{index:02}.png")
     np.savez(home / "some.npz", x=x[:20])
-    printed = [
-        disdel("infer", "digits", "--model", report["run"], "--input", source, cwd=home).stdout
-        for source in ("pictures", "some.npz")
-    ]
-    tables = [[line.split() for line in text.splitlines() if "." in line] for text in printed]
-    classes = [
-        [row[1] for row in table if row[0].startswith(("pictures", "some"))] for table in tables
-    ]
+    classes = []
+    for source in ("pictures", "some.npz"):
+        printed = disdel(
+            *("infer", "digits", "--model", report["run"], "--input", source),
+            *("--predictions", "some.json"),
+            cwd=home,
+        ).stdout.splitlines()
+        predicted = json.loads((home / "some.json").read_text())["predictions"]
+        classes.append([entry["class"] for entry in predicted])
+        table = [line.split() for line in printed[-len(predicted) :]]
+        assert [row[:2] for row in table] == [[e["input"], e["class"]] for e in predicted]
+        assert printed[-len(predicted) - 1].split() == ["input", "class", "probability"]
     assert classes[0] == classes[1]
     assert len(classes[0]) == 20
     assert np.mean([int(c) == label for c, label in zip(classes[0], y[:20], strict=True)]) > 0.7
@@ -280,23 +330,48 @@ def test_containers_that_are_killed_cost_no_sample(home):
     ]
 
 
-@pytest.mark.skipif(not MNIST.is_file(), reason=f"needs the real MNIST at {MNIST}")
-def test_a_slice_of_real_mnist(tmp_path, monkeypatch):
-    monkeypatch.setenv("DISDEL_DATA_DIR", str(tmp_path / "data"))
+@pytest.fixture(scope="module")
+def mnist_home(tmp_path_factory):
+    """A folder with 8,000 real training images, all 10,000 test images, and a training on them."""
+    if not MNIST.is_file():
+        pytest.skip(f"needs the real MNIST at {MNIST}")
+    folder = tmp_path_factory.mktemp("mnist")
     with np.load(MNIST) as mnist:
         np.savez(
-            tmp_path / "slice.npz",
+            folder / "slice.npz",
             x_train=mnist["x_train"][:8000],
             y_train=mnist["y_train"][:8000],
-            x_test=mnist["x_test"][:1000],
-            y_test=mnist["y_test"][:1000],
+            x_test=mnist["x_test"],
+            y_test=mnist["y_test"],
         )
-    disdel("dataset", "import", "mnist", "slice.npz", cwd=tmp_path)
-    done = disdel(
-        *("train", "mnist", "--epochs", 3, "--memory-max", 768, "--quiet", "--json", "-"),
-        cwd=tmp_path,
-    )
-    report = json.loads(done.stdout)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISDEL_DATA_DIR", str(folder / "data"))
+        patch.setenv("DISDEL_STATE_DIR", str(folder / "state"))
+        disdel("dataset", "import", "mnist", "slice.npz", cwd=folder)
+        disdel(
+            *("train", "mnist", "--epochs", 3, "--memory-max", 768, "--quiet"),
+            *("--json", "trained.json"),
+            cwd=folder,
+        )
+    return folder
+
+
+def test_a_slice_of_real_mnist(mnist_home):
+    report = json.loads((mnist_home / "trained.json").read_text())
     assert report["accuracy"] > 0.93
     assert report["plan"]["memory_mb"] <= 768
     assert report["totals"]["failed"] == 0
+
+
+def test_ten_thousand_real_images_need_no_more_memory_than_planned(mnist_home, monkeypatch):
+    monkeypatch.setenv("DISDEL_DATA_DIR", str(mnist_home / "data"))
+    done = disdel("infer", "mnist", "--workers", 2, "--quiet", "--json", "-", cwd=mnist_home)
+    report = json.loads(done.stdout)
+    trained = json.loads((mnist_home / "trained.json").read_text())
+    assert report["accuracy"] == pytest.approx(trained["accuracy"])
+    assert sum(score["samples"] for score in report["evaluation"]["classes"]) == 10_000
+    assert [entry["outcome"] for entry in report["activations"]] == ["ok", "ok"]
+    for entry in report["activations"]:
+        assert entry["memory_mb"] == report["plan"]["memory_mb"]
+        assert 0 < entry["working_set_mb"] < entry["memory_mb"]
+        assert 0 < entry["peak_mb"] <= entry["memory_mb"]

@@ -457,6 +457,24 @@ def test_preimport_happens_before_the_first_request(tmp_path: Path) -> None:
         assert action.run().json() == {"there": True}
 
 
+def test_preimport_goes_without_what_is_not_wanted_and_the_action_does_not(tmp_path: Path) -> None:
+    (tmp_path / "greedy.py").write_text(
+        "try:\n    import wave\nexcept ImportError:\n    wave = None\n"
+    )
+    code = (
+        "import greedy\nimport wave\n"
+        "def main(args): return {'taken': greedy.wave is not None, 'there': wave is not None}"
+    )
+    with proxy(
+        tmp_path,
+        PYTHONPATH=str(tmp_path),
+        DISDEL_PREIMPORT="greedy",
+        DISDEL_PREIMPORT_WITHOUT="wave",
+    ) as action:
+        action.init(code)
+        assert action.run().json() == {"taken": False, "there": True}
+
+
 def test_sigterm_ends_it(tmp_path: Path) -> None:
     with proxy(tmp_path) as action:
         action.init()

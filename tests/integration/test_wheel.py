@@ -29,6 +29,7 @@ def test_it_holds_actions_and_proxy_and_no_leftovers(wheel):
         "disdel/_assets/actions/collectWeights/__main__.py",
         "disdel/_assets/actions/evaluate/__main__.py",
         "disdel/_assets/runtime-image/proxy.py",
+        "disdel/report/report.html.j2",
         "disdel/py.typed",
     ):
         assert name in names

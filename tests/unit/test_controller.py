@@ -22,6 +22,7 @@ from disdel.store.codec import encode, read_tensors
 from disdel.store.redis_store import RedisStore
 from disdel.types import Limits, TrainJob
 from disdel.worker.collect import collect
+from disdel.worker.phases import PhaseClock
 from tests.fake_platform import CAPACITY, FakePlatform, activation
 
 
@@ -82,6 +83,7 @@ class Arithmetic:
     def collect(self, arguments):
         class Context:
             store = self.store
+            clock = PhaseClock()
 
             def peak_mb(self):
                 return 60
@@ -183,6 +185,14 @@ def test_every_activation_is_in_the_report_and_has_a_log(run):
     assert report.totals.containers == 3
     assert report.totals.memory_mb == 2 * report.plan.memory_mb + report.plan.collect_memory_mb
     assert report.totals.failure_rate == 0
+
+
+def test_an_activation_starts_between_its_submission_and_its_answer(run):
+    # The clock of this platform is decades late.
+    report, _ = run(epochs=1)
+    for entry in report.activations:
+        assert 0 <= entry.times.submitted_ms <= entry.times.started_ms <= entry.times.received_ms
+        assert entry.times.received_ms <= report.wall_s * 1000 + 1
 
 
 def test_events_come_in_order(run):

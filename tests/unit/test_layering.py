@@ -36,7 +36,7 @@ ALLOWED = {
     "compiler": {"catalog"},
     "memory_agent": set(),
     "controller": {"bundle", "catalog", "compiler", "platforms", "scheduler", "store", "training"},
-    "api": {"catalog", "controller", "scheduler"},
+    "api": {"catalog", "controller", "report", "scheduler"},
     "cli": {"api", "catalog", "controller", "memory_agent", "platforms", "report"},
     "__main__": {"cli"},
     "__init__": {"api", "controller"},

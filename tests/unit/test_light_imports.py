@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-FRAMEWORKS = ("tensorflow", "keras", "torch", "jax", "sklearn", "tensorflow_datasets")
+FRAMEWORKS = (
+    "tensorflow",
+    "keras",
+    "torch",
+    "jax",
+    "sklearn",
+    "tensorflow_datasets",
+    "matplotlib",
+)
 
 
 def modules_after(code):
@@ -29,7 +37,7 @@ except SystemExit as end:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["plan", "digits"], ["runs", "list"], ["dataset", "list"]],
+    [["--help"], ["infer", "--help"], ["plan", "digits"], ["runs", "list"], ["dataset", "list"]],
     ids=" ".join,
 )
 def test_the_command_line_loads_no_framework(arguments):

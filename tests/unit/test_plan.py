@@ -179,8 +179,8 @@ def test_too_little_memory_names_need_limit_and_change():
 
 
 def test_too_little_memory_of_the_platform_names_its_setting():
-    with pytest.raises(InsufficientMemory, match=r"512 MB is the limit.*whisk\.memory\.max"):
-        plan(platform=capacity(memory_max_mb=512))
+    with pytest.raises(InsufficientMemory, match=r"256 MB is the limit.*whisk\.memory\.max"):
+        plan(platform=capacity(memory_max_mb=256))
 
 
 def test_a_small_pool_takes_fewer_workers_or_says_what_it_needs():
@@ -235,7 +235,10 @@ def test_memory_and_cost_take_fewer_workers_than_time():
 
 def test_a_large_data_set_goes_to_more_workers_than_cores_when_memory_asks_for_it():
     large = dataset(train=1_000_000)
-    assert plan(data=large, platform=capacity(memory_max_mb=1024)).workers > 2
+    whole = plan(data=large)
+    assert whole.workers == 2
+    tight = capacity(memory_max_mb=whole.memory_mb * 3 // 4)
+    assert plan(data=large, platform=tight).workers > 2
 
 
 def test_others_say_why_they_lost():

@@ -1,6 +1,7 @@
 """A train activation around a trainer that only counts."""
 
 import time
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -126,6 +127,8 @@ def test_three_epochs_see_every_sample_three_times(store):
     assert reply.samples == reply.loss_sum == 3 * SAMPLES
     assert reply.peak_mb == 21
     assert reply.working_set_mb > 1
+    ended = [getattr(reply.phases, field.name) for field in fields(reply.phases)]
+    assert ended == sorted(ended)
     assert (reply.framework_anonymous_mb, reply.framework_mapped_mb) == (230, 330)
     assert read_tensors(store, "part")["total"] == 3 * sum(range(SAMPLES))
 

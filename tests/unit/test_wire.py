@@ -5,7 +5,7 @@ import pytest
 
 from disdel import wire
 from disdel.errors import UsageError
-from disdel.types import ModelSpec
+from disdel.types import ModelSpec, Phases
 
 NETWORK = wire.Network(
     runtime="tensorflow",
@@ -37,7 +37,13 @@ MESSAGES = [
         progress_key="g",
     ),
     wire.TrainReply(
-        outcome="ok", next_step=10, samples=640, loss_sum=1.5, train_s=0.1, peak_mb=400
+        outcome="ok",
+        next_step=10,
+        samples=640,
+        loss_sum=1.5,
+        train_s=0.1,
+        peak_mb=400,
+        phases=Phases(imported_ms=3, stored_ms=900),
     ),
     wire.CollectRequest(
         round=1, parts=(wire.Part(worker=0, attempt=0, key="p", samples=5),), state_key="t"

@@ -50,6 +50,8 @@ _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
             MappingProxyType(
                 {
                     "DISDEL_PREIMPORT": "numpy,tensorflow,keras",
+                    # What both import where it is installed, and an image does not have.
+                    "DISDEL_PREIMPORT_WITHOUT": "jax,matplotlib,pandas,PIL,scipy,sklearn,torch",
                     "KERAS_BACKEND": "tensorflow",
                     "TF_CPP_MIN_LOG_LEVEL": "3",
                 }

@@ -1,0 +1,127 @@
+"""What a model says of each sample, and the file that a user asked for it in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from disdel.arrays import Array
+from disdel.controller.metrics import top_classes
+from disdel.errors import UsageError
+
+VERSION = 1
+_SUFFIXES = (".csv", ".json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """A class that a sample may be of."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One sample: its file or its position, its likeliest classes, and its class where known."""
+
+    input: str
+    guesses: tuple[Guess, ...]
+    true: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """A run's predictions.
+
+    Attributes:
+        inputs: a sample's file, or its position among the samples, as text.
+        probabilities: (samples, classes) float32.
+        labels: (samples,) integers, None where the classes are not known.
+        class_names: one a class.
+        top_k: guesses of a prediction.
+    """
+
+    inputs: tuple[str, ...]
+    probabilities: Array
+    labels: Array | None
+    class_names: tuple[str, ...]
+    top_k: int = 1
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        best = top_classes(self.probabilities, self.top_k)
+        for index, places in enumerate(best.tolist()):
+            yield Prediction(
+                input=self.inputs[index],
+                guesses=tuple(
+                    Guess(
+                        name=self.class_names[place],
+                        probability=float(self.probabilities[index, place]),
+                    )
+                    for place in places
+                ),
+                true=None if self.labels is None else self.class_names[int(self.labels[index])],
+            )
+
+
+def check_predictions_target(path: Path | None) -> None:
+    """Refuse, before any work, a file that cannot be written.
+
+    Raises:
+        UsageError: its suffix is unknown, or its folder does not exist.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"--predictions {path} must end in {' or '.join(_SUFFIXES)}")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--predictions {path}: there is no such folder")
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a CSV or JSON file, by its suffix.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                csv.writer(file).writerows(_table(predictions))
+            else:
+                json.dump(_to_json(predictions), file, indent=1)
+    except OSError as error:
+        raise UsageError(f"--predictions {path} cannot be written: {error}") from error
+
+
+def _table(predictions: Predictions) -> Iterator[list[str]]:
+    """A heading and a row a sample: class and probability, the true class, the other guesses."""
+    known = predictions.labels is not None
+    others = range(2, predictions.top_k + 1)
+    more = [name for place in others for name in (f"class_{place}", f"probability_{place}")]
+    yield ["input", "class", "probability", *(["true"] if known else []), *more]
+    for entry in predictions:
+        cells = [[guess.name, f"{guess.probability:.6g}"] for guess in entry.guesses]
+        true = [] if entry.true is None else [entry.true]
+        yield [entry.input, *cells[0], *true, *(cell for pair in cells[1:] for cell in pair)]
+
+
+def _to_json(predictions: Predictions) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "classes": list(predictions.class_names),
+        "predictions": [_entry(entry) for entry in predictions],
+    }
+
+
+def _entry(entry: Prediction) -> dict[str, Any]:
+    guesses = [{"class": g.name, "probability": round(g.probability, 6)} for g in entry.guesses]
+    known = {} if entry.true is None else {"true": entry.true}
+    return {"input": entry.input, **guesses[0], **known, "top": guesses}

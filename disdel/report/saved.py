@@ -1,0 +1,98 @@
+"""A saved report as types again: what `report.json` holds, as far as a page shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dacite
+
+from disdel.errors import UsageError
+from disdel.types import Activation, ErrorReport, LedgerEntry, Totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPlan:
+    """A plan; `estimate_mb` is by part, with their sum as `total`."""
+
+    workers: int
+    memory_mb: int
+    rounds: int
+    timeout_s: float
+    predicted_s: float
+    gb_s: float
+    estimate_mb: Mapping[str, float]
+    reasons: tuple[str, ...]
+    runtime: str | None = None
+    threads: int | None = None
+    collect_memory_mb: int | None = None
+    estimator: str | None = None
+    basis: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRound:
+    """A round; the losses are means over samples, the accuracy a fraction."""
+
+    round: int
+    wall_s: float
+    loss: float
+    accuracy: float
+    train_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedReport:
+    """A run, as saved. What a run did not come to is empty or None."""
+
+    version: int
+    run: str
+    job: str
+    dataset: str
+    platform: str
+    status: str
+    wall_s: float
+    error: ErrorReport | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+    model: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    plan: SavedPlan | None = None
+    rounds: tuple[SavedRound, ...] = ()
+    activations: tuple[Activation, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
+    totals: Totals | None = None
+
+
+_READING = dacite.Config(cast=[tuple], type_hooks={float: float})
+
+
+def parse_report(fields: Mapping[str, object]) -> SavedReport:
+    """The report in a JSON object; fields that are not known are left out.
+
+    Raises:
+        UsageError: it is no report, or not one of this version.
+    """
+    if fields.get("version") != 1:
+        raise UsageError(f"a report of version 1 is needed, not {fields.get('version')!r}")
+    try:
+        return dacite.from_dict(SavedReport, fields, _READING)
+    except (dacite.DaciteError, TypeError, ValueError) as error:
+        raise UsageError(f"this is no report of a run: {error}") from error
+
+
+def read_report(path: Path) -> SavedReport:
+    """The report in a file.
+
+    Raises:
+        UsageError: the file cannot be read or holds no report.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as a report: {error}") from error
+    if not isinstance(fields, dict):
+        raise UsageError(f"{path} holds no report of a run, but a {type(fields).__name__}")
+    return parse_report(fields)

@@ -1,0 +1,109 @@
+"""An evaluate activation: a model file over a shard of samples, to class probabilities.
+
+Samples are read batch by batch, so memory hardly depends on how many there are. Near its time or
+memory limit the activation stores what it has and asks to go on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Literal
+
+import numpy as np
+
+from disdel.arrays import Array
+from disdel.errors import UsageError
+from disdel.store.codec import Rows, encoded_pieces, open_rows
+from disdel.wire import EvaluateReply, EvaluateRequest
+from disdel.worker.context import Context, Progress, Throttle
+from disdel.worker.model_file import Predictor, PredictorCache
+
+PROGRESS_INTERVAL_S = 0.25
+# Beside the next batch, the results must still be stored and the answer sent before the deadline.
+STORE_MARGIN_S = 2.0
+# Sums of probabilities as they come from half precision.
+_SUM_TOLERANCE = 1e-2
+
+Ending = Literal["ok", "continued-time", "continued-memory"]
+
+
+def evaluate(
+    request: EvaluateRequest, context: Context, predictors: PredictorCache
+) -> EvaluateReply:
+    """Store the class probabilities of the request's samples, or of those that there is time for.
+
+    Raises:
+        UsageError: the file is no model, does not take such samples, or gives no probabilities.
+        StoreError: model or samples cannot be read, or the result not written.
+    """
+    _say(request, context, "loading")
+    clock = context.clock
+    predict = predictors.get(request.model_key, request.threads, context)
+    context.wait_for(request.input_key)
+    samples = open_rows(context.store, request.input_key, "x")
+    # The model as well: it is loaded while the samples are still on their way.
+    clock.ended("data")
+    outcome, probabilities = _predict(request, context, predict, samples)
+    clock.ended("computed")
+    context.store.put_stream(request.output_key, encoded_pieces("probabilities", probabilities))
+    clock.ended("stored")
+    _say(request, context, "done" if outcome == "ok" else outcome)
+    return EvaluateReply(
+        outcome=outcome,
+        next_sample=request.start_sample + len(probabilities),
+        peak_mb=context.peak_mb(),
+        working_set_mb=context.working_set_mb(),
+        phases=clock.phases(),
+    )
+
+
+def _predict(
+    request: EvaluateRequest, context: Context, predict: Predictor, samples: Rows
+) -> tuple[Ending, Array]:
+    """How it ended, and the probabilities so far, (samples, classes) float32."""
+    throttle = Throttle(PROGRESS_INTERVAL_S)
+    total, slowest_s = len(samples), 0.0
+    found = np.empty((0, 0), np.float32)
+    reached = request.start_sample
+    while reached < total:
+        done = found[: reached - request.start_sample]
+        # At least one batch an activation, so that every activation brings the run forward.
+        if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
+            return "continued-time", done
+        if slowest_s and request.heed_memory and context.memory.use().critical:
+            return "continued-memory", done
+        began_s = time.perf_counter()
+        stop = min(total, reached + request.batch_size)
+        batch = predict(samples.read(reached, stop))
+        slowest_s = max(slowest_s, time.perf_counter() - began_s)
+        if not len(done):
+            _check(batch)
+            found = np.empty((total - reached, batch.shape[1]), np.float32)
+        found[reached - request.start_sample : stop - request.start_sample] = batch
+        reached = stop
+        if throttle.due():
+            done_steps = math.ceil(reached / request.batch_size)
+            steps = math.ceil(total / request.batch_size)
+            _say(request, context, "evaluating", step=done_steps, last_step=steps)
+    return "ok", found
+
+
+def _check(batch: Array) -> None:
+    """Refuse a model whose outputs are no probabilities.
+
+    Raises:
+        UsageError: they are not one distribution a sample.
+    """
+    if batch.ndim != 2:
+        raise UsageError(f"the model gives outputs of shape {batch.shape[1:]}, not one a class")
+    sums = batch.sum(axis=1, dtype=np.float64)
+    if np.less(batch, 0).any() or not np.allclose(sums, 1, atol=_SUM_TOLERANCE):
+        raise UsageError(
+            "the model's outputs are no probabilities: those of a sample add up to "
+            f"{sums[np.abs(sums - 1).argmax()]:g}; give it a softmax as its last layer"
+        )
+
+
+def _say(request: EvaluateRequest, context: Context, state: str, **fields: object) -> None:
+    context.report(request.progress_key, Progress(request.worker, {"state": state, **fields}))

@@ -1,0 +1,102 @@
+"""Model files: from a file in the store to class probabilities. One place knows their formats."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from disdel.arrays import Array
+from disdel.errors import UsageError
+from disdel.store.base import Store
+from disdel.training.keras_adapter import pin_threads
+from disdel.worker.context import Context
+from disdel.worker.footprint import give_back_freed_memory
+
+Predictor: TypeAlias = Callable[[Array], Array]
+
+_BLOCK_BYTES = 4 << 20
+
+
+def load_predictor(path: Path, threads: int | None) -> Predictor:
+    """The model in a Keras file, as a function.
+
+    Args:
+        path: the file.
+        threads: CPU threads, None for the machine's.
+
+    Returns:
+        From samples as stored, (n, *input_shape) of any numeric dtype, to what the model gives for
+        them, (n, classes) float32.
+
+    Raises:
+        UsageError: the file is no Keras model of one input; from the function, the samples have
+            another shape.
+    """
+    import keras
+    import tensorflow as tf
+
+    pin_threads(threads)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        raise UsageError(f"the model cannot be loaded: {error}") from error
+    inputs = model.inputs or []
+    if len(inputs) != 1:
+        raise UsageError(f"the model has {len(inputs)} inputs, and it must have one: the samples")
+    wanted = tuple(inputs[0].shape[1:])
+    # Compiled, since a batch layer by layer takes half as much memory again, and longer.
+    forward = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec((None, *wanted), tf.float32)],
+    )
+
+    def predict(x: Array) -> Array:
+        sizes = x.shape[1:]
+        if len(sizes) != len(wanted) or any(
+            w not in (None, s) for w, s in zip(wanted, sizes, strict=True)
+        ):
+            raise UsageError(f"the model takes samples of shape {wanted}, not {sizes}")
+        return np.asarray(forward(x.astype(np.float32)), np.float32)
+
+    return predict
+
+
+class PredictorCache:
+    """The last model loaded in this container, for the next activation of the same run."""
+
+    def __init__(self, load: Callable[[Path, int | None], Predictor] = load_predictor) -> None:
+        self._load = load
+        self._key: str | None = None
+        self._predictor: Predictor | None = None
+
+    def get(self, key: str, threads: int | None, context: Context) -> Predictor:
+        """The model under `key`, waiting for the controller to finish writing it.
+
+        Raises:
+            StoreError: it cannot be read.
+            UsageError: it is no model (see `load_predictor`).
+        """
+        if self._predictor is None or self._key != key:
+            self._predictor = None
+            context.wait_for(key)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.keras"
+                _copy(context.store, key, path)
+                self._predictor = self._load(path, threads)
+            self._key = key
+            give_back_freed_memory()
+        return self._predictor
+
+
+def _copy(store: Store, key: str, path: Path) -> None:
+    """Write a blob to a file, a block at a time."""
+    blob = store.existing(key)
+    with path.open("wb") as file:
+        for start in range(0, blob.size, _BLOCK_BYTES):
+            block = bytearray(min(_BLOCK_BYTES, blob.size - start))
+            blob.read_into(memoryview(block), start)
+            file.write(block)

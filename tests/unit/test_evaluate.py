@@ -1,0 +1,160 @@
+"""An evaluate activation around a predictor that is arithmetic."""
+
+import time
+
+import numpy as np
+import pytest
+
+from disdel import wire
+from disdel.container_memory import MemoryUse
+from disdel.errors import StoreError, UsageError
+from disdel.store.codec import encode, read_tensors
+from disdel.store.memory_store import MemoryStore
+from disdel.worker.context import Context
+from disdel.worker.evaluate import evaluate
+from disdel.worker.model_file import PredictorCache
+
+SAMPLES = 1000
+
+
+class Memory:
+    def __init__(self, critical=False):
+        self.critical = critical
+
+    def use(self):
+        return MemoryUse(
+            used_bytes=10 << 20, peak_bytes=20 << 20, limit_bytes=64 << 20, critical=self.critical
+        )
+
+
+class Loads:
+    """Loads predictors whose first probability is the sample; counts loads and batches."""
+
+    def __init__(self):
+        self.files = []
+        self.batches = []
+
+    def __call__(self, path, threads):
+        self.files.append(path.read_bytes())
+        return self.predict
+
+    def predict(self, x):
+        self.batches.append(len(x))
+        share = x[:, 0].astype(np.float32) / SAMPLES
+        return np.stack([share, 1 - share], axis=1)
+
+
+@pytest.fixture
+def store():
+    store = MemoryStore()
+    store.put("model", b"a model " * 1_000_000)
+    store.put("input", encode({"x": np.arange(SAMPLES).reshape(-1, 1)}))
+    return store
+
+
+def run(store, cache, *, remaining_s=3600.0, critical=False, **changes):
+    fields = {
+        "worker": 0,
+        "threads": 1,
+        "batch_size": 64,
+        "start_sample": 0,
+        "heed_memory": True,
+        "model_key": "model",
+        "input_key": "input",
+        "output_key": "output",
+        "progress_key": "progress",
+    }
+    context = Context(store, time.time() + remaining_s, Memory(critical))
+    return evaluate(wire.EvaluateRequest(**(fields | changes)), context, cache)
+
+
+def shares(store, key="output"):
+    return read_tensors(store, key)["probabilities"][:, 0] * SAMPLES
+
+
+def test_samples_are_streamed_in_batches_and_keep_their_order(store):
+    loads = Loads()
+    reply = run(store, PredictorCache(loads))
+    assert (reply.outcome, reply.next_sample) == ("ok", SAMPLES)
+    assert loads.batches == [64] * 15 + [40]
+    assert np.allclose(shares(store), np.arange(SAMPLES))
+
+
+def test_the_model_is_read_once_a_container(store):
+    loads = Loads()
+    cache = PredictorCache(loads)
+    run(store, cache)
+    run(store, cache)
+    assert loads.files == [b"a model " * 1_000_000]
+    store.put("other", b"another")
+    run(store, cache, model_key="other")
+    assert loads.files[1:] == [b"another"]
+
+
+def test_near_the_deadline_it_stores_what_it_has_and_asks_to_go_on(store):
+    cache, parts, reached = PredictorCache(Loads()), [], 0
+    while reached < SAMPLES:
+        # No time beyond the first batch, which every activation may take.
+        reply = run(store, cache, remaining_s=0.0, batch_size=300, start_sample=reached)
+        assert reply.outcome == ("continued-time" if reply.next_sample < SAMPLES else "ok")
+        parts.append(shares(store))
+        reached = reply.next_sample
+    assert [len(part) for part in parts] == [300, 300, 300, 100]
+    assert np.allclose(np.concatenate(parts), np.arange(SAMPLES))
+
+
+def test_short_of_memory_it_stores_what_it_has_and_says_so(store):
+    reply = run(store, PredictorCache(Loads()), critical=True)
+    assert (reply.outcome, reply.next_sample) == ("continued-memory", 64)
+    assert len(shares(store)) == 64
+    unheeding = run(store, PredictorCache(Loads()), critical=True, heed_memory=False)
+    assert unheeding.outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        ([[2.0, 3.0]], "add up to 5; give it a softmax"),
+        ([[-1.0, 2.0]], "no probabilities"),
+        ([[float("nan"), 1.0]], "no probabilities"),
+        ([[[1.0]]], r"outputs of shape \(1, 1\)"),
+    ],
+)
+def test_outputs_that_are_no_probabilities_are_refused(store, outputs, told):
+    cache = PredictorCache(lambda path, threads: lambda x: np.array(outputs, np.float32))
+    with pytest.raises(UsageError, match=told):
+        run(store, cache, batch_size=1)
+    assert store.open("output") is None
+
+
+def test_input_without_samples_is_no_input(store):
+    store.put("empty", encode({"y": np.zeros(3)}))
+    with pytest.raises(StoreError, match="no rows of a tensor x"):
+        run(store, PredictorCache(Loads()), input_key="empty")
+
+
+def test_progress_can_be_followed(store):
+    run(store, PredictorCache(Loads()))
+    assert '"state": "done"' in store.fields("progress")["0"]
+
+
+@pytest.mark.framework
+# Keras's own way to save a variable.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_keras_file_becomes_a_predictor(tmp_path):
+    import keras
+
+    from disdel.worker.model_file import load_predictor
+
+    layers = [keras.Input((3, 2)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
+    model = keras.Sequential(layers)
+    model.save(tmp_path / "model.keras")
+    predict = load_predictor(tmp_path / "model.keras", None)
+    x = np.random.default_rng(0).integers(0, 256, (5, 3, 2), np.uint8)
+    assert np.allclose(predict(x), model(x.astype(np.float32)), atol=1e-6)
+    assert predict(x[:2]).shape == (2, 4)
+    with pytest.raises(UsageError, match=r"takes samples of shape \(3, 2\), not \(2, 3\)"):
+        predict(x.reshape(5, 2, 3))
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        load_predictor(tmp_path / "text.keras", None)

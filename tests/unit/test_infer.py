@@ -1,0 +1,324 @@
+"""An infer run on a platform of this process, a real Redis, and a model that is arithmetic."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from disdel import wire
+from disdel.controller import infer as infer_module
+from disdel.controller.infer import InferJob
+from disdel.controller.recovery import MAX_LOSSES
+from disdel.controller.session import Session
+from disdel.controller.settings import Settings
+from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
+from disdel.events import InferPlanMade, Noted
+from disdel.report.html_report import render
+from disdel.report.saved import read_report
+from disdel.store.codec import encoded_pieces, open_rows
+from disdel.store.redis_store import RedisStore
+from disdel.types import Limits
+from tests.fake_platform import CAPACITY, FakePlatform, activation
+
+OOM = "The action exhausted its memory and was aborted."
+VANISHED = "The action did not produce a valid response and exited unexpectedly."
+
+
+def brightness(x):
+    """Class probabilities of the arithmetic model: one class gets nearly all, by the pixels."""
+    likely = x.reshape(len(x), -1).sum(axis=1, dtype=np.int64) % 10
+    probabilities = np.full((len(x), 10), 0.01, np.float32)
+    probabilities[np.arange(len(x)), likely] = 0.91
+    return probabilities
+
+
+class Arithmetic:
+    """Evaluates by `brightness`; a hook by worker may end an activation in another way."""
+
+    def __init__(self, store):
+        self.store = store
+        self.hooks = {}
+        self.requests = []
+        self.classes = 10
+
+    def evaluate(self, arguments):
+        request = wire.from_json(wire.EvaluateRequest, arguments)
+        self.requests.append(request)
+        for key in (request.model_key, request.input_key):
+            self.store.wait_for(key, time.monotonic() + 30)
+        samples = open_rows(self.store, request.input_key, "x")
+        instead = self.hooks.get(request.worker, lambda request, samples: None)(request, samples)
+        return instead or self.answer(request, samples, len(samples), "ok")
+
+    def answer(self, request, samples, stop, outcome):
+        found = brightness(samples.read(request.start_sample, stop))[:, : self.classes]
+        self.store.put_stream(request.output_key, encoded_pieces("probabilities", found))
+        reply = wire.EvaluateReply(
+            outcome=outcome, next_sample=stop, peak_mb=300, working_set_mb=400 + request.worker
+        )
+        return wire.to_json(reply)
+
+
+def lost(number, text=VANISHED):
+    result = {"error": text}
+    return activation(number, "evaluate", result, status="action developer error")
+
+
+@pytest.fixture
+def arithmetic(redis_url):
+    store = RedisStore(redis_url)
+    yield Arithmetic(store)
+    store.close()
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A file that says it takes digits, and holds nothing else."""
+    return keras_file(tmp_path / "some.keras", (8, 8, 1))
+
+
+def keras_file(path, shape):
+    layer = {"class_name": "InputLayer", "config": {"batch_shape": [None, *shape]}}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
+    return path
+
+
+@pytest.fixture
+def run(arithmetic, redis_url, monkeypatch, tmp_path, model):
+    """Run an infer job on digits to its end."""
+    platform = FakePlatform({"evaluate": arithmetic.evaluate})
+
+    @contextlib.asynccontextmanager
+    async def session(settings):
+        yield Session(
+            platform=platform,
+            platform_name="embedded",
+            description="a fake",
+            capacity=CAPACITY,
+            store=arithmetic.store,
+            redis_url=redis_url,
+        )
+
+    monkeypatch.setattr(infer_module, "open_session", session)
+    events = []
+
+    def start(limits=None, **job):
+        settings = Settings(run_dir=tmp_path / "runs", limits=limits or Limits())
+        job = {"dataset": "digits", "model": str(model), "workers": 2} | job
+        return asyncio.run(infer_module.infer(InferJob(**job), settings, events.append))
+
+    start.events = events
+    start.platform = platform
+    start.run_dir = tmp_path / "runs"
+    return start
+
+
+def test_shards_are_joined_in_order_and_scored(run, arithmetic):
+    done = run(top_k=10)
+    predictions, report = done.predictions, done.report
+    x = np.concatenate([samples_of(run, worker) for worker in range(2)])
+    assert np.array_equal(predictions.probabilities, brightness(x))
+    assert report.accuracy == pytest.approx(
+        (predictions.probabilities.argmax(axis=1) == predictions.labels).mean()
+    )
+    assert report.evaluation.top_k_accuracy == 1
+    assert sum(score.samples for score in report.evaluation.classes) == len(predictions) == 359
+    assert np.trace(report.evaluation.confusion) == pytest.approx(report.accuracy * 359)
+    assert [entry.working_set_mb for entry in report.activations] in ([400, 401], [401, 400])
+    saved = json.loads(done.folder.report.read_text())
+    assert saved["plan"]["workers"] == 2
+    assert saved["plan"]["shards"] == [
+        {"worker": 0, "samples": 180},
+        {"worker": 1, "samples": 179},
+    ]
+    assert saved["evaluation"]["confusion"] == [list(row) for row in report.evaluation.confusion]
+
+
+def test_the_report_makes_a_page(run):
+    saved = read_report(run().folder.report)
+    assert saved.plan.workers == 2
+    assert "evaluate" in render(saved)
+
+
+def samples_of(run, worker):
+    """What the held-out split has for a worker, from the predictions' order."""
+    from disdel import config
+    from disdel.catalog.datasets import load_arrays
+
+    x = load_arrays("digits", config.data_dir(None)).test_x
+    return x[:180] if worker == 0 else x[180:]
+
+
+def test_evaluate_actions_run_at_the_same_time(run, arithmetic):
+    met = threading.Barrier(2)
+
+    def meet(request, samples):
+        met.wait(30)
+
+    arithmetic.hooks = {0: meet, 1: meet}
+    assert run().report.status == "ok"
+
+
+def test_nothing_is_left_on_platform_and_store(run, arithmetic):
+    done = run()
+    assert run.platform.packages == {}
+    assert run.platform.actions == {}
+    assert arithmetic.store.delete_prefix(f"disdel:{done.folder.run}:") == 0
+
+
+def test_a_lost_activation_runs_again_and_changes_nothing(run, arithmetic):
+    whole = run()
+    arithmetic.hooks[1] = lambda request, samples: (
+        lost(900) if arithmetic.requests[-1].output_key.endswith(":0") else None
+    )
+    disturbed = run()
+    assert disturbed.report.totals.failed == disturbed.report.totals.restarted == 1
+    assert np.array_equal(disturbed.predictions.probabilities, whole.predictions.probabilities)
+
+
+def test_out_of_memory_is_met_with_more_of_it(run, arithmetic):
+    arithmetic.hooks[0] = lambda request, samples: (
+        lost(900, OOM) if request.output_key.endswith(":0") else None
+    )
+    report = run().report
+    [killed] = [entry for entry in report.activations if entry.outcome == "oom"]
+    [after] = [e for e in report.activations if e.worker == 0 and e.outcome == "ok"]
+    assert killed.memory_mb == report.plan.memory_mb < after.memory_mb
+    assert any("evaluate 0 was lost (oom)" in e.message for e in run.events if isinstance(e, Noted))
+
+
+def test_at_the_ceiling_batches_get_smaller_instead(run, arithmetic):
+    # What one action needs at the least is all that it may have.
+    need_mb = run().report.plan.memory_mb
+    arithmetic.requests.clear()
+    arithmetic.hooks[0] = lambda request, samples: (
+        lost(900, OOM) if request.batch_size > 40 else None
+    )
+    report = run(Limits(memory_max_mb=need_mb)).report
+    assert [r.batch_size for r in arithmetic.requests if r.worker == 0] == [128, 64, 32]
+    assert {entry.memory_mb for entry in report.activations} == {need_mb}
+
+
+def test_segments_that_end_early_are_continued_where_they_stopped(run, arithmetic):
+    whole = run()
+
+    def pause(outcome):
+        def hook(request, samples):
+            stop = min(len(samples), request.start_sample + 70)
+            ending = "ok" if stop == len(samples) else outcome
+            return arithmetic.answer(request, samples, stop, ending)
+
+        return hook
+
+    arithmetic.hooks = {0: pause("continued-time"), 1: pause("continued-memory")}
+    cut = run()
+    assert np.array_equal(cut.predictions.probabilities, whole.predictions.probabilities)
+    by_worker = [[e for e in cut.report.activations if e.worker == w] for w in range(2)]
+    assert [[e.outcome for e in own] for own in by_worker] == [
+        ["continued-time", "continued-time", "ok"],
+        ["continued-memory", "continued-memory", "ok"],
+    ]
+    assert [e.segment for e in by_worker[0]] == [0, 1, 2]
+    assert {e.memory_mb for e in by_worker[0]} == {cut.report.plan.memory_mb}
+    sizes = [e.memory_mb for e in by_worker[1]]
+    assert sizes == sorted(set(sizes))
+    assert cut.report.totals.failed == 0
+
+
+def test_an_action_that_stays_lost_ends_the_run(run, arithmetic):
+    arithmetic.hooks[0] = lambda request, samples: lost(900)
+    with pytest.raises(ActivationFailed, match="exited unexpectedly"):
+        run()
+    [folder] = run.run_dir.iterdir()
+    saved = json.loads((folder / "report.json").read_text())
+    assert saved["status"] == "failed"
+    assert saved["totals"]["failed"] == MAX_LOSSES
+    assert saved["evaluation"] is None
+
+
+def test_a_model_with_other_classes_is_refused(run, arithmetic):
+    arithmetic.classes = 7
+    with pytest.raises(UsageError, match="has 7 classes and digits has 10"):
+        run()
+
+
+def test_inputs_with_labels_are_scored_and_without_are_predicted(run, tmp_path):
+    digits = load_digits()
+    x = digits.images[:30].astype(np.uint8)
+    np.savez(tmp_path / "labelled.npz", x=x, y=digits.target[:30])
+    np.savez(tmp_path / "plain.npz", x=x)
+    labelled = run(input=tmp_path / "labelled.npz")
+    plain = run(input=tmp_path / "plain.npz")
+    assert labelled.report.accuracy is not None
+    assert plain.report.accuracy is plain.report.evaluation is None
+    assert [entry.true for entry in labelled.predictions] == [str(y) for y in digits.target[:30]]
+    assert {entry.true for entry in plain.predictions} == {None}
+    for left, right in zip(labelled.predictions, plain.predictions, strict=True):
+        assert left.guesses == right.guesses
+        assert left.input == right.input
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"x": np.zeros((3, 9, 9), np.uint8)}, r"samples of shape \(9, 9\)"),
+        ({"x": np.zeros((3, 8, 8), np.float32)}, "is float32"),
+        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.zeros(2, int)}, "for 3 samples"),
+        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.zeros(3)}, "type float64"),
+        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.full(3, 10)}, "classes 0 to 9"),
+    ],
+)
+def test_inputs_that_do_not_fit_start_nothing(run, tmp_path, arrays, told):
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(UsageError, match=told):
+        run(input=tmp_path / "odd.npz")
+    assert not run.run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ({"top_k": 11}, "--top-k 11 is more than the 10 classes of digits"),
+        ({"top_k": 0}, "--top-k must be at least 1"),
+        ({"workers": 0}, "--workers must be auto or at least 1"),
+        ({"workers": 360}, "--workers 360 is more than the 359 samples"),
+    ],
+)
+def test_what_cannot_be_asked_for_starts_nothing(run, job, told):
+    with pytest.raises(UsageError, match=told):
+        run(**job)
+    assert not run.run_dir.exists()
+
+
+def test_too_little_memory_starts_nothing(run):
+    with pytest.raises(InsufficientMemory, match="an evaluate action needs"):
+        run(Limits(memory_max_mb=256))
+    assert not run.run_dir.exists()
+
+
+def test_a_model_of_another_shape_or_format_starts_nothing(run, tmp_path):
+    with pytest.raises(UsageError, match=r"takes samples of shape \(28, 28, 1\), and digits has"):
+        run(model=str(keras_file(tmp_path / "other.keras", (28, 28, 1))))
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(UsageError, match="is no Keras file"):
+        run(model=str(tmp_path / "text.keras"))
+    assert not run.run_dir.exists()
+
+
+def test_a_model_of_any_width_and_height_takes_these(run, tmp_path):
+    model = keras_file(tmp_path / "any.keras", (None, None, 1))
+    assert run(model=str(model)).report.status == "ok"
+
+
+def test_the_plan_is_told_before_the_work(run):
+    run()
+    [made] = [event for event in run.events if isinstance(event, InferPlanMade)]
+    assert made.samples == 359
+    assert made.plan.workers == 2

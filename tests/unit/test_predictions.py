@@ -1,0 +1,90 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disdel.controller.predictions import (
+    Predictions,
+    check_predictions_target,
+    write_predictions,
+)
+from disdel.errors import UsageError
+
+
+def predictions(labels=None, top_k=2):
+    return Predictions(
+        inputs=("a.png", "dir/b, c.png"),
+        probabilities=np.array([[0.1, 0.7, 0.2], [0.6, 0.25, 0.15]], np.float32),
+        labels=None if labels is None else np.array(labels),
+        class_names=("cat", "dog", "owl"),
+        top_k=top_k,
+    )
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_has_a_row_a_sample(tmp_path):
+    path = tmp_path / "out.csv"
+    write_predictions(path, predictions())
+    first, second = read_csv(path)
+    assert first == {
+        "input": "a.png",
+        "class": "dog",
+        "probability": "0.7",
+        "class_2": "owl",
+        "probability_2": "0.2",
+    }
+    assert second["input"] == "dir/b, c.png"
+    assert (second["class"], second["class_2"]) == ("cat", "dog")
+
+
+def test_csv_has_the_true_class_where_it_is_known(tmp_path):
+    path = tmp_path / "out.csv"
+    write_predictions(path, predictions(labels=[1, 2], top_k=1))
+    assert list(read_csv(path)[0]) == ["input", "class", "probability", "true"]
+    assert [row["true"] for row in read_csv(path)] == ["dog", "owl"]
+
+
+@pytest.mark.parametrize("labels", [None, [0, 2]])
+def test_json_says_the_same(tmp_path, labels):
+    wanted = predictions(labels)
+    write_predictions(tmp_path / "out.csv", wanted)
+    write_predictions(tmp_path / "out.json", wanted)
+    saved = json.loads((tmp_path / "out.json").read_text())
+    assert saved["version"] == 1
+    assert saved["classes"] == ["cat", "dog", "owl"]
+    for row, entry in zip(read_csv(tmp_path / "out.csv"), saved["predictions"], strict=True):
+        assert entry["input"] == row["input"]
+        assert entry["class"] == row["class"] == entry["top"][0]["class"]
+        assert entry["probability"] == pytest.approx(float(row["probability"]))
+        assert [guess["class"] for guess in entry["top"]] == [row["class"], row["class_2"]]
+        assert entry.get("true") == row.get("true")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("out.txt", r"must end in \.csv or \.json"),
+        ("out", r"must end in \.csv or \.json"),
+        ("nowhere/out.csv", "no such folder"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_any_work(path, told):
+    with pytest.raises(UsageError, match=told):
+        check_predictions_target(Path(path))
+
+
+def test_suffixes_are_read_in_either_case():
+    check_predictions_target(Path("OUT.CSV"))
+    check_predictions_target(None)
+
+
+def test_a_folder_in_the_way_is_the_users_to_move(tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_predictions(tmp_path / "out.csv", predictions())
