@@ -3,13 +3,18 @@
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax")
-
-from jax import lax  # noqa: E402
-
-from disdel.errors import UsageError  # noqa: E402
+from disdel.errors import UsageError
 
 pytestmark = pytest.mark.framework
+
+
+@pytest.fixture(autouse=True)
+def lax():
+    """Imported by these tests alone: it would grow every other's process."""
+    pytest.importorskip("jax")
+    from jax import lax
+
+    return lax
 
 
 def normal(*shape, seed=0):
@@ -18,6 +23,8 @@ def normal(*shape, seed=0):
 
 def agree(mine, theirs, *arguments):
     """Both functions give the same, and the same gradients of a weighted sum."""
+    import jax
+
     value = theirs(*arguments)
     weights = normal(*value.shape, seed=9)
     np.testing.assert_allclose(mine(*arguments), value, rtol=1e-4, atol=1e-5)
@@ -34,7 +41,7 @@ def agree(mine, theirs, *arguments):
     ("kernel", "strides", "padding"),
     [(3, (1, 1), "VALID"), (3, (2, 2), "SAME"), (1, (2, 2), "VALID"), (5, (1, 2), "SAME")],
 )
-def test_a_convolution_is_that_of_xla(kernel, strides, padding):
+def test_a_convolution_is_that_of_xla(lax, kernel, strides, padding):
     from disdel.compiler.lowering import convolution
 
     x, weights, bias = normal(8, 9, 10, 3), normal(kernel, kernel, 3, 4), normal(4)
@@ -50,7 +57,7 @@ def test_a_convolution_is_that_of_xla(kernel, strides, padding):
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 8, 3), (2, 7, 5, 1)])
-def test_a_pool_is_that_of_xla_and_the_first_of_equals_gets_the_gradient(shape):
+def test_a_pool_is_that_of_xla_and_the_first_of_equals_gets_the_gradient(lax, shape):
     from disdel.compiler.lowering import max_pool
 
     # Few values, so that windows have several largest.
