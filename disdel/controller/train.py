@@ -71,17 +71,17 @@ async def train_on(
             store_mb=session.store.room_mb(),
         )
         question, plan = make_plan(questions)
-        folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
-        emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
-        invoker = Invoker(
-            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
-        )
         compiled = None
         if plan.runtime == "compiled":
             embedded = session.platform_name == "embedded"
             compiled = await asyncio.to_thread(
                 compile_network, job, arrays.spec, model, on_this_machine=embedded
             )
+        folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
+        emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
+        invoker = Invoker(
+            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
+        )
         run = _TrainRun(job, model, plan, arrays, settings, invoker, emit, compiled)
         try:
             report = await run_to_report(
