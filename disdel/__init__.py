@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from disdel.errors import DisdelError, UsageError
 
 if TYPE_CHECKING:
-    from disdel.api import Trained, train
+    from disdel.api import Trained, resume, train
     from disdel.controller.settings import Settings
 
 __version__ = "0.1.0"
 
-__all__ = ["DisdelError", "Settings", "Trained", "UsageError", "__version__", "train"]
+__all__ = ["DisdelError", "Settings", "Trained", "UsageError", "__version__", "resume", "train"]
 
 _HOMES = {
     "Settings": "disdel.controller.settings",
     "Trained": "disdel.api",
+    "resume": "disdel.api",
     "train": "disdel.api",
 }
 

@@ -11,30 +11,50 @@ from typing import Any, TypeVar
 
 from disdel import config
 from disdel.catalog.datasets import describe_dataset
-from disdel.catalog.models import choose_model
 from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
+from disdel.controller.cleaning import stop_run
 from disdel.controller.infer import InferJob, Inferred
+from disdel.controller.networks import choose_network
 from disdel.controller.planning import ask
 from disdel.controller.report_json import report_to_json
-from disdel.controller.run_folder import RunFolder
+from disdel.controller.resuming import Resumed, read_resumed
+from disdel.controller.run_folder import RunFolder, find_run
 from disdel.controller.session import offered_capacity
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
-from disdel.types import Cost, Limits, Plan, RunReport, RuntimeName, Sync, TrainJob
+from disdel.scheduler.runtimes import TORCH, runtime_of
+from disdel.types import (
+    Average,
+    Cost,
+    Limits,
+    OptimizerState,
+    Plan,
+    RateSchedule,
+    RateShape,
+    RunReport,
+    RuntimeName,
+    Sync,
+    TrainJob,
+    Validation,
+    WorkersPolicy,
+)
 
 __all__ = [
     "Trained",
+    "find_resumed",
     "plan_costs",
+    "resume",
     "run_calibrate",
     "run_infer",
     "run_plan",
     "run_train",
+    "stop",
     "train",
     "write_page",
 ]
@@ -58,12 +78,16 @@ class Trained:
 
     @property
     def model_path(self) -> Path:
-        """The ensemble model as a Keras file."""
+        """The file of the ensemble model: Keras's, or safetensors of PyTorch tensors."""
         return RunFolder(self.folder).model
 
     @property
     def model(self) -> Any:
-        """The ensemble model, loaded by Keras in this process."""
+        """The ensemble model, loaded in this process by the framework that trained it."""
+        if runtime_of(self.model_path) is TORCH:
+            from disdel.catalog.models.torch_models import load_torch_network
+
+            return load_torch_network(self.model_path)
         import keras
 
         return keras.saving.load_model(self.model_path)
@@ -84,9 +108,18 @@ def train(
     fan_in: int | None = None,
     model: str = "auto",
     runtime: RuntimeName | None = None,
-    optimizer: str = "adam",
+    optimizer: str | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
+    schedule: RateShape = "constant",
+    warmup: float = 0.0,
+    validate_every: int = 1,
+    target_accuracy: float | None = None,
+    patience: int | None = None,
+    workers_policy: WorkersPolicy = "fixed",
+    workers_max: int | None = None,
+    average: Average = "samples",
+    optimizer_state: OptimizerState = "average",
     memory_max: int | None = None,
     pool_memory: int | None = None,
     timeout_max: float | None = None,
@@ -96,17 +129,27 @@ def train(
     """Train a network on a data set, sharded over actions that run at the same time.
 
     Args:
-        dataset: a name of `disdel dataset list` or of the TFDS catalog.
+        dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
         batch: samples of a training step.
         epochs: passes over the data.
         workers: train actions at the same time; None chooses.
         sync: average every "epoch", "once" at the end, or every so many steps.
         fan_in: most parts that one collectWeights action averages; None chooses.
-        model: a name of `disdel.catalog.models`.
+        model: a name of `disdel.catalog.models`, or `FILE.py:FUNCTION`.
         runtime: what the train actions run on; None chooses.
-        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        optimizer: a name of `disdel.types.OPTIMIZERS`; None for that of your model, else adam.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
+        schedule: how the learning rate falls: "constant", "cosine" or "linear".
+        warmup: steps during which it rises first; below 1, a share of the run.
+        validate_every: rounds from one score on the held-out split to the next.
+        target_accuracy: stop when a score reaches it.
+        patience: stop after so many rounds without a lower held-out loss.
+        workers_policy: "adapt" for more workers while epochs get faster, else fewer.
+        workers_max: most workers then.
+        average: what a worker's part weighs: its "samples", or all "equal".
+        optimizer_state: "reset" every round, kept "local" by each worker, or "average" as the
+            weights are.
         memory_max: most MB of an action.
         pool_memory: most MB of all containers together.
         timeout_max: longest activation in seconds.
@@ -129,6 +172,14 @@ def train(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        rate_schedule=RateSchedule(shape=schedule, warmup=warmup),
+        validation=Validation(
+            every=validate_every, target_accuracy=target_accuracy, patience=patience
+        ),
+        workers_policy=workers_policy,
+        workers_max=workers_max,
+        average=average,
+        optimizer_state=optimizer_state,
     )
     limits = Limits(memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max)
     settings = settings or Settings()
@@ -139,10 +190,59 @@ def train(
 
 
 def run_train(
-    job: TrainJob, settings: Settings, listener: Listener = silent
+    job: TrainJob,
+    settings: Settings,
+    listener: Listener = silent,
+    *,
+    resumed: Resumed | None = None,
 ) -> tuple[RunReport, RunFolder]:
-    """Run a train job. Raises as `train` does."""
-    return _run(lambda: train_run.train(job, settings, _with_page(listener)))
+    """Run a train job, or the rest of one. Raises as `train` does."""
+    return _run(lambda: train_run.train(job, settings, _with_page(listener), resumed=resumed))
+
+
+def find_resumed(run: str, run_dir: Path | None = None) -> Resumed:
+    """The run to be taken up, by its id or enough of it.
+
+    Raises:
+        UsageError: there is no such run, or it cannot be resumed.
+    """
+    return read_resumed(find_run(config.run_dir(run_dir), run))
+
+
+def stop(run: str, settings: Settings) -> str:
+    """End a run and remove what it has created; says what was done.
+
+    Raises:
+        UsageError: there is no such run, or it has ended.
+        DisdelError: it could not be stopped.
+    """
+    folder = find_run(config.run_dir(settings.run_dir), run)
+    return _run(lambda: stop_run(folder, settings))
+
+
+def resume(
+    run: str,
+    *,
+    epochs: int | None = None,
+    settings: Settings | None = None,
+    listener: Listener = silent,
+) -> Trained:
+    """Go on with a training after its last complete round.
+
+    Args:
+        run: its id, or enough of it.
+        epochs: more epochs than it had; None leaves them.
+        settings: where it runs, and in which `run_dir` it is.
+        listener: called with every event from here on.
+
+    Raises:
+        UsageError: it cannot be resumed.
+        DisdelError: the run failed.
+    """
+    settings = settings or Settings()
+    resumed = find_resumed(run, settings.run_dir)
+    report, folder = run_train(resumed.job(epochs), settings, listener, resumed=resumed)
+    return Trained(report, folder.path, settings)
 
 
 def run_infer(job: InferJob, settings: Settings, listener: Listener = silent) -> Inferred:
@@ -192,7 +292,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
         UsageError: the job cannot be done as asked.
     """
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
-    model = choose_model(job.model, dataset)
+    model = choose_network(job.model, dataset)
     capacity = _run(lambda: offered_capacity(settings))
     _, plan = make_plan(ask(job, dataset, model, capacity, settings))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)
@@ -205,13 +305,23 @@ def plan_costs(
     return costs(plan, per_gb_s=per_gb_s, per_invocation=per_invocation)
 
 
-def run_calibrate(settings: Settings, listener: Listener = silent) -> Calibrated:
-    """Measure what the runtime costs on this platform, for later plans.
+def run_calibrate(
+    settings: Settings, listener: Listener = silent, *, runtime: RuntimeName = "tensorflow"
+) -> Calibrated:
+    """Measure what a runtime costs on this platform, for later plans.
 
     Raises:
         DisdelError: a run failed.
     """
-    return _run(lambda: calibration.calibrate(settings, listener))
+    return _run(lambda: calibration.calibrate(runtime, settings, listener))
+
+
+def _interruptible(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine; a SIGTERM that has cancelled it is an interrupt, as Ctrl-C is."""
+    try:
+        return asyncio.run(start())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -219,7 +329,7 @@ def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(start())
+        return _interruptible(start)
     outcome: list[T] = []
     failure: list[BaseException] = []
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from disdel.assets import asset_dir
+from disdel.user_code import FOLDER, UserCode
 
 # What the worker side of the library imports; the rest stays on the controller's host.
 _LIBRARY = (
@@ -22,6 +23,7 @@ _LIBRARY = (
     "program.py",
     "types.py",
     "units.py",
+    "user_code.py",
     "wire.py",
     "catalog/__init__.py",
     "catalog/models",
@@ -33,12 +35,17 @@ _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
 def build_bundle(
-    action: str, *, packages: bytes = b"", files: Mapping[str, bytes] | None = None
+    action: str,
+    code: UserCode | None = None,
+    *,
+    packages: bytes = b"",
+    files: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """The zip of the action in `actions/<action>`.
 
     Args:
         action: its name.
+        code: the user's own code, where there is some.
         packages: a zip of what it imports and the platform's own Python does not have.
         files: more files, by their path in the zip.
 
@@ -54,6 +61,8 @@ def build_bundle(
             members[f"disdel/{source.relative_to(package).as_posix()}"] = source.read_bytes()
     # The package's front door leads to the controller, which is not in the bundle.
     members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
+    if code is not None:
+        members |= {f"{FOLDER}/{name}": data for name, data in code.laid_out().items()}
     members |= files or {}
     # Added to the packages as they are, which take seconds to compress.
     buffer = io.BytesIO(packages)

@@ -9,6 +9,7 @@
     ├── PlatformError             the platform refused or failed a request
     │   ├── PlatformRejected      an HTTP status of 400 or above, with OpenWhisk's own message
     │   └── ActivationFailed      an action ended in an error; carries id, kind and logs
+    ├── TrainingDiverged          the loss or the weights are no longer numbers
     ├── StoreError                Redis failed during the run
     └── AggregationError          the parts of a round do not form an average
 
@@ -73,6 +74,8 @@ class ActivationFailed(PlatformError):
     Attributes:
         activation_id: OpenWhisk's 32 hexadecimal digits, or "" when none was given out.
         outcome: the stable word of the report: "oom", "timeout" or "error".
+        cause: the `kind` of the error that the action itself raised, else "".
+        reason: what the action or the platform said.
         lost: the container vanished or the platform failed: the same work may end well elsewhere.
         logs: the activation's log lines, oldest first.
     """
@@ -86,13 +89,21 @@ class ActivationFailed(PlatformError):
         activation_id: str,
         outcome: str,
         lost: bool,
+        cause: str = "",
+        reason: str = "",
         logs: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.activation_id = activation_id
         self.outcome = outcome
         self.lost = lost
+        self.cause = cause
+        self.reason = reason
         self.logs = logs
+
+
+class TrainingDiverged(DisdelError):
+    kind = "diverged"
 
 
 class StoreError(DisdelError):

@@ -6,7 +6,7 @@ ends in `_ms`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from disdel.errors import UsageError
@@ -18,9 +18,16 @@ Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", 
 
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]
-RuntimeName = Literal["tensorflow", "compiled"]
+RuntimeName = Literal["tensorflow", "torch", "compiled"]
+# What is learnt of a sample: its class, one of two classes by one output, or a number.
+Target = Literal["class", "binary", "number"]
+OptimizerState = Literal["reset", "local", "average"]
+Average = Literal["samples", "equal"]
+WorkersPolicy = Literal["fixed", "adapt"]
+RateShape = Literal["constant", "cosine", "linear"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
+DEFAULT_OPTIMIZER = "adam"
 
 MAX_BATCH_SIZE = 65_536
 MAX_EPOCHS = 100_000
@@ -32,8 +39,9 @@ class DatasetSpec:
 
     `name` and `version` are those of the TFDS catalog or of the import. `input_shape` is the shape
     of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
-    "uint8" for images. `samples` counts each split that can be trained or tested on; where the
-    source has no test split, one was held out of its training split and `held_out` is true.
+    "uint8" for images. `classes` is 0 where the targets are numbers. `samples` counts each split
+    that can be trained or tested on; where the source has no test split, one was held out of its
+    training split and `held_out` is true.
     """
 
     name: str
@@ -52,18 +60,52 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRef:
+    """A function of the user's, without its files.
+
+    `entry` is as the user wrote it, `source` the file or the dotted module in the folder of the
+    files, `requirements` what the module says that it needs, as pip writes it. `digest` is of
+    source, function and files.
+    """
+
+    entry: str
+    source: str
+    function: str
+    requirements: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModel:
+    """A network that the user wrote, as it was found when it was built once.
+
+    `gives_probabilities` is whether its outputs are probabilities and not logits. `optimizer` names
+    the one that stands beside its function, None where there is none.
+    """
+
+    code: CodeRef
+    runtime: RuntimeName
+    facts: ModelFacts
+    gives_probabilities: bool
+    optimizer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A network by name, made concrete by the shapes of a data set."""
+    """A network by name, made concrete by the shapes of a data set; `own` if the user wrote it."""
 
     name: str
     input_shape: tuple[int, ...]
     classes: int
+    target: Target = "class"
+    own: OwnModel | None = None
 
     @property
     def label(self) -> str:
         """The network with its shapes, as one word: `cnn-28x28x1-10`."""
         shape = "x".join(str(size) for size in self.input_shape)
-        return f"{self.name}-{shape}-{self.classes}"
+        code = "" if self.own is None else f"-{self.own.code.digest[:12]}"
+        return f"{self.name}-{shape}-{self.classes}{code}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +125,71 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateSchedule:
+    """How the learning rate changes over a run (`training/rates.py` has the formulas).
+
+    Attributes:
+        shape: how it falls after the warm-up.
+        warmup: steps of a worker during which it rises; below 1, a share of all its steps.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    shape: RateShape = "constant"
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("--schedule", self.shape, get_args(RateShape))
+        if not (0 <= self.warmup < 1 or (1 <= self.warmup < 2**31 and self.warmup % 1 == 0)):
+            raise UsageError(
+                "--warmup must be a whole number of steps, or below 1 a share of all, not "
+                f"{self.warmup:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """When the average is scored on the held-out split, and what ends a run early.
+
+    Attributes:
+        every: rounds from one score to the next; the last round is always scored.
+        target_accuracy: the run ends with the first score that reaches it.
+        patience: the run ends when so many rounds have brought no lower loss than the best, and
+            its model is that of the best round.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    every: int = 1
+    target_accuracy: float | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _in_range("--validate-every", self.every, 1, 2**31)
+        if self.patience is not None:
+            _in_range("--patience", self.patience, 1, 2**31)
+        target = self.target_accuracy
+        if target is not None and not 0 < target <= 1:
+            raise UsageError(f"--target-accuracy must be above 0 and at most 1, not {target:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJob:
     """What the user asked for; None leaves workers, runtime and fan-in to the planner.
+
+    `dataset` is a name, or a function of the user's as `disdel.user_code` reads it; so is `model`.
+    `optimizer` is None for that of the user's model, else `DEFAULT_OPTIMIZER`.
+
+    Attributes:
+        average: a worker's weight in an average: the samples that it has seen, or 1.
+        optimizer_state: what becomes of the optimizers' slots and counters at the end of a round:
+            forgotten, kept by each worker for itself, or averaged as the weights are.
+        rate_schedule: how the learning rate changes over the run.
+        validation: when the average is scored, and what ends the run early.
+        workers_policy: whether the workers may become more or fewer between rounds, and
+        workers_max: how many then at most; None leaves it to the other limits.
 
     Raises:
         UsageError: a value is out of range.
@@ -98,12 +203,32 @@ class TrainJob:
     model: str = "auto"
     runtime: RuntimeName | None = None
     fan_in: int | None = None
-    optimizer: str = "adam"
+    optimizer: str | None = None
     learning_rate: float | None = None
     seed: int = 0
+    average: Average = "samples"
+    optimizer_state: OptimizerState = "average"
+    rate_schedule: RateSchedule = field(default_factory=RateSchedule)
+    validation: Validation = field(default_factory=Validation)
+    workers_policy: WorkersPolicy = "fixed"
+    workers_max: int | None = None
 
     def __post_init__(self) -> None:
+        _one_of("--workers-policy", self.workers_policy, get_args(WorkersPolicy))
+        if self.workers_max is not None:
+            _in_range("--workers-max", self.workers_max, 1, 10_000)
+        if self.workers_policy == "adapt" and self.sync != "epoch":
+            raise UsageError(
+                f"--workers-policy adapt compares epochs, so it needs --sync epoch, not {self.sync}"
+            )
+        if self.workers_policy == "adapt" and self.optimizer_state == "local":
+            raise UsageError(
+                "--workers-policy adapt cannot go with --optimizer-state local: a worker that is "
+                "gone would take its optimizer with it"
+            )
         _in_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)
+        _one_of("--average", self.average, get_args(Average))
+        _one_of("--optimizer-state", self.optimizer_state, get_args(OptimizerState))
         _in_range("--epochs", self.epochs, 1, MAX_EPOCHS)
         _in_range("--seed", self.seed, 0, 2**32 - 1)
         if self.workers is not None:
@@ -112,7 +237,7 @@ class TrainJob:
             _in_range("--fan-in", self.fan_in, 2, 10_000)
         if self.runtime is not None:
             _one_of("--runtime", self.runtime, ("auto", *get_args(RuntimeName)))
-        if self.optimizer not in OPTIMIZERS:
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
             )
@@ -423,8 +548,8 @@ class Activation:
 class LedgerEntry:
     """One worker's part in one average: what it was made of, and a checksum of what was averaged.
 
-    `attempt` counts the activations that were lost or overtaken before this one; `samples` is the
-    part's weight.
+    `attempt` counts the activations that were lost or overtaken before this one; `samples` made
+    the part, and are its weight unless all weigh the same.
     """
 
     round: int
@@ -436,11 +561,15 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Loss (mean over samples) and accuracy (a fraction) on `samples` samples."""
+    """Means over `samples` samples: loss, accuracy (a fraction) and what else was asked for.
+
+    `accuracy` is None where there are no classes.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     samples: int
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -483,12 +612,15 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
-    """One round: the workers' training loss, and the average's score on the held-out split."""
+    """One round: the workers' training loss, and the average's score on the held-out split.
+
+    `score` is None where the round was not to be scored.
+    """
 
     round: int
     wall_s: float
     train_loss: float
-    score: Score
+    score: Score | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -513,13 +645,18 @@ class ErrorReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """Everything that is known of a run; `report/json_report.py` gives it its wire form."""
+    """Everything that is known of a run; `controller/report_json.py` gives it its wire form.
+
+    `accuracy` and `loss` are those of `model_round`, whose average the model is. `stopped` says
+    why a run ended before its last round, and `resumed_after` which round was the last complete
+    one when this controller took it up.
+    """
 
     run: str
     job: Literal["train", "infer"]
     dataset: str
     platform: Literal["embedded", "openwhisk"]
-    status: Literal["ok", "failed"]
+    status: Literal["running", "ok", "failed"]
     settings: dict[str, object]
     wall_s: float
     error: ErrorReport | None = None
@@ -531,4 +668,7 @@ class RunReport:
     activations: tuple[Activation, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
     totals: Totals | None = None
+    model_round: int | None = None
+    stopped: str | None = None
+    resumed_after: int | None = None
     evaluation: Evaluation | None = None

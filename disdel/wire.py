@@ -8,15 +8,24 @@ parameters (see `Common`), which every action inherits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeVar
 
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec, Phases, RuntimeName
+from disdel.types import (
+    CodeRef,
+    ModelSpec,
+    OptimizerState,
+    OwnModel,
+    Phases,
+    RateSchedule,
+    RuntimeName,
+    Target,
+)
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 T = TypeVar("T")
 
@@ -32,11 +41,14 @@ class Common:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The network that the workers build, and how it is trained."""
+    """The network that the workers build, and how it is trained.
+
+    `optimizer` is None for the one that stands beside the user's own model.
+    """
 
     runtime: RuntimeName
     model: ModelSpec
-    optimizer: str
+    optimizer: str | None
     learning_rate: float | None
     seed: int
     threads: int | None
@@ -51,6 +63,11 @@ class TrainRequest:
     `checkpoint_key`. `samples_before` were seen in this round's earlier segments. A batch is cut
     into `micro_batches` parts; deadline and memory are looked at every `block_steps` steps, memory
     only with `heed_memory`.
+
+    A part has the optimizer's tensors only where these are averaged. A worker that keeps its own
+    reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
+    is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
+    over the worker's `total_steps`.
     """
 
     task: Literal["train"] = "train"
@@ -72,6 +89,11 @@ class TrainRequest:
     part_key: str
     checkpoint_key: str
     progress_key: str
+    optimizer_state: OptimizerState = "average"
+    slots_key: str | None = None
+    new_slots_key: str | None = None
+    rate_schedule: RateSchedule = field(default_factory=RateSchedule)
+    total_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,22 +136,26 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreReply:
+    """Sums over the slice's samples; `correct` is None where there are no classes."""
+
     samples: int
     loss_sum: float
-    correct: int
+    correct: int | None
     peak_mb: int
     working_set_mb: int | None = None
+    metric_sums: dict[str, float] = field(default_factory=dict)
     phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One worker's contribution to a round: where it is and how many samples made it."""
+    """One worker's contribution to a round: where it is, what made it, and its weight."""
 
     worker: int
     attempt: int
     key: str
     samples: int
+    weight: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +241,27 @@ class ProbeReply:
     memory_limit_mb: int | None
     cpus: int
     peak_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeRequest:
+    """Build the user's network once, in a process of its own on the controller's host.
+
+    Its files lie in `folder`; samples have `input_shape` and `input_dtype`, and `classes` classes,
+    or numbers as targets where that is 0.
+    """
+
+    code: CodeRef
+    folder: str
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    classes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeReply:
+    target: Target
+    own: OwnModel
 
 
 def to_json(message: object) -> dict[str, object]:

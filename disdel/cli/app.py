@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 import disdel
-from disdel.cli import calibrate, dataset, doctor, infer, memory_agent, plan, platform, runs, train
+from disdel.cli import (
+    calibrate,
+    dataset,
+    doctor,
+    infer,
+    memory_agent,
+    plan,
+    platform,
+    runs,
+    stop,
+    train,
+)
 
 app = typer.Typer(
     name="disdel",
@@ -26,6 +37,7 @@ app.command("plan")(plan.plan_command)
 app.command("calibrate")(calibrate.calibrate_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(runs.app, name="runs")
+app.command("stop")(stop.stop_command)
 app.command("report")(runs.report_command)
 app.command("logs")(runs.logs_command)
 app.add_typer(platform.app, name="platform")

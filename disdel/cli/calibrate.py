@@ -11,6 +11,7 @@ from disdel.cli.output import check_json_target, write_json
 
 
 def calibrate_command(
+    runtime: options.Runtime = "tensorflow",
     limits: options.PlatformLimits = "roomy",
     apihost: options.ApiHost = None,
     auth: options.Auth = None,
@@ -21,7 +22,7 @@ def calibrate_command(
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure what the runtime costs on this platform, with a few short trainings.
+    """Measure what a runtime costs on this platform, with a few short trainings.
 
     Every training measures it too; this is for a first plan that rests on measurements.
     """
@@ -39,21 +40,23 @@ def calibrate_command(
     )
     check_json_target(json)
     with choose_view(quiet=quiet) as view:
-        found = run_calibrate(settings, view)
-    runtime = found.runtime
+        asked = options.parse_runtime(runtime) or "tensorflow"
+        found = run_calibrate(settings, view, runtime=asked)
+    measured = found.runtime
     write_json(
         json,
         {
             "version": 1,
-            "runtime": asdict(runtime),
+            "runtime": asdict(measured),
             "containers": found.containers,
             "history": str(found.path),
         },
     )
     if not quiet and json != "-":
         typer.echo(
-            f"{runtime.name}: {runtime.anonymous_mb:.0f} MB anonymous and {runtime.mapped_mb:.0f} "
-            f"MB of libraries before any samples, {runtime.cold_start_s:.1f} s to a first step, "
-            f"{runtime.multiply_adds_per_s / 1e9:.1f} G multiply-adds a second on one thread\n"
+            f"{measured.name}: {measured.anonymous_mb:.0f} MB anonymous and "
+            f"{measured.mapped_mb:.0f} MB of libraries before any samples, "
+            f"{measured.cold_start_s:.1f} s to a first step, "
+            f"{measured.multiply_adds_per_s / 1e9:.1f} G multiply-adds a second on one thread\n"
             f"{found.containers} containers are in {found.path}"
         )

@@ -75,6 +75,10 @@ def import_command(
     ],
     data_dir: options.DataDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
+    regression: Annotated[
+        bool,
+        typer.Option("--regression", help="Whole numbers are to be predicted, and no classes."),
+    ] = False,
     json: options.JsonFile = None,
 ) -> None:
     """Turn files into a prepared TFDS data set."""
@@ -84,12 +88,13 @@ def import_command(
 
     check_json_target(json)
     folder = config.data_dir(data_dir)
-    spec = import_dataset(name, path, folder, overwrite=overwrite)
+    spec = import_dataset(name, path, folder, overwrite=overwrite, regression=regression)
     write_json(json, asdict(spec))
     if json != "-":
+        targets = f"{spec.classes} classes" if spec.classes else "numbers to predict"
         held_out = " (held out: it came without a test split)" if spec.held_out else ""
         typer.echo(
             f"imported {spec.name} {spec.version} into {folder}: {spec.train_samples} training and "
             f"{spec.test_samples} test samples{held_out}, {'×'.join(map(str, spec.input_shape))} "
-            f"{spec.input_dtype}, {spec.classes} classes"
+            f"{spec.input_dtype}, {targets}"
         )

@@ -8,6 +8,7 @@ from disdel.cli import options
 
 
 def doctor_command(
+    runtime: options.Runtime = "auto",
     limits: options.PlatformLimits = "roomy",
     apihost: options.ApiHost = None,
     auth: options.Auth = None,
@@ -33,7 +34,7 @@ def doctor_command(
         run_dir=run_dir,
     )
     failed = False
-    for check in run_checks(settings):
+    for check in run_checks(settings, options.parse_runtime(runtime)):
         failed = failed or not check.ok
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:19} {check.detail}")
     if failed:

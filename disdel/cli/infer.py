@@ -21,7 +21,7 @@ _ROWS_SHOWN = 20
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="RUN|PATH", help="A run, or a .keras file; else the newest run's."
+        "--model", metavar="RUN|PATH", help="A run, or its model's file; else the newest run's."
     ),
 ]
 InputOption = Annotated[

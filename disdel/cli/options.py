@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Collection
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -12,20 +15,39 @@ from disdel.controller.settings import LimitsName, Settings
 from disdel.errors import UsageError
 from disdel.types import (
     Aims,
+    Average,
     EstimatorName,
     Limits,
     Objective,
+    OptimizerState,
+    RateSchedule,
+    RateShape,
     RuntimeName,
     Sync,
     TrainJob,
+    Validation,
+    WorkersPolicy,
 )
 
 _PLACE = "Where it runs"
 _LIMITS = "Limits"
+_ROUNDS = "Rounds"
 _OUTPUT = "Output"
 
 Dataset = Annotated[
-    str, typer.Argument(metavar="DATASET", help="A data set: `disdel dataset list` shows some.")
+    str,
+    typer.Argument(
+        metavar="DATASET",
+        help="A data set (`disdel dataset list` shows some), or FILE.py:FUNCTION.",
+    ),
+]
+OptionalDataset = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="A data set: `disdel dataset list` shows some.",
+        show_default="that of --resume",
+    ),
 ]
 Batch = Annotated[int, typer.Option("--batch", help="Samples of a training step.")]
 Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the data.")]
@@ -49,14 +71,110 @@ Runtime = Annotated[
     typer.Option("--runtime", metavar="NAME", help=f"auto or {', '.join(get_args(RuntimeName))}."),
 ]
 Model = Annotated[
-    str, typer.Option("--model", metavar="NAME", help=f"auto, {', '.join(MODEL_NAMES)}.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE.py:FUNCTION",
+        help=f"auto, {', '.join(MODEL_NAMES)}, or your own.",
+    ),
 ]
 Optimizer = Annotated[
-    str, typer.Option("--optimizer", metavar="NAME", help="adam, sgd, rmsprop, …")
+    str | None,
+    typer.Option("--optimizer", metavar="NAME", help="adam, sgd, rmsprop, …; else your model's."),
 ]
 LearningRate = Annotated[
     float | None,
     typer.Option("--learning-rate", metavar="F", help="The optimizer's own by default."),
+]
+ScheduleText = Annotated[
+    str,
+    typer.Option(
+        "--schedule",
+        metavar="constant|cosine|linear",
+        help="How the learning rate falls, from its warm-up to 0 at the end.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+Warmup = Annotated[
+    float,
+    typer.Option(
+        "--warmup",
+        metavar="STEPS|FRACTION",
+        help="How long the learning rate rises first; below 1, a share of the run.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+AverageText = Annotated[
+    str,
+    typer.Option(
+        "--average",
+        metavar="samples|equal",
+        help="What a worker's part weighs in an average.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+OptimizerStateText = Annotated[
+    str,
+    typer.Option(
+        "--optimizer-state",
+        metavar="reset|local|average",
+        help="What becomes of the optimizers' state between rounds.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+ValidateEvery = Annotated[
+    int,
+    typer.Option(
+        "--validate-every",
+        metavar="N",
+        help="Rounds from one score on the held-out split to the next.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+TargetAccuracy = Annotated[
+    float | None,
+    typer.Option(
+        "--target-accuracy",
+        metavar="F",
+        help="Stop when a score reaches it.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        metavar="N",
+        help="Stop after N rounds without a lower held-out loss; the model is the best round's.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+WorkersPolicyText = Annotated[
+    str,
+    typer.Option(
+        "--workers-policy",
+        metavar="fixed|adapt",
+        help="adapt: more workers while epochs get faster, else fewer.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+WorkersMax = Annotated[
+    int | None,
+    typer.Option(
+        "--workers-max",
+        metavar="N",
+        help="Most workers with --workers-policy adapt.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on after a run's last complete round, with its settings.",
+        rich_help_panel=_ROUNDS,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of weights, shards and the order of samples.")]
 
@@ -195,9 +313,18 @@ def train_job(
     fan_in: str,
     model: str,
     runtime: str,
-    optimizer: str,
+    optimizer: str | None,
     learning_rate: float | None,
     seed: int,
+    average: str = "samples",
+    optimizer_state: str = "average",
+    schedule: str = "constant",
+    warmup: float = 0.0,
+    validate_every: int = 1,
+    target_accuracy: float | None = None,
+    patience: int | None = None,
+    workers_policy: str = "fixed",
+    workers_max: int | None = None,
 ) -> TrainJob:
     """The options of a command as a job.
 
@@ -212,11 +339,65 @@ def train_job(
         sync=_sync(sync),
         fan_in=auto_or_number("--fan-in", fan_in),
         model=model,
-        runtime=None if runtime == "auto" else cast(RuntimeName, runtime),
+        runtime=parse_runtime(runtime),
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        average=cast(Average, average),
+        optimizer_state=cast(OptimizerState, optimizer_state),
+        rate_schedule=RateSchedule(shape=cast(RateShape, schedule), warmup=warmup),
+        validation=Validation(
+            every=validate_every, target_accuracy=target_accuracy, patience=patience
+        ),
+        workers_policy=cast(WorkersPolicy, workers_policy),
+        workers_max=workers_max,
     )
+
+
+def parse_runtime(text: str) -> RuntimeName | None:
+    """`auto` is None.
+
+    Raises:
+        UsageError: no such runtime.
+    """
+    known = get_args(RuntimeName)
+    if text not in ("auto", *known):
+        raise UsageError(f"--runtime must be auto or {' or '.join(known)}, not {text!r}")
+    return None if text == "auto" else cast(RuntimeName, text)
+
+
+# Where a job keeps what an option says, if not under the option's own name.
+_PLACES = {
+    "batch": "batch_size",
+    "schedule": "rate_schedule.shape",
+    "warmup": "rate_schedule.warmup",
+    "validate_every": "validation.every",
+    "target_accuracy": "validation.target_accuracy",
+    "patience": "validation.patience",
+}
+JOB_OPTIONS = tuple(inspect.signature(train_job).parameters)
+
+
+def check_agrees(asked: TrainJob, before: TrainJob, given: Collection[str]) -> None:
+    """Refuse options that contradict the job of a run that is resumed; only its epochs may change.
+
+    Args:
+        asked: the job of the command's options.
+        before: the job of the run.
+        given: the options of `train_job` that the user has given.
+
+    Raises:
+        UsageError: an option says something else than the run.
+    """
+    for option in given:
+        value = attrgetter(_PLACES.get(option, option))
+        # None is `auto`.
+        if option != "epochs" and value(asked) not in (None, value(before)):
+            name = option.replace("_", "-")
+            raise UsageError(
+                f"--{name} is {value(asked)}, and {value(before)} in the run to be resumed; only "
+                "--epochs may change"
+            )
 
 
 def settings(

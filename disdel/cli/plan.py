@@ -42,7 +42,7 @@ def plan_command(
     fan_in: options.FanIn = "auto",
     model: options.Model = "auto",
     runtime: options.Runtime = "auto",
-    optimizer: options.Optimizer = "adam",
+    optimizer: options.Optimizer = None,
     learning_rate: options.LearningRate = None,
     seed: options.Seed = 0,
     memory_max: options.MemoryMax = None,

@@ -1,4 +1,4 @@
-"""`disdel runs list|show`, `disdel report` and `disdel logs`."""
+"""`disdel runs list|show|compare|prune`, `disdel report` and `disdel logs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from disdel.cli import options
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import UsageError
 
-app = typer.Typer(help="Earlier runs: list, show.", no_args_is_help=True)
+app = typer.Typer(help="Earlier runs: list, show, compare, prune.", no_args_is_help=True)
 
 Run = Annotated[
     str,
@@ -57,6 +57,97 @@ def show_command(run: Run, run_dir: options.RunDir = None, json: options.JsonFil
         _print_report(report)
 
 
+@app.command("compare")
+def compare_command(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN...", help="Ids, or enough of each.")
+    ],
+    run_dir: options.RunDir = None,
+    json: options.JsonFile = None,
+) -> None:
+    """Show runs side by side: what came out, and the settings in which they differ."""
+    from disdel.controller.run_folder import find_run
+
+    check_json_target(json)
+    if len(runs) < 2:
+        raise UsageError("name at least two runs to compare")
+    folder = config.run_dir(run_dir)
+    reports = [find_run(folder, run).read_report() for run in runs]
+    differing = _differing(reports)
+    columns = [
+        _facts(report) | {"settings": {name: report["settings"].get(name) for name in differing}}
+        for report in reports
+    ]
+    write_json(json, columns)
+    if json != "-":
+        rows = [column | column.pop("settings") for column in columns]
+        names = [name for name in rows[0] if name != "run"]
+        print_table(
+            ("", *(row["run"] for row in rows)),
+            [(name, *("-" if row[name] is None else row[name] for row in rows)) for name in names],
+        )
+
+
+def _facts(report: dict[str, Any]) -> dict[str, Any]:
+    """What is compared of every run, whatever it did."""
+    totals = report["totals"] or {}
+    peaks = [entry["peak_mb"] for entry in report["activations"] if entry["peak_mb"] is not None]
+    return {
+        "run": report["run"],
+        "job": report["job"],
+        "dataset": report["dataset"],
+        "status": report["status"],
+        "accuracy": report["accuracy"],
+        "loss": report["loss"],
+        "rounds": len(report["rounds"]),
+        "wall_s": report["wall_s"],
+        "gb_s": totals.get("gb_s"),
+        "containers": totals.get("containers"),
+        "failed": totals.get("failed"),
+        "peak_mb": max(peaks, default=None),
+    }
+
+
+def _differing(reports: list[dict[str, Any]]) -> list[str]:
+    """The settings that are not the same in all reports, in their order."""
+    names = dict.fromkeys(name for report in reports for name in report["settings"])
+    first = reports[0]["settings"]
+    return [
+        name
+        for name in names
+        if any(report["settings"].get(name) != first.get(name) for report in reports)
+    ]
+
+
+@app.command("prune")
+def prune_command(
+    keep: Annotated[
+        int | None, typer.Option("--keep", metavar="N", min=0, help="But the newest N.")
+    ] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option("--older-than", metavar="DAYS", min=0, help="That ended so long ago."),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="That did not end well.")] = False,
+    run_dir: options.RunDir = None,
+) -> None:
+    """Delete the folders of runs to which all that is said applies; never one that is running."""
+    from disdel.controller.run_folder import run_folders
+
+    if keep is None and older_than is None and not failed:
+        raise UsageError("say which runs: --keep N, --older-than DAYS, --failed, or several")
+    ended = [folder for folder in run_folders(config.run_dir(run_dir)) if not folder.is_running]
+    for place, folder in enumerate(ended):
+        if keep is not None and place < keep:
+            continue
+        if older_than is not None and folder.age_s() < older_than * 86_400:
+            continue
+        if failed and folder.is_complete:
+            continue
+        folder.remove()
+        typer.echo(f"removed {folder.run}")
+
+
 def _print_report(report: dict[str, Any]) -> None:
     typer.echo(f"run       {report['run']} ({report['job']} {report['dataset']})")
     typer.echo(f"status    {report['status']}, {report['wall_s']:.1f} s on {report['platform']}")
@@ -64,6 +155,8 @@ def _print_report(report: dict[str, Any]) -> None:
         typer.echo(f"error     {report['error']['kind']}: {report['error']['message']}")
     if report["accuracy"] is not None:
         typer.echo(f"accuracy  {report['accuracy']:.4f}, loss {report['loss']:.4f}")
+    elif report["loss"] is not None:
+        typer.echo(f"loss      {report['loss']:.4f}")
     if report["model"] is not None:
         typer.echo(f"model     {report['model']}")
     given = {name: value for name, value in report["settings"].items() if value is not None}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import typer
+
 from disdel.cli import options
 from disdel.cli.output import both, check_json_target, json_writer
+from disdel.errors import UsageError
 
 
 def train_command(
-    dataset: options.Dataset,
+    context: typer.Context,
+    dataset: options.OptionalDataset = None,
     batch: options.Batch = 64,
     epochs: options.Epochs = 5,
     workers: options.Workers = "auto",
@@ -15,9 +19,19 @@ def train_command(
     fan_in: options.FanIn = "auto",
     model: options.Model = "auto",
     runtime: options.Runtime = "auto",
-    optimizer: options.Optimizer = "adam",
+    optimizer: options.Optimizer = None,
     learning_rate: options.LearningRate = None,
     seed: options.Seed = 0,
+    resume: options.Resume = None,
+    schedule: options.ScheduleText = "constant",
+    warmup: options.Warmup = 0.0,
+    validate_every: options.ValidateEvery = 1,
+    target_accuracy: options.TargetAccuracy = None,
+    patience: options.Patience = None,
+    workers_policy: options.WorkersPolicyText = "fixed",
+    workers_max: options.WorkersMax = None,
+    average: options.AverageText = "samples",
+    optimizer_state: options.OptimizerStateText = "average",
     memory_max: options.MemoryMax = None,
     pool_memory: options.PoolMemory = None,
     timeout_max: options.TimeoutMax = None,
@@ -38,9 +52,14 @@ def train_command(
     quiet: options.Quiet = False,
 ) -> None:
     """Train a network on a data set, sharded over actions that run at the same time."""
-    from disdel.api import run_train
+    from disdel.api import find_resumed, run_train
     from disdel.report.views import choose_view
 
+    resumed = None if resume is None else find_resumed(resume, run_dir)
+    if dataset is None:
+        if resumed is None:
+            raise UsageError("name a data set, or a run with --resume RUN")
+        dataset = resumed.progress.job.dataset
     job = options.train_job(
         dataset=dataset,
         batch=batch,
@@ -53,6 +72,15 @@ def train_command(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        schedule=schedule,
+        warmup=warmup,
+        validate_every=validate_every,
+        target_accuracy=target_accuracy,
+        patience=patience,
+        workers_policy=workers_policy,
+        workers_max=workers_max,
+        average=average,
+        optimizer_state=optimizer_state,
     )
     settings = options.settings(
         memory_max=memory_max,
@@ -73,5 +101,15 @@ def train_command(
         keep=keep,
     )
     check_json_target(json)
+    if resumed is not None:
+        given = [name for name in options.JOB_OPTIONS if _is_given(context, name)]
+        options.check_agrees(job, resumed.progress.job, given)
+        job = resumed.job(epochs if "epochs" in given else None)
     with choose_view(quiet=quiet) as view:
-        run_train(job, settings, both(view, json_writer(json)))
+        run_train(job, settings, both(view, json_writer(json)), resumed=resumed)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user has given an option, as opposed to its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -20,8 +20,8 @@ from disdel.controller.settings import Settings
 from disdel.controller.train import train_on
 from disdel.events import Listener, Noted, silent
 from disdel.scheduler.calibration import calibrated
-from disdel.scheduler.runtimes import TENSORFLOW, Runtime
-from disdel.types import DatasetSpec, TrainJob
+from disdel.scheduler.runtimes import RUNTIMES, Runtime
+from disdel.types import DatasetSpec, RuntimeName, TrainJob
 
 _SHAPE = (28, 28, 1)
 _CLASSES = 10
@@ -41,24 +41,30 @@ class Calibrated:
     path: Path
 
 
-async def calibrate(settings: Settings, emit: Listener) -> Calibrated:
-    """Measure the runtime on the platform that `settings` lead to.
+async def calibrate(name: RuntimeName, settings: Settings, emit: Listener) -> Calibrated:
+    """Measure the runtime `name` on the platform that `settings` lead to.
 
     Raises:
         DisdelError: a run failed.
     """
     arrays = _random_arrays()
-    name = arrays.spec.name
     with tempfile.TemporaryDirectory(prefix="disdel-calibrate-") as folder:
         here = replace(settings, run_dir=Path(folder))
         for workers, batch in _SETUPS:
-            job = TrainJob(dataset=name, epochs=_EPOCHS, batch_size=batch, workers=workers)
+            job = TrainJob(
+                dataset=arrays.spec.name,
+                epochs=_EPOCHS,
+                batch_size=batch,
+                workers=workers,
+                runtime=name,
+            )
             report, _ = await train_on(arrays, job, here, silent, started_s=time.monotonic())
             used = report.settings["workers"]
             emit(Noted(message=f"workers {used}, batch {batch}: {report.wall_s:.1f} s"))
-    history = history_of(TENSORFLOW, settings)
+    shipped = RUNTIMES[name]
+    history = history_of(shipped, settings)
     observations = history.read()
-    return Calibrated(calibrated(TENSORFLOW, observations), len(observations), history.path)
+    return Calibrated(calibrated(shipped, observations), len(observations), history.path)
 
 
 def _random_arrays() -> DatasetArrays:

@@ -7,23 +7,29 @@ import importlib.metadata
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from disdel import config, wire
 from disdel.bundle import build_bundle
 from disdel.controller.outcomes import failure_of
+from disdel.controller.planning import offered_runtimes
 from disdel.controller.session import Session, open_session
 from disdel.controller.settings import Settings
 from disdel.errors import DisdelError
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.candidates import round_up_memory
-from disdel.scheduler.runtimes import BASE_FLOOR_MB, BASE_IMAGE, TENSORFLOW
+from disdel.scheduler.runtimes import BASE_FLOOR_MB, BASE_IMAGE, Runtime
 from disdel.store.private_redis import find_redis_server
-from disdel.types import ActivationRecord
+from disdel.types import ActivationRecord, RuntimeName
 
 _TIMEOUT_S = 60.0
+# A runtime's package has another name where it is built for CPUs alone.
+_DISTRIBUTIONS: Mapping[RuntimeName, tuple[str, ...]] = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "torch": ("torch",),
+}
 # A handful of workers with a round every few seconds make more invocations than this.
 _FEW_INVOKES_PER_MINUTE = 120
 
@@ -37,15 +43,22 @@ class Check:
     detail: str
 
 
-def run_checks(settings: Settings) -> Iterator[Check]:
-    """Check this machine, then the platform and its containers from inside."""
+def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterator[Check]:
+    """Check this machine, then the platform and its containers from inside.
+
+    Args:
+        settings: where runs would run.
+        runtime: what they would run on; None for all that is offered there.
+    """
+    runtimes = offered_runtimes(runtime, settings)
     yield Check("python", True, sys.version.split()[0])
-    yield _package("tensorflow", ("tensorflow", "tensorflow-cpu"), "disdel[tensorflow]")
+    for one in runtimes:
+        yield _package(one.name, _DISTRIBUTIONS[one.name], f"disdel[{one.name}]")
     yield _package("data sets", ("tensorflow-datasets",), "disdel[datasets]")
     yield _checked("redis", lambda: _redis(settings))
     yield _checked("data directory", lambda: _writable(config.data_dir(settings.data_dir)))
     yield _checked("run directory", lambda: _writable(config.run_dir(settings.run_dir)))
-    yield from asyncio.run(_platform_checks(settings))
+    yield from asyncio.run(_platform_checks(settings, runtimes))
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:
@@ -82,27 +95,28 @@ def _writable(folder: Path) -> str:
     return str(folder)
 
 
-async def _platform_checks(settings: Settings) -> list[Check]:
+async def _platform_checks(settings: Settings, runtimes: Sequence[Runtime]) -> list[Check]:
     try:
         async with open_session(settings) as session:
-            checks = [_limits(session)]
+            checks = [_limits(session, runtimes)]
             if checks[0].ok:
-                checks += await _container_checks(session, settings)
+                checks += await _container_checks(session, settings, runtimes)
             return checks
     except DisdelError as error:
         return [Check("platform", False, str(error))]
 
 
-def _limits(session: Session) -> Check:
-    """Whether the platform lets a framework in."""
+def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:
+    """Whether the platform lets the frameworks in."""
     capacity = session.capacity
-    needed_mb = _framework_mb(capacity.memory_min_mb)
+    largest = max(runtimes, key=lambda runtime: runtime.floor_mb)
+    needed_mb = _framework_mb(largest, capacity.memory_min_mb)
     if capacity.memory_max_mb < needed_mb:
         return Check(
             "platform",
             False,
             f"{session.description} allows {capacity.memory_max_mb} MB an action, and "
-            f"{TENSORFLOW.name} alone needs {needed_mb} MB; raise whisk.memory.max (helm: "
+            f"{largest.name} alone needs {needed_mb} MB; raise whisk.memory.max (helm: "
             "whisk.limits.actions.memory.max)",
         )
     detail = (
@@ -118,25 +132,27 @@ def _limits(session: Session) -> Check:
     return Check("platform", True, detail)
 
 
-def _framework_mb(minimum_mb: int) -> int:
-    return round_up_memory(TENSORFLOW.floor_mb, minimum_mb)
+def _framework_mb(runtime: Runtime, minimum_mb: int) -> int:
+    return round_up_memory(runtime.floor_mb, minimum_mb)
 
 
-async def _container_checks(session: Session, settings: Settings) -> list[Check]:
+async def _container_checks(
+    session: Session, settings: Settings, runtimes: Sequence[Runtime]
+) -> list[Check]:
     """Start a container of each image and ask it what it is."""
     package = f"disdel-doctor-{secrets.token_hex(4)}"
     common = wire.Common(v=wire.WIRE_VERSION, run=package, redis=session.redis_url)
     minimum_mb = session.capacity.memory_min_mb
     probes = (
         (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),
-        (TENSORFLOW.image, "train", _framework_mb(minimum_mb)),
+        *((r.image, "train", _framework_mb(r, minimum_mb)) for r in runtimes),
     )
     try:
         await session.platform.create_package(package, wire.to_json(common))
         checks = []
         for image, action, memory_mb in probes:
             spec = ActionSpec(
-                name=action,
+                name=image,
                 image=settings.image(image),
                 code=build_bundle(action),
                 memory_mb=memory_mb,
@@ -144,7 +160,7 @@ async def _container_checks(session: Session, settings: Settings) -> list[Check]
             )
             await session.platform.create_action(package, spec)
             request = wire.to_json(wire.ProbeRequest())
-            record = await session.platform.invoke(package, action, request)
+            record = await session.platform.invoke(package, spec.name, request)
             checks.append(_read_probe(spec, record))
         return checks
     finally:

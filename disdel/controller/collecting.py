@@ -2,8 +2,8 @@
 
 One collectWeights action reads every part, so its time grows with the workers while the workers'
 own does not. Above `fan_in` parts, groups of them are averaged at the same time into partial
-averages, those again, until one action can finish. A partial average stands for the samples of its
-parts, so the result is the same mean, to the rounding of the partial ones.
+averages, those again, until one action can finish. A partial average weighs as much as its parts
+together, so the result is the same mean, to the rounding of the partial ones.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Collector:
                     attempt=0,
                     key=key,
                     samples=sum(part.samples for part in group),
+                    weight=sum(part.weight for part in group),
                 )
                 for group, key in zip(groups, keys, strict=True)
             ]

@@ -11,7 +11,7 @@ from disdel.compiler import CompileJob, compile_program, write_keras_model
 from disdel.compiler.packages import packages_zip, python_kind
 from disdel.compiler.targets import HOST, PORTABLE
 from disdel.platforms.base import ActionSpec
-from disdel.types import DatasetSpec, ModelSpec, TrainJob
+from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def compile_network(
         model=model,
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
-        optimizer=job.optimizer,
+        optimizer=job.optimizer or DEFAULT_OPTIMIZER,
         learning_rate=job.learning_rate,
         targets=HOST if on_this_machine else PORTABLE,
         seed=job.seed,

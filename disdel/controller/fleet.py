@@ -24,7 +24,7 @@ from disdel.events import Listener, Noted
 from disdel.scheduler.memory import score_batch
 from disdel.store.keys import RunKeys
 from disdel.training.schedule import Schedule, round_steps
-from disdel.types import ModelSpec, Plan, Shard, TrainJob
+from disdel.types import DEFAULT_OPTIMIZER, ModelSpec, Plan, Shard, TrainJob
 
 # A worker is a straggler when it takes this many times as long as the median of those that are
 # done, and at least so much longer: a twin costs a container.
@@ -37,11 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A worker's round: its part, its loss summed over the samples, and its checkpoints' keys."""
+    """A worker's round: its part, its loss summed over the samples, and keys that are spent."""
 
     part: wire.Part
     loss_sum: float
-    checkpoints: tuple[str, ...]
+    spent: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Fleet:
         action: the train action.
         invoker: runs activations and keeps their records.
         emit: told what a user should know.
+        slots: where each worker's optimizer is kept, when workers keep their own.
     """
 
     job: TrainJob
@@ -63,6 +64,7 @@ class Fleet:
     action: SizedAction
     invoker: Invoker
     emit: Listener
+    slots: dict[int, str] = field(default_factory=dict)
     _attempts: dict[int, Attempt] = field(default_factory=dict)
 
     def attempt(self, worker: int) -> Attempt:
@@ -73,6 +75,14 @@ class Fleet:
             block_steps=self.plan.block_steps,
         )
         return self._attempts.get(worker, planned)
+
+    def recut(self, plan: Plan) -> None:
+        """Go on with another number of workers."""
+        self.plan = plan
+        self._attempts = {
+            worker: replace(attempt, memory_mb=max(attempt.memory_mb, plan.memory_mb))
+            for worker, attempt in self._attempts.items()
+        }
 
     async def train_round(self, number: int) -> list[Trained]:
         """Every worker's part of a round, all trained at the same time.
@@ -95,17 +105,19 @@ class Fleet:
         return wire.Network(
             runtime=self.plan.runtime,
             model=self.model,
-            optimizer=self.job.optimizer,
+            optimizer=self.job.optimizer or (None if self.model.own else DEFAULT_OPTIMIZER),
             learning_rate=self.job.learning_rate,
             seed=self.job.seed,
             threads=self.plan.threads,
         )
 
+    def _schedule(self, shard: Shard) -> Schedule:
+        return Schedule(shard.samples, self.job.batch_size, self.job.seed, shard.worker)
+
     def _steps(self, shard: Shard, number: int) -> range:
-        schedule = Schedule(shard.samples, self.job.batch_size, self.job.seed, shard.worker)
         return range(
             *round_steps(
-                schedule,
+                self._schedule(shard),
                 epochs=self.job.epochs,
                 rounds=self.plan.rounds,
                 sync=self.job.sync,
@@ -135,12 +147,17 @@ class Fleet:
                 micro_batches=1,
                 block_steps=1,
                 heed_memory=True,
-                shard_key=keys.shard("train", shard.worker),
+                shard_key=keys.shard("train", shard),
                 state_key=state_key,
                 initialise=number == 1 and segment == 0,
                 part_key="",
                 checkpoint_key="",
                 progress_key=keys.progress,
+                optimizer_state=self.job.optimizer_state,
+                # A checkpoint has them already.
+                slots_key=self.slots.get(shard.worker) if segment == 0 else None,
+                rate_schedule=self.job.rate_schedule,
+                total_steps=self.job.epochs * self._schedule(shard).steps_per_epoch,
             )
             ended = await self._segment(request, clock)
             sent, reply = ended.request, ended.reply
@@ -149,13 +166,25 @@ class Fleet:
             if reply.outcome == "ok":
                 clock.worker_done()
                 part = wire.Part(
-                    worker=shard.worker, attempt=sent.attempt, key=sent.part_key, samples=samples
+                    worker=shard.worker,
+                    attempt=sent.attempt,
+                    key=sent.part_key,
+                    samples=samples,
+                    weight=samples if self.job.average == "samples" else 1,
                 )
-                return Trained(part, loss_sum, tuple(checkpoints))
+                return Trained(part, loss_sum, (*checkpoints, *self._replace_slots(sent)))
             if reply.outcome == "continued-memory":
                 self._give_room(shard.worker)
             next_step, state_key = reply.next_step, sent.checkpoint_key
             checkpoints.append(state_key)
+
+    def _replace_slots(self, sent: wire.TrainRequest) -> list[str]:
+        """Remember where a worker has left its optimizer; the keys that this replaces."""
+        if sent.new_slots_key is None:
+            return []
+        before = self.slots.get(sent.worker)
+        self.slots[sent.worker] = sent.new_slots_key
+        return [] if before is None else [before]
 
     async def _segment(self, request: wire.TrainRequest, clock: _RoundClock) -> _Ended:
         """The activation of this segment that ended well; lost ones are replaced."""
@@ -289,17 +318,18 @@ class _Tries:
 
     def next(self, attempt: Attempt) -> wire.TrainRequest:
         number, self.count = self.count, self.count + 1
-        request = self.request
+        request, keys = self.request, self.keys
+        place = (request.round, request.worker, request.segment, number)
+        own = request.optimizer_state == "local"
         return replace(
             request,
             attempt=number,
             micro_batches=attempt.micro_batches,
             block_steps=attempt.block_steps,
             heed_memory=attempt.heed_memory,
-            part_key=self.keys.part(request.round, request.worker, request.segment, number),
-            checkpoint_key=self.keys.checkpoint(
-                request.round, request.worker, request.segment, number
-            ),
+            part_key=keys.part(*place),
+            checkpoint_key=keys.checkpoint(*place),
+            new_slots_key=keys.slots(*place) if own else None,
         )
 
 

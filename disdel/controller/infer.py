@@ -30,9 +30,10 @@ from disdel.errors import UsageError
 from disdel.events import InferPlanMade, Listener, Noted, PlatformReady
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.infer_plan import InferQuestion, make_infer_plan
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.scheduler.runtimes import runtime_of
 from disdel.store.keys import RunKeys
 from disdel.types import DatasetSpec, InferPlan, RunReport
+from disdel.user_code import read_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class InferJob:
 
     Attributes:
         dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
-        model: a run's id or a Keras file; None for the newest run that trained on the data set.
+        model: a run's id or a model file; None for the newest run that trained on the data set.
         input: samples to predict instead of the held-out split.
         workers: evaluate actions at the same time; None chooses.
         top_k: classes that are guessed of each sample.
@@ -83,6 +84,11 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     run_dir = config.run_dir(settings.run_dir)
     model = find_model(job.model, job.dataset, run_dir)
     source = await asyncio.to_thread(_load_source, job, config.data_dir(settings.data_dir))
+    if not source.spec.classes:
+        raise UsageError(
+            f"{job.dataset} has numbers to predict, and infer tells classes; load {model.path} "
+            "with keras.saving.load_model"
+        )
     model.check_takes(source.spec)
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
@@ -156,13 +162,14 @@ def _ask(
     job: InferJob, source: _Source, model: ModelSource, session: Session, settings: Settings
 ) -> InferQuestion:
     """The question that the planner is asked."""
+    runtime = runtime_of(model.path)
     return InferQuestion(
         dataset=source.spec,
-        shipped=TENSORFLOW,
+        shipped=runtime,
         capacity=session.capacity,
         limits=settings.limits,
         aims=settings.aims,
-        observations=history_of(TENSORFLOW, settings).read(),
+        observations=history_of(runtime, settings).read(),
         store_mb=session.store.room_mb(),
         samples=len(source.x),
         model_bytes=model.size_bytes,
@@ -191,8 +198,8 @@ class _InferRun:
         self._invoker = invoker
         spec = ActionSpec(
             name="evaluate",
-            image=settings.image(TENSORFLOW.image),
-            code=build_bundle("evaluate"),
+            image=settings.image(runtime_of(model.path).image),
+            code=build_bundle("evaluate", read_code(RunFolder(model.path.parent).code)),
             memory_mb=plan.memory_mb,
             timeout_s=plan.timeout_s,
         )

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from disdel import wire
 from disdel.controller.invoker import Invoker
 from disdel.controller.report_json import report_to_json
+from disdel.controller.running import announced
 from disdel.errors import DisdelError
 from disdel.events import Noted, RunEnded
 from disdel.types import ErrorReport, RunReport
@@ -71,28 +72,37 @@ async def run_to_report(
     """Do the work with its package deployed, and save what `report` then tells of it.
 
     The report is written and `RunEnded` emitted however the work ends; a failed run's report says
-    why.
+    why. While the work goes on, the report says so.
 
     Raises:
         DisdelError: the work failed.
     """
     error: ErrorReport | None = None
-    try:
-        async with deployed(invoker, keep=keep):
-            await work()
-    except DisdelError as failure:
-        error = ErrorReport(kind=failure.kind, message=str(failure))
-        raise
-    except asyncio.CancelledError:
-        error = ErrorReport(kind="interrupted", message="interrupted by the user")
-        raise
-    except BaseException as bug:
-        error = ErrorReport(kind="internal", message=f"{type(bug).__name__}: {bug}")
-        raise
-    finally:
-        final = report()
-        if error is not None:
-            final = dataclasses.replace(final, status="failed", error=error)
-        invoker.folder.write_report(report_to_json(final))
-        invoker.emit(RunEnded(report=final, folder=str(invoker.folder.path)))
+    folder, session = invoker.folder, invoker.session
+    with announced(
+        folder.path,
+        apihost=session.lasting_apihost,
+        insecure=session.insecure,
+        redis=session.lasting_redis,
+    ):
+        try:
+            begun = dataclasses.replace(report(), status="running")
+            folder.write_report(report_to_json(begun))
+            async with deployed(invoker, keep=keep):
+                await work()
+        except DisdelError as failure:
+            error = ErrorReport(kind=failure.kind, message=str(failure))
+            raise
+        except asyncio.CancelledError:
+            error = ErrorReport(kind="interrupted", message="interrupted by the user")
+            raise
+        except BaseException as bug:
+            error = ErrorReport(kind="internal", message=f"{type(bug).__name__}: {bug}")
+            raise
+        finally:
+            final = report()
+            if error is not None:
+                final = dataclasses.replace(final, status="failed", error=error)
+            folder.write_report(report_to_json(final))
+            invoker.emit(RunEnded(report=final, folder=str(folder.path)))
     return final

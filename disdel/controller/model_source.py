@@ -7,9 +7,12 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors
+
 from disdel.catalog.models import choose_model, model_facts
-from disdel.controller.run_folder import MODEL_NAME, RunFolder, find_run, latest_trained
+from disdel.controller.run_folder import RunFolder, find_run, latest_trained
 from disdel.errors import UsageError
+from disdel.scheduler.runtimes import RUNTIMES, TORCH, runtime_of
 from disdel.types import DatasetSpec, ModelFacts
 
 
@@ -27,7 +30,7 @@ class ModelSource:
         """Refuse a model that is known to take other samples.
 
         Raises:
-            UsageError: it does, or the file is no Keras file.
+            UsageError: it does, or the file is no model file.
         """
         shape, wanted = self._input_shape(), dataset.input_shape
         if shape is not None and (
@@ -36,13 +39,13 @@ class ModelSource:
         ):
             raise UsageError(
                 f"the model {self.path} takes samples of shape {shape}, and {dataset.name} has "
-                f"{wanted}; name another with --model RUN or --model FILE.keras"
+                f"{wanted}; name another with --model RUN or --model FILE"
             )
 
     def facts(self, dataset: DatasetSpec) -> ModelFacts | None:
         """The network's sizes, where the run that left the file trained a built-in one."""
         folder = RunFolder(self.path.parent)
-        if self.path.name != MODEL_NAME or not folder.report.is_file():
+        if self.path != folder.model or not folder.report.is_file():
             return None
         try:
             return model_facts(choose_model(folder.read_report()["settings"]["model"], dataset))
@@ -51,6 +54,8 @@ class ModelSource:
 
     def _input_shape(self) -> tuple[int | None, ...] | None:
         """Without the batch axis; None where the file does not say it in the plain way."""
+        if runtime_of(self.path) is TORCH:
+            return self._torch_input_shape()
         try:
             with zipfile.ZipFile(self.path) as archive:
                 config = json.loads(archive.read("config.json"))
@@ -64,9 +69,17 @@ class ModelSource:
         ]
         return tuple(shapes[0][1:]) if len(shapes) == 1 and shapes[0] else None
 
+    def _torch_input_shape(self) -> tuple[int, ...]:
+        try:
+            with safetensors.safe_open(self.path, framework="numpy") as file:
+                fields = json.loads((file.metadata() or {})["disdel"])
+            return tuple(fields["model"]["input_shape"])
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            raise UsageError(f"the model {self.path} is no file of disdel's: {error}") from error
+
 
 def find_model(model: str | None, dataset: str, run_dir: Path) -> ModelSource:
-    """The model of a run, a Keras file, or, for None, that of the newest run on the data set.
+    """The model of a run, a model file, or, for None, that of the newest run on the data set.
 
     Raises:
         UsageError: there is none.
@@ -74,7 +87,7 @@ def find_model(model: str | None, dataset: str, run_dir: Path) -> ModelSource:
     if model is None:
         return ModelSource(latest_trained(run_dir, dataset).model)
     path = Path(model)
-    if path.suffix == ".keras":
+    if path.suffix in {runtime.model_suffix for runtime in RUNTIMES.values()}:
         if not path.is_file():
             raise UsageError(f"--model {path} does not exist")
         return ModelSource(path)

@@ -21,13 +21,15 @@ _LOG_LINES_SHOWN = 20
 class Failure:
     """Why an activation has no usable result.
 
-    `lost` is true where the action did not end by itself: run again, it may end well.
+    `lost` is true where the action did not end by itself: run again, it may end well. `cause` is
+    the kind of the error that the action itself raised.
     """
 
     outcome: Outcome
     reason: str
     advice: str
     lost: bool = True
+    cause: str = ""
 
 
 def failure_of(
@@ -55,7 +57,7 @@ def failure_of(
             "raise --memory-max or the platform's limit, or train with a smaller --batch",
         )
     lost = vanished or record.status == "whisk internal error"
-    return Failure("error", reason, "the activation's log says more", lost)
+    return Failure("error", reason, "the activation's log says more", lost, _kind(record.result))
 
 
 def _reason(result: object) -> str:
@@ -64,6 +66,12 @@ def _reason(result: object) -> str:
     if isinstance(error, dict):
         error = error.get("message", error)
     return str(error)
+
+
+def _kind(result: object) -> str:
+    """What one of disdel's actions calls its error; empty for what anything else raised."""
+    error = result.get("error") if isinstance(result, dict) else None
+    return str(error.get("kind", "")) if isinstance(error, dict) else ""
 
 
 def activation_failed(
@@ -78,5 +86,7 @@ def activation_failed(
         activation_id=record.id,
         outcome=failure.outcome,
         lost=failure.lost,
+        cause=failure.cause,
+        reason=failure.reason,
         logs=logs,
     )

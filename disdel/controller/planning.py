@@ -12,13 +12,22 @@ from disdel import config
 from disdel.catalog.models import model_facts
 from disdel.controller.history import History, history_of
 from disdel.controller.settings import Settings
+from disdel.errors import UsageError
 from disdel.events import Listener, Noted
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import RUNTIMES, TENSORFLOW, Runtime
 from disdel.scheduler.timing import step_s
-from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, TrainJob
+from disdel.types import (
+    Activation,
+    Capacity,
+    DatasetSpec,
+    ModelSpec,
+    Plan,
+    RuntimeName,
+    TrainJob,
+)
 from disdel.units import MIB
 
 
@@ -45,17 +54,31 @@ def ask(
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
         )
-        for runtime in _offered(job, settings)
+        for runtime in _fitting_runtimes(job, model, settings)
     ]
 
 
-def _offered(job: TrainJob, settings: Settings) -> list[Runtime]:
-    """The runtime that is asked for, or those that the platform's containers have.
+def _fitting_runtimes(job: TrainJob, model: ModelSpec, settings: Settings) -> list[Runtime]:
+    """The runtimes that a job may take: the user's own networks and numbers to predict have one.
+
+    Raises:
+        UsageError: the job asks for another one.
+    """
+    if model.own is None and model.target == "class":
+        return offered_runtimes(job.runtime, settings)
+    only = TENSORFLOW if model.own is None else RUNTIMES[model.own.runtime]
+    if job.runtime not in (None, only.name):
+        raise UsageError(f"{model.name} is trained on {only.name}, and not on {job.runtime}")
+    return [only]
+
+
+def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
+    """The runtime asked for, or those that the platform's containers have, the preferred first.
 
     An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow.
     """
-    if job.runtime is not None:
-        return [RUNTIMES[job.runtime]]
+    if asked is not None:
+        return [RUNTIMES[asked]]
     if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
         return [TENSORFLOW]
     # Compiled networks are for who asks: the time to compile one is not in the plan.

@@ -44,6 +44,9 @@ def report_to_json(report: RunReport) -> dict[str, Any]:
         "activations": [_activation(entry) for entry in report.activations],
         "ledger": [asdict(entry) for entry in report.ledger],
         "totals": None if report.totals is None else _totals(report.totals),
+        "model_round": report.model_round,
+        "stopped": report.stopped,
+        "resumed_after": report.resumed_after,
         "evaluation": None if report.evaluation is None else _evaluation(report.evaluation),
     }
 
@@ -123,8 +126,9 @@ def _round(entry: RoundReport) -> dict[str, Any]:
         "round": entry.round,
         "wall_s": round(entry.wall_s, 3),
         "train_loss": entry.train_loss,
-        "loss": entry.score.loss,
-        "accuracy": entry.score.accuracy,
+        "loss": None if entry.score is None else entry.score.loss,
+        "accuracy": None if entry.score is None else entry.score.accuracy,
+        "metrics": {} if entry.score is None else dict(entry.score.metrics),
     }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from disdel.controller.running import read_controller
 from disdel.errors import UsageError
 
 REPORT_NAME = "report.json"
@@ -30,11 +32,31 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        return self.path / MODEL_NAME
+        """The file of the trained model, where there is one."""
+        found = sorted(self.path.glob("model.*"))
+        return found[0] if found else self.path / MODEL_NAME
+
+    def new_model(self, suffix: str) -> Path:
+        """Where the trained model goes, as a file of its framework."""
+        return (self.path / MODEL_NAME).with_suffix(suffix)
+
+    def last_good(self, suffix: str) -> Path:
+        """Where the model of the last round before training diverged goes."""
+        return self.new_model(suffix).with_stem("last_good")
+
+    @property
+    def code(self) -> Path:
+        """The user's own model as files, which loading it may need."""
+        return self.path / "code"
 
     @property
     def report(self) -> Path:
         return self.path / REPORT_NAME
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has ended well, by its report."""
+        return self.report.is_file() and self.read_report().get("status") == "ok"
 
     @property
     def confusion(self) -> Path:
@@ -53,7 +75,7 @@ class RunFolder:
         scratch.replace(self.report)
 
     def read_report(self) -> dict[str, Any]:
-        """The saved report.
+        """The saved report; that of a run whose controller was killed says so.
 
         Raises:
             UsageError: there is none, or it cannot be read.
@@ -62,7 +84,33 @@ class RunFolder:
             report = json.loads(self.report.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"run {self.run} has no readable {REPORT_NAME}: {error}") from error
+        if report.get("status") == "running" and not self.is_running:
+            report |= {
+                "status": "failed",
+                "error": {"kind": "killed", "message": "its controller ended without a word"},
+            }
         return dict(report)
+
+    def age_s(self) -> float:
+        """How long ago the report was written."""
+        return time.time() - self.report.stat().st_mtime
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it.
+
+        Raises:
+            UsageError: it cannot be deleted.
+        """
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise UsageError(f"run {self.run} cannot be deleted: {error}") from error
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its controller lives."""
+        controller = read_controller(self.path)
+        return controller is not None and controller.alive
 
 
 def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
@@ -129,5 +177,5 @@ def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
             return folder
     raise UsageError(
         f"no run in {run_dir} has trained on {dataset!r}; train first: disdel train {dataset}, or "
-        "name a model with --model RUN or --model FILE.keras"
+        "name a model with --model RUN or --model FILE"
     )

@@ -38,6 +38,9 @@ class Session:
         capacity: what it allows.
         store: the run's store.
         redis_url: the store as the actions reach it.
+        lasting_apihost: the platform, where it outlives this session.
+        insecure: whether the platform's certificate is not checked.
+        lasting_redis: the Redis, where it outlives this session.
     """
 
     platform: Platform
@@ -46,6 +49,9 @@ class Session:
     capacity: Capacity
     store: RedisStore
     redis_url: str
+    lasting_apihost: str | None = None
+    insecure: bool = False
+    lasting_redis: str | None = None
 
 
 @asynccontextmanager
@@ -91,6 +97,9 @@ async def open_session(settings: Settings) -> AsyncIterator[Session]:
             capacity=await platform.capacity(),
             store=store,
             redis_url=url,
+            lasting_apihost=access.apihost if configured or running else None,
+            insecure=access.insecure,
+            lasting_redis=url if private is None else None,
         )
 
 

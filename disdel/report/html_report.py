@@ -158,6 +158,6 @@ def _accuracy_chart(report: SavedReport) -> object:
         "held-out, of the average",
         _LINE,
         False,
-        [(r.round, 100 * r.accuracy) for r in report.rounds],
+        [(r.round, None if r.accuracy is None else 100 * r.accuracy) for r in report.rounds],
     )
     return line_chart("accuracy, % of the held-out samples", [accuracy], label=lambda v: f"{v:.4g}")

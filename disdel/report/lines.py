@@ -115,12 +115,16 @@ def _option_line(option: Option) -> str:
 
 def round_line(event: RoundDone) -> str:
     """One row under `ROUND_HEADING`."""
-    report = event.report
-    return (
+    report, score = event.report, event.report.score
+    accuracy = "-" if score is None else "" if score.accuracy is None else f"{score.accuracy:.4f}"
+    loss = "-" if score is None else f"{score.loss:.4f}"
+    metrics = {} if score is None else score.metrics
+    line = (
         f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
-        f"{report.score.loss:>7.4f}  {report.score.accuracy:>6.4f}  "
+        f"{loss:>7}  {accuracy:>6}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
+    return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in metrics.items())])
 
 
 def remaining_text(event: RoundDone) -> str:
@@ -160,9 +164,16 @@ def summary_lines(event: RunEnded) -> list[str]:
     result = ""
     if report.accuracy is not None and report.loss is not None:
         result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
+    elif report.loss is not None:
+        result = f"  test loss {report.loss:.4f}"
+    if report.rounds and report.rounds[-1].score is not None:
+        means = report.rounds[-1].score.metrics
+        result += "".join(f"  {name} {mean:.4f}" for name, mean in means.items())
     if report.evaluation is not None and report.evaluation.top_k > 1:
         result += f"  top-{report.evaluation.top_k} {report.evaluation.top_k_accuracy:.4f}"
     lines = [f"done    {report.wall_s:.1f} s{result}"]
+    if report.stopped is not None:
+        lines.append(f"        stopped after round {report.rounds[-1].round}: {report.stopped}")
     if report.job == "train":
         lines += _time_lines(report)
     if report.totals is not None:

@@ -34,13 +34,17 @@ class SavedPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedRound:
-    """A round; the losses are means over samples, the accuracy a fraction."""
+    """A round; losses and metrics are means over samples, the accuracy a fraction.
+
+    They are None where the round was not scored; there is no accuracy where numbers are predicted.
+    """
 
     round: int
     wall_s: float
-    loss: float
-    accuracy: float
+    loss: float | None
+    accuracy: float | None
     train_loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

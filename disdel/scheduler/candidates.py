@@ -89,12 +89,7 @@ def candidates(question: Question) -> list[Candidate]:
     runtime = question.runtime
     estimator = choose_estimator(question.aims, runtime, question.observations)
     found = [_candidate(n, question, runtime, estimator) for n in _worker_counts(question)]
-    return sorted(found, key=lambda candidate: order(question.aims.optimize, candidate))
-
-
-def order(objective: Objective, candidate: Candidate) -> tuple[float, ...]:
-    """What is made least, first; then what decides between equals."""
-    return _ORDERS[objective](candidate)
+    return sorted(found, key=_ORDERS[question.aims.optimize])
 
 
 def feasible(question: Question) -> Candidate | None:
@@ -142,8 +137,10 @@ def _candidate(
 
     whole = in_parts(1)
     short_of_memory = any(shortage.bound in ("memory", "pool") for shortage in whole.shortages)
-    most = in_parts(question.job.batch_size) if short_of_memory else whole
-    if most.shortages or not short_of_memory:
+    if not (short_of_memory and runtime.cuts_batches):
+        return whole
+    most = in_parts(question.job.batch_size)
+    if most.shortages:
         return whole
     parts = 2
     while parts < question.job.batch_size:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from disdel.scheduler.advice import refusal
-from disdel.scheduler.candidates import Candidate, Shortage, candidates, order
+from disdel.scheduler.candidates import Candidate, Shortage, candidates
 from disdel.scheduler.question import Question
 from disdel.types import Option, Plan
 from disdel.units import mb_ceil
@@ -22,7 +22,9 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     """The best plan for the objective that breaks no limit, and the question that it answers.
 
     Args:
-        questions: one for each runtime that could be taken, alike in all else.
+        questions: one for each runtime that could be taken, alike in all else. A later one is
+            taken only where nothing fits with those before: what a job trains on should not change
+            with what was measured lately.
 
     Raises:
         InsufficientMemory: no number of workers fits the memory of an action, of all containers
@@ -33,7 +35,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     fitting = [(question, c) for question, c in considered if not c.shortages]
     if not fitting:
         raise refusal(questions)
-    question, best = min(fitting, key=lambda pair: order(pair[0].aims.optimize, pair[1]))
+    question, best = fitting[0]
     considered.sort(key=lambda pair: (pair[0] is not question, pair[1].workers))
     return question, Plan(
         runtime=question.runtime.name,
@@ -79,16 +81,18 @@ def _option(asked: Question, candidate: Candidate, question: Question, best: Can
         pool_mb=candidate.pool_mb,
         predicted_s=round(candidate.timing.total_s, 1),
         gb_s=round(candidate.gb_s, 1),
-        why=_why_not(candidate, best, question),
+        why=_why_not(asked, candidate, question, best),
     )
 
 
-def _why_not(candidate: Candidate, best: Candidate, question: Question) -> str:
+def _why_not(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> str:
     """Why `candidate` was not taken; empty for the one that was."""
     if candidate is best:
         return ""
     if candidate.shortages:
         return _lack(candidate.shortages[0])
+    if asked is not question:
+        return f"{question.runtime.name} fits"
     match question.aims.optimize:
         case "cost":
             return "more GB·s"

@@ -7,6 +7,7 @@ puts in their place. `docs/measurements.md` has the figures and how they were ta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from disdel.types import RuntimeName
 
@@ -20,6 +21,8 @@ class Runtime:
         modules: what must be importable where its actions run.
         image: the name of its actions' container image, without prefix and tag; "" for the
             platform's own Python, which has no framework.
+        model_suffix: of the files of its trained models.
+        cuts_batches: whether its steps hold less where a batch is cut into parts.
         anonymous_mb: anonymous memory of a container that has imported the framework, built a
             network of no size and traced its training step.
         mapped_mb: library pages that it has mapped by then and goes on using.
@@ -32,6 +35,7 @@ class Runtime:
 
     name: RuntimeName
     image: str
+    model_suffix: str
     modules: tuple[str, ...]
     anonymous_mb: float
     mapped_mb: float
@@ -40,6 +44,7 @@ class Runtime:
     step_overhead_s: float
     multiply_adds_per_s: float
     thread_exponent: float
+    cuts_batches: bool = True
 
     @property
     def floor_mb(self) -> float:
@@ -50,6 +55,7 @@ class Runtime:
 TENSORFLOW = Runtime(
     name="tensorflow",
     image="runtime-tensorflow",
+    model_suffix=".keras",
     modules=("keras", "tensorflow"),
     anonymous_mb=210,
     mapped_mb=180,
@@ -60,10 +66,25 @@ TENSORFLOW = Runtime(
     thread_exponent=0.65,
 )
 
+TORCH = Runtime(
+    name="torch",
+    image="runtime-torch",
+    model_suffix=".safetensors",
+    modules=("torch",),
+    anonymous_mb=174,
+    mapped_mb=62,
+    import_s=1.2,
+    cold_start_s=2.0,
+    step_overhead_s=1e-3,
+    multiply_adds_per_s=20e9,
+    thread_exponent=0.65,
+)
+
 # Training steps that the host compiles, executed by IREE's runtime.
 COMPILED = Runtime(
     name="compiled",
     image="",
+    model_suffix=".keras",
     modules=("keras", "jax", "iree"),
     anonymous_mb=64,
     mapped_mb=14,
@@ -72,9 +93,26 @@ COMPILED = Runtime(
     step_overhead_s=0.5e-3,
     multiply_adds_per_s=24e9,
     thread_exponent=0.65,
+    cuts_batches=False,
 )
 
-RUNTIMES: dict[RuntimeName, Runtime] = {runtime.name: runtime for runtime in (TENSORFLOW, COMPILED)}
+# `auto` takes the first that fits.
+RUNTIMES: dict[RuntimeName, Runtime] = {
+    runtime.name: runtime for runtime in (TENSORFLOW, TORCH, COMPILED)
+}
+
+
+def runtime_of(model: Path) -> Runtime:
+    """The runtime whose containers open a model file, by the file's suffix.
+
+    Raises:
+        LookupError: none of them does.
+    """
+    for runtime in RUNTIMES.values():
+        if runtime.image and runtime.model_suffix == model.suffix:
+            return runtime
+    raise LookupError(model.suffix)
+
 
 # What building and tracing a network add to a framework that was only imported: anonymous memory,
 # and library code that is mapped as it is first run.

@@ -1,10 +1,11 @@
 """The names under which a run keeps its data: one place, so that nothing else spells them.
 
-disdel:<run>:shard:<split>:<worker>                            samples and labels
+disdel:<run>:shard:<split>:<start>-<stop>                      samples and labels
 disdel:<run>:state:<round>                                     the average; 0 is initial
 disdel:<run>:part:<round>:<worker>:<segment>:<attempt>         a worker's share of a round
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some parts
 disdel:<run>:checkpoint:<round>:<worker>:<segment>:<attempt>   state between two segments
+disdel:<run>:slots:<round>:<worker>:<segment>:<attempt>        an optimizer that is not averaged
 disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.types import Split
+from disdel.types import Shard, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class RunKeys:
     def prefix(self) -> str:
         return f"disdel:{self.run}:"
 
-    def shard(self, split: Split, worker: int) -> str:
-        return f"{self.prefix}shard:{split}:{worker}"
+    def shard(self, split: Split, shard: Shard) -> str:
+        return f"{self.prefix}shard:{split}:{shard.start}-{shard.stop}"
 
     def state(self, round_number: int) -> str:
         return f"{self.prefix}state:{round_number}"
@@ -42,6 +43,9 @@ class RunKeys:
 
     def checkpoint(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}checkpoint:{round_number}:{worker}:{segment}:{attempt}"
+
+    def slots(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}slots:{round_number}:{worker}:{segment}:{attempt}"
 
     @property
     def model(self) -> str:

@@ -1,7 +1,7 @@
 """The average of a round: a pure function of the parts and their weights.
 
 Federated averaging (McMahan et al., 2017, https://arxiv.org/abs/1602.05629, algorithm 1): the
-weighted mean of the workers' tensors, weighted by the samples that each has seen.
+weighted mean of the workers' tensors, weighted by the samples that each has seen, or equally.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def weighted_mean(parts: Sequence[Array], weights: Sequence[int]) -> Array:
 
     Args:
         parts: arrays of one dtype and shape, at least one.
-        weights: one positive number of samples a part.
+        weights: one positive number a part.
 
     Returns:
         An array of the parts' dtype and shape.
@@ -34,7 +34,7 @@ def weighted_mean(parts: Sequence[Array], weights: Sequence[int]) -> Array:
     if not parts or len(parts) != len(weights):
         raise AggregationError(f"{len(parts)} parts cannot be averaged with {len(weights)} weights")
     if min(weights) <= 0:
-        raise AggregationError(f"weights must be positive sample counts, not {list(weights)}")
+        raise AggregationError(f"weights must be positive, not {list(weights)}")
     first = parts[0]
     for part in parts[1:]:
         if part.dtype != first.dtype or part.shape != first.shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import safetensors.numpy
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError, UsageError
 from disdel.program import INITIAL, Program, Target, cpu_flags, module_path
-from disdel.training.base import Trainer
+from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state
 
 # IREE's runtime ships few types.
 Device = Any
@@ -32,6 +33,8 @@ class CompiledTrainer(Trainer):
         UsageError: there is no program, or this CPU lacks instructions that all of its modules use.
     """
 
+    model_suffix = ".safetensors"
+
     def __init__(self, folder: Path, *, threads: int | None = None) -> None:
         try:
             self._program = Program.read(folder)
@@ -42,7 +45,13 @@ class CompiledTrainer(Trainer):
         self._train_step = self._load(module_path(folder, "train", target))
         self._score_batch = self._load(module_path(folder, "score", target))
         self._state: list[DeviceArray] = []
-        self.load_state(safetensors.numpy.load_file(folder / INITIAL))
+        self._initial = folder / INITIAL
+        initial = safetensors.numpy.load_file(self._initial)
+        rate = f"{OPTIMIZER_PREFIX}.*learning_rate"
+        names = [tensor.name for tensor in self._program.state]
+        [self._rate_index] = (i for i, name in enumerate(names) if re.fullmatch(rate, name))
+        self._rate = initial[names[self._rate_index]]
+        self.load_state(initial)
 
     def _load(self, path: Path) -> Any:
         context = iree.SystemContext(config=iree.Config(device=self._device))
@@ -59,6 +68,9 @@ class CompiledTrainer(Trainer):
         }
 
     def load_state(self, tensors: Tensors) -> None:
+        if not split_state(tensors)[1]:
+            initial = safetensors.numpy.load_file(self._initial)
+            tensors = {**tensors, **split_state(initial)[1]}
         expected = self._program.state
         names = {tensor.name for tensor in expected}
         if names != tensors.keys():
@@ -78,7 +90,13 @@ class CompiledTrainer(Trainer):
             for tensor in expected
         ]
 
-    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:  # noqa: ARG002
+    def train(
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,  # noqa: ARG002
+        rate_factors: Array | None = None,
+    ) -> float:
         """As `Trainer.train`; a compiled step works on a whole batch, however it is to be cut.
 
         Raises:
@@ -88,13 +106,22 @@ class CompiledTrainer(Trainer):
         if x.shape[1] > size:
             raise UsageError(f"the network is compiled for batches of {size}, not {x.shape[1]}")
         loss_sum = 0.0
-        for samples, labels in zip(x, y, strict=True):
+        for step, (samples, labels) in enumerate(zip(x, y, strict=True)):
+            if rate_factors is not None:
+                self._set_rate(rate_factors[step])
             *self._state, loss = self._train_step(*self._state, *_padded(samples, labels, size))
             # Read at once: it lies in one allocation with the state, which would stay with it.
             loss_sum += float(loss.to_host())
+        if rate_factors is not None:
+            self._set_rate(1.0)
         return loss_sum
 
-    def score(self, x: Array, y: Array) -> tuple[float, int]:
+    def _set_rate(self, factor: float) -> None:
+        """The learning rate of the next step; the optimizers keep it among their variables."""
+        rate = np.asarray(self._rate * np.float32(factor), self._rate.dtype)
+        self._state[self._rate_index] = iree.asdevicearray(self._device, rate)
+
+    def score(self, x: Array, y: Array) -> Scored:
         size = self._program.score_batch
         model = self._state[: self._program.model_tensors]
         loss_sum, correct = 0.0, 0
@@ -103,7 +130,7 @@ class CompiledTrainer(Trainer):
             loss, hits = self._score_batch(*model, *_padded(x[batch], y[batch], size))
             loss_sum += float(loss.to_host())
             correct += int(hits.to_host())
-        return loss_sum, correct
+        return Scored(loss_sum, correct)
 
     def save_model(self, path: Path) -> None:
         """Write the state as safetensors: the host, which has Keras, makes a Keras file of it."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from disdel.arrays import Array, Tensors
-from disdel.errors import StoreError
-from disdel.training.base import Trainer
+from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
+from disdel.training.keras_recipe import KerasRecipe, recipe_for
 
 # Neither Keras nor TensorFlow ships types.
 KerasModel = Any
@@ -22,43 +22,57 @@ KerasOptimizer = Any
 
 
 class KerasTrainer(Trainer):
-    """Trains a built Keras classifier.
+    """Trains a built Keras model.
 
     Args:
-        model: an uncompiled model from stored samples to class probabilities.
-        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        model: an uncompiled model from stored samples, as float32, to what the recipe's loss takes.
+        optimizer: a name of `disdel.types.OPTIMIZERS`, or a Keras optimizer of its own.
         learning_rate: None for the optimizer's own default.
         input_dtype: numpy name of the samples' dtype.
+        recipe: how it is trained; by default the model gives class probabilities.
     """
 
+    model_suffix = ".keras"
+
     def __init__(
-        self, model: KerasModel, *, optimizer: str, learning_rate: float | None, input_dtype: str
+        self,
+        model: KerasModel,
+        *,
+        optimizer: str | KerasOptimizer,
+        learning_rate: float | None,
+        input_dtype: str,
+        recipe: KerasRecipe | None = None,
     ) -> None:
-        import keras
         import tensorflow as tf
 
         self._model = model
-        self._optimizer = _optimizer(optimizer)
+        self._recipe = recipe or recipe_for("class", probabilities=True)
+        self._optimizer = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
+        self._learning_rate = np.float32(self._optimizer.learning_rate)
         self._optimizer.build(model.trainable_variables)
-        self._loss = keras.losses.SparseCategoricalCrossentropy()
+        # Every slot and counter of Keras's optimizers begins as one number throughout.
+        self._first_values = [np.ravel(v)[0] for v in self._optimizer.variables]
+        label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
-        labels = tf.TensorSpec((None, None), tf.int32)
-        self._train_block = tf.function(self._steps, input_signature=(samples, labels))
+        labels = tf.TensorSpec((None, None), label)
+        block = (samples, labels, tf.TensorSpec((None,), tf.float32))
+        self._train_block = tf.function(self._steps, input_signature=block)
         self._train_block_in_parts = tf.function(
-            self._steps_in_parts, input_signature=(samples, labels, tf.TensorSpec((), tf.int32))
+            self._steps_in_parts, input_signature=(*block, tf.TensorSpec((), tf.int32))
         )
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
-            self._score, input_signature=(batch, tf.TensorSpec((None,), tf.int32))
+            self._score, input_signature=(batch, tf.TensorSpec((None,), label))
         )
 
-    def _steps(self, x: Any, y: Any) -> Any:
+    def _steps(self, x: Any, y: Any, rates: Any) -> Any:
         import tensorflow as tf
 
         loss_sum = tf.constant(0.0)
         for step in tf.range(tf.shape(x)[0]):
+            self._optimizer.learning_rate = rates[step]
             loss, gradients = self._gradients(x[step], y[step])
             self._optimizer.apply(gradients, self._model.trainable_variables)
             loss_sum += loss
@@ -68,13 +82,22 @@ class KerasTrainer(Trainer):
         """Mean loss of a batch and its gradients."""
         import tensorflow as tf
 
+        x = tf.cast(x, tf.float32)
+        if self._recipe.augment is not None:
+            shape = x.shape
+            x, y = self._recipe.augment(x, y)
+            x = tf.ensure_shape(tf.cast(x, tf.float32), shape)
         with tf.GradientTape() as tape:
-            loss = self._loss(y, self._model(tf.cast(x, tf.float32), training=True))
+            loss = self._recipe.loss(self._recipe.wanted(y), self._model(x, training=True))
             for penalty in self._model.losses:
                 loss += penalty
-        return loss, tape.gradient(loss, self._model.trainable_variables)
+        gradients = tape.gradient(
+            loss, self._model.trainable_variables, unconnected_gradients="zero"
+        )
+        # Those of an embedding come as the rows that were looked up.
+        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-    def _steps_in_parts(self, x: Any, y: Any, parts: Any) -> Any:
+    def _steps_in_parts(self, x: Any, y: Any, rates: Any, parts: Any) -> Any:
         """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
         import tensorflow as tf
 
@@ -92,50 +115,67 @@ class KerasTrainer(Trainer):
                     for total, gradient in zip(totals, gradients, strict=True)
                 ]
                 loss_sum += loss * share
+            self._optimizer.learning_rate = rates[step]
             self._optimizer.apply(totals, variables)
         return loss_sum * tf.cast(batch, tf.float32)
 
     def _score(self, x: Any, y: Any) -> Any:
         import tensorflow as tf
 
-        probabilities = self._model(tf.cast(x, tf.float32), training=False)
-        loss_sum = self._loss(y, probabilities) * tf.cast(tf.shape(y)[0], tf.float32)
-        hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), y)
-        return loss_sum, tf.math.count_nonzero(hits)
+        recipe, samples = self._recipe, tf.cast(tf.shape(y)[0], tf.float32)
+        outputs = self._model(tf.cast(x, tf.float32), training=False)
+        means = [recipe.loss(recipe.wanted(y), outputs)]
+        given = recipe.probabilities(outputs)
+        means += [metric(recipe.wanted(y), given) for metric in recipe.metrics.values()]
+        return [mean * samples for mean in means], recipe.correct(y, outputs)
 
-    def train(self, x: Array, y: Array, micro_batches: int = 1) -> float:
+    def train(
+        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+    ) -> float:
         parts = min(micro_batches, x.shape[1])
+        factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
+        rates = np.multiply(factors, self._learning_rate, dtype=np.float32)
         if parts == 1:
-            return float(self._train_block(x, y))
-        return float(self._train_block_in_parts(x, y, parts))
+            return float(self._train_block(x, y, rates))
+        return float(self._train_block_in_parts(x, y, rates, parts))
 
-    def score(self, x: Array, y: Array) -> tuple[float, int]:
-        loss_sum, correct = self._score_batch(x, y)
-        return float(loss_sum), int(correct)
+    def score(self, x: Array, y: Array) -> Scored:
+        (loss_sum, *metric_sums), correct = self._score_batch(x, y)
+        sums = zip(self._recipe.metrics, map(float, metric_sums), strict=True)
+        return Scored(
+            float(loss_sum), None if self._recipe.target == "number" else int(correct), dict(sums)
+        )
 
     def state(self) -> dict[str, Array]:
         return {name: np.asarray(variable) for name, variable in self._variables().items()}
 
     def load_state(self, tensors: Tensors) -> None:
         variables = self._variables()
-        if variables.keys() != tensors.keys():
-            odd = sorted(variables.keys() ^ tensors.keys())
-            raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+        if not split_state(tensors)[1]:
+            tensors = {**tensors, **self._fresh_optimizer()}
+        check_state({name: tuple(v.shape) for name, v in variables.items()}, tensors)
         for name, variable in variables.items():
-            if tuple(variable.shape) != tensors[name].shape:
-                raise StoreError(
-                    f"{name} is stored as {tensors[name].shape} and the network has "
-                    f"{tuple(variable.shape)}"
-                )
             variable.assign(tensors[name])
 
     def _variables(self) -> dict[str, Any]:
         named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
-        named |= {f"optimizer/{i:04d}/{v.path}": v for i, v in enumerate(self._optimizer.variables)}
-        return named
+        return named | self._optimizer_variables()
+
+    def _optimizer_variables(self) -> dict[str, Any]:
+        variables = enumerate(self._optimizer.variables)
+        return {f"{OPTIMIZER_PREFIX}{i:04d}/{v.path}": v for i, v in variables}
+
+    def _fresh_optimizer(self) -> dict[str, Array]:
+        """The optimizer's tensors before its first step, in the memory of one number each."""
+        return {
+            name: np.broadcast_to(first, variable.shape)
+            for (name, variable), first in zip(
+                self._optimizer_variables().items(), self._first_values, strict=True
+            )
+        }
 
     def save_model(self, path: Path) -> None:
-        self._model.save(path)
+        (self._recipe.exported or self._model).save(path)
 
 
 def _optimizer(name: str) -> KerasOptimizer:

@@ -50,7 +50,7 @@ class Averaged:
 def average(
     store: Store, parts: Sequence[Part], state_key: str, *, block_bytes: int = BLOCK_BYTES
 ) -> Averaged:
-    """Write the sample-weighted mean of `parts` under `state_key`, block by block.
+    """Write the weighted mean of `parts` under `state_key`, block by block.
 
     Memory is a few blocks whatever the size of the model, and grows by one block a part. The
     result appears under its key only when it is complete.
@@ -136,8 +136,9 @@ def _first_difference(left: Header, right: Header) -> str:
 
 def _averaged(sources: Sequence[_Source], block_bytes: int) -> Iterator[bytes]:
     header = sources[0].header
-    weights = [source.part.samples for source in sources]
-    yield header.with_metadata({"samples": str(sum(weights))})
+    weights = [source.part.weight for source in sources]
+    samples = sum(source.part.samples for source in sources)
+    yield header.with_metadata({"samples": str(samples)})
     for block in blocks(header.tensors, block_bytes):
         yield weighted_mean([source.read(block) for source in sources], weights).tobytes()
 

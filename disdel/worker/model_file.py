@@ -12,9 +12,9 @@ import numpy as np
 from disdel.arrays import Array
 from disdel.errors import UsageError
 from disdel.store.base import Store
-from disdel.training.keras_adapter import pin_threads
 from disdel.worker.context import Context
 from disdel.worker.footprint import give_back_freed_memory
+from disdel.worker.own_keras import import_bundled_code
 
 Predictor: TypeAlias = Callable[[Array], Array]
 
@@ -22,7 +22,7 @@ _BLOCK_BYTES = 4 << 20
 
 
 def load_predictor(path: Path, threads: int | None) -> Predictor:
-    """The model in a Keras file, as a function.
+    """The model in a file, Keras's or disdel's safetensors for PyTorch, as a function.
 
     Args:
         path: the file.
@@ -33,13 +33,45 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
         them, (n, classes) float32.
 
     Raises:
-        UsageError: the file is no Keras model of one input; from the function, the samples have
-            another shape.
+        UsageError: the file is no model of one input, or its framework is not here; from the
+            function, the samples have another shape.
     """
+    with path.open("rb") as file:
+        # A header of JSON follows its length.
+        safetensors = file.read(9)[8:] == b"{"
+    try:
+        return _torch_predictor(path, threads) if safetensors else _keras_predictor(path, threads)
+    except ImportError as error:
+        raise UsageError(f"the model cannot be loaded: {error}") from error
+
+
+def _torch_predictor(path: Path, threads: int | None) -> Predictor:
+    import torch
+
+    from disdel.catalog.models.torch_models import load_torch_network
+    from disdel.training.torch_adapter import pin_threads
+
+    pin_threads(threads)
+    network = load_torch_network(path).eval()
+    wanted = network.spec.input_shape
+
+    def predict(x: Array) -> Array:
+        if x.shape[1:] != wanted:
+            raise UsageError(f"the model takes samples of shape {wanted}, not {x.shape[1:]}")
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(x)).exp())
+
+    return predict
+
+
+def _keras_predictor(path: Path, threads: int | None) -> Predictor:
     import keras
     import tensorflow as tf
 
+    from disdel.training.keras_adapter import pin_threads
+
     pin_threads(threads)
+    import_bundled_code()
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, OSError) as error:

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
-from disdel.types import RuntimeName
+from disdel.types import DEFAULT_OPTIMIZER, RuntimeName
 from disdel.wire import Network
 from disdel.worker.footprint import Footprint, footprint_now, give_back_freed_memory
 
 # What an activation imports first, and what builds its trainer.
-_FRAMEWORKS: dict[RuntimeName, str] = {"tensorflow": "keras", "compiled": "iree.runtime"}
+_FRAMEWORKS: dict[RuntimeName, str] = {
+    "tensorflow": "keras",
+    "torch": "torch",
+    "compiled": "iree.runtime",
+}
 
 # Where an action's zip holds a compiled network: beside the package `disdel`.
 _PROGRAM = Path(__file__).resolve().parents[2] / "program"
@@ -62,14 +66,34 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
 
     from disdel.catalog.models.keras_models import build_keras_model
     from disdel.training.keras_adapter import KerasTrainer, pin_threads
+    from disdel.training.keras_recipe import recipe_for
+    from disdel.worker.own_keras import own_keras_trainer
 
     pin_threads(network.threads)
     keras.utils.set_random_seed(network.seed)
+    if network.model.own is not None:
+        return own_keras_trainer(network, network.model.own, input_dtype)
     return KerasTrainer(
         build_keras_model(network.model, input_dtype=input_dtype),
-        optimizer=network.optimizer,
+        optimizer=network.optimizer or DEFAULT_OPTIMIZER,
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
+        recipe=recipe_for(network.model.target, probabilities=True),
+    )
+
+
+def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
+    import torch
+
+    from disdel.catalog.models.torch_models import TorchNetwork
+    from disdel.training.torch_adapter import TorchTrainer, pin_threads
+
+    pin_threads(network.threads)
+    torch.manual_seed(network.seed)
+    return TorchTrainer(
+        TorchNetwork(network.model, input_dtype=input_dtype),
+        optimizer=network.optimizer or DEFAULT_OPTIMIZER,
+        learning_rate=network.learning_rate,
     )
 
 
@@ -79,4 +103,8 @@ def _compiled_trainer(network: Network, input_dtype: str) -> Trainer:  # noqa: A
     return CompiledTrainer(_PROGRAM, threads=network.threads)
 
 
-_BUILDERS = {"tensorflow": _keras_trainer, "compiled": _compiled_trainer}
+_BUILDERS = {
+    "tensorflow": _keras_trainer,
+    "torch": _torch_trainer,
+    "compiled": _compiled_trainer,
+}

@@ -11,7 +11,7 @@ from disdel.wire import Package, ProbeReply
 from disdel.worker.context import Context
 
 # By distribution; TensorFlow's has another name where it is built for CPUs alone.
-_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "redis", "safetensors")
+_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "torch", "numpy", "redis", "safetensors")
 
 
 def probe(context: Context) -> ProbeReply:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
+from disdel.errors import TrainingDiverged
 from disdel.store.codec import read_tensors
+from disdel.training.base import sum_of
 from disdel.wire import ScoreReply, ScoreRequest
 from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import ShardCache
+from disdel.worker.wanted import check_wanted
 
 
 def score_slice(
@@ -19,6 +23,8 @@ def score_slice(
 
     Raises:
         StoreError: the state or the slice cannot be read.
+        TrainingDiverged: the loss is infinite or not a number.
+        NotWanted: the state has been removed meanwhile.
     """
     progress = {"state": "scoring", "round": request.round}
     context.report(request.progress_key, Progress(request.worker, progress))
@@ -29,25 +35,29 @@ def score_slice(
     clock.ended("built")
     trainer.load_state(read_tensors(context.store, request.state_key))
     clock.ended("loaded")
-    loss_sum, correct = 0.0, 0
-    for start in range(0, len(samples.x), request.batch_size):
-        batch = slice(start, start + request.batch_size)
-        loss, hits = trainer.score(samples.x[batch], samples.y[batch])
-        loss_sum += loss
-        correct += hits
+    size = request.batch_size
+    batches = (slice(i, i + size) for i in range(0, len(samples.x), size))
+    scored = sum_of(trainer.score(samples.x[batch], samples.y[batch]) for batch in batches)
+    if not math.isfinite(scored.loss_sum):
+        raise TrainingDiverged(
+            f"the average of round {request.round} has a loss of {scored.loss_sum} on the held-out "
+            f"samples of worker {request.worker}"
+        )
     clock.ended("computed")
+    check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.keras"
+            path = Path(folder) / f"model{trainer.model_suffix}"
             trainer.save_model(path)
             context.store.put(request.model_key, path.read_bytes())
         clock.ended("stored")
     context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
     return ScoreReply(
         samples=len(samples.x),
-        loss_sum=loss_sum,
-        correct=correct,
+        loss_sum=scored.loss_sum,
+        correct=scored.correct,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         phases=clock.phases(),
+        metric_sums=dict(scored.metric_sums),
     )

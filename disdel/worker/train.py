@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from disdel.errors import DisdelError
+from disdel.arrays import Tensors
+from disdel.errors import TrainingDiverged
 from disdel.store.codec import encode, read_tensors
-from disdel.training.base import Trainer
+from disdel.training.base import Trainer, split_state
+from disdel.training.rates import rate_factors
 from disdel.training.schedule import Schedule
 from disdel.wire import TrainReply, TrainRequest
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.footprint import give_back_freed_memory
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
+from disdel.worker.wanted import check_wanted
 
 PROGRESS_INTERVAL_S = 0.25
 # Beside the next block, the state must still be stored and the answer sent before the deadline.
@@ -26,19 +30,14 @@ STORE_MARGIN_S = 2.0
 Ending = Literal["ok", "continued-time", "continued-memory"]
 
 
-class TrainingDiverged(DisdelError):
-    """The loss is no longer a number."""
-
-    kind = "diverged"
-
-
 def train_segment(
     request: TrainRequest, context: Context, trainers: TrainerCache, shards: ShardCache
 ) -> TrainReply:
     """Train from the request's first step to its last, or to where the time limit comes near.
 
     Raises:
-        TrainingDiverged: the loss became infinite or not a number.
+        TrainingDiverged: the loss or a weight became infinite or not a number.
+        NotWanted: the state that the segment started from has been removed meanwhile.
         StoreError: the state or the shard cannot be read, or the result not written.
     """
     watch = _Watch(request, context)
@@ -58,13 +57,19 @@ def train_segment(
     train_s = time.perf_counter() - started_s
     clock.ended("computed")
 
+    check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
     watch.say("storing")
     give_back_freed_memory()
     schedule = _schedule(request, samples)
     seen = schedule.samples_between(request.start_step, reached)
-    key = request.part_key if outcome == "ok" else request.checkpoint_key
     metadata = {"samples": str(request.samples_before + seen)}
-    context.store.put(key, encode(trainer.state(), metadata))
+    state = trainer.state()
+    _check_finite(request, state)
+    if outcome == "ok":
+        _store_part(request, context, state, metadata)
+    else:
+        context.store.put(request.checkpoint_key, encode(state, metadata))
+    del state
     clock.ended("stored")
     give_back_freed_memory()
     watch.say("done" if outcome == "ok" else outcome)
@@ -94,8 +99,24 @@ def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> 
     two runtimes would draw different weights from one seed.
     """
     if request.initialise and context.store.open(request.state_key) is None:
-        context.store.put_if_absent(request.state_key, encode(trainer.state()))
-    trainer.load_state(read_tensors(context.store, request.state_key))
+        context.store.put_if_absent(request.state_key, encode(_shared(request, trainer.state())))
+    state = read_tensors(context.store, request.state_key)
+    if request.slots_key is not None:
+        state |= read_tensors(context.store, request.slots_key)
+    trainer.load_state(state)
+
+
+def _shared(request: TrainRequest, state: Tensors) -> Tensors:
+    """What of a state goes into the average."""
+    return state if request.optimizer_state == "average" else split_state(state)[0]
+
+
+def _store_part(
+    request: TrainRequest, context: Context, state: Tensors, metadata: Mapping[str, str]
+) -> None:
+    if request.new_slots_key is not None:
+        context.store.put(request.new_slots_key, encode(split_state(state)[1]))
+    context.store.put(request.part_key, encode(_shared(request, state), metadata))
 
 
 def _train_steps(
@@ -106,22 +127,37 @@ def _train_steps(
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
     steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)
     for step, positions in steps:
+        check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
         # At least one block an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", reached, loss_sum
         if slowest_s and request.heed_memory and context.memory.use().critical:
             return "continued-memory", reached, loss_sum
         began_s = time.perf_counter()
-        loss = trainer.train(samples.x[positions], samples.y[positions], request.micro_batches)
+        factors = rate_factors(
+            request.rate_schedule, step - len(positions), step, request.total_steps
+        )
+        x, y = samples.x[positions], samples.y[positions]
+        loss = trainer.train(x, y, request.micro_batches, factors)
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not np.isfinite(loss):
             raise TrainingDiverged(
                 f"the loss became {loss} in round {request.round} on worker {request.worker}, "
-                f"step {step}: lower --learning-rate"
+                f"step {step}"
             )
         reached, loss_sum = step, loss_sum + loss
         watch.step(step, loss / positions.size, schedule)
     return "ok", reached, loss_sum
+
+
+def _check_finite(request: TrainRequest, state: Tensors) -> None:
+    """The last step may have broken what its own loss does not show yet."""
+    for name, tensor in state.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise TrainingDiverged(
+                f"{name} is no longer finite at the end of round {request.round} on worker "
+                f"{request.worker}"
+            )
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ import safetensors.numpy
 
 from disdel.errors import StoreError, UsageError
 from disdel.program import Program, Target
+from disdel.training.base import split_state
 from tests.compiled import BATCH, SPEC, compiled_state_dir, program  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.framework
@@ -40,8 +41,23 @@ def test_steps_and_scores_are_those_of_tensorflow(program, block):  # noqa: F811
     for found, wanted in zip(mine.state().values(), theirs.state().values(), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=2e-5)
     held_out = x.reshape(-1, *x.shape[2:]), y.reshape(-1)
-    for loss, wanted in zip(mine.score(*held_out), theirs.score(*held_out), strict=True):
-        assert loss == pytest.approx(wanted, rel=1e-4)
+    found, wanted = mine.score(*held_out), theirs.score(*held_out)
+    assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=1e-4)
+    assert found.correct == wanted.correct
+    # A learning rate for each step, and the next block without has the first one again.
+    factors = np.array([0.5, 0.0, 2.0, 1.0, 0.1, 1.0], np.float32)[: len(x)]
+    for rates in (factors, None):
+        loss = mine.train(x, y, rate_factors=rates)
+        assert loss == pytest.approx(theirs.train(x, y, rate_factors=rates), rel=1e-3)
+
+
+def test_a_state_without_the_optimizer_starts_it_anew(program, block):  # noqa: F811
+    used = trainer(program)
+    fresh = {name: value.copy() for name, value in used.state().items()}
+    used.train(*block)
+    used.load_state(split_state(fresh)[0])
+    for name, value in used.state().items():
+        np.testing.assert_array_equal(value, fresh[name])
 
 
 def test_a_state_carries_everything_that_decides_the_next_step(program, block):  # noqa: F811
@@ -104,7 +120,7 @@ def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):  # noqa
     model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     x, y = (part.reshape(-1, *part.shape[2:]) for part in block)
     chosen = np.asarray(model(x.astype(np.float32))).argmax(axis=1)
-    assert (chosen == y).sum() == mine.score(x, y)[1]
+    assert (chosen == y).sum() == mine.score(x, y).correct
 
 
 def test_the_fastest_modules_that_a_cpu_executes_are_taken():

@@ -38,7 +38,7 @@ def disdel(folder, *arguments):
 
 
 def plan(folder, name):
-    disdel(folder, "plan", "digits", "--json", name)
+    disdel(folder, "plan", "digits", "--runtime", "tensorflow", "--json", name)
     return json.loads((folder / name).read_text())["plan"]
 
 
@@ -57,8 +57,12 @@ def test_plans_rest_on_it(folder):
 
 
 def test_a_network_that_was_trained_before_gets_a_tight_limit(folder):
-    disdel(folder, "train", "digits", "--epochs", 2, "--json", "first.json")
-    disdel(folder, "train", "digits", "--epochs", 2, "--json", "second.json")
+    disdel(
+        folder, "train", "digits", "--runtime", "tensorflow", "--epochs", 2, "--json", "first.json"
+    )
+    disdel(
+        folder, "train", "digits", "--runtime", "tensorflow", "--epochs", 2, "--json", "second.json"
+    )
     first, second = (
         json.loads((folder / name).read_text()) for name in ("first.json", "second.json")
     )

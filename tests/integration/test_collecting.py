@@ -50,7 +50,9 @@ async def collect(folder, redis_url, fan_in):
             key = keys.part(1, worker, 0, 0)
             samples = 100 + worker
             session.store.put(key, encode(part_of(worker), {"samples": str(samples)}))
-            parts.append(wire.Part(worker=worker, attempt=0, key=key, samples=samples))
+            parts.append(
+                wire.Part(worker=worker, attempt=0, key=key, samples=samples, weight=samples)
+            )
         collector = Collector(
             action=SizedAction(session.platform, "collecting", spec),
             invoker=invoker,

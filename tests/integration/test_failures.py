@@ -43,8 +43,15 @@ def disdel(*arguments, cwd):
         ("train digits --model cnn2", "does not fit data set 'digits'"),
         ("train digits --optimizer adamm", "unknown optimizer 'adamm'"),
         ("train digits --learning-rate -1", "--learning-rate must be above 0"),
+        ("train digits --target-accuracy 98", "--target-accuracy must be above 0 and at most 1"),
+        ("train digits --schedule step", "--schedule must be constant or cosine or linear"),
+        ("train digits --warmup 1.5", "--warmup must be a whole number of steps"),
+        ("train", "name a data set, or a run with --resume RUN"),
+        ("train --resume nothing", "names 0 runs"),
+        ("stop nothing", "names 0 runs"),
+        ("runs prune", "say which runs"),
         ("train digits --memory-max 256", "256 MB is the limit"),
-        ("train digits --limits stock --batch 1024", "512 MB is the limit"),
+        ("train digits --limits stock --model resnet34", "512 MB is the limit"),
         ("train digits --limits huge", "--limits must be roomy or stock"),
         ("train digits --pool-memory 100", "--pool-memory is 100 MB"),
         ("train digits --redis redis://127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1"),
@@ -115,7 +122,8 @@ def with_plan(monkeypatch, **changes):
     real = train_module.make_plan
 
     def wrong(*arguments):
-        return dataclasses.replace(real(*arguments), **changes)
+        question, plan = real(*arguments)
+        return question, dataclasses.replace(plan, **changes)
 
     monkeypatch.setattr(train_module, "make_plan", wrong)
 
@@ -124,7 +132,7 @@ def with_plan(monkeypatch, **changes):
 def test_an_action_that_is_killed_for_memory_gets_more(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with_plan(monkeypatch, memory_mb=160)
-    trained = library.train("digits", workers=1, epochs=1)
+    trained = library.train("digits", workers=1, epochs=1, runtime="tensorflow")
     tries = [entry for entry in trained.report.activations if entry.task == "train"]
     assert tries[0].outcome == "oom"
     # Where the libraries are charged to this container, one size is enough to save its work in.
@@ -141,7 +149,7 @@ def test_an_action_that_is_killed_for_memory_gets_more(monkeypatch, tmp_path):
 @pytest.mark.framework
 def test_an_evaluation_that_is_killed_for_memory_gets_more(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    trained = library.train("digits", workers=1, epochs=1)
+    trained = library.train("digits", workers=1, epochs=1, runtime="tensorflow")
     real = infer_module.make_infer_plan
     monkeypatch.setattr(
         infer_module,
@@ -162,7 +170,7 @@ def test_an_action_that_cannot_have_more_memory_ends_the_run(monkeypatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     with_plan(monkeypatch, memory_mb=160, memory_max_mb=192)
     with pytest.raises(ActivationFailed) as failed:
-        library.train("digits", workers=1, epochs=1)
+        library.train("digits", workers=1, epochs=1, runtime="tensorflow")
     error = failed.value
     assert error.exit_code == 1
     assert error.outcome == "oom"
@@ -182,7 +190,7 @@ def test_an_action_that_outlives_its_time_ends_the_run(monkeypatch, tmp_path):
     # Less than the framework takes to import.
     with_plan(monkeypatch, timeout_s=0.2)
     with pytest.raises(ActivationFailed) as failed:
-        library.train("digits", workers=1, epochs=1)
+        library.train("digits", workers=1, epochs=1, runtime="tensorflow")
     assert failed.value.outcome == "timeout"
     assert "exceeded its time limits of 200 milliseconds" in str(failed.value)
 

@@ -65,9 +65,8 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISDEL_DATA_DIR", str(folder / "data"))
         patch.setenv("DISDEL_STATE_DIR", str(folder / "state"))
-        done = disdel(
-            "train", "digits", "--epochs", 12, "--workers", 2, "--json", "out.json", cwd=folder
-        )
+        options = ("--runtime", "tensorflow", "--epochs", 12, "--workers", 2)
+        done = disdel("train", "digits", *options, "--json", "out.json", cwd=folder)
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
     return folder
@@ -222,7 +221,8 @@ def test_python_does_what_the_command_does(home, monkeypatch):
 
 
 def test_a_short_time_limit_cuts_rounds_into_segments_and_loses_nothing(home):
-    job = ("train", "digits", "--workers", 1, "--epochs", 150, "--sync", "once", "--quiet")
+    options = ("--runtime", "tensorflow", "--workers", 1, "--epochs", 150, "--sync", "once")
+    job = ("train", "digits", *options, "--quiet")
     whole = json.loads(disdel(*job, "--json", "-", cwd=home).stdout)
     cut = json.loads(disdel(*job, "--timeout-max", 4, "--json", "-", cwd=home).stdout)
     outcomes = [entry["outcome"] for entry in cut["activations"] if entry["task"] == "train"]
@@ -286,15 +286,14 @@ def test_a_killed_command_leaves_no_process(training):
 
 def test_containers_that_are_killed_cost_no_sample(home):
     """Twice in one run a container is killed with kill -9, and the run ends as without."""
+    job = ("digits", "--runtime", "tensorflow", "--epochs", "40")
     with subprocess.Popen(
         [
             sys.executable,
             "-m",
             "disdel",
             "train",
-            "digits",
-            "--epochs",
-            "40",
+            *job,
             "--json",
             "killed.json",
         ],
@@ -317,9 +316,7 @@ def test_containers_that_are_killed_cost_no_sample(home):
     assert process.returncode == 0
     assert len(set(killed)) == 2
     report = json.loads((home / "killed.json").read_text())
-    plain = json.loads(
-        disdel("train", "digits", "--epochs", 40, "--quiet", "--json", "-", cwd=home).stdout
-    )
+    plain = json.loads(disdel("train", *job, "--quiet", "--json", "-", cwd=home).stdout)
     assert report["totals"]["failed"] >= 1
     assert report["totals"]["restarted"] >= 1
     # The same numbers as undisturbed: every sample was counted once.
@@ -361,6 +358,20 @@ def test_a_slice_of_real_mnist(mnist_home):
     assert report["accuracy"] > 0.93
     assert report["plan"]["memory_mb"] <= 768
     assert report["totals"]["failed"] == 0
+
+
+def test_the_same_job_on_torch(tmp_path):
+    options = ("--runtime", "torch", "--epochs", "6", "--batch", "32", "--quiet")
+    disdel("train", "digits", *options, "--json", "report.json", cwd=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["plan"]["runtime"] == report["settings"]["runtime"] == "torch"
+    assert report["model"].endswith("model.safetensors")
+    assert report["accuracy"] > 0.8  # a tenth would be chance
+    assert report["totals"]["failed"] == 0
+    disdel("infer", "digits", "--quiet", "--json", "scored.json", cwd=tmp_path)
+    scored = json.loads((tmp_path / "scored.json").read_text())
+    assert scored["model"] == report["model"]
+    assert scored["accuracy"] == pytest.approx(report["accuracy"])
 
 
 def test_ten_thousand_real_images_need_no_more_memory_than_planned(mnist_home, monkeypatch):

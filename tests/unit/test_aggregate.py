@@ -49,7 +49,7 @@ def test_counters_are_not_weights():
     [
         ([], [], "0 parts"),
         ([np.zeros(2)], [1, 2], "1 parts cannot be averaged with 2 weights"),
-        ([np.zeros(2), np.zeros(2)], [1, 0], "positive sample counts"),
+        ([np.zeros(2), np.zeros(2)], [1, 0], "weights must be positive"),
         ([np.zeros(2), np.zeros(3)], [1, 1], "parts differ"),
         ([np.zeros(2, np.float32), np.zeros(2)], [1, 1], "parts differ"),
     ],

@@ -6,6 +6,7 @@ import types
 from disdel import wire
 from disdel.controller.checks import _limits, _read_probe
 from disdel.platforms.base import ActionSpec
+from disdel.scheduler.runtimes import TENSORFLOW, TORCH
 from tests.fake_platform import CAPACITY, activation
 
 SPEC = ActionSpec(
@@ -45,13 +46,13 @@ def test_a_container_tells_what_it_is():
 def test_a_platform_that_is_too_small_says_which_setting_to_raise():
     capacity = dataclasses.replace(CAPACITY, memory_max_mb=256)
     session = types.SimpleNamespace(capacity=capacity, description="OpenWhisk at https://whisk")
-    check = _limits(session)
+    check = _limits(session, [TENSORFLOW, TORCH])
     assert not check.ok
-    assert "allows 256 MB an action" in check.detail
+    assert "allows 256 MB an action, and tensorflow alone needs" in check.detail
     assert "helm: whisk.limits.actions.memory.max" in check.detail
 
 
 def test_a_slow_namespace_is_told():
     capacity = dataclasses.replace(CAPACITY, invokes_per_minute=60)
     session = types.SimpleNamespace(capacity=capacity, description="OpenWhisk at https://whisk")
-    assert "whisk.limits.actionsInvokesPerminute" in _limits(session).detail
+    assert "whisk.limits.actionsInvokesPerminute" in _limits(session, [TORCH]).detail

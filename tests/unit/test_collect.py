@@ -27,7 +27,9 @@ def store_parts(networks, samples):
     parts = []
     for worker, (tensors, count) in enumerate(zip(networks, samples, strict=True)):
         store.put(f"part:{worker}", encode(tensors, {"samples": str(count)}))
-        parts.append(Part(worker=worker, attempt=0, key=f"part:{worker}", samples=count))
+        parts.append(
+            Part(worker=worker, attempt=0, key=f"part:{worker}", samples=count, weight=count)
+        )
     return store, parts
 
 
@@ -50,6 +52,15 @@ def test_the_average_of_whole_networks(samples, block_bytes, order):
         expected = np.average([n[name] for n in networks], axis=0, weights=samples)
         np.testing.assert_allclose(mean[name], expected, rtol=1e-6, atol=1e-7)
     assert mean["iterations"] == len(samples) - 1
+
+
+def test_equal_weights_are_no_matter_of_samples():
+    networks = [network(seed, 1) for seed in range(2)]
+    store, parts = store_parts(networks, [10, 1000])
+    average(store, [dataclasses.replace(part, weight=1) for part in parts], "state")
+    expected = (networks[0]["kernel"] + networks[1]["kernel"]) / 2
+    np.testing.assert_allclose(read_tensors(store, "state")["kernel"], expected, rtol=1e-6)
+    assert read_header(store.existing("state")).metadata["samples"] == "1010"
 
 
 def test_the_order_of_arrival_does_not_change_a_bit():
@@ -101,7 +112,7 @@ def test_no_parts_are_no_average():
 
 def test_a_worker_without_samples_is_refused():
     store, parts = store_parts([network(0, 1), network(1, 1)], [5, 0])
-    with pytest.raises(AggregationError, match="positive sample counts"):
+    with pytest.raises(AggregationError, match="weights must be positive"):
         average(store, parts, "state")
     assert store.open("state") is None
 

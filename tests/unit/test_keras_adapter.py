@@ -1,10 +1,10 @@
-"""The Keras trainer against Keras itself."""
+"""The Keras trainer against Keras itself; what all trainers do is in `tests/contract`."""
 
 import numpy as np
 import pytest
 
 from disdel.catalog.models.keras_models import build_keras_model
-from disdel.errors import StoreError
+from disdel.training.base import split_state
 from disdel.training.keras_adapter import KerasTrainer
 from disdel.types import OPTIMIZERS, ModelSpec
 
@@ -49,43 +49,47 @@ def test_steps_are_those_of_keras_fit(optimizer, block):
     assert loss_sum == pytest.approx(16 * sum(losses), rel=1e-4)
 
 
-def test_a_state_carries_everything_that_decides_the_next_step(block):
+@pytest.mark.parametrize(("optimizer", "parts"), [*((o, 1) for o in OPTIMIZERS), ("adam", 2)])
+def test_a_learning_rate_for_each_step(optimizer, parts, block):
+    import keras
+
     x, y = block
-    whole = trainer()
-    whole.train(x, y)
-    first = trainer()
-    first.train(x[:3], y[:3])
-    second = trainer(seed=99)
-    second.load_state(first.state())
-    second.train(x[3:], y[3:])
-    for name, value in whole.state().items():
-        assert second.state()[name].tobytes() == value.tobytes(), name
+    factors = np.array([0.5, 1.0, 0.25, 2.0, 0.1, 1.0], np.float32)
+    mine = trainer(optimizer, learning_rate=0.01)
+    mine.train(x, y, parts, factors)
+    keras.utils.set_random_seed(0)
+    theirs = build_keras_model(SPEC, input_dtype="uint8")
+    reference = keras.optimizers.get(optimizer)
+    theirs.compile(reference, keras.losses.SparseCategoricalCrossentropy())
+    for batch, labels, factor in zip(x, y, factors, strict=True):
+        reference.learning_rate = 0.01 * factor
+        theirs.train_on_batch(batch, labels)
+    weights = split_state(mine.state())[0]
+    for value, variable in zip(weights.values(), theirs.variables, strict=True):
+        np.testing.assert_allclose(value, np.asarray(variable), rtol=1e-3, atol=5e-5)
+    # The next block without factors has the rate that was asked for again.
+    mine.train(x[:1], y[:1])
+    rate = next(value for name, value in mine.state().items() if name.endswith("learning_rate"))
+    assert rate == np.float32(0.01)
 
 
-@pytest.mark.parametrize("parts", [2, 3, 16, 99])
-def test_a_batch_in_parts_takes_the_same_step(block, parts):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_state_without_the_optimizer_starts_it_anew(optimizer, block):
     x, y = block
-    whole, cut = trainer("sgd", 0.1), trainer("sgd", 0.1)
-    loss = whole.train(x, y)
-    assert cut.train(x, y, micro_batches=parts) == pytest.approx(loss, rel=1e-4)
-    for name, value in whole.state().items():
-        np.testing.assert_allclose(cut.state()[name], value, rtol=1e-3, atol=1e-5)
+    used = trainer(optimizer)
+    fresh = {name: value.copy() for name, value in used.state().items()}
+    used.train(x, y)
+    used.load_state(split_state(fresh)[0])
+    for name, value in used.state().items():
+        assert value.tobytes() == fresh[name].tobytes(), name
 
 
-def test_states_of_one_network_have_one_set_of_names():
-    assert trainer().state().keys() == trainer().state().keys()
-
-
-def test_a_state_of_another_optimizer_is_refused():
-    with pytest.raises(StoreError, match="another network or optimizer"):
-        trainer("sgd").load_state(trainer("adam").state())
-
-
-def test_a_state_of_another_shape_is_refused():
+def test_a_state_falls_into_model_and_optimizer():
     state = trainer().state()
-    name = next(name for name in state if name.endswith("kernel"))
-    with pytest.raises(StoreError, match=r"kernel is stored as \(2, 2\)"):
-        trainer().load_state({**state, name: np.zeros((2, 2), np.float32)})
+    model, optimizer = split_state(state)
+    assert model | optimizer == state
+    assert {name.split("/")[0] for name in model} == {"model"}
+    assert {name.split("/")[0] for name in optimizer} == {"optimizer"}
 
 
 def test_a_score_counts_what_is_right(block):
@@ -93,27 +97,10 @@ def test_a_score_counts_what_is_right(block):
 
     x, y = block
     mine = trainer()
-    loss_sum, correct = mine.score(x[0], y[0])
+    scored = mine.score(x[0], y[0])
     keras.utils.set_random_seed(0)
     probabilities = np.asarray(build_keras_model(SPEC, input_dtype="uint8")(x[0].astype("float32")))
-    assert correct == (probabilities.argmax(1) == y[0]).sum()
-    assert loss_sum == pytest.approx(-np.log(probabilities[np.arange(16), y[0]]).sum(), rel=1e-5)
-
-
-def test_one_round_of_full_shard_steps_is_one_large_step(block):
-    """The oracle of averaging: mean loss, plain SGD, equal shards, no state but weights."""
-    from disdel.training.aggregate import weighted_mean
-
-    x, y = block
-    x, y = x.reshape(1, 96, 8, 8, 1), y.reshape(1, 96)
-    large = trainer("sgd", learning_rate=0.1)
-    large.train(x, y)
-    shards = [slice(0, 24), slice(24, 72), slice(72, 96)]
-    parts = []
-    for shard in shards:
-        worker = trainer("sgd", learning_rate=0.1)
-        worker.train(x[:, shard], y[:, shard])
-        parts.append(worker.state())
-    for name, expected in large.state().items():
-        mean = weighted_mean([part[name] for part in parts], [24, 48, 24])
-        np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-6)
+    assert scored.correct == (probabilities.argmax(1) == y[0]).sum()
+    assert scored.loss_sum == pytest.approx(
+        -np.log(probabilities[np.arange(16), y[0]]).sum(), rel=1e-5
+    )

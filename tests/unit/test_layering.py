@@ -17,6 +17,7 @@ LEAVES = {
     "program",
     "types",
     "units",
+    "user_code",
     "wire",
 }
 
@@ -45,6 +46,7 @@ LEAF_IMPORTS = {
     "config": set(),
     "events": {"types"},
     "types": {"errors"},
+    "user_code": {"errors", "types"},
     "wire": {"errors", "types"},
 }
 

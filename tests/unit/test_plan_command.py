@@ -16,7 +16,7 @@ def shown(*arguments):
 
 
 def test_parts_zones_alternatives_and_costs():
-    text = shown("--limits", "roomy")
+    text = shown("--limits", "roomy", "--runtime", "tensorflow")
     assert f"pkg {TENSORFLOW.floor_mb:.0f} + dta 0 + mod" in text
     assert "shipped constants; this platform was not measured yet" in text
     assert "zones   killed below" in text

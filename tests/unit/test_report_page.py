@@ -294,6 +294,27 @@ def test_a_loss_that_is_no_number_is_left_out_of_the_chart():
     assert text.count("<circle") == 2 + 3
 
 
+def test_where_numbers_are_predicted_there_is_no_accuracy_and_no_chart_of_it():
+    score = Score(loss=0.5, accuracy=None, samples=10, metrics={"mean_absolute_error": 0.625})
+    entry = RoundReport(round=1, wall_s=1.0, train_loss=0.5, score=score)
+    text = render(saved(report(accuracy=None, loss=0.5, rounds=(entry,))))
+    assert "accuracy, %" not in text
+    assert "<th>mean_absolute_error</th>" in text
+    assert "</td><td>0.6250</td>" in text
+
+
+def test_a_round_that_was_not_scored_has_no_score():
+    rounds = (
+        RoundReport(round=1, wall_s=1.0, train_loss=0.25, score=None),
+        RoundReport(
+            round=2, wall_s=1.0, train_loss=0.2, score=Score(loss=0.5, accuracy=0.75, samples=4)
+        ),
+    )
+    page = render(saved(report(rounds=rounds)))
+    assert page.count("<td>0.2500</td><td>\N{EN DASH}</td><td>\N{EN DASH}</td>") == 1
+    assert "<td>0.2000</td><td>0.5000</td><td>75.00 %</td>" in page
+
+
 def test_the_summary_says_where_the_time_went():
     ended = RunEnded(report=report(activations=(activation(),), wall_s=4.0), folder="runs/x")
     [line] = [line for line in summary_lines(ended) if "training" in line]

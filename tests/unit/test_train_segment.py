@@ -11,11 +11,12 @@ from disdel.container_memory import MemoryUse
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
 from disdel.training.base import Trainer
-from disdel.types import ModelSpec
+from disdel.types import ModelSpec, RateSchedule
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import TrainingDiverged, train_segment
+from disdel.worker.wanted import NotWanted
 
 
 class Counting(Trainer):
@@ -24,6 +25,7 @@ class Counting(Trainer):
     def __init__(self):
         self.total = np.zeros((), np.int64)
         self.loss = None
+        self.factors = []
         self.after_block = lambda: None
 
     def state(self):
@@ -32,8 +34,10 @@ class Counting(Trainer):
     def load_state(self, tensors):
         self.total = tensors["total"].copy()
 
-    def train(self, x, y, micro_batches=1):
+    def train(self, x, y, micro_batches=1, rate_factors=None):
         self.micro_batches = micro_batches
+        self.factors += rate_factors.tolist()
+        assert len(rate_factors) == len(x)
         assert x.shape[:2] == y.shape
         self.total = self.total + x.sum()
         self.after_block()
@@ -180,6 +184,16 @@ def test_batches_are_cut_when_asked(store):
     assert trainer.micro_batches == 4
 
 
+def test_the_learning_rate_goes_on_where_it_was(store):
+    whole, first, second = Counting(), Counting(), Counting()
+    falling = {"rate_schedule": RateSchedule(shape="linear", warmup=10), "total_steps": 300}
+    run(store, whole, **falling)
+    run(store, first, stop_step=130, part_key="half", **falling)
+    run(store, second, start_step=130, state_key="half", initialise=False, **falling)
+    assert first.factors + second.factors == whole.factors
+    assert len(set(whole.factors)) > 250
+
+
 def test_a_loss_that_is_no_number_stops_the_run(store):
     trainer = Counting()
     trainer.loss = float("nan")
@@ -188,6 +202,59 @@ def test_a_loss_that_is_no_number_stops_the_run(store):
     ):
         run(store, trainer)
     assert store.open("part") is None
+
+
+class WithOptimizer(Counting):
+    """Its optimizer counts the blocks that it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = np.zeros((), np.int64)
+
+    def state(self):
+        return {"model/total": self.total, "optimizer/blocks": self.blocks}
+
+    def load_state(self, tensors):
+        self.total = tensors["model/total"].copy()
+        self.blocks = tensors.get("optimizer/blocks", np.zeros((), np.int64)).copy()
+
+    def train(self, x, y, micro_batches=1, rate_factors=None):
+        self.blocks = self.blocks + 1
+        return super().train(x, y, micro_batches, rate_factors)
+
+
+@pytest.mark.parametrize(
+    ("kept", "in_parts", "blocks_after"), [("reset", 1, 1), ("local", 1, 2), ("average", 2, 2)]
+)
+def test_what_becomes_of_the_optimizer(store, kept, in_parts, blocks_after):
+    slots = {"new_slots_key": "slots:1"} if kept == "local" else {}
+    run(store, WithOptimizer(), optimizer_state=kept, stop_step=32, **slots)
+    assert len(read_tensors(store, "state:0")) == in_parts
+    assert len(read_tensors(store, "part")) == in_parts
+    slots = {"slots_key": "slots:1", "new_slots_key": "slots:2"} if kept == "local" else {}
+    trainer = WithOptimizer()
+    trainer.blocks += 100
+    again = {"start_step": 32, "stop_step": 64, "state_key": "part", "initialise": False}
+    run(store, trainer, optimizer_state=kept, part_key="part:2", **again, **slots)
+    assert trainer.blocks == blocks_after
+    if kept == "local":
+        assert read_tensors(store, "slots:2") == {"optimizer/blocks": 2}
+
+
+def test_a_checkpoint_is_whole_whatever_is_averaged(store):
+    run(store, WithOptimizer(), remaining_s=0.0, optimizer_state="reset")
+    assert read_tensors(store, "checkpoint").keys() == {"model/total", "optimizer/blocks"}
+
+
+def test_a_segment_that_nobody_waits_for_leaves_nothing(store):
+    trainer = Counting()
+    trainer.after_block = lambda: store.delete_prefix("state")
+    with pytest.raises(NotWanted, match="state:0 has been removed"):
+        run(store, trainer)
+    assert store.open("part") is None
+    assert store.open("checkpoint") is None
+    assert len(trainer.factors) == 32
+    assert not store.fields("progress")
 
 
 def test_progress_can_be_followed(store):

@@ -15,6 +15,10 @@ from disdel.types import Aims, Limits, TrainJob
         ("sync", 0, "--sync must be from 1"),
         ("learning_rate", 0.0, "--learning-rate must be above 0"),
         ("learning_rate", float("nan"), "--learning-rate must be above 0"),
+        ("average", "mean", "--average must be samples or equal, not 'mean'"),
+        ("optimizer_state", "kept", "--optimizer-state must be reset or local or average"),
+        ("workers_policy", "grow", "--workers-policy must be fixed or adapt"),
+        ("workers_max", 0, "--workers-max must be from 1"),
         ("optimizer", "adamm", "unknown optimizer 'adamm'; known: adam,"),
     ],
 )
@@ -34,6 +38,18 @@ def test_a_job_out_of_range_is_refused_when_it_is_made(field, value, told):
 def test_limits_out_of_range_are_refused(field, value, told):
     with pytest.raises(UsageError, match=told):
         Limits(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"sync": "once"}, "it needs --sync epoch, not once"),
+        ({"optimizer_state": "local"}, "cannot go with --optimizer-state local"),
+    ],
+)
+def test_what_an_adapting_number_of_workers_cannot_go_with(other, told):
+    with pytest.raises(UsageError, match=told):
+        TrainJob(dataset="mnist", workers_policy="adapt", **other)
 
 
 def test_the_defaults_are_batch_64_and_5_epochs():

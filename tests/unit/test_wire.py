@@ -46,7 +46,9 @@ MESSAGES = [
         phases=Phases(imported_ms=3, stored_ms=900),
     ),
     wire.CollectRequest(
-        round=1, parts=(wire.Part(worker=0, attempt=0, key="p", samples=5),), state_key="t"
+        round=1,
+        parts=(wire.Part(worker=0, attempt=0, key="p", samples=5, weight=1),),
+        state_key="t",
     ),
 ]
 
@@ -69,5 +71,5 @@ def test_a_message_that_lacks_a_field_is_refused(message):
 
 
 def test_a_request_of_another_version_is_refused():
-    with pytest.raises(UsageError, match="speaks version 99 and this action version 1"):
+    with pytest.raises(UsageError, match="speaks version 99 and this action version 2"):
         wire.check_version(wire.Common(v=99, run="r", redis="redis://"))

@@ -28,7 +28,8 @@ _TEST_SPLITS = ("test", "validation")
 _SPLITS: tuple[Split, ...] = ("train", "test")
 # The samples' dtype is uint8 or float32, which only the specification tells.
 Samples = NDArray[Any]
-Labels = NDArray[np.int32]
+# int32 for class numbers, float32 for numbers to predict.
+Labels = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,7 +39,7 @@ class DatasetArrays:
     Attributes:
         spec: what is known of the data set.
         train_x: shape (train_samples, *input_shape), dtype `spec.input_dtype`; images 0 to 255.
-        train_y: shape (train_samples,), class numbers from 0.
+        train_y: shape (train_samples,), class numbers from 0, or numbers to predict.
         test_x: as `train_x`, for the test or held-out split.
         test_y: as `train_y`, for the test or held-out split.
     """
@@ -84,7 +85,7 @@ def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
         samples = spec.samples(split)
         if (x.shape, x.dtype) != ((samples, *spec.input_shape), spec.input_dtype):
             return None
-        if (y.shape, y.dtype) != ((samples,), np.int32):
+        if (y.shape, y.dtype) != ((samples,), np.int32 if spec.classes else np.float32):
             return None
     return DatasetArrays(spec=spec, **parts)
 
@@ -132,7 +133,7 @@ def find_test_split(splits: Iterable[str]) -> str | None:
 
 
 def _check_labels(labels: Labels, spec: DatasetSpec, split: str) -> None:
-    if labels.size and not 0 <= labels.min() <= labels.max() < spec.classes:
+    if spec.classes and labels.size and not 0 <= labels.min() <= labels.max() < spec.classes:
         raise DatasetError(
             f"the {split!r} split of {spec.name!r} has labels from {labels.min()} to "
             f"{labels.max()}, where 0 to {spec.classes - 1} are needed (-1 marks samples without "

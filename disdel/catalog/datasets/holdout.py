@@ -1,10 +1,13 @@
 """The held-out split of a data set that has no test split of its own.
 
 One sample in five, at most 10,000, the classes in proportion. The choice depends on the labels
-alone, so every run and every machine holds out the same samples.
+alone (of numbers to predict, on how many there are), so every run and every machine holds out the
+same samples.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +29,11 @@ def held_out_size(samples: int) -> int:
     return min(max(1, samples // 5), _MOST)
 
 
-def hold_out(labels: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def hold_out(labels: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Part the positions 0 to n-1 into those that train and those that are held out.
 
     Args:
-        labels: shape (n,), class numbers from 0.
+        labels: shape (n,), class numbers from 0, or float32: numbers to predict.
 
     Returns:
         The positions of the training split and of the held-out split, both ascending. Each class
@@ -40,6 +43,8 @@ def hold_out(labels: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.in
         DatasetError: there are fewer than two samples.
     """
     total = held_out_size(len(labels))
+    if labels.dtype.kind == "f":
+        labels = np.zeros(len(labels), np.int32)
     counts = np.bincount(labels)
     exact = counts * (total / len(labels))
     share = np.floor(exact).astype(np.intp)

@@ -50,19 +50,21 @@ class _Target:
 
 
 def import_dataset(
-    name: str, path: Path, data_dir: Path, *, overwrite: bool = False
+    name: str, path: Path, data_dir: Path, *, overwrite: bool = False, regression: bool = False
 ) -> DatasetSpec:
     """Import `path` as the data set `name`.
 
     Splits are kept. Under a name of the TFDS catalog the data set is written as the catalog has
     it, which the files must agree with: shape, classes, version. Under any other name it has an
-    "image" or "features" and a "label", and a test split is held out where the source has none.
+    "image" or "features" and a "label" (or, where labels have fractions, a number "target"), and a
+    test split is held out where the source has none.
 
     Args:
         name: a new name, or one of the catalog's (with `/config` where it has configurations).
         path: a `.npz`, IDX files, CSV files or an image folder, also inside a `.zip`.
         data_dir: the folder of prepared data sets.
         overwrite: replace what is already prepared under that name.
+        regression: take whole numbers as numbers to predict as well, not as classes.
 
     Raises:
         DatasetError: the name cannot be used or is taken, or the files cannot be imported.
@@ -74,7 +76,7 @@ def import_dataset(
             f"{final.full_name!r} is already prepared in {final.path}; import it under another "
             "name, or replace it with --overwrite"
         )
-    content = labelled(read_source(path), str(path))
+    content = labelled(read_source(path), str(path), numbers=regression)
     held_out = False
     if target.entry is not None:
         content = _as_in_catalog(content, target.entry, path)
@@ -146,6 +148,14 @@ def _as_in_catalog(content: LabelledSplits, entry: CatalogEntry, path: Path) -> 
             f"{entry.name!r} in the TFDS catalog has samples of shape {form.shape} {form.dtype}, "
             f"and {path} has {x.shape[1:]} {x.dtype}; {elsewhere}"
         )
+    if bool(content.classes) != bool(form.class_names):
+        kinds = ("numbers to predict", "classes")
+        raise DatasetError(
+            f"{entry.name!r} in the TFDS catalog has {kinds[bool(form.class_names)]}, and {path} "
+            f"has {kinds[bool(content.classes)]}; {elsewhere}"
+        )
+    if not content.classes:
+        return content
     labels = {name: split.labels for name, split in content.splits.items()}
     if labels["train"].dtype.kind != "U":
         values = np.concatenate(list(labels.values()))

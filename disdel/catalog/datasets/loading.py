@@ -20,8 +20,10 @@ from disdel.catalog.datasets.names import DatasetRef, parse_name, unknown_name
 from disdel.catalog.datasets.tfds_catalog import catalog_names, prepared_spec
 from disdel.catalog.datasets.tfds_runner import run_tfds
 from disdel.catalog.datasets.tfds_tasks import Decode
+from disdel.catalog.datasets.user_data import load_user_arrays
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec
+from disdel.user_code import is_entry
 
 State = Literal["built in", "prepared", "imported"]
 
@@ -44,12 +46,14 @@ def describe_dataset(name: str, data_dir: Path) -> DatasetSpec:
     """What is known of a data set, without reading its samples.
 
     Args:
-        name: `name[/config][:version]`.
+        name: `name[/config][:version]`, or a function of the user's, which is called.
         data_dir: the folder of prepared data sets.
 
     Raises:
         DatasetError: the name is unknown, nothing is prepared under it, or it cannot be trained on.
     """
+    if is_entry(name):
+        return load_user_arrays(name, data_dir).spec
     ref = parse_name(name)
     if _is_built_in(ref):
         return digits.SPEC
@@ -60,13 +64,15 @@ def load_arrays(name: str, data_dir: Path) -> DatasetArrays:
     """The samples of a data set; decoded by the first call, memory-mapped by all others.
 
     Args:
-        name: `name[/config][:version]`.
+        name: `name[/config][:version]`, or a function of the user's.
         data_dir: the folder of prepared data sets.
 
     Raises:
         DatasetError: as `describe_dataset`, or the samples cannot be read, or the decoded ones
             not written beside them.
     """
+    if is_entry(name):
+        return load_user_arrays(name, data_dir)
     ref = parse_name(name)
     if _is_built_in(ref):
         spec = digits.SPEC

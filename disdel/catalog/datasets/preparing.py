@@ -13,6 +13,7 @@ from disdel.catalog.datasets.tfds_runner import run_tfds
 from disdel.catalog.datasets.tfds_tasks import Download
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec
+from disdel.user_code import is_entry
 
 
 def prepare_dataset(name: str, data_dir: Path) -> DatasetSpec:
@@ -22,13 +23,15 @@ def prepare_dataset(name: str, data_dir: Path) -> DatasetSpec:
     in `downloads/manual` of the data directory.
 
     Args:
-        name: `name[/config][:version]`.
+        name: `name[/config][:version]`, or a function of the user's, which is called.
         data_dir: the folder of prepared data sets.
 
     Raises:
         DatasetError: the name is unknown, the data set cannot be downloaded, or it cannot be
             trained on (which is told before anything is downloaded).
     """
+    if is_entry(name):
+        return describe_dataset(name, data_dir)
     ref = parse_name(name)
     if ref.name == digits.SPEC.name or find_prepared(ref, data_dir) is not None:
         return describe_dataset(name, data_dir)

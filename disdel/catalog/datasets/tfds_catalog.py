@@ -33,10 +33,11 @@ class SampleFormat:
 
     Attributes:
         input_key: name of the image or array feature.
-        label_key: name of the class label feature.
+        label_key: name of the class label feature, or of the number to predict.
         shape: shape of one sample.
         dtype: "uint8" for images, else "float32", to which other numbers are converted.
-        class_names: one a class; "0", "1", … where the catalog gives only their number.
+        class_names: one a class; "0", "1", … where the catalog gives only their number. Empty where
+            a number is predicted.
         named: whether the catalog gives names and not only a number of classes.
         text_keys: other features that hold text.
         other_labels: other class label features.
@@ -52,6 +53,10 @@ class SampleFormat:
     text_keys: tuple[str, ...]
     other_labels: tuple[str, ...]
     other_keys: tuple[str, ...]
+
+    @property
+    def label_dtype(self) -> str:
+        return "int32" if self.class_names else "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +174,8 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
 def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFormat:
     """Find the one image or array and the one class label among TFDS features, by type.
 
-    Where there are several of a kind, TFDS's own `supervised_keys` decides. Text, and whatever
+    Where there are several of a kind, TFDS's own `supervised_keys` decides, which may also name a
+    single fractional number in place of the class. Text, and whatever
     else is not an image, an array or a class label, is ignored.
 
     Raises:
@@ -181,7 +187,10 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
     inputs = images or [key for key, kind in kinds.items() if kind == "array"]
     labels = [key for key, kind in kinds.items() if kind == "label"]
     match supervised_keys:
-        case (str(x), str(y)) if kinds.get(x) in ("image", "array") and kinds.get(y) == "label":
+        case (str(x), str(y)) if kinds.get(x) in ("image", "array") and kinds.get(y) in (
+            "label",
+            "number",
+        ):
             inputs, labels = [x], [y]
     if len(inputs) != 1 or len(labels) != 1:
         # Read back from a file, features come in an order that changes from process to process.
@@ -199,9 +208,10 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
             f"the samples of {name!r} vary in shape ({input_key!r} is {feature.shape}); needed is "
             "one shape for all"
         )
-    if not label.num_classes:
+    is_number = kinds[label_key] == "number"
+    if not is_number and not label.num_classes:
         raise DatasetError(f"{name!r} does not tell how many classes {label_key!r} has")
-    names = tuple(label.names)
+    names = () if is_number else tuple(label.names)
     rest = {key: kind for key, kind in kinds.items() if key not in (input_key, label_key)}
     return SampleFormat(
         input_key=input_key,
@@ -209,7 +219,7 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
         shape=tuple(feature.shape),
         dtype="uint8" if kinds[input_key] == "image" and _dtype(feature) == np.uint8 else "float32",
         class_names=names,
-        named=names != tuple(map(str, range(len(names)))),
+        named=bool(names) and names != tuple(map(str, range(len(names)))),
         text_keys=tuple(key for key, kind in rest.items() if kind == "text"),
         other_labels=tuple(key for key, kind in rest.items() if kind == "label"),
         other_keys=tuple(key for key, kind in rest.items() if kind not in ("text", "label")),
@@ -242,7 +252,9 @@ def _kind(tfds: ModuleType, feature: Any) -> str:
     if isinstance(feature, features.Text):
         return "text"
     numeric = isinstance(feature, features.Tensor) and _dtype(feature).kind in "fiub"
-    return "array" if numeric and feature.shape else "other"
+    if numeric and feature.shape:
+        return "array"
+    return "number" if numeric and _dtype(feature).kind == "f" else "other"
 
 
 def _dtype(feature: Any) -> np.dtype[Any]:

@@ -1,5 +1,7 @@
 """The process that runs TensorFlow for the host: reads, writes and downloads prepared data sets.
 
+It also runs the user's own functions that return samples.
+
 `python -m disdel.catalog.datasets.tfds_process REQUEST ANSWER`, two JSON files. Samples travel as
 `SPLIT_x.npy` and `SPLIT_y.npy` in a folder, never through memory.
 """
@@ -18,8 +20,11 @@ import numpy as np
 from PIL import Image
 
 from disdel.catalog.datasets.tfds_catalog import sample_format
-from disdel.catalog.datasets.tfds_tasks import Decode, Download, Write
-from disdel.errors import DatasetError
+from disdel.catalog.datasets.tfds_tasks import Call, Decode, Download, Write
+from disdel.catalog.datasets.user_splits import returned_splits
+from disdel.errors import DatasetError, UsageError
+from disdel.types import CodeRef
+from disdel.user_code import UserModule
 
 _READ_BATCH = 1024
 # TFDS retries each file ten times, with growing pauses and no time limit: 205 s on a machine
@@ -48,7 +53,7 @@ def decode(task: Decode) -> None:
         samples = np.lib.format.open_memmap(
             target / f"{split}_x.npy", mode="w+", dtype=form.dtype, shape=(count, *form.shape)
         )
-        labels = np.empty(count, dtype=np.int32)
+        labels = np.empty(count, dtype=form.label_dtype)
         if random_access:
             for position, sample in enumerate(builder.as_data_source(split)):
                 samples[position] = sample[form.input_key]
@@ -68,6 +73,18 @@ def decode(task: Decode) -> None:
                 start = stop
         samples.flush()
         np.save(target / f"{split}_y.npy", labels)
+
+
+def call(task: Call) -> None:
+    """Write the splits that the user's function returns, and `found.json` with their classes."""
+    code = CodeRef(**{**task.code, "requirements": tuple(task.code["requirements"])})
+    splits = returned_splits(UserModule(code, Path(task.folder)), task.code["entry"])
+    target = Path(task.splits_dir)
+    for split, samples in splits.splits.items():
+        np.save(target / f"{split}_x.npy", samples.x)
+        np.save(target / f"{split}_y.npy", splits.labels[split])
+    found = {"classes": splits.classes, "class_names": splits.class_names}
+    (target / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def write(task: Write) -> None:
@@ -154,7 +171,7 @@ def _import_builder(task: Write) -> Any:
                     position,
                     {
                         form.input_key: _png(sample) if is_image else sample.astype(dtype),
-                        form.label_key: int(label),
+                        form.label_key: label.item(),
                         **dict.fromkeys(form.text_keys, f"{split}_{position:05d}"),
                         **dict.fromkeys(form.other_labels, -1),
                     },
@@ -172,14 +189,18 @@ def _new_info(builder: Any, task: Write) -> Any:
         key, feature = "image", tfds.features.Image(shape=shape, encoding_format="png")
     else:
         key, feature = "features", tfds.features.Tensor(shape=shape, dtype=np.float32)
-    classes = {"names": task.class_names} if task.class_names else {"num_classes": task.classes}
+    target, label = "label", tfds.features.Scalar(np.float32)
+    if task.class_names:
+        label = tfds.features.ClassLabel(names=task.class_names)
+    elif task.classes:
+        label = tfds.features.ClassLabel(num_classes=task.classes)
+    else:
+        target = "target"
     return tfds.core.DatasetInfo(
         builder=builder,
         description=task.description,
-        features=tfds.features.FeaturesDict(
-            {key: feature, "label": tfds.features.ClassLabel(**classes)}
-        ),
-        supervised_keys=(key, "label"),
+        features=tfds.features.FeaturesDict({key: feature, target: label}),
+        supervised_keys=(key, target),
     )
 
 
@@ -202,7 +223,9 @@ def main(request_path: str, answer_path: str) -> None:
                 write(Write(**fields))
             case "Download":
                 download(Download(**fields))
-    except DatasetError as failure:
+            case "Call":
+                call(Call(**fields))
+    except UsageError as failure:
         error = str(failure)
     except ImportError as failure:
         error = f"{failure}; needed are the extras: pip install 'disdel[datasets,tensorflow]'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,4 +44,13 @@ class Download:
     version: str | None
 
 
-Task = Decode | Write | Download
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Call the user's function `code` (a `CodeRef`), whose files lie in `folder`."""
+
+    code: dict[str, Any]
+    folder: str
+    splits_dir: str
+
+
+Task = Decode | Write | Download | Call

@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import math
 
-from disdel.catalog.models.layers import walk
+from disdel.catalog.models.layers import Dense, walk
 from disdel.catalog.models.networks import NETWORKS, Layers
 from disdel.errors import UsageError
 from disdel.types import DatasetSpec, ModelFacts, ModelSpec
@@ -42,7 +42,12 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         known = ", ".join(MODEL_NAMES)
         raise UsageError(f"unknown model {name!r}{hint}; known: auto, {known}")
-    spec = ModelSpec(name=name, input_shape=dataset.input_shape, classes=dataset.classes)
+    spec = ModelSpec(
+        name=name,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        target="class" if dataset.classes else "number",
+    )
     try:
         model_facts(spec)
     except UsageError as error:
@@ -53,16 +58,19 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
 
 
 def layers_of(spec: ModelSpec) -> Layers:
-    """The layers of a network, first to last."""
-    return NETWORKS[spec.name](spec.classes)
+    """The layers of a network, first to last; for numbers it ends in one output as it is."""
+    layers = NETWORKS[spec.name](spec.classes)
+    return layers if spec.classes else (*layers[:-1], Dense(1, "linear"))
 
 
 def model_facts(spec: ModelSpec) -> ModelFacts:
-    """The sizes of a network.
+    """The sizes of a network; of the user's own, those that were found.
 
     Raises:
         UsageError: a layer cannot take the shape that reaches it.
     """
+    if spec.own is not None:
+        return spec.own.facts
     parameters, multiply_adds, layers = 0, 0, 0
     activations = largest = math.prod(spec.input_shape)
     for layer, shape in walk(layers_of(spec), spec.input_shape):

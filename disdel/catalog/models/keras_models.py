@@ -35,7 +35,8 @@ def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
             layer, so that the saved model takes images as they are.
 
     Returns:
-        A `keras.Model` from (batch, *input_shape) to class probabilities (batch, classes).
+        A `keras.Model` from (batch, *input_shape) to class probabilities (batch, classes), or to
+        numbers (batch, 1).
     """
     import keras
 

@@ -57,6 +57,7 @@ _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
                 }
             )
         ),
+        "disdel/runtime-torch": Image(MappingProxyType({"DISDEL_PREIMPORT": "numpy,torch"})),
     }
 )
 

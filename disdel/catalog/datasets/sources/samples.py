@@ -32,7 +32,7 @@ class RawSplit:
 
     Attributes:
         x: shape (n, *sample), dtype uint8 (then three axes a sample: an image) or float32.
-        labels: shape (n,), int64 or text.
+        labels: shape (n,), int64, text, or float32 where they are numbers with fractions.
     """
 
     x: NDArray[Any]
@@ -45,17 +45,17 @@ Source = Mapping[str, RawSplit]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelledSplits:
-    """Splits with class numbers.
+    """Splits with class numbers, or with numbers to predict.
 
     Attributes:
         splits: as in the source.
-        labels: by split, shape (n,), int32, 0 to classes-1.
-        classes: the number of classes.
+        labels: by split, shape (n,): int32, 0 to classes-1; float32 where they are numbers.
+        classes: the number of classes; 0 where labels are numbers.
         class_names: one a class, or empty where labels were 0 to classes-1 already.
     """
 
     splits: Source
-    labels: Mapping[str, NDArray[np.int32]]
+    labels: Mapping[str, NDArray[Any]]
     classes: int
     class_names: tuple[str, ...]
 
@@ -71,7 +71,7 @@ def raw_split(x: NDArray[Any], labels: NDArray[Any], where: str) -> RawSplit:
     Args:
         x: shape (n, …), any number type. Integers of three axes, or four with 1, 3 or 4 channels
             last, are images and must be 0 to 255; booleans likewise, as black and white.
-        labels: shape (n,) or (n, 1), integers, whole floats or text.
+        labels: shape (n,) or (n, 1), numbers or text.
         where: the file, for messages.
 
     Raises:
@@ -87,8 +87,10 @@ def raw_split(x: NDArray[Any], labels: NDArray[Any], where: str) -> RawSplit:
     return RawSplit(_convert_samples(x, where), _convert_labels(labels, where))
 
 
-def labelled(source: Source, where: str) -> LabelledSplits:
+def labelled(source: Source, where: str, *, numbers: bool = False) -> LabelledSplits:
     """Number the classes over all splits: by value where labels are whole numbers, else by name.
+
+    Labels with fractions are numbers to predict, and so are all labels with `numbers`.
 
     Raises:
         DatasetError: there is no training split, splits disagree in shape or kind of label, or
@@ -105,8 +107,17 @@ def labelled(source: Source, where: str) -> LabelledSplits:
                 f"{where}: samples of 'train' are {_form(first.x)}, those of {name!r} are "
                 f"{_form(split.x)}"
             )
-        if split.labels.dtype.kind != first.labels.dtype.kind:
-            raise DatasetError(f"{where}: labels are text in one split and numbers in another")
+    kinds = {split.labels.dtype.kind for split in source.values()}
+    if "U" in kinds and (numbers or len(kinds) > 1):
+        both = "text" if numbers else "text in one split and numbers in another"
+        raise DatasetError(f"{where}: labels are {both}")
+    if numbers or "f" in kinds:
+        return LabelledSplits(
+            splits=source,
+            labels={name: split.labels.astype(np.float32) for name, split in source.items()},
+            classes=0,
+            class_names=(),
+        )
     values = np.unique(np.concatenate([split.labels for split in source.values()]))
     if len(values) < 2:
         raise DatasetError(
@@ -115,14 +126,14 @@ def labelled(source: Source, where: str) -> LabelledSplits:
     if values.dtype.kind == "U":
         values = _natural_order(values)
     order = np.argsort(values)
-    numbers = {
+    positions = {
         name: order[np.searchsorted(values, split.labels, sorter=order)].astype(np.int32)
         for name, split in source.items()
     }
     names = tuple(map(str, values))
     trivial = names == tuple(map(str, range(len(names))))
     return LabelledSplits(
-        splits=source, labels=numbers, classes=len(names), class_names=() if trivial else names
+        splits=source, labels=positions, classes=len(names), class_names=() if trivial else names
     )
 
 
@@ -167,13 +178,17 @@ def _convert_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
         labels = np.char.decode(labels, "utf-8")
     if labels.dtype.kind == "U":
         return labels
-    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
-        wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))][0]
-        raise DatasetError(f"{where}: labels are not integers ({wrong} is among them)")
     if labels.dtype.kind not in "fiub":
         raise DatasetError(
-            f"{where}: labels are of type {labels.dtype}; integers or text are needed"
+            f"{where}: labels are of type {labels.dtype}; numbers or text are needed"
         )
+    if labels.dtype.kind == "f":
+        values = labels.astype(np.float32)
+        if not np.isfinite(values).all():
+            wrong = labels[~np.isfinite(values)][0]
+            raise DatasetError(f"{where}: labels are not all finite ({wrong} is among them)")
+        if (labels != np.floor(labels)).any():
+            return values
     return labels.astype(np.int64)
 
 

@@ -1,0 +1,87 @@
+"""What a user's function may return as a data set, brought into the forms of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.catalog.datasets.sources.samples import (
+    LabelledSplits,
+    RawSplit,
+    labelled,
+    raw_split,
+    split_name,
+)
+from disdel.errors import DatasetError
+from disdel.user_code import UserModule
+
+_FORMS = (
+    'needed is (x, y), or ((x_train, y_train), (x_test, y_test)), or {"train": …, "test": …}; each '
+    "split may also be a tf.data.Dataset or another iterable of pairs (sample, target)"
+)
+
+
+def returned_splits(module: UserModule, entry: str) -> LabelledSplits:
+    """Call the function and read what it returns.
+
+    Targets of a floating type are numbers to predict; others are classes.
+
+    Raises:
+        UsageError: the function failed, or what it returns is no data set.
+    """
+    returned: Any = module.call()
+    splits: dict[str, RawSplit] = {}
+    numbers = False
+    for name, content in _by_split(returned, entry).items():
+        where = f"{entry}, {name}"
+        x, y = module.guarded(partial(_arrays, content, where))
+        numbers = numbers or y.dtype.kind == "f"
+        splits[name] = raw_split(x, y, where)
+    return labelled(splits, entry, numbers=numbers)
+
+
+def _by_split(returned: Any, entry: str) -> dict[str, Any]:
+    if isinstance(returned, Mapping):
+        names = {key: split_name(str(key)) for key in returned}
+        if unknown := [key for key, name in names.items() if name is None]:
+            raise DatasetError(f"{entry} returned a split {unknown[0]!r}; {_FORMS}")
+        return {str(names[key]): content for key, content in returned.items()}
+    if _is_pair(returned) and all(map(_is_pair, returned)):
+        return {"train": returned[0], "test": returned[1]}
+    return {"train": returned}
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+
+def _arrays(content: Any, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Samples and targets of one split."""
+    if _is_pair(content):
+        return np.asarray(content[0]), np.asarray(content[1])
+    pairs = list(_pairs(content, where))
+    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        what = type(pairs[0]).__name__ if pairs else "nothing"
+        raise DatasetError(f"{where} yields {what} where pairs are needed; {_FORMS}")
+    return np.stack([np.asarray(x) for x, _ in pairs]), np.asarray(
+        [np.asarray(y) for _, y in pairs]
+    )
+
+
+def _pairs(content: Any, where: str) -> Iterable[Any]:
+    """One pair a sample: of a tf.data.Dataset (unbatched), of a sequence, or of an iterable."""
+    if hasattr(content, "as_numpy_iterator"):
+        spec = content.element_spec
+        # A target is one number, so one with an axis is a batch of them.
+        if isinstance(spec, tuple) and len(spec) == 2 and len(spec[1].shape) == 1:
+            content = content.unbatch()
+        return content.as_numpy_iterator()  # type: ignore[no-any-return]  # TensorFlow has no types
+    if hasattr(content, "__getitem__") and hasattr(content, "__len__"):
+        return (content[position] for position in range(len(content)))
+    if isinstance(content, Iterable):
+        return content
+    raise DatasetError(f"{where} is a {type(content).__name__}; {_FORMS}")

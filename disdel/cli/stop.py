@@ -1,0 +1,15 @@
+"""`disdel stop`."""
+
+from __future__ import annotations
+
+import typer
+
+from disdel.cli import options
+from disdel.cli.runs import Run
+
+
+def stop_command(run: Run, run_dir: options.RunDir = None, auth: options.Auth = None) -> None:
+    """Stop a run on this machine as Ctrl-C does, and remove what it has created."""
+    from disdel.api import stop
+
+    typer.echo(stop(run, options.settings(run_dir=run_dir, auth=auth)))

@@ -1,0 +1,137 @@
+"""The network of a job: a built-in one, or the user's own after it was built once.
+
+A process of its own builds it, since this one loads no framework; what it found is kept, so that
+the next plan of the same code and shapes is as fast as that of a built-in network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from disdel import config
+from disdel.catalog.models import choose_model
+from disdel.errors import UsageError
+from disdel.types import DatasetSpec, ModelSpec
+from disdel.user_code import UserCode, collect, is_entry
+from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
+
+# Of what is kept; raised when a description changes.
+_FORMAT = 1
+
+
+def choose_network(name: str, dataset: DatasetSpec) -> ModelSpec:
+    """The network `name` for a data set: a built-in one, or a function of the user's.
+
+    Raises:
+        UsageError: no such network, or it cannot be trained on such samples.
+    """
+    if not is_entry(name):
+        return choose_model(name, dataset)
+    code = collect(name)
+    reply = _described(code, dataset)
+    # Code that was moved or is named in another way is the same code.
+    own = replace(reply.own, code=code.ref)
+    return ModelSpec(
+        name=name,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        target=reply.target,
+        own=own,
+    )
+
+
+def code_of(model: ModelSpec) -> UserCode | None:
+    """The files of the user's own network; None for a built-in one.
+
+    Raises:
+        UsageError: they have changed since the network was chosen.
+    """
+    if model.own is None:
+        return None
+    code = collect(model.own.code.entry)
+    if code.ref.digest != model.own.code.digest:
+        raise UsageError(f"{code.ref.entry} has changed since this run began; start it again")
+    return code
+
+
+def _described(code: UserCode, dataset: DatasetSpec) -> DescribeReply:
+    kept = config.state_dir() / "models" / f"{_key(code, dataset)}.json"
+    try:
+        return from_json(DescribeReply, json.loads(kept.read_text(encoding="utf-8")))
+    except (OSError, ValueError, UsageError):
+        pass
+    reply = _describe(code, dataset)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(to_json(reply)), encoding="utf-8")
+    except OSError:
+        pass  # the next plan takes a few seconds longer
+    return reply
+
+
+def _key(code: UserCode, dataset: DatasetSpec) -> str:
+    versions = [f"{name} {_version(name)}" for name in ("keras", "tensorflow", "tensorflow-cpu")]
+    form = (dataset.input_shape, dataset.input_dtype, dataset.classes)
+    text = json.dumps([_FORMAT, code.ref.digest, form, versions])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _describe(code: UserCode, dataset: DatasetSpec) -> DescribeReply:
+    with tempfile.TemporaryDirectory(prefix="disdel-model-") as scratch:
+        folder = Path(scratch)
+        # Only what travels to the actions, so that a file which is left out is missed here.
+        code.write(folder / "code")
+        request = DescribeRequest(
+            code=code.ref,
+            folder=str(folder / "code"),
+            input_shape=dataset.input_shape,
+            input_dtype=dataset.input_dtype,
+            classes=dataset.classes,
+        )
+        (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "disdel.worker.describe", "in.json", "out.json"],
+            cwd=folder,
+            env=_environ(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        try:
+            reply = json.loads((folder / "out.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            lines = done.stderr.strip().splitlines()
+            said = lines[-1] if lines else f"the process ended with status {done.returncode}"
+            raise UsageError(f"{code.ref.entry} could not be built: {said}") from None
+    if "error" in reply:
+        raise UsageError(str(reply["error"]))
+    return from_json(DescribeReply, reply)
+
+
+def _environ() -> dict[str, str]:
+    # The child finds this package where this process did, installed or not.
+    search_path = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }

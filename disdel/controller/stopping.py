@@ -1,0 +1,44 @@
+"""When a run ends before its last round, and which round its model is of: pure decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from disdel.types import RoundReport, Score, Validation
+
+
+def is_validated(validation: Validation, number: int, rounds: int) -> bool:
+    """Whether round `number` of `rounds` is scored; the last one always is."""
+    return number % validation.every == 0 or number == rounds
+
+
+def best_round(rounds: Sequence[RoundReport]) -> int | None:
+    """The first of the rounds with the least held-out loss; None when none was scored."""
+    scored = _scored(rounds)
+    return min(scored, key=lambda pair: pair[1].loss)[0] if scored else None
+
+
+def reason_to_stop(validation: Validation, rounds: Sequence[RoundReport]) -> str | None:
+    """Why the run should end after these rounds, or None."""
+    scored = _scored(rounds)
+    best = best_round(rounds)
+    if not scored or best is None:
+        return None
+    number, score = scored[-1]
+    target, patience = validation.target_accuracy, validation.patience
+    if target is not None and score.accuracy is not None and score.accuracy >= target:
+        return f"accuracy {score.accuracy:.4f} has reached the target of {target:g}"
+    if patience is not None and number - best >= patience:
+        return f"no lower loss for {number - best} rounds than after round {best}"
+    return None
+
+
+def model_round(validation: Validation, rounds: Sequence[RoundReport]) -> int | None:
+    """Whose average becomes the model: the best round's with patience, else the last one's."""
+    if validation.patience is not None:
+        return best_round(rounds)
+    return rounds[-1].round if rounds else None
+
+
+def _scored(rounds: Sequence[RoundReport]) -> list[tuple[int, Score]]:
+    return [(entry.round, entry.score) for entry in rounds if entry.score is not None]

@@ -1,0 +1,100 @@
+"""What a Keras model is trained for: its target, loss and metrics, and what becomes of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from disdel.types import Target
+
+# Keras and TensorFlow ship no types: these are tensors and models of theirs.
+KerasModel = Any
+Tensor = Any
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerasRecipe:
+    """How a model is trained, scored and saved.
+
+    Attributes:
+        target: what it learns of a sample.
+        gives_probabilities: whether its outputs are probabilities already; else, for classes, they
+            are logits.
+        loss: the mean loss of a batch, from the targets and the model's outputs.
+        metrics: further means by name, from the targets and the probabilities (or numbers).
+        augment: from samples (batch, *input_shape) float32 and labels (batch,) to others of the
+            same shapes; in training only.
+        exported: what is saved in place of the model.
+
+    Targets are class numbers, (batch,) int32; for "binary" and "number" (batch, 1) float32, as the
+    outputs then are.
+    """
+
+    target: Target
+    gives_probabilities: bool
+    loss: Measure
+    metrics: Mapping[str, Measure] = field(default_factory=dict)
+    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    exported: KerasModel | None = None
+
+    def wanted(self, y: Tensor) -> Tensor:
+        """The targets that loss and metrics are given, of labels (batch,)."""
+        import tensorflow as tf
+
+        return y if self.target == "class" else tf.cast(y, tf.float32)[:, tf.newaxis]
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """What the outputs mean: probabilities, or numbers."""
+        import keras
+
+        if self.gives_probabilities or self.target == "number":
+            return outputs
+        return keras.ops.softmax(outputs) if self.target == "class" else keras.ops.sigmoid(outputs)
+
+    def correct(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """How many samples of a batch are classified correctly; 0 where there are no classes."""
+        import tensorflow as tf
+
+        if self.target == "number":
+            return tf.constant(0, tf.int64)
+        if self.target == "class":
+            guessed = tf.argmax(outputs, axis=1, output_type=tf.int32)
+        else:
+            guessed = tf.cast(outputs[:, 0] > (0.5 if self.gives_probabilities else 0.0), tf.int32)
+        return tf.math.count_nonzero(tf.equal(guessed, y))
+
+
+def recipe_for(target: Target, *, probabilities: bool) -> KerasRecipe:
+    """The usual loss for a target: cross-entropy, or the squared error; that with the absolute one.
+
+    Args:
+        target: what is learnt.
+        probabilities: whether the model gives probabilities and not logits.
+    """
+    import keras
+
+    logits = not probabilities
+    if target == "class":
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    elif target == "binary":
+        loss = keras.losses.BinaryCrossentropy(from_logits=logits)
+    else:
+        loss = keras.losses.MeanSquaredError()
+    recipe = KerasRecipe(target=target, gives_probabilities=probabilities, loss=loss)
+    if target == "number":
+        name, measure = "mean_absolute_error", keras.losses.mean_absolute_error
+        recipe = replace(recipe, metrics={name: mean_of(measure)})
+    return recipe
+
+
+def mean_of(measure: Measure) -> Measure:
+    """The mean over a batch, as one float32, of what `measure` gives for it or for each sample."""
+
+    def mean(targets: Tensor, outputs: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        return tf.reduce_mean(tf.cast(measure(targets, outputs), tf.float32))
+
+    return mean

@@ -1,0 +1,23 @@
+"""Whether anybody still waits for an activation."""
+
+from __future__ import annotations
+
+from disdel.errors import DisdelError
+from disdel.worker.context import Context
+
+
+class NotWanted(DisdelError):
+    """Nobody waits for this activation: its run has ended, or another container was faster."""
+
+    kind = "not-wanted"
+
+
+def check_wanted(context: Context, *, state_key: str, progress_key: str) -> None:
+    """End an activation whose state is gone: what it would store now, nobody would remove.
+
+    Raises:
+        NotWanted: the state has been removed since the activation has read it.
+    """
+    if context.store.open(state_key) is None:
+        context.store.delete_prefix(progress_key)
+        raise NotWanted(f"{state_key} has been removed: the run or its round is over")

@@ -1,0 +1,158 @@
+"""Data sets that the user's own functions return, and numbers to predict from files."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from disdel.catalog.datasets import describe_dataset, import_dataset, load_arrays
+from disdel.catalog.datasets.holdout import hold_out
+from disdel.catalog.datasets.sources import read_source
+from disdel.catalog.datasets.sources.samples import labelled
+from disdel.catalog.datasets.user_splits import returned_splits
+from disdel.errors import DatasetError, UsageError
+from disdel.user_code import UserModule, collect
+
+HEAD = """
+import numpy as np
+x = np.arange(20.0).reshape(10, 2)
+classes = np.arange(10) % 2
+numbers = np.arange(10.0)
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    path = tmp_path / "data.py"
+
+    def write(body):
+        path.write_text(f"{HEAD}\n{body}\n")
+        return f"{path}:data"
+
+    return write
+
+
+@pytest.fixture
+def returned(write):
+    """What a function `data` that returns an expression is read as."""
+
+    def returned(expression):
+        code = collect(write(f"def data(): return {expression}"))
+        return returned_splits(UserModule(code.ref, code.folder), code.ref.entry)
+
+    return returned
+
+
+@pytest.mark.parametrize(
+    ("expression", "splits", "classes"),
+    [
+        ("x, classes", ["train"], 2),
+        ("[x, classes]", ["train"], 2),
+        ("(x, classes), (x[:4], classes[:4])", ["train", "test"], 2),
+        ("{'train': (x, classes), 'test': (x, classes)}", ["train", "test"], 2),
+        ("{'training': (x, classes), 'val': (x, classes)}", ["train", "validation"], 2),
+        ("x, numbers", ["train"], 0),
+        ("x, numbers[:, None]", ["train"], 0),
+        ("x, classes.astype(str)", ["train"], 2),
+        ("list(zip(x, classes))", ["train"], 2),
+        ("{'train': zip(x, numbers)}", ["train"], 0),
+    ],
+)
+def test_what_a_function_may_return(returned, expression, splits, classes):
+    content = returned(expression)
+    assert list(content.splits) == splits
+    assert content.classes == classes
+    train = content.splits["train"].x
+    np.testing.assert_array_equal(train, np.arange(20).reshape(10, 2))
+    wanted = np.arange(10) % classes if classes else np.arange(10)
+    np.testing.assert_array_equal(content.labels["train"], wanted)
+    assert content.labels["train"].dtype == (np.int32 if classes else np.float32)
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("batch", ["", ".batch(4)"])
+def test_a_tensorflow_data_set_may_be_in_batches(returned, batch):
+    dataset = f"__import__('tensorflow').data.Dataset.from_tensor_slices((x, classes)){batch}"
+    content = returned(f"{{'train': {dataset}}}")
+    np.testing.assert_array_equal(content.splits["train"].x, np.arange(20).reshape(10, 2))
+    np.testing.assert_array_equal(content.labels["train"], np.arange(10) % 2)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("None", "train is a NoneType; needed is"),
+        ("{'train': 7}", "train is a int; needed is"),
+        ("{'first': (x, classes)}", "returned a split 'first'; needed is"),
+        ("{'test': (x, classes)}", "has no training samples"),
+        ("x", "yields ndarray where pairs are needed"),
+        ("[]", "yields nothing where pairs are needed"),
+        ("x, classes[:3]", "10 samples and 3 labels"),
+        ("x, np.eye(10)", r"labels have shape \(10, 10\)"),
+        ("x, numbers * np.nan", "labels are not all finite"),
+        ("x, y", r"data.py, line 7, `def data\(\): return x, y`: NameError"),
+    ],
+)
+def test_what_is_no_data_set_is_refused(returned, expression, message):
+    with pytest.raises(UsageError, match=message):
+        returned(expression)
+
+
+def test_a_function_is_called_once_a_version_of_its_code(write, tmp_path):
+    body = "def data():\n    print(file=open({!r}, 'a'))\n    return x, {}"
+    calls, folder = tmp_path / "calls", tmp_path / "sets"
+    entry = write(body.format(str(calls), "numbers"))
+    spec = describe_dataset(entry, folder)
+    assert (spec.name, spec.classes, spec.input_shape) == (entry, 0, (2,))
+    assert (spec.train_samples, spec.test_samples, spec.held_out) == (8, 2, True)
+    arrays = load_arrays(entry, folder)
+    together = np.concatenate([arrays.train_y, arrays.test_y])
+    np.testing.assert_array_equal(np.sort(together), np.arange(10))
+    np.testing.assert_array_equal(arrays.train_x[:, 0], 2 * arrays.train_y)
+    assert calls.read_text() == "\n"
+    write(body.format(str(calls), "classes"))
+    assert describe_dataset(entry, folder).classes == 2
+    assert calls.read_text() == "\n\n"
+
+
+def test_an_error_in_the_function_shows_its_line(write, tmp_path):
+    entry = write("def data():\n    return open('no such file')")
+    with pytest.raises(UsageError, match=r"data.py, line 8, .*FileNotFoundError.*'no such file'"):
+        load_arrays(entry, tmp_path / "sets")
+
+
+def test_a_table_of_numbers_to_predict_is_imported(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,target\n" + "".join(f"{i},{-i},{0.5 * i}\n" for i in range(20)))
+    spec = import_dataset("prices", path, tmp_path / "sets")
+    assert (spec.classes, spec.class_names, spec.train_samples) == (0, (), 16)
+    assert describe_dataset("prices", tmp_path / "sets") == spec
+    for made_anew in (False, True):
+        arrays = load_arrays("prices", tmp_path / "sets")
+        assert arrays.train_y.dtype == np.float32
+        np.testing.assert_array_equal(0.5 * arrays.train_x[:, 0], arrays.train_y)
+        if not made_anew:
+            # Read back from TFDS's own files.
+            (tmp_path / "sets/prices/1.0.0/disdel-arrays/spec.json").unlink()
+
+
+def test_whole_numbers_are_predicted_when_asked(tmp_path):
+    (tmp_path / "table.csv").write_text("a,target\n" + "".join(f"{i},{i}\n" for i in range(9)))
+    source = read_source(tmp_path / "table.csv")
+    assert labelled(source, "here").classes == 9
+    numbers = labelled(source, "here", numbers=True)
+    assert numbers.classes == 0
+    assert numbers.labels["train"].dtype == np.float32
+
+
+def test_text_is_no_number_to_predict(tmp_path):
+    (tmp_path / "table.csv").write_text("a,label\n1,x\n2,y\n")
+    with pytest.raises(DatasetError, match="labels are text"):
+        import_dataset("t", tmp_path / "table.csv", tmp_path / "sets", regression=True)
+
+
+def test_numbers_are_held_out_without_classes():
+    train, test = hold_out(np.linspace(0, 1, 50, dtype=np.float32))
+    assert sorted([*train, *test]) == list(range(50))
+    assert len(test) == 10

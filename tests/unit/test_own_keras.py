@@ -1,0 +1,304 @@
+"""Keras models of the user's own: built once, tried out, and what is wrong with them."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disdel.errors import UsageError
+from disdel.user_code import UserModule, collect
+from disdel.wire import DescribeRequest
+from disdel.worker.describe import describe
+from disdel.worker.own_keras import build_own, own_trainer
+
+pytestmark = [
+    pytest.mark.framework,
+    # Keras's own, when it saves, and before it calls a model that fails.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Layer 'net' looks like:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.build... was called on layer:UserWarning"),
+]
+
+
+def make(*layers, head=""):
+    """The text of a file whose `make` stacks `layers`."""
+    return f"""
+import keras
+from keras import layers, ops
+{head}
+def make(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), {", ".join(layers)}])
+"""
+
+
+SOFTMAX = "layers.Dense(classes, activation='softmax')"
+ONE = "layers.Dense(1)"
+SUBCLASS = """
+import keras
+class Net(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(3)
+    def call(self, x, training=False):
+        return {}
+def make(): return Net()
+"""
+
+
+@pytest.fixture
+def requested(tmp_path, monkeypatch):
+    """A request to describe the text of a file with a function `make`."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def requested(text, input_shape=(4,), classes=3, input_dtype="float32"):
+        (tmp_path / "net.py").write_text(text)
+        return DescribeRequest(
+            code=collect(f"{tmp_path}/net.py:make").ref,
+            folder=str(tmp_path),
+            input_shape=input_shape,
+            input_dtype=input_dtype,
+            classes=classes,
+        )
+
+    return requested
+
+
+@pytest.fixture
+def trainer(requested):
+    """The trainer of such a text, as an action builds it; without a step taken."""
+
+    def trainer(text, *, probabilities, **shapes):
+        import keras
+
+        request = requested(text, **shapes)
+        keras.utils.set_random_seed(0)
+        module = UserModule(request.code, Path(request.folder))
+        return own_trainer(
+            module,
+            build_own(module, request.input_shape, request.classes),
+            gives_probabilities=probabilities,
+            optimizer=None,
+            learning_rate=None,
+            input_dtype=request.input_dtype,
+        )
+
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "target", "probabilities"),
+    [
+        (make(SOFTMAX), 3, "class", True),
+        (make("layers.Dense(classes)"), 3, "class", False),
+        (make("layers.Dense(classes)", "layers.Softmax()"), 3, "class", True),
+        (make("layers.Dense(classes)", "layers.Activation('softmax')"), 2, "class", True),
+        (make("layers.Dense(1, activation='sigmoid')"), 2, "binary", True),
+        (make(ONE), 2, "binary", False),
+        (make(ONE), 0, "number", False),
+        (SUBCLASS.format("self.dense(x)"), 3, "class", False),
+        (SUBCLASS.format("keras.ops.softmax(self.dense(x))"), 3, "class", True),
+    ],
+)
+def test_the_last_layer_tells_what_is_learnt(requested, text, classes, target, probabilities):
+    reply = describe(requested(text, classes=classes))
+    assert (reply.target, reply.own.gives_probabilities) == (target, probabilities)
+
+
+def test_the_example_of_the_docs_is_a_model(requested):
+    text = Path("docs/models.md").read_text().split("```python\n# net.py\n")[1].split("```")[0]
+    own = describe(requested(text, input_shape=(8, 8, 1), classes=10, input_dtype="uint8")).own
+    assert own.optimizer == "adamw"
+    assert own.gives_probabilities
+    assert own.code.requirements == ("keras>=3.5",)
+
+
+def test_sizes_are_those_of_the_built_in_networks(requested):
+    from disdel.catalog.models import model_facts
+    from disdel.types import ModelSpec
+
+    cnn = make("layers.Conv2D(32, 3, activation='relu')", "layers.MaxPool2D()", "layers.Flatten()",
+               "layers.Dense(128, activation='relu')", SOFTMAX)  # fmt: skip
+    reply = describe(requested(cnn, input_shape=(12, 12, 3), classes=7, input_dtype="uint8"))
+    assert reply.own.facts == model_facts(ModelSpec(name="cnn", input_shape=(12, 12, 3), classes=7))
+
+
+def test_multiply_adds_of_other_layers(requested):
+    attention = """
+import keras
+def make():
+    x = keras.Input((6, 8))
+    y = keras.layers.MultiHeadAttention(num_heads=2, key_dim=5)(x, x)
+    y = keras.layers.GRU(4)(y)
+    return keras.Model(x, keras.layers.Dense(3)(y))
+"""
+    facts = describe(requested(attention, input_shape=(6, 8))).own.facts
+    projections = 6 * (3 * 8 * 10 + 10 * 8)
+    assert facts.multiply_adds == projections + 6 * (8 * 12 + 4 * 12) + 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def make(): return None", "net.py:make returned None, where an uncompiled keras.Model"),
+        (
+            "class Net:\n    __module__ = 'torch.nn.modules.linear'\nmake = Net",
+            "returned a PyTorch module; a model of your own must be a keras.Model so far",
+        ),
+        ("def make(): return [1]", "returned a list, where an uncompiled keras.Model is needed"),
+        (
+            make(SOFTMAX).replace("return ", "model = ") + "    model.compile()\n    return model",
+            r"returned a compiled model; return it uncompiled, .* beside the function: loss = …",
+        ),
+        (make("layers.Dense(7)"), r"gives \(7,\) for a sample, and the data set needs \(3,\)"),
+        (make(ONE), r"gives \(1,\) for a sample, and the data set needs \(3,\)"),
+        (
+            make(SOFTMAX).replace("Input(input_shape)", "Input((9,))"),
+            r"takes samples of shape \(9,\), and the data set has \(4,\)",
+        ),
+        (
+            "import keras\ndef make():\n    a, b = keras.Input((4,)), keras.Input((4,))\n"
+            "    return keras.Model([a, b], keras.layers.Add()([a, b]))",
+            "has 2 inputs, and a data set has one",
+        ),
+        (
+            "import keras\ndef make():\n    a = keras.Input((4,))\n"
+            "    return keras.Model(a, [keras.layers.Dense(3)(a), a])",
+            "has 2 outputs, and one is needed",
+        ),
+        (make("layers.Dens(3)"), r"net.py, line 6, .*AttributeError.*Dens"),
+        (SUBCLASS.format("self.dence(x)"), r"(?s)`return self.dence.*has no attribute 'dence'"),
+        (
+            SUBCLASS.format("self.dense(x)").replace("**kwargs", ""),
+            r"saved and loaded again: .*__init__\(\) got an unexpected .*\n.*takes \*\*kwargs and",
+        ),
+        (make(SOFTMAX, head="loss = 'no such'"), "Keras has no loss 'no such'"),
+        (make(SOFTMAX, head="loss = 7"), "loss must be a name, .* not a int"),
+        (
+            make(SOFTMAX, head="def loss(y_true, y_pred):\n    return y_pred.nothing\n"),
+            r"net.py, line 5, `return y_pred.nothing`: AttributeError",
+        ),
+        (make(SOFTMAX, head="optimizer = 'no such'"), "Keras has no optimizer 'no such'"),
+        (make(SOFTMAX, head="def optimizer(): return 3"), "optimizer must be .* not a int"),
+        (make(SOFTMAX, head="metrics = ['no such']"), "Keras has no metric 'no such'"),
+        (make(SOFTMAX, head="metrics = ['AUC']"), "metric 'AUC' is not a mean over samples"),
+        (make(SOFTMAX, head="augment = 3"), "augment must be a function, not a int"),
+        (
+            make(SOFTMAX, head="def augment(x, y):\n    return x[:, :2], y\n"),
+            r"the model takes|shape",
+        ),
+        (
+            make(SOFTMAX, head="import numpy\ndef preprocess(x):\n    return numpy.sqrt(x)\n"),
+            "(?s)line 6, `return numpy.sqrt.*part of the saved model",
+        ),
+        (
+            make(SOFTMAX).replace(SOFTMAX, "Own(3)").replace(
+                "def make", "class Own(layers.Layer):\n    def __init__(self, units):\n"
+                "        super().__init__()\n        self.dense = layers.Dense(units)\n"
+                "    def call(self, x):\n        return self.dense(x)\n"
+                "    def get_config(self):\n        raise NotImplementedError('none')\ndef make",
+            ),
+            "the model cannot be saved and loaded again: .*none\n.*from get_config",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_before_anything_runs(requested, text, message):
+    with pytest.raises(UsageError, match=message):
+        describe(requested(text))
+
+
+def test_what_stands_beside_the_function_is_used(trainer):
+    text = make(
+        "layers.Dense(classes, kernel_initializer='zeros')",
+        head="""
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+def least(y_true, y_pred): return ops.min(y_pred, axis=1)
+metrics = [least, "sparse_categorical_accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=3)]
+def optimizer(): return keras.optimizers.SGD(0.0)
+def augment(x, y): return x * 0, y
+def preprocess(x): return x / 2
+""",
+    )
+    mine = trainer(text, probabilities=False)
+    x, y = np.ones((8, 4), np.float32), np.arange(8, dtype=np.int32) % 3
+    before = mine.state()
+    assert mine.train(x[np.newaxis], y[np.newaxis]) == pytest.approx(8 * np.log(3), rel=1e-5)
+    for name, value in mine.state().items():
+        assert "iteration" in name or (value == before[name]).all(), name
+    scored = mine.score(x, y)
+    assert scored.correct == 3
+    assert scored.metric_sums == pytest.approx(
+        {"least": 8 / 3, "sparse_categorical_accuracy": 3, "sparse_top_k_categorical_accuracy": 8}
+    )
+
+
+def test_augmentation_is_for_training_and_preprocessing_for_both(trainer):
+    text = make(
+        "layers.Dense(1, kernel_initializer='ones')",
+        head="def augment(x, y): return x * 0, y\ndef preprocess(x): return x / 4\noptimizer='sgd'",
+    )
+    mine = trainer(text, classes=0, probabilities=False)
+    x, y = np.full((2, 4), 3, np.float32), np.zeros(2, np.float32)
+    scored = mine.score(x, y)
+    # Four inputs of 3/4 make 3.
+    assert (scored.correct, scored.loss_sum) == (None, pytest.approx(2 * 9.0))
+    assert scored.metric_sums == {"mean_absolute_error": pytest.approx(2 * 3.0)}
+    assert mine.train(x[np.newaxis], y[np.newaxis]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("layer", "classes", "expected"),
+    [
+        ("layers.Dense(classes, kernel_initializer='zeros')", 3, [1 / 3, 1 / 3, 1 / 3]),
+        ("layers.Dense(1, kernel_initializer='zeros')", 2, [0.5, 0.5]),
+        ("layers.Dense(1, kernel_initializer='ones')", 0, [2.0]),
+    ],
+)
+def test_the_saved_model_preprocesses_and_gives_probabilities(
+    trainer, tmp_path, layer, classes, expected
+):
+    import keras
+
+    text = make(layer, head="def preprocess(x): return x / 2")
+    trainer(text, classes=classes, probabilities=False).save_model(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(model(np.ones((1, 4), np.float32))[0], expected, rtol=1e-6)
+
+
+def test_a_state_has_the_same_names_wherever_it_is_built(trainer):
+    text = make("layers.Dropout(0.5)", "layers.Dense(5)", SOFTMAX)
+    states = [trainer(text, probabilities=True).state() for _ in "ab"]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        np.testing.assert_array_equal(value, states[1][name])
+
+
+def test_a_rate_of_the_command_wins_over_a_schedule_beside_the_function(requested):
+    schedule = "keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)"
+    request = requested(
+        make(
+            "layers.Dense(1, kernel_initializer='zeros', use_bias=False)",
+            head=f"def optimizer(): return keras.optimizers.SGD({schedule})",
+        ),
+        input_shape=(1,),
+        classes=0,
+    )
+    module = UserModule(request.code, Path(request.folder))
+    mine = own_trainer(
+        module,
+        build_own(module, (1,), 0),
+        gives_probabilities=False,
+        optimizer=None,
+        learning_rate=0.25,
+        input_dtype="float32",
+    )
+    mine.train(np.ones((1, 1, 1), np.float32), np.ones((1, 1), np.float32))
+    [weight] = [value for name, value in mine.state().items() if name.endswith("kernel")]
+    # The gradient of (0 - 1)² is -2.
+    assert weight == pytest.approx(0.25 * 2)
+
+
+def test_the_optimizer_beside_the_function_is_named(requested):
+    reply = describe(requested(make(SOFTMAX, head="optimizer = keras.optimizers.Lion(1e-3)")))
+    assert reply.own.optimizer == "lion"
+    assert describe(requested(make(SOFTMAX))).own.optimizer is None

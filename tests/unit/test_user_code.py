@@ -1,0 +1,186 @@
+"""The user's own code: found, collected, imported and called."""
+
+import sys
+
+import pytest
+
+from disdel.bundle import build_bundle
+from disdel.errors import UsageError
+from disdel.user_code import FOLDER, UserModule, collect, is_entry, read_code
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write files into the working directory; what is imported from them is forgotten again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    known = set(sys.modules)
+
+    def write(**files):
+        for name, text in files.items():
+            path = tmp_path / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            if path.parent != tmp_path:
+                (path.parent / "__init__.py").touch()
+        return tmp_path
+
+    yield write
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+def load(entry):
+    code = collect(entry)
+    return UserModule(code.ref, code.folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("net.py:make", True),
+        ("some/where/my-net.py:make", True),
+        ("package.module:make", True),
+        ("module:make", True),
+        ("mnist", False),
+        ("mnist:3.0.1", False),
+        ("cifar10/config:1.0.0", False),
+        ("net.py", False),
+        ("net.py:", False),
+    ],
+)
+def test_an_entry_is_told_from_a_name(text, expected):
+    assert is_entry(text) is expected
+
+
+def test_a_file_comes_with_what_it_leads_to_in_its_folder(write):
+    write(
+        net="import numpy\nfrom parts import a\nfrom kit.deep import b\n",
+        parts="def a():\n    import more\n",
+        more="",
+        kit__deep="",
+        unrelated="raise RuntimeError",
+    )
+    files = collect("net.py:make").files
+    assert sorted(files) == ["kit/__init__.py", "kit/deep.py", "more.py", "net.py", "parts.py"]
+
+
+def test_a_package_comes_whole(write):
+    write(
+        kit__net="from kit import util\ndef make():\n    return util.seven",
+        kit__util="seven = 7",
+    )
+    assert sorted(collect("kit.net:make").files) == ["kit/__init__.py", "kit/net.py", "kit/util.py"]
+    assert load("kit.net:make").call() == 7
+
+
+def test_the_digest_is_of_what_travels(write):
+    write(net="import parts", parts="a = 1", other="")
+    first = collect("net.py:make").ref.digest
+    write(other="changed")
+    assert collect("net.py:make").ref.digest == first
+    assert collect("net.py:other").ref.digest != first
+    write(parts="a = 2")
+    assert collect("net.py:make").ref.digest != first
+
+
+def test_a_bundle_holds_the_files_as_they_are(write):
+    import io
+    import zipfile
+
+    write(net="import parts", parts="a = 1")
+    code = collect("net.py:make")
+    with zipfile.ZipFile(io.BytesIO(build_bundle("train", code))) as bundle:
+        assert bundle.read(f"{FOLDER}/parts.py") == b"a = 1"
+        assert "disdel/user_code.py" in bundle.namelist()
+    assert build_bundle("train", code) == build_bundle("train", collect("net.py:make"))
+
+
+def test_code_that_was_laid_out_is_read_back(write, tmp_path):
+    write(kit__net="from kit import util", kit__util="")
+    code = collect("kit.net:make")
+    code.write(tmp_path / "out")
+    again = read_code(tmp_path / "out")
+    assert (again.ref, dict(again.files)) == (code.ref, dict(code.files))
+    assert read_code(tmp_path) is None
+
+
+def test_a_function_is_given_what_it_has_parameters_for(write):
+    write(
+        net="""
+def shape(input_shape): return input_shape
+def both(classes, *, input_shape, width=3): return classes, input_shape, width
+def none(): return "none"
+def any(**kwargs): return kwargs
+"""
+    )
+    offered = {"input_shape": (8, 8, 1), "classes": 10}
+    assert load("net.py:shape").call(**offered) == (8, 8, 1)
+    assert load("net.py:both").call(**offered) == (10, (8, 8, 1), 3)
+    assert load("net.py:none").call(**offered) == "none"
+    assert load("net.py:any").call(**offered) == {}
+
+
+def test_a_file_may_have_any_name(write):
+    path = write()
+    (path / "types.py").write_text("def make():\n    import types\n    return types.ModuleType")
+    (path / "my net-2.py").write_text("def make(): return 2")
+    assert load("types.py:make").call() is type(sys)
+    assert load("my net-2.py:make").call() == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "text", "message"),
+    [
+        ("nowhere.py:make", "", "there is no file nowhere.py"),
+        ("nowhere.net:make", "", "there is no Python package or module 'nowhere' here"),
+        ("net.py:make", "def make(:\n", r"net.py, line 1: invalid syntax"),
+        ("net.py:make", "requirements = 'no-such-package'\n", "requires no-such-package, and"),
+        ("net.py:make", "requirements = ['==1']\n", "line 1: requirements must be a list"),
+        ("net.py:make", "requirements = [name]\n", "line 1: requirements must be a list"),
+        ("net.py:make", "def maker(): pass\n", r"no function 'make' \(did you mean 'maker'\?\)"),
+        ("net.py:make", "from os import path\n", "has no function 'make'; it has none"),
+        ("net.py:make", "make = 7\n", "has a int called 'make', where a function"),
+        ("net.py:make", "def make(width, classes): pass\n", "wants width, which nobody gives it"),
+        (
+            "net.py:make",
+            "def make():\n    layers = 3\n    return layers.dense\n",
+            r"net.py, line 3, `return layers.dense`: AttributeError: 'int' object has no",
+        ),
+        ("net.py:make", "1 / 0\n", r"net.py, line 1, `1 / 0`: ZeroDivisionError"),
+        ("net.py:make", "def make():\n    raise SystemExit('no')\n", "line 2.*SystemExit: no"),
+        (
+            "net.py:make",
+            "def make():\n    import no_such_package\n",
+            "line 2, `import no_such_package`: this runtime lacks the package no_such_package; pip "
+            "install 'no_such_package' here.*runtime-image/build",
+        ),
+        (
+            "net.py:make",
+            "requirements = ['no-such-package>=0.22']\nimport no_such_package\n",
+            "net.py:make requires no-such-package>=0.22, and no-such-package is not installed",
+        ),
+        (
+            "net.py:make",
+            "requirements = ['numpy<1']\n",
+            r"requires numpy<1, and numpy is there in version \d",
+        ),
+    ],
+)
+def test_what_is_wrong_with_it_is_said(write, entry, text, message):
+    write(net=text)
+    with pytest.raises(UsageError, match=message):
+        load(entry).call(input_shape=(2,), classes=3)
+
+
+def test_requirements_that_do_not_apply_here_are_not_asked_for(write):
+    write(net="requirements = ('numpy', 'no-such-package; os_name == \"none\"')\ndef make(): pass")
+    assert load("net.py:make").call() is None
+
+
+def test_an_imported_module_is_no_attribute(write):
+    write(net="import json as metrics\nloss = 'mse'\ndef make(): pass")
+    module = load("net.py:make")
+    assert module.attribute("metrics") is None
+    assert module.attribute("loss") == "mse"
+    assert module.attribute("augment") is None
