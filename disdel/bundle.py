@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from disdel.assets import asset_dir
@@ -19,6 +20,7 @@ _LIBRARY = (
     "arrays.py",
     "container_memory.py",
     "errors.py",
+    "program.py",
     "types.py",
     "units.py",
     "user_code.py",
@@ -32,8 +34,20 @@ _LIBRARY = (
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
-def build_bundle(action: str, code: UserCode | None = None) -> bytes:
-    """The zip of the action in `actions/<action>`, with the user's own code where there is some.
+def build_bundle(
+    action: str,
+    code: UserCode | None = None,
+    *,
+    packages: bytes = b"",
+    files: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """The zip of the action in `actions/<action>`.
+
+    Args:
+        action: its name.
+        code: the user's own code, where there is some.
+        packages: a zip of what it imports and the platform's own Python does not have.
+        files: more files, by their path in the zip.
 
     Raises:
         FileNotFoundError: there is no such action.
@@ -49,8 +63,10 @@ def build_bundle(action: str, code: UserCode | None = None) -> bytes:
     members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
     if code is not None:
         members |= {f"{FOLDER}/{name}": data for name, data in code.laid_out().items()}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    members |= files or {}
+    # Added to the packages as they are, which take seconds to compress.
+    buffer = io.BytesIO(packages)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
-            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name])
+            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

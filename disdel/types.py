@@ -18,7 +18,7 @@ Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", 
 
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]
-RuntimeName = Literal["tensorflow", "torch"]
+RuntimeName = Literal["tensorflow", "torch", "compiled"]
 # What is learnt of a sample: its class, one of two classes by one output, or a number.
 Target = Literal["class", "binary", "number"]
 OptimizerState = Literal["reset", "local", "average"]

@@ -168,7 +168,7 @@ async def _container_checks(
 
 
 def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
-    name = spec.image.rpartition("/")[2].partition(":")[0]
+    name = (spec.image or "").rpartition("/")[2].partition(":")[0]
     failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None)
     if failure is None:
         fields = record.result if isinstance(record.result, dict) else {}

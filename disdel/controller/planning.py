@@ -81,7 +81,9 @@ def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runt
         return [RUNTIMES[asked]]
     if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
         return [TENSORFLOW]
-    installed = [runtime for runtime in RUNTIMES.values() if all(map(find_spec, runtime.modules))]
+    # Compiled networks are for who asks: the time to compile one is not in the plan.
+    frameworks = [runtime for runtime in RUNTIMES.values() if runtime.image]
+    installed = [runtime for runtime in frameworks if all(map(find_spec, runtime.modules))]
     return installed or [TENSORFLOW]
 
 

@@ -14,6 +14,7 @@ from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
 from disdel.controller.actions import SizedAction
 from disdel.controller.collecting import Collector
+from disdel.controller.compiled import CompiledNetwork, compile_network
 from disdel.controller.crew import Crew, epoch_of
 from disdel.controller.fleet import Fleet, Trained
 from disdel.controller.history import history_of
@@ -102,6 +103,15 @@ async def train_on(
             dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
             planned_rounds=plan.rounds,
         )
+        compiled = None
+        if plan.runtime == "compiled":
+            compiled = await asyncio.to_thread(
+                compile_network,
+                progress.job,
+                arrays.spec,
+                model,
+                on_this_machine=session.platform_name == "embedded",
+            )
         if resumed is None:
             folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         else:
@@ -115,7 +125,7 @@ async def train_on(
         if code is not None:
             code.write(folder.code)
         crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1])
-        run = _TrainRun(progress, model, code, crew, arrays, settings, invoker, emit)
+        run = _TrainRun(progress, model, code, compiled, crew, arrays, settings, invoker, emit)
         try:
             report = await run_to_report(
                 invoker,
@@ -136,22 +146,22 @@ def _load(name: str, data_dir: Path) -> DatasetArrays:
     return load_arrays(name, data_dir)
 
 
-def _train_action(plan: Plan, settings: Settings, code: UserCode | None) -> ActionSpec:
+def _action(
+    name: str,
+    memory_mb: int,
+    plan: Plan,
+    settings: Settings,
+    code: UserCode | None,
+    compiled: CompiledNetwork | None,
+) -> ActionSpec:
+    if compiled is not None:
+        return compiled.action(name, memory_mb=memory_mb, timeout_s=plan.timeout_s)
+    trains = name == "train"
     return ActionSpec(
-        name="train",
-        image=settings.image(RUNTIMES[plan.runtime].image),
-        code=build_bundle("train", code),
-        memory_mb=plan.memory_mb,
-        timeout_s=plan.timeout_s,
-    )
-
-
-def _collect_action(plan: Plan, settings: Settings) -> ActionSpec:
-    return ActionSpec(
-        name="collectWeights",
-        image=settings.image(BASE_IMAGE),
-        code=build_bundle("collectWeights"),
-        memory_mb=plan.collect_memory_mb,
+        name=name,
+        image=settings.image(RUNTIMES[plan.runtime].image if trains else BASE_IMAGE),
+        code=build_bundle(name, code if trains else None),
+        memory_mb=memory_mb,
         timeout_s=plan.timeout_s,
     )
 
@@ -170,6 +180,7 @@ class _TrainRun:
         progress: Progress,
         model: ModelSpec,
         code: UserCode | None,
+        compiled: CompiledNetwork | None,
         crew: Crew,
         arrays: DatasetArrays,
         settings: Settings,
@@ -186,10 +197,16 @@ class _TrainRun:
         self._settings = settings
         self._invoker = invoker
         self._emit = emit
+        self._compiled = compiled
         platform, package = invoker.session.platform, invoker.package
-        train = SizedAction(platform, package, _train_action(plan, settings, code))
+
+        def sized(name: str, memory_mb: int) -> SizedAction:
+            spec = _action(name, memory_mb, plan, settings, code, compiled)
+            return SizedAction(platform, package, spec)
+
+        train = sized("train", plan.memory_mb)
         self._collector = Collector(
-            action=SizedAction(platform, package, _collect_action(plan, settings)),
+            action=sized("collectWeights", plan.collect_memory_mb),
             invoker=invoker,
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
@@ -233,7 +250,10 @@ class _TrainRun:
         await self._fetch_model(self._invoker.folder.new_model(self._suffix))
 
     async def _fetch_model(self, path: Path) -> None:
-        data = await asyncio.to_thread(self._invoker.session.store.get, self._invoker.keys.model)
+        store, key = self._invoker.session.store, self._invoker.keys.model
+        data = bytes(await asyncio.to_thread(store.get, key))
+        if self._compiled is not None:
+            data = await asyncio.to_thread(self._compiled.keras_file, data)
         path.write_bytes(data)
 
     async def _keep_last_good(self) -> str:

@@ -15,13 +15,17 @@ from disdel.types import ActivationRecord, Capacity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionSpec:
-    """An action to create: a zip with a `__main__.py` that runs in `image`."""
+    """An action to create: a zip with a `__main__.py`.
+
+    It runs in a container of `image`, or where that is None of the platform's own `kind`.
+    """
 
     name: str
-    image: str
     code: bytes
     memory_mb: int
     timeout_s: float
+    image: str | None = None
+    kind: str | None = None
 
 
 class Platform(ABC):

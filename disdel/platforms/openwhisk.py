@@ -78,12 +78,11 @@ class OpenWhisk(Platform):
         await self._request("PUT", f"{_packages(package)}?overwrite=true", body)
 
     async def create_action(self, package: str, action: ActionSpec) -> None:
+        where = (
+            {"kind": action.kind} if action.kind else {"kind": "blackbox", "image": action.image}
+        )
         body = {
-            "exec": {
-                "kind": "blackbox",
-                "image": action.image,
-                "code": base64.b64encode(action.code).decode(),
-            },
+            "exec": {**where, "code": base64.b64encode(action.code).decode()},
             "limits": {"memory": action.memory_mb, "timeout": round(action.timeout_s * 1000)},
         }
         await self._request("PUT", f"{_actions(package, action.name)}?overwrite=true", body)

@@ -137,8 +137,10 @@ def _candidate(
 
     whole = in_parts(1)
     short_of_memory = any(shortage.bound in ("memory", "pool") for shortage in whole.shortages)
-    most = in_parts(question.job.batch_size) if short_of_memory else whole
-    if most.shortages or not short_of_memory:
+    if not (short_of_memory and runtime.cuts_batches):
+        return whole
+    most = in_parts(question.job.batch_size)
+    if most.shortages:
         return whole
     parts = 2
     while parts < question.job.batch_size:

@@ -19,8 +19,10 @@ class Runtime:
     Attributes:
         name: as users write it.
         modules: what must be importable where its actions run.
-        image: the name of its actions' container image, without prefix and tag.
+        image: the name of its actions' container image, without prefix and tag; "" for the
+            platform's own Python, which has no framework.
         model_suffix: of the files of its trained models.
+        cuts_batches: whether its steps hold less where a batch is cut into parts.
         anonymous_mb: anonymous memory of a container that has imported the framework, built a
             network of no size and traced its training step.
         mapped_mb: library pages that it has mapped by then and goes on using.
@@ -42,6 +44,7 @@ class Runtime:
     step_overhead_s: float
     multiply_adds_per_s: float
     thread_exponent: float
+    cuts_batches: bool = True
 
     @property
     def floor_mb(self) -> float:
@@ -77,16 +80,38 @@ TORCH = Runtime(
     thread_exponent=0.65,
 )
 
-RUNTIMES: dict[RuntimeName, Runtime] = {runtime.name: runtime for runtime in (TENSORFLOW, TORCH)}
+# Training steps that the host compiles, executed by IREE's runtime.
+COMPILED = Runtime(
+    name="compiled",
+    image="",
+    model_suffix=".keras",
+    modules=("keras", "jax", "iree"),
+    anonymous_mb=64,
+    mapped_mb=14,
+    import_s=0.2,
+    cold_start_s=1.5,
+    step_overhead_s=0.5e-3,
+    multiply_adds_per_s=24e9,
+    thread_exponent=0.65,
+    cuts_batches=False,
+)
+
+# `auto` takes the first that fits.
+RUNTIMES: dict[RuntimeName, Runtime] = {
+    runtime.name: runtime for runtime in (TENSORFLOW, TORCH, COMPILED)
+}
 
 
 def runtime_of(model: Path) -> Runtime:
-    """The runtime that left a model file, by the file's suffix.
+    """The runtime whose containers open a model file, by the file's suffix.
 
     Raises:
-        KeyError: none of them writes such files.
+        LookupError: none of them does.
     """
-    return {runtime.model_suffix: runtime for runtime in RUNTIMES.values()}[model.suffix]
+    for runtime in RUNTIMES.values():
+        if runtime.image and runtime.model_suffix == model.suffix:
+            return runtime
+    raise LookupError(model.suffix)
 
 
 # What building and tracing a network add to a framework that was only imported: anonymous memory,

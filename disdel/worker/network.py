@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.types import DEFAULT_OPTIMIZER, RuntimeName
 from disdel.wire import Network
-from disdel.worker.footprint import Footprint, footprint_now
+from disdel.worker.footprint import Footprint, footprint_now, give_back_freed_memory
 
 # What an activation imports first, and what builds its trainer.
-_FRAMEWORKS: dict[RuntimeName, str] = {"tensorflow": "keras", "torch": "torch"}
+_FRAMEWORKS: dict[RuntimeName, str] = {
+    "tensorflow": "keras",
+    "torch": "torch",
+    "compiled": "iree.runtime",
+}
+
+# Where an action's zip holds a compiled network: beside the package `disdel`.
+_PROGRAM = Path(__file__).resolve().parents[2] / "program"
 
 
 class TrainerCache:
@@ -40,6 +48,8 @@ class TrainerCache:
             import_module(_FRAMEWORKS[runtime])
         except ImportError as error:
             raise UsageError(f"this container cannot run {runtime}: {error}") from error
+        # A compiled action's code is large, and init has left its copies behind.
+        give_back_freed_memory()
         self.framework = footprint_now()
 
     def get(self, network: Network, input_dtype: str) -> Trainer:
@@ -87,4 +97,14 @@ def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
     )
 
 
-_BUILDERS = {"tensorflow": _keras_trainer, "torch": _torch_trainer}
+def _compiled_trainer(network: Network, input_dtype: str) -> Trainer:  # noqa: ARG001 - compiled in
+    from disdel.training.compiled_adapter import CompiledTrainer
+
+    return CompiledTrainer(_PROGRAM, threads=network.threads)
+
+
+_BUILDERS = {
+    "tensorflow": _keras_trainer,
+    "torch": _torch_trainer,
+    "compiled": _compiled_trainer,
+}

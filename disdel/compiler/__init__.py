@@ -1,0 +1,121 @@
+"""Networks compiled on the host, so that actions train them without a framework.
+
+The compiler runs in a process of its own, with Keras on JAX: whatever backend the user's process
+has stays as it is, and the memory goes back to the system. Nothing here imports a framework.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from disdel import config
+from disdel.errors import DisdelError, UsageError
+from disdel.program import cpu_flags
+from disdel.types import ModelSpec
+
+PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
+
+# Of this package's output; raised when the lowering or the flags change.
+COMPILER_VERSION = 1
+
+
+class CompileFailed(DisdelError):
+    """The compiler did not accept a network, or broke."""
+
+    kind = "compile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileJob:
+    """A network to compile.
+
+    `targets` are names of `disdel.compiler.targets.TARGETS`, the fastest first. The seed decides
+    the initial weights only.
+    """
+
+    model: ModelSpec
+    input_dtype: str
+    batch_size: int
+    optimizer: str
+    learning_rate: float | None
+    targets: tuple[str, ...]
+    seed: int
+
+
+def compile_program(job: CompileJob) -> Path:
+    """The folder of the program for `job`: compiled now, or by an earlier run.
+
+    Raises:
+        UsageError: packages are missing, or a layer cannot be compiled.
+        CompileFailed: the compiler refused the module; the message says where its text is.
+    """
+    root = config.state_dir() / "compiled"
+    folder = root / _digest(job)
+    _call("compile", folder, job)
+    return folder
+
+
+def write_keras_model(job: CompileJob, state: Path, target: Path) -> None:
+    """Write the Keras file of the network of `job` with the weights in `state`, a safetensors file.
+
+    Raises:
+        CompileFailed: it cannot be written.
+    """
+    _call("save", target, job, state)
+
+
+def _digest(job: CompileJob) -> str:
+    """The same for the same modules: of the network, the compiler and, if tuned for it, the CPU."""
+    facts = {
+        **asdict(job),
+        "versions": [COMPILER_VERSION, *_versions()],
+        "cpu": sorted(cpu_flags()) if "host" in job.targets else platform.machine(),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _versions() -> list[str]:
+    try:
+        return [importlib.metadata.version(package) for package in PACKAGES]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UsageError(
+            f"--runtime compiled needs {error.name} here: pip install 'disdel[compiled]'"
+        ) from error
+
+
+def _call(task: Literal["compile", "save"], target: Path, job: CompileJob, *more: Path) -> None:
+    if task == "compile" and (target / "program.json").exists():
+        return
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "disdel.compiler", task, str(target), *map(str, more)],
+        input=json.dumps(asdict(job)),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            # A file needs no compiler, and numpy is the first to be there.
+            "KERAS_BACKEND": "jax" if task == "compile" else "numpy",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": os.pathsep.join(filter(None, (_root(), os.environ.get("PYTHONPATH")))),
+        },
+    )
+    if done.returncode == UsageError.exit_code:
+        raise UsageError(done.stdout.strip())
+    if done.returncode:
+        said = done.stdout.strip() or "\n".join(done.stderr.splitlines()[-20:])
+        raise CompileFailed(f"the network was not compiled: {said}")
+
+
+def _root() -> str:
+    """Where the child finds the same disdel, installed or not."""
+    return str(Path(__file__).resolve().parents[2])

@@ -1,0 +1,95 @@
+"""The packages of a compiled action, as a zip that runs on a platform's own Python.
+
+They are the ones installed here, so that an action's IREE executes what this machine's IREE has
+compiled; for the same versions the zip is the same, byte for byte. What no action needs is left
+out: tests, type stubs, headers, tools, a second runtime with tracing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import platform
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from disdel import config
+from disdel.errors import UsageError
+
+# What the worker side of disdel imports, and what that imports.
+DISTRIBUTIONS = ("dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis", "safetensors")
+
+# OpenWhisk's limit on an action's code, which it counts as base64.
+MAX_CODE_BYTES = 48 * 2**20
+_ROOM_BYTES = 2 * 2**20
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+
+_KEPT = re.compile(r".*\.(py|so(\.[\d.]+)?)")
+_LEFT_OUT = re.compile(
+    r"(^|/)(tests?|testing|f2py|distutils|_pyinstaller|_runtime_libs_tracy|share|build|"
+    r"array_interop_tests|_examples)/|(^|/)conftest\.py$|(^|/)_[a-z_]*tests[.-]"
+)
+
+
+def python_kind() -> str:
+    """The platform's kind for the Python that runs here, which the packages are built for."""
+    return f"python:{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def packages_zip() -> bytes:
+    """The zip; it is kept in the state directory.
+
+    Raises:
+        UsageError: a package is missing, or they are too large for an action.
+    """
+    kept = config.state_dir() / "compiled" / f"packages-{_digest()}.zip"
+    if kept.exists():
+        return kept.read_bytes()
+    data = _build()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(kept)
+    return data
+
+
+def _digest() -> str:
+    facts = [python_kind(), platform.machine(), *map(_version, DISTRIBUTIONS)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UsageError(
+            f"--runtime compiled needs {name} here: pip install 'disdel[compiled]'"
+        ) from error
+
+
+def _build() -> bytes:
+    members: dict[str, Path] = {}
+    for name in DISTRIBUTIONS:
+        for file in importlib.metadata.distribution(name).files or ():
+            path = file.as_posix()
+            if _KEPT.fullmatch(path) and not _LEFT_OUT.search(path) and ".." not in file.parts:
+                members[path] = Path(str(file.locate()))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(members):
+            entry = zipfile.ZipInfo(path, _TIMESTAMP)
+            archive.writestr(entry, members[path].read_bytes(), zipfile.ZIP_DEFLATED)
+    data = buffer.getvalue()
+    encoded = len(data) * 4 // 3
+    if encoded > MAX_CODE_BYTES - _ROOM_BYTES:
+        raise UsageError(
+            f"the packages of a compiled action take {encoded / 2**20:.0f} MB as base64, and an "
+            f"action's code may have {MAX_CODE_BYTES / 2**20:.0f}: install the versions that "
+            "constraints.txt names"
+        )
+    return data

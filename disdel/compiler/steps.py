@@ -1,0 +1,124 @@
+"""The functions of a program: a training step and a score, as StableHLO text. Imports JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax import export, lax
+
+from disdel.arrays import Array
+from disdel.compiler.lowering import lowered, weighted_samples
+from disdel.program import StateTensor
+
+KerasModel = Any
+JaxArray = Any
+
+
+class Steps:
+    """A Keras classifier, its optimizer and its loss as pure functions of the state.
+
+    Args:
+        model: from stored samples to class probabilities.
+        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        learning_rate: None for the optimizer's own default.
+        input_dtype: numpy name of the samples' dtype.
+
+    Raises:
+        UsageError: a layer cannot be compiled.
+    """
+
+    def __init__(
+        self, model: KerasModel, *, optimizer: str, learning_rate: float | None, input_dtype: str
+    ) -> None:
+        self._model = lowered(model)
+        self._input_dtype = input_dtype
+        self._loss = keras.losses.SparseCategoricalCrossentropy(reduction=None)
+        self._optimizer = keras.optimizers.get(optimizer)
+        if learning_rate is not None:
+            self._optimizer.learning_rate = learning_rate
+        self._optimizer.build(self._model.trainable_variables)
+
+    @property
+    def model_tensors(self) -> int:
+        return len(self._model.variables)
+
+    def state(self) -> dict[str, Array]:
+        """The initial state by name, in the functions' order; named as `KerasTrainer` does."""
+        named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
+        named |= {f"optimizer/{i:04d}/{v.path}": v for i, v in enumerate(self._optimizer.variables)}
+        return {name: np.asarray(variable) for name, variable in named.items()}
+
+    def tensors(self) -> tuple[StateTensor, ...]:
+        """The names, shapes and dtypes of `state`."""
+        return tuple(
+            StateTensor(name=name, shape=value.shape, dtype=value.dtype.name)
+            for name, value in self.state().items()
+        )
+
+    def train_text(self, batch_size: int) -> bytes:
+        """One training step of `batch_size` samples as StableHLO."""
+        return self._text(self._train, self.tensors(), batch_size)
+
+    def score_text(self, batch_size: int) -> bytes:
+        """The score of `batch_size` samples as StableHLO."""
+        return self._text(self._score, self.tensors()[: self.model_tensors], batch_size)
+
+    def _text(self, function: Any, state: tuple[StateTensor, ...], batch_size: int) -> bytes:
+        shape = (batch_size, *self._model.input_shape[1:])
+        arguments = [
+            *((tensor.shape, tensor.dtype) for tensor in state),
+            (shape, self._input_dtype),
+            ((batch_size,), "int32"),
+            ((batch_size,), "float32"),
+        ]
+        # The caller passes the whole state, used or not.
+        jitted = jax.jit(function, keep_unused=True)
+        exported = export.export(jitted, platforms=["cpu"])
+        specs = [jax.ShapeDtypeStruct(*argument) for argument in arguments]  # type: ignore[no-untyped-call]
+        return str(exported(*specs).mlir_module()).encode()
+
+    def _train(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
+        *state, x, y, weights = arguments
+        trainable, frozen = self._split(state[: self.model_tensors])
+        slots = state[self.model_tensors :]
+
+        def mean_loss(trainable: list[JaxArray]) -> tuple[JaxArray, list[JaxArray]]:
+            with weighted_samples(weights):
+                probabilities, changed, penalties = self._model.stateless_call(
+                    trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
+                )
+            loss = (self._loss(y, probabilities) * weights).sum() / weights.sum()
+            return sum(penalties, loss), changed
+
+        gradient = jax.value_and_grad(mean_loss, has_aux=True)
+        (loss, frozen), gradients = gradient(trainable)
+        # Fused with the product that gives it, an update reads and writes across the grain.
+        gradients = lax.optimization_barrier(gradients)  # type: ignore[no-untyped-call]
+        trainable, slots = self._optimizer.stateless_apply(slots, gradients, trainable)
+        return (*self._joined(trainable, frozen), *slots, loss * weights.sum())
+
+    def _score(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
+        *state, x, y, weights = arguments
+        trainable, frozen = self._split(state)
+        probabilities, _ = self._model.stateless_call(
+            trainable, frozen, x.astype(jnp.float32), training=False
+        )
+        hits = (jnp.argmax(probabilities, axis=1).astype(jnp.int32) == y) & (weights > 0)
+        return (self._loss(y, probabilities) * weights).sum(), hits.astype(jnp.int32).sum()
+
+    def _split(self, values: list[JaxArray]) -> tuple[list[JaxArray], list[JaxArray]]:
+        """The model's values as trainable and not, each in the order of Keras."""
+        by_variable = dict(zip(map(id, self._model.variables), values, strict=True))
+        trainable = [by_variable[id(v)] for v in self._model.trainable_variables]
+        frozen = [by_variable[id(v)] for v in self._model.non_trainable_variables]
+        return trainable, frozen
+
+    def _joined(self, trainable: list[JaxArray], frozen: list[JaxArray]) -> list[JaxArray]:
+        """The inverse of `_split`."""
+        by_variable = dict(zip(map(id, self._model.trainable_variables), trainable, strict=True))
+        by_variable |= zip(map(id, self._model.non_trainable_variables), frozen, strict=True)
+        return [by_variable[id(v)] for v in self._model.variables]

@@ -1,0 +1,71 @@
+"""A run whose network is compiled here: its actions, and the Keras file at its end."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from disdel.bundle import build_bundle
+from disdel.compiler import CompileJob, compile_program, write_keras_model
+from disdel.compiler.packages import packages_zip, python_kind
+from disdel.compiler.targets import HOST, PORTABLE
+from disdel.platforms.base import ActionSpec
+from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledNetwork:
+    """What a run's actions execute.
+
+    Attributes:
+        job: what was compiled.
+        program: the folder that `disdel.program` describes.
+        packages: the zip of what the actions import.
+    """
+
+    job: CompileJob
+    program: Path
+    packages: bytes
+
+    def action(self, name: str, *, memory_mb: int, timeout_s: float) -> ActionSpec:
+        """The action of that name, on the platform's own Python."""
+        files = {f"program/{path.name}": path.read_bytes() for path in self.program.iterdir()}
+        return ActionSpec(
+            name=name,
+            kind=python_kind(),
+            code=build_bundle(
+                name, packages=self.packages, files=files if name == "train" else None
+            ),
+            memory_mb=memory_mb,
+            timeout_s=timeout_s,
+        )
+
+    def keras_file(self, state: bytes) -> bytes:
+        """The Keras file of the network with the weights of a stored state."""
+        with tempfile.TemporaryDirectory() as folder:
+            weights, model = Path(folder) / "state.safetensors", Path(folder) / "model.keras"
+            weights.write_bytes(state)
+            write_keras_model(self.job, weights, model)
+            return model.read_bytes()
+
+
+def compile_network(
+    job: TrainJob, dataset: DatasetSpec, model: ModelSpec, *, on_this_machine: bool
+) -> CompiledNetwork:
+    """Compile the network of a job, tuned for this machine if its actions run here.
+
+    Raises:
+        UsageError: packages are missing, or a layer cannot be compiled.
+        CompileFailed: the compiler refused it.
+    """
+    compiled = CompileJob(
+        model=model,
+        input_dtype=dataset.input_dtype,
+        batch_size=job.batch_size,
+        optimizer=job.optimizer or DEFAULT_OPTIMIZER,
+        learning_rate=job.learning_rate,
+        targets=HOST if on_this_machine else PORTABLE,
+        seed=job.seed,
+    )
+    return CompiledNetwork(compiled, compile_program(compiled), packages_zip())

@@ -1,0 +1,88 @@
+"""A compiled network as files: what the host's compiler writes and an action executes.
+
+A folder with `program.json` (this description), `initial.safetensors` (the state before the first
+step), and for each target CPU `train-<target>.vmfb` and `score-<target>.vmfb`, modules for IREE's
+runtime. Both have one function, `main`:
+
+    train: state…, x (batch, *input_shape), y (batch,) int32, weight (batch,) float32
+           → the state after one step…, the loss summed over the samples, float32
+    score: the model's part of the state…, x (score_batch, …), y, weight
+           → loss summed, float32; samples classified correctly, int32
+
+A sample of weight 0 has no part in a result: a ragged batch is a whole one with such samples.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import dacite
+
+DESCRIPTION = "program.json"
+INITIAL = "initial.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateTensor:
+    """One tensor of the state; `dtype` is numpy's name. Scalars have the shape ()."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A CPU that modules are compiled for, and the instructions it takes as Linux names them."""
+
+    name: str
+    cpu_flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What the modules take and give.
+
+    Attributes:
+        input_shape: of one sample.
+        input_dtype: numpy name of the samples' dtype, as stored.
+        batch_size: samples of a training step.
+        score_batch: samples of a call of `score`.
+        state: the tensors of the state in the modules' order, those of the model first.
+        model_tensors: how many of them are the model's; the others are the optimizer's.
+        targets: the CPUs that there are modules for, the fastest first.
+    """
+
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    batch_size: int
+    score_batch: int
+    state: tuple[StateTensor, ...]
+    model_tensors: int
+    targets: tuple[Target, ...]
+
+    def write(self, folder: Path) -> None:
+        (folder / DESCRIPTION).write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> Program:
+        """The description in `folder`; raises `OSError` where there is none."""
+        data = json.loads((folder / DESCRIPTION).read_text())
+        return dacite.from_dict(cls, data, dacite.Config(cast=[tuple]))
+
+
+def module_path(folder: Path, function: str, target: Target) -> Path:
+    """The file of `train` or `score` for a target."""
+    return folder / f"{function}-{target.name}.vmfb"
+
+
+def cpu_flags() -> frozenset[str]:
+    """The instructions that this machine's CPU has, as Linux names them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), ":")
+    return frozenset(flags.partition(":")[2].split())

@@ -1,0 +1,183 @@
+"""A compiled program as a trainer. Needs numpy and IREE's runtime, and no framework."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import iree.runtime as iree
+import numpy as np
+import safetensors.numpy
+
+from disdel.arrays import Array, Tensors
+from disdel.errors import StoreError, UsageError
+from disdel.program import INITIAL, Program, Target, cpu_flags, module_path
+from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state
+
+# IREE's runtime ships few types.
+Device = Any
+DeviceArray = Any
+
+
+class CompiledTrainer(Trainer):
+    """Trains the program in `folder`.
+
+    Args:
+        folder: what `disdel.program` describes.
+        threads: CPU threads; None for all that this process may use.
+
+    Raises:
+        UsageError: there is no program, or this CPU lacks instructions that all of its modules use.
+    """
+
+    model_suffix = ".safetensors"
+
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+        try:
+            self._program = Program.read(folder)
+        except OSError as error:
+            raise UsageError(f"this action carries no compiled network: {error}") from error
+        target = choose_target(self._program, cpu_flags())
+        self._device = _device(threads)
+        self._train_step = self._load(module_path(folder, "train", target))
+        self._score_batch = self._load(module_path(folder, "score", target))
+        self._state: list[DeviceArray] = []
+        self._initial = folder / INITIAL
+        initial = safetensors.numpy.load_file(self._initial)
+        rate = f"{OPTIMIZER_PREFIX}.*learning_rate"
+        names = [tensor.name for tensor in self._program.state]
+        [self._rate_index] = (i for i, name in enumerate(names) if re.fullmatch(rate, name))
+        self._rate = initial[names[self._rate_index]]
+        self.load_state(initial)
+
+    def _load(self, path: Path) -> Any:
+        context = iree.SystemContext(config=iree.Config(device=self._device))
+        module = iree.VmModule.mmap(context.instance, str(path))
+        context.add_vm_module(module)
+        return context.modules[module.name]["main"]
+
+    def state(self) -> dict[str, Array]:
+        # What the steps have freed is in the way of the copies.
+        self._device.allocator.trim()
+        return {
+            tensor.name: np.array(value.to_host()).reshape(tensor.shape)
+            for tensor, value in zip(self._program.state, self._state, strict=True)
+        }
+
+    def load_state(self, tensors: Tensors) -> None:
+        if not split_state(tensors)[1]:
+            initial = safetensors.numpy.load_file(self._initial)
+            tensors = {**tensors, **split_state(initial)[1]}
+        expected = self._program.state
+        names = {tensor.name for tensor in expected}
+        if names != tensors.keys():
+            odd = sorted(names ^ tensors.keys())
+            raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+        for tensor in expected:
+            found = tensors[tensor.name]
+            if (found.shape, found.dtype.name) != (tensor.shape, tensor.dtype):
+                raise StoreError(
+                    f"{tensor.name} is stored as {found.dtype}{list(found.shape)} and the network "
+                    f"has {tensor.dtype}{list(tensor.shape)}"
+                )
+        self._state = []
+        self._device.allocator.trim()
+        self._state = [
+            iree.asdevicearray(self._device, np.asarray(tensors[tensor.name], order="C"))
+            for tensor in expected
+        ]
+
+    def train(
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,  # noqa: ARG002
+        rate_factors: Array | None = None,
+    ) -> float:
+        """As `Trainer.train`; a compiled step works on a whole batch, however it is to be cut.
+
+        Raises:
+            UsageError: the batches are larger than the program's.
+        """
+        size = self._program.batch_size
+        if x.shape[1] > size:
+            raise UsageError(f"the network is compiled for batches of {size}, not {x.shape[1]}")
+        loss_sum = 0.0
+        for step, (samples, labels) in enumerate(zip(x, y, strict=True)):
+            if rate_factors is not None:
+                self._set_rate(rate_factors[step])
+            *self._state, loss = self._train_step(*self._state, *_padded(samples, labels, size))
+            # Read at once: it lies in one allocation with the state, which would stay with it.
+            loss_sum += float(loss.to_host())
+        if rate_factors is not None:
+            self._set_rate(1.0)
+        return loss_sum
+
+    def _set_rate(self, factor: float) -> None:
+        """The learning rate of the next step; the optimizers keep it among their variables."""
+        rate = np.asarray(self._rate * np.float32(factor), self._rate.dtype)
+        self._state[self._rate_index] = iree.asdevicearray(self._device, rate)
+
+    def score(self, x: Array, y: Array) -> Scored:
+        size = self._program.score_batch
+        model = self._state[: self._program.model_tensors]
+        loss_sum, correct = 0.0, 0
+        for start in range(0, len(x), size):
+            batch = slice(start, start + size)
+            loss, hits = self._score_batch(*model, *_padded(x[batch], y[batch], size))
+            loss_sum += float(loss.to_host())
+            correct += int(hits.to_host())
+        return Scored(loss_sum, correct)
+
+    def save_model(self, path: Path) -> None:
+        """Write the state as safetensors: the host, which has Keras, makes a Keras file of it."""
+        safetensors.numpy.save_file(self.state(), path)
+
+
+def choose_target(program: Program, flags: frozenset[str]) -> Target:
+    """The fastest target of `program` that a CPU with `flags` executes.
+
+    Raises:
+        UsageError: it executes none of them.
+    """
+    for target in program.targets:
+        if flags.issuperset(target.cpu_flags):
+            return target
+    last = program.targets[-1]
+    missing = sorted(set(last.cpu_flags) - flags)
+    raise UsageError(
+        f"this CPU lacks {', '.join(missing)}, which modules for {last.name} use: train with "
+        "--runtime tensorflow, or on other machines"
+    )
+
+
+def _padded(x: Array, y: Array, size: int) -> tuple[Array, Array, Array]:
+    """A batch of `size` samples and their weights: 1, or 0 where it was filled up."""
+    weights = np.zeros(size, np.float32)
+    weights[: len(x)] = 1
+    if len(x) == size:
+        return np.ascontiguousarray(x), np.ascontiguousarray(y), weights
+    rest = size - len(x)
+    return (
+        np.concatenate([x, np.repeat(x[:1], rest, axis=0)]),
+        np.concatenate([y, np.repeat(y[:1], rest)]),
+        weights,
+    )
+
+
+@functools.cache
+def _device(threads: int | None) -> Device:
+    """The CPU with `threads` threads; what it frees is used again instead of given back.
+
+    It is kept: its allocator must outlive every array.
+    """
+    count = threads or len(os.sched_getaffinity(0))
+    name = "local-sync" if count == 1 else "local-task"
+    if count > 1:
+        iree.flags.parse_flags(f"--task_topology_group_count={count}")
+    driver = iree.get_driver(name)
+    first = driver.query_available_devices()[0]
+    return driver.create_device(first["device_id"], allocators=["caching"])

@@ -1,0 +1,143 @@
+"""The trainer of compiled networks: what every trainer does, and against TensorFlow's results."""
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from disdel.errors import StoreError, UsageError
+from disdel.program import Program, Target
+from disdel.training.base import split_state
+from tests.compiled import BATCH, SPEC, compiled_state_dir, program  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.framework
+
+
+def trainer(program):  # noqa: F811
+    from disdel.training.compiled_adapter import CompiledTrainer
+
+    return CompiledTrainer(program, threads=1)
+
+
+@pytest.fixture
+def block():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (6, BATCH, 8, 8, 1), np.uint8)
+    return x, rng.integers(0, 4, (6, BATCH)).astype(np.int32)
+
+
+def test_steps_and_scores_are_those_of_tensorflow(program, block):  # noqa: F811
+    """A ragged batch too; the tolerance is that of sums in another order, over seven steps."""
+    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.training.keras_adapter import KerasTrainer
+
+    mine = trainer(program)
+    model = build_keras_model(SPEC, input_dtype="uint8")
+    theirs = KerasTrainer(model, optimizer="adam", learning_rate=0.01, input_dtype="uint8")
+    begun = zip(theirs.state().items(), mine.state().values(), strict=True)
+    theirs.load_state({name: value.astype(wanted.dtype) for (name, wanted), value in begun})
+    x, y = block
+    for samples, labels in ((x, y), (x[:1, :5], y[:1, :5])):
+        assert mine.train(samples, labels) == pytest.approx(theirs.train(samples, labels), rel=1e-4)
+    for found, wanted in zip(mine.state().values(), theirs.state().values(), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=2e-5)
+    held_out = x.reshape(-1, *x.shape[2:]), y.reshape(-1)
+    found, wanted = mine.score(*held_out), theirs.score(*held_out)
+    assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=1e-4)
+    assert found.correct == wanted.correct
+    # A learning rate for each step, and the next block without has the first one again.
+    factors = np.array([0.5, 0.0, 2.0, 1.0, 0.1, 1.0], np.float32)[: len(x)]
+    for rates in (factors, None):
+        loss = mine.train(x, y, rate_factors=rates)
+        assert loss == pytest.approx(theirs.train(x, y, rate_factors=rates), rel=1e-3)
+
+
+def test_a_state_without_the_optimizer_starts_it_anew(program, block):  # noqa: F811
+    used = trainer(program)
+    fresh = {name: value.copy() for name, value in used.state().items()}
+    used.train(*block)
+    used.load_state(split_state(fresh)[0])
+    for name, value in used.state().items():
+        np.testing.assert_array_equal(value, fresh[name])
+
+
+def test_a_state_carries_everything_that_decides_the_next_step(program, block):  # noqa: F811
+    x, y = block
+    whole = trainer(program)
+    whole.train(x, y)
+    first = trainer(program)
+    first.train(x[:3], y[:3])
+    second = trainer(program)
+    second.load_state(first.state())
+    second.train(x[3:], y[3:])
+    for name, value in whole.state().items():
+        np.testing.assert_array_equal(value, second.state()[name])
+
+
+def test_a_state_keeps_shapes_and_dtypes_scalars_too(program, block):  # noqa: F811
+    mine = trainer(program)
+    mine.train(*block)
+    for tensor in Program.read(program).state:
+        value = mine.state()[tensor.name]
+        assert (value.shape, value.dtype.name) == (tensor.shape, tensor.dtype)
+    assert any(value.shape == () for value in mine.state().values())
+
+
+def test_a_state_of_another_network_is_refused(program):  # noqa: F811
+    mine = trainer(program)
+    state = mine.state()
+    name, value = next((n, v) for n, v in state.items() if v.ndim)
+    with pytest.raises(StoreError, match="another network"):
+        mine.load_state({n: v for n, v in state.items() if n != name})
+    with pytest.raises(StoreError, match="is stored as"):
+        mine.load_state({**state, name: value[:1]})
+
+
+def test_batches_larger_than_the_compiled_are_refused(program, block):  # noqa: F811
+    x, y = (np.concatenate([part, part], axis=1) for part in block)
+    with pytest.raises(UsageError, match="compiled for batches of 16, not 32"):
+        trainer(program).train(x, y)
+
+
+def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):  # noqa: F811
+    import keras
+
+    from disdel.compiler import CompileJob, write_keras_model
+
+    mine = trainer(program)
+    mine.train(*block)
+    mine.save_model(tmp_path / "state.safetensors")
+    assert safetensors.numpy.load_file(tmp_path / "state.safetensors").keys() == mine.state().keys()
+    job = CompileJob(
+        model=SPEC,
+        input_dtype="uint8",
+        batch_size=BATCH,
+        optimizer="adam",
+        learning_rate=0.01,
+        targets=("host",),
+        seed=0,
+    )
+    write_keras_model(job, tmp_path / "state.safetensors", tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    x, y = (part.reshape(-1, *part.shape[2:]) for part in block)
+    chosen = np.asarray(model(x.astype(np.float32))).argmax(axis=1)
+    assert (chosen == y).sum() == mine.score(x, y).correct
+
+
+def test_the_fastest_modules_that_a_cpu_executes_are_taken():
+    pytest.importorskip("iree.runtime")
+    from disdel.training.compiled_adapter import choose_target
+
+    targets = (Target(name="new", cpu_flags=("a", "b")), Target(name="old", cpu_flags=("a",)))
+    made = Program(
+        input_shape=(1,),
+        input_dtype="uint8",
+        batch_size=1,
+        score_batch=1,
+        state=(),
+        model_tensors=0,
+        targets=targets,
+    )
+    assert choose_target(made, frozenset("abc")).name == "new"
+    assert choose_target(made, frozenset("ac")).name == "old"
+    with pytest.raises(UsageError, match="this CPU lacks a, which modules for old use"):
+        choose_target(made, frozenset("c"))

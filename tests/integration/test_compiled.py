@@ -1,0 +1,94 @@
+"""Compiled networks within OpenWhisk's own limits, on its own Python."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from disdel.bundle import build_bundle
+from tests.compiled import compiled_state_dir, program  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.framework
+
+TRAIN = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+import numpy as np
+from disdel.types import ModelSpec
+from disdel.wire import Network
+from disdel.worker.network import TrainerCache
+import disdel.worker.tasks
+
+network = Network(
+    runtime="compiled",
+    model=ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=4),
+    optimizer="adam",
+    learning_rate=0.01,
+    seed=0,
+    threads=1,
+)
+trainers = TrainerCache()
+trainers.import_framework("compiled")
+trainer = trainers.get(network, "uint8")
+rng = np.random.default_rng(0)
+y = rng.integers(0, 4, (40, 16)).astype(np.int32)
+x = np.repeat(y[..., None] * 60, 64, axis=2).astype(np.uint8).reshape(40, 16, 8, 8, 1)
+losses = [trainer.train(x[i : i + 10], y[i : i + 10]) for i in range(0, 40, 10)]
+print(losses)
+assert losses[-1] < losses[0] / 2
+strays = {
+    name.partition(".")[0]
+    for name, module in sys.modules.items()
+    if "site-packages" in (getattr(module, "__file__", None) or "")
+}
+assert not strays, strays
+"""
+
+
+def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # noqa: F811
+    from disdel.compiler.packages import MAX_CODE_BYTES, packages_zip
+
+    files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
+    code = build_bundle("train", packages=packages_zip(), files=files)
+    assert code == build_bundle("train", packages=packages_zip(), files=files)
+    assert len(base64.b64encode(code)) < MAX_CODE_BYTES
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(tmp_path)
+    # Isolated and without site-packages: the standard library alone.
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", TRAIN, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_within_the_default_limits(
+    compiled_state_dir,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+    command = "train digits --batch 16 --epochs 3 --runtime compiled --limits stock --json r.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "disdel", *command.split(), "--memory-max=256", "--timeout-max=60"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["plan"]["runtime"] == "compiled"
+    assert report["totals"]["failed"] == 0
+    assert report["accuracy"] > 0.8
+    assert all(activation["memory_mb"] <= 256 for activation in report["activations"])
+    peaks = [activation["peak_mb"] for activation in report["activations"]]
+    assert max(peaks) <= 200
+    assert (tmp_path / report["model"]).stat().st_size > 0

@@ -1,0 +1,66 @@
+"""The compiler's front: what is kept, and what goes wrong."""
+
+import importlib.metadata
+import itertools
+
+import pytest
+
+from disdel.compiler import CompileFailed, CompileJob, compile_program
+from disdel.compiler.targets import PORTABLE, compile_flags, target
+from disdel.errors import UsageError
+from disdel.program import Program, StateTensor
+from disdel.types import ModelSpec
+
+JOB = CompileJob(
+    model=ModelSpec(name="mlp", input_shape=(4,), classes=2),
+    input_dtype="float32",
+    batch_size=8,
+    optimizer="adam",
+    learning_rate=None,
+    targets=PORTABLE,
+    seed=0,
+)
+
+
+def test_a_description_is_read_as_it_was_written(tmp_path):
+    written = Program(
+        input_shape=(28, 28, 1),
+        input_dtype="uint8",
+        batch_size=64,
+        score_batch=128,
+        state=(StateTensor(name="step", shape=(), dtype="int32"),),
+        model_tensors=0,
+        targets=tuple(target(name) for name in PORTABLE),
+    )
+    written.write(tmp_path)
+    assert Program.read(tmp_path) == written
+
+
+def test_levels_are_ordered_from_the_fastest():
+    flags = [set(target(name).cpu_flags) for name in PORTABLE]
+    assert all(faster > slower for faster, slower in itertools.pairwise(flags))
+
+
+def test_an_unknown_cpu_is_refused():
+    with pytest.raises(UsageError, match="unknown CPU 'z80'; known: host, x86-64-v4"):
+        target("z80")
+
+
+def test_missing_packages_are_named_with_the_extra(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(UsageError, match=r"needs keras here: pip install 'disdel\[compiled\]'"):
+        compile_program(JOB)
+
+
+@pytest.mark.framework
+def test_a_module_that_is_refused_is_kept(tmp_path):
+    pytest.importorskip("iree.compiler")
+    from disdel.compiler.__main__ import _compiled
+
+    kept = tmp_path / "train.mlir"
+    with pytest.raises(CompileFailed, match=r"text is in .*train\.mlir: .*error:"):
+        _compiled(b"this is no module", compile_flags(target("x86-64-v3")), kept)
+    assert kept.read_bytes() == b"this is no module"
