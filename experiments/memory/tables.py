@@ -8,7 +8,7 @@ writes the `results.md` beside the results again.
 import json
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 # More than what equal runs differ by.
@@ -26,27 +26,35 @@ MODE_TITLES = {
 SUMMED = ("total_memory_mb", "wall_s", "gb_s", "containers", "restarted", "failed")
 
 
-def slowdown(runs: Sequence[dict], configuration: str, mode: str) -> float | None:
+def _step_s(run: dict) -> float:
+    return run["train_s"] / run["steps"]
+
+
+def _wall_s(run: dict) -> float:
+    return run["wall_s"]
+
+
+def slowdown(
+    runs: Sequence[dict], configuration: str, mode: str, time_of: Callable[[dict], float] = _step_s
+) -> float | None:
     """Time of a training step within the limit over that without, the faster of repeats each.
 
     None where either is missing or failed, or where they were not planned alike.
     """
-    limited = _fastest(runs, configuration, mode)
-    free = _fastest(runs, configuration, "unlimited")
+    limited = _fastest(runs, configuration, mode, time_of)
+    free = _fastest(runs, configuration, "unlimited", time_of)
     if limited is None or free is None:
         return None
     if any(limited[field] != free[field] for field in ("runtime", "workers", "micro_batches")):
         return None
-    return _step_s(limited) / _step_s(free)
+    return time_of(limited) / time_of(free)
 
 
-def _fastest(runs: Sequence[dict], configuration: str, mode: str) -> dict | None:
+def _fastest(
+    runs: Sequence[dict], configuration: str, mode: str, time_of: Callable[[dict], float]
+) -> dict | None:
     ended = [r for r in _of(runs, mode, configuration) if r["status"] == "ok" and r["steps"]]
-    return min(ended, key=_step_s, default=None)
-
-
-def _step_s(run: dict) -> float:
-    return run["train_s"] / run["steps"]
+    return min(ended, key=time_of, default=None)
 
 
 def _of(runs: Iterable[dict], mode: str, configuration: str | None = None) -> list[dict]:
@@ -104,11 +112,14 @@ def _verdict(runs: Sequence[dict]) -> list[str]:
         ours = _of(runs, mode)
         first = [run for run in ours if run["repeat"] == 0]
         room = [ratio for run in first if (ratio := headroom(run)) is not None]
-        slow = [
-            ratio
-            for run in first
-            if (ratio := slowdown(runs, run["configuration"], mode)) is not None
-        ]
+        slow, whole = (
+            [
+                ratio
+                for run in first
+                if (ratio := slowdown(runs, run["configuration"], mode, time_of)) is not None
+            ]
+            for time_of in (_step_s, _wall_s)
+        )
         rows.append(
             [
                 MODE_TITLES[mode],
@@ -118,6 +129,7 @@ def _verdict(runs: Sequence[dict]) -> list[str]:
                 *(_sum(ours, field) for field in ("killed", "timed_out", "continued_memory")),
                 f"{sum(ratio > THRASHING_SLOWDOWN for ratio in slow)} of {len(slow)}",
                 max(slow, default=None),
+                max(whole, default=None),
                 statistics.median(room) if room else None,
                 max(room, default=None),
                 min(room, default=None),
@@ -132,8 +144,9 @@ def _verdict(runs: Sequence[dict]) -> list[str]:
             "killed",
             "timed out at first",
             "asked for memory",
-            f"slower than ×{THRASHING_SLOWDOWN:g}",
-            "slowest",
+            f"steps slower than ×{THRASHING_SLOWDOWN:g}",
+            "slowest steps",
+            "slowest whole command",
             "limit ÷ working set, median",
             "most",
             "least",
