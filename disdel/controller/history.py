@@ -28,7 +28,15 @@ from disdel.scheduler.runtimes import Runtime
 
 MAX_LINES = 4000
 # What decides how much memory and time a container of the embedded platform takes.
-_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "torch", "numpy", "redis")
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "torch",
+    "iree-base-runtime",
+    "numpy",
+    "redis",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from disdel.controller.session import open_session
 from disdel.controller.settings import Settings
 from disdel.controller.staging import shard_keys, stage
 from disdel.controller.stopping import best_round, is_validated, model_round, reason_to_stop
-from disdel.errors import ActivationFailed, DisdelError, TrainingDiverged
+from disdel.errors import ActivationFailed, DisdelError, TrainingDiverged, UsageError
 from disdel.events import Listener, Noted, PlanMade, PlatformReady, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.memory import score_batch
@@ -87,6 +87,11 @@ async def train_on(
     Raises as `train` does.
     """
     model = await asyncio.to_thread(choose_network, job.model, arrays.spec)
+    if model.target == "number" and job.validation.target_accuracy is not None:
+        raise UsageError(
+            f"--target-accuracy needs classes, and {arrays.spec.name} has numbers to predict: stop "
+            "early with --patience"
+        )
     code = code_of(model)
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))

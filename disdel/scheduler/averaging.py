@@ -18,8 +18,9 @@ _PART_JSON_BYTES = 200
 _REQUEST_JSON_BYTES = 4096
 MOST_PARTS = (_PAYLOAD_BYTES - _REQUEST_JSON_BYTES) // _PART_JSON_BYTES
 
-# One action fetches, adds and stores; all of them together pass one Redis. `experiments/scale`.
-_ACTION_BYTES_PER_S = 400e6
+# Of one action: through a Redis on the same machine, and for the arithmetic of an average. All
+# actions together pass one Redis. `experiments/scale`.
+STORE_BYTES_PER_S = 400e6
 _REDIS_BYTES_PER_S = 1.2e9
 _ACTION_OVERHEAD_S = 0.02
 _COLD_START_S = 0.4
@@ -94,7 +95,7 @@ def _averaging(
     elapsed_s, busy_s, parts = 0.0, 0.0, workers
     for actions in levels:
         moved = (parts + actions) * state_bytes
-        one_s = _ACTION_OVERHEAD_S + moved / actions / _ACTION_BYTES_PER_S
+        one_s = _ACTION_OVERHEAD_S + moved / actions / STORE_BYTES_PER_S
         elapsed_s += max(math.ceil(actions / lanes) * one_s, moved / _REDIS_BYTES_PER_S)
         busy_s += actions * one_s
         parts = actions

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from disdel.errors import InsufficientMemory, PlanError, UsageError
+from disdel.scheduler.averaging import STORE_BYTES_PER_S
 from disdel.scheduler.calibration import calibrated
 from disdel.scheduler.candidates import Shortage, round_up_memory
 from disdel.scheduler.memory import estimate_evaluate, layer_bytes, sample_bytes
@@ -37,7 +38,6 @@ _START_SHARE = 0.75
 _RUN_OVERHEAD_S = 0.8
 # One more activation: it is invoked, reads the model, and its start competes with the others'.
 _ACTION_OVERHEAD_S = 0.02
-_STORE_BYTES_PER_S = 400e6
 # What an activation keeps for storing its results before the deadline.
 _STORE_MARGIN_S = 2.0
 _TIMEOUT_FLOOR_S = 60.0
@@ -179,7 +179,7 @@ def _candidate(workers: int, question: InferQuestion) -> _Candidate:
     known_threads = 1 if question.capacity.cpus is None else threads
     speed = runtime.multiply_adds_per_s * known_threads**runtime.thread_exponent
     batch_s = (runtime.step_overhead_s + batch_size * network.multiply_adds / speed) * turns
-    reading_s = question.model_bytes / _STORE_BYTES_PER_S * turns
+    reading_s = question.model_bytes / STORE_BYTES_PER_S * turns
     start_s = runtime.cold_start_s * _START_SHARE * turns + reading_s
     busy_s = start_s + math.ceil(shards[0].samples / batch_size) * batch_s
     return _Candidate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from disdel.scheduler.averaging import Averaging
+from disdel.scheduler.averaging import STORE_BYTES_PER_S, Averaging
 from disdel.scheduler.memory import Work, sample_bytes, state_bytes
 from disdel.scheduler.runtimes import Runtime
 from disdel.types import ModelFacts
@@ -14,8 +14,6 @@ from disdel.types import ModelFacts
 _RUN_OVERHEAD_S = 0.8
 # Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
 _ROUND_OVERHEAD_S = 0.08
-# Through a Redis on the same machine.
-_STORE_BYTES_PER_S = 400e6
 _STORE_MARGIN_S = 1.0
 
 
@@ -77,10 +75,10 @@ def predict(
     # Scoring is the forward pass alone, a third of a step.
     score_s = work.test_samples / work.batch_size * one_step_s / 3
     state = state_bytes(work.model)
-    move_s = 2 * state / _STORE_BYTES_PER_S * turns
+    move_s = 2 * state / STORE_BYTES_PER_S * turns
     staged = workers * (work.shard_samples + work.test_samples) * sample_bytes(work.dataset)
     # Containers start while the shards are staged.
-    start_s = max(runtime.cold_start_s * turns, staged / _STORE_BYTES_PER_S)
+    start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
     round_rest_s = score_s + move_s
     busy_s = start_s + training_s + rounds * round_rest_s
     return Timing(

@@ -93,26 +93,21 @@ def _sgd(update: _Update) -> None:
 
 
 def _adam(update: _Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
-    adam(
-        update.parameters,
-        update.gradients,
-        momentum,
-        velocity,
-        [],
-        _before(update),
-        fused=True,
-        amsgrad=False,
-        beta1=_BETA_1,
-        beta2=_BETA_2,
-        lr=update.rate,
-        weight_decay=0.0,
-        eps=_torch_epsilon(update),
-        maximize=False,
-    )
+    _fused_adam(adam, 0.0, update, momentum, velocity)
 
 
 def _adamw(update: _Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
-    adamw(
+    _fused_adam(adamw, 0.004, update, momentum, velocity)
+
+
+def _fused_adam(
+    kernel: Callable[..., None],
+    weight_decay: float,
+    update: _Update,
+    momentum: list[Tensor],
+    velocity: list[Tensor],
+) -> None:
+    kernel(
         update.parameters,
         update.gradients,
         momentum,
@@ -124,7 +119,7 @@ def _adamw(update: _Update, momentum: list[Tensor], velocity: list[Tensor]) -> N
         beta1=_BETA_1,
         beta2=_BETA_2,
         lr=update.rate,
-        weight_decay=0.004,
+        weight_decay=weight_decay,
         eps=_torch_epsilon(update),
         maximize=False,
     )
