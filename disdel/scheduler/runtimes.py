@@ -96,7 +96,7 @@ COMPILED = Runtime(
     cuts_batches=False,
 )
 
-# `auto` takes the first that fits.
+# `auto` takes the first framework that fits.
 RUNTIMES: dict[RuntimeName, Runtime] = {
     runtime.name: runtime for runtime in (TENSORFLOW, TORCH, COMPILED)
 }
