@@ -1,12 +1,12 @@
 """Fixtures of every layer: a clean environment, and a real Redis."""
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from disdel.store.private_redis import PrivateRedis
 
 # No test has a time limit of its own: machines differ, and are shared.
-settings.register_profile("disdel", deadline=None)
+settings.register_profile("disdel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("disdel")
 
 

@@ -14,6 +14,8 @@ from disdel.controller.report_json import report_to_json
 from disdel.controller.running import announced
 from disdel.errors import DisdelError
 from disdel.events import Noted, RunEnded
+from disdel.store.base import Store
+from disdel.store.keys import RunKeys
 from disdel.types import ErrorReport, RunReport
 
 PROGRESS_INTERVAL_S = 0.25
@@ -30,6 +32,7 @@ async def deployed(invoker: Invoker, *, keep: bool) -> AsyncIterator[None]:
     common = wire.Common(v=wire.WIRE_VERSION, run=invoker.keys.run, redis=session.redis_url)
     listening = asyncio.create_task(_listen(invoker))
     try:
+        await asyncio.to_thread(_open, session.store, invoker.keys)
         await session.platform.create_package(package, wire.to_json(common))
         yield
         await invoker.finish_logs()
@@ -43,6 +46,12 @@ async def deployed(invoker: Invoker, *, keep: bool) -> AsyncIterator[None]:
             )
         else:
             await _remove(invoker)
+
+
+def _open(store: Store, keys: RunKeys) -> None:
+    """Begin with an empty store, where an earlier controller of this run may have left things."""
+    store.delete_prefix(keys.prefix)
+    store.set_field(keys.open, "wire_version", str(wire.WIRE_VERSION))
 
 
 async def _remove(invoker: Invoker) -> None:

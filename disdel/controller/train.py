@@ -281,7 +281,6 @@ class _TrainRun:
     def _restore(self) -> None:
         """Put what the last complete round has left where the next one looks for it."""
         store, keys, done = self._invoker.session.store, self._invoker.keys, self._progress.done
-        store.delete_prefix(keys.prefix)
         states = {state_name(number): keys.state(number) for number in self._needed_states(done)}
         self._files.begin(self._progress)
         if not done:

@@ -67,7 +67,10 @@ class Store(ABC):
 
     @abstractmethod
     def delete_prefix(self, prefix: str) -> int:
-        """Delete every key that begins with `prefix`; the number of keys deleted."""
+        """Delete every key that begins with `prefix`; the number of keys deleted.
+
+        What is written meanwhile is deleted too, unless its writer comes after all others were.
+        """
 
     @abstractmethod
     def set_field(self, key: str, field: str, value: str) -> None:

@@ -10,6 +10,7 @@ disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
 disdel:<run>:progress                                          hash: worker -> JSON
+disdel:<run>:open                                              hash: there until the run is over
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class RunKeys:
     @property
     def prefix(self) -> str:
         return f"disdel:{self.run}:"
+
+    @property
+    def open(self) -> str:
+        return f"{self.prefix}open"
 
     def shard(self, split: Split, shard: Shard) -> str:
         return f"{self.prefix}shard:{split}:{shard.start}-{shard.stop}"

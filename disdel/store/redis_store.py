@@ -143,6 +143,13 @@ class RedisStore(Store):
     def delete_prefix(self, prefix: str) -> int:
         pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in prefix) + "*"
         deleted = 0
+        # A scan may miss what is written while it goes on, so the last one finds nothing.
+        while found := self._unlink_found(pattern):
+            deleted += found
+        return deleted
+
+    def _unlink_found(self, pattern: str) -> int:
+        deleted = 0
         batch: list[bytes] = []
         for key in self._redis.scan_iter(pattern, count=1000):
             batch.append(key)

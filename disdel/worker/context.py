@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from disdel.container_memory import UsesMemory, watch_memory
 from disdel.errors import StoreError
 from disdel.store.base import Store
-from disdel.store.redis_store import RedisStore
 from disdel.units import mb_ceil
 from disdel.wire import Common, check_version, from_json
 from disdel.worker.footprint import working_set_bytes
 from disdel.worker.phases import PhaseClock
+from disdel.worker.run_store import RunStore
 
 # A whole process without a deadline (a test, a replay) may run for a day.
 _NO_DEADLINE_S = 86_400.0
@@ -89,7 +89,7 @@ def activation_context(
     deadline_ms = environ.get("__OW_DEADLINE")
     deadline_s = float(deadline_ms) / 1000 if deadline_ms else time.time() + _NO_DEADLINE_S
     with watch_memory() as memory:
-        store = RedisStore(common.redis)
+        store = RunStore(common.redis, common.run)
         try:
             yield Context(store, deadline_s, memory, clock)
         finally:

@@ -44,7 +44,7 @@ def score_slice(
             f"samples of worker {request.worker}"
         )
     clock.ended("computed")
-    check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
+    check_wanted(context.store, state_key=request.state_key, progress_key=request.progress_key)
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model{trainer.model_suffix}"

@@ -57,7 +57,7 @@ def train_segment(
     train_s = time.perf_counter() - started_s
     clock.ended("computed")
 
-    check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
+    check_wanted(context.store, state_key=request.state_key, progress_key=request.progress_key)
     watch.say("storing")
     give_back_freed_memory()
     schedule = _schedule(request, samples)
@@ -127,7 +127,7 @@ def _train_steps(
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
     steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)
     for step, positions in steps:
-        check_wanted(context, state_key=request.state_key, progress_key=request.progress_key)
+        check_wanted(context.store, state_key=request.state_key, progress_key=request.progress_key)
         # At least one block an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", reached, loss_sum

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from disdel.errors import DisdelError
-from disdel.worker.context import Context
+from disdel.store.base import Store
 
 
 class NotWanted(DisdelError):
@@ -12,12 +12,12 @@ class NotWanted(DisdelError):
     kind = "not-wanted"
 
 
-def check_wanted(context: Context, *, state_key: str, progress_key: str) -> None:
+def check_wanted(store: Store, *, state_key: str, progress_key: str) -> None:
     """End an activation whose state is gone: what it would store now, nobody would remove.
 
     Raises:
         NotWanted: the state has been removed since the activation has read it.
     """
-    if context.store.open(state_key) is None:
-        context.store.delete_prefix(progress_key)
+    if store.open(state_key) is None:
+        store.delete_prefix(progress_key)
         raise NotWanted(f"{state_key} has been removed: the run or its round is over")

@@ -53,6 +53,21 @@ def home(tmp_path_factory):
             assert end(start("platform", "down")).returncode == 0
 
 
+@pytest.fixture
+def endless(home):
+    """A training that will not end by itself, and its run folder."""
+    _, folder, _ = home
+    run = trained(home, "one", "--epochs", "5000")
+    try:
+        wait_until(lambda: rounds_done(folder, "one"), 120)
+        [path] = (folder / "one").iterdir()
+        yield run, path
+    finally:
+        run.kill()
+        end(run)
+    clear(home, "one")
+
+
 def trained(home, job, *more):
     """Start a training into a run directory of its name."""
     start, _, _ = home
@@ -135,11 +150,9 @@ def test_a_killed_run_is_resumed_as_if_nothing_had_happened(home, alone, job):
     clear(home, job)
 
 
-def test_a_run_that_is_stopped_cleans_up(home):
-    start, folder, redis_url = home
-    run = trained(home, "one", "--epochs", "5000")
-    wait_until(lambda: rounds_done(folder, "one"), 120)
-    [path] = (folder / "one").iterdir()
+def test_a_run_that_is_stopped_cleans_up(home, endless):
+    start, _, redis_url = home
+    run, path = endless
     stop = ("stop", path.name[-4:], "--run-dir", "one")
     assert end(start(*stop)).stdout == f"stopped {path.name}\n"
     assert json.loads((path / "report.json").read_text())["error"]["kind"] == "interrupted"
@@ -149,4 +162,3 @@ def test_a_run_that_is_stopped_cleans_up(home):
     assert done.returncode == 130
     assert done.stderr == "disdel: interrupted\n"
     assert "is not running" in end(start(*stop)).stderr
-    clear(home, "one")

@@ -111,7 +111,7 @@ def test_what_the_actions_import_is_in_every_image() -> None:
                         imported.add((node.module or "").split(".")[0])
     foreign = imported - sys.stdlib_module_names - {"disdel"}
     # What is a framework's own is imported where that framework is at work.
-    assert foreign <= {*requirements("none"), "keras", "tensorflow", "torch"}
+    assert foreign <= {*requirements("none"), "iree", "keras", "tensorflow", "torch"}
 
 
 @pytest.fixture
