@@ -21,7 +21,7 @@ _LIBRARY = (
     "container_memory.py",
     "errors.py",
     "program.py",
-    "types.py",
+    "types",
     "units.py",
     "user_code.py",
     "wire.py",

@@ -1,0 +1,21 @@
+"""The closed sets of names that settings, plans and reports are written in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Sync = Literal["once", "epoch"] | int
+Split = Literal["train", "test"]
+Status = Literal["success", "application error", "action developer error", "whisk internal error"]
+Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", "error"]
+Objective = Literal["time", "cost", "memory"]
+EstimatorName = Literal["measured", "sap"]
+RuntimeName = Literal["tensorflow", "torch", "compiled"]
+# What is learnt of a sample: its class, one of two classes by one output, or a number.
+Target = Literal["class", "binary", "number"]
+OptimizerState = Literal["reset", "local", "average"]
+Average = Literal["samples", "equal"]
+WorkersPolicy = Literal["fixed", "adapt"]
+RateShape = Literal["constant", "cosine", "linear"]
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
+DEFAULT_OPTIMIZER = "adam"

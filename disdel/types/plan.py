@@ -1,0 +1,158 @@
+"""What a platform allows, and what is planned on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from disdel.types.names import EstimatorName, Objective, RuntimeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a platform allows, as it says itself.
+
+    `pool_memory_mb` (all containers together) and `cpus` are None where the platform does not
+    tell, as OpenWhisk does not.
+    """
+
+    memory_min_mb: int
+    memory_max_mb: int
+    timeout_max_s: float
+    concurrency: int
+    invokes_per_minute: int
+    pool_memory_mb: int | None = None
+    cpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Predicted memory of one action by part, in bytes.
+
+    pkg: runtime image and framework; dta: the shard; mod: weights, gradients and optimizer slots;
+    fit: activations and scratch of a training step; saf: safety margin.
+    """
+
+    pkg: int
+    dta: int
+    mod: int
+    fit: int
+    saf: int
+
+    @property
+    def total(self) -> int:
+        return self.pkg + self.dta + self.mod + self.fit + self.saf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zones:
+    """Where the memory limit of a train action may lie, in MB.
+
+    Below `killed_below_mb` its anonymous memory does not fit, and the kernel kills it; from there
+    to `thrashing_below_mb` it reads library pages again and again; above, it fits.
+    """
+
+    killed_below_mb: int
+    thrashing_below_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A number of workers that was considered; `why` says why another was taken, or ""."""
+
+    runtime: RuntimeName
+    workers: int
+    memory_mb: int
+    pool_mb: int
+    predicted_s: float
+    gb_s: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a plan costs at a provider's prices, in US dollars."""
+
+    provider: str
+    usd: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """The samples that worker `worker` owns: positions `start` to `stop` of the shuffled split."""
+
+    worker: int
+    start: int
+    stop: int
+
+    @property
+    def samples(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be done, and why.
+
+    `runtime` is what the train actions run on. `memory_mb` is the limit of one train action and
+    `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts.
+    `memory_max_mb` is the most that one action may be given when it turns out to need more, and
+    `pool_mb` what all containers together may have (None where the platform does not tell).
+    `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
+    `test_shards` are the slices of the held-out split that the workers score between rounds.
+    A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
+    deadline. `basis` says what the estimate rests on, `considered` what else could have been done.
+    `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
+    `invocations` how many they are.
+    """
+
+    runtime: RuntimeName
+    workers: int
+    memory_mb: int
+    collect_memory_mb: int
+    fan_in: int
+    memory_max_mb: int
+    pool_mb: int | None
+    timeout_s: float
+    rounds: int
+    threads: int | None
+    shards: tuple[Shard, ...]
+    test_shards: tuple[Shard, ...]
+    estimate: Estimate
+    predicted_s: float
+    gb_s: float
+    invocations: int
+    micro_batches: int
+    block_steps: int
+    optimize: Objective
+    estimator: EstimatorName
+    basis: str
+    zones: Zones
+    considered: tuple[Option, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferPlan:
+    """How a model is run over samples, and why.
+
+    `memory_mb` is the limit of one evaluate action, of which `workers` run at the same time on a
+    shard each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `pool_mb`, `basis`,
+    `predicted_s`, `gb_s` and `invocations` are those of `Plan`.
+    """
+
+    workers: int
+    memory_mb: int
+    memory_max_mb: int
+    pool_mb: int | None
+    timeout_s: float
+    threads: int | None
+    batch_size: int
+    shards: tuple[Shard, ...]
+    estimate: Estimate
+    predicted_s: float
+    gb_s: float
+    invocations: int
+    optimize: Objective
+    basis: str
+    reasons: tuple[str, ...]

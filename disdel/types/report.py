@@ -1,0 +1,230 @@
+"""What happened: activations, rounds, scores, and the report of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from disdel.types.names import Outcome, Status
+from disdel.types.plan import InferPlan, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationRecord:
+    """One finished activation, as the platform recorded it.
+
+    `init_ms` is None on a warm start: that absence is OpenWhisk's own mark of one. `wait_ms` is
+    the time from the request to the start of init or run, container creation included.
+    """
+
+    id: str
+    action: str
+    start_ms: int
+    duration_ms: int
+    wait_ms: int
+    init_ms: int | None
+    status: Status
+    timed_out: bool
+    result: object
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """When an activation was through with what, in ms since its code was called.
+
+    In this order; None for what it does not do or did not come to.
+
+    Attributes:
+        imported_ms: the framework is imported (at once, in a warm container).
+        data_ms: the samples are in memory.
+        built_ms: the network is built.
+        loaded_ms: the weights to begin with are loaded.
+        computed_ms: steps are trained, samples scored, or parts averaged and published.
+        stored_ms: the resulting weights or model file are stored.
+    """
+
+    imported_ms: int | None = None
+    data_ms: int | None = None
+    built_ms: int | None = None
+    loaded_ms: int | None = None
+    computed_ms: int | None = None
+    stored_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """An activation's way, in ms since the run began: sent, started by the platform, answered."""
+
+    submitted_ms: int
+    started_ms: int
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """One activation of a run, as reported.
+
+    Attributes:
+        peak_mb: the most that was charged to its container; None when it died unmeasured.
+        working_set_mb: the most that its container's processes had resident so far, mapped library
+            pages included whoever they are charged to; None when it died unmeasured.
+        framework_anonymous_mb: anonymous memory after the framework's import, of a train action.
+        framework_mapped_mb: mapped file pages at that time.
+        steps: training steps taken.
+        train_s: the time of these steps.
+        times: when it was sent, started and answered.
+        phases: what it did when; None when it failed.
+    """
+
+    id: str
+    action: str
+    task: str
+    worker: int | None
+    round: int
+    segment: int
+    attempt: int
+    memory_mb: int
+    peak_mb: int | None
+    start: Literal["cold", "warm"]
+    wait_ms: int
+    init_ms: int
+    duration_ms: int
+    outcome: Outcome
+    working_set_mb: int | None = None
+    framework_anonymous_mb: int | None = None
+    framework_mapped_mb: int | None = None
+    steps: int = 0
+    train_s: float | None = None
+    times: Times | None = None
+    phases: Phases | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One worker's part in one average: what it was made of, and a checksum of what was averaged.
+
+    `attempt` counts the activations that were lost or overtaken before this one; `samples` made
+    the part, and are its weight unless all weigh the same.
+    """
+
+    round: int
+    worker: int
+    attempt: int
+    samples: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Means over `samples` samples: loss, accuracy (a fraction) and what else was asked for.
+
+    `accuracy` is None where there are no classes.
+    """
+
+    loss: float
+    accuracy: float | None
+    samples: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """How well one class is recognised.
+
+    Attributes:
+        name: of the class.
+        samples: that are of the class.
+        predicted: samples that were taken for it.
+        precision: the share of those that are of the class; None where there are none.
+        recall: the share of its samples that were taken for it; None where it has none.
+        f1: the harmonic mean of the two; None where the class neither is nor was predicted.
+    """
+
+    name: str
+    samples: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a model makes of labelled samples, beyond loss and accuracy.
+
+    Attributes:
+        confusion: `confusion[true][predicted]` counts samples.
+        classes: one score a class, in their order.
+        top_k: how many classes a sample has guesses for.
+        top_k_accuracy: the share of samples whose class is among its `top_k` likeliest.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[ClassScore, ...]
+    top_k: int
+    top_k_accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundReport:
+    """One round: the workers' training loss, and the average's score on the held-out split.
+
+    `score` is None where the round was not to be scored.
+    """
+
+    round: int
+    wall_s: float
+    train_loss: float
+    score: Score | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over a run; `memory_mb` sums the limits of all containers that were created."""
+
+    containers: int
+    cold: int
+    restarted: int
+    failed: int
+    failure_rate: float
+    memory_mb: int
+    gb_s: float
+    init_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorReport:
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """Everything that is known of a run; `controller/report_json.py` gives it its wire form.
+
+    `accuracy` and `loss` are those of `model_round`, whose average the model is. `stopped` says
+    why a run ended before its last round, and `resumed_after` which round was the last complete
+    one when this controller took it up.
+    """
+
+    run: str
+    job: Literal["train", "infer"]
+    dataset: str
+    platform: Literal["embedded", "openwhisk"]
+    status: Literal["running", "ok", "failed"]
+    settings: dict[str, object]
+    wall_s: float
+    error: ErrorReport | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+    model: str | None = None
+    plan: Plan | InferPlan | None = None
+    rounds: tuple[RoundReport, ...] = ()
+    activations: tuple[Activation, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
+    totals: Totals | None = None
+    model_round: int | None = None
+    stopped: str | None = None
+    resumed_after: int | None = None
+    evaluation: Evaluation | None = None

@@ -1,0 +1,98 @@
+"""What a job is about: data sets and networks, without their samples and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from disdel.types.names import RuntimeName, Split, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """What is known of a data set without reading its samples.
+
+    `name` and `version` are those of the TFDS catalog or of the import. `input_shape` is the shape
+    of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
+    "uint8" for images. `classes` is 0 where the targets are numbers. `samples` counts each split
+    that can be trained or tested on; where the source has no test split, one was held out of its
+    training split and `held_out` is true.
+    """
+
+    name: str
+    version: str
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    classes: int
+    train_samples: int
+    test_samples: int
+    held_out: bool = False
+    class_names: tuple[str, ...] = ()
+    description: str = ""
+
+    def samples(self, split: Split) -> int:
+        return self.train_samples if split == "train" else self.test_samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRef:
+    """A function of the user's, without its files.
+
+    `entry` is as the user wrote it, `source` the file or the dotted module in the folder of the
+    files, `requirements` what the module says that it needs, as pip writes it. `digest` is of
+    source, function and files.
+    """
+
+    entry: str
+    source: str
+    function: str
+    requirements: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModel:
+    """A network that the user wrote, as it was found when it was built once.
+
+    `gives_probabilities` is whether its outputs are probabilities and not logits. `optimizer` names
+    the one that stands beside its function, None where there is none.
+    """
+
+    code: CodeRef
+    runtime: RuntimeName
+    facts: ModelFacts
+    gives_probabilities: bool
+    optimizer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A network by name, made concrete by the shapes of a data set; `own` if the user wrote it."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    classes: int
+    target: Target = "class"
+    own: OwnModel | None = None
+
+    @property
+    def label(self) -> str:
+        """The network with its shapes, as one word: `cnn-28x28x1-10`."""
+        shape = "x".join(str(size) for size in self.input_shape)
+        code = "" if self.own is None else f"-{self.own.code.digest[:12]}"
+        return f"{self.name}-{shape}-{self.classes}{code}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """Sizes of a network, for one sample where it depends on samples.
+
+    parameters: trainable parameters; activations: elements of the layers' outputs that a training
+    step keeps for its backward pass, input included; largest: elements of the largest output;
+    layers: how many there are; multiply_adds: of the forward pass.
+    """
+
+    parameters: int
+    activations: int
+    largest: int
+    layers: int
+    multiply_adds: int
