@@ -1,15 +1,17 @@
 """A compiled network as files: what the host's compiler writes and an action executes.
 
-A folder with `program.json` (this description), `initial.safetensors` (the state before the first
-step), and for each target CPU `train-<target>.vmfb` and `score-<target>.vmfb`, modules for IREE's
-runtime. Both have one function, `main`:
+A folder with `program.json` (this description), and for each target CPU `train-<target>.vmfb` and
+`score-<target>.vmfb`, modules for IREE's runtime. Both have one function, `main`:
 
-    train: state…, x (batch, *input_shape), y (batch,) int32, weight (batch,) float32
+    train: state…, x (batch, *input_shape), y (batch,) int32, weight (batch,) float32,
+           if the network draws at random: key (2,) uint32, step () uint32
            → the state after one step…, the loss summed over the samples, float32
     score: the model's part of the state…, x (score_batch, …), y, weight
            → loss summed, float32; samples classified correctly, int32
 
-A sample of weight 0 has no part in a result: a ragged batch is a whole one with such samples.
+A sample of weight 0 has no part in a result: a ragged batch is a whole one with such samples. What
+is drawn at random in a step depends on key and step alone. No seed is in a module, and no learning
+rate: the state has both, so that a network is compiled once for all of them.
 """
 
 from __future__ import annotations
@@ -17,11 +19,26 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import dacite
 
 DESCRIPTION = "program.json"
-INITIAL = "initial.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Initial:
+    """How the values of a tensor begin, each drawn by itself.
+
+    Attributes:
+        kind: their distribution; a truncated one has nothing beyond two standard deviations.
+        center: its mean, or the constant.
+        spread: the standard deviation before it was cut, or half of the interval.
+    """
+
+    kind: Literal["constant", "uniform", "normal", "truncated-normal"]
+    center: float = 0.0
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +48,17 @@ class StateTensor:
     name: str
     shape: tuple[int, ...]
     dtype: str
+    initial: Initial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A CPU that modules are compiled for, and the instructions it takes as Linux names them."""
+    """A CPU that modules are compiled for: its machine as `platform.machine` names it, and the
+    instructions it takes as Linux names them.
+    """
 
     name: str
+    machine: str
     cpu_flags: tuple[str, ...]
 
 
@@ -52,7 +73,8 @@ class Program:
         score_batch: samples of a call of `score`.
         state: the tensors of the state in the modules' order, those of the model first.
         model_tensors: how many of them are the model's; the others are the optimizer's.
-        targets: the CPUs that there are modules for, the fastest first.
+        draws: whether a training step draws at random.
+        targets: the CPUs that there are modules for, of each machine the fastest first.
     """
 
     input_shape: tuple[int, ...]
@@ -61,6 +83,7 @@ class Program:
     score_batch: int
     state: tuple[StateTensor, ...]
     model_tensors: int
+    draws: bool
     targets: tuple[Target, ...]
 
     def write(self, folder: Path) -> None:

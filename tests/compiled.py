@@ -27,8 +27,6 @@ def program(compiled_state_dir, monkeypatch):
             input_dtype="uint8",
             batch_size=BATCH,
             optimizer="adam",
-            learning_rate=0.01,
             targets=("host",),
-            seed=0,
         )
     )

@@ -25,7 +25,7 @@ from disdel.types import ModelSpec
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 
 
 class CompileFailed(DisdelError):
@@ -38,17 +38,15 @@ class CompileFailed(DisdelError):
 class CompileJob:
     """A network to compile.
 
-    `targets` are names of `disdel.compiler.targets.TARGETS`, the fastest first. The seed decides
-    the initial weights only.
+    `targets` are names of `disdel.compiler.targets`, the fastest first. Seed and learning rate are
+    not of it: the state has them.
     """
 
     model: ModelSpec
     input_dtype: str
     batch_size: int
     optimizer: str
-    learning_rate: float | None
     targets: tuple[str, ...]
-    seed: int
 
 
 def compile_program(job: CompileJob) -> Path:

@@ -1,39 +1,40 @@
-"""Keras layers in the forms that IREE compiles well. Imports Keras on JAX.
+"""Keras layers whose computations IREE compiles well. Imports Keras on JAX.
 
-What a layer computes stays as it is; how it is written decides its speed. A convolution is a matrix
-product over patches, and so is its kernel's gradient, summed over parts of the batch so that they
-run in parallel; its input's gradient is a direct convolution. A pool remembers which sample of a
-window was the largest. Batch normalisation is a weighted mean over the batch: samples that only
-fill up a ragged batch have weight 0. docs/compiled.md has what each is worth.
+What a layer computes stays as it is; how it is written, in `disdel.compiler.forms`, decides its
+speed. Two things are the step's and not the layer's. Batch normalisation is a weighted mean over
+the batch: samples that only fill up a ragged batch have weight 0. What is drawn at random depends
+on the step's own random state, and not on how often a layer was called before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import keras
 from jax import lax
 
+from disdel.compiler.forms import (
+    Draws,
+    Window,
+    average_pool,
+    convolution,
+    depthwise_convolution,
+    max_pool,
+    max_pool_by_halves,
+    weighted_moments,
+)
 from disdel.errors import UsageError
 
 # Neither Keras nor JAX has useful types for these.
 KerasLayer = Any
 KerasModel = Any
 JaxArray = Any
-
-Strides = tuple[int, int]
-Pads = tuple[tuple[int, int], tuple[int, int]]
-
-# Parts of a contraction over all positions of a batch.
-_PARTS = 64
-_ROWS = _COLUMNS = 2
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 # As Keras writes them, they compile as they are.
 _AS_THEY_ARE = (
@@ -42,58 +43,99 @@ _AS_THEY_ARE = (
     "Dense",
     "Flatten",
     "Reshape",
+    "Permute",
+    "RepeatVector",
     "Activation",
     "ReLU",
     "LeakyReLU",
+    "PReLU",
+    "ELU",
     "Softmax",
     "Add",
-    "AveragePooling2D",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "Maximum",
+    "Minimum",
+    "Concatenate",
+    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "LayerNormalization",
+    "GroupNormalization",
+    "UnitNormalization",
+    "ZeroPadding1D",
     "ZeroPadding2D",
+    "Cropping1D",
+    "Cropping2D",
+    "UpSampling1D",
+    "UpSampling2D",
+    "ActivityRegularization",
 )
 
-_sample_weights: ContextVar[JaxArray] = ContextVar("sample_weights")
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What layers are told of the step that they are part of."""
+
+    weights: JaxArray
+    draws: Draws
+
+
+_step: ContextVar[_Step] = ContextVar("step")
 
 
 @contextmanager
-def weighted_samples(weights: JaxArray) -> Iterator[None]:
-    """Within, layers that look at a batch as a whole weigh its samples by `weights`, (batch,)."""
-    token = _sample_weights.set(weights)
+def training_step(weights: JaxArray, draws: Draws) -> Iterator[None]:
+    """Within, layers weigh the batch's samples by `weights`, (batch,), and take from `draws`."""
+    token = _step.set(_Step(weights, draws))
     try:
         yield
     finally:
-        _sample_weights.reset(token)
+        _step.reset(token)
+
+
+def without_values() -> Any:
+    """A context in which variables have shapes and initialisers, and no values.
+
+    Making values takes JAX a second, and nothing that is compiled depends on them.
+    """
+    return keras.StatelessScope(initialize_variables=False)
 
 
 def lowered(model: KerasModel) -> KerasModel:
-    """A copy of `model` with its weights, made of layers that compile well.
+    """A model like `model` of layers that compile well, without values.
 
     Raises:
         UsageError: a layer has no such form; the message names it and what to use instead.
     """
-    copy = keras.models.clone_model(model, clone_function=_lowered_layer)
-    copy.set_weights(model.get_weights())
-    return copy
+    with without_values():
+        return keras.models.clone_model(model, clone_function=_lowered_layer, recursive=True)
+
+
+def draws_at_random(model: KerasModel) -> bool:
+    """Whether a training step of a lowered model takes from `Draws`."""
+    return any(isinstance(layer, _DRAWING) for layer in model._flatten_layers())
 
 
 def _lowered_layer(layer: KerasLayer) -> KerasLayer:
     kind = type(layer).__name__
-    if kind in _LOWERED:
-        _check(layer)
-        return _LOWERED[kind].from_config(layer.get_config())
-    if kind in _AS_THEY_ARE:
-        return layer.__class__.from_config(layer.get_config())
-    known = ", ".join(sorted((*_LOWERED, *_AS_THEY_ARE)))
-    raise UsageError(
-        f"layer {layer.name!r} ({kind}) cannot be compiled: use layers of {known}, or train with "
-        "--runtime tensorflow"
-    )
+    known = (*_LOWERED, *_AS_THEY_ARE)
+    if kind not in known or not type(layer).__module__.startswith("keras."):
+        raise UsageError(
+            f"layer {layer.name!r} ({kind}) cannot be compiled: use layers of "
+            f"{', '.join(sorted(known))}, or train with --runtime tensorflow"
+        )
+    _check(layer)
+    return _LOWERED.get(kind, type(layer)).from_config(layer.get_config())
 
 
 def _check(layer: KerasLayer) -> None:
     """Raise `UsageError` for a setting that the lowered form of `layer` does not have."""
-    wanted = {"data_format": "channels_last", "dilation_rate": (1, 1), "groups": 1, "axis": -1}
+    wanted: dict[str, str | int] = {"data_format": "channels_last"}
+    if type(layer).__name__ == "BatchNormalization":
+        wanted |= {"axis": -1}
     for setting, value in wanted.items():
         found = getattr(layer, setting, value)
         last = setting == "axis" and found == len(layer.input.shape) - 1
@@ -104,27 +146,154 @@ def _check(layer: KerasLayer) -> None:
             )
 
 
-class _Conv2D(keras.layers.Conv2D):  # type: ignore[misc]  # Keras ships no types
-    def call(self, inputs: JaxArray) -> JaxArray:
-        strides: Strides = tuple(self.strides)
-        size = self.kernel_size
-        pads = lax.padtype_to_pads(inputs.shape[1:3], size, strides, self.padding.upper())
-        kernel = keras.ops.convert_to_tensor(self.kernel)
-        bias = (
-            keras.ops.convert_to_tensor(self.bias)
-            if self.use_bias
-            else jnp.zeros((self.filters,), kernel.dtype)
-        )
-        output = convolution(inputs, kernel, bias, strides, tuple(pads))
-        return output if self.activation is None else self.activation(output)
+def _images(x: JaxArray) -> JaxArray:
+    """Sequences (batch, length, channels) as images of one row; images as they are."""
+    return x[:, None] if x.ndim == 3 else x
 
 
-class _MaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]
-    def call(self, inputs: JaxArray) -> JaxArray:
-        halves = tuple(self.pool_size) == tuple(self.strides) == (_ROWS, _COLUMNS)
-        if halves and self.padding == "valid":
-            return max_pool(inputs)
-        return super().call(inputs)
+def _window(x: JaxArray, size: Any, strides: Any, padding: str, dilation: Any = (1, 1)) -> Window:
+    """The window of a Keras layer over images `x`; settings of sequences are for their columns."""
+
+    def pair(setting: Any) -> tuple[int, int]:
+        rows, columns = (1, *setting) if len(setting) == 1 else setting
+        return rows, columns
+
+    size, strides, dilation = pair(size), pair(strides), pair(dilation)
+    reach = [(n - 1) * step + 1 for n, step in zip(size, dilation, strict=True)]
+    if padding == "causal":
+        pads = [(0, 0), (reach[1] - 1, 0)]
+    else:
+        pads = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding.upper())
+    return Window(size, strides, (tuple(pads[0]), tuple(pads[1])), dilation)
+
+
+class _Convolution:
+    """`call` of Keras's convolutions of sequences and images."""
+
+    def call(self: Any, inputs: JaxArray) -> JaxArray:
+        x, kernel = _images(inputs), keras.ops.convert_to_tensor(self.kernel)
+        if kernel.ndim == 3:
+            kernel = kernel[None]
+        window = _window(x, self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        zeros = jnp.zeros((self.filters,), kernel.dtype)
+        bias = keras.ops.convert_to_tensor(self.bias) if self.use_bias else zeros
+        output = _grouped(x, kernel, bias, window, self.groups)
+        return _finished(self, output if inputs.ndim == 4 else output[:, 0])
+
+
+def _grouped(
+    x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window, groups: int
+) -> JaxArray:
+    """A convolution whose outputs see a group of the channels each."""
+    if groups == 1:
+        return convolution(x, kernel, bias, window)
+    if kernel.shape[2] == 1:
+        # (rows, columns, 1, groups * multiplier) in the order of a depthwise kernel's outputs.
+        by_channel = kernel.reshape(*kernel.shape[:2], groups, -1)
+        return depthwise_convolution(x, by_channel, window) + bias
+    parts = zip(
+        jnp.split(x, groups, -1),
+        jnp.split(kernel, groups, -1),
+        jnp.split(bias, groups),
+        strict=True,
+    )
+    return jnp.concatenate([convolution(*part, window) for part in parts], axis=-1)
+
+
+def _finished(layer: KerasLayer, output: JaxArray) -> JaxArray:
+    return output if layer.activation is None else layer.activation(output)
+
+
+class _Conv1D(_Convolution, keras.layers.Conv1D):  # type: ignore[misc]  # Keras ships no types
+    pass
+
+
+class _Conv2D(_Convolution, keras.layers.Conv2D):  # type: ignore[misc]
+    pass
+
+
+class _DepthwiseConvolution:
+    """`call` of Keras's depthwise convolutions."""
+
+    def call(self: Any, inputs: JaxArray) -> JaxArray:
+        output = _depthwise(self, inputs, self.kernel)
+        if self.use_bias:
+            output = output + keras.ops.convert_to_tensor(self.bias)
+        return _finished(self, output)
+
+
+def _depthwise(layer: KerasLayer, inputs: JaxArray, kernel: Any) -> JaxArray:
+    x, kernel = _images(inputs), keras.ops.convert_to_tensor(kernel)
+    if kernel.ndim == 3:
+        kernel = kernel[None]
+    window = _window(x, layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
+    output = depthwise_convolution(x, kernel, window)
+    return output if inputs.ndim == 4 else output[:, 0]
+
+
+class _DepthwiseConv1D(_DepthwiseConvolution, keras.layers.DepthwiseConv1D):  # type: ignore[misc]
+    pass
+
+
+class _DepthwiseConv2D(_DepthwiseConvolution, keras.layers.DepthwiseConv2D):  # type: ignore[misc]
+    pass
+
+
+class _SeparableConvolution:
+    """`call` of Keras's separable convolutions: a depthwise one, and one of a single sample."""
+
+    def call(self: Any, inputs: JaxArray) -> JaxArray:
+        output = _depthwise(self, inputs, self.depthwise_kernel)
+        pointwise = keras.ops.convert_to_tensor(self.pointwise_kernel)
+        output = output @ pointwise.reshape(pointwise.shape[-2:])
+        if self.use_bias:
+            output = output + keras.ops.convert_to_tensor(self.bias)
+        return _finished(self, output)
+
+
+class _SeparableConv1D(_SeparableConvolution, keras.layers.SeparableConv1D):  # type: ignore[misc]
+    pass
+
+
+class _SeparableConv2D(_SeparableConvolution, keras.layers.SeparableConv2D):  # type: ignore[misc]
+    pass
+
+
+class _MaxPooling:
+    """`call` of Keras's pools that take the largest."""
+
+    def call(self: Any, inputs: JaxArray) -> JaxArray:
+        x = _images(inputs)
+        window = _window(x, self.pool_size, self.strides, self.padding)
+        if window.size == window.strides == (2, 2) and self.padding == "valid":
+            return max_pool_by_halves(x)
+        output = max_pool(x, window)
+        return output if inputs.ndim == 4 else output[:, 0]
+
+
+class _MaxPooling1D(_MaxPooling, keras.layers.MaxPooling1D):  # type: ignore[misc]
+    pass
+
+
+class _MaxPooling2D(_MaxPooling, keras.layers.MaxPooling2D):  # type: ignore[misc]
+    pass
+
+
+class _AveragePooling:
+    """`call` of Keras's pools that take the mean."""
+
+    def call(self: Any, inputs: JaxArray) -> JaxArray:
+        x = _images(inputs)
+        output = average_pool(x, _window(x, self.pool_size, self.strides, self.padding))
+        return output if inputs.ndim == 4 else output[:, 0]
+
+
+class _AveragePooling1D(_AveragePooling, keras.layers.AveragePooling1D):  # type: ignore[misc]
+    pass
+
+
+class _AveragePooling2D(_AveragePooling, keras.layers.AveragePooling2D):  # type: ignore[misc]
+    pass
 
 
 class _BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -133,7 +302,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc
     ) -> JaxArray:
         if not training or not self.trainable or mask is not None:
             return super().call(inputs, training=training, mask=mask)
-        mean, variance = weighted_moments(inputs, _sample_weights.get())
+        mean, variance = weighted_moments(inputs, _step.get().weights)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
         scale = lax.rsqrt(variance + self.epsilon)
@@ -145,156 +314,70 @@ class _BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc
         return inputs * scale + offset
 
 
+class _Dropping:
+    """`call` of Keras's layers that set inputs to 0."""
+
+    def call(self: Any, inputs: JaxArray, training: bool = False) -> JaxArray:
+        if not training or self.rate == 0:
+            return inputs
+        shape = self._shape_of_mask(inputs.shape)
+        kept = _step.get().draws.keeps(self.rate, shape)
+        # All of them are dropped at a rate of 1, and nothing is to be divided by.
+        scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
+        return jnp.where(kept, inputs * scale, 0.0)
+
+
+class _Dropout(_Dropping, keras.layers.Dropout):  # type: ignore[misc]
+    def _shape_of_mask(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        given = self.noise_shape or shape
+        return tuple(n if n is not None else size for n, size in zip(given, shape, strict=True))
+
+
+class _SpatialDropout1D(_Dropping, keras.layers.SpatialDropout1D):  # type: ignore[misc]
+    def _shape_of_mask(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape[0], 1, shape[-1]
+
+
+class _SpatialDropout2D(_Dropping, keras.layers.SpatialDropout2D):  # type: ignore[misc]
+    def _shape_of_mask(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape[0], 1, 1, shape[-1]
+
+
+class _GaussianNoise(keras.layers.GaussianNoise):  # type: ignore[misc]
+    def call(self, inputs: JaxArray, training: bool = False) -> JaxArray:
+        if not training or self.stddev == 0:
+            return inputs
+        return inputs + self.stddev * _step.get().draws.normal(inputs.shape)
+
+
+class _GaussianDropout(keras.layers.GaussianDropout):  # type: ignore[misc]
+    def call(self, inputs: JaxArray, training: bool = False) -> JaxArray:
+        if not training or self.rate == 0:
+            return inputs
+        spread = math.sqrt(self.rate / (1 - self.rate))
+        return inputs * (1 + spread * _step.get().draws.normal(inputs.shape))
+
+
+_DRAWING = (_Dropping, _GaussianNoise, _GaussianDropout)
+
 _LOWERED: dict[str, KerasLayer] = {
-    "Conv2D": _Conv2D,
-    "MaxPooling2D": _MaxPooling2D,
-    "BatchNormalization": _BatchNormalization,
-}
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def convolution(
-    x: JaxArray, kernel: JaxArray, bias: JaxArray, strides: Strides, pads: Pads
-) -> JaxArray:
-    """A convolution with a bias.
-
-    Args:
-        x: (batch, height, width, channels).
-        kernel: (rows, columns, channels, filters).
-        bias: (filters,).
-        strides: along height and width.
-        pads: zeros before and after, along height and width.
-
-    Returns:
-        (batch, height', width', filters).
-    """
-    patches = _patches(x, kernel.shape, strides, pads)
-    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
-    return product.reshape(*patches.shape[:3], -1) + bias
-
-
-def _convolution_forward(
-    x: JaxArray, kernel: JaxArray, bias: JaxArray, strides: Strides, pads: Pads
-) -> tuple[JaxArray, tuple[JaxArray, JaxArray]]:
-    return convolution(x, kernel, bias, strides, pads), (x, kernel)
-
-
-def _convolution_backward(
-    strides: Strides, pads: Pads, kept: tuple[JaxArray, JaxArray], gradient: JaxArray
-) -> tuple[JaxArray, JaxArray, JaxArray]:
-    x, kernel = kept
-    patches = _patches(x, kernel.shape, strides, pads)
-    for_kernel = _product_over_rows(
-        patches.reshape(-1, patches.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    layer.__name__.removeprefix("_"): layer
+    for layer in (
+        _Conv1D,
+        _Conv2D,
+        _DepthwiseConv1D,
+        _DepthwiseConv2D,
+        _SeparableConv1D,
+        _SeparableConv2D,
+        _MaxPooling1D,
+        _MaxPooling2D,
+        _AveragePooling1D,
+        _AveragePooling2D,
+        _BatchNormalization,
+        _Dropout,
+        _SpatialDropout1D,
+        _SpatialDropout2D,
+        _GaussianNoise,
+        _GaussianDropout,
     )
-
-    def direct(samples: JaxArray) -> JaxArray:
-        return lax.conv_general_dilated(
-            samples, kernel, strides, pads, dimension_numbers=_DIMENSIONS
-        )
-
-    (for_x,) = jax.linear_transpose(direct, x)(gradient)
-    for_bias = gradient.sum((1, 2)).sum(0)
-    return for_x, for_kernel.reshape(kernel.shape), for_bias
-
-
-convolution.defvjp(_convolution_forward, _convolution_backward)
-
-
-def _patches(x: JaxArray, kernel: tuple[int, ...], strides: Strides, pads: Pads) -> JaxArray:
-    """What the kernel sees at each position: (batch, height', width', rows * columns * channels).
-
-    First the columns are laid side by side, then the rows of that: few and long copies.
-    """
-    rows, columns = kernel[:2]
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    height = (padded.shape[1] - rows) // strides[0] + 1
-    width = (padded.shape[2] - columns) // strides[1] + 1
-
-    def every(first: int, count: int, step: int) -> slice:
-        return slice(first, first + (count - 1) * step + 1, step)
-
-    shifted = [padded[:, :, every(j, width, strides[1])] for j in range(columns)]
-    wide = jnp.concatenate(shifted, axis=-1)
-    return jnp.concatenate([wide[:, every(i, height, strides[0])] for i in range(rows)], axis=-1)
-
-
-def _product_over_rows(left: JaxArray, right: JaxArray) -> JaxArray:
-    """`left.T @ right` for (rows, m) and (rows, n), where rows are many and m and n are few."""
-    rows = len(left)
-    parts = _PARTS
-    while rows % parts:
-        parts //= 2
-    if parts == 1:
-        return lax.dot_general(left, right, (((0,), (0,)), ((), ())))
-    left, right = (side.reshape(parts, rows // parts, -1) for side in (left, right))
-    return lax.dot_general(left, right, (((1,), (1,)), ((0,), (0,)))).sum(0)
-
-
-@jax.custom_vjp
-def max_pool(x: JaxArray) -> JaxArray:
-    """The maximum over windows of 2×2 that do not overlap; a rest is dropped.
-
-    Args:
-        x: (batch, height, width, channels).
-
-    Returns:
-        (batch, height // 2, width // 2, channels).
-    """
-    return _largest(_windows(x))[0]
-
-
-def _max_pool_forward(x: JaxArray) -> tuple[JaxArray, tuple[JaxArray, JaxArray]]:
-    largest, where = _largest(_windows(x))
-    return largest, (where, x)
-
-
-def _max_pool_backward(kept: tuple[JaxArray, JaxArray], gradient: JaxArray) -> tuple[JaxArray]:
-    """The gradient goes to the first of the largest in a window, as it does in XLA."""
-    where, x = kept
-    batch, height, width, channels = x.shape
-    positions = lax.broadcasted_iota(jnp.int32, (1, 1, _ROWS, 1, 1, 1), 2) * _COLUMNS
-    positions = positions + lax.broadcasted_iota(jnp.int32, (1, 1, 1, 1, _COLUMNS, 1), 4)
-    spread = (slice(None), slice(None), None, slice(None), None)
-    windows = jnp.where(where[spread] == positions, gradient[spread], 0.0)
-    rows, columns = height // _ROWS * _ROWS, width // _COLUMNS * _COLUMNS
-    whole = windows.reshape(batch, rows, columns, channels)
-    return (jnp.pad(whole, ((0, 0), (0, height - rows), (0, width - columns), (0, 0))),)
-
-
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def _windows(x: JaxArray) -> list[JaxArray]:
-    """The samples of each window in row order, each (batch, height // 2, width // 2, channels)."""
-    batch, height, width, channels = x.shape
-    rows, columns = height // _ROWS, width // _COLUMNS
-    whole = x[:, : rows * _ROWS, : columns * _COLUMNS]
-    split = whole.reshape(batch, rows, _ROWS, columns, _COLUMNS, channels)
-    return [split[:, :, i, :, j] for i in range(_ROWS) for j in range(_COLUMNS)]
-
-
-def _largest(windows: list[JaxArray]) -> tuple[JaxArray, JaxArray]:
-    """The maximum of each window, and the position in it of the first that is that large."""
-    a, b, c, d = windows
-    largest = jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
-    where = jnp.where(a == largest, 0, jnp.where(b == largest, 1, jnp.where(c == largest, 2, 3)))
-    return largest, where
-
-
-def weighted_moments(x: JaxArray, weights: JaxArray) -> tuple[JaxArray, JaxArray]:
-    """Mean and variance of each channel over all positions of the samples, by their weight.
-
-    Args:
-        x: (batch, …, channels).
-        weights: (batch,).
-
-    Returns:
-        Two of shape (channels,).
-    """
-    positions = x.reshape(len(x), -1, x.shape[-1])
-    share = weights / (weights.sum() * positions.shape[1])
-    # Over a sample's positions first: one reduction over everything does not fit IREE's stack.
-    mean = share @ positions.sum(1)
-    variance = share @ jnp.square(positions - mean).sum(1)
-    return mean, variance
+}

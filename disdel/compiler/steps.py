@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -10,11 +11,13 @@ import keras
 import numpy as np
 from jax import export, lax
 
-from disdel.arrays import Array
-from disdel.compiler.lowering import lowered, weighted_samples
-from disdel.program import StateTensor
+from disdel.compiler.forms import Draws
+from disdel.compiler.initial import initial_of
+from disdel.compiler.lowering import draws_at_random, lowered, training_step, without_values
+from disdel.program import Initial, StateTensor
 
 KerasModel = Any
+KerasVariable = Any
 JaxArray = Any
 
 
@@ -22,72 +25,76 @@ class Steps:
     """A Keras classifier, its optimizer and its loss as pure functions of the state.
 
     Args:
-        model: from stored samples to class probabilities.
+        model: from stored samples to class probabilities; values of its variables are not needed.
         optimizer: a name of `disdel.types.OPTIMIZERS`.
-        learning_rate: None for the optimizer's own default.
         input_dtype: numpy name of the samples' dtype.
 
     Raises:
-        UsageError: a layer cannot be compiled.
+        UsageError: a layer or an initializer cannot be compiled.
     """
 
-    def __init__(
-        self, model: KerasModel, *, optimizer: str, learning_rate: float | None, input_dtype: str
-    ) -> None:
+    def __init__(self, model: KerasModel, *, optimizer: str, input_dtype: str) -> None:
         self._model = lowered(model)
         self._input_dtype = input_dtype
         self._loss = keras.losses.SparseCategoricalCrossentropy(reduction=None)
         self._optimizer = keras.optimizers.get(optimizer)
-        if learning_rate is not None:
-            self._optimizer.learning_rate = learning_rate
         self._optimizer.build(self._model.trainable_variables)
+        self.draws = draws_at_random(self._model)
+        self.model_tensors = len(self._model.variables)
+        self.tensors = (*self._model_tensors(), *self._optimizer_tensors())
 
-    @property
-    def model_tensors(self) -> int:
-        return len(self._model.variables)
+    def _model_tensors(self) -> Iterator[StateTensor]:
+        for i, variable in enumerate(self._model.variables):
+            name = f"model/{i:04d}/{variable.path}"
+            yield _tensor(name, variable, initial_of(variable))
 
-    def state(self) -> dict[str, Array]:
-        """The initial state by name, in the functions' order; named as `KerasTrainer` does."""
-        named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
-        named |= {f"optimizer/{i:04d}/{v.path}": v for i, v in enumerate(self._optimizer.variables)}
-        return {name: np.asarray(variable) for name, variable in named.items()}
-
-    def tensors(self) -> tuple[StateTensor, ...]:
-        """The names, shapes and dtypes of `state`."""
-        return tuple(
-            StateTensor(name=name, shape=value.shape, dtype=value.dtype.name)
-            for name, value in self.state().items()
-        )
+    def _optimizer_tensors(self) -> Iterator[StateTensor]:
+        for i, variable in enumerate(self._optimizer.variables):
+            # Every slot and counter of Keras's optimizers begins as one number throughout.
+            first = float(np.ravel(variable)[0])
+            name = f"optimizer/{i:04d}/{variable.path}"
+            yield _tensor(name, variable, Initial(kind="constant", center=first))
 
     def train_text(self, batch_size: int) -> bytes:
         """One training step of `batch_size` samples as StableHLO."""
-        return self._text(self._train, self.tensors(), batch_size)
+        random = [((2,), "uint32"), ((), "uint32")] if self.draws else []
+        return self._text(self._train, self.tensors, batch_size, random)
 
     def score_text(self, batch_size: int) -> bytes:
         """The score of `batch_size` samples as StableHLO."""
-        return self._text(self._score, self.tensors()[: self.model_tensors], batch_size)
+        return self._text(self._score, self.tensors[: self.model_tensors], batch_size)
 
-    def _text(self, function: Any, state: tuple[StateTensor, ...], batch_size: int) -> bytes:
+    def _text(
+        self,
+        function: Any,
+        state: tuple[StateTensor, ...],
+        batch_size: int,
+        more: Sequence[tuple[tuple[int, ...], str]] = (),
+    ) -> bytes:
         shape = (batch_size, *self._model.input_shape[1:])
         arguments = [
             *((tensor.shape, tensor.dtype) for tensor in state),
             (shape, self._input_dtype),
             ((batch_size,), "int32"),
             ((batch_size,), "float32"),
+            *more,
         ]
         # The caller passes the whole state, used or not.
         jitted = jax.jit(function, keep_unused=True)
         exported = export.export(jitted, platforms=["cpu"])
         specs = [jax.ShapeDtypeStruct(*argument) for argument in arguments]  # type: ignore[no-untyped-call]
-        return str(exported(*specs).mlir_module()).encode()
+        with without_values():
+            return str(exported(*specs).mlir_module()).encode()
 
     def _train(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
-        *state, x, y, weights = arguments
+        count = len(self.tensors)
+        state, (x, y, weights, *random) = arguments[:count], arguments[count:]
+        key, step = random or (jnp.zeros(2, jnp.uint32), jnp.uint32(0))
         trainable, frozen = self._split(state[: self.model_tensors])
         slots = state[self.model_tensors :]
 
         def mean_loss(trainable: list[JaxArray]) -> tuple[JaxArray, list[JaxArray]]:
-            with weighted_samples(weights):
+            with training_step(weights, Draws(key, step)):
                 probabilities, changed, penalties = self._model.stateless_call(
                     trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
                 )
@@ -110,7 +117,7 @@ class Steps:
         hits = (jnp.argmax(probabilities, axis=1).astype(jnp.int32) == y) & (weights > 0)
         return (self._loss(y, probabilities) * weights).sum(), hits.astype(jnp.int32).sum()
 
-    def _split(self, values: list[JaxArray]) -> tuple[list[JaxArray], list[JaxArray]]:
+    def _split(self, values: Sequence[JaxArray]) -> tuple[list[JaxArray], list[JaxArray]]:
         """The model's values as trainable and not, each in the order of Keras."""
         by_variable = dict(zip(map(id, self._model.variables), values, strict=True))
         trainable = [by_variable[id(v)] for v in self._model.trainable_variables]
@@ -122,3 +129,9 @@ class Steps:
         by_variable = dict(zip(map(id, self._model.trainable_variables), trainable, strict=True))
         by_variable |= zip(map(id, self._model.non_trainable_variables), frozen, strict=True)
         return [by_variable[id(v)] for v in self._model.variables]
+
+
+def _tensor(name: str, variable: KerasVariable, initial: Initial) -> StateTensor:
+    return StateTensor(
+        name=name, shape=tuple(variable.shape), dtype=variable.dtype, initial=initial
+    )

@@ -64,8 +64,6 @@ def compile_network(
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
         optimizer=job.optimizer or DEFAULT_OPTIMIZER,
-        learning_rate=job.learning_rate,
         targets=HOST if on_this_machine else PORTABLE,
-        seed=job.seed,
     )
     return CompiledNetwork(compiled, compile_program(compiled), packages_zip())

@@ -74,6 +74,13 @@ class Trainer(ABC):
             StoreError: names, shapes or dtypes are not those of this model and optimizer.
         """
 
+    def at_step(self, seed: int, worker: int, step: int) -> None:  # noqa: B027 - most need it not
+        """Say which step of which worker of a run comes next.
+
+        A trainer whose layers draw at random by these alone draws the same wherever the work was
+        cut; a framework's own generator is in its state instead.
+        """
+
     @abstractmethod
     def train(
         self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import safetensors.numpy
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError, UsageError
-from disdel.program import INITIAL, Program, Target, cpu_flags, module_path
+from disdel.program import Program, Target, cpu_flags, module_path
 from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state
+from disdel.training.initial_state import initial_state
 
 # IREE's runtime ships few types.
 Device = Any
@@ -27,31 +29,47 @@ class CompiledTrainer(Trainer):
 
     Args:
         folder: what `disdel.program` describes.
+        seed: of the initial weights.
+        learning_rate: None for the optimizer's own default.
         threads: CPU threads; None for all that this process may use.
 
     Raises:
-        UsageError: there is no program, or this CPU lacks instructions that all of its modules use.
+        UsageError: there is no program, or none of its modules is for this CPU.
     """
 
     model_suffix = ".safetensors"
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        learning_rate: float | None = None,
+        threads: int | None = None,
+    ) -> None:
         try:
             self._program = Program.read(folder)
         except OSError as error:
             raise UsageError(f"this action carries no compiled network: {error}") from error
-        target = choose_target(self._program, cpu_flags())
+        target = choose_target(self._program, platform.machine(), cpu_flags())
         self._device = _device(threads)
         self._train_step = self._load(module_path(folder, "train", target))
         self._score_batch = self._load(module_path(folder, "score", target))
         self._state: list[DeviceArray] = []
-        self._initial = folder / INITIAL
-        initial = safetensors.numpy.load_file(self._initial)
+        initial = initial_state(self._program, seed)
         rate = f"{OPTIMIZER_PREFIX}.*learning_rate"
         names = [tensor.name for tensor in self._program.state]
         [self._rate_index] = (i for i, name in enumerate(names) if re.fullmatch(rate, name))
-        self._rate = initial[names[self._rate_index]]
+        if learning_rate is not None:
+            initial[names[self._rate_index]][...] = learning_rate
+        self._rate = np.float32(initial[names[self._rate_index]])
+        # One number each, in the memory of one.
+        self._fresh_optimizer = {
+            name: np.broadcast_to(np.ravel(value)[0], value.shape)
+            for name, value in split_state(initial)[1].items()
+        }
         self.load_state(initial)
+        self.at_step(seed, 0, 0)
 
     def _load(self, path: Path) -> Any:
         context = iree.SystemContext(config=iree.Config(device=self._device))
@@ -69,8 +87,7 @@ class CompiledTrainer(Trainer):
 
     def load_state(self, tensors: Tensors) -> None:
         if not split_state(tensors)[1]:
-            initial = safetensors.numpy.load_file(self._initial)
-            tensors = {**tensors, **split_state(initial)[1]}
+            tensors = {**tensors, **self._fresh_optimizer}
         expected = self._program.state
         names = {tensor.name for tensor in expected}
         if names != tensors.keys():
@@ -89,6 +106,10 @@ class CompiledTrainer(Trainer):
             iree.asdevicearray(self._device, np.asarray(tensors[tensor.name], order="C"))
             for tensor in expected
         ]
+
+    def at_step(self, seed: int, worker: int, step: int) -> None:
+        key = np.random.SeedSequence((seed, worker)).generate_state(2)
+        self._key, self._step = iree.asdevicearray(self._device, key), step
 
     def train(
         self,
@@ -109,16 +130,24 @@ class CompiledTrainer(Trainer):
         for step, (samples, labels) in enumerate(zip(x, y, strict=True)):
             if rate_factors is not None:
                 self._set_rate(rate_factors[step])
-            *self._state, loss = self._train_step(*self._state, *_padded(samples, labels, size))
+            batch = _padded(samples, labels, size)
+            *self._state, loss = self._train_step(*self._state, *batch, *self._random())
             # Read at once: it lies in one allocation with the state, which would stay with it.
             loss_sum += float(loss.to_host())
         if rate_factors is not None:
             self._set_rate(1.0)
         return loss_sum
 
+    def _random(self) -> tuple[DeviceArray, ...]:
+        """The random state of the next step, where it needs one."""
+        step, self._step = np.asarray(self._step, np.uint32), self._step + 1
+        if not self._program.draws:
+            return ()
+        return self._key, iree.asdevicearray(self._device, step)
+
     def _set_rate(self, factor: float) -> None:
         """The learning rate of the next step; the optimizers keep it among their variables."""
-        rate = np.asarray(self._rate * np.float32(factor), self._rate.dtype)
+        rate = np.asarray(self._rate * np.float32(factor))
         self._state[self._rate_index] = iree.asdevicearray(self._device, rate)
 
     def score(self, x: Array, y: Array) -> Scored:
@@ -137,16 +166,23 @@ class CompiledTrainer(Trainer):
         safetensors.numpy.save_file(self.state(), path)
 
 
-def choose_target(program: Program, flags: frozenset[str]) -> Target:
-    """The fastest target of `program` that a CPU with `flags` executes.
+def choose_target(program: Program, machine: str, flags: frozenset[str]) -> Target:
+    """The fastest target of `program` that a CPU of `machine` with `flags` executes.
 
     Raises:
         UsageError: it executes none of them.
     """
-    for target in program.targets:
+    targets = [target for target in program.targets if target.machine == machine]
+    if not targets:
+        machines = ", ".join(dict.fromkeys(target.machine for target in program.targets))
+        raise UsageError(
+            f"this machine is {machine}, and the network is compiled for {machines}: train with "
+            "--runtime tensorflow, or on other machines"
+        )
+    for target in targets:
         if flags.issuperset(target.cpu_flags):
             return target
-    last = program.targets[-1]
+    last = targets[-1]
     missing = sorted(set(last.cpu_flags) - flags)
     raise UsageError(
         f"this CPU lacks {', '.join(missing)}, which modules for {last.name} use: train with "

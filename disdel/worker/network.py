@@ -100,7 +100,12 @@ def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
 def _compiled_trainer(network: Network, input_dtype: str) -> Trainer:  # noqa: ARG001 - compiled in
     from disdel.training.compiled_adapter import CompiledTrainer
 
-    return CompiledTrainer(_PROGRAM, threads=network.threads)
+    return CompiledTrainer(
+        _PROGRAM,
+        seed=network.seed,
+        learning_rate=network.learning_rate,
+        threads=network.threads,
+    )
 
 
 _BUILDERS = {

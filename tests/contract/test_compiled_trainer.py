@@ -15,7 +15,7 @@ pytestmark = pytest.mark.framework
 def trainer(program):  # noqa: F811
     from disdel.training.compiled_adapter import CompiledTrainer
 
-    return CompiledTrainer(program, threads=1)
+    return CompiledTrainer(program, seed=0, learning_rate=0.01, threads=1)
 
 
 @pytest.fixture
@@ -112,9 +112,7 @@ def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):  # noqa
         input_dtype="uint8",
         batch_size=BATCH,
         optimizer="adam",
-        learning_rate=0.01,
         targets=("host",),
-        seed=0,
     )
     write_keras_model(job, tmp_path / "state.safetensors", tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
@@ -123,21 +121,45 @@ def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):  # noqa
     assert (chosen == y).sum() == mine.score(x, y).correct
 
 
-def test_the_fastest_modules_that_a_cpu_executes_are_taken():
-    pytest.importorskip("iree.runtime")
-    from disdel.training.compiled_adapter import choose_target
-
-    targets = (Target(name="new", cpu_flags=("a", "b")), Target(name="old", cpu_flags=("a",)))
-    made = Program(
+def made_for(*targets):
+    return Program(
         input_shape=(1,),
         input_dtype="uint8",
         batch_size=1,
         score_batch=1,
         state=(),
         model_tensors=0,
+        draws=False,
         targets=targets,
     )
-    assert choose_target(made, frozenset("abc")).name == "new"
-    assert choose_target(made, frozenset("ac")).name == "old"
-    with pytest.raises(UsageError, match="this CPU lacks a, which modules for old use"):
-        choose_target(made, frozenset("c"))
+
+
+def test_the_fastest_modules_that_a_machine_executes_are_taken():
+    pytest.importorskip("iree.runtime")
+    from disdel.training.compiled_adapter import choose_target
+
+    made = made_for(
+        Target(name="new", machine="x86_64", cpu_flags=("a", "b")),
+        Target(name="old", machine="x86_64", cpu_flags=("a",)),
+        Target(name="arm", machine="aarch64", cpu_flags=("n",)),
+    )
+    assert choose_target(made, "x86_64", frozenset("abc")).name == "new"
+    assert choose_target(made, "x86_64", frozenset("acn")).name == "old"
+    assert choose_target(made, "aarch64", frozenset("abn")).name == "arm"
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "said"),
+    [
+        ("x86_64", "sse4_2", r"this CPU lacks .*ssse3, which modules for x86-64-v2 use"),
+        ("aarch64", "fp", r"this CPU lacks asimd, which modules for arm64 use"),
+        ("riscv64", "", r"this machine is riscv64, .* compiled for x86_64, aarch64: train with"),
+    ],
+)
+def test_a_machine_that_executes_none_is_told_before_it_tries(machine, flags, said):
+    pytest.importorskip("iree.runtime")
+    from disdel.compiler.targets import PORTABLE, target
+    from disdel.training.compiled_adapter import choose_target
+
+    with pytest.raises(UsageError, match=said):
+        choose_target(made_for(*map(target, PORTABLE)), machine, frozenset(flags.split()))

@@ -1,94 +1,208 @@
-"""The lowered forms against XLA's own, values and gradients."""
+"""The lowered forms against Keras's own, values and gradients; what is drawn; what is refused."""
+
+import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from disdel.errors import UsageError
+from tests.lowered_layers import CASES
 
 pytestmark = pytest.mark.framework
 
 
 @pytest.fixture(autouse=True)
-def lax():
+def jax():
     """Imported by these tests alone: it would grow every other's process."""
-    pytest.importorskip("jax")
-    from jax import lax
-
-    return lax
+    return pytest.importorskip("jax")
 
 
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+@pytest.fixture(scope="module")
+def distances():
+    """How far each case of `tests.lowered_layers` is from Keras's result."""
+    environ = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        # Compiled fast, which takes longer here than anything that is executed.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lowered_layers"], env=environ, check=True, capture_output=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def agree(mine, theirs, *arguments):
-    """Both functions give the same, and the same gradients of a weighted sum."""
-    import jax
-
-    value = theirs(*arguments)
-    weights = normal(*value.shape, seed=9)
-    np.testing.assert_allclose(mine(*arguments), value, rtol=1e-4, atol=1e-5)
-    every = tuple(range(len(arguments)))
-
-    def gradients(function):
-        return jax.grad(lambda *a: (function(*a) * weights).sum(), every)(*arguments)
-
-    for found, wanted in zip(gradients(mine), gradients(theirs), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("kernel", "strides", "padding"),
-    [(3, (1, 1), "VALID"), (3, (2, 2), "SAME"), (1, (2, 2), "VALID"), (5, (1, 2), "SAME")],
-)
-def test_a_convolution_is_that_of_xla(lax, kernel, strides, padding):
-    from disdel.compiler.lowering import convolution
-
-    x, weights, bias = normal(8, 9, 10, 3), normal(kernel, kernel, 3, 4), normal(4)
-    pads = tuple(lax.padtype_to_pads(x.shape[1:3], (kernel, kernel), strides, padding))
-
-    def direct(x, weights, bias):
-        dimensions = ("NHWC", "HWIO", "NHWC")
-        return bias + lax.conv_general_dilated(
-            x, weights, strides, padding, dimension_numbers=dimensions
-        )
-
-    agree(lambda *a: convolution(*a, strides, pads), direct, x, weights, bias)
-
-
-@pytest.mark.parametrize("shape", [(4, 6, 8, 3), (2, 7, 5, 1)])
-def test_a_pool_is_that_of_xla_and_the_first_of_equals_gets_the_gradient(lax, shape):
-    from disdel.compiler.lowering import max_pool
-
-    # Few values, so that windows have several largest.
-    x = np.round(normal(*shape))
-
-    def windows(x):
-        return lax.reduce_window(x, -np.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
-
-    agree(max_pool, windows, x)
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_is_keras_s_own(distances, case):
+    """Relative to the largest value or gradient; the tolerance is that of sums in another order."""
+    found = distances[case]
+    assert isinstance(found, dict), found
+    assert max(found.values()) < 1e-5, found
 
 
 def test_samples_of_weight_0_have_no_part_in_the_moments():
-    from disdel.compiler.lowering import weighted_moments
+    from disdel.compiler.forms import weighted_moments
 
-    x = normal(6, 3, 2, 5)
+    x = np.random.default_rng(0).standard_normal((6, 3, 2, 5)).astype(np.float32)
     weights = np.array([1, 1, 1, 1, 0, 0], np.float32)
     mean, variance = weighted_moments(x, weights)
     np.testing.assert_allclose(mean, x[:4].mean((0, 1, 2)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(variance, x[:4].var((0, 1, 2)), rtol=1e-5)
 
 
-def test_a_layer_without_a_form_is_named_with_what_to_use_instead():
+def draws(step=0, key=(1, 2)):
+    from disdel.compiler.forms import Draws
+
+    return Draws(np.array(key, np.uint32), np.uint32(step))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_as_much_is_dropped_as_asked_whatever_the_step(rate):
+    """Of 200,000 the share is within five standard deviations."""
+    shape = (100, 2000)
+    tolerance = 5 * np.sqrt(rate * (1 - rate) / np.prod(shape))
+    for step in (0, 1, 2**31):
+        kept = np.asarray(draws(step).keeps(rate, shape))
+        assert 1 - kept.mean() == pytest.approx(rate, abs=tolerance)
+        # In no row or column more than in another.
+        for axis in (0, 1):
+            share = kept.mean(axis)
+            spread = 7 * np.sqrt(rate * (1 - rate) / shape[axis])
+            assert np.abs(share - (1 - rate)).max() < spread
+
+
+def test_draws_repeat_with_key_and_step_and_with_nothing_else():
+    shape = (64, 1000)
+
+    def bits(draw=0, **given):
+        source = draws(**given)
+        return [np.asarray(source.bits(shape)) for _ in range(draw + 1)][-1]
+
+    first = bits()
+    np.testing.assert_array_equal(first, bits())
+    for other in (bits(step=1), bits(key=(1, 3)), bits(key=(2, 2)), bits(draw=1), bits(key=(2, 1))):
+        # Halves of all bits agree by chance.
+        agreeing = np.unpackbits((~(first ^ other)).view(np.uint8)).mean()
+        assert agreeing == pytest.approx(0.5, abs=0.005)
+
+
+def test_normal_draws_are_normal():
+    values = np.asarray(draws().normal((400, 500)))
+    assert np.isfinite(values).all()
+    assert values.mean() == pytest.approx(0, abs=0.02)
+    assert values.std() == pytest.approx(1, abs=0.02)
+    assert (np.abs(values) < 1).mean() == pytest.approx(0.6827, abs=0.01)
+
+
+def model_of(*layers, shape=(8, 8, 4)):
     import keras
+
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def refused():
+    """Layers that have no form, and what the message says."""
+    from keras import layers
+
+    class Mine(layers.Dense):
+        pass
+
+    first = {"data_format": "channels_first", "name": "first"}
+    yield (8, 4), layers.LSTM(2, name="memory"), r"'memory' \(LSTM\).*use layers of .*tensorflow"
+    yield (8,), Mine(2, name="mine"), r"'mine' \(Mine\).*use layers of .*tensorflow"
+    yield (8,), layers.Embedding(4, 2, name="words"), r"'words' \(Embedding\).*use layers of "
+    yield (4, 8, 8), layers.MaxPooling2D(2, **first), r"'first'.*channels_first.*channels_last"
+    yield (8, 4), layers.BatchNormalization(axis=1, name="b"), r"'b'.*with axis=1: use -1, or train"
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_a_layer_without_a_form_is_named_with_what_to_use_instead(case):
+    from disdel.compiler.lowering import lowered
+
+    shape, layer, said = list(refused())[case]
+    with pytest.raises(UsageError, match=said):
+        lowered(model_of(layer, shape=shape))
+
+
+def test_layers_within_models_within_models_are_found():
+    from keras import layers
 
     from disdel.compiler.lowering import lowered
 
-    model = keras.Sequential([keras.Input((4, 3)), keras.layers.LSTM(2, name="memory")])
-    with pytest.raises(UsageError, match=r"'memory' \(LSTM\).*use layers of .*tensorflow"):
-        lowered(model)
-    model = keras.Sequential(
-        [keras.Input((8, 8, 2)), keras.layers.Conv2D(2, 3, dilation_rate=2, name="wide")]
+    inner = model_of(layers.LSTM(2, name="memory"), shape=(8, 4))
+    with pytest.raises(UsageError, match="'memory'"):
+        lowered(model_of(inner, shape=(8, 4)))
+
+
+INITIALIZERS = (
+    "Zeros",
+    "Ones",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "LecunNormal",
+    "LecunUniform",
+    "VarianceScaling",
+)
+
+
+def initial(initializer, shape):
+    """What the compiler says of a variable."""
+    import keras
+
+    from disdel.compiler.initial import initial_of
+    from disdel.compiler.lowering import without_values
+
+    with without_values():
+        return initial_of(keras.Variable(initializer, shape=shape))
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("shape", [(300, 200), (5, 5, 40, 60), (50_000,)])
+def test_weights_begin_as_those_of_keras_do(name, shape):
+    """The same mean, deviation and ends, of as many values that the ends are close."""
+    import keras
+
+    from disdel.program import Program, StateTensor
+    from disdel.training.initial_state import initial_state
+
+    initializer = keras.initializers.get(name)
+    tensor = StateTensor(
+        name="kernel", shape=shape, dtype="float32", initial=initial(initializer, shape)
     )
-    with pytest.raises(UsageError, match=r"'wide' \(Conv2D\).*dilation_rate"):
-        lowered(model)
+    program = Program(
+        input_shape=(1,),
+        input_dtype="uint8",
+        batch_size=1,
+        score_batch=1,
+        state=(tensor,),
+        model_tensors=1,
+        draws=False,
+        targets=(),
+    )
+    found, wanted = initial_state(program, 0)["kernel"], np.asarray(initializer(shape))
+    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+    size = max(float(wanted.std()), 1e-6)
+    assert found.mean() == pytest.approx(float(wanted.mean()), abs=0.05 * size)
+    assert found.std() == pytest.approx(float(wanted.std()), rel=0.03)
+    if "Normal" not in name or "Truncated" in name:
+        assert np.abs(found).max() == pytest.approx(float(np.abs(wanted).max()), rel=0.02)
+
+
+def test_other_initializers_are_named_with_what_to_use_instead():
+    import keras
+
+    for initializer, name in (
+        (keras.initializers.Orthogonal(), "Orthogonal"),
+        (keras.initializers.Constant([1.0, 2.0]), "Constant"),
+    ):
+        with pytest.raises(UsageError, match=f"initializer {name}: use one of .*--runtime"):
+            initial(initializer, (2, 2))

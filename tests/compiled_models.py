@@ -1,0 +1,160 @@
+"""Networks that are compiled in tests: `python -m tests.compiled_models NAME OPTIMIZER FOLDER`.
+
+That is a process with Keras on JAX, and writes the program; the tests build the same on TensorFlow.
+"""
+
+import sys
+from pathlib import Path
+
+from disdel.types import ModelSpec
+
+BATCH = 16
+SHAPE = (8, 8, 1)
+CLASSES = 10
+
+# All but `threshold`, which has settings, and `glu`, whose width Keras takes to be the input's.
+ACTIVATIONS = (
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "tanh",
+    "tanh_shrink",
+)
+
+
+def images(x, layers):
+    """Every kind of layer over images; what they give is joined in every way."""
+    x = layers.Rescaling(1 / 16)(x)
+    wide = layers.Conv2D(8, 3, padding="same", dilation_rate=2, activation="relu")(x)
+    grouped = layers.Conv2D(8, 3, padding="same", groups=2)(wide)
+    deep = layers.DepthwiseConv2D(3, padding="same", activation="silu")(grouped)
+    apart = layers.SeparableConv2D(8, 3, padding="same", depth_multiplier=2)(wide)
+    x = layers.Concatenate()([layers.Multiply()([deep, apart]), layers.Subtract()([wide, deep])])
+    x = layers.GroupNormalization(4)(x)
+    x = layers.MaxPooling2D(3, 2, padding="same")(x)
+    even = layers.AveragePooling2D(3, 1, padding="same")(x)
+    x = layers.Average()([layers.LayerNormalization()(x), layers.Maximum()([even, x])])
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(x)
+    x = layers.PReLU(shared_axes=[1, 2])(layers.BatchNormalization()(x))
+    up = layers.Cropping2D(1)(layers.ZeroPadding2D(1)(layers.UpSampling2D()(x)))
+    return layers.Concatenate()(
+        [layers.GlobalAveragePooling2D()(up), layers.GlobalMaxPooling2D()(x)]
+    )
+
+
+def sequences(x, layers):
+    """Every kind of layer over sequences."""
+    x = layers.Reshape((8, 8))(layers.Rescaling(1 / 16)(x))
+    x = layers.Conv1D(8, 3, padding="causal", dilation_rate=2, activation="tanh")(x)
+    x = layers.ELU()(layers.SeparableConv1D(8, 3, padding="same")(x))
+    x = layers.DepthwiseConv1D(3, padding="same")(x)
+    x = layers.UnitNormalization()(layers.ZeroPadding1D(1)(x))
+    x = layers.MaxPooling1D(3, 2, padding="same")(layers.UpSampling1D(2)(x))
+    x = layers.AveragePooling1D(2)(layers.Permute((2, 1))(layers.Cropping1D(1)(x)))
+    return layers.Concatenate()(
+        [layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)]
+    )
+
+
+def activations(x, layers):
+    """Every activation that Keras has."""
+    x = layers.Flatten()(layers.Rescaling(1 / 16)(x))
+    return layers.Concatenate()([layers.Dense(4, activation=name)(x) for name in ACTIVATIONS])
+
+
+def drawing(x, layers):
+    """Every layer that draws at random."""
+    x = layers.Conv2D(4, 3)(layers.GaussianNoise(0.1)(layers.Rescaling(1 / 16)(x)))
+    x = layers.Flatten()(layers.GaussianDropout(0.1)(layers.SpatialDropout2D(0.2)(x)))
+    return layers.Dropout(0.3)(layers.Dense(16, activation="relu")(x))
+
+
+def normalised(x, layers):
+    """Convolutions with batch normalisation."""
+    x = layers.Rescaling(1 / 16)(x)
+    for filters in (8, 16):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.MaxPooling2D()(layers.ReLU()(layers.BatchNormalization()(x)))
+    return layers.Flatten()(x)
+
+
+def convolved(x, layers):
+    x = layers.Conv2D(16, 3, activation="relu")(layers.Rescaling(1 / 16)(x))
+    x = layers.Flatten()(layers.MaxPooling2D()(x))
+    return layers.Dense(32, activation="relu")(x)
+
+
+def dense(x, layers):
+    x = layers.Flatten()(layers.Rescaling(1 / 16)(x))
+    return layers.Dense(64, activation="relu")(x)
+
+
+MODELS = {
+    function.__name__: function
+    for function in (
+        images,
+        sequences,
+        activations,
+        drawing,
+        normalised,
+        convolved,
+        dense,
+    )
+}
+
+
+def build(name):
+    import keras
+
+    keras.utils.clear_session()
+    samples = keras.Input(SHAPE)
+    x = MODELS[name](samples, keras.layers)
+    return keras.Model(samples, keras.layers.Dense(CLASSES, activation="softmax")(x))
+
+
+def main():
+    from disdel.compiler import CompileJob
+    from disdel.compiler.__main__ import hide_unused_packages, write_program
+
+    hide_unused_packages()
+
+    from disdel.compiler.lowering import without_values
+
+    name, optimizer, folder = sys.argv[1:]
+    job = CompileJob(
+        model=ModelSpec(name=name, input_shape=SHAPE, classes=CLASSES),
+        input_dtype="uint8",
+        batch_size=BATCH,
+        optimizer=optimizer,
+        targets=("host",),
+    )
+    with without_values():
+        model = build(name)
+    write_program(model, job, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
