@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from jax import export, lax
 
-from disdel.compiler.forms import Draws
+from disdel.compiler.forms import Draws, cross_entropy
 from disdel.compiler.initial import initial_of
 from disdel.compiler.lowering import draws_at_random, lowered, training_step, without_values
 from disdel.program import Initial, StateTensor
@@ -36,7 +36,6 @@ class Steps:
     def __init__(self, model: KerasModel, *, optimizer: str, input_dtype: str) -> None:
         self._model = lowered(model)
         self._input_dtype = input_dtype
-        self._loss = keras.losses.SparseCategoricalCrossentropy(reduction=None)
         self._optimizer = keras.optimizers.get(optimizer)
         self._optimizer.build(self._model.trainable_variables)
         self.draws = draws_at_random(self._model)
@@ -98,7 +97,7 @@ class Steps:
                 probabilities, changed, penalties = self._model.stateless_call(
                     trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
                 )
-            loss = (self._loss(y, probabilities) * weights).sum() / weights.sum()
+            loss = (cross_entropy(y, probabilities) * weights).sum() / weights.sum()
             return sum(penalties, loss), changed
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
@@ -115,7 +114,7 @@ class Steps:
             trainable, frozen, x.astype(jnp.float32), training=False
         )
         hits = (jnp.argmax(probabilities, axis=1).astype(jnp.int32) == y) & (weights > 0)
-        return (self._loss(y, probabilities) * weights).sum(), hits.astype(jnp.int32).sum()
+        return (cross_entropy(y, probabilities) * weights).sum(), hits.astype(jnp.int32).sum()
 
     def _split(self, values: Sequence[JaxArray]) -> tuple[list[JaxArray], list[JaxArray]]:
         """The model's values as trainable and not, each in the order of Keras."""

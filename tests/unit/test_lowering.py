@@ -54,6 +54,20 @@ def test_samples_of_weight_0_have_no_part_in_the_moments():
     np.testing.assert_allclose(variance, x[:4].var((0, 1, 2)), rtol=1e-5)
 
 
+def test_the_loss_is_keras_s_cross_entropy():
+    """Of classes that are certain and impossible too."""
+    import keras
+
+    from disdel.compiler.forms import cross_entropy
+
+    x = np.random.default_rng(0).exponential(size=(40, 5)).astype(np.float32)
+    x[0], x[1] = [1, 0, 0, 0, 0], [0, 1, 0, 0, 0]
+    y = (np.arange(40) % 5).astype(np.int32)
+    y[:2] = 0
+    wanted = keras.losses.SparseCategoricalCrossentropy(reduction=None)(y, x)
+    np.testing.assert_allclose(cross_entropy(y, x), np.asarray(wanted), rtol=1e-5, atol=1e-6)
+
+
 def draws(step=0, key=(1, 2)):
     from disdel.compiler.forms import Draws
 
