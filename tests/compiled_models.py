@@ -131,8 +131,10 @@ def build(name):
 
     keras.utils.clear_session()
     samples = keras.Input(SHAPE)
-    x = MODELS[name](samples, keras.layers)
-    return keras.Model(samples, keras.layers.Dense(CLASSES, activation="softmax")(x))
+    x = keras.layers.Dense(CLASSES)(MODELS[name](samples, keras.layers))
+    # Both ways to end in probabilities.
+    last = keras.layers.Softmax() if name == "sequences" else keras.layers.Activation("softmax")
+    return keras.Model(samples, last(x))
 
 
 def main():

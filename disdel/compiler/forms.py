@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 from jax import lax
 
@@ -361,19 +360,17 @@ def weighted_moments(x: JaxArray, weights: JaxArray) -> tuple[JaxArray, JaxArray
     return mean, variance
 
 
-def cross_entropy(y: JaxArray, probabilities: JaxArray) -> JaxArray:
-    """Keras's sparse categorical cross-entropy of each sample, (batch,).
-
-    Only the probability of a sample's own class has a logarithm: half of Keras's kernels.
+def cross_entropy(y: JaxArray, logits: JaxArray) -> JaxArray:
+    """The cross-entropy of each sample, (batch,).
 
     Args:
         y: class numbers, (batch,) int32.
-        probabilities: (batch, classes).
+        logits: (batch, classes), to any constant a sample.
     """
-    classes = lax.broadcasted_iota(jnp.int32, probabilities.shape, 1)
-    own = jnp.where(classes == y[:, None], probabilities, 0.0).sum(-1) / probabilities.sum(-1)
-    epsilon = keras.config.epsilon()
-    return -jnp.log(jnp.clip(own, epsilon, 1 - epsilon))
+    logits = logits - lax.stop_gradient(logits.max(-1, keepdims=True))
+    classes = lax.broadcasted_iota(jnp.int32, logits.shape, 1)
+    own = jnp.where(classes == y[:, None], logits, 0.0).sum(-1)
+    return jnp.log(jnp.exp(logits).sum(-1)) - own
 
 
 @dataclass(slots=True)

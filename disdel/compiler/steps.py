@@ -34,7 +34,7 @@ class Steps:
     """
 
     def __init__(self, model: KerasModel, *, optimizer: str, input_dtype: str) -> None:
-        self._model = lowered(model)
+        self._model, self._gives_logits = _without_softmax(lowered(model))
         self._input_dtype = input_dtype
         self._optimizer = keras.optimizers.get(optimizer)
         self._optimizer.build(self._model.trainable_variables)
@@ -94,10 +94,10 @@ class Steps:
 
         def mean_loss(trainable: list[JaxArray]) -> tuple[JaxArray, list[JaxArray]]:
             with training_step(weights, Draws(key, step)):
-                probabilities, changed, penalties = self._model.stateless_call(
+                outputs, changed, penalties = self._model.stateless_call(
                     trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
                 )
-            loss = (cross_entropy(y, probabilities) * weights).sum() / weights.sum()
+            loss = (self._losses(y, outputs) * weights).sum() / weights.sum()
             return sum(penalties, loss), changed
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
@@ -110,11 +110,18 @@ class Steps:
     def _score(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
         *state, x, y, weights = arguments
         trainable, frozen = self._split(state)
-        probabilities, _ = self._model.stateless_call(
+        outputs, _ = self._model.stateless_call(
             trainable, frozen, x.astype(jnp.float32), training=False
         )
-        hits = (jnp.argmax(probabilities, axis=1).astype(jnp.int32) == y) & (weights > 0)
-        return (cross_entropy(y, probabilities) * weights).sum(), hits.astype(jnp.int32).sum()
+        hits = (jnp.argmax(outputs, axis=1).astype(jnp.int32) == y) & (weights > 0)
+        return (self._losses(y, outputs) * weights).sum(), hits.astype(jnp.int32).sum()
+
+    def _losses(self, y: JaxArray, outputs: JaxArray) -> JaxArray:
+        """The cross-entropy of each sample, as Keras on TensorFlow takes it of probabilities."""
+        epsilon = keras.config.epsilon()
+        if not self._gives_logits:
+            outputs = jnp.log(jnp.clip(outputs, epsilon, 1 - epsilon))
+        return cross_entropy(y, outputs)
 
     def _split(self, values: Sequence[JaxArray]) -> tuple[list[JaxArray], list[JaxArray]]:
         """The model's values as trainable and not, each in the order of Keras."""
@@ -128,6 +135,19 @@ class Steps:
         by_variable = dict(zip(map(id, self._model.trainable_variables), trainable, strict=True))
         by_variable |= zip(map(id, self._model.non_trainable_variables), frozen, strict=True)
         return [by_variable[id(v)] for v in self._model.variables]
+
+
+def _without_softmax(model: KerasModel) -> tuple[KerasModel, bool]:
+    """A classifier that gives logits, and true; or as it is where no softmax is its last act.
+
+    The loss of a softmax's logits is exact where a probability is rounded to 0 or 1, and takes half
+    of the kernels.
+    """
+    last = model.layers[-1]
+    if getattr(last, "activation", None) is not keras.activations.softmax:
+        return model, False
+    last.activation = keras.activations.linear
+    return model, True
 
 
 def _tensor(name: str, variable: KerasVariable, initial: Initial) -> StateTensor:

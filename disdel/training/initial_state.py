@@ -6,37 +6,36 @@ import numpy as np
 import numpy.typing as npt
 
 from disdel.arrays import Array
-from disdel.program import Initial, Program
+from disdel.program import Program, StateTensor
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 
 def initial_state(program: Program, seed: int) -> dict[str, Array]:
     """The tensors of `program`'s state before the first step; each by `seed` and its own place."""
     return {
-        tensor.name: _values(tensor.initial, tensor.shape, np.random.default_rng((seed, place)))
-        .astype(tensor.dtype)
-        .reshape(tensor.shape)
+        tensor.name: _values(tensor, np.random.default_rng((seed, place)))
         for place, tensor in enumerate(program.state)
     }
 
 
-def _values(initial: Initial, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _values(tensor: StateTensor, rng: np.random.Generator) -> Array:
+    initial, shape = tensor.initial, tensor.shape
     match initial.kind:
         case "constant":
-            return np.full(shape, initial.center)
+            return np.full(shape, initial.center, tensor.dtype)
         case "uniform":
-            drawn: Floats = rng.uniform(-1, 1, shape)
+            drawn: Floats = 2 * rng.random(shape, np.float32) - 1
         case "normal":
-            drawn = rng.standard_normal(shape)
+            drawn = rng.standard_normal(shape, np.float32)
         case "truncated-normal":
             drawn = _truncated_normal(shape, rng)
-    return np.asarray(initial.center + initial.spread * drawn)
+    return np.asarray(initial.center + initial.spread * drawn, tensor.dtype)
 
 
 def _truncated_normal(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """Standard normal; those beyond 2 are drawn again, as one in 22 is."""
-    values = rng.standard_normal(shape)
+    values = np.asarray(rng.standard_normal(shape, np.float32))
     while (far := np.abs(values) > 2).any():
-        values[far] = rng.standard_normal(np.count_nonzero(far))
+        values[far] = rng.standard_normal(np.count_nonzero(far), np.float32)
     return values
