@@ -106,7 +106,7 @@ def measured(shape, make):
     import keras
     import numpy as np
 
-    from disdel.compiler.forms import Draws
+    from disdel.compiler.draws import Draws
     from disdel.compiler.lowering import lowered, training_step, without_values
 
     keras.utils.set_random_seed(0)

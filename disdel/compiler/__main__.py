@@ -47,9 +47,9 @@ def main() -> int:
 
 
 def _model(job: CompileJob) -> KerasModel:
-    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.catalog.models.keras_models import keras_model_here
 
-    return build_keras_model(job.model, input_dtype=job.input_dtype)
+    return keras_model_here(job.model, input_dtype=job.input_dtype)
 
 
 def _compile(job: CompileJob, folder: Path) -> None:

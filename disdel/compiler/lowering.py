@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import keras
 from jax import lax
 
+from disdel.compiler.draws import Draws
 from disdel.compiler.forms import (
-    Draws,
     Window,
     average_pool,
     convolution,

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from jax import export, lax
 
-from disdel.compiler.forms import Draws, cross_entropy
+from disdel.compiler.draws import Draws
+from disdel.compiler.forms import cross_entropy
 from disdel.compiler.initial import initial_of
 from disdel.compiler.lowering import draws_at_random, lowered, training_step, without_values
 from disdel.program import Initial, StateTensor

@@ -69,7 +69,7 @@ def test_the_loss_is_keras_s_cross_entropy():
 
 
 def draws(step=0, key=(1, 2)):
-    from disdel.compiler.forms import Draws
+    from disdel.compiler.draws import Draws
 
     return Draws(np.array(key, np.uint32), np.uint32(step))
 

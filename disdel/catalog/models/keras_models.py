@@ -42,6 +42,16 @@ def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
 
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     keras.utils.clear_session()
+    return keras_model_here(spec, input_dtype=input_dtype)
+
+
+def keras_model_here(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
+    """As `build_keras_model`, within the scopes of Keras that are open, which that leaves.
+
+    Names are the same in a process that has made no other model.
+    """
+    import keras
+
     samples = keras.Input(spec.input_shape, name="input")
     x = samples
     if input_dtype == "uint8":
