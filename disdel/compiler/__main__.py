@@ -28,7 +28,7 @@ KerasModel = Any
 # Large enough to keep the cores busy, small enough to need less memory than a training step.
 SCORE_BATCH = 128
 
-# Keras imports what it finds of these, and nothing here uses it: 6 of the 8 seconds that it takes.
+# Keras imports what it finds of these, and nothing here uses it: docs/compiled.md has the seconds.
 _UNUSED = ("matplotlib", "requests", "sklearn", "tensorflow", "torch")
 
 
@@ -90,7 +90,7 @@ def write_program(model: KerasModel, job: CompileJob, folder: Path) -> None:
     with (
         tempfile.TemporaryDirectory(dir=folder.parent) as name,
         # A compiler is a process, and uses one core.
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as compilers,
+        ThreadPoolExecutor(os.cpu_count()) as compilers,
     ):
         made = Path(name) / "program"
         made.mkdir()

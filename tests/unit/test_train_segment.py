@@ -26,6 +26,7 @@ class Counting(Trainer):
         self.total = np.zeros((), np.int64)
         self.loss = None
         self.factors = []
+        self.told = []
         self.after_block = lambda: None
 
     def state(self):
@@ -33,6 +34,9 @@ class Counting(Trainer):
 
     def load_state(self, tensors):
         self.total = tensors["total"].copy()
+
+    def at_step(self, seed, worker, step):
+        self.told.append((seed, worker, step))
 
     def train(self, x, y, micro_batches=1, rate_factors=None):
         self.micro_batches = micro_batches
@@ -192,6 +196,12 @@ def test_the_learning_rate_goes_on_where_it_was(store):
     run(store, second, start_step=130, state_key="half", initialise=False, **falling)
     assert first.factors + second.factors == whole.factors
     assert len(set(whole.factors)) > 250
+
+
+def test_a_trainer_is_told_which_step_of_which_worker_comes(store):
+    trainer = Counting()
+    run(store, trainer, worker=3, start_step=100, stop_step=170, block_steps=32)
+    assert trainer.told == [(0, 3, 100), (0, 3, 132), (0, 3, 164)]
 
 
 def test_a_loss_that_is_no_number_stops_the_run(store):
