@@ -36,7 +36,6 @@ COMPILE_FLAGS = (
     "--iree-llvmcpu-stack-allocation-limit=1048576",
     # These make the compiler faster and the modules smaller, and change nothing that is executed.
     "--iree-opt-const-eval=false",
-    "--iree-opt-const-expr-hoisting=false",
     "--iree-llvmcpu-debug-symbols=false",
     "--iree-vm-bytecode-module-strip-source-map=true",
 )
