@@ -35,6 +35,7 @@ from disdel.types import (
     Limits,
     OptimizerState,
     Plan,
+    Precision,
     RateSchedule,
     RateShape,
     RunReport,
@@ -108,6 +109,7 @@ def train(
     fan_in: int | None = None,
     model: str = "auto",
     runtime: RuntimeName | None = None,
+    precision: Precision = "float32",
     optimizer: str | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
@@ -137,6 +139,7 @@ def train(
         fan_in: most parts that one collectWeights action averages; None chooses.
         model: a name of `disdel.catalog.models`, or `FILE.py:FUNCTION`.
         runtime: what the train actions run on; None chooses.
+        precision: "mixed_bfloat16" for training steps in bfloat16, with float32 weights.
         optimizer: a name of `disdel.types.OPTIMIZERS`; None for that of your model, else adam.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
@@ -169,6 +172,7 @@ def train(
         fan_in=fan_in,
         model=model,
         runtime=runtime,
+        precision=precision,
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
@@ -292,7 +296,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
         UsageError: the job cannot be done as asked.
     """
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
-    model = choose_network(job.model, dataset)
+    model = choose_network(job.model, dataset, job.precision)
     capacity = _run(lambda: offered_capacity(settings))
     _, plan = make_plan(ask(job, dataset, model, capacity, settings))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)

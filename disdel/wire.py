@@ -20,12 +20,13 @@ from disdel.types import (
     OptimizerState,
     OwnModel,
     Phases,
+    Precision,
     RateSchedule,
     RuntimeName,
     Target,
 )
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class Network:
     learning_rate: float | None
     seed: int
     threads: int | None
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +250,7 @@ class DescribeRequest:
     """Build the user's network once, in a process of its own on the controller's host.
 
     Its files lie in `folder`; samples have `input_shape` and `input_dtype`, and `classes` classes,
-    or numbers as targets where that is 0.
+    or numbers as targets where that is 0. A training step is tried out in `precision`.
     """
 
     code: CodeRef
@@ -256,6 +258,7 @@ class DescribeRequest:
     input_shape: tuple[int, ...]
     input_dtype: str
     classes: int
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

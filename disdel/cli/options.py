@@ -20,6 +20,7 @@ from disdel.types import (
     Limits,
     Objective,
     OptimizerState,
+    Precision,
     RateSchedule,
     RateShape,
     RuntimeName,
@@ -69,6 +70,14 @@ FanIn = Annotated[
 Runtime = Annotated[
     str,
     typer.Option("--runtime", metavar="NAME", help=f"auto or {', '.join(get_args(RuntimeName))}."),
+]
+PrecisionText = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="|".join(get_args(Precision)),
+        help="What training steps compute in; weights are float32.",
+    ),
 ]
 Model = Annotated[
     str,
@@ -316,6 +325,7 @@ def train_job(
     optimizer: str | None,
     learning_rate: float | None,
     seed: int,
+    precision: str = "float32",
     average: str = "samples",
     optimizer_state: str = "average",
     schedule: str = "constant",
@@ -343,6 +353,7 @@ def train_job(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        precision=cast(Precision, precision),
         average=cast(Average, average),
         optimizer_state=cast(OptimizerState, optimizer_state),
         rate_schedule=RateSchedule(shape=cast(RateShape, schedule), warmup=warmup),

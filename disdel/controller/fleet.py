@@ -109,6 +109,7 @@ class Fleet:
             learning_rate=self.job.learning_rate,
             seed=self.job.seed,
             threads=self.plan.threads,
+            precision=self.job.precision,
         )
 
     def _schedule(self, shard: Shard) -> Schedule:

@@ -100,6 +100,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             batch_size=question.job.batch_size,
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,
+            precision=question.job.precision,
         )
         observed.append(
             Observation(
@@ -120,6 +121,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                     plan.threads or 1,
                     work.micro_batches,
                 ),
+                precision=work.precision,
             )
         )
     return observed

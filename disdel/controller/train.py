@@ -86,7 +86,7 @@ async def train_on(
 
     Raises as `train` does.
     """
-    model = await asyncio.to_thread(choose_network, job.model, arrays.spec)
+    model = await asyncio.to_thread(choose_network, job.model, arrays.spec, job.precision)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
             f"--target-accuracy needs classes, and {arrays.spec.name} has numbers to predict: stop "
@@ -481,6 +481,7 @@ class _TrainRun:
                 "workers_policy": self._job.workers_policy,
                 "workers_max": self._job.workers_max,
                 "runtime": self._plan.runtime,
+                "precision": self._job.precision,
                 "seed": self._job.seed,
                 "model": self._model.name,
                 "optimizer": self._optimizer(),

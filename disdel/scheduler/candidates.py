@@ -171,6 +171,7 @@ def _cut_candidate(
         batch_size=job.batch_size,
         epochs=job.epochs,
         micro_batches=micro_batches,
+        precision=job.precision,
     )
     estimate = estimator.estimate(work)
     rounds = count_rounds(job, shards)

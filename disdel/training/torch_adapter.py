@@ -18,6 +18,7 @@ from torch.nn.functional import nll_loss
 from disdel.arrays import Array, Tensors
 from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
 from disdel.training.torch_optimizers import TorchOptimizer
+from disdel.types import Precision
 
 # A `disdel.catalog.models.torch_models.TorchNetwork`, or a module that does as it does.
 TorchModel = Any
@@ -31,14 +32,23 @@ class TorchTrainer(Trainer):
             writes the file of the model.
         optimizer: a name of `disdel.types.OPTIMIZERS`.
         learning_rate: None for the optimizer's own default.
+        precision: what training steps compute in; scores are the saved model's, in float32.
     """
 
     model_suffix = ".safetensors"
 
-    def __init__(self, model: TorchModel, *, optimizer: str, learning_rate: float | None) -> None:
+    def __init__(
+        self,
+        model: TorchModel,
+        *,
+        optimizer: str,
+        learning_rate: float | None,
+        precision: Precision = "float32",
+    ) -> None:
         self._model = model
         self._parameters = list(model.parameters())
         self._optimizer = TorchOptimizer(optimizer, self._parameters, learning_rate)
+        self._mixed = precision == "mixed_bfloat16"
 
     def train(
         self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
@@ -60,7 +70,11 @@ class TorchTrainer(Trainer):
         totals: list[Tensor] = []
         loss_sum = torch.zeros(())
         for samples, labels in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
-            loss = nll_loss(self._model(samples), labels, reduction="sum")
+            # Weights are cast on their way in, so their gradients are float32. No loss is scaled:
+            # bfloat16 has the range of float32.
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._mixed):
+                logarithms = self._model(samples)
+            loss = nll_loss(logarithms.float(), labels, reduction="sum")
             gradients = torch.autograd.grad(loss / len(y), self._parameters)
             if totals:
                 torch._foreach_add_(totals, gradients)

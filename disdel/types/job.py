@@ -13,6 +13,7 @@ from disdel.types.names import (
     EstimatorName,
     Objective,
     OptimizerState,
+    Precision,
     RateShape,
     RuntimeName,
     Sync,
@@ -89,6 +90,7 @@ class TrainJob:
         validation: when the average is scored, and what ends the run early.
         workers_policy: whether the workers may become more or fewer between rounds, and
         workers_max: how many then at most; None leaves it to the other limits.
+        precision: what training steps compute in.
 
     Raises:
         UsageError: a value is out of range.
@@ -111,6 +113,7 @@ class TrainJob:
     validation: Validation = field(default_factory=Validation)
     workers_policy: WorkersPolicy = "fixed"
     workers_max: int | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         check_known("--workers-policy", self.workers_policy, get_args(WorkersPolicy))
@@ -136,6 +139,12 @@ class TrainJob:
             check_range("--fan-in", self.fan_in, 2, 10_000)
         if self.runtime is not None:
             check_known("--runtime", self.runtime, ("auto", *get_args(RuntimeName)))
+        check_known("--precision", self.precision, get_args(Precision))
+        if self.runtime == "compiled" and self.precision != "float32":
+            raise UsageError(
+                f"--runtime compiled computes in float32, not {self.precision}: take --runtime "
+                "tensorflow or torch for that"
+            )
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"

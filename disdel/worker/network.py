@@ -79,6 +79,7 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
         recipe=recipe_for(network.model.target, probabilities=True),
+        precision=network.precision,
     )
 
 
@@ -94,6 +95,7 @@ def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
         TorchNetwork(network.model, input_dtype=input_dtype),
         optimizer=network.optimizer or DEFAULT_OPTIMIZER,
         learning_rate=network.learning_rate,
+        precision=network.precision,
     )
 
 
