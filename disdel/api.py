@@ -124,6 +124,7 @@ def train(
     optimizer_state: OptimizerState = "average",
     memory_max: int | None = None,
     pool_memory: int | None = None,
+    gpu_memory: int | None = None,
     timeout_max: float | None = None,
     settings: Settings | None = None,
     listener: Listener = silent,
@@ -155,8 +156,9 @@ def train(
             weights are.
         memory_max: most MB of an action.
         pool_memory: most MB of all containers together.
+        gpu_memory: MB of the GPU that the actions share; 0 for none, None for what there is.
         timeout_max: longest activation in seconds.
-        settings: where it runs; its limits give way to the three above.
+        settings: where it runs; its limits give way to the four above.
         listener: called with every event of the run.
 
     Raises:
@@ -185,7 +187,12 @@ def train(
         average=average,
         optimizer_state=optimizer_state,
     )
-    limits = Limits(memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max)
+    limits = Limits(
+        memory_max_mb=memory_max,
+        pool_memory_mb=pool_memory,
+        gpu_memory_mb=gpu_memory,
+        timeout_max_s=timeout_max,
+    )
     settings = settings or Settings()
     if limits != Limits():
         settings = replace(settings, limits=limits)

@@ -44,7 +44,8 @@ class Common:
 class Network:
     """The network that the workers build, and how it is trained.
 
-    `optimizer` is None for the one that stands beside the user's own model.
+    `optimizer` is None for the one that stands beside the user's own model. `gpu_memory_mb` is that
+    of `Plan`.
     """
 
     runtime: RuntimeName
@@ -54,6 +55,7 @@ class Network:
     seed: int
     threads: int | None
     precision: Precision = "float32"
+    gpu_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,13 +238,18 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReply:
-    """A container's own account; `memory_limit_mb` is None where nothing limits it."""
+    """A container's own account; `memory_limit_mb` is None where nothing limits it.
+
+    `gpu` is the name of its GPU, None where it sees none, and `gpu_memory_mb` all of its memory.
+    """
 
     python: str
     packages: tuple[Package, ...]
     memory_limit_mb: int | None
     cpus: int
     peak_mb: int
+    gpu: str | None = None
+    gpu_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -202,6 +202,15 @@ PoolMemory = Annotated[
         rich_help_panel=_LIMITS,
     ),
 ]
+GpuMemory = Annotated[
+    str,
+    typer.Option(
+        "--gpu-memory",
+        metavar="auto|off|MB",
+        help="Memory of the GPU that the actions share, if they see one.",
+        rich_help_panel=_LIMITS,
+    ),
+]
 TimeoutMax = Annotated[
     float | None,
     typer.Option("--timeout-max", metavar="S", help="Longest activation.", rich_help_panel=_LIMITS),
@@ -415,6 +424,7 @@ def settings(
     *,
     memory_max: int | None = None,
     pool_memory: int | None = None,
+    gpu_memory: str = "auto",
     timeout_max: float | None = None,
     limits: str = "roomy",
     apihost: str | None = None,
@@ -448,7 +458,10 @@ def settings(
         run_dir=run_dir,
         keep=keep,
         limits=Limits(
-            memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max
+            memory_max_mb=memory_max,
+            pool_memory_mb=pool_memory,
+            gpu_memory_mb=_gpu_memory(gpu_memory),
+            timeout_max_s=timeout_max,
         ),
         aims=Aims(
             optimize=cast(Objective, optimize),
@@ -466,6 +479,13 @@ def auto_or_number(option: str, text: str) -> int | None:
         UsageError: neither `auto` nor a whole number.
     """
     return None if text == "auto" else _whole_number(option, text, "auto or a number")
+
+
+def _gpu_memory(text: str) -> int | None:
+    """`off` is 0, `auto` None."""
+    if text in ("auto", "off"):
+        return 0 if text == "off" else None
+    return _whole_number("--gpu-memory", text, "auto, off or a number of MB")
 
 
 def _sync(text: str) -> Sync:

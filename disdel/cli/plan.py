@@ -48,6 +48,7 @@ def plan_command(
     seed: options.Seed = 0,
     memory_max: options.MemoryMax = None,
     pool_memory: options.PoolMemory = None,
+    gpu_memory: options.GpuMemory = "auto",
     timeout_max: options.TimeoutMax = None,
     limits: options.PlatformLimits = "roomy",
     optimize: options.Optimize = "time",
@@ -84,6 +85,7 @@ def plan_command(
     settings = options.settings(
         memory_max=memory_max,
         pool_memory=pool_memory,
+        gpu_memory=gpu_memory,
         timeout_max=timeout_max,
         limits=limits,
         optimize=optimize,

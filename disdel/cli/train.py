@@ -35,6 +35,7 @@ def train_command(
     optimizer_state: options.OptimizerStateText = "average",
     memory_max: options.MemoryMax = None,
     pool_memory: options.PoolMemory = None,
+    gpu_memory: options.GpuMemory = "auto",
     timeout_max: options.TimeoutMax = None,
     limits: options.PlatformLimits = "roomy",
     optimize: options.Optimize = "time",
@@ -87,6 +88,7 @@ def train_command(
     settings = options.settings(
         memory_max=memory_max,
         pool_memory=pool_memory,
+        gpu_memory=gpu_memory,
         timeout_max=timeout_max,
         limits=limits,
         optimize=optimize,

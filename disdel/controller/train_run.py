@@ -233,6 +233,7 @@ class TrainRun:
                 "optimizer_state": self._job.optimizer_state,
                 "memory_max_mb": self._settings.limits.memory_max_mb,
                 "pool_memory_mb": self._settings.limits.pool_memory_mb,
+                "gpu_memory_mb": self._settings.limits.gpu_memory_mb,
                 "timeout_max_s": self._settings.limits.timeout_max_s,
                 "optimize": self._settings.aims.optimize,
                 "estimator": self._settings.aims.estimator,

@@ -123,26 +123,34 @@ def layer_bytes(model: ModelFacts) -> int:
     return model.largest * _LARGEST_COPIES * _FLOAT_BYTES
 
 
-def train_parts(work: Work) -> Parts:
-    """Memory of a train action that holds a shard of each split, beyond the framework's."""
+def weight_bytes(work: Work, copies: int) -> int:
+    """Bytes of so many copies of the weights, and of those that a step of mixed precision makes."""
+    mixed = _MIXED_WEIGHT_COPIES if work.precision != "float32" else 0.0
+    return int(work.model.parameters * _FLOAT_BYTES * (copies + mixed))
+
+
+def step_bytes(work: Work) -> int:
+    """The larger of what a training step and a scored batch take beside the weights."""
     sample = sample_bytes(work.dataset)
     model = work.model
-    weights = model.parameters * _FLOAT_BYTES
     block_steps = max(1, BLOCK_STEPS // work.micro_batches)
     block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
     at_once = math.ceil(work.batch_size / work.micro_batches)
     a_sample = model.activations * _FLOAT_BYTES + layer_bytes(model)
-    weight_copies: float = _WEIGHT_COPIES
     if work.precision != "float32":
         a_sample = math.ceil(a_sample * _MIXED_SHARE)
-        weight_copies += _MIXED_WEIGHT_COPIES
     training = at_once * a_sample + block_bytes
     scored = min(score_batch(work.micro_batches), work.test_samples)
-    scoring = scored * layer_bytes(model)
+    return max(training, scored * layer_bytes(model))
+
+
+def train_parts(work: Work) -> Parts:
+    """Memory of a train action that holds a shard of each split, beyond the framework's."""
+    holes = work.model.parameters * _FLOAT_BYTES * _HOLE_COPIES
     return Parts(
-        dta=(work.shard_samples + work.test_samples) * sample,
-        mod=int(weights * weight_copies) + min(weights * _HOLE_COPIES, _HOLES_AT_MOST_BYTES),
-        fit=max(training, scoring) + model.layers * _LAYER_BYTES,
+        dta=(work.shard_samples + work.test_samples) * sample_bytes(work.dataset),
+        mod=weight_bytes(work, _WEIGHT_COPIES) + min(holes, _HOLES_AT_MOST_BYTES),
+        fit=step_bytes(work) + work.model.layers * _LAYER_BYTES,
     )
 
 

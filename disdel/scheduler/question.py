@@ -53,6 +53,14 @@ class Bounds:
         return min(asked, self.capacity.pool_memory_mb or math.inf)
 
     @property
+    def gpu_memory_mb(self) -> int | None:
+        """The GPU memory of all actions together: 0 for no GPU, None where nobody tells."""
+        if not self.shipped.uses_gpu:
+            return 0
+        told = (self.limits.gpu_memory_mb, self.capacity.gpu_memory_mb)
+        return min((memory_mb for memory_mb in told if memory_mb is not None), default=None)
+
+    @property
     def timeout_max_s(self) -> float:
         """The longest activation."""
         return min(

@@ -159,10 +159,14 @@ class TrainJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the user allows beyond what the platform allows; None leaves it to the platform."""
+    """What the user allows beyond what the platform allows; None leaves it to the platform.
+
+    `gpu_memory_mb` is 0 for no GPU.
+    """
 
     memory_max_mb: int | None = None
     pool_memory_mb: int | None = None
+    gpu_memory_mb: int | None = None
     timeout_max_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -170,6 +174,8 @@ class Limits:
             check_range("--memory-max", self.memory_max_mb, 1, 2**31)
         if self.pool_memory_mb is not None:
             check_range("--pool-memory", self.pool_memory_mb, 1, 2**31)
+        if self.gpu_memory_mb is not None:
+            check_range("--gpu-memory", self.gpu_memory_mb, 0, 2**31)
         if self.timeout_max_s is not None and not 0 < self.timeout_max_s <= 86_400:
             raise UsageError(
                 f"--timeout-max must be above 0 and at most 86400 s, not {self.timeout_max_s:g}"

@@ -14,6 +14,7 @@ LEAVES = {
     "container_memory",
     "errors",
     "events",
+    "gpu",
     "program",
     "types",
     "units",
