@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from disdel.controller.fleet import Fleet
 from disdel.controller.history import history_of
 from disdel.controller.settings import Settings
 from disdel.errors import InsufficientMemory
@@ -19,7 +20,7 @@ from disdel.training.devices import choose_keras_device, choose_torch_device
 from disdel.types import Limits, TrainJob
 from disdel.units import MIB
 from tests.unit.test_estimators import work
-from tests.unit.test_plan import capacity, plan, question
+from tests.unit.test_plan import CNN, capacity, plan, question
 
 
 @pytest.fixture
@@ -112,6 +113,15 @@ def test_a_compiled_network_uses_no_gpu():
     asked = question(**on_gpu(8000))
     assert asked.gpu_memory_mb == 8000
     assert dataclasses.replace(asked, shipped=COMPILED).gpu_memory_mb == 0
+
+
+def test_a_late_worker_gets_no_twin_that_the_gpu_does_not_hold():
+    def has_room(gpu_actions):
+        made = dataclasses.replace(plan(TrainJob(dataset="mnist", workers=2)), pool_mb=None)
+        made = dataclasses.replace(made, gpu_actions=gpu_actions)
+        return Fleet(TrainJob(dataset="mnist"), made, CNN, None, None, None)._has_room(0)
+
+    assert [has_room(actions) for actions in (None, 2, 3)] == [True, False, True]
 
 
 def test_without_a_gpu_a_plan_is_what_it_was():
