@@ -17,6 +17,7 @@ from disdel.user_code import FOLDER, UserCode
 # What the worker side of the library imports; the rest stays on the controller's host.
 _LIBRARY = (
     "__init__.py",
+    "allocator.py",
     "arrays.py",
     "container_memory.py",
     "errors.py",

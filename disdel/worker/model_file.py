@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from disdel.allocator import give_back_freed_memory
 from disdel.arrays import Array
 from disdel.errors import UsageError
 from disdel.store.base import Store
 from disdel.worker.context import Context
-from disdel.worker.footprint import give_back_freed_memory
 from disdel.worker.own_keras import import_bundled_code
 
 Predictor: TypeAlias = Callable[[Array], Array]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from disdel.allocator import give_back_freed_memory
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.types import DEFAULT_OPTIMIZER, RuntimeName
 from disdel.wire import Network
-from disdel.worker.footprint import Footprint, footprint_now, give_back_freed_memory
+from disdel.worker.footprint import Footprint, footprint_now
 
 # What an activation imports first, and what builds its trainer.
 _FRAMEWORKS: dict[RuntimeName, str] = {

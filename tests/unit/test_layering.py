@@ -8,6 +8,7 @@ import pytest
 ROOT = Path("disdel")
 
 LEAVES = {
+    "allocator",
     "arrays",
     "assets",
     "config",
