@@ -21,6 +21,7 @@ _LIBRARY = (
     "arrays.py",
     "container_memory.py",
     "errors.py",
+    "gpu.py",
     "program.py",
     "types",
     "units.py",

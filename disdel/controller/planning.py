@@ -14,6 +14,7 @@ from disdel.controller.history import History, history_of
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Listener, Noted
+from disdel.scheduler.gpu import HOST_MB
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
@@ -100,6 +101,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             batch_size=question.job.batch_size,
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,
+            precision=question.job.precision,
         )
         observed.append(
             Observation(
@@ -107,7 +109,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 batch_size=work.batch_size,
                 shard_samples=work.shard_samples,
                 threads=plan.threads,
-                predicted_mb=train_parts(work).total / MIB,
+                predicted_mb=train_parts(work).total / MIB + (HOST_MB if plan.gpu_memory_mb else 0),
                 working_set_mb=container.working_set_mb,
                 framework_anonymous_mb=container.framework_anonymous_mb,
                 framework_mapped_mb=container.framework_mapped_mb,
@@ -120,6 +122,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                     plan.threads or 1,
                     work.micro_batches,
                 ),
+                precision=work.precision,
             )
         )
     return observed

@@ -15,6 +15,7 @@ LEAVES = {
     "container_memory",
     "errors",
     "events",
+    "gpu",
     "program",
     "types",
     "units",
