@@ -74,9 +74,10 @@ def sequences(x, layers):
     x = layers.UnitNormalization()(layers.ZeroPadding1D(1)(x))
     x = layers.MaxPooling1D(3, 2, padding="same")(layers.UpSampling1D(2)(x))
     x = layers.AveragePooling1D(2)(layers.Permute((2, 1))(layers.Cropping1D(1)(x)))
-    return layers.Concatenate()(
-        [layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)]
-    )
+    means, largest = layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)
+    x = layers.Concatenate()([layers.Minimum()([means, largest]), layers.Add()([means, largest])])
+    x = layers.RepeatVector(2)(layers.LeakyReLU()(x))
+    return layers.Flatten()(x)
 
 
 def activations(x, layers):

@@ -71,7 +71,6 @@ _AS_THEY_ARE = (
     "Cropping2D",
     "UpSampling1D",
     "UpSampling2D",
-    "ActivityRegularization",
 )
 
 
@@ -133,7 +132,9 @@ def _lowered_layer(layer: KerasLayer) -> KerasLayer:
 
 def _check(layer: KerasLayer) -> None:
     """Raise `UsageError` for a setting that the lowered form of `layer` does not have."""
-    wanted: dict[str, str | int] = {"data_format": "channels_last"}
+    wanted: dict[str, str | int | None] = {"data_format": "channels_last"}
+    # It would count the samples that only fill up a batch.
+    wanted |= {"activity_regularizer": None}
     if type(layer).__name__ == "BatchNormalization":
         wanted |= {"axis": -1}
     for setting, value in wanted.items():

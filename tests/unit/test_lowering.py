@@ -130,10 +130,15 @@ def refused():
     yield (8,), Mine(2, name="mine"), r"'mine' \(Mine\).*use layers of .*tensorflow"
     yield (8,), layers.Embedding(4, 2, name="words"), r"'words' \(Embedding\).*use layers of "
     yield (4, 8, 8), layers.MaxPooling2D(2, **first), r"'first'.*channels_first.*channels_last"
+    yield (
+        (8,),
+        layers.Dense(2, activity_regularizer="l2", name="d"),
+        r"'d'.*activity_regularizer=.*",
+    )
     yield (8, 4), layers.BatchNormalization(axis=1, name="b"), r"'b'.*with axis=1: use -1, or train"
 
 
-@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("case", range(6))
 def test_a_layer_without_a_form_is_named_with_what_to_use_instead(case):
     from disdel.compiler.lowering import lowered
 
