@@ -76,7 +76,12 @@ class Trainer(ABC):
 
     @abstractmethod
     def train(
-        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,
+        rate_factors: Array | None = None,
+        seeds: Array | None = None,
     ) -> float:
         """Take one optimizer step a batch.
 
@@ -87,6 +92,8 @@ class Trainer(ABC):
                 added up, so that the step is the whole batch's (but for layers that look at a
                 batch as a whole, as batch normalisation does).
             rate_factors: what the learning rate is multiplied by, (steps,) float32; None is 1.
+            seeds: of each step's random numbers, (steps,) uint32, where these are not drawn from
+                the state itself; with None they go on from wherever they are.
 
         Returns:
             The sum over the samples of their loss, each at its step.

@@ -96,6 +96,7 @@ class CompiledTrainer(Trainer):
         y: Array,
         micro_batches: int = 1,  # noqa: ARG002
         rate_factors: Array | None = None,
+        seeds: Array | None = None,  # noqa: ARG002 - no layer draws random numbers
     ) -> float:
         """As `Trainer.train`; a compiled step works on a whole batch, however it is to be cut.
 

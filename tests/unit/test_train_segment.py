@@ -26,6 +26,7 @@ class Counting(Trainer):
         self.total = np.zeros((), np.int64)
         self.loss = None
         self.factors = []
+        self.seeds = []
         self.after_block = lambda: None
 
     def state(self):
@@ -34,10 +35,11 @@ class Counting(Trainer):
     def load_state(self, tensors):
         self.total = tensors["total"].copy()
 
-    def train(self, x, y, micro_batches=1, rate_factors=None):
+    def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
         self.micro_batches = micro_batches
         self.factors += rate_factors.tolist()
-        assert len(rate_factors) == len(x)
+        self.seeds += seeds.tolist()
+        assert len(rate_factors) == len(seeds) == len(x)
         assert x.shape[:2] == y.shape
         self.total = self.total + x.sum()
         self.after_block()
@@ -194,6 +196,16 @@ def test_the_learning_rate_goes_on_where_it_was(store):
     assert len(set(whole.factors)) > 250
 
 
+def test_random_numbers_begin_at_each_step_wherever_a_round_is_cut(store):
+    whole, first, second, other = Counting(), Counting(), Counting(), Counting()
+    run(store, whole)
+    run(store, first, stop_step=130, part_key="half")
+    run(store, second, start_step=130, state_key="half", initialise=False)
+    run(store, other, worker=1)
+    assert first.seeds + second.seeds == whole.seeds
+    assert len({*whole.seeds, *other.seeds}) == 2 * len(whole.seeds)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(store):
     trainer = Counting()
     trainer.loss = float("nan")
@@ -218,9 +230,9 @@ class WithOptimizer(Counting):
         self.total = tensors["model/total"].copy()
         self.blocks = tensors.get("optimizer/blocks", np.zeros((), np.int64)).copy()
 
-    def train(self, x, y, micro_batches=1, rate_factors=None):
+    def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
         self.blocks = self.blocks + 1
-        return super().train(x, y, micro_batches, rate_factors)
+        return super().train(x, y, micro_batches, rate_factors, seeds)
 
 
 @pytest.mark.parametrize(
