@@ -45,6 +45,7 @@ from disdel.types import (
     Validation,
     WorkersPolicy,
 )
+from disdel.user_code import UserModule, read_code
 
 __all__ = [
     "Trained",
@@ -86,9 +87,11 @@ class Trained:
     def model(self) -> Any:
         """The ensemble model, loaded in this process by the framework that trained it."""
         if runtime_of(self.model_path) is TORCH:
-            from disdel.catalog.models.torch_models import load_torch_network
+            from disdel.catalog.models.torch_files import load_torch_network
 
-            return load_torch_network(self.model_path)
+            code = read_code(RunFolder(self.folder).code)
+            module = None if code is None else UserModule(code.ref, code.folder)
+            return load_torch_network(self.model_path, module)
         import keras
 
         return keras.saving.load_model(self.model_path)

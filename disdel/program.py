@@ -4,14 +4,14 @@ A folder with `program.json` (this description), and for each target CPU `train-
 `score-<target>.vmfb`, modules for IREE's runtime. Both have one function, `main`:
 
     train: state…, x (batch, *input_shape), y (batch,) int32, weight (batch,) float32,
-           if the network draws at random: key (2,) uint32, step () uint32
+           if the network draws at random: seed () uint32
            → the state after one step…, the loss summed over the samples, float32
     score: the model's part of the state…, x (score_batch, …), y, weight
            → loss summed, float32; samples classified correctly, int32
 
 A sample of weight 0 has no part in a result: a ragged batch is a whole one with such samples. What
-is drawn at random in a step depends on key and step alone. No seed is in a module, and no learning
-rate: the state has both, so that a network is compiled once for all of them.
+is drawn at random in a step depends on its seed alone. Neither the run's seed nor a learning rate
+is in a module, so that a network is compiled once for all of them.
 """
 
 from __future__ import annotations

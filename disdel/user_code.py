@@ -46,6 +46,7 @@ _EXTRAS = {
     "keras": "disdel[tensorflow]",
     "tensorflow": "disdel[tensorflow]",
     "tensorflow_datasets": "disdel[datasets]",
+    "torch": "disdel[torch]",
 }
 
 
@@ -190,6 +191,11 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0]
+
+
+def imported_packages(folder: Path) -> frozenset[str]:
+    """The top-level names that the Python files in `folder` import, anywhere in them."""
+    return frozenset(name for path in folder.rglob("*.py") for name in _imported(_parse(path)))
 
 
 def _requirements(entry: str, tree: ast.Module) -> tuple[str, ...]:

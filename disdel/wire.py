@@ -26,7 +26,7 @@ from disdel.types import (
     Target,
 )
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 
 T = TypeVar("T")
 
@@ -196,8 +196,9 @@ class CollectReply:
 class EvaluateRequest:
     """Run the model file at `model_key` over the samples at `input_key`, from `start_sample` on.
 
-    Class probabilities, (samples, classes) float32, go to `output_key`. Deadline and memory are
-    looked at before every batch of `batch_size`, memory only with `heed_memory`.
+    Its outputs, float32, go to `output_key`: class probabilities, (samples, classes), or with
+    `numbers` one number a sample, (samples, 1). Deadline and memory are looked at before every
+    batch of `batch_size`, memory only with `heed_memory`.
     """
 
     task: Literal["evaluate"] = "evaluate"
@@ -206,6 +207,7 @@ class EvaluateRequest:
     batch_size: int
     start_sample: int
     heed_memory: bool
+    numbers: bool
     model_key: str
     input_key: str
     output_key: str

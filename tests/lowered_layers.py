@@ -122,7 +122,7 @@ def measured(shape, make):
 
     def results(model):
         def weighted(trainable, x):
-            with training_step(jnp.ones(6), Draws(jnp.zeros(2, jnp.uint32), jnp.uint32(0))):
+            with training_step(jnp.ones(6), Draws(jnp.uint32(0))):
                 output, changed, penalties = model.stateless_call(
                     trainable, values[1], x, training=True, return_losses=True
                 )

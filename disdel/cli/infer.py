@@ -10,10 +10,11 @@ import typer
 
 from disdel.cli import options
 from disdel.cli.output import both, check_json_target, json_writer, print_table
+from disdel.types import Evaluation
 
 if TYPE_CHECKING:
     from disdel.controller.infer import Inferred
-    from disdel.controller.predictions import Prediction, Predictions
+    from disdel.controller.predictions import NumberPredictions, Prediction, Predictions
 
 # Of the user's samples; a file given with --predictions has them all.
 _ROWS_SHOWN = 20
@@ -22,6 +23,14 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model", metavar="RUN|PATH", help="A run, or its model's file; else the newest run's."
+    ),
+]
+ModelCodeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model-code",
+        metavar="FILE.py:FUNCTION",
+        help="The code of a network of your own whose file was moved away from its run.",
     ),
 ]
 InputOption = Annotated[
@@ -50,6 +59,7 @@ PredictionsOption = Annotated[
 def infer_command(
     dataset: options.Dataset,
     model: ModelOption = None,
+    model_code: ModelCodeOption = None,
     input: InputOption = None,  # noqa: A002 - the option's name
     workers: Workers = "auto",
     top_k: TopK = 1,
@@ -71,7 +81,7 @@ def infer_command(
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Evaluate the ensemble model of a data set, or predict the class of new samples."""
+    """Evaluate the ensemble model of a data set, or predict for new samples."""
     from disdel.api import run_infer
     from disdel.controller.infer import InferJob
     from disdel.controller.predictions import check_predictions_target, write_predictions
@@ -98,6 +108,7 @@ def infer_command(
     job = InferJob(
         dataset=dataset,
         model=model,
+        model_code=model_code,
         input=input,
         workers=options.auto_or_number("--workers", workers),
         top_k=top_k,
@@ -120,7 +131,7 @@ def _draw(inferred: Inferred) -> list[str]:
     from disdel.report.confusion import can_draw, draw_confusion
 
     report = inferred.report
-    if report.evaluation is None:
+    if not isinstance(report.evaluation, Evaluation):
         return []
     if not can_draw():
         return ["        no confusion.png: pip install 'disdel[plot]' draws it"]
@@ -131,12 +142,18 @@ def _draw(inferred: Inferred) -> list[str]:
     return [f"        {path}"]
 
 
-def _print_predictions(predictions: Predictions) -> None:
-    known = predictions.labels is not None
-    headings = ["input", "class", "probability", *(["true"] if known else [])]
-    if predictions.top_k > 1:
-        headings.append("then")
-    print_table(headings, [_row(entry) for entry in islice(predictions, _ROWS_SHOWN)])
+def _print_predictions(predictions: Predictions | NumberPredictions) -> None:
+    from disdel.controller.predictions import Predictions
+
+    if isinstance(predictions, Predictions):
+        known = predictions.labels is not None
+        headings = ["input", "class", "probability", *(["true"] if known else [])]
+        if predictions.top_k > 1:
+            headings.append("then")
+        print_table(headings, [_row(entry) for entry in islice(predictions, _ROWS_SHOWN)])
+    else:
+        headings, *rows = islice(predictions.table(), 1 + _ROWS_SHOWN)
+        print_table(headings, rows)
     if (hidden := len(predictions) - _ROWS_SHOWN) > 0:
         typer.echo(f"and {hidden} more: --predictions FILE.csv writes them all")
 

@@ -25,7 +25,7 @@ from disdel.types import ModelSpec
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 2
+COMPILER_VERSION = 3
 
 
 class CompileFailed(DisdelError):

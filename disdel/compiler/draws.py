@@ -15,27 +15,25 @@ JaxArray = Any
 
 @dataclass(slots=True)
 class Draws:
-    """Random numbers of one step: those of the same key, step and draw are always the same.
+    """Random numbers of one step: those of the same seed and draw are always the same.
 
     JAX writes its generator for CPUs as a loop, which IREE executes turn by turn. This one hashes
     counters, in one expression that fuses with what uses it.
 
     Attributes:
-        key: (2,) uint32, of the run and the worker.
-        step: () uint32.
+        seed: () uint32, of the step.
         count: draws so far in this step.
     """
 
-    key: JaxArray
-    step: JaxArray
+    seed: JaxArray
     count: int = 0
 
     def bits(self, shape: tuple[int, ...]) -> JaxArray:
         """Uniform uint32 of `shape`."""
         self.count += 1
-        draw = _mixed(self.step ^ _mixed(jnp.uint32(self.count)))
+        draw = _mixed(self.seed ^ _mixed(jnp.uint32(self.count)))
         position = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-        return _mixed(_mixed(position ^ self.key[0]) ^ _mixed(draw ^ self.key[1]))
+        return _mixed(_mixed(position) ^ draw)
 
     def keeps(self, rate: float, shape: tuple[int, ...]) -> JaxArray:
         """Booleans of `shape`, false with the probability `rate`."""

@@ -57,7 +57,7 @@ class Steps:
 
     def train_text(self, batch_size: int) -> bytes:
         """One training step of `batch_size` samples as StableHLO."""
-        random = [((2,), "uint32"), ((), "uint32")] if self.draws else []
+        random = [((), "uint32")] if self.draws else []
         return self._text(self._train, self.tensors, batch_size, random)
 
     def score_text(self, batch_size: int) -> bytes:
@@ -89,12 +89,12 @@ class Steps:
     def _train(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
         count = len(self.tensors)
         state, (x, y, weights, *random) = arguments[:count], arguments[count:]
-        key, step = random or (jnp.zeros(2, jnp.uint32), jnp.uint32(0))
+        [seed] = random or [jnp.uint32(0)]
         trainable, frozen = self._split(state[: self.model_tensors])
         slots = state[self.model_tensors :]
 
         def mean_loss(trainable: list[JaxArray]) -> tuple[JaxArray, list[JaxArray]]:
-            with training_step(weights, Draws(key, step)):
+            with training_step(weights, Draws(seed)):
                 outputs, changed, penalties = self._model.stateless_call(
                     trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
                 )

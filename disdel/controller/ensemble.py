@@ -75,10 +75,10 @@ class Ensemble:
             await self._fetch(path)
         except DisdelError as error:
             return f"The model of round {number}, the last good one, could not be saved: {error}."
-        said = f"The model of round {number}, the last good one, is in {path}"
-        if self.fleet.model.target == "number":
-            return f"{said}."
-        return f"{said}: disdel infer {self.fleet.job.dataset} --model {path} evaluates it."
+        return (
+            f"The model of round {number}, the last good one, is in {path}: "
+            f"disdel infer {self.fleet.job.dataset} --model {path} evaluates it."
+        )
 
     @property
     def _suffix(self) -> str:

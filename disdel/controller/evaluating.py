@@ -30,17 +30,19 @@ class Evaluators:
 
     Attributes:
         plan: how many there are, and how large.
+        numbers: whether the model gives a number a sample, and not class probabilities.
         action: evaluate.
         invoker: runs activations.
     """
 
     plan: InferPlan
+    numbers: bool
     action: SizedAction
     invoker: Invoker
     _attempts: dict[int, Attempt] = field(default_factory=dict)
 
     async def run(self) -> Array:
-        """Class probabilities of all samples, (samples, classes) float32, in their order.
+        """Outputs for all samples, (samples, width) float32, in their order.
 
         Raises:
             ActivationFailed: a shard failed in a way that another attempt would not mend.
@@ -54,7 +56,7 @@ class Evaluators:
             sent, reply = await self._segment(shard.worker, len(parts), reached)
             store = self.invoker.session.store
             tensors = await asyncio.to_thread(read_tensors, store, sent.output_key)
-            parts.append(tensors["probabilities"])
+            parts.append(tensors["outputs"])
             reached = reply.next_sample
             if reply.outcome == "ok":
                 return np.concatenate(parts)
@@ -79,6 +81,7 @@ class Evaluators:
                 batch_size=_batch_size(self.plan.batch_size, attempt),
                 start_sample=start,
                 heed_memory=attempt.heed_memory,
+                numbers=self.numbers,
                 model_key=keys.model,
                 input_key=keys.input(worker),
                 output_key=keys.output(worker, segment, attempt.losses),

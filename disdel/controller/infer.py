@@ -19,9 +19,9 @@ from disdel.controller.history import history_of
 from disdel.controller.inputs import read_inputs
 from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
-from disdel.controller.metrics import evaluate_classes, mean_loss
+from disdel.controller.metrics import evaluate_classes, evaluate_numbers, mean_loss
 from disdel.controller.model_source import ModelSource, find_model
-from disdel.controller.predictions import Predictions
+from disdel.controller.predictions import NumberPredictions, Predictions
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import Session, open_session
 from disdel.controller.settings import Settings
@@ -32,8 +32,7 @@ from disdel.platforms.base import ActionSpec
 from disdel.scheduler.infer_plan import InferQuestion, make_infer_plan
 from disdel.scheduler.runtimes import runtime_of
 from disdel.store.keys import RunKeys
-from disdel.types import DatasetSpec, InferPlan, RunReport
-from disdel.user_code import read_code
+from disdel.types import DatasetSpec, Evaluation, InferPlan, NumberEvaluation, RunReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class InferJob:
     Attributes:
         dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
         model: a run's id or a model file; None for the newest run that trained on the data set.
+        model_code: the function that made the model, where its code does not lie beside the file.
         input: samples to predict instead of the held-out split.
         workers: evaluate actions at the same time; None chooses.
         top_k: classes that are guessed of each sample.
@@ -53,6 +53,7 @@ class InferJob:
 
     dataset: str
     model: str | None = None
+    model_code: str | None = None
     input: Path | None = None
     workers: int | None = None
     top_k: int = 1
@@ -69,7 +70,7 @@ class Inferred:
     """A finished inference: everything that is known of the run, its predictions and its folder."""
 
     report: RunReport
-    predictions: Predictions
+    predictions: Predictions | NumberPredictions
     folder: RunFolder
 
 
@@ -82,14 +83,11 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     """
     started_s = time.monotonic()
     run_dir = config.run_dir(settings.run_dir)
-    model = find_model(job.model, job.dataset, run_dir)
+    model = find_model(job.model, job.dataset, run_dir, job.model_code)
     source = await asyncio.to_thread(_load_source, job, config.data_dir(settings.data_dir))
-    if not source.spec.classes:
-        raise UsageError(
-            f"{job.dataset} has numbers to predict, and infer tells classes; load {model.path} "
-            "with keras.saving.load_model"
-        )
     model.check_takes(source.spec)
+    if (changed := model.changed_code()) is not None:
+        emit(Noted(message=changed))
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
     async with open_session(settings) as session:
@@ -121,7 +119,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The samples of a run: the held-out split, or the user's; `y` where labels are known."""
+    """The samples of a run: the held-out split, or the user's; `y` where targets are known."""
 
     spec: DatasetSpec
     x: Array
@@ -151,7 +149,9 @@ def _load_source(job: InferJob, data_dir: Path) -> _Source:
         arrays = load_arrays(job.dataset, data_dir)
         names = tuple(str(index) for index in range(len(arrays.test_x)))
         source = _Source(arrays.spec, arrays.test_x, arrays.test_y, names)
-    if job.top_k > source.spec.classes:
+    if job.top_k > 1 and not source.spec.classes:
+        raise UsageError(f"--top-k needs classes, and {job.dataset} has numbers to predict")
+    if job.top_k > source.spec.outputs:
         raise UsageError(
             f"--top-k {job.top_k} is more than the {source.spec.classes} classes of {job.dataset}"
         )
@@ -178,6 +178,15 @@ def _ask(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What is told of a model on samples whose targets are known; all None where they are not."""
+
+    evaluation: Evaluation | NumberEvaluation | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+
+
 class _InferRun:
     """One inference."""
 
@@ -199,13 +208,13 @@ class _InferRun:
         spec = ActionSpec(
             name="evaluate",
             image=settings.image(runtime_of(model.path).image),
-            code=build_bundle("evaluate", read_code(RunFolder(model.path.parent).code)),
+            code=build_bundle("evaluate", model.code),
             memory_mb=plan.memory_mb,
             timeout_s=plan.timeout_s,
         )
         action = SizedAction(invoker.session.platform, invoker.package, spec)
-        self._evaluators = Evaluators(plan, action, invoker)
-        self._probabilities: Array = np.empty((0, source.spec.classes), np.float32)
+        self._evaluators = Evaluators(plan, not source.spec.classes, action, invoker)
+        self._outputs: Array = np.empty((0, source.spec.outputs), np.float32)
 
     async def execute(self) -> None:
         """Evaluate every shard; containers start while the samples are still being written.
@@ -220,33 +229,42 @@ class _InferRun:
         await all_of((staging, self._evaluate()))
 
     async def _evaluate(self) -> None:
-        probabilities = await self._evaluators.run()
-        if probabilities.shape[1] != self._source.spec.classes:
+        outputs = await self._evaluators.run()
+        if outputs.shape[1] != self._source.spec.outputs:
             raise UsageError(
-                f"the model {self._model.path} has {probabilities.shape[1]} classes and "
+                f"the model {self._model.path} has {outputs.shape[1]} classes and "
                 f"{self._job.dataset} has {self._source.spec.classes}"
             )
-        self._probabilities = probabilities
+        self._outputs = outputs
 
-    def predictions(self) -> Predictions:
+    def predictions(self) -> Predictions | NumberPredictions:
+        if not self._source.spec.classes:
+            return NumberPredictions(
+                inputs=self._source.names, numbers=self._outputs[:, 0], true=self._source.y
+            )
         return Predictions(
             inputs=self._source.names,
-            probabilities=self._probabilities,
+            probabilities=self._outputs,
             labels=self._source.y,
             class_names=self._source.class_names,
             top_k=self._job.top_k,
         )
 
+    def _scored(self) -> _Scored:
+        """How far the outputs so far are right."""
+        outputs, true = self._outputs, self._source.y
+        if true is None or not len(outputs):
+            return _Scored()
+        if not self._source.spec.classes:
+            errors = evaluate_numbers(outputs[:, 0], true)
+            return _Scored(errors, None, errors.mean_squared_error)
+        evaluation = evaluate_classes(outputs, true, self._source.class_names, self._job.top_k)
+        hits = sum(row[place] for place, row in enumerate(evaluation.confusion))
+        return _Scored(evaluation, hits / len(outputs), mean_loss(outputs, true))
+
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now."""
-        accuracy = loss = evaluation = None
-        if self._source.y is not None and len(self._probabilities):
-            evaluation = evaluate_classes(
-                self._probabilities, self._source.y, self._source.class_names, self._job.top_k
-            )
-            hits = sum(row[place] for place, row in enumerate(evaluation.confusion))
-            accuracy = hits / len(self._probabilities)
-            loss = mean_loss(self._probabilities, self._source.y)
+        scored = self._scored()
         return RunReport(
             run=self._invoker.folder.run,
             job="infer",
@@ -265,11 +283,11 @@ class _InferRun:
                 "timeout_max_s": self._settings.limits.timeout_max_s,
                 "optimize": self._settings.aims.optimize,
             },
-            accuracy=accuracy,
-            loss=loss,
+            accuracy=scored.accuracy,
+            loss=scored.loss,
             model=str(self._model.path),
             plan=self._plan,
             activations=tuple(self._invoker.journal.activations),
             totals=self._invoker.journal.totals(),
-            evaluation=evaluation,
+            evaluation=scored.evaluation,
         )

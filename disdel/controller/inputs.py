@@ -25,7 +25,7 @@ class Inputs:
     Attributes:
         names: one a sample: the image's file, or the position among the samples.
         x: (samples, *input_shape) in the data set's dtype.
-        y: (samples,) int64 labels, None where there are none.
+        y: (samples,) int64 classes or float32 numbers, None where there are none.
         resized: how many images had another size and were scaled.
     """
 
@@ -92,11 +92,13 @@ def _read_npz(path: Path, dataset: DatasetSpec) -> Inputs:
 
 
 def _labels(path: Path, y: Array, samples: int, dataset: DatasetSpec) -> Array:
-    """`y` as (samples,) int64.
+    """`y` as (samples,): classes int64, or numbers float32.
 
     Raises:
-        UsageError: these are no class numbers, one a sample.
+        UsageError: these are no targets of the data set, one a sample.
     """
+    if not dataset.classes:
+        return _numbers(path, y, samples)
     if y.size != samples or not np.issubdtype(y.dtype, np.integer):
         raise UsageError(
             f"--input {path} has labels of shape {y.shape} and type {y.dtype} for {samples} "
@@ -109,6 +111,15 @@ def _labels(path: Path, y: Array, samples: int, dataset: DatasetSpec) -> Array:
             f"classes 0 to {dataset.classes - 1}"
         )
     return flat
+
+
+def _numbers(path: Path, y: Array, samples: int) -> Array:
+    if y.size != samples or not np.issubdtype(y.dtype, np.number) or not np.isfinite(y).all():
+        raise UsageError(
+            f"--input {path} has targets of shape {y.shape} and type {y.dtype} for {samples} "
+            "samples; give one finite number a sample, or none"
+        )
+    return y.reshape(-1).astype(np.float32)
 
 
 def _read_images(files: list[Path], dataset: DatasetSpec) -> Inputs:

@@ -1,4 +1,4 @@
-"""What class probabilities say of a model: pure functions of arrays."""
+"""What a model's outputs say of it: pure functions of arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disdel.arrays import Array
-from disdel.types import ClassScore, Evaluation
+from disdel.types import ClassScore, Evaluation, NumberEvaluation
 
 Counts = npt.NDArray[np.int64]
 
@@ -95,4 +95,19 @@ def evaluate_classes(
         classes=class_scores(confusion, names),
         top_k=top_k,
         top_k_accuracy=float((best == true[:, np.newaxis]).any(axis=1).mean()),
+    )
+
+
+def evaluate_numbers(numbers: Array, true: Array) -> NumberEvaluation:
+    """The mean errors of predicted numbers.
+
+    Args:
+        numbers: (samples,), at least one.
+        true: (samples,).
+    """
+    errors = numbers.astype(np.float64) - true.astype(np.float64)
+    return NumberEvaluation(
+        samples=len(errors),
+        mean_squared_error=float(np.square(errors).mean()),
+        mean_absolute_error=float(np.abs(errors).mean()),
     )

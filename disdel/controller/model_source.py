@@ -7,30 +7,33 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-
 from disdel.catalog.models import choose_model, model_facts
-from disdel.controller.run_folder import RunFolder, find_run, latest_trained
+from disdel.catalog.models.torch_files import read_torch_file
+from disdel.controller.run_folder import RunFolder, find_run, latest_trained, runs_named
 from disdel.errors import UsageError
 from disdel.scheduler.runtimes import RUNTIMES, TORCH, runtime_of
-from disdel.types import DatasetSpec, ModelFacts
+from disdel.types import DatasetSpec, ModelFacts, ModelSpec
+from disdel.user_code import UserCode, collect, read_code
+
+_SUFFIXES = sorted({runtime.model_suffix for runtime in RUNTIMES.values()})
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model file; `size_bytes` is its own."""
+    """A model file; `code` is that of a network of the user's own, where it is known."""
 
     path: Path
+    code: UserCode | None = None
 
     @property
     def size_bytes(self) -> int:
         return self.path.stat().st_size
 
     def check_takes(self, dataset: DatasetSpec) -> None:
-        """Refuse a model that is known to take other samples.
+        """Refuse a model that is known to take other samples, or whose code is missing.
 
         Raises:
-            UsageError: it does, or the file is no model file.
+            UsageError: it does, or is, or the file is no model file.
         """
         shape, wanted = self._input_shape(), dataset.input_shape
         if shape is not None and (
@@ -41,9 +44,26 @@ class ModelSource:
                 f"the model {self.path} takes samples of shape {shape}, and {dataset.name} has "
                 f"{wanted}; name another with --model RUN or --model FILE"
             )
+        spec = self._torch_spec()
+        if spec is not None and spec.own is not None and self.code is None:
+            raise UsageError(
+                f"{self.path} holds weights of {spec.own.code.entry}, whose code does not lie "
+                "beside it in code/; name it with --model-code FILE.py:FUNCTION"
+            )
+
+    def changed_code(self) -> str | None:
+        """A sentence where the code is known to be another than that which was trained."""
+        spec = self._torch_spec()
+        own = None if spec is None else spec.own
+        if own is None or self.code is None or own.code.digest == self.code.ref.digest:
+            return None
+        return f"{self.code.ref.entry} is not as {own.code.entry} was when {self.path} was trained"
 
     def facts(self, dataset: DatasetSpec) -> ModelFacts | None:
-        """The network's sizes, where the run that left the file trained a built-in one."""
+        """The network's sizes; of a Keras file only where its run trained a built-in network."""
+        spec = self._torch_spec()
+        if spec is not None:
+            return model_facts(spec)
         folder = RunFolder(self.path.parent)
         if self.path != folder.model or not folder.report.is_file():
             return None
@@ -52,10 +72,15 @@ class ModelSource:
         except (UsageError, KeyError, TypeError):
             return None
 
+    def _torch_spec(self) -> ModelSpec | None:
+        """The network of a PyTorch file; None for a Keras file."""
+        return read_torch_file(self.path).model if runtime_of(self.path) is TORCH else None
+
     def _input_shape(self) -> tuple[int | None, ...] | None:
         """Without the batch axis; None where the file does not say it in the plain way."""
-        if runtime_of(self.path) is TORCH:
-            return self._torch_input_shape()
+        spec = self._torch_spec()
+        if spec is not None:
+            return spec.input_shape
         try:
             with zipfile.ZipFile(self.path) as archive:
                 config = json.loads(archive.read("config.json"))
@@ -69,29 +94,42 @@ class ModelSource:
         ]
         return tuple(shapes[0][1:]) if len(shapes) == 1 and shapes[0] else None
 
-    def _torch_input_shape(self) -> tuple[int, ...]:
-        try:
-            with safetensors.safe_open(self.path, framework="numpy") as file:
-                fields = json.loads((file.metadata() or {})["disdel"])
-            return tuple(fields["model"]["input_shape"])
-        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-            raise UsageError(f"the model {self.path} is no file of disdel's: {error}") from error
 
-
-def find_model(model: str | None, dataset: str, run_dir: Path) -> ModelSource:
+def find_model(
+    model: str | None, dataset: str, run_dir: Path, code: str | None = None
+) -> ModelSource:
     """The model of a run, a model file, or, for None, that of the newest run on the data set.
+
+    Args:
+        model: a run's id, or enough of it, or a file's path.
+        dataset: of the run that is looked for.
+        run_dir: where runs are.
+        code: the function that made the network; None looks beside the file.
 
     Raises:
         UsageError: there is none.
     """
+    path = _find_file(model, dataset, run_dir)
+    beside = read_code(RunFolder(path.parent).code)
+    return ModelSource(path, beside if code is None else collect(code))
+
+
+def _find_file(model: str | None, dataset: str, run_dir: Path) -> Path:
     if model is None:
-        return ModelSource(latest_trained(run_dir, dataset).model)
+        return latest_trained(run_dir, dataset).model
     path = Path(model)
-    if path.suffix in {runtime.model_suffix for runtime in RUNTIMES.values()}:
+    if path.suffix in _SUFFIXES:
         if not path.is_file():
             raise UsageError(f"--model {path} does not exist")
-        return ModelSource(path)
+        return path
+    # A run's id may have a dot too.
+    if not runs_named(run_dir, model) and (path.suffix or path.exists() or len(path.parts) > 1):
+        there = "is no model file" if path.exists() else "does not exist"
+        raise UsageError(
+            f"--model {path} {there}; needed is a file that ends in {' or '.join(_SUFFIXES)}, or "
+            "the id of a run (`disdel runs list`)"
+        )
     folder = find_run(run_dir, model)
     if not folder.model.is_file():
         raise UsageError(f"run {folder.run} left no model; its report says why: {folder.report}")
-    return ModelSource(folder.model)
+    return folder.model

@@ -24,7 +24,8 @@ from disdel.user_code import UserCode, collect, is_entry
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 1
+_FORMAT = 2
+_FRAMEWORKS = ("keras", "tensorflow", "tensorflow-cpu", "torch")
 
 
 def choose_network(name: str, dataset: DatasetSpec, precision: Precision = "float32") -> ModelSpec:
@@ -78,7 +79,7 @@ def _described(code: UserCode, dataset: DatasetSpec, precision: Precision) -> De
 
 
 def _key(code: UserCode, dataset: DatasetSpec, precision: Precision) -> str:
-    versions = [f"{name} {_version(name)}" for name in ("keras", "tensorflow", "tensorflow-cpu")]
+    versions = [f"{name} {_version(name)}" for name in _FRAMEWORKS]
     form = (dataset.input_shape, dataset.input_dtype, dataset.classes, precision)
     text = json.dumps([_FORMAT, code.ref.digest, form, versions])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -69,8 +69,18 @@ def _fitting_runtimes(job: TrainJob, model: ModelSpec, settings: Settings) -> li
         return offered_runtimes(job.runtime, settings)
     only = TENSORFLOW if model.own is None else RUNTIMES[model.own.runtime]
     if job.runtime not in (None, only.name):
-        raise UsageError(f"{model.name} is trained on {only.name}, and not on {job.runtime}")
+        raise UsageError(
+            f"{_what(model)}, which --runtime {only.name} (or auto) trains, and {job.runtime} "
+            "does not"
+        )
     return [only]
+
+
+def _what(model: ModelSpec) -> str:
+    if model.own is None:
+        return f"{model.name} is to learn numbers"
+    kind = "PyTorch module" if model.own.runtime == "torch" else "Keras model"
+    return f"{model.name} returns a {kind}"
 
 
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:

@@ -36,7 +36,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """A run's predictions.
+    """The classes that a run predicted.
 
     Attributes:
         inputs: a sample's file, or its position among the samples, as text.
@@ -70,6 +70,67 @@ class Predictions:
                 true=None if self.labels is None else self.class_names[int(self.labels[index])],
             )
 
+    def table(self) -> Iterator[list[str]]:
+        """A heading and a row a sample: class and probability, the true class, other guesses."""
+        known = self.labels is not None
+        others = range(2, self.top_k + 1)
+        more = [name for place in others for name in (f"class_{place}", f"probability_{place}")]
+        yield ["input", "class", "probability", *(["true"] if known else []), *more]
+        for entry in self:
+            cells = [[guess.name, f"{guess.probability:.6g}"] for guess in entry.guesses]
+            true = [] if entry.true is None else [entry.true]
+            yield [entry.input, *cells[0], *true, *(cell for pair in cells[1:] for cell in pair)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return {
+            "version": VERSION,
+            "classes": list(self.class_names),
+            "predictions": [_entry(entry) for entry in self],
+        }
+
+
+def _entry(entry: Prediction) -> dict[str, Any]:
+    guesses = [{"class": g.name, "probability": round(g.probability, 6)} for g in entry.guesses]
+    known = {} if entry.true is None else {"true": entry.true}
+    return {"input": entry.input, **guesses[0], **known, "top": guesses}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberPredictions:
+    """The numbers that a run predicted.
+
+    Attributes:
+        inputs: a sample's file, or its position among the samples, as text.
+        numbers: (samples,) float32.
+        true: (samples,) float32, None where these are not known.
+    """
+
+    inputs: tuple[str, ...]
+    numbers: Array
+    true: Array | None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def table(self) -> Iterator[list[str]]:
+        """A heading and a row a sample: the number, and the true one."""
+        columns = [self.numbers] if self.true is None else [self.numbers, self.true]
+        yield ["input", "number", "true"][: 1 + len(columns)]
+        for name, *values in zip(self.inputs, *columns, strict=True):
+            yield [name, *(f"{value:.6g}" for value in values)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        entries: list[dict[str, Any]] = [
+            {"input": name, "number": float(number)}
+            for name, number in zip(self.inputs, self.numbers, strict=True)
+        ]
+        if self.true is not None:
+            for entry, true in zip(entries, self.true, strict=True):
+                entry["true"] = float(true)
+        return {"version": VERSION, "predictions": entries}
+
 
 def check_predictions_target(path: Path | None) -> None:
     """Refuse, before any work, a file that cannot be written.
@@ -85,7 +146,7 @@ def check_predictions_target(path: Path | None) -> None:
         raise UsageError(f"--predictions {path}: there is no such folder")
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
+def write_predictions(path: Path, predictions: Predictions | NumberPredictions) -> None:
     """Write a CSV or JSON file, by its suffix.
 
     Raises:
@@ -94,34 +155,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             if path.suffix.lower() == ".csv":
-                csv.writer(file).writerows(_table(predictions))
+                csv.writer(file).writerows(predictions.table())
             else:
-                json.dump(_to_json(predictions), file, indent=1)
+                json.dump(predictions.to_json(), file, indent=1)
     except OSError as error:
         raise UsageError(f"--predictions {path} cannot be written: {error}") from error
-
-
-def _table(predictions: Predictions) -> Iterator[list[str]]:
-    """A heading and a row a sample: class and probability, the true class, the other guesses."""
-    known = predictions.labels is not None
-    others = range(2, predictions.top_k + 1)
-    more = [name for place in others for name in (f"class_{place}", f"probability_{place}")]
-    yield ["input", "class", "probability", *(["true"] if known else []), *more]
-    for entry in predictions:
-        cells = [[guess.name, f"{guess.probability:.6g}"] for guess in entry.guesses]
-        true = [] if entry.true is None else [entry.true]
-        yield [entry.input, *cells[0], *true, *(cell for pair in cells[1:] for cell in pair)]
-
-
-def _to_json(predictions: Predictions) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "classes": list(predictions.class_names),
-        "predictions": [_entry(entry) for entry in predictions],
-    }
-
-
-def _entry(entry: Prediction) -> dict[str, Any]:
-    guesses = [{"class": g.name, "probability": round(g.probability, 6)} for g in entry.guesses]
-    known = {} if entry.true is None else {"true": entry.true}
-    return {"input": entry.input, **guesses[0], **known, "top": guesses}

@@ -13,6 +13,7 @@ from disdel.types import (
     Estimate,
     Evaluation,
     InferPlan,
+    NumberEvaluation,
     Plan,
     RoundReport,
     RunReport,
@@ -109,7 +110,9 @@ def _estimate_mb(estimate: Estimate) -> dict[str, float]:
     return {name: round(value / MIB, 1) for name, value in parts.items()}
 
 
-def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+def _evaluation(evaluation: Evaluation | NumberEvaluation) -> dict[str, Any]:
+    if isinstance(evaluation, NumberEvaluation):
+        return asdict(evaluation)
     return {
         "top_k": evaluation.top_k,
         "top_k_accuracy": evaluation.top_k_accuracy,

@@ -136,11 +136,7 @@ def find_run(run_dir: Path, run: str) -> RunFolder:
     Raises:
         UsageError: no such run, or several.
     """
-    matches = [
-        folder
-        for folder in run_folders(run_dir)
-        if folder.run == run or folder.run.startswith(run) or folder.run.endswith(run)
-    ]
+    matches = runs_named(run_dir, run)
     exact = [folder for folder in matches if folder.run == run]
     if exact:
         return exact[0]
@@ -151,6 +147,15 @@ def find_run(run_dir: Path, run: str) -> RunFolder:
         f"{run!r} names {len(matches)} runs in {run_dir} ({found}); `disdel runs list` shows "
         "them all"
     )
+
+
+def runs_named(run_dir: Path, run: str) -> list[RunFolder]:
+    """The runs whose id is `run` or begins or ends with it."""
+    return [
+        folder
+        for folder in run_folders(run_dir)
+        if folder.run.startswith(run) or folder.run.endswith(run)
+    ]
 
 
 def run_folders(run_dir: Path) -> Iterator[RunFolder]:

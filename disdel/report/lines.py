@@ -7,7 +7,16 @@ from itertools import groupby
 
 from disdel.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
 from disdel.report.timeline import split_time
-from disdel.types import Cost, Estimate, Evaluation, InferPlan, Option, Plan, RunReport
+from disdel.types import (
+    Cost,
+    Estimate,
+    Evaluation,
+    InferPlan,
+    NumberEvaluation,
+    Option,
+    Plan,
+    RunReport,
+)
 from disdel.units import MIB, format_bytes
 
 # Of the numbers of workers that were considered; `--json` has them all.
@@ -170,8 +179,11 @@ def summary_lines(event: RunEnded) -> list[str]:
     if report.rounds and report.rounds[-1].score is not None:
         means = report.rounds[-1].score.metrics
         result += "".join(f"  {name} {mean:.4f}" for name, mean in means.items())
-    if report.evaluation is not None and report.evaluation.top_k > 1:
-        result += f"  top-{report.evaluation.top_k} {report.evaluation.top_k_accuracy:.4f}"
+    match report.evaluation:
+        case NumberEvaluation(mean_squared_error=squared, mean_absolute_error=absolute):
+            result = f"  mean squared error {squared:.4f}  mean absolute error {absolute:.4f}"
+        case Evaluation(top_k=k, top_k_accuracy=accuracy) if k > 1:
+            result += f"  top-{k} {accuracy:.4f}"
     lines = [f"done    {report.wall_s:.1f} s{result}"]
     if report.stopped is not None:
         lines.append(f"        stopped after round {report.rounds[-1].round}: {report.stopped}")
@@ -184,7 +196,7 @@ def summary_lines(event: RunEnded) -> list[str]:
             f"{totals.memory_mb} MB in all, {totals.gb_s:.1f} GB·s, {totals.failed} failed"
             f"{_working_set(report)}"
         )
-    if report.evaluation is not None:
+    if isinstance(report.evaluation, Evaluation):
         lines += class_lines(report.evaluation)
     if report.job == "train" and report.model is not None:
         lines.append(f"        {report.model}")

@@ -225,7 +225,7 @@ def _shortages(
     question: InferQuestion, workers: int, memory_mb: int, *, first_s: float
 ) -> tuple[Shortage, ...]:
     """The limits that are broken, in the order in which a user would lift them."""
-    sample = sample_bytes(question.dataset) + question.dataset.classes * _FLOAT_BYTES
+    sample = sample_bytes(question.dataset) + question.dataset.outputs * _FLOAT_BYTES
     stored_mb = mb_ceil(question.model_bytes + question.samples * sample)
     found = [
         Shortage("batches", workers, question.samples),

@@ -165,15 +165,15 @@ def estimate_evaluate(
 ) -> Estimate:
     """Memory of an evaluate action that streams `samples` through a model file of `model_bytes`.
 
-    Samples are read batch by batch, so of a shard only its probabilities and a chunk on its way to
+    Samples are read batch by batch, so of a shard only its outputs and a chunk on its way to
     the store are held.
     """
-    probabilities = samples * dataset.classes * _FLOAT_BYTES
+    outputs = samples * dataset.outputs * _FLOAT_BYTES
     sample_floats = math.prod(dataset.input_shape) * _FLOAT_BYTES
     batch = batch_size * (sample_bytes(dataset) + sample_floats + layer_bytes(model))
     return _with_margin(
         pkg=math.ceil(runtime.floor_mb * MIB),
-        dta=probabilities + min(probabilities, _CHUNK_BYTES),
+        dta=outputs + min(outputs, _CHUNK_BYTES),
         mod=_MODEL_COPIES * model_bytes,
         fit=max(batch, _LOADING_COPIES * model_bytes) + model.layers * _LAYER_BYTES,
     )

@@ -74,16 +74,14 @@ class Trainer(ABC):
             StoreError: names, shapes or dtypes are not those of this model and optimizer.
         """
 
-    def at_step(self, seed: int, worker: int, step: int) -> None:  # noqa: B027 - most need it not
-        """Say which step of which worker of a run comes next.
-
-        A trainer whose layers draw at random by these alone draws the same wherever the work was
-        cut; a framework's own generator is in its state instead.
-        """
-
     @abstractmethod
     def train(
-        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,
+        rate_factors: Array | None = None,
+        seeds: Array | None = None,
     ) -> float:
         """Take one optimizer step a batch.
 
@@ -94,6 +92,8 @@ class Trainer(ABC):
                 added up, so that the step is the whole batch's (but for layers that look at a
                 batch as a whole, as batch normalisation does).
             rate_factors: what the learning rate is multiplied by, (steps,) float32; None is 1.
+            seeds: of each step's random numbers, (steps,) uint32, where these are not drawn from
+                the state itself; with None they go on from wherever they are.
 
         Returns:
             The sum over the samples of their loss, each at its step.

@@ -69,7 +69,7 @@ class CompiledTrainer(Trainer):
             for name, value in split_state(initial)[1].items()
         }
         self.load_state(initial)
-        self.at_step(seed, 0, 0)
+        self._trained = 0
 
     def _load(self, path: Path) -> Any:
         context = iree.SystemContext(config=iree.Config(device=self._device))
@@ -107,16 +107,13 @@ class CompiledTrainer(Trainer):
             for tensor in expected
         ]
 
-    def at_step(self, seed: int, worker: int, step: int) -> None:
-        key = np.random.SeedSequence((seed, worker)).generate_state(2)
-        self._key, self._step = iree.asdevicearray(self._device, key), step
-
     def train(
         self,
         x: Array,
         y: Array,
         micro_batches: int = 1,  # noqa: ARG002
         rate_factors: Array | None = None,
+        seeds: Array | None = None,
     ) -> float:
         """As `Trainer.train`; a compiled step works on a whole batch, however it is to be cut.
 
@@ -131,19 +128,20 @@ class CompiledTrainer(Trainer):
             if rate_factors is not None:
                 self._set_rate(rate_factors[step])
             batch = _padded(samples, labels, size)
-            *self._state, loss = self._train_step(*self._state, *batch, *self._random())
+            random = self._random(self._trained if seeds is None else seeds[step])
+            *self._state, loss = self._train_step(*self._state, *batch, *random)
+            self._trained += 1
             # Read at once: it lies in one allocation with the state, which would stay with it.
             loss_sum += float(loss.to_host())
         if rate_factors is not None:
             self._set_rate(1.0)
         return loss_sum
 
-    def _random(self) -> tuple[DeviceArray, ...]:
-        """The random state of the next step, where it needs one."""
-        step, self._step = np.asarray(self._step, np.uint32), self._step + 1
+    def _random(self, seed: int) -> tuple[DeviceArray, ...]:
+        """The random state of a step, where it needs one."""
         if not self._program.draws:
             return ()
-        return self._key, iree.asdevicearray(self._device, step)
+        return (iree.asdevicearray(self._device, np.asarray(seed, np.uint32)),)
 
     def _set_rate(self, factor: float) -> None:
         """The learning rate of the next step; the optimizers keep it among their variables."""

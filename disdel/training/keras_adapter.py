@@ -139,7 +139,12 @@ class KerasTrainer(Trainer):
         return [mean * samples for mean in means], recipe.correct(y, outputs)
 
     def train(
-        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,
+        rate_factors: Array | None = None,
+        seeds: Array | None = None,  # noqa: ARG002 - layers keep their seeds in the state
     ) -> float:
         parts = min(micro_batches, x.shape[1])
         factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors

@@ -15,6 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
+Seeds = npt.NDArray[np.uint32]
+
+# Keeps the seeds of steps apart from those of the orders of epochs.
+_STEPS = (1,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,12 @@ class Schedule:
         """The permutation of the shard's positions in `epoch`, (samples,) int64."""
         rng = np.random.default_rng((self.seed, self.worker, epoch))
         return rng.permutation(self.samples)
+
+    def seeds(self, start: int, stop: int) -> Seeds:
+        """What the random numbers of steps `start` to `stop` begin with, (steps,) uint32."""
+        entropies = ((self.seed, self.worker, step) for step in range(start, stop))
+        drawn = (np.random.SeedSequence(e, spawn_key=_STEPS).generate_state(1) for e in entropies)
+        return np.concatenate([np.empty(0, np.uint32), *drawn])
 
     def blocks(self, start: int, stop: int, max_steps: int) -> Iterator[tuple[int, Indices]]:
         """Steps `start` to `stop` as blocks of equally sized batches.

@@ -1,42 +1,37 @@
 """PyTorch, driven by a plain loop over the steps of a block. Imports PyTorch; import it lazily.
 
-Samples come with channels last and stay so, which is also the fastest layout for convolutions on
-CPUs. Nothing is compiled: that takes longer than most activations do.
+Nothing is compiled: that takes longer than most activations do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import nll_loss
+from torch import Tensor, nn
 
 from disdel.arrays import Array, Tensors
+from disdel.errors import UsageError
 from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
 from disdel.training.torch_optimizers import TorchOptimizer
+from disdel.training.torch_recipe import BUILT_IN, TorchModel, TorchRecipe
 from disdel.types import Precision
-
-# A `disdel.catalog.models.torch_models.TorchNetwork`, or a module that does as it does.
-TorchModel = Any
-
-
-_CPU = torch.device("cpu")
 
 
 class TorchTrainer(Trainer):
-    """Trains a classifier.
+    """Trains a module.
 
     Args:
-        model: a module from stored samples to logarithms of class probabilities, whose `save`
-            writes the file of the model.
-        optimizer: a name of `disdel.types.OPTIMIZERS`.
-        learning_rate: None for the optimizer's own default.
+        model: the module, on the device that it is to compute on; what training changes of it lies
+            in its parameters and buffers. States come and go as arrays in RAM.
+        optimizer: of its parameters; those that it leaves out keep their values.
+        save: writes the file of the model.
+        recipe: how it is trained; by default it is a built-in network.
         precision: what training steps compute in; scores are the saved model's, in float32.
-        device: what it computes on; states come and go as arrays in RAM.
     """
 
     model_suffix = ".safetensors"
@@ -45,26 +40,39 @@ class TorchTrainer(Trainer):
         self,
         model: TorchModel,
         *,
-        optimizer: str,
-        learning_rate: float | None,
+        optimizer: TorchOptimizer,
+        save: Callable[[Path], None],
+        recipe: TorchRecipe = BUILT_IN,
         precision: Precision = "float32",
-        device: torch.device = _CPU,
     ) -> None:
-        self._device = device
-        self._model = model.to(device)
-        self._parameters = list(model.parameters())
-        self._optimizer = TorchOptimizer(optimizer, self._parameters, learning_rate)
+        self._model = model
+        self._optimizer = optimizer
+        self._save = save
+        self._recipe = recipe
         self._mixed = precision == "mixed_bfloat16"
+        self._device = optimizer.parameters[0].device
+        # PyTorch refuses to normalise a batch of one sample in training.
+        self._wants_two = any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
+        )
 
     def train(
-        self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,
+        rate_factors: Array | None = None,
+        seeds: Array | None = None,
     ) -> float:
         self._model.train()
         factors = np.ones(len(x)) if rate_factors is None else rate_factors
         parts = min(micro_batches, x.shape[1])
         loss_sum = torch.zeros((), device=self._device)
-        block = zip(self._placed(x), self._placed(y).long(), factors, strict=True)
-        for samples, labels, factor in block:
+        labelled = self._recipe.labels(self._placed(y))
+        block = zip(self._placed(x), labelled, factors, strict=True)
+        for step, (samples, labels, factor) in enumerate(block):
+            if seeds is not None:
+                seed_all(int(seeds[step]))
             gradients, loss = self._gradients(samples, labels, parts)
             self._optimizer.apply(gradients, float(factor))
             # Read once a block: reading it waits for it.
@@ -76,18 +84,42 @@ class TorchTrainer(Trainer):
         totals: list[Tensor] = []
         loss_sum = torch.zeros((), device=self._device)
         for samples, labels in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
-            # Weights are cast on their way in, so their gradients are float32. No loss is scaled:
-            # bfloat16 has the range of float32.
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
-                logarithms = self._model(samples)
-            loss = nll_loss(logarithms.float(), labels, reduction="sum")
-            gradients = torch.autograd.grad(loss / len(y), self._parameters)
+            loss = self._loss(samples, labels)
+            gradients = torch.autograd.grad(
+                loss * (len(samples) / len(x)),
+                self._optimizer.parameters,
+                allow_unused=True,
+                materialize_grads=True,
+            )
             if totals:
                 torch._foreach_add_(totals, gradients)
             else:
                 totals = list(gradients)
-            loss_sum += loss.detach()
+            loss_sum += loss.detach() * len(samples)
         return totals, loss_sum
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of a batch as training sees it."""
+        recipe = self._recipe
+        if len(x) == 1 and self._wants_two:
+            # The mean is the same, and its variance is zero, as Keras has it.
+            x, y = torch.cat([x, x]), torch.cat([y, y])
+        x = recipe.inputs(x)
+        if recipe.augment is not None:
+            before = x.shape, y.shape
+            x, y = recipe.augment(x, y)
+            if (x.shape, y.shape) != before:
+                raise UsageError(
+                    f"augment gave samples of shape {tuple(x.shape)} and targets of shape "
+                    f"{tuple(y.shape)} for {tuple(before[0])} and {tuple(before[1])}; shapes must "
+                    "stay"
+                )
+        x = recipe.preprocess(x)
+        # Weights are cast on their way in, so their gradients are float32. No loss is scaled:
+        # bfloat16 has the range of float32.
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
+            outputs = self._model(x)
+        return recipe.loss(outputs.float() if self._mixed else outputs, recipe.wanted(y))
 
     def _placed(self, values: Array) -> Tensor:
         """An array where the model is."""
@@ -99,12 +131,18 @@ class TorchTrainer(Trainer):
 
     def score(self, x: Array, y: Array) -> Scored:
         self._model.eval()
-        labels = self._placed(y).long()
-        with torch.inference_mode():
-            logarithms = self._model(self._placed(x))
-            loss_sum = nll_loss(logarithms, labels, reduction="sum")
-            correct = (logarithms.argmax(1) == labels).sum()
-        return Scored(float(loss_sum), int(correct))
+        recipe, labels = self._recipe, self._recipe.labels(self._placed(y))
+        wanted = recipe.wanted(labels)
+        # Not inference mode, whose tensors could not be trained with if the module keeps some.
+        with torch.no_grad():
+            outputs = recipe.outputs(self._model, self._placed(x))
+            given = recipe.probabilities(outputs)
+            sums = {
+                name: float(metric(given, wanted)) * len(x)
+                for name, metric in recipe.metrics.items()
+            }
+            loss_sum = float(recipe.loss(outputs, wanted)) * len(x)
+            return Scored(loss_sum, recipe.correct(outputs, labels), sums)
 
     def state(self) -> dict[str, Array]:
         return {name: tensor.cpu().numpy().copy() for name, tensor in self._tensors()}
@@ -120,16 +158,25 @@ class TorchTrainer(Trainer):
             tensor.copy_(torch.from_numpy(np.asarray(tensors[name])))
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """What a state holds, by name."""
-        for name, tensor in self._model.state_dict().items():
-            yield f"model/{name}", tensor
+        """What a state holds, by name; what several modules share has the first of its names."""
+        for name, tensor in chain(self._model.named_parameters(), self._model.named_buffers()):
+            yield f"model/{name}", tensor.detach()
         yield f"{OPTIMIZER_PREFIX}step", self._optimizer.step
-        for slot, values in self._optimizer.slots.items():
-            for (name, _), value in zip(self._model.named_parameters(), values, strict=True):
-                yield f"{OPTIMIZER_PREFIX}{slot}/{name}", value
+        for name, slot in self._optimizer.slots.items():
+            yield f"{OPTIMIZER_PREFIX}{name}", slot
 
     def save_model(self, path: Path) -> None:
-        self._model.save(path)
+        self._save(path)
+
+
+def seed_all(seed: int) -> None:
+    """Begin the random numbers of PyTorch, numpy and Python anew; `seed` is below 2**32."""
+    torch.default_generator.manual_seed(seed)
+    # Without a device, each call would be kept for the time that there is one.
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 def pin_threads(threads: int | None) -> None:

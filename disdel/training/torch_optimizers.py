@@ -8,8 +8,9 @@ first that is made imports PyTorch's compiler, which takes a second and 70 MB of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -19,57 +20,8 @@ from torch.optim.adamw import adamw
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 
-class TorchOptimizer:
-    """An optimizer over a list of parameters.
-
-    Args:
-        name: a name of `disdel.types.OPTIMIZERS`.
-        parameters: what it updates, in place.
-        learning_rate: None for the optimizer's own default.
-
-    Attributes:
-        step: how many updates were made, () int64.
-        slots: what it remembers of each parameter, by name.
-    """
-
-    def __init__(
-        self, name: str, parameters: Sequence[Tensor], learning_rate: float | None
-    ) -> None:
-        self._rule = _RULES[name]
-        self._parameters = list(parameters)
-        self._learning_rate = self._rule.learning_rate if learning_rate is None else learning_rate
-        self.step = torch.zeros((), dtype=torch.int64)
-        self.slots = {
-            slot: [torch.full_like(parameter, first) for parameter in self._parameters]
-            for slot, first in self._rule.slots.items()
-        }
-
-    def restart(self) -> None:
-        """Forget all updates."""
-        self.step.zero_()
-        for slot, first in self._rule.slots.items():
-            for value in self.slots[slot]:
-                value.fill_(first)
-
-    def apply(self, gradients: Sequence[Tensor], rate_factor: float = 1.0) -> None:
-        """Update the parameters for one gradient each, at `rate_factor` times the learning rate."""
-        with torch.no_grad():
-            self.step += 1
-            alike = list(map(_laid_out_as, gradients, self._parameters))
-            rate = self._learning_rate * rate_factor
-            update = _Update(self._parameters, alike, rate, int(self.step))
-            self._rule.run(update, *self.slots.values())
-
-
-def _laid_out_as(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """Autograd lays a gradient out as it likes, and fused kernels go through memory in order."""
-    if gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
-
-
 @dataclass(frozen=True, slots=True)
-class _Update:
+class Update:
     """What every rule is given; `step` counts from 1."""
 
     parameters: list[Tensor]
@@ -79,31 +31,103 @@ class _Update:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
-    """An update, Keras's learning rate for it, and its slots by name with their first values."""
+class Rule:
+    """An update, its learning rate, and its slots by name with their first values.
+
+    `run` takes an `Update` and, of each slot, the tensors of all parameters.
+    """
 
     run: Callable[..., None]
     learning_rate: float
     slots: Mapping[str, float] = field(default_factory=dict)
 
 
-def _sgd(update: _Update) -> None:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters by name, and the rule that updates them, in place."""
+
+    rule: Rule
+    parameters: Mapping[str, Tensor]
+
+
+class TorchOptimizer:
+    """An optimizer over groups of parameters.
+
+    Attributes:
+        parameters: all that it updates, in the order of the groups.
+        step: how many updates were made, () int64.
+        slots: what it remembers of each parameter, by the names of slot and parameter.
+    """
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._groups = tuple(groups)
+        self.parameters = [p for group in groups for p in group.parameters.values()]
+        self.step = torch.zeros((), dtype=torch.int64)
+        self.slots = {
+            name: torch.full_like(parameter, first) for name, parameter, first in self._first()
+        }
+
+    def _first(self) -> Iterator[tuple[str, Tensor, float]]:
+        """Every slot's name, parameter and first value."""
+        for group in self._groups:
+            for slot, first in group.rule.slots.items():
+                for name, parameter in group.parameters.items():
+                    yield f"{slot}/{name}", parameter, first
+
+    def restart(self) -> None:
+        """Forget all updates."""
+        self.step.zero_()
+        for name, _, first in self._first():
+            self.slots[name].fill_(first)
+
+    def apply(self, gradients: Sequence[Tensor], rate_factor: float = 1.0) -> None:
+        """Update the parameters for one gradient each, at `rate_factor` times the learning rate."""
+        with torch.no_grad():
+            self.step += 1
+            left = map(_laid_out_as, gradients, self.parameters)
+            for group in self._groups:
+                rule, parameters = group.rule, list(group.parameters.values())
+                alike = list(islice(left, len(parameters)))
+                rate = rule.learning_rate * rate_factor
+                rule.run(
+                    Update(parameters, alike, rate, int(self.step)),
+                    *(
+                        [self.slots[f"{slot}/{name}"] for name in group.parameters]
+                        for slot in rule.slots
+                    ),
+                )
+
+
+def keras_rule(name: str, learning_rate: float | None) -> Rule:
+    """The rule of a name of `disdel.types.OPTIMIZERS`; None leaves its own learning rate."""
+    rule = _RULES[name]
+    return rule if learning_rate is None else replace(rule, learning_rate=learning_rate)
+
+
+def _laid_out_as(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Autograd lays a gradient out as it likes, and fused kernels go through memory in order."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _sgd(update: Update) -> None:
     for parameter, gradient in zip(update.parameters, update.gradients, strict=True):
         parameter.sub_(gradient, alpha=update.rate)
 
 
-def _adam(update: _Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
+def _adam(update: Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
     _fused_adam(adam, 0.0, update, momentum, velocity)
 
 
-def _adamw(update: _Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
+def _adamw(update: Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
     _fused_adam(adamw, 0.004, update, momentum, velocity)
 
 
 def _fused_adam(
     kernel: Callable[..., None],
     weight_decay: float,
-    update: _Update,
+    update: Update,
     momentum: list[Tensor],
     velocity: list[Tensor],
 ) -> None:
@@ -113,7 +137,7 @@ def _fused_adam(
         momentum,
         velocity,
         [],
-        _before(update),
+        steps_before(update),
         fused=True,
         amsgrad=False,
         beta1=_BETA_1,
@@ -125,18 +149,18 @@ def _fused_adam(
     )
 
 
-def _before(update: _Update) -> list[Tensor]:
+def steps_before(update: Update) -> list[Tensor]:
     """The counters as PyTorch's kernel wants them: one a parameter, which it counts up itself."""
     done = float(update.step - 1)
     return [torch.full((), done, device=parameter.device) for parameter in update.parameters]
 
 
-def _torch_epsilon(update: _Update) -> float:
+def _torch_epsilon(update: Update) -> float:
     # Keras adds epsilon before the bias correction of the velocity, PyTorch after it.
     return float(_EPSILON / math.sqrt(1 - _BETA_2**update.step))
 
 
-def _nadam(update: _Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
+def _nadam(update: Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
     now, after = _nadam_momentum(update.step), _nadam_momentum(update.step + 1)
     # After a few hundred steps the product vanishes, and only its first factors matter.
     product = math.prod(_nadam_momentum(step) for step in range(1, min(update.step, 1000) + 1))
@@ -154,13 +178,13 @@ def _nadam_momentum(step: int) -> float:
     return float(_BETA_1 * (1 - 0.5 * 0.96**step))
 
 
-def _rmsprop(update: _Update, velocity: list[Tensor]) -> None:
+def _rmsprop(update: Update, velocity: list[Tensor]) -> None:
     for parameter, gradient, v in zip(update.parameters, update.gradients, velocity, strict=True):
         v.mul_(0.9).addcmul_(gradient, gradient, value=0.1)
         parameter.addcdiv_(gradient, (v + _EPSILON).sqrt_(), value=-update.rate)
 
 
-def _adagrad(update: _Update, accumulator: list[Tensor]) -> None:
+def _adagrad(update: Update, accumulator: list[Tensor]) -> None:
     for parameter, gradient, a in zip(
         update.parameters, update.gradients, accumulator, strict=True
     ):
@@ -168,18 +192,18 @@ def _adagrad(update: _Update, accumulator: list[Tensor]) -> None:
         parameter.addcdiv_(gradient, (a + _EPSILON).sqrt_(), value=-update.rate)
 
 
-def _lion(update: _Update, momentum: list[Tensor]) -> None:
+def _lion(update: Update, momentum: list[Tensor]) -> None:
     for parameter, gradient, m in zip(update.parameters, update.gradients, momentum, strict=True):
         parameter.sub_(torch.lerp(m, gradient, 1 - _BETA_1).sign_(), alpha=update.rate)
         m.lerp_(gradient, 0.01)
 
 
 _RULES = {
-    "sgd": _Rule(_sgd, 0.01),
-    "adam": _Rule(_adam, 0.001, {"momentum": 0.0, "velocity": 0.0}),
-    "adamw": _Rule(_adamw, 0.001, {"momentum": 0.0, "velocity": 0.0}),
-    "nadam": _Rule(_nadam, 0.001, {"momentum": 0.0, "velocity": 0.0}),
-    "rmsprop": _Rule(_rmsprop, 0.001, {"velocity": 0.0}),
-    "adagrad": _Rule(_adagrad, 0.001, {"accumulator": 0.1}),
-    "lion": _Rule(_lion, 0.001, {"momentum": 0.0}),
+    "sgd": Rule(_sgd, 0.01),
+    "adam": Rule(_adam, 0.001, {"momentum": 0.0, "velocity": 0.0}),
+    "adamw": Rule(_adamw, 0.001, {"momentum": 0.0, "velocity": 0.0}),
+    "nadam": Rule(_nadam, 0.001, {"momentum": 0.0, "velocity": 0.0}),
+    "rmsprop": Rule(_rmsprop, 0.001, {"velocity": 0.0}),
+    "adagrad": Rule(_adagrad, 0.001, {"accumulator": 0.1}),
+    "lion": Rule(_lion, 0.001, {"momentum": 0.0}),
 }

@@ -38,6 +38,7 @@ from disdel.types.report import (
     ErrorReport,
     Evaluation,
     LedgerEntry,
+    NumberEvaluation,
     Phases,
     RoundReport,
     RunReport,
@@ -45,7 +46,14 @@ from disdel.types.report import (
     Times,
     Totals,
 )
-from disdel.types.specs import CodeRef, DatasetSpec, ModelFacts, ModelSpec, OwnModel
+from disdel.types.specs import (
+    CodeRef,
+    DatasetSpec,
+    ModelFacts,
+    ModelSpec,
+    OptimizerGroup,
+    OwnModel,
+)
 
 __all__ = [
     "DEFAULT_OPTIMIZER",
@@ -70,7 +78,9 @@ __all__ = [
     "Limits",
     "ModelFacts",
     "ModelSpec",
+    "NumberEvaluation",
     "Objective",
+    "OptimizerGroup",
     "OptimizerState",
     "Option",
     "Outcome",

@@ -167,6 +167,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NumberEvaluation:
+    """How far a model's numbers are from the true ones: means over `samples` samples."""
+
+    samples: int
+    mean_squared_error: float
+    mean_absolute_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
     """One round: the workers' training loss, and the average's score on the held-out split.
 
@@ -227,4 +236,4 @@ class RunReport:
     model_round: int | None = None
     stopped: str | None = None
     resumed_after: int | None = None
-    evaluation: Evaluation | None = None
+    evaluation: Evaluation | NumberEvaluation | None = None

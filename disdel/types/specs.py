@@ -29,6 +29,11 @@ class DatasetSpec:
     class_names: tuple[str, ...] = ()
     description: str = ""
 
+    @property
+    def outputs(self) -> int:
+        """What a model gives for a sample: so many probabilities, one a class, or one number."""
+        return self.classes or 1
+
     def samples(self, split: Split) -> int:
         return self.train_samples if split == "train" else self.test_samples
 
@@ -50,11 +55,24 @@ class CodeRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerGroup:
+    """Parameters of a PyTorch module that one of `torch.optim`'s rules updates alike.
+
+    `parameters` are their names. `settings` are the rule's, as PyTorch names them, but for `betas`,
+    which are `beta1` and `beta2`.
+    """
+
+    parameters: tuple[str, ...]
+    settings: dict[str, float | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnModel:
     """A network that the user wrote, as it was found when it was built once.
 
     `gives_probabilities` is whether its outputs are probabilities and not logits. `optimizer` names
-    the one that stands beside its function, None where there is none.
+    the one that stands beside its function, None where there is none; where that is one of
+    `torch.optim`, `optimizer_groups` say what it does.
     """
 
     code: CodeRef
@@ -62,6 +80,7 @@ class OwnModel:
     facts: ModelFacts
     gives_probabilities: bool
     optimizer: str | None
+    optimizer_groups: tuple[OptimizerGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

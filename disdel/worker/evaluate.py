@@ -1,4 +1,4 @@
-"""An evaluate activation: a model file over a shard of samples, to class probabilities.
+"""An evaluate activation: a model file over a shard of samples, to what it gives for them.
 
 Samples are read batch by batch, so memory hardly depends on how many there are. Near its time or
 memory limit the activation stores what it has and asks to go on.
@@ -31,10 +31,10 @@ Ending = Literal["ok", "continued-time", "continued-memory"]
 def evaluate(
     request: EvaluateRequest, context: Context, predictors: PredictorCache
 ) -> EvaluateReply:
-    """Store the class probabilities of the request's samples, or of those that there is time for.
+    """Store the model's outputs for the request's samples, or for those that there is time for.
 
     Raises:
-        UsageError: the file is no model, does not take such samples, or gives no probabilities.
+        UsageError: the file is no model, does not take such samples, or gives something else.
         StoreError: model or samples cannot be read, or the result not written.
     """
     _say(request, context, "loading")
@@ -44,15 +44,14 @@ def evaluate(
     samples = open_rows(context.store, request.input_key, "x")
     # The model as well: it is loaded while the samples are still on their way.
     clock.ended("data")
-    outcome, probabilities = _predict(request, context, predict, samples)
+    outcome, outputs = _predict(request, context, predict, samples)
     clock.ended("computed")
-    found = {"probabilities": probabilities}
-    context.store.put_stream(request.output_key, encoded_rows(found, slice(None)))
+    context.store.put_stream(request.output_key, encoded_rows({"outputs": outputs}, slice(None)))
     clock.ended("stored")
     _say(request, context, "done" if outcome == "ok" else outcome)
     return EvaluateReply(
         outcome=outcome,
-        next_sample=request.start_sample + len(probabilities),
+        next_sample=request.start_sample + len(outputs),
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         phases=clock.phases(),
@@ -62,7 +61,7 @@ def evaluate(
 def _predict(
     request: EvaluateRequest, context: Context, predict: Predictor, samples: Rows
 ) -> tuple[Ending, Array]:
-    """How it ended, and the probabilities so far, (samples, classes) float32."""
+    """How it ended, and the outputs so far, (samples, width) float32."""
     throttle = Throttle(PROGRESS_INTERVAL_S)
     total, slowest_s = len(samples), 0.0
     found = np.empty((0, 0), np.float32)
@@ -79,7 +78,8 @@ def _predict(
         batch = predict(samples.read(reached, stop))
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not len(done):
-            _check(batch)
+            check = _check_numbers if request.numbers else _check_probabilities
+            check(batch)
             found = np.empty((total - reached, batch.shape[1]), np.float32)
         found[reached - request.start_sample : stop - request.start_sample] = batch
         reached = stop
@@ -90,7 +90,20 @@ def _predict(
     return "ok", found
 
 
-def _check(batch: Array) -> None:
+def _check_numbers(batch: Array) -> None:
+    """Refuse a model that does not give one number a sample.
+
+    Raises:
+        UsageError: it gives something else.
+    """
+    if batch.shape[1:] != (1,):
+        raise UsageError(
+            f"the model gives outputs of shape {batch.shape[1:]}, and the data set has one number "
+            "a sample; name a model that was trained on numbers with --model"
+        )
+
+
+def _check_probabilities(batch: Array) -> None:
     """Refuse a model whose outputs are no probabilities.
 
     Raises:

@@ -14,7 +14,8 @@ from disdel.arrays import Array
 from disdel.errors import UsageError
 from disdel.store.base import Store
 from disdel.worker.context import Context
-from disdel.worker.own_keras import import_bundled_code
+from disdel.worker.own_code import bundled_module
+from disdel.worker.own_keras import register_definitions
 
 Predictor: TypeAlias = Callable[[Array], Array]
 
@@ -30,7 +31,7 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
 
     Returns:
         From samples as stored, (n, *input_shape) of any numeric dtype, to what the model gives for
-        them, (n, classes) float32.
+        them, (n, classes) or, of numbers, (n, 1) float32.
 
     Raises:
         UsageError: the file is no model of one input, or its framework is not here; from the
@@ -48,18 +49,28 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
 def _torch_predictor(path: Path, threads: int | None) -> Predictor:
     import torch
 
-    from disdel.catalog.models.torch_models import load_torch_network
+    from disdel.catalog.models.torch_files import load_torch_network, read_torch_file
     from disdel.training.torch_adapter import pin_threads
+    from disdel.training.torch_recipe import BUILT_IN
 
     pin_threads(threads)
-    network = load_torch_network(path).eval()
-    wanted = network.spec.input_shape
+    about = read_torch_file(path)
+    spec, code = about.model, bundled_module()
+    network = load_torch_network(path, code).eval()
+    recipe = BUILT_IN
+    if spec.own is not None and code is not None:
+        from disdel.worker.own_torch import recipe_of
+
+        recipe = recipe_of(code, about)
 
     def predict(x: Array) -> Array:
-        if x.shape[1:] != wanted:
-            raise UsageError(f"the model takes samples of shape {wanted}, not {x.shape[1:]}")
-        with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(x)).exp())
+        if x.shape[1:] != spec.input_shape:
+            raise UsageError(
+                f"the model takes samples of shape {spec.input_shape}, not {x.shape[1:]}"
+            )
+        with torch.no_grad():
+            outputs = recipe.outputs(network, torch.from_numpy(x))
+            return np.asarray(recipe.predictions(outputs))
 
     return predict
 
@@ -74,7 +85,10 @@ def _keras_predictor(path: Path, threads: int | None) -> Predictor:
     pin_threads(threads)
     # Plans of evaluate actions know of no GPU, and one action would take all of it.
     choose_keras_device(0)
-    import_bundled_code()
+    code = bundled_module()
+    if code is not None:
+        # Keras loads layers of the user's own by name.
+        register_definitions(code)
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, OSError) as error:

@@ -87,20 +87,27 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
 
 
 def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
-    import torch
-
+    from disdel.catalog.models.torch_files import TorchFile, write_torch_file
     from disdel.catalog.models.torch_models import TorchNetwork
     from disdel.training.devices import choose_torch_device
-    from disdel.training.torch_adapter import TorchTrainer, pin_threads
+    from disdel.training.torch_adapter import TorchTrainer, pin_threads, seed_all
+    from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
 
     pin_threads(network.threads)
-    torch.manual_seed(network.seed)
+    device = choose_torch_device(network.gpu_memory_mb)
+    seed_all(network.seed)
+    if network.model.own is not None:
+        from disdel.worker.own_torch import own_torch_trainer
+
+        return own_torch_trainer(network, network.model.own, input_dtype, device)
+    model = TorchNetwork(network.model, input_dtype=input_dtype).to(device)
+    about = TorchFile(model=network.model, input_dtype=input_dtype)
+    rule = keras_rule(network.optimizer or DEFAULT_OPTIMIZER, network.learning_rate)
     return TorchTrainer(
-        TorchNetwork(network.model, input_dtype=input_dtype),
-        optimizer=network.optimizer or DEFAULT_OPTIMIZER,
-        learning_rate=network.learning_rate,
+        model,
+        optimizer=TorchOptimizer([Group(rule, dict(model.named_parameters()))]),
+        save=lambda path: write_torch_file(model.state_dict(), path, about),
         precision=network.precision,
-        device=choose_torch_device(network.gpu_memory_mb),
     )
 
 

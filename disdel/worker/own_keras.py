@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.training.keras_recipe import KerasRecipe, Measure, mean_of, recipe_for
 from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, Target
-from disdel.user_code import FOLDER, UserModule, read_code
+from disdel.user_code import UserModule
 from disdel.wire import Network
+from disdel.worker.own_code import BUNDLED, a_kind, function_beside, target_of
 
 # Keras ships no types.
 KerasModel = Any
 KerasTensor = Any
-
-# Beside this package in the bundle.
-_BUNDLED = Path(__file__).parents[2] / FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +35,6 @@ class Built:
     target: Target
 
 
-def import_bundled_code() -> None:
-    """Import the user's code in this bundle, if any, so that Keras can load its layers by name.
-
-    Raises:
-        UsageError: this runtime lacks a package that it needs.
-    """
-    code = read_code(_BUNDLED)
-    if code is not None:
-        register_definitions(UserModule(code.ref, _BUNDLED))
-
-
 def register_definitions(module: UserModule) -> None:
     """Have Keras find the user's classes and functions by name when it loads a model."""
     import keras
@@ -62,7 +48,7 @@ def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trai
     Raises:
         UsageError: this runtime lacks a package that it needs, or it cannot be built here.
     """
-    module = UserModule(own.code, _BUNDLED)
+    module = UserModule(own.code, BUNDLED)
     built = build_own(module, network.model.input_shape, network.model.classes)
     return own_trainer(
         module,
@@ -125,12 +111,10 @@ def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) ->
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     keras.utils.clear_session()
     made = module.call(input_shape=input_shape, classes=classes)
-    if any(kind.__module__.startswith("torch.nn") for kind in type(made).__mro__):
-        raise UsageError(
-            f"{entry} returned a PyTorch module; a model of your own must be a keras.Model so far"
-        )
     if not isinstance(made, keras.Model):
-        raise UsageError(f"{entry} returned {_a(made)}, where an uncompiled keras.Model is needed")
+        raise UsageError(
+            f"{entry} returned {a_kind(made)}, where an uncompiled keras.Model is needed"
+        )
     if made.compiled:
         raise UsageError(
             f"{entry} returned a compiled model; return it uncompiled, and put what compile() was "
@@ -164,7 +148,7 @@ def _check_input(entry: str, made: KerasModel, input_shape: tuple[int, ...]) -> 
 
 
 def _preprocessed(module: UserModule, samples: KerasTensor) -> KerasTensor:
-    preprocess = _function(module, "preprocess")
+    preprocess = function_beside(module, "preprocess")
     if preprocess is None:
         return samples
     try:
@@ -181,17 +165,7 @@ def _preprocessed(module: UserModule, samples: KerasTensor) -> KerasTensor:
 def _target(entry: str, outputs: KerasTensor, classes: int) -> Target:
     if isinstance(outputs, list | tuple | dict):
         raise UsageError(f"the model of {entry} has {len(outputs)} outputs, and one is needed")
-    shape = tuple(outputs.shape)
-    if len(shape) == 2 and shape[1] == 1 and classes in (0, 2):
-        return "binary" if classes else "number"
-    if len(shape) == 2 and shape[1] == classes:
-        return "class"
-    wanted = {0: "(1,), since its targets are numbers", 2: "(2,) or (1,), since it has 2 classes"}
-    suits = wanted.get(classes, f"({classes},), since it has {classes} classes")
-    raise UsageError(
-        f"the model of {entry} gives {shape[1:]} for a sample, and the data set needs {suits}; a "
-        "function with a parameter classes is given their number"
-    )
+    return target_of(entry, tuple(outputs.shape)[1:], classes)
 
 
 def ends_in_probabilities(built: Built) -> bool:
@@ -229,7 +203,7 @@ def own_optimizer(module: UserModule) -> str | Any | None:
     if not isinstance(found, keras.optimizers.Optimizer):
         raise UsageError(
             f"{module.code.entry}: optimizer must be a name or a function that returns a Keras "
-            f"optimizer, not {_a(found)}"
+            f"optimizer, not {a_kind(found)}"
         )
     return found
 
@@ -241,7 +215,7 @@ def _recipe(module: UserModule, built: Built, *, gives_probabilities: bool) -> K
         recipe,
         loss=loss or recipe.loss,
         metrics={**recipe.metrics, **dict(_metrics(module))},
-        augment=_function(module, "augment"),
+        augment=function_beside(module, "augment"),
         exported=_exported(built, gives_probabilities=gives_probabilities),
     )
 
@@ -275,7 +249,7 @@ def _loss(module: UserModule) -> Measure | None:
     if not callable(found):
         raise UsageError(
             f"{module.code.entry}: loss must be a name, a Keras loss or a function of y_true and "
-            f"y_pred, not {_a(found)}"
+            f"y_pred, not {a_kind(found)}"
         )
     return mean_of(found)
 
@@ -311,18 +285,3 @@ def _metric(module: UserModule, metric: object) -> tuple[str, Measure]:
         f"{module.code.entry}: metric {metric!r} is not a mean over samples; name one that is, or "
         "give a function of y_true and y_pred"
     )
-
-
-def _function(module: UserModule, name: str) -> Callable[..., Any] | None:
-    found = module.attribute(name)
-    if found is not None and not callable(found):
-        raise UsageError(f"{module.code.entry}: {name} must be a function, not {_a(found)}")
-    return found
-
-
-def _a(value: object) -> str:
-    """What kind of thing it is, for people."""
-    if value is None:
-        return "None"
-    kind = type(value)
-    return f"a {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")

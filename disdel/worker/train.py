@@ -138,8 +138,8 @@ def _train_steps(
             request.rate_schedule, step - len(positions), step, request.total_steps
         )
         x, y = samples.x[positions], samples.y[positions]
-        trainer.at_step(request.network.seed, request.worker, step - len(positions))
-        loss = trainer.train(x, y, request.micro_batches, factors)
+        seeds = schedule.seeds(step - len(positions), step)
+        loss = trainer.train(x, y, request.micro_batches, factors, seeds)
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not np.isfinite(loss):
             raise TrainingDiverged(

@@ -122,13 +122,13 @@ def drawn(compiled, *, worker=0, seed=0, cuts=()):
     from disdel.training.compiled_adapter import CompiledTrainer
 
     x, y = blocks(0, steps=10)
+    schedule = Schedule(10 * BATCH, BATCH, seed, worker)
     state = None
     for start, stop in zip((0, *cuts), (*cuts, 10), strict=True):
         trainer = CompiledTrainer(compiled("drawing"), seed=0, threads=1)
         if state is not None:
             trainer.load_state(state)
-        trainer.at_step(seed, worker, start)
-        trainer.train(x[start:stop], y[start:stop])
+        trainer.train(x[start:stop], y[start:stop], seeds=schedule.seeds(start, stop))
         state = trainer.state()
     return state
 

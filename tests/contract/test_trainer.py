@@ -1,13 +1,18 @@
 """What every framework's trainer must do alike, and that they compute the same numbers."""
 
 import re
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from disdel.errors import StoreError
 from disdel.training.aggregate import weighted_mean
-from disdel.types import OPTIMIZERS, ModelSpec
+from disdel.types import OPTIMIZERS, ModelFacts, ModelSpec, OwnModel
+from disdel.user_code import UserModule, collect
 
 pytestmark = pytest.mark.framework
 
@@ -37,15 +42,66 @@ def torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, preci
 
     from disdel.catalog.models.torch_models import TorchNetwork
     from disdel.training.torch_adapter import TorchTrainer
+    from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
 
     torch.manual_seed(seed)
     model = TorchNetwork(spec, input_dtype="uint8")
+    rule = keras_rule(optimizer, learning_rate)
+    groups = [Group(rule, dict(model.named_parameters()))]
     return model, TorchTrainer(
-        model, optimizer=optimizer, learning_rate=learning_rate, precision=precision
+        model, optimizer=TorchOptimizer(groups), save=print, precision=precision
     )
 
 
-@pytest.fixture(params=[keras_trainer, torch_trainer], ids=["tensorflow", "torch"])
+def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, precision="float32"):
+    """Of a module that the user wrote: here, the layers of a built-in one."""
+    import torch
+
+    from disdel.catalog.models.torch_files import TorchFile
+    from disdel.worker.own_torch import build_own, own_trainer
+
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.py"
+        path.write_text(OWN.format(name=spec.name))
+        code = collect(f"{path}:make").ref
+        module = UserModule(code, path.parent)
+        sys.path.remove(str(path.parent.resolve()))
+    facts = ModelFacts(parameters=0, activations=0, largest=0, layers=0, multiply_adds=0)
+    own = OwnModel(
+        code=code, runtime="torch", facts=facts, gives_probabilities=False, optimizer=None
+    )
+    built = build_own(module, spec.input_shape, "uint8", spec.classes)
+    about = TorchFile(model=replace(spec, own=own), input_dtype="uint8")
+    trainer = own_trainer(
+        module,
+        built,
+        about,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        precision=precision,
+    )
+    return built.made, trainer
+
+
+OWN = """
+from disdel.catalog.models.torch_models import TorchNetwork
+from disdel.types import ModelSpec
+
+def preprocess(x):
+    return x / 255
+
+def make(input_shape, classes):
+    channels, *sides = input_shape
+    spec = ModelSpec(name={name!r}, input_shape=(*sides, channels), classes=classes)
+    return TorchNetwork(spec, input_dtype="uint8").layers
+"""
+
+
+@pytest.fixture(
+    params=[keras_trainer, torch_trainer, own_torch_trainer],
+    ids=["tensorflow", "torch", "own-torch"],
+)
 def make(request):
     return lambda *args, **options: request.param(*args, **options)[1]
 
@@ -163,6 +219,18 @@ def test_one_round_of_full_shard_steps_is_one_large_step(make):
     for name, expected in large.state().items():
         mean = weighted_mean([part[name] for part in parts], [24, 48, 24])
         np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_users_module_takes_the_steps_of_the_built_in_one():
+    x, y = samples()
+    _, built_in = torch_trainer()
+    _, own = own_torch_trainer()
+    assert own.train(x, y) == pytest.approx(built_in.train(x, y), rel=1e-4)
+    expected = built_in.state()
+    for name, value in own.state().items():
+        # Images lie in memory in another order, which gradients feel in their last bits.
+        twin = re.sub("^(model/|optimizer/[a-z]+/)", r"\1layers.", name)
+        np.testing.assert_allclose(value, expected[twin], rtol=1e-3, atol=1e-4)
 
 
 CNN2 = ModelSpec(name="cnn2", input_shape=(17, 16, 3), classes=4)

@@ -48,10 +48,60 @@ def line(input_shape):
 """
 
 
+TORCH_NET = """
+import torch
+from torch import nn
+from parts import WIDTH
+
+def optimizer(parameters):
+    return torch.optim.Adam(parameters, lr=0.01)
+
+def preprocess(x):
+    return x / 16
+
+def augment(x, y):
+    return x + 0.1 * torch.randn_like(x), y
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+        self.first = nn.LazyLinear(WIDTH)
+        self.last = nn.Sequential(nn.ReLU(), nn.Dropout(0.2), nn.Linear(WIDTH, classes))
+
+    def forward(self, x):
+        return self.last(self.first(self.norm(x).view(x.size(0), -1)))
+
+def make(classes):
+    return Net(classes)
+
+def line():
+    return nn.Linear(4, 1)
+"""
+
+PLAIN = """
+import sys
+import torch
+from safetensors.torch import load_file
+from torch_net import make, preprocess
+from disdel import config
+from disdel.catalog.datasets import load_arrays
+
+model = make(classes=10)
+model.load_state_dict(load_file(sys.argv[1]))
+
+digits = load_arrays("digits", config.data_dir(None))
+x = torch.tensor(digits.test_x).permute(0, 3, 1, 2).float()
+guessed = model.eval()(preprocess(x)).argmax(1).numpy()
+print((guessed == digits.test_y).mean())
+"""
+
+
 @pytest.fixture
 def disdel(tmp_path):
-    """Run the command in a folder with a model and data; the finished process."""
+    """Run the command in a folder with models and data; the finished process."""
     (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "torch_net.py").write_text(TORCH_NET)
     (tmp_path / "parts.py").write_text("WIDTH = 48\n")
     (tmp_path / "data.py").write_text(DATA)
 
@@ -93,7 +143,19 @@ def test_numbers_are_predicted_and_a_diverged_run_keeps_its_last_good_model(disd
     assert "mean_absolute_error" in done.stdout
     report = json.loads((tmp_path / "o").read_text())
     assert report["accuracy"] is None
-    assert report["rounds"][-1]["metrics"]["mean_absolute_error"] < 0.1
+    [*_, last] = report["rounds"]
+    assert last["metrics"]["mean_absolute_error"] < 0.1
+    inferred = disdel("infer", "data.py:numbers", "--predictions", "p.csv", "--json", "i")
+    assert inferred.returncode == 0, inferred.stderr
+    assert "mean squared error" in inferred.stdout
+    evaluation = json.loads((tmp_path / "i").read_text())["evaluation"]
+    assert evaluation["mean_squared_error"] == pytest.approx(last["loss"], rel=1e-4)
+    assert evaluation["mean_absolute_error"] == pytest.approx(
+        last["metrics"]["mean_absolute_error"], rel=1e-4
+    )
+    heading, *rows = (tmp_path / "p.csv").read_text().splitlines()
+    assert heading == "input,number,true"
+    assert len(rows) == evaluation["samples"]
     # A step above 1 for such samples makes every error larger than the last.
     done = disdel(
         "train", "data.py:numbers", "--model", "data:line", "--epochs", 40, "--optimizer", "sgd",
@@ -120,3 +182,53 @@ def test_a_mistake_is_the_users_input(disdel, tmp_path):
     assert done.returncode == 2
     assert "gives (7,) for a sample, and the data set needs (10,)" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_pytorch_module_of_ones_own_learns_digits(disdel, tmp_path):
+    done = disdel(
+        "train", "digits", "--model", "torch_net.py:make", "--epochs", 6, "--workers", 2,
+        "--json", "o",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "o").read_text())
+    assert report["accuracy"] > 0.8
+    assert report["plan"]["runtime"] == "torch"
+    assert report["settings"]["optimizer"] == "adam"
+    inferred = disdel("infer", "digits", "--quiet", "--json", "-")
+    assert inferred.returncode == 0, inferred.stderr
+    assert json.loads(inferred.stdout)["accuracy"] == report["accuracy"]
+    (tmp_path / "plain.py").write_text(PLAIN)
+    plain = subprocess.run(
+        [sys.executable, "plain.py", report["model"]],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert float(plain.stdout) == pytest.approx(report["accuracy"])
+
+
+def test_a_module_that_diverged_leaves_its_last_good_weights(disdel, tmp_path):
+    done = disdel(
+        "train", "data.py:numbers", "--model", "torch_net:line", "--epochs", 40, "--optimizer",
+        "sgd", "--learning-rate", 3, "--workers", 1, "--json", "o",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    error = json.loads((tmp_path / "o").read_text())["error"]
+    assert error["kind"] == "diverged"
+    assert "on worker 0" in error["message"]
+    [model] = (tmp_path / "runs").glob("*/last_good.safetensors")
+    inferred = disdel("infer", "data.py:numbers", "--model", model, "--quiet", "--json", "-")
+    assert inferred.returncode == 0, inferred.stderr
+    assert json.loads(inferred.stdout)["evaluation"]["mean_squared_error"] > 1
+    moved = model.rename(tmp_path / "moved.safetensors")
+    refused = disdel("infer", "data.py:numbers", "--model", moved)
+    assert refused.returncode == 2
+    assert "holds weights of torch_net:line" in refused.stderr
+    assert "--model-code" in refused.stderr
+
+
+def test_another_runtime_than_the_models_is_the_users_input(disdel):
+    done = disdel("plan", "digits", "--model", "torch_net.py:make", "--runtime", "tensorflow")
+    assert done.returncode == 2
+    assert "torch_net.py:make returns a PyTorch module" in done.stderr
+    done = disdel("plan", "digits", "--model", "net.py:make", "--runtime", "torch")
+    assert done.returncode == 2
+    assert "net.py:make returns a Keras model" in done.stderr

@@ -59,6 +59,7 @@ def run(store, cache, *, remaining_s=3600.0, critical=False, **changes):
         "batch_size": 64,
         "start_sample": 0,
         "heed_memory": True,
+        "numbers": False,
         "model_key": "model",
         "input_key": "input",
         "output_key": "output",
@@ -69,7 +70,7 @@ def run(store, cache, *, remaining_s=3600.0, critical=False, **changes):
 
 
 def shares(store, key="output"):
-    return read_tensors(store, key)["probabilities"][:, 0] * SAMPLES
+    return read_tensors(store, key)["outputs"][:, 0] * SAMPLES
 
 
 def test_samples_are_streamed_in_batches_and_keep_their_order(store):
@@ -124,6 +125,20 @@ def test_outputs_that_are_no_probabilities_are_refused(store, outputs, told):
     cache = PredictorCache(lambda path, threads: lambda x: np.array(outputs, np.float32))
     with pytest.raises(UsageError, match=told):
         run(store, cache, batch_size=1)
+    assert store.open("output") is None
+
+
+def test_numbers_are_stored_as_they_are(store):
+    cache = PredictorCache(lambda path, threads: lambda x: x.astype(np.float32) - 7)
+    run(store, cache, numbers=True)
+    assert read_tensors(store, "output")["outputs"][:, 0].tolist() == list(range(-7, SAMPLES - 7))
+
+
+@pytest.mark.parametrize("outputs", [[[0.5, 0.5]], [1.0], [[[1.0]]]])
+def test_outputs_that_are_no_numbers_are_refused(store, outputs):
+    cache = PredictorCache(lambda path, threads: lambda x: np.array(outputs, np.float32))
+    with pytest.raises(UsageError, match="the data set has one number a sample; name a model"):
+        run(store, cache, batch_size=1, numbers=True)
     assert store.open("output") is None
 
 

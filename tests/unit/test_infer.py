@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import threading
 import time
 import zipfile
@@ -58,9 +59,7 @@ class Arithmetic:
 
     def answer(self, request, samples, stop, outcome):
         found = brightness(samples.read(request.start_sample, stop))[:, : self.classes]
-        self.store.put_stream(
-            request.output_key, encoded_rows({"probabilities": found}, slice(None))
-        )
+        self.store.put_stream(request.output_key, encoded_rows({"outputs": found}, slice(None)))
         reply = wire.EvaluateReply(
             outcome=outcome, next_sample=stop, peak_mb=300, working_set_mb=400 + request.worker
         )
@@ -311,6 +310,76 @@ def test_a_model_of_another_shape_or_format_starts_nothing(run, tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(UsageError, match="is no Keras file"):
         run(model=str(tmp_path / "text.keras"))
+    assert not run.run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("nothing.txt", "nothing.txt does not exist; needed is a file that ends in .keras or "),
+        ("nothing.keras", "nothing.keras does not exist"),
+        ("some/where", "some/where does not exist; needed is a file"),
+        ("pyproject.toml", "pyproject.toml is no model file; needed is a file that ends in"),
+        ("nothing", "'nothing' names 0 runs in"),
+    ],
+)
+def test_what_names_no_model_starts_nothing(run, model, told):
+    with pytest.raises(UsageError, match=re.escape(told)):
+        run(model=model)
+    assert not run.run_dir.exists()
+
+
+NUMBERS = """
+import numpy as np
+def load():
+    x = np.arange(200, dtype=np.float32).reshape(50, 4)
+    return x, x.sum(1)
+"""
+
+
+@pytest.fixture
+def numbers(arithmetic, tmp_path, monkeypatch):
+    """A job on numbers to predict, which the arithmetic model gets wrong by 3."""
+    (tmp_path / "data.py").write_text(NUMBERS)
+
+    def evaluate(request, samples):
+        assert request.numbers
+        found = samples.read(0, len(samples)).sum(axis=1, keepdims=True) + 3
+        rows = encoded_rows({"outputs": found}, slice(None))
+        arithmetic.store.put_stream(request.output_key, rows)
+        return wire.to_json(wire.EvaluateReply(outcome="ok", next_sample=len(found), peak_mb=300))
+
+    arithmetic.hooks = {0: evaluate, 1: evaluate}
+    return {
+        "dataset": f"{tmp_path}/data.py:load",
+        "model": str(keras_file(tmp_path / "line.keras", (4,))),
+    }
+
+
+def test_numbers_have_errors_and_no_accuracy(run, numbers, tmp_path):
+    done = run(**numbers)
+    assert done.report.accuracy is None
+    assert done.report.loss == done.report.evaluation.mean_squared_error == pytest.approx(9)
+    saved = json.loads(done.folder.report.read_text())
+    assert saved["evaluation"] == {
+        "samples": len(done.predictions),
+        "mean_squared_error": pytest.approx(9),
+        "mean_absolute_error": pytest.approx(3),
+    }
+    np.testing.assert_allclose(done.predictions.numbers, done.predictions.true + 3)
+    assert "evaluate" in render(read_report(done.folder.report))
+    np.savez(tmp_path / "some.npz", x=np.ones((2, 4), np.float32), y=np.array([1, 10]))
+    done = run(**numbers, input=tmp_path / "some.npz")
+    assert done.predictions.true.tolist() == [1, 10]
+    assert done.report.evaluation.mean_absolute_error == pytest.approx((6 + 3) / 2)
+
+
+def test_of_numbers_there_are_no_further_guesses(run, numbers, tmp_path):
+    with pytest.raises(UsageError, match="--top-k needs classes"):
+        run(**numbers, top_k=2)
+    np.savez(tmp_path / "odd.npz", x=np.ones((2, 4), np.float32), y=np.array([1, np.nan]))
+    with pytest.raises(UsageError, match="give one finite number a sample"):
+        run(**numbers, input=tmp_path / "odd.npz")
     assert not run.run_dir.exists()
 
 

@@ -9,6 +9,7 @@ from disdel.controller.metrics import (
     class_scores,
     confusion_matrix,
     evaluate_classes,
+    evaluate_numbers,
     mean_loss,
     top_classes,
 )
@@ -97,3 +98,10 @@ def test_confusion_by_hand():
     assert (zero.precision, zero.recall, zero.f1) == (1, 0.5, pytest.approx(2 / 3))
     assert (one.precision, one.recall, one.f1) == (pytest.approx(1 / 3), 1, 0.5)
     assert (two.precision, two.recall, two.f1) == (None, 0, 0)
+
+
+def test_errors_of_numbers_are_means_over_samples():
+    found = evaluate_numbers(np.array([1, 2, 6], np.float32), np.array([1, 4, 3], np.float32))
+    assert found.samples == 3
+    assert found.mean_squared_error == pytest.approx((0 + 4 + 9) / 3)
+    assert found.mean_absolute_error == pytest.approx((0 + 2 + 3) / 3)

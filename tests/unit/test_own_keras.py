@@ -142,12 +142,14 @@ def make():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def make(): return None", "net.py:make returned None, where an uncompiled keras.Model"),
         (
-            "class Net:\n    __module__ = 'torch.nn.modules.linear'\nmake = Net",
-            "returned a PyTorch module; a model of your own must be a keras.Model so far",
+            "def make(): return None",
+            "net.py:make returned None, where an uncompiled keras.Model or a torch.nn.Module is",
         ),
-        ("def make(): return [1]", "returned a list, where an uncompiled keras.Model is needed"),
+        (
+            "import keras\ndef make(): return [1]",
+            "returned a list, where an uncompiled keras.Model is needed",
+        ),
         (
             make(SOFTMAX).replace("return ", "model = ") + "    model.compile()\n    return model",
             r"returned a compiled model; return it uncompiled, .* beside the function: loss = …",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from disdel.controller.predictions import (
+    NumberPredictions,
     Predictions,
     check_predictions_target,
     write_predictions,
@@ -64,6 +65,25 @@ def test_json_says_the_same(tmp_path, labels):
         assert entry["probability"] == pytest.approx(float(row["probability"]))
         assert [guess["class"] for guess in entry["top"]] == [row["class"], row["class_2"]]
         assert entry.get("true") == row.get("true")
+
+
+@pytest.mark.parametrize("true", [None, np.array([2.0, -3.5], np.float32)])
+def test_numbers_are_told_as_they_are(tmp_path, true):
+    numbers = NumberPredictions(
+        inputs=("0", "a, b.png"), numbers=np.array([1.25, -4.0], np.float32), true=true
+    )
+    write_predictions(tmp_path / "out.csv", numbers)
+    write_predictions(tmp_path / "out.json", numbers)
+    rows = read_csv(tmp_path / "out.csv")
+    known = [{}, {}] if true is None else [{"true": "2"}, {"true": "-3.5"}]
+    assert rows == [
+        {"input": "0", "number": "1.25", **known[0]},
+        {"input": "a, b.png", "number": "-4", **known[1]},
+    ]
+    saved = json.loads((tmp_path / "out.json").read_text())
+    assert saved["version"] == 1
+    for row, entry in zip(rows, saved["predictions"], strict=True):
+        assert entry == {"input": row.pop("input")} | {k: float(v) for k, v in row.items()}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Counting(Trainer):
         self.total = np.zeros((), np.int64)
         self.loss = None
         self.factors = []
-        self.told = []
+        self.seeds = []
         self.after_block = lambda: None
 
     def state(self):
@@ -35,13 +35,11 @@ class Counting(Trainer):
     def load_state(self, tensors):
         self.total = tensors["total"].copy()
 
-    def at_step(self, seed, worker, step):
-        self.told.append((seed, worker, step))
-
-    def train(self, x, y, micro_batches=1, rate_factors=None):
+    def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
         self.micro_batches = micro_batches
         self.factors += rate_factors.tolist()
-        assert len(rate_factors) == len(x)
+        self.seeds += seeds.tolist()
+        assert len(rate_factors) == len(seeds) == len(x)
         assert x.shape[:2] == y.shape
         self.total = self.total + x.sum()
         self.after_block()
@@ -198,10 +196,14 @@ def test_the_learning_rate_goes_on_where_it_was(store):
     assert len(set(whole.factors)) > 250
 
 
-def test_a_trainer_is_told_which_step_of_which_worker_comes(store):
-    trainer = Counting()
-    run(store, trainer, worker=3, start_step=100, stop_step=170, block_steps=32)
-    assert trainer.told == [(0, 3, 100), (0, 3, 132), (0, 3, 164)]
+def test_random_numbers_begin_at_each_step_wherever_a_round_is_cut(store):
+    whole, first, second, other = Counting(), Counting(), Counting(), Counting()
+    run(store, whole)
+    run(store, first, stop_step=130, part_key="half")
+    run(store, second, start_step=130, state_key="half", initialise=False)
+    run(store, other, worker=1)
+    assert first.seeds + second.seeds == whole.seeds
+    assert len({*whole.seeds, *other.seeds}) == 2 * len(whole.seeds)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(store):
@@ -228,9 +230,9 @@ class WithOptimizer(Counting):
         self.total = tensors["model/total"].copy()
         self.blocks = tensors.get("optimizer/blocks", np.zeros((), np.int64)).copy()
 
-    def train(self, x, y, micro_batches=1, rate_factors=None):
+    def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
         self.blocks = self.blocks + 1
-        return super().train(x, y, micro_batches, rate_factors)
+        return super().train(x, y, micro_batches, rate_factors, seeds)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,9 @@ goes through an image by row, column and channel. Fresh weights are drawn as Ker
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import singledispatch
-from pathlib import Path
 
-import dacite
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -34,14 +28,7 @@ from disdel.catalog.models.layers import (
     Residual,
     Shape,
 )
-from disdel.errors import UsageError
 from disdel.types import ModelSpec
-
-# The key of a model file's metadata, and its version.
-_METADATA = "disdel"
-_FILE_VERSION = 1
-# What reading a file that is something else may end in.
-_BROKEN = (KeyError, ValueError, RuntimeError, dacite.DaciteError, safetensors.SafetensorError)
 
 
 class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not loaded: slow
@@ -54,7 +41,6 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
 
     def __init__(self, spec: ModelSpec, *, input_dtype: str) -> None:
         super().__init__()
-        self.spec = spec
         self.input_dtype = input_dtype
         self.layers = _chain(layers_of(spec), spec.input_shape)
 
@@ -67,36 +53,6 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
             # The bytes stay where they are: this is PyTorch's channels-last layout.
             x = x.permute(0, 3, 1, 2)
         return self.layers(x)
-
-    def save(self, path: Path) -> None:
-        """Write description and weights as safetensors."""
-        fields = {
-            "version": _FILE_VERSION,
-            "model": asdict(self.spec),
-            "input_dtype": self.input_dtype,
-        }
-        safetensors.torch.save_file(self.state_dict(), path, {_METADATA: json.dumps(fields)})
-
-
-def load_torch_network(path: Path) -> TorchNetwork:
-    """The network in a file that `TorchNetwork.save` wrote; nothing in it is executed.
-
-    Raises:
-        UsageError: it is no such file, or its weights are not those of the network it names.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            fields = json.loads((file.metadata() or {})[_METADATA])
-        if fields["version"] != _FILE_VERSION:
-            raise UsageError(
-                f"its version is {fields['version']} and this disdel reads {_FILE_VERSION}"
-            )
-        spec = dacite.from_dict(ModelSpec, fields["model"], dacite.Config(cast=[tuple]))
-        network = TorchNetwork(spec, input_dtype=fields["input_dtype"])
-        network.load_state_dict(safetensors.torch.load_file(path))
-    except _BROKEN as error:
-        raise UsageError(f"the model cannot be loaded: {error}") from error
-    return network
 
 
 def _chain(layers: Sequence[Layer], shape: Shape) -> nn.Sequential:

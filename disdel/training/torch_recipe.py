@@ -1,0 +1,118 @@
+"""What a PyTorch module is trained for: target, loss, metrics, and what becomes of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from disdel.types import Target
+
+TorchModel = Any  # PyTorch's types are not loaded
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+# Where a model gives a class no chance, the logarithm of that would be the loss of all samples.
+_LEAST_PROBABILITY = 1e-7
+
+
+def _as_they_are(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchRecipe:
+    """How a module is trained and scored.
+
+    Attributes:
+        target: what it learns of a sample.
+        gives_probabilities: whether its outputs are probabilities already; else, for classes, they
+            are logits (of which logarithms of probabilities are a kind).
+        loss: the mean loss of a batch, from the module's outputs and the targets.
+        metrics: further means by name, from the probabilities (or numbers) and the targets.
+        inputs: from samples as stored to what `augment` and `preprocess` take.
+        augment: from samples and labels (batch,) to others of the same shapes; in training only.
+        preprocess: from samples to what the module takes.
+
+    Targets are class numbers, (batch,) int64; for "binary" and "number" (batch, 1) float32, as the
+    outputs then are.
+    """
+
+    target: Target
+    gives_probabilities: bool
+    loss: Measure
+    metrics: Mapping[str, Measure] = field(default_factory=dict)
+    inputs: Callable[[Tensor], Tensor] = _as_they_are
+    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    preprocess: Callable[[Tensor], Tensor] = _as_they_are
+
+    def outputs(self, model: TorchModel, x: Tensor) -> Tensor:
+        """What a module gives for samples as stored."""
+        return model(self.preprocess(self.inputs(x)))
+
+    def labels(self, y: Tensor) -> Tensor:
+        """Labels (batch,) as `augment` takes them: classes as int64, numbers as float32."""
+        return y.float() if self.target == "number" else y.long()
+
+    def wanted(self, y: Tensor) -> Tensor:
+        """The targets that loss and metrics are given, of such labels."""
+        return y if self.target == "class" else y.float().unsqueeze(1)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """What the outputs mean: probabilities, or numbers."""
+        if self.gives_probabilities or self.target == "number":
+            return outputs
+        return outputs.softmax(1) if self.target == "class" else outputs.sigmoid()
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """A probability for each class, (batch, classes), or a number, (batch, 1); float32."""
+        given = self.probabilities(outputs.float())
+        return torch.cat([1 - given, given], 1) if self.target == "binary" else given
+
+    def correct(self, outputs: Tensor, y: Tensor) -> int | None:
+        """How many samples of a batch are classified correctly; None where there are no classes."""
+        if self.target == "number":
+            return None
+        if self.target == "class":
+            guessed = outputs.argmax(1)
+        else:
+            guessed = outputs[:, 0] > (0.5 if self.gives_probabilities else 0.0)
+        return int((guessed == y).sum())
+
+
+def recipe_for(target: Target, *, probabilities: bool) -> TorchRecipe:
+    """The usual loss for a target: cross-entropy, or the squared error; that with the absolute one.
+
+    Args:
+        target: what is learnt.
+        probabilities: whether the module gives probabilities and not logits.
+    """
+    losses: dict[tuple[Target, bool], Measure] = {
+        ("class", False): functional.cross_entropy,
+        ("class", True): _cross_entropy_of_probabilities,
+        ("binary", False): functional.binary_cross_entropy_with_logits,
+        ("binary", True): functional.binary_cross_entropy,
+    }
+    loss = losses.get((target, probabilities), functional.mse_loss)
+    metrics = {"mean_absolute_error": functional.l1_loss} if target == "number" else {}
+    return TorchRecipe(target=target, gives_probabilities=probabilities, loss=loss, metrics=metrics)
+
+
+# Of the built-in networks, which give logarithms of probabilities.
+BUILT_IN = TorchRecipe(target="class", gives_probabilities=False, loss=functional.nll_loss)
+
+
+def mean_of(measure: Measure) -> Measure:
+    """The mean over a batch, as one float32, of what `measure` gives for it or for each sample."""
+
+    def mean(outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.as_tensor(measure(outputs, targets)).float().mean()
+
+    return mean
+
+
+def _cross_entropy_of_probabilities(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.nll_loss(outputs.clamp_min(_LEAST_PROBABILITY).log(), targets)

@@ -1,0 +1,328 @@
+"""The user's own PyTorch module: built, checked, made ready to train. Imports PyTorch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from disdel.catalog.models.torch_files import (
+    TorchFile,
+    are_images,
+    call_own,
+    module_shape,
+    write_torch_file,
+)
+from disdel.errors import UsageError
+from disdel.training.torch_adapter import TorchTrainer
+from disdel.training.torch_optim import read_optimizer, torch_rule
+from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
+from disdel.training.torch_recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
+from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OptimizerGroup, OwnModel, Precision, Target
+from disdel.user_code import UserModule
+from disdel.wire import Network
+from disdel.worker.own_code import BUNDLED, a_kind, function_beside, target_of
+
+# What can be averaged and stored.
+_DTYPES = {
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A module of the user's, and what it can learn of a data set, by the width of its output."""
+
+    made: TorchModel
+    target: Target
+
+
+def own_torch_trainer(
+    network: Network, own: OwnModel, input_dtype: str, device: torch.device
+) -> TorchTrainer:
+    """The trainer of the module in this bundle, computing on `device`.
+
+    Raises:
+        UsageError: this runtime lacks a package that it needs, or it cannot be built here.
+    """
+    module = UserModule(own.code, BUNDLED)
+    spec = network.model
+    built = build_own(module, spec.input_shape, input_dtype, spec.classes)
+    built.made.to(device)
+    return own_trainer(
+        module,
+        built,
+        TorchFile(model=spec, input_dtype=input_dtype),
+        optimizer=network.optimizer,
+        learning_rate=network.learning_rate,
+        precision=network.precision,
+    )
+
+
+def own_trainer(
+    module: UserModule,
+    built: Built,
+    about: TorchFile,
+    *,
+    optimizer: str | None,
+    learning_rate: float | None,
+    precision: Precision,
+) -> TorchTrainer:
+    """The trainer of a built module; `optimizer` is None for the one beside its function.
+
+    Raises:
+        UsageError: loss, metrics and so on beside the function are none.
+    """
+    own = about.model.own
+    assert own is not None
+    trainable = trainable_parameters(built.made)
+    if optimizer is None and own.optimizer_groups:
+        kind = own.optimizer or ""
+        groups = [
+            Group(
+                torch_rule(kind, group.settings, learning_rate),
+                {name: trainable[name] for name in group.parameters},
+            )
+            for group in own.optimizer_groups
+        ]
+    else:
+        name = optimizer or own.optimizer or DEFAULT_OPTIMIZER
+        groups = [Group(keras_rule(name, learning_rate), trainable)]
+    return TorchTrainer(
+        built.made,
+        optimizer=TorchOptimizer(groups),
+        recipe=recipe_of(module, about),
+        save=lambda path: write_torch_file(built.made.state_dict(), path, about),
+        precision=precision,
+    )
+
+
+def build_own(
+    module: UserModule, input_shape: tuple[int, ...], input_dtype: str, classes: int
+) -> Built:
+    """Call the user's function and check what it returns.
+
+    Args:
+        module: its module.
+        input_shape: of one sample as stored.
+        input_dtype: of the samples as stored.
+        classes: of the data set, 0 where targets are numbers.
+
+    Raises:
+        UsageError: the function failed, or did not return a module of one input and one output
+            that suits the data set.
+    """
+    entry = module.code.entry
+    made = call_own(module, input_shape, input_dtype, classes)
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"{entry} returned {a_kind(made)}, where a torch.nn.Module is needed")
+    if hasattr(made, "_orig_mod"):
+        raise UsageError(
+            f"{entry} returned a compiled module; return it as it was before torch.compile"
+        )
+    _check_input(entry, made)
+    _check_state(entry, made)
+    # Of lazy modules, it makes the parameters; batch normalisation must not see these samples.
+    made.eval()
+    samples = torch.zeros((2, *module_shape(input_shape, input_dtype)))
+    with torch.no_grad():
+        outputs = module.guarded(lambda: made(_preprocess(module)(samples)))
+    return Built(made, _target(entry, outputs, classes))
+
+
+def _check_input(entry: str, made: TorchModel) -> None:
+    try:
+        parameters = inspect.signature(made.forward).parameters.values()
+    except (TypeError, ValueError):
+        return
+    wanted = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if len(wanted) > 1:
+        raise UsageError(
+            f"the model of {entry} has {len(wanted)} inputs ({', '.join(wanted)}), and a data set "
+            "has one: the samples"
+        )
+
+
+def _target(entry: str, outputs: object, classes: int) -> Target:
+    if isinstance(outputs, list | tuple | dict):
+        raise UsageError(f"the model of {entry} has {len(outputs)} outputs, and one is needed")
+    if not isinstance(outputs, Tensor):
+        raise UsageError(f"the model of {entry} gives {a_kind(outputs)}, where a tensor is needed")
+    if not outputs.dim() or len(outputs) != 2:
+        raise UsageError(
+            f"the model of {entry} gives a tensor of shape {tuple(outputs.shape)} for 2 samples; "
+            "its first axis must be theirs"
+        )
+    return target_of(entry, tuple(outputs.shape[1:]), classes)
+
+
+def _check_state(entry: str, made: TorchModel) -> None:
+    """Refuse what cannot be averaged, stored or trained on a CPU."""
+    tensors = {**dict(made.named_parameters()), **dict(made.named_buffers()), **made.state_dict()}
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise UsageError(
+                f"{name} of {entry} is {a_kind(value)} and not a tensor; what a state dict holds "
+                "is averaged, so keep it in parameters and buffers"
+            )
+        if value.device.type != "cpu":
+            raise UsageError(
+                f"{name} of {entry} is on the device {value.device}; return the module on the "
+                "CPU, without .to(…): an action moves it where it computes"
+            )
+        if value.dtype not in _DTYPES:
+            raise UsageError(
+                f"{name} of {entry} is {value.dtype}, which cannot be averaged; call .float() on "
+                "the module"
+            )
+    if not trainable_parameters(made):
+        raise UsageError(f"the model of {entry} has no parameters to train")
+
+
+def trainable_parameters(made: TorchModel) -> dict[str, Tensor]:
+    """By name; those that several modules share have the first of their names."""
+    return {name: p for name, p in made.named_parameters() if p.requires_grad}
+
+
+def own_optimizer(
+    module: UserModule, made: TorchModel
+) -> tuple[str | None, tuple[OptimizerGroup, ...]]:
+    """The optimizer beside the user's function, and of one of `torch.optim` what it does.
+
+    Raises:
+        UsageError: what stands there is none.
+    """
+    found: Any = module.attribute("optimizer")
+    entry = module.code.entry
+    if found is None or (isinstance(found, str) and found in OPTIMIZERS):
+        return found, ()
+    if isinstance(found, str):
+        raise UsageError(
+            f"{entry}: disdel has no optimizer {found!r}; known: {', '.join(OPTIMIZERS)}; or write "
+            "def optimizer(parameters): return torch.optim.…(parameters, lr=…)"
+        )
+    if not callable(found):
+        raise UsageError(
+            f"{entry}: optimizer must be a name, or a function of the module's parameters that "
+            f"returns one of torch.optim, not {a_kind(found)}"
+        )
+    parameters = trainable_parameters(made)
+    given = made if _wants_model(found) else list(parameters.values())
+    optimizer = module.guarded(lambda: found(given))
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UsageError(
+            f"{entry}: optimizer returned {a_kind(optimizer)}, where one of torch.optim is needed"
+        )
+    try:
+        return read_optimizer(optimizer, parameters)
+    except UsageError as error:
+        raise UsageError(f"{entry}: {error}") from error
+
+
+def _wants_model(function: Callable[..., Any]) -> bool:
+    try:
+        return next(iter(inspect.signature(function).parameters), "") == "model"
+    except (TypeError, ValueError):
+        return False
+
+
+def recipe_of(module: UserModule, about: TorchFile) -> TorchRecipe:
+    """How the module of a described function is trained and scored. Raises as `own_recipe`."""
+    spec = about.model
+    assert spec.own is not None
+    return own_recipe(
+        module,
+        spec.target,
+        images=are_images(spec.input_shape, about.input_dtype),
+        probabilities=spec.own.gives_probabilities,
+    )
+
+
+def own_recipe(
+    module: UserModule, target: Target, *, images: bool, probabilities: bool
+) -> TorchRecipe:
+    """How the module of a user's function is trained and scored.
+
+    Args:
+        module: what stands beside the function.
+        target: what is learnt.
+        images: whether samples are stored as images, channels last.
+        probabilities: whether the module gives probabilities and not logits.
+
+    Raises:
+        UsageError: what stands there is of no use.
+    """
+    recipe = recipe_for(target, probabilities=probabilities)
+    return replace(
+        recipe,
+        loss=_loss(module) or recipe.loss,
+        metrics={**recipe.metrics, **dict(_metrics(module))},
+        inputs=_image_inputs if images else Tensor.float,
+        augment=function_beside(module, "augment"),
+        preprocess=_preprocess(module),
+    )
+
+
+def _image_inputs(x: Tensor) -> Tensor:
+    turned = x.permute(0, 3, 1, 2)
+    # Laid out anew, since modules call `view` on what convolutions make of it; `contiguous` leaves
+    # an image of one channel as it is, and convolutions take that for channels last.
+    return torch.empty(turned.shape, device=x.device).copy_(turned)
+
+
+def _preprocess(module: UserModule) -> Callable[[Tensor], Tensor]:
+    return function_beside(module, "preprocess") or (lambda x: x)
+
+
+def _loss(module: UserModule) -> Measure | None:
+    found: Any = module.attribute("loss")
+    if isinstance(found, type):
+        found = module.guarded(found)
+    if found is None:
+        return None
+    entry = module.code.entry
+    if not callable(found):
+        raise UsageError(
+            f"{entry}: loss must be a function of outputs and targets, or one of torch.nn, not "
+            f"{a_kind(found)}"
+        )
+    if getattr(found, "reduction", "mean") == "sum":
+        raise UsageError(
+            f"{entry}: loss is a sum over the batch; a mean is needed, so that batches and workers "
+            "weigh by their samples: reduction='mean'"
+        )
+    if isinstance(found, nn.Module) and any(True for _ in found.parameters()):
+        raise UsageError(
+            f"{entry}: loss has parameters of its own, which nobody would train; put them into the "
+            "module"
+        )
+    return mean_of(found)
+
+
+def _metrics(module: UserModule) -> Iterable[tuple[str, Measure]]:
+    found: Any = module.attribute("metrics")
+    if found is None:
+        return
+    for metric in found if isinstance(found, list | tuple) else [found]:
+        if not callable(metric):
+            raise UsageError(
+                f"{module.code.entry}: metric {metric!r} must be a function of probabilities (or "
+                "numbers) and targets that returns their mean over the samples"
+            )
+        yield getattr(metric, "__name__", type(metric).__name__), mean_of(metric)
