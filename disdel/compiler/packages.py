@@ -2,7 +2,8 @@
 
 They are the ones installed here, so that an action's IREE executes what this machine's IREE has
 compiled; for the same versions the zip is the same, byte for byte. What no action needs is left
-out: tests, type stubs, headers, tools, a second runtime with tracing.
+out: tests, type stubs, headers, tools, a second runtime with tracing, and the parts of numpy that
+it imports only when they are asked for. Sources are in it as bytecode.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import re
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from disdel import config
+from disdel.compiler.bytecode import compiled
 from disdel.errors import UsageError
 
 # What the worker side of disdel imports, and what that imports.
@@ -27,12 +30,16 @@ DISTRIBUTIONS = ("dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis", "
 # OpenWhisk's limit on an action's code, which it counts as base64.
 MAX_CODE_BYTES = 48 * 2**20
 _ROOM_BYTES = 2 * 2**20
+# Of what is kept; raised when other files go into it.
+_FORMAT = 1
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 _KEPT = re.compile(r".*\.(py|so(\.[\d.]+)?)")
 _LEFT_OUT = re.compile(
     r"(^|/)(tests?|testing|f2py|distutils|_pyinstaller|_runtime_libs_tracy|share|build|"
-    r"array_interop_tests|_examples)/|(^|/)conftest\.py$|(^|/)_[a-z_]*tests[.-]"
+    r"array_interop_tests|_examples|iree_base_runtime\.libs)/|"
+    r"^numpy/(ctypeslib|doc|fft|ma|polynomial)/|^numpy/_core/_simd\.|"
+    r"(^|/)conftest\.py$|(^|/)_[a-z_]*tests[.-]"
 )
 
 
@@ -41,16 +48,16 @@ def python_kind() -> str:
     return f"python:{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def packages_zip() -> bytes:
-    """The zip; it is kept in the state directory.
+def packages_zip(library: Mapping[str, bytes]) -> bytes:
+    """The zip with the sources in `library` beside the packages; it is kept in the state directory.
 
     Raises:
         UsageError: a package is missing, or they are too large for an action.
     """
-    kept = config.state_dir() / "compiled" / f"packages-{_digest()}.zip"
+    kept = config.state_dir() / "compiled" / f"packages-{_digest(library)}.zip"
     if kept.exists():
         return kept.read_bytes()
-    data = _build()
+    data = _build(library)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
         file.write(data)
@@ -58,9 +65,12 @@ def packages_zip() -> bytes:
     return data
 
 
-def _digest() -> str:
-    facts = [python_kind(), platform.machine(), *map(_version, DISTRIBUTIONS)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+def _digest(library: Mapping[str, bytes]) -> str:
+    facts = [_FORMAT, sys.version, platform.machine(), *map(_version, DISTRIBUTIONS)]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for path in sorted(library):
+        digest.update(f"{path} {len(library[path])} ".encode() + library[path])
+    return digest.hexdigest()[:16]
 
 
 def _version(name: str) -> str:
@@ -72,18 +82,21 @@ def _version(name: str) -> str:
         ) from error
 
 
-def _build() -> bytes:
-    members: dict[str, Path] = {}
+def _build(library: Mapping[str, bytes]) -> bytes:
+    members = dict(library)
     for name in DISTRIBUTIONS:
         for file in importlib.metadata.distribution(name).files or ():
             path = file.as_posix()
             if _KEPT.fullmatch(path) and not _LEFT_OUT.search(path) and ".." not in file.parts:
-                members[path] = Path(str(file.locate()))
+                members[path] = Path(str(file.locate())).read_bytes()
+    sources = {path: data for path, data in members.items() if path.endswith(".py")}
+    members = {path: members[path] for path in members.keys() - sources.keys()}
+    members |= compiled(sources, sys.executable)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(members):
             entry = zipfile.ZipInfo(path, _TIMESTAMP)
-            archive.writestr(entry, members[path].read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, members[path], zipfile.ZIP_DEFLATED)
     data = buffer.getvalue()
     encoded = len(data) * 4 // 3
     if encoded > MAX_CODE_BYTES - _ROOM_BYTES:

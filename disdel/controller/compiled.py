@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from disdel.bundle import build_bundle
+from disdel.bundle import build_bundle, library
 from disdel.compiler import CompileJob, compile_program, write_keras_model
 from disdel.compiler.packages import packages_zip, python_kind
 from disdel.compiler.targets import HOST, PORTABLE
@@ -21,7 +21,7 @@ class CompiledNetwork:
     Attributes:
         job: what was compiled.
         program: the folder that `disdel.program` describes.
-        packages: the zip of what the actions import.
+        packages: the zip of the library and what it imports.
     """
 
     job: CompileJob
@@ -68,4 +68,4 @@ def compile_network(
         targets=HOST if on_this_machine else PORTABLE,
         seed=job.seed,
     )
-    return CompiledNetwork(compiled, compile_program(compiled), packages_zip())
+    return CompiledNetwork(compiled, compile_program(compiled), packages_zip(library()))

@@ -139,6 +139,8 @@ def _train_steps(
         )
         x, y = samples.x[positions], samples.y[positions]
         loss = trainer.train(x, y, request.micro_batches, factors)
+        if not slowest_s:
+            context.clock.ended("stepped")
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not np.isfinite(loss):
             raise TrainingDiverged(

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from disdel.bundle import build_bundle
+from disdel.bundle import build_bundle, library
 from tests.compiled import compiled_state_dir, program  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.framework
@@ -53,8 +53,8 @@ def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # n
     from disdel.compiler.packages import MAX_CODE_BYTES, packages_zip
 
     files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
-    code = build_bundle("train", packages=packages_zip(), files=files)
-    assert code == build_bundle("train", packages=packages_zip(), files=files)
+    code = build_bundle("train", packages=packages_zip(library()), files=files)
+    assert code == build_bundle("train", packages=packages_zip(library()), files=files)
     assert len(base64.b64encode(code)) < MAX_CODE_BYTES
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(tmp_path)
