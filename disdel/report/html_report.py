@@ -10,16 +10,9 @@ from pathlib import Path
 import jinja2
 
 from disdel.errors import UsageError
-from disdel.report.charts import (
-    STYLES,
-    WIDTH,
-    Series,
-    Style,
-    Timeline,
-    line_chart,
-    memory_chart,
-    timeline,
-)
+from disdel.report.axes import WIDTH
+from disdel.report.bars import STYLES, Style, Timeline, timeline
+from disdel.report.charts import Series, line_chart, memory_chart
 from disdel.report.saved import SavedReport
 from disdel.report.timeline import TimeSplit, spans, split_time
 from disdel.types import Activation

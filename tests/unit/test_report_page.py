@@ -14,7 +14,8 @@ from disdel.cli.app import app
 from disdel.controller.report_json import report_to_json
 from disdel.errors import UsageError
 from disdel.events import RunEnded
-from disdel.report.charts import Scale, ticks, timeline
+from disdel.report.axes import Scale, ticks
+from disdel.report.bars import timeline
 from disdel.report.html_report import render
 from disdel.report.lines import summary_lines
 from disdel.report.saved import parse_report, read_report

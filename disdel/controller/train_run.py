@@ -1,0 +1,251 @@
+"""The rounds of a train run, from the first fork to the ensemble, and what the report says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from disdel.catalog.datasets import DatasetArrays
+from disdel.controller.actions import SizedAction
+from disdel.controller.collecting import Collector
+from disdel.controller.compiled import CompiledNetwork
+from disdel.controller.crew import Crew, epoch_of
+from disdel.controller.ensemble import Ensemble
+from disdel.controller.fleet import Fleet
+from disdel.controller.invoker import Invoker, all_of
+from disdel.controller.planning import remaining_s
+from disdel.controller.progress import CompleteRound, Progress, ProgressFiles
+from disdel.controller.settings import Settings
+from disdel.controller.staging import shard_keys, stage
+from disdel.controller.states import States
+from disdel.controller.stopping import is_validated, model_round, reason_to_stop
+from disdel.errors import ActivationFailed, TrainingDiverged
+from disdel.events import Listener, Noted, RoundDone, RoundStarted
+from disdel.platforms.base import ActionSpec
+from disdel.types import DEFAULT_OPTIMIZER, Activation, ModelSpec, RoundReport, RunReport
+
+
+class TrainRun:
+    """One run: forks, joins, averages and scores until it is done or good enough.
+
+    Args:
+        progress: what earlier controllers of this run have done, and the job.
+        model: the network.
+        compiled: its training step, where that is what the actions execute.
+        action: the action of a name and a memory limit in MB.
+        crew: the plan, which may change between rounds.
+        arrays: the samples.
+        settings: what the user allows, for the report.
+        invoker: runs activations and keeps their records.
+        emit: told of what happens.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        model: ModelSpec,
+        compiled: CompiledNetwork | None,
+        action: Callable[[str, int], ActionSpec],
+        crew: Crew,
+        arrays: DatasetArrays,
+        settings: Settings,
+        invoker: Invoker,
+        emit: Listener,
+    ) -> None:
+        self._progress = progress
+        job = self._job = progress.job
+        self._model = model
+        self._crew = crew
+        plan = self._plan = crew.plan
+        self._arrays = arrays
+        self._settings = settings
+        self._invoker = invoker
+        self._emit = emit
+        session = invoker.session
+
+        def sized(name: str, memory_mb: int) -> SizedAction:
+            return SizedAction(session.platform, invoker.package, action(name, memory_mb))
+
+        self._collector = Collector(
+            action=sized("collectWeights", plan.collect_memory_mb),
+            invoker=invoker,
+            fan_in=plan.fan_in,
+            memory_max_mb=plan.memory_max_mb,
+        )
+        self._fleet = Fleet(job, plan, model, sized("train", plan.memory_mb), invoker, emit)
+        self._ensemble = Ensemble(self._fleet, crew, invoker, compiled)
+        files = ProgressFiles(invoker.folder)
+        self._states = States(session.store, invoker.keys, files, job, emit)
+        self._rounds = [entry.report for entry in progress.rounds]
+        self._ledger = [line for entry in progress.rounds for line in entry.ledger]
+        invoker.journal.activations += [a for entry in progress.rounds for a in entry.activations]
+        # What earlier activations took, the controller of that time has observed.
+        self._first_own = len(invoker.journal.activations)
+        self._epochs = [epoch_of(entry.activations) for entry in progress.rounds]
+        self._stopped: str | None = None
+        self._staged: set[str] = set()
+
+    @property
+    def own_activations(self) -> list[Activation]:
+        """Those that this controller has invoked."""
+        return self._invoker.journal.activations[self._first_own :]
+
+    async def execute(self) -> None:
+        """Train to the last round and save the ensemble.
+
+        The first activations start their containers while the shards are still being written, and
+        wait for theirs.
+        """
+        self._fleet.slots |= await asyncio.to_thread(
+            self._states.restore, self._progress, self._plan.shards
+        )
+        try:
+            await self._all_rounds()
+        except ActivationFailed as failure:
+            if failure.cause != TrainingDiverged.kind:
+                raise
+            raise TrainingDiverged(
+                f"{failure.reason}. {await self._ensemble.save_last_good(self._rounds)} Lower "
+                "--learning-rate, or look at the model and its samples"
+            ) from failure
+        await self._ensemble.save()
+
+    async def _all_rounds(self) -> None:
+        try:
+            for number in range(self._progress.done + 1, self._plan.rounds + 1):
+                self._stopped = reason_to_stop(self._job.validation, self._rounds)
+                if self._stopped is not None:
+                    break
+                self._adapt()
+                await all_of((self._stage(), self._round(number)))
+            await self._export()
+        finally:
+            await self._states.saved()
+
+    def _adapt(self) -> None:
+        """Cut the next round for as many workers as the policy wants."""
+        if self._job.workers_policy == "fixed" or not self._epochs:
+            return
+        workers = self._crew.plan.workers
+        plan = self._crew.after(self._epochs, self._job.workers_max)
+        if plan.workers != workers:
+            self._emit(Noted(message=f"workers from here on: {plan.workers}, not {workers}"))
+            self._fleet.recut(plan)
+
+    async def _stage(self) -> None:
+        """Write the shards of the present cut that are not there, and delete those of the last."""
+        store, keys, plan = self._invoker.session.store, self._invoker.keys, self._crew.plan
+        if self._staged != shard_keys(keys, plan):
+            await asyncio.to_thread(
+                stage, store, keys, plan, self._arrays, self._job.seed, self._staged
+            )
+
+    async def _export(self) -> None:
+        """Let a worker store the model, unless the last score has."""
+        number = model_round(self._job.validation, self._rounds)
+        assert number is not None
+        if not self._ensemble.is_exported:
+            # A run that is resumed behind its last round has nothing staged.
+            await self._stage()
+            await self._ensemble.export(number)
+
+    async def _round(self, number: int) -> None:
+        """Fork, train, join, average, score."""
+        started_s = time.monotonic()
+        begun = len(self._invoker.journal.activations)
+        rounds = self._plan.rounds
+        workers = self._fleet.active(number)
+        self._emit(RoundStarted(round=number, rounds=rounds, workers=workers))
+        trained = await self._fleet.train_round(number)
+        self._ledger += await self._collector.collect(number, [work.part for work in trained])
+        await self._states.saved()
+        await asyncio.to_thread(self._states.forget_parts, trained)
+        validation, score = self._job.validation, None
+        if is_validated(validation, number, rounds):
+            # Which round the model is of is known before the end only of a run without patience.
+            exports = number == rounds and validation.patience is None
+            score = await self._ensemble.score(number, exports=exports)
+        samples = sum(work.part.samples for work in trained)
+        report = RoundReport(
+            round=number,
+            wall_s=time.monotonic() - started_s,
+            train_loss=sum(work.loss_sum for work in trained) / samples,
+            score=score,
+        )
+        self._rounds.append(report)
+        await asyncio.to_thread(self._states.forget_averages, tuple(self._rounds))
+        ended = self._invoker.journal.activations[begun:]
+        self._epochs.append(epoch_of(ended))
+        complete = CompleteRound(
+            report=report,
+            ledger=tuple(entry for entry in self._ledger if entry.round == number),
+            activations=tuple(ended),
+        )
+        self._states.save(complete, tuple(self._rounds), self._fleet.slots)
+        self._emit(
+            RoundDone(
+                rounds=rounds,
+                report=report,
+                cold=sum(activation.start == "cold" for activation in ended),
+                warm=sum(activation.start == "warm" for activation in ended),
+                peak_mb=max(activation.peak_mb or 0 for activation in ended),
+                remaining_s=remaining_s(ended, done=number, rounds=rounds),
+            )
+        )
+
+    def _optimizer(self) -> str:
+        own = self._model.own and self._model.own.optimizer
+        return self._job.optimizer or own or DEFAULT_OPTIMIZER
+
+    def report(self, wall_s: float) -> RunReport:
+        """What is known of the run now."""
+        validation = self._job.validation
+        number = model_round(validation, self._rounds)
+        last = None if number is None else self._rounds[number - 1].score
+        model = self._invoker.folder.model
+        return RunReport(
+            run=self._invoker.folder.run,
+            job="train",
+            dataset=self._job.dataset,
+            platform=self._invoker.session.platform_name,
+            status="ok",
+            wall_s=wall_s,
+            settings={
+                "batch": self._job.batch_size,
+                "epochs": self._job.epochs,
+                "sync": self._job.sync,
+                "workers": self._plan.workers,
+                "workers_policy": self._job.workers_policy,
+                "workers_max": self._job.workers_max,
+                "runtime": self._plan.runtime,
+                "seed": self._job.seed,
+                "model": self._model.name,
+                "optimizer": self._optimizer(),
+                "learning_rate": self._job.learning_rate,
+                "schedule": self._job.rate_schedule.shape,
+                "warmup": self._job.rate_schedule.warmup,
+                "average": self._job.average,
+                "validate_every": validation.every,
+                "target_accuracy": validation.target_accuracy,
+                "patience": validation.patience,
+                "optimizer_state": self._job.optimizer_state,
+                "memory_max_mb": self._settings.limits.memory_max_mb,
+                "pool_memory_mb": self._settings.limits.pool_memory_mb,
+                "timeout_max_s": self._settings.limits.timeout_max_s,
+                "optimize": self._settings.aims.optimize,
+                "estimator": self._settings.aims.estimator,
+                "miss_rate": self._settings.aims.miss_rate,
+            },
+            accuracy=None if last is None else last.accuracy,
+            loss=None if last is None else last.loss,
+            model=str(model) if model.is_file() else None,
+            plan=self._plan,
+            rounds=tuple(self._rounds),
+            activations=tuple(self._invoker.journal.activations),
+            ledger=tuple(self._ledger),
+            totals=self._invoker.journal.totals(),
+            model_round=number,
+            stopped=self._stopped,
+            resumed_after=self._progress.done or None,
+        )
