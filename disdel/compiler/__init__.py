@@ -15,17 +15,16 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from disdel import config
 from disdel.errors import DisdelError, UsageError
-from disdel.program import cpu_flags
+from disdel.program import DESCRIPTION, cpu_flags
 from disdel.types import ModelSpec
 
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 
 
 class CompileFailed(DisdelError):
@@ -60,17 +59,8 @@ def compile_program(job: CompileJob) -> Path:
     """
     root = config.state_dir() / "compiled"
     folder = root / _digest(job)
-    _call("compile", folder, job)
+    _call(folder, job)
     return folder
-
-
-def write_keras_model(job: CompileJob, state: Path, target: Path) -> None:
-    """Write the Keras file of the network of `job` with the weights in `state`, a safetensors file.
-
-    Raises:
-        CompileFailed: it cannot be written.
-    """
-    _call("save", target, job, state)
 
 
 def _digest(job: CompileJob) -> str:
@@ -92,19 +82,18 @@ def _versions() -> list[str]:
         ) from error
 
 
-def _call(task: Literal["compile", "save"], target: Path, job: CompileJob, *more: Path) -> None:
-    if task == "compile" and (target / "program.json").exists():
+def _call(folder: Path, job: CompileJob) -> None:
+    if (folder / DESCRIPTION).exists():
         return
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "disdel.compiler", task, str(target), *map(str, more)],
+        [sys.executable, "-P", "-m", "disdel.compiler", str(folder)],
         input=json.dumps(asdict(job)),
         capture_output=True,
         text=True,
         check=False,
         env={
             **os.environ,
-            # A file needs no compiler, and numpy is the first to be there.
-            "KERAS_BACKEND": "jax" if task == "compile" else "numpy",
+            "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": os.pathsep.join(filter(None, (_root(), os.environ.get("PYTHONPATH")))),
         },

@@ -1,4 +1,4 @@
-"""The compiler's process: `python -m disdel.compiler compile|save TARGET [STATE] < job.json`.
+"""The compiler's process: `python -m disdel.compiler FOLDER < job.json`.
 
 What goes wrong for the user's doing is said in one line on stdout, with exit status 2.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ import dacite
 import safetensors.numpy
 
 from disdel.compiler import CompileFailed, CompileJob
+from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
 from disdel.program import INITIAL, Program, module_path
@@ -26,13 +26,10 @@ SCORE_BATCH = 128
 
 
 def main() -> int:
-    task, where, *state = sys.argv[1:]
+    [folder] = sys.argv[1:]
     job = dacite.from_dict(CompileJob, json.load(sys.stdin), dacite.Config(cast=[tuple]))
     try:
-        if task == "compile":
-            _compile(job, Path(where))
-        else:
-            _save(job, Path(state[0]), Path(where))
+        _compile(job, Path(folder))
     except DisdelError as error:
         print(error)  # noqa: T201
         return error.exit_code
@@ -52,8 +49,9 @@ def _compile(job: CompileJob, folder: Path) -> None:
     """Write the program into a folder of its own, and move it where it belongs."""
     from disdel.compiler.steps import Steps
 
+    model = _model(job)
     steps = Steps(
-        _model(job),
+        model,
         optimizer=job.optimizer,
         learning_rate=job.learning_rate,
         input_dtype=job.input_dtype,
@@ -82,6 +80,7 @@ def _compile(job: CompileJob, folder: Path) -> None:
                     _compiled(text, compile_flags(cpu), kept)
                 )
         safetensors.numpy.save_file(steps.state(), made / INITIAL)
+        write_template(model, made / TEMPLATE)
         program.write(made)
         if not folder.exists():
             made.rename(folder)
@@ -105,19 +104,6 @@ def _compiled(text: bytes, flags: list[str], kept: Path) -> bytes:
         ) from error
     assert module is not None
     return bytes(module)
-
-
-def _save(job: CompileJob, state: Path, path: Path) -> None:
-    """Write the Keras file of the model with the weights of a state."""
-    model = _model(job)
-    tensors = safetensors.numpy.load_file(state)
-    names = sorted(name for name in tensors if name.startswith("model/"))
-    for variable, name in zip(model.variables, names, strict=True):
-        variable.assign(tensors[name])
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder) / "model.keras"
-        model.save(written)
-        shutil.move(written, path)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.numpy
+
 from disdel.bundle import build_bundle, library
-from disdel.compiler import CompileJob, compile_program, write_keras_model
+from disdel.compiler import CompileJob, compile_program
+from disdel.compiler.keras_file import TEMPLATE, filled
 from disdel.compiler.packages import packages_zip, python_kind
 from disdel.compiler.targets import HOST, PORTABLE
 from disdel.platforms.base import ActionSpec
@@ -19,18 +21,20 @@ class CompiledNetwork:
     """What a run's actions execute.
 
     Attributes:
-        job: what was compiled.
         program: the folder that `disdel.program` describes.
         packages: the zip of the library and what it imports.
     """
 
-    job: CompileJob
     program: Path
     packages: bytes
 
+    def _executed(self) -> list[Path]:
+        """The files that actions need, which are all but that for the host."""
+        return [path for path in self.program.iterdir() if path.name != TEMPLATE]
+
     def action(self, name: str, *, memory_mb: int, timeout_s: float) -> ActionSpec:
         """The action of that name, on the platform's own Python."""
-        files = {f"program/{path.name}": path.read_bytes() for path in self.program.iterdir()}
+        files = {f"program/{path.name}": path.read_bytes() for path in self._executed()}
         return ActionSpec(
             name=name,
             kind=python_kind(),
@@ -43,11 +47,7 @@ class CompiledNetwork:
 
     def keras_file(self, state: bytes) -> bytes:
         """The Keras file of the network with the weights of a stored state."""
-        with tempfile.TemporaryDirectory() as folder:
-            weights, model = Path(folder) / "state.safetensors", Path(folder) / "model.keras"
-            weights.write_bytes(state)
-            write_keras_model(self.job, weights, model)
-            return model.read_bytes()
+        return filled(self.program / TEMPLATE, safetensors.numpy.load(state))
 
 
 def compile_network(
@@ -68,4 +68,4 @@ def compile_network(
         targets=HOST if on_this_machine else PORTABLE,
         seed=job.seed,
     )
-    return CompiledNetwork(compiled, compile_program(compiled), packages_zip(library()))
+    return CompiledNetwork(compile_program(compiled), packages_zip(library()))
