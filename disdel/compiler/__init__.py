@@ -57,10 +57,23 @@ def compile_program(job: CompileJob) -> Path:
         UsageError: packages are missing, or a layer cannot be compiled.
         CompileFailed: the compiler refused the module; the message says where its text is.
     """
-    root = config.state_dir() / "compiled"
-    folder = root / _digest(job)
-    _call(folder, job)
+    folder = _folder(job)
+    if not is_compiled(job):
+        _call(folder, job)
     return folder
+
+
+def is_compiled(job: CompileJob) -> bool:
+    """Whether an earlier run has compiled it.
+
+    Raises:
+        UsageError: packages are missing.
+    """
+    return (_folder(job) / DESCRIPTION).exists()
+
+
+def _folder(job: CompileJob) -> Path:
+    return config.state_dir() / "compiled" / _digest(job)
 
 
 def _digest(job: CompileJob) -> str:
@@ -83,8 +96,6 @@ def _versions() -> list[str]:
 
 
 def _call(folder: Path, job: CompileJob) -> None:
-    if (folder / DESCRIPTION).exists():
-        return
     done = subprocess.run(
         [sys.executable, "-P", "-m", "disdel.compiler", str(folder)],
         input=json.dumps(asdict(job)),

@@ -27,6 +27,9 @@ from disdel.errors import UsageError
 # What the worker side of disdel imports, and what that imports.
 DISTRIBUTIONS = ("dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis", "safetensors")
 
+# The kinds of Python that OpenWhisk ships and the embedded platform stands in for.
+STOCK_KINDS = ("python:3.10", "python:3.11")
+
 # OpenWhisk's limit on an action's code, which it counts as base64.
 MAX_CODE_BYTES = 48 * 2**20
 _ROOM_BYTES = 2 * 2**20

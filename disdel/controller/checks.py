@@ -50,7 +50,8 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
         settings: where runs would run.
         runtime: what they would run on; None for all that is offered there.
     """
-    runtimes = offered_runtimes(runtime, settings)
+    # Compiled networks bring what they need along.
+    runtimes = [offered for offered in offered_runtimes(runtime, settings) if offered.image]
     yield Check("python", True, sys.version.split()[0])
     for one in runtimes:
         yield _package(one.name, _DISTRIBUTIONS[one.name], f"disdel[{one.name}]")

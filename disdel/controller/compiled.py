@@ -50,16 +50,11 @@ class CompiledNetwork:
         return filled(self.program / TEMPLATE, safetensors.numpy.load(state))
 
 
-def compile_network(
+def compile_job(
     job: TrainJob, dataset: DatasetSpec, model: ModelSpec, *, on_this_machine: bool
-) -> CompiledNetwork:
-    """Compile the network of a job, tuned for this machine if its actions run here.
-
-    Raises:
-        UsageError: packages are missing, or a layer cannot be compiled.
-        CompileFailed: the compiler refused it.
-    """
-    compiled = CompileJob(
+) -> CompileJob:
+    """What is compiled for a job, tuned for this machine if its actions run here."""
+    return CompileJob(
         model=model,
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
@@ -68,4 +63,13 @@ def compile_network(
         targets=HOST if on_this_machine else PORTABLE,
         seed=job.seed,
     )
-    return CompiledNetwork(compile_program(compiled), packages_zip(library()))
+
+
+def compile_network(job: CompileJob) -> CompiledNetwork:
+    """Compile a network, unless an earlier run has, and pack what its actions import.
+
+    Raises:
+        UsageError: packages are missing, or a layer cannot be compiled.
+        CompileFailed: the compiler refused it.
+    """
+    return CompiledNetwork(compile_program(job), packages_zip(library()))

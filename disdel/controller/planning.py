@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from disdel import config
 from disdel.catalog.models import model_facts
+from disdel.compiler import is_compiled
+from disdel.compiler.packages import STOCK_KINDS, python_kind
+from disdel.compiler.targets import PORTABLE
+from disdel.controller.compiled import compile_job
 from disdel.controller.history import History, history_of
+from disdel.controller.session import runs_here
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Listener, Noted
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import RUNTIMES, TENSORFLOW, Runtime
-from disdel.scheduler.timing import step_s
+from disdel.scheduler.runtimes import COMPILED, RUNTIMES, TENSORFLOW, Runtime
+from disdel.scheduler.timing import predicted_compile_s, step_s
 from disdel.types import (
     Activation,
     Capacity,
@@ -41,6 +45,7 @@ def ask(
     store_mb: int | None = None,
 ) -> list[Question]:
     """The questions that the planner is asked for a job: one for each runtime that it may take."""
+    runtimes = _fitting_runtimes(job, model, settings)
     return [
         Question(
             job=job,
@@ -53,9 +58,21 @@ def ask(
             aims=settings.aims,
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
+            # What a job trains on should not change with what was measured lately, unless somebody
+            # has installed the compiler to be faster.
+            rank=0 if COMPILED in runtimes else rank,
+            compile_s=_compile_s(job, dataset, model, settings) if runtime is COMPILED else 0.0,
         )
-        for runtime in _fitting_runtimes(job, model, settings)
+        for rank, runtime in enumerate(runtimes)
     ]
+
+
+def _compile_s(job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: Settings) -> float:
+    """What compiling the network of a job will take; nothing where it was compiled before."""
+    here = runs_here(settings)
+    if is_compiled(compile_job(job, dataset, model, on_this_machine=here)):
+        return 0.0
+    return predicted_compile_s(model_facts(model).layers, targets=1 if here else len(PORTABLE))
 
 
 def _fitting_runtimes(job: TrainJob, model: ModelSpec, settings: Settings) -> list[Runtime]:
@@ -75,16 +92,24 @@ def _fitting_runtimes(job: TrainJob, model: ModelSpec, settings: Settings) -> li
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
     """The runtime asked for, or those that the platform's containers have, the preferred first.
 
-    An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow.
+    An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow. On
+    this machine it is what is installed, the compiler included.
     """
     if asked is not None:
         return [RUNTIMES[asked]]
-    if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
+    if not runs_here(settings):
         return [TENSORFLOW]
-    # Compiled networks are for who asks: the time to compile one is not in the plan.
-    frameworks = [runtime for runtime in RUNTIMES.values() if runtime.image]
-    installed = [runtime for runtime in frameworks if all(map(find_spec, runtime.modules))]
-    return installed or [TENSORFLOW]
+    return [runtime for runtime in RUNTIMES.values() if _is_installed(runtime)] or [TENSORFLOW]
+
+
+def _is_installed(runtime: Runtime) -> bool:
+    if runtime is COMPILED and python_kind() not in STOCK_KINDS:
+        return False
+    try:
+        return all(map(find_spec, runtime.modules))
+    except ModuleNotFoundError:
+        # Of a package that a module would be in.
+        return False
 
 
 def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:

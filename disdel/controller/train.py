@@ -11,7 +11,7 @@ from pathlib import Path
 from disdel import config
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
-from disdel.controller.compiled import CompiledNetwork, compile_network
+from disdel.controller.compiled import CompiledNetwork, compile_job, compile_network
 from disdel.controller.crew import Crew
 from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker
@@ -21,7 +21,7 @@ from disdel.controller.planning import ask, observe, remember
 from disdel.controller.progress import Progress
 from disdel.controller.resuming import Resumed, take_up
 from disdel.controller.run_folder import RunFolder, create_run_folder
-from disdel.controller.session import open_session
+from disdel.controller.session import open_session, runs_here
 from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
 from disdel.errors import UsageError
@@ -126,10 +126,8 @@ async def train_on(
 async def _compiled(
     job: TrainJob, arrays: DatasetArrays, model: ModelSpec, settings: Settings
 ) -> CompiledNetwork:
-    configured = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
-    return await asyncio.to_thread(
-        compile_network, job, arrays.spec, model, on_this_machine=configured is None
-    )
+    wanted = compile_job(job, arrays.spec, model, on_this_machine=runs_here(settings))
+    return await asyncio.to_thread(compile_network, wanted)
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

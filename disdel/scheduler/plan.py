@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from disdel.scheduler.advice import refusal
-from disdel.scheduler.candidates import Candidate, Shortage, candidates
+from disdel.scheduler.candidates import Candidate, Shortage, candidates, order
 from disdel.scheduler.question import Question
 from disdel.types import Option, Plan
 from disdel.units import mb_ceil
@@ -22,9 +22,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     """The best plan for the objective that breaks no limit, and the question that it answers.
 
     Args:
-        questions: one for each runtime that could be taken, alike in all else. A later one is
-            taken only where nothing fits with those before: what a job trains on should not change
-            with what was measured lately.
+        questions: one for each runtime that could be taken, alike in all but rank and compiler.
 
     Raises:
         InsufficientMemory: no number of workers fits the memory of an action, of all containers
@@ -35,8 +33,11 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     fitting = [(question, c) for question, c in considered if not c.shortages]
     if not fitting:
         raise refusal(questions)
-    question, best = fitting[0]
-    considered.sort(key=lambda pair: (pair[0] is not question, pair[1].workers))
+    question, best = min(
+        fitting, key=lambda pair: (pair[0].rank, *order(pair[1], pair[0].aims.optimize))
+    )
+    place = {id(asked): number for number, asked in enumerate(questions)}
+    considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
     return question, Plan(
         runtime=question.runtime.name,
         workers=best.workers,
@@ -81,6 +82,7 @@ def _option(asked: Question, candidate: Candidate, question: Question, best: Can
         pool_mb=candidate.pool_mb,
         predicted_s=round(candidate.timing.total_s, 1),
         gb_s=round(candidate.gb_s, 1),
+        fits=not candidate.shortages,
         why=_why_not(asked, candidate, question, best),
     )
 
@@ -91,15 +93,17 @@ def _why_not(asked: Question, candidate: Candidate, question: Question, best: Ca
         return ""
     if candidate.shortages:
         return _lack(candidate.shortages[0])
-    if asked is not question:
+    if asked.rank > question.rank:
         return f"{question.runtime.name} fits"
+    if asked is not question and question.aims.optimize == "time" and asked.compile_s:
+        return f"slower: {asked.compile_s:.0f} s to compile it the first time"
     match question.aims.optimize:
         case "cost":
             return "more GB·s"
         case "memory":
             return "more memory"
         case _:
-            crowded = candidate.workers > question.cpus
+            crowded = candidate.workers > question.cpus and asked is question
             return f"slower: they take turns on {question.cpus} CPUs" if crowded else "slower"
 
 
@@ -136,6 +140,10 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         reasons.append(
             f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "
             "less of it at once"
+        )
+    if question.compile_s:
+        reasons.append(
+            f"about {question.compile_s:.0f} s of it are for compiling the network, which is kept"
         )
     limit_s = question.timeout_max_s
     if best.timing.round_s > limit_s:

@@ -68,11 +68,15 @@ class Question(Bounds):
         job: what the user asked for.
         model: the network.
         facts: its sizes.
+        rank: a lower one is taken wherever it fits; among equals the objective decides.
+        compile_s: what compiling the network takes before the run.
     """
 
     job: TrainJob
     model: ModelSpec
     facts: ModelFacts
+    rank: int = 0
+    compile_s: float = 0.0
 
     @property
     def runtime(self) -> Runtime:

@@ -604,7 +604,7 @@ def test_a_plan_that_does_not_fit_leaves_no_folder(run, tmp_path):
 
     settings = Settings(run_dir=tmp_path / "runs", limits=Limits(memory_max_mb=128))
     with pytest.raises(InsufficientMemory):
-        run(settings)
+        run(settings, runtime="tensorflow")
     assert not run.run_dir.exists()
 
 
