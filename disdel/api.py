@@ -35,6 +35,7 @@ from disdel.types import (
     Limits,
     OptimizerState,
     Plan,
+    Precision,
     RateSchedule,
     RateShape,
     RunReport,
@@ -108,6 +109,7 @@ def train(
     fan_in: int | None = None,
     model: str = "auto",
     runtime: RuntimeName | None = None,
+    precision: Precision = "float32",
     optimizer: str | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
@@ -122,6 +124,7 @@ def train(
     optimizer_state: OptimizerState = "average",
     memory_max: int | None = None,
     pool_memory: int | None = None,
+    gpu_memory: int | None = None,
     timeout_max: float | None = None,
     settings: Settings | None = None,
     listener: Listener = silent,
@@ -137,6 +140,7 @@ def train(
         fan_in: most parts that one collectWeights action averages; None chooses.
         model: a name of `disdel.catalog.models`, or `FILE.py:FUNCTION`.
         runtime: what the train actions run on; None chooses.
+        precision: "mixed_bfloat16" for training steps in bfloat16, with float32 weights.
         optimizer: a name of `disdel.types.OPTIMIZERS`; None for that of your model, else adam.
         learning_rate: None for the optimizer's own.
         seed: of weights, shards and the order of samples.
@@ -152,8 +156,9 @@ def train(
             weights are.
         memory_max: most MB of an action.
         pool_memory: most MB of all containers together.
+        gpu_memory: MB of the GPU that the actions share; 0 for none, None for what there is.
         timeout_max: longest activation in seconds.
-        settings: where it runs; its limits give way to the three above.
+        settings: where it runs; its limits give way to the four above.
         listener: called with every event of the run.
 
     Raises:
@@ -169,6 +174,7 @@ def train(
         fan_in=fan_in,
         model=model,
         runtime=runtime,
+        precision=precision,
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
@@ -181,7 +187,12 @@ def train(
         average=average,
         optimizer_state=optimizer_state,
     )
-    limits = Limits(memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max)
+    limits = Limits(
+        memory_max_mb=memory_max,
+        pool_memory_mb=pool_memory,
+        gpu_memory_mb=gpu_memory,
+        timeout_max_s=timeout_max,
+    )
     settings = settings or Settings()
     if limits != Limits():
         settings = replace(settings, limits=limits)
@@ -292,7 +303,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
         UsageError: the job cannot be done as asked.
     """
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
-    model = choose_network(job.model, dataset)
+    model = choose_network(job.model, dataset, job.precision)
     capacity = _run(lambda: offered_capacity(settings))
     _, plan = make_plan(ask(job, dataset, model, capacity, settings))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)

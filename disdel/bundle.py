@@ -17,9 +17,11 @@ from disdel.user_code import FOLDER, UserCode
 # What the worker side of the library imports; the rest stays on the controller's host.
 _LIBRARY = (
     "__init__.py",
+    "allocator.py",
     "arrays.py",
     "container_memory.py",
     "errors.py",
+    "gpu.py",
     "program.py",
     "types",
     "units.py",

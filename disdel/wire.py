@@ -20,12 +20,13 @@ from disdel.types import (
     OptimizerState,
     OwnModel,
     Phases,
+    Precision,
     RateSchedule,
     RuntimeName,
     Target,
 )
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 T = TypeVar("T")
 
@@ -43,7 +44,8 @@ class Common:
 class Network:
     """The network that the workers build, and how it is trained.
 
-    `optimizer` is None for the one that stands beside the user's own model.
+    `optimizer` is None for the one that stands beside the user's own model. `gpu_memory_mb` is that
+    of `Plan`.
     """
 
     runtime: RuntimeName
@@ -52,6 +54,8 @@ class Network:
     learning_rate: float | None
     seed: int
     threads: int | None
+    precision: Precision = "float32"
+    gpu_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,13 +238,18 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReply:
-    """A container's own account; `memory_limit_mb` is None where nothing limits it."""
+    """A container's own account; `memory_limit_mb` is None where nothing limits it.
+
+    `gpu` is the name of its GPU, None where it sees none, and `gpu_memory_mb` all of its memory.
+    """
 
     python: str
     packages: tuple[Package, ...]
     memory_limit_mb: int | None
     cpus: int
     peak_mb: int
+    gpu: str | None = None
+    gpu_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +257,7 @@ class DescribeRequest:
     """Build the user's network once, in a process of its own on the controller's host.
 
     Its files lie in `folder`; samples have `input_shape` and `input_dtype`, and `classes` classes,
-    or numbers as targets where that is 0.
+    or numbers as targets where that is 0. A training step is tried out in `precision`.
     """
 
     code: CodeRef
@@ -256,6 +265,7 @@ class DescribeRequest:
     input_shape: tuple[int, ...]
     input_dtype: str
     classes: int
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

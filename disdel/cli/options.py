@@ -20,6 +20,7 @@ from disdel.types import (
     Limits,
     Objective,
     OptimizerState,
+    Precision,
     RateSchedule,
     RateShape,
     RuntimeName,
@@ -69,6 +70,14 @@ FanIn = Annotated[
 Runtime = Annotated[
     str,
     typer.Option("--runtime", metavar="NAME", help=f"auto or {', '.join(get_args(RuntimeName))}."),
+]
+PrecisionText = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="|".join(get_args(Precision)),
+        help="What training steps compute in; weights are float32.",
+    ),
 ]
 Model = Annotated[
     str,
@@ -190,6 +199,15 @@ PoolMemory = Annotated[
         "--pool-memory",
         metavar="MB",
         help="Most memory of all containers.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+GpuMemory = Annotated[
+    str,
+    typer.Option(
+        "--gpu-memory",
+        metavar="auto|off|MB",
+        help="Memory of the GPU that the actions share, if they see one.",
         rich_help_panel=_LIMITS,
     ),
 ]
@@ -316,6 +334,7 @@ def train_job(
     optimizer: str | None,
     learning_rate: float | None,
     seed: int,
+    precision: str = "float32",
     average: str = "samples",
     optimizer_state: str = "average",
     schedule: str = "constant",
@@ -343,6 +362,7 @@ def train_job(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
+        precision=cast(Precision, precision),
         average=cast(Average, average),
         optimizer_state=cast(OptimizerState, optimizer_state),
         rate_schedule=RateSchedule(shape=cast(RateShape, schedule), warmup=warmup),
@@ -404,6 +424,7 @@ def settings(
     *,
     memory_max: int | None = None,
     pool_memory: int | None = None,
+    gpu_memory: str = "auto",
     timeout_max: float | None = None,
     limits: str = "roomy",
     apihost: str | None = None,
@@ -437,7 +458,10 @@ def settings(
         run_dir=run_dir,
         keep=keep,
         limits=Limits(
-            memory_max_mb=memory_max, pool_memory_mb=pool_memory, timeout_max_s=timeout_max
+            memory_max_mb=memory_max,
+            pool_memory_mb=pool_memory,
+            gpu_memory_mb=_gpu_memory(gpu_memory),
+            timeout_max_s=timeout_max,
         ),
         aims=Aims(
             optimize=cast(Objective, optimize),
@@ -455,6 +479,13 @@ def auto_or_number(option: str, text: str) -> int | None:
         UsageError: neither `auto` nor a whole number.
     """
     return None if text == "auto" else _whole_number(option, text, "auto or a number")
+
+
+def _gpu_memory(text: str) -> int | None:
+    """`off` is 0, `auto` None."""
+    if text in ("auto", "off"):
+        return 0 if text == "off" else None
+    return _whole_number("--gpu-memory", text, "auto, off or a number of MB")
 
 
 def _sync(text: str) -> Sync:

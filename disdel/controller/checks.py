@@ -178,10 +178,12 @@ def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
         limit = (
             "no memory limit" if reply.memory_limit_mb is None else f"{reply.memory_limit_mb} MB"
         )
+        gpu = "no GPU" if reply.gpu is None else f"{reply.gpu} with {reply.gpu_memory_mb} MB"
         return Check(
             name,
             True,
-            f"reaches Redis; python {reply.python}, {packages}; sees {limit}, {reply.cpus} CPUs",
+            f"reaches Redis; python {reply.python}, {packages}; sees {limit}, {reply.cpus} CPUs, "
+            f"{gpu}",
         )
     if "no Redis answers" in failure.reason:
         return Check(

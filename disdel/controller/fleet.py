@@ -109,6 +109,8 @@ class Fleet:
             learning_rate=self.job.learning_rate,
             seed=self.job.seed,
             threads=self.plan.threads,
+            precision=self.job.precision,
+            gpu_memory_mb=self.plan.gpu_memory_mb,
         )
 
     def _schedule(self, shard: Shard) -> Schedule:
@@ -297,6 +299,9 @@ class Fleet:
 
     def _has_room(self, worker: int) -> bool:
         """Whether a second container of this worker's size fits."""
+        on_gpu = self.plan.gpu_actions
+        if on_gpu is not None and on_gpu <= len(self.plan.shards):
+            return False
         return self._free_mb(worker) >= 2 * self.attempt(worker).memory_mb
 
 

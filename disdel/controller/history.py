@@ -23,6 +23,7 @@ import dacite
 import disdel
 from disdel import config
 from disdel.controller.settings import Settings
+from disdel.gpu import first_gpu
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import Runtime
 
@@ -94,7 +95,8 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
     """The history of a runtime on the platform that `settings` lead to.
 
     It is named by a digest of what decides a container's memory: this release, and on a cluster the
-    cluster and the image, on the embedded platform this machine's packages and processor.
+    cluster and the image, on the embedded platform this machine's packages and processor; and the
+    GPU that is planned with, if any.
     """
     configured = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
     if configured is not None:
@@ -102,6 +104,10 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
     else:
         facts = [platform.python_version(), _processor(), str(os.cpu_count())]
         facts += [f"{name} {_version(name)}" for name in _PACKAGES]
+    asked = settings.limits.gpu_memory_mb
+    told = configured is None and first_gpu() is not None
+    if asked or (told and asked is None):
+        facts.append("gpu")
     text = json.dumps([disdel.__version__, runtime.name, *facts])
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return History(config.state_dir() / "history" / f"{runtime.name}-{digest}.jsonl")

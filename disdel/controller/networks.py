@@ -19,7 +19,7 @@ from pathlib import Path
 from disdel import config
 from disdel.catalog.models import choose_model
 from disdel.errors import UsageError
-from disdel.types import DatasetSpec, ModelSpec
+from disdel.types import DatasetSpec, ModelSpec, Precision
 from disdel.user_code import UserCode, collect, is_entry
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 
@@ -27,16 +27,16 @@ from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 _FORMAT = 1
 
 
-def choose_network(name: str, dataset: DatasetSpec) -> ModelSpec:
+def choose_network(name: str, dataset: DatasetSpec, precision: Precision = "float32") -> ModelSpec:
     """The network `name` for a data set: a built-in one, or a function of the user's.
 
     Raises:
-        UsageError: no such network, or it cannot be trained on such samples.
+        UsageError: no such network, or it cannot be trained on such samples in this precision.
     """
     if not is_entry(name):
         return choose_model(name, dataset)
     code = collect(name)
-    reply = _described(code, dataset)
+    reply = _described(code, dataset, precision)
     # Code that was moved or is named in another way is the same code.
     own = replace(reply.own, code=code.ref)
     return ModelSpec(
@@ -62,13 +62,13 @@ def code_of(model: ModelSpec) -> UserCode | None:
     return code
 
 
-def _described(code: UserCode, dataset: DatasetSpec) -> DescribeReply:
-    kept = config.state_dir() / "models" / f"{_key(code, dataset)}.json"
+def _described(code: UserCode, dataset: DatasetSpec, precision: Precision) -> DescribeReply:
+    kept = config.state_dir() / "models" / f"{_key(code, dataset, precision)}.json"
     try:
         return from_json(DescribeReply, json.loads(kept.read_text(encoding="utf-8")))
     except (OSError, ValueError, UsageError):
         pass
-    reply = _describe(code, dataset)
+    reply = _describe(code, dataset, precision)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(to_json(reply)), encoding="utf-8")
@@ -77,9 +77,9 @@ def _described(code: UserCode, dataset: DatasetSpec) -> DescribeReply:
     return reply
 
 
-def _key(code: UserCode, dataset: DatasetSpec) -> str:
+def _key(code: UserCode, dataset: DatasetSpec, precision: Precision) -> str:
     versions = [f"{name} {_version(name)}" for name in ("keras", "tensorflow", "tensorflow-cpu")]
-    form = (dataset.input_shape, dataset.input_dtype, dataset.classes)
+    form = (dataset.input_shape, dataset.input_dtype, dataset.classes, precision)
     text = json.dumps([_FORMAT, code.ref.digest, form, versions])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -91,7 +91,7 @@ def _version(distribution: str) -> str:
         return ""
 
 
-def _describe(code: UserCode, dataset: DatasetSpec) -> DescribeReply:
+def _describe(code: UserCode, dataset: DatasetSpec, precision: Precision) -> DescribeReply:
     with tempfile.TemporaryDirectory(prefix="disdel-model-") as scratch:
         folder = Path(scratch)
         # Only what travels to the actions, so that a file which is left out is missed here.
@@ -102,6 +102,7 @@ def _describe(code: UserCode, dataset: DatasetSpec) -> DescribeReply:
             input_shape=dataset.input_shape,
             input_dtype=dataset.input_dtype,
             classes=dataset.classes,
+            precision=precision,
         )
         (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
         done = subprocess.run(

@@ -18,6 +18,7 @@ from disdel.controller.session import runs_here
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Listener, Noted
+from disdel.scheduler.gpu import HOST_MB
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
@@ -45,7 +46,7 @@ def ask(
     store_mb: int | None = None,
 ) -> list[Question]:
     """The questions that the planner is asked for a job: one for each runtime that it may take."""
-    runtimes = _fitting_runtimes(job, model, settings)
+    runtimes = _fitting_runtimes(job, model, capacity, settings)
     return [
         Question(
             job=job,
@@ -75,14 +76,21 @@ def _compile_s(job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: 
     return predicted_compile_s(model_facts(model).layers, targets=1 if here else len(PORTABLE))
 
 
-def _fitting_runtimes(job: TrainJob, model: ModelSpec, settings: Settings) -> list[Runtime]:
+def _fitting_runtimes(
+    job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings
+) -> list[Runtime]:
     """The runtimes that a job may take: the user's own networks and numbers to predict have one.
+
+    Compiled networks compute in float32, and a GPU would stay idle.
 
     Raises:
         UsageError: the job asks for another one.
     """
     if model.own is None and model.target == "class":
-        return offered_runtimes(job.runtime, settings)
+        offered = offered_runtimes(job.runtime, settings)
+        if job.runtime or (job.precision == "float32" and not capacity.gpu_memory_mb):
+            return offered
+        return [runtime for runtime in offered if runtime is not COMPILED] or [TENSORFLOW]
     only = TENSORFLOW if model.own is None else RUNTIMES[model.own.runtime]
     if job.runtime not in (None, only.name):
         raise UsageError(f"{model.name} is trained on {only.name}, and not on {job.runtime}")
@@ -125,6 +133,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             batch_size=question.job.batch_size,
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,
+            precision=question.job.precision,
         )
         observed.append(
             Observation(
@@ -132,7 +141,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 batch_size=work.batch_size,
                 shard_samples=work.shard_samples,
                 threads=plan.threads,
-                predicted_mb=train_parts(work).total / MIB,
+                predicted_mb=train_parts(work).total / MIB + (HOST_MB if plan.gpu_memory_mb else 0),
                 working_set_mb=container.working_set_mb,
                 framework_anonymous_mb=container.framework_anonymous_mb,
                 framework_mapped_mb=container.framework_mapped_mb,
@@ -145,6 +154,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                     plan.threads or 1,
                     work.micro_batches,
                 ),
+                precision=work.precision,
             )
         )
     return observed

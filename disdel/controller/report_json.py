@@ -80,6 +80,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "zones_mb": asdict(plan.zones),
         "considered": [asdict(option) for option in plan.considered],
         "reasons": list(plan.reasons),
+        "gpu_memory_mb": plan.gpu_memory_mb,
     }
 
 

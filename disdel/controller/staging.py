@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import mmap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from disdel.arrays import Array
 from disdel.catalog.datasets import DatasetArrays
 from disdel.scheduler.partition import shuffled
 from disdel.store.base import Store
-from disdel.store.codec import encode, encoded_pieces
+from disdel.store.codec import encoded_rows
 from disdel.store.keys import RunKeys
 from disdel.types import Plan, Shard
 
@@ -40,6 +41,8 @@ def stage(
     """
     order = shuffled(len(arrays.train_x), seed)
     wanted = shard_keys(keys, plan)
+    train = {"x": arrays.train_x, "y": _targets(arrays.train_y)}
+    test = {"x": arrays.test_x, "y": _targets(arrays.test_y)}
     for old in staged - wanted:
         store.delete(old)
     staged &= wanted
@@ -49,11 +52,13 @@ def stage(
             continue
         # Sorted, so that a memory-mapped file is read forwards; a worker shuffles every epoch.
         positions = np.sort(order[shard.start : shard.stop])
-        store.put(key, _encoded(arrays.train_x[positions], arrays.train_y[positions]))
-    for shard, x, y in _slices(plan.test_shards, arrays):
-        if keys.shard("test", shard) not in staged:
-            store.put(keys.shard("test", shard), _encoded(x, y))
+        store.put_stream(key, encoded_rows(train, positions))
+    for shard in plan.test_shards:
+        key = keys.shard("test", shard)
+        if key not in staged:
+            store.put_stream(key, encoded_rows(test, slice(shard.start, shard.stop)))
     staged |= wanted
+    _let_go(arrays.train_x, arrays.test_x)
 
 
 def stage_inputs(
@@ -66,19 +71,19 @@ def stage_inputs(
     """
     store.put(keys.model, model.read_bytes())
     for shard in shards:
-        store.put_stream(keys.input(shard.worker), encoded_pieces("x", x[shard.start : shard.stop]))
+        rows = slice(shard.start, shard.stop)
+        store.put_stream(keys.input(shard.worker), encoded_rows({"x": x}, rows))
+    _let_go(x)
 
 
-def _slices(
-    shards: tuple[Shard, ...], arrays: DatasetArrays
-) -> Iterator[tuple[Shard, Array, Array]]:
-    for shard in shards:
-        part = slice(shard.start, shard.stop)
-        yield shard, arrays.test_x[part], arrays.test_y[part]
+def _targets(y: Array) -> Array:
+    """As the workers take them: classes as int32, numbers to predict as float32."""
+    return np.asarray(y, np.float32 if y.dtype.kind == "f" else np.int32)
 
 
-def _encoded(x: Array, y: Array) -> bytes:
-    """The blob of a shard: `x` as stored, and `y` as int32, or float32 for numbers to predict."""
-    return encode(
-        {"x": np.asarray(x), "y": np.asarray(y, np.float32 if y.dtype.kind == "f" else np.int32)}
-    )
+def _let_go(*arrays: Array) -> None:
+    """Drop the pages of mapped files from this process, which would count as its memory."""
+    for array in arrays:
+        base: object = array.base
+        if isinstance(base, mmap.mmap):
+            base.madvise(mmap.MADV_DONTNEED)

@@ -64,7 +64,7 @@ async def train_on(
 
     Raises as `train` does.
     """
-    model = await asyncio.to_thread(choose_network, job.model, arrays.spec)
+    model = await asyncio.to_thread(choose_network, job.model, arrays.spec, job.precision)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
             f"--target-accuracy needs classes, and {arrays.spec.name} has numbers to predict: stop "

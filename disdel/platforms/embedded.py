@@ -24,6 +24,7 @@ from typing import IO, Literal
 from disdel.config import ApiAccess, state_dir
 from disdel.embedded.records import PlatformRecord, read_records
 from disdel.errors import PlatformError, UsageError
+from disdel.gpu import first_gpu
 from disdel.types import Capacity
 
 START_DEADLINE_S = 30.0
@@ -138,6 +139,7 @@ def embedded_capacity(options: EmbeddedOptions) -> Capacity:
     from disdel.embedded.limits import MAX_TIMEOUT_MS, platform_limits
 
     limits = platform_limits(options.limits, options.user_memory_mb)
+    gpu = first_gpu()
     return Capacity(
         memory_min_mb=limits.min_memory_mb,
         memory_max_mb=limits.max_memory_mb,
@@ -146,6 +148,7 @@ def embedded_capacity(options: EmbeddedOptions) -> Capacity:
         invokes_per_minute=limits.invokes_per_minute,
         pool_memory_mb=limits.user_memory_mb,
         cpus=os.cpu_count(),
+        gpu_memory_mb=None if gpu is None else gpu.memory_mb,
     )
 
 

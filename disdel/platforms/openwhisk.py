@@ -71,6 +71,7 @@ class OpenWhisk(Platform):
             invokes_per_minute=int(limits["actions_per_minute"]),
             pool_memory_mb=extension.get("user_memory_mb"),
             cpus=extension.get("cpus"),
+            gpu_memory_mb=extension.get("gpu_memory_mb"),
         )
 
     async def create_package(self, package: str, parameters: Mapping[str, object]) -> None:

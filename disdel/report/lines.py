@@ -27,10 +27,11 @@ def plan_lines(event: PlanMade) -> list[str]:
     job, dataset = event.job, event.dataset
     shape = "×".join(str(size) for size in dataset.input_shape)
     held_out = " (held out)" if dataset.held_out else ""
+    precision = "" if job.precision == "float32" else f", {job.precision}"
     heading = (
         f"plan    {dataset.name} {shape}, {dataset.train_samples} + {dataset.test_samples} test"
         f"{held_out}; model {event.model}, batch {job.batch_size}, epochs {job.epochs}, "
-        f"sync {job.sync}, seed {job.seed}"
+        f"sync {job.sync}, seed {job.seed}{precision}"
     )
     return [heading, *describe_plan(event.plan)]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from disdel.errors import InsufficientMemory, PlanError
-from disdel.scheduler.candidates import Candidate, Shortage, candidates, feasible
+from disdel.scheduler.candidates import Candidate, Shortage, candidates, feasible, gpu_action_mb
 from disdel.scheduler.question import Question
 from disdel.units import MIB
 
@@ -30,7 +30,7 @@ def refusal(questions: Sequence[Question]) -> PlanError:
     shortage = nearest.shortages[0]
     told = [_complaint(question, nearest, shortage)]
     told += [suggestion.text for suggestion in suggestions(question)]
-    kind = InsufficientMemory if shortage.bound in ("memory", "pool", "store") else PlanError
+    kind = InsufficientMemory if shortage.bound in ("memory", "pool", "gpu", "store") else PlanError
     return kind("; ".join([told[0], ", or ".join(told[1:])] if told[1:] else told))
 
 
@@ -106,6 +106,9 @@ def _lifted(question: Question, shortage: Shortage) -> Suggestion | None:
                     f"raise the platform's time limit to {need} s (whisk.duration.max; helm: "
                     "whisk.limits.actions.time.max)"
                 )
+        case "gpu":
+            limits = replace(limits, gpu_memory_mb=0)
+            text = "train on the CPU with --gpu-memory off"
         case "store":
             missing_mb = need - math.floor(shortage.limit)
             return Suggestion(
@@ -196,6 +199,13 @@ def _complaint(question: Question, nearest: Candidate, shortage: Shortage) -> st
                 f"{nearest.workers} × {nearest.memory_mb} MB and {nearest.collect_memory_mb} MB "
                 f"for collectWeights make {nearest.pool_mb} MB, and {setting} is "
                 f"{shortage.limit:.0f} MB"
+            )
+        case "gpu":
+            action_mb = gpu_action_mb(nearest.gpu_memory_mb)
+            return (
+                f"{nearest.workers} × {action_mb} MB of GPU memory ({nearest.gpu_memory_mb} for "
+                f"tensors, the rest for CUDA) make {shortage.need:.0f} MB, and the GPU that the "
+                f"actions share has {shortage.limit:.0f} MB"
             )
         case "store":
             return (

@@ -8,13 +8,16 @@ from dataclasses import replace
 
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import TRACING_ANONYMOUS_MB, TRACING_MAPPED_MB, Runtime
+from disdel.types import Precision
 
 # Later observations replace earlier ones: machines and their neighbours change.
 _RECENT = 32
 
 
-def calibrated(shipped: Runtime, observations: Sequence[Observation]) -> Runtime:
-    """`shipped` with what the observations say of floor, start and speed.
+def calibrated(
+    shipped: Runtime, observations: Sequence[Observation], precision: Precision = "float32"
+) -> Runtime:
+    """`shipped` with what the observations say of floor, start, and speed in this precision.
 
     Medians of the recent ones; what they do not say stays as shipped.
     """
@@ -32,7 +35,7 @@ def calibrated(shipped: Runtime, observations: Sequence[Observation]) -> Runtime
         mapped_mb=statistics.median(mapped) + TRACING_MAPPED_MB if mapped else shipped.mapped_mb,
         cold_start_s=statistics.median(starts) if starts else shipped.cold_start_s,
     )
-    return at_speed(measured, shipped, step_ratio(recent))
+    return at_speed(measured, shipped, step_ratio([o for o in recent if o.precision == precision]))
 
 
 def at_speed(runtime: Runtime, shipped: Runtime, slowness: float) -> Runtime:
@@ -52,7 +55,8 @@ def step_ratio(observations: Sequence[Observation]) -> float:
 
 
 def alike(
-    observations: Sequence[Observation], model: str, batch_size: int
+    observations: Sequence[Observation], model: str, batch_size: int, precision: Precision
 ) -> tuple[Observation, ...]:
-    """The observations of the same network and batch size, oldest first."""
-    return tuple(o for o in observations if (o.model, o.batch_size) == (model, batch_size))
+    """The observations of the same network, batch size and precision, oldest first."""
+    wanted = (model, batch_size, precision)
+    return tuple(o for o in observations if (o.model, o.batch_size, o.precision) == wanted)

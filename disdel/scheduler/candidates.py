@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from disdel.scheduler.averaging import Averaging, choose_averaging
 from disdel.scheduler.estimators import Estimator, choose_estimator
+from disdel.scheduler.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
 from disdel.scheduler.memory import (
     BLOCK_STEPS,
     Work,
@@ -29,7 +30,7 @@ MEMORY_STEP_MB = 32
 # The share of an activation's time that one graph call may take.
 _BLOCK_SHARE_OF_TIMEOUT = 1 / 8
 
-Bound = Literal["batches", "workers", "memory", "pool", "store", "timeout"]
+Bound = Literal["batches", "workers", "memory", "pool", "gpu", "store", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Candidate:
     zones: Zones
     memory_mb: int
     collect_memory_mb: int
+    gpu_memory_mb: int | None
     averaging: Averaging
     rounds: int
     micro_batches: int
@@ -141,7 +143,9 @@ def _candidate(
         return _cut_candidate(workers, micro_batches, question, runtime, estimator)
 
     whole = in_parts(1)
-    short_of_memory = any(shortage.bound in ("memory", "pool") for shortage in whole.shortages)
+    short_of_memory = any(
+        shortage.bound in ("memory", "pool", "gpu") for shortage in whole.shortages
+    )
     if not (short_of_memory and runtime.cuts_batches):
         return whole
     most = in_parts(question.job.batch_size)
@@ -176,8 +180,12 @@ def _cut_candidate(
         batch_size=job.batch_size,
         epochs=job.epochs,
         micro_batches=micro_batches,
+        precision=job.precision,
     )
     estimate = estimator.estimate(work)
+    gpu_mb = question.gpu_memory_mb and gpu_tensors_mb(work)
+    if gpu_mb:
+        estimate = replace(estimate, pkg=estimate.pkg + HOST_MB * MIB)
     rounds = count_rounds(job, shards)
     minimum_mb = question.capacity.memory_min_mb
     memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
@@ -213,13 +221,19 @@ def _cut_candidate(
         zones=_zones(runtime, work),
         memory_mb=memory_mb,
         collect_memory_mb=collect_mb,
+        gpu_memory_mb=gpu_mb,
         averaging=averaging,
         rounds=rounds,
         micro_batches=micro_batches,
         block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
-        shortages=_shortages(question, work, workers, memory_mb, collect_mb, timing),
+        shortages=_shortages(question, work, workers, memory_mb, collect_mb, gpu_mb, timing),
     )
+
+
+def gpu_action_mb(tensors_mb: int | None) -> int:
+    """What an action takes of the GPU, CUDA itself included; 0 where that is not planned."""
+    return tensors_mb + CONTEXT_MB if tensors_mb else 0
 
 
 def _zones(runtime: Runtime, work: Work) -> Zones:
@@ -237,6 +251,7 @@ def _shortages(
     workers: int,
     memory_mb: int,
     collect_mb: int,
+    gpu_mb: int | None,
     timing: Timing,
 ) -> tuple[Shortage, ...]:
     """The limits that are broken, in the order in which a user would lift them."""
@@ -251,6 +266,7 @@ def _shortages(
         ("memory", max(memory_mb, collect_mb), question.memory_max_mb),
         ("timeout", timing.first_s, question.timeout_max_s),
         ("pool", workers * memory_mb + collect_mb, question.pool_mb),
+        ("gpu", workers * gpu_action_mb(gpu_mb), question.gpu_memory_mb or math.inf),
         ("store", mb_ceil(stored), math.inf if question.store_mb is None else question.store_mb),
     )
     return tuple(Shortage(bound, need, limit) for bound, need, limit in needs if need > limit)

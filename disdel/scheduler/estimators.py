@@ -41,8 +41,8 @@ class Estimator(Protocol):
 class MeasuredEstimator:
     """Floor, sizes, and a margin learned from what earlier containers took.
 
-    A network that was trained before with the same batch size gets the margin of its own
-    residuals. For any other, the residuals of all networks can only widen the prior: it has no
+    A network that was trained before with the same batch size and precision gets the margin of its
+    own residuals. For any other, the residuals of all networks can only widen the prior: it has no
     residuals of its own to be exchangeable with.
 
     Attributes:
@@ -71,7 +71,7 @@ class MeasuredEstimator:
             + _PRIOR_SHARE_OF_FLOOR * self.runtime.floor_mb
             + _PRIOR_SHARE_OF_WORK * predicted_mb
         )
-        own = alike(self.observations, work.label, work.batch_size)
+        own = alike(self.observations, work.label, work.batch_size, work.precision)
         learned_mb = margin_mb(
             self._residuals_mb(own or self.observations),
             miss_rate=self.miss_rate,

@@ -1,7 +1,8 @@
 """Memory of an action by part, without margin: pure arithmetic on sizes, all in bytes.
 
 Covers train, evaluate and collectWeights actions of one runtime; sizes come from the model and the
-data set, constants from `runtimes`. All sizes are for float32 training.
+data set, constants from `runtimes`. Sizes are those of float32, but for a training step of mixed
+precision.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from disdel.scheduler.runtimes import BASE_FLOOR_MB, Runtime
-from disdel.types import DatasetSpec, Estimate, ModelFacts
+from disdel.types import DatasetSpec, Estimate, ModelFacts, Precision
 from disdel.units import MIB
 
 _FLOAT_BYTES = 4
@@ -31,6 +32,13 @@ STATE_COPIES = 3
 # Around one layer at a time, and when scoring around no other, its input, its gradient and a
 # convolution's unfolded input come to this many times the largest output.
 _LARGEST_COPIES = 3
+
+# Of what a step takes for a sample, this is left in mixed precision: about half where all of it is
+# bfloat16, but batch normalisation computes in float32. `experiments/precision`.
+_MIXED_SHARE = 0.8
+# And the weights once more, in two bytes each.
+_MIXED_WEIGHT_COPIES = 0.5
+
 # Large enough to keep the cores busy, small enough that activations stay below a training step's.
 _SCORE_BATCH = 128
 
@@ -68,6 +76,7 @@ class Work:
         batch_size: samples of a training step.
         micro_batches: parts that a batch is cut into, to hold less of it at once.
         epochs: passes over the shard.
+        precision: what a training step computes in.
     """
 
     dataset: DatasetSpec
@@ -78,6 +87,7 @@ class Work:
     batch_size: int
     epochs: int
     micro_batches: int = 1
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,21 +123,34 @@ def layer_bytes(model: ModelFacts) -> int:
     return model.largest * _LARGEST_COPIES * _FLOAT_BYTES
 
 
-def train_parts(work: Work) -> Parts:
-    """Memory of a train action that holds a shard of each split, beyond the framework's."""
+def weight_bytes(work: Work, copies: int) -> int:
+    """Bytes of so many copies of the weights, and of those that a step of mixed precision makes."""
+    mixed = _MIXED_WEIGHT_COPIES if work.precision != "float32" else 0.0
+    return int(work.model.parameters * _FLOAT_BYTES * (copies + mixed))
+
+
+def step_bytes(work: Work) -> int:
+    """The larger of what a training step and a scored batch take beside the weights."""
     sample = sample_bytes(work.dataset)
     model = work.model
-    weights = model.parameters * _FLOAT_BYTES
     block_steps = max(1, BLOCK_STEPS // work.micro_batches)
     block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
     at_once = math.ceil(work.batch_size / work.micro_batches)
-    training = at_once * (model.activations * _FLOAT_BYTES + layer_bytes(model)) + block_bytes
+    a_sample = model.activations * _FLOAT_BYTES + layer_bytes(model)
+    if work.precision != "float32":
+        a_sample = math.ceil(a_sample * _MIXED_SHARE)
+    training = at_once * a_sample + block_bytes
     scored = min(score_batch(work.micro_batches), work.test_samples)
-    scoring = scored * layer_bytes(model)
+    return max(training, scored * layer_bytes(model))
+
+
+def train_parts(work: Work) -> Parts:
+    """Memory of a train action that holds a shard of each split, beyond the framework's."""
+    holes = work.model.parameters * _FLOAT_BYTES * _HOLE_COPIES
     return Parts(
-        dta=(work.shard_samples + work.test_samples) * sample,
-        mod=weights * _WEIGHT_COPIES + min(weights * _HOLE_COPIES, _HOLES_AT_MOST_BYTES),
-        fit=max(training, scoring) + model.layers * _LAYER_BYTES,
+        dta=(work.shard_samples + work.test_samples) * sample_bytes(work.dataset),
+        mod=weight_bytes(work, _WEIGHT_COPIES) + min(holes, _HOLES_AT_MOST_BYTES),
+        fit=step_bytes(work) + work.model.layers * _LAYER_BYTES,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from disdel.types import Activation
+from disdel.types import Activation, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class Observation:
         cold_start_s: from the request to the first training step.
         step_s: a training step, in a warm container where there was one.
         shipped_step_s: the same step by the shipped constants.
+        precision: what its training steps computed in.
     """
 
     model: str
@@ -37,6 +38,7 @@ class Observation:
     cold_start_s: float | None = None
     step_s: float | None = None
     shipped_step_s: float = 0.0
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

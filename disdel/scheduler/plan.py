@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from disdel.scheduler.advice import refusal
-from disdel.scheduler.candidates import Candidate, Shortage, candidates, order
+from disdel.scheduler.candidates import Candidate, Shortage, candidates, gpu_action_mb, order
 from disdel.scheduler.question import Question
 from disdel.types import Option, Plan
 from disdel.units import mb_ceil
@@ -65,6 +65,8 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
             _option(asked, candidate, question, best) for asked, candidate in considered
         ),
         reasons=tuple(_reasons(best, question)),
+        gpu_memory_mb=best.gpu_memory_mb,
+        gpu_actions=_gpu_actions(best, question),
     )
 
 
@@ -72,6 +74,11 @@ def _timeout_s(best: Candidate, question: Question) -> float:
     """Generous, since a round that is cut into segments still costs a store and a fetch each."""
     wanted = max(_TIMEOUT_FLOOR_S, math.ceil(best.timing.round_s * _TIMEOUT_FACTOR))
     return float(min(question.timeout_max_s, wanted))
+
+
+def _gpu_actions(best: Candidate, question: Question) -> int | None:
+    action_mb, all_mb = gpu_action_mb(best.gpu_memory_mb), question.gpu_memory_mb
+    return all_mb // action_mb if action_mb and all_mb else None
 
 
 def _option(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> Option:
@@ -114,6 +121,8 @@ def _lack(shortage: Shortage) -> str:
             return f"an action of {need:.0f} MB is above the limit of {limit:.0f} MB"
         case "pool":
             return f"{need:.0f} MB in all are above the {limit:.0f} MB for containers"
+        case "gpu":
+            return f"{need:.0f} MB in all are above the {limit:.0f} MB of the GPU"
         case "store":
             return f"{need:.0f} MB are above the {limit:.0f} MB that Redis has left"
         case "timeout":
@@ -144,6 +153,12 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
     if question.compile_s:
         reasons.append(
             f"about {question.compile_s:.0f} s of it are for compiling the network, which is kept"
+        )
+    if best.gpu_memory_mb:
+        reasons.append(
+            f"of the GPU's {question.gpu_memory_mb} MB an action's tensors may take "
+            f"{best.gpu_memory_mb} MB; CUDA itself is taken to need "
+            f"{gpu_action_mb(best.gpu_memory_mb) - best.gpu_memory_mb} MB more"
         )
     limit_s = question.timeout_max_s
     if best.timing.round_s > limit_s:

@@ -53,6 +53,14 @@ class Bounds:
         return min(asked, self.capacity.pool_memory_mb or math.inf)
 
     @property
+    def gpu_memory_mb(self) -> int | None:
+        """The GPU memory of all actions together: 0 for no GPU, None where nobody tells."""
+        if not self.shipped.uses_gpu:
+            return 0
+        told = (self.limits.gpu_memory_mb, self.capacity.gpu_memory_mb)
+        return min((memory_mb for memory_mb in told if memory_mb is not None), default=None)
+
+    @property
     def timeout_max_s(self) -> float:
         """The longest activation."""
         return min(
@@ -81,9 +89,8 @@ class Question(Bounds):
     @property
     def runtime(self) -> Runtime:
         """The runtime's costs as observed, its speed that of the same network where it was seen."""
-        runtime = calibrated(self.shipped, self.observations)
-        own = alike(self.observations, self.model.label, self.job.batch_size)
-        own = tuple(o for o in own if o.step_s)
+        runtime = calibrated(self.shipped, self.observations, self.job.precision)
+        own = tuple(o for o in self._alike if o.step_s)
         return at_speed(runtime, self.shipped, step_ratio(own)) if own else runtime
 
     @property
@@ -92,8 +99,13 @@ class Question(Bounds):
         count = len(self.observations)
         if not count:
             return "shipped constants; this platform was not measured yet"
-        own = len(alike(self.observations, self.model.label, self.job.batch_size))
+        own = len(self._alike)
         return (
             f"{count} container{'s' * (count > 1)} measured on this platform, {own} of them with "
             "this network and batch"
         )
+
+    @property
+    def _alike(self) -> tuple[Observation, ...]:
+        job = self.job
+        return alike(self.observations, self.model.label, job.batch_size, job.precision)

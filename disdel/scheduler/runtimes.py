@@ -23,6 +23,7 @@ class Runtime:
             platform's own Python, which has no framework.
         model_suffix: of the files of its trained models.
         cuts_batches: whether its steps hold less where a batch is cut into parts.
+        uses_gpu: whether its actions compute on a GPU where they see one.
         anonymous_mb: anonymous memory of a container that has imported the framework, built a
             network of no size and traced its training step.
         mapped_mb: library pages that it has mapped by then and goes on using.
@@ -45,6 +46,7 @@ class Runtime:
     multiply_adds_per_s: float
     thread_exponent: float
     cuts_batches: bool = True
+    uses_gpu: bool = True
 
     @property
     def floor_mb(self) -> float:
@@ -95,6 +97,7 @@ COMPILED = Runtime(
     multiply_adds_per_s=15e9,
     thread_exponent=0.35,
     cuts_batches=False,
+    uses_gpu=False,
 )
 
 # `auto` takes the first framework that fits; with the compiler installed, the best of all.

@@ -9,6 +9,7 @@ and ranges, which is what `Header` is for.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from disdel.store.base import Blob, Buffer, Store
 
 FORMAT_VERSION = "1"
 _LENGTH_BYTES = 8
+_BLOCK_BYTES = 1 << 20
 
 # safetensors' names; bfloat16 and the 8-bit floats have no numpy type and are refused.
 _DTYPES: dict[str, np.dtype[np.generic]] = {
@@ -112,12 +114,29 @@ def read_tensors(store: Store, key: str) -> dict[str, Array]:
     }
 
 
-def encoded_pieces(name: str, tensor: Array) -> Iterator[Buffer]:
-    """The blob of one tensor for `Store.put_stream`, without a copy of it."""
-    plain = np.require(tensor, requirements="C")
-    info = TensorInfo(name, plain.dtype, plain.shape, 0, plain.nbytes)
-    yield Header(b"", (info,), {}).with_metadata({})
-    yield plain.reshape(-1).view(np.uint8).data
+def encoded_rows(tensors: Tensors, rows: slice | Array) -> Iterator[Buffer]:
+    """The blob of some rows of `tensors` for `Store.put_stream`, made block by block.
+
+    Args:
+        tensors: arrays of the same length; memory-mapped ones are read as they are written.
+        rows: which, as a range of step 1 or as positions.
+    """
+    # Wider elements first, as the library does, so that every tensor is aligned.
+    ordered = sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize)
+    length = len(next(iter(tensors.values())))
+    positions = np.arange(length)[rows] if isinstance(rows, slice) else rows
+    infos, end = [], 0
+    for name, tensor in ordered:
+        shape = (len(positions), *tensor.shape[1:])
+        start, end = end, end + math.prod(shape) * tensor.dtype.itemsize
+        infos.append(TensorInfo(name, tensor.dtype, shape, start, end))
+    yield Header(b"", tuple(infos), {}).with_metadata({})
+    for _, tensor in ordered:
+        row_bytes = max(1, math.prod(tensor.shape[1:]) * tensor.dtype.itemsize)
+        block = max(1, _BLOCK_BYTES // row_bytes)
+        for first in range(0, len(positions), block):
+            taken = np.require(tensor[positions[first : first + block]], requirements="C")
+            yield taken.reshape(-1).view(np.uint8).data
 
 
 @dataclass(frozen=True, slots=True)

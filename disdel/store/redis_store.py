@@ -107,7 +107,8 @@ class RedisStore(Store):
         generation = secrets.token_hex(4)
         size = 0
         for index, chunk in enumerate(_rechunked(pieces, self._chunk_bytes)):
-            self._redis.set(f"{key}:{generation}:{index}", bytes(chunk), ex=TTL_S)
+            # A view, which redis-py sends without a copy.
+            self._redis.set(f"{key}:{generation}:{index}", memoryview(chunk), ex=TTL_S)
             size += len(chunk)
         return json.dumps(asdict(_Manifest(_MANIFEST_VERSION, size, self._chunk_bytes, generation)))
 

@@ -7,6 +7,7 @@ of a step is paid once a block. Measured beside `model.fit` on the same network 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 
 from disdel.arrays import Array, Tensors
 from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
+from disdel.training.keras_precision import mixed_bfloat16
 from disdel.training.keras_recipe import KerasRecipe, recipe_for
+from disdel.types import Precision
 
 # Neither Keras nor TensorFlow ships types.
 KerasModel = Any
@@ -30,6 +33,7 @@ class KerasTrainer(Trainer):
         learning_rate: None for the optimizer's own default.
         input_dtype: numpy name of the samples' dtype.
         recipe: how it is trained; by default the model gives class probabilities.
+        precision: what training steps compute in; scores are the saved model's, in float32.
     """
 
     model_suffix = ".keras"
@@ -42,11 +46,13 @@ class KerasTrainer(Trainer):
         learning_rate: float | None,
         input_dtype: str,
         recipe: KerasRecipe | None = None,
+        precision: Precision = "float32",
     ) -> None:
         import tensorflow as tf
 
         self._model = model
         self._recipe = recipe or recipe_for("class", probabilities=True)
+        self._precision = precision
         self._optimizer = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
@@ -87,10 +93,13 @@ class KerasTrainer(Trainer):
             shape = x.shape
             x, y = self._recipe.augment(x, y)
             x = tf.ensure_shape(tf.cast(x, tf.float32), shape)
+        mixed = self._precision == "mixed_bfloat16"
         with tf.GradientTape() as tape:
-            loss = self._recipe.loss(self._recipe.wanted(y), self._model(x, training=True))
+            with mixed_bfloat16(self._model) if mixed else nullcontext():
+                outputs = tf.cast(self._model(x, training=True), tf.float32)
+            loss = self._recipe.loss(self._recipe.wanted(y), outputs)
             for penalty in self._model.losses:
-                loss += penalty
+                loss += tf.cast(penalty, loss.dtype)
         gradients = tape.gradient(
             loss, self._model.trainable_variables, unconnected_gradients="zero"
         )

@@ -18,9 +18,13 @@ from torch.nn.functional import nll_loss
 from disdel.arrays import Array, Tensors
 from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
 from disdel.training.torch_optimizers import TorchOptimizer
+from disdel.types import Precision
 
 # A `disdel.catalog.models.torch_models.TorchNetwork`, or a module that does as it does.
 TorchModel = Any
+
+
+_CPU = torch.device("cpu")
 
 
 class TorchTrainer(Trainer):
@@ -31,14 +35,26 @@ class TorchTrainer(Trainer):
             writes the file of the model.
         optimizer: a name of `disdel.types.OPTIMIZERS`.
         learning_rate: None for the optimizer's own default.
+        precision: what training steps compute in; scores are the saved model's, in float32.
+        device: what it computes on; states come and go as arrays in RAM.
     """
 
     model_suffix = ".safetensors"
 
-    def __init__(self, model: TorchModel, *, optimizer: str, learning_rate: float | None) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: TorchModel,
+        *,
+        optimizer: str,
+        learning_rate: float | None,
+        precision: Precision = "float32",
+        device: torch.device = _CPU,
+    ) -> None:
+        self._device = device
+        self._model = model.to(device)
         self._parameters = list(model.parameters())
         self._optimizer = TorchOptimizer(optimizer, self._parameters, learning_rate)
+        self._mixed = precision == "mixed_bfloat16"
 
     def train(
         self, x: Array, y: Array, micro_batches: int = 1, rate_factors: Array | None = None
@@ -46,8 +62,8 @@ class TorchTrainer(Trainer):
         self._model.train()
         factors = np.ones(len(x)) if rate_factors is None else rate_factors
         parts = min(micro_batches, x.shape[1])
-        loss_sum = torch.zeros(())
-        block = zip(torch.from_numpy(x), torch.from_numpy(y).long(), factors, strict=True)
+        loss_sum = torch.zeros((), device=self._device)
+        block = zip(self._placed(x), self._placed(y).long(), factors, strict=True)
         for samples, labels, factor in block:
             gradients, loss = self._gradients(samples, labels, parts)
             self._optimizer.apply(gradients, float(factor))
@@ -58,9 +74,13 @@ class TorchTrainer(Trainer):
     def _gradients(self, x: Tensor, y: Tensor, parts: int) -> tuple[list[Tensor], Tensor]:
         """The gradients of a batch's mean loss, and its loss summed over the samples."""
         totals: list[Tensor] = []
-        loss_sum = torch.zeros(())
+        loss_sum = torch.zeros((), device=self._device)
         for samples, labels in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
-            loss = nll_loss(self._model(samples), labels, reduction="sum")
+            # Weights are cast on their way in, so their gradients are float32. No loss is scaled:
+            # bfloat16 has the range of float32.
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
+                logarithms = self._model(samples)
+            loss = nll_loss(logarithms.float(), labels, reduction="sum")
             gradients = torch.autograd.grad(loss / len(y), self._parameters)
             if totals:
                 torch._foreach_add_(totals, gradients)
@@ -69,17 +89,25 @@ class TorchTrainer(Trainer):
             loss_sum += loss.detach()
         return totals, loss_sum
 
+    def _placed(self, values: Array) -> Tensor:
+        """An array where the model is."""
+        tensor = torch.from_numpy(values)
+        if self._device.type == "cpu":
+            return tensor
+        # From pinned memory it is copied while the device computes.
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
     def score(self, x: Array, y: Array) -> Scored:
         self._model.eval()
-        labels = torch.from_numpy(y).long()
+        labels = self._placed(y).long()
         with torch.inference_mode():
-            logarithms = self._model(torch.from_numpy(x))
+            logarithms = self._model(self._placed(x))
             loss_sum = nll_loss(logarithms, labels, reduction="sum")
             correct = (logarithms.argmax(1) == labels).sum()
         return Scored(float(loss_sum), int(correct))
 
     def state(self) -> dict[str, Array]:
-        return {name: tensor.numpy().copy() for name, tensor in self._tensors()}
+        return {name: tensor.cpu().numpy().copy() for name, tensor in self._tensors()}
 
     def load_state(self, tensors: Tensors) -> None:
         own = dict(self._tensors())

@@ -127,7 +127,8 @@ def _fused_adam(
 
 def _before(update: _Update) -> list[Tensor]:
     """The counters as PyTorch's kernel wants them: one a parameter, which it counts up itself."""
-    return [torch.tensor(float(update.step - 1)) for _ in update.parameters]
+    done = float(update.step - 1)
+    return [torch.full((), done, device=parameter.device) for parameter in update.parameters]
 
 
 def _torch_epsilon(update: _Update) -> float:

@@ -13,6 +13,7 @@ from disdel.types.names import (
     EstimatorName,
     Objective,
     OptimizerState,
+    Precision,
     RateShape,
     RuntimeName,
     Sync,
@@ -89,6 +90,7 @@ class TrainJob:
         validation: when the average is scored, and what ends the run early.
         workers_policy: whether the workers may become more or fewer between rounds, and
         workers_max: how many then at most; None leaves it to the other limits.
+        precision: what training steps compute in.
 
     Raises:
         UsageError: a value is out of range.
@@ -111,6 +113,7 @@ class TrainJob:
     validation: Validation = field(default_factory=Validation)
     workers_policy: WorkersPolicy = "fixed"
     workers_max: int | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         check_known("--workers-policy", self.workers_policy, get_args(WorkersPolicy))
@@ -136,6 +139,12 @@ class TrainJob:
             check_range("--fan-in", self.fan_in, 2, 10_000)
         if self.runtime is not None:
             check_known("--runtime", self.runtime, ("auto", *get_args(RuntimeName)))
+        check_known("--precision", self.precision, get_args(Precision))
+        if self.runtime == "compiled" and self.precision != "float32":
+            raise UsageError(
+                f"--runtime compiled computes in float32, not {self.precision}: take --runtime "
+                "tensorflow or torch for that"
+            )
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
@@ -150,10 +159,14 @@ class TrainJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the user allows beyond what the platform allows; None leaves it to the platform."""
+    """What the user allows beyond what the platform allows; None leaves it to the platform.
+
+    `gpu_memory_mb` is 0 for no GPU.
+    """
 
     memory_max_mb: int | None = None
     pool_memory_mb: int | None = None
+    gpu_memory_mb: int | None = None
     timeout_max_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -161,6 +174,8 @@ class Limits:
             check_range("--memory-max", self.memory_max_mb, 1, 2**31)
         if self.pool_memory_mb is not None:
             check_range("--pool-memory", self.pool_memory_mb, 1, 2**31)
+        if self.gpu_memory_mb is not None:
+            check_range("--gpu-memory", self.gpu_memory_mb, 0, 2**31)
         if self.timeout_max_s is not None and not 0 < self.timeout_max_s <= 86_400:
             raise UsageError(
                 f"--timeout-max must be above 0 and at most 86400 s, not {self.timeout_max_s:g}"

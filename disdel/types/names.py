@@ -13,6 +13,8 @@ EstimatorName = Literal["measured", "sap"]
 RuntimeName = Literal["tensorflow", "torch", "compiled"]
 # What is learnt of a sample: its class, one of two classes by one output, or a number.
 Target = Literal["class", "binary", "number"]
+# What a training step computes in; weights and optimizer are float32 either way.
+Precision = Literal["float32", "mixed_bfloat16"]
 OptimizerState = Literal["reset", "local", "average"]
 Average = Literal["samples", "equal"]
 WorkersPolicy = Literal["fixed", "adapt"]

@@ -11,8 +11,8 @@ from disdel.types.names import EstimatorName, Objective, RuntimeName
 class Capacity:
     """What a platform allows, as it says itself.
 
-    `pool_memory_mb` (all containers together) and `cpus` are None where the platform does not
-    tell, as OpenWhisk does not.
+    `pool_memory_mb` (all containers together), `cpus` and `gpu_memory_mb` (of the GPU that all
+    containers share) are None where the platform does not tell, as OpenWhisk does not.
     """
 
     memory_min_mb: int
@@ -22,6 +22,7 @@ class Capacity:
     invokes_per_minute: int
     pool_memory_mb: int | None = None
     cpus: int | None = None
+    gpu_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,9 @@ class Plan:
     A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
     deadline. `basis` says what the estimate rests on, `considered` what else could have been done.
     `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
-    `invocations` how many they are.
+    `invocations` how many they are. `gpu_memory_mb` is what the tensors of one train action may
+    take of a GPU: 0 for no GPU, None for what is free where the action sees one; `gpu_actions` is
+    how many such actions the GPU holds, None where nobody tells its memory.
     """
 
     runtime: RuntimeName
@@ -134,6 +137,8 @@ class Plan:
     zones: Zones
     considered: tuple[Option, ...]
     reasons: tuple[str, ...]
+    gpu_memory_mb: int | None = None
+    gpu_actions: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,7 @@ def _try_out(
         optimizer=None,
         learning_rate=None,
         input_dtype=request.input_dtype,
+        precision=request.precision,
     )
 
     def once() -> None:

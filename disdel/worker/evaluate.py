@@ -14,7 +14,7 @@ import numpy as np
 
 from disdel.arrays import Array
 from disdel.errors import UsageError
-from disdel.store.codec import Rows, encoded_pieces, open_rows
+from disdel.store.codec import Rows, encoded_rows, open_rows
 from disdel.wire import EvaluateReply, EvaluateRequest
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.model_file import Predictor, PredictorCache
@@ -46,7 +46,8 @@ def evaluate(
     clock.ended("data")
     outcome, probabilities = _predict(request, context, predict, samples)
     clock.ended("computed")
-    context.store.put_stream(request.output_key, encoded_pieces("probabilities", probabilities))
+    found = {"probabilities": probabilities}
+    context.store.put_stream(request.output_key, encoded_rows(found, slice(None)))
     clock.ended("stored")
     _say(request, context, "done" if outcome == "ok" else outcome)
     return EvaluateReply(

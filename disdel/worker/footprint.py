@@ -11,7 +11,6 @@ and the share of mapped file pages that is used again and again.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import sys
@@ -44,17 +43,6 @@ def footprint_now() -> Footprint | None:
         anonymous_mb=mb_ceil(use.anonymous_bytes),
         mapped_mb=mb_ceil(HOT_SHARE * use.file_bytes + use.shared_bytes),
     )
-
-
-def give_back_freed_memory() -> None:
-    """Return what the C library's allocator holds of freed memory to the system.
-
-    Tensors of a step and arrays of a state are freed and allocated in turn at different sizes; what
-    lies between them would stay resident, some of it in every round.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # glibc's own
-        trim(0)
 
 
 @dataclass(slots=True)

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from disdel.allocator import give_back_freed_memory
 from disdel.arrays import Array
 from disdel.errors import UsageError
 from disdel.store.base import Store
 from disdel.worker.context import Context
-from disdel.worker.footprint import give_back_freed_memory
 from disdel.worker.own_keras import import_bundled_code
 
 Predictor: TypeAlias = Callable[[Array], Array]
@@ -68,9 +68,12 @@ def _keras_predictor(path: Path, threads: int | None) -> Predictor:
     import keras
     import tensorflow as tf
 
+    from disdel.training.devices import choose_keras_device
     from disdel.training.keras_adapter import pin_threads
 
     pin_threads(threads)
+    # Plans of evaluate actions know of no GPU, and one action would take all of it.
+    choose_keras_device(0)
     import_bundled_code()
     try:
         model = keras.saving.load_model(path, compile=False)

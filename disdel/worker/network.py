@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from disdel.allocator import give_back_freed_memory
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.types import DEFAULT_OPTIMIZER, RuntimeName
 from disdel.wire import Network
-from disdel.worker.footprint import Footprint, footprint_now, give_back_freed_memory
+from disdel.worker.footprint import Footprint, footprint_now
 
 # What an activation imports first, and what builds its trainer.
 _FRAMEWORKS: dict[RuntimeName, str] = {
@@ -65,11 +66,13 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
     import keras
 
     from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.training.devices import choose_keras_device
     from disdel.training.keras_adapter import KerasTrainer, pin_threads
     from disdel.training.keras_recipe import recipe_for
     from disdel.worker.own_keras import own_keras_trainer
 
     pin_threads(network.threads)
+    choose_keras_device(network.gpu_memory_mb)
     keras.utils.set_random_seed(network.seed)
     if network.model.own is not None:
         return own_keras_trainer(network, network.model.own, input_dtype)
@@ -79,6 +82,7 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
         recipe=recipe_for(network.model.target, probabilities=True),
+        precision=network.precision,
     )
 
 
@@ -86,6 +90,7 @@ def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
     import torch
 
     from disdel.catalog.models.torch_models import TorchNetwork
+    from disdel.training.devices import choose_torch_device
     from disdel.training.torch_adapter import TorchTrainer, pin_threads
 
     pin_threads(network.threads)
@@ -94,6 +99,8 @@ def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
         TorchNetwork(network.model, input_dtype=input_dtype),
         optimizer=network.optimizer or DEFAULT_OPTIMIZER,
         learning_rate=network.learning_rate,
+        precision=network.precision,
+        device=choose_torch_device(network.gpu_memory_mb),
     )
 
 

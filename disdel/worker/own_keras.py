@@ -11,7 +11,7 @@ from typing import Any
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.training.keras_recipe import KerasRecipe, Measure, mean_of, recipe_for
-from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Target
+from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, Target
 from disdel.user_code import FOLDER, UserModule, read_code
 from disdel.wire import Network
 
@@ -71,6 +71,7 @@ def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trai
         optimizer=network.optimizer,
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
+        precision=network.precision,
     )
 
 
@@ -82,6 +83,7 @@ def own_trainer(
     optimizer: str | None,
     learning_rate: float | None,
     input_dtype: str,
+    precision: Precision = "float32",
 ) -> Trainer:
     """The trainer of a built model; `optimizer` is None for the one beside its function.
 
@@ -101,6 +103,7 @@ def own_trainer(
         learning_rate=learning_rate,
         input_dtype=input_dtype,
         recipe=_recipe(module, built, gives_probabilities=gives_probabilities),
+        precision=precision,
     )
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 
+from disdel.gpu import first_gpu
 from disdel.units import mb_ceil
 from disdel.wire import Package, ProbeReply
 from disdel.worker.context import Context
@@ -15,10 +16,11 @@ _PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "torch", "numpy", "redis",
 
 
 def probe(context: Context) -> ProbeReply:
-    """The interpreter, packages, memory limit and CPUs.
+    """The interpreter, packages, memory limit, CPUs and GPU.
 
     That there is a context at all means that Redis answers in here.
     """
+    gpu = first_gpu()
     limit_bytes = context.memory.use().limit_bytes
     return ProbeReply(
         python=platform.python_version(),
@@ -32,6 +34,8 @@ def probe(context: Context) -> ProbeReply:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
         peak_mb=context.peak_mb(),
+        gpu=None if gpu is None else gpu.name,
+        gpu_memory_mb=None if gpu is None else gpu.memory_mb,
     )
 
 

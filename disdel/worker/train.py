@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from disdel.allocator import give_back_freed_memory
 from disdel.arrays import Tensors
 from disdel.errors import TrainingDiverged
 from disdel.store.codec import encode, read_tensors
@@ -17,7 +18,6 @@ from disdel.training.rates import rate_factors
 from disdel.training.schedule import Schedule
 from disdel.wire import TrainReply, TrainRequest
 from disdel.worker.context import Context, Progress, Throttle
-from disdel.worker.footprint import give_back_freed_memory
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.wanted import check_wanted

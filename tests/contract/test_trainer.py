@@ -15,7 +15,7 @@ SPEC = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=4)
 BATCH_NORM = ModelSpec(name="resnet20", input_shape=(9, 8, 3), classes=4)
 
 
-def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0):
+def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, precision="float32"):
     import keras
 
     from disdel.catalog.models.keras_models import build_keras_model
@@ -24,11 +24,15 @@ def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0):
     keras.utils.set_random_seed(seed)
     model = build_keras_model(spec, input_dtype="uint8")
     return model, KerasTrainer(
-        model, optimizer=optimizer, learning_rate=learning_rate, input_dtype="uint8"
+        model,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        input_dtype="uint8",
+        precision=precision,
     )
 
 
-def torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0):
+def torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, precision="float32"):
     import torch
 
     from disdel.catalog.models.torch_models import TorchNetwork
@@ -36,7 +40,9 @@ def torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0):
 
     torch.manual_seed(seed)
     model = TorchNetwork(spec, input_dtype="uint8")
-    return model, TorchTrainer(model, optimizer=optimizer, learning_rate=learning_rate)
+    return model, TorchTrainer(
+        model, optimizer=optimizer, learning_rate=learning_rate, precision=precision
+    )
 
 
 @pytest.fixture(params=[keras_trainer, torch_trainer], ids=["tensorflow", "torch"])
@@ -159,6 +165,55 @@ def test_one_round_of_full_shard_steps_is_one_large_step(make):
         np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-6)
 
 
+CNN2 = ModelSpec(name="cnn2", input_shape=(17, 16, 3), classes=4)
+RESNET20 = ModelSpec(name="resnet20", input_shape=(17, 16, 3), classes=4)
+LENET5 = ModelSpec(name="lenet5", input_shape=(14, 13, 1), classes=4)
+
+
+@pytest.mark.parametrize(
+    # A gradient's distance as a share of its length: rounding grows with every normalisation.
+    ("spec", "parts", "apart"),
+    [(SPEC, 1, 0.1), (CNN2, 2, 0.1), (RESNET20, 1, 0.4)],
+    ids=["cnn", "cnn2", "resnet20"],
+)
+def test_a_step_of_mixed_precision_is_near_one_of_float32(make, spec, parts, apart):
+    x, y = samples(spec, steps=1, batch=32)
+    # At a rate of 1 a step is the gradient.
+    exact = make(spec, "sgd", learning_rate=1.0)
+    mixed = make(spec, "sgd", learning_rate=1.0, precision="mixed_bfloat16")
+    before = exact.state()
+    mixed.load_state(before)
+    loss, near = exact.train(x, y, parts), mixed.train(x, y, parts)
+    assert near == pytest.approx(loss, rel=0.01)
+    # Unless it is float32 after all.
+    assert near != loss
+    wanted, found = exact.state(), mixed.state()
+    way = away = 0.0
+    for name, start in before.items():
+        assert (found[name].dtype, found[name].shape) == (start.dtype, start.shape), name
+        if start.dtype.kind == "f":
+            way += np.square(wanted[name] - start).sum()
+            away += np.square(found[name] - wanted[name]).sum()
+    assert 0 < away <= apart**2 * way
+
+
+def test_mixed_precision_trains_and_scores_in_float32(make):
+    x, y = samples(steps=1)
+    mixed = make(precision="mixed_bfloat16")
+    losses = [mixed.train(x, y) for _ in range(40)]
+    assert losses[-1] < losses[0] / 2
+    exact = make(seed=99)
+    exact.load_state(mixed.state())
+    assert exact.score(x[0], y[0]) == mixed.score(x[0], y[0])
+
+
+def test_mixed_precision_is_reproducible(make):
+    x, y = samples(CNN2)
+    one, other = (make(CNN2, precision="mixed_bfloat16") for _ in range(2))
+    assert one.train(x, y) == other.train(x, y)
+    assert_identical([one.state(), other.state()])
+
+
 def same_tensors(keras_model, torch_model):
     """Variables of the one and tensors of the other that mean the same, and the way between them.
 
@@ -208,11 +263,6 @@ def twins(spec, optimizer, learning_rate=None):
         for variable, tensor, axes in pairs:
             tensor.copy_(torch.from_numpy(np.asarray(variable).transpose(axes).copy()))
     return keras_one, torch_one, pairs
-
-
-CNN2 = ModelSpec(name="cnn2", input_shape=(17, 16, 3), classes=4)
-RESNET20 = ModelSpec(name="resnet20", input_shape=(17, 16, 3), classes=4)
-LENET5 = ModelSpec(name="lenet5", input_shape=(14, 13, 1), classes=4)
 
 
 @pytest.mark.parametrize("spec", [SPEC, CNN2, LENET5, RESNET20], ids=lambda spec: spec.name)

@@ -40,7 +40,10 @@ def test_a_container_tells_what_it_is():
     check = _read_probe(SPEC, activation(1, "train", wire.to_json(reply)))
     assert check.ok
     assert check.name == "runtime-base"
-    assert "python 3.11.9, numpy 2.4; sees no memory limit, 8 CPUs" in check.detail
+    assert "python 3.11.9, numpy 2.4; sees no memory limit, 8 CPUs, no GPU" in check.detail
+    on_gpu = dataclasses.replace(reply, gpu="NVIDIA T4", gpu_memory_mb=15360)
+    check = _read_probe(SPEC, activation(1, "train", wire.to_json(on_gpu)))
+    assert "8 CPUs, NVIDIA T4 with 15360 MB" in check.detail
 
 
 def test_a_platform_that_is_too_small_says_which_setting_to_raise():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from disdel.errors import StoreError
-from disdel.store.codec import encode, read_header, read_tensors
+from disdel.store.codec import encode, encoded_rows, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
 
 CODES = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")
@@ -46,6 +46,34 @@ def test_the_header_says_where_every_tensor_is(tensors):
     for tensor in header.tensors:
         raw = data[len(header.raw) + tensor.start : len(header.raw) + tensor.stop]
         assert raw == tensors[tensor.name].tobytes()
+
+
+@given(
+    columns=st.dictionaries(
+        names.filter(lambda name: name != "__metadata__"),
+        st.tuples(dtypes, npst.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=600)),
+        min_size=1,
+        max_size=3,
+    ),
+    length=st.integers(0, 9),
+    data=st.data(),
+)
+def test_rows_are_encoded_as_if_they_were_all_there_is(columns, length, data):
+    tensors = {
+        name: np.resize(np.arange(251), (length, *shape)).astype(dtype)
+        for name, (dtype, shape) in columns.items()
+    }
+    ends = st.integers(0, length)
+    picked = st.lists(st.integers(0, max(0, length - 1)), max_size=length).map(np.array)
+    rows = data.draw(st.builds(slice, ends, ends) | picked.map(lambda p: p.astype(np.intp)))
+    store = MemoryStore()
+    store.put_stream("blob", encoded_rows(tensors, rows))
+    read = read_tensors(store, "blob")
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(read[name], tensor[rows])
+        assert read[name].dtype == tensor.dtype
+        assert read[name].flags.aligned
 
 
 def test_other_readers_open_it():

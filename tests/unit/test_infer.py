@@ -21,7 +21,7 @@ from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
 from disdel.events import InferPlanMade, Noted
 from disdel.report.html_report import render
 from disdel.report.saved import read_report
-from disdel.store.codec import encoded_pieces, open_rows
+from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
 from disdel.types import Limits
 from tests.fake_platform import CAPACITY, FakePlatform, activation
@@ -58,7 +58,9 @@ class Arithmetic:
 
     def answer(self, request, samples, stop, outcome):
         found = brightness(samples.read(request.start_sample, stop))[:, : self.classes]
-        self.store.put_stream(request.output_key, encoded_pieces("probabilities", found))
+        self.store.put_stream(
+            request.output_key, encoded_rows({"probabilities": found}, slice(None))
+        )
         reply = wire.EvaluateReply(
             outcome=outcome, next_sample=stop, peak_mb=300, working_set_mb=400 + request.worker
         )

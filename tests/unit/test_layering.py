@@ -8,12 +8,14 @@ import pytest
 ROOT = Path("disdel")
 
 LEAVES = {
+    "allocator",
     "arrays",
     "assets",
     "config",
     "container_memory",
     "errors",
     "events",
+    "gpu",
     "program",
     "types",
     "units",

@@ -51,7 +51,7 @@ def requested(tmp_path, monkeypatch):
     """A request to describe the text of a file with a function `make`."""
     monkeypatch.setattr(sys, "path", [*sys.path])
 
-    def requested(text, input_shape=(4,), classes=3, input_dtype="float32"):
+    def requested(text, input_shape=(4,), classes=3, input_dtype="float32", precision="float32"):
         (tmp_path / "net.py").write_text(text)
         return DescribeRequest(
             code=collect(f"{tmp_path}/net.py:make").ref,
@@ -59,6 +59,7 @@ def requested(tmp_path, monkeypatch):
             input_shape=input_shape,
             input_dtype=input_dtype,
             classes=classes,
+            precision=precision,
         )
 
     return requested
@@ -81,6 +82,7 @@ def trainer(requested):
             optimizer=None,
             learning_rate=None,
             input_dtype=request.input_dtype,
+            precision=request.precision,
         )
 
     return trainer
@@ -302,3 +304,32 @@ def test_the_optimizer_beside_the_function_is_named(requested):
     reply = describe(requested(make(SOFTMAX, head="optimizer = keras.optimizers.Lion(1e-3)")))
     assert reply.own.optimizer == "lion"
     assert describe(requested(make(SOFTMAX))).own.optimizer is None
+
+
+HARD_CODED = """
+class Scaled(layers.Layer):
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],))
+    def call(self, x):
+        import tensorflow as tf
+        return tf.cast(x, tf.float32) * tf.convert_to_tensor(self.scale)
+"""
+
+
+def test_a_layer_that_insists_on_float32_is_told_before_anything_runs(requested):
+    text = make("Scaled()", SOFTMAX, head=HARD_CODED)
+    describe(requested(text))
+    with pytest.raises(UsageError, match=r"net.py.*line|bfloat16"):
+        describe(requested(text, precision="mixed_bfloat16"))
+
+
+def test_a_model_trained_in_mixed_precision_is_saved_as_float32(trainer, tmp_path):
+    import keras
+
+    penalised = "layers.Dense(4, activity_regularizer='l2', kernel_regularizer='l2')"
+    mine = trainer(make(penalised, SOFTMAX), probabilities=True, precision="mixed_bfloat16")
+    x, y = np.ones((2, 8, 4), np.float32), np.zeros((2, 8), np.int32)
+    assert np.isfinite(mine.train(x, y))
+    mine.save_model(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert {layer.dtype_policy.name for layer in loaded._flatten_layers()} == {"float32"}

@@ -73,6 +73,7 @@ platforms = st.builds(
     pool_memory_mb=st.none() | st.integers(512, 40_000),
     concurrency=st.integers(1, 100),
     cpus=st.none() | st.integers(1, 64),
+    gpu_memory_mb=st.none() | st.integers(600, 80_000),
 )
 
 
@@ -87,6 +88,7 @@ def test_a_plan_keeps_every_limit(job, platform, train):
     assert made.estimate.total <= made.memory_mb * MIB
     together = made.workers * made.memory_mb + made.collect_memory_mb
     assert together <= (platform.pool_memory_mb or together)
+    assert made.gpu_actions is None or made.workers <= made.gpu_actions
     assert made.workers <= platform.concurrency
     assert made.timeout_s <= platform.timeout_max_s
     assert sum(shard.samples for shard in made.shards) == train
@@ -102,6 +104,7 @@ def test_more_memory_never_makes_a_plan_impossible(job, platform, more):
         pool_memory_mb=platform.pool_memory_mb and platform.pool_memory_mb + more,
         concurrency=platform.concurrency,
         cpus=platform.cpus,
+        gpu_memory_mb=platform.gpu_memory_mb and platform.gpu_memory_mb + more,
     )
     try:
         made = plan(job, platform=platform)

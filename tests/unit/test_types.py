@@ -20,6 +20,7 @@ from disdel.types import Aims, Limits, TrainJob
         ("workers_policy", "grow", "--workers-policy must be fixed or adapt"),
         ("workers_max", 0, "--workers-max must be from 1"),
         ("optimizer", "adamm", "unknown optimizer 'adamm'; known: adam,"),
+        ("precision", "half", "--precision must be float32 or mixed_bfloat16, not 'half'"),
     ],
 )
 def test_a_job_out_of_range_is_refused_when_it_is_made(field, value, told):
@@ -50,6 +51,11 @@ def test_limits_out_of_range_are_refused(field, value, told):
 def test_what_an_adapting_number_of_workers_cannot_go_with(other, told):
     with pytest.raises(UsageError, match=told):
         TrainJob(dataset="mnist", workers_policy="adapt", **other)
+
+
+def test_a_compiled_network_refuses_mixed_precision():
+    with pytest.raises(UsageError, match="--runtime compiled computes in float32, not mixed"):
+        TrainJob(dataset="mnist", runtime="compiled", precision="mixed_bfloat16")
 
 
 def test_the_defaults_are_batch_64_and_5_epochs():

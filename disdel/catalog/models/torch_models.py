@@ -16,6 +16,7 @@ from pathlib import Path
 import dacite
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from disdel.catalog.models import layers_of
@@ -116,7 +117,7 @@ def _activation(name: Activation) -> list[nn.Module]:
     if name == "linear":
         return []
     # Training takes the logarithm of the probabilities, which is exact where they vanish.
-    return [{"relu": nn.ReLU(), "tanh": nn.Tanh(), "softmax": nn.LogSoftmax(dim=1)}[name]]
+    return [{"relu": nn.ReLU(), "tanh": nn.Tanh(), "softmax": _LogSoftmax()}[name]]
 
 
 @_modules.register
@@ -189,6 +190,12 @@ def _initialise(module: nn.Module) -> None:
     nn.init.xavier_uniform_(module.weight)
     if module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+class _LogSoftmax(nn.Module):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        # Its inputs are of half precision in a training step of mixed precision.
+        return x.log_softmax(1, dtype=torch.float32)
 
 
 class _GlobalAveragePool(nn.Module):  # type: ignore[misc]

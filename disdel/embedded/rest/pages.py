@@ -16,6 +16,7 @@ from disdel.embedded.limits import (
     MIN_TIMEOUT_MS,
     PlatformLimits,
 )
+from disdel.gpu import first_gpu
 from disdel.units import MIB
 
 API_INFO = {
@@ -30,6 +31,7 @@ API_INFO = {
 
 def platform_info(allowed: PlatformLimits, enforcement: str) -> Json:
     """`GET /`: limits in bytes and milliseconds. `capacity` is this platform's own addition."""
+    gpu = first_gpu()
     return {
         "description": "OpenWhisk",
         "support": {
@@ -53,6 +55,7 @@ def platform_info(allowed: PlatformLimits, enforcement: str) -> Json:
         "capacity": {
             "user_memory_mb": allowed.user_memory_mb,
             "cpus": _cpus(),
+            "gpu_memory_mb": None if gpu is None else gpu.memory_mb,
             "enforcement": enforcement,
         },
     }

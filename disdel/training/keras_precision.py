@@ -1,0 +1,39 @@
+"""A Keras model whose training steps compute in bfloat16. Imports Keras when called.
+
+Its layers are float32 layers and are saved as such: for the call alone they take Keras's policy
+`mixed_bfloat16`, which casts inputs and variables on their way in. A gradient comes back through
+these casts, so it is float32 again. bfloat16 has the range of float32, so no loss is scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Keras ships no types.
+KerasModel = Any
+
+
+@contextmanager
+def mixed_bfloat16(model: KerasModel) -> Iterator[None]:
+    """Inside, the layers of `model` compute in bfloat16, all but the last, where a softmax is.
+
+    Layers that the user gave another policy than Keras's default keep theirs.
+    """
+    last = model
+    while inner := getattr(last, "layers", None):
+        last = inner[-1]
+    layers = [
+        layer
+        for layer in model._flatten_layers()  # Keras gives those inside of layers in no other way
+        if layer is not last and layer.dtype_policy.name == "float32"
+    ]
+    before = [layer.dtype_policy for layer in layers]
+    for layer in layers:
+        layer.dtype_policy = "mixed_bfloat16"
+    try:
+        yield
+    finally:
+        for layer, policy in zip(layers, before, strict=True):
+            layer.dtype_policy = policy
