@@ -8,6 +8,7 @@ Python imports it without looking for one.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -30,9 +31,13 @@ with zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())) as sources:
 
 
 def python_for(version: str) -> str | None:
-    """A Python of a version as `3.11`: the one that runs here, or one on the path."""
-    own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return sys.executable if version == own else shutil.which(f"python{version}")
+    """A Python of a version as `3.11`, this one or one on the path; None where there is none."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    found = shutil.which(f"python{version}")
+    # What is on the path may be a stand-in for one that is not installed.
+    starts = found and subprocess.run([found, "-S", "-c", ""], capture_output=True, check=False)
+    return found if starts and starts.returncode == 0 else None
 
 
 def compiled(sources: Mapping[str, bytes], python: str) -> dict[str, bytes]:
@@ -57,7 +62,7 @@ def compiled(sources: Mapping[str, bytes], python: str) -> dict[str, bytes]:
         capture_output=True,
         check=True,
         # The order of a set in the bytecode is that of its hashes.
-        env={"PYTHONHASHSEED": "0"},
+        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONHASHSEED": "0"},
     )
     with zipfile.ZipFile(io.BytesIO(done.stdout)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

@@ -10,7 +10,7 @@ import safetensors.numpy
 from disdel.bundle import build_bundle, library
 from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.keras_file import TEMPLATE, filled
-from disdel.compiler.packages import packages_zip, python_kind
+from disdel.compiler.packages import STOCK_KIND, STOCK_PYTHON, own_python, packages_zip
 from disdel.compiler.targets import HOST, PORTABLE
 from disdel.platforms.base import ActionSpec
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
@@ -37,7 +37,7 @@ class CompiledNetwork:
         files = {f"program/{path.name}": path.read_bytes() for path in self._executed()}
         return ActionSpec(
             name=name,
-            kind=python_kind(),
+            kind=STOCK_KIND,
             code=build_bundle(
                 name, packages=self.packages, files=files if name == "train" else None
             ),
@@ -72,4 +72,6 @@ def compile_network(job: CompileJob) -> CompiledNetwork:
         UsageError: packages are missing, or a layer cannot be compiled.
         CompileFailed: the compiler refused it.
     """
-    return CompiledNetwork(compile_program(job), packages_zip(library()))
+    # The embedded platform runs actions on the Python that runs here, whatever their kind.
+    python = own_python() if job.targets == HOST else STOCK_PYTHON
+    return CompiledNetwork(compile_program(job), packages_zip(library(), python))

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 
 from disdel.catalog.models import model_facts
 from disdel.compiler import is_compiled
-from disdel.compiler.packages import STOCK_KINDS, python_kind
 from disdel.compiler.targets import PORTABLE
 from disdel.controller.compiled import compile_job
 from disdel.controller.history import History, history_of
@@ -59,9 +58,8 @@ def ask(
             aims=settings.aims,
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
-            # What a job trains on should not change with what was measured lately, unless somebody
-            # has installed the compiler to be faster.
-            rank=0 if COMPILED in runtimes else rank,
+            # The framework that a job trains on should not change with what was measured lately.
+            rank=None if runtime is COMPILED else rank,
             compile_s=_compile_s(job, dataset, model, settings) if runtime is COMPILED else 0.0,
         )
         for rank, runtime in enumerate(runtimes)
@@ -111,8 +109,6 @@ def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runt
 
 
 def _is_installed(runtime: Runtime) -> bool:
-    if runtime is COMPILED and python_kind() not in STOCK_KINDS:
-        return False
     try:
         return all(map(find_spec, runtime.modules))
     except ModuleNotFoundError:

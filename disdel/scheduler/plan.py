@@ -33,8 +33,10 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     fitting = [(question, c) for question, c in considered if not c.shortages]
     if not fitting:
         raise refusal(questions)
+    lowest = min((asked.rank for asked, _ in fitting if asked.rank is not None), default=None)
     question, best = min(
-        fitting, key=lambda pair: (pair[0].rank, *order(pair[1], pair[0].aims.optimize))
+        (pair for pair in fitting if pair[0].rank in (None, lowest)),
+        key=lambda pair: order(pair[1], pair[0].aims.optimize),
     )
     place = {id(asked): number for number, asked in enumerate(questions)}
     considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
@@ -62,7 +64,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         basis=question.basis,
         zones=best.zones,
         considered=tuple(
-            _option(asked, candidate, question, best) for asked, candidate in considered
+            _option(asked, candidate, question, best, lowest) for asked, candidate in considered
         ),
         reasons=tuple(_reasons(best, question)),
         gpu_memory_mb=best.gpu_memory_mb,
@@ -81,7 +83,9 @@ def _gpu_actions(best: Candidate, question: Question) -> int | None:
     return all_mb // action_mb if action_mb and all_mb else None
 
 
-def _option(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> Option:
+def _option(
+    asked: Question, candidate: Candidate, question: Question, best: Candidate, lowest: int | None
+) -> Option:
     return Option(
         runtime=asked.runtime.name,
         workers=candidate.workers,
@@ -90,18 +94,20 @@ def _option(asked: Question, candidate: Candidate, question: Question, best: Can
         predicted_s=round(candidate.timing.total_s, 1),
         gb_s=round(candidate.gb_s, 1),
         fits=not candidate.shortages,
-        why=_why_not(asked, candidate, question, best),
+        why=_why_not(asked, candidate, question, best, lowest),
     )
 
 
-def _why_not(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> str:
+def _why_not(
+    asked: Question, candidate: Candidate, question: Question, best: Candidate, lowest: int | None
+) -> str:
     """Why `candidate` was not taken; empty for the one that was."""
     if candidate is best:
         return ""
     if candidate.shortages:
         return _lack(candidate.shortages[0])
-    if asked.rank > question.rank:
-        return f"{question.runtime.name} fits"
+    if asked.rank not in (None, lowest):
+        return "a framework before it fits"
     if asked is not question and question.aims.optimize == "time" and asked.compile_s:
         return f"slower: {asked.compile_s:.0f} s to compile it the first time"
     match question.aims.optimize:

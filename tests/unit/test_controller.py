@@ -151,7 +151,9 @@ def run(platform, redis_url, monkeypatch, tmp_path, arithmetic):
     def start(settings=None, resumed=None, **job):
         settings = settings or Settings(run_dir=tmp_path / "runs")
         if resumed is None:
-            wanted = TrainJob(**({"dataset": "digits", "workers": 2} | job))
+            wanted = TrainJob(
+                **({"dataset": "digits", "workers": 2, "runtime": "tensorflow"} | job)
+            )
         else:
             resumed = read_resumed(resumed)
             wanted = resumed.job(**job)
@@ -604,7 +606,7 @@ def test_a_plan_that_does_not_fit_leaves_no_folder(run, tmp_path):
 
     settings = Settings(run_dir=tmp_path / "runs", limits=Limits(memory_max_mb=128))
     with pytest.raises(InsufficientMemory):
-        run(settings, runtime="tensorflow")
+        run(settings)
     assert not run.run_dir.exists()
 
 

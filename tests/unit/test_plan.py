@@ -353,7 +353,8 @@ def test_the_compilers_time_counts_until_it_has_compiled():
 
 def test_a_runtime_of_a_lower_rank_is_taken_where_it_fits_and_all_are_shown():
     small = replace(TENSORFLOW, anonymous_mb=60, mapped_mb=20)
-    heavy, light = question(), replace(question(), shipped=small, rank=1)
+    heavy, light = question(rank=0), question(rank=1)
+    light = replace(light, shipped=small)
     assert make_plan([heavy, light])[0] is heavy
     assert make_plan([light, heavy])[0] is heavy
     assert len(make_plan([heavy, light])[1].considered) == 2 * len(plan().considered)
