@@ -74,11 +74,24 @@ GOALS = (
     Goal("mnist", "disdel", "model.fit", "wall_s", 0.60),
     Goal("cifar10", "disdel", "model.fit", "wall_s", 0.70),
     Goal("mnist", "disdel", "Flower", "wall_s", 0.40),
+    Goal("mnist", "disdel, mixed", "Flower", "wall_s", 0.40),
     Goal("mnist", "disdel, torch", "DDP", "wall_s", 0.80),
     Goal("mnist", "disdel", "model.fit", "peak_pss_mb", 1.40),
     Goal("cifar10", "disdel", "model.fit", "peak_pss_mb", 1.40),
 )
 OVERHEAD_GOAL = 0.08
+MIXED = ("--precision", "mixed_bfloat16")
+# What is typed beside the job, by data set and name.
+DISDEL = {
+    "mnist": {
+        "disdel": (),
+        "disdel, torch": ("--runtime", "torch"),
+        "disdel, mixed": MIXED,
+        "disdel, 1 worker": ("--workers", "1"),
+        "disdel, 4 workers": ("--workers", "4"),
+    },
+    "cifar10": {"disdel": (), "disdel, mixed": MIXED},
+}
 
 
 def contenders(options):
@@ -90,11 +103,7 @@ def contenders(options):
     found = []
     for dataset in datasets:
         found.append(script("model.fit", dataset, sys.executable, PLAIN_FIT, npz[dataset], job))
-        found += [
-            disdel(runtime, dataset, work, job)
-            for runtime in options.runtimes
-            if dataset == "mnist" or runtime == "auto"
-        ]
+        found += [disdel(name, more, dataset, work, job) for name, more in DISDEL[dataset].items()]
     flower = work / "flower" / "bin" / "python"
     torch = work / "torch" / "bin" / "python"
     quiet = {
@@ -119,37 +128,23 @@ def script(name, dataset, python, file, npz, job, environ=None):
     )
 
 
-def disdel(runtime, dataset, work, job):
+def disdel(name, more, dataset, work, job):
     """The command as a user types it, with nothing learned from earlier runs."""
-    chosen = [] if runtime == "auto" else ["--runtime", runtime]
+    state = f"state-{name.replace(' ', '-')}-{dataset}-{os.getpid()}"
     return Contender(
-        name="disdel" if runtime == "auto" else f"disdel, {runtime}",
+        name=name,
         dataset=dataset,
         command=lambda seed: [
             *(sys.executable, "-m", "disdel", "train", dataset, *job, "--seed", str(seed)),
-            *(*chosen, "--quiet", "--json", "-"),
+            *(*more, "--quiet", "--json", "-"),
         ],
         environ=lambda seed: {
             "DISDEL_DATA_DIR": str(work / "data"),
             "DISDEL_RUN_DIR": str(work / "runs"),
-            "DISDEL_STATE_DIR": str(work / f"state-{runtime}-{dataset}-{os.getpid()}-{seed}"),
+            "DISDEL_STATE_DIR": str(work / f"{state}-{seed}"),
         },
         is_disdel=True,
     )
-
-
-def known_runtimes(wanted, work):
-    """Those of `wanted` that this disdel can train with; the others are named and left out."""
-    environ = os.environ | {"DISDEL_STATE_DIR": str(work / "state"), "DISDEL_DATA_DIR": str(work)}
-    known = []
-    for runtime in wanted:
-        plan = [sys.executable, "-m", "disdel", "plan", "digits", "--runtime", runtime]
-        done = subprocess.run(plan, env=environ, capture_output=True, check=False)
-        if done.returncode == 0:
-            known.append(runtime)
-        else:
-            print(f"left out: this disdel knows no runtime {runtime!r}", flush=True)
-    return known
 
 
 def prepare(options, chosen):
@@ -381,7 +376,6 @@ def main():
     parser.add_argument("--cifar10", type=Path, help="the images as a zip; without it no CIFAR-10")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--runtimes", nargs="+", default=["auto", "torch"])
     parser.add_argument("--only", nargs="+", help="contenders whose name has one of these in it")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     parser.add_argument("--table", action="store_true", help="rebuild results.md and do no more")
@@ -397,7 +391,6 @@ def main():
     options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     results = load(options)
-    options.runtimes = known_runtimes(options.runtimes, options.work)
     chosen = contenders(options)
     prepare(options, chosen)
     done = {(run["dataset"], run["name"], run["repeat"]) for run in results["runs"]}
