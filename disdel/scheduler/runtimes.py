@@ -90,7 +90,7 @@ COMPILED = Runtime(
     modules=("keras", "jax", "iree.compiler"),
     anonymous_mb=64,
     mapped_mb=14,
-    import_s=0.7,
+    import_s=0.6,
     cold_start_s=0.8,
     step_overhead_s=0.5e-3,
     # Of ResNet-20, the slowest beside a framework: until a network was seen, `auto` does not hope.

@@ -5,7 +5,7 @@
 Each repeat is one `disdel train digits --workers 1` a runtime, in turn, so that a machine that
 slows down slows all of them; every run has a platform of its own and so a cold container. A run
 before the first repeat compiles the network. Writes `results.json` (every cold start) and
-`results.md` (the table) beside this file, after every repeat; `--add` keeps the starts that are in
+`results.md` (the table) beside this file after every repeat; `--add` keeps the starts that are in
 `results.json`.
 """
 
@@ -94,7 +94,8 @@ def main():
             starts += [cold_start(runtime, environ) for runtime in options.runtimes]
             found = {"machine": machine, "starts": starts}
             results.write_text(json.dumps(found, indent=1) + "\n")
-            (HERE / "results.md").write_text(table(found))
+            if len(starts) >= 2 * len(options.runtimes):
+                (HERE / "results.md").write_text(table(found))
 
 
 if __name__ == "__main__":
