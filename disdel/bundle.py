@@ -36,11 +36,24 @@ _LIBRARY = (
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
+def library() -> dict[str, bytes]:
+    """The sources of the worker side of disdel, by their paths in a zip."""
+    package = Path(__file__).parent
+    members = {}
+    for entry in _LIBRARY:
+        path = package / entry
+        for source in [path] if path.is_file() else path.rglob("*.py"):
+            members[f"disdel/{source.relative_to(package).as_posix()}"] = source.read_bytes()
+    # The package's front door leads to the controller, which is not in the bundle.
+    members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
+    return members
+
+
 def build_bundle(
     action: str,
     code: UserCode | None = None,
     *,
-    packages: bytes = b"",
+    packages: bytes | None = None,
     files: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """The zip of the action in `actions/<action>`.
@@ -48,26 +61,19 @@ def build_bundle(
     Args:
         action: its name.
         code: the user's own code, where there is some.
-        packages: a zip of what it imports and the platform's own Python does not have.
+        packages: a zip of the library and of what it imports, for a Python that has nothing.
         files: more files, by their path in the zip.
 
     Raises:
         FileNotFoundError: there is no such action.
     """
-    package = Path(__file__).parent
     main = asset_dir("actions") / action / "__main__.py"
-    members = {"__main__.py": main.read_bytes()}
-    for entry in _LIBRARY:
-        path = package / entry
-        for source in [path] if path.is_file() else path.rglob("*.py"):
-            members[f"disdel/{source.relative_to(package).as_posix()}"] = source.read_bytes()
-    # The package's front door leads to the controller, which is not in the bundle.
-    members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
+    members = {"__main__.py": main.read_bytes(), **(library() if packages is None else {})}
     if code is not None:
         members |= {f"{FOLDER}/{name}": data for name, data in code.laid_out().items()}
     members |= files or {}
     # Added to the packages as they are, which take seconds to compress.
-    buffer = io.BytesIO(packages)
+    buffer = io.BytesIO(packages or b"")
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
             archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name], zipfile.ZIP_DEFLATED)

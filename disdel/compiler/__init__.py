@@ -15,17 +15,16 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from disdel import config
 from disdel.errors import DisdelError, UsageError
-from disdel.program import cpu_flags
+from disdel.program import DESCRIPTION, cpu_flags
 from disdel.types import ModelSpec
 
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 3
+COMPILER_VERSION = 4
 
 
 class CompileFailed(DisdelError):
@@ -56,19 +55,23 @@ def compile_program(job: CompileJob) -> Path:
         UsageError: packages are missing, or a layer cannot be compiled.
         CompileFailed: the compiler refused the module; the message says where its text is.
     """
-    root = config.state_dir() / "compiled"
-    folder = root / _digest(job)
-    _call("compile", folder, job)
+    folder = _folder(job)
+    if not is_compiled(job):
+        _call(folder, job)
     return folder
 
 
-def write_keras_model(job: CompileJob, state: Path, target: Path) -> None:
-    """Write the Keras file of the network of `job` with the weights in `state`, a safetensors file.
+def is_compiled(job: CompileJob) -> bool:
+    """Whether an earlier run has compiled it.
 
     Raises:
-        CompileFailed: it cannot be written.
+        UsageError: packages are missing.
     """
-    _call("save", target, job, state)
+    return (_folder(job) / DESCRIPTION).exists()
+
+
+def _folder(job: CompileJob) -> Path:
+    return config.state_dir() / "compiled" / _digest(job)
 
 
 def _digest(job: CompileJob) -> str:
@@ -90,19 +93,16 @@ def _versions() -> list[str]:
         ) from error
 
 
-def _call(task: Literal["compile", "save"], target: Path, job: CompileJob, *more: Path) -> None:
-    if task == "compile" and (target / "program.json").exists():
-        return
+def _call(folder: Path, job: CompileJob) -> None:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "disdel.compiler", task, str(target), *map(str, more)],
+        [sys.executable, "-P", "-m", "disdel.compiler", str(folder)],
         input=json.dumps(asdict(job)),
         capture_output=True,
         text=True,
         check=False,
         env={
             **os.environ,
-            # A file needs no compiler, and numpy is the first to be there.
-            "KERAS_BACKEND": "jax" if task == "compile" else "numpy",
+            "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": os.pathsep.join(filter(None, (_root(), os.environ.get("PYTHONPATH")))),
         },

@@ -1,4 +1,4 @@
-"""The compiler's process: `python -m disdel.compiler compile|save TARGET [STATE] < job.json`.
+"""The compiler's process: `python -m disdel.compiler FOLDER < job.json`.
 
 What goes wrong for the user's doing is said in one line on stdout, with exit status 2.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import dacite
-import safetensors.numpy
 
 from disdel.compiler import CompileFailed, CompileJob
+from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
 from disdel.program import Program, module_path
@@ -33,13 +32,10 @@ _UNUSED = ("matplotlib", "requests", "sklearn", "tensorflow", "torch")
 
 
 def main() -> int:
-    task, where, *state = sys.argv[1:]
+    [folder] = sys.argv[1:]
     job = dacite.from_dict(CompileJob, json.load(sys.stdin), dacite.Config(cast=[tuple]))
     try:
-        if task == "compile":
-            _compile(job, Path(where))
-        else:
-            _save(job, Path(state[0]), Path(where))
+        _compile(job, Path(folder))
     except DisdelError as error:
         print(error)  # noqa: T201
         return error.exit_code
@@ -103,6 +99,7 @@ def write_program(model: KerasModel, job: CompileJob, folder: Path) -> None:
             for cpu in program.targets:
                 compiling = compilers.submit(_compiled, text, compile_flags(cpu), kept)
                 modules.append((module_path(made, function, cpu), compiling))
+        write_template(model, made / TEMPLATE)
         for path, compiling in modules:
             path.write_bytes(compiling.result())
         program.write(made)
@@ -128,19 +125,6 @@ def _compiled(text: bytes, flags: list[str], kept: Path) -> bytes:
         ) from error
     assert module is not None
     return bytes(module)
-
-
-def _save(job: CompileJob, state: Path, path: Path) -> None:
-    """Write the Keras file of the model with the weights of a state."""
-    model = _model(job)
-    tensors = safetensors.numpy.load_file(state)
-    names = sorted(name for name in tensors if name.startswith("model/"))
-    for variable, name in zip(model.variables, names, strict=True):
-        variable.assign(tensors[name])
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder) / "model.keras"
-        model.save(written)
-        shutil.move(written, path)
 
 
 class _Hiding:

@@ -1,8 +1,11 @@
 """The packages of a compiled action, as a zip that runs on a platform's own Python.
 
-They are the ones installed here, so that an action's IREE executes what this machine's IREE has
-compiled; for the same versions the zip is the same, byte for byte. What no action needs is left
-out: tests, type stubs, headers, tools, a second runtime with tracing.
+They have the versions that are installed here, so that an action's IREE executes what this host's
+IREE has compiled. For this Python they are the installed files, for another one those that pip
+downloads; for the same versions the zip is the same, byte for byte. What no action needs is left
+out: tests, type stubs, headers, tools, a second runtime with tracing, and the parts of numpy that
+it imports only when they are asked for. Sources are in it as bytecode, unless there is no Python of
+that version here.
 """
 
 from __future__ import annotations
@@ -16,41 +19,58 @@ import re
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from disdel import config
+from disdel.compiler.bytecode import compiled, python_for
+from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
 
 # What the worker side of disdel imports, and what that imports.
 DISTRIBUTIONS = ("dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis", "safetensors")
 
+# The version of OpenWhisk's own Python that the library and its packages run on, and its kind. The
+# embedded platform serves that kind with the Python that it runs on itself.
+STOCK_PYTHON = "3.11"
+STOCK_KIND = f"python:{STOCK_PYTHON}"
+
 # OpenWhisk's limit on an action's code, which it counts as base64.
 MAX_CODE_BYTES = 48 * 2**20
 _ROOM_BYTES = 2 * 2**20
+# Of what is kept; raised when other files go into it.
+_FORMAT = 1
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 _KEPT = re.compile(r".*\.(py|so(\.[\d.]+)?)")
 _LEFT_OUT = re.compile(
     r"(^|/)(tests?|testing|f2py|distutils|_pyinstaller|_runtime_libs_tracy|share|build|"
-    r"array_interop_tests|_examples)/|(^|/)conftest\.py$|(^|/)_[a-z_]*tests[.-]"
+    r"array_interop_tests|_examples|iree_base_runtime\.libs)/|"
+    r"^numpy/(ctypeslib|doc|fft|ma|polynomial)/|^numpy/_core/_simd\.|"
+    r"(^|/)conftest\.py$|(^|/)_[a-z_]*tests[.-]"
 )
 
 
-def python_kind() -> str:
-    """The platform's kind for the Python that runs here, which the packages are built for."""
-    return f"python:{sys.version_info.major}.{sys.version_info.minor}"
+def own_python() -> str:
+    """The version of the Python that runs here, as `3.11`."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def packages_zip() -> bytes:
-    """The zip; it is kept in the state directory.
+def packages_zip(library: Mapping[str, bytes], python: str) -> bytes:
+    """The zip with the sources in `library` beside the packages; it is kept in the state directory.
+
+    Args:
+        library: what imports the packages, by path.
+        python: the version that it is for.
 
     Raises:
-        UsageError: a package is missing, or they are too large for an action.
+        UsageError: a package is missing or cannot be had, or they are too large for an action.
     """
-    kept = config.state_dir() / "compiled" / f"packages-{_digest()}.zip"
+    compiler = python_for(python)
+    kept = config.state_dir() / "compiled" / f"packages-{_digest(library, python, compiler)}.zip"
     if kept.exists():
         return kept.read_bytes()
-    data = _build()
+    data = _build(library, python, compiler)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
         file.write(data)
@@ -58,9 +78,12 @@ def packages_zip() -> bytes:
     return data
 
 
-def _digest() -> str:
-    facts = [python_kind(), platform.machine(), *map(_version, DISTRIBUTIONS)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+def _digest(library: Mapping[str, bytes], python: str, compiler: str | None) -> str:
+    facts = [_FORMAT, python, compiler is None, platform.machine(), *map(_version, DISTRIBUTIONS)]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for path in sorted(library):
+        digest.update(f"{path} {len(library[path])} ".encode() + library[path])
+    return digest.hexdigest()[:16]
 
 
 def _version(name: str) -> str:
@@ -72,18 +95,40 @@ def _version(name: str) -> str:
         ) from error
 
 
-def _build() -> bytes:
-    members: dict[str, Path] = {}
+def _installed() -> dict[str, bytes]:
+    found = {}
     for name in DISTRIBUTIONS:
         for file in importlib.metadata.distribution(name).files or ():
-            path = file.as_posix()
-            if _KEPT.fullmatch(path) and not _LEFT_OUT.search(path) and ".." not in file.parts:
-                members[path] = Path(str(file.locate()))
+            if _is_needed(file.as_posix()):
+                found[file.as_posix()] = Path(str(file.locate())).read_bytes()
+    return found
+
+
+def _is_needed(path: str) -> bool:
+    return (
+        _KEPT.fullmatch(path) is not None
+        and not _LEFT_OUT.search(path)
+        and not {"..", "__pycache__"} & set(path.split("/"))
+    )
+
+
+def _build(library: Mapping[str, bytes], python: str, compiler: str | None) -> bytes:
+    if python == own_python():
+        packages = _installed()
+    else:
+        pins = [f"{name}=={_version(name)}" for name in DISTRIBUTIONS]
+        wheels = downloaded(pins, python=python, machine=platform.machine())
+        packages = {path: data for path, data in wheels.items() if _is_needed(path)}
+    members = {**library, **packages}
+    sources = {path: data for path, data in members.items() if path.endswith(".py")}
+    if compiler is not None:
+        members = {path: members[path] for path in members.keys() - sources.keys()}
+        members |= compiled(sources, compiler)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(members):
             entry = zipfile.ZipInfo(path, _TIMESTAMP)
-            archive.writestr(entry, members[path].read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, members[path], zipfile.ZIP_DEFLATED)
     data = buffer.getvalue()
     encoded = len(data) * 4 // 3
     if encoded > MAX_CODE_BYTES - _ROOM_BYTES:

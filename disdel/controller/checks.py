@@ -29,6 +29,7 @@ _TIMEOUT_S = 60.0
 _DISTRIBUTIONS: Mapping[RuntimeName, tuple[str, ...]] = {
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
     "torch": ("torch",),
+    "compiled": ("iree-base-compiler",),
 }
 # A handful of workers with a round every few seconds make more invocations than this.
 _FEW_INVOKES_PER_MINUTE = 120
@@ -145,7 +146,7 @@ async def _container_checks(
     minimum_mb = session.capacity.memory_min_mb
     probes = (
         (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),
-        *((r.image, "train", _framework_mb(r, minimum_mb)) for r in runtimes),
+        *((r.image, "train", _framework_mb(r, minimum_mb)) for r in runtimes if r.image),
     )
     try:
         await session.platform.create_package(package, wire.to_json(common))

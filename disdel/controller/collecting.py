@@ -34,6 +34,10 @@ class Collector:
     fan_in: int
     memory_max_mb: int
 
+    async def exist(self) -> None:
+        """Create the action, whose code may be megabytes, before there is anything to average."""
+        await self.action.of_size(self.action.spec.memory_mb)
+
     async def collect(self, number: int, parts: Sequence[wire.Part]) -> list[LedgerEntry]:
         """Publish the average of a round, and say what went into it, by worker.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from disdel.bundle import build_bundle
-from disdel.compiler import CompileJob, compile_program, write_keras_model
-from disdel.compiler.packages import packages_zip, python_kind
+import safetensors.numpy
+
+from disdel.bundle import build_bundle, library
+from disdel.compiler import CompileJob, compile_program
+from disdel.compiler.keras_file import TEMPLATE, filled
+from disdel.compiler.packages import STOCK_KIND, STOCK_PYTHON, own_python, packages_zip
 from disdel.compiler.targets import HOST, PORTABLE
 from disdel.platforms.base import ActionSpec
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
@@ -19,21 +21,23 @@ class CompiledNetwork:
     """What a run's actions execute.
 
     Attributes:
-        job: what was compiled.
         program: the folder that `disdel.program` describes.
-        packages: the zip of what the actions import.
+        packages: the zip of the library and what it imports.
     """
 
-    job: CompileJob
     program: Path
     packages: bytes
 
+    def _executed(self) -> list[Path]:
+        """The files that actions need, which are all but that for the host."""
+        return [path for path in self.program.iterdir() if path.name != TEMPLATE]
+
     def action(self, name: str, *, memory_mb: int, timeout_s: float) -> ActionSpec:
         """The action of that name, on the platform's own Python."""
-        files = {f"program/{path.name}": path.read_bytes() for path in self.program.iterdir()}
+        files = {f"program/{path.name}": path.read_bytes() for path in self._executed()}
         return ActionSpec(
             name=name,
-            kind=python_kind(),
+            kind=STOCK_KIND,
             code=build_bundle(
                 name, packages=self.packages, files=files if name == "train" else None
             ),
@@ -43,27 +47,29 @@ class CompiledNetwork:
 
     def keras_file(self, state: bytes) -> bytes:
         """The Keras file of the network with the weights of a stored state."""
-        with tempfile.TemporaryDirectory() as folder:
-            weights, model = Path(folder) / "state.safetensors", Path(folder) / "model.keras"
-            weights.write_bytes(state)
-            write_keras_model(self.job, weights, model)
-            return model.read_bytes()
+        return filled(self.program / TEMPLATE, safetensors.numpy.load(state))
 
 
-def compile_network(
+def compile_job(
     job: TrainJob, dataset: DatasetSpec, model: ModelSpec, *, on_this_machine: bool
-) -> CompiledNetwork:
-    """Compile the network of a job, tuned for this machine if its actions run here.
-
-    Raises:
-        UsageError: packages are missing, or a layer cannot be compiled.
-        CompileFailed: the compiler refused it.
-    """
-    compiled = CompileJob(
+) -> CompileJob:
+    """What is compiled for a job, tuned for this machine if its actions run here."""
+    return CompileJob(
         model=model,
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
         optimizer=job.optimizer or DEFAULT_OPTIMIZER,
         targets=HOST if on_this_machine else PORTABLE,
     )
-    return CompiledNetwork(compiled, compile_program(compiled), packages_zip())
+
+
+def compile_network(job: CompileJob) -> CompiledNetwork:
+    """Compile a network, unless an earlier run has, and pack what its actions import.
+
+    Raises:
+        UsageError: packages are missing, or a layer cannot be compiled.
+        CompileFailed: the compiler refused it.
+    """
+    # The embedded platform runs actions on the Python that runs here, whatever their kind.
+    python = own_python() if job.targets == HOST else STOCK_PYTHON
+    return CompiledNetwork(compile_program(job), packages_zip(library(), python))

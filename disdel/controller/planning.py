@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from disdel import config
 from disdel.catalog.models import model_facts
+from disdel.compiler import is_compiled
+from disdel.compiler.targets import PORTABLE
+from disdel.controller.compiled import compile_job
 from disdel.controller.history import History, history_of
+from disdel.controller.session import runs_here
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Listener, Noted
@@ -18,8 +21,8 @@ from disdel.scheduler.gpu import HOST_MB
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import RUNTIMES, TENSORFLOW, Runtime
-from disdel.scheduler.timing import step_s
+from disdel.scheduler.runtimes import COMPILED, RUNTIMES, TENSORFLOW, Runtime
+from disdel.scheduler.timing import predicted_compile_s, step_s
 from disdel.types import (
     Activation,
     Capacity,
@@ -42,6 +45,7 @@ def ask(
     store_mb: int | None = None,
 ) -> list[Question]:
     """The questions that the planner is asked for a job: one for each runtime that it may take."""
+    runtimes = _fitting_runtimes(job, model, capacity, settings)
     return [
         Question(
             job=job,
@@ -54,19 +58,37 @@ def ask(
             aims=settings.aims,
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
+            # The framework that a job trains on should not change with what was measured lately.
+            rank=None if runtime is COMPILED else rank,
+            compile_s=_compile_s(job, dataset, model, settings) if runtime is COMPILED else 0.0,
         )
-        for runtime in _fitting_runtimes(job, model, settings)
+        for rank, runtime in enumerate(runtimes)
     ]
 
 
-def _fitting_runtimes(job: TrainJob, model: ModelSpec, settings: Settings) -> list[Runtime]:
+def _compile_s(job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: Settings) -> float:
+    """What compiling the network of a job will take; nothing where it was compiled before."""
+    here = runs_here(settings)
+    if is_compiled(compile_job(job, dataset, model, on_this_machine=here)):
+        return 0.0
+    return predicted_compile_s(model_facts(model).layers, targets=1 if here else len(PORTABLE))
+
+
+def _fitting_runtimes(
+    job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings
+) -> list[Runtime]:
     """The runtimes that a job may take: the user's own networks and numbers to predict have one.
+
+    Compiled networks compute in float32, and a GPU would stay idle.
 
     Raises:
         UsageError: the job asks for another one.
     """
     if model.own is None and model.target == "class":
-        return offered_runtimes(job.runtime, settings)
+        offered = offered_runtimes(job.runtime, settings)
+        if job.runtime or (job.precision == "float32" and not capacity.gpu_memory_mb):
+            return offered
+        return [runtime for runtime in offered if runtime is not COMPILED] or [TENSORFLOW]
     only = TENSORFLOW if model.own is None else RUNTIMES[model.own.runtime]
     if job.runtime not in (None, only.name):
         raise UsageError(
@@ -86,16 +108,22 @@ def _what(model: ModelSpec) -> str:
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
     """The runtime asked for, or those that the platform's containers have, the preferred first.
 
-    An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow.
+    An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow. On
+    this machine it is what is installed, the compiler included.
     """
     if asked is not None:
         return [RUNTIMES[asked]]
-    if config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is not None:
+    if not runs_here(settings):
         return [TENSORFLOW]
-    # Compiled networks are for who asks: the time to compile one is not in the plan.
-    frameworks = [runtime for runtime in RUNTIMES.values() if runtime.image]
-    installed = [runtime for runtime in frameworks if all(map(find_spec, runtime.modules))]
-    return installed or [TENSORFLOW]
+    return [runtime for runtime in RUNTIMES.values() if _is_installed(runtime)] or [TENSORFLOW]
+
+
+def _is_installed(runtime: Runtime) -> bool:
+    try:
+        return all(map(find_spec, runtime.modules))
+    except ModuleNotFoundError:
+        # Of a package that a module would be in.
+        return False
 
 
 def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:

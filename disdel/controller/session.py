@@ -54,6 +54,11 @@ class Session:
     lasting_redis: str | None = None
 
 
+def runs_here(settings: Settings) -> bool:
+    """Whether actions run on the embedded platform, and not on an OpenWhisk that is configured."""
+    return config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is None
+
+
 @asynccontextmanager
 async def open_session(settings: Settings) -> AsyncIterator[Session]:
     """The servers that `settings` name, or private ones; those that were started end with it.

@@ -11,7 +11,7 @@ from pathlib import Path
 from disdel import config
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
-from disdel.controller.compiled import CompiledNetwork, compile_network
+from disdel.controller.compiled import CompiledNetwork, compile_job, compile_network
 from disdel.controller.crew import Crew
 from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker
@@ -21,7 +21,7 @@ from disdel.controller.planning import ask, observe, remember
 from disdel.controller.progress import Progress
 from disdel.controller.resuming import Resumed, take_up
 from disdel.controller.run_folder import RunFolder, create_run_folder
-from disdel.controller.session import open_session
+from disdel.controller.session import open_session, runs_here
 from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
 from disdel.errors import UsageError
@@ -31,7 +31,7 @@ from disdel.scheduler.plan import make_plan
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
-from disdel.types import Plan, RunReport, TrainJob
+from disdel.types import ModelSpec, Plan, RunReport, TrainJob
 from disdel.user_code import UserCode
 
 
@@ -71,6 +71,10 @@ async def train_on(
             "early with --patience"
         )
     code = code_of(model)
+    compiling = None
+    if job.runtime == "compiled":
+        # While the servers start.
+        compiling = asyncio.create_task(_compiled(job, arrays, model, settings))
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
         room_mb = session.store.room_mb()
@@ -88,13 +92,7 @@ async def train_on(
         )
         compiled = None
         if plan.runtime == "compiled":
-            compiled = await asyncio.to_thread(
-                compile_network,
-                progress.job,
-                arrays.spec,
-                model,
-                on_this_machine=session.platform_name == "embedded",
-            )
+            compiled = await (compiling or _compiled(job, arrays, model, settings))
         if resumed is None:
             folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         else:
@@ -123,6 +121,13 @@ async def train_on(
             if not crew.has_changed:
                 remember(history, observe(question, plan, run.own_activations), emit)
     return report, folder
+
+
+async def _compiled(
+    job: TrainJob, arrays: DatasetArrays, model: ModelSpec, settings: Settings
+) -> CompiledNetwork:
+    wanted = compile_job(job, arrays.spec, model, on_this_machine=runs_here(settings))
+    return await asyncio.to_thread(compile_network, wanted)
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

@@ -118,7 +118,7 @@ class TrainRun:
                 if self._stopped is not None:
                     break
                 self._adapt()
-                await all_of((self._stage(), self._round(number)))
+                await all_of((self._stage(), self._round(number), self._collector.exist()))
             await self._export()
         finally:
             await self._states.saved()

@@ -86,7 +86,8 @@ class OpenWhisk(Platform):
             "exec": {**where, "code": base64.b64encode(action.code).decode()},
             "limits": {"memory": action.memory_mb, "timeout": round(action.timeout_s * 1000)},
         }
-        await self._request("PUT", f"{_actions(package, action.name)}?overwrite=true", body)
+        # The reply is the action with its code, megabytes that nobody wants to read.
+        await self._accepted("PUT", f"{_actions(package, action.name)}?overwrite=true", body)
 
     async def invoke(
         self, package: str, action: str, arguments: Mapping[str, object]
@@ -112,7 +113,7 @@ class OpenWhisk(Platform):
         try:
             listed = await self._request("GET", f"{_NAMESPACE}/actions/{quote(package)}/?limit=0")
             for action in listed:
-                await self._request("DELETE", _actions(package, action["name"]))
+                await self._accepted("DELETE", _actions(package, action["name"]))
             await self._request("DELETE", _packages(package))
         except PlatformRejected as error:
             if error.status != httpx.codes.NOT_FOUND:
@@ -153,10 +154,13 @@ class OpenWhisk(Platform):
 
     async def _request(self, method: str, path: str, body: Json | None = None) -> Any:
         """The JSON of a reply that is no error."""
+        return self._json(await self._accepted(method, path, body))
+
+    async def _accepted(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
         response = await self._send(method, path, body)
         if response.is_error:
             raise self._rejected(response)
-        return self._json(response)
+        return response
 
     async def _send(
         self, method: str, path: str, body: Json | None, read_timeout_s: float = _READ_TIMEOUT_S

@@ -91,6 +91,7 @@ def plan_details(plan: Plan, costs: Sequence[Cost]) -> list[str]:
     lines = [
         f"        zones   killed below {zones.killed_below_mb} MB, thrashing below "
         f"{zones.thrashing_below_mb} MB, chosen {plan.memory_mb} MB",
+        *_runtime_lines(plan),
         "",
         f"{'runtime':>18}  {'workers':>7}  {'MB each':>7}  {'MB in all':>9}  {'time':>9}  "
         f"{'GB·s':>8}",
@@ -103,6 +104,29 @@ def plan_details(plan: Plan, costs: Sequence[Cost]) -> list[str]:
         f"        {cost.provider:<{width}}  ${cost.usd:.6f}  ({cost.source})" for cost in costs
     ]
     return lines
+
+
+def _runtime_lines(plan: Plan) -> list[str]:
+    """The best of each runtime, where there were several to choose from."""
+    by_runtime: dict[str, Option] = {}
+    for option in plan.considered:
+        best = by_runtime.setdefault(option.runtime, option)
+        if _rank(option, plan) < _rank(best, plan):
+            by_runtime[option.runtime] = option
+    if len(by_runtime) == 1:
+        return []
+    return [
+        f"        {'' if row else 'runtime':<7} {option.runtime}: {option.workers} × "
+        f"{option.memory_mb} MB, {option.predicted_s:.1f} s, {option.gb_s:.1f} GB·s; "
+        f"{option.why or 'chosen'}"
+        for row, option in enumerate(by_runtime.values())
+    ]
+
+
+def _rank(option: Option, plan: Plan) -> tuple[bool, bool, float]:
+    """Smaller for what would rather be taken: the chosen, what fits, what serves the objective."""
+    value = {"time": option.predicted_s, "cost": option.gb_s, "memory": option.pool_mb}
+    return bool(option.why), not option.fits, value[plan.optimize]
 
 
 def _options_lines(runtime: str, options: list[Option]) -> list[str]:

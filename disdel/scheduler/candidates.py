@@ -86,6 +86,11 @@ _ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
 }
 
 
+def order(candidate: Candidate, objective: Objective) -> tuple[float, ...]:
+    """Smaller for the candidate that serves the objective better."""
+    return _ORDERS[objective](candidate)
+
+
 def candidates(question: Question) -> list[Candidate]:
     """Every number of workers that is considered, the best for the objective first."""
     runtime = question.runtime
@@ -204,6 +209,7 @@ def _cut_candidate(
         cpus=question.cpus,
         rounds=rounds,
         averaging=averaging,
+        compile_s=question.compile_s,
     )
     block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
     return Candidate(

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from disdel.scheduler.advice import refusal
-from disdel.scheduler.candidates import Candidate, Shortage, candidates, gpu_action_mb
+from disdel.scheduler.candidates import Candidate, Shortage, candidates, gpu_action_mb, order
 from disdel.scheduler.question import Question
 from disdel.types import Option, Plan
 from disdel.units import mb_ceil
@@ -22,9 +22,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     """The best plan for the objective that breaks no limit, and the question that it answers.
 
     Args:
-        questions: one for each runtime that could be taken, alike in all else. A later one is
-            taken only where nothing fits with those before: what a job trains on should not change
-            with what was measured lately.
+        questions: one for each runtime that could be taken, alike in all but rank and compiler.
 
     Raises:
         InsufficientMemory: no number of workers fits the memory of an action, of all containers
@@ -35,8 +33,13 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     fitting = [(question, c) for question, c in considered if not c.shortages]
     if not fitting:
         raise refusal(questions)
-    question, best = fitting[0]
-    considered.sort(key=lambda pair: (pair[0] is not question, pair[1].workers))
+    lowest = min((asked.rank for asked, _ in fitting if asked.rank is not None), default=None)
+    question, best = min(
+        (pair for pair in fitting if pair[0].rank in (None, lowest)),
+        key=lambda pair: order(pair[1], pair[0].aims.optimize),
+    )
+    place = {id(asked): number for number, asked in enumerate(questions)}
+    considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
     return question, Plan(
         runtime=question.runtime.name,
         workers=best.workers,
@@ -61,7 +64,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         basis=question.basis,
         zones=best.zones,
         considered=tuple(
-            _option(asked, candidate, question, best) for asked, candidate in considered
+            _option(asked, candidate, question, best, lowest) for asked, candidate in considered
         ),
         reasons=tuple(_reasons(best, question)),
         gpu_memory_mb=best.gpu_memory_mb,
@@ -80,7 +83,9 @@ def _gpu_actions(best: Candidate, question: Question) -> int | None:
     return all_mb // action_mb if action_mb and all_mb else None
 
 
-def _option(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> Option:
+def _option(
+    asked: Question, candidate: Candidate, question: Question, best: Candidate, lowest: int | None
+) -> Option:
     return Option(
         runtime=asked.runtime.name,
         workers=candidate.workers,
@@ -88,25 +93,30 @@ def _option(asked: Question, candidate: Candidate, question: Question, best: Can
         pool_mb=candidate.pool_mb,
         predicted_s=round(candidate.timing.total_s, 1),
         gb_s=round(candidate.gb_s, 1),
-        why=_why_not(asked, candidate, question, best),
+        fits=not candidate.shortages,
+        why=_why_not(asked, candidate, question, best, lowest),
     )
 
 
-def _why_not(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> str:
+def _why_not(
+    asked: Question, candidate: Candidate, question: Question, best: Candidate, lowest: int | None
+) -> str:
     """Why `candidate` was not taken; empty for the one that was."""
     if candidate is best:
         return ""
     if candidate.shortages:
         return _lack(candidate.shortages[0])
-    if asked is not question:
-        return f"{question.runtime.name} fits"
+    if asked.rank not in (None, lowest):
+        return "a framework before it fits"
+    if asked is not question and question.aims.optimize == "time" and asked.compile_s:
+        return f"slower: {asked.compile_s:.0f} s to compile it the first time"
     match question.aims.optimize:
         case "cost":
             return "more GB·s"
         case "memory":
             return "more memory"
         case _:
-            crowded = candidate.workers > question.cpus
+            crowded = candidate.workers > question.cpus and asked is question
             return f"slower: they take turns on {question.cpus} CPUs" if crowded else "slower"
 
 
@@ -145,6 +155,10 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         reasons.append(
             f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "
             "less of it at once"
+        )
+    if question.compile_s:
+        reasons.append(
+            f"about {question.compile_s:.0f} s of it are for compiling the network, which is kept"
         )
     if best.gpu_memory_mb:
         reasons.append(

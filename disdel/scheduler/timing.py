@@ -15,6 +15,9 @@ _RUN_OVERHEAD_S = 0.8
 # Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
 _ROUND_OVERHEAD_S = 0.08
 _STORE_MARGIN_S = 1.0
+# Importing Keras and JAX and lowering a network, and compiling what a layer becomes.
+_COMPILER_START_S = 9.0
+_COMPILE_LAYER_S = 0.23
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,11 @@ def step_s(
     return float(micro_batches * runtime.step_overhead_s + work / speed)
 
 
+def predicted_compile_s(layers: int, *, targets: int) -> float:
+    """Compiling a training step and a score of a network for so many CPUs."""
+    return _COMPILER_START_S + targets * layers * _COMPILE_LAYER_S
+
+
 def predict(
     runtime: Runtime,
     work: Work,
@@ -56,6 +64,7 @@ def predict(
     cpus: int,
     rounds: int,
     averaging: Averaging,
+    compile_s: float,
 ) -> Timing:
     """The times of a run.
 
@@ -67,6 +76,7 @@ def predict(
         cpus: of the platform: more workers than these take turns.
         rounds: how many times the weights are averaged.
         averaging: how that is done.
+        compile_s: what compiling the network takes beforehand.
     """
     turns = max(1.0, workers / cpus)
     one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
@@ -88,6 +98,7 @@ def predict(
         busy_s=busy_s,
         collect_s=rounds * averaging.busy_s,
         total_s=_RUN_OVERHEAD_S
+        + compile_s
         + busy_s
         + rounds * (averaging.elapsed_s + _ROUND_OVERHEAD_S * turns),
     )

@@ -58,7 +58,10 @@ class Zones:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """A number of workers that was considered; `why` says why another was taken, or ""."""
+    """A number of workers that was considered; `why` says why another was taken, or "".
+
+    `fits` is whether it breaks no limit.
+    """
 
     runtime: RuntimeName
     workers: int
@@ -66,6 +69,7 @@ class Option:
     pool_mb: int
     predicted_s: float
     gb_s: float
+    fits: bool
     why: str
 
 

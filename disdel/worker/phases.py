@@ -7,7 +7,7 @@ from typing import Literal
 
 from disdel.types import Phases
 
-Phase = Literal["imported", "data", "built", "loaded", "computed", "stored"]
+Phase = Literal["imported", "data", "built", "loaded", "stepped", "computed", "stored"]
 
 
 class PhaseClock:

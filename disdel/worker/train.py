@@ -140,6 +140,8 @@ def _train_steps(
         x, y = samples.x[positions], samples.y[positions]
         seeds = schedule.seeds(step - len(positions), step)
         loss = trainer.train(x, y, request.micro_batches, factors, seeds)
+        if not slowest_s:
+            context.clock.ended("stepped")
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not np.isfinite(loss):
             raise TrainingDiverged(

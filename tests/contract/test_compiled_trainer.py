@@ -101,24 +101,21 @@ def test_batches_larger_than_the_compiled_are_refused(program, block):  # noqa: 
 def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):  # noqa: F811
     import keras
 
-    from disdel.compiler import CompileJob, write_keras_model
+    from disdel.compiler.keras_file import TEMPLATE, filled
 
     mine = trainer(program)
     mine.train(*block)
     mine.save_model(tmp_path / "state.safetensors")
     assert safetensors.numpy.load_file(tmp_path / "state.safetensors").keys() == mine.state().keys()
-    job = CompileJob(
-        model=SPEC,
-        input_dtype="uint8",
-        batch_size=BATCH,
-        optimizer="adam",
-        targets=("host",),
-    )
-    write_keras_model(job, tmp_path / "state.safetensors", tmp_path / "model.keras")
+    state = safetensors.numpy.load_file(tmp_path / "state.safetensors")
+    (tmp_path / "model.keras").write_bytes(filled(program / TEMPLATE, state))
     model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     x, y = (part.reshape(-1, *part.shape[2:]) for part in block)
     chosen = np.asarray(model(x.astype(np.float32))).argmax(axis=1)
     assert (chosen == y).sum() == mine.score(x, y).correct
+    del state[next(name for name in state if name.startswith("model/"))]
+    with pytest.raises(StoreError, match="another network"):
+        filled(program / TEMPLATE, state)
 
 
 def made_for(*targets):

@@ -3,13 +3,15 @@
 import base64
 import io
 import json
+import platform
 import subprocess
 import sys
 import zipfile
 
 import pytest
 
-from disdel.bundle import build_bundle
+from disdel.bundle import build_bundle, library
+from disdel.errors import UsageError
 from tests.compiled import compiled_state_dir, program  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.framework
@@ -50,11 +52,13 @@ assert not strays, strays
 
 
 def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # noqa: F811
-    from disdel.compiler.packages import MAX_CODE_BYTES, packages_zip
+    from disdel.compiler.packages import MAX_CODE_BYTES, own_python, packages_zip
 
     files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
-    code = build_bundle("train", packages=packages_zip(), files=files)
-    assert code == build_bundle("train", packages=packages_zip(), files=files)
+    code = build_bundle("train", packages=packages_zip(library(), own_python()), files=files)
+    assert code == build_bundle(
+        "train", packages=packages_zip(library(), own_python()), files=files
+    )
     assert len(base64.b64encode(code)) < MAX_CODE_BYTES
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(tmp_path)
@@ -67,6 +71,20 @@ def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # n
         env={},
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_index_has_is_what_is_installed():
+    """So that a host with another Python deploys the same bytes."""
+    pytest.importorskip("iree.runtime")
+    from disdel.compiler import packages
+
+    pins = [f"{name}=={packages._version(name)}" for name in packages.DISTRIBUTIONS]
+    try:
+        wheels = packages.downloaded(pins, python=packages.own_python(), machine=platform.machine())
+    except UsageError as error:
+        pytest.skip(f"the package index cannot be reached: {error}")
+    needed = {path: data for path, data in wheels.items() if packages._is_needed(path)}
+    assert needed == packages._installed()
 
 
 def test_a_run_within_the_default_limits(

@@ -50,7 +50,7 @@ def disdel(*arguments, cwd):
         ("train --resume nothing", "names 0 runs"),
         ("stop nothing", "names 0 runs"),
         ("runs prune", "say which runs"),
-        ("train digits --memory-max 256", "256 MB is the limit"),
+        ("train digits --runtime tensorflow --memory-max 256", "256 MB is the limit"),
         ("train digits --limits stock --model resnet34", "512 MB is the limit"),
         ("train digits --limits huge", "--limits must be roomy or stock"),
         ("train digits --pool-memory 100", "--pool-memory is 100 MB"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -189,6 +190,22 @@ def test_a_zip_with_modules_and_data(tmp_path: Path) -> None:
     with proxy(tmp_path) as action:
         assert action.init(code, binary=True).status_code == 200
         assert action.run().json() == {"data": 5}
+
+
+def test_large_files_of_a_zip_arrive_whole_beside_small_ones(tmp_path: Path) -> None:
+    main = (
+        "import hashlib, pathlib\n"
+        "def main(args):\n"
+        "    files = pathlib.Path('libs').rglob('*.so')\n"
+        "    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}\n"
+    )
+    libraries = {f"libs/{n}/{n}.so": os.urandom(3 << 20 if n % 2 else 100) for n in range(6)}
+    code = base64.b64encode(zipped({"__main__.py": main.encode(), **libraries})).decode()
+    with proxy(tmp_path) as running:
+        assert running.init(code, binary=True).status_code == 200
+        assert running.run().json() == {
+            Path(name).name: hashlib.sha256(data).hexdigest() for name, data in libraries.items()
+        }
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -2,10 +2,13 @@
 
 import importlib.metadata
 import itertools
+import subprocess
+import sys
 
 import pytest
 
 from disdel.compiler import CompileFailed, CompileJob, compile_program
+from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.targets import PORTABLE, compile_flags, target
 from disdel.errors import UsageError
 from disdel.program import Initial, Program, StateTensor
@@ -91,3 +94,23 @@ def test_a_module_that_is_refused_is_kept(tmp_path):
     with pytest.raises(CompileFailed, match=r"text is in .*train\.mlir: .*error:"):
         _compiled(b"this is no module", compile_flags(target("x86-64-v3")), kept)
     assert kept.read_bytes() == b"this is no module"
+
+
+def test_bytecode_is_the_same_for_the_same_sources_and_runs_without_them(tmp_path):
+    sources = {
+        "lib/__init__.py": b"KNOWN = {'a', 'b', 'c'}\n",
+        "lib/more.py": b"from . import KNOWN",
+    }
+    python = python_for(f"{sys.version_info.major}.{sys.version_info.minor}")
+    made = compiled(sources, python)
+    assert made == compiled(sources, python)
+    assert made.keys() == {"lib/__init__.pyc", "lib/more.pyc"}
+    for name, data in made.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import lib.more as m; print(m.KNOWN)"
+    )
+    done = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'a'" in done.stdout

@@ -151,7 +151,9 @@ def run(platform, redis_url, monkeypatch, tmp_path, arithmetic):
     def start(settings=None, resumed=None, **job):
         settings = settings or Settings(run_dir=tmp_path / "runs")
         if resumed is None:
-            wanted = TrainJob(**({"dataset": "digits", "workers": 2} | job))
+            wanted = TrainJob(
+                **({"dataset": "digits", "workers": 2, "runtime": "tensorflow"} | job)
+            )
         else:
             resumed = read_resumed(resumed)
             wanted = resumed.job(**job)

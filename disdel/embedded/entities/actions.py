@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from disdel.embedded.entities.execs import Exec, Sequence, read_exec
+from disdel.embedded.entities.execs import Code, Exec, Sequence, read_exec
 from disdel.embedded.entities.fields import (
     FIRST_VERSION,
     Annotations,
@@ -25,7 +26,7 @@ from disdel.embedded.limits import ActionLimits, PlatformLimits, action_limits
 from disdel.embedded.replies import NO_EXEC, ApiError, malformed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Action:
     id: Name
     exec: Exec
@@ -66,11 +67,15 @@ class Action:
             "updated": self.updated_ms,
         }
 
+    @cached_property
     def warm_key(self) -> str:
         """Equal for actions that may share a container: equal in everything but the time."""
-        wire = self.to_wire()
+        wire = self.to_wire(with_code=False)
         del wire["updated"]
-        return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(wire, sort_keys=True).encode())
+        if isinstance(self.exec, Code):
+            digest.update((self.exec.code or "").encode())
+        return digest.hexdigest()
 
     @property
     def wants_api_key(self) -> bool:

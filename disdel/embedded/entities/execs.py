@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from disdel.embedded.containers.images import BLACKBOX, is_image_name, known_kinds, resolve_kind
 from disdel.embedded.entities.fields import Json
@@ -17,16 +18,19 @@ SEQUENCE = "sequence"
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Code:
-    """Code of a runtime kind, or of a container image for the kind `blackbox`."""
+    """Code of a runtime kind, or of a container image for the kind `blackbox`.
+
+    There may be megabytes of it, which are looked through once and not at every invocation.
+    """
 
     kind: str
     code: str | None
     main: str | None = None
     image: str | None = None
 
-    @property
+    @cached_property
     def binary(self) -> bool:
         """Whether the code is a base64 archive: one line of whole base64 quanta.
 

@@ -62,7 +62,7 @@ class Invocations:
             caller=caller,
             action=resolved.action,
             code=executed,
-            warm_key=resolved.action.warm_key(),
+            warm_key=resolved.action.warm_key,
             # An array, which only a sequence passes on, leaves no place for parameters.
             value={**plain, **payload} if isinstance(payload, Mapping) else payload,
             env={key: parameter.value for key, parameter in stored.items() if parameter.init},

@@ -140,7 +140,7 @@ def test_packages_replace_their_annotations() -> None:
 def test_the_warm_key_ignores_the_time_and_nothing_else() -> None:
     action = make({"exec": SOURCE})
     again = put_action(Name("p", "a"), read_action_put({"exec": SOURCE}), None, STOCK, now_ms=99)
-    assert action.warm_key() == again.warm_key()
+    assert action.warm_key == again.warm_key
     for change in (
         {"limits": {"memory": 128}},
         {"parameters": [{"key": "x", "value": 1}]},
@@ -148,8 +148,9 @@ def test_the_warm_key_ignores_the_time_and_nothing_else() -> None:
         {"publish": True},
         {"annotations": [{"key": "x", "value": 1}]},
         {"exec": {**SOURCE, "main": "other"}},
+        {"exec": {**SOURCE, "code": "other"}},
     ):
-        assert make({"exec": SOURCE, **change}).warm_key() != action.warm_key()
+        assert make({"exec": SOURCE, **change}).warm_key != action.warm_key
 
 
 @pytest.mark.parametrize(
