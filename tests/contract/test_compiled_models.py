@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from disdel.compiler.keras_file import TEMPLATE, filled
 from disdel.training.schedule import Schedule
 from disdel.types import OPTIMIZERS
 from tests.compiled_models import BATCH, SHAPE, build
@@ -142,6 +143,23 @@ def test_what_is_drawn_depends_on_seed_worker_and_step_alone(compiled):
     assert same(whole, drawn(compiled, cuts=range(1, 10)))
     assert not same(whole, drawn(compiled, worker=1))
     assert not same(whole, drawn(compiled, seed=1))
+
+
+@pytest.mark.parametrize("name", ["drawing", "normalised"])
+def test_the_keras_file_has_the_weights_of_the_state(compiled, name, tmp_path):
+    """Also where layers have variables that are no weights."""
+    import keras
+
+    from disdel.training.compiled_adapter import CompiledTrainer
+
+    trainer = CompiledTrainer(compiled(name), seed=3, threads=1)
+    x, y = blocks(0)
+    trainer.train(x, y)
+    path = tmp_path / "model.keras"
+    path.write_bytes(filled(compiled(name) / TEMPLATE, trainer.state()))
+    outputs = keras.saving.load_model(path, compile=False).predict(x[0], verbose=0)
+    losses = -np.log(outputs[np.arange(BATCH), y[0]])
+    assert trainer.score(x[0], y[0]).loss_sum == pytest.approx(losses.sum(), rel=1e-4)
 
 
 def test_nothing_is_drawn_in_scores(compiled):
