@@ -8,6 +8,7 @@ import typer
 
 from disdel.cli import options
 from disdel.cli.output import check_json_target, write_json
+from disdel.cli.reading import read_runtime, read_settings
 
 
 def calibrate_command(
@@ -29,7 +30,7 @@ def calibrate_command(
     from disdel.api import run_calibrate
     from disdel.report.views import choose_view
 
-    settings = options.settings(
+    settings = read_settings(
         limits=limits,
         apihost=apihost,
         auth=auth,
@@ -40,7 +41,7 @@ def calibrate_command(
     )
     check_json_target(json)
     with choose_view(quiet=quiet) as view:
-        asked = options.parse_runtime(runtime) or "tensorflow"
+        asked = read_runtime(runtime) or "tensorflow"
         found = run_calibrate(settings, view, runtime=asked)
     measured = found.runtime
     write_json(

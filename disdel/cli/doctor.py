@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from disdel.cli import options
+from disdel.cli.reading import read_runtime, read_settings
 
 
 def doctor_command(
@@ -22,7 +23,7 @@ def doctor_command(
     """Check what a run needs, and say what to change."""
     from disdel.controller.checks import run_checks
 
-    settings = options.settings(
+    settings = read_settings(
         limits=limits,
         apihost=apihost,
         auth=auth,
@@ -34,7 +35,7 @@ def doctor_command(
         run_dir=run_dir,
     )
     failed = False
-    for check in run_checks(settings, options.parse_runtime(runtime)):
+    for check in run_checks(settings, read_runtime(runtime)):
         failed = failed or not check.ok
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:19} {check.detail}")
     if failed:

@@ -10,6 +10,7 @@ import typer
 
 from disdel.cli import options
 from disdel.cli.output import both, check_json_target, json_writer, print_table
+from disdel.cli.reading import auto_or_number, read_settings
 from disdel.types import Evaluation
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def infer_command(
     from disdel.controller.predictions import check_predictions_target, write_predictions
     from disdel.report.views import choose_view
 
-    settings = options.settings(
+    settings = read_settings(
         memory_max=memory_max,
         pool_memory=pool_memory,
         timeout_max=timeout_max,
@@ -110,7 +111,7 @@ def infer_command(
         model=model,
         model_code=model_code,
         input=input,
-        workers=options.auto_or_number("--workers", workers),
+        workers=auto_or_number("--workers", workers),
         top_k=top_k,
     )
     with choose_view(quiet=quiet) as view:

@@ -9,6 +9,7 @@ import typer
 
 from disdel.cli import options
 from disdel.cli.output import check_json_target, write_json
+from disdel.cli.reading import read_job, read_settings
 
 _PRICES = "Prices"
 PriceGbS = Annotated[
@@ -68,7 +69,7 @@ def plan_command(
     from disdel.controller.report_json import plan_to_json
     from disdel.report.lines import plan_details, plan_lines
 
-    job = options.train_job(
+    job = read_job(
         dataset=dataset,
         batch=batch,
         epochs=epochs,
@@ -82,7 +83,7 @@ def plan_command(
         learning_rate=learning_rate,
         seed=seed,
     )
-    settings = options.settings(
+    settings = read_settings(
         memory_max=memory_max,
         pool_memory=pool_memory,
         gpu_memory=gpu_memory,

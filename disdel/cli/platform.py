@@ -9,6 +9,7 @@ import typer
 
 from disdel.cli import options
 from disdel.cli.output import check_json_target, write_json
+from disdel.cli.reading import read_settings
 from disdel.errors import UsageError
 from disdel.platforms.embedded import (
     EmbeddedOptions,
@@ -58,7 +59,7 @@ def up_command(
     While it runs, `disdel train` and the other commands use it.
     """
     check_json_target(json)
-    profile = options.settings(limits=limits).platform_limits
+    profile = read_settings(limits=limits).platform_limits
     chosen = EmbeddedOptions(
         limits=profile,
         user_memory_mb=user_memory,

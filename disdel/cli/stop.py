@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from disdel.cli import options
+from disdel.cli.reading import read_settings
 from disdel.cli.runs import Run
 
 
@@ -12,4 +13,4 @@ def stop_command(run: Run, run_dir: options.RunDir = None, auth: options.Auth = 
     """Stop a run on this machine as Ctrl-C does, and remove what it has created."""
     from disdel.api import stop
 
-    typer.echo(stop(run, options.settings(run_dir=run_dir, auth=auth)))
+    typer.echo(stop(run, read_settings(run_dir=run_dir, auth=auth)))

@@ -6,6 +6,7 @@ import typer
 
 from disdel.cli import options
 from disdel.cli.output import both, check_json_target, json_writer
+from disdel.cli.reading import JOB_OPTIONS, check_agrees, read_job, read_settings
 from disdel.errors import UsageError
 
 
@@ -62,7 +63,7 @@ def train_command(
         if resumed is None:
             raise UsageError("name a data set, or a run with --resume RUN")
         dataset = resumed.progress.job.dataset
-    job = options.train_job(
+    job = read_job(
         dataset=dataset,
         batch=batch,
         epochs=epochs,
@@ -85,7 +86,7 @@ def train_command(
         average=average,
         optimizer_state=optimizer_state,
     )
-    settings = options.settings(
+    settings = read_settings(
         memory_max=memory_max,
         pool_memory=pool_memory,
         gpu_memory=gpu_memory,
@@ -106,8 +107,8 @@ def train_command(
     )
     check_json_target(json)
     if resumed is not None:
-        given = [name for name in options.JOB_OPTIONS if _is_given(context, name)]
-        options.check_agrees(job, resumed.progress.job, given)
+        given = [name for name in JOB_OPTIONS if _is_given(context, name)]
+        check_agrees(job, resumed.progress.job, given)
         job = resumed.job(epochs if "epochs" in given else None)
     with choose_view(quiet=quiet) as view:
         run_train(job, settings, both(view, json_writer(json)), resumed=resumed)
