@@ -3,15 +3,16 @@
 A folder with `program.json` (this description), and for each target CPU `train-<target>.vmfb` and
 `score-<target>.vmfb`, modules for IREE's runtime. Both have one function, `main`:
 
-    train: state…, x (batch, *input_shape), y (batch,) int32, weight (batch,) float32,
+    train: state…, x (batch, *input_shape), y (batch,), weight (batch,) float32,
            if the network draws at random: seed () uint32
            → the state after one step…, the loss summed over the samples, float32
     score: the model's part of the state…, x (score_batch, …), y, weight
-           → loss summed, float32; samples classified correctly, int32
+           → loss summed, float32; samples classified correctly, int32; each metric summed, float32
 
-A sample of weight 0 has no part in a result: a ragged batch is a whole one with such samples. What
-is drawn at random in a step depends on its seed alone. Neither the run's seed nor a learning rate
-is in a module, so that a network is compiled once for all of them.
+Labels y are class numbers, int32, or numbers to predict, float32. A sample of weight 0 has no part
+in a result: a ragged batch is a whole one with such samples. What is drawn at random in a step
+depends on its seed alone. Neither the run's seed nor a learning rate is in a module, so that a
+network is compiled once for all of them.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ class Program:
         state: the tensors of the state in the modules' order, those of the model first.
         model_tensors: how many of them are the model's; the others are the optimizer's.
         draws: whether a training step draws at random.
+        classifies: whether samples have classes.
+        metrics: names of what `score` gives beside the loss.
         targets: the CPUs that there are modules for, of each machine the fastest first.
     """
 
@@ -84,6 +87,8 @@ class Program:
     state: tuple[StateTensor, ...]
     model_tensors: int
     draws: bool
+    classifies: bool
+    metrics: tuple[str, ...]
     targets: tuple[Target, ...]
 
     def write(self, folder: Path) -> None:

@@ -139,11 +139,15 @@ def build(name):
 
 def main():
     from disdel.compiler import CompileJob
-    from disdel.compiler.__main__ import hide_unused_packages, write_program
+    from disdel.compiler.__main__ import hide, write_program
 
-    hide_unused_packages()
+    hide()
+
+    import keras
 
     from disdel.compiler.lowering import without_values
+    from disdel.compiler.network import Network
+    from disdel.compiler.recipe import recipe_for
 
     name, optimizer, folder = sys.argv[1:]
     job = CompileJob(
@@ -155,7 +159,13 @@ def main():
     )
     with without_values():
         model = build(name)
-    write_program(model, job, Path(folder))
+    network = Network(
+        model=model,
+        recipe=recipe_for("class", gives_probabilities=True),
+        optimizer=keras.optimizers.get(optimizer),
+        saved=model,
+    )
+    write_program(network, job, Path(folder))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from disdel import config
 from disdel.errors import DisdelError, UsageError
 from disdel.program import DESCRIPTION, cpu_flags
 from disdel.types import ModelSpec
+from disdel.user_code import UserCode
 
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 4
+COMPILER_VERSION = 5
 
 
 class CompileFailed(DisdelError):
@@ -37,27 +39,31 @@ class CompileFailed(DisdelError):
 class CompileJob:
     """A network to compile.
 
-    `targets` are names of `disdel.compiler.targets`, the fastest first. Seed and learning rate are
-    not of it: the state has them.
+    `targets` are names of `disdel.compiler.targets`, the fastest first. `optimizer` is None for the
+    one beside the user's own network. Seed and learning rate are not of it: the state has them.
     """
 
     model: ModelSpec
     input_dtype: str
     batch_size: int
-    optimizer: str
+    optimizer: str | None
     targets: tuple[str, ...]
 
 
-def compile_program(job: CompileJob) -> Path:
+def compile_program(job: CompileJob, code: UserCode | None = None) -> Path:
     """The folder of the program for `job`: compiled now, or by an earlier run.
 
+    Args:
+        job: what is compiled.
+        code: the files of the user's own network.
+
     Raises:
-        UsageError: packages are missing, or a layer cannot be compiled.
+        UsageError: packages are missing, or the network cannot be compiled.
         CompileFailed: the compiler refused the module; the message says where its text is.
     """
     folder = _folder(job)
     if not is_compiled(job):
-        _call(folder, job)
+        _call(folder, job, code)
     return folder
 
 
@@ -93,9 +99,23 @@ def _versions() -> list[str]:
         ) from error
 
 
-def _call(folder: Path, job: CompileJob) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "disdel.compiler", str(folder)],
+def _call(folder: Path, job: CompileJob, code: UserCode | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="disdel-code-") as own:
+        arguments = [str(folder)]
+        if code is not None:
+            code.write(Path(own))
+            arguments.append(own)
+        done = _run(arguments, job)
+    if done.returncode == UsageError.exit_code:
+        raise UsageError(done.stdout.strip())
+    if done.returncode:
+        said = done.stdout.strip() or "\n".join(done.stderr.splitlines()[-20:])
+        raise CompileFailed(f"the network was not compiled: {said}")
+
+
+def _run(arguments: list[str], job: CompileJob) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "disdel.compiler", *arguments],
         input=json.dumps(asdict(job)),
         capture_output=True,
         text=True,
@@ -107,11 +127,6 @@ def _call(folder: Path, job: CompileJob) -> None:
             "PYTHONPATH": os.pathsep.join(filter(None, (_root(), os.environ.get("PYTHONPATH")))),
         },
     )
-    if done.returncode == UsageError.exit_code:
-        raise UsageError(done.stdout.strip())
-    if done.returncode:
-        said = done.stdout.strip() or "\n".join(done.stderr.splitlines()[-20:])
-        raise CompileFailed(f"the network was not compiled: {said}")
 
 
 def _root() -> str:

@@ -1,4 +1,6 @@
-"""The compiler's process: `python -m disdel.compiler FOLDER < job.json`.
+"""The compiler's process: `python -m disdel.compiler FOLDER [CODE] < job.json`.
+
+CODE is the folder of the user's own code, where the network is of that.
 
 What goes wrong for the user's doing is said in one line on stdout, with exit status 2.
 """
@@ -11,7 +13,7 @@ import sys
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dacite
 
@@ -21,46 +23,47 @@ from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
 from disdel.program import Program, module_path
 
-# Keras has no types.
-KerasModel = Any
+if TYPE_CHECKING:
+    # It imports Keras.
+    from disdel.compiler.network import Network
 
 # Large enough to keep the cores busy, small enough to need less memory than a training step.
 SCORE_BATCH = 128
 
 # Keras imports what it finds of these, and nothing here uses it: docs/compiled.md has the seconds.
 _UNUSED = ("matplotlib", "requests", "sklearn", "tensorflow", "torch")
+# The user's own code may use others, but on JAX no other framework.
+_UNUSED_BY_OWN = ("tensorflow", "torch")
 
 
 def main() -> int:
-    [folder] = sys.argv[1:]
+    folder, *code = map(Path, sys.argv[1:])
     job = dacite.from_dict(CompileJob, json.load(sys.stdin), dacite.Config(cast=[tuple]))
+    hide(_UNUSED if job.model.own is None else _UNUSED_BY_OWN)
     try:
-        _compile(job, Path(folder))
+        write_program(_network(job, *code), job, folder)
     except DisdelError as error:
         print(error)  # noqa: T201
         return error.exit_code
     return 0
 
 
-def _model(job: CompileJob) -> KerasModel:
-    from disdel.catalog.models.keras_models import keras_model_here
+def _network(job: CompileJob, code: Path | None = None) -> Network:
+    if job.model.own is not None:
+        from disdel.compiler.own import own_network
 
-    return keras_model_here(job.model, input_dtype=job.input_dtype)
+        assert code is not None
+        return own_network(job, job.model.own, code)
+    from disdel.compiler.network import built_in_network
 
-
-def _compile(job: CompileJob, folder: Path) -> None:
-    from disdel.compiler.lowering import without_values
-
-    with without_values():
-        model = _model(job)
-    write_program(model, job, folder)
+    return built_in_network(job)
 
 
-def write_program(model: KerasModel, job: CompileJob, folder: Path) -> None:
-    """Write the program of a Keras model into a folder of its own, and move it where it belongs.
+def write_program(network: Network, job: CompileJob, folder: Path) -> None:
+    """Write the program of a network into a folder of its own, and move it where it belongs.
 
     Args:
-        model: what `job.model` says; values of its variables are not needed.
+        network: what `job` says.
         job: how it is compiled.
         folder: the program's.
 
@@ -70,7 +73,7 @@ def write_program(model: KerasModel, job: CompileJob, folder: Path) -> None:
     """
     from disdel.compiler.steps import Steps
 
-    steps = Steps(model, optimizer=job.optimizer, input_dtype=job.input_dtype)
+    steps = Steps(network, input_dtype=job.input_dtype)
     program = Program(
         input_shape=job.model.input_shape,
         input_dtype=job.input_dtype,
@@ -79,6 +82,8 @@ def write_program(model: KerasModel, job: CompileJob, folder: Path) -> None:
         state=steps.tensors,
         model_tensors=steps.model_tensors,
         draws=steps.draws,
+        classifies=network.recipe.target != "number",
+        metrics=tuple(network.recipe.metrics),
         targets=tuple(target(name) for name in job.targets),
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +104,7 @@ def write_program(model: KerasModel, job: CompileJob, folder: Path) -> None:
             for cpu in program.targets:
                 compiling = compilers.submit(_compiled, text, compile_flags(cpu), kept)
                 modules.append((module_path(made, function, cpu), compiling))
-        write_template(model, made / TEMPLATE)
+        write_template(network.saved, made / TEMPLATE)
         for path, compiling in modules:
             path.write_bytes(compiling.result())
         program.write(made)
@@ -128,20 +133,22 @@ def _compiled(text: bytes, flags: list[str], kept: Path) -> bytes:
 
 
 class _Hiding:
-    """A finder of modules for which `_UNUSED` are not installed."""
+    """A finder of modules for which some packages are not installed."""
 
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:  # noqa: ARG004
-        if name.partition(".")[0] in _UNUSED:
-            raise ModuleNotFoundError(f"{name} is hidden: nothing here uses it", name=name)
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+        package = name.partition(".")[0]
+        if package in self._packages:
+            raise ImportError(f"{package} has no part in compiling a network", name=name)
 
 
-def hide_unused_packages() -> None:
+def hide(packages: tuple[str, ...] = _UNUSED) -> None:
     """Spare this process what Keras would import beside what it needs."""
-    sys.meta_path.insert(0, _Hiding)
+    sys.meta_path.insert(0, _Hiding(packages))
 
 
 if __name__ == "__main__":
-    hide_unused_packages()
     os.environ.setdefault("KERAS_BACKEND", "jax")
     sys.exit(main())

@@ -370,3 +370,13 @@ def cross_entropy(y: JaxArray, logits: JaxArray) -> JaxArray:
     classes = lax.broadcasted_iota(jnp.int32, logits.shape, 1)
     own = jnp.where(classes == y[:, None], logits, 0.0).sum(-1)
     return jnp.log(jnp.exp(logits).sum(-1)) - own
+
+
+def binary_cross_entropy(y: JaxArray, logits: JaxArray) -> JaxArray:
+    """The cross-entropy of each sample, (batch,).
+
+    Args:
+        y: 0 or 1, (batch,).
+        logits: of 1, (batch,).
+    """
+    return jnp.maximum(logits, 0.0) - logits * y + jnp.log1p(jnp.exp(-jnp.abs(logits)))

@@ -109,6 +109,10 @@ def lowered(model: KerasModel) -> KerasModel:
     Raises:
         UsageError: a layer has no such form; the message names it and what to use instead.
     """
+    for inner in model._flatten_layers():
+        if isinstance(inner, keras.Model) and not type(inner).__module__.startswith("keras."):
+            # Its layers may be known, and yet not all that it does.
+            raise _refusal(inner)
     with without_values():
         return keras.models.clone_model(model, clone_function=_lowered_layer, recursive=True)
 
@@ -119,20 +123,29 @@ def draws_at_random(model: KerasModel) -> bool:
 
 
 def _lowered_layer(layer: KerasLayer) -> KerasLayer:
+    if not isinstance(layer, keras.Layer):
+        return layer  # one of keras.ops, which has no state
     kind = type(layer).__name__
-    known = (*_LOWERED, *_AS_THEY_ARE)
-    if kind not in known or not type(layer).__module__.startswith("keras."):
-        raise UsageError(
-            f"layer {layer.name!r} ({kind}) cannot be compiled: use layers of "
-            f"{', '.join(sorted(known))}, or train with --runtime tensorflow"
-        )
+    if kind not in (*_LOWERED, *_AS_THEY_ARE) or not type(layer).__module__.startswith("keras."):
+        raise _refusal(layer)
     _check(layer)
     return _LOWERED.get(kind, type(layer)).from_config(layer.get_config())
 
 
+def _refusal(layer: KerasLayer) -> UsageError:
+    known = ", ".join(sorted((*_LOWERED, *_AS_THEY_ARE)))
+    return UsageError(
+        f"layer {layer.name!r} ({type(layer).__name__}) cannot be compiled: use layers of {known}, "
+        "or train with --runtime tensorflow"
+    )
+
+
 def _check(layer: KerasLayer) -> None:
     """Raise `UsageError` for a setting that the lowered form of `layer` does not have."""
-    wanted: dict[str, str | int | None] = {"data_format": "channels_last"}
+    wanted: dict[str, str | int | None] = {
+        "data_format": "channels_last",
+        "compute_dtype": "float32",
+    }
     # It would count the samples that only fill up a batch.
     wanted |= {"activity_regularizer": None}
     if type(layer).__name__ == "BatchNormalization":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,9 +13,10 @@ import numpy as np
 from jax import export, lax
 
 from disdel.compiler.draws import Draws
-from disdel.compiler.forms import cross_entropy
 from disdel.compiler.initial import initial_of
 from disdel.compiler.lowering import draws_at_random, lowered, training_step, without_values
+from disdel.compiler.network import Network
+from disdel.compiler.recipe import ACTIVATIONS, Recipe
 from disdel.program import Initial, StateTensor
 
 KerasModel = Any
@@ -23,21 +25,20 @@ JaxArray = Any
 
 
 class Steps:
-    """A Keras classifier, its optimizer and its loss as pure functions of the state.
+    """A network, its optimizer and its recipe as pure functions of the state.
 
     Args:
-        model: from stored samples to class probabilities; values of its variables are not needed.
-        optimizer: a name of `disdel.types.OPTIMIZERS`.
+        network: what is compiled.
         input_dtype: numpy name of the samples' dtype.
 
     Raises:
         UsageError: a layer or an initializer cannot be compiled.
     """
 
-    def __init__(self, model: KerasModel, *, optimizer: str, input_dtype: str) -> None:
-        self._model, self._gives_logits = _without_softmax(lowered(model))
+    def __init__(self, network: Network, *, input_dtype: str) -> None:
+        self._model, self._recipe = _without_activation(lowered(network.model), network.recipe)
         self._input_dtype = input_dtype
-        self._optimizer = keras.optimizers.get(optimizer)
+        self._optimizer = network.optimizer
         self._optimizer.build(self._model.trainable_variables)
         self.draws = draws_at_random(self._model)
         self.model_tensors = len(self._model.variables)
@@ -75,7 +76,7 @@ class Steps:
         arguments = [
             *((tensor.shape, tensor.dtype) for tensor in state),
             (shape, self._input_dtype),
-            ((batch_size,), "int32"),
+            ((batch_size,), "float32" if self._recipe.target == "number" else "int32"),
             ((batch_size,), "float32"),
             *more,
         ]
@@ -98,7 +99,7 @@ class Steps:
                 outputs, changed, penalties = self._model.stateless_call(
                     trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
                 )
-            loss = (self._losses(y, outputs) * weights).sum() / weights.sum()
+            loss = (self._recipe.losses(y, outputs) * weights).sum() / weights.sum()
             return sum(penalties, loss), changed
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
@@ -114,15 +115,12 @@ class Steps:
         outputs, _ = self._model.stateless_call(
             trainable, frozen, x.astype(jnp.float32), training=False
         )
-        hits = (jnp.argmax(outputs, axis=1).astype(jnp.int32) == y) & (weights > 0)
-        return (self._losses(y, outputs) * weights).sum(), hits.astype(jnp.int32).sum()
-
-    def _losses(self, y: JaxArray, outputs: JaxArray) -> JaxArray:
-        """The cross-entropy of each sample, as Keras on TensorFlow takes it of probabilities."""
-        epsilon = keras.config.epsilon()
-        if not self._gives_logits:
-            outputs = jnp.log(jnp.clip(outputs, epsilon, 1 - epsilon))
-        return cross_entropy(y, outputs)
+        hits = self._recipe.hits(y, outputs) & (weights > 0)
+        sums = [
+            (values * weights).sum()
+            for values in (self._recipe.losses(y, outputs), *self._recipe.measures(y, outputs))
+        ]
+        return (sums[0], hits.astype(jnp.int32).sum(), *sums[1:])
 
     def _split(self, values: Sequence[JaxArray]) -> tuple[list[JaxArray], list[JaxArray]]:
         """The model's values as trainable and not, each in the order of Keras."""
@@ -138,17 +136,27 @@ class Steps:
         return [by_variable[id(v)] for v in self._model.variables]
 
 
-def _without_softmax(model: KerasModel) -> tuple[KerasModel, bool]:
-    """A classifier that gives logits, and true; or as it is where no softmax is its last act.
+def _without_activation(model: KerasModel, recipe: Recipe) -> tuple[KerasModel, Recipe]:
+    """A model that gives logits and the recipe for those, where its last act makes probabilities
+    of them; else both as they are.
 
-    The loss of a softmax's logits is exact where a probability is rounded to 0 or 1, and takes half
-    of the kernels.
+    The loss of logits is exact where a probability is rounded to 0 or 1, and takes half of the
+    kernels. A loss of the user's own is given what the model gives.
     """
-    last = model.layers[-1]
-    if getattr(last, "activation", None) is not keras.activations.softmax:
-        return model, False
+    last = model
+    while inner := getattr(last, "operations", None) or getattr(last, "layers", None):
+        last = inner[-1]
+    activation = ACTIVATIONS.get(recipe.target)
+    if (
+        recipe.loss is not None
+        or activation is None
+        or getattr(last, "activation", None) is not activation
+        # Its activation is to go where the model ends, and nowhere else.
+        or len(last._inbound_nodes) > 1
+    ):
+        return model, recipe
     last.activation = keras.activations.linear
-    return model, True
+    return model, replace(recipe, gives_probabilities=False)
 
 
 def _tensor(name: str, variable: KerasVariable, initial: Initial) -> StateTensor:

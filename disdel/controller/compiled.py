@@ -14,6 +14,7 @@ from disdel.compiler.packages import STOCK_KIND, STOCK_PYTHON, own_python, packa
 from disdel.compiler.targets import HOST, PORTABLE
 from disdel.platforms.base import ActionSpec
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
+from disdel.user_code import UserCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +51,32 @@ class CompiledNetwork:
         return filled(self.program / TEMPLATE, safetensors.numpy.load(state))
 
 
+def can_be_compiled(model: ModelSpec) -> bool:
+    """Whether it is a Keras model, and no PyTorch module."""
+    return model.own is None or model.own.runtime == "tensorflow"
+
+
 def compile_job(
     job: TrainJob, dataset: DatasetSpec, model: ModelSpec, *, on_this_machine: bool
 ) -> CompileJob:
     """What is compiled for a job, tuned for this machine if its actions run here."""
+    usual = DEFAULT_OPTIMIZER if model.own is None else None
     return CompileJob(
         model=model,
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
-        optimizer=job.optimizer or DEFAULT_OPTIMIZER,
+        optimizer=job.optimizer or usual,
         targets=HOST if on_this_machine else PORTABLE,
     )
 
 
-def compile_network(job: CompileJob) -> CompiledNetwork:
+def compile_network(job: CompileJob, code: UserCode | None) -> CompiledNetwork:
     """Compile a network, unless an earlier run has, and pack what its actions import.
 
     Raises:
-        UsageError: packages are missing, or a layer cannot be compiled.
+        UsageError: packages are missing, or the network cannot be compiled.
         CompileFailed: the compiler refused it.
     """
     # The embedded platform runs actions on the Python that runs here, whatever their kind.
     python = own_python() if job.targets == HOST else STOCK_PYTHON
-    return CompiledNetwork(compile_program(job), packages_zip(library(), python))
+    return CompiledNetwork(compile_program(job, code), packages_zip(library(), python))

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from disdel.catalog.models import model_facts
 from disdel.compiler import is_compiled
 from disdel.compiler.targets import PORTABLE
-from disdel.controller.compiled import compile_job
+from disdel.controller.compiled import can_be_compiled, compile_job
 from disdel.controller.history import History, history_of
 from disdel.controller.session import runs_here
 from disdel.controller.settings import Settings
@@ -77,7 +77,8 @@ def _compile_s(job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: 
 def _fitting_runtimes(
     job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings
 ) -> list[Runtime]:
-    """The runtimes that a job may take: the user's own networks and numbers to predict have one.
+    """The runtimes that a job may take: the user's own networks and numbers to predict have one,
+    or are compiled where that is asked for.
 
     Compiled networks compute in float32, and a GPU would stay idle.
 
@@ -89,6 +90,8 @@ def _fitting_runtimes(
         if job.runtime or (job.precision == "float32" and not capacity.gpu_memory_mb):
             return offered
         return [runtime for runtime in offered if runtime is not COMPILED] or [TENSORFLOW]
+    if job.runtime == "compiled" and can_be_compiled(model):
+        return [COMPILED]
     only = TENSORFLOW if model.own is None else RUNTIMES[model.own.runtime]
     if job.runtime not in (None, only.name):
         raise UsageError(

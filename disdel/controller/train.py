@@ -11,7 +11,12 @@ from pathlib import Path
 from disdel import config
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
-from disdel.controller.compiled import CompiledNetwork, compile_job, compile_network
+from disdel.controller.compiled import (
+    CompiledNetwork,
+    can_be_compiled,
+    compile_job,
+    compile_network,
+)
 from disdel.controller.crew import Crew
 from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker
@@ -72,9 +77,9 @@ async def train_on(
         )
     code = code_of(model)
     compiling = None
-    if job.runtime == "compiled":
+    if job.runtime == "compiled" and can_be_compiled(model):
         # While the servers start.
-        compiling = asyncio.create_task(_compiled(job, arrays, model, settings))
+        compiling = asyncio.create_task(_compiled(job, arrays, model, code, settings))
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
         room_mb = session.store.room_mb()
@@ -92,7 +97,7 @@ async def train_on(
         )
         compiled = None
         if plan.runtime == "compiled":
-            compiled = await (compiling or _compiled(job, arrays, model, settings))
+            compiled = await (compiling or _compiled(job, arrays, model, code, settings))
         if resumed is None:
             folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         else:
@@ -124,10 +129,14 @@ async def train_on(
 
 
 async def _compiled(
-    job: TrainJob, arrays: DatasetArrays, model: ModelSpec, settings: Settings
+    job: TrainJob,
+    arrays: DatasetArrays,
+    model: ModelSpec,
+    code: UserCode | None,
+    settings: Settings,
 ) -> CompiledNetwork:
     wanted = compile_job(job, arrays.spec, model, on_this_machine=runs_here(settings))
-    return await asyncio.to_thread(compile_network, wanted)
+    return await asyncio.to_thread(compile_network, wanted, code)
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

@@ -16,7 +16,7 @@ import safetensors.numpy
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError, UsageError
 from disdel.program import Program, Target, cpu_flags, module_path
-from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state
+from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state, sum_of
 from disdel.training.initial_state import initial_state
 
 # IREE's runtime ships few types.
@@ -151,13 +151,18 @@ class CompiledTrainer(Trainer):
     def score(self, x: Array, y: Array) -> Scored:
         size = self._program.score_batch
         model = self._state[: self._program.model_tensors]
-        loss_sum, correct = 0.0, 0
-        for start in range(0, len(x), size):
-            batch = slice(start, start + size)
-            loss, hits = self._score_batch(*model, *_padded(x[batch], y[batch], size))
-            loss_sum += float(loss.to_host())
-            correct += int(hits.to_host())
-        return Scored(loss_sum, correct)
+        return sum_of(
+            self._scored(model, _padded(x[start : start + size], y[start : start + size], size))
+            for start in range(0, len(x), size)
+        )
+
+    def _scored(self, model: list[DeviceArray], batch: tuple[Array, Array, Array]) -> Scored:
+        loss, hits, *metrics = (sums.to_host() for sums in self._score_batch(*model, *batch))
+        return Scored(
+            float(loss),
+            int(hits) if self._program.classifies else None,
+            dict(zip(self._program.metrics, map(float, metrics), strict=True)),
+        )
 
     def save_model(self, path: Path) -> None:
         """Write the state as safetensors: the host, which has Keras, makes a Keras file of it."""

@@ -107,9 +107,16 @@ def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) ->
     """
     import keras
 
-    entry = module.code.entry
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     keras.utils.clear_session()
+    return build_own_here(module, input_shape, classes)
+
+
+def build_own_here(module: UserModule, input_shape: tuple[int, ...], classes: int) -> Built:
+    """As `build_own`, within the scopes of Keras that are open, which that leaves."""
+    import keras
+
+    entry = module.code.entry
     made = module.call(input_shape=input_shape, classes=classes)
     if not isinstance(made, keras.Model):
         raise UsageError(
@@ -210,17 +217,18 @@ def own_optimizer(module: UserModule) -> str | Any | None:
 
 def _recipe(module: UserModule, built: Built, *, gives_probabilities: bool) -> KerasRecipe:
     recipe = recipe_for(built.target, probabilities=gives_probabilities)
-    loss = _loss(module)
+    loss = own_loss(module)
+    metrics = {name: mean_of(metric) for name, metric in own_metrics(module)}
     return replace(
         recipe,
-        loss=loss or recipe.loss,
-        metrics={**recipe.metrics, **dict(_metrics(module))},
+        loss=recipe.loss if loss is None else mean_of(loss),
+        metrics={**recipe.metrics, **metrics},
         augment=function_beside(module, "augment"),
-        exported=_exported(built, gives_probabilities=gives_probabilities),
+        exported=exported(built, gives_probabilities=gives_probabilities),
     )
 
 
-def _exported(built: Built, *, gives_probabilities: bool) -> KerasModel:
+def exported(built: Built, *, gives_probabilities: bool) -> KerasModel:
     """The model as it is saved: preprocessing included, to a probability a class or a number."""
     import keras
 
@@ -233,7 +241,12 @@ def _exported(built: Built, *, gives_probabilities: bool) -> KerasModel:
     return keras.Model(built.model.inputs[0], outputs)
 
 
-def _loss(module: UserModule) -> Measure | None:
+def own_loss(module: UserModule) -> Measure | None:
+    """The loss beside the user's function: a Keras loss, or a function of y_true and y_pred.
+
+    Raises:
+        UsageError: what stands there is none.
+    """
     import keras
 
     found = module.attribute("loss")
@@ -251,10 +264,15 @@ def _loss(module: UserModule) -> Measure | None:
             f"{module.code.entry}: loss must be a name, a Keras loss or a function of y_true and "
             f"y_pred, not {a_kind(found)}"
         )
-    return mean_of(found)
+    return found
 
 
-def _metrics(module: UserModule) -> Iterable[tuple[str, Measure]]:
+def own_metrics(module: UserModule) -> Iterable[tuple[str, Measure]]:
+    """The metrics beside the user's function: name and function, whose mean over samples it is.
+
+    Raises:
+        UsageError: one of them is not such a mean.
+    """
     found = module.attribute("metrics")
     if found is None:
         return
@@ -275,12 +293,12 @@ def _metric(module: UserModule, metric: object) -> tuple[str, Measure]:
     elif isinstance(metric, type):
         known = module.guarded(metric)
     if inspect.isroutine(known):
-        return known.__name__, mean_of(known)
+        return known.__name__, known
     if isinstance(known, keras.metrics.MeanMetricWrapper):
         config = known.get_config()
         own = inspect.signature(known._fn).parameters  # Keras gives it in no other way
         settings = {name: value for name, value in config.items() if name in own}
-        return known.name, mean_of(lambda y, given: known._fn(y, given, **settings))
+        return known.name, lambda y, given: known._fn(y, given, **settings)
     raise UsageError(
         f"{module.code.entry}: metric {metric!r} is not a mean over samples; name one that is, or "
         "give a function of y_true and y_pred"

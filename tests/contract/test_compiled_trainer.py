@@ -127,6 +127,8 @@ def made_for(*targets):
         state=(),
         model_tensors=0,
         draws=False,
+        classifies=True,
+        metrics=(),
         targets=targets,
     )
 

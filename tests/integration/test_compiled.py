@@ -110,3 +110,69 @@ def test_a_run_within_the_default_limits(
     peaks = [activation["peak_mb"] for activation in report["activations"]]
     assert max(peaks) <= 200
     assert (tmp_path / report["model"]).stat().st_size > 0
+
+
+OWN = """
+import keras
+from keras import layers
+
+metrics = ["sparse_top_k_categorical_accuracy"]
+{more}
+def optimizer():
+    return keras.optimizers.AdamW(0.01)
+
+def preprocess(x):
+    return x / 16
+
+def bent(x):
+    return keras.ops.maximum(x, 0.1 * x)
+
+def make(input_shape, classes):
+    hidden = [layers.Conv2D(8, 3, activation=bent), layers.Flatten(), layers.Dropout(0.1)]
+    return keras.Sequential([keras.Input(input_shape), *hidden, layers.Dense(classes)])
+"""
+
+
+@pytest.fixture
+def disdel(compiled_state_dir, tmp_path, monkeypatch):  # noqa: F811
+    """Run the command in a folder of its own; the finished process."""
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+
+    def disdel(command):
+        return subprocess.run(
+            [sys.executable, "-m", "disdel", *command.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return disdel
+
+
+TRAIN_OWN = (
+    "train digits --model net.py:make --runtime compiled --batch 16 --epochs 4 --json r.json"
+)
+
+
+def test_a_model_of_ones_own_is_compiled_and_evaluated(disdel, tmp_path):
+    (tmp_path / "net.py").write_text(OWN.format(more=""))
+    done = disdel(TRAIN_OWN)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["plan"]["runtime"] == "compiled"
+    assert report["settings"]["optimizer"] == "adamw"
+    assert report["accuracy"] > 0.8
+    [*_, last] = report["rounds"]
+    assert last["metrics"]["sparse_top_k_categorical_accuracy"] >= last["accuracy"]
+    inferred = disdel("infer digits --quiet --json -")
+    assert inferred.returncode == 0, inferred.stderr
+    assert json.loads(inferred.stdout)["accuracy"] == pytest.approx(report["accuracy"])
+
+
+def test_what_stands_beside_it_and_cannot_be_compiled_is_refused_before_a_run(disdel, tmp_path):
+    (tmp_path / "net.py").write_text(OWN.format(more="def augment(x, y): return x, y"))
+    done = disdel(TRAIN_OWN)
+    assert done.returncode == 2, done.stderr
+    assert "net.py:make: augment has no place in a compiled step" in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -4,15 +4,16 @@ import importlib.metadata
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from disdel.compiler import CompileFailed, CompileJob, compile_program
+from disdel.compiler import CompileFailed, CompileJob, _digest, compile_program
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.targets import PORTABLE, compile_flags, target
 from disdel.errors import UsageError
 from disdel.program import Initial, Program, StateTensor
-from disdel.types import ModelSpec
+from disdel.types import CodeRef, ModelFacts, ModelSpec, OwnModel
 
 JOB = CompileJob(
     model=ModelSpec(name="mlp", input_shape=(4,), classes=2),
@@ -21,6 +22,7 @@ JOB = CompileJob(
     optimizer="adam",
     targets=PORTABLE,
 )
+FACTS = ModelFacts(parameters=9, activations=9, largest=4, layers=1, multiply_adds=9)
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path):
@@ -36,6 +38,8 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
         ),
         model_tensors=0,
         draws=True,
+        classifies=True,
+        metrics=("mean_absolute_error",),
         targets=tuple(target(name) for name in PORTABLE),
     )
     written.write(tmp_path)
@@ -61,6 +65,17 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", missing)
     with pytest.raises(UsageError, match=r"needs keras here: pip install 'disdel\[compiled\]'"):
         compile_program(JOB)
+
+
+def test_other_code_is_another_program():
+    def digest(text):
+        code = CodeRef(entry="n.py:f", source="n.py", function="f", requirements=(), digest=text)
+        own = OwnModel(
+            code=code, runtime="tensorflow", facts=FACTS, gives_probabilities=True, optimizer=None
+        )
+        return _digest(replace(JOB, model=replace(JOB.model, own=own)))
+
+    assert digest("one") == digest("one") != digest("other")
 
 
 TEXT = b"""

@@ -35,8 +35,8 @@ ALLOWED = {
     "platforms": {"embedded"},
     "worker": {"catalog", "store", "training"},
     "bundle": set(),
-    # A process of its own; the controller starts it.
-    "compiler": {"catalog"},
+    # A process of its own; the controller starts it. It builds the user's networks as workers do.
+    "compiler": {"catalog", "worker"},
     "memory_agent": set(),
     "controller": {"bundle", "catalog", "compiler", "platforms", "scheduler", "store", "training"},
     "api": {"catalog", "controller", "report", "scheduler"},

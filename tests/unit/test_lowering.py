@@ -205,6 +205,8 @@ def test_weights_begin_as_those_of_keras_do(name, shape):
         state=(tensor,),
         model_tensors=1,
         draws=False,
+        classifies=True,
+        metrics=(),
         targets=(),
     )
     found, wanted = initial_state(program, 0)["kernel"], np.asarray(initializer(shape))

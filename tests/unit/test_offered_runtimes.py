@@ -4,7 +4,16 @@ import pytest
 
 from disdel.controller import planning
 from disdel.controller.settings import Settings
-from disdel.types import Capacity, DatasetSpec, ModelSpec, TrainJob
+from disdel.errors import UsageError
+from disdel.types import (
+    Capacity,
+    CodeRef,
+    DatasetSpec,
+    ModelFacts,
+    ModelSpec,
+    OwnModel,
+    TrainJob,
+)
 
 DATASET = DatasetSpec(
     name="digits",
@@ -16,8 +25,18 @@ DATASET = DatasetSpec(
     test_samples=359,
 )
 CNN = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=10)
+FACTS = ModelFacts(parameters=90, activations=99, largest=64, layers=2, multiply_adds=90)
 FRAMEWORKS = {"keras", "tensorflow", "torch"}
 COMPILER = {"jax", "iree.compiler"}
+
+
+def own(runtime):
+    """A network of the user's, of that runtime's framework."""
+    code = CodeRef(entry="net.py:f", source="net.py", function="f", requirements=(), digest="0")
+    found = OwnModel(
+        code=code, runtime=runtime, facts=FACTS, gives_probabilities=False, optimizer=None
+    )
+    return ModelSpec(name="net.py:f", input_shape=(8, 8, 1), classes=10, own=found)
 
 
 @pytest.fixture
@@ -25,7 +44,7 @@ def asked(monkeypatch, tmp_path):
     """What is asked with only these modules installed: runtime, rank and compile time."""
     monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
 
-    def ask(installed, *, gpu_memory_mb=None, **job):
+    def ask(installed, *, model=CNN, gpu_memory_mb=None, **job):
         monkeypatch.setattr(planning, "find_spec", lambda name: name in installed or None)
         monkeypatch.setattr(planning, "is_compiled", lambda job: job.batch_size == 32)
         capacity = Capacity(
@@ -39,7 +58,7 @@ def asked(monkeypatch, tmp_path):
             gpu_memory_mb=gpu_memory_mb,
         )
         wanted = TrainJob(dataset="digits", **job)
-        questions = planning.ask(wanted, DATASET, CNN, capacity, Settings())
+        questions = planning.ask(wanted, DATASET, model, capacity, Settings())
         return {q.shipped.name: (q.rank, q.compile_s > 0) for q in questions}
 
     return ask
@@ -62,3 +81,12 @@ def test_what_compiled_networks_cannot_do_is_not_planned_with_them(asked):
     everything = FRAMEWORKS | COMPILER
     assert "compiled" not in asked(everything, precision="mixed_bfloat16")
     assert "compiled" not in asked(everything, gpu_memory_mb=8192)
+
+
+def test_own_keras_models_are_compiled_for_who_asks(asked):
+    everything = FRAMEWORKS | COMPILER
+    keras = own("tensorflow")
+    assert asked(everything, model=keras) == {"tensorflow": (0, False)}
+    assert asked(everything, model=keras, runtime="compiled") == {"compiled": (None, True)}
+    with pytest.raises(UsageError, match=r"net\.py:f returns a PyTorch module.* compiled does not"):
+        asked(everything, model=own("torch"), runtime="compiled")

@@ -1,0 +1,46 @@
+"""What is compiled: a Keras model and how it is trained. Imports Keras on JAX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from disdel.catalog.models.keras_models import keras_model_here
+from disdel.compiler import CompileJob
+from disdel.compiler.lowering import without_values
+from disdel.compiler.recipe import Recipe, recipe_for
+
+# Keras ships no types.
+KerasModel = Any
+KerasOptimizer = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network to compile.
+
+    Attributes:
+        model: from stored samples to what `recipe` says; its variables need no values.
+        recipe: what it is trained and scored for.
+        optimizer: built for nothing yet.
+        saved: what the Keras file has: `model`, to probabilities or numbers.
+    """
+
+    model: KerasModel
+    recipe: Recipe
+    optimizer: KerasOptimizer
+    saved: KerasModel
+
+
+def built_in_network(job: CompileJob) -> Network:
+    """The built-in network that a job names."""
+    with without_values():
+        model = keras_model_here(job.model, input_dtype=job.input_dtype)
+    return Network(
+        model=model,
+        recipe=recipe_for(job.model.target, gives_probabilities=True),
+        optimizer=keras.optimizers.get(job.optimizer),
+        saved=model,
+    )

@@ -1,0 +1,174 @@
+"""The user's own Keras model, built to be compiled. Imports Keras on JAX.
+
+Whatever fails here has worked on TensorFlow, where it was tried out before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from disdel.compiler import CompileJob
+from disdel.compiler.lowering import without_values
+from disdel.compiler.network import Network
+from disdel.compiler.recipe import JaxArray, Measure, Recipe, recipe_for
+from disdel.errors import UsageError
+from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OwnModel, Target
+from disdel.user_code import UserModule
+from disdel.worker.own_code import function_beside
+from disdel.worker.own_keras import (
+    Built,
+    build_own_here,
+    exported,
+    own_loss,
+    own_metrics,
+    own_optimizer,
+    register_definitions,
+)
+
+# Keras ships no types.
+KerasOptimizer = Any
+
+# Of optimizers: no step with these was held against TensorFlow's.
+_SETTINGS_REFUSED = ("use_ema", "gradient_accumulation_steps", "loss_scale_factor")
+_INSTEAD = "or train with --runtime tensorflow"
+# The usual loss of a target, as Keras has it: a class and a function.
+_USUAL: Mapping[Target, tuple[Any, Any]] = {
+    "class": (
+        keras.losses.SparseCategoricalCrossentropy,
+        keras.losses.sparse_categorical_crossentropy,
+    ),
+    "binary": (keras.losses.BinaryCrossentropy, keras.losses.binary_crossentropy),
+}
+
+
+def own_network(job: CompileJob, own: OwnModel, folder: Path) -> Network:
+    """The network of a job, whose code lies in `folder`.
+
+    Raises:
+        UsageError: Keras cannot build it on JAX, or what stands beside its function has no place in
+            a compiled step.
+    """
+    # Our stdout is for what we say.
+    with redirect_stdout(sys.stderr):
+        module, built = _built(job, own, folder)
+        return Network(
+            model=built.model,
+            recipe=_recipe(module, built.target, own),
+            optimizer=_optimizer(module, job.optimizer),
+            saved=exported(built, gives_probabilities=own.gives_probabilities),
+        )
+
+
+def _built(job: CompileJob, own: OwnModel, folder: Path) -> tuple[UserModule, Built]:
+    """The user's module, and what its function returns, without values."""
+    with _on_jax(own.code.entry):
+        module = UserModule(own.code, folder)
+        with without_values() as scope:
+            built = build_own_here(module, job.model.input_shape, job.model.classes)
+    for variable in built.model.variables:
+        # The second where the function has left the scope by clearing Keras's session.
+        if id(variable) in scope.state_mapping or variable._value is not None:
+            raise UsageError(
+                f"{own.code.entry} gives {variable.path} a value, and weights of compiled networks "
+                "are drawn where they are trained: use an initializer, leave "
+                f"keras.utils.clear_session out, {_INSTEAD}"
+            )
+    # Layers are made anew from their settings, which name them.
+    register_definitions(module)
+    return module, built
+
+
+@contextmanager
+def _on_jax(entry: str) -> Iterator[None]:
+    """Say of what goes wrong in the user's code that it is not on TensorFlow here."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(
+            f"{error}\n--runtime compiled has Keras on JAX for {entry}: use keras.ops there, "
+            f"{_INSTEAD}"
+        ) from error
+
+
+def _recipe(module: UserModule, target: Target, own: OwnModel) -> Recipe:
+    """What the model is trained and scored for, by what stands beside its function.
+
+    Raises:
+        UsageError: some of that has no place in a compiled step.
+    """
+    entry = own.code.entry
+    if function_beside(module, "augment") is not None:
+        raise UsageError(
+            f"{entry}: augment has no place in a compiled step, where samples that only fill up a "
+            f"batch must stay apart: use layers such as GaussianNoise, {_INSTEAD}"
+        )
+    loss = own_loss(module)
+    if isinstance(loss, keras.losses.Loss):
+        settings = loss.get_config()
+        if settings.get("reduction") == "sum" or settings.get("ignore_class") is not None:
+            raise UsageError(
+                f"{entry}: a compiled step takes the mean of {loss.name} over samples, each in the "
+                f"same way: leave reduction='sum' and ignore_class out, {_INSTEAD}"
+            )
+    if loss is not None:
+        usual = _is_usual(loss, target, gives_probabilities=own.gives_probabilities)
+        loss = None if usual else _guarded(module, loss)
+    metrics = {name: _guarded(module, metric) for name, metric in own_metrics(module)}
+    recipe = recipe_for(target, gives_probabilities=own.gives_probabilities)
+    return replace(recipe, loss=loss, metrics={**recipe.metrics, **metrics})
+
+
+def _is_usual(loss: Any, target: Target, *, gives_probabilities: bool) -> bool:
+    """Whether it is what a recipe without one takes, which knows the logits of probabilities."""
+    if target not in _USUAL:
+        return False
+    kind, function = _USUAL[target]
+    if type(loss) is not kind:
+        return gives_probabilities and loss is function
+    usual = kind(from_logits=not gives_probabilities, name=loss.name, reduction=loss.reduction)
+    return bool(loss.get_config() == usual.get_config())
+
+
+def _guarded(module: UserModule, measure: Measure) -> Measure:
+    """A loss or metric whose failure is told with the user's own line."""
+    # A loss as Keras calls it takes the mean.
+    by_sample = measure.call if isinstance(measure, keras.losses.Loss) else measure
+
+    def guarded(wanted: JaxArray, given: JaxArray) -> JaxArray:
+        with _on_jax(module.code.entry):
+            return module.guarded(lambda: by_sample(wanted, given))
+
+    return guarded
+
+
+def _optimizer(module: UserModule, asked: str | None) -> KerasOptimizer:
+    """The optimizer that was asked for, else that beside the user's function.
+
+    Raises:
+        UsageError: it cannot be compiled; the message says what can.
+    """
+    optimizer = keras.optimizers.get(asked or own_optimizer(module) or DEFAULT_OPTIMIZER)
+    entry, kind = module.code.entry, type(optimizer)
+    if kind.__name__.lower() not in OPTIMIZERS or not kind.__module__.startswith("keras."):
+        raise UsageError(
+            f"{entry}: optimizer {kind.__name__} cannot be compiled: use one of Keras's "
+            f"{', '.join(OPTIMIZERS)}, {_INSTEAD}"
+        )
+    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        raise UsageError(
+            f"{entry}: the optimizer's learning rate follows a schedule: give it a number and use "
+            f"--schedule and --warmup, {_INSTEAD}"
+        )
+    for setting in _SETTINGS_REFUSED:
+        if getattr(optimizer, setting):
+            raise UsageError(
+                f"{entry}: an optimizer with {setting} cannot be compiled: leave it out, {_INSTEAD}"
+            )
+    return optimizer

@@ -1,0 +1,142 @@
+"""Keras models of the user's own, compiled, beside the same ones on TensorFlow."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disdel.types import ModelSpec
+from disdel.user_code import UserModule, collect
+from disdel.wire import DescribeRequest
+from tests.own_compiled import make
+
+pytestmark = [
+    pytest.mark.framework,
+    # Keras's own, when it saves.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+BATCH = 8
+SHAPE = (6, 6, 1)
+
+MODELS = {
+    "logits": make(
+        "layers.Conv2D(4, 3, activation='relu')",
+        "layers.Flatten()",
+        "layers.Dense(classes, kernel_regularizer='l2')",
+        head="""
+metrics = ["sparse_top_k_categorical_accuracy"]
+def optimizer():
+    return keras.optimizers.SGD(0.02, 0.9, nesterov=True, weight_decay=0.01, clipnorm=1.0)
+def preprocess(x):
+    return ops.sqrt(x) / 16
+def loss(y, given):
+    usual = keras.losses.sparse_categorical_crossentropy(y, given, from_logits=True)
+    return usual + 0.1 * ops.sum(ops.square(given), axis=-1)
+""",
+    ),
+    "probabilities": make(
+        "layers.Rescaling(1 / 255)",
+        "layers.Flatten()",
+        "keras.Sequential([layers.Dense(8, activation=gated), layers.BatchNormalization()])",
+        "layers.Dense(classes, activation='softmax')",
+        head="""
+loss = "sparse_categorical_crossentropy"
+optimizer = keras.optimizers.SGD(0.1)
+def gated(x):
+    return x * ops.sigmoid(2 * x)
+""",
+    ),
+    "binary": make(
+        "layers.Rescaling(1 / 255)",
+        "layers.Flatten()",
+        "layers.Dense(1, activation='sigmoid')",
+        head="""
+metrics = [keras.metrics.BinaryAccuracy(threshold=0.7), "binary_crossentropy"]
+optimizer = "sgd"
+""",
+    ),
+    "number": make(
+        "layers.Rescaling(1 / 255)",
+        "layers.Flatten()",
+        "layers.Dense(1)",
+        head="""
+optimizer = keras.optimizers.SGD(0.05)
+loss = keras.losses.Huber(0.5)
+def metrics(y, given):
+    return ops.log(ops.cosh(given - y))
+""",
+    ),
+}
+CLASSES = {"logits": 7, "probabilities": 7, "binary": 2, "number": 0}
+
+
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory):
+    pytest.importorskip("iree.compiler")
+    return tmp_path_factory.mktemp("own-compiled")
+
+
+@pytest.fixture
+def both(state_dir, tmp_path, monkeypatch):
+    """The compiled trainer of an own model and TensorFlow's, from the same state."""
+    from disdel.compiler import CompileJob, compile_program
+    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.worker.describe import describe
+    from disdel.worker.own_keras import build_own, own_trainer
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(state_dir))
+
+    def both(name):
+        (tmp_path / "net.py").write_text(MODELS[name])
+        code = collect(f"{tmp_path}/net.py:make")
+        shapes = {"input_shape": SHAPE, "classes": CLASSES[name]}
+        reply = describe(
+            DescribeRequest(code=code.ref, folder=str(tmp_path), input_dtype="uint8", **shapes)
+        )
+        spec = ModelSpec(name="net.py:make", target=reply.target, own=reply.own, **shapes)
+        job = CompileJob(
+            model=spec, input_dtype="uint8", batch_size=BATCH, optimizer=None, targets=("host",)
+        )
+        mine = CompiledTrainer(compile_program(job, code), seed=0, threads=1)
+        module = UserModule(code.ref, Path(tmp_path))
+        theirs = own_trainer(
+            module,
+            build_own(module, SHAPE, CLASSES[name]),
+            gives_probabilities=reply.own.gives_probabilities,
+            optimizer=None,
+            learning_rate=None,
+            input_dtype="uint8",
+        )
+        begun = zip(theirs.state().items(), mine.state().values(), strict=True)
+        theirs.load_state({name: value.astype(wanted.dtype) for (name, wanted), value in begun})
+        return mine, theirs
+
+    return both
+
+
+def samples(name, count):
+    rng = np.random.default_rng(count)
+    x = rng.integers(0, 256, (3, count, *SHAPE), np.uint8)
+    if name == "number":
+        return x, rng.standard_normal((3, count)).astype(np.float32)
+    return x, rng.integers(0, CLASSES[name], (3, count)).astype(np.int32)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_and_scores_are_tensorflow_s(both, name):
+    """Own optimizers, losses and metrics included; the second block's batches are ragged."""
+    mine, theirs = both(name)
+    for count in (BATCH, BATCH - 3):
+        x, y = samples(name, count)
+        assert mine.train(x, y) == pytest.approx(theirs.train(x, y), rel=1e-4)
+    pairs = zip(mine.state().items(), theirs.state().values(), strict=True)
+    for (tensor, found), wanted in pairs:
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5, err_msg=tensor)
+    x, y = samples(name, 11)
+    found, wanted = mine.score(x[0], y[0]), theirs.score(x[0], y[0])
+    assert found.correct == wanted.correct
+    assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=1e-4)
+    assert found.metric_sums == pytest.approx(dict(wanted.metric_sums), rel=1e-4)

@@ -1,0 +1,194 @@
+"""The user's own models that cannot be compiled: `python -m tests.own_compiled`.
+
+That is a process with Keras on JAX, and prints what each is refused with.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from disdel.errors import DisdelError
+from disdel.types import ModelFacts, ModelSpec, OwnModel
+from disdel.user_code import collect
+
+SHAPE = (4,)
+CLASSES = 3
+
+
+def make(*layers, head=""):
+    """The text of a file whose `make` stacks `layers`."""
+    return f"""
+import keras
+from keras import layers, ops
+{head}
+def make(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), {", ".join(layers)}])
+"""
+
+
+def beside(head):
+    return make("layers.Dense(classes)", head=head)
+
+
+def returning(text):
+    return f"""
+import keras
+from keras import layers
+
+def make(input_shape, classes):
+    {text}
+"""
+
+
+# Text of a file, and what its refusal says in this order.
+REFUSED = {
+    "tensorflow": (
+        "import tensorflow as tf\n" + beside(""),
+        ("net.py, line 1, `import tensorflow as tf`", "net.py:make", "--runtime tensorflow"),
+    ),
+    "tensorflow in the function": (
+        returning("from tensorflow import nn"),
+        ("net.py, line 6", "tensorflow has no part", "net.py:make", "--runtime tensorflow"),
+    ),
+    "lambda": (
+        make("layers.Lambda(lambda x: x * 2, name='twice')", "layers.Dense(classes)"),
+        ("layer 'twice' (Lambda) cannot be compiled", "--runtime tensorflow"),
+    ),
+    "layer": (
+        make("Own(classes, name='mine')", head="class Own(layers.Dense): pass"),
+        ("layer 'mine' (Own) cannot be compiled", "--runtime tensorflow"),
+    ),
+    "recurrent": (
+        make("layers.Reshape((2, 2))", "layers.GRU(3, name='gates')"),
+        ("layer 'gates' (GRU) cannot be compiled", "--runtime tensorflow"),
+    ),
+    "subclass": (
+        """
+import keras
+class Net(keras.Model):
+    def __init__(self, classes):
+        super().__init__()
+        self.dense = keras.layers.Dense(classes)
+    def call(self, x):
+        return self.dense(x)
+def make(classes):
+    return Net(classes)
+""",
+        ("(Net) cannot be compiled", "--runtime tensorflow"),
+    ),
+    "subclass with a graph": (
+        """
+import keras
+class Net(keras.Model):
+    def call(self, x):
+        return 2 * super().call(x)
+def make(input_shape, classes):
+    x = keras.Input(input_shape)
+    return Net(x, keras.layers.Dense(classes)(x))
+""",
+        ("(Net) cannot be compiled", "--runtime tensorflow"),
+    ),
+    "weights": (
+        returning(
+            "net = keras.Sequential([keras.Input(input_shape), layers.Dense(classes)])\n"
+            "    net.set_weights([0 * weight for weight in net.get_weights()])\n"
+            "    return net"
+        ),
+        ("net.py:make gives", "kernel a value", "use an initializer", "--runtime tensorflow"),
+    ),
+    "weights outside of a scope": (
+        returning(
+            "keras.utils.clear_session()\n"
+            "    return keras.Sequential([keras.Input(input_shape), layers.Dense(classes)])"
+        ),
+        ("leave keras.utils.clear_session out",),
+    ),
+    "precision": (
+        make("layers.Dense(classes, dtype='mixed_bfloat16')"),
+        ("(Dense) cannot be compiled with compute_dtype='bfloat16': use 'float32'",),
+    ),
+    "augment": (
+        beside("def augment(x, y): return x, y"),
+        ("net.py:make: augment has no place in a compiled step", "--runtime tensorflow"),
+    ),
+    "mean": (
+        beside("def loss(y, p): return ops.mean(ops.square(p[:, 0] - 1))"),
+        ("loss gives () for 8 samples", "return a value for each"),
+    ),
+    "mean metric": (
+        beside("def metrics(y, p): return ops.mean(p)"),
+        ("metric metrics gives () for 8 samples",),
+    ),
+    "sum": (
+        beside("loss = keras.losses.SparseCategoricalCrossentropy(reduction='sum')"),
+        ("takes the mean of sparse_categorical_crossentropy", "reduction='sum'"),
+    ),
+    "ignored": (
+        beside("loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=1)"),
+        ("takes the mean of sparse_categorical_crossentropy", "ignore_class"),
+    ),
+    "loss": (
+        beside("def loss(y, p): return ops.mean(p[y > 0])"),
+        ("net.py, line 4, `def loss(y, p):", "NonConcrete", "--runtime tensorflow"),
+    ),
+    "optimizer": (
+        beside("optimizer = 'ftrl'"),
+        ("optimizer Ftrl cannot be compiled", "use one of Keras's adam,"),
+    ),
+    "optimizer of one's own": (
+        beside("class Adam(keras.optimizers.Adam): pass\noptimizer = Adam()"),
+        ("optimizer Adam cannot be compiled",),
+    ),
+    "schedule": (
+        beside(
+            "def optimizer():\n"
+            "    return keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 9))"
+        ),
+        ("learning rate follows a schedule", "--schedule and --warmup"),
+    ),
+    "average": (
+        beside("optimizer = keras.optimizers.SGD(use_ema=True)"),
+        ("an optimizer with use_ema cannot be compiled",),
+    ),
+}
+
+
+def refusal(text):
+    """What an own model is refused with; None where it is compiled."""
+    from disdel.compiler import CompileJob
+    from disdel.compiler.own import own_network
+    from disdel.compiler.steps import Steps
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "net.py").write_text(text)
+        own = OwnModel(
+            code=collect(f"{folder}/net.py:make").ref,
+            runtime="tensorflow",
+            facts=ModelFacts(parameters=0, activations=0, largest=0, layers=0, multiply_adds=0),
+            gives_probabilities=False,
+            optimizer=None,
+        )
+        spec = ModelSpec(name="net.py:make", input_shape=SHAPE, classes=CLASSES, own=own)
+        job = CompileJob(
+            model=spec, input_dtype="float32", batch_size=8, optimizer=None, targets=("host",)
+        )
+        try:
+            steps = Steps(own_network(job, own, Path(folder)), input_dtype=job.input_dtype)
+            steps.train_text(8)
+            steps.score_text(8)
+        except DisdelError as error:
+            return str(error)
+    return None
+
+
+def main():
+    from disdel.compiler.__main__ import hide
+
+    hide(("tensorflow", "torch"))
+    answers = {name: refusal(text) for name, (text, _) in REFUSED.items()}
+    json.dump(answers, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
