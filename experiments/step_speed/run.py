@@ -68,9 +68,7 @@ def main():
                     input_dtype="uint8",
                     batch_size=options.batch,
                     optimizer="adam",
-                    learning_rate=None,
                     targets=("host",),
-                    seed=0,
                 )
             )
             compile_s = time.perf_counter() - began
