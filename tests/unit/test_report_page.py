@@ -116,8 +116,9 @@ def activations(draw):
     submitted_ms = draw(st.integers(0, 100_000))
     wait_ms, init_ms, run_ms, reply_ms = (draw(st.integers(0, 5000)) for _ in range(4))
     # The clocks of the platform and of the activation round and differ a little.
-    ends = sorted(draw(st.lists(st.integers(0, run_ms + 3), min_size=6, max_size=6)))
-    reached = draw(st.lists(st.booleans(), min_size=6, max_size=6))
+    count = len(dataclasses.fields(Phases))
+    ends = sorted(draw(st.lists(st.integers(0, run_ms + 3), min_size=count, max_size=count)))
+    reached = draw(st.lists(st.booleans(), min_size=count, max_size=count))
     phases = Phases(
         **{
             field.name: end_ms if known else None
