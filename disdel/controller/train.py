@@ -13,7 +13,6 @@ from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
 from disdel.controller.compiled import (
     CompiledNetwork,
-    can_be_compiled,
     compile_job,
     compile_network,
 )
@@ -76,10 +75,6 @@ async def train_on(
             "early with --patience"
         )
     code = code_of(model)
-    compiling = None
-    if job.runtime == "compiled" and can_be_compiled(model):
-        # While the servers start.
-        compiling = asyncio.create_task(_compiled(job, arrays, model, code, settings))
     async with open_session(settings) as session:
         emit(PlatformReady(description=session.description))
         room_mb = session.store.room_mb()
@@ -97,7 +92,7 @@ async def train_on(
         )
         compiled = None
         if plan.runtime == "compiled":
-            compiled = await (compiling or _compiled(job, arrays, model, code, settings))
+            compiled = await _compiled(job, arrays, model, code, settings)
         if resumed is None:
             folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         else:
