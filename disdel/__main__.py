@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-from disdel.allocator import keep_large_blocks_apart
+from disdel.allocator import collect_rarely, keep_large_blocks_apart
 from disdel.errors import DisdelError
 
 INTERRUPTED = 130
@@ -18,6 +18,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit."""
     keep_large_blocks_apart()
+    collect_rarely()
     # Loading the commands can be interrupted too.
     try:
         from disdel.cli.app import app

@@ -164,7 +164,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectRequest:
-    """Average `parts` into `state_key`."""
+    """Average `parts` into `state_key`; no parts are to start a container, and nothing else."""
 
     task: Literal["collect"] = "collect"
     round: int

@@ -33,6 +33,7 @@ import argparse
 import base64
 import binascii
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -44,7 +45,7 @@ import sys
 import tempfile
 import traceback
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -255,7 +256,8 @@ def load(entry: str) -> Callable[[object], object]:
     """
     try:
         activate_virtualenv()
-        main: object = getattr(importlib.import_module("main__"), entry)
+        with collecting_nothing():
+            main: object = getattr(importlib.import_module("main__"), entry)
     except BaseException:  # a sys.exit at the top level must be answered as well
         traceback.print_exc()
         raise InitError(failure(502, CANNOT_START)) from None
@@ -402,17 +404,33 @@ def end_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
+@contextlib.contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Import inside, without Python's search for cycles among objects that all stay.
+
+    It takes a seventh of TensorFlow's import and a quarter of PyTorch's; later searches leave these
+    objects out.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def preimport(modules: str, without: str) -> None:
     """Import `modules`; those in `without` cannot be imported meanwhile."""
     hidden = [name for name in without.split(",") if name and name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
-    for name in filter(None, modules.split(",")):
-        try:
-            importlib.import_module(name)
-        except Exception:
-            # The action may not need it; if it does, its own import fails with this error.
-            traceback.print_exc()
+    with collecting_nothing():
+        for name in filter(None, modules.split(",")):
+            try:
+                importlib.import_module(name)
+            except Exception:
+                # The action may not need it; if it does, its own import fails with this error.
+                traceback.print_exc()
     for name in hidden:
         del sys.modules[name]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import dacite
 
+from disdel.allocator import collect_rarely
 from disdel.compiler import CompileFailed, CompileJob
 from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
@@ -37,6 +38,7 @@ _UNUSED_BY_OWN = ("tensorflow", "torch")
 
 
 def main() -> int:
+    collect_rarely()
     folder, *code = map(Path, sys.argv[1:])
     job = dacite.from_dict(CompileJob, json.load(sys.stdin), dacite.Config(cast=[tuple]))
     hide(_UNUSED if job.model.own is None else _UNUSED_BY_OWN)

@@ -3,9 +3,9 @@
 They have the versions that are installed here, so that an action's IREE executes what this host's
 IREE has compiled. For this Python they are the installed files, for another one those that pip
 downloads; for the same versions the zip is the same, byte for byte. What no action needs is left
-out: tests, type stubs, headers, tools, a second runtime with tracing, and the parts of numpy that
-it imports only when they are asked for. Sources are in it as bytecode, unless there is no Python of
-that version here.
+out: tests, type stubs, headers, tools, a second runtime with tracing, numpy's BLAS, and the parts
+of numpy that it imports only when they are asked for. Sources are in it as bytecode, unless there
+is no Python of that version here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from disdel import config
+from disdel.compiler.blas import without_blas
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
@@ -39,7 +40,7 @@ STOCK_KIND = f"python:{STOCK_PYTHON}"
 MAX_CODE_BYTES = 48 * 2**20
 _ROOM_BYTES = 2 * 2**20
 # Of what is kept; raised when other files go into it.
-_FORMAT = 1
+_FORMAT = 2
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 _KEPT = re.compile(r".*\.(py|so(\.[\d.]+)?)")
@@ -119,7 +120,7 @@ def _build(library: Mapping[str, bytes], python: str, compiler: str | None) -> b
         pins = [f"{name}=={_version(name)}" for name in DISTRIBUTIONS]
         wheels = downloaded(pins, python=python, machine=platform.machine())
         packages = {path: data for path, data in wheels.items() if _is_needed(path)}
-    members = {**library, **packages}
+    members = {**library, **without_blas(packages)}
     sources = {path: data for path, data in members.items() if path.endswith(".py")}
     if compiler is not None:
         members = {path: members[path] for path in members.keys() - sources.keys()}

@@ -9,34 +9,48 @@ together, so the result is the same mean, to the rounding of the partial ones.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from disdel import wire
 from disdel.controller.actions import SizedAction, call_persistently
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.types import LedgerEntry
 
+COLLECT_WEIGHTS = "collectWeights"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class Collector:
-    """Averages rounds with the collectWeights action.
+    """Averages rounds.
 
     Attributes:
-        action: collectWeights.
+        action: collectWeights; or train, whose one container is there already.
+        memory_mb: the limit of the container that is to average.
         invoker: runs activations.
         fan_in: the most parts that one activation reads, at least 2.
         memory_max_mb: the most memory that it may be given when it is lost.
     """
 
     action: SizedAction
+    memory_mb: Callable[[], int]
     invoker: Invoker
     fan_in: int
     memory_max_mb: int
+    _warm: asyncio.Task[wire.CollectReply] | None = field(default=None, init=False)
 
-    async def exist(self) -> None:
-        """Create the action, whose code may be megabytes, before there is anything to average."""
-        await self.action.of_size(self.action.spec.memory_mb)
+    async def warm_up(self, number: int) -> None:
+        """Create the action and start a container of it while round `number` still trains.
+
+        Raises:
+            ActivationFailed: no container can be had.
+        """
+        if self.action.spec.name != COLLECT_WEIGHTS:
+            return
+        if self._warm is None:
+            nothing = self._average(number, (), self.invoker.keys.state(number))
+            self._warm = asyncio.create_task(nothing)
+        await self._warm
 
     async def collect(self, number: int, parts: Sequence[wire.Part]) -> list[LedgerEntry]:
         """Publish the average of a round, and say what went into it, by worker.
@@ -44,6 +58,8 @@ class Collector:
         Raises:
             AggregationError, ActivationFailed: there is no average.
         """
+        # An average that came before the container is ready would start another one.
+        await self.warm_up(number)
         ledger: list[LedgerEntry] = []
         partials: list[str] = []
         level = 0
@@ -83,7 +99,7 @@ class Collector:
             task="collect",
             worker=None,
             round=number,
-            memory_mb=self.action.spec.memory_mb,
+            memory_mb=self.memory_mb(),
         )
         return await call_persistently(
             self.action, self.invoker, call, wire.CollectReply, ceiling_mb=self.memory_max_mb

@@ -84,6 +84,10 @@ class Fleet:
             for worker, attempt in self._attempts.items()
         }
 
+    async def exist(self) -> None:
+        """Create the action in the size that was planned."""
+        await self.action.of_size(self.plan.memory_mb)
+
     async def train_round(self, number: int) -> list[Trained]:
         """Every worker's part of a round, all trained at the same time.
 

@@ -26,7 +26,7 @@ async def deployed(invoker: Invoker, *, keep: bool) -> AsyncIterator[None]:
     """The run's package exists inside, and what the workers say of themselves is heard.
 
     Afterwards, whatever happened, the package with its actions and everything in the store are
-    removed, unless the user wants to keep them.
+    removed, unless the user wants to keep them; servers of the run's own take them along.
     """
     session, package = invoker.session, invoker.package
     common = wire.Common(v=wire.WIRE_VERSION, run=invoker.keys.run, redis=session.redis_url)
@@ -55,11 +55,16 @@ def _open(store: Store, keys: RunKeys) -> None:
 
 
 async def _remove(invoker: Invoker) -> None:
-    """Remove package and stored data; a failure is told and does not hide what came before it."""
+    """Remove package and stored data where they would outlive the run.
+
+    A failure is told and does not hide what came before it.
+    """
     session = invoker.session
     try:
-        await session.platform.remove_package(invoker.package)
-        await asyncio.to_thread(session.store.delete_prefix, invoker.keys.prefix)
+        if session.lasting_apihost is not None:
+            await session.platform.remove_package(invoker.package)
+        if session.lasting_redis is not None:
+            await asyncio.to_thread(session.store.delete_prefix, invoker.keys.prefix)
     except DisdelError as error:
         invoker.emit(Noted(message=f"{invoker.package} was not removed: {error}"))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from disdel.catalog.datasets import DatasetArrays
 from disdel.controller.actions import SizedAction
-from disdel.controller.collecting import Collector
+from disdel.controller.collecting import COLLECT_WEIGHTS, Collector
 from disdel.controller.compiled import CompiledNetwork
 from disdel.controller.crew import Crew, epoch_of
 from disdel.controller.ensemble import Ensemble
@@ -67,13 +67,16 @@ class TrainRun:
         def sized(name: str, memory_mb: int) -> SizedAction:
             return SizedAction(session.platform, invoker.package, action(name, memory_mb))
 
+        train = sized("train", plan.memory_mb)
+        self._fleet = Fleet(job, plan, model, train, invoker, emit)
+        apart = plan.collect_memory_mb > 0
         self._collector = Collector(
-            action=sized("collectWeights", plan.collect_memory_mb),
+            action=sized(COLLECT_WEIGHTS, plan.collect_memory_mb) if apart else train,
+            memory_mb=lambda: plan.collect_memory_mb or self._fleet.attempt(0).memory_mb,
             invoker=invoker,
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
         )
-        self._fleet = Fleet(job, plan, model, sized("train", plan.memory_mb), invoker, emit)
         self._ensemble = Ensemble(self._fleet, crew, invoker, compiled)
         files = ProgressFiles(invoker.folder)
         self._states = States(session.store, invoker.keys, files, job, emit)
@@ -118,7 +121,7 @@ class TrainRun:
                 if self._stopped is not None:
                     break
                 self._adapt()
-                await all_of((self._stage(), self._round(number), self._collector.exist()))
+                await all_of((self._stage(), self._round(number), self._warm_up(number)))
             await self._export()
         finally:
             await self._states.saved()
@@ -140,6 +143,11 @@ class TrainRun:
             await asyncio.to_thread(
                 stage, store, keys, plan, self._arrays, self._job.seed, self._staged
             )
+
+    async def _warm_up(self, number: int) -> None:
+        """Have a container for the average; the workers' code, which is waited for, goes first."""
+        await self._fleet.exist()
+        await self._collector.warm_up(number)
 
     async def _export(self) -> None:
         """Let a worker store the model, unless the last score has."""

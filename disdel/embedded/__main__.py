@@ -15,17 +15,23 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from disdel.allocator import collect_rarely
 from disdel.config import state_dir
 from disdel.embedded.containers.images import stem_key
 from disdel.embedded.containers.pool import Stem
 from disdel.embedded.limits import platform_limits
-from disdel.embedded.platform import Settings, serve
 from disdel.embedded.records import PlatformRecord
 from disdel.errors import DisdelError
 
+if TYPE_CHECKING:
+    # It imports the servers.
+    from disdel.embedded.platform import Settings
+
 
 def main() -> int:
+    collect_rarely()
     options = _parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -37,6 +43,8 @@ def main() -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    from disdel.embedded.platform import Settings
+
     return Settings(
         limits=platform_limits(options.limits, options.user_memory),
         port=options.port,
@@ -119,6 +127,8 @@ def _stem(text: str) -> Stem:
 
 
 async def _run(settings: Settings, ready_fd: int, *, stop_on_eof: bool) -> None:
+    from disdel.embedded.platform import serve
+
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -47,6 +47,8 @@ _BACKLOG = 1024
 # Idle clients are given longer than the platform's own blocking wait.
 _KEEP_ALIVE_S = 75
 _SHUTDOWN_S = 5
+# The date in replies has seconds.
+_TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,25 @@ class _Server(uvicorn.Server):
             )
         )
         self._on_ready = on_ready
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End serving now, where uvicorn would look for that at its next tick."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _TICK_S)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.server_state.connections:
+            await super().shutdown(sockets)
+            return
+        # There is nobody whom uvicorn would have to give a moment to read the last reply.
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -254,7 +275,7 @@ async def serve(
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             await platform.stop()
-            server.should_exit = True
+            server.stop()
             await serving
         finally:
             platform.remove()

@@ -86,8 +86,7 @@ class OpenWhisk(Platform):
             "exec": {**where, "code": base64.b64encode(action.code).decode()},
             "limits": {"memory": action.memory_mb, "timeout": round(action.timeout_s * 1000)},
         }
-        # The reply is the action with its code, megabytes that nobody wants to read.
-        await self._accepted("PUT", f"{_actions(package, action.name)}?overwrite=true", body)
+        await self._change("PUT", f"{_actions(package, action.name)}?overwrite=true", body)
 
     async def invoke(
         self, package: str, action: str, arguments: Mapping[str, object]
@@ -113,7 +112,7 @@ class OpenWhisk(Platform):
         try:
             listed = await self._request("GET", f"{_NAMESPACE}/actions/{quote(package)}/?limit=0")
             for action in listed:
-                await self._accepted("DELETE", _actions(package, action["name"]))
+                await self._change("DELETE", _actions(package, action["name"]))
             await self._request("DELETE", _packages(package))
         except PlatformRejected as error:
             if error.status != httpx.codes.NOT_FOUND:
@@ -154,20 +153,36 @@ class OpenWhisk(Platform):
 
     async def _request(self, method: str, path: str, body: Json | None = None) -> Any:
         """The JSON of a reply that is no error."""
-        return self._json(await self._accepted(method, path, body))
-
-    async def _accepted(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
         response = await self._send(method, path, body)
         if response.is_error:
             raise self._rejected(response)
-        return response
+        return self._json(response)
+
+    async def _change(self, method: str, path: str, body: Json | None = None) -> None:
+        """Make or delete an action, whose code in the reply, megabytes of it, stays unread."""
+        response = await self._send(method, path, body, only_errors=True)
+        if response.is_error:
+            raise self._rejected(response)
 
     async def _send(
-        self, method: str, path: str, body: Json | None, read_timeout_s: float = _READ_TIMEOUT_S
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        read_timeout_s: float = _READ_TIMEOUT_S,
+        *,
+        only_errors: bool = False,
     ) -> httpx.Response:
+        """The reply to a request; with `only_errors`, the body of another reply is not read."""
         timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
+        request = self._http.build_request(method, path, json=body, timeout=timeout)
         try:
-            response = await self._http.request(method, path, json=body, timeout=timeout)
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.is_error or not only_errors:
+                    await response.aread()
+            finally:
+                await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConnectionRefused(
                 f"no OpenWhisk answers at {self._access.apihost} ({type(error).__name__}: "

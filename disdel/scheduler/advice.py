@@ -195,11 +195,10 @@ def _complaint(question: Question, nearest: Candidate, shortage: Shortage) -> st
         case "pool":
             ours = limits.pool_memory_mb == question.pool_mb
             setting = "--pool-memory" if ours else "the platform's user memory"
-            return (
-                f"{nearest.workers} × {nearest.memory_mb} MB and {nearest.collect_memory_mb} MB "
-                f"for collectWeights make {nearest.pool_mb} MB, and {setting} is "
-                f"{shortage.limit:.0f} MB"
-            )
+            actions = f"{nearest.workers} × {nearest.memory_mb} MB"
+            if nearest.collect_memory_mb:
+                actions += f" and {nearest.collect_memory_mb} MB for collectWeights"
+            return f"{actions} make {nearest.pool_mb} MB, and {setting} is {shortage.limit:.0f} MB"
         case "gpu":
             action_mb = gpu_action_mb(nearest.gpu_memory_mb)
             return (

@@ -71,12 +71,17 @@ class Candidate:
     def gb_s(self) -> float:
         """What the activations add up to."""
         train = self.workers * self.memory_mb * self.timing.busy_s
-        return (train + self.collect_memory_mb * self.timing.collect_s) / 1024
+        collect = (self.collect_memory_mb or self.memory_mb) * self.timing.collect_s
+        return (train + collect) / 1024
 
     @property
     def invocations(self) -> int:
-        """Activations: every worker trains and scores in every round, and some average."""
-        return self.rounds * (2 * self.workers + self.averaging.actions)
+        """Activations: every worker trains and scores in every round, and some average.
+
+        One more starts the first container of collectWeights, where there is any.
+        """
+        warm_up = self.collect_memory_mb > 0
+        return self.rounds * (2 * self.workers + self.averaging.actions) + warm_up
 
 
 _ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
@@ -198,7 +203,9 @@ def _cut_candidate(
         free_mb=question.pool_mb - workers * memory_mb,
         rounds=rounds,
     )
-    collect_mb = round_up_memory(averaging.memory_mb, minimum_mb)
+    # One worker that stays alone averages by itself.
+    alone = workers == 1 and job.workers_policy == "fixed"
+    collect_mb = 0 if alone else round_up_memory(averaging.memory_mb, minimum_mb)
     threads = max(1, question.cpus // workers)
     told = question.capacity.cpus is not None
     timing = predict(

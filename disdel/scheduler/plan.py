@@ -17,6 +17,9 @@ from disdel.units import mb_ceil
 _TIMEOUT_FLOOR_S = 60.0
 _TIMEOUT_FACTOR = 4.0
 
+# Times within this factor of the least are equal, as far as predictions go.
+AS_GOOD = 1.1
+
 
 def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     """The best plan for the objective that breaks no limit, and the question that it answers.
@@ -34,10 +37,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     if not fitting:
         raise refusal(questions)
     lowest = min((asked.rank for asked, _ in fitting if asked.rank is not None), default=None)
-    question, best = min(
-        (pair for pair in fitting if pair[0].rank in (None, lowest)),
-        key=lambda pair: order(pair[1], pair[0].aims.optimize),
-    )
+    question, best = _best([pair for pair in fitting if pair[0].rank in (None, lowest)])
     place = {id(asked): number for number, asked in enumerate(questions)}
     considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
     return question, Plan(
@@ -70,6 +70,16 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         gpu_memory_mb=best.gpu_memory_mb,
         gpu_actions=_gpu_actions(best, question),
     )
+
+
+def _best(fitting: Sequence[tuple[Question, Candidate]]) -> tuple[Question, Candidate]:
+    """The best for the objective; of those that are as good as fastest, the one of least memory."""
+    [objective] = {question.aims.optimize for question, _ in fitting}
+    if objective == "time":
+        least_s = min(candidate.timing.total_s for _, candidate in fitting)
+        fitting = [pair for pair in fitting if pair[1].timing.total_s <= least_s * AS_GOOD]
+        objective = "memory"
+    return min(fitting, key=lambda pair: order(pair[1], objective))
 
 
 def _timeout_s(best: Candidate, question: Question) -> float:
@@ -108,13 +118,16 @@ def _why_not(
         return _lack(candidate.shortages[0])
     if asked.rank not in (None, lowest):
         return "a framework before it fits"
-    if asked is not question and question.aims.optimize == "time" and asked.compile_s:
+    slow = candidate.timing.total_s > best.timing.total_s * AS_GOOD
+    if asked is not question and question.aims.optimize == "time" and asked.compile_s and slow:
         return f"slower: {asked.compile_s:.0f} s to compile it the first time"
     match question.aims.optimize:
         case "cost":
             return "more GB·s"
         case "memory":
             return "more memory"
+        case _ if not slow:
+            return "as fast, with more memory"
         case _:
             crowded = candidate.workers > question.cpus and asked is question
             return f"slower: they take turns on {question.cpus} CPUs" if crowded else "slower"
@@ -142,7 +155,11 @@ def _lack(shortage: Shortage) -> str:
 def _reasons(best: Candidate, question: Question) -> list[str]:
     cpus = question.capacity.cpus
     on = "unknown CPUs" if cpus is None else f"{cpus} CPUs"
-    least = {"time": "least time", "cost": "fewest GB·s", "memory": "least memory"}
+    least = {
+        "time": f"least memory within {AS_GOOD - 1:.0%} of the least time",
+        "cost": "fewest GB·s",
+        "memory": "least memory",
+    }
     workers = f"{best.workers} worker{'s' * (best.workers > 1)}"
     reasons = [
         f"{workers}, as asked for"

@@ -100,7 +100,8 @@ class Plan:
     """What will be done, and why.
 
     `runtime` is what the train actions run on. `memory_mb` is the limit of one train action and
-    `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts.
+    `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts; it is
+    0 where the one worker averages by itself.
     `memory_max_mb` is the most that one action may be given when it turns out to need more, and
     `pool_mb` what all containers together may have (None where the platform does not tell).
     `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.

@@ -21,18 +21,20 @@ BLOCK_BYTES = 2 << 20
 
 
 def collect(request: CollectRequest, context: Context) -> CollectReply:
-    """Average the parts of a round and publish the result.
+    """Average the parts of a round and publish the result; do nothing where there are none.
 
     Raises:
         AggregationError: a part is missing, is not what the request says, or the parts do not
             describe the same tensors.
     """
-    averaged = average(context.store, request.parts, request.state_key)
+    averaged = None
+    if request.parts:
+        averaged = average(context.store, request.parts, request.state_key)
     context.clock.ended("computed")
     return CollectReply(
-        parts=averaged.parts,
-        tensors=len(averaged.header.tensors),
-        bytes=averaged.header.data_bytes,
+        parts=averaged.parts if averaged else (),
+        tensors=len(averaged.header.tensors) if averaged else 0,
+        bytes=averaged.header.data_bytes if averaged else 0,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         phases=context.clock.phases(),

@@ -35,6 +35,8 @@ Reply = dict[str, object]
 class TrainAction:
     """What the `train` action runs: segments, and scores of the average on the same container.
 
+    Where there is one worker, it averages as well.
+
     One instance lives as long as its container and keeps the compiled network and the shards.
     """
 
@@ -49,6 +51,8 @@ class TrainAction:
         if args.get("task") == "score":
             score = from_json(ScoreRequest, args)
             return score_slice(score, context, self._trainers, self._shards)
+        if args.get("task") == "collect":
+            return collect(from_json(CollectRequest, args), context)
         segment = from_json(TrainRequest, args)
         return train_segment(segment, context, self._trainers, self._shards)
 

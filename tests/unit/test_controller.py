@@ -44,6 +44,8 @@ class Arithmetic:
     def train(self, arguments):
         if arguments["task"] == "score":
             return self.score(arguments)
+        if arguments["task"] == "collect":
+            return self.collect(arguments)
         request = wire.from_json(wire.TrainRequest, arguments)
         instead = self.hooks.get((request.worker, request.round), lambda request: None)(request)
         if instead is not None:
@@ -138,6 +140,8 @@ def run(platform, redis_url, monkeypatch, tmp_path, arithmetic):
             capacity=CAPACITY,
             store=arithmetic.store,
             redis_url=redis_url,
+            lasting_apihost="http://fake",
+            lasting_redis=redis_url,
         )
 
     monkeypatch.setattr(train_module, "open_session", session)
@@ -201,9 +205,12 @@ def test_every_activation_is_in_the_report_and_has_a_log(run):
                 ("score", 1),
                 ("collect", None),
             ]
-        ],
+        ]
+        # Which starts the container of the averages.
+        + [("collect", None, 1)],
         key=str,
     )
+    assert report.plan.invocations == len(tasks)
     for entry in report.activations:
         log = folder.log(worker=entry.worker, activation_id=entry.id)
         assert log.read_text() == f"stdout: log of {entry.id}\n"
@@ -427,7 +434,8 @@ def test_a_run_goes_on_where_it_was_interrupted(run, arithmetic, failing, job):
     assert [entry.score for entry in report.rounds] == [entry.score for entry in whole.rounds]
     assert (report.model_round, report.stopped) == (whole.model_round, whole.stopped)
     assert all(counted == number for (_, number), counted in arithmetic.own_rounds.items())
-    assert len(report.activations) == len(whole.activations)
+    # Each controller starts a container for its averages.
+    assert len(report.activations) == len(whole.activations) + (failing > 1)
     assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
 
 
@@ -560,11 +568,28 @@ def test_many_workers_are_averaged_in_a_tree(run, arithmetic):
     flat, _ = run(epochs=1, workers=11, fan_in=11)
     tree, _ = run(epochs=1, workers=11, fan_in=3)
     collects = [entry for entry in tree.activations if entry.task == "collect"]
-    # Groups of 3, 3, 3 and 2; of these 3 and 1; then one of 2.
-    assert len(collects) == 4 + 2 + 1
+    # The first container starts; groups of 3, 3, 3 and 2; of these 3 and 1; then one of 2.
+    assert len(collects) == 1 + 4 + 2 + 1
     assert tree.rounds[0].score.loss == pytest.approx(flat.rounds[0].score.loss)
     assert tree.ledger == flat.ledger
     assert sorted(entry.worker for entry in tree.ledger) == list(range(11))
+
+
+def test_the_container_of_the_averages_starts_while_the_workers_train(run, arithmetic, platform):
+    report, _ = run(epochs=2)
+    collects = [request for action, request in platform.invoked if action == "collectWeights"]
+    assert [len(request["parts"]) for request in collects] == [0, 2, 2]
+    starts = [entry.start for entry in report.activations if entry.task == "collect"]
+    assert starts == ["cold", "warm", "warm"]
+
+
+def test_one_worker_averages_on_its_own_container(run, arithmetic, platform):
+    report, _ = run(epochs=2, workers=1)
+    assert {action for action, _ in platform.invoked} == {"train"}
+    # One more a round.
+    assert arithmetic.exported == 2
+    assert [(entry.round, entry.worker) for entry in report.ledger] == [(1, 0), (2, 0)]
+    assert report.plan.invocations == len(report.activations)
 
 
 @pytest.fixture

@@ -105,6 +105,8 @@ def run(arithmetic, redis_url, monkeypatch, tmp_path, model):
             capacity=CAPACITY,
             store=arithmetic.store,
             redis_url=redis_url,
+            lasting_apihost="http://fake",
+            lasting_redis=redis_url,
         )
 
     monkeypatch.setattr(infer_module, "open_session", session)

@@ -8,7 +8,7 @@ from disdel.catalog.models import model_facts
 from disdel.errors import InsufficientMemory, PlanError
 from disdel.scheduler.advice import suggestions
 from disdel.scheduler.memory import estimate_collect
-from disdel.scheduler.plan import make_plan
+from disdel.scheduler.plan import AS_GOOD, make_plan
 from disdel.scheduler.prices import PRICES, costs
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import COMPILED, TENSORFLOW, TORCH
@@ -188,8 +188,8 @@ def test_too_little_memory_of_the_platform_names_its_setting():
 
 def test_a_small_pool_takes_fewer_workers_or_says_what_it_needs():
     assert plan(limits=Limits(pool_memory_mb=1200)).workers == 1
-    with pytest.raises(InsufficientMemory, match="--pool-memory is 700 MB") as refused:
-        plan(limits=Limits(pool_memory_mb=700))
+    with pytest.raises(InsufficientMemory, match="--pool-memory is 400 MB") as refused:
+        plan(limits=Limits(pool_memory_mb=400))
     needed = int(str(refused.value).split("raise --pool-memory to ")[1].split()[0])
     assert plan(limits=Limits(pool_memory_mb=needed)).workers == 1
 
@@ -228,11 +228,37 @@ def test_the_objective_is_what_is_least(optimize):
     fitting = [option for option in made.considered if "above" not in option.why]
     [chosen] = [option for option in made.considered if not option.why]
     assert chosen.workers == made.workers
-    assert figures[optimize](chosen) == min(map(figures[optimize], fitting))
+    equal = AS_GOOD if optimize == "time" else 1
+    assert figures[optimize](chosen) <= equal * min(map(figures[optimize], fitting))
+
+
+def test_of_plans_that_are_as_fast_the_one_of_least_memory_is_taken():
+    made = plan(platform=capacity(cpus=8))
+    [chosen] = [option for option in made.considered if not option.why]
+    fitting = [option for option in made.considered if "above" not in option.why]
+    as_fast = AS_GOOD * min(option.predicted_s for option in fitting)
+    # What is predicted is rounded to a tenth.
+    clearly = [option for option in fitting if option.predicted_s < as_fast - 0.1]
+    assert chosen.pool_mb <= min(option.pool_mb for option in clearly)
+    dearer = [option for option in clearly if option.pool_mb > chosen.pool_mb]
+    assert dearer
+    assert {option.why for option in dearer if option.predicted_s <= chosen.predicted_s} == {
+        "as fast, with more memory"
+    }
+
+
+def test_one_worker_averages_by_itself():
+    alone = plan(TrainJob(dataset="mnist", workers=1))
+    assert alone.collect_memory_mb == 0
+    assert alone.invocations == 3 * alone.rounds
+    # It may be joined by others.
+    growing = plan(TrainJob(dataset="mnist", workers=1, workers_policy="adapt"))
+    assert growing.collect_memory_mb >= 128
+    assert plan(TrainJob(dataset="mnist", workers=2)).invocations == 5 * alone.rounds + 1
 
 
 def test_memory_and_cost_take_fewer_workers_than_time():
-    assert plan(platform=capacity(cpus=8)).workers == 8
+    assert plan(platform=capacity(cpus=8)).workers > 1
     assert plan(aims=Aims(optimize="memory"), platform=capacity(cpus=8)).workers == 1
 
 
@@ -329,13 +355,13 @@ def test_of_equal_runtimes_the_best_is_taken(job, platform, more, objective, off
     )
     # More batches fit whole then, which costs memory where it saves time.
     if objective == "time":
-        assert figure(make_plan(asked(roomier))[1]) <= figure(made)
+        assert figure(make_plan(asked(roomier))[1]) <= AS_GOOD * figure(made)
     else:
         make_plan(asked(roomier))
 
 
 def test_the_compilers_time_counts_until_it_has_compiled():
-    job = TrainJob(dataset="mnist", epochs=1)
+    job = TrainJob(dataset="mnist", epochs=1, workers=1)
     framework = question(job, dataset(train=2000))
     kept = replace(framework, shipped=COMPILED)
     new = replace(kept, compile_s=9.0)

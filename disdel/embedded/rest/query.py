@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,9 +124,10 @@ async def read_object(
             "Expected:\napplication/json",
         )
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
-        # What Python reads but nobody else would: lone surrogates, numbers beyond a double.
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        value = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+        if b"\\" in body:
+            # What Python reads but nobody else would: lone surrogates, which only escapes make.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise malformed(str(error)) from None
     if not isinstance(value, dict):
@@ -151,6 +153,13 @@ async def _read(request: Request, field: str, allowed_bytes: int) -> bytes:
 
 def _body_too_large(field: str, size_bytes: int, allowed_bytes: int) -> ApiError:
     return too_large(field, size_bytes, allowed_bytes) if field else ApiError(413, BODY_TOO_LARGE)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number} is beyond a double")
+    return value
 
 
 def _refuse_constant(constant: str) -> NoReturn:
