@@ -132,7 +132,7 @@ def _is_installed(runtime: Runtime) -> bool:
 def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:
     """What the train containers of a run took, one observation each."""
     observed = []
-    for container in containers(activations):
+    for container in containers(activations, block_steps=plan.block_steps):
         work = Work(
             dataset=question.dataset,
             model=question.facts,
@@ -156,6 +156,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 framework_mapped_mb=container.framework_mapped_mb,
                 cold_start_s=container.cold_start_s,
                 step_s=container.step_s,
+                trace_s=container.trace_s,
                 shipped_step_s=step_s(
                     question.shipped,
                     question.facts,

@@ -47,6 +47,12 @@ def at_speed(runtime: Runtime, shipped: Runtime, slowness: float) -> Runtime:
     )
 
 
+def traced(runtime: Runtime, observations: Sequence[Observation]) -> Runtime:
+    """`runtime` that traces as was observed, of one network."""
+    seen = [o.trace_s for o in observations[-_RECENT:] if o.trace_s is not None]
+    return replace(runtime, trace_s=statistics.median(seen), trace_layer_s=0.0) if seen else runtime
+
+
 def step_ratio(observations: Sequence[Observation]) -> float:
     """How many times as long a step takes as the shipped constants say; 1 where nothing does."""
     recent = observations[-_RECENT:]

@@ -22,7 +22,8 @@ class Observation:
         framework_anonymous_mb: anonymous memory after the framework's import.
         framework_mapped_mb: mapped file pages at that time.
         cold_start_s: from the request to the first training step.
-        step_s: a training step, in a warm container where there was one.
+        step_s: a training step after the first ones, which trace the network.
+        trace_s: what the first one took beyond that.
         shipped_step_s: the same step by the shipped constants.
         precision: what its training steps computed in.
     """
@@ -37,6 +38,7 @@ class Observation:
     framework_mapped_mb: int | None = None
     cold_start_s: float | None = None
     step_s: float | None = None
+    trace_s: float | None = None
     shipped_step_s: float = 0.0
     precision: Precision = "float32"
 
@@ -51,14 +53,16 @@ class Container:
     framework_mapped_mb: int | None
     cold_start_s: float | None
     step_s: float | None
+    trace_s: float | None
 
 
-# A cold activation's steps include tracing the network, which this many steps outweigh.
-_STEPS_THAT_OUTWEIGH_TRACING = 200
+def containers(activations: Sequence[Activation], *, block_steps: int) -> list[Container]:
+    """The train containers of a run by worker; those that died unmeasured are left out.
 
-
-def containers(activations: Sequence[Activation]) -> list[Container]:
-    """The train containers of a run by worker; those that died unmeasured are left out."""
+    Args:
+        activations: of the run.
+        block_steps: the steps of a block; the first one traces the network.
+    """
     by_worker: dict[int, list[Activation]] = {}
     for activation in activations:
         if activation.worker is not None and activation.action.startswith("train"):
@@ -69,6 +73,7 @@ def containers(activations: Sequence[Activation]) -> list[Container]:
         if not used:
             continue
         killed = [a.memory_mb for a in own if a.outcome == "oom"]
+        step_s = _step_s(own, block_steps)
         found.append(
             Container(
                 worker=worker,
@@ -76,7 +81,8 @@ def containers(activations: Sequence[Activation]) -> list[Container]:
                 framework_anonymous_mb=_first(a.framework_anonymous_mb for a in own),
                 framework_mapped_mb=_first(a.framework_mapped_mb for a in own),
                 cold_start_s=_cold_start_s(own),
-                step_s=_step_s(own),
+                step_s=step_s,
+                trace_s=None if step_s is None else _trace_s(own, block_steps, step_s),
             )
         )
     return found
@@ -94,14 +100,34 @@ def _cold_start_s(activations: Sequence[Activation]) -> float | None:
     return None
 
 
-def _step_s(activations: Sequence[Activation]) -> float | None:
-    timed = [
-        (a.train_s, a.steps)
-        for a in activations
-        if a.train_s is not None
-        and a.steps
-        and (a.start == "warm" or a.steps >= _STEPS_THAT_OUTWEIGH_TRACING)
-    ]
+def _step_s(activations: Sequence[Activation], block_steps: int) -> float | None:
+    timed = [spent for a in activations if (spent := _traced(a, block_steps)) and spent[1] > 0]
     if not timed:
         return None
     return sum(train_s for train_s, _ in timed) / sum(steps for _, steps in timed)
+
+
+def _traced(activation: Activation, block_steps: int) -> tuple[float, int] | None:
+    """Seconds of the steps of an activation that found the network traced, and how many."""
+    if activation.train_s is None:
+        return None
+    if activation.start == "warm":
+        return activation.train_s, activation.steps
+    phases = activation.phases
+    if phases is None or phases.stepped_ms is None or phases.computed_ms is None:
+        return None
+    return (phases.computed_ms - phases.stepped_ms) / 1000, activation.steps - block_steps
+
+
+def _trace_s(activations: Sequence[Activation], block_steps: int, step_s: float) -> float | None:
+    for activation in activations:
+        phases = activation.phases
+        if (
+            activation.start == "cold"
+            and phases is not None
+            and phases.loaded_ms is not None
+            and phases.stepped_ms is not None
+        ):
+            first_s = (phases.stepped_ms - phases.loaded_ms) / 1000
+            return max(0.0, first_s - min(block_steps, activation.steps) * step_s)
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from disdel.scheduler.calibration import alike, at_speed, calibrated, step_ratio
+from disdel.scheduler.calibration import alike, at_speed, calibrated, step_ratio, traced
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import Runtime
 from disdel.types import Aims, Capacity, DatasetSpec, Limits, ModelFacts, ModelSpec, TrainJob
@@ -92,7 +92,9 @@ class Question(Bounds):
         """The runtime's costs as observed, its speed that of the same network where it was seen."""
         runtime = calibrated(self.shipped, self.observations, self.job.precision)
         own = tuple(o for o in self._alike if o.step_s)
-        return at_speed(runtime, self.shipped, step_ratio(own)) if own else runtime
+        if not own:
+            return runtime
+        return traced(at_speed(runtime, self.shipped, step_ratio(own)), own)
 
     @property
     def basis(self) -> str:

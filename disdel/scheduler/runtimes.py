@@ -29,6 +29,8 @@ class Runtime:
         mapped_mb: library pages that it has mapped by then and goes on using.
         import_s: importing the framework, on an idle machine.
         cold_start_s: from the request to the first training step.
+        trace_s: what the first step of a network takes beyond a step, in which it is traced.
+        trace_layer_s: the same for each of its layers.
         step_overhead_s: of a training step, whatever the network.
         multiply_adds_per_s: sustained by one CPU thread in a training step.
         thread_exponent: `n` threads are `n**thread_exponent` times as fast as one.
@@ -42,6 +44,8 @@ class Runtime:
     mapped_mb: float
     import_s: float
     cold_start_s: float
+    trace_s: float
+    trace_layer_s: float
     step_overhead_s: float
     multiply_adds_per_s: float
     thread_exponent: float
@@ -62,7 +66,9 @@ TENSORFLOW = Runtime(
     anonymous_mb=210,
     mapped_mb=180,
     import_s=2.4,
-    cold_start_s=4.5,
+    cold_start_s=2.5,
+    trace_s=0.3,
+    trace_layer_s=0.03,
     step_overhead_s=1e-3,
     multiply_adds_per_s=29e9,
     thread_exponent=0.65,
@@ -76,7 +82,9 @@ TORCH = Runtime(
     anonymous_mb=174,
     mapped_mb=62,
     import_s=1.2,
-    cold_start_s=2.0,
+    cold_start_s=1.5,
+    trace_s=0.02,
+    trace_layer_s=0.0,
     step_overhead_s=1e-3,
     multiply_adds_per_s=20e9,
     thread_exponent=0.65,
@@ -92,6 +100,8 @@ COMPILED = Runtime(
     mapped_mb=14,
     import_s=0.6,
     cold_start_s=0.8,
+    trace_s=0.02,
+    trace_layer_s=0.0,
     step_overhead_s=0.5e-3,
     # Of ResNet-20, the slowest beside a framework: until a network was seen, `auto` does not hope.
     multiply_adds_per_s=15e9,

@@ -11,7 +11,7 @@ from disdel.scheduler.runtimes import Runtime
 from disdel.types import ModelFacts
 
 # Servers up, package created, and all of it removed again.
-_RUN_OVERHEAD_S = 0.8
+_RUN_OVERHEAD_S = 0.5
 # Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
 _ROUND_OVERHEAD_S = 0.08
 _STORE_MARGIN_S = 1.0
@@ -48,6 +48,11 @@ def step_s(
     work = 3 * model.multiply_adds * batch_size
     speed = runtime.multiply_adds_per_s * threads**runtime.thread_exponent
     return float(micro_batches * runtime.step_overhead_s + work / speed)
+
+
+def trace_s(runtime: Runtime, model: ModelFacts) -> float:
+    """What the first step of a network takes beyond a step."""
+    return runtime.trace_s + model.layers * runtime.trace_layer_s
 
 
 def predicted_compile_s(layers: int, *, targets: int) -> float:
@@ -89,12 +94,13 @@ def predict(
     staged = workers * (work.shard_samples + work.test_samples) * sample_bytes(work.dataset)
     # Containers start while the shards are staged.
     start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
+    start_s += trace_s(runtime, work.model) * turns
     round_rest_s = score_s + move_s
     busy_s = start_s + training_s + rounds * round_rest_s
     return Timing(
         step_s=one_step_s,
         round_s=training_s / rounds,
-        first_s=runtime.import_s + one_step_s + _STORE_MARGIN_S,
+        first_s=runtime.import_s + trace_s(runtime, work.model) + one_step_s + _STORE_MARGIN_S,
         busy_s=busy_s,
         collect_s=rounds * averaging.busy_s,
         total_s=_RUN_OVERHEAD_S

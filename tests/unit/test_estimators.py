@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.catalog.models import model_facts
-from disdel.scheduler.calibration import calibrated, step_ratio
+from disdel.scheduler.calibration import calibrated, step_ratio, traced
 from disdel.scheduler.estimators import MeasuredEstimator, SapEstimator, choose_estimator
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Activation, Aims, DatasetSpec, ModelSpec
+from disdel.types import Activation, Aims, DatasetSpec, ModelSpec, Phases
 from disdel.units import MIB
 
 # Of the graph, a layer.
@@ -225,11 +225,36 @@ def test_a_container_is_the_largest_of_its_activations():
         activation(task="score", working_set_mb=620),
         activation(action="collectWeights", worker=None, working_set_mb=900),
     ]
-    [container] = containers(ran)
+    [container] = containers(ran, block_steps=32)
     assert container.working_set_mb == 620
     assert container.cold_start_s == pytest.approx(4.1)
     # Tracing is in the cold activation's steps, so the warm one counts.
     assert container.step_s == pytest.approx(0.01)
+    # Nothing says when the first block ended.
+    assert container.trace_s is None
+
+
+def test_the_first_block_of_a_container_traces():
+    phases = Phases(loaded_ms=1000, stepped_ms=1820, computed_ms=3020, stored_ms=3100)
+    cold = activation(start="cold", train_s=2.02, steps=152, phases=phases)
+    [container] = containers([cold], block_steps=32)
+    assert container.step_s == pytest.approx(1.2 / 120)
+    assert container.trace_s == pytest.approx(0.82 - 0.32)
+    [container] = containers([cold, activation(train_s=2.4, steps=120)], block_steps=32)
+    assert container.step_s == pytest.approx(3.6 / 240)
+    short = dataclasses.replace(cold, steps=32)
+    [container] = containers([short], block_steps=32)
+    assert (container.step_s, container.trace_s) == (None, None)
+
+
+def test_a_network_is_traced_as_it_was_before():
+    def traced_s(*observations):
+        runtime = traced(RUNTIME, observations)
+        return runtime.trace_s + 10 * runtime.trace_layer_s
+
+    assert traced_s() == traced_s(observation()) == RUNTIME.trace_s + 10 * RUNTIME.trace_layer_s
+    seen = [observation(trace_s=seconds) for seconds in (1.0, 2.0, 9.0)]
+    assert traced_s(*seen) == 2.0
 
 
 def test_a_container_that_was_killed_wanted_more_than_its_limit():
@@ -237,5 +262,5 @@ def test_a_container_that_was_killed_wanted_more_than_its_limit():
         activation(outcome="oom", working_set_mb=None, peak_mb=None, memory_mb=704),
         activation(action="train-1056", memory_mb=1056, working_set_mb=650),
     ]
-    assert containers(ran)[0].working_set_mb == 704
-    assert containers(ran[:1]) == []
+    assert containers(ran, block_steps=32)[0].working_set_mb == 704
+    assert containers(ran[:1], block_steps=32) == []
