@@ -90,7 +90,7 @@ def run(configuration: Configuration, way: Way, data_dir: Path, work: Path) -> d
     os.environ["DISDEL_STATE_DIR"] = str(work / "state")
     _write_history(way.history, settings)
     if way.kept:
-        run_train(replace(job, runtime="compiled"), settings, lambda event: None)
+        run_train(replace(job, runtime="compiled"), settings, _Heard())
     heard = _Heard()
     error = None
     began_s = time.perf_counter()

@@ -4,7 +4,8 @@
 
 States of MLPs with Adam's two slots go through a real Redis by the library's own store and average:
 processes, as many as CPUs, play the workers. What a worker's state takes three times over, and all
-parts at once in Redis, must fit `--memory-gb`; setups that do not are left out and named. Writes
+parts at once in Redis, must fit `--memory-gb`. Where it does not, the weights alone go, as with
+`--optimizer-state reset`; setups that do not fit even so are left out and named. Writes
 `growth.json` after every measurement, and from it `growth.png`; `--plot` only draws.
 """
 
@@ -33,7 +34,8 @@ HERE = Path(__file__).parent
 PHASES = ("weights down", "weights up", "average")
 INPUTS, CLASSES = 784, 10
 # The state that Adam trains: weights and two moments, float32.
-BYTES_PER_PARAMETER = 3 * 4
+KINDS = ("model", "momentum", "velocity")
+BYTES_PER_PARAMETER = 4
 # A worker holds its state, the blob that it writes and what it has read.
 COPIES_IN_A_WORKER = 3
 SAMPLES = 1000
@@ -45,8 +47,8 @@ def hidden_width(parameters):
     return max(1, round((-linear + math.sqrt(linear**2 + 4 * parameters)) / 2))
 
 
-def state_of(parameters):
-    """Names and float32 arrays of the MLP's layers and of Adam's moments."""
+def state_of(parameters, kinds):
+    """Names and float32 arrays of the MLP's layers, of the first so many of `KINDS`."""
     width = hidden_width(parameters)
     shapes = {
         "dense/kernel": (INPUTS, width),
@@ -59,7 +61,7 @@ def state_of(parameters):
     random = np.random.default_rng(0)
     return {
         f"{kind}/{name}": random.standard_normal(shape, np.float32)
-        for kind in ("model", "momentum", "velocity")
+        for kind in KINDS[:kinds]
         for name, shape in shapes.items()
     }
 
@@ -70,8 +72,8 @@ class Worker:
     state: ClassVar[dict[str, np.ndarray]] = {}
 
     @classmethod
-    def prepare(cls, parameters, all_ready):
-        cls.state = state_of(parameters)
+    def prepare(cls, parameters, kinds, all_ready):
+        cls.state = state_of(parameters, kinds)
         all_ready.wait()
 
     @staticmethod
@@ -101,14 +103,14 @@ def span_s(calls):
     return max(end for _, end in times) - min(start for start, _ in times)
 
 
-def measure(url, parameters, workers):
+def measure(url, parameters, kinds, workers):
     """One join: seconds by phase."""
     store = RedisStore(url)
     processes = min(workers, os.cpu_count() or 1)
     context = multiprocessing.get_context("spawn")
     all_ready = context.Barrier(processes)
     with ProcessPoolExecutor(
-        processes, context, initializer=Worker.prepare, initargs=(parameters, all_ready)
+        processes, context, initializer=Worker.prepare, initargs=(parameters, kinds, all_ready)
     ) as pool:
         # As many calls as processes start all of them, and end when all of them are there.
         span_s([pool.submit(Worker.up, url, "growth:state:0") for _ in range(processes)])
@@ -129,10 +131,18 @@ def measure(url, parameters, workers):
     return dict(zip(PHASES, (down_s, up_s, average_s), strict=True))
 
 
-def needed_bytes(parameters, workers):
+def needed_bytes(parameters, kinds, workers):
     """Redis holds every part and two states; the processes hold their copies."""
     in_processes = COPIES_IN_A_WORKER * min(workers, os.cpu_count() or 1)
-    return BYTES_PER_PARAMETER * parameters * (workers + 2 + in_processes)
+    return BYTES_PER_PARAMETER * kinds * parameters * (workers + 2 + in_processes)
+
+
+def fitting_kinds(parameters, workers, memory_bytes):
+    """The whole state, or the weights alone, whichever fits; None where neither does."""
+    for kinds in (len(KINDS), 1):
+        if needed_bytes(parameters, kinds, workers) <= memory_bytes:
+            return kinds
+    return None
 
 
 def measure_all(options):
@@ -146,17 +156,19 @@ def measure_all(options):
         for repeat in range(options.repeats):
             for parameters in map(int, options.parameters):
                 for workers in options.workers:
-                    if needed_bytes(parameters, workers) > options.memory_gb * 1e9:
+                    kinds = fitting_kinds(parameters, workers, options.memory_gb * 1e9)
+                    if kinds is None:
                         if repeat == 0:
                             left_out = {"parameters": parameters, "workers": workers}
                             results["left_out"].append(left_out)
                             print(f"left out, above {options.memory_gb:g} GB: {left_out}")
                         continue
-                    seconds = measure(server.url, parameters, workers)
+                    seconds = measure(server.url, parameters, kinds, workers)
                     results["runs"].append(
                         {
                             "parameters": parameters,
                             "workers": workers,
+                            "weights_alone": kinds == 1,
                             "repeat": repeat,
                             "seconds": seconds,
                         }
@@ -193,6 +205,7 @@ def plot(results, path):
 
     runs = results["runs"]
     middle = medians(runs)
+    alone = {(run["parameters"], run["workers"]) for run in runs if run["weights_alone"]}
     workers = sorted({setup[1] for setup in middle})
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for count, marker in zip(workers, "os^Dv*Px", strict=False):
@@ -200,16 +213,25 @@ def plot(results, path):
         totals = [sum(middle[setup].values()) for setup in mine]
         name = f"{count} worker{'s' * (count > 1)}"
         [line] = left.plot([setup[0] for setup in mine], totals, marker=marker, label=name)
+        hollow = [setup for setup in mine if setup in alone]
+        left.plot(
+            [setup[0] for setup in hollow],
+            [sum(middle[setup].values()) for setup in hollow],
+            marker,
+            color=line.get_color(),
+            markerfacecolor="white",
+            zorder=3,
+        )
         for run in runs:
             if run["workers"] == count:
                 whole_s = sum(run["seconds"].values())
                 left.plot(run["parameters"], whole_s, ".", color=line.get_color(), alpha=0.5)
     left.set(xscale="log", yscale="log", xlabel="trainable parameters", ylabel="seconds a round")
-    left.set_title("weights down + average + weights up")
+    left.set_title("weights down + average + weights up (hollow: without Adam's moments)")
     left.grid(alpha=0.3)
     left.legend()
-    # The largest network that was measured with the most workers.
-    shown = max(setup[0] for setup in middle if setup[1] == workers[-1])
+    # The largest network whose whole state was measured with the most workers.
+    shown = max(setup[0] for setup in middle.keys() - alone if setup[1] == workers[-1])
     mine = sorted(setup for setup in middle if setup[0] == shown)
     base = [0.0] * len(mine)
     for phase, hatch in zip(PHASES, ("", "//", ".."), strict=True):
