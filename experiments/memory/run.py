@@ -34,7 +34,7 @@ from disdel.types import RuntimeName
 HERE = Path(__file__).parent
 # TensorFlow imports JAX where it is installed, which takes memory.
 PACKAGES = ("tensorflow-cpu", "keras", "numpy", "redis", "jax", "torch")
-BY_HAND_MODES = ("kept", "sap", "frugal", "brute", "single", "brute-lean", "single-lean")
+BY_HAND_MODES = ("sap", "frugal", "brute", "single", "brute-lean", "single-lean")
 MODES = ("new", "learned", "unlimited", *BY_HAND_MODES)
 # Where one run looks so much slower than without a limit, it and the unlimited one run once more.
 SUSPICIOUS_SLOWDOWN = 1.10
@@ -147,9 +147,6 @@ class Benchmark:
         match mode:
             case "learned":
                 return replace(way, history=self._history(configuration))
-            case "kept":
-                history = self._history(configuration)
-                return replace(way, history=history, kept=True, any_workers=True)
             case "sap":
                 return replace(way, estimator="sap")
             case "frugal":

@@ -16,7 +16,6 @@ THRASHING_SLOWDOWN = 1.15
 MODE_TITLES = {
     "new": "disdel, nothing measured before",
     "learned": "disdel, with a history",
-    "kept": "disdel, with a history, compiled before, any workers",
     "sap": "disdel, `--estimator sap`",
     "frugal": "disdel, `--optimize memory`",
     "brute": "brute force, TFDS pipeline",

@@ -46,7 +46,6 @@ class Way:
         estimator: `--estimator`.
         optimize: `--optimize`.
         history: what earlier runs observed, and the run starts with, as they returned it.
-        kept: the job has been compiled before, by a run that is not measured.
         unlimited: give every train action `UNLIMITED_MB`, and change nothing else of the plan.
     """
 
@@ -55,7 +54,6 @@ class Way:
     estimator: EstimatorName = "measured"
     optimize: Objective = "time"
     history: tuple[dict, ...] = ()
-    kept: bool = False
     unlimited: bool = False
 
 
@@ -89,8 +87,6 @@ def run(configuration: Configuration, way: Way, data_dir: Path, work: Path) -> d
     )
     os.environ["DISDEL_STATE_DIR"] = str(work / "state")
     _write_history(way.history, settings)
-    if way.kept:
-        run_train(replace(job, runtime="compiled"), settings, _Heard())
     heard = _Heard()
     error = None
     began_s = time.perf_counter()
