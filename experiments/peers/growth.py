@@ -120,7 +120,7 @@ def measure(url, parameters, kinds, workers):
             [pool.submit(Worker.up, url, f"growth:part:{worker}") for worker in range(workers)]
         )
     parts = [
-        Part(worker=worker, attempt=0, key=f"growth:part:{worker}", samples=SAMPLES)
+        Part(worker=worker, attempt=0, key=f"growth:part:{worker}", samples=SAMPLES, weight=1)
         for worker in range(workers)
     ]
     began_s = time.monotonic()
@@ -227,7 +227,7 @@ def plot(results, path):
                 whole_s = sum(run["seconds"].values())
                 left.plot(run["parameters"], whole_s, ".", color=line.get_color(), alpha=0.5)
     left.set(xscale="log", yscale="log", xlabel="trainable parameters", ylabel="seconds a round")
-    left.set_title("weights down + average + weights up (hollow: without Adam's moments)")
+    left.set_title("a join (hollow: weights alone, without Adam's moments)")
     left.grid(alpha=0.3)
     left.legend()
     # The largest network whose whole state was measured with the most workers.
