@@ -1,0 +1,69 @@
+"""Runs on a platform of this process, a real Redis, and training that is arithmetic."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from disdel.controller import train as train_module
+from disdel.controller.resuming import read_resumed
+from disdel.controller.session import Session
+from disdel.controller.settings import Settings
+from disdel.store.redis_store import RedisStore
+from disdel.types import TrainJob
+from tests.fake_platform import CAPACITY, FakePlatform
+from tests.unit.controller.arithmetic import Arithmetic
+
+
+@pytest.fixture
+def arithmetic(redis_url):
+    store = RedisStore(redis_url)
+    yield Arithmetic(store)
+    store.close()
+
+
+@pytest.fixture
+def platform(arithmetic):
+    return FakePlatform({"train": arithmetic.train, "collectWeights": arithmetic.collect})
+
+
+@pytest.fixture
+def run(platform, redis_url, monkeypatch, tmp_path, arithmetic):
+    """Run a digits job to its end; the report, the events and the run's folder."""
+
+    @contextlib.asynccontextmanager
+    async def session(settings):
+        yield Session(
+            platform=platform,
+            platform_name="embedded",
+            description="a fake",
+            capacity=CAPACITY,
+            store=arithmetic.store,
+            redis_url=redis_url,
+            lasting_apihost="http://fake",
+            lasting_redis=redis_url,
+        )
+
+    monkeypatch.setattr(train_module, "open_session", session)
+    events = []
+    listeners = [events.append]
+
+    def listen(event):
+        for listener in listeners:
+            listener(event)
+
+    def start(settings=None, resumed=None, **job):
+        settings = settings or Settings(run_dir=tmp_path / "runs")
+        if resumed is None:
+            wanted = TrainJob(
+                **({"dataset": "digits", "workers": 2, "runtime": "tensorflow"} | job)
+            )
+        else:
+            resumed = read_resumed(resumed)
+            wanted = resumed.job(**job)
+        return asyncio.run(train_module.train(wanted, settings, listen, resumed=resumed))
+
+    start.events = events
+    start.listeners = listeners
+    start.run_dir = tmp_path / "runs"
+    return start

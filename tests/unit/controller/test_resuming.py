@@ -1,0 +1,131 @@
+"""A run that goes on from its folder: it ends as if it had never been interrupted."""
+
+import pytest
+
+from disdel.controller.resuming import read_resumed
+from disdel.controller.run_folder import run_folders
+from disdel.errors import ActivationFailed, UsageError
+from disdel.events import RoundStarted
+from disdel.types import Validation
+from tests.fake_platform import activation
+
+
+def fail_in(arithmetic, number):
+    arithmetic.hooks[1, number] = lambda request: activation(
+        77, "train", {"error": {"kind": "store", "message": "the shard cannot be read"}}
+    )
+
+
+@pytest.mark.parametrize("failing", [1, 2, 4])
+@pytest.mark.parametrize(
+    "job",
+    [{}, {"optimizer_state": "local", "sync": 13}, {"validation": Validation(patience=2)}],
+)
+def test_a_run_goes_on_where_it_was_interrupted(run, arithmetic, failing, job):
+    arithmetic.loss_of = lambda weight: abs(3.2 - weight)
+    whole, _ = run(epochs=5, **job)
+    fail_in(arithmetic, failing)
+    with pytest.raises(ActivationFailed):
+        run(epochs=5, **job)
+    [folder] = [folder for folder in run_folders(run.run_dir) if not folder.is_complete]
+    arithmetic.hooks.clear()
+    arithmetic.own_rounds.clear()
+    run.events.clear()
+    report, resumed_folder = run(resumed=folder)
+    assert resumed_folder == folder
+    assert report.resumed_after == (failing - 1 or None)
+    started = [event.round for event in run.events if isinstance(event, RoundStarted)]
+    assert started == list(range(failing, len(whole.rounds) + 1))
+    assert report.ledger == whole.ledger
+    assert [entry.score for entry in report.rounds] == [entry.score for entry in whole.rounds]
+    assert (report.model_round, report.stopped) == (whole.model_round, whole.stopped)
+    assert all(counted == number for (_, number), counted in arithmetic.own_rounds.items())
+    # Each controller starts a container for its averages.
+    assert len(report.activations) == len(whole.activations) + (failing > 1)
+    assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
+
+
+def test_more_epochs_for_a_complete_run(run, arithmetic):
+    whole, _ = run(epochs=5)
+    _, folder = run(epochs=2)
+    with pytest.raises(UsageError, match="is complete; more --epochs than 2 would go on"):
+        run(resumed=folder)
+    with pytest.raises(UsageError, match="--epochs 1 would be fewer"):
+        run(resumed=folder, epochs=1)
+    report, _ = run(resumed=folder, epochs=5)
+    assert report.ledger == whole.ledger
+    assert report.resumed_after == 2
+
+
+def test_a_run_that_lacks_only_its_model_gets_it(run, arithmetic, platform):
+    _, folder = run(epochs=2)
+    folder.model.unlink()
+    folder.write_report(folder.read_report() | {"status": "failed"})
+    platform.invoked.clear()
+    arithmetic.hooks = {}
+    staged = []
+    score = arithmetic.score
+
+    def look(arguments):
+        staged.append(arithmetic.store.open(arguments["shard_key"]) is not None)
+        return score(arguments)
+
+    arithmetic.score = look
+    report, _ = run(resumed=folder)
+    assert [arguments["task"] for _, arguments in platform.invoked] == ["score"]
+    assert staged == [True]
+    assert (report.status, report.resumed_after) == ("ok", 2)
+    assert folder.model.is_file()
+
+
+def test_a_run_that_ended_with_a_shorter_round_cannot_be_longer(run):
+    _, folder = run(epochs=2, sync=5)
+    with pytest.raises(UsageError, match="its last round was the end of its training"):
+        run(resumed=folder, epochs=4)
+
+
+def test_only_complete_lines_count(run, arithmetic):
+    fail_in(arithmetic, 3)
+    with pytest.raises(ActivationFailed):
+        run(epochs=4)
+    [folder] = run_folders(run.run_dir)
+    with (folder.path / "progress.jsonl").open("a") as file:
+        file.write('{"report": {"rou')
+    (folder.path / "checkpoint" / "state-3.safetensors").write_bytes(b"half")
+    arithmetic.hooks.clear()
+    report, _ = run(resumed=folder)
+    assert report.resumed_after == 2
+    assert [entry.score.loss for entry in report.rounds] == [8.5, 7.0, 5.5, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"version": 99}\n', "begun by another release"),
+        ("nonsense\n", "cannot be read"),
+        (None, "only trainings can"),
+    ],
+)
+def test_progress_that_is_none(run, text, told):
+    _, folder = run(epochs=1)
+    (folder.path / "progress.jsonl").unlink()
+    if text is not None:
+        (folder.path / "progress.jsonl").write_text(text)
+    with pytest.raises(UsageError, match=told):
+        read_resumed(folder)
+
+
+def test_a_run_that_goes_on_says_so(run):
+    seen = []
+
+    def look(event):
+        if isinstance(event, RoundStarted):
+            [folder] = run_folders(run.run_dir)
+            seen.append((folder.is_running, folder.read_report()["status"]))
+            with pytest.raises(UsageError, match="is still running; disdel stop"):
+                read_resumed(folder)
+
+    run.listeners.append(look)
+    _, folder = run(epochs=1)
+    assert seen == [(True, "running")]
+    assert not folder.is_running

@@ -1,0 +1,98 @@
+"""A run that ends well: its rounds, its report and events, and which round is the last."""
+
+import json
+
+from disdel.events import ActivationEnded, PlanMade, RoundDone, RoundStarted, RunEnded
+from disdel.types import Validation
+
+
+def test_a_run_from_plan_to_report(run, platform):
+    report, folder = run(epochs=3)
+    # Two workers of 719 samples each add 1 and 2: the mean grows by 1.5 a round.
+    assert [entry.score.loss for entry in report.rounds] == [8.5, 7.0, 5.5]
+    assert report.status == "ok"
+    assert report.accuracy == 0.5
+    assert folder.model.read_bytes() == b"a model file"
+    saved = json.loads(folder.report.read_text())
+    assert saved["version"] == 1
+    assert saved["rounds"][0] == {
+        "round": 1,
+        "wall_s": saved["rounds"][0]["wall_s"],
+        "train_loss": 0.1,
+        "loss": 8.5,
+        "accuracy": 0.5,
+        "metrics": {},
+    }
+    assert saved["settings"]["workers"] == 2
+    assert platform.packages == {}
+    assert platform.actions == {}
+
+
+def test_every_activation_is_in_the_report_and_has_a_log(run):
+    report, folder = run(epochs=2)
+    tasks = [(entry.task, entry.worker, entry.round) for entry in report.activations]
+    assert sorted(tasks, key=str) == sorted(
+        [
+            (task, worker, number)
+            for number in (1, 2)
+            for task, worker in [
+                ("train", 0),
+                ("train", 1),
+                ("score", 0),
+                ("score", 1),
+                ("collect", None),
+            ]
+        ]
+        # Which starts the container of the averages.
+        + [("collect", None, 1)],
+        key=str,
+    )
+    assert report.plan.invocations == len(tasks)
+    for entry in report.activations:
+        log = folder.log(worker=entry.worker, activation_id=entry.id)
+        assert log.read_text() == f"stdout: log of {entry.id}\n"
+    assert report.totals.containers == 3
+    assert report.totals.memory_mb == 2 * report.plan.memory_mb + report.plan.collect_memory_mb
+    assert report.totals.failure_rate == 0
+
+
+def test_an_activation_starts_between_its_submission_and_its_answer(run):
+    # The clock of this platform is decades late.
+    report, _ = run(epochs=1)
+    for entry in report.activations:
+        assert 0 <= entry.times.submitted_ms <= entry.times.started_ms <= entry.times.received_ms
+        assert entry.times.received_ms <= report.wall_s * 1000 + 1
+
+
+def test_events_come_in_order(run):
+    run(epochs=2)
+    kinds = [type(event) for event in run.events]
+    assert kinds.index(PlanMade) < kinds.index(RoundStarted) < kinds.index(ActivationEnded)
+    assert kinds.count(RoundDone) == 2
+    assert kinds[-1] is RunEnded
+
+
+def test_some_rounds_are_scored_and_the_last_one_always(run):
+    report, _ = run(epochs=5, validation=Validation(every=2))
+    losses = [None if entry.score is None else entry.score.loss for entry in report.rounds]
+    assert losses == [None, 7.0, None, 4.0, 2.5]
+    assert (report.loss, report.model_round, report.stopped) == (2.5, 5, None)
+
+
+def test_a_target_that_is_reached_ends_the_run(run, arithmetic):
+    report, folder = run(epochs=5, validation=Validation(every=2, target_accuracy=0.5))
+    assert len(report.rounds) == report.model_round == 2
+    assert report.stopped == "accuracy 0.5000 has reached the target of 0.5"
+    assert folder.model.is_file()
+    assert arithmetic.exported == 3.0
+    assert json.loads(folder.report.read_text())["stopped"] == report.stopped
+
+
+def test_patience_ends_the_run_with_the_best_model(run, arithmetic):
+    arithmetic.loss_of = lambda weight: abs(4.5 - weight)
+    report, folder = run(epochs=9, validation=Validation(patience=2))
+    assert [entry.score.loss for entry in report.rounds] == [3.0, 1.5, 0.0, 1.5, 3.0]
+    assert report.stopped == "no lower loss for 2 rounds than after round 3"
+    assert (report.model_round, report.loss) == (3, 0.0)
+    assert arithmetic.exported == 4.5
+    assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
