@@ -1,8 +1,10 @@
 """A platform inside this process, for tests of the controller: actions are Python functions."""
 
 import asyncio
+import contextlib
 import itertools
 
+from disdel.controller.session import Session
 from disdel.errors import PlatformRejected
 from disdel.platforms.base import Platform
 from disdel.types import ActivationRecord, Capacity
@@ -65,6 +67,25 @@ class FakePlatform(Platform):
 
     async def close(self):
         pass
+
+
+def sessions_of(platform, store, redis_url):
+    """What opens sessions in the place of `open_session`, on servers that outlive them."""
+
+    @contextlib.asynccontextmanager
+    async def session(settings):
+        yield Session(
+            platform=platform,
+            platform_name="embedded",
+            description="a fake",
+            capacity=CAPACITY,
+            store=store,
+            redis_url=redis_url,
+            lasting_apihost="http://fake",
+            lasting_redis=redis_url,
+        )
+
+    return session
 
 
 def activation(number, action, result, *, init_ms=None, status="success", timed_out=False):

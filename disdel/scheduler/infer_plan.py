@@ -33,7 +33,7 @@ _LARGEST_PER_INPUT = 32
 _LAYERS = 50
 _USES_OF_A_WEIGHT = 10
 
-# No training step is traced, so a start takes less than a train action's.
+# As measured: without an optimizer and a training split a start takes less than a train action's.
 _START_SHARE = 0.75
 _RUN_OVERHEAD_S = 0.8
 # One more activation: it is invoked, reads the model, and its start competes with the others'.

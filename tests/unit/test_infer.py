@@ -1,7 +1,6 @@
 """An infer run on a platform of this process, a real Redis, and a model that is arithmetic."""
 
 import asyncio
-import contextlib
 import json
 import re
 import threading
@@ -16,7 +15,6 @@ from disdel import wire
 from disdel.controller import infer as infer_module
 from disdel.controller.infer import InferJob
 from disdel.controller.recovery import MAX_LOSSES
-from disdel.controller.session import Session
 from disdel.controller.settings import Settings
 from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
 from disdel.events import InferPlanMade, Noted
@@ -25,7 +23,7 @@ from disdel.report.saved import read_report
 from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
 from disdel.types import Limits
-from tests.fake_platform import CAPACITY, FakePlatform, activation
+from tests.fake_platform import FakePlatform, activation, sessions_of
 
 OOM = "The action exhausted its memory and was aborted."
 VANISHED = "The action did not produce a valid response and exited unexpectedly."
@@ -96,20 +94,8 @@ def run(arithmetic, redis_url, monkeypatch, tmp_path, model):
     """Run an infer job on digits to its end."""
     platform = FakePlatform({"evaluate": arithmetic.evaluate})
 
-    @contextlib.asynccontextmanager
-    async def session(settings):
-        yield Session(
-            platform=platform,
-            platform_name="embedded",
-            description="a fake",
-            capacity=CAPACITY,
-            store=arithmetic.store,
-            redis_url=redis_url,
-            lasting_apihost="http://fake",
-            lasting_redis=redis_url,
-        )
-
-    monkeypatch.setattr(infer_module, "open_session", session)
+    opened = sessions_of(platform, arithmetic.store, redis_url)
+    monkeypatch.setattr(infer_module, "open_session", opened)
     events = []
 
     def start(limits=None, **job):

@@ -1,17 +1,15 @@
 """Runs on a platform of this process, a real Redis, and training that is arithmetic."""
 
 import asyncio
-import contextlib
 
 import pytest
 
 from disdel.controller import train as train_module
 from disdel.controller.resuming import read_resumed
-from disdel.controller.session import Session
 from disdel.controller.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import TrainJob
-from tests.fake_platform import CAPACITY, FakePlatform
+from tests.fake_platform import FakePlatform, sessions_of
 from tests.unit.controller.arithmetic import Arithmetic
 
 
@@ -31,20 +29,8 @@ def platform(arithmetic):
 def run(platform, redis_url, monkeypatch, tmp_path, arithmetic):
     """Run a digits job to its end; the report, the events and the run's folder."""
 
-    @contextlib.asynccontextmanager
-    async def session(settings):
-        yield Session(
-            platform=platform,
-            platform_name="embedded",
-            description="a fake",
-            capacity=CAPACITY,
-            store=arithmetic.store,
-            redis_url=redis_url,
-            lasting_apihost="http://fake",
-            lasting_redis=redis_url,
-        )
-
-    monkeypatch.setattr(train_module, "open_session", session)
+    opened = sessions_of(platform, arithmetic.store, redis_url)
+    monkeypatch.setattr(train_module, "open_session", opened)
     events = []
     listeners = [events.append]
 
