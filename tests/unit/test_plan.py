@@ -59,6 +59,11 @@ def plan(*arguments, **others):
     return make_plan([question(*arguments, **others)])[1]
 
 
+def as_good(predicted_s: float) -> float:
+    """What is as fast as this, for the planner; a plan's seconds are rounded to tenths."""
+    return predicted_s * AS_GOOD + 0.1
+
+
 jobs = st.builds(
     TrainJob,
     dataset=st.just("mnist"),
@@ -98,7 +103,7 @@ def test_a_plan_keeps_every_limit(job, platform, train):
 
 
 @given(job=jobs, platform=platforms, more=st.integers(0, 4096))
-def test_more_memory_never_makes_a_plan_impossible(job, platform, more):
+def test_more_memory_never_makes_a_plan_impossible_or_slower(job, platform, more):
     roomier = capacity(
         memory_max_mb=platform.memory_max_mb + more,
         pool_memory_mb=platform.pool_memory_mb and platform.pool_memory_mb + more,
@@ -110,7 +115,7 @@ def test_more_memory_never_makes_a_plan_impossible(job, platform, more):
         made = plan(job, platform=platform)
     except PlanError:
         return
-    assert plan(job, platform=roomier).predicted_s <= made.predicted_s
+    assert plan(job, platform=roomier).predicted_s <= as_good(made.predicted_s)
 
 
 @given(
@@ -323,6 +328,7 @@ runtimes = st.builds(
 )
 def test_of_equal_runtimes_the_best_is_taken(job, platform, more, objective, offered):
     """No offered one is better alone, the order does not matter, more memory never hurts."""
+    time = objective == "time"
     figure = {
         "time": lambda made: made.predicted_s,
         "cost": lambda made: made.gb_s,
@@ -343,9 +349,10 @@ def test_of_equal_runtimes_the_best_is_taken(job, platform, more, objective, off
         return
     for alone in questions:
         try:
-            assert figure(made) <= figure(make_plan([alone])[1])
+            least = figure(make_plan([alone])[1])
         except PlanError:
             continue
+        assert figure(made) <= (as_good(least) if time else least)
     assert make_plan(questions) == (taken, made)
     assert figure(make_plan(questions[::-1])[1]) == figure(made)
     roomier = replace(
@@ -354,10 +361,8 @@ def test_of_equal_runtimes_the_best_is_taken(job, platform, more, objective, off
         pool_memory_mb=platform.pool_memory_mb and platform.pool_memory_mb + more,
     )
     # More batches fit whole then, which costs memory where it saves time.
-    if objective == "time":
-        assert figure(make_plan(asked(roomier))[1]) <= AS_GOOD * figure(made)
-    else:
-        make_plan(asked(roomier))
+    more_room = make_plan(asked(roomier))[1]
+    assert not time or figure(more_room) <= as_good(figure(made))
 
 
 def test_the_compilers_time_counts_until_it_has_compiled():
