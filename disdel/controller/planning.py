@@ -58,11 +58,9 @@ def ask(
             aims=settings.aims,
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
-            # The framework that a job trains on should not change with what was measured lately.
-            rank=None if runtime is COMPILED else rank,
             compile_s=_compile_s(job, dataset, model, settings) if runtime is COMPILED else 0.0,
         )
-        for rank, runtime in enumerate(runtimes)
+        for runtime in runtimes
     ]
 
 
@@ -109,7 +107,7 @@ def _what(model: ModelSpec) -> str:
 
 
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
-    """The runtime asked for, or those that the platform's containers have, the preferred first.
+    """The runtime asked for, or those that the platform's containers have.
 
     An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow. On
     this machine it is what is installed, the compiler included.

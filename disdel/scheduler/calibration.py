@@ -43,6 +43,7 @@ def at_speed(runtime: Runtime, shipped: Runtime, slowness: float) -> Runtime:
     return replace(
         runtime,
         step_overhead_s=shipped.step_overhead_s * slowness,
+        activations_per_s=shipped.activations_per_s / slowness,
         multiply_adds_per_s=shipped.multiply_adds_per_s / slowness,
     )
 

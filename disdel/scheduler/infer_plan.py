@@ -19,6 +19,7 @@ from disdel.scheduler.memory import estimate_evaluate, layer_bytes, sample_bytes
 from disdel.scheduler.partition import partition
 from disdel.scheduler.question import Bounds
 from disdel.scheduler.runtimes import Runtime
+from disdel.scheduler.timing import step_s
 from disdel.types import Estimate, InferPlan, ModelFacts, Objective, Shard
 from disdel.units import MIB, mb_ceil
 
@@ -177,8 +178,8 @@ def _candidate(workers: int, question: InferQuestion) -> _Candidate:
     memory_mb = round_up_memory(estimate.total / MIB, question.capacity.memory_min_mb)
     turns = max(1.0, workers / question.cpus)
     known_threads = 1 if question.capacity.cpus is None else threads
-    speed = runtime.multiply_adds_per_s * known_threads**runtime.thread_exponent
-    batch_s = (runtime.step_overhead_s + batch_size * network.multiply_adds / speed) * turns
+    # The forward pass alone, a third of a step.
+    batch_s = step_s(runtime, network, batch_size, known_threads) / 3 * turns
     reading_s = question.model_bytes / STORE_BYTES_PER_S * turns
     start_s = runtime.cold_start_s * _START_SHARE * turns + reading_s
     busy_s = start_s + math.ceil(shards[0].samples / batch_size) * batch_s

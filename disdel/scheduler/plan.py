@@ -25,7 +25,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     """The best plan for the objective that breaks no limit, and the question that it answers.
 
     Args:
-        questions: one for each runtime that could be taken, alike in all but rank and compiler.
+        questions: one for each runtime that could be taken, alike in all else.
 
     Raises:
         InsufficientMemory: no number of workers fits the memory of an action, of all containers
@@ -36,8 +36,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     fitting = [(question, c) for question, c in considered if not c.shortages]
     if not fitting:
         raise refusal(questions)
-    lowest = min((asked.rank for asked, _ in fitting if asked.rank is not None), default=None)
-    question, best = _best([pair for pair in fitting if pair[0].rank in (None, lowest)])
+    question, best = _best(fitting)
     place = {id(asked): number for number, asked in enumerate(questions)}
     considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
     return question, Plan(
@@ -64,7 +63,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         basis=question.basis,
         zones=best.zones,
         considered=tuple(
-            _option(asked, candidate, question, best, lowest) for asked, candidate in considered
+            _option(asked, candidate, question, best) for asked, candidate in considered
         ),
         reasons=tuple(_reasons(best, question)),
         gpu_memory_mb=best.gpu_memory_mb,
@@ -93,9 +92,7 @@ def _gpu_actions(best: Candidate, question: Question) -> int | None:
     return all_mb // action_mb if action_mb and all_mb else None
 
 
-def _option(
-    asked: Question, candidate: Candidate, question: Question, best: Candidate, lowest: int | None
-) -> Option:
+def _option(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> Option:
     return Option(
         runtime=asked.runtime.name,
         workers=candidate.workers,
@@ -104,20 +101,16 @@ def _option(
         predicted_s=round(candidate.timing.total_s, 1),
         gb_s=round(candidate.gb_s, 1),
         fits=not candidate.shortages,
-        why=_why_not(asked, candidate, question, best, lowest),
+        why=_why_not(asked, candidate, question, best),
     )
 
 
-def _why_not(
-    asked: Question, candidate: Candidate, question: Question, best: Candidate, lowest: int | None
-) -> str:
+def _why_not(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> str:
     """Why `candidate` was not taken; empty for the one that was."""
     if candidate is best:
         return ""
     if candidate.shortages:
         return _lack(candidate.shortages[0])
-    if asked.rank not in (None, lowest):
-        return "a framework before it fits"
     slow = candidate.timing.total_s > best.timing.total_s * AS_GOOD
     if asked is not question and question.aims.optimize == "time" and asked.compile_s and slow:
         return f"slower: {asked.compile_s:.0f} s to compile it the first time"

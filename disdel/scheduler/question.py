@@ -76,15 +76,12 @@ class Question(Bounds):
         job: what the user asked for.
         model: the network.
         facts: its sizes.
-        rank: of several, the lowest that fits is taken; among equals the objective decides, and
-            None is equal to all.
         compile_s: what compiling the network takes before the run.
     """
 
     job: TrainJob
     model: ModelSpec
     facts: ModelFacts
-    rank: int | None = None
     compile_s: float = 0.0
 
     @property

@@ -6,6 +6,7 @@ puts in their place. `docs/measurements.md` has the figures and how they were ta
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,9 @@ class Runtime:
         trace_s: what the first step of a network takes beyond a step, in which it is traced.
         trace_layer_s: the same for each of its layers.
         step_overhead_s: of a training step, whatever the network.
-        multiply_adds_per_s: sustained by one CPU thread in a training step.
+        activations_per_s: elements of layers' outputs that one CPU thread takes through a training
+            step, its multiplications apart.
+        multiply_adds_per_s: of one CPU thread in a training step.
         thread_exponent: `n` threads are `n**thread_exponent` times as fast as one.
     """
 
@@ -47,6 +50,7 @@ class Runtime:
     trace_s: float
     trace_layer_s: float
     step_overhead_s: float
+    activations_per_s: float
     multiply_adds_per_s: float
     thread_exponent: float
     cuts_batches: bool = True
@@ -69,9 +73,10 @@ TENSORFLOW = Runtime(
     cold_start_s=2.5,
     trace_s=0.3,
     trace_layer_s=0.03,
-    step_overhead_s=1e-3,
-    multiply_adds_per_s=29e9,
-    thread_exponent=0.65,
+    step_overhead_s=0.8e-3,
+    activations_per_s=0.58e9,
+    multiply_adds_per_s=66e9,
+    thread_exponent=0.45,
 )
 
 TORCH = Runtime(
@@ -85,9 +90,10 @@ TORCH = Runtime(
     cold_start_s=1.5,
     trace_s=0.02,
     trace_layer_s=0.0,
-    step_overhead_s=1e-3,
-    multiply_adds_per_s=20e9,
-    thread_exponent=0.65,
+    step_overhead_s=0.6e-3,
+    activations_per_s=0.23e9,
+    multiply_adds_per_s=80e9,
+    thread_exponent=0.4,
 )
 
 # Training steps that the host compiles, executed by IREE's runtime.
@@ -103,14 +109,15 @@ COMPILED = Runtime(
     trace_s=0.02,
     trace_layer_s=0.0,
     step_overhead_s=0.5e-3,
-    # Of ResNet-20, the slowest beside a framework: until a network was seen, `auto` does not hope.
+    # The multiplications of ResNet-20, the slowest beside a framework, moving its outputs included:
+    # until a network was seen, `auto` does not hope.
+    activations_per_s=1e12,
     multiply_adds_per_s=15e9,
     thread_exponent=0.35,
     cuts_batches=False,
     uses_gpu=False,
 )
 
-# `auto` takes the first framework that fits; with the compiler installed, the best of all.
 RUNTIMES: dict[RuntimeName, Runtime] = {
     runtime.name: runtime for runtime in (TENSORFLOW, TORCH, COMPILED)
 }

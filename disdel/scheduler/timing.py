@@ -16,8 +16,8 @@ _RUN_OVERHEAD_S = 0.5
 _ROUND_OVERHEAD_S = 0.08
 _STORE_MARGIN_S = 1.0
 # Importing Keras and JAX and lowering a network, and compiling what a layer becomes.
-_COMPILER_START_S = 9.0
-_COMPILE_LAYER_S = 0.23
+_COMPILER_START_S = 3.5
+_COMPILE_LAYER_S = 0.12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +44,17 @@ class Timing:
 def step_s(
     runtime: Runtime, model: ModelFacts, batch_size: int, threads: int, micro_batches: int = 1
 ) -> float:
-    """One training step; the backward pass costs two forward ones, and every part its overhead."""
-    work = 3 * model.multiply_adds * batch_size
-    speed = runtime.multiply_adds_per_s * threads**runtime.thread_exponent
-    return float(micro_batches * runtime.step_overhead_s + work / speed)
+    """One training step; the backward pass costs two forward ones, and every part its overhead.
+
+    Outputs of layers count beside multiplications: they go through memory once for every layer that
+    only passes them on, and small convolutions are slow for them.
+    """
+    sample_s = (
+        model.activations / runtime.activations_per_s
+        + 3 * model.multiply_adds / runtime.multiply_adds_per_s
+    )
+    share = threads**runtime.thread_exponent
+    return float(micro_batches * runtime.step_overhead_s + batch_size * sample_s / share)
 
 
 def trace_s(runtime: Runtime, model: ModelFacts) -> float:

@@ -1,10 +1,11 @@
-"""What the planner assumes of a compiled network: compiling it, its steps, its second thread.
+"""What the planner assumes of training steps: how long each network's take on each runtime.
 
-    python experiments/step_speed/run.py [--networks cnn cnn2 resnet20] [--repeats 5]
+    python experiments/step_speed/run.py --results experiments/step_speed/results.json \
+        [--runtimes tensorflow torch compiled] [--networks cnn cnn2] [--batches 16 64] [--repeats 5]
 
-Each network is compiled into an empty state directory, then trained in blocks with one thread and
-with two, in a process of its own each time. Prints one line a network: seconds to compile, ms a
-step (the least block of all repeats), and by how much the second thread helps.
+Each network is built as an action builds it and trained on random samples in blocks, with one thread
+and with two, in a process of its own each time; the least block counts. A compiled network is compiled
+first, into an empty state directory. Every figure is written when it is there and not taken again.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -22,70 +24,120 @@ from disdel.catalog.models import model_facts
 from disdel.compiler import CompileJob, compile_program
 from disdel.types import ModelSpec
 
-SHAPES = {"cnn": (28, 28, 1), "mlp": (28, 28, 1), "lenet5": (28, 28, 1)}
-CIFAR = (32, 32, 3)
-STEPS = 16
+NETWORKS = {
+    "mlp": (28, 28, 1),
+    "lenet5": (28, 28, 1),
+    "cnn": (28, 28, 1),
+    "cnn-cifar10": (32, 32, 3),
+    "cnn2": (32, 32, 3),
+    "resnet20": (32, 32, 3),
+    "vgg11": (32, 32, 3),
+}
+STEPS = 8
 
 
-def least_ms(folder, threads, shape, batch, repeats):
-    """The least ms a step of blocks of `STEPS` steps."""
-    from pathlib import Path
+def network_of(name: str) -> ModelSpec:
+    return ModelSpec(name=name.partition("-")[0], input_shape=NETWORKS[name], classes=10)
 
+
+def measure(runtime: str, name: str, batch: int, threads: int, repeats: int, program: str) -> dict:
+    """Seconds of the first step, and the least of a step in blocks of `STEPS`."""
     from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.wire import Network
+    from disdel.worker.network import TrainerCache
 
     random = np.random.default_rng(0)
+    shape = NETWORKS[name]
     x = random.integers(0, 256, (STEPS, batch, *shape), np.uint8)
     y = random.integers(0, 10, (STEPS, batch)).astype(np.int32)
-    trainer = CompiledTrainer(Path(folder), threads=threads)
+    if runtime == "compiled":
+        trainer = CompiledTrainer(Path(program), seed=0, threads=threads)
+    else:
+        network = Network(
+            runtime=runtime,
+            model=network_of(name),
+            optimizer=None,
+            learning_rate=None,
+            seed=0,
+            threads=threads,
+        )
+        trainer = TrainerCache().get(network, "uint8")
+    began = time.perf_counter()
     trainer.train(x, y)
-    least = math.inf
+    first_s = time.perf_counter() - began
+    least_s = math.inf
     for _ in range(repeats):
         began = time.perf_counter()
         trainer.train(x, y)
-        least = min(least, time.perf_counter() - began)
-    return 1000 * least / STEPS
+        least_s = min(least_s, time.perf_counter() - began)
+    return {"step_s": least_s / STEPS, "trace_s": first_s - least_s}
+
+
+def compiled(name: str, batch: int) -> tuple[str, float]:
+    """Where the compiled network is, and how long compiling it took."""
+    began = time.perf_counter()
+    folder = compile_program(
+        CompileJob(
+            model=network_of(name),
+            input_dtype="uint8",
+            batch_size=batch,
+            optimizer="adam",
+            targets=("host",),
+        )
+    )
+    return str(folder), time.perf_counter() - began
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=["mlp", "cnn", "cnn2", "resnet20"])
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--runtimes", nargs="+", default=["tensorflow", "torch", "compiled"])
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--batches", nargs="+", type=int, default=[64])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(least_ms(**json.loads(options.measure)))
+        print(json.dumps(measure(**json.loads(options.measure))))
         return
+    written = options.results and options.results.exists()
+    results = json.loads(options.results.read_text()) if written else []
+    known = {(r["network"], r["batch"], r["runtime"]) for r in results}
     with tempfile.TemporaryDirectory() as state:
         os.environ["DISDEL_STATE_DIR"] = state
-        for name in options.networks:
-            shape = SHAPES.get(name, CIFAR)
-            model = ModelSpec(name=name, input_shape=shape, classes=10)
-            began = time.perf_counter()
-            folder = compile_program(
-                CompileJob(
-                    model=model,
-                    input_dtype="uint8",
-                    batch_size=options.batch,
-                    optimizer="adam",
-                    targets=("host",),
-                )
-            )
-            compile_s = time.perf_counter() - began
-            ms = []
+        wanted = [
+            (name, batch, runtime)
+            for name in options.networks
+            for batch in options.batches
+            for runtime in options.runtimes
+        ]
+        for name, batch, runtime in wanted:
+            if (name, batch, runtime) in known:
+                continue
+            result = {"network": name, "batch": batch, "runtime": runtime}
+            program = ""
+            if runtime == "compiled":
+                program, result["compile_s"] = compiled(name, batch)
             for threads in (1, 2):
-                asked = {"folder": str(folder), "threads": threads, "shape": shape}
-                asked |= {"batch": options.batch, "repeats": options.repeats}
+                asked = {"runtime": runtime, "name": name, "batch": batch, "program": program}
+                asked |= {"threads": threads, "repeats": options.repeats}
                 command = [sys.executable, __file__, "--measure", json.dumps(asked)]
-                ms.append(float(subprocess.run(command, capture_output=True, check=True).stdout))
-            facts = model_facts(model)
-            speed = 3 * facts.multiply_adds * options.batch / (ms[0] / 1000)
+                ended = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+                result[f"threads_{threads}"] = json.loads(ended.stdout.splitlines()[-1])
+            one, two = (result[f"threads_{n}"]["step_s"] for n in (1, 2))
+            facts = model_facts(network_of(name))
+            speed = 3 * facts.multiply_adds * batch / one
             print(
-                f"{name}, {facts.layers} layers: compiled in {compile_s:.1f} s; {ms[0]:.2f} ms a "
-                f"step on one thread ({speed / 1e9:.1f}e9 multiply-adds/s), {ms[1]:.2f} on two, "
-                f"exponent {math.log2(ms[0] / ms[1]):.2f}",
+                f"{name}, batch {batch}, {runtime}: {1000 * one:.2f} ms a step on one thread "
+                f"({speed / 1e9:.1f}e9 multiply-adds/s), {1000 * two:.2f} on two, exponent "
+                f"{math.log2(one / two):.2f}; {facts.layers} layers, first step "
+                f"{result['threads_1']['trace_s']:.2f} s"
+                + (f", compiled in {result['compile_s']:.1f} s" if program else ""),
                 flush=True,
             )
+            results.append(result)
+            if options.results:
+                options.results.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.framework
 
 JOBS = {
-    "one": "--workers 1 --batch 128 --seed 3",
-    "two": "--workers 2 --batch 32 --optimizer-state local --schedule cosine --warmup 5",
+    "one": "--runtime tensorflow --workers 1 --batch 128 --seed 3",
+    "two": "--runtime tensorflow --workers 2 --batch 32 --optimizer-state local --schedule cosine --warmup 5",
 }
 
 

@@ -41,7 +41,7 @@ def own(runtime):
 
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
-    """What is asked with only these modules installed: runtime, rank and compile time."""
+    """What is asked with only these modules installed: runtimes, and whether they compile."""
     monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
 
     def ask(installed, *, model=CNN, gpu_memory_mb=None, **job):
@@ -59,22 +59,22 @@ def asked(monkeypatch, tmp_path):
         )
         wanted = TrainJob(dataset="digits", **job)
         questions = planning.ask(wanted, DATASET, model, capacity, Settings())
-        return {q.shipped.name: (q.rank, q.compile_s > 0) for q in questions}
+        return {q.shipped.name: q.compile_s > 0 for q in questions}
 
     return ask
 
 
-def test_without_the_compiler_frameworks_are_taken_in_their_order(asked):
-    assert asked(FRAMEWORKS) == {"tensorflow": (0, False), "torch": (1, False)}
-    assert asked(set()) == {"tensorflow": (0, False)}
+def test_frameworks_that_are_installed_compete_and_tensorflow_stands_for_none(asked):
+    assert asked(FRAMEWORKS) == {"tensorflow": False, "torch": False}
+    assert asked(set()) == {"tensorflow": False}
 
 
 def test_compiled_networks_compete_with_each_and_the_compilers_time_counts_once(asked):
     everything = FRAMEWORKS | COMPILER
-    both = {"tensorflow": (0, False), "torch": (1, False)}
-    assert asked(everything) == {**both, "compiled": (None, True)}
-    assert asked(everything, batch_size=32) == {**both, "compiled": (None, False)}
-    assert asked(everything, runtime="tensorflow") == {"tensorflow": (0, False)}
+    both = {"tensorflow": False, "torch": False}
+    assert asked(everything) == {**both, "compiled": True}
+    assert asked(everything, batch_size=32) == {**both, "compiled": False}
+    assert asked(everything, runtime="tensorflow") == {"tensorflow": False}
 
 
 def test_what_compiled_networks_cannot_do_is_not_planned_with_them(asked):
@@ -86,7 +86,7 @@ def test_what_compiled_networks_cannot_do_is_not_planned_with_them(asked):
 def test_own_keras_models_are_compiled_for_who_asks(asked):
     everything = FRAMEWORKS | COMPILER
     keras = own("tensorflow")
-    assert asked(everything, model=keras) == {"tensorflow": (0, False)}
-    assert asked(everything, model=keras, runtime="compiled") == {"compiled": (None, True)}
+    assert asked(everything, model=keras) == {"tensorflow": False}
+    assert asked(everything, model=keras, runtime="compiled") == {"compiled": True}
     with pytest.raises(UsageError, match=r"net\.py:f returns a PyTorch module.* compiled does not"):
         asked(everything, model=own("torch"), runtime="compiled")

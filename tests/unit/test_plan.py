@@ -382,9 +382,9 @@ def test_the_compilers_time_counts_until_it_has_compiled():
     )
 
 
-def test_a_runtime_of_a_lower_rank_is_taken_where_it_fits_and_all_are_shown():
-    small = replace(TENSORFLOW, anonymous_mb=60, mapped_mb=20)
-    heavy, light = question(rank=0), question(rank=1)
+def test_the_faster_runtime_is_taken_where_it_fits_and_all_are_shown():
+    small = replace(TENSORFLOW, anonymous_mb=60, mapped_mb=20, cold_start_s=20)
+    heavy, light = question(), question()
     light = replace(light, shipped=small)
     assert make_plan([heavy, light])[0] is heavy
     assert make_plan([light, heavy])[0] is heavy
