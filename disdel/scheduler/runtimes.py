@@ -6,7 +6,6 @@ puts in their place. `docs/measurements.md` has the figures and how they were ta
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 

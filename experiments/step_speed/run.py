@@ -1,11 +1,12 @@
 """What the planner assumes of training steps: how long each network's take on each runtime.
 
     python experiments/step_speed/run.py --results experiments/step_speed/results.json \
-        [--runtimes tensorflow torch compiled] [--networks cnn cnn2] [--batches 16 64] [--repeats 5]
+        [--runtimes tensorflow torch compiled] [--networks cnn cnn2] [--batches 16 64]
 
-Each network is built as an action builds it and trained on random samples in blocks, with one thread
-and with two, in a process of its own each time; the least block counts. A compiled network is compiled
-first, into an empty state directory. Every figure is written when it is there and not taken again.
+Each network is built as an action builds it and trained on random samples in blocks, with one
+thread and with two, in a process of its own each time; the least block counts. A compiled network
+is compiled first, into an empty state directory. Every figure is written when it is there and not
+taken again.
 """
 
 import argparse
