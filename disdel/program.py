@@ -24,6 +24,8 @@ from typing import Literal
 
 import dacite
 
+from disdel.types import CallMemory
+
 DESCRIPTION = "program.json"
 
 
@@ -77,6 +79,7 @@ class Program:
         draws: whether a training step draws at random.
         classifies: whether samples have classes.
         metrics: names of what `score` gives beside the loss.
+        memory: what the modules take by the compiler's own word, the most of any target.
         targets: the CPUs that there are modules for, of each machine the fastest first.
     """
 
@@ -89,6 +92,7 @@ class Program:
     draws: bool
     classifies: bool
     metrics: tuple[str, ...]
+    memory: CallMemory
     targets: tuple[Target, ...]
 
     def write(self, folder: Path) -> None:

@@ -107,7 +107,7 @@ def measured(shape, make):
     import numpy as np
 
     from disdel.compiler.draws import Draws
-    from disdel.compiler.lowering import lowered, training_step, without_values
+    from disdel.compiler.lowering import lowered, patch_elements, training_step, without_values
 
     keras.utils.set_random_seed(0)
     theirs = keras.Sequential([keras.Input(shape), make(keras.layers)])
@@ -120,9 +120,9 @@ def measured(shape, make):
     x = np.round(rng.standard_normal((6, *shape)), 1).astype(np.float32)
     weights = rng.standard_normal((6, *theirs.output_shape[1:])).astype(np.float32)
 
-    def results(model):
+    def results(model, *, lean=False):
         def weighted(trainable, x):
-            with training_step(jnp.ones(6), Draws(jnp.uint32(0))):
+            with training_step(jnp.ones(6), Draws(jnp.uint32(0)), lean=lean):
                 output, changed, penalties = model.stateless_call(
                     trainable, values[1], x, training=True, return_losses=True
                 )
@@ -133,11 +133,14 @@ def measured(shape, make):
 
     mine = lowered(theirs)
     with without_values():
-        found = results(mine)
+        found = {"": results(mine)}
+        if patch_elements(mine):
+            found[", lean"] = results(mine, lean=True)
+    wanted = results(theirs)
     distances = {}
-    for what, index in (("gradients", 0), ("values", 1)):
-        pairs = zip(*map(jax.tree.leaves, (found[index], results(theirs)[index])), strict=True)
-        distances[what] = max(
+    for way, (what, index) in itertools.product(found, (("gradients", 0), ("values", 1))):
+        pairs = zip(*map(jax.tree.leaves, (found[way][index], wanted[index])), strict=True)
+        distances[what + way] = max(
             float(jnp.abs(a - b).max() / jnp.maximum(jnp.abs(b).max(), 1e-3)) for a, b in pairs
         )
     return distances

@@ -19,14 +19,14 @@ from pathlib import Path
 
 from disdel import config
 from disdel.errors import DisdelError, UsageError
-from disdel.program import DESCRIPTION, cpu_flags
-from disdel.types import ModelSpec
+from disdel.program import DESCRIPTION, Program, cpu_flags
+from disdel.types import CallMemory, ModelSpec
 from disdel.user_code import UserCode
 
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 5
+COMPILER_VERSION = 6
 
 
 class CompileFailed(DisdelError):
@@ -62,18 +62,21 @@ def compile_program(job: CompileJob, code: UserCode | None = None) -> Path:
         CompileFailed: the compiler refused the module; the message says where its text is.
     """
     folder = _folder(job)
-    if not is_compiled(job):
+    if not (folder / DESCRIPTION).exists():
         _call(folder, job, code)
     return folder
 
 
-def is_compiled(job: CompileJob) -> bool:
-    """Whether an earlier run has compiled it.
+def call_memory(job: CompileJob) -> CallMemory | None:
+    """What calls of the compiled network take; None where it was not compiled yet.
 
     Raises:
         UsageError: packages are missing.
     """
-    return (_folder(job) / DESCRIPTION).exists()
+    try:
+        return Program.read(_folder(job)).memory
+    except FileNotFoundError:
+        return None
 
 
 def _folder(job: CompileJob) -> Path:

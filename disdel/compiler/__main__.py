@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,15 @@ from disdel.compiler import CompileFailed, CompileJob
 from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
-from disdel.program import Program, module_path
+from disdel.program import Program, Target, module_path
+from disdel.types import CallMemory
 
 if TYPE_CHECKING:
     # It imports Keras.
     from disdel.compiler.network import Network
 
-# Large enough to keep the cores busy, small enough to need less memory than a training step.
-SCORE_BATCH = 128
+# Large enough to keep the cores busy, small enough that a convolution's patches stay in the caches.
+SCORE_BATCH = 32
 
 # Keras imports what it finds of these, and nothing here uses it: docs/compiled.md has the seconds.
 _UNUSED = ("matplotlib", "requests", "sklearn", "tensorflow", "torch")
@@ -76,20 +78,9 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
     from disdel.compiler.steps import Steps
 
     steps = Steps(network, input_dtype=job.input_dtype)
-    program = Program(
-        input_shape=job.model.input_shape,
-        input_dtype=job.input_dtype,
-        batch_size=job.batch_size,
-        score_batch=SCORE_BATCH,
-        state=steps.tensors,
-        model_tensors=steps.model_tensors,
-        draws=steps.draws,
-        classifies=network.recipe.target != "number",
-        metrics=tuple(network.recipe.metrics),
-        targets=tuple(target(name) for name in job.targets),
-    )
+    targets = tuple(target(name) for name in job.targets)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    modules: list[tuple[Path, Future[bytes]]] = []
+    modules: list[tuple[str, Target, Future[_Module]]] = []
     with (
         tempfile.TemporaryDirectory(dir=folder.parent) as name,
         # A compiler is a process, and uses one core.
@@ -103,18 +94,41 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
             ("score", steps.score_text, SCORE_BATCH),
         ):
             text, kept = text_of(batch), folder.parent / f"{folder.name}-{function}.mlir"
-            for cpu in program.targets:
+            for cpu in targets:
                 compiling = compilers.submit(_compiled, text, compile_flags(cpu), kept)
-                modules.append((module_path(made, function, cpu), compiling))
+                modules.append((function, cpu, compiling))
         write_template(network.saved, made / TEMPLATE)
-        for path, compiling in modules:
-            path.write_bytes(compiling.result())
-        program.write(made)
+        most_bytes = {"train": 0, "score": 0}
+        for function, cpu, compiling in modules:
+            module = compiling.result()
+            module_path(made, function, cpu).write_bytes(module.code)
+            most_bytes[function] = max(most_bytes[function], module.call_bytes)
+        Program(
+            input_shape=job.model.input_shape,
+            input_dtype=job.input_dtype,
+            batch_size=job.batch_size,
+            score_batch=SCORE_BATCH,
+            state=steps.tensors,
+            model_tensors=steps.model_tensors,
+            draws=steps.draws,
+            classifies=network.recipe.target != "number",
+            metrics=tuple(network.recipe.metrics),
+            memory=CallMemory(train_bytes=most_bytes["train"], score_bytes=most_bytes["score"]),
+            targets=targets,
+        ).write(made)
         if not folder.exists():
             made.rename(folder)
 
 
-def _compiled(text: bytes, flags: list[str], kept: Path) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """A compiled function, and what a call of it takes beside its arguments."""
+
+    code: bytes
+    call_bytes: int
+
+
+def _compiled(text: bytes, flags: list[str], kept: Path) -> _Module:
     """The module of a text.
 
     Raises:
@@ -122,16 +136,22 @@ def _compiled(text: bytes, flags: list[str], kept: Path) -> bytes:
     """
     import iree.compiler
 
-    try:
-        module = iree.compiler.compile_str(text, extra_args=flags)
-    except iree.compiler.CompilerToolError as error:
-        kept.write_bytes(text)
-        first = next((line for line in str(error).splitlines() if "error:" in line), str(error))
-        raise CompileFailed(
-            f"IREE refused the module, whose text is in {kept}: {first.strip()}"
-        ) from error
-    assert module is not None
-    return bytes(module)
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as statistics:
+        told = (
+            "--iree-scheduling-dump-statistics-format=json",
+            f"--iree-scheduling-dump-statistics-file={statistics.name}",
+        )
+        try:
+            module = iree.compiler.compile_str(text, extra_args=[*flags, *told])
+        except iree.compiler.CompilerToolError as error:
+            kept.write_bytes(text)
+            first = next((line for line in str(error).splitlines() if "error:" in line), str(error))
+            raise CompileFailed(
+                f"IREE refused the module, whose text is in {kept}: {first.strip()}"
+            ) from error
+        assert module is not None
+        call = json.load(statistics)["stream-aggregate"]["execution"]
+        return _Module(bytes(module), call["transient-memory-size"])
 
 
 class _Hiding:

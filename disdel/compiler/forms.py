@@ -110,8 +110,14 @@ class Window:
         return jnp.pad(part, around)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def convolution(x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window) -> JaxArray:
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def convolution(
+    x: JaxArray,
+    kernel: JaxArray,
+    bias: JaxArray,
+    window: Window,
+    lean: bool = False,  # noqa: ARG001 - of the gradient
+) -> JaxArray:
     """A convolution with a bias.
 
     Args:
@@ -119,6 +125,7 @@ def convolution(x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window) -
         kernel: (rows, columns, channels, filters).
         bias: (filters,).
         window: of (rows, columns).
+        lean: whether the patches are made anew for the gradient, instead of kept for it.
 
     Returns:
         (batch, height', width', filters).
@@ -129,19 +136,23 @@ def convolution(x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window) -
 
 
 def _convolution_forward(
-    x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window
+    x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window, lean: bool
 ) -> tuple[JaxArray, tuple[JaxArray, JaxArray]]:
-    return convolution(x, kernel, bias, window), (x, kernel)
+    return convolution(x, kernel, bias, window, lean), (x, kernel)
 
 
 def _convolution_backward(
-    window: Window, kept: tuple[JaxArray, JaxArray], gradient: JaxArray
+    window: Window, lean: bool, kept: tuple[JaxArray, JaxArray], gradient: JaxArray
 ) -> tuple[JaxArray, JaxArray, JaxArray]:
     x, kernel = kept
-    patches = _patches(x, window)
+    # The compiler keeps what it finds computed twice in one way. In the other it is made anew.
+    patches = _patches_by_column(x, window) if lean else _patches(x, window)
     for_kernel = _product_over_rows(
         patches.reshape(-1, patches.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
     )
+    if lean:
+        rows, columns, *others = kernel.shape
+        for_kernel = for_kernel.reshape(columns, rows, *others).swapaxes(0, 1)
 
     def direct(samples: JaxArray) -> JaxArray:
         return lax.conv_general_dilated(
@@ -171,6 +182,15 @@ def _patches(x: JaxArray, window: Window) -> JaxArray:
     padded = window.padded(x)
     wide = jnp.concatenate([padded[:, :, window.seen(1, j, width)] for j in range(columns)], -1)
     return jnp.concatenate([wide[:, window.seen(0, i, height)] for i in range(rows)], axis=-1)
+
+
+def _patches_by_column(x: JaxArray, window: Window) -> JaxArray:
+    """As `_patches`, a patch being column after column: (…, columns * rows * channels)."""
+    rows, columns = window.size
+    height, width = window.positions(x.shape[1:3])
+    padded = window.padded(x)
+    tall = jnp.concatenate([padded[:, window.seen(0, i, height)] for i in range(rows)], -1)
+    return jnp.concatenate([tall[:, :, window.seen(1, j, width)] for j in range(columns)], axis=-1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

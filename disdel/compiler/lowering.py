@@ -80,15 +80,19 @@ class _Step:
 
     weights: JaxArray
     draws: Draws
+    lean: bool
 
 
 _step: ContextVar[_Step] = ContextVar("step")
 
 
 @contextmanager
-def training_step(weights: JaxArray, draws: Draws) -> Iterator[None]:
-    """Within, layers weigh the batch's samples by `weights`, (batch,), and take from `draws`."""
-    token = _step.set(_Step(weights, draws))
+def training_step(weights: JaxArray, draws: Draws, *, lean: bool = False) -> Iterator[None]:
+    """Within, layers weigh the batch's samples by `weights`, (batch,), and take from `draws`.
+
+    Where it is `lean`, they keep less for the gradient and compute it twice.
+    """
+    token = _step.set(_Step(weights, draws, lean))
     try:
         yield
     finally:
@@ -115,6 +119,20 @@ def lowered(model: KerasModel) -> KerasModel:
             raise _refusal(inner)
     with without_values():
         return keras.models.clone_model(model, clone_function=_lowered_layer, recursive=True)
+
+
+def patch_elements(model: KerasModel) -> int:
+    """Elements that the patches of a lowered model's convolutions have together, for one sample."""
+    layers: list[KerasLayer] = model._flatten_layers()
+    return sum(
+        math.prod(node.output_tensors[0].shape[1:-1])
+        * math.prod(layer.kernel_size)
+        * node.input_tensors[0].shape[-1]
+        for layer in layers
+        # A patch of one position is the input as it is.
+        if isinstance(layer, _Conv1D | _Conv2D) and math.prod(layer.kernel_size) > 1
+        for node in layer._inbound_nodes
+    )
 
 
 def draws_at_random(model: KerasModel) -> bool:
@@ -199,8 +217,10 @@ def _grouped(
     x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window, groups: int
 ) -> JaxArray:
     """A convolution whose outputs see a group of the channels each."""
+    step = _step.get(None)
+    lean = step is not None and step.lean
     if groups == 1:
-        return convolution(x, kernel, bias, window)
+        return convolution(x, kernel, bias, window, lean)
     if kernel.shape[2] == 1:
         # (rows, columns, 1, groups * multiplier) in the order of a depthwise kernel's outputs.
         by_channel = kernel.reshape(*kernel.shape[:2], groups, -1)
@@ -211,7 +231,7 @@ def _grouped(
         jnp.split(bias, groups),
         strict=True,
     )
-    return jnp.concatenate([convolution(*part, window) for part in parts], axis=-1)
+    return jnp.concatenate([convolution(*part, window, lean) for part in parts], axis=-1)
 
 
 def _finished(layer: KerasLayer, output: JaxArray) -> JaxArray:

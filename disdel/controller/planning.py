@@ -6,10 +6,11 @@ Every training tells what its containers took, and the next plan rests on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 from disdel.catalog.models import model_facts
-from disdel.compiler import is_compiled
+from disdel.compiler import call_memory
 from disdel.compiler.targets import PORTABLE
 from disdel.controller.compiled import can_be_compiled, compile_job
 from disdel.controller.history import History, history_of
@@ -43,10 +44,21 @@ def ask(
     settings: Settings,
     *,
     store_mb: int | None = None,
+    compiling_took_s: float = 0.0,
 ) -> list[Question]:
-    """The questions that the planner is asked for a job: one for each runtime that it may take."""
+    """The questions that the planner is asked for a job: one for each runtime that it may take.
+
+    Args:
+        job: what the user asked for.
+        dataset: what it trains on.
+        model: its network.
+        capacity: what the platform allows.
+        settings: what the user allows, and where things are.
+        store_mb: what Redis has room for.
+        compiling_took_s: what the run has spent on compiling its network already.
+    """
     runtimes = _fitting_runtimes(job, model, capacity, settings)
-    return [
+    questions = [
         Question(
             job=job,
             dataset=dataset,
@@ -58,18 +70,23 @@ def ask(
             aims=settings.aims,
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
-            compile_s=_compile_s(job, dataset, model, settings) if runtime is COMPILED else 0.0,
         )
         for runtime in runtimes
     ]
+    return [
+        _of_compiled(asked, settings, compiling_took_s) if asked.shipped is COMPILED else asked
+        for asked in questions
+    ]
 
 
-def _compile_s(job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: Settings) -> float:
-    """What compiling the network of a job will take; nothing where it was compiled before."""
+def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:
+    """The question with what the compiler has said, or with the time that it will need."""
     here = runs_here(settings)
-    if is_compiled(compile_job(job, dataset, model, on_this_machine=here)):
-        return 0.0
-    return predicted_compile_s(model_facts(model).layers, targets=1 if here else len(PORTABLE))
+    calls = call_memory(compile_job(asked.job, asked.dataset, asked.model, on_this_machine=here))
+    if calls is not None:
+        return replace(asked, calls=calls, compile_s=took_s)
+    targets = 1 if here else len(PORTABLE)
+    return replace(asked, compile_s=predicted_compile_s(asked.facts.layers, targets=targets))
 
 
 def _fitting_runtimes(
@@ -141,6 +158,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,
             precision=question.job.precision,
+            calls=question.calls,
         )
         observed.append(
             Observation(

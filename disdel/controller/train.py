@@ -79,20 +79,28 @@ async def train_on(
         emit(PlatformReady(description=session.description))
         room_mb = session.store.room_mb()
 
-        def planned(job: TrainJob) -> tuple[Question, Plan]:
+        def planned(job: TrainJob, compiling_took_s: float = 0.0) -> tuple[Question, Plan]:
             return make_plan(
-                ask(job, arrays.spec, model, session.capacity, settings, store_mb=room_mb)
+                ask(
+                    *(job, arrays.spec, model, session.capacity, settings),
+                    store_mb=room_mb,
+                    compiling_took_s=compiling_took_s,
+                )
             )
 
         question, plan = planned(job)
+        compiled = None
+        if plan.runtime == "compiled":
+            compiled = await _compiled(job, arrays, model, code, settings)
+            # Now the compiler has said how much memory a step takes.
+            question, plan = planned(job, question.compile_s)
+            if plan.runtime != "compiled":
+                compiled = None
         progress = Progress(
             job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
             dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
             planned_rounds=plan.rounds,
         )
-        compiled = None
-        if plan.runtime == "compiled":
-            compiled = await _compiled(job, arrays, model, code, settings)
         if resumed is None:
             folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
         else:

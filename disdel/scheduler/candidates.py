@@ -186,6 +186,7 @@ def _cut_candidate(
         epochs=job.epochs,
         micro_batches=micro_batches,
         precision=job.precision,
+        calls=question.calls,
     )
     estimate = estimator.estimate(work)
     gpu_mb = question.gpu_memory_mb and gpu_tensors_mb(work)

@@ -24,10 +24,11 @@ from disdel.units import MIB
 _MARGIN_FLOOR_MB = 32.0
 
 # The margin of a network that was never seen, by part: of the framework's floor, and of what is
-# computed from sizes.
+# computed from sizes, or for the most part told by the compiler.
 _PRIOR_MB = 16.0
 _PRIOR_SHARE_OF_FLOOR = 0.05
 _PRIOR_SHARE_OF_WORK = 0.20
+_PRIOR_SHARE_OF_COMPILED = 0.05
 
 
 class Estimator(Protocol):
@@ -66,10 +67,9 @@ class MeasuredEstimator:
         )
 
     def _margin_mb(self, work: Work, predicted_mb: float) -> float:
+        share = _PRIOR_SHARE_OF_WORK if work.calls is None else _PRIOR_SHARE_OF_COMPILED
         prior_mb = (
-            _PRIOR_MB
-            + _PRIOR_SHARE_OF_FLOOR * self.runtime.floor_mb
-            + _PRIOR_SHARE_OF_WORK * predicted_mb
+            _PRIOR_MB + _PRIOR_SHARE_OF_FLOOR * self.runtime.floor_mb + share * predicted_mb
         )
         own = alike(self.observations, work.label, work.batch_size, work.precision)
         learned_mb = margin_mb(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from disdel.scheduler.runtimes import BASE_FLOOR_MB, Runtime
-from disdel.types import DatasetSpec, Estimate, ModelFacts, Precision
+from disdel.types import CallMemory, DatasetSpec, Estimate, ModelFacts, Precision
 from disdel.units import MIB
 
 _FLOAT_BYTES = 4
@@ -77,6 +77,7 @@ class Work:
         micro_batches: parts that a batch is cut into, to hold less of it at once.
         epochs: passes over the shard.
         precision: what a training step computes in.
+        calls: of a compiled network, what the compiler says of it; None where that is not known.
     """
 
     dataset: DatasetSpec
@@ -88,6 +89,7 @@ class Work:
     epochs: int
     micro_batches: int = 1
     precision: Precision = "float32"
+    calls: CallMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,8 @@ def step_bytes(work: Work) -> int:
     model = work.model
     block_steps = max(1, BLOCK_STEPS // work.micro_batches)
     block_bytes = work.batch_size * sample * block_steps * _BLOCK_COPIES
+    if work.calls is not None:
+        return max(work.calls.train_bytes + block_bytes, work.calls.score_bytes)
     at_once = math.ceil(work.batch_size / work.micro_batches)
     a_sample = model.activations * _FLOAT_BYTES + layer_bytes(model)
     if work.precision != "float32":
@@ -147,10 +151,12 @@ def step_bytes(work: Work) -> int:
 def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
     holes = work.model.parameters * _FLOAT_BYTES * _HOLE_COPIES
+    # A compiled step is no graph.
+    graph = work.model.layers * _LAYER_BYTES if work.calls is None else 0
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample_bytes(work.dataset),
         mod=weight_bytes(work, _WEIGHT_COPIES) + min(holes, _HOLES_AT_MOST_BYTES),
-        fit=step_bytes(work) + work.model.layers * _LAYER_BYTES,
+        fit=step_bytes(work) + graph,
     )
 
 

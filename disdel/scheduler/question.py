@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from disdel.scheduler.calibration import alike, at_speed, calibrated, step_ratio, traced
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import Runtime
-from disdel.types import Aims, Capacity, DatasetSpec, Limits, ModelFacts, ModelSpec, TrainJob
+from disdel.types import (
+    Aims,
+    CallMemory,
+    Capacity,
+    DatasetSpec,
+    Limits,
+    ModelFacts,
+    ModelSpec,
+    TrainJob,
+)
 
 # What a platform that does not tell its CPUs is taken to have; the thesis used four containers.
 ASSUMED_CPUS = 4
@@ -77,12 +86,14 @@ class Question(Bounds):
         model: the network.
         facts: its sizes.
         compile_s: what compiling the network takes before the run.
+        calls: what the compiled network takes, where it was compiled.
     """
 
     job: TrainJob
     model: ModelSpec
     facts: ModelFacts
     compile_s: float = 0.0
+    calls: CallMemory | None = None
 
     @property
     def runtime(self) -> Runtime:

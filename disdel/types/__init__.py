@@ -47,6 +47,7 @@ from disdel.types.report import (
     Totals,
 )
 from disdel.types.specs import (
+    CallMemory,
     CodeRef,
     DatasetSpec,
     ModelFacts,
@@ -64,6 +65,7 @@ __all__ = [
     "ActivationRecord",
     "Aims",
     "Average",
+    "CallMemory",
     "Capacity",
     "ClassScore",
     "CodeRef",

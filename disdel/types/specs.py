@@ -115,3 +115,14 @@ class ModelFacts:
     largest: int
     layers: int
     multiply_adds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMemory:
+    """What calls of a compiled network take beside their arguments, in bytes.
+
+    train_bytes: of a training step; score_bytes: of scoring a batch.
+    """
+
+    train_bytes: int
+    score_bytes: int

@@ -1,5 +1,8 @@
 """The trainer of compiled networks: what every trainer does, and against TensorFlow's results."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -7,6 +10,8 @@ import safetensors.numpy
 from disdel.errors import StoreError, UsageError
 from disdel.program import Program, Target
 from disdel.training.base import split_state
+from disdel.types import CallMemory, ModelSpec
+from disdel.units import MIB
 from tests.compiled import BATCH, SPEC, compiled_state_dir, program  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.framework
@@ -92,6 +97,54 @@ def test_a_state_of_another_network_is_refused(program):  # noqa: F811
         mine.load_state({**state, name: value[:1]})
 
 
+CALLS = """
+import sys
+from pathlib import Path
+
+import numpy as np
+from disdel.training.compiled_adapter import CompiledTrainer
+
+def status_kb(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+trainer = CompiledTrainer(Path(sys.argv[1]), seed=0, threads=2)
+for call, batch in ((trainer.train, (1, 128)), (trainer.score, (128,))):
+    trainer.load_state(trainer.state())
+    x, y = np.ones((*batch, 28, 28, 1), np.uint8), np.zeros(batch, np.int32)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status_kb("VmRSS")
+    call(x, y)
+    print(1024 * (status_kb("VmHWM") - before))
+"""
+
+
+def test_a_call_takes_the_memory_that_the_compiler_says(
+    compiled_state_dir,  # noqa: F811
+    monkeypatch,
+):
+    from disdel.compiler import CompileJob, call_memory, compile_program
+
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+    job = CompileJob(
+        model=ModelSpec(name="cnn2", input_shape=(28, 28, 1), classes=10),
+        input_dtype="uint8",
+        batch_size=128,
+        optimizer="sgd",
+        targets=("host",),
+    )
+    assert call_memory(job) is None
+    folder = compile_program(job)
+    said = call_memory(job)
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, str(folder)], check=True, capture_output=True, text=True
+    )
+    trained, scored = map(int, done.stdout.split())
+    # Results, arguments and code besides; not every page of it is touched.
+    assert 0.95 * said.train_bytes < trained < said.train_bytes + 8 * MIB
+    assert 0.5 * said.score_bytes < scored < said.score_bytes + 8 * MIB
+
+
 def test_batches_larger_than_the_compiled_are_refused(program, block):  # noqa: F811
     x, y = (np.concatenate([part, part], axis=1) for part in block)
     with pytest.raises(UsageError, match="compiled for batches of 16, not 32"):
@@ -129,6 +182,7 @@ def made_for(*targets):
         draws=False,
         classifies=True,
         metrics=(),
+        memory=CallMemory(train_bytes=1, score_bytes=1),
         targets=targets,
     )
 

@@ -13,7 +13,7 @@ from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.targets import PORTABLE, compile_flags, target
 from disdel.errors import UsageError
 from disdel.program import Initial, Program, StateTensor
-from disdel.types import CodeRef, ModelFacts, ModelSpec, OwnModel
+from disdel.types import CallMemory, CodeRef, ModelFacts, ModelSpec, OwnModel
 
 JOB = CompileJob(
     model=ModelSpec(name="mlp", input_shape=(4,), classes=2),
@@ -40,6 +40,7 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
         draws=True,
         classifies=True,
         metrics=("mean_absolute_error",),
+        memory=CallMemory(train_bytes=1, score_bytes=1),
         targets=tuple(target(name) for name in PORTABLE),
     )
     written.write(tmp_path)
@@ -96,7 +97,7 @@ def test_a_module_is_for_its_target_s_machine(name, tmp_path):
     from disdel.compiler.__main__ import _compiled
 
     module = _compiled(TEXT, compile_flags(target(name)), tmp_path / "kept.mlir")
-    library = module[module.index(b"\x7fELF") :]
+    library = module.code[module.code.index(b"\x7fELF") :]
     assert int.from_bytes(library[18:20], "little") == ELF_MACHINES[target(name).machine]
 
 

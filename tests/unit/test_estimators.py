@@ -12,7 +12,7 @@ from disdel.scheduler.estimators import MeasuredEstimator, SapEstimator, choose_
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Activation, Aims, DatasetSpec, ModelSpec, Phases
+from disdel.types import Activation, Aims, CallMemory, DatasetSpec, ModelSpec, Phases
 from disdel.units import MIB
 
 # Of the graph, a layer.
@@ -94,6 +94,14 @@ def test_a_larger_batch_takes_more_than_scoring():
     # 33,370 floats; three times the largest; 32 batches of samples twice.
     floats = 33_370 + 3 * 21_632
     assert estimate.fit == 256 * floats * 4 + 256 * 788 * 32 * 2 + 5 * GRAPH
+
+
+def test_what_the_compiler_said_stands_for_what_sizes_say():
+    # Blocks of 32 batches are held beside a training step, twice; none while scoring.
+    blocks = 64 * 788 * 32 * 2
+    for train, score, fit in ((10**8, 10**7, 10**8 + blocks), (10**6, 10**8, 10**8)):
+        calls = CallMemory(train_bytes=train, score_bytes=score)
+        assert train_parts(work(calls=calls)).fit == fit
 
 
 def test_large_weights_leave_holes_of_bounded_size():

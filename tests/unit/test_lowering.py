@@ -44,6 +44,18 @@ def test_a_layer_is_keras_s_own(distances, case):
     assert max(found.values()) < 1e-5, found
 
 
+def test_convolutions_of_more_than_one_position_have_patches():
+    from keras import layers
+
+    from disdel.compiler.lowering import lowered, patch_elements
+
+    model = model_of(
+        layers.Conv2D(5, (2, 3)), layers.Conv2D(6, 1), layers.Conv2D(6, 3, strides=2, groups=2)
+    )
+    # 7 · 6 positions of 2 · 3 · 4, none of one position, 3 · 2 of 3 · 3 · 6.
+    assert patch_elements(lowered(model)) == 42 * 24 + 6 * 54
+
+
 def test_samples_of_weight_0_have_no_part_in_the_moments():
     from disdel.compiler.forms import weighted_moments
 
@@ -192,6 +204,7 @@ def test_weights_begin_as_those_of_keras_do(name, shape):
 
     from disdel.program import Program, StateTensor
     from disdel.training.initial_state import initial_state
+    from disdel.types import CallMemory
 
     initializer = keras.initializers.get(name)
     tensor = StateTensor(
@@ -207,6 +220,7 @@ def test_weights_begin_as_those_of_keras_do(name, shape):
         draws=False,
         classifies=True,
         metrics=(),
+        memory=CallMemory(train_bytes=1, score_bytes=1),
         targets=(),
     )
     found, wanted = initial_state(program, 0)["kernel"], np.asarray(initializer(shape))

@@ -6,6 +6,7 @@ from disdel.controller import planning
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.types import (
+    CallMemory,
     Capacity,
     CodeRef,
     DatasetSpec,
@@ -25,6 +26,7 @@ DATASET = DatasetSpec(
     test_samples=359,
 )
 CNN = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=10)
+CALLS = CallMemory(train_bytes=90, score_bytes=40)
 FACTS = ModelFacts(parameters=90, activations=99, largest=64, layers=2, multiply_adds=90)
 FRAMEWORKS = {"keras", "tensorflow", "torch"}
 COMPILER = {"jax", "iree.compiler"}
@@ -46,7 +48,9 @@ def asked(monkeypatch, tmp_path):
 
     def ask(installed, *, model=CNN, gpu_memory_mb=None, **job):
         monkeypatch.setattr(planning, "find_spec", lambda name: name in installed or None)
-        monkeypatch.setattr(planning, "is_compiled", lambda job: job.batch_size == 32)
+        monkeypatch.setattr(
+            planning, "call_memory", lambda job: CALLS if job.batch_size == 32 else None
+        )
         capacity = Capacity(
             memory_min_mb=128,
             memory_max_mb=4096,
