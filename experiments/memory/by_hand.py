@@ -28,7 +28,7 @@ FIRST_MEMORY_MB, MORE_MEMORY_MB = 256, 256
 FIRST_TIMEOUT_S, MORE_TIMEOUT_S = 60.0, 10.0
 # Where one has not got through by then, one gives up.
 MAX_ATTEMPTS = 8
-MAX_TOTAL_S = 300.0
+MAX_TOTAL_S = 600.0
 SEED = 0
 PACKAGE, ACTION = "byhand", "train"
 
@@ -37,6 +37,9 @@ def brute_force(
     configuration: Configuration, data_dir: Path, work: Path, before_attempt, samples: str
 ) -> dict:
     """From the platform's default limits: more memory after every kill, more time after a timeout.
+
+    And more memory too after a second timeout in a row with as much: what thrashes for want of it is
+    not helped by time.
 
     Args:
         configuration: the job; its number of workers plays no part.
@@ -160,10 +163,11 @@ async def _attempts(access, arguments: dict, before_attempt, memory_mb: int, tim
             spent = len(attempts) == MAX_ATTEMPTS or time.perf_counter() - began_s > MAX_TOTAL_S
             if spent or failure.outcome not in ("oom", "timeout"):
                 return attempts, {}
-            if failure.outcome == "oom":
-                memory_mb += MORE_MEMORY_MB
-            else:
+            alike = [(attempt["memory_mb"], attempt["outcome"]) for attempt in attempts[-2:]]
+            if failure.outcome == "timeout":
                 timeout_s += MORE_TIMEOUT_S
+            if failure.outcome == "oom" or alike == [(memory_mb, "timeout")] * 2:
+                memory_mb += MORE_MEMORY_MB
     finally:
         await platform.close()
 
