@@ -1,14 +1,12 @@
 """Keras models of the user's own: built once, tried out, and what is wrong with them."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from disdel.errors import UsageError
-from disdel.user_code import UserModule, collect
-from disdel.wire import DescribeRequest
+from disdel.user_code import UserModule
 from disdel.worker.describe import describe
 from disdel.worker.own_keras import build_own, own_trainer
 
@@ -44,25 +42,6 @@ class Net(keras.Model):
         return {}
 def make(): return Net()
 """
-
-
-@pytest.fixture
-def requested(tmp_path, monkeypatch):
-    """A request to describe the text of a file with a function `make`."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def requested(text, input_shape=(4,), classes=3, input_dtype="float32", precision="float32"):
-        (tmp_path / "net.py").write_text(text)
-        return DescribeRequest(
-            code=collect(f"{tmp_path}/net.py:make").ref,
-            folder=str(tmp_path),
-            input_shape=input_shape,
-            input_dtype=input_dtype,
-            classes=classes,
-            precision=precision,
-        )
-
-    return requested
 
 
 @pytest.fixture

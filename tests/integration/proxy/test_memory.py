@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from disdel.memory_agent import memory_warning
-from tests.integration.proxy.support import SENTINEL, proxy
+from tests.action_proxy import SENTINEL, proxy
 
 CRITICAL = """
 import json, os, time

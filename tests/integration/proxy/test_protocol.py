@@ -16,7 +16,7 @@ import pytest
 
 from disdel import container_memory
 from disdel.assets import asset_dir
-from tests.integration.proxy.support import SENTINEL, proxy
+from tests.action_proxy import SENTINEL, proxy
 
 
 def test_init_only_once(tmp_path: Path) -> None:
