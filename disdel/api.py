@@ -36,6 +36,7 @@ from disdel.types import (
     OptimizerState,
     Plan,
     Precision,
+    RateScale,
     RateSchedule,
     RateShape,
     RunReport,
@@ -118,6 +119,7 @@ def train(
     seed: int = 0,
     schedule: RateShape = "constant",
     warmup: float = 0.0,
+    scale_rate: RateScale = "none",
     validate_every: int = 1,
     target_accuracy: float | None = None,
     patience: int | None = None,
@@ -149,6 +151,7 @@ def train(
         seed: of weights, shards and the order of samples.
         schedule: how the learning rate falls: "constant", "cosine" or "linear".
         warmup: steps during which it rises first; below 1, a share of the run.
+        scale_rate: how the learning rate grows with the workers: "sqrt", "linear" or not.
         validate_every: rounds from one score on the held-out split to the next.
         target_accuracy: stop when a score reaches it.
         patience: stop after so many rounds without a lower held-out loss.
@@ -181,7 +184,7 @@ def train(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
-        rate_schedule=RateSchedule(shape=schedule, warmup=warmup),
+        rate_schedule=RateSchedule(shape=schedule, warmup=warmup, scale=scale_rate),
         validation=Validation(
             every=validate_every, target_accuracy=target_accuracy, patience=patience
         ),

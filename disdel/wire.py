@@ -71,7 +71,7 @@ class TrainRequest:
     A part has the optimizer's tensors only where these are averaged. A worker that keeps its own
     reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
     is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
-    over the worker's `total_steps`.
+    over the worker's `total_steps`, with so many `workers` in the round.
     """
 
     task: Literal["train"] = "train"
@@ -98,6 +98,7 @@ class TrainRequest:
     new_slots_key: str | None = None
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     total_steps: int = 0
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

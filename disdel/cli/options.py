@@ -96,6 +96,15 @@ Warmup = Annotated[
         rich_help_panel=_ROUNDS,
     ),
 ]
+ScaleRate = Annotated[
+    str,
+    typer.Option(
+        "--scale-rate",
+        metavar="none|sqrt|linear",
+        help="How the learning rate grows with the workers.",
+        rich_help_panel=_ROUNDS,
+    ),
+]
 AverageText = Annotated[
     str,
     typer.Option(

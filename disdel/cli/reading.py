@@ -18,6 +18,7 @@ from disdel.types import (
     Objective,
     OptimizerState,
     Precision,
+    RateScale,
     RateSchedule,
     RateShape,
     RuntimeName,
@@ -46,6 +47,7 @@ def read_job(
     optimizer_state: str = "average",
     schedule: str = "constant",
     warmup: float = 0.0,
+    scale_rate: str = "none",
     validate_every: int = 1,
     target_accuracy: float | None = None,
     patience: int | None = None,
@@ -72,7 +74,9 @@ def read_job(
         precision=cast(Precision, precision),
         average=cast(Average, average),
         optimizer_state=cast(OptimizerState, optimizer_state),
-        rate_schedule=RateSchedule(shape=cast(RateShape, schedule), warmup=warmup),
+        rate_schedule=RateSchedule(
+            shape=cast(RateShape, schedule), warmup=warmup, scale=cast(RateScale, scale_rate)
+        ),
         validation=Validation(
             every=validate_every, target_accuracy=target_accuracy, patience=patience
         ),
@@ -98,6 +102,7 @@ _PLACES = {
     "batch": "batch_size",
     "schedule": "rate_schedule.shape",
     "warmup": "rate_schedule.warmup",
+    "scale_rate": "rate_schedule.scale",
     "validate_every": "validation.every",
     "target_accuracy": "validation.target_accuracy",
     "patience": "validation.patience",

@@ -164,6 +164,7 @@ class Fleet:
                 slots_key=self.slots.get(shard.worker) if segment == 0 else None,
                 rate_schedule=self.job.rate_schedule,
                 total_steps=self.job.epochs * self._schedule(shard).steps_per_epoch,
+                workers=self.plan.workers,
             )
             ended = await self._segment(request, clock)
             sent, reply = ended.request, ended.reply

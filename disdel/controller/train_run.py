@@ -234,6 +234,7 @@ class TrainRun:
                 "learning_rate": self._job.learning_rate,
                 "schedule": self._job.rate_schedule.shape,
                 "warmup": self._job.rate_schedule.warmup,
+                "scale_rate": self._job.rate_schedule.scale,
                 "average": self._job.average,
                 "validate_every": validation.every,
                 "target_accuracy": validation.target_accuracy,

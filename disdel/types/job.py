@@ -14,6 +14,7 @@ from disdel.types.names import (
     Objective,
     OptimizerState,
     Precision,
+    RateScale,
     RateShape,
     RuntimeName,
     Sync,
@@ -31,6 +32,7 @@ class RateSchedule:
     Attributes:
         shape: how it falls after the warm-up.
         warmup: steps of a worker during which it rises; below 1, a share of all its steps.
+        scale: how all of it grows with the workers of a round.
 
     Raises:
         UsageError: a value is out of range.
@@ -38,9 +40,11 @@ class RateSchedule:
 
     shape: RateShape = "constant"
     warmup: float = 0.0
+    scale: RateScale = "none"
 
     def __post_init__(self) -> None:
         check_known("--schedule", self.shape, get_args(RateShape))
+        check_known("--scale-rate", self.scale, get_args(RateScale))
         if not (0 <= self.warmup < 1 or (1 <= self.warmup < 2**31 and self.warmup % 1 == 0)):
             raise UsageError(
                 "--warmup must be a whole number of steps, or below 1 a share of all, not "

@@ -19,5 +19,7 @@ OptimizerState = Literal["reset", "local", "average"]
 Average = Literal["samples", "equal"]
 WorkersPolicy = Literal["fixed", "adapt"]
 RateShape = Literal["constant", "cosine", "linear"]
+# How the learning rate grows with the workers.
+RateScale = Literal["none", "sqrt", "linear"]
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "lion")
 DEFAULT_OPTIMIZER = "adam"

@@ -135,7 +135,11 @@ def _train_steps(
             return "continued-memory", reached, loss_sum
         began_s = time.perf_counter()
         factors = rate_factors(
-            request.rate_schedule, step - len(positions), step, request.total_steps
+            request.rate_schedule,
+            step - len(positions),
+            step,
+            request.total_steps,
+            workers=request.workers,
         )
         x, y = samples.x[positions], samples.y[positions]
         seeds = schedule.seeds(step - len(positions), step)

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -45,6 +46,15 @@ def test_hand_computed():
     assert rate_factors(schedule, 0, 10, 10) == pytest.approx(expected)
     half = rate_factors(RateSchedule(shape="cosine"), 5, 6, 10)
     assert half == pytest.approx([0.5])
+
+
+@given(schedule=schedules, workers=st.integers(1, 1000))
+def test_it_grows_with_the_workers_as_asked(schedule, workers):
+    alone = rate_factors(schedule, 0, TOTAL, TOTAL)
+    for scale, growth in (("none", 1), ("sqrt", math.sqrt(workers)), ("linear", workers)):
+        scaled = dataclasses.replace(schedule, scale=scale)
+        found = rate_factors(scaled, 0, TOTAL, TOTAL, workers=workers)
+        assert found == pytest.approx(growth * alone)
 
 
 def test_no_schedule_changes_nothing():
