@@ -19,7 +19,7 @@ import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from disdel import config
@@ -31,10 +31,10 @@ from disdel.errors import UsageError
 # What the worker side of disdel imports, and what that imports.
 DISTRIBUTIONS = ("dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis", "safetensors")
 
-# The version of OpenWhisk's own Python that the library and its packages run on, and its kind. The
-# embedded platform serves that kind with the Python that it runs on itself.
-STOCK_PYTHON = "3.11"
-STOCK_KIND = f"python:{STOCK_PYTHON}"
+# The versions of OpenWhisk's own Python that the library and its packages run on, the best first.
+STOCK_PYTHONS = ("3.11", "3.10")
+# What differs on an older one: the last numpy for it, and what redis needs there.
+_ONLY_ON = {"3.10": {"numpy": "2.2.6", "async-timeout": "5.0.1"}}
 
 # OpenWhisk's limit on an action's code, which it counts as base64.
 MAX_CODE_BYTES = 48 * 2**20
@@ -55,6 +55,29 @@ _LEFT_OUT = re.compile(
 def own_python() -> str:
     """The version of the Python that runs here, as `3.11`."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def stock_python(kinds: Collection[str]) -> str:
+    """The version of Python that actions of a platform with these kinds run on.
+
+    Raises:
+        UsageError: none of the kinds is a Python that the library runs on.
+    """
+    # A platform that does not tell has what OpenWhisk comes with.
+    found = [version for version in STOCK_PYTHONS if not kinds or kind_of(version) in kinds]
+    if not found:
+        theirs = ", ".join(sorted(kind for kind in kinds if kind.startswith("python"))) or "none"
+        raise UsageError(
+            f"compiled actions run on {' or '.join(map(kind_of, STOCK_PYTHONS))}, and the "
+            f"platform's kinds of Python are {theirs}: add one to its runtimes.json, or train with "
+            "--runtime tensorflow"
+        )
+    return found[0]
+
+
+def kind_of(python: str) -> str:
+    """OpenWhisk's kind of actions on a version of Python."""
+    return f"python:{python}"
 
 
 def packages_zip(library: Mapping[str, bytes], python: str) -> bytes:
@@ -80,11 +103,17 @@ def packages_zip(library: Mapping[str, bytes], python: str) -> bytes:
 
 
 def _digest(library: Mapping[str, bytes], python: str, compiler: str | None) -> str:
-    facts = [_FORMAT, python, compiler is None, platform.machine(), *map(_version, DISTRIBUTIONS)]
+    facts = [_FORMAT, python, compiler is None, platform.machine(), *_pins(python)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for path in sorted(library):
         digest.update(f"{path} {len(library[path])} ".encode() + library[path])
     return digest.hexdigest()[:16]
+
+
+def _pins(python: str) -> list[str]:
+    """The packages for a version of Python, each as `numpy==2.4.6`."""
+    versions = {name: _version(name) for name in DISTRIBUTIONS} | _ONLY_ON.get(python, {})
+    return [f"{name}=={version}" for name, version in versions.items()]
 
 
 def _version(name: str) -> str:
@@ -117,8 +146,7 @@ def _build(library: Mapping[str, bytes], python: str, compiler: str | None) -> b
     if python == own_python():
         packages = _installed()
     else:
-        pins = [f"{name}=={_version(name)}" for name in DISTRIBUTIONS]
-        wheels = downloaded(pins, python=python, machine=platform.machine())
+        wheels = downloaded(_pins(python), python=python, machine=platform.machine())
         packages = {path: data for path, data in wheels.items() if _is_needed(path)}
     members = {**library, **without_blas(packages)}
     sources = {path: data for path, data in members.items() if path.endswith(".py")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import safetensors.numpy
 from disdel.bundle import build_bundle, library
 from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.keras_file import TEMPLATE, filled
-from disdel.compiler.packages import STOCK_KIND, STOCK_PYTHON, own_python, packages_zip
+from disdel.compiler.packages import kind_of, own_python, packages_zip, stock_python
 from disdel.compiler.targets import HOST, PORTABLE
 from disdel.platforms.base import ActionSpec
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
@@ -24,10 +25,12 @@ class CompiledNetwork:
     Attributes:
         program: the folder that `disdel.program` describes.
         packages: the zip of the library and what it imports.
+        kind: of the platform's own Python that it is for.
     """
 
     program: Path
     packages: bytes
+    kind: str
 
     def _executed(self) -> list[Path]:
         """The files that actions need, which are all but that for the host."""
@@ -38,7 +41,7 @@ class CompiledNetwork:
         files = {f"program/{path.name}": path.read_bytes() for path in self._executed()}
         return ActionSpec(
             name=name,
-            kind=STOCK_KIND,
+            kind=self.kind,
             code=build_bundle(
                 name, packages=self.packages, files=files if name == "train" else None
             ),
@@ -70,13 +73,23 @@ def compile_job(
     )
 
 
-def compile_network(job: CompileJob, code: UserCode | None) -> CompiledNetwork:
+def compile_network(
+    job: CompileJob, code: UserCode | None, kinds: Collection[str]
+) -> CompiledNetwork:
     """Compile a network, unless an earlier run has, and pack what its actions import.
 
+    Args:
+        job: what is compiled.
+        code: the files of the user's own network.
+        kinds: the platform's.
+
     Raises:
-        UsageError: packages are missing, or the network cannot be compiled.
+        UsageError: packages are missing, the network cannot be compiled, or the platform has no
+            Python for it.
         CompileFailed: the compiler refused it.
     """
+    stock = stock_python(kinds)
     # The embedded platform runs actions on the Python that runs here, whatever their kind.
-    python = own_python() if job.targets == HOST else STOCK_PYTHON
-    return CompiledNetwork(compile_program(job, code), packages_zip(library(), python))
+    python = own_python() if job.targets == HOST else stock
+    program = compile_program(job, code)
+    return CompiledNetwork(program, packages_zip(library(), python), kind_of(stock))

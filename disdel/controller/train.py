@@ -35,7 +35,7 @@ from disdel.scheduler.plan import make_plan
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.store.keys import RunKeys
-from disdel.types import ModelSpec, Plan, RunReport, TrainJob
+from disdel.types import Capacity, ModelSpec, Plan, RunReport, TrainJob
 from disdel.user_code import UserCode
 
 
@@ -91,7 +91,7 @@ async def train_on(
         question, plan = planned(job)
         compiled = None
         if plan.runtime == "compiled":
-            compiled = await _compiled(job, arrays, model, code, settings)
+            compiled = await _compiled(job, arrays, model, code, settings, session.capacity)
             # Now the compiler has said how much memory a step takes.
             question, plan = planned(job, question.compile_s)
             if plan.runtime != "compiled":
@@ -137,9 +137,10 @@ async def _compiled(
     model: ModelSpec,
     code: UserCode | None,
     settings: Settings,
+    capacity: Capacity,
 ) -> CompiledNetwork:
     wanted = compile_job(job, arrays.spec, model, on_this_machine=runs_here(settings))
-    return await asyncio.to_thread(compile_network, wanted, code)
+    return await asyncio.to_thread(compile_network, wanted, code, capacity.kinds)
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

@@ -72,6 +72,11 @@ class OpenWhisk(Platform):
             pool_memory_mb=extension.get("user_memory_mb"),
             cpus=extension.get("cpus"),
             gpu_memory_mb=extension.get("gpu_memory_mb"),
+            kinds=tuple(
+                runtime["kind"]
+                for family in info.get("runtimes", {}).values()
+                for runtime in family
+            ),
         )
 
     async def create_package(self, package: str, parameters: Mapping[str, object]) -> None:

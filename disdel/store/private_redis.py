@@ -17,7 +17,6 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import redis
 
@@ -137,7 +136,7 @@ class PrivateRedis:
             self._watcher.stdin.close()
         self._watcher.wait()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> PrivateRedis:
         return self
 
     def __exit__(

@@ -12,7 +12,8 @@ class Capacity:
     """What a platform allows, as it says itself.
 
     `pool_memory_mb` (all containers together), `cpus` and `gpu_memory_mb` (of the GPU that all
-    containers share) are None where the platform does not tell, as OpenWhisk does not.
+    containers share) are None where the platform does not tell, as OpenWhisk does not. `kinds` are
+    its own runtimes, as `python:3.11`.
     """
 
     memory_min_mb: int
@@ -23,6 +24,7 @@ class Capacity:
     pool_memory_mb: int | None = None
     cpus: int | None = None
     gpu_memory_mb: int | None = None
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,7 @@ def test_capacity_is_a_range(client):
     assert capacity.timeout_max_s >= 60
     assert capacity.concurrency >= 1
     assert capacity.cpus >= 1
+    assert "python:3.11" in capacity.kinds
 
 
 def test_an_action_sees_the_package_parameters_under_its_arguments(client):

@@ -87,6 +87,39 @@ def test_what_the_index_has_is_what_is_installed():
     assert needed == packages._installed()
 
 
+def test_the_packages_of_an_older_python_train_as_well(
+    program,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    """Here on this Python, which the older numpy has a wheel for too."""
+    from disdel.compiler import packages
+
+    own = packages.own_python()
+    monkeypatch.setitem(packages._ONLY_ON, own, packages._ONLY_ON["3.10"])
+    monkeypatch.setattr(packages, "own_python", lambda: "another")
+    try:
+        made = {version: packages.packages_zip(library(), version) for version in (own, "3.10")}
+    except UsageError as error:
+        pytest.skip(f"the package index cannot be reached: {error}")
+    with zipfile.ZipFile(io.BytesIO(made["3.10"])) as archive:
+        modules = [name for name in archive.namelist() if ".cpython-" in name]
+    assert modules
+    assert all(".cpython-310-" in name for name in modules)
+    files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
+    code = build_bundle("train", packages=made[own], files=files)
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", TRAIN, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_run_within_the_default_limits(
     compiled_state_dir,  # noqa: F811
     tmp_path,

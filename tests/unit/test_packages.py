@@ -1,0 +1,37 @@
+"""Which of a platform's Pythons compiled actions run on, and that the library runs on each."""
+
+import pytest
+import vermin
+
+from disdel.bundle import library
+from disdel.compiler.packages import STOCK_PYTHONS, stock_python
+from disdel.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("kinds", "found"),
+    [
+        (("nodejs:20", "python:3.10", "python:3.11", "python:3.12"), "3.11"),
+        (("python:3.10", "python:3"), "3.10"),
+        ((), "3.11"),
+    ],
+)
+def test_the_best_python_of_a_platform_is_taken(kinds, found):
+    assert stock_python(kinds) == found
+
+
+def test_a_platform_without_one_is_told_what_it_has_and_what_is_needed():
+    with pytest.raises(
+        UsageError, match=r"run on python:3.11 or python:3.10, .* are python:3, python:3.9: add one"
+    ):
+        stock_python(("python:3.9", "go:1.20", "python:3"))
+
+
+@pytest.mark.parametrize("path", sorted(path for path in library() if path.endswith(".py")))
+def test_the_library_runs_on_the_oldest(path):
+    """By what its sources use of the language and of the standard library."""
+    config = vermin.Config()
+    config.set_eval_annotations(False)
+    oldest = min(tuple(map(int, version.split("."))) for version in STOCK_PYTHONS)
+    needed = vermin.detect(library()[path].decode(), config=config, path=path)
+    assert all(version <= oldest for version in needed if version and version[0] == 3), needed
