@@ -68,9 +68,7 @@ class MeasuredEstimator:
 
     def _margin_mb(self, work: Work, predicted_mb: float) -> float:
         share = _PRIOR_SHARE_OF_WORK if work.calls is None else _PRIOR_SHARE_OF_COMPILED
-        prior_mb = (
-            _PRIOR_MB + _PRIOR_SHARE_OF_FLOOR * self.runtime.floor_mb + share * predicted_mb
-        )
+        prior_mb = _PRIOR_MB + _PRIOR_SHARE_OF_FLOOR * self.runtime.floor_mb + share * predicted_mb
         own = alike(self.observations, work.label, work.batch_size, work.precision)
         learned_mb = margin_mb(
             self._residuals_mb(own or self.observations),

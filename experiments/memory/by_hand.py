@@ -38,8 +38,8 @@ def brute_force(
 ) -> dict:
     """From the platform's default limits: more memory after every kill, more time after a timeout.
 
-    And more memory too after a second timeout in a row with as much: what thrashes for want of it is
-    not helped by time.
+    And more memory too after a second timeout in a row with as much: what thrashes for want of it
+    is not helped by time.
 
     Args:
         configuration: the job; its number of workers plays no part.
