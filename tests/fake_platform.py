@@ -17,6 +17,7 @@ CAPACITY = Capacity(
     invokes_per_minute=6000,
     pool_memory_mb=16_384,
     cpus=2,
+    kinds=("python:3.11",),
 )
 
 

@@ -47,6 +47,7 @@ ALLOWED = {
 LEAF_IMPORTS = {
     "config": set(),
     "events": {"types"},
+    "program": {"types"},
     "types": {"errors"},
     "user_code": {"errors", "types"},
     "wire": {"errors", "types"},
