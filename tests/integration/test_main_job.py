@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -221,10 +222,14 @@ def test_python_does_what_the_command_does(home, monkeypatch):
 
 
 def test_a_short_time_limit_cuts_rounds_into_segments_and_loses_nothing(home):
-    options = ("--runtime", "tensorflow", "--workers", 1, "--epochs", 150, "--sync", "once")
+    options = ("--runtime", "tensorflow", "--workers", 1, "--epochs", 200, "--sync", "once")
     job = ("train", "digits", *options, "--quiet")
     whole = json.loads(disdel(*job, "--json", "-", cwd=home).stdout)
-    cut = json.loads(disdel(*job, "--timeout-max", 4, "--json", "-", cwd=home).stdout)
+    # The shortest limit that this machine's planner says it can live with.
+    refused = disdel(*job, "--timeout-max", 1, cwd=home, check=False)
+    assert refused.returncode == 2
+    [timeout_s] = re.findall(r"raise --timeout-max to (\d+)", refused.stderr)
+    cut = json.loads(disdel(*job, "--timeout-max", timeout_s, "--json", "-", cwd=home).stdout)
     outcomes = [entry["outcome"] for entry in cut["activations"] if entry["task"] == "train"]
     assert len(outcomes) > 1
     assert set(outcomes[:-1]) == {"continued-time"}

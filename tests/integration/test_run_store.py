@@ -50,10 +50,10 @@ def test_while_the_run_goes_on_everything_stays(activations):
 
 
 def test_actions_called_by_hand_have_no_run_to_look_for(redis_url):
-    store = RunStore(redis_url, "by-hand")
-    store.put("disdel:by-hand:part", b"x")
-    assert store.get("disdel:by-hand:part") == b"x"
-    assert store.delete_prefix("disdel:by-hand:") == 2
+    store = RunStore(redis_url, "unmarked")
+    store.put("disdel:unmarked:part", b"x")
+    assert store.get("disdel:unmarked:part") == b"x"
+    assert store.delete_prefix("disdel:unmarked:") == 2
     store.close()
 
 
