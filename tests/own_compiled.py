@@ -165,7 +165,9 @@ def refusal(text):
         own = OwnModel(
             code=collect(f"{folder}/net.py:make").ref,
             runtime="tensorflow",
-            facts=ModelFacts(parameters=0, activations=0, largest=0, layers=0, multiply_adds=0),
+            facts=ModelFacts(
+                parameters=0, activations=0, outputs=0, largest=0, layers=0, multiply_adds=0
+            ),
             gives_probabilities=False,
             optimizer=None,
         )

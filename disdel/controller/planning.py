@@ -158,6 +158,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,
             precision=question.job.precision,
+            held=question.shipped.held,
             calls=question.calls,
         )
         observed.append(

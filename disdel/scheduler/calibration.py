@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from disdel.scheduler.observations import Observation
-from disdel.scheduler.runtimes import TRACING_ANONYMOUS_MB, TRACING_MAPPED_MB, Runtime
+from disdel.scheduler.runtimes import Runtime
 from disdel.types import Precision
 
 # Later observations replace earlier ones: machines and their neighbours change.
@@ -28,11 +28,15 @@ def calibrated(
     measured = replace(
         shipped,
         anonymous_mb=(
-            statistics.median(anonymous) + TRACING_ANONYMOUS_MB
+            statistics.median(anonymous) + shipped.held.tracing_anonymous_mb
             if anonymous
             else shipped.anonymous_mb
         ),
-        mapped_mb=statistics.median(mapped) + TRACING_MAPPED_MB if mapped else shipped.mapped_mb,
+        mapped_mb=(
+            statistics.median(mapped) + shipped.held.tracing_mapped_mb
+            if mapped
+            else shipped.mapped_mb
+        ),
         cold_start_s=statistics.median(starts) if starts else shipped.cold_start_s,
     )
     return at_speed(measured, shipped, step_ratio([o for o in recent if o.precision == precision]))

@@ -186,6 +186,7 @@ def _cut_candidate(
         epochs=job.epochs,
         micro_batches=micro_batches,
         precision=job.precision,
+        held=runtime.held,
         calls=question.calls,
     )
     estimate = estimator.estimate(work)

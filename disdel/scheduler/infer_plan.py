@@ -83,6 +83,7 @@ class InferQuestion(Bounds):
         return ModelFacts(
             parameters=parameters,
             activations=largest * _LAYERS,
+            outputs=largest * _LAYERS,
             largest=largest,
             layers=_LAYERS,
             multiply_adds=_USES_OF_A_WEIGHT * parameters,

@@ -8,24 +8,18 @@ precision.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from disdel.scheduler.runtimes import BASE_FLOOR_MB, Runtime
+from disdel.scheduler.runtimes import BASE_FLOOR_MB, Held, Runtime
 from disdel.types import CallMemory, DatasetSpec, Estimate, ModelFacts, Precision
 from disdel.units import MIB
 
 _FLOAT_BYTES = 4
 _LABEL_BYTES = 4
 
-# Copies of the weights alive at once: the variables, their gradients, and the optimizer's two slots
-# (Adam's), then all but the gradients again as arrays and once more as a blob, on their way to the
-# store and from it. The file of the trained model fits in what the gradients leave.
-_WEIGHT_COPIES = 4 + 3 + 3 + 3
-# Loading and storing a state every round leaves holes that are not given back: this many copies
-# more, reached by the fourth round, but no more than what the allocator keeps of freed memory.
-_HOLE_COPIES = 9
+# What the allocator keeps of freed memory, and so the most that holes are.
 _HOLES_AT_MOST_BYTES = 32 * MIB
 STATE_COPIES = 3
 
@@ -42,7 +36,7 @@ _MIXED_WEIGHT_COPIES = 0.5
 # Large enough to keep the cores busy, small enough that activations stay below a training step's.
 _SCORE_BATCH = 128
 
-# What the traced graph of a training step takes a layer, beyond what the floor has of it.
+# What the graph of a model takes a layer while it evaluates.
 _LAYER_BYTES = int(0.7 * MIB)
 
 # The block of batches that one graph call takes, in bytes as stored and again inside the graph.
@@ -77,6 +71,7 @@ class Work:
         micro_batches: parts that a batch is cut into, to hold less of it at once.
         epochs: passes over the shard.
         precision: what a training step computes in.
+        held: what the runtime's train actions hold.
         calls: of a compiled network, what the compiler says of it; None where that is not known.
     """
 
@@ -89,6 +84,7 @@ class Work:
     epochs: int
     micro_batches: int = 1
     precision: Precision = "float32"
+    held: Held = field(default_factory=Held)
     calls: CallMemory | None = None
 
 
@@ -140,7 +136,8 @@ def step_bytes(work: Work) -> int:
     if work.calls is not None:
         return max(work.calls.train_bytes + block_bytes, work.calls.score_bytes)
     at_once = math.ceil(work.batch_size / work.micro_batches)
-    a_sample = model.activations * _FLOAT_BYTES + layer_bytes(model)
+    kept = max(model.activations, math.ceil(work.held.outputs * model.outputs))
+    a_sample = kept * _FLOAT_BYTES + layer_bytes(model)
     if work.precision != "float32":
         a_sample = math.ceil(a_sample * _MIXED_SHARE)
     training = at_once * a_sample + block_bytes
@@ -150,13 +147,13 @@ def step_bytes(work: Work) -> int:
 
 def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
-    holes = work.model.parameters * _FLOAT_BYTES * _HOLE_COPIES
+    holes = work.model.parameters * _FLOAT_BYTES * work.held.hole_copies
     # A compiled step is no graph.
-    graph = work.model.layers * _LAYER_BYTES if work.calls is None else 0
+    layer_mb = work.held.layer_mb if work.calls is None else 0
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample_bytes(work.dataset),
-        mod=weight_bytes(work, _WEIGHT_COPIES) + min(holes, _HOLES_AT_MOST_BYTES),
-        fit=step_bytes(work) + graph,
+        mod=weight_bytes(work, work.held.weight_copies) + min(holes, _HOLES_AT_MOST_BYTES),
+        fit=step_bytes(work) + work.model.layers * int(layer_mb * MIB),
     )
 
 

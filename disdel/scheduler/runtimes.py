@@ -13,6 +13,32 @@ from disdel.types import RuntimeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a train action holds at once, fitted to the working sets of containers.
+
+    Attributes:
+        weight_copies: of the weights: the variables, their gradients and the optimizer's two slots
+            (Adam's), then states as arrays and as blobs on their way to the store and from it.
+        hole_copies: what loading and storing a state every round leaves unused, reached by the
+            fourth round.
+        outputs: how often all layers' outputs are held in a training step, where that is more than
+            what is kept for the backward pass.
+        layer_mb: what the traced graph of a training step takes a layer, beyond what the floor has
+            of it.
+        tracing_anonymous_mb: what building and tracing a network add to a framework that was only
+            imported: anonymous memory,
+        tracing_mapped_mb: and library code that is mapped as it is first run.
+    """
+
+    weight_copies: int = 4 + 3 + 3 + 3
+    hole_copies: int = 9
+    outputs: float = 0.0
+    layer_mb: float = 0.7
+    tracing_anonymous_mb: float = 20
+    tracing_mapped_mb: float = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """A runtime image and its measured costs.
 
@@ -35,6 +61,7 @@ class Runtime:
         activations_per_s: elements of layers' outputs that one CPU thread takes through a training
             step, its multiplications apart.
         multiply_adds_per_s: of one CPU thread in a training step.
+        held: what its train actions hold beside that.
         thread_exponent: `n` threads are `n**thread_exponent` times as fast as one.
     """
 
@@ -52,6 +79,7 @@ class Runtime:
     activations_per_s: float
     multiply_adds_per_s: float
     thread_exponent: float
+    held: Held = Held()
     cuts_batches: bool = True
     uses_gpu: bool = True
 
@@ -83,8 +111,8 @@ TORCH = Runtime(
     image="runtime-torch",
     model_suffix=".safetensors",
     modules=("torch",),
-    anonymous_mb=174,
-    mapped_mb=62,
+    anonymous_mb=163,
+    mapped_mb=42,
     import_s=1.2,
     cold_start_s=1.5,
     trace_s=0.02,
@@ -93,6 +121,14 @@ TORCH = Runtime(
     activations_per_s=0.23e9,
     multiply_adds_per_s=80e9,
     thread_exponent=0.4,
+    held=Held(
+        weight_copies=10,
+        hole_copies=6,
+        outputs=1.2,
+        layer_mb=0,
+        tracing_anonymous_mb=8,
+        tracing_mapped_mb=0,
+    ),
 )
 
 # Training steps that the host compiles, executed by IREE's runtime.
@@ -133,11 +169,6 @@ def runtime_of(model: Path) -> Runtime:
             return runtime
     raise LookupError(model.suffix)
 
-
-# What building and tracing a network add to a framework that was only imported: anonymous memory,
-# and library code that is mapped as it is first run.
-TRACING_ANONYMOUS_MB = 20
-TRACING_MAPPED_MB = 9
 
 # collectWeights: Python, numpy, the Redis client and the proxy.
 BASE_IMAGE = "runtime-base"

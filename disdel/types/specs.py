@@ -106,12 +106,14 @@ class ModelFacts:
     """Sizes of a network, for one sample where it depends on samples.
 
     parameters: trainable parameters; activations: elements of the layers' outputs that a training
-    step keeps for its backward pass, input included; largest: elements of the largest output;
-    layers: how many there are; multiply_adds: of the forward pass.
+    step keeps for its backward pass, input included; outputs: elements of all layers' outputs;
+    largest: elements of the largest output; layers: how many there are; multiply_adds: of the
+    forward pass.
     """
 
     parameters: int
     activations: int
+    outputs: int
     largest: int
     layers: int
     multiply_adds: int

@@ -169,6 +169,7 @@ def _facts(built: Built, calls: _Calls, input_shape: tuple[int, ...]) -> ModelFa
     return ModelFacts(
         parameters=parameters,
         activations=math.prod(input_shape) + kept,
+        outputs=sum(size for _, size in sizes),
         largest=max([math.prod(input_shape), *(size for _, size in sizes)]),
         layers=len(sizes),
         # Of layers that keep their weights in their own way, each weight is used once.

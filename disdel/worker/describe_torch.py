@@ -156,6 +156,7 @@ def _facts(built: Built, recipe: TorchRecipe, stored: Tensor) -> ModelFacts:
     return ModelFacts(
         parameters=parameters,
         activations=x.numel() // count + math.ceil(kept / 4 / count),
+        outputs=math.ceil(sum(seen.outputs) / count),
         largest=math.ceil(max(sizes) / count),
         layers=len(seen.outputs),
         # Of modules that compute in their own way, each weight is used once.

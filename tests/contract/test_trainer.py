@@ -67,7 +67,7 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
         code = collect(f"{path}:make").ref
         module = UserModule(code, path.parent)
         sys.path.remove(str(path.parent.resolve()))
-    facts = ModelFacts(parameters=0, activations=0, largest=0, layers=0, multiply_adds=0)
+    facts = ModelFacts(parameters=0, activations=0, outputs=0, largest=0, layers=0, multiply_adds=0)
     own = OwnModel(
         code=code, runtime="torch", facts=facts, gives_probabilities=False, optimizer=None
     )

@@ -22,7 +22,7 @@ JOB = CompileJob(
     optimizer="adam",
     targets=PORTABLE,
 )
-FACTS = ModelFacts(parameters=9, activations=9, largest=4, layers=1, multiply_adds=9)
+FACTS = ModelFacts(parameters=9, activations=9, outputs=9, largest=4, layers=1, multiply_adds=9)
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path):

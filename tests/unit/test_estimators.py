@@ -11,7 +11,7 @@ from disdel.scheduler.calibration import calibrated, step_ratio, traced
 from disdel.scheduler.estimators import MeasuredEstimator, SapEstimator, choose_estimator
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.scheduler.runtimes import TENSORFLOW, TORCH
 from disdel.types import Activation, Aims, CallMemory, DatasetSpec, ModelSpec, Phases
 from disdel.units import MIB
 
@@ -94,6 +94,13 @@ def test_a_larger_batch_takes_more_than_scoring():
     # 33,370 floats; three times the largest; 32 batches of samples twice.
     floats = 33_370 + 3 * 21_632
     assert estimate.fit == 256 * floats * 4 + 256 * 788 * 32 * 2 + 5 * GRAPH
+
+
+def test_pytorch_holds_every_output_and_no_graph():
+    parts = train_parts(work(batch_size=256, held=TORCH.held))
+    # The layers' outputs, without the input: 32,586 floats, of which it holds 1.2 times.
+    assert parts.fit == 256 * (39_104 + 3 * 21_632) * 4 + 256 * 788 * 32 * 2
+    assert parts.mod == (10 + 6) * 4 * 693_962
 
 
 def test_what_the_compiler_said_stands_for_what_sizes_say():

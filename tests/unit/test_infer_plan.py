@@ -56,6 +56,7 @@ def network(**changes):
     fields = {
         "parameters": 10**6,
         "activations": 10**6,
+        "outputs": 10**6,
         "largest": 10**4,
         "layers": 5,
         "multiply_adds": 10**8,
@@ -67,6 +68,7 @@ networks = st.none() | st.builds(
     ModelFacts,
     parameters=st.integers(1, 10**8),
     activations=st.integers(1, 10**8),
+    outputs=st.integers(1, 10**8),
     largest=st.integers(1, 10**7),
     layers=st.integers(1, 500),
     multiply_adds=st.integers(1, 10**10),

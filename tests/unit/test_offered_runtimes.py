@@ -27,7 +27,9 @@ DATASET = DatasetSpec(
 )
 CNN = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=10)
 CALLS = CallMemory(train_bytes=90, score_bytes=40)
-FACTS = ModelFacts(parameters=90, activations=99, largest=64, layers=2, multiply_adds=90)
+FACTS = ModelFacts(
+    parameters=90, activations=99, outputs=90, largest=64, layers=2, multiply_adds=90
+)
 FRAMEWORKS = {"keras", "tensorflow", "torch"}
 COMPILER = {"jax", "iree.compiler"}
 

@@ -71,17 +71,20 @@ def model_facts(spec: ModelSpec) -> ModelFacts:
     """
     if spec.own is not None:
         return spec.own.facts
-    parameters, multiply_adds, layers = 0, 0, 0
+    parameters, multiply_adds, layers, outputs = 0, 0, 0, 0
     activations = largest = math.prod(spec.input_shape)
     for layer, shape in walk(layers_of(spec), spec.input_shape):
         layers += 1
         parameters += layer.parameters(shape)
         multiply_adds += layer.multiply_adds(shape)
         activations += layer.kept(shape)
-        largest = max(largest, math.prod(layer.output_shape(shape)))
+        output = math.prod(layer.output_shape(shape))
+        outputs += output
+        largest = max(largest, output)
     return ModelFacts(
         parameters=parameters,
         activations=activations,
+        outputs=outputs,
         largest=largest,
         layers=layers,
         multiply_adds=multiply_adds,
