@@ -28,7 +28,8 @@ from disdel.units import MIB
 
 _FLOAT_BYTES = 4
 # Of all convolutions. Beyond, patches are made a second time for the gradients instead of kept: it
-# costs a shallow network a tenth of its time, and saves a deep one more than half of its memory.
+# would cost a shallow network 8 to 35 % of its time, and saves a deep one more than half of its
+# memory.
 _PATCHES_AT_MOST_BYTES = 64 * MIB
 
 KerasModel = Any

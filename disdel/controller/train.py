@@ -92,10 +92,11 @@ async def train_on(
         compiled = None
         if plan.runtime == "compiled":
             compiled = await _compiled(job, arrays, model, code, settings, session.capacity)
-            # Now the compiler has said how much memory a step takes.
-            question, plan = planned(job, question.compile_s)
-            if plan.runtime != "compiled":
-                compiled = None
+            if question.calls is None:
+                # Now the compiler has said how much memory a step takes.
+                question, plan = planned(job, question.compile_s)
+                if plan.runtime != "compiled":
+                    compiled = None
         progress = Progress(
             job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
             dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),

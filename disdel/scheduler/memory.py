@@ -24,7 +24,7 @@ _HOLES_AT_MOST_BYTES = 32 * MIB
 STATE_COPIES = 3
 
 # Around one layer at a time, and when scoring around no other, its input, its gradient and a
-# convolution's unfolded input come to this many times the largest output.
+# convolution's unfolded input come in a train action to this many times the largest output.
 _LARGEST_COPIES = 3
 
 # Of what a step takes for a sample, this is left in mixed precision: about half where all of it is
@@ -35,9 +35,6 @@ _MIXED_WEIGHT_COPIES = 0.5
 
 # Large enough to keep the cores busy, small enough that activations stay below a training step's.
 _SCORE_BATCH = 128
-
-# What the graph of a model takes a layer while it evaluates.
-_LAYER_BYTES = int(0.7 * MIB)
 
 # The block of batches that one graph call takes, in bytes as stored and again inside the graph.
 BLOCK_STEPS = 32
@@ -50,11 +47,6 @@ _COLLECT_MARGIN_BYTES = 8 * MIB
 
 _COLLECT_BLOCK_BYTES = 2 * MIB
 _CHUNK_BYTES = 16 * MIB
-
-# Of an evaluate action, in copies of the model's file: what the loaded model keeps, and what
-# reading the file takes on top before the first batch.
-_MODEL_COPIES = 4
-_LOADING_COPIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +113,11 @@ def layer_bytes(model: ModelFacts) -> int:
     return model.largest * _LARGEST_COPIES * _FLOAT_BYTES
 
 
+def graph_bytes(model: ModelFacts, held: Held) -> int:
+    """Bytes of the graph that the framework traces."""
+    return model.layers * int(held.layer_mb * MIB)
+
+
 def weight_bytes(work: Work, copies: int) -> int:
     """Bytes of so many copies of the weights, and of those that a step of mixed precision makes."""
     mixed = _MIXED_WEIGHT_COPIES if work.precision != "float32" else 0.0
@@ -149,11 +146,11 @@ def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
     holes = work.model.parameters * _FLOAT_BYTES * work.held.hole_copies
     # A compiled step is no graph.
-    layer_mb = work.held.layer_mb if work.calls is None else 0
+    graph = graph_bytes(work.model, work.held) if work.calls is None else 0
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample_bytes(work.dataset),
         mod=weight_bytes(work, work.held.weight_copies) + min(holes, _HOLES_AT_MOST_BYTES),
-        fit=step_bytes(work) + work.model.layers * int(layer_mb * MIB),
+        fit=step_bytes(work) + graph,
     )
 
 
@@ -173,12 +170,14 @@ def estimate_evaluate(
     """
     outputs = samples * dataset.outputs * _FLOAT_BYTES
     sample_floats = math.prod(dataset.input_shape) * _FLOAT_BYTES
-    batch = batch_size * (sample_bytes(dataset) + sample_floats + layer_bytes(model))
+    held = runtime.held_to_evaluate
+    largest = held.largest_copies * model.largest * _FLOAT_BYTES
+    batch = batch_size * (sample_bytes(dataset) + sample_floats + largest)
     return _with_margin(
         pkg=math.ceil(runtime.floor_mb * MIB),
         dta=outputs + min(outputs, _CHUNK_BYTES),
-        mod=_MODEL_COPIES * model_bytes,
-        fit=max(batch, _LOADING_COPIES * model_bytes) + model.layers * _LAYER_BYTES,
+        mod=held.file_copies * model_bytes,
+        fit=max(batch, held.loading_copies * model_bytes) + graph_bytes(model, runtime.held),
     )
 
 

@@ -23,8 +23,7 @@ class Held:
             fourth round.
         outputs: how often all layers' outputs are held in a training step, where that is more than
             what is kept for the backward pass.
-        layer_mb: what the traced graph of a training step takes a layer, beyond what the floor has
-            of it.
+        layer_mb: what a traced graph takes a layer, beyond what the floor has of it.
         tracing_anonymous_mb: what building and tracing a network add to a framework that was only
             imported: anonymous memory,
         tracing_mapped_mb: and library code that is mapped as it is first run.
@@ -36,6 +35,22 @@ class Held:
     layer_mb: float = 0.7
     tracing_anonymous_mb: float = 20
     tracing_mapped_mb: float = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldToEvaluate:
+    """What an evaluate action holds at once.
+
+    Attributes:
+        file_copies: of the model's file: what the loaded model keeps,
+        loading_copies: and what reading the file takes on top, before the first batch.
+        largest_copies: of the largest output of a layer for a batch: what is held of it, of the
+            layers around it, and of freed ones.
+    """
+
+    file_copies: int = 4
+    loading_copies: int = 3
+    largest_copies: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +76,9 @@ class Runtime:
         activations_per_s: elements of layers' outputs that one CPU thread takes through a training
             step, its multiplications apart.
         multiply_adds_per_s: of one CPU thread in a training step.
-        held: what its train actions hold beside that.
         thread_exponent: `n` threads are `n**thread_exponent` times as fast as one.
+        held: what its train actions hold beside the floor.
+        held_to_evaluate: the same for its evaluate actions.
     """
 
     name: RuntimeName
@@ -80,6 +96,7 @@ class Runtime:
     multiply_adds_per_s: float
     thread_exponent: float
     held: Held = Held()
+    held_to_evaluate: HeldToEvaluate = HeldToEvaluate()
     cuts_batches: bool = True
     uses_gpu: bool = True
 
@@ -129,6 +146,7 @@ TORCH = Runtime(
         tracing_anonymous_mb=8,
         tracing_mapped_mb=0,
     ),
+    held_to_evaluate=HeldToEvaluate(file_copies=2, loading_copies=1, largest_copies=7),
 )
 
 # Training steps that the host compiles, executed by IREE's runtime.

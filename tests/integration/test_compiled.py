@@ -51,6 +51,20 @@ assert not strays, strays
 """
 
 
+def assert_trains(code, folder):
+    """An action's zip trains with the standard library alone: isolated, without site-packages."""
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(folder)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", TRAIN, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # noqa: F811
     from disdel.compiler.packages import MAX_CODE_BYTES, own_python, packages_zip
 
@@ -60,17 +74,7 @@ def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # n
         "train", packages=packages_zip(library(), own_python()), files=files
     )
     assert len(base64.b64encode(code)) < MAX_CODE_BYTES
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        archive.extractall(tmp_path)
-    # Isolated and without site-packages: the standard library alone.
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", TRAIN, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={},
-    )
-    assert done.returncode == 0, done.stderr
+    assert_trains(code, tmp_path)
 
 
 def test_what_the_index_has_is_what_is_installed():
@@ -108,16 +112,7 @@ def test_the_packages_of_an_older_python_train_as_well(
     assert all(".cpython-310-" in name for name in modules)
     files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
     code = build_bundle("train", packages=made[own], files=files)
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        archive.extractall(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", TRAIN, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={},
-    )
-    assert done.returncode == 0, done.stderr
+    assert_trains(code, tmp_path)
 
 
 def test_a_run_within_the_default_limits(
