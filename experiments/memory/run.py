@@ -121,6 +121,7 @@ class Benchmark:
             "mode": mode,
             "repeat": repeat,
             "load_before": round(load, 2),
+            "read_ahead_kb": _read_ahead_kb(self._libraries[0]),
             **measured,
         }
         self._results.add(run)
@@ -195,6 +196,20 @@ class Benchmark:
         for library in self._libraries:
             with library.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _read_ahead_kb(path: Path) -> int | None:
+    """How much the kernel reads around a page of the file that is not in memory.
+
+    All of it is charged to the container that needed the page. None where it cannot be told.
+    """
+    device = path.stat().st_dev
+    block = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    for folder in (block, block.parent):  # a disk, or the disk of a partition
+        queue = folder / "queue" / "read_ahead_kb"
+        if queue.is_file():
+            return int(queue.read_text())
+    return None
 
 
 def _machine() -> dict[str, object]:
