@@ -8,37 +8,14 @@ from disdel.catalog.models import model_facts
 from disdel.errors import InsufficientMemory, PlanError, UsageError
 from disdel.scheduler.infer_plan import BATCH_SIZE, InferQuestion, make_infer_plan
 from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Aims, Capacity, DatasetSpec, Limits, ModelFacts, ModelSpec
+from disdel.types import Aims, Limits, ModelFacts
 from disdel.units import MIB
-
-CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)
-MNIST = DatasetSpec(
-    name="mnist",
-    version="3.0.1",
-    input_shape=(28, 28, 1),
-    input_dtype="uint8",
-    classes=10,
-    train_samples=60_000,
-    test_samples=10_000,
-)
-
-
-def capacity(**changes):
-    fields = {
-        "memory_min_mb": 128,
-        "memory_max_mb": 4096,
-        "timeout_max_s": 300.0,
-        "concurrency": 100,
-        "invokes_per_minute": 6000,
-        "pool_memory_mb": 18_000,
-        "cpus": 2,
-    }
-    return Capacity(**(fields | changes))
+from tests.planning import CNN, capacity, dataset
 
 
 def question(**changes):
     fields = {
-        "dataset": MNIST,
+        "dataset": dataset(),
         "shipped": TENSORFLOW,
         "capacity": capacity(),
         "samples": 10_000,

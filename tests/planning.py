@@ -1,0 +1,75 @@
+"""Questions for the planner, and what they are drawn from."""
+
+from hypothesis import strategies as st
+
+from disdel.catalog.models import model_facts
+from disdel.scheduler.plan import AS_GOOD, make_plan
+from disdel.scheduler.question import Question
+from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.types import Capacity, DatasetSpec, ModelSpec, TrainJob
+
+CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)
+
+
+def dataset(train=60_000, test=10_000):
+    return DatasetSpec(
+        name="mnist",
+        version="3.0.1",
+        input_shape=(28, 28, 1),
+        input_dtype="uint8",
+        classes=10,
+        train_samples=train,
+        test_samples=test,
+    )
+
+
+def capacity(**changes):
+    fields = {
+        "memory_min_mb": 128,
+        "memory_max_mb": 4096,
+        "timeout_max_s": 300.0,
+        "concurrency": 100,
+        "invokes_per_minute": 6000,
+        "pool_memory_mb": 18_000,
+        "cpus": 2,
+    }
+    return Capacity(**(fields | changes))
+
+
+def question(job=None, data=None, platform=None, **others):
+    return Question(
+        job=job or TrainJob(dataset="mnist"),
+        dataset=data or dataset(),
+        model=CNN,
+        facts=model_facts(CNN),
+        shipped=TENSORFLOW,
+        capacity=platform or capacity(),
+        **others,
+    )
+
+
+def plan(*arguments, **others):
+    return make_plan([question(*arguments, **others)])[1]
+
+
+def as_good(predicted_s: float) -> float:
+    """What is as fast as this, for the planner; a plan's seconds are rounded to tenths."""
+    return predicted_s * AS_GOOD + 0.1
+
+
+jobs = st.builds(
+    TrainJob,
+    dataset=st.just("mnist"),
+    batch_size=st.integers(1, 512),
+    epochs=st.integers(1, 50),
+    workers=st.none() | st.integers(1, 16),
+    sync=st.sampled_from(["epoch", "once"]) | st.integers(1, 500),
+)
+platforms = st.builds(
+    capacity,
+    memory_max_mb=st.integers(256, 4096),
+    pool_memory_mb=st.none() | st.integers(512, 40_000),
+    concurrency=st.integers(1, 100),
+    cpus=st.none() | st.integers(1, 64),
+    gpu_memory_mb=st.none() | st.integers(600, 80_000),
+)
