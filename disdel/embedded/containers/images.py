@@ -57,7 +57,15 @@ _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
                 }
             )
         ),
-        "disdel/runtime-torch": Image(MappingProxyType({"DISDEL_PREIMPORT": "numpy,torch"})),
+        "disdel/runtime-torch": Image(
+            MappingProxyType(
+                {
+                    "DISDEL_PREIMPORT": "numpy,torch",
+                    # Threads that wait for another soon sleep: a neighbour may have its core.
+                    "GOMP_SPINCOUNT": "6000",
+                }
+            )
+        ),
     }
 )
 
