@@ -1,0 +1,42 @@
+"""What the client of OpenWhisk's API does with replies that no platform here gives."""
+
+import asyncio
+
+from disdel.config import ApiAccess
+from disdel.platforms.base import ActionSpec
+from disdel.platforms.openwhisk import OpenWhisk
+
+CODE_IN_THE_REPLY = 40_000_000
+
+
+def test_the_code_in_the_reply_to_a_made_action_is_not_waited_for():
+    """The head of the reply says that the action is made; its body, here, never comes."""
+    asked = []
+    hung_up = asyncio.Event()
+
+    async def answer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b" ", 2)[:2])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % CODE_IN_THE_REPLY)
+        await writer.drain()
+        await reader.read()  # until the client hangs up
+        writer.close()
+        await writer.wait_closed()
+        hung_up.set()
+
+    async def make():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            platform = OpenWhisk(ApiAccess(f"http://127.0.0.1:{port}", "user:secret"))
+            action = ActionSpec(
+                name="train", kind="python:3.11", code=b"code", memory_mb=256, timeout_s=60.0
+            )
+            await platform.create_action("package", action)
+            await platform.close()
+            await hung_up.wait()
+
+    asyncio.run(make())
+    [[method, path]] = asked
+    assert method == b"PUT"
+    assert path.startswith(b"/api/v1/namespaces/_/actions/package/train")
