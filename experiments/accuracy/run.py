@@ -2,14 +2,15 @@
 
     python experiments/accuracy/run.py path/to/cifar10-images.zip [--epochs 8] [--seeds 0 1 2]
 
-Only accuracies are compared, so it may share the machine, and `--lanes 2` runs two at a time, one
-CPU thread each. Every run is written to `results.json` beside this file as soon as it has ended,
-and one that is there is not repeated; `results.md` is made of them.
+Only accuracies are compared, so it may share the machine, and `--lanes 2` runs two at a time, each
+on a CPU of its own. Every run is written to `results.json` beside this file as soon as it has
+ended, and one that is there is not repeated; `results.md` is made of them.
 """
 
 import argparse
 import json
 import os
+import queue
 import statistics
 import subprocess
 import sys
@@ -109,13 +110,23 @@ def main():
     runs = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     done = {(run["way"], run["epochs"], run["seed"]) for run in runs}
     keep = threading.Lock()
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.lanes) as lanes:
+    cpus = sorted(os.sched_getaffinity(0))
+    if not 1 <= options.lanes <= len(cpus):
+        parser.error(f"--lanes must be from 1 to {len(cpus)}, the CPUs, not {options.lanes}")
+    # Processes inherit the CPUs of the thread that starts them.
+    of_lanes = queue.SimpleQueue()
+    for lane in range(options.lanes):
+        of_lanes.put(cpus[lane :: options.lanes])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(
+            options.lanes, initializer=lambda: os.sched_setaffinity(0, of_lanes.get())
+        ) as lanes,
+    ):
         environ = os.environ | {
             "DISDEL_DATA_DIR": f"{folder}/data",
             "DISDEL_RUN_DIR": f"{folder}/runs",
         }
-        if options.lanes > 1:
-            environ |= {"OMP_NUM_THREADS": "1"}
         importing = [sys.executable, "-m", "disdel", "dataset", "import", DATASET]
         subprocess.run([*importing, str(options.images.resolve())], env=environ, check=True)
 
