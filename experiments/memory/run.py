@@ -39,7 +39,7 @@ MODES = ("new", "learned", "unlimited", *BY_HAND_MODES)
 # Where a run looks so much slower than without a limit, both run again, so many times at most. What
 # thrashes does so every time, and what had a neighbour does not.
 SUSPICIOUS_SLOWDOWN = 1.10
-REPEATS_AT_MOST = 4
+REPEATS_AT_MOST = 9
 # Leave a running platform, a cluster and a Redis of the user alone.
 FOREIGN_SETTINGS = ("DISDEL_APIHOST", "DISDEL_REDIS")
 
