@@ -8,7 +8,7 @@ precision.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,10 +60,10 @@ class Work:
         shard_samples: the largest training shard, in samples.
         test_samples: the largest slice of the held-out split, in samples.
         batch_size: samples of a training step.
-        micro_batches: parts that a batch is cut into, to hold less of it at once.
         epochs: passes over the shard.
-        precision: what a training step computes in.
         held: what the runtime's train actions hold.
+        micro_batches: parts that a batch is cut into, to hold less of it at once.
+        precision: what a training step computes in.
         calls: of a compiled network, what the compiler says of it; None where that is not known.
     """
 
@@ -74,9 +74,9 @@ class Work:
     test_samples: int
     batch_size: int
     epochs: int
+    held: Held
     micro_batches: int = 1
     precision: Precision = "float32"
-    held: Held = field(default_factory=Held)
     calls: CallMemory | None = None
 
 

@@ -38,6 +38,7 @@ def work(shape=(28, 28, 1), classes=10, model="cnn", **changes):
         "test_samples": 2_500,
         "batch_size": 64,
         "epochs": 5,
+        "held": TENSORFLOW.held,
     }
     return Work(**(fields | changes))
 
