@@ -46,7 +46,7 @@ _MARGIN_BYTES = 24 * MIB
 _COLLECT_MARGIN_BYTES = 8 * MIB
 
 _COLLECT_BLOCK_BYTES = 2 * MIB
-_CHUNK_BYTES = 16 * MIB
+_CHUNK_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

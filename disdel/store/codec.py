@@ -2,20 +2,18 @@
 
 The layout is safetensors' own (8 bytes of little-endian header length, a JSON header, the data;
 https://huggingface.co/docs/safetensors): files made here open in any safetensors reader. The
-library encodes and decodes whole blobs; reading one without holding it in memory needs the header
-and ranges, which is what `Header` is for.
+library makes and reads whole blobs and copies them on the way; in an action's memory they are
+written tensor by tensor and read by ranges.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError
@@ -90,12 +88,40 @@ class Header:
 
 def encode(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> bytes:
     """A blob of `tensors` (any numpy shape, 0-d and empty included)."""
-    contiguous = {
+    return b"".join(encoded(tensors, metadata))
+
+
+def encoded(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Iterator[Buffer]:
+    """The blob of `tensors` for `Store.put_stream`, tensor by tensor and without a copy.
+
+    Raises:
+        StoreError: a dtype that safetensors or numpy lacks.
+    """
+    ordered = _widest_first(tensors)
+    yield _head(ordered, [tensor.shape for _, tensor in ordered], metadata or {})
+    for _, tensor in ordered:
         # np.ascontiguousarray would make a 0-d array 1-d.
-        name: np.require(tensor, requirements="C")
-        for name, tensor in tensors.items()
-    }
-    return safetensors.numpy.save(contiguous, {"format": FORMAT_VERSION, **(metadata or {})})
+        yield np.require(tensor, requirements="C").reshape(-1).view(np.uint8).data
+
+
+def _widest_first(tensors: Tensors) -> list[tuple[str, Array]]:
+    """Wider elements first, as the library does, so that every tensor is aligned."""
+    return sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize)
+
+
+def _head(
+    tensors: Sequence[tuple[str, Array]],
+    shapes: Sequence[tuple[int, ...]],
+    metadata: Mapping[str, str],
+) -> bytes:
+    """The header of tensors that are stored one after the other in these shapes."""
+    infos, end = [], 0
+    for (name, tensor), shape in zip(tensors, shapes, strict=True):
+        if tensor.dtype not in _NAMES:
+            raise StoreError(f"tensor {name} has dtype {tensor.dtype}, which cannot be stored")
+        start, end = end, end + math.prod(shape) * tensor.dtype.itemsize
+        infos.append(TensorInfo(name, tensor.dtype, shape, start, end))
+    return Header(b"", tuple(infos), {}).with_metadata(metadata)
 
 
 def read_tensors(store: Store, key: str) -> dict[str, Array]:
@@ -121,16 +147,10 @@ def encoded_rows(tensors: Tensors, rows: slice | Array) -> Iterator[Buffer]:
         tensors: arrays of the same length; memory-mapped ones are read as they are written.
         rows: which, as a range of step 1 or as positions.
     """
-    # Wider elements first, as the library does, so that every tensor is aligned.
-    ordered = sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize)
+    ordered = _widest_first(tensors)
     length = len(next(iter(tensors.values())))
     positions = np.arange(length)[rows] if isinstance(rows, slice) else rows
-    infos, end = [], 0
-    for name, tensor in ordered:
-        shape = (len(positions), *tensor.shape[1:])
-        start, end = end, end + math.prod(shape) * tensor.dtype.itemsize
-        infos.append(TensorInfo(name, tensor.dtype, shape, start, end))
-    yield Header(b"", tuple(infos), {}).with_metadata({})
+    yield _head(ordered, [(len(positions), *tensor.shape[1:]) for _, tensor in ordered], {})
     for _, tensor in ordered:
         row_bytes = max(1, math.prod(tensor.shape[1:]) * tensor.dtype.itemsize)
         block = max(1, _BLOCK_BYTES // row_bytes)

@@ -2,8 +2,8 @@
 
 A blob `key` is a manifest (JSON: version, size, chunk size, generation) under `key` itself and its
 chunks under `key:<generation>:<index>`. The manifest is written last, so a reader sees a whole blob
-or none, and a new generation never overwrites chunks that somebody is reading. Chunks keep every
-value far below Redis's limit of 512 MB.
+or none, and a new generation never overwrites chunks that somebody is reading. Chunks are small,
+since whoever reads or writes one holds it several times over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from disdel.errors import ConnectionRefused, StoreError
 from disdel.store.base import TTL_S, Blob, Buffer, Store
 from disdel.units import MIB
 
-CHUNK_BYTES = 16 << 20
+# Twice as fast as 16 MiB, and a state of 8 MB is read with 30 MB less: docs/measurements.md.
+CHUNK_BYTES = 1 << 20
 _MANIFEST_VERSION = 1
 _CONNECT_TIMEOUT_S = 5.0
 _REPLY_TIMEOUT_S = 30.0

@@ -12,7 +12,7 @@ import numpy as np
 from disdel.allocator import give_back_freed_memory
 from disdel.arrays import Tensors
 from disdel.errors import TrainingDiverged
-from disdel.store.codec import encode, read_tensors
+from disdel.store.codec import encode, encoded, read_tensors
 from disdel.training.base import Trainer, split_state
 from disdel.training.rates import rate_factors
 from disdel.training.schedule import Schedule
@@ -68,7 +68,7 @@ def train_segment(
     if outcome == "ok":
         _store_part(request, context, state, metadata)
     else:
-        context.store.put(request.checkpoint_key, encode(state, metadata))
+        context.store.put_stream(request.checkpoint_key, encoded(state, metadata))
     del state
     clock.ended("stored")
     give_back_freed_memory()
@@ -115,8 +115,8 @@ def _store_part(
     request: TrainRequest, context: Context, state: Tensors, metadata: Mapping[str, str]
 ) -> None:
     if request.new_slots_key is not None:
-        context.store.put(request.new_slots_key, encode(split_state(state)[1]))
-    context.store.put(request.part_key, encode(_shared(request, state), metadata))
+        context.store.put_stream(request.new_slots_key, encoded(split_state(state)[1]))
+    context.store.put_stream(request.part_key, encoded(_shared(request, state), metadata))
 
 
 def _train_steps(

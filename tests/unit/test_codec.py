@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from disdel.errors import StoreError
-from disdel.store.codec import encode, encoded_rows, read_header, read_tensors
+from disdel.store.codec import encode, encoded, encoded_rows, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
 
 CODES = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")
@@ -76,11 +76,34 @@ def test_rows_are_encoded_as_if_they_were_all_there_is(columns, length, data):
         assert read[name].flags.aligned
 
 
-def test_other_readers_open_it():
-    data = encode({"scalar": np.float32(2.5).reshape(()), "strided": np.arange(6).reshape(2, 3).T})
-    read = safetensors.numpy.load(data)
-    assert read["scalar"].shape == ()
-    assert read["strided"].tolist() == [[0, 3], [1, 4], [2, 5]]
+@given(
+    tensors=st.dictionaries(names.filter(lambda name: name != "__metadata__"), arrays, max_size=4)
+)
+def test_other_readers_open_it(tensors):
+    read = safetensors.numpy.load(encode(tensors, {"worker": "3"}))
+    assert read.keys() == tensors.keys()
+    for name, array in tensors.items():
+        assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
+        assert read[name].tobytes() == array.tobytes()
+
+
+def test_tensors_that_are_not_contiguous():
+    data = encode({"transposed": np.arange(6).reshape(2, 3).T, "every other": np.arange(6)[::2]})
+    read = read_tensors(stored(data), "blob")
+    assert read["transposed"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert read["every other"].tolist() == [0, 2, 4]
+
+
+def test_a_state_is_written_as_views_of_its_tensors():
+    weights = np.arange(6, dtype=np.float32)
+    pieces = list(encoded({"weights": weights}))
+    assert b"".join(pieces) == encode({"weights": weights})
+    assert np.shares_memory(np.frombuffer(pieces[-1], np.float32), weights)
+
+
+def test_a_dtype_that_cannot_be_stored_is_named():
+    with pytest.raises(StoreError, match="tensor z has dtype complex64"):
+        encode({"z": np.zeros(2, np.complex64)})
 
 
 @pytest.mark.parametrize(
