@@ -19,8 +19,6 @@ from disdel.units import MIB
 _FLOAT_BYTES = 4
 _LABEL_BYTES = 4
 
-# What the allocator keeps of freed memory, and so the most that holes are.
-_HOLES_AT_MOST_BYTES = 32 * MIB
 STATE_COPIES = 3
 
 # Around one layer at a time, and when scoring around no other, its input, its gradient and a
@@ -144,12 +142,11 @@ def step_bytes(work: Work) -> int:
 
 def train_parts(work: Work) -> Parts:
     """Memory of a train action that holds a shard of each split, beyond the framework's."""
-    holes = work.model.parameters * _FLOAT_BYTES * work.held.hole_copies
     # A compiled step is no graph.
     graph = graph_bytes(work.model, work.held) if work.calls is None else 0
     return Parts(
         dta=(work.shard_samples + work.test_samples) * sample_bytes(work.dataset),
-        mod=weight_bytes(work, work.held.weight_copies) + min(holes, _HOLES_AT_MOST_BYTES),
+        mod=weight_bytes(work, work.held.weight_copies),
         fit=step_bytes(work) + graph,
     )
 

@@ -18,9 +18,8 @@ class Held:
 
     Attributes:
         weight_copies: of the weights: the variables, their gradients and the optimizer's two slots
-            (Adam's), then states as arrays and as blobs on their way to the store and from it.
-        hole_copies: what loading and storing a state every round leaves unused, reached by the
-            fourth round.
+            (Adam's), or in place of the gradients a state on its way to the store or from it; and
+            what loading and storing one every round leaves unused, reached by the sixth round.
         outputs: how often all layers' outputs are held in a training step, where that is more than
             what is kept for the backward pass.
         layer_mb: what a traced graph takes a layer, beyond what the floor has of it.
@@ -29,8 +28,7 @@ class Held:
         tracing_mapped_mb: and library code that is mapped as it is first run.
     """
 
-    weight_copies: int = 4 + 3 + 3 + 3
-    hole_copies: int = 9
+    weight_copies: int = 9
     outputs: float = 0.0
     layer_mb: float = 0.7
     tracing_anonymous_mb: float = 20
@@ -139,8 +137,7 @@ TORCH = Runtime(
     multiply_adds_per_s=80e9,
     thread_exponent=0.4,
     held=Held(
-        weight_copies=10,
-        hole_copies=6,
+        weight_copies=8,
         outputs=1.2,
         layer_mb=0,
         tracing_anonymous_mb=8,

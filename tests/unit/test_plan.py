@@ -125,7 +125,7 @@ def test_too_little_memory_of_the_platform_names_its_setting():
 
 
 def test_a_small_pool_takes_fewer_workers_or_says_what_it_needs():
-    assert plan(limits=Limits(pool_memory_mb=1200)).workers == 1
+    assert plan(limits=Limits(pool_memory_mb=1000)).workers == 1
     with pytest.raises(InsufficientMemory, match="--pool-memory is 400 MB") as refused:
         plan(limits=Limits(pool_memory_mb=400))
     needed = int(str(refused.value).split("raise --pool-memory to ")[1].split()[0])
@@ -209,9 +209,9 @@ def test_a_large_data_set_goes_to_more_workers_than_cores_when_memory_asks_for_i
 
 
 def test_others_say_why_they_lost():
-    made = plan(limits=Limits(pool_memory_mb=1200))
+    made = plan(limits=Limits(pool_memory_mb=1000))
     assert {o.workers: o.why for o in made.considered}[2].endswith(
-        "above the 1200 MB for containers"
+        "above the 1000 MB for containers"
     )
     assert "take turns on 2 CPUs" in {o.workers: o.why for o in plan().considered}[4]
 
