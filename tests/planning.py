@@ -1,12 +1,13 @@
-"""Questions for the planner, and what they are drawn from."""
+"""Questions for the planner, work to estimate, activations to learn from."""
 
 from hypothesis import strategies as st
 
 from disdel.catalog.models import model_facts
+from disdel.scheduler.memory import Work
 from disdel.scheduler.plan import AS_GOOD, make_plan
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import TENSORFLOW
-from disdel.types import Capacity, DatasetSpec, ModelSpec, TrainJob
+from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, TrainJob
 
 CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)
 
@@ -55,6 +56,50 @@ def plan(*arguments, **others):
 def as_good(predicted_s: float) -> float:
     """What is as fast as this, for the planner; a plan's seconds are rounded to tenths."""
     return predicted_s * AS_GOOD + 0.1
+
+
+def work(shape=(28, 28, 1), classes=10, model="cnn", **changes):
+    spec = ModelSpec(name=model, input_shape=shape, classes=classes)
+    fields = {
+        "dataset": DatasetSpec(
+            name="set",
+            version="1.0.0",
+            input_shape=shape,
+            input_dtype="uint8",
+            classes=classes,
+            train_samples=60_000,
+            test_samples=10_000,
+        ),
+        "model": model_facts(spec),
+        "label": spec.label,
+        "shard_samples": 20_000,
+        "test_samples": 2_500,
+        "batch_size": 64,
+        "epochs": 5,
+        "held": TENSORFLOW.held,
+    }
+    return Work(**(fields | changes))
+
+
+def activation(**changes):
+    fields = {
+        "id": "1",
+        "action": "train",
+        "task": "train",
+        "worker": 0,
+        "round": 1,
+        "segment": 0,
+        "attempt": 0,
+        "memory_mb": 640,
+        "peak_mb": 300,
+        "start": "warm",
+        "wait_ms": 100,
+        "init_ms": 0,
+        "duration_ms": 2000,
+        "outcome": "ok",
+        "working_set_mb": 600,
+    }
+    return Activation(**(fields | changes))
 
 
 jobs = st.builds(

@@ -6,41 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.catalog.models import model_facts
 from disdel.scheduler.calibration import calibrated, step_ratio, traced
 from disdel.scheduler.estimators import MeasuredEstimator, SapEstimator, choose_estimator
-from disdel.scheduler.memory import Work, train_parts
-from disdel.scheduler.observations import Observation, containers
+from disdel.scheduler.memory import train_parts
+from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import TENSORFLOW, TORCH
-from disdel.types import Activation, Aims, CallMemory, DatasetSpec, ModelSpec, Phases
+from disdel.types import Aims, CallMemory
 from disdel.units import MIB
+from tests.planning import work
 
 # Of the graph, a layer.
 GRAPH = int(0.7 * MIB)
 RUNTIME = dataclasses.replace(TENSORFLOW, anonymous_mb=250, mapped_mb=350)
-
-
-def work(shape=(28, 28, 1), classes=10, model="cnn", **changes):
-    spec = ModelSpec(name=model, input_shape=shape, classes=classes)
-    fields = {
-        "dataset": DatasetSpec(
-            name="set",
-            version="1.0.0",
-            input_shape=shape,
-            input_dtype="uint8",
-            classes=classes,
-            train_samples=60_000,
-            test_samples=10_000,
-        ),
-        "model": model_facts(spec),
-        "label": spec.label,
-        "shard_samples": 20_000,
-        "test_samples": 2_500,
-        "batch_size": 64,
-        "epochs": 5,
-        "held": TENSORFLOW.held,
-    }
-    return Work(**(fields | changes))
 
 
 def observation(**changes):
@@ -207,56 +184,6 @@ def test_what_was_not_observed_stays_as_shipped():
     assert step_ratio([observation()]) == 1.0
 
 
-def activation(**changes):
-    fields = {
-        "id": "1",
-        "action": "train",
-        "task": "train",
-        "worker": 0,
-        "round": 1,
-        "segment": 0,
-        "attempt": 0,
-        "memory_mb": 640,
-        "peak_mb": 300,
-        "start": "warm",
-        "wait_ms": 100,
-        "init_ms": 0,
-        "duration_ms": 2000,
-        "outcome": "ok",
-        "working_set_mb": 600,
-    }
-    return Activation(**(fields | changes))
-
-
-def test_a_container_is_the_largest_of_its_activations():
-    ran = [
-        activation(start="cold", duration_ms=5000, train_s=1.0, steps=12),
-        activation(train_s=0.2, steps=20, working_set_mb=610),
-        activation(task="score", working_set_mb=620),
-        activation(action="collectWeights", worker=None, working_set_mb=900),
-    ]
-    [container] = containers(ran, block_steps=32)
-    assert container.working_set_mb == 620
-    assert container.cold_start_s == pytest.approx(4.1)
-    # Tracing is in the cold activation's steps, so the warm one counts.
-    assert container.step_s == pytest.approx(0.01)
-    # Nothing says when the first block ended.
-    assert container.trace_s is None
-
-
-def test_the_first_block_of_a_container_traces():
-    phases = Phases(loaded_ms=1000, stepped_ms=1820, computed_ms=3020, stored_ms=3100)
-    cold = activation(start="cold", train_s=2.02, steps=152, phases=phases)
-    [container] = containers([cold], block_steps=32)
-    assert container.step_s == pytest.approx(1.2 / 120)
-    assert container.trace_s == pytest.approx(0.82 - 0.32)
-    [container] = containers([cold, activation(train_s=2.4, steps=120)], block_steps=32)
-    assert container.step_s == pytest.approx(3.6 / 240)
-    short = dataclasses.replace(cold, steps=32)
-    [container] = containers([short], block_steps=32)
-    assert (container.step_s, container.trace_s) == (None, None)
-
-
 def test_a_network_is_traced_as_it_was_before():
     def traced_s(*observations):
         runtime = traced(RUNTIME, observations)
@@ -265,12 +192,3 @@ def test_a_network_is_traced_as_it_was_before():
     assert traced_s() == traced_s(observation()) == RUNTIME.trace_s + 10 * RUNTIME.trace_layer_s
     seen = [observation(trace_s=seconds) for seconds in (1.0, 2.0, 9.0)]
     assert traced_s(*seen) == 2.0
-
-
-def test_a_container_that_was_killed_wanted_more_than_its_limit():
-    ran = [
-        activation(outcome="oom", working_set_mb=None, peak_mb=None, memory_mb=704),
-        activation(action="train-1056", memory_mb=1056, working_set_mb=650),
-    ]
-    assert containers(ran, block_steps=32)[0].working_set_mb == 704
-    assert containers(ran[:1], block_steps=32) == []

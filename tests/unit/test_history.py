@@ -16,7 +16,7 @@ from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import TENSORFLOW
 from disdel.types import TrainJob
 from tests.fake_platform import CAPACITY
-from tests.unit.test_estimators import activation
+from tests.planning import activation
 
 
 def observation(number=0):
