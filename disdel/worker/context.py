@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from disdel.container_memory import UsesMemory, watch_memory
+from disdel.container_memory import UsesMemory, critical_region_bytes, watch_memory
 from disdel.errors import StoreError
 from disdel.store.base import Store
 from disdel.units import mb_ceil
@@ -46,6 +46,16 @@ class Context:
 
     def working_set_mb(self) -> int:
         return mb_ceil(working_set_bytes())
+
+    def short_of_memory(self) -> bool:
+        """Whether the limit leaves too little beside the working set.
+
+        More may be charged: of library pages that are not needed the kernel drops what it must.
+        """
+        use = self.memory.use()
+        if not use.critical or use.limit_bytes is None:
+            return use.critical
+        return working_set_bytes() + critical_region_bytes() > use.limit_bytes
 
     def wait_for(self, key: str) -> None:
         """Wait for a blob that the controller is still staging, at most until the deadline."""

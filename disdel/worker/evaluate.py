@@ -71,7 +71,7 @@ def _predict(
         # At least one batch an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", done
-        if slowest_s and request.heed_memory and context.memory.use().critical:
+        if slowest_s and request.heed_memory and context.short_of_memory():
             return "continued-memory", done
         began_s = time.perf_counter()
         stop = min(total, reached + request.batch_size)

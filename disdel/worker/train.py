@@ -131,7 +131,7 @@ def _train_steps(
         # At least one block an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", reached, loss_sum
-        if slowest_s and request.heed_memory and context.memory.use().critical:
+        if slowest_s and request.heed_memory and context.short_of_memory():
             return "continued-memory", reached, loss_sum
         began_s = time.perf_counter()
         factors = rate_factors(

@@ -67,14 +67,15 @@ class OneTrainer:
 
 
 class Memory:
-    def __init__(self, critical=False):
+    def __init__(self, critical=False, limit_mb=64):
         self.critical = critical
+        self.limit_bytes = limit_mb << 20
 
     def use(self):
         return MemoryUse(
             used_bytes=10 << 20,
             peak_bytes=(20 << 20) + 1,
-            limit_bytes=64 << 20,
+            limit_bytes=self.limit_bytes,
             critical=self.critical,
         )
 
@@ -121,8 +122,8 @@ def request(**changes):
     return wire.TrainRequest(**(fields | changes))
 
 
-def run(store, trainer, *, remaining_s=3600.0, critical=False, **changes):
-    context = Context(store, time.time() + remaining_s, Memory(critical))
+def run(store, trainer, *, remaining_s=3600.0, critical=False, limit_mb=64, **changes):
+    context = Context(store, time.time() + remaining_s, Memory(critical, limit_mb))
     return train_segment(request(**changes), context, OneTrainer(trainer), ShardCache())
 
 
@@ -174,6 +175,10 @@ def test_short_of_memory_it_saves_its_work_and_says_so(store):
     assert reply.outcome == "continued-memory"
     assert reply.next_step == 32
     assert read_header(store.existing("checkpoint")).metadata["samples"] == "320"
+
+
+def test_pages_that_are_charged_and_not_needed_are_no_shortage(store):
+    assert run(store, Counting(), critical=True, limit_mb=1 << 20).outcome == "ok"
 
 
 def test_told_not_to_heed_memory_it_goes_on(store):
