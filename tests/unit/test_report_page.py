@@ -21,7 +21,6 @@ from disdel.report.lines import summary_lines
 from disdel.report.saved import parse_report, read_report
 from disdel.report.timeline import spans, split_time
 from disdel.types import (
-    Activation,
     ErrorReport,
     LedgerEntry,
     Phases,
@@ -30,6 +29,7 @@ from disdel.types import (
     Score,
     Times,
 )
+from tests import planning
 
 EVIL = "</title><script src='//x'></script>\"&{{ 7 * 7 }}"
 
@@ -37,19 +37,10 @@ EVIL = "</title><script src='//x'></script>\"&{{ 7 * 7 }}"
 def activation(number=1, **changes):
     fields = {
         "id": f"{number:032x}",
-        "action": "train",
-        "task": "train",
-        "worker": 0,
-        "round": 1,
-        "segment": 0,
-        "attempt": 0,
-        "memory_mb": 640,
-        "peak_mb": 300,
         "start": "cold",
         "wait_ms": 20,
         "init_ms": 1000,
         "duration_ms": 3000,
-        "outcome": "ok",
         "working_set_mb": 500,
         "times": Times(submitted_ms=100, started_ms=120, received_ms=3130),
         "phases": Phases(
@@ -61,7 +52,7 @@ def activation(number=1, **changes):
             stored_ms=1900,
         ),
     }
-    return Activation(**(fields | changes))
+    return planning.activation(**(fields | changes))
 
 
 def report(**changes):
