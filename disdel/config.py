@@ -6,6 +6,7 @@
 | key | `DISDEL_AUTH` | `AUTH` in `.wskprops` | none |
 | Redis | `DISDEL_REDIS` | | a private server for the run |
 | image prefix, tag | `DISDEL_IMAGE_PREFIX`, `DISDEL_IMAGE_TAG` | | `disdel/`, disdel's version |
+| architectures | `DISDEL_ARCH` | | this machine's |
 | data directory | `DISDEL_DATA_DIR`, `TFDS_DATA_DIR` | | `~/tensorflow_datasets` |
 | run directory | `DISDEL_RUN_DIR` | | `./runs` |
 | state directory | `DISDEL_STATE_DIR` | | `~/.local/state/disdel` |
@@ -16,6 +17,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,14 @@ def image_prefix(flag: str | None = None, environ: Mapping[str, str] = os.enviro
 def image_tag(flag: str | None, default: str, environ: Mapping[str, str] = os.environ) -> str:
     """The tag of the runtime images. Never `latest`: nodes would pull before every cold start."""
     return flag or environ.get("DISDEL_IMAGE_TAG") or default
+
+
+def architectures(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The CPU architectures of the cluster's nodes, in Kubernetes' names: `amd64`, `arm64`."""
+    machine = platform.machine().lower()
+    own = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    configured = flag or environ.get("DISDEL_ARCH") or own
+    return [name.strip() for name in configured.split(",")]
 
 
 def data_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:

@@ -2,10 +2,14 @@
 
 import pytest
 
+from disdel.compiler import CompileJob, compile_program
 from disdel.types import ModelSpec
 
 SPEC = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=4)
 BATCH = 16
+JOB = CompileJob(
+    model=SPEC, input_dtype="uint8", batch_size=BATCH, optimizer="adam", targets=("host",)
+)
 
 
 @pytest.fixture(scope="session")
@@ -17,16 +21,6 @@ def compiled_state_dir(tmp_path_factory):
 
 @pytest.fixture
 def program(compiled_state_dir, monkeypatch):
-    """The folder of `SPEC` for this machine, with Adam."""
-    from disdel.compiler import CompileJob, compile_program
-
+    """The folder of `JOB`."""
     monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
-    return compile_program(
-        CompileJob(
-            model=SPEC,
-            input_dtype="uint8",
-            batch_size=BATCH,
-            optimizer="adam",
-            targets=("host",),
-        )
-    )
+    return compile_program(JOB)

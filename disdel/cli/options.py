@@ -288,6 +288,15 @@ ImageTag = Annotated[
         rich_help_panel=_PLACE,
     ),
 ]
+Arch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="amd64|arm64",
+        help="CPUs of its nodes, for compiled networks; both with a comma.",
+        rich_help_panel=_PLACE,
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(

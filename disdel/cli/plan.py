@@ -58,6 +58,7 @@ def plan_command(
     apihost: options.ApiHost = None,
     auth: options.Auth = None,
     insecure: options.Insecure = False,
+    arch: options.Arch = None,
     data_dir: options.DataDir = None,
     price_gb_s: PriceGbS = None,
     price_invocation: PriceInvocation = None,
@@ -95,6 +96,7 @@ def plan_command(
         apihost=apihost,
         auth=auth,
         insecure=insecure,
+        arch=arch,
         data_dir=data_dir,
     )
     check_json_target(json)

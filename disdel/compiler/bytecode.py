@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 
 # Reads a zip of sources from stdin and writes one of bytecode to stdout. Standard library only: it
 # runs on any Python of the version that is asked for.
@@ -31,13 +32,21 @@ with zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())) as sources:
 
 
 def python_for(version: str) -> str | None:
-    """A Python of a version as `3.11`, this one or one on the path; None where there is none."""
+    """A Python of a version as `3.11`: this one, one on the path, or one of pyenv's; else None."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
-    found = shutil.which(f"python{version}")
-    # What is on the path may be a stand-in for one that is not installed.
-    starts = found and subprocess.run([found, "-S", "-c", ""], capture_output=True, check=False)
-    return found if starts and starts.returncode == 0 else None
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    of_pyenv = pyenv.glob(f"versions/{version}.*/bin/python{version}")
+    # On the path pyenv has stand-ins, which end with an error unless they are switched on.
+    for found in (shutil.which(f"python{version}"), *map(str, sorted(of_pyenv))):
+        if found and _starts(found):
+            return found
+    return None
+
+
+def _starts(python: str) -> bool:
+    done = subprocess.run([python, "-S", "-c", ""], capture_output=True, check=False)
+    return done.returncode == 0
 
 
 def compiled(sources: Mapping[str, bytes], python: str) -> dict[str, bytes]:

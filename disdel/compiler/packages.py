@@ -1,11 +1,12 @@
 """The packages of a compiled action, as a zip that runs on a platform's own Python.
 
 They have the versions that are installed here, so that an action's IREE executes what this host's
-IREE has compiled. For this Python they are the installed files, for another one those that pip
-downloads; for the same versions the zip is the same, byte for byte. What no action needs is left
-out: tests, type stubs, headers, tools, a second runtime with tracing, numpy's BLAS, and the parts
-of numpy that it imports only when they are asked for. Sources are in it as bytecode, unless there
-is no Python of that version here.
+IREE has compiled. For a machine and a Python like this one they are the installed files, for others
+those that pip downloads; for the same versions the zip is the same, byte for byte. Those for
+several machines lie side by side: extension modules have the machine in their names. What no action
+needs is left out: tests, type stubs, headers, tools, a second runtime with tracing, numpy's BLAS,
+and the parts of numpy that it imports only when they are asked for. Sources are in it as bytecode,
+unless there is no Python of that version here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from disdel import config
@@ -29,19 +30,31 @@ from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
 
 # What the worker side of disdel imports, and what that imports.
-DISTRIBUTIONS = ("dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis", "safetensors")
+DISTRIBUTIONS = ("async-timeout", "dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis")
 
 # The versions of OpenWhisk's own Python that the library and its packages run on, the best first.
 STOCK_PYTHONS = ("3.11", "3.10")
-# What differs on an older one: the last numpy for it, and what redis needs there.
-_ONLY_ON = {"3.10": {"numpy": "2.2.6", "async-timeout": "5.0.1"}}
+# What differs on an older one: the last numpy for it.
+_ONLY_ON = {"3.10": {"numpy": "2.2.6"}}
 
 # OpenWhisk's limit on an action's code, which it counts as base64.
 MAX_CODE_BYTES = 48 * 2**20
 _ROOM_BYTES = 2 * 2**20
 # Of what is kept; raised when other files go into it.
-_FORMAT = 2
+_FORMAT = 3
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+
+# On another machine numpy would be the first to break, and not say why.
+_FRONT_DOOR = '''"""The worker side of disdel, beside the packages that it imports."""
+
+import platform
+
+if platform.machine() not in {machines}:
+    raise ImportError(
+        f"this node is {{platform.machine()}}, and the packages of the action are for "
+        "{named}: train with --arch amd64,arm64, or with --runtime tensorflow"
+    )
+'''
 
 _KEPT = re.compile(r".*\.(py|so(\.[\d.]+)?)")
 _LEFT_OUT = re.compile(
@@ -80,21 +93,23 @@ def kind_of(python: str) -> str:
     return f"python:{python}"
 
 
-def packages_zip(library: Mapping[str, bytes], python: str) -> bytes:
+def packages_zip(library: Mapping[str, bytes], python: str, machines: Sequence[str]) -> bytes:
     """The zip with the sources in `library` beside the packages; it is kept in the state directory.
 
     Args:
         library: what imports the packages, by path.
         python: the version that it is for.
+        machines: what `platform.machine` gives on those that it is for.
 
     Raises:
         UsageError: a package is missing or cannot be had, or they are too large for an action.
     """
     compiler = python_for(python)
-    kept = config.state_dir() / "compiled" / f"packages-{_digest(library, python, compiler)}.zip"
+    digest = _digest(library, python, machines, compiler)
+    kept = config.state_dir() / "compiled" / f"packages-{digest}.zip"
     if kept.exists():
         return kept.read_bytes()
-    data = _build(library, python, compiler)
+    data = _build(library, python, machines, compiler)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
         file.write(data)
@@ -102,8 +117,10 @@ def packages_zip(library: Mapping[str, bytes], python: str) -> bytes:
     return data
 
 
-def _digest(library: Mapping[str, bytes], python: str, compiler: str | None) -> str:
-    facts = [_FORMAT, python, compiler is None, platform.machine(), *_pins(python)]
+def _digest(
+    library: Mapping[str, bytes], python: str, machines: Sequence[str], compiler: str | None
+) -> str:
+    facts = [_FORMAT, python, compiler is None, *machines, *_pins(python)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for path in sorted(library):
         digest.update(f"{path} {len(library[path])} ".encode() + library[path])
@@ -142,13 +159,28 @@ def _is_needed(path: str) -> bool:
     )
 
 
-def _build(library: Mapping[str, bytes], python: str, compiler: str | None) -> bytes:
-    if python == own_python():
-        packages = _installed()
-    else:
-        wheels = downloaded(_pins(python), python=python, machine=platform.machine())
-        packages = {path: data for path, data in wheels.items() if _is_needed(path)}
-    members = {**library, **without_blas(packages)}
+def _packages(python: str, machine: str) -> dict[str, bytes]:
+    """The files that actions need on such a machine, by their path."""
+    here = (own_python(), platform.machine(), sys.platform)
+    if (python, machine, "linux") == here:
+        return without_blas(_installed())
+    wheels = downloaded(_pins(python), python=python, machine=machine)
+    return without_blas({path: data for path, data in wheels.items() if _is_needed(path)})
+
+
+def _build(
+    library: Mapping[str, bytes], python: str, machines: Sequence[str], compiler: str | None
+) -> bytes:
+    members: dict[str, bytes] = {}
+    for machine in machines:
+        # What is not for one machine alone is the same in all.
+        members = _packages(python, machine) | members
+    members |= {
+        **library,
+        "disdel/__init__.py": _FRONT_DOOR.format(
+            machines=tuple(machines), named=", ".join(machines)
+        ).encode(),
+    }
     sources = {path: data for path, data in members.items() if path.endswith(".py")}
     if compiler is not None:
         members = {path: members[path] for path in members.keys() - sources.keys()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 
 from disdel.errors import UsageError
 from disdel.program import Target, cpu_flags
@@ -16,13 +17,15 @@ _PORTABLE = (
     Target(name="x86-64-v4", machine="x86_64", cpu_flags=_V4),
     Target(name="x86-64-v3", machine="x86_64", cpu_flags=_V3),
     Target(name="x86-64-v2", machine="x86_64", cpu_flags=_V2),
-    # Every 64-bit Arm has floating point and NEON.
-    Target(name="arm64", machine="aarch64", cpu_flags=("asimd", "fp")),
+    # Linux runs on no 64-bit Arm without floating point and NEON.
+    Target(name="arm64", machine="aarch64", cpu_flags=()),
 )
 # The compiler's name of a CPU where it is not ours.
 _GENERIC = {"arm64": "generic"}
 
-# For machines that are not known yet.
+# Kubernetes' names of CPU architectures, and Linux's, which `platform.machine` gives.
+ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+
 PORTABLE = tuple(target.name for target in _PORTABLE)
 # For this machine alone.
 HOST = ("host",)
@@ -39,6 +42,25 @@ COMPILE_FLAGS = (
     "--iree-llvmcpu-debug-symbols=false",
     "--iree-vm-bytecode-module-strip-source-map=true",
 )
+
+
+def portable(architectures: Iterable[str]) -> tuple[str, ...]:
+    """The targets for machines of which no more is known, the fastest first.
+
+    Args:
+        architectures: as Kubernetes names them.
+
+    Raises:
+        UsageError: nothing can be compiled for one of them.
+    """
+    machines = []
+    for name in architectures:
+        if name not in ARCHITECTURES:
+            raise UsageError(
+                f"--arch: compiled networks run on {', '.join(ARCHITECTURES)}, and not on {name!r}"
+            )
+        machines.append(ARCHITECTURES[name])
+    return tuple(target.name for target in _PORTABLE if target.machine in machines)
 
 
 def target(name: str) -> Target:

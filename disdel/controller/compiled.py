@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.numpy
+import numpy as np
 
+from disdel import config
 from disdel.bundle import build_bundle, library
 from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.keras_file import TEMPLATE, filled
 from disdel.compiler.packages import kind_of, own_python, packages_zip, stock_python
-from disdel.compiler.targets import HOST, PORTABLE
+from disdel.compiler.targets import HOST, portable, target
+from disdel.controller.session import runs_here
+from disdel.controller.settings import Settings
 from disdel.platforms.base import ActionSpec
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code import UserCode
@@ -50,8 +54,9 @@ class CompiledNetwork:
         )
 
     def keras_file(self, state: bytes) -> bytes:
-        """The Keras file of the network with the weights of a stored state."""
-        return filled(self.program / TEMPLATE, safetensors.numpy.load(state))
+        """The Keras file of the network with the weights of a state in numpy's `.npz`."""
+        with np.load(io.BytesIO(state)) as tensors:
+            return filled(self.program / TEMPLATE, dict(tensors))
 
 
 def can_be_compiled(model: ModelSpec) -> bool:
@@ -59,17 +64,32 @@ def can_be_compiled(model: ModelSpec) -> bool:
     return model.own is None or model.own.runtime == "tensorflow"
 
 
+def targets_of(settings: Settings) -> tuple[str, ...]:
+    """The CPUs that networks are compiled for: this one, where actions run here.
+
+    Raises:
+        UsageError: the settings name an architecture that nothing can be compiled for.
+    """
+    if runs_here(settings):
+        return HOST
+    return portable(config.architectures(settings.arch))
+
+
 def compile_job(
-    job: TrainJob, dataset: DatasetSpec, model: ModelSpec, *, on_this_machine: bool
+    job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: Settings
 ) -> CompileJob:
-    """What is compiled for a job, tuned for this machine if its actions run here."""
+    """What is compiled for a job.
+
+    Raises:
+        UsageError: as `targets_of` does.
+    """
     usual = DEFAULT_OPTIMIZER if model.own is None else None
     return CompileJob(
         model=model,
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
         optimizer=job.optimizer or usual,
-        targets=HOST if on_this_machine else PORTABLE,
+        targets=targets_of(settings),
     )
 
 
@@ -92,4 +112,5 @@ def compile_network(
     # The embedded platform runs actions on the Python that runs here, whatever their kind.
     python = own_python() if job.targets == HOST else stock
     program = compile_program(job, code)
-    return CompiledNetwork(program, packages_zip(library(), python), kind_of(stock))
+    machines = tuple(dict.fromkeys(target(name).machine for name in job.targets))
+    return CompiledNetwork(program, packages_zip(library(), python, machines), kind_of(stock))

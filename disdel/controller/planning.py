@@ -11,7 +11,6 @@ from importlib.util import find_spec
 
 from disdel.catalog.models import model_facts
 from disdel.compiler import call_memory
-from disdel.compiler.targets import PORTABLE
 from disdel.controller.compiled import can_be_compiled, compile_job
 from disdel.controller.history import History, history_of
 from disdel.controller.session import runs_here
@@ -81,12 +80,12 @@ def ask(
 
 def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:
     """The question with what the compiler has said, or with the time that it will need."""
-    here = runs_here(settings)
-    calls = call_memory(compile_job(asked.job, asked.dataset, asked.model, on_this_machine=here))
+    wanted = compile_job(asked.job, asked.dataset, asked.model, settings)
+    calls = call_memory(wanted)
     if calls is not None:
         return replace(asked, calls=calls, compile_s=took_s)
-    targets = 1 if here else len(PORTABLE)
-    return replace(asked, compile_s=predicted_compile_s(asked.facts.layers, targets=targets))
+    took_s = predicted_compile_s(asked.facts.layers, targets=len(wanted.targets))
+    return replace(asked, compile_s=took_s)
 
 
 def _fitting_runtimes(

@@ -24,6 +24,7 @@ class Settings:
         redis: a Redis URL that the actions reach; without one a private server is started.
         image_prefix: before the names of the runtime images.
         image_tag: of the runtime images.
+        arch: CPU architectures of the platform's nodes, as `amd64,arm64`, for compiled networks.
         data_dir: prepared data sets.
         run_dir: one folder a run.
         keep: leave package, actions and stored weights when the run ends.
@@ -38,6 +39,7 @@ class Settings:
     redis: str | None = None
     image_prefix: str | None = None
     image_tag: str | None = None
+    arch: str | None = None
     data_dir: Path | None = None
     run_dir: Path | None = None
     keep: bool = False

@@ -25,7 +25,7 @@ from disdel.controller.planning import ask, observe, remember
 from disdel.controller.progress import Progress
 from disdel.controller.resuming import Resumed, take_up
 from disdel.controller.run_folder import RunFolder, create_run_folder
-from disdel.controller.session import open_session, runs_here
+from disdel.controller.session import open_session
 from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
 from disdel.errors import UsageError
@@ -140,7 +140,7 @@ async def _compiled(
     settings: Settings,
     capacity: Capacity,
 ) -> CompiledNetwork:
-    wanted = compile_job(job, arrays.spec, model, on_this_machine=runs_here(settings))
+    wanted = compile_job(job, arrays.spec, model, settings)
     return await asyncio.to_thread(compile_network, wanted, code, capacity.kinds)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import iree.runtime as iree
 import numpy as np
-import safetensors.numpy
 
 from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError, UsageError
@@ -37,7 +36,7 @@ class CompiledTrainer(Trainer):
         UsageError: there is no program, or none of its modules is for this CPU.
     """
 
-    model_suffix = ".safetensors"
+    model_suffix = ".npz"
 
     def __init__(
         self,
@@ -165,8 +164,8 @@ class CompiledTrainer(Trainer):
         )
 
     def save_model(self, path: Path) -> None:
-        """Write the state as safetensors: the host, which has Keras, makes a Keras file of it."""
-        safetensors.numpy.save_file(self.state(), path)
+        """Write the state as numpy does: the host makes a Keras file of it."""
+        np.savez(path, allow_pickle=False, **self.state())
 
 
 def choose_target(program: Program, machine: str, flags: frozenset[str]) -> Target:

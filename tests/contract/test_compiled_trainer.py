@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from disdel.errors import StoreError, UsageError
 from disdel.program import Program, Target
@@ -158,9 +157,9 @@ def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):  # noqa
 
     mine = trainer(program)
     mine.train(*block)
-    mine.save_model(tmp_path / "state.safetensors")
-    assert safetensors.numpy.load_file(tmp_path / "state.safetensors").keys() == mine.state().keys()
-    state = safetensors.numpy.load_file(tmp_path / "state.safetensors")
+    mine.save_model(tmp_path / "state.npz")
+    state = dict(np.load(tmp_path / "state.npz"))
+    assert state.keys() == mine.state().keys()
     (tmp_path / "model.keras").write_bytes(filled(program / TEMPLATE, state))
     model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     x, y = (part.reshape(-1, *part.shape[2:]) for part in block)
@@ -205,7 +204,6 @@ def test_the_fastest_modules_that_a_machine_executes_are_taken():
     ("machine", "flags", "said"),
     [
         ("x86_64", "sse4_2", r"this CPU lacks .*ssse3, which modules for x86-64-v2 use"),
-        ("aarch64", "fp", r"this CPU lacks asimd, which modules for arm64 use"),
         ("riscv64", "", r"this machine is riscv64, .* compiled for x86_64, aarch64: train with"),
     ],
 )

@@ -3,16 +3,21 @@
 import base64
 import io
 import json
+import os
 import platform
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from disdel.bundle import build_bundle, library
+from disdel.compiler import compile_program
+from disdel.compiler.bytecode import python_for
+from disdel.compiler.packages import own_python
 from disdel.errors import UsageError
-from tests.compiled import compiled_state_dir, program  # noqa: F401 - fixtures
+from tests.compiled import JOB, compiled_state_dir, program  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.framework
 
@@ -40,7 +45,6 @@ rng = np.random.default_rng(0)
 y = rng.integers(0, 4, (40, 16)).astype(np.int32)
 x = np.repeat(y[..., None] * 60, 64, axis=2).astype(np.uint8).reshape(40, 16, 8, 8, 1)
 losses = [trainer.train(x[i : i + 10], y[i : i + 10]) for i in range(0, 40, 10)]
-print(losses)
 assert losses[-1] < losses[0] / 2
 strays = {
     name.partition(".")[0]
@@ -48,33 +52,51 @@ strays = {
     if "site-packages" in (getattr(module, "__file__", None) or "")
 }
 assert not strays, strays
+print(losses)
 """
 
 
-def assert_trains(code, folder):
-    """An action's zip trains with the standard library alone: isolated, without site-packages."""
+def bundled(program, python, *machines):  # noqa: F811
+    """The train action of a program, as OpenWhisk takes it."""
+    from disdel.compiler.packages import MAX_CODE_BYTES, packages_zip
+
+    files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
+    try:
+        packages = packages_zip(library(), python, machines or (platform.machine(),))
+    except UsageError as error:
+        pytest.skip(f"the package index cannot be reached: {error}")
+    code = build_bundle("train", packages=packages, files=files)
+    assert len(base64.b64encode(code)) < MAX_CODE_BYTES
+    return code
+
+
+def started(code, folder, script, python):
+    """What a script does with an action's zip and the standard library, without site-packages."""
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(folder)
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", TRAIN, str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={},
-    )
+    command = [*python, "-I", "-S", "-c", script, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={})
+
+
+def losses(code, folder, *python):
+    done = started(code, folder, TRAIN, python or (sys.executable,))
     assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def arm64_python():
+    """The command of a Python for 64-bit Arm."""
+    command = os.environ.get("DISDEL_ARM64_PYTHON")
+    if not command:
+        pytest.skip("set DISDEL_ARM64_PYTHON to what scripts/arm64-python FOLDER prints")
+    return command.split()
 
 
 def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # noqa: F811
-    from disdel.compiler.packages import MAX_CODE_BYTES, own_python, packages_zip
-
-    files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
-    code = build_bundle("train", packages=packages_zip(library(), own_python()), files=files)
-    assert code == build_bundle(
-        "train", packages=packages_zip(library(), own_python()), files=files
-    )
-    assert len(base64.b64encode(code)) < MAX_CODE_BYTES
-    assert_trains(code, tmp_path)
+    code = bundled(program, own_python())
+    assert code == bundled(program, own_python())
+    assert losses(code, tmp_path)
 
 
 def test_what_the_index_has_is_what_is_installed():
@@ -91,28 +113,37 @@ def test_what_the_index_has_is_what_is_installed():
     assert needed == packages._installed()
 
 
-def test_the_packages_of_an_older_python_train_as_well(
-    program,  # noqa: F811
+def test_an_older_python_trains_to_the_same_numbers(program, tmp_path):  # noqa: F811
+    older = python_for("3.10")
+    if older is None:
+        pytest.skip("there is no Python 3.10 on the path, and none of pyenv's")
+    found = losses(bundled(program, "3.10"), tmp_path / "older", older)
+    assert found == losses(bundled(program, own_python()), tmp_path / "own")
+
+
+def test_one_zip_trains_on_amd64_and_on_arm64(
+    compiled_state_dir,  # noqa: F811
+    arm64_python,
     tmp_path,
     monkeypatch,
 ):
-    """Here on this Python, which the older numpy has a wheel for too."""
-    from disdel.compiler import packages
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+    program = compile_program(replace(JOB, targets=("x86-64-v2", "arm64")))  # noqa: F811
+    code = bundled(program, "3.11", "x86_64", "aarch64")
+    there = losses(code, tmp_path, *arm64_python)
+    if (python := python_for("3.11")) is not None:
+        assert losses(code, tmp_path, python) == pytest.approx(there, rel=1e-4)
 
-    own = packages.own_python()
-    monkeypatch.setitem(packages._ONLY_ON, own, packages._ONLY_ON["3.10"])
-    monkeypatch.setattr(packages, "own_python", lambda: "another")
-    try:
-        made = {version: packages.packages_zip(library(), version) for version in (own, "3.10")}
-    except UsageError as error:
-        pytest.skip(f"the package index cannot be reached: {error}")
-    with zipfile.ZipFile(io.BytesIO(made["3.10"])) as archive:
-        modules = [name for name in archive.namelist() if ".cpython-" in name]
-    assert modules
-    assert all(".cpython-310-" in name for name in modules)
-    files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
-    code = build_bundle("train", packages=made[own], files=files)
-    assert_trains(code, tmp_path)
+
+def test_a_node_that_the_packages_are_not_for_is_named(
+    program,  # noqa: F811
+    arm64_python,
+    tmp_path,
+):
+    imported = "import runpy, sys; runpy.run_path(sys.argv[1])"
+    done = started(bundled(program, "3.11", "x86_64"), tmp_path, imported, arm64_python)
+    assert "ImportError: this node is aarch64" in done.stderr
+    assert "are for x86_64: train with --arch amd64,arm64, or" in done.stderr
 
 
 def test_a_run_within_the_default_limits(

@@ -10,7 +10,7 @@ import pytest
 
 from disdel.compiler import CompileFailed, CompileJob, _digest, compile_program
 from disdel.compiler.bytecode import compiled, python_for
-from disdel.compiler.targets import PORTABLE, compile_flags, target
+from disdel.compiler.targets import PORTABLE, compile_flags, portable, target
 from disdel.errors import UsageError
 from disdel.program import Initial, Program, StateTensor
 from disdel.types import CallMemory, CodeRef, ModelFacts, ModelSpec, OwnModel
@@ -52,6 +52,17 @@ def test_levels_are_ordered_from_the_fastest():
     alike = [(one, other) for one, other in pairs if one.machine == other.machine]
     assert alike
     assert all(set(fast.cpu_flags) > set(slow.cpu_flags) for fast, slow in alike)
+
+
+def test_of_each_architecture_all_levels_are_compiled():
+    assert portable(["amd64"]) == ("x86-64-v4", "x86-64-v3", "x86-64-v2")
+    assert portable(["arm64"]) == ("arm64",)
+    assert portable(["arm64", "amd64"]) == portable(["amd64", "arm64"]) == PORTABLE
+
+
+def test_an_unknown_architecture_is_refused():
+    with pytest.raises(UsageError, match=r"--arch: .* run on amd64, arm64, and not on 's390x'"):
+        portable(["amd64", "s390x"])
 
 
 def test_an_unknown_cpu_is_refused():
@@ -110,6 +121,23 @@ def test_a_module_that_is_refused_is_kept(tmp_path):
     with pytest.raises(CompileFailed, match=r"text is in .*train\.mlir: .*error:"):
         _compiled(b"this is no module", compile_flags(target("x86-64-v3")), kept)
     assert kept.read_bytes() == b"this is no module"
+
+
+def test_a_python_is_looked_for_on_the_path_and_among_those_of_pyenv(tmp_path, monkeypatch):
+    kept = tmp_path / "versions" / "3.9.7" / "bin" / "python3.9"
+    stand_in = tmp_path / "shims" / "python3.9"
+    for path, status in ((kept, 0), (stand_in, 127)):
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!/bin/sh\nexit {status}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", str(stand_in.parent))
+    assert python_for("3.9") == str(kept)
+    monkeypatch.setenv("PATH", str(kept.parent))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    assert python_for("3.9") == str(kept)
+    monkeypatch.setenv("PATH", str(stand_in.parent))
+    assert python_for("3.9") is None
 
 
 def test_bytecode_is_the_same_for_the_same_sources_and_runs_without_them(tmp_path):

@@ -1,3 +1,5 @@
+import platform
+
 import pytest
 
 from disdel import config
@@ -34,6 +36,16 @@ def test_a_host_without_a_scheme_is_https(tmp_path):
 
 def test_the_key_does_not_show_in_a_traceback():
     assert "secret" not in repr(ApiAccess("http://host", "uuid:secret"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "own"), [("x86_64", "amd64"), ("AMD64", "amd64"), ("aarch64", "arm64")]
+)
+def test_nodes_are_like_this_machine_unless_something_else_is_said(machine, own, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert config.architectures(environ={}) == [own]
+    assert config.architectures(environ={"DISDEL_ARCH": "arm64, amd64"}) == ["arm64", "amd64"]
+    assert config.architectures("arm64", environ={"DISDEL_ARCH": "amd64"}) == ["arm64"]
 
 
 def test_folders(tmp_path):
