@@ -16,19 +16,20 @@ from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
 from disdel.controller.cleaning import stop_run
+from disdel.controller.compiled import compile_job, compile_network
 from disdel.controller.infer import InferJob, Inferred
-from disdel.controller.networks import choose_network
+from disdel.controller.networks import choose_network, code_of
 from disdel.controller.planning import ask
 from disdel.controller.report_json import report_to_json
 from disdel.controller.resuming import Resumed, read_resumed
 from disdel.controller.run_folder import RunFolder, find_run
-from disdel.controller.session import offered_capacity
+from disdel.controller.session import offered_capacity, runs_here
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
-from disdel.scheduler.runtimes import TORCH, runtime_of
+from disdel.scheduler.runtimes import COMPILED, TORCH, runtime_of
 from disdel.types import (
     Average,
     Cost,
@@ -50,6 +51,7 @@ from disdel.user_code import UserModule, read_code
 
 __all__ = [
     "Trained",
+    "compile_ahead",
     "find_resumed",
     "plan_costs",
     "resume",
@@ -313,6 +315,30 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     capacity = _run(lambda: offered_capacity(settings))
     _, plan = make_plan(ask(job, dataset, model, capacity, settings))
     return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)
+
+
+def compile_ahead(job: TrainJob, settings: Settings) -> bool:
+    """Compile the network of a job that is still to come, so that its run need not wait for that.
+
+    Returns:
+        Whether it was; not where the job would not take it: on a cluster, without the packages for
+        it, or for numbers to predict.
+
+    Raises:
+        UsageError: the job cannot be done as asked.
+        CompileFailed: the compiler refused the network.
+    """
+    if not runs_here(settings):
+        return False
+    dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
+    model = choose_network(job.model, dataset, job.precision)
+    capacity = _run(lambda: offered_capacity(settings))
+    asked = ask(job, dataset, model, capacity, settings)
+    if all(question.shipped is not COMPILED for question in asked):
+        return False
+    wanted = compile_job(job, dataset, model, settings)
+    compile_network(wanted, code_of(model), capacity.kinds)
+    return True
 
 
 def plan_costs(

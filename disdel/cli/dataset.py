@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import typer
 from disdel import config
 from disdel.cli import options
 from disdel.cli.output import check_json_target, print_table, write_json
-from disdel.types import DatasetSpec
+from disdel.errors import DisdelError
+from disdel.types import DatasetSpec, TrainJob
 
 app = typer.Typer(help="Data sets: list, describe, import.", no_args_is_help=True)
 
@@ -79,6 +81,13 @@ def import_command(
         bool,
         typer.Option("--regression", help="Whole numbers are to be predicted, and no classes."),
     ] = False,
+    compiles: Annotated[
+        bool,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the default network for it, where disdel[compiled] is installed.",
+        ),
+    ] = True,
     json: options.JsonFile = None,
 ) -> None:
     """Turn files into a prepared TFDS data set."""
@@ -97,4 +106,26 @@ def import_command(
             f"imported {spec.name} {spec.version} into {folder}: {spec.train_samples} training and "
             f"{spec.test_samples} test samples{held_out}, {'×'.join(map(str, spec.input_shape))} "
             f"{spec.input_dtype}, {targets}"
+        )
+    if compiles:
+        _compile_ahead(spec, folder, quiet=json == "-")
+
+
+def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None:
+    """Compile what `disdel train` on a new data set would; it stands imported in any case."""
+    from disdel.api import compile_ahead
+    from disdel.controller.settings import Settings
+
+    job = TrainJob(dataset=dataset.name)
+    began_s = time.monotonic()
+    try:
+        compiled = compile_ahead(job, Settings(data_dir=data_dir))
+    except DisdelError as error:
+        typer.echo(f"not compiled for it: {error}", err=True)
+        return
+    if compiled and not quiet:
+        took_s = time.monotonic() - began_s
+        typer.echo(
+            f"compiled a network for it in {took_s:.1f} s, so that the first training with batches "
+            f"of {job.batch_size} need not"
         )

@@ -41,8 +41,10 @@ _ONLY_ON = {"3.10": {"numpy": "2.2.6"}}
 MAX_CODE_BYTES = 48 * 2**20
 _ROOM_BYTES = 2 * 2**20
 # Of what is kept; raised when other files go into it.
-_FORMAT = 3
+_FORMAT = 4
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+# A tenth larger than by default, in a third of the time.
+_DEFLATE_LEVEL = 2
 
 # On another machine numpy would be the first to break, and not say why.
 _FRONT_DOOR = '''"""The worker side of disdel, beside the packages that it imports."""
@@ -189,7 +191,7 @@ def _build(
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(members):
             entry = zipfile.ZipInfo(path, _TIMESTAMP)
-            archive.writestr(entry, members[path], zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, members[path], zipfile.ZIP_DEFLATED, _DEFLATE_LEVEL)
     data = buffer.getvalue()
     encoded = len(data) * 4 // 3
     if encoded > MAX_CODE_BYTES - _ROOM_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +112,8 @@ def compile_network(
     stock = stock_python(kinds)
     # The embedded platform runs actions on the Python that runs here, whatever their kind.
     python = own_python() if job.targets == HOST else stock
-    program = compile_program(job, code)
     machines = tuple(dict.fromkeys(target(name).machine for name in job.targets))
-    return CompiledNetwork(program, packages_zip(library(), python, machines), kind_of(stock))
+    with ThreadPoolExecutor(1) as packing:
+        packages = packing.submit(packages_zip, library(), python, machines)
+        program = compile_program(job, code)
+    return CompiledNetwork(program, packages.result(), kind_of(stock))

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from disdel.bundle import build_bundle, library
@@ -169,6 +170,30 @@ def test_a_run_within_the_default_limits(
     peaks = [activation["peak_mb"] for activation in report["activations"]]
     assert max(peaks) <= 200
     assert (tmp_path / report["model"]).stat().st_size > 0
+
+
+def test_the_first_training_on_an_imported_data_set_finds_its_network_compiled(
+    disdel, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DISDEL_DATA_DIR", str(tmp_path / "data"))
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (96, 4, 4), np.uint8), np.arange(96) % 3
+    np.savez(tmp_path / "squares.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    imported = disdel("dataset import squares squares.npz")
+    assert imported.returncode == 0, imported.stderr
+    assert "compiled a network for it in" in imported.stdout
+
+    made = sorted((tmp_path / "state" / "compiled").iterdir())
+    assert made
+    done = disdel("train squares --epochs 1 --runtime compiled --quiet --json -")
+    assert done.returncode == 0, done.stderr
+    assert sorted((tmp_path / "state" / "compiled").iterdir()) == made
+
+    again = disdel("dataset import numbers squares.npz --regression")
+    assert again.returncode == 0, again.stderr
+    assert "compiled" not in again.stdout
+    assert sorted((tmp_path / "state" / "compiled").iterdir()) == made
 
 
 OWN = """
