@@ -321,8 +321,8 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
     """Compile the network of a job that is still to come, so that its run need not wait for that.
 
     Returns:
-        Whether it was; not where the job would not take it: on a cluster, without the packages for
-        it, or for numbers to predict.
+        Whether it was; not where the job would not take it: on a cluster, with a GPU, without the
+        packages for it, or for numbers to predict.
 
     Raises:
         UsageError: the job cannot be done as asked.

@@ -13,8 +13,8 @@ settings.load_profile("disdel")
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path_factory):
     """No setting of the person who runs the tests reaches them, and none of theirs is left."""
-    for name in ("DISDEL_APIHOST", "DISDEL_AUTH", "DISDEL_REDIS", "DISDEL_RUN_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("APIHOST", "ARCH", "AUTH", "REDIS", "RUN_DIR"):
+        monkeypatch.delenv(f"DISDEL_{name}", raising=False)
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("WSK_CONFIG_FILE", str(home / "wskprops"))
     monkeypatch.setenv("DISDEL_STATE_DIR", str(home / "state"))

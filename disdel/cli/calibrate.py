@@ -20,6 +20,7 @@ def calibrate_command(
     redis: options.Redis = None,
     image_prefix: options.ImagePrefix = None,
     image_tag: options.ImageTag = None,
+    arch: options.Arch = None,
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -38,6 +39,7 @@ def calibrate_command(
         redis=redis,
         image_prefix=image_prefix,
         image_tag=image_tag,
+        arch=arch,
     )
     check_json_target(json)
     with choose_view(quiet=quiet) as view:

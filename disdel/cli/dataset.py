@@ -120,12 +120,12 @@ def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None
     began_s = time.monotonic()
     try:
         compiled = compile_ahead(job, Settings(data_dir=data_dir))
-    except DisdelError as error:
+    except (DisdelError, OSError) as error:
         typer.echo(f"not compiled for it: {error}", err=True)
         return
     if compiled and not quiet:
         took_s = time.monotonic() - began_s
         typer.echo(
-            f"compiled a network for it in {took_s:.1f} s, so that the first training with batches "
-            f"of {job.batch_size} need not"
+            f"the network for it is compiled ({took_s:.1f} s), so the first training in batches of "
+            f"{job.batch_size} need not wait for that"
         )

@@ -45,8 +45,18 @@ def python_for(version: str) -> str | None:
 
 
 def _starts(python: str) -> bool:
-    done = subprocess.run([python, "-S", "-c", ""], capture_output=True, check=False)
+    try:
+        done = subprocess.run(
+            [python, "-S", "-c", ""], capture_output=True, check=False, env=_environ()
+        )
+    except OSError:  # of another machine
+        return False
     return done.returncode == 0
+
+
+def _environ() -> dict[str, str]:
+    # The order of a set in the bytecode is that of its hashes.
+    return {"PATH": os.environ.get("PATH", os.defpath), "PYTHONHASHSEED": "0"}
 
 
 def compiled(sources: Mapping[str, bytes], python: str) -> dict[str, bytes]:
@@ -70,8 +80,7 @@ def compiled(sources: Mapping[str, bytes], python: str) -> dict[str, bytes]:
         input=buffer.getvalue(),
         capture_output=True,
         check=True,
-        # The order of a set in the bytecode is that of its hashes.
-        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONHASHSEED": "0"},
+        env=_environ(),
     )
     with zipfile.ZipFile(io.BytesIO(done.stdout)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

@@ -23,6 +23,8 @@ import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from packaging.version import Version
+
 from disdel import config
 from disdel.compiler.blas import without_blas
 from disdel.compiler.bytecode import compiled, python_for
@@ -34,8 +36,8 @@ DISTRIBUTIONS = ("async-timeout", "dacite", "iree-base-runtime", "ml_dtypes", "n
 
 # The versions of OpenWhisk's own Python that the library and its packages run on, the best first.
 STOCK_PYTHONS = ("3.11", "3.10")
-# What differs on an older one: the last numpy for it.
-_ONLY_ON = {"3.10": {"numpy": "2.2.6"}}
+# The last numpy that the tests run on them.
+_LAST_NUMPY = {"3.11": "2.4.6", "3.10": "2.2.6"}
 
 # OpenWhisk's limit on an action's code, which it counts as base64.
 MAX_CODE_BYTES = 48 * 2**20
@@ -54,7 +56,7 @@ import platform
 if platform.machine() not in {machines}:
     raise ImportError(
         f"this node is {{platform.machine()}}, and the packages of the action are for "
-        "{named}: train with --arch amd64,arm64, or with --runtime tensorflow"
+        "{named}: try --arch amd64,arm64, or --runtime tensorflow"
     )
 '''
 
@@ -95,13 +97,16 @@ def kind_of(python: str) -> str:
     return f"python:{python}"
 
 
-def packages_zip(library: Mapping[str, bytes], python: str, machines: Sequence[str]) -> bytes:
+def packages_zip(
+    library: Mapping[str, bytes], python: str, machines: Sequence[str] | None
+) -> bytes:
     """The zip with the sources in `library` beside the packages; it is kept in the state directory.
 
     Args:
         library: what imports the packages, by path.
         python: the version that it is for.
-        machines: what `platform.machine` gives on those that it is for.
+        machines: what `platform.machine` gives on those that it is for, with Linux; None for this
+            one, whatever it is.
 
     Raises:
         UsageError: a package is missing or cannot be had, or they are too large for an action.
@@ -120,18 +125,25 @@ def packages_zip(library: Mapping[str, bytes], python: str, machines: Sequence[s
 
 
 def _digest(
-    library: Mapping[str, bytes], python: str, machines: Sequence[str], compiler: str | None
+    library: Mapping[str, bytes], python: str, machines: Sequence[str] | None, compiler: str | None
 ) -> str:
-    facts = [_FORMAT, python, compiler is None, *machines, *_pins(python)]
+    facts = [_FORMAT, python, compiler is None, machines, *pins(python)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for path in sorted(library):
         digest.update(f"{path} {len(library[path])} ".encode() + library[path])
     return digest.hexdigest()[:16]
 
 
-def _pins(python: str) -> list[str]:
-    """The packages for a version of Python, each as `numpy==2.4.6`."""
-    versions = {name: _version(name) for name in DISTRIBUTIONS} | _ONLY_ON.get(python, {})
+def pins(python: str) -> list[str]:
+    """The packages for a version of Python, each as `numpy==2.4.6`.
+
+    Raises:
+        UsageError: one is missing here.
+    """
+    versions = {name: _version(name) for name in DISTRIBUTIONS}
+    if python != own_python():
+        # The one that is installed here may have none for an older Python.
+        versions["numpy"] = min(versions["numpy"], _LAST_NUMPY[python], key=Version)
     return [f"{name}=={version}" for name, version in versions.items()]
 
 
@@ -161,28 +173,26 @@ def _is_needed(path: str) -> bool:
     )
 
 
-def _packages(python: str, machine: str) -> dict[str, bytes]:
-    """The files that actions need on such a machine, by their path."""
-    here = (own_python(), platform.machine(), sys.platform)
-    if (python, machine, "linux") == here:
+def _packages(python: str, machine: str | None) -> dict[str, bytes]:
+    """The files that actions need on a machine with Linux, or on this one, by their path."""
+    here = (platform.machine(), sys.platform)
+    if python == own_python() and (machine is None or (machine, "linux") == here):
         return without_blas(_installed())
-    wheels = downloaded(_pins(python), python=python, machine=machine)
+    wheels = downloaded(pins(python), python=python, machine=machine or platform.machine())
     return without_blas({path: data for path, data in wheels.items() if _is_needed(path)})
 
 
 def _build(
-    library: Mapping[str, bytes], python: str, machines: Sequence[str], compiler: str | None
+    library: Mapping[str, bytes], python: str, machines: Sequence[str] | None, compiler: str | None
 ) -> bytes:
     members: dict[str, bytes] = {}
-    for machine in machines:
+    wanted: Sequence[str | None] = machines or [None]
+    for machine in wanted:
         # What is not for one machine alone is the same in all.
         members = _packages(python, machine) | members
-    members |= {
-        **library,
-        "disdel/__init__.py": _FRONT_DOOR.format(
-            machines=tuple(machines), named=", ".join(machines)
-        ).encode(),
-    }
+    named = machines or [platform.machine()]
+    front_door = _FRONT_DOOR.format(machines=tuple(named), named=", ".join(named))
+    members |= {**library, "disdel/__init__.py": front_door.encode()}
     sources = {path: data for path, data in members.items() if path.endswith(".py")}
     if compiler is not None:
         members = {path: members[path] for path in members.keys() - sources.keys()}

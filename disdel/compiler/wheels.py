@@ -1,4 +1,4 @@
-"""Packages for another Python than the one that runs here, from the index that pip knows."""
+"""Packages for another Python or machine than those here, from the index that pip knows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def downloaded(pins: Iterable[str], *, python: str, machine: str) -> dict[str, b
             raise UsageError(
                 f"pip did not get the packages of a compiled action for Python {python} on "
                 f"{machine} ({said}): set pip up for a package index that has them, or run disdel "
-                f"on Python {python}, whose own packages are taken"
+                f"on Linux on {machine} with Python {python}, whose own packages are taken"
             )
         found: dict[str, bytes] = {}
         for wheel in sorted(Path(folder).glob("*.whl")):

@@ -14,7 +14,7 @@ from disdel import config
 from disdel.bundle import build_bundle, library
 from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.keras_file import TEMPLATE, filled
-from disdel.compiler.packages import kind_of, own_python, packages_zip, stock_python
+from disdel.compiler.packages import kind_of, own_python, packages_zip, pins, stock_python
 from disdel.compiler.targets import HOST, portable, target
 from disdel.controller.session import runs_here
 from disdel.controller.settings import Settings
@@ -112,7 +112,10 @@ def compile_network(
     stock = stock_python(kinds)
     # The embedded platform runs actions on the Python that runs here, whatever their kind.
     python = own_python() if job.targets == HOST else stock
-    machines = tuple(dict.fromkeys(target(name).machine for name in job.targets))
+    machines = None
+    if job.targets != HOST:
+        machines = list(dict.fromkeys(target(name).machine for name in job.targets))
+    pins(python)  # What is missing is told before anything is compiled.
     with ThreadPoolExecutor(1) as packing:
         packages = packing.submit(packages_zip, library(), python, machines)
         program = compile_program(job, code)

@@ -3,9 +3,10 @@
     python experiments/compiled/run.py path/to/folder/of/data [--repeats 3] [--only mnist]
 
 Each repeat has a seed of its own, and for every data set runs `model.fit` and then `disdel train`
-on TensorFlow and compiled, whole commands in turn. "new" finds no compiled module and compiles;
-"kept" finds that of a run before. Writes `results.json` (every run) and `results.md` (the table)
-beside this file after every run.
+on TensorFlow, compiled, and on what `--runtime auto` takes, whole commands in turn. "new" finds
+nothing compiled and compiles; "imported" is the first run on a data set whose import has compiled
+its network, which `ahead_s` tells the time of; "kept" comes after a run. Writes `results.json`
+(every run) and `results.md` (the table) beside this file after every run.
 """
 
 import argparse
@@ -39,7 +40,9 @@ STOCK = ("--runtime", "compiled", "--limits", "stock", "--timeout-max", "60")
 WAYS = {
     "TensorFlow": ("--runtime", "tensorflow"),
     "compiled, new": STOCK,
+    "compiled, imported": STOCK,
     "compiled, kept": STOCK,
+    "auto, imported": ("--runtime", "auto"),
 }
 
 
@@ -72,21 +75,41 @@ def fitted(dataset, seed, work):
     return {"wall_s": wall_s, "accuracy": result["accuracy"]}
 
 
+AHEAD = """
+import sys
+from disdel.api import compile_ahead
+from disdel.controller.settings import Settings
+from disdel.types import TrainJob
+print(int(compile_ahead(TrainJob(dataset=sys.argv[1]), Settings())))
+"""
+
+
+def compiled_ahead(dataset, environ):
+    """Seconds that an import spends on compiling, a process of its own included."""
+    wall_s, compiled = timed([sys.executable, "-c", AHEAD, dataset], environ)
+    assert compiled
+    return wall_s
+
+
 def trained(dataset, way, seed, work):
-    state = work / f"state-{way.split(',')[0]}"
-    if way == "compiled, new":
-        shutil.rmtree(state, ignore_errors=True)
+    runtime, _, before = way.partition(", ")
+    state = work / f"state-{runtime}"
     environ = os.environ | {
         "DISDEL_DATA_DIR": str(work / "data"),
         "DISDEL_RUN_DIR": str(work / "runs"),
         "DISDEL_STATE_DIR": str(state),
     }
+    if before in ("new", "imported"):
+        shutil.rmtree(state, ignore_errors=True)
+    ahead_s = compiled_ahead(dataset, environ) if before == "imported" else None
     command = [sys.executable, "-m", "disdel", "train", dataset, *JOB, *WAYS[way]]
     wall_s, report = timed([*command, "--seed", str(seed), "--quiet", "--json", "-"], environ)
     training = [a for a in report["activations"] if a["task"] == "train"]
     return {
         "wall_s": wall_s,
+        "ahead_s": ahead_s,
         "accuracy": report["accuracy"],
+        "runtime": report["plan"]["runtime"],
         "workers": report["plan"]["workers"],
         "limit_mb": report["plan"]["memory_mb"],
         "peak_mb": max(a["peak_mb"] for a in training),

@@ -18,6 +18,7 @@ from disdel.compiler import compile_program
 from disdel.compiler.bytecode import python_for
 from disdel.compiler.packages import own_python
 from disdel.errors import UsageError
+from disdel.gpu import first_gpu
 from tests.compiled import JOB, compiled_state_dir, program  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.framework
@@ -63,8 +64,10 @@ def bundled(program, python, *machines):  # noqa: F811
 
     files = {f"program/{path.name}": path.read_bytes() for path in program.iterdir()}
     try:
-        packages = packages_zip(library(), python, machines or (platform.machine(),))
+        packages = packages_zip(library(), python, machines or None)
     except UsageError as error:
+        if not str(error).startswith("pip did not get"):
+            raise
         pytest.skip(f"the package index cannot be reached: {error}")
     code = build_bundle("train", packages=packages, files=files)
     assert len(base64.b64encode(code)) < MAX_CODE_BYTES
@@ -95,9 +98,13 @@ def arm64_python():
 
 
 def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # noqa: F811
+    assert losses(bundled(program, own_python()), tmp_path)
+
+
+def test_the_same_packages_make_the_same_zip(program, tmp_path, monkeypatch):  # noqa: F811
     code = bundled(program, own_python())
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
     assert code == bundled(program, own_python())
-    assert losses(code, tmp_path)
 
 
 def test_what_the_index_has_is_what_is_installed():
@@ -105,9 +112,9 @@ def test_what_the_index_has_is_what_is_installed():
     pytest.importorskip("iree.runtime")
     from disdel.compiler import packages
 
-    pins = [f"{name}=={packages._version(name)}" for name in packages.DISTRIBUTIONS]
+    own = packages.own_python()
     try:
-        wheels = packages.downloaded(pins, python=packages.own_python(), machine=platform.machine())
+        wheels = packages.downloaded(packages.pins(own), python=own, machine=platform.machine())
     except UsageError as error:
         pytest.skip(f"the package index cannot be reached: {error}")
     needed = {path: data for path, data in wheels.items() if packages._is_needed(path)}
@@ -144,7 +151,7 @@ def test_a_node_that_the_packages_are_not_for_is_named(
     imported = "import runpy, sys; runpy.run_path(sys.argv[1])"
     done = started(bundled(program, "3.11", "x86_64"), tmp_path, imported, arm64_python)
     assert "ImportError: this node is aarch64" in done.stderr
-    assert "are for x86_64: train with --arch amd64,arm64, or" in done.stderr
+    assert "are for x86_64: try --arch amd64,arm64, or" in done.stderr
 
 
 def test_a_run_within_the_default_limits(
@@ -172,6 +179,7 @@ def test_a_run_within_the_default_limits(
     assert (tmp_path / report["model"]).stat().st_size > 0
 
 
+@pytest.mark.skipif(first_gpu() is not None, reason="auto takes the GPU, and compiles nothing")
 def test_the_first_training_on_an_imported_data_set_finds_its_network_compiled(
     disdel, tmp_path, monkeypatch
 ):
@@ -182,7 +190,7 @@ def test_the_first_training_on_an_imported_data_set_finds_its_network_compiled(
     np.savez(tmp_path / "squares.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     imported = disdel("dataset import squares squares.npz")
     assert imported.returncode == 0, imported.stderr
-    assert "compiled a network for it in" in imported.stdout
+    assert "the network for it is compiled" in imported.stdout
 
     made = sorted((tmp_path / "state" / "compiled").iterdir())
     assert made

@@ -31,7 +31,7 @@ FACTS = ModelFacts(
     parameters=90, activations=99, outputs=90, largest=64, layers=2, multiply_adds=90
 )
 FRAMEWORKS = {"keras", "tensorflow", "torch"}
-COMPILER = {"jax", "iree.compiler"}
+COMPILER = {"async_timeout", "h5py", "iree.compiler", "iree.runtime", "jax"}
 
 
 def own(runtime):

@@ -1,9 +1,12 @@
 """Which of a platform's Pythons compiled actions run on, and that the library runs on each."""
 
+import importlib.metadata
+
 import pytest
 import vermin
 
 from disdel.bundle import library
+from disdel.compiler import packages
 from disdel.compiler.packages import STOCK_PYTHONS, stock_python
 from disdel.errors import UsageError
 
@@ -25,6 +28,17 @@ def test_a_platform_without_one_is_told_what_it_has_and_what_is_needed():
         UsageError, match=r"run on python:3.11 or python:3.10, .* are python:3, python:3.9: add one"
     ):
         stock_python(("python:3.9", "go:1.20", "python:3"))
+
+
+def test_a_numpy_that_is_too_new_for_an_older_python_is_not_asked_for(monkeypatch):
+    monkeypatch.setattr(packages, "own_python", lambda: "3.13")
+    versions = dict.fromkeys(packages.DISTRIBUTIONS, "2.0")
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+    versions["numpy"] = "2.10.0"
+    assert "numpy==2.4.6" in packages.pins("3.11")
+    assert "numpy==2.10.0" in packages.pins("3.13")
+    versions["numpy"] = "2.1.3"
+    assert "numpy==2.1.3" in packages.pins("3.11")
 
 
 @pytest.mark.parametrize("path", sorted(path for path in library() if path.endswith(".py")))
