@@ -29,6 +29,7 @@ from disdel.errors import UsageError
 from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
+from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import COMPILED, TORCH, runtime_of
 from disdel.types import (
     Average,
@@ -310,11 +311,16 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     Raises:
         UsageError: the job cannot be done as asked.
     """
+    asked, plan = make_plan(_questions(job, settings))
+    return PlanMade(run="", job=job, dataset=asked.dataset, model=asked.model.name, plan=plan)
+
+
+def _questions(job: TrainJob, settings: Settings) -> list[Question]:
+    """What the planner is asked for a job, one question a runtime; nothing is started."""
     dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
     model = choose_network(job.model, dataset, job.precision)
     capacity = _run(lambda: offered_capacity(settings))
-    _, plan = make_plan(ask(job, dataset, model, capacity, settings))
-    return PlanMade(run="", job=job, dataset=dataset, model=model.name, plan=plan)
+    return ask(job, dataset, model, capacity, settings)
 
 
 def compile_ahead(job: TrainJob, settings: Settings) -> bool:
@@ -330,15 +336,12 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
     """
     if not runs_here(settings):
         return False
-    dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
-    model = choose_network(job.model, dataset, job.precision)
-    capacity = _run(lambda: offered_capacity(settings))
-    asked = ask(job, dataset, model, capacity, settings)
-    if all(question.shipped is not COMPILED for question in asked):
-        return False
-    wanted = compile_job(job, dataset, model, settings)
-    compile_network(wanted, code_of(model), capacity.kinds)
-    return True
+    for asked in _questions(job, settings):
+        if asked.shipped is COMPILED:
+            wanted = compile_job(job, asked.dataset, asked.model, settings)
+            compile_network(wanted, code_of(asked.model), asked.capacity.kinds)
+            return True
+    return False
 
 
 def plan_costs(

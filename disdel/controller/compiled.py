@@ -65,24 +65,13 @@ def can_be_compiled(model: ModelSpec) -> bool:
     return model.own is None or model.own.runtime == "tensorflow"
 
 
-def targets_of(settings: Settings) -> tuple[str, ...]:
-    """The CPUs that networks are compiled for: this one, where actions run here.
-
-    Raises:
-        UsageError: the settings name an architecture that nothing can be compiled for.
-    """
-    if runs_here(settings):
-        return HOST
-    return portable(config.architectures(settings.arch))
-
-
 def compile_job(
     job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: Settings
 ) -> CompileJob:
-    """What is compiled for a job.
+    """What is compiled for a job, tuned for this machine if its actions run here.
 
     Raises:
-        UsageError: as `targets_of` does.
+        UsageError: the settings name an architecture that nothing can be compiled for.
     """
     usual = DEFAULT_OPTIMIZER if model.own is None else None
     return CompileJob(
@@ -90,7 +79,7 @@ def compile_job(
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
         optimizer=job.optimizer or usual,
-        targets=targets_of(settings),
+        targets=HOST if runs_here(settings) else portable(config.architectures(settings.arch)),
     )
 
 

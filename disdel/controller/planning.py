@@ -84,8 +84,8 @@ def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question
     calls = call_memory(wanted)
     if calls is not None:
         return replace(asked, calls=calls, compile_s=took_s)
-    took_s = predicted_compile_s(asked.facts.layers, targets=len(wanted.targets))
-    return replace(asked, compile_s=took_s)
+    targets = len(wanted.targets)
+    return replace(asked, compile_s=predicted_compile_s(asked.facts.layers, targets=targets))
 
 
 def _fitting_runtimes(

@@ -14,7 +14,6 @@ import statistics
 import tempfile
 from pathlib import Path
 
-import keras
 from run import HERE, SOURCES
 
 from disdel.catalog.datasets import import_dataset, load_arrays
@@ -100,7 +99,6 @@ def main():
             import_dataset(dataset, options.files / SOURCES[dataset], Path(folder))
             arrays = load_arrays(dataset, Path(folder))
             for seed in range(options.seeds):
-                keras.utils.set_random_seed(seed)
                 compiled = compiled_trainer(arrays, seed)
                 plain = tensorflow_trainer(arrays, compiled.state())
                 run = {"dataset": dataset, "schedule": options.schedule, "seed": seed}
