@@ -123,7 +123,7 @@ def train(
     schedule: RateShape = "constant",
     warmup: float = 0.0,
     scale_rate: RateScale = "none",
-    validate_every: int = 1,
+    validate_every: int | None = None,
     target_accuracy: float | None = None,
     patience: int | None = None,
     workers_policy: WorkersPolicy = "fixed",
@@ -155,7 +155,8 @@ def train(
         schedule: how the learning rate falls: "constant", "cosine" or "linear".
         warmup: steps during which it rises first; below 1, a share of the run.
         scale_rate: how the learning rate grows with the workers: "sqrt", "linear" or not.
-        validate_every: rounds from one score on the held-out split to the next.
+        validate_every: rounds from one score on the held-out split to the next; None for each,
+            or fewer where the platform's limit on invocations a minute would hold up the run.
         target_accuracy: stop when a score reaches it.
         patience: stop after so many rounds without a lower held-out loss.
         workers_policy: "adapt" for more workers while epochs get faster, else fewer.

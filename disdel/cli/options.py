@@ -124,11 +124,12 @@ OptimizerStateText = Annotated[
     ),
 ]
 ValidateEvery = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--validate-every",
         metavar="N",
-        help="Rounds from one score on the held-out split to the next.",
+        help="Rounds from one score on the held-out split to the next; by default 1, or more where "
+        "the platform limits invocations.",
         rich_help_panel=_ROUNDS,
     ),
 ]

@@ -48,7 +48,7 @@ def read_job(
     schedule: str = "constant",
     warmup: float = 0.0,
     scale_rate: str = "none",
-    validate_every: int = 1,
+    validate_every: int | None = None,
     target_accuracy: float | None = None,
     patience: int | None = None,
     workers_policy: str = "fixed",

@@ -28,7 +28,7 @@ def train_command(
     schedule: options.ScheduleText = "constant",
     warmup: options.Warmup = 0.0,
     scale_rate: options.ScaleRate = "none",
-    validate_every: options.ValidateEvery = 1,
+    validate_every: options.ValidateEvery = None,
     target_accuracy: options.TargetAccuracy = None,
     patience: options.Patience = None,
     workers_policy: options.WorkersPolicyText = "fixed",

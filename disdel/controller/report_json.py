@@ -82,6 +82,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "considered": [asdict(option) for option in plan.considered],
         "reasons": list(plan.reasons),
         "gpu_memory_mb": plan.gpu_memory_mb,
+        "score_every": plan.score_every,
+        "throttled_s": plan.throttled_s,
     }
 
 

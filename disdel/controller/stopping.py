@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from disdel.types import RoundReport, Score, Validation
+from disdel.types import Plan, RoundReport, Score, Validation
 
 
-def is_validated(validation: Validation, number: int, rounds: int) -> bool:
-    """Whether round `number` of `rounds` is scored; the last one always is."""
-    return number % validation.every == 0 or number == rounds
+def is_scored(number: int, plan: Plan) -> bool:
+    """Whether round `number` of a plan is scored; the last one always is."""
+    return number % plan.score_every == 0 or number == plan.rounds
 
 
 def best_round(rounds: Sequence[RoundReport]) -> int | None:

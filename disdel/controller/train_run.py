@@ -19,7 +19,7 @@ from disdel.controller.progress import CompleteRound, Progress, ProgressFiles
 from disdel.controller.settings import Settings
 from disdel.controller.staging import shard_keys, stage
 from disdel.controller.states import States
-from disdel.controller.stopping import is_validated, model_round, reason_to_stop
+from disdel.controller.stopping import is_scored, model_round, reason_to_stop
 from disdel.errors import ActivationFailed, TrainingDiverged
 from disdel.events import Listener, Noted, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
@@ -170,7 +170,7 @@ class TrainRun:
         await self._states.saved()
         await asyncio.to_thread(self._states.forget_parts, trained)
         validation, score = self._job.validation, None
-        if is_validated(validation, number, rounds):
+        if is_scored(number, self._plan):
             # Which round the model is of is known before the end only of a run without patience.
             exports = number == rounds and validation.patience is None
             score = await self._ensemble.score(number, exports=exports)
@@ -236,7 +236,7 @@ class TrainRun:
                 "warmup": self._job.rate_schedule.warmup,
                 "scale_rate": self._job.rate_schedule.scale,
                 "average": self._job.average,
-                "validate_every": validation.every,
+                "validate_every": self._plan.score_every,
                 "target_accuracy": validation.target_accuracy,
                 "patience": validation.patience,
                 "optimizer_state": self._job.optimizer_state,

@@ -20,12 +20,18 @@ from disdel.scheduler.memory import (
 from disdel.scheduler.partition import partition
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import Runtime
+from disdel.scheduler.throttling import throttled_s
 from disdel.scheduler.timing import Timing, predict
 from disdel.types import Estimate, Objective, Shard, TrainJob, Zones
 from disdel.units import MIB, mb_ceil
 
 # Memory limits are multiples of this: finer steps would tell two equal actions apart.
 MEMORY_STEP_MB = 32
+
+# Rounds from one score to the next, where a platform's limit on invocations makes scores dear.
+_SCORE_EVERY = (1, 2, 5, 10, 20, 50)
+# A score in each round is worth so much of a run's time.
+_SCORES_WORTH = 1.05
 
 # The share of an activation's time that one graph call may take.
 _BLOCK_SHARE_OF_TIMEOUT = 1 / 8
@@ -60,7 +66,14 @@ class Candidate:
     micro_batches: int
     block_steps: int
     timing: Timing
+    score_every: int
+    throttled_s: float
     shortages: tuple[Shortage, ...]
+
+    @property
+    def total_s(self) -> float:
+        """From the start of the controller to its end, the waiting for minutes included."""
+        return self.timing.total_s + self.throttled_s
 
     @property
     def pool_mb(self) -> int:
@@ -76,18 +89,19 @@ class Candidate:
 
     @property
     def invocations(self) -> int:
-        """Activations: every worker trains and scores in every round, and some average.
+        """Activations: every worker trains in every round, and scores in some; some average.
 
         One more starts the first container of collectWeights, where there is any.
         """
         warm_up = self.collect_memory_mb > 0
-        return self.rounds * (2 * self.workers + self.averaging.actions) + warm_up
+        scores = math.ceil(self.rounds / self.score_every) * self.workers
+        return self.rounds * (self.workers + self.averaging.actions) + scores + warm_up
 
 
 _ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
-    "time": lambda c: (c.timing.total_s, c.workers),
-    "cost": lambda c: (c.gb_s, c.timing.total_s, c.workers),
-    "memory": lambda c: (c.pool_mb, c.timing.total_s, c.workers),
+    "time": lambda c: (c.total_s, c.workers),
+    "cost": lambda c: (c.gb_s, c.total_s, c.workers),
+    "memory": lambda c: (c.pool_mb, c.total_s, c.workers),
 }
 
 
@@ -210,16 +224,31 @@ def _cut_candidate(
     collect_mb = 0 if alone else round_up_memory(averaging.memory_mb, minimum_mb)
     threads = max(1, question.cpus // workers)
     told = question.capacity.cpus is not None
-    timing = predict(
-        runtime,
-        work,
-        workers=workers,
-        threads=threads if told else 1,
-        cpus=question.cpus,
-        rounds=rounds,
-        averaging=averaging,
-        compile_s=question.compile_s,
-    )
+
+    def scored(every: int) -> tuple[int, Timing, float]:
+        timing = predict(
+            runtime,
+            work,
+            workers=workers,
+            threads=threads if told else 1,
+            cpus=question.cpus,
+            rounds=rounds,
+            scores=math.ceil(rounds / every),
+            averaging=averaging,
+            compile_s=question.compile_s,
+        )
+        waited_s = throttled_s(
+            rounds,
+            invocations=workers + averaging.actions,
+            scores=workers,
+            score_every=every,
+            round_s=(timing.total_s - timing.start_s) / rounds,
+            start_s=timing.start_s,
+            per_minute=question.capacity.invokes_per_minute,
+        )
+        return every, timing, waited_s
+
+    score_every, timing, waited_s = _choose_scores(job, rounds, scored)
     block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
     return Candidate(
         workers=workers,
@@ -236,8 +265,29 @@ def _cut_candidate(
         micro_batches=micro_batches,
         block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
+        score_every=score_every,
+        throttled_s=waited_s,
         shortages=_shortages(question, work, workers, memory_mb, collect_mb, gpu_mb, timing),
     )
+
+
+def _choose_scores(
+    job: TrainJob, rounds: int, scored: Callable[[int], tuple[int, Timing, float]]
+) -> tuple[int, Timing, float]:
+    """What `scored` says of the rounds between two scores that the user wants or that pay.
+
+    Scores that decide something, and where the user says how many there are, stay as they are.
+    """
+    validation = job.validation
+    decides = validation.target_accuracy is not None or validation.patience is not None
+    if validation.every is not None or decides:
+        return scored(min(rounds, validation.every or 1))
+    each = scored(1)
+    if not each[2]:
+        return each
+    ways = [each, *(scored(every) for every in (*_SCORE_EVERY[1:], rounds) if every <= rounds)]
+    least_s = min(timing.total_s + waited_s for _, timing, waited_s in ways)
+    return next(way for way in ways if way[1].total_s + way[2] <= least_s * _SCORES_WORTH)
 
 
 def gpu_action_mb(tensors_mb: int | None) -> int:

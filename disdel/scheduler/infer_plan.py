@@ -41,8 +41,6 @@ _RUN_OVERHEAD_S = 0.8
 _ACTION_OVERHEAD_S = 0.02
 # What an activation keeps for storing its results before the deadline.
 _STORE_MARGIN_S = 2.0
-_TIMEOUT_FLOOR_S = 60.0
-_TIMEOUT_FACTOR = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +147,7 @@ def make_infer_plan(question: InferQuestion) -> InferPlan:
         memory_mb=best.memory_mb,
         memory_max_mb=question.memory_max_mb,
         pool_mb=None if math.isinf(question.pool_mb) else int(question.pool_mb),
-        timeout_s=_timeout_s(best, question),
+        timeout_s=question.timeout_s(best.busy_s),
         threads=None if question.capacity.cpus is None else best.threads,
         batch_size=best.batch_size,
         shards=best.shards,
@@ -238,12 +236,6 @@ def _shortages(
         Shortage("store", stored_mb, math.inf if question.store_mb is None else question.store_mb),
     ]
     return tuple(shortage for shortage in found if shortage.need > shortage.limit)
-
-
-def _timeout_s(best: _Candidate, question: InferQuestion) -> float:
-    """Generous: a shard that is cut into segments loads the model once more for each."""
-    wanted = max(_TIMEOUT_FLOOR_S, math.ceil(best.busy_s * _TIMEOUT_FACTOR))
-    return float(min(question.timeout_max_s, wanted))
 
 
 def _reasons(best: _Candidate, question: InferQuestion) -> list[str]:

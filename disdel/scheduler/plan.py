@@ -14,9 +14,6 @@ from disdel.scheduler.question import Question
 from disdel.types import Option, Plan
 from disdel.units import mb_ceil
 
-_TIMEOUT_FLOOR_S = 60.0
-_TIMEOUT_FACTOR = 4.0
-
 # Times within this factor of the least are equal, as far as predictions go.
 AS_GOOD = 1.1
 
@@ -47,13 +44,13 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         fan_in=best.averaging.fan_in,
         memory_max_mb=question.memory_max_mb,
         pool_mb=None if math.isinf(question.pool_mb) else int(question.pool_mb),
-        timeout_s=_timeout_s(best, question),
+        timeout_s=question.timeout_s(best.timing.round_s),
         rounds=best.rounds,
         threads=best.threads,
         shards=best.shards,
         test_shards=best.test_shards,
         estimate=best.estimate,
-        predicted_s=round(best.timing.total_s, 1),
+        predicted_s=round(best.total_s, 1),
         gb_s=round(best.gb_s, 1),
         invocations=best.invocations,
         micro_batches=best.micro_batches,
@@ -68,6 +65,8 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         reasons=tuple(_reasons(best, question)),
         gpu_memory_mb=best.gpu_memory_mb,
         gpu_actions=_gpu_actions(best, question),
+        score_every=best.score_every,
+        throttled_s=round(best.throttled_s, 1),
     )
 
 
@@ -75,16 +74,10 @@ def _best(fitting: Sequence[tuple[Question, Candidate]]) -> tuple[Question, Cand
     """The best for the objective; of those that are as good as fastest, the one of least memory."""
     [objective] = {question.aims.optimize for question, _ in fitting}
     if objective == "time":
-        least_s = min(candidate.timing.total_s for _, candidate in fitting)
-        fitting = [pair for pair in fitting if pair[1].timing.total_s <= least_s * AS_GOOD]
+        least_s = min(candidate.total_s for _, candidate in fitting)
+        fitting = [pair for pair in fitting if pair[1].total_s <= least_s * AS_GOOD]
         objective = "memory"
     return min(fitting, key=lambda pair: order(pair[1], objective))
-
-
-def _timeout_s(best: Candidate, question: Question) -> float:
-    """Generous, since a round that is cut into segments still costs a store and a fetch each."""
-    wanted = max(_TIMEOUT_FLOOR_S, math.ceil(best.timing.round_s * _TIMEOUT_FACTOR))
-    return float(min(question.timeout_max_s, wanted))
 
 
 def _gpu_actions(best: Candidate, question: Question) -> int | None:
@@ -98,7 +91,7 @@ def _option(asked: Question, candidate: Candidate, question: Question, best: Can
         workers=candidate.workers,
         memory_mb=candidate.memory_mb,
         pool_mb=candidate.pool_mb,
-        predicted_s=round(candidate.timing.total_s, 1),
+        predicted_s=round(candidate.total_s, 1),
         gb_s=round(candidate.gb_s, 1),
         fits=not candidate.shortages,
         why=_why_not(asked, candidate, question, best),
@@ -111,7 +104,7 @@ def _why_not(asked: Question, candidate: Candidate, question: Question, best: Ca
         return ""
     if candidate.shortages:
         return _lack(candidate.shortages[0])
-    slow = candidate.timing.total_s > best.timing.total_s * AS_GOOD
+    slow = candidate.total_s > best.total_s * AS_GOOD
     if asked is not question and question.aims.optimize == "time" and asked.compile_s and slow:
         return f"slower: {asked.compile_s:.0f} s to compile it the first time"
     match question.aims.optimize:
@@ -175,6 +168,18 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
             f"of the GPU's {question.gpu_memory_mb} MB an action's tensors may take "
             f"{best.gpu_memory_mb} MB; CUDA itself is taken to need "
             f"{gpu_action_mb(best.gpu_memory_mb) - best.gpu_memory_mb} MB more"
+        )
+    per_minute = question.capacity.invokes_per_minute
+    if best.score_every > 1 and question.job.validation.every is None:
+        reasons.append(
+            f"the average is scored every {best.score_every} rounds, since the platform takes "
+            f"{per_minute} invocations a minute (--validate-every 1 scores each)"
+        )
+    if best.throttled_s >= 1:
+        reasons.append(
+            f"about {best.throttled_s:.0f} s of it are waiting for the next minute: the platform "
+            f"takes {per_minute} invocations a minute and the run makes {best.invocations} "
+            "(helm: whisk.limits.actionsInvokesPerminute)"
         )
     limit_s = question.timeout_max_s
     if best.timing.round_s > limit_s:

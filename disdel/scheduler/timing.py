@@ -30,6 +30,7 @@ class Timing:
         first_s: the shortest activation that brings the run forward.
         busy_s: what one train container is billed for.
         collect_s: what collectWeights actions are billed for.
+        start_s: until the first step: servers, containers, compiling, tracing.
         total_s: from the start of the controller to its end.
     """
 
@@ -38,6 +39,7 @@ class Timing:
     first_s: float
     busy_s: float
     collect_s: float
+    start_s: float
     total_s: float
 
 
@@ -75,6 +77,7 @@ def predict(
     threads: int,
     cpus: int,
     rounds: int,
+    scores: int,
     averaging: Averaging,
     compile_s: float,
 ) -> Timing:
@@ -87,6 +90,7 @@ def predict(
         threads: CPU threads of each.
         cpus: of the platform: more workers than these take turns.
         rounds: how many times the weights are averaged.
+        scores: how many of the averages are scored.
         averaging: how that is done.
         compile_s: what compiling the network takes beforehand.
     """
@@ -102,14 +106,14 @@ def predict(
     # Containers start while the shards are staged.
     start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
     start_s += trace_s(runtime, work.model) * turns
-    round_rest_s = score_s + move_s
-    busy_s = start_s + training_s + rounds * round_rest_s
+    busy_s = start_s + training_s + rounds * move_s + scores * score_s
     return Timing(
         step_s=one_step_s,
         round_s=training_s / rounds,
         first_s=runtime.import_s + trace_s(runtime, work.model) + one_step_s + _STORE_MARGIN_S,
         busy_s=busy_s,
         collect_s=rounds * averaging.busy_s,
+        start_s=_RUN_OVERHEAD_S + compile_s + start_s,
         total_s=_RUN_OVERHEAD_S
         + compile_s
         + busy_s

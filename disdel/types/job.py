@@ -57,7 +57,9 @@ class Validation:
     """When the average is scored on the held-out split, and what ends a run early.
 
     Attributes:
-        every: rounds from one score to the next; the last round is always scored.
+        every: rounds from one score to the next, None for what the planner chooses: each, or fewer
+            where the platform's limit on invocations a minute would hold up the run. The last
+            round is always scored.
         target_accuracy: the run ends with the first score that reaches it.
         patience: the run ends when so many rounds have brought no lower loss than the best, and
             its model is that of the best round.
@@ -66,12 +68,13 @@ class Validation:
         UsageError: a value is out of range.
     """
 
-    every: int = 1
+    every: int | None = None
     target_accuracy: float | None = None
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        check_range("--validate-every", self.every, 1, 2**31)
+        if self.every is not None:
+            check_range("--validate-every", self.every, 1, 2**31)
         if self.patience is not None:
             check_range("--patience", self.patience, 1, 2**31)
         target = self.target_accuracy

@@ -113,7 +113,9 @@ class Plan:
     `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
     `invocations` how many they are. `gpu_memory_mb` is what the tensors of one train action may
     take of a GPU: 0 for no GPU, None for what is free where the action sees one; `gpu_actions` is
-    how many such actions the GPU holds, None where nobody tells its memory.
+    how many such actions the GPU holds, None where nobody tells its memory. `score_every` is the
+    rounds from one score to the next. `throttled_s`, a part of `predicted_s`, is what the run waits
+    for the platform's minutes to end.
     """
 
     runtime: RuntimeName
@@ -142,6 +144,8 @@ class Plan:
     reasons: tuple[str, ...]
     gpu_memory_mb: int | None = None
     gpu_actions: int | None = None
+    score_every: int = 1
+    throttled_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.controller.stopping import best_round, is_validated, model_round, reason_to_stop
+from disdel.controller.stopping import best_round, is_scored, model_round, reason_to_stop
 from disdel.errors import UsageError
 from disdel.types import RoundReport, Score, Validation
+from tests.planning import plan
 
 
 def rounds_of(losses):
@@ -48,7 +51,8 @@ def test_the_last_score_is_held_against_the_target(losses, target):
 
 @given(every=st.integers(1, 7), rounds=st.integers(1, 30))
 def test_the_last_round_is_scored_whatever_the_interval(every, rounds):
-    scored = [n for n in range(1, rounds + 1) if is_validated(Validation(every=every), n, rounds)]
+    made = replace(plan(), rounds=rounds, score_every=every)
+    scored = [n for n in range(1, rounds + 1) if is_scored(n, made)]
     assert scored[-1] == rounds
     assert [n for n in scored if n % every] in ([], [rounds])
 
