@@ -51,6 +51,7 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import TCPServer
+from typing import IO
 
 from container_memory import (
     STATE_ENV,
@@ -392,6 +393,23 @@ def open_server(port: int, descriptor: int | None) -> Server:
     return server
 
 
+def end_at_once_on(*numbers: signal.Signals) -> None:
+    """Have these signals end this process, as a stopped container or Ctrl-C asks for.
+
+    Process 1 of a container has no default action for them, and Python's own handlers wait until
+    the C code of a framework's import or of a training step returns. Where the C library can be
+    called, its `_exit` is the handler: the status is then the signal's number.
+    """
+    import ctypes
+
+    for number in numbers:
+        # Also keeps asyncio, in an action, from taking SIGINT over.
+        signal.signal(number, lambda number, _: os._exit(number))
+        with contextlib.suppress(OSError, AttributeError):
+            library = ctypes.CDLL(None)
+            library.signal(int(number), ctypes.cast(library._exit, ctypes.c_void_p))
+
+
 def end_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent ends."""
     if not sys.platform.startswith("linux"):
@@ -419,18 +437,40 @@ def collecting_nothing() -> Iterator[None]:
         gc.enable()
 
 
+@contextlib.contextmanager
+def diverted(output: IO[bytes]) -> Iterator[None]:
+    """Have `output` get what is written to stdout and stderr inside, by C code too."""
+    with contextlib.ExitStack() as after:
+        for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+            stream.flush()
+            saved = os.dup(descriptor)
+            after.callback(os.close, saved)
+            after.callback(os.dup2, saved, descriptor)
+            after.callback(stream.flush)
+            os.dup2(output.fileno(), descriptor)
+        yield
+
+
 def preimport(modules: str, without: str) -> None:
-    """Import `modules`; those in `without` cannot be imported meanwhile."""
+    """Import `modules`; those in `without` cannot be imported meanwhile.
+
+    What is written here would open the first activation's log: it is, where an import fails.
+    """
     hidden = [name for name in without.split(",") if name and name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
     with collecting_nothing():
         for name in filter(None, modules.split(",")):
-            try:
-                importlib.import_module(name)
-            except Exception:
-                # The action may not need it; if it does, its own import fails with this error.
-                traceback.print_exc()
+            with tempfile.TemporaryFile() as output:
+                with diverted(output):
+                    try:
+                        importlib.import_module(name)
+                        continue
+                    except Exception:
+                        # The action may not need it; if it does, its own import fails like this.
+                        traceback.print_exc()
+                output.seek(0)
+                log(output.read().decode(errors="backslashreplace"))
     for name in hidden:
         del sys.modules[name]
 
@@ -440,8 +480,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of a port")
     options = parser.parse_args()
-    # As process 1 of a container there is no default action for SIGTERM.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    end_at_once_on(signal.SIGTERM, signal.SIGINT)
     if parent_pid := os.environ.pop("DISDEL_PARENT_PID", None):
         end_with_parent(int(parent_pid))
     for stream in (sys.stdout, sys.stderr):

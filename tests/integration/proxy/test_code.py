@@ -156,3 +156,17 @@ def test_preimport_goes_without_what_is_not_wanted_and_the_action_does_not(tmp_p
     ) as action:
         action.init(code)
         assert action.run().json() == {"taken": False, "there": True}
+
+
+def test_preimport_says_nothing_in_an_action_s_log_unless_it_fails(tmp_path: Path) -> None:
+    noise = "import os\nprint('noise')\nos.system('echo noise from C >&2')\n"
+    (tmp_path / "noisy.py").write_text(noise)
+    (tmp_path / "broken.py").write_text(noise + "raise ImportError('no such library')\n")
+    for module, said in (("noisy", False), ("broken", True)):
+        with proxy(tmp_path, PYTHONPATH=str(tmp_path), DISDEL_PREIMPORT=module) as action:
+            action.init("def main(args):\n    print('mine')\n    return {}")
+            action.run()
+            out, err = action.end()
+        assert out.splitlines() == ["mine", SENTINEL]
+        assert ("noise from C" in err) is said
+        assert ("no such library" in err) is said

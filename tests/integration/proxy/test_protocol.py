@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 
 from disdel import container_memory
 from disdel.assets import asset_dir
-from tests.action_proxy import SENTINEL, proxy
+from tests.action_proxy import SENTINEL, Proxy, proxy
 
 
 def test_init_only_once(tmp_path: Path) -> None:
@@ -151,11 +153,36 @@ def test_what_ends_the_command(tmp_path: Path, statement: str) -> None:
     assert action.process.returncode != 0
 
 
-def test_sigterm_ends_it(tmp_path: Path) -> None:
+def run_until_it_ends(action: Proxy) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        action.run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "busy",
+    [
+        None,
+        "while True: pass",
+        # C code that holds Python's lock: no handler written in Python would ever run.
+        "__import__('ctypes').PyDLL(None).sleep(3600)",
+        "asyncio = __import__('asyncio'); asyncio.run(asyncio.sleep(3600))",
+    ],
+)
+def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals, busy: str | None) -> None:
     with proxy(tmp_path) as action:
-        action.init()
-        action.process.send_signal(signal.SIGTERM)
-        assert action.process.wait(30) != 0
+        action.init(f"def main(args):\n    print('busy', flush=True)\n    {busy or 'return {}'}\n")
+        if busy:
+            running = threading.Thread(target=run_until_it_ends, args=[action])
+            running.start()
+            assert action.process.stdout
+            assert action.process.stdout.readline() == "busy\n"
+        action.process.send_signal(number)
+        assert action.process.wait(30) == number
+        _, err = action.process.communicate()
+        if busy:
+            running.join()
+    assert "Traceback" not in err
 
 
 def test_listens_on_a_port_by_itself(tmp_path: Path) -> None:
