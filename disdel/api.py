@@ -30,7 +30,7 @@ from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
 from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import COMPILED, TORCH, runtime_of
+from disdel.scheduler.runtimes import TORCH, runtime_of
 from disdel.types import (
     Average,
     Cost,
@@ -338,7 +338,7 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
     if not runs_here(settings):
         return False
     for asked in _questions(job, settings):
-        if asked.shipped is COMPILED:
+        if asked.shipped.name == "compiled":
             wanted = compile_job(job, asked.dataset, asked.model, settings)
             compile_network(wanted, code_of(asked.model), asked.capacity.kinds)
             return True

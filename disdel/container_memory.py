@@ -33,7 +33,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -149,7 +149,7 @@ def _fields(path: Path) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class TreeUse:
-    """Resident memory of a process and its descendants, by what backs it."""
+    """Resident memory of some processes, by what backs it."""
 
     anonymous_bytes: int
     file_bytes: int
@@ -168,10 +168,38 @@ def process_tree(pid: int) -> list[int]:
     return found
 
 
+def container_processes(cgroup: Cgroup | None) -> list[int]:
+    """The living processes that the limit of this process's container holds.
+
+    All of its cgroup, where that can be seen: OpenWhisk's stock images run their proxy in a process
+    beside the action. Elsewhere this process and its descendants, of which a proxy of ours is the
+    first.
+
+    Args:
+        cgroup: what `find_cgroup` has found.
+    """
+    if cgroup is not None:
+        with contextlib.suppress(OSError, ValueError):
+            listed = {
+                int(line)
+                for procs in cgroup.folder.rglob("cgroup.procs")
+                for line in procs.read_text().split()
+            }
+            # A process of another PID namespace is listed as 0.
+            if os.getpid() in listed:
+                return sorted(listed - {0})
+    return process_tree(os.getpid())
+
+
 def tree_use(pid: int) -> TreeUse:
     """Resident memory of `pid` and its descendants; zero for those that ended meanwhile."""
+    return resident(process_tree(pid))
+
+
+def resident(pids: Iterable[int]) -> TreeUse:
+    """Resident memory of these processes; zero for those that ended meanwhile."""
     totals = {"RssAnon": 0, "RssFile": 0, "RssShmem": 0}
-    for member in process_tree(pid):
+    for member in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{member}/status").read_text().splitlines():
                 name, _, rest = line.partition(":")

@@ -28,6 +28,8 @@ from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import Runtime
 
 MAX_LINES = 4000
+# What is measured: all processes of a container, and not the action's alone.
+_COUNTED = "containers"
 # What decides how much memory and time a container of the embedded platform takes.
 _PACKAGES = (
     "tensorflow",
@@ -108,7 +110,7 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
     told = configured is None and first_gpu() is not None
     if asked or (told and asked is None):
         facts.append("gpu")
-    text = json.dumps([disdel.__version__, runtime.name, *facts])
+    text = json.dumps([disdel.__version__, runtime.name, _COUNTED, *facts])
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return History(config.state_dir() / "history" / f"{runtime.name}-{digest}.jsonl")
 

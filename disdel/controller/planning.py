@@ -21,7 +21,13 @@ from disdel.scheduler.gpu import HOST_MB
 from disdel.scheduler.memory import Work, train_parts
 from disdel.scheduler.observations import Observation, containers
 from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import COMPILED, RUNTIMES, TENSORFLOW, Runtime
+from disdel.scheduler.runtimes import (
+    COMPILED,
+    COMPILED_ON_STOCK,
+    RUNTIMES,
+    TENSORFLOW,
+    Runtime,
+)
 from disdel.scheduler.timing import predicted_compile_s, step_s
 from disdel.types import (
     Activation,
@@ -63,7 +69,7 @@ def ask(
             dataset=dataset,
             model=model,
             facts=model_facts(model),
-            shipped=runtime,
+            shipped=_in_its_image(runtime, settings),
             capacity=capacity,
             limits=settings.limits,
             aims=settings.aims,
@@ -73,9 +79,18 @@ def ask(
         for runtime in runtimes
     ]
     return [
-        _of_compiled(asked, settings, compiling_took_s) if asked.shipped is COMPILED else asked
+        _of_compiled(asked, settings, compiling_took_s) if _is_compiled(asked) else asked
         for asked in questions
     ]
+
+
+def _is_compiled(question: Question) -> bool:
+    return question.shipped.name == COMPILED.name
+
+
+def _in_its_image(runtime: Runtime, settings: Settings) -> Runtime:
+    """The runtime with what else its containers run."""
+    return COMPILED_ON_STOCK if runtime is COMPILED and not runs_here(settings) else runtime
 
 
 def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:

@@ -11,13 +11,12 @@ and the share of mapped file pages that is used again and again.
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from disdel.container_memory import process_tree, tree_use
+from disdel.container_memory import container_processes, find_cgroup, resident
 from disdel.units import mb_ceil
 
 # Of TensorFlow's 360 MB of mapped pages. An epoch is as fast within 512 MB as without a limit, with
@@ -38,7 +37,7 @@ def footprint_now() -> Footprint | None:
     if not Path("/proc/self/status").exists():
         return None
     working_set_bytes()  # Looks at what is resident while no library page was dropped yet.
-    use = tree_use(os.getpid())
+    use = resident(container_processes(find_cgroup()))
     return Footprint(
         anonymous_mb=mb_ceil(use.anonymous_bytes),
         mapped_mb=mb_ceil(HOT_SHARE * use.file_bytes + use.shared_bytes),
@@ -66,10 +65,10 @@ def working_set_bytes() -> int:
     Without `/proc` it is all of that mark, of this process alone.
     """
     if not Path("/proc/self/status").exists():
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return resident if sys.platform == "darwin" else resident * 1024
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
     total_kib = 0.0
-    for member in process_tree(os.getpid()):
+    for member in container_processes(find_cgroup()):
         with contextlib.suppress(OSError):
             fields = dict(
                 line.split(":", 1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from disdel.container_memory import (
     own_cgroup,
     process_tree,
     read_memory,
+    resident,
     tree_use,
     watch_memory,
 )
@@ -174,6 +176,31 @@ def test_the_tree_includes_children() -> None:
         assert child.pid in process_tree(container_memory.os.getpid())
         child.communicate(b"\n")
     assert tree_use(child.pid).anonymous_bytes == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_process_beside_the_action_belongs_to_its_container(tmp_path: Path) -> None:
+    """As the proxy of OpenWhisk's stock image is, of which the action is the child."""
+    (tmp_path / "memory.max").write_text(str(1 << 30))
+    (tmp_path / "cgroup.procs").write_text(f"0\n{os.getpid()}\n")
+    code = (
+        "import sys, json, pathlib; from disdel import container_memory as m; "
+        "from disdel.worker import footprint as f; folder = pathlib.Path(sys.argv[1]); "
+        "m.own_cgroup = lambda: m.Cgroup(folder, 2); "
+        "procs = folder / 'cgroup.procs'; alone = f.working_set_bytes(); "
+        "procs.write_text(f'0\\n{m.os.getpid()}\\n{sys.argv[2]}\\n'); "
+        "print(json.dumps([alone, f.working_set_bytes(), m.container_processes(m.find_cgroup())]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    alone, together, processes = json.loads(done.stdout)
+    assert os.getpid() in processes
+    assert len(processes) == 2
+    assert together - alone >= resident([os.getpid()]).anonymous_bytes / 2
 
 
 def test_the_monitor_remembers_the_peak(plain_process: None) -> None:

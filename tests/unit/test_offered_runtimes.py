@@ -96,3 +96,24 @@ def test_own_keras_models_are_compiled_for_who_asks(asked):
     assert asked(everything, model=keras, runtime="compiled") == {"compiled": True}
     with pytest.raises(UsageError, match=r"net\.py:f returns a PyTorch module.* compiled does not"):
         asked(everything, model=own("torch"), runtime="compiled")
+
+
+def test_the_proxy_of_a_stock_image_is_in_the_estimate_of_compiled_actions(monkeypatch, tmp_path):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(planning, "call_memory", lambda job: CALLS)
+    capacity = Capacity(
+        memory_min_mb=128,
+        memory_max_mb=512,
+        timeout_max_s=300.0,
+        concurrency=30,
+        invokes_per_minute=60,
+        kinds=("python:3.11",),
+    )
+    job = TrainJob(dataset="digits", runtime="compiled", workers=2)
+
+    def floor_mb(settings):
+        [question] = planning.ask(job, DATASET, CNN, capacity, settings)
+        return question.runtime.floor_mb
+
+    cluster = Settings(apihost="http://127.0.0.1:3233", auth="a:b")
+    assert floor_mb(cluster) - floor_mb(Settings()) >= 27
