@@ -48,7 +48,8 @@ from disdel.types import (
     Validation,
     WorkersPolicy,
 )
-from disdel.user_code import UserModule, read_code
+from disdel.user_code import read_code
+from disdel.user_module import UserModule
 
 __all__ = [
     "Trained",

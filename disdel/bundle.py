@@ -26,6 +26,8 @@ _LIBRARY = (
     "types",
     "units.py",
     "user_code.py",
+    "user_imports.py",
+    "user_module.py",
     "wire.py",
     "catalog/__init__.py",
     "catalog/models",

@@ -20,7 +20,7 @@ from disdel.compiler.network import Network
 from disdel.compiler.recipe import JaxArray, Measure, Recipe, recipe_for
 from disdel.errors import UsageError
 from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OwnModel, Target
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 from disdel.worker.own_code import function_beside
 from disdel.worker.own_keras import (
     Built,

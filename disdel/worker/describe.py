@@ -13,7 +13,8 @@ from pathlib import Path
 
 from disdel.errors import DisdelError, UsageError
 from disdel.types import RuntimeName
-from disdel.user_code import UserModule, imported_packages
+from disdel.user_code import imported_packages
+from disdel.user_module import UserModule
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 from disdel.worker.own_code import a_kind
 

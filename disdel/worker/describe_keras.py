@@ -16,7 +16,7 @@ from disdel.arrays import Array
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.types import ModelFacts, OwnModel
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 from disdel.wire import DescribeReply, DescribeRequest
 from disdel.worker.own_code import look_like_probabilities, trial_samples, trial_targets
 from disdel.worker.own_keras import (

@@ -17,7 +17,7 @@ from disdel.arrays import Array
 from disdel.catalog.models.torch_files import TorchFile, are_images, load_torch_network
 from disdel.training.torch_recipe import TorchRecipe
 from disdel.types import ModelFacts, ModelSpec, OwnModel, Precision
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 from disdel.wire import DescribeReply, DescribeRequest
 from disdel.worker.own_code import look_like_probabilities, trial_samples, trial_targets
 from disdel.worker.own_torch import (

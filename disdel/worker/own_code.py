@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from disdel.arrays import Array
 from disdel.errors import UsageError
 from disdel.types import Target
-from disdel.user_code import FOLDER, UserModule, read_code
+from disdel.user_code import FOLDER, read_code
+from disdel.user_module import UserModule
 from disdel.wire import DescribeRequest
 
 # Where a bundle has the user's files: beside the package `disdel`.

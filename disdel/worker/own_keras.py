@@ -11,7 +11,7 @@ from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.training.keras_recipe import KerasRecipe, Measure, mean_of, recipe_for
 from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, Target
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 from disdel.wire import Network
 from disdel.worker.own_code import BUNDLED, a_kind, function_beside, target_of
 

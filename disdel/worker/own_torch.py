@@ -23,7 +23,7 @@ from disdel.training.torch_optim import read_optimizer, torch_rule
 from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
 from disdel.training.torch_recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
 from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OptimizerGroup, OwnModel, Precision, Target
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 from disdel.wire import Network
 from disdel.worker.own_code import BUNDLED, a_kind, function_beside, target_of
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from disdel.types import ModelSpec
-from disdel.user_code import UserModule, collect
+from disdel.user_code import collect
+from disdel.user_module import UserModule
 from disdel.wire import DescribeRequest
 from tests.own_compiled import make
 

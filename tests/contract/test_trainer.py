@@ -12,7 +12,8 @@ import pytest
 from disdel.errors import StoreError
 from disdel.training.aggregate import weighted_mean
 from disdel.types import OPTIMIZERS, ModelFacts, ModelSpec, OwnModel
-from disdel.user_code import UserModule, collect
+from disdel.user_code import collect
+from disdel.user_module import UserModule
 
 pytestmark = pytest.mark.framework
 

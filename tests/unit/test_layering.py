@@ -20,6 +20,8 @@ LEAVES = {
     "types",
     "units",
     "user_code",
+    "user_imports",
+    "user_module",
     "wire",
 }
 
@@ -50,6 +52,7 @@ LEAF_IMPORTS = {
     "program": {"types"},
     "types": {"errors"},
     "user_code": {"errors", "types"},
+    "user_module": {"errors", "types", "user_imports"},
     "wire": {"errors", "types"},
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 from disdel.worker.describe import describe
 from disdel.worker.own_keras import build_own, own_trainer
 

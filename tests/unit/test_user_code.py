@@ -1,12 +1,16 @@
 """The user's own code: found, collected, imported and called."""
 
+import importlib
+import os
 import sys
+from importlib.machinery import SourceFileLoader
 
 import pytest
 
 from disdel.bundle import build_bundle
 from disdel.errors import UsageError
-from disdel.user_code import FOLDER, UserModule, collect, is_entry, read_code
+from disdel.user_code import FOLDER, collect, is_entry, read_code
+from disdel.user_module import UserModule
 
 
 @pytest.fixture
@@ -184,3 +188,50 @@ def test_an_imported_module_is_no_attribute(write):
     assert module.attribute("metrics") is None
     assert module.attribute("loss") == "mse"
     assert module.attribute("augment") is None
+
+
+def test_what_lies_there_now_is_run(write, monkeypatch):
+    # Bytecode goes by size and second, and a helper that was imported stays in `sys.modules`.
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    net = "import parts\nfrom kit import deep\ndef make(): return parts.a, deep.b, {}"
+    for n in (1, 2):
+        folder = write(net=net.format(n), parts=f"a = {n}", kit__deep=f"b = {n}")
+        for file in folder.rglob("*.py"):
+            os.utime(file, (0, 0))
+        assert load("net.py:make").call() == (n, n, n)
+    assert not list(folder.rglob("*.pyc"))
+
+
+def test_helpers_of_two_folders_do_not_mix(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "mine")])
+    for name in ("one", "two", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "helper.py").write_text(f"name = {name!r}")
+        (tmp_path / name / "net.py").write_text(
+            "import helper\ndef make():\n    import helper as late\n"
+            "    return helper.name, late.name"
+        )
+    (tmp_path / "one" / "only_one.py").write_text("")
+    (tmp_path / "two" / "net2.py").write_text("import only_one\n")
+    mine = importlib.import_module("helper")
+    one, two = load(f"{tmp_path}/one/net.py:make"), load(f"{tmp_path}/two/net.py:make")
+    assert (one.call(), two.call(), one.call()) == (("one",) * 2, ("two",) * 2, ("one",) * 2)
+    with pytest.raises(UsageError, match="lacks the package only_one"):
+        load(f"{tmp_path}/two/net2.py:make")
+    assert sys.modules["helper"] is mine
+    assert mine.name == "mine"
+
+
+def test_a_library_in_the_folder_keeps_its_bytecode(write, monkeypatch):
+    folder = write(net="import installed\ndef make(): return installed.__spec__.loader")
+    (folder / "venv").mkdir()
+    (folder / "venv" / "installed.py").touch()
+    monkeypatch.setattr(sys, "path", [str(folder / "venv"), *sys.path])
+    assert type(load("net.py:make").call()) is SourceFileLoader
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "BaseException()", "GeneratorExit"])
+def test_no_exception_of_users_gets_past(write, raised):
+    write(net=f"def make(): raise {raised}")
+    with pytest.raises(UsageError, match=r"net\.py, line 1"):
+        load("net.py:make").call()

@@ -24,7 +24,7 @@ from disdel.catalog.datasets.tfds_tasks import Call, Decode, Download, Write
 from disdel.catalog.datasets.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
 from disdel.types import CodeRef
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 
 _READ_BATCH = 1024
 # TFDS retries each file ten times, with growing pauses and no time limit: 205 s on a machine

@@ -17,7 +17,7 @@ from disdel.catalog.datasets.sources.samples import (
     split_name,
 )
 from disdel.errors import DatasetError
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 
 _FORMS = (
     'needed is (x, y), or ((x_train, y_train), (x_test, y_test)), or {"train": …, "test": …}; each '

@@ -17,7 +17,7 @@ import safetensors
 
 from disdel.errors import UsageError
 from disdel.types import ModelSpec
-from disdel.user_code import UserModule
+from disdel.user_module import UserModule
 
 # PyTorch's types are not loaded.
 Module = Any

@@ -11,7 +11,8 @@ from disdel.catalog.datasets.sources import read_source
 from disdel.catalog.datasets.sources.samples import labelled
 from disdel.catalog.datasets.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
-from disdel.user_code import UserModule, collect
+from disdel.user_code import collect
+from disdel.user_module import UserModule
 
 HEAD = """
 import numpy as np

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
-from disdel.user_code import UserModule, collect
+from disdel.user_code import collect
+from disdel.user_module import UserModule
 from tests.unit.own_torch.nets import TIED, ZERO, blocks, make
 
 pytestmark = pytest.mark.framework

@@ -1,0 +1,197 @@
+"""Run the user's own code: its module is imported and its function called where the files lie."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import inspect
+import linecache
+import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TypeVar
+
+from disdel.errors import UsageError
+from disdel.types import CodeRef
+from disdel.user_imports import UserImports
+
+T = TypeVar("T")
+
+# A file is imported under a name of its own, so that `types.py` or `keras.py` hides nothing.
+_MODULE_PREFIX = "user_code_"
+# Frameworks come with disdel's extras.
+_EXTRAS = {
+    "keras": "disdel[tensorflow]",
+    "tensorflow": "disdel[tensorflow]",
+    "tensorflow_datasets": "disdel[datasets]",
+    "torch": "disdel[torch]",
+}
+
+
+def check_requirements(entry: str, requirements: tuple[str, ...]) -> None:
+    """Refuse to run code whose packages this interpreter lacks.
+
+    Raises:
+        UsageError: one is missing, or another version is installed.
+    """
+    from packaging.requirements import Requirement
+
+    for text in requirements:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        try:
+            found: str | None = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            found = None
+        if found is None or not wanted.specifier.contains(found, prereleases=True):
+            has = "is not installed" if found is None else f"is there in version {found}"
+            raise UsageError(
+                f"{entry} requires {text}, and {wanted.name} {has}; {_how_to_add(text)}"
+            )
+
+
+def _how_to_add(requirement: str) -> str:
+    return (
+        f"pip install '{requirement}' here and for the embedded platform; for a cluster add it to "
+        "runtime-image/requirements and run runtime-image/build"
+    )
+
+
+class UserModule:
+    """The imported module of some user code.
+
+    Args:
+        code: what to import; its files already lie in `folder`.
+        folder: where they lie.
+
+    Raises:
+        UsageError: a required package is missing, or importing the module failed.
+    """
+
+    def __init__(self, code: CodeRef, folder: Path) -> None:
+        check_requirements(code.entry, code.requirements)
+        self.code = code
+        self._folder = folder.resolve()
+        self._imports = UserImports(self._folder)
+        self._module = self.guarded(self._import)
+
+    def _import(self) -> ModuleType:
+        source = self.code.source
+        if not source.endswith(".py"):
+            return importlib.import_module(source)
+        name = _MODULE_PREFIX + re.sub(r"\W", "_", source.removesuffix(".py"))
+        return self._imports.load(name, self._folder / source)
+
+    def attribute(self, name: str) -> object:
+        """A value beside the function; None where there is none.
+
+        An imported module does not count: `from keras import metrics` sets no metrics.
+        """
+        value = getattr(self._module, name, None)
+        return None if isinstance(value, ModuleType) else value
+
+    def definitions(self) -> dict[str, object]:
+        """The classes and functions that its files define, by name."""
+        return {
+            name: value
+            for module in self._imports.modules.values()
+            for name, value in vars(module).items()
+            if (isinstance(value, type) or inspect.isfunction(value))
+            and value.__module__ == module.__name__
+        }
+
+    def call(self, **offered: object) -> object:
+        """Call the function with those of `offered` that it has parameters for.
+
+        Raises:
+            UsageError: there is no such function, it wants more, or it failed.
+        """
+        function = self._function()
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return self.guarded(function)
+        missing = [
+            parameter.name
+            for parameter in parameters
+            if parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            and parameter.name not in offered
+        ]
+        if missing:
+            can_have = f" It can have {' and '.join(offered)}." if offered else ""
+            raise UsageError(
+                f"{self.code.entry} wants {', '.join(missing)}, which nobody gives it; give them "
+                f"defaults.{can_have}"
+            )
+        given = {p.name: offered[p.name] for p in parameters if p.name in offered}
+        return self.guarded(lambda: function(**given))
+
+    def _function(self) -> Callable[..., object]:
+        name = self.code.function
+        found = getattr(self._module, name, None)
+        if callable(found) and (inspect.isroutine(found) or isinstance(found, type)):
+            return found
+        if found is not None:
+            raise UsageError(
+                f"{self.code.source} has a {type(found).__name__} called {name!r}, where a "
+                f"function that returns one is needed: def {name}(): …"
+            )
+        functions = [
+            key
+            for key, value in vars(self._module).items()
+            if inspect.isfunction(value) and value.__module__ == self._module.__name__
+        ]
+        near = difflib.get_close_matches(name, functions, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UsageError(
+            f"{self.code.source} has no function {name!r}{hint}; it has "
+            f"{', '.join(functions) or 'none'}"
+        )
+
+    def guarded(self, run: Callable[[], T]) -> T:
+        """What `run` returns; what it raises becomes an error that shows the user's own line.
+
+        Raises:
+            UsageError: `run` raised something.
+        """
+        try:
+            with self._imports.in_place():
+                return run()
+        except (UsageError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # SystemExit, and whatever a library has derived from it
+            raise UsageError(self.describe(error)) from error
+
+    def describe(self, error: BaseException) -> str:
+        """An error with the user's line that led to it."""
+        where = _line_within(error.__traceback__, self._folder) or self.code.entry
+        said = _plain("".join(traceback.format_exception_only(error)))
+        if isinstance(error, ModuleNotFoundError) and error.name is not None:
+            package = error.name.partition(".")[0]
+            if package in _EXTRAS:
+                return f"{where}: {package} is not installed: pip install '{_EXTRAS[package]}'"
+            return f"{where}: this runtime lacks the package {package}; {_how_to_add(package)}"
+        return f"{where}: {said}"
+
+
+def _plain(text: str) -> str:
+    """A message without colours, and without Keras's list of the arguments of a call."""
+    return re.sub(r"\x1b\[\d*m", "", text).partition("\n\nArguments received by")[0].strip()
+
+
+def _line_within(trace: TracebackType | None, folder: Path) -> str | None:
+    """The deepest line of a traceback that lies in `folder`, for people."""
+    inside = None
+    for frame in traceback.extract_tb(trace):
+        if Path(frame.filename).resolve().is_relative_to(folder):
+            inside = frame
+    if inside is None:
+        return None
+    name = Path(inside.filename).resolve().relative_to(folder)
+    text = (inside.line or linecache.getline(inside.filename, inside.lineno or 0)).strip()
+    return f"{name}, line {inside.lineno}, `{text}`" if text else f"{name}, line {inside.lineno}"
