@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +15,56 @@ from disdel.errors import UsageError
 from disdel.events import Event, Listener, RunEnded
 
 
-def write_json(target: str | None, value: Any) -> None:
+def write_json(target: str | None, value: Any, *, secret: bool = False) -> None:
     """Write `value` to a file, or to stdout when `target` is "-"; None writes nothing.
+
+    The file is there as a whole or not at all. One that holds a secret is its owner's alone, also
+    where it replaces one that everybody could read.
 
     Raises:
         UsageError: the file cannot be written.
     """
     if target is None:
         return
-    text = json.dumps(value, indent=1)
+    text = json.dumps(value, indent=1) + "\n"
     if target == "-":
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text)
         return
     try:
-        Path(target).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
+        path = Path(target)
+        if path.exists() and (not path.is_file() or path.absolute().parts[1] in ("dev", "proc")):
+            # A device, a pipe or an open file, which must not be replaced.
+            path.write_text(text, encoding="utf-8")
+        else:
+            # A link stays one.
+            _replace(path.resolve(), text, secret=secret)
+    except (OSError, RuntimeError) as error:
         raise UsageError(f"--json {target} cannot be written: {error}") from error
+
+
+def _replace(path: Path, text: str, *, secret: bool) -> None:
+    mode = 0o600 if secret else _ordinary_mode(path)
+    # Made for its owner alone, before anything is in it.
+    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), mode)
+        Path(partial).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(partial).unlink()
+        raise
+
+
+def _ordinary_mode(path: Path) -> int:
+    """That of the file that is there, else what the umask leaves."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
 
 
 def check_json_target(target: str | None) -> None:

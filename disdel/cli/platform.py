@@ -10,13 +10,13 @@ import typer
 from disdel.cli import options
 from disdel.cli.output import check_json_target, write_json
 from disdel.cli.reading import read_settings
-from disdel.errors import UsageError
 from disdel.platforms.embedded import (
     EmbeddedOptions,
     PlatformInfo,
     platform_down,
     platform_status,
     platform_up,
+    platforms_elsewhere,
     start_embedded,
 )
 
@@ -71,8 +71,6 @@ def up_command(
     if not foreground:
         _announce(platform_up(chosen), json)
         return
-    if platform_status() is not None:
-        raise UsageError("a platform is already running; stop it first with `disdel platform down`")
     with start_embedded(chosen, shared=True) as platform:
         _announce(platform.info, json)
         platform.wait()
@@ -87,6 +85,7 @@ def status_command(json: options.JsonFile = None) -> None:
         write_json(json, None)
         if json != "-":
             typer.echo("no platform is running; `disdel platform up` starts one")
+            _tell_elsewhere()
         return
     _announce(info, json)
 
@@ -97,8 +96,17 @@ def down_command() -> None:
     stopped = platform_down()
     if stopped is None:
         typer.echo("no platform was running")
+        _tell_elsewhere()
     else:
         typer.echo(f"stopped the platform at {stopped.access.apihost}")
+
+
+def _tell_elsewhere() -> None:
+    for place in platforms_elsewhere():
+        typer.echo(
+            f"one may run as {place}, where only its own host or container can see it: "
+            "use and stop it there"
+        )
 
 
 def _announce(info: PlatformInfo, json: str | None) -> None:
@@ -112,6 +120,7 @@ def _announce(info: PlatformInfo, json: str | None) -> None:
             "user_memory_mb": info.user_memory_mb,
             "enforcement": info.enforcement,
         },
+        secret=True,
     )
     if json != "-":
         typer.echo(

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -35,11 +34,18 @@ from disdel.embedded.invoking.firing import Firing
 from disdel.embedded.invoking.invocation import Invocation
 from disdel.embedded.invoking.invocations import Invocations
 from disdel.embedded.limits import PlatformLimits
-from disdel.embedded.records import PlatformRecord, read_records, remove_record, write_record
+from disdel.embedded.records import (
+    PlatformRecord,
+    is_dead,
+    read_records,
+    remove_record,
+    write_record,
+)
 from disdel.embedded.rest.api import Api
 from disdel.embedded.rest.throttle import Throttle
 from disdel.embedded.state import State
 from disdel.errors import UsageError
+from disdel.process_identity import own_identity
 
 _SECRET_LENGTH = 64
 _ALPHABET = string.ascii_letters + string.digits
@@ -93,12 +99,15 @@ def new_key() -> str:
 
 
 def sweep(state_dir: Path) -> None:
-    """Remove what dead platforms have left: processes, cgroups, folders, records."""
+    """Remove what dead platforms have left: processes, cgroups, folders, records.
+
+    A platform that lives, or may live where this process cannot see it, keeps what it has.
+    """
     for record in read_records(state_dir):
-        if record.alive:
+        if not is_dead(state_dir, record):
             continue
-        if record.cgroup:
-            remove_tree(Path(record.cgroup))
+        for cgroup in record.cgroups:
+            remove_tree(Path(cgroup))
         kill_marked(record.id)
         shutil.rmtree(record.folder, ignore_errors=True)
         if record.log:
@@ -168,8 +177,7 @@ class _Platform:
         self._folder = Path(tempfile.mkdtemp(prefix="disdel-"))
         self.record = PlatformRecord(
             id=platform_id,
-            pid=os.getpid(),
-            created=psutil.Process().create_time(),
+            process=own_identity(),
             apihost=apihost,
             auth=auth,
             port=port,
@@ -177,11 +185,11 @@ class _Platform:
             limits=settings.limits.profile,
             user_memory_mb=settings.limits.user_memory_mb,
             shared=settings.shared,
-            cgroup=str(self._enforcement.folder) if self._enforcement.folder else None,
+            cgroups=tuple(str(folder) for folder in self._enforcement.folders),
             folder=str(self._folder),
             log=str(settings.log) if settings.log else None,
         )
-        write_record(settings.state_dir, self.record)
+        self._record_lock = write_record(settings.state_dir, self.record)
         self._invoker = Invoker(
             platform_id=platform_id,
             apihost=apihost,
@@ -224,6 +232,7 @@ class _Platform:
         if self.record.log:
             Path(self.record.log).unlink(missing_ok=True)
         remove_record(self._state_dir, self.record)
+        os.close(self._record_lock)
 
 
 def _lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:

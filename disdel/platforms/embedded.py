@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -22,7 +23,7 @@ from types import TracebackType
 from typing import IO, Literal
 
 from disdel.config import ApiAccess, state_dir
-from disdel.embedded.records import PlatformRecord, read_records
+from disdel.embedded.records import PlatformRecord, is_dead, read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.gpu import first_gpu
 from disdel.types import Capacity
@@ -32,6 +33,7 @@ STOP_DEADLINE_S = 15.0
 _PING_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _LOG_TAIL_LINES = 15
+_LOCK_NAME = "platform.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +162,12 @@ def start_embedded(options: EmbeddedOptions, *, shared: bool = False) -> Embedde
         shared: let other commands find it while it runs.
 
     Raises:
+        UsageError: it is to be shared, and there is one already.
         PlatformError: it did not start; the message holds the end of its log.
     """
     arguments = ["--stop-on-eof", *(["--shared"] if shared else [])]
-    process, info = _launch(options, arguments, stdin=subprocess.PIPE)
+    with _the_only_one(options.state_folder) if shared else contextlib.nullcontext() as lock:
+        process, info = _launch(options, arguments, stdin=subprocess.PIPE, lock=lock)
     return EmbeddedPlatform(info, process)
 
 
@@ -174,13 +178,8 @@ def platform_up(options: EmbeddedOptions) -> PlatformInfo:
         UsageError: one is running already.
         PlatformError: it did not start.
     """
-    running = platform_status(options.state_dir)
-    if running:
-        raise UsageError(
-            f"a platform is already running at {running.access.apihost} (process {running.pid}): "
-            "stop it first with `disdel platform down`"
-        )
-    process, info = _launch(options, ["--shared"], stdin=subprocess.DEVNULL)
+    with _the_only_one(options.state_folder) as lock:
+        process, info = _launch(options, ["--shared"], stdin=subprocess.DEVNULL, lock=lock)
     # It is to outlive this process; nobody here waits for it.
     process.returncode = 0
     return info
@@ -226,6 +225,85 @@ def _shared_record(state_folder: Path | None) -> PlatformRecord | None:
     return next((record for record in records if record.shared and record.alive), None)
 
 
+def platforms_elsewhere(state_folder: Path | None = None) -> list[str]:
+    """Where shared platforms run that are recorded here and cannot be seen from here."""
+    folder = state_folder or state_dir()
+    hidden = [r for r in read_records(folder) if r.shared and not r.process.seen_from_here]
+    if not hidden or _is_free(folder / _LOCK_NAME):
+        return []
+    return [record.process.place for record in hidden if not is_dead(folder, record)]
+
+
+@contextlib.contextmanager
+def _the_only_one(state_folder: Path) -> Iterator[int]:
+    """The lock that the one shared platform of a state folder holds, from before its start.
+
+    The platform inherits the descriptor, and keeps the lock for as long as it lives, also when the
+    command that starts it is killed.
+
+    Raises:
+        UsageError: another one is running, or was started at the same time.
+        PlatformError: the lock cannot be had.
+    """
+    state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = state_folder / _LOCK_NAME
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not _try_lock(lock, path):
+            _refuse_where_one_runs(state_folder)
+            _refuse_where_one_hides(state_folder)
+            if time.monotonic() > deadline:
+                raise PlatformError(
+                    f"another process holds {path}, and no platform answers: stop it, or choose "
+                    "another folder with DISDEL_STATE_DIR"
+                )
+            time.sleep(_POLL_S)
+        _refuse_where_one_runs(state_folder)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _try_lock(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise PlatformError(
+            f"{path} cannot be locked ({error}): name a folder of a file system with locks in "
+            "DISDEL_STATE_DIR"
+        ) from error
+    return True
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        with path.open("r+b") as file:
+            return _try_lock(file.fileno(), path)
+    except FileNotFoundError:
+        return True
+
+
+def _refuse_where_one_runs(state_folder: Path) -> None:
+    running = platform_status(state_folder)
+    if running:
+        raise UsageError(
+            f"a platform is already running at {running.access.apihost} (process {running.pid}): "
+            "stop it first with `disdel platform down`"
+        )
+
+
+def _refuse_where_one_hides(state_folder: Path) -> None:
+    elsewhere = platforms_elsewhere(state_folder)
+    if elsewhere:
+        raise UsageError(
+            f"a platform that uses the same state folder, {state_folder}, runs elsewhere: "
+            f"{elsewhere[0]}. Stop it there, or choose another folder with DISDEL_STATE_DIR"
+        )
+
+
 def _info(record: PlatformRecord) -> PlatformInfo:
     return PlatformInfo(
         access=ApiAccess(record.apihost, record.auth),
@@ -247,7 +325,7 @@ def _answers(record: PlatformRecord) -> bool:
 
 
 def _launch(
-    options: EmbeddedOptions, arguments: list[str], *, stdin: int
+    options: EmbeddedOptions, arguments: list[str], *, stdin: int, lock: int | None
 ) -> tuple[subprocess.Popen[bytes], PlatformInfo]:
     with _new_log(options.state_folder) as log, _pipe() as (ready, told):
         process = subprocess.Popen(
@@ -261,7 +339,7 @@ def _launch(
             stdin=stdin,
             stdout=log,
             stderr=log,
-            pass_fds=[told.fileno()],
+            pass_fds=[told.fileno(), *([] if lock is None else [lock])],
             # Ctrl-C in the terminal is for the command, which then stops the platform.
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": _python_path()},

@@ -16,6 +16,7 @@ LEAVES = {
     "errors",
     "events",
     "gpu",
+    "process_identity",
     "program",
     "types",
     "units",

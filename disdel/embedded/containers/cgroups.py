@@ -70,8 +70,8 @@ class CgroupEnforcement:
         return f"cgroup v{self.base.version}"
 
     @property
-    def folder(self) -> Path | None:
-        return self.base.folder
+    def folders(self) -> tuple[Path, ...]:
+        return (self.base.folder,)
 
     def cell(self, container_id: str, limit_bytes: int, folder: Path) -> CgroupCell:  # noqa: ARG002
         """A new cgroup with that limit and no swap.

@@ -56,8 +56,8 @@ class Enforcement(Protocol):
         """As the start-up line and the platform's information say it."""
 
     @property
-    def folder(self) -> Path | None:
-        """The cgroup to remove should the platform be killed."""
+    def folders(self) -> tuple[Path, ...]:
+        """The cgroups to remove should the platform be killed."""
 
     def cell(self, container_id: str, limit_bytes: int, folder: Path) -> Cell:
         """A cell for a new container with a folder; raises `OSError` where it cannot be made."""
@@ -75,7 +75,7 @@ class SamplingEnforcement:
     """Limits by looking: a container above its limit at a sample is killed."""
 
     name = "sampling"
-    folder = None
+    folders: tuple[Path, ...] = ()
 
     def cell(self, container_id: str, limit_bytes: int, folder: Path) -> SamplingCell:
         return SamplingCell(container_id, limit_bytes, folder)

@@ -106,7 +106,7 @@ def runs(pid: int) -> bool:
 def assert_nothing_left(record: PlatformRecord, state_dir: Path) -> None:
     assert not record.alive
     assert not containers(record)
-    assert record.cgroup is None or not Path(record.cgroup).exists()
+    assert not any(Path(cgroup).exists() for cgroup in record.cgroups)
     assert not Path(record.folder).exists()
     assert not any((state_dir / "platforms").iterdir())
     with pytest.raises(httpx.ConnectError):

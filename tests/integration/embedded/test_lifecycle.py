@@ -6,14 +6,17 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from disdel.embedded.records import read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.platforms import embedded
 from disdel.platforms.embedded import EmbeddedOptions, EmbeddedPlatform, start_embedded
@@ -42,10 +45,10 @@ def test_a_platform_that_is_killed_takes_its_containers_with_it(tmp_path: Path) 
             assert len(containers(user.record)) == 3
             os.kill(user.record.pid, signal.SIGKILL)
         wait_until(lambda: {p.pid for p in containers(user.record)} <= {escaped})
-    assert user.record.cgroup is None or Path(user.record.cgroup).exists()
+    assert all(Path(cgroup).exists() for cgroup in user.record.cgroups)
     with platform(state):
         assert not containers(user.record)
-        assert user.record.cgroup is None or not Path(user.record.cgroup).exists()
+        assert not any(Path(cgroup).exists() for cgroup in user.record.cgroups)
         assert not Path(user.record.folder).exists()
 
 
@@ -124,6 +127,67 @@ def test_up_status_and_down(tmp_path: Path) -> None:
     finally:
         assert embedded.platform_down(state) == up
     assert_nothing_left(user.record, state)
+
+
+def test_of_several_that_start_at_once_one_runs(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    options = EmbeddedOptions(state_dir=state, user_memory_mb=256)
+
+    def up(_: int) -> object:
+        try:
+            return embedded.platform_up(options)
+        except UsageError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        outcomes = [*threads.map(up, range(3))]
+    try:
+        [running] = [each for each in outcomes if not isinstance(each, str)]
+        assert embedded.platform_status(state) == running
+        refusals = [each for each in outcomes if isinstance(each, str)]
+        assert all(f"already running at {running.access.apihost}" in said for said in refusals)
+    finally:
+        embedded.platform_down(state)
+    assert not any((state / "platforms").iterdir())
+
+
+def test_a_platform_of_another_pid_namespace_is_left_alone(tmp_path: Path) -> None:
+    """As when a home is mounted into a container."""
+    state = tmp_path / "state"
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if not shutil.which("unshare") or subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("no PID namespace can be made here")
+    code = (
+        "import sys\n"
+        "from disdel.platforms import embedded as e\n"
+        "from pathlib import Path\n"
+        "options = e.EmbeddedOptions(state_dir=Path(sys.argv[1]), user_memory_mb=256)\n"
+        "with e.start_embedded(options, shared=True) as platform:\n"
+        "    print(platform.access.apihost, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [*apart, sys.executable, "-c", code, str(state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        apihost = other.stdout.readline().strip()
+        # A start sweeps, and must neither remove nor use what it cannot see.
+        with platform_beside(state):
+            [record] = [r for r in read_records(state) if r.apihost == apihost]
+            assert not record.alive
+            assert Path(record.folder).exists()
+        assert embedded.find_running(state) is None
+        assert embedded.platform_down(state) is None
+        with pytest.raises(UsageError, match="runs elsewhere: process"):
+            embedded.platform_up(EmbeddedOptions(state_dir=state))
+        assert httpx.get(f"{apihost}/ping", trust_env=False).text == "pong"
+        other.stdin.close()
+    assert not Path(record.folder).exists()
+    assert embedded.platforms_elsewhere(state) == []
 
 
 @contextlib.contextmanager
