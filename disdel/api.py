@@ -90,16 +90,22 @@ class Trained:
 
     @property
     def model(self) -> Any:
-        """The ensemble model, loaded in this process by the framework that trained it."""
+        """The ensemble model, loaded in this process by the framework that trained it.
+
+        For a network of your own, the code that made it is imported from the run's folder.
+
+        Raises:
+            UsageError: the file is no model, or that code fails here.
+        """
+        code = read_code(RunFolder(self.folder).code)
+        module = None if code is None else UserModule(code.ref, code.folder)
         if runtime_of(self.model_path) is TORCH:
             from disdel.catalog.models.torch_files import load_torch_network
 
-            code = read_code(RunFolder(self.folder).code)
-            module = None if code is None else UserModule(code.ref, code.folder)
             return load_torch_network(self.model_path, module)
-        import keras
+        from disdel.catalog.models.keras_models import load_keras_network
 
-        return keras.saving.load_model(self.model_path)
+        return load_keras_network(self.model_path, module)
 
     def evaluate(self, input: Path | None = None) -> RunReport:  # noqa: A002 - the command's word
         """Evaluate the ensemble in an action, on the held-out split or on `input`."""

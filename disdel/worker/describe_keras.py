@@ -25,7 +25,6 @@ from disdel.worker.own_keras import (
     ends_in_probabilities,
     own_optimizer,
     own_trainer,
-    register_definitions,
 )
 
 
@@ -110,8 +109,7 @@ def _save(module: UserModule, trainer: Trainer) -> None:
         path = Path(folder) / "model.keras"
         try:
             trainer.save_model(path)
-            register_definitions(module)
-            keras.saving.load_model(path, compile=False)
+            keras.saving.load_model(path, custom_objects=module.definitions(), compile=False)
         except Exception as error:
             # Keras wraps what went wrong in one message a level; the innermost ends the text.
             said = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__

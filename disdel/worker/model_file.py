@@ -15,7 +15,6 @@ from disdel.errors import UsageError
 from disdel.store.base import Store
 from disdel.worker.context import Context
 from disdel.worker.own_code import bundled_module
-from disdel.worker.own_keras import register_definitions
 
 Predictor: TypeAlias = Callable[[Array], Array]
 
@@ -76,23 +75,16 @@ def _torch_predictor(path: Path, threads: int | None) -> Predictor:
 
 
 def _keras_predictor(path: Path, threads: int | None) -> Predictor:
-    import keras
     import tensorflow as tf
 
+    from disdel.catalog.models.keras_models import load_keras_network
     from disdel.training.devices import choose_keras_device
     from disdel.training.keras_adapter import pin_threads
 
     pin_threads(threads)
     # Plans of evaluate actions know of no GPU, and one action would take all of it.
     choose_keras_device(0)
-    code = bundled_module()
-    if code is not None:
-        # Keras loads layers of the user's own by name.
-        register_definitions(code)
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError) as error:
-        raise UsageError(f"the model cannot be loaded: {error}") from error
+    model = load_keras_network(path, bundled_module())
     inputs = model.inputs or []
     if len(inputs) != 1:
         raise UsageError(f"the model has {len(inputs)} inputs, and it must have one: the samples")

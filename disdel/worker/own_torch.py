@@ -186,6 +186,12 @@ def _check_state(entry: str, made: TorchModel) -> None:
                 f"{name} of {entry} is on the device {value.device}; return the module on the "
                 "CPU, without .to(…): an action moves it where it computes"
             )
+        if value.is_complex():
+            raise UsageError(
+                f"{name} of {entry} is complex ({value.dtype}), and real numbers are averaged: "
+                "keep its parts, nn.Parameter(torch.view_as_real(values)), and compute with "
+                f"torch.view_as_complex(self.{name.rpartition('.')[2]})"
+            )
         if value.dtype not in _DTYPES:
             raise UsageError(
                 f"{name} of {entry} is {value.dtype}, which cannot be averaged; call .float() on "

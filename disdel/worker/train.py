@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from disdel.allocator import give_back_freed_memory
-from disdel.arrays import Tensors
+from disdel.arrays import Array, Tensors
 from disdel.errors import TrainingDiverged
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.training.base import Trainer, split_state
@@ -49,7 +50,7 @@ def train_segment(
     clock.ended("data")
     trainer = trainers.get(request.network, samples.x.dtype.name)
     clock.ended("built")
-    _load_initial(request, context, trainer)
+    infinite = _infinite(_load_initial(request, context, trainer))
     clock.ended("loaded")
 
     started_s = time.perf_counter()
@@ -64,7 +65,7 @@ def train_segment(
     seen = schedule.samples_between(request.start_step, reached)
     metadata = {"samples": str(request.samples_before + seen)}
     state = trainer.state()
-    _check_finite(request, state)
+    _check_finite(request, state, infinite)
     if outcome == "ok":
         _store_part(request, context, state, metadata)
     else:
@@ -92,8 +93,8 @@ def _schedule(request: TrainRequest, samples: Samples) -> Schedule:
     return Schedule(len(samples.x), request.batch_size, request.network.seed, request.worker)
 
 
-def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> None:
-    """Start from the request's state; the first worker of a run makes it from the seed.
+def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> Tensors:
+    """Start from the request's state, and return it; the first worker makes it from the seed.
 
     Every worker, the first included, then reads what was published: all start alike even where
     two runtimes would draw different weights from one seed.
@@ -104,6 +105,7 @@ def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> 
     if request.slots_key is not None:
         state |= read_tensors(context.store, request.slots_key)
     trainer.load_state(state)
+    return state
 
 
 def _shared(request: TrainRequest, state: Tensors) -> Tensors:
@@ -157,10 +159,21 @@ def _train_steps(
     return "ok", reached, loss_sum
 
 
-def _check_finite(request: TrainRequest, state: Tensors) -> None:
+def _infinite(state: Tensors) -> dict[str, NDArray[np.bool_]]:
+    """Where tensors that training starts from hold no finite number, as masks of attention do."""
+    return {name: ~np.isfinite(tensor) for name, tensor in state.items() if _has_infinity(tensor)}
+
+
+def _has_infinity(tensor: Array) -> bool:
+    return tensor.dtype.kind == "f" and not np.isfinite(tensor).all()
+
+
+def _check_finite(
+    request: TrainRequest, state: Tensors, before: Mapping[str, NDArray[np.bool_]]
+) -> None:
     """The last step may have broken what its own loss does not show yet."""
     for name, tensor in state.items():
-        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+        if _has_infinity(tensor) and (~np.isfinite(tensor) & ~before.get(name, np.False_)).any():
             raise TrainingDiverged(
                 f"{name} is no longer finite at the end of round {request.round} on worker "
                 f"{request.worker}"

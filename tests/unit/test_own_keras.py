@@ -314,3 +314,38 @@ def test_a_model_trained_in_mixed_precision_is_saved_as_float32(trainer, tmp_pat
     mine.save_model(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert {layer.dtype_policy.name for layer in loaded._flatten_layers()} == {"float32"}
+
+
+SCALE = """
+class Scale(layers.Layer):
+    def __init__(self, by=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.by = by
+    def call(self, x): return x * self.by
+    def get_config(self): return {**super().get_config(), "by": self.by}
+"""
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_finished_training_gives_a_model_of_the_users_own_layers(trainer, tmp_path, registered):
+    from disdel.api import Trained
+    from disdel.controller.settings import Settings
+    from disdel.user_code import collect
+
+    head = "@keras.saving.register_keras_serializable('mine')" * registered + SCALE
+    mine = trainer(make("Scale(3.0)", SOFTMAX, head=head), probabilities=True)
+    (folder := tmp_path / "run").mkdir()
+    mine.save_model(folder / "model.keras")
+    collect(f"{tmp_path}/net.py:make").write(folder / "code")
+    model = Trained(None, folder, Settings()).model
+    assert [layer.by for layer in model._flatten_layers() if type(layer).__name__ == "Scale"] == [3]
+
+
+def test_a_model_without_its_code_cannot_be_loaded(trainer, tmp_path):
+    from disdel.catalog.models.keras_models import load_keras_network
+
+    trainer(make("Scale(3.0)", SOFTMAX, head=SCALE), probabilities=True).save_model(
+        tmp_path / "model.keras"
+    )
+    with pytest.raises(UsageError, match=r"(?s)model.keras cannot be loaded: .*Scale"):
+        load_keras_network(tmp_path / "model.keras")

@@ -279,3 +279,29 @@ def test_progress_can_be_followed(store):
     assert '"state": "done"' in store.fields("progress")["0"]
     assert '"memory_mb": 10' in store.fields("progress")["0"]
     assert '"limit_mb": 64' in store.fields("progress")["0"]
+
+
+class Masked(Counting):
+    """Has a mask of attention, minus infinity where nothing is to be seen."""
+
+    def __init__(self, breaks=0.0):
+        super().__init__()
+        self.mask = np.array([0, -np.inf, -np.inf], np.float32)
+        self.breaks = breaks
+
+    def state(self):
+        return {"total": self.total, "mask": self.mask}
+
+    def load_state(self, tensors):
+        super().load_state(tensors)
+        self.mask = tensors["mask"] + np.array([self.breaks, 0, 0], np.float32)
+
+
+def test_what_was_infinite_from_the_start_may_stay(store):
+    assert run(store, Masked()).outcome == "ok"
+    assert read_tensors(store, "part")["mask"].tolist() == [0, -np.inf, -np.inf]
+
+
+def test_what_training_made_infinite_ends_the_run(store):
+    with pytest.raises(TrainingDiverged, match="mask is no longer finite at the end of round 1"):
+        run(store, Masked(breaks=np.nan))

@@ -21,7 +21,8 @@ from disdel.user_module import UserModule
 
 _FORMS = (
     'needed is (x, y), or ((x_train, y_train), (x_test, y_test)), or {"train": …, "test": …}; each '
-    "split may also be a tf.data.Dataset or another iterable of pairs (sample, target)"
+    "split may also be a tf.data.Dataset, a PyTorch Dataset or DataLoader, or another iterable of "
+    "pairs (sample, target)"
 )
 
 
@@ -50,7 +51,7 @@ def _by_split(returned: Any, entry: str) -> dict[str, Any]:
         if unknown := [key for key, name in names.items() if name is None]:
             raise DatasetError(f"{entry} returned a split {unknown[0]!r}; {_FORMS}")
         return {str(names[key]): content for key, content in returned.items()}
-    if _is_pair(returned) and all(map(_is_pair, returned)):
+    if _is_pair(returned) and all(map(_is_split, returned)):
         return {"train": returned[0], "test": returned[1]}
     return {"train": returned}
 
@@ -59,17 +60,41 @@ def _is_pair(value: object) -> bool:
     return isinstance(value, tuple | list) and len(value) == 2
 
 
+def _is_split(value: object) -> bool:
+    """Whether it has samples and targets, and is not an array of one of them."""
+    return _is_pair(value) or not (hasattr(value, "__array__") or isinstance(value, tuple | list))
+
+
 def _arrays(content: Any, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Samples and targets of one split."""
     if _is_pair(content):
         return np.asarray(content[0]), np.asarray(content[1])
     pairs = list(_pairs(content, where))
-    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-        what = type(pairs[0]).__name__ if pairs else "nothing"
-        raise DatasetError(f"{where} yields {what} where pairs are needed; {_FORMS}")
+    for pair in pairs or [None]:
+        if not _is_pair(pair):
+            raise DatasetError(f"{where} yields {_what(pair)} where pairs are needed; {_FORMS}")
+    if _yields_batches(content):
+        return np.concatenate([np.asarray(x) for x, _ in pairs]), np.concatenate(
+            [np.asarray(y) for _, y in pairs]
+        )
     return np.stack([np.asarray(x) for x, _ in pairs]), np.asarray(
         [np.asarray(y) for _, y in pairs]
     )
+
+
+def _what(given: object) -> str:
+    if given is None:
+        return "nothing"
+    if isinstance(given, tuple | list) and len(given) == 3:
+        return "three values (weights of samples are not learnt by)"
+    return type(given).__name__
+
+
+def _yields_batches(content: Any) -> bool:
+    """Whether it is a PyTorch `DataLoader` that makes batches: (samples, targets) of several."""
+    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(content).__mro__}
+    is_loader = "torch.utils.data.dataloader.DataLoader" in kinds
+    return is_loader and content.batch_sampler is not None
 
 
 def _pairs(content: Any, where: str) -> Iterable[Any]:

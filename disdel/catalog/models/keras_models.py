@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import singledispatch
+from pathlib import Path
 from typing import Any
 
 from disdel.catalog.models import layers_of
@@ -19,7 +20,9 @@ from disdel.catalog.models.layers import (
     Relu,
     Residual,
 )
+from disdel.errors import UsageError
 from disdel.types import ModelSpec
+from disdel.user_module import UserModule
 
 # Keras ships no types.
 KerasModel = Any
@@ -43,6 +46,25 @@ def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     keras.utils.clear_session()
     return keras_model_here(spec, input_dtype=input_dtype)
+
+
+def load_keras_network(path: Path, code: UserModule | None = None) -> KerasModel:
+    """The uncompiled model in a Keras file.
+
+    Args:
+        path: the file.
+        code: whose classes and functions the model may be made of.
+
+    Raises:
+        UsageError: it is no such file, or made of layers that are not known here.
+    """
+    import keras
+
+    known = {} if code is None else code.definitions()
+    try:
+        return keras.saving.load_model(path, custom_objects=known, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        raise UsageError(f"the model {path} cannot be loaded: {error}") from error
 
 
 def keras_model_here(spec: ModelSpec, *, input_dtype: str) -> KerasModel:

@@ -80,6 +80,35 @@ def test_a_tensorflow_data_set_may_be_in_batches(returned, batch):
     np.testing.assert_array_equal(content.labels["train"], np.arange(10) % 2)
 
 
+LOADER = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+pairs = TensorDataset(torch.from_numpy(x), torch.from_numpy(classes))
+def data(): return {}
+"""
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize(
+    ("returned", "splits"),
+    [
+        ("DataLoader(pairs, batch_size=4)", ["train"]),
+        ("DataLoader(pairs, batch_size=None)", ["train"]),
+        ("pairs", ["train"]),
+        ("DataLoader(pairs, batch_size=5), DataLoader(pairs, batch_size=3)", ["train", "test"]),
+        ("pairs, pairs", ["train", "test"]),
+        ("{'train': DataLoader(pairs, 10), 'val': pairs}", ["train", "validation"]),
+    ],
+)
+def test_data_sets_of_pytorch_are_read_batch_by_batch(write, returned, splits):
+    code = collect(write(LOADER.format(returned)))
+    content = returned_splits(UserModule(code.ref, code.folder), code.ref.entry)
+    assert list(content.splits) == splits
+    for name in splits:
+        np.testing.assert_array_equal(content.splits[name].x, np.arange(20).reshape(10, 2))
+        np.testing.assert_array_equal(content.labels[name], np.arange(10) % 2)
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
@@ -90,7 +119,12 @@ def test_a_tensorflow_data_set_may_be_in_batches(returned, batch):
         ("x", "yields ndarray where pairs are needed"),
         ("[]", "yields nothing where pairs are needed"),
         ("x, classes[:3]", "10 samples and 3 labels"),
-        ("x, np.eye(10)", r"labels have shape \(10, 10\)"),
+        ("x, np.eye(10)", r"labels have shape \(10, 10\), .* one-hot: give y.argmax\(axis=1\)"),
+        ("x, np.eye(10)[:, :3]", r"shape \(10, 3\), .* not supported; give one column"),
+        ("x, 2 * np.eye(10)", r"shape \(10, 10\), .* not supported; give one column"),
+        ("x, np.zeros((10, 4, 2), int)", r"4×2 a sample, .* not supported"),
+        ("x, x > 7", r"shape \(10, 2\), .* not supported; give one column"),
+        ("zip(x, classes, numbers)", "yields three values .weights of samples are not learnt by"),
         ("x, numbers * np.nan", "labels are not all finite"),
         ("x, y", r"data.py, line 7, `def data\(\): return x, y`: NameError"),
     ],

@@ -38,6 +38,10 @@ pytestmark = pytest.mark.framework
             r"dense.weight of .* is torch.bfloat16, which cannot be averaged; call .float\(\)",
         ),
         (
+            forward("self.dense(x)", "3, dtype=torch.cfloat"),
+            r"dense.weight of .* is complex .*torch.view_as_real.*as_complex\(self.weight\)",
+        ),
+        (
             forward("self.dense(x)", "3, device='meta'"),
             "dense.weight of .* is on the device meta; return the module on the CPU",
         ),

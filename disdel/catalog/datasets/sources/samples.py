@@ -170,10 +170,7 @@ def _convert_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise DatasetError(
-            f"{where}: labels have shape {labels.shape}; one class number a sample is needed "
-            "(from one-hot rows: y.argmax(axis=1))"
-        )
+        raise DatasetError(_of_targets_with_axes(labels, where))
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")
     if labels.dtype.kind == "U":
@@ -190,6 +187,23 @@ def _convert_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
         if (labels != np.floor(labels)).any():
             return values
     return labels.astype(np.int64)
+
+
+def _of_targets_with_axes(labels: NDArray[Any], where: str) -> str:
+    """Why labels of shape (n, …) are refused, and what to give instead."""
+    shape = "×".join(map(str, labels.shape[1:]))
+    said = (
+        f"{where}: labels have shape {labels.shape}, which is {shape} a sample, and one class or "
+        "one number a sample is learnt"
+    )
+    if labels.ndim == 2 and labels.dtype.kind in "fiub":
+        ones = labels == 1
+        if (ones | (labels == 0)).all() and (ones.sum(axis=1) == 1).all():
+            return f"{said}; these rows are one-hot: give y.argmax(axis=1)"
+    return (
+        f"{said}: several labels, tokens or numbers for one sample are not supported; give one "
+        "column of them, y[:, i], and train a model for each"
+    )
 
 
 def _natural_order(values: NDArray[Any]) -> NDArray[Any]:
