@@ -1,0 +1,67 @@
+"""A platform and a Redis, each behind a proxy, and trainings of an instant on them."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+import pytest
+
+from disdel.controller import train as train_module
+from disdel.controller.settings import Settings
+from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.store.private_redis import PrivateRedis
+from disdel.types import TrainJob
+from tests.faults.linear import linear_action
+from tests.faults.proxies import PlatformProxy, RedisProxy
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """A platform and a Redis that nothing happens to."""
+    options = EmbeddedOptions(
+        user_memory_mb=4096, state_dir=tmp_path_factory.mktemp("platform-state")
+    )
+    with start_embedded(options) as platform, PrivateRedis() as redis:
+        redis.ready()
+        yield platform.access, redis.url
+
+
+@pytest.fixture
+def api(servers):
+    """The proxy in front of the platform."""
+    address = urlsplit(servers[0].apihost)
+    with PlatformProxy((address.hostname, address.port)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def store(servers):
+    """The proxy in front of the Redis, for controller and actions alike."""
+    with RedisProxy(servers[1]) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def train(servers, api, store, monkeypatch, tmp_path, data_dir):
+    """Train on digits through the proxies: the report, the folder; `events` has what was told."""
+    monkeypatch.setattr(train_module, "_action", linear_action)
+    events = []
+
+    def start(listener=events.append, **changes):
+        settings = Settings(
+            apihost=api.url,
+            auth=servers[0].auth,
+            redis=store.url,
+            data_dir=data_dir,
+            run_dir=tmp_path / "runs",
+            **changes,
+        )
+        job = TrainJob(dataset="digits", workers=2, epochs=3, runtime="tensorflow")
+        return asyncio.run(train_module.train(job, settings, listener))
+
+    start.events = events
+    return start

@@ -1,0 +1,109 @@
+"""A train action that is numpy alone: everything of a worker is real but for its network.
+
+`disdel` with it, as a command: `python -m tests.faults.linear train digits …`.
+"""
+
+import io
+import zipfile
+
+from disdel import __main__ as command
+from disdel.bundle import build_bundle
+from disdel.controller import train as train_module
+from disdel.platforms.base import ActionSpec
+from disdel.scheduler.runtimes import BASE_IMAGE
+
+MAIN = '''
+import numpy as np
+
+from disdel.training.base import Scored, Trainer
+from disdel.worker import network, tasks
+
+
+class Linear(Trainer):
+    """Softmax regression by plain gradient descent."""
+
+    model_suffix = ".keras"
+
+    def __init__(self):
+        self.w = self.b = None
+
+    def state(self):
+        if self.w is None:
+            self.w, self.b = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
+        return {"w": self.w, "b": self.b}
+
+    def load_state(self, tensors):
+        self.w, self.b = tensors["w"].copy(), tensors["b"].copy()
+
+    def _errors(self, x, y):
+        x = x.reshape(len(x), -1).astype(np.float32) / 255
+        logits = x @ self.w + self.b
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        loss = float(-np.log(p[np.arange(len(y)), y] + 1e-9).sum())
+        hits = int((p.argmax(axis=1) == y).sum())
+        p[np.arange(len(y)), y] -= 1
+        return x, p / len(y), loss, hits
+
+    def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
+        total = 0.0
+        for xs, ys in zip(x, y):
+            xs, error, loss, _ = self._errors(xs, ys)
+            self.w = self.w - np.float32(0.5) * (xs.T @ error)
+            self.b = self.b - np.float32(0.5) * error.sum(axis=0)
+            total += loss
+        return total
+
+    def score(self, x, y):
+        _, _, loss, hits = self._errors(x, y)
+        return Scored(loss, hits)
+
+    def save_model(self, path):
+        path.write_bytes(self.w.tobytes() + self.b.tobytes())
+
+
+class LinearTrainers(network.TrainerCache):
+    def import_framework(self, runtime):
+        self.framework = network.footprint_now()
+
+    def get(self, network, input_dtype):
+        return Linear()
+
+
+tasks.TrainerCache = LinearTrainers
+main = tasks.TrainAction()
+'''
+
+
+def linear_action(name, memory_mb, *, plan, settings, **ignored):
+    """In the place of `controller.train._action`."""
+    return ActionSpec(
+        name=name,
+        image=settings.image(BASE_IMAGE),
+        code=_with_main(MAIN) if name == "train" else build_bundle(name),
+        memory_mb=memory_mb,
+        timeout_s=plan.timeout_s,
+    )
+
+
+def _with_main(text):
+    """The train action's zip with another main."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(build_bundle("train"))) as bundle,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for member in bundle.namelist():
+            archive.writestr(member, text if member == "__main__.py" else bundle.read(member))
+    return buffer.getvalue()
+
+
+def outcome(report):
+    """What decides that two trainings have come to the same weights."""
+    scores = [(entry.score.loss, entry.score.accuracy) for entry in report.rounds]
+    return scores, [(entry.round, entry.worker, entry.checksum) for entry in report.ledger]
+
+
+if __name__ == "__main__":
+    train_module._action = linear_action
+    command.main()

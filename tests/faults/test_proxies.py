@@ -1,0 +1,11 @@
+"""The proxies themselves: without a fault they change nothing."""
+
+from tests.faults.linear import outcome
+
+
+def test_a_run_through_the_proxies_is_a_run(train, api, store):
+    report, _ = train()
+    again, _ = train()
+    assert outcome(report) == outcome(again)
+    assert {"PUT packages", "POST actions", "DELETE packages"} <= set(api.seen)
+    assert {"SET", "GET", "UNLINK"} <= set(store.seen)
