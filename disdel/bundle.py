@@ -19,6 +19,7 @@ _LIBRARY = (
     "__init__.py",
     "allocator.py",
     "arrays.py",
+    "container_cpus.py",
     "container_memory.py",
     "errors.py",
     "gpu.py",

@@ -21,6 +21,7 @@ from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.metrics import evaluate_classes, evaluate_numbers, mean_loss
 from disdel.controller.model_source import ModelSource, find_model
+from disdel.controller.nodes import with_nodes
 from disdel.controller.predictions import NumberPredictions, Predictions
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import Session, open_session
@@ -90,8 +91,9 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
         emit(Noted(message=changed))
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
-    async with open_session(settings) as session:
-        emit(PlatformReady(description=session.description))
+    async with open_session(settings) as opened:
+        emit(PlatformReady(description=opened.description))
+        session = await with_nodes(opened, settings, emit)
         plan = make_infer_plan(_ask(job, source, model, session, settings))
         folder = create_run_folder(run_dir, "infer", job.dataset)
         emit(

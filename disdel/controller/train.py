@@ -21,6 +21,7 @@ from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.networks import choose_network, code_of
+from disdel.controller.nodes import with_nodes
 from disdel.controller.planning import ask, observe, remember
 from disdel.controller.progress import Progress
 from disdel.controller.resuming import Resumed, take_up
@@ -75,8 +76,9 @@ async def train_on(
             "early with --patience"
         )
     code = code_of(model)
-    async with open_session(settings) as session:
-        emit(PlatformReady(description=session.description))
+    async with open_session(settings) as opened:
+        emit(PlatformReady(description=opened.description))
+        session = await with_nodes(opened, settings, emit)
         room_mb = session.store.room_mb()
 
         def planned(job: TrainJob, compiling_took_s: float = 0.0) -> tuple[Question, Plan]:

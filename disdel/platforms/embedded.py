@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, Literal
 
 from disdel.config import ApiAccess, state_dir
+from disdel.container_cpus import usable_cpus
 from disdel.embedded.records import PlatformRecord, is_dead, read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.gpu import first_gpu
@@ -149,7 +150,7 @@ def embedded_capacity(options: EmbeddedOptions) -> Capacity:
         concurrency=limits.concurrent_invokes,
         invokes_per_minute=limits.invokes_per_minute,
         pool_memory_mb=limits.user_memory_mb,
-        cpus=os.cpu_count(),
+        cpus=usable_cpus(),
         gpu_memory_mb=None if gpu is None else gpu.memory_mb,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ import iree.runtime as iree
 import numpy as np
 
 from disdel.arrays import Array, Tensors
+from disdel.container_cpus import usable_cpus
 from disdel.errors import StoreError, UsageError
 from disdel.program import Program, Target, cpu_flags, module_path
 from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state, sum_of
@@ -212,7 +212,7 @@ def _device(threads: int | None) -> Device:
 
     It is kept: its allocator must outlive every array.
     """
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or usable_cpus()
     name = "local-sync" if count == 1 else "local-task"
     if count > 1:
         iree.flags.parse_flags(f"--task_topology_group_count={count}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 
+from disdel.container_cpus import usable_cpus
 from disdel.gpu import first_gpu
 from disdel.units import mb_ceil
 from disdel.wire import Package, ProbeReply
@@ -30,9 +30,7 @@ def probe(context: Context) -> ProbeReply:
             if (version := _version(name)) is not None
         ),
         memory_limit_mb=None if limit_bytes is None else mb_ceil(limit_bytes),
-        cpus=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cpus=usable_cpus(),
         peak_mb=context.peak_mb(),
         gpu=None if gpu is None else gpu.name,
         gpu_memory_mb=None if gpu is None else gpu.memory_mb,

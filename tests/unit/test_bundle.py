@@ -37,4 +37,4 @@ def test_a_bundle_is_small_and_has_no_controller():
 
 def test_every_action_folder_can_be_bundled():
     folders = [p for p in Path("actions").iterdir() if p.is_dir() and p.name != "__pycache__"]
-    assert {folder.name for folder in folders} == {"train", "collectWeights", "evaluate"}
+    assert {folder.name for folder in folders} == {"train", "collectWeights", "evaluate", "node"}

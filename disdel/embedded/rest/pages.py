@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from disdel.container_cpus import usable_cpus
 from disdel.embedded.containers.images import manifest
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.limits import (
@@ -54,7 +53,7 @@ def platform_info(allowed: PlatformLimits, enforcement: str) -> Json:
         "runtimes": manifest(),
         "capacity": {
             "user_memory_mb": allowed.user_memory_mb,
-            "cpus": _cpus(),
+            "cpus": usable_cpus(),
             "gpu_memory_mb": None if gpu is None else gpu.memory_mb,
             "enforcement": enforcement,
         },
@@ -78,9 +77,3 @@ def namespace_limits(allowed: PlatformLimits) -> Json:
         "maxParameterSize": f"{MAX_PARAMETERS_BYTES // MIB} MB",
         "maxActionInstances": allowed.concurrent_invokes,
     }
-
-
-def _cpus() -> int:
-    """The CPUs that the platform's processes may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

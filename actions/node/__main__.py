@@ -1,0 +1,7 @@
+"""The `node` action: what a container sees of the machine that it runs on."""
+
+from disdel.container_cpus import usable_cpus
+
+
+def main(_args):
+    return {"cpus": usable_cpus()}
