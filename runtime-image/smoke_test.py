@@ -6,7 +6,8 @@
     smoke_test.py --dialect skeleton -- python …     another proxy, here Apache's docker skeleton
 
 The command is started once for every check, with `{port}` replaced, and must listen there; SIGTERM
-must end it. Standard library only. Exits with 1 if a check fails.
+must end it. What it leaves, however it and this program end, is removed by the command that
+`--clean-up` gives. Standard library only. Exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import http.client
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -42,6 +44,7 @@ PROXY_FILES = (
 )
 START_DEADLINE_S = 90.0
 REQUEST_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 30.0
 # The limit of a proxy that runs without a container; a container has its own.
 PROCESS_LIMIT_BYTES = 160 << 20
 
@@ -119,6 +122,10 @@ class Answer:
         return json.loads(self.text)
 
 
+class EndedByItself(Exception):
+    """The container is no more; the message has its exit status."""
+
+
 class Server:
     """One running container or proxy."""
 
@@ -126,7 +133,8 @@ class Server:
         self.process = process
         self.port = port
         self.dialect = dialect
-        self.log = ("", "")
+        self.answered = False
+        self._log: tuple[str, str] | None = None
 
     def init(self, code: str, **value: Any) -> Answer:
         if self.dialect.executable and not value.get("binary"):
@@ -142,12 +150,19 @@ class Server:
         end = time.monotonic() + START_DEADLINE_S
         while True:
             try:
-                return self._exchange(path, json.dumps(body).encode())
+                answer = self._exchange(path, json.dumps(body).encode())
             except (ConnectionError, http.client.RemoteDisconnected):
                 # A container engine accepts connections before the proxy does, and drops them.
-                if self.process.poll() is not None or time.monotonic() > end:
+                status = self.process.poll()
+                if status is not None:
+                    why = ": killed, as for more memory than it may have" if status == 137 else ""
+                    raise EndedByItself(f"it ended by itself, exit status {status}{why}") from None
+                if time.monotonic() > end:
                     raise
                 time.sleep(0.02)
+            else:
+                self.answered = True
+                return answer
 
     def _exchange(self, path: str, body: bytes) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, REQUEST_TIMEOUT_S)
@@ -162,11 +177,12 @@ class Server:
 
     def end(self) -> tuple[str, str]:
         """Stop it and return what it has written to stdout and stderr."""
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-            out, err = self.process.communicate(timeout=REQUEST_TIMEOUT_S)
-            self.log = (out.decode(), err.decode())
-        return self.log
+        if self._log is None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+            out, err = self.process.communicate(timeout=END_TIMEOUT_S)
+            self._log = (out.decode(errors="replace"), err.decode(errors="replace"))
+        return self._log
 
 
 def check_echo(server: Server) -> None:
@@ -306,13 +322,15 @@ def equal(found: object, wanted: object) -> None:
 
 
 @contextmanager
-def started(command: Sequence[str], dialect: Dialect) -> Iterator[Server]:
-    """The command, listening or about to, on a free port; stopped in the end."""
+def started(
+    command: Sequence[str], dialect: Dialect, clean_up: Sequence[str] = ()
+) -> Iterator[Server]:
+    """The command, listening or about to, on a free port; stopped and cleaned up in the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
         process = subprocess.Popen(
-            [word.replace("{port}", str(port)) for word in command],
+            on_port(command, port),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -329,30 +347,52 @@ def started(command: Sequence[str], dialect: Dialect) -> Iterator[Server]:
             try:
                 server.end()
             finally:
+                if clean_up:
+                    # It has nothing to remove where all went well.
+                    subprocess.run(on_port(clean_up, port), capture_output=True, check=False)
                 process.kill()
                 process.communicate()
 
 
+def on_port(command: Sequence[str], port: int) -> list[str]:
+    return [word.replace("{port}", str(port)) for word in command]
+
+
 def run_checks(
-    command: Sequence[str], dialect: Dialect, checks: Sequence[Callable[[Server], None]]
+    command: Sequence[str],
+    dialect: Dialect,
+    checks: Sequence[Callable[[Server], None]],
+    clean_up: Sequence[str] = (),
 ) -> int:
-    """Run the checks, print a line for each, and return how many failed."""
-    failed = 0
+    """Run the checks, print a line for each, and return how many did not pass.
+
+    A container that does not start will not do so for the next check: that one is the last.
+    """
+    passed = 0
     for check in checks:
         what = (check.__doc__ or check.__name__).splitlines()[0]
         begun_s = time.monotonic()
+        server = None
         try:
-            with started(command, dialect) as server:
+            with started(command, dialect, clean_up) as server:
                 check(server)
-        except Exception:
-            failed += 1
+        except Exception as error:
             say(f"FAILED  {what}")
-            traceback.print_exc()
-            say("stdout: {}\nstderr: {}".format(*server.log))
+            if isinstance(error, EndedByItself):
+                say(str(error))
+            else:
+                traceback.print_exc()
+            if server is None:
+                break
+            say("stdout: {}\nstderr: {}".format(*server.end()))
+            if not server.answered:
+                say("it never answered; the other checks are left out")
+                break
         else:
+            passed += 1
             say(f"ok {time.monotonic() - begun_s:6.2f} s  {what}")
-    say(f"{len(checks) - failed} of {len(checks)} checks passed")
-    return failed
+    say(f"{passed} of {len(checks)} checks passed")
+    return len(checks) - passed
 
 
 def say(line: str) -> None:
@@ -369,8 +409,13 @@ def main() -> None:
     parser.add_argument(
         "--image", metavar="MODULES", help="also check a container, which can import these modules"
     )
+    parser.add_argument(
+        "--clean-up", metavar="COMMAND", default="", help="run after every check, with {port} in it"
+    )
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="with {port} in it")
     options = parser.parse_args()
+    # So that what was started is stopped and cleaned up then as well.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     dialect = DIALECTS[options.dialect]
     # What an exception becomes is up to a program that is its own action.
     checks = [check for check in CHECKS if not (dialect.executable and check is check_exception)]
@@ -382,7 +427,8 @@ def main() -> None:
             for source in PROXY_FILES:
                 shutil.copy(source, folder)
             command = [sys.executable, f"{folder}/proxy.py", "--port", "{port}"]
-        sys.exit(1 if run_checks(command, dialect, checks) else 0)
+        clean_up = shlex.split(options.clean_up)
+        sys.exit(1 if run_checks(command, dialect, checks, clean_up) else 0)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from disdel.errors import DisdelError
+from disdel.units import MIB
 from disdel.wire import (
     CollectRequest,
     EvaluateRequest,
@@ -81,6 +82,27 @@ class EvaluateAction:
 def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:
     try:
         with activation_context(args) as context:
-            return to_json(probe(context) if args.get("task") == "probe" else run(args, context))
+            reply = to_json(probe(context) if args.get("task") == "probe" else run(args, context))
+            _log(args, reply, context)
+            return reply
     except DisdelError as error:
         return {"error": {"kind": error.kind, "message": str(error)}}
+
+
+def _log(args: Args, reply: Reply, context: Context) -> None:
+    """One line in the activation's log, for whoever reads it without the run's report."""
+    names = [
+        f"{name} {args[name]}"
+        for name in ("run", "task", "round", "worker", "segment")
+        if args.get(name) is not None
+    ]
+    steps = ""
+    if "next_step" in reply:
+        steps = f", steps {args['start_step']} to {reply['next_step']} of {args['stop_step']}"
+    limit_bytes = context.memory.use().limit_bytes
+    limit = "" if limit_bytes is None else f" of {limit_bytes // MIB}"
+    print(  # noqa: T201 - the activation's log
+        f"disdel: {' '.join(names)}: {reply.get('outcome', 'ok')}{steps}, "
+        f"at most {context.peak_mb()}{limit} MB in use",
+        flush=True,
+    )

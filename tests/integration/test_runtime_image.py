@@ -71,17 +71,20 @@ def test_the_smoke_test_finds_faults(tmp_path: Path, fault: str, failed: str) ->
     assert "8 of 9 checks passed" in done.stdout
 
 
-def test_everything_that_is_copied_exists_and_reaches_the_build() -> None:
-    allowed = [
+@pytest.mark.parametrize("folder", ["runtime-image", "openwhisk-patches/kubernetes"])
+def test_everything_that_is_copied_exists_and_reaches_the_build(folder: str) -> None:
+    allowed = {
         line.removeprefix("!")
-        for line in (IMAGE / "Dockerfile.dockerignore").read_text().splitlines()
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
         if line.startswith("!")
-    ]
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    }
+    dockerfile = (ROOT / folder / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
     sources = [source for line in copied for source in line.split()]
-    assert sorted(sources) == sorted(allowed)
+    assert sources
     for source in sources:
         assert (ROOT / source).exists(), source
+        assert {source, source.split("/")[0]} & allowed, source
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -125,13 +128,66 @@ def engine(tmp_path: Path) -> Path:
         "#!/bin/sh\n"
         f'echo "$@" >> {tmp_path}/calls\n'
         'case "$1" in\n'
-        "run) port=${4#127.0.0.1:}; port=${port%:8080}\n"
+        "run) port=${4##*-}\n"
         f"     exec {sys.executable} {tmp_path}/proxy/proxy.py --port $port ;;\n"
         "image) echo 123456789 ;;\n"
         "esac\n"
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "passed"),
+    [
+        (["--build-arg", "PIP_EXTRA_INDEX_URL=u"], "--build-arg PIP_EXTRA_INDEX_URL=u"),
+        (["--cuda"], "--build-arg REQUIREMENTS=torch-cuda"),
+    ],
+)
+def test_torch_is_for_cpus_or_with_cuda(engine: Path, options: list[str], passed: str) -> None:
+    (engine / "docker").write_text(f'#!/bin/sh\necho "$@" >> {engine}/calls\nexit 3\n')
+    assert build(engine, "torch", *options).returncode == 3
+    [call] = (engine / "calls").read_text().splitlines()
+    assert passed in call
+
+
+def test_a_container_that_ends_by_itself_says_why_and_is_the_last(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    done = smoke_test(
+        "--clean-up",
+        f"sh -c 'echo {{port}} >> {left}'",
+        "--",
+        *("sh", "-c", "echo no such image >&2; exit 137"),
+    )
+    assert done.returncode == 1
+    assert "it ended by itself, exit status 137: killed, as for more memory" in done.stdout
+    assert "stderr: no such image" in done.stdout
+    assert "0 of 9 checks passed" in done.stdout
+    assert done.stderr == ""
+    assert len(left.read_text().splitlines()) == 1
+
+
+def test_what_does_not_end_is_told_and_cleaned_up(tmp_path: Path) -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    script = tmp_path / "smoke_test.py"
+    source = (IMAGE / "smoke_test.py").read_text()
+    source = source.replace("START_DEADLINE_S = 90.0", "START_DEADLINE_S = 0.1")
+    script.write_text(source.replace("END_TIMEOUT_S = 30.0", "END_TIMEOUT_S = 0.1"))
+    pid = tmp_path / "pid"
+    stubborn += f"open({str(pid)!r}, 'w').write(str(__import__('os').getpid())); time.sleep(999)"
+    done = smoke_test("--", sys.executable, "-c", stubborn, script=script)
+    assert done.returncode == 1
+    assert "0 of 9 checks passed" in done.stdout
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def smoke_test(
+    *arguments: str, script: Path = IMAGE / "smoke_test.py"
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False
+    )
 
 
 def build(engine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -145,27 +201,35 @@ def build(engine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_build_checks_the_image_and_prints_its_size(engine: Path) -> None:
-    done = build(engine, "none", "--build-arg", "PIP_INDEX_URL=https://index", "--push")
+    certificate = engine / "ca.pem"
+    certificate.write_text("-----BEGIN")
+    options = ["--build-arg", "PIP_INDEX_URL=https://index", "--ca", str(certificate)]
+    options += ["--build-option", "--network=host", "--run-option", "--userns=host"]
+    done = build(engine, "none", *options, "--push")
     image = f"disdel/runtime-base:{disdel.__version__}"
     calls = (engine / "calls").read_text().splitlines()
     assert calls[0] == (
         f"build --file {IMAGE}/Dockerfile --tag {image} --build-arg FRAMEWORK=none "
-        f"--build-arg PIP_INDEX_URL=https://index {ROOT}"
+        "--build-arg PIP_INDEX_URL=https://index --build-arg CA=-----BEGIN --network=host "
+        f"{ROOT}"
     )
     runs = [call for call in calls if call.startswith("run ")]
     assert len(runs) == 10
     for run in runs:
         assert re.fullmatch(
-            r"run --rm --publish 127\.0\.0\.1:\d+:8080 --memory 256m --memory-swap 256m "
+            r"run --rm --name (disdel-check-\d+-(\d+)) --publish 127\.0\.0\.1:\2:8080 "
+            r"--memory 256m --memory-swap 256m "
             r"--cap-drop NET_RAW --cap-drop NET_ADMIN --ulimit nofile=1024:1024 "
-            rf"--pids-limit 1024 {re.escape(image)}",
+            rf"--pids-limit 1024 --userns=host {re.escape(image)}",
             run,
         )
+    removed = [call.split()[2] for call in calls if call.startswith("rm --force ")]
+    assert removed == [run.split()[3] for run in runs]
     # Whoever runs the tests may be root and have a compiler, which the image must not.
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert failed in ([], ["FAILED  The action is not root, finds its packages, and no compiler."])
     if not failed:
-        assert f"{image}: 117 MB" in done.stdout
+        assert f"{image}: 117 MiB" in done.stdout
         assert calls[-1] == f"push {image}"
     else:
         assert done.returncode == 1
@@ -174,7 +238,14 @@ def test_build_checks_the_image_and_prints_its_size(engine: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
-    [(["--help"], 0, "usage: "), (["rust"], 2, "usage: "), (["--tag"], 1, "--tag needs a value")],
+    [
+        (["--help"], 0, "usage: "),
+        (["rust"], 2, "usage: "),
+        (["--tag"], 1, "--tag needs a value"),
+        (["torch"], 2, "PyTorch's wheels for CPUs are not on pip's default index: name one"),
+        (["none", "--cuda"], 2, "--cuda is for torch"),
+        (["none", "--ca", "/nowhere.pem"], 2, "/nowhere.pem cannot be read"),
+    ],
 )
 def test_usage(engine: Path, arguments: list[str], status: int, said: str) -> None:
     done = build(engine, *arguments)
