@@ -9,6 +9,8 @@ Environment:
                                 before the first request is served
     DISDEL_PREIMPORT_WITHOUT    modules, comma separated, that those imports do not find: what a
                                 framework takes along where it is installed and no action needs
+    DISDEL_LOG_MARK             a secret by which to mark where an activation's output begins and
+                                ends on each stream, instead of OpenWhisk's one mark of the end
     DISDEL_PARENT_PID           end when this process, which must be the parent, ends (Linux)
     DISDEL_MEMORY_CRITICAL_MB   size of the critical region, see container_memory.py
     DISDEL_MEMORY_REPLY_FIELD   add a field of this name to results that are objects, if the
@@ -33,6 +35,7 @@ import argparse
 import base64
 import binascii
 import contextlib
+import ctypes
 import gc
 import importlib
 import io
@@ -67,6 +70,7 @@ except ImportError:
     memory_warning = None  # type: ignore[assignment]
 
 SENTINEL = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
+LOG_MARK_ENV = "DISDEL_LOG_MARK"
 PEAK_HEADER = "X-Disdel-Peak-Memory-Bytes"
 CRITICAL_HEADER = "X-Disdel-Memory-Critical"
 REPLY_FIELD_ENV = "DISDEL_MEMORY_REPLY_FIELD"
@@ -110,9 +114,11 @@ class ActionRunner:
 
     Args:
         critical_bytes: the size of the critical region.
+        streams: carry the output of its activations.
     """
 
-    def __init__(self, critical_bytes: int) -> None:
+    def __init__(self, critical_bytes: int, streams: Streams) -> None:
+        self._streams = streams
         self._critical_bytes = critical_bytes
         self._main: Callable[[object], object] | None = None
 
@@ -128,11 +134,12 @@ class ActionRunner:
         if not code:
             return failure(403, NO_CODE)
         os.environ.update({name: str(text) for name, text in environment.items()})
+        self._streams.begin()
         try:
             unpack(code, binary=bool(value.get("binary")))
             self._main = load(entry or "main")
         except InitError as failed:
-            end_of_activation()
+            self._streams.end()
             return failed.reply
         return Reply(200, b'{"ok":true}')
 
@@ -150,6 +157,7 @@ class ActionRunner:
                 for name, text in request.items()
             }
         )
+        self._streams.begin()
         redis_url = value.get("redis") if isinstance(value, dict) else None
         with MemoryMonitor(
             state_path=Path(os.environ[STATE_ENV]),
@@ -157,7 +165,7 @@ class ActionRunner:
             on_critical=lambda use: self._warn(use, redis_url),
         ) as monitor:
             reply = call(self._main, value, monitor)
-        end_of_activation()
+        self._streams.end()
         reply.headers[PEAK_HEADER] = str(monitor.use().peak_bytes)
         if monitor.warned:
             reply.headers[CRITICAL_HEADER] = "1"
@@ -321,15 +329,37 @@ def log(line: str) -> None:
         os.write(2, line.encode())
 
 
-def end_of_activation() -> None:
-    """Mark the end of this activation's log on both streams."""
-    for stream in (sys.stdout, sys.stderr):
-        # The action may have closed or replaced them.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    for descriptor in (1, 2):
-        with contextlib.suppress(OSError):
-            os.write(descriptor, f"{SENTINEL}\n".encode())
+class Streams:
+    """The two streams of the container, which carry one activation's output after another's.
+
+    The marks go through descriptors of their own: an action may close or replace 1 and 2.
+    """
+
+    def __init__(self) -> None:
+        secret = os.environ.pop(LOG_MARK_ENV, "")
+        self._libc = ctypes.CDLL(None)
+        self._descriptors = [os.dup(descriptor) for descriptor in (1, 2)]
+        self._begin = f"{secret} begins\n".encode() if secret else b""
+        self._end = f"{secret} ends\n".encode() if secret else f"{SENTINEL}\n".encode()
+
+    def begin(self) -> None:
+        self._mark(self._begin)
+
+    def end(self) -> None:
+        self._mark(self._end)
+
+    def _mark(self, mark: bytes) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            # The action may have closed them, or put anything else in their place.
+            with contextlib.suppress(Exception):
+                stream.flush()
+        # What libraries in C have printed.
+        self._libc.fflush(None)
+        for descriptor in self._descriptors:
+            with contextlib.suppress(OSError):
+                # An action may also have made the pipe behind it one that refuses when it is full.
+                os.set_blocking(descriptor, True)
+                os.write(descriptor, mark)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -414,8 +444,6 @@ def end_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent ends."""
     if not sys.platform.startswith("linux"):
         return
-    import ctypes
-
     pr_set_pdeathsig = 1
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
@@ -486,7 +514,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    Handler.runner = ActionRunner(critical_region_bytes())
+    Handler.runner = ActionRunner(critical_region_bytes(), Streams())
     if STATE_ENV not in os.environ:
         os.environ[STATE_ENV] = str(Path(tempfile.mkdtemp(prefix="proxy-")) / "memory.json")
     with open_server(options.port, options.fd) as server:

@@ -18,13 +18,14 @@ from typing import Any, Literal
 import httpx
 
 from disdel.embedded.containers.isolation import CONTAINER_ENV, Cell, Enforcement
-from disdel.embedded.containers.logs import Log, LogCollector
+from disdel.embedded.containers.logs import Log, LogCollector, Marks
 from disdel.embedded.limits import MAX_LOGS_MB, MAX_PAYLOAD_BYTES
 from disdel.units import MIB
 
 PEAK_HEADER = "x-disdel-peak-memory-bytes"
 # Where the proxy keeps the readings of its memory monitor, below the container's folder.
 READINGS = "proxy-*/memory.json"
+LOG_MARK_ENV = "DISDEL_LOG_MARK"
 OPEN_FILES = 1024
 _LISTEN_BACKLOG = 16
 _REMOVE_PAUSE_S = 0.005
@@ -51,9 +52,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """What a container is made from; `proxy` is the command that serves it."""
+    """What a container is made from; `proxy` is the command that serves it.
+
+    `marks` are what the proxy writes around the output of each activation.
+    """
 
     id: str
+    marks: Marks
     memory_mb: int
     env: Mapping[str, str]
     proxy: tuple[str, ...]
@@ -79,7 +84,7 @@ class Container:
         self._process = process
         self._client = client
         self._url = f"http://127.0.0.1:{port}"
-        self._logs = LogCollector(MAX_LOGS_MB * MIB)
+        self._logs = LogCollector(MAX_LOGS_MB * MIB, spec.marks)
         assert process.stdout is not None
         assert process.stderr is not None
         self._readers = (
@@ -128,6 +133,7 @@ class Container:
                 "LANG": "C.UTF-8",
                 "DISDEL_PARENT_PID": str(os.getpid()),
                 CONTAINER_ENV: spec.id,
+                LOG_MARK_ENV: spec.marks.secret,
                 **cell.env,
                 **spec.env,
             },

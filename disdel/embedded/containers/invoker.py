@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from disdel.embedded.containers.container import Container, ContainerSpec, Reply
 from disdel.embedded.containers.growth import Growth
 from disdel.embedded.containers.images import Image, Language, image_of_key
 from disdel.embedded.containers.isolation import Enforcement
-from disdel.embedded.containers.logs import log_line
+from disdel.embedded.containers.logs import Marks, log_line
 from disdel.embedded.containers.pool import Again, Grow, Kept, Spent, Stem
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.invoking.activations import (
@@ -169,6 +170,7 @@ class Invoker:
         container_id = f"{self._platform_id}-{next(self._numbers)}"
         spec = ContainerSpec(
             id=container_id,
+            marks=Marks(secrets.token_hex(16)),
             memory_mb=memory_mb,
             env={**image.env, "__OW_API_HOST": self._apihost},
             proxy=self._proxies[image.language],

@@ -1,7 +1,8 @@
 // The action proxy for JavaScript: serves OpenWhisk's POST /init and POST /run for one action.
 //
-// Environment: DISDEL_PARENT_PID, the process with which this one ends; DISDEL_PYTHON, which
-// unpacks archives, since node has nothing for that.
+// Environment: DISDEL_PARENT_PID, the process with which this one ends; DISDEL_LOG_MARK, by which it
+// marks where an activation's output begins and ends; DISDEL_PYTHON, which unpacks archives, since
+// node has nothing for that.
 'use strict'
 
 const childProcess = require('child_process')
@@ -9,21 +10,23 @@ const fs = require('fs')
 const http = require('http')
 const path = require('path')
 
-const SENTINEL = 'XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n'
 const NOT_A_DICTIONARY = 'The action did not return a dictionary or array.'
 const parent = Number(process.env.DISDEL_PARENT_PID)
+const mark = process.env.DISDEL_LOG_MARK
 const python = process.env.DISDEL_PYTHON
 delete process.env.DISDEL_PARENT_PID
+delete process.env.DISDEL_LOG_MARK
 delete process.env.DISDEL_PYTHON
 
 let action = null
 
 const failure = (status, error) => ({ status, body: { error } })
 
-const endOfActivation = () => {
-  fs.writeSync(1, SENTINEL)
-  fs.writeSync(2, SENTINEL)
-}
+// Through the streams, behind all that waits in them. An action may put others in their place.
+const streams = [process.stdout, process.stderr].map(stream => stream.write.bind(stream))
+const marked = word => Promise.all(
+  streams.map(write => new Promise(resolve => write(`${mark} ${word}\n`, resolve)))
+)
 
 const unpack = (code, folder) => {
   fs.writeFileSync('action.zip', Buffer.from(code, 'base64'))
@@ -44,10 +47,11 @@ const load = ({ code, main, binary }) => {
   return new Function('require', 'exports', 'module', text)(require, exports, { exports })
 }
 
-const init = ({ value }) => {
+const init = async ({ value }) => {
   if (action) return failure(403, 'Cannot initialize the action more than once.')
   if (!value || !value.code) return failure(403, 'Missing main/no code to execute.')
   Object.assign(process.env, value.env)
+  await marked('begins')
   try {
     const main = value.main || 'main'
     const loaded = load({ ...value, main })
@@ -55,7 +59,7 @@ const init = ({ value }) => {
     action = loaded
   } catch (error) {
     console.error(error)
-    endOfActivation()
+    await marked('ends')
     return failure(502, `Initialization has failed due to: ${error}`)
   }
   return { status: 200, body: { ok: true } }
@@ -66,6 +70,7 @@ const run = async ({ value, ...context }) => {
   for (const [name, text] of Object.entries(context)) {
     process.env[`__OW_${name.toUpperCase()}`] = text
   }
+  await marked('begins')
   let result
   try {
     result = await action(value || {})
@@ -74,7 +79,7 @@ const run = async ({ value, ...context }) => {
     const said = error instanceof Error ? `An error has occurred: ${error}` : error
     result = { error: said === undefined ? {} : said }
   }
-  endOfActivation()
+  await marked('ends')
   if (result === undefined) result = {}
   if (typeof result !== 'object' || result === null) return failure(502, NOT_A_DICTIONARY)
   return { status: 200, body: result }
