@@ -58,6 +58,7 @@ class UserImports:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.modules: dict[str, ModuleType] = {}
+        self._names = {entry.stem for entry in folder.iterdir()}
         self._entered = False
         if _hook not in sys.path_hooks:
             sys.path_hooks.insert(0, _hook)
@@ -105,12 +106,11 @@ class UserImports:
 
     def _put_aside(self) -> dict[str, ModuleType]:
         """Take out of `sys.modules` what would hide this folder's; what has to come back."""
-        own = {entry.stem for entry in self.folder.iterdir() if not entry.name.startswith(".")}
         aside = {}
         for name, module in list(sys.modules.items()):
             if _is_users(module):
                 del sys.modules[name]
-            elif name.partition(".")[0] in own and _is_replaceable(module):
+            elif name.partition(".")[0] in self._names and _is_replaceable(module):
                 aside[name] = sys.modules.pop(name)
         return aside
 

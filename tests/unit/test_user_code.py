@@ -222,6 +222,14 @@ def test_helpers_of_two_folders_do_not_mix(tmp_path, monkeypatch):
     assert mine.name == "mine"
 
 
+def test_code_runs_on_when_its_folder_is_gone(write):
+    folder = write(net="def make(): return 7")
+    module = load("net.py:make")
+    (folder / "net.py").unlink()
+    folder.rename(folder.with_name("gone"))
+    assert module.call() == 7
+
+
 def test_a_library_in_the_folder_keeps_its_bytecode(write, monkeypatch):
     folder = write(net="import installed\ndef make(): return installed.__spec__.loader")
     (folder / "venv").mkdir()
