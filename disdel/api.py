@@ -19,7 +19,7 @@ from disdel.controller.cleaning import stop_run
 from disdel.controller.compiled import compile_job, compile_network
 from disdel.controller.infer import InferJob, Inferred
 from disdel.controller.networks import choose_network, code_of
-from disdel.controller.nodes import with_kept_nodes
+from disdel.controller.nodes import with_seen_nodes
 from disdel.controller.planning import ask
 from disdel.controller.report_json import report_to_json
 from disdel.controller.resuming import Resumed, read_resumed
@@ -331,7 +331,7 @@ def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     capacity = _run(lambda: offered_capacity(settings))
     apihost = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
     if apihost is not None:
-        capacity = with_kept_nodes(capacity, apihost.apihost)
+        capacity = with_seen_nodes(capacity, apihost.apihost)
     return ask(job, dataset, model, capacity, settings)
 
 

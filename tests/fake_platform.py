@@ -70,7 +70,7 @@ class FakePlatform(Platform):
         pass
 
 
-def sessions_of(platform, store, redis_url):
+def sessions_of(platform, store, redis_url, capacity=CAPACITY):
     """What opens sessions in the place of `open_session`, on servers that outlive them."""
 
     @contextlib.asynccontextmanager
@@ -79,7 +79,7 @@ def sessions_of(platform, store, redis_url):
             platform=platform,
             platform_name="embedded",
             description="a fake",
-            capacity=CAPACITY,
+            capacity=capacity,
             store=store,
             redis_url=redis_url,
             lasting_apihost="http://fake",

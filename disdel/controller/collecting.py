@@ -39,13 +39,22 @@ class Collector:
     memory_max_mb: int
     _warm: asyncio.Task[wire.CollectReply] | None = field(default=None, init=False)
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether averages are made in containers of their own."""
+        return self.action.spec.name == COLLECT_WEIGHTS
+
+    def move_to(self, action: SizedAction, memory_mb: Callable[[], int]) -> None:
+        """Average in the containers of another action from now on."""
+        self.action, self.memory_mb = action, memory_mb
+
     async def warm_up(self, number: int) -> None:
         """Create the action and start a container of it while round `number` still trains.
 
         Raises:
             ActivationFailed: no container can be had.
         """
-        if self.action.spec.name != COLLECT_WEIGHTS:
+        if not self.is_apart:
             return
         if self._warm is None:
             nothing = self._average(number, (), self.invoker.keys.state(number))

@@ -14,6 +14,7 @@ from disdel.controller.journal import Journal, Measured
 from disdel.controller.outcomes import activation_failed, failure_of
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import Session
+from disdel.controller.settling import Settling
 from disdel.errors import StoreError
 from disdel.events import ActivationEnded, Listener, WorkerProgress
 from disdel.store.keys import RunKeys
@@ -59,6 +60,10 @@ class Invoker:
     started_s: float = field(default_factory=time.monotonic)
     journal: Journal = field(default_factory=Journal)
     _logs: set[asyncio.Task[None]] = field(default_factory=set)
+    _settling: Settling = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._settling = Settling(self.session.capacity.settle_s)
 
     async def call(self, call: Call, reply_type: type[Reply]) -> Reply:
         """The reply of an action.
@@ -66,10 +71,12 @@ class Invoker:
         Raises:
             ActivationFailed: the activation ended in an error.
         """
+        await self._settling.free(call.action)
         submitted_s = time.monotonic()
-        record = await self.session.platform.invoke(
-            self.package, call.action, wire.to_json(call.request)
-        )
+        with self._settling.running(call.action):
+            record = await self.session.platform.invoke(
+                self.package, call.action, wire.to_json(call.request)
+            )
         times = self._times(record, submitted_s)
         used_mb = None
         if record.status != "success" and call.worker is not None:

@@ -1,7 +1,8 @@
 """What the nodes of a platform have that it does not tell itself: asked of a container, and kept.
 
-OpenWhisk tells neither its nodes nor their CPUs, and four workers on a node of two CPUs are slower
-than two. Before the first plan a container is asked, once a week for each API host.
+OpenWhisk tells neither the CPUs of its nodes nor how much memory it has for containers, and four
+workers on two CPUs are slower than two. Before the first plan a container is asked for the CPUs;
+the memory shows when warm containers have been removed. Both are kept for a week, by API host.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import hashlib
 import json
 import secrets
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import dacite
 
 from disdel import config, container_cpus
 from disdel.bundle import build_bundle
@@ -31,26 +34,54 @@ _TIMEOUT_S = 60.0
 _MOST_CPUS = 65_536
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of an API host's containers; None of what was not.
+
+    Attributes:
+        cpus: that a container may use.
+        pool_below_mb: so many MB of containers were more than the platform keeps.
+    """
+
+    cpus: int | None = None
+    pool_below_mb: int | None = None
+
+
 async def with_nodes(session: Session, settings: Settings, emit: Listener) -> Session:
-    """The session with the CPUs that a container of its platform sees, where one can be asked."""
-    if session.capacity.cpus is not None or session.lasting_apihost is None:
+    """The session with what was seen of its platform; for its CPUs a container is asked.
+
+    A platform that tells by itself, or ends with the session, is not asked.
+    """
+    apihost = session.lasting_apihost
+    if session.capacity.cpus is not None or apihost is None:
         return session
-    file = _file(session.lasting_apihost)
-    cpus = _kept(file)
-    if cpus is None:
+    if _read(apihost).cpus is None:
         try:
             cpus = await _asked(session.platform, session.capacity, settings)
         except DisdelError as error:
             emit(Noted(message=f"the CPUs of the platform are unknown: {error}"))
-            return session
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(_keep, file, cpus)
-    return replace(session, capacity=replace(session.capacity, cpus=cpus))
+        else:
+            await asyncio.to_thread(_keep, apihost, replace(_read(apihost), cpus=cpus))
+            told = replace(session.capacity, cpus=cpus)
+            return replace(session, capacity=with_seen_nodes(told, apihost))
+    return replace(session, capacity=with_seen_nodes(session.capacity, apihost))
 
 
-def with_kept_nodes(capacity: Capacity, apihost: str) -> Capacity:
-    """The capacity of an API host with what its containers have said before, asking none."""
-    return capacity if capacity.cpus is not None else replace(capacity, cpus=_kept(_file(apihost)))
+def with_seen_nodes(capacity: Capacity, apihost: str) -> Capacity:
+    """What a platform tells, with what was seen of it before; nothing is asked."""
+    seen = _read(apihost)
+    if capacity.cpus is None:
+        capacity = replace(capacity, cpus=seen.cpus)
+    if capacity.pool_memory_mb is None and seen.pool_below_mb is not None:
+        capacity = replace(capacity, pool_memory_mb=seen.pool_below_mb - 1)
+    return capacity
+
+
+def remember_pool(apihost: str, *, below_mb: int) -> None:
+    """Keep that so many MB of containers were more than the platform has room for."""
+    seen = _read(apihost)
+    known_mb = seen.pool_below_mb or below_mb
+    _keep(apihost, replace(seen, pool_below_mb=min(known_mb, below_mb)))
 
 
 async def _asked(platform: Platform, capacity: Capacity, settings: Settings) -> int:
@@ -89,19 +120,25 @@ def _file(apihost: str) -> Path:
     return config.state_dir() / "history" / f"nodes-{digest}.json"
 
 
-def _kept(file: Path) -> int | None:
-    """What was kept, and is not too old; a file of anything else counts as none."""
+def _read(apihost: str) -> Seen:
+    """What was kept and is not too old; a file of anything else is as good as none."""
+    file = _file(apihost)
     try:
         if time.time() - file.stat().st_mtime > _KEPT_S:
-            return None
-        cpus = json.loads(file.read_text(encoding="utf-8"))["cpus"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return cpus if type(cpus) is int and 1 <= cpus <= _MOST_CPUS else None
+            return Seen()
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        seen = dacite.from_dict(Seen, kept if isinstance(kept, dict) else {})
+    except (OSError, ValueError, RecursionError, dacite.DaciteError):
+        return Seen()
+    sound = 1 <= (seen.cpus or 1) <= _MOST_CPUS and (seen.pool_below_mb or 2) > 1
+    return seen if sound else Seen()
 
 
-def _keep(file: Path, cpus: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _keep(apihost: str, seen: Seen) -> None:
+    """A run is not lost over a state directory that cannot be written."""
+    file = _file(apihost)
     partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    partial.write_text(json.dumps({"cpus": cpus}), encoding="utf-8")
-    partial.replace(file)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(asdict(seen)), encoding="utf-8")
+        partial.replace(file)

@@ -12,8 +12,10 @@ from disdel.controller.collecting import COLLECT_WEIGHTS, Collector
 from disdel.controller.compiled import CompiledNetwork
 from disdel.controller.crew import Crew, epoch_of
 from disdel.controller.ensemble import Ensemble
+from disdel.controller.evictions import started_again
 from disdel.controller.fleet import Fleet
 from disdel.controller.invoker import Invoker, all_of
+from disdel.controller.nodes import remember_pool
 from disdel.controller.planning import remaining_s
 from disdel.controller.progress import CompleteRound, Progress, ProgressFiles
 from disdel.controller.settings import Settings
@@ -67,12 +69,12 @@ class TrainRun:
         def sized(name: str, memory_mb: int) -> SizedAction:
             return SizedAction(session.platform, invoker.package, action(name, memory_mb))
 
-        train = sized("train", plan.memory_mb)
-        self._fleet = Fleet(job, plan, model, train, invoker, emit)
+        self._train = sized("train", plan.memory_mb)
+        self._fleet = Fleet(job, plan, model, self._train, invoker, emit)
         apart = plan.collect_memory_mb > 0
         self._collector = Collector(
-            action=sized(COLLECT_WEIGHTS, plan.collect_memory_mb) if apart else train,
-            memory_mb=lambda: plan.collect_memory_mb or self._fleet.attempt(0).memory_mb,
+            action=sized(COLLECT_WEIGHTS, plan.collect_memory_mb) if apart else self._train,
+            memory_mb=lambda: plan.collect_memory_mb or self._worker_mb(),
             invoker=invoker,
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
@@ -184,6 +186,7 @@ class TrainRun:
         self._rounds.append(report)
         await asyncio.to_thread(self._states.forget_averages, tuple(self._rounds))
         ended = self._invoker.journal.activations[begun:]
+        await self._heed_evictions(number, begun, ended)
         self._epochs.append(epoch_of(ended))
         complete = CompleteRound(
             report=report,
@@ -201,6 +204,32 @@ class TrainRun:
                 remaining_s=remaining_s(ended, done=number, rounds=rounds),
             )
         )
+
+    def _worker_mb(self) -> int:
+        """The limit of a worker's container, where it averages."""
+        return self._fleet.attempt(0).memory_mb
+
+    async def _heed_evictions(self, number: int, begun: int, ended: list[Activation]) -> None:
+        """Need a container less where the platform has removed warm ones to make room for others.
+
+        The first controller of a run knows all containers of it; a later one does not.
+        """
+        before = self._invoker.journal.activations[self._first_own : begun]
+        again = started_again(before, ended)
+        if not again or not self._collector.is_apart or number == self._plan.rounds:
+            return
+        plan = self._crew.plan
+        together_mb = plan.workers * self._worker_mb() + plan.collect_memory_mb
+        self._collector.move_to(self._train, self._worker_mb)
+        self._emit(
+            Noted(
+                message=f"the platform started {again} warm container{'s' * (again > 1)} again, so "
+                f"it seems to keep less than {together_mb} MB of them: from here on a worker's "
+                "container averages; --pool-memory MB plans for what there is"
+            )
+        )
+        if (apihost := self._invoker.session.lasting_apihost) is not None:
+            await asyncio.to_thread(remember_pool, apihost, below_mb=together_mb)
 
     def _optimizer(self) -> str:
         own = self._model.own and self._model.own.optimizer

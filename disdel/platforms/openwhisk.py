@@ -32,6 +32,8 @@ _THROTTLE_PATIENCE_S = 130.0
 # A record is stored only after its logs were collected.
 _RECORD_PATIENCE_S = 30.0
 
+# What collecting an activation's log takes after its answer, as seen on Docker: 40 to 100 ms.
+_SETTLE_MS = 150
 # What upstream ships (contract of `GET /`: bytes and milliseconds), for a host that hides its info.
 _DEFAULT_INFO = {
     "min_action_memory": 128 * MIB,
@@ -72,6 +74,7 @@ class OpenWhisk(Platform):
             pool_memory_mb=extension.get("user_memory_mb"),
             cpus=extension.get("cpus"),
             gpu_memory_mb=extension.get("gpu_memory_mb"),
+            settle_s=extension.get("settle_ms", _SETTLE_MS) / 1000,
             kinds=tuple(
                 runtime["kind"]
                 for family in info.get("runtimes", {}).values()

@@ -219,9 +219,13 @@ def _cut_candidate(
         free_mb=question.pool_mb - workers * memory_mb,
         rounds=rounds,
     )
-    # One worker that stays alone averages by itself.
+    collect_mb = round_up_memory(averaging.memory_mb, minimum_mb)
+    # One worker that stays alone averages by itself. Where there is no room for one more container,
+    # the platform would evict a worker's for each average; there one of them averages as well.
     alone = workers == 1 and job.workers_policy == "fixed"
-    collect_mb = 0 if alone else round_up_memory(averaging.memory_mb, minimum_mb)
+    evicts = workers * memory_mb <= question.pool_mb < workers * memory_mb + collect_mb
+    if alone or (evicts and collect_mb <= memory_mb):
+        collect_mb = 0
     threads = max(1, question.cpus // workers)
     told = question.capacity.cpus is not None
 

@@ -154,6 +154,11 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         f"{best.memory_mb} MB an action holds the estimate of "
         f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]
+    if best.workers > 1 and not best.collect_memory_mb:
+        reasons.append(
+            f"a worker's container averages as well: {question.pool_mb:.0f} MB for all containers "
+            "have no room for one more"
+        )
     if best.micro_batches > 1:
         reasons.append(
             f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "

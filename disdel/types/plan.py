@@ -13,7 +13,8 @@ class Capacity:
 
     `pool_memory_mb` (all containers together), `cpus` and `gpu_memory_mb` (of the GPU that all
     containers share) are None where the platform does not tell, as OpenWhisk does not. `kinds` are
-    its own runtimes, as `python:3.11`.
+    its own runtimes, as `python:3.11`. For `settle_s` after an activation's answer its container
+    may be busy with what comes after it, and take no other.
     """
 
     memory_min_mb: int
@@ -25,6 +26,7 @@ class Capacity:
     cpus: int | None = None
     gpu_memory_mb: int | None = None
     kinds: tuple[str, ...] = ()
+    settle_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,8 @@ class Plan:
 
     `runtime` is what the train actions run on. `memory_mb` is the limit of one train action and
     `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts; it is
-    0 where the one worker averages by itself.
+    0 where a worker's container averages: of one that is alone, or where all containers together
+    have no room for one more.
     `memory_max_mb` is the most that one action may be given when it turns out to need more, and
     `pool_mb` what all containers together may have (None where the platform does not tell).
     `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.

@@ -36,7 +36,7 @@ Reply = dict[str, object]
 class TrainAction:
     """What the `train` action runs: segments, and scores of the average on the same container.
 
-    Where there is one worker, it averages as well.
+    Where collectWeights has no container of its own, it averages as well.
 
     One instance lives as long as its container and keeps the compiled network and the shards.
     """

@@ -9,7 +9,7 @@ import pytest
 
 from disdel.container_cpus import usable_cpus
 from disdel.controller import nodes
-from disdel.controller.nodes import with_kept_nodes, with_nodes
+from disdel.controller.nodes import remember_pool, with_nodes, with_seen_nodes
 from disdel.controller.settings import Settings
 from tests.fake_platform import CAPACITY, FakePlatform, activation, sessions_of
 
@@ -39,8 +39,19 @@ def asked(answer, *, capacity=SILENT):
 def test_a_container_is_asked_once_and_then_remembered():
     assert asked({"cpus": 3}) == (3, 1, [])
     assert asked({"cpus": 9}) == (3, 0, [])
-    assert with_kept_nodes(SILENT, "http://fake").cpus == 3
-    assert with_kept_nodes(SILENT, "http://other").cpus is None
+    assert with_seen_nodes(SILENT, "http://fake").cpus == 3
+    assert with_seen_nodes(SILENT, "http://other").cpus is None
+
+
+def test_a_pool_that_was_too_small_is_remembered():
+    silent = replace(SILENT, pool_memory_mb=None)
+    remember_pool("http://fake", below_mb=1152)
+    remember_pool("http://fake", below_mb=2000)
+    assert with_seen_nodes(silent, "http://fake").pool_memory_mb == 1151
+    # What the platform itself tells is not doubted.
+    assert with_seen_nodes(CAPACITY, "http://fake").pool_memory_mb == CAPACITY.pool_memory_mb
+    assert asked({"cpus": 3}, capacity=silent)[0] == 3
+    assert with_seen_nodes(silent, "http://fake").pool_memory_mb == 1151
 
 
 def test_a_platform_that_tells_is_not_asked():
@@ -75,7 +86,7 @@ def test_a_damaged_memory_is_none(state_dir, kept):
     [file] = (state_dir / "history").iterdir()
     file.write_text(kept)
     assert asked({"cpus": 4})[0] == 4
-    assert json.loads(file.read_text()) == {"cpus": 4}
+    assert json.loads(file.read_text())["cpus"] == 4
 
 
 def test_a_quota_of_the_cgroup_counts(tmp_path):

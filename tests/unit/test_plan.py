@@ -209,9 +209,9 @@ def test_a_large_data_set_goes_to_more_workers_than_cores_when_memory_asks_for_i
 
 
 def test_others_say_why_they_lost():
-    made = plan(limits=Limits(pool_memory_mb=1000))
+    made = plan(limits=Limits(pool_memory_mb=900))
     assert {o.workers: o.why for o in made.considered}[2].endswith(
-        "above the 1000 MB for containers"
+        "above the 900 MB for containers"
     )
     assert "take turns on 2 CPUs" in {o.workers: o.why for o in plan().considered}[4]
 
@@ -272,3 +272,14 @@ def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
     assert cut.estimate.fit < whole.estimate.fit
     assert any("cut into" in reason for reason in cut.reasons)
     assert cut.predicted_s >= whole.predicted_s
+
+
+def test_a_worker_averages_where_no_container_more_has_room():
+    roomy = plan()
+    tight = roomy.workers * roomy.memory_mb
+    made = plan(limits=Limits(pool_memory_mb=tight))
+    assert (made.workers, made.memory_mb) == (roomy.workers, roomy.memory_mb)
+    assert made.collect_memory_mb == 0
+    assert any("a worker's container averages" in reason for reason in made.reasons)
+    whole = plan(limits=Limits(pool_memory_mb=tight + roomy.collect_memory_mb))
+    assert whole.collect_memory_mb == roomy.collect_memory_mb

@@ -1,9 +1,12 @@
 """A run that ends well: its rounds, its report and events, and which round is the last."""
 
 import json
+from dataclasses import replace
 
-from disdel.events import ActivationEnded, PlanMade, RoundDone, RoundStarted, RunEnded
+from disdel.controller import train as train_module
+from disdel.events import ActivationEnded, Noted, PlanMade, RoundDone, RoundStarted, RunEnded
 from disdel.types import Validation
+from tests.fake_platform import CAPACITY, FakePlatform, sessions_of
 
 
 def test_a_run_from_plan_to_report(run, platform):
@@ -96,3 +99,37 @@ def test_patience_ends_the_run_with_the_best_model(run, arithmetic):
     assert (report.model_round, report.loss) == (3, 0.0)
     assert arithmetic.exported == 4.5
     assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
+
+
+class SmallPool(FakePlatform):
+    """A container of collectWeights takes the place of a worker's."""
+
+    async def invoke(self, package, action, arguments):
+        if action == "collectWeights":
+            self._cold.discard(("train", 0))
+        # An average in a worker's container finds it there.
+        self._cold.add(("train", None))
+        return await super().invoke(package, action, arguments)
+
+
+def test_where_averages_evict_a_worker_one_averages_in_its_place(
+    arithmetic, redis_url, monkeypatch, tmp_path, run
+):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
+    capacity = replace(CAPACITY, pool_memory_mb=None, cpus=None)
+    handlers = {"train": arithmetic.train, "collectWeights": arithmetic.collect}
+    platform = SmallPool(handlers | {"node": lambda _: {"cpus": 2}}, capacity)
+    opened = sessions_of(platform, arithmetic.store, redis_url, capacity)
+    monkeypatch.setattr(train_module, "open_session", opened)
+    report, _ = run(epochs=4)
+    assert [entry.score.loss for entry in report.rounds] == [8.5, 7.0, 5.5, 4.0]
+    cold = [entry.round for entry in report.activations if entry.start == "cold"]
+    assert set(cold) == {1}
+    [note] = [e.message for e in run.events if isinstance(e, Noted) and "averages" in e.message]
+    plan = report.plan
+    together_mb = plan.workers * plan.memory_mb + plan.collect_memory_mb
+    assert f"less than {together_mb} MB" in note
+    # The next run plans for what was seen, and nothing is started twice.
+    report, _ = run(epochs=4)
+    assert report.plan.collect_memory_mb == 0
+    assert {entry.action for entry in report.activations} == {"train"}
