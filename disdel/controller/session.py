@@ -22,9 +22,11 @@ from disdel.platforms.embedded import (
     start_embedded,
 )
 from disdel.platforms.openwhisk import OpenWhisk
-from disdel.store.private_redis import PrivateRedis
+from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.store.redis_store import RedisStore
 from disdel.types import Capacity
+
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,10 @@ async def open_session(settings: Settings) -> AsyncIterator[Session]:
     configured = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
     running = find_running() if configured is None else None
     url = config.redis_url(settings.redis)
-    if url is None and configured is not None and not _is_loopback(configured):
-        raise ConnectionRefused(
-            f"actions at {configured.apihost} cannot reach a private Redis on this machine; name "
-            "one that they reach with --redis URL"
-        )
     async with AsyncExitStack() as stack:
         private = None
         if url is None:
-            private = PrivateRedis()
+            private = PrivateRedis(await _redis_address(configured))
             stack.push_async_callback(asyncio.to_thread, private.close)
         access = configured or running
         enforcement = ""
@@ -125,6 +122,31 @@ async def offered_capacity(settings: Settings) -> Capacity:
         return await platform.capacity()
     finally:
         await platform.close()
+
+
+async def _redis_address(configured: ApiAccess | None) -> str:
+    """The address of this machine where actions reach a private Redis.
+
+    Raises:
+        ConnectionRefused: there is none, or the API host that is configured does not answer.
+    """
+    if configured is None:
+        return _LOOPBACK
+    bridge = None
+    if _is_loopback(configured):
+        platform = OpenWhisk(configured)
+        try:
+            if (await platform.capacity()).on_loopback:
+                return _LOOPBACK
+        finally:
+            await platform.close()
+        bridge = bridge_address()
+    if bridge is None:
+        raise ConnectionRefused(
+            f"actions at {configured.apihost} cannot reach a private Redis on this machine; name "
+            "one that they reach with --redis URL"
+        )
+    return bridge
 
 
 def _describe(access: ApiAccess, configured: ApiAccess | None) -> str:

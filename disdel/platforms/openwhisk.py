@@ -74,6 +74,7 @@ class OpenWhisk(Platform):
             pool_memory_mb=extension.get("user_memory_mb"),
             cpus=extension.get("cpus"),
             gpu_memory_mb=extension.get("gpu_memory_mb"),
+            on_loopback=bool(extension),
             settle_s=extension.get("settle_ms", _SETTLE_MS) / 1000,
             kinds=tuple(
                 runtime["kind"]

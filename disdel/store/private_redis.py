@@ -1,4 +1,4 @@
-"""A Redis server for one run: started on loopback, gone with the process that started it.
+"""A Redis server for one run, gone with the process that started it.
 
 The server is watched by a shell that holds the read end of a pipe from this process. When the pipe
 closes, for whatever reason (a close, an exit, a `kill -9`), the shell stops the server and removes
@@ -18,11 +18,14 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import redis
 
 from disdel.errors import ConnectionRefused
 
 _READY_TIMEOUT_S = 10.0
+# The first letters of the network interfaces that container engines make.
+_BRIDGES = ("docker", "podman", "cni-podman", "nerdctl")
 _ATTEMPTS = 3
 
 # $1: the server, $2: its folder. `read` returns when the pipe closes.
@@ -35,7 +38,7 @@ rm -rf "$2"
 """
 
 _CONFIG = """\
-bind 127.0.0.1
+bind {address}
 port {port}
 requirepass {password}
 dir "{folder}"
@@ -64,28 +67,48 @@ def find_redis_server() -> str:
     )
 
 
+def bridge_address() -> str | None:
+    """This machine's IPv4 address on the network of its containers; None where there is none.
+
+    Containers of Docker or Podman reach neither this machine's loopback nor, behind a firewall, its
+    other addresses.
+    """
+    for name, addresses in psutil.net_if_addrs().items():
+        if name.startswith(_BRIDGES):
+            for address in addresses:
+                if address.family == socket.AF_INET:
+                    return address.address
+    return None
+
+
 class PrivateRedis:
     """A running private server; `url` is how to reach it from this machine.
 
     The constructor returns at once; `ready()` waits until the server answers.
 
+    Args:
+        address: of this machine, where the server listens.
+
     Raises:
         ConnectionRefused: no server to start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
         self._executable = find_redis_server()
+        self._address = address
         self._start()
 
     def _start(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="disdel-redis-"))
-        with socket.create_server(("127.0.0.1", 0)) as probe:
+        with socket.create_server((self._address, 0)) as probe:
             port = probe.getsockname()[1]
         password = secrets.token_hex(16)
         config = self._folder / "redis.conf"
         config.touch(mode=0o600)
-        config.write_text(_CONFIG.format(port=port, password=password, folder=self._folder))
-        self.url = f"redis://:{password}@127.0.0.1:{port}"
+        config.write_text(
+            _CONFIG.format(address=self._address, port=port, password=password, folder=self._folder)
+        )
+        self.url = f"redis://:{password}@{self._address}:{port}"
         self._watcher = subprocess.Popen(
             ["/bin/sh", "-c", _WATCH, "sh", self._executable, str(self._folder)],
             stdin=subprocess.PIPE,

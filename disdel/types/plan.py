@@ -14,7 +14,8 @@ class Capacity:
     `pool_memory_mb` (all containers together), `cpus` and `gpu_memory_mb` (of the GPU that all
     containers share) are None where the platform does not tell, as OpenWhisk does not. `kinds` are
     its own runtimes, as `python:3.11`. For `settle_s` after an activation's answer its container
-    may be busy with what comes after it, and take no other.
+    may be busy with what comes after it, and take no other. `on_loopback` is whether its containers
+    have the loopback of the machine that they run on.
     """
 
     memory_min_mb: int
@@ -27,6 +28,7 @@ class Capacity:
     gpu_memory_mb: int | None = None
     kinds: tuple[str, ...] = ()
     settle_s: float = 0.0
+    on_loopback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
