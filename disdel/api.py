@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from disdel.controller.session import offered_capacity, runs_here
 from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
+from disdel.interrupts import taken_as_interrupts
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
 from disdel.scheduler.question import Question
@@ -68,6 +70,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+# A thread that has been started is running long before.
+_START_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +243,20 @@ def find_resumed(run: str, run_dir: Path | None = None) -> Resumed:
     return read_resumed(find_run(config.run_dir(run_dir), run))
 
 
-def stop(run: str, settings: Settings) -> str:
+def stop(run: str, settings: Settings, *, forget: bool = False) -> str:
     """End a run and remove what it has created; says what was done.
 
+    Args:
+        run: its id, or enough of it.
+        settings: how to reach the servers that it used, and in which `run_dir` it is.
+        forget: give up what is on servers that do not answer any more.
+
     Raises:
-        UsageError: there is no such run, or it has ended.
-        DisdelError: it could not be stopped.
+        UsageError: there is no such run, or it has ended and left nothing.
+        DisdelError: it could not be stopped, or not all could be removed.
     """
     folder = find_run(config.run_dir(settings.run_dir), run)
-    return _run(lambda: stop_run(folder, settings))
+    return _run(lambda: stop_run(folder, settings, forget=forget))
 
 
 def resume(
@@ -374,32 +384,44 @@ def run_calibrate(
     return _run(lambda: calibration.calibrate(runtime, settings, listener))
 
 
-def _interruptible(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine; a SIGTERM that has cancelled it is an interrupt, as Ctrl-C is."""
-    try:
-        return asyncio.run(start())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
 def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end, also where a loop is running already, as in a notebook."""
+    """Run a coroutine to its end, also where a loop is running already, as in a notebook.
+
+    An interrupt, SIGTERM and SIGHUP cancel it, and end when it has removed what it had created.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _interruptible(start)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
+        with taken_as_interrupts():
+            return asyncio.run(start())
+    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+    outcome: Future[T] = Future()
+    # An interrupted `Thread.join` takes the thread for ended: https://bugs.python.org/issue46726.
+    ended = threading.Event()
 
-    def body() -> None:
+    async def body() -> None:
+        task = asyncio.ensure_future(start())
+        running.set_result((asyncio.get_running_loop(), task))
+        await asyncio.wait([task])
+        if task.cancelled():
+            outcome.set_exception(KeyboardInterrupt())
+        elif (error := task.exception()) is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(task.result())
+
+    def run() -> None:
         try:
-            outcome.append(asyncio.run(start()))
-        except BaseException as error:
-            failure.append(error)
+            asyncio.run(body())
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=body, name="disdel")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    try:
+        threading.Thread(target=run, name="disdel").start()
+        ended.wait()
+    except KeyboardInterrupt:
+        loop, task = running.result(_START_S)
+        loop.call_soon_threadsafe(task.cancel)
+        ended.wait()
+        raise
+    return outcome.result()

@@ -23,6 +23,7 @@ _LIBRARY = (
     "container_memory.py",
     "errors.py",
     "gpu.py",
+    "masking.py",
     "program.py",
     "types",
     "units.py",

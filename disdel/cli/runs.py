@@ -132,6 +132,8 @@ def prune_command(
     run_dir: options.RunDir = None,
 ) -> None:
     """Delete the folders of runs to which all that is said applies; never one that is running."""
+    from disdel.controller.lease import RunTaken
+    from disdel.controller.places import read_places
     from disdel.controller.run_folder import run_folders
 
     if keep is None and older_than is None and not failed:
@@ -144,7 +146,18 @@ def prune_command(
             continue
         if failed and folder.is_complete:
             continue
-        folder.remove()
+        if has_left := read_places(folder.path):
+            where = ", ".join(str(place) for place in has_left)
+            typer.echo(
+                f"kept {folder.run}, which has left something at {where}: "
+                f"disdel stop {folder.run} removes it",
+                err=True,
+            )
+            continue
+        try:
+            folder.remove()
+        except RunTaken:
+            continue  # It was taken up again.
         typer.echo(f"removed {folder.run}")
 
 

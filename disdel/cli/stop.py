@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from disdel.cli import options
@@ -9,8 +11,15 @@ from disdel.cli.reading import read_settings
 from disdel.cli.runs import Run
 
 
-def stop_command(run: Run, run_dir: options.RunDir = None, auth: options.Auth = None) -> None:
+def stop_command(
+    run: Run,
+    run_dir: options.RunDir = None,
+    auth: options.Auth = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Give up what is on servers that do not answer.")
+    ] = False,
+) -> None:
     """Stop a run on this machine as Ctrl-C does, and remove what it has created."""
     from disdel.api import stop
 
-    typer.echo(stop(run, read_settings(run_dir=run_dir, auth=auth)))
+    typer.echo(stop(run, read_settings(run_dir=run_dir, auth=auth), forget=forget))

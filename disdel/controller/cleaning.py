@@ -1,72 +1,153 @@
-"""Ending a run from outside: interrupting its controller, or cleaning up after a dead one."""
+"""Ending a run from outside: interrupting its controller, or removing what a dead one has left."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 from disdel import config
 from disdel.config import ApiAccess
-from disdel.controller.run_folder import RunFolder
-from disdel.controller.running import (
-    ControllerRecord,
-    forget_controller,
-    interrupt,
-    read_controller,
-)
+from disdel.controller.lease import Holder, RunTaken, claimed, holder_of, is_driven
+from disdel.controller.places import Place, read_places, remove_from, write_places
+from disdel.controller.run_folder import RunFolder, as_lost
 from disdel.controller.settings import Settings
-from disdel.errors import UsageError
+from disdel.errors import DisdelError, UsageError
 from disdel.platforms.embedded import find_running
 from disdel.platforms.openwhisk import OpenWhisk
-from disdel.store.keys import RunKeys
 from disdel.store.redis_store import RedisStore
 
+_STOP_DEADLINE_S = 120.0
+_POLL_S = 0.05
 
-async def stop_run(folder: RunFolder, settings: Settings) -> str:
+
+class StillRunning(DisdelError):
+    """A run that was told to stop has not ended yet."""
+
+    kind = "running"
+
+
+async def stop_run(folder: RunFolder, settings: Settings, *, forget: bool = False) -> str:
     """End a run and remove what it has created, whether or not its controller lives.
+
+    Args:
+        folder: the run's.
+        settings: how to reach the servers that it used.
+        forget: give up what is on servers that do not answer any more.
 
     Returns:
         What was done, as a sentence.
 
     Raises:
-        UsageError: the run has ended, or a server that it used cannot be reached with `settings`.
+        UsageError: the run has ended and left nothing, or a server cannot be reached.
         StillRunning: it could not be interrupted.
     """
-    controller = read_controller(folder.path)
-    if controller is None:
-        raise UsageError(f"run {folder.run} is not running")
-    if controller.alive:
-        await asyncio.to_thread(interrupt, folder.path, controller)
+    if is_driven(folder.path):
+        await asyncio.to_thread(interrupt, folder.path)
+        if not read_places(folder.path):
+            return f"stopped {folder.run}"
+    try:
+        with claimed(folder.path):
+            return await _clean(folder, settings, forget=forget)
+    except RunTaken:
+        # Taken up again in this very moment.
+        await asyncio.to_thread(interrupt, folder.path)
         return f"stopped {folder.run}"
-    await _remove_leftovers(folder, controller, settings)
-    # As it reads now, for those who read the file themselves.
-    folder.write_report(folder.read_report())
-    forget_controller(folder.path)
+
+
+async def _clean(folder: RunFolder, settings: Settings, *, forget: bool) -> str:
+    """Remove what a controller that is dead has left, and write down how its run has ended."""
+    written = folder.written_report()
+    report, places = as_lost(written), read_places(folder.path)
+    if not places and report == written:
+        raise UsageError(f"run {folder.run} is not running, and has left nothing to remove")
+    left, errors = [], []
+    for place in places:
+        remaining, failures = await _remove_from(place, folder.run, settings)
+        left.append(remaining)
+        errors += failures
+    write_places(folder.path, () if forget else left)
+    # For those who read the file themselves.
+    folder.write_report(report)
+    if errors and not forget:
+        raise type(errors[0])(
+            f"not all of {folder.run} could be removed: {'; '.join(map(str, errors))}. Say it "
+            "again when the server answers, or give up what is there with --forget"
+        )
     return f"the controller of {folder.run} was dead; removed what it had left"
 
 
-async def _remove_leftovers(
-    folder: RunFolder, controller: ControllerRecord, settings: Settings
-) -> None:
-    """Remove package and keys where their servers outlive the controller; others died with it."""
-    if controller.apihost is not None:
-        platform = OpenWhisk(_access(controller, controller.apihost, settings))
-        try:
-            await platform.remove_package(f"disdel-{folder.run}")
-        finally:
-            await platform.close()
-    if controller.redis is not None:
-        store = RedisStore(controller.redis)
-        try:
-            await asyncio.to_thread(store.delete_prefix, RunKeys(folder.run).prefix)
-        finally:
-            store.close()
+async def _remove_from(
+    place: Place, run: str, settings: Settings
+) -> tuple[Place, list[DisdelError]]:
+    """What is left at a place, and why."""
+    errors: list[DisdelError] = []
+    async with AsyncExitStack() as stack:
+        platform, store = None, None
+        access = _access(place, settings)
+        if access is not None:
+            platform = OpenWhisk(access)
+            stack.push_async_callback(platform.close)
+        if place.redis is not None:
+            try:
+                store = await asyncio.to_thread(RedisStore, place.redis)
+                stack.callback(store.close)
+            except DisdelError as error:
+                errors.append(error)
+        place, failures = await remove_from(place, run, platform, store)
+    return place, errors + failures
 
 
-def _access(controller: ControllerRecord, apihost: str, settings: Settings) -> ApiAccess:
-    """How to reach the platform of a run; the key is not kept with it."""
-    running = find_running()
-    if running is not None and running.apihost == apihost:
-        return running
-    access = config.api_access(apihost, settings.auth, insecure=controller.insecure)
-    assert access is not None
-    return access
+def _access(place: Place, settings: Settings) -> ApiAccess | None:
+    """How to reach the platform of a run, whose key is not kept with it; None where it is gone."""
+    if place.apihost is None:
+        return None
+    if place.embedded:
+        # One that was started again, with what it held, may be at another port.
+        return find_running()
+    return config.api_access(place.apihost, settings.auth, insecure=place.insecure)
+
+
+def interrupt(folder: Path) -> None:
+    """Interrupt the controller of a run, and return when it has let go of it.
+
+    Raises:
+        StillRunning: it cannot be interrupted from here, or takes too long.
+    """
+    holder = holder_of(folder)
+    if holder is None:
+        raise StillRunning(f"run {folder.name} is only starting, or another user's: try again")
+    _signal(folder, holder)
+    deadline_s = time.monotonic() + _STOP_DEADLINE_S
+    while holder_of(folder) == holder and is_driven(folder):
+        if time.monotonic() > deadline_s:
+            raise StillRunning(
+                f"run {folder.name} has been told to stop and is not done after "
+                f"{_STOP_DEADLINE_S:g} s ({holder.process.place})"
+            )
+        time.sleep(_POLL_S)
+
+
+def _signal(folder: Path, holder: Holder) -> None:
+    if not holder.interruptible:
+        raise StillRunning(
+            f"run {folder.name} is part of a program ({holder.process.place}), which cannot be "
+            "interrupted from outside: interrupt it there"
+        )
+    if not holder.process.seen_from_here:
+        raise StillRunning(
+            f"run {folder.name} is driven by {holder.process.place}, which cannot be seen from "
+            "here: stop it on that host, in that container"
+        )
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder.process.pid, signal.SIGTERM)
+    except PermissionError as error:
+        raise StillRunning(
+            f"run {folder.name} belongs to another user ({holder.process.place}), who has to "
+            "stop it"
+        ) from error

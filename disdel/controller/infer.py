@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from disdel.controller.evaluating import Evaluators
 from disdel.controller.history import history_of
 from disdel.controller.inputs import read_inputs
 from disdel.controller.invoker import Invoker, all_of
+from disdel.controller.lease import claimed
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.metrics import evaluate_classes, evaluate_numbers, mean_loss
 from disdel.controller.model_source import ModelSource, find_model
@@ -91,11 +93,13 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
         emit(Noted(message=changed))
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
-    async with open_session(settings) as opened:
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_session(settings))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
         plan = make_infer_plan(_ask(job, source, model, session, settings))
         folder = create_run_folder(run_dir, "infer", job.dataset)
+        lease = stack.enter_context(claimed(folder.path))
         emit(
             InferPlanMade(
                 run=folder.run,
@@ -106,14 +110,14 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
                 plan=plan,
             )
         )
-        invoker = Invoker(
-            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
-        )
+        keys = RunKeys.of_turn(folder.run, lease.holder.token)
+        invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
         run = _InferRun(job, model, source, plan, settings, invoker)
         report = await run_to_report(
             invoker,
             run.execute,
             lambda: run.report(time.monotonic() - started_s),
+            lease=lease,
             keep=settings.keep,
         )
     return Inferred(report, run.predictions(), folder)
@@ -225,7 +229,7 @@ class _InferRun:
             UsageError: the model has another number of classes.
         """
         store, keys = self._invoker.session.store, self._invoker.keys
-        staging = asyncio.to_thread(
+        staging = self._invoker.write(
             stage_inputs, store, keys, self._plan.shards, self._model.path, self._source.x
         )
         await all_of((staging, self._evaluate()))

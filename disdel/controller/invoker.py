@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from disdel import wire
 from disdel.controller.journal import Journal, Measured
@@ -20,6 +21,7 @@ from disdel.events import ActivationEnded, Listener, WorkerProgress
 from disdel.store.keys import RunKeys
 from disdel.types import ActivationRecord, Outcome, Times
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Reply = TypeVar("Reply", wire.TrainReply, wire.ScoreReply, wire.CollectReply, wire.EvaluateReply)
 
@@ -60,6 +62,7 @@ class Invoker:
     started_s: float = field(default_factory=time.monotonic)
     journal: Journal = field(default_factory=Journal)
     _logs: set[asyncio.Task[None]] = field(default_factory=set)
+    _writing: set[asyncio.Future[Any]] = field(default_factory=set)
     _settling: Settling = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,6 +153,20 @@ class Invoker:
     async def finish_logs(self) -> None:
         """Wait for the logs that are still on their way."""
         await asyncio.gather(*self._logs)
+
+    async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work that writes to the store, in a thread, of which `stop_writing` knows."""
+        loop = asyncio.get_running_loop()
+        writing = loop.run_in_executor(None, partial(work, *args, **kwargs))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        # A thread goes on where its task is cancelled.
+        return await asyncio.shield(writing)
+
+    async def stop_writing(self) -> None:
+        """Return when nothing more is written to the store, so that it can be emptied."""
+        self.session.store.stop_writing(self.keys.prefix)
+        await asyncio.gather(*self._writing, return_exceptions=True)
 
     async def progress(self) -> dict[int, WorkerProgress]:
         """What each worker last said of itself; empty when the store does not answer."""

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 from disdel import wire
 from disdel.controller.invoker import Invoker
+from disdel.controller.lease import Lease
+from disdel.controller.places import Place, read_places, remove_from, write_places
 from disdel.controller.report_json import report_to_json
-from disdel.controller.running import announced
 from disdel.errors import DisdelError
 from disdel.events import Noted, RunEnded
 from disdel.store.base import Store
@@ -22,51 +23,70 @@ PROGRESS_INTERVAL_S = 0.25
 
 
 @asynccontextmanager
-async def deployed(invoker: Invoker, *, keep: bool) -> AsyncIterator[None]:
+async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterator[None]:
     """The run's package exists inside, and what the workers say of themselves is heard.
 
     Afterwards, whatever happened, the package with its actions and everything in the store are
-    removed, unless the user wants to keep them; servers of the run's own take them along.
+    removed, unless the user wants to keep them; servers of the run's own take them along. What is
+    on others is on record from before it is made until it is gone, for `disdel stop`.
     """
-    session, package = invoker.session, invoker.package
+    session, package, folder = invoker.session, invoker.package, invoker.folder
+    place = Place(
+        apihost=session.lasting_apihost,
+        insecure=session.insecure,
+        embedded=session.platform_name == "embedded",
+        redis=session.lasting_redis,
+    )
+    write_places(folder.path, (*read_places(folder.path), place))
     common = wire.Common(v=wire.WIRE_VERSION, run=invoker.keys.run, redis=session.redis_url)
+
+    async def create() -> None:
+        await asyncio.to_thread(_open, session.store, folder.run, invoker.keys)
+        await session.platform.create_package(package, wire.to_json(common))
+
+    creating = asyncio.create_task(create())
     listening = asyncio.create_task(_listen(invoker))
     try:
-        await asyncio.to_thread(_open, session.store, invoker.keys)
-        await session.platform.create_package(package, wire.to_json(common))
+        # Whole or not at all: what is interrupted on its way could arrive after it was removed.
+        await asyncio.shield(creating)
         yield
         await invoker.finish_logs()
     finally:
+        await asyncio.wait([creating])
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
-        if keep:
+        if not lease.is_held:
+            pass  # What is there is another controller's.
+        elif keep:
             invoker.emit(
-                Noted(message=f"kept: package {package}, store keys {invoker.keys.prefix}*")
+                Noted(
+                    message=f"kept: package {package}, store keys {invoker.keys.prefix}*; "
+                    f"disdel stop {folder.run} removes them"
+                )
             )
         else:
-            await _remove(invoker)
+            await invoker.stop_writing()
+            await _remove(invoker, place)
 
 
-def _open(store: Store, keys: RunKeys) -> None:
+def _open(store: Store, run: str, keys: RunKeys) -> None:
     """Begin with an empty store, where an earlier controller of this run may have left things."""
-    store.delete_prefix(keys.prefix)
+    store.delete_prefix(RunKeys(run).prefix)
     store.set_field(keys.open, "wire_version", str(wire.WIRE_VERSION))
 
 
-async def _remove(invoker: Invoker) -> None:
+async def _remove(invoker: Invoker, place: Place) -> None:
     """Remove package and stored data where they would outlive the run.
 
     A failure is told and does not hide what came before it.
     """
-    session = invoker.session
-    try:
-        if session.lasting_apihost is not None:
-            await session.platform.remove_package(invoker.package)
-        if session.lasting_redis is not None:
-            await asyncio.to_thread(session.store.delete_prefix, invoker.keys.prefix)
-    except DisdelError as error:
-        invoker.emit(Noted(message=f"{invoker.package} was not removed: {error}"))
+    session, folder = invoker.session, invoker.folder
+    left, errors = await remove_from(place, folder.run, session.platform, session.store)
+    for error in errors:
+        invoker.emit(Noted(message=f"not removed: {error}. Later: disdel stop {folder.run}"))
+    places = [left if other == place else other for other in read_places(folder.path)]
+    write_places(folder.path, places)
 
 
 async def _listen(invoker: Invoker) -> None:
@@ -81,42 +101,39 @@ async def run_to_report(
     work: Callable[[], Awaitable[None]],
     report: Callable[[], RunReport],
     *,
+    lease: Lease,
     keep: bool,
 ) -> RunReport:
     """Do the work with its package deployed, and save what `report` then tells of it.
 
     The report is written and `RunEnded` emitted however the work ends; a failed run's report says
-    why. While the work goes on, the report says so.
+    why. While the work goes on, the report says so. Where another controller has taken the run
+    over, what is there is its.
 
     Raises:
         DisdelError: the work failed.
     """
     error: ErrorReport | None = None
-    folder, session = invoker.folder, invoker.session
-    with announced(
-        folder.path,
-        apihost=session.lasting_apihost,
-        insecure=session.insecure,
-        redis=session.lasting_redis,
-    ):
-        try:
-            begun = dataclasses.replace(report(), status="running")
-            folder.write_report(report_to_json(begun))
-            async with deployed(invoker, keep=keep):
-                await work()
-        except DisdelError as failure:
-            error = ErrorReport(kind=failure.kind, message=str(failure))
-            raise
-        except asyncio.CancelledError:
-            error = ErrorReport(kind="interrupted", message="interrupted by the user")
-            raise
-        except BaseException as bug:
-            error = ErrorReport(kind="internal", message=f"{type(bug).__name__}: {bug}")
-            raise
-        finally:
-            final = report()
-            if error is not None:
-                final = dataclasses.replace(final, status="failed", error=error)
+    folder = invoker.folder
+    try:
+        begun = dataclasses.replace(report(), status="running")
+        folder.write_report(report_to_json(begun))
+        async with deployed(invoker, lease, keep=keep):
+            await work()
+    except DisdelError as failure:
+        error = ErrorReport(kind=failure.kind, message=str(failure))
+        raise
+    except asyncio.CancelledError:
+        error = ErrorReport(kind="interrupted", message="interrupted by the user")
+        raise
+    except BaseException as bug:
+        error = ErrorReport(kind="internal", message=f"{type(bug).__name__}: {bug}")
+        raise
+    finally:
+        final = report()
+        if error is not None:
+            final = dataclasses.replace(final, status="failed", error=error)
+        if lease.is_held:
             folder.write_report(report_to_json(final))
-            invoker.emit(RunEnded(report=final, folder=str(folder.path)))
+        invoker.emit(RunEnded(report=final, folder=str(folder.path)))
     return final

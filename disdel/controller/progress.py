@@ -16,6 +16,7 @@ from typing import Any
 
 import dacite
 
+from disdel.controller.lease import Lease
 from disdel.controller.run_folder import RunFolder
 from disdel.errors import UsageError
 from disdel.store.base import Buffer
@@ -62,14 +63,21 @@ class Progress:
 
 
 class ProgressFiles:
-    """The files of one run's progress."""
+    """The files of one run's progress.
 
-    def __init__(self, folder: RunFolder) -> None:
+    Args:
+        folder: the run's.
+        lease: who writes them holds it.
+    """
+
+    def __init__(self, folder: RunFolder, lease: Lease | None = None) -> None:
+        self._lease = lease
         self._file = folder.path / PROGRESS_NAME
         self._tensors = folder.path / "checkpoint"
 
     def begin(self, progress: Progress) -> None:
-        """Write everything anew, whole or not at all."""
+        """Write everything anew, whole or not at all; raises `LeaseLost`."""
+        self._confirm()
         self._tensors.mkdir(exist_ok=True)
         head = asdict(progress)
         rounds = head.pop("rounds")
@@ -89,7 +97,12 @@ class ProgressFiles:
             complete: what is told of it.
             blobs: what gives the safetensors of a file, by its name; other files are removed, and
                 those that are there stay as they are.
+
+        Raises:
+            LeaseLost: another controller goes on with the run.
+            OSError: it cannot be written.
         """
+        self._confirm()
         for name, data in blobs.items():
             if not self._path(name).is_file():
                 scratch = self._path(f"{name}.tmp")
@@ -102,6 +115,10 @@ class ProgressFiles:
         for path in self._tensors.iterdir():
             if path.name not in blobs:
                 path.unlink()
+
+    def _confirm(self) -> None:
+        assert self._lease is not None, "only who drives a run writes its progress"
+        self._lease.confirm()
 
     def read_tensors(self, name: str) -> bytes:
         """The safetensors of this name.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from disdel.controller.lease import Lease, claimed
 from disdel.controller.progress import Progress, ProgressFiles
 from disdel.controller.run_folder import RunFolder
 from disdel.errors import UsageError
@@ -17,6 +20,22 @@ class Resumed:
 
     folder: RunFolder
     progress: Progress
+
+    @contextmanager
+    def claimed(self) -> Iterator[Lease]:
+        """The right to drive the run; nobody else does so inside.
+
+        Raises:
+            RunTaken: somebody else does.
+            UsageError: it has gone on since it was read.
+        """
+        with claimed(self.folder.path) as lease:
+            if ProgressFiles(self.folder).read() != self.progress:
+                raise UsageError(
+                    f"run {self.folder.run} has gone on in the meantime: look at it with disdel "
+                    f"runs show {self.folder.run}, and say it again"
+                )
+            yield lease
 
     def job(self, epochs: int | None = None) -> TrainJob:
         """The job of the run, with more epochs if asked.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from disdel.controller.running import read_controller
+from disdel.controller.lease import claimed, is_driven
 from disdel.errors import UsageError
 
 REPORT_NAME = "report.json"
@@ -75,21 +75,30 @@ class RunFolder:
         scratch.replace(self.report)
 
     def read_report(self) -> dict[str, Any]:
-        """The saved report; that of a run whose controller was killed says so.
+        """The saved report; that of a run whose controller was killed says that it is lost.
+
+        Raises:
+            UsageError: there is none, or it cannot be read.
+        """
+        report = self.written_report()
+        if report.get("status") == "running" and not self.is_running:
+            # Its controller may have ended in order between the two looks.
+            report = as_lost(self.written_report())
+        return report
+
+    def written_report(self) -> dict[str, Any]:
+        """The saved report as its controller has left it.
 
         Raises:
             UsageError: there is none, or it cannot be read.
         """
         try:
-            report = json.loads(self.report.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            report = json.loads(self.report.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"run {self.run} has no readable {REPORT_NAME}: {error}") from error
-        if report.get("status") == "running" and not self.is_running:
-            report |= {
-                "status": "failed",
-                "error": {"kind": "killed", "message": "its controller ended without a word"},
-            }
-        return dict(report)
+        if not isinstance(report, dict):
+            raise UsageError(f"run {self.run} has no readable {REPORT_NAME}: it is no JSON object")
+        return report
 
     def age_s(self) -> float:
         """How long ago the report was written."""
@@ -99,18 +108,27 @@ class RunFolder:
         """Delete the folder with all that is in it.
 
         Raises:
+            RunTaken: somebody drives the run.
             UsageError: it cannot be deleted.
         """
         try:
-            shutil.rmtree(self.path)
+            with claimed(self.path):
+                shutil.rmtree(self.path)
         except OSError as error:
             raise UsageError(f"run {self.run} cannot be deleted: {error}") from error
 
     @property
     def is_running(self) -> bool:
         """Whether its controller lives."""
-        controller = read_controller(self.path)
-        return controller is not None and controller.alive
+        return is_driven(self.path)
+
+
+def as_lost(report: dict[str, Any]) -> dict[str, Any]:
+    """The report of a run that nobody drives, if it says that it goes on."""
+    if report.get("status") != "running":
+        return report
+    error = {"kind": "killed", "message": "its controller ended without a word"}
+    return report | {"status": "lost", "error": error}
 
 
 def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:

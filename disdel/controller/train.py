@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from disdel.controller.compiled import (
 from disdel.controller.crew import Crew
 from disdel.controller.history import history_of
 from disdel.controller.invoker import Invoker
+from disdel.controller.lease import Lease, claimed
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.networks import choose_network, code_of
 from disdel.controller.nodes import with_nodes
@@ -52,8 +55,11 @@ async def train(
         DisdelError: the run failed.
     """
     started_s = time.monotonic()
-    arrays = await asyncio.to_thread(_load, job.dataset, config.data_dir(settings.data_dir))
-    return await train_on(arrays, job, settings, emit, started_s=started_s, resumed=resumed)
+    with contextlib.nullcontext() if resumed is None else resumed.claimed() as lease:
+        arrays = await asyncio.to_thread(_load, job.dataset, config.data_dir(settings.data_dir))
+        return await train_on(
+            arrays, job, settings, emit, started_s=started_s, resumed=resumed, lease=lease
+        )
 
 
 async def train_on(
@@ -64,10 +70,11 @@ async def train_on(
     *,
     started_s: float,
     resumed: Resumed | None = None,
+    lease: Lease | None = None,
 ) -> tuple[RunReport, RunFolder]:
     """`train` on samples that are at hand, in a run that began at `started_s`.
 
-    Raises as `train` does.
+    A run that is `resumed` comes with its lease. Raises as `train` does.
     """
     model = await asyncio.to_thread(choose_network, job.model, arrays.spec, job.precision)
     if model.target == "number" and job.validation.target_accuracy is not None:
@@ -76,7 +83,8 @@ async def train_on(
             "early with --patience"
         )
     code = code_of(model)
-    async with open_session(settings) as opened:
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_session(settings))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
         room_mb = session.store.room_mb()
@@ -104,26 +112,29 @@ async def train_on(
             dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
             planned_rounds=plan.rounds,
         )
-        if resumed is None:
+        if resumed is None or lease is None:
             folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
+            lease = stack.enter_context(claimed(folder.path))
         else:
             progress, folder = take_up(resumed, progress, plan), resumed.folder
             # Of the time between the last complete round and now, nobody speaks.
             started_s -= progress.spent_s
         emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
-        invoker = Invoker(
-            session, f"disdel-{folder.run}", RunKeys(folder.run), folder, emit, started_s
-        )
+        keys = RunKeys.of_turn(folder.run, lease.holder.token)
+        invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
         if code is not None:
             code.write(folder.code)
         crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1])
         action = partial(_action, plan=plan, settings=settings, code=code, compiled=compiled)
-        run = TrainRun(progress, model, compiled, action, crew, arrays, settings, invoker, emit)
+        run = TrainRun(
+            progress, model, compiled, action, crew, arrays, settings, invoker, lease, emit
+        )
         try:
             report = await run_to_report(
                 invoker,
                 run.execute,
                 lambda: run.report(time.monotonic() - started_s),
+                lease=lease,
                 keep=settings.keep,
             )
         finally:

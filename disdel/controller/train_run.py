@@ -15,6 +15,7 @@ from disdel.controller.ensemble import Ensemble
 from disdel.controller.evictions import started_again
 from disdel.controller.fleet import Fleet
 from disdel.controller.invoker import Invoker, all_of
+from disdel.controller.lease import Lease
 from disdel.controller.nodes import remember_pool
 from disdel.controller.planning import remaining_s
 from disdel.controller.progress import CompleteRound, Progress, ProgressFiles
@@ -40,6 +41,7 @@ class TrainRun:
         arrays: the samples.
         settings: what the user allows, for the report.
         invoker: runs activations and keeps their records.
+        lease: the right to drive the run.
         emit: told of what happens.
     """
 
@@ -53,6 +55,7 @@ class TrainRun:
         arrays: DatasetArrays,
         settings: Settings,
         invoker: Invoker,
+        lease: Lease,
         emit: Listener,
     ) -> None:
         self._progress = progress
@@ -80,7 +83,8 @@ class TrainRun:
             memory_max_mb=plan.memory_max_mb,
         )
         self._ensemble = Ensemble(self._fleet, crew, invoker, compiled)
-        files = ProgressFiles(invoker.folder)
+        self._lease = lease
+        files = ProgressFiles(invoker.folder, lease)
         self._states = States(session.store, invoker.keys, files, job, emit)
         self._rounds = [entry.report for entry in progress.rounds]
         self._ledger = [line for entry in progress.rounds for line in entry.ledger]
@@ -102,7 +106,7 @@ class TrainRun:
         The first activations start their containers while the shards are still being written, and
         wait for theirs.
         """
-        self._fleet.slots |= await asyncio.to_thread(
+        self._fleet.slots |= await self._invoker.write(
             self._states.restore, self._progress, self._plan.shards
         )
         try:
@@ -114,6 +118,7 @@ class TrainRun:
                 f"{failure.reason}. {await self._ensemble.save_last_good(self._rounds)} Lower "
                 "--learning-rate, or look at the model and its samples"
             ) from failure
+        self._lease.confirm()
         await self._ensemble.save()
 
     async def _all_rounds(self) -> None:
@@ -142,7 +147,7 @@ class TrainRun:
         """Write the shards of the present cut that are not there, and delete those of the last."""
         store, keys, plan = self._invoker.session.store, self._invoker.keys, self._crew.plan
         if self._staged != shard_keys(keys, plan):
-            await asyncio.to_thread(
+            await self._invoker.write(
                 stage, store, keys, plan, self._arrays, self._job.seed, self._staged
             )
 

@@ -11,6 +11,9 @@ disdel:<run>:input:<worker>                                    samples to evalua
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
 disdel:<run>:progress                                          hash: worker -> JSON
 disdel:<run>:open                                              hash: there until the run is over
+
+<run> is the run's id and a turn, ID:TURN, new for each controller that drives it: what activations
+of a dead controller still write meets nothing of its successor's. `RunKeys(ID).prefix` is of all.
 """
 
 from __future__ import annotations
@@ -25,6 +28,11 @@ class RunKeys:
     """The keys of one run."""
 
     run: str
+
+    @classmethod
+    def of_turn(cls, run: str, turn: str) -> RunKeys:
+        """The keys of one controller's turn."""
+        return cls(f"{run}:{turn}")
 
     @property
     def prefix(self) -> str:

@@ -20,6 +20,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from disdel.errors import ConnectionRefused, StoreError
+from disdel.masking import masked
 from disdel.store.base import TTL_S, Blob, Buffer, Store
 from disdel.units import MIB
 
@@ -74,6 +75,7 @@ class RedisStore(Store):
 
     def __init__(self, url: str, *, chunk_bytes: int = CHUNK_BYTES) -> None:
         self._chunk_bytes = chunk_bytes
+        self._ended: tuple[str, ...] = ()
         try:
             self._redis = redis.Redis.from_url(
                 url,
@@ -81,12 +83,17 @@ class RedisStore(Store):
                 socket_timeout=_REPLY_TIMEOUT_S,
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
             )
-        except ValueError as error:
-            raise ConnectionRefused(f"{_masked(url)} is not a Redis URL: {error}") from error
-        self.address = _masked(url)
+        except (ValueError, TypeError):
+            # What redis-py says of it may name a part of the password.
+            raise ConnectionRefused(_no_url(url)) from None
+        self.address = masked(url)
         try:
             self._redis.ping()
-        except redis.RedisError as error:
+        except (ValueError, TypeError, OverflowError):
+            # An option that there is not, or a value that it cannot have.
+            self._redis.close()
+            raise ConnectionRefused(_no_url(url)) from None
+        except (redis.RedisError, OSError) as error:
             self._redis.close()
             raise ConnectionRefused(
                 f"no Redis answers at {self.address} ({error}); start one there, or leave --redis "
@@ -108,10 +115,16 @@ class RedisStore(Store):
         generation = secrets.token_hex(4)
         size = 0
         for index, chunk in enumerate(_rechunked(pieces, self._chunk_bytes)):
+            if key.startswith(self._ended):
+                raise StoreError(f"{key} was not written: the run is over")
             # A view, which redis-py sends without a copy.
             self._redis.set(f"{key}:{generation}:{index}", memoryview(chunk), ex=TTL_S)
             size += len(chunk)
         return json.dumps(asdict(_Manifest(_MANIFEST_VERSION, size, self._chunk_bytes, generation)))
+
+    def stop_writing(self, prefix: str) -> None:
+        """Write no more of blobs whose keys begin with `prefix`, also where a thread does."""
+        self._ended += (prefix,)
 
     @_translated
     def open(self, key: str) -> Blob | None:
@@ -205,6 +218,14 @@ class _RedisBlob(Blob):
             target[first - start : last - start] = chunk
 
 
+def _no_url(url: str) -> str:
+    return (
+        f"{masked(url)} is not a Redis URL: it is redis://[:PASSWORD@]HOST[:PORT][/DB], rediss://… "
+        "or unix://PATH, perhaps with ?options of redis-py; a password has its @ : / ? # % as "
+        "%40 %3A %2F %3F %23 %25"
+    )
+
+
 def _rechunked(pieces: Iterable[Buffer], chunk_bytes: int) -> Iterator[Buffer]:
     """Cut a stream of pieces of any size into chunks of `chunk_bytes`, the last one shorter.
 
@@ -227,10 +248,3 @@ def _rechunked(pieces: Iterable[Buffer], chunk_bytes: int) -> Iterator[Buffer]:
                 pending = bytearray()
     if pending:
         yield pending
-
-
-def _masked(url: str) -> str:
-    """The URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}***@{host}" if at and credentials else url

@@ -223,7 +223,7 @@ class RunReport:
     job: Literal["train", "infer"]
     dataset: str
     platform: Literal["embedded", "openwhisk"]
-    status: Literal["running", "ok", "failed"]
+    status: Literal["running", "ok", "failed", "lost"]
     settings: dict[str, object]
     wall_s: float
     error: ErrorReport | None = None

@@ -17,6 +17,8 @@ LEAVES = {
     "errors",
     "events",
     "gpu",
+    "interrupts",
+    "masking",
     "process_identity",
     "program",
     "types",

@@ -4,19 +4,22 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
+from disdel.controller.cleaning import interrupt
+from disdel.controller.lease import claim, claimed, is_driven
+from disdel.controller.places import Place, read_places, write_places
 from disdel.controller.report_json import report_to_json
 from disdel.controller.run_folder import create_run_folder
-from disdel.controller.running import announced, interrupt, read_controller
 from disdel.errors import DisdelError, UsageError
+from disdel.store.keys import RunKeys
+from disdel.store.redis_store import RedisStore
 from disdel.types import RunReport
 
 
@@ -42,13 +45,6 @@ def ended(run_dir, *, status="ok", age_days=0.0, accuracy=0.9, **settings):
     written_s = time.time() - age_days * 86_400
     os.utime(folder.report, (written_s, written_s))
     return folder
-
-
-def record_dead_controller(folder):
-    """The record of a controller that was killed."""
-    record = {"pid": os.getpid(), "created": 1.0, "interruptible": True, "insecure": False}
-    text = json.dumps(record | {"apihost": None, "redis": None})
-    (folder.path / "controller.json").write_text(text)
 
 
 def test_runs_side_by_side(disdel, tmp_path):
@@ -105,37 +101,65 @@ def test_pruning_wants_to_know_which(disdel, tmp_path):
 
 def test_a_run_that_goes_on_is_not_pruned(disdel, tmp_path):
     folder = ended(tmp_path, status="running")
-    record_dead_controller(folder)
-    live = json.loads((folder.path / "controller.json").read_text())
-    live["created"] = psutil.Process().create_time()
-    (folder.path / "controller.json").write_text(json.dumps(live))
-    assert disdel("runs", "prune", "--keep", "0").stdout == ""
-    assert "running" in disdel("runs", "list").stdout
+    with claimed(folder.path):
+        assert disdel("runs", "prune", "--keep", "0").stdout == ""
+        assert "running" in disdel("runs", "list").stdout
+    assert "lost" in disdel("runs", "list").stdout
 
 
-def test_a_run_whose_controller_was_killed_is_failed_and_can_be_stopped(disdel, tmp_path):
+def test_a_run_with_something_elsewhere_is_not_pruned(disdel, tmp_path, redis_url):
+    folder = ended(tmp_path)
+    write_places(folder.path, [Place(apihost=None, redis=redis_url)])
+    said = disdel("runs", "prune", "--keep", "0").stderr
+    assert f"disdel stop {folder.run} removes it" in said
+    assert folder.path.exists()
+
+
+def test_a_run_whose_controller_was_killed_is_lost_and_can_be_stopped(disdel, tmp_path):
     folder = ended(tmp_path, status="running")
-    record_dead_controller(folder)
     assert folder.read_report()["error"]["kind"] == "killed"
     assert "was dead" in disdel("stop", folder.run).stdout
-    assert json.loads(folder.report.read_text())["status"] == "failed"
-    with pytest.raises(UsageError, match="is not running"):
+    assert json.loads(folder.report.read_text())["status"] == "lost"
+    with pytest.raises(UsageError, match="is not running, and has left nothing"):
+        raise disdel("stop", folder.run).exception
+
+
+def test_what_could_not_be_removed_stays_on_record(disdel, tmp_path, redis_url):
+    folder, key = ended(tmp_path), RunKeys.of_turn("RUN", "turn").state(1)
+    store = RedisStore(redis_url)
+    key = key.replace("RUN", folder.run)
+    store.put(key, b"a state")
+    away = Place(apihost=None, redis="redis://:secret@127.0.0.1:1")
+    write_places(folder.path, [away, Place(apihost=None, redis=redis_url)])
+    assert (folder.path / "controller.json").stat().st_mode & 0o077 == 0
+    failed = disdel("stop", folder.run).exception
+    assert "no Redis answers at redis://***@127.0.0.1:1" in str(failed)
+    assert "secret" not in str(failed)
+    assert store.open(key) is None
+    store.close()
+    assert read_places(folder.path) == (away,)
+    assert "removed" in disdel("stop", folder.run, "--forget").stdout
+    assert not (folder.path / "controller.json").exists()
+
+
+def test_a_record_that_cannot_be_read_says_what_to_remove(disdel, tmp_path):
+    folder = ended(tmp_path)
+    (folder.path / "controller.json").write_text("{half")
+    with pytest.raises(UsageError, match=f"its package is disdel-{folder.run}"):
         raise disdel("stop", folder.run).exception
 
 
 _RUN = """
-import asyncio, contextlib, pathlib, sys
-from disdel.controller.running import announced
+import pathlib, time
+from disdel.controller.lease import claimed
+from disdel.interrupts import taken_as_interrupts
 
-async def run():
-    with announced(pathlib.Path("."), apihost=None, insecure=False, redis="redis://:secret@h"):
+with taken_as_interrupts(), claimed(pathlib.Path(".")):
+    try:
         print("up", flush=True)
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            pathlib.Path("interrupted").touch()
-
-asyncio.run(run())
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pathlib.Path("interrupted").touch()
 """
 
 
@@ -144,25 +168,16 @@ def test_a_live_controller_is_interrupted(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", _RUN], cwd=tmp_path, stdout=subprocess.PIPE, env=environment
     ) as process:
-        assert process.stdout is not None
         process.stdout.readline()
-        record = read_controller(tmp_path)
-        assert record.alive
-        assert (tmp_path / "controller.json").stat().st_mode & 0o077 == 0
-        interrupt(tmp_path, record)
+        interrupt(tmp_path)
         assert (tmp_path / "interrupted").is_file()
-        assert read_controller(tmp_path) is None
+        assert not is_driven(tmp_path)
     assert process.returncode == 0
 
 
 def test_a_run_in_a_thread_is_not_interrupted_from_outside(tmp_path):
-    def body():
-        with announced(tmp_path, apihost=None, insecure=False, redis=None):
-            records.append(read_controller(tmp_path))
-
-    records = []
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    with pytest.raises(DisdelError, match="interrupt it there"):
-        interrupt(tmp_path, records[0])
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(claim, tmp_path).result()
+        with pytest.raises(DisdelError, match="interrupt it there"):
+            interrupt(tmp_path)
+        held.release()

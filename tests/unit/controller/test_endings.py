@@ -10,6 +10,7 @@ from disdel import wire
 from disdel.controller.settings import Settings
 from disdel.errors import ActivationFailed, AggregationError, TrainingDiverged
 from disdel.events import Noted
+from disdel.store.keys import RunKeys
 from disdel.types import Limits
 from tests.fake_platform import activation
 
@@ -91,7 +92,8 @@ def test_an_interrupted_run_removes_what_it_created(run, arithmetic, platform):
 def test_keep_leaves_package_and_weights(run, arithmetic, platform, tmp_path):
     _, folder = run(Settings(run_dir=tmp_path / "runs", keep=True), epochs=1)
     assert list(platform.packages) == [f"disdel-{folder.run}"]
-    assert arithmetic.store.open(f"disdel:{folder.run}:state:1") is not None
+    [keys] = {parameters["run"] for parameters in platform.packages.values()}
+    assert arithmetic.store.open(RunKeys(keys).state(1)) is not None
     assert any(isinstance(event, Noted) for event in run.events)
     arithmetic.store.delete_prefix(f"disdel:{folder.run}:")
 
