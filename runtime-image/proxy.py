@@ -40,19 +40,22 @@ import gc
 import importlib
 import io
 import json
+import lzma
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import traceback
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from socketserver import TCPServer
 from typing import IO
 
@@ -77,6 +80,9 @@ REPLY_FIELD_ENV = "DISDEL_MEMORY_REPLY_FIELD"
 
 # Of a file in an action's zip that is worth a thread.
 LARGE_BYTES = 1 << 20
+# What an archive may unpack to: more than a virtualenv of code has, far less than a bomb.
+MAX_UNPACKED_BYTES = 512 << 20
+MAX_UNPACKED_FILES = 20_000
 
 ALREADY_INITIALIZED = "Cannot initialize the action more than once."
 NO_CODE = "Missing main/no code to execute."
@@ -200,9 +206,8 @@ def unpack(code: str, *, binary: bool) -> None:
         except binascii.Error as error:
             raise InitError(failure(400, f"cannot decode the request: {error}")) from None
         try:
-            with zipfile.ZipFile(io.BytesIO(archive)) as bundle:
-                extract(bundle, folder)
-        except zipfile.BadZipFile as error:
+            extract(io.BytesIO(archive), folder)
+        except ArchiveError as error:
             sys.stderr.write(f"{error}\n")
             raise InitError(failure(502, NO_BINARY)) from None
         entry = folder / "__main__.py"
@@ -218,13 +223,51 @@ def unpack(code: str, *, binary: bool) -> None:
         install_requirements(folder / "requirements")
 
 
-def extract(bundle: zipfile.ZipFile, folder: Path) -> None:
-    """Unpack `bundle`, its large files at the same time: zlib works outside of Python's lock."""
-    large: list[zipfile.ZipInfo] = []
-    small: list[zipfile.ZipInfo] = []
-    for member in bundle.infolist():
-        plain = ".." not in member.filename and not member.filename.startswith("/")
-        (large if plain and member.file_size >= LARGE_BYTES else small).append(member)
+class ArchiveError(Exception):
+    """A zip is damaged, or is more than an action may have; the message says which."""
+
+
+def extract(archive: IO[bytes], folder: Path) -> None:
+    """Unpack a zip, its large files at the same time: zlib works outside of Python's lock.
+
+    Raises:
+        ArchiveError: it names files outside of `folder`, or has too many files or bytes, and nothing
+            is written; or it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(archive) as bundle:
+            # Of two of one name, the later counts.
+            members = {member.filename: member for member in bundle.infolist()}
+            check(bundle.infolist())
+            write(bundle, list(members.values()), folder)
+    except (
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
+        # An encrypted one, an unknown compression; a path that is a file and a folder.
+        *(RuntimeError, NotImplementedError, ValueError, OSError),
+    ) as error:
+        raise ArchiveError(f"Zip file cannot be unpacked: {error}") from None
+
+
+def check(members: list[zipfile.ZipInfo]) -> None:
+    """That an archive may be written; what it says of its files' sizes holds while they are read."""
+    if len(members) > MAX_UNPACKED_FILES:
+        raise ArchiveError(
+            f"Zip file has {len(members)} files, more than the {MAX_UNPACKED_FILES} allowed."
+        )
+    size = sum(member.file_size for member in members)
+    if size > MAX_UNPACKED_BYTES:
+        raise ArchiveError(
+            f"Zip file unpacks to {size} bytes, more than the {MAX_UNPACKED_BYTES} allowed."
+        )
+    for member in members:
+        path = PurePosixPath(member.filename)
+        if path.is_absolute() or ".." in path.parts:
+            raise ArchiveError(f"Zip file has a file outside of its folder: {member.filename!r}")
+
+
+def write(bundle: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder: Path) -> None:
+    large = [member for member in members if member.file_size >= LARGE_BYTES]
+    small = [member for member in members if member.file_size < LARGE_BYTES]
     for member in large:
         # Two threads that make the same folder would be in each other's way.
         (folder / member.filename).parent.mkdir(parents=True, exist_ok=True)
@@ -503,11 +546,24 @@ def preimport(modules: str, without: str) -> None:
         del sys.modules[name]
 
 
+def unpack_only(archive: str, folder: str) -> None:
+    """For a proxy of another language."""
+    try:
+        with Path(archive).open("rb") as file:
+            extract(file, Path(folder))
+    except ArchiveError as error:
+        sys.exit(str(error))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve one OpenWhisk action.")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of a port")
+    parser.add_argument("--unpack", nargs=2, metavar=("ZIP", "FOLDER"), help="only unpack a zip")
     options = parser.parse_args()
+    if options.unpack:
+        unpack_only(*options.unpack)
+        return
     end_at_once_on(signal.SIGTERM, signal.SIGINT)
     if parent_pid := os.environ.pop("DISDEL_PARENT_PID", None):
         end_with_parent(int(parent_pid))

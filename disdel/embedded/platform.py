@@ -245,7 +245,7 @@ def _lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
     shutil.copy(container_memory.__file__, laid)
     proxy = str(shutil.copy(asset_dir("runtime-image") / "proxy.py", laid))
     node = str(Path(__file__).parent / "containers" / "node_proxy.js")
-    return {"python": (sys.executable, proxy), "nodejs": ("node", node)}
+    return {"python": (sys.executable, proxy), "nodejs": ("node", node, proxy)}
 
 
 def _listen(port: int) -> socket.socket:

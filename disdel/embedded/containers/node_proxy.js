@@ -1,8 +1,9 @@
 // The action proxy for JavaScript: serves OpenWhisk's POST /init and POST /run for one action.
 //
+// Argument: the action proxy for Python, which unpacks archives; node has nothing for that.
 // Environment: DISDEL_PARENT_PID, the process with which this one ends; DISDEL_LOG_MARK, by which it
-// marks where an activation's output begins and ends; DISDEL_PYTHON, which unpacks archives, since
-// node has nothing for that.
+// marks where an activation's output begins and ends; DISDEL_PYTHON, which executes the
+// other proxy.
 'use strict'
 
 const childProcess = require('child_process')
@@ -11,6 +12,7 @@ const http = require('http')
 const path = require('path')
 
 const NOT_A_DICTIONARY = 'The action did not return a dictionary or array.'
+const unpacker = process.argv[2]
 const parent = Number(process.env.DISDEL_PARENT_PID)
 const mark = process.env.DISDEL_LOG_MARK
 const python = process.env.DISDEL_PYTHON
@@ -30,7 +32,13 @@ const marked = word => Promise.all(
 
 const unpack = (code, folder) => {
   fs.writeFileSync('action.zip', Buffer.from(code, 'base64'))
-  childProcess.execFileSync(python, ['-m', 'zipfile', '-e', 'action.zip', folder])
+  const unpacked = childProcess.spawnSync(python, [unpacker, '--unpack', 'action.zip', folder], {
+    stdio: ['ignore', 'inherit', 'inherit']
+  })
+  fs.rmSync('action.zip')
+  if (unpacked.status !== 0) {
+    throw new Error('There was an error uncompressing the action archive.')
+  }
 }
 
 const load = ({ code, main, binary }) => {
