@@ -101,8 +101,8 @@ class Cgroup:
         return fields["total_rss"] + max(fields["total_mapped_file"], fields.get("total_shmem", 0))
 
 
-def own_cgroup(proc: Path = Path("/proc/self")) -> Cgroup | None:
-    """The memory cgroup that the process of `proc` is in, None when it cannot be seen.
+def own_cgroup(proc: Path = Path("/proc/self"), controller: str = "memory") -> Cgroup | None:
+    """The cgroup with `controller` that the process of `proc` is in, None if it cannot be seen.
 
     `/proc/<pid>/cgroup` names it relative to the hierarchy, the mount table says which part of the
     hierarchy is mounted where. A path outside the mounted part means that the mount is the
@@ -116,24 +116,24 @@ def own_cgroup(proc: Path = Path("/proc/self")) -> Cgroup | None:
     found: dict[int, Cgroup] = {}
     for membership in memberships:
         _, controllers, path = membership.split(":", 2)
-        version = 1 if "memory" in controllers.split(",") else 2 if controllers == "" else 0
-        if version and (mount := _cgroup_mount(mounts, version)):
+        version = 1 if controller in controllers.split(",") else 2 if controllers == "" else 0
+        if version and (mount := _cgroup_mount(mounts, version, controller)):
             root, mount_point = mount
             inside = path == root or path.startswith(root.rstrip("/") + "/")
             below = os.path.relpath(path, root) if inside else "."
             found[version] = Cgroup(mount_point / below, version)
-    # A hybrid machine mounts both, and its v2 side has no memory controller.
+    # A hybrid machine mounts both, and its v2 side lacks what v1 has.
     return found.get(1) or found.get(2)
 
 
-def _cgroup_mount(mounts: list[str], version: int) -> tuple[str, Path] | None:
+def _cgroup_mount(mounts: list[str], version: int, controller: str) -> tuple[str, Path] | None:
     for line in mounts:
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
         root, mount_point = before.split(" ")[3:5]
         if version == 2 and kind == "cgroup2":
             return root, Path(mount_point)
-        if version == 1 and kind == "cgroup" and "memory" in options.split(","):
+        if version == 1 and kind == "cgroup" and controller in options.split(","):
             return root, Path(mount_point)
     return None
 

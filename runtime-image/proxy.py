@@ -231,8 +231,8 @@ def extract(archive: IO[bytes], folder: Path) -> None:
     """Unpack a zip, its large files at the same time: zlib works outside of Python's lock.
 
     Raises:
-        ArchiveError: it names files outside of `folder`, or has too many files or bytes, and nothing
-            is written; or it is damaged.
+        ArchiveError: it names files outside of `folder`, or has too many files or bytes, and
+            nothing is written; or it is damaged.
     """
     try:
         with zipfile.ZipFile(archive) as bundle:
@@ -249,7 +249,7 @@ def extract(archive: IO[bytes], folder: Path) -> None:
 
 
 def check(members: list[zipfile.ZipInfo]) -> None:
-    """That an archive may be written; what it says of its files' sizes holds while they are read."""
+    """That an archive may be written; no more is read of a file than the size that it says."""
     if len(members) > MAX_UNPACKED_FILES:
         raise ArchiveError(
             f"Zip file has {len(members)} files, more than the {MAX_UNPACKED_FILES} allowed."

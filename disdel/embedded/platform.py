@@ -207,7 +207,7 @@ class _Platform:
         api = Api(
             auth=auth,
             allowed=settings.limits,
-            enforcement=self._enforcement.name,
+            enforcement=self._enforcement,
             entities=entities,
             throttle=throttle,
             invocations=self._invocations,

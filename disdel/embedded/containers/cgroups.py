@@ -1,4 +1,4 @@
-"""Memory limits enforced by the kernel: one memory cgroup for each container.
+"""Limits enforced by the kernel: one memory cgroup for each container, which also counts processes.
 
 The platform makes one folder for itself, inside the cgroup that it was started in or beside it,
 and one folder in that for each container. Which place works is found out by moving a real process
@@ -15,17 +15,22 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from disdel.container_memory import Cgroup, own_cgroup
+from disdel.embedded.containers.pids import limit_tasks, open_hierarchy
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupCell:
-    """The cgroup of one container."""
+    """The cgroup of one container; `tasks` is the one that limits its processes, where that is
+    another.
+    """
 
     cgroup: Cgroup
+    tasks: Path | None = None
 
     @property
     def env(self) -> dict[str, str]:
@@ -33,8 +38,12 @@ class CgroupCell:
 
     def entering(self, command: list[str]) -> list[str]:
         """`command`, made to enter the cgroup before anything of it is loaded."""
-        procs = str(self.cgroup.folder / "cgroup.procs")
-        return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', procs, *command]
+        folders = [self.cgroup.folder, *([self.tasks] if self.tasks else [])]
+        procs = [str(folder / "cgroup.procs") for folder in folders]
+        if len(procs) == 1:
+            return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', *procs, *command]
+        script = 'echo $$ > "$0" && echo $$ > "$1" && shift && exec "$@"'
+        return ["/bin/sh", "-c", script, *procs, *command]
 
     def watch(self, pid: int) -> None:
         """The kernel watches."""
@@ -55,15 +64,27 @@ class CgroupCell:
         kill_members(self.cgroup.folder)
 
     def remove(self) -> bool:
-        """Remove the cgroup; False while a killed process is still on its way out."""
-        return remove_folder(self.cgroup.folder)
+        """Remove the cgroups; False while a killed process is still on its way out."""
+        return remove_folder(self.cgroup.folder) and (
+            self.tasks is None or remove_folder(self.tasks)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupEnforcement:
-    """Makes cells below `base`, the platform's own folder."""
+    """Makes cells below `base`, the platform's own folder.
+
+    `tasks` is its folder in v1's hierarchy for processes; under v2 that is `base` too, if
+    `counts_tasks`.
+    """
 
     base: Cgroup
+    tasks: Path | None = None
+    counts_tasks: bool = False
+
+    @property
+    def task_limit(self) -> Literal["kernel", "sampling", "none"]:
+        return "kernel" if self.tasks or self.counts_tasks else "none"
 
     @property
     def name(self) -> str:
@@ -71,7 +92,7 @@ class CgroupEnforcement:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        return (self.base.folder,)
+        return (self.base.folder, *([self.tasks] if self.tasks else []))
 
     def cell(self, container_id: str, limit_bytes: int, folder: Path) -> CgroupCell:  # noqa: ARG002
         """A new cgroup with that limit and no swap.
@@ -82,10 +103,17 @@ class CgroupEnforcement:
         cgroup = Cgroup(self.base.folder / container_id, self.base.version)
         cgroup.folder.mkdir()
         set_limit(cgroup, limit_bytes)
-        return CgroupCell(cgroup)
+        limit_tasks(cgroup.folder)
+        if self.tasks is None:
+            return CgroupCell(cgroup)
+        tasks = self.tasks / container_id
+        tasks.mkdir()
+        limit_tasks(tasks)
+        return CgroupCell(cgroup, tasks)
 
     def close(self) -> None:
-        remove_tree(self.base.folder)
+        for folder in self.folders:
+            remove_tree(folder)
 
 
 def set_limit(cgroup: Cgroup, limit_bytes: int) -> None:
@@ -137,8 +165,10 @@ def open_cgroups(platform_id: str, own: Cgroup | None = None) -> CgroupEnforceme
         with contextlib.suppress(OSError, ValueError):
             if base.version == 2:
                 (base.folder / "cgroup.subtree_control").write_text("+memory")
+                _hand_out_pids(base.folder)
             if _probe(enforcement):
-                return enforcement
+                tasks = open_hierarchy(platform_id)
+                return replace(enforcement, tasks=tasks, counts_tasks=_counts_tasks(base.folder))
         enforcement.close()
     return None
 
@@ -163,8 +193,24 @@ def _hands_out_memory(folder: Path) -> bool:
     with contextlib.suppress(OSError):
         if "memory" not in control.read_text().split():
             control.write_text("+memory")
+        _hand_out_pids(folder)
         return True
     return False
+
+
+def _counts_tasks(folder: Path) -> bool:
+    """Whether the cgroups below `folder` can limit processes."""
+    try:
+        return "pids" in (folder / "cgroup.subtree_control").read_text().split()
+    except OSError:
+        return False
+
+
+def _hand_out_pids(folder: Path) -> None:
+    """Hand out the controller that limits processes, where this cgroup has it."""
+    with contextlib.suppress(OSError):
+        if "pids" in (folder / "cgroup.controllers").read_text().split():
+            (folder / "cgroup.subtree_control").write_text("+pids")
 
 
 def _probe(enforcement: CgroupEnforcement) -> bool:

@@ -17,14 +17,15 @@ from typing import Any, Literal
 
 import httpx
 
+from disdel.container_memory import STATE_ENV
 from disdel.embedded.containers.isolation import CONTAINER_ENV, Cell, Enforcement
 from disdel.embedded.containers.logs import Log, LogCollector, Marks
 from disdel.embedded.limits import MAX_LOGS_MB, MAX_PAYLOAD_BYTES
 from disdel.units import MIB
 
 PEAK_HEADER = "x-disdel-peak-memory-bytes"
-# Where the proxy keeps the readings of its memory monitor, below the container's folder.
-READINGS = "proxy-*/memory.json"
+# Where the proxy keeps the readings of its memory monitor, in the container's folder.
+READINGS = "memory-reading.json"
 LOG_MARK_ENV = "DISDEL_LOG_MARK"
 OPEN_FILES = 1024
 _LISTEN_BACKLOG = 16
@@ -79,7 +80,6 @@ class Container:
         self.spec = spec
         self.initialized = False
         self.memory_mb = spec.memory_mb
-        self._readings: Path | None = None
         self._cell = cell
         self._process = process
         self._client = client
@@ -134,6 +134,7 @@ class Container:
                 "DISDEL_PARENT_PID": str(os.getpid()),
                 CONTAINER_ENV: spec.id,
                 LOG_MARK_ENV: spec.marks.secret,
+                STATE_ENV: str(spec.folder / READINGS),
                 **cell.env,
                 **spec.env,
             },
@@ -189,11 +190,10 @@ class Container:
         """Become the container of an action, whose log may be that long."""
         self._logs.limit_bytes = logs_bytes
 
-    def find_readings(self) -> Path | None:
-        """The file in which the proxy's monitor keeps its latest reading, once there is one."""
-        if self._readings is None:
-            self._readings = next(self.spec.folder.glob(READINGS), None)
-        return self._readings
+    @property
+    def readings(self) -> Path:
+        """The file in which the proxy's monitor keeps its latest reading."""
+        return self.spec.folder / READINGS
 
     def grow_to(self, memory_mb: int) -> None:
         """Raise the memory limit; raises `OSError` where the kernel refuses."""

@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import stat
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ STEP_MB = 256
 INTERVAL_S = 0.02
 # Files are stamped by a clock that is up to a tick of the kernel behind.
 _TICK_NS = 10_000_000
+_MAX_READING_BYTES = 4096
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,8 +39,9 @@ class Growing(Protocol):
     def memory_mb(self) -> int:
         """The current limit."""
 
-    def find_readings(self) -> Path | None:
-        """The file with the latest reading, None until there is one."""
+    @property
+    def readings(self) -> Path:
+        """The file with the latest reading, once there is one."""
 
     def grow_to(self, memory_mb: int) -> None:
         """Raise the limit; raises `OSError` where the kernel refuses."""
@@ -74,21 +78,26 @@ class Growth:
         while container.memory_mb < self.ceiling_mb:
             await asyncio.sleep(INTERVAL_S)
             limit_mb = container.memory_mb
-            if not _is_critical(container.find_readings(), limit_mb, begun_ns):
+            if not _is_critical(container.readings, limit_mb, begun_ns):
                 continue
             more_mb = min(STEP_MB, self.ceiling_mb - limit_mb)
             if grow(more_mb):
                 container.grow_to(limit_mb + more_mb)
 
 
-def _is_critical(readings: Path | None, limit_mb: int, since_ns: int) -> bool:
+def _is_critical(readings: Path, limit_mb: int, since_ns: int) -> bool:
     """Whether a reading of this activation says so, at this limit and not at a former one."""
-    if readings is None:
-        return False
     try:
-        if readings.stat().st_mtime_ns + _TICK_NS < since_ns:
-            return False
-        reading = json.loads(readings.read_bytes())
+        # The file is in the action's reach, which may have put anything in its place.
+        with open(readings, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_mtime_ns + _TICK_NS < since_ns:
+                return False
+            reading = json.loads(file.read(_MAX_READING_BYTES))
         return reading["critical"] is True and reading["limit_bytes"] == limit_mb * MIB
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import psutil
 
-from disdel.container_memory import LIMIT_ENV, LIMIT_FILE_ENV, tree_use
+from disdel.container_memory import LIMIT_ENV, LIMIT_FILE_ENV, process_tree, tree_use
 from disdel.embedded.containers.cgroups import open_cgroups
+from disdel.embedded.containers.pids import MAX_TASKS, count_tasks
 
 SAMPLE_INTERVAL_S = 0.05
 CONTAINER_ENV = "DISDEL_CONTAINER"
+
+_LOG = logging.getLogger(__name__)
 
 
 class Cell(Protocol):
@@ -56,6 +60,10 @@ class Enforcement(Protocol):
         """As the start-up line and the platform's information say it."""
 
     @property
+    def task_limit(self) -> Literal["kernel", "sampling", "none"]:
+        """Who holds a container to its number of processes and threads."""
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The cgroups to remove should the platform be killed."""
 
@@ -76,6 +84,10 @@ class SamplingEnforcement:
 
     name = "sampling"
     folders: tuple[Path, ...] = ()
+
+    @property
+    def task_limit(self) -> Literal["kernel", "sampling", "none"]:
+        return "sampling" if _has_proc() else "none"
 
     def cell(self, container_id: str, limit_bytes: int, folder: Path) -> SamplingCell:
         return SamplingCell(container_id, limit_bytes, folder)
@@ -121,6 +133,13 @@ class SamplingCell:
             if _used_bytes(pid) > self._limit_bytes:
                 self._oom_killed = True
                 self.kill()
+            elif _has_proc() and count_tasks(process_tree(pid)) > MAX_TASKS:
+                _LOG.warning(
+                    "container %s had more than %d processes and threads, and was ended",
+                    self._container_id,
+                    MAX_TASKS,
+                )
+                self.kill()
 
     def oom_killed(self) -> bool:
         return self._oom_killed
@@ -137,8 +156,12 @@ class SamplingCell:
         return True
 
 
+def _has_proc() -> bool:
+    return Path("/proc/self/status").exists()
+
+
 def _used_bytes(pid: int) -> int:
-    if Path("/proc/self/status").exists():
+    if _has_proc():
         use = tree_use(pid)
         return use.anonymous_bytes + use.shared_bytes
     try:

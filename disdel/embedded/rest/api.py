@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from disdel.embedded.containers.isolation import Enforcement
 from disdel.embedded.entities.names import NAMESPACE
 from disdel.embedded.entities.rulebook import Rulebook
 from disdel.embedded.entities.store import EntityStore
@@ -40,7 +41,7 @@ class Api:
 
     Args:
         auth: the one user's key, `uuid:secret`.
-        enforcement: how memory limits are enforced, for the information page.
+        enforcement: how limits are enforced, for the information page.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Api:
         *,
         auth: str,
         allowed: PlatformLimits,
-        enforcement: str,
+        enforcement: Enforcement,
         entities: EntityStore,
         throttle: Throttle,
         invocations: Invocations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from disdel.container_cpus import usable_cpus
 from disdel.embedded.containers.images import manifest
+from disdel.embedded.containers.isolation import Enforcement
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.limits import (
     MAX_CONCURRENCY,
@@ -28,7 +29,7 @@ API_INFO = {
 }
 
 
-def platform_info(allowed: PlatformLimits, enforcement: str) -> Json:
+def platform_info(allowed: PlatformLimits, enforcement: Enforcement) -> Json:
     """`GET /`: limits in bytes and milliseconds. `capacity` is this platform's own addition."""
     gpu = first_gpu()
     return {
@@ -55,7 +56,8 @@ def platform_info(allowed: PlatformLimits, enforcement: str) -> Json:
             "user_memory_mb": allowed.user_memory_mb,
             "cpus": usable_cpus(),
             "gpu_memory_mb": None if gpu is None else gpu.memory_mb,
-            "enforcement": enforcement,
+            "enforcement": enforcement.name,
+            "process_limit": enforcement.task_limit,
         },
     }
 

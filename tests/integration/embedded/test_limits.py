@@ -84,6 +84,37 @@ def test_memory_limits_kill(guest: User) -> None:
     failed(guest.invoke("greedy"), "action developer error", message)
 
 
+# Starts threads until it may not, or for ever.
+THREADS = (
+    "import threading\n"
+    "def main(args):\n"
+    "    threading.stack_size(1 << 16)\n"
+    "    end, threads = threading.Event(), []\n"
+    "    try:\n"
+    "        while len(threads) < 3000:\n"
+    "            threads.append(threading.Thread(target=end.wait, daemon=True))\n"
+    "            threads[-1].start()\n"
+    "        end.wait()\n"
+    "    except RuntimeError:\n"
+    "        end.set()\n"
+    "    return {'threads': len(threads)}\n"
+)
+
+
+def test_a_container_has_so_many_processes_and_threads(guest: User, tmp_path: Path) -> None:
+    if guest.client.get(guest.record.apihost).json()["capacity"]["process_limit"] == "kernel":
+        guest.put("threads", THREADS, memory=512)
+        assert 900 < guest.invoke("threads").json()["response"]["result"]["threads"] < 1024
+        assert guest.invoke("threads").status_code == 200
+    with platform(tmp_path / "state", enforcement="sampling", user_memory_mb=512) as user:
+        assert (
+            user.client.get(user.record.apihost).json()["capacity"]["process_limit"] == "sampling"
+        )
+        user.put("threads", THREADS, memory=512)
+        lost = "The action did not produce a valid response and exited unexpectedly."
+        failed(user.invoke("threads"), "action developer error", lost)
+
+
 def test_memory_limits_by_sampling(tmp_path: Path) -> None:
     # The child eats, so that the whole tree must be seen.
     code = (

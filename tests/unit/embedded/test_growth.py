@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from disdel.units import MIB
 
 class Container:
     def __init__(self, readings: Path, memory_mb: int = 256, *, refuses: bool = False) -> None:
-        self.readings = readings
+        self.path = readings
         self.memory_mb = memory_mb
         self.refuses = refuses
         self.looks = 0
@@ -29,10 +30,11 @@ class Container:
             except TimeoutError:
                 return
 
-    def find_readings(self) -> Path | None:
+    @property
+    def readings(self) -> Path:
         self.looks += 1
         self._looked.set()
-        return self.readings if self.readings.exists() else None
+        return self.path
 
     def grow_to(self, memory_mb: int) -> None:
         if self.refuses:
@@ -53,7 +55,7 @@ def watched(
     async def run() -> None:
         async with growth.watching(container, grow):
             for text in readings:
-                container.readings.write_text(text)
+                container.path.write_text(text)
                 await container.looked(looks)
 
     asyncio.run(run())
@@ -86,10 +88,33 @@ def test_it_grows_for_nothing_else(tmp_path: Path, text: str) -> None:
     assert watched(Growth(700), Container(tmp_path / "memory.json"), text) == []
 
 
+@pytest.mark.parametrize(
+    "put",
+    [
+        os.mkfifo,
+        Path.mkdir,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path),
+        lambda path: path.write_bytes(b"[" * 100_000),
+        lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 1 << 40),
+    ],
+)
+def test_an_action_may_have_put_anything_there(tmp_path: Path, put: Callable) -> None:
+    container = Container(tmp_path / "memory.json")
+    put(container.path)
+
+    async def run() -> None:
+        async with Growth(700).watching(container, lambda _: True):
+            await container.looked(5)
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+    assert container.memory_mb == 256
+
+
 def test_what_was_written_before_is_not_about_this_activation(tmp_path: Path) -> None:
     container = Container(tmp_path / "memory.json")
-    container.readings.write_text(reading(256))
-    os.utime(container.readings, (1, 1))
+    container.path.write_text(reading(256))
+    os.utime(container.path, (1, 1))
     asked: list[int] = []
 
     async def run() -> None:
