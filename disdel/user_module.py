@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.metadata
@@ -93,6 +94,19 @@ class UserModule:
         """
         value = getattr(self._module, name, None)
         return None if isinstance(value, ModuleType) else value
+
+    def place_of(self, name: str) -> str:
+        """The line that says what stands beside the function, for people; else the function."""
+        file = Path(self._module.__file__ or "")
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (OSError, SyntaxError):  # the file has been removed or changed meanwhile
+            return self.code.entry
+        lines = [node.lineno for node in tree.body if name in _bound(node)]
+        if not lines:
+            return self.code.entry
+        text = linecache.getline(str(file), lines[-1]).strip()
+        return _place(file.resolve(), self._folder, lines[-1], text)
 
     def definitions(self) -> dict[str, object]:
         """The classes and functions that its files define, by name."""
@@ -192,6 +206,23 @@ def _line_within(trace: TracebackType | None, folder: Path) -> str | None:
             inside = frame
     if inside is None:
         return None
-    name = Path(inside.filename).resolve().relative_to(folder)
     text = (inside.line or linecache.getline(inside.filename, inside.lineno or 0)).strip()
-    return f"{name}, line {inside.lineno}, `{text}`" if text else f"{name}, line {inside.lineno}"
+    return _place(Path(inside.filename).resolve(), folder, inside.lineno, text)
+
+
+def _place(file: Path, folder: Path, line: int | None, text: str) -> str:
+    where = f"{file.relative_to(folder)}, line {line}"
+    return f"{where}, `{text}`" if text else where
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """The names that a statement of a module gives a value."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name for alias in node.names}
+    return {
+        name.id
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+    }

@@ -79,24 +79,27 @@ class TorchTrainer(Trainer):
             loss_sum += loss
         return float(loss_sum)
 
-    def _gradients(self, x: Tensor, y: Tensor, parts: int) -> tuple[list[Tensor], Tensor]:
-        """The gradients of a batch's mean loss, and its loss summed over the samples."""
-        totals: list[Tensor] = []
+    def _gradients(self, x: Tensor, y: Tensor, parts: int) -> tuple[list[Tensor | None], Tensor]:
+        """The gradients of a batch's mean loss, and its loss summed over the samples.
+
+        A parameter that the loss does not depend on has none.
+        """
+        parameters, recipe = self._optimizer.parameters, self._recipe
         loss_sum = torch.zeros((), device=self._device)
-        for samples, labels in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
+        _forget_gradients(parameters)
+        weights = recipe.weights(y)
+        cut = (x.tensor_split(parts), y.tensor_split(parts), weights.tensor_split(parts))
+        for samples, labels, weight in zip(*cut, strict=True):
+            share = weight.sum() / weights.sum() if parts > 1 else 1.0
+            if not share:
+                continue  # a mean over nothing
             loss = self._loss(samples, labels)
-            gradients = torch.autograd.grad(
-                loss * (len(samples) / len(x)),
-                self._optimizer.parameters,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            if totals:
-                torch._foreach_add_(totals, gradients)
-            else:
-                totals = list(gradients)
-            loss_sum += loss.detach() * len(samples)
-        return totals, loss_sum
+            # Into the parameters, where hooks of the user's own look for them.
+            (loss * share).backward(inputs=parameters)
+            loss_sum += loss.detach() * share * len(x)
+        gradients = [parameter.grad for parameter in parameters]
+        _forget_gradients(parameters)
+        return gradients, loss_sum
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean loss of a batch as training sees it."""
@@ -167,6 +170,11 @@ class TorchTrainer(Trainer):
 
     def save_model(self, path: Path) -> None:
         self._save(path)
+
+
+def _forget_gradients(parameters: list[Tensor]) -> None:
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def seed_all(seed: int) -> None:

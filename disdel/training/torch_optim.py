@@ -1,8 +1,8 @@
 """`torch.optim`'s rules as they are there, for the user's own modules. Imports PyTorch.
 
-Its classes are made once, on the controller's host (`read_optimizer`). Actions call the functions
-that stand behind them: the first instance of a class imports PyTorch's compiler, which takes a
-second and 70 MB of a container.
+Its classes are made once, on the controller's host (`disdel.training.torch_optim_settings`).
+Actions call the functions that stand behind them: the first instance of a class imports PyTorch's
+compiler, which takes a second and 70 MB of a container.
 """
 
 from __future__ import annotations
@@ -21,69 +21,26 @@ from torch.optim.nadam import nadam
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
-from disdel.errors import UsageError
 from disdel.training.torch_optimizers import Rule, Update, steps_before
-from disdel.types import OptimizerGroup
 
-# PyTorch's types are not loaded.
-Optimizer = Any
 Settings = Mapping[str, float | bool]
 
-# Of a group's entries those that say nothing of the update on a CPU.
-_NOT_SETTINGS = {"params", "capturable", "differentiable"}
 # Later factors of NAdam's product of momenta change nothing: it has vanished.
 _NADAM_FACTORS = 1000
 
 
-def read_optimizer(
-    optimizer: Optimizer, parameters: Mapping[str, Tensor]
-) -> tuple[str, tuple[OptimizerGroup, ...]]:
-    """What one of `torch.optim`'s optimizers does, by its name and settings.
-
-    Args:
-        optimizer: made for some or all of `parameters`.
-        parameters: of the module, by name.
-
-    Raises:
-        UsageError: it is of another kind, or updates parameters that are not the module's.
-    """
-    kind = type(optimizer)
-    name = kind.__name__.lower()
-    if not kind.__module__.startswith("torch.optim") or name not in _KINDS:
-        raise UsageError(
-            f"the optimizer {kind.__module__}.{kind.__qualname__} cannot be used; of torch.optim, "
-            f"{', '.join(known.title for known in _KINDS.values())} can"
-        )
-    names = {id(parameter): own for own, parameter in parameters.items()}
-    groups = []
-    for group in optimizer.param_groups:
-        if any(id(parameter) not in names for parameter in group["params"]):
-            raise UsageError(
-                "the optimizer updates parameters that are not trainable ones of the module; make "
-                "it of those that it is given: def optimizer(parameters): …"
-            )
-        own = tuple(names[id(parameter)] for parameter in group["params"])
-        groups.append(OptimizerGroup(parameters=own, settings=_settings(group)))
-    return name, tuple(groups)
-
-
-def _settings(group: Mapping[str, Any]) -> dict[str, float | bool]:
-    settings: dict[str, float | bool] = {}
-    for name, value in group.items():
-        if name == "betas":
-            settings |= {"beta1": float(value[0]), "beta2": float(value[1])}
-        elif name not in _NOT_SETTINGS and value is not None:
-            settings[name] = value if isinstance(value, bool) else float(value)
-    return settings
-
-
 def torch_rule(name: str, settings: Settings, learning_rate: float | None) -> Rule:
-    """The rule of a group that `read_optimizer` found; None leaves its own learning rate."""
-    kind = _KINDS[name]
+    """The rule of a group that was read of one of `KINDS`; None leaves its own learning rate."""
+    kind = KINDS[name]
     given = dict(settings)
     rate = given.pop("lr")
-    slots = kind.slots(given)
-    return Rule(partial(kind.run, given), rate if learning_rate is None else learning_rate, slots)
+    return Rule(
+        partial(kind.run, given),
+        rate if learning_rate is None else learning_rate,
+        kind.slots(given),
+        # Elsewhere PyTorch refuses them, or decays only what was looked up.
+        takes_sparse=name in ("sgd", "adagrad") and not given["weight_decay"],
+    )
 
 
 def _sgd(settings: Settings, update: Update, momentum_buffer: Sequence[Tensor] = ()) -> None:
@@ -167,7 +124,7 @@ def _nadam(
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """A class of `torch.optim`: its name, its update, and the slots that its settings ask for."""
 
     title: str
@@ -185,11 +142,11 @@ def _averages(settings: Settings) -> dict[str, float]:
     return {"square_avg": 0.0} | {slot: 0.0 for slot, setting in wanted if settings[setting]}
 
 
-_KINDS = {
-    "sgd": _Kind("SGD", _sgd, lambda s: {"momentum_buffer": 0.0} if s["momentum"] else {}),
-    "adam": _Kind("Adam", _adam, _moments),
-    "adamw": _Kind("AdamW", _adamw, _moments),
-    "rmsprop": _Kind("RMSprop", _rmsprop, _averages),
-    "adagrad": _Kind("Adagrad", _adagrad, lambda s: {"sum": s["initial_accumulator_value"]}),
-    "nadam": _Kind("NAdam", _nadam, _moments),
+KINDS = {
+    "sgd": Kind("SGD", _sgd, lambda s: {"momentum_buffer": 0.0} if s["momentum"] else {}),
+    "adam": Kind("Adam", _adam, _moments),
+    "adamw": Kind("AdamW", _adamw, _moments),
+    "rmsprop": Kind("RMSprop", _rmsprop, _averages),
+    "adagrad": Kind("Adagrad", _adagrad, lambda s: {"sum": s["initial_accumulator_value"]}),
+    "nadam": Kind("NAdam", _nadam, _moments),
 }

@@ -8,7 +8,7 @@ first that is made imports PyTorch's compiler, which takes a second and 70 MB of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
+from disdel.errors import UsageError
+
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What every rule is given; `step` counts from 1."""
+    """What every rule is given; `step` counts from 1, and is the same for all of `parameters`."""
 
     parameters: list[Tensor]
     gradients: list[Tensor]
@@ -34,12 +36,14 @@ class Update:
 class Rule:
     """An update, its learning rate, and its slots by name with their first values.
 
-    `run` takes an `Update` and, of each slot, the tensors of all parameters.
+    `run` takes an `Update` and, of each slot, the tensors of all parameters. `takes_sparse` is
+    whether it may be given the gradients of sparse embeddings, as dense ones.
     """
 
     run: Callable[..., None]
     learning_rate: float
     slots: Mapping[str, float] = field(default_factory=dict)
+    takes_sparse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,22 @@ class Group:
 class TorchOptimizer:
     """An optimizer over groups of parameters.
 
+    Args:
+        groups: the parameters.
+        counts_each: whether each parameter counts its own updates, as PyTorch has it, or all count
+            the optimizer's, as Keras has it. It matters where some have no gradient at some steps.
+
     Attributes:
         parameters: all that it updates, in the order of the groups.
-        step: how many updates were made, () int64.
+        step: how many updates were made, int64: () or, counted for each, (parameters,).
         slots: what it remembers of each parameter, by the names of slot and parameter.
     """
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[Group], *, counts_each: bool = False) -> None:
         self._groups = tuple(groups)
         self.parameters = [p for group in groups for p in group.parameters.values()]
-        self.step = torch.zeros((), dtype=torch.int64)
+        shape = (len(self.parameters),) if counts_each else ()
+        self.step = torch.zeros(shape, dtype=torch.int64)
         self.slots = {
             name: torch.full_like(parameter, first) for name, parameter, first in self._first()
         }
@@ -80,22 +90,58 @@ class TorchOptimizer:
         for name, _, first in self._first():
             self.slots[name].fill_(first)
 
-    def apply(self, gradients: Sequence[Tensor], rate_factor: float = 1.0) -> None:
-        """Update the parameters for one gradient each, at `rate_factor` times the learning rate."""
+    def apply(self, gradients: Sequence[Tensor | None], rate_factor: float = 1.0) -> None:
+        """Update the parameters at `rate_factor` times the learning rate.
+
+        Args:
+            gradients: one a parameter; those without one stay as they are, as does all that is
+                remembered of them.
+            rate_factor: of this update.
+        """
         with torch.no_grad():
-            self.step += 1
-            left = map(_laid_out_as, gradients, self.parameters)
+            given = torch.tensor([gradient is not None for gradient in gradients])
+            self.step += given if self.step.dim() else 1
+            left = zip(gradients, self.step.expand(len(gradients)).tolist(), strict=True)
             for group in self._groups:
-                rule, parameters = group.rule, list(group.parameters.values())
-                alike = list(islice(left, len(parameters)))
-                rate = rule.learning_rate * rate_factor
-                rule.run(
-                    Update(parameters, alike, rate, int(self.step)),
-                    *(
-                        [self.slots[f"{slot}/{name}"] for name in group.parameters]
-                        for slot in rule.slots
-                    ),
-                )
+                _update(group, islice(left, len(group.parameters)), self.slots, rate_factor)
+
+
+def _update(
+    group: Group,
+    given: Iterable[tuple[Tensor | None, int]],
+    slots: Mapping[str, Tensor],
+    rate_factor: float,
+) -> None:
+    """Update a group for a gradient and a step's number of each of its parameters."""
+    rule = group.rule
+    alike: dict[int, list[tuple[str, Tensor]]] = {}
+    for name, (gradient, step) in zip(group.parameters, given, strict=True):
+        if gradient is not None:
+            dense = _dense(gradient, name, group)
+            alike.setdefault(step, []).append((name, dense))
+    for step, members in alike.items():
+        names, dense_ones = [name for name, _ in members], [gradient for _, gradient in members]
+        parameters = [group.parameters[name] for name in names]
+        rule.run(
+            Update(parameters, dense_ones, rule.learning_rate * rate_factor, step),
+            *([slots[f"{slot}/{name}"] for name in names] for slot in rule.slots),
+        )
+
+
+def _dense(gradient: Tensor, name: str, group: Group) -> Tensor:
+    """A gradient laid out as its parameter.
+
+    Raises:
+        UsageError: the group's rule does not take it.
+    """
+    if not gradient.is_sparse:
+        return _laid_out_as(gradient, group.parameters[name])
+    if not group.rule.takes_sparse:
+        raise UsageError(
+            f"the gradient of {name} is sparse, which this optimizer does not take: leave "
+            "sparse=True out of the embedding, or use SGD or Adagrad without weight decay"
+        )
+    return _laid_out_as(gradient.to_dense(), group.parameters[name])
 
 
 def keras_rule(name: str, learning_rate: float | None) -> Rule:

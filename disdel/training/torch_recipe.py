@@ -36,6 +36,8 @@ class TorchRecipe:
         inputs: from samples as stored to what `augment` and `preprocess` take.
         augment: from samples and labels (batch,) to others of the same shapes; in training only.
         preprocess: from samples to what the module takes.
+        weigh: what each sample counts in the mean that `loss` takes, of targets; None where all
+            count the same.
 
     Targets are class numbers, (batch,) int64; for "binary" and "number" (batch, 1) float32, as the
     outputs then are.
@@ -48,6 +50,11 @@ class TorchRecipe:
     inputs: Callable[[Tensor], Tensor] = _as_they_are
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     preprocess: Callable[[Tensor], Tensor] = _as_they_are
+    weigh: Callable[[Tensor], Tensor] | None = None
+
+    def weights(self, y: Tensor) -> Tensor:
+        """What samples with such labels count in the mean loss of a batch, (batch,) float32."""
+        return torch.ones(len(y), device=y.device) if self.weigh is None else self.weigh(y)
 
     def outputs(self, model: TorchModel, x: Tensor) -> Tensor:
         """What a module gives for samples as stored."""

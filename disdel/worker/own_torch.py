@@ -19,13 +19,15 @@ from disdel.catalog.models.torch_files import (
 )
 from disdel.errors import UsageError
 from disdel.training.torch_adapter import TorchTrainer
-from disdel.training.torch_optim import read_optimizer, torch_rule
+from disdel.training.torch_optim import torch_rule
+from disdel.training.torch_optim_settings import check_returned, read_optimizer
 from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
 from disdel.training.torch_recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
 from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OptimizerGroup, OwnModel, Precision, Target
 from disdel.user_module import UserModule
 from disdel.wire import Network
 from disdel.worker.own_code import BUNDLED, a_kind, function_beside, target_of
+from disdel.worker.torch_losses import own_loss, weights_of
 
 # What can be averaged and stored.
 _DTYPES = {
@@ -88,7 +90,8 @@ def own_trainer(
     own = about.model.own
     assert own is not None
     trainable = trainable_parameters(built.made)
-    if optimizer is None and own.optimizer_groups:
+    own_rules = optimizer is None and bool(own.optimizer_groups)
+    if own_rules:
         kind = own.optimizer or ""
         groups = [
             Group(
@@ -102,8 +105,8 @@ def own_trainer(
         groups = [Group(keras_rule(name, learning_rate), trainable)]
     return TorchTrainer(
         built.made,
-        optimizer=TorchOptimizer(groups),
-        recipe=recipe_of(module, about),
+        optimizer=TorchOptimizer(groups, counts_each=own_rules),
+        recipe=recipe_of(module, about, next(iter(trainable.values())).device),
         save=lambda path: write_torch_file(built.made.state_dict(), path, about),
         precision=precision,
     )
@@ -134,6 +137,7 @@ def build_own(
         )
     _check_input(entry, made)
     _check_state(entry, made)
+    _check_modes(entry, made)
     # Of lazy modules, it makes the parameters; batch normalisation must not see these samples.
     made.eval()
     samples = torch.zeros((2, *module_shape(input_shape, input_dtype)))
@@ -201,6 +205,26 @@ def _check_state(entry: str, made: TorchModel) -> None:
         raise UsageError(f"the model of {entry} has no parameters to train")
 
 
+def _check_modes(entry: str, made: TorchModel) -> None:
+    """Refuse what only a training loop of the user's own would keep up."""
+    if any(type(inner).__module__ == "torch.optim.swa_utils" for inner in made.modules()):
+        raise UsageError(
+            f"{entry} returned an AveragedModel, whose average nobody would update; return the "
+            "module inside it"
+        )
+    if not made.training:
+        return  # as pretrained modules come
+    left_in_eval = [name for name, inner in made.named_modules() if not inner.training]
+    made.train()
+    for name in left_in_eval:
+        if made.get_submodule(name).training:
+            raise UsageError(
+                f"{name} of {entry} is in eval mode, and training calls train() on the whole "
+                "module: to keep it there, have the module's own def train(self, mode=True) call "
+                f"self.{name}.eval() after super().train(mode); else leave .eval() out"
+            )
+
+
 def trainable_parameters(made: TorchModel) -> dict[str, Tensor]:
     """By name; those that several modules share have the first of their names."""
     return {name: p for name, p in made.named_parameters() if p.requires_grad}
@@ -215,7 +239,7 @@ def own_optimizer(
         UsageError: what stands there is none.
     """
     found: Any = module.attribute("optimizer")
-    entry = module.code.entry
+    entry = module.place_of("optimizer")
     if found is None or (isinstance(found, str) and found in OPTIMIZERS):
         return found, ()
     if isinstance(found, str):
@@ -231,11 +255,8 @@ def own_optimizer(
     parameters = trainable_parameters(made)
     given = made if _wants_model(found) else list(parameters.values())
     optimizer = module.guarded(lambda: found(given))
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise UsageError(
-            f"{entry}: optimizer returned {a_kind(optimizer)}, where one of torch.optim is needed"
-        )
     try:
+        check_returned(optimizer, a_kind(optimizer))
         return read_optimizer(optimizer, parameters)
     except UsageError as error:
         raise UsageError(f"{entry}: {error}") from error
@@ -248,7 +269,9 @@ def _wants_model(function: Callable[..., Any]) -> bool:
         return False
 
 
-def recipe_of(module: UserModule, about: TorchFile) -> TorchRecipe:
+def recipe_of(
+    module: UserModule, about: TorchFile, device: torch.device | str = "cpu"
+) -> TorchRecipe:
     """How the module of a described function is trained and scored. Raises as `own_recipe`."""
     spec = about.model
     assert spec.own is not None
@@ -257,11 +280,17 @@ def recipe_of(module: UserModule, about: TorchFile) -> TorchRecipe:
         spec.target,
         images=are_images(spec.input_shape, about.input_dtype),
         probabilities=spec.own.gives_probabilities,
+        device=device,
     )
 
 
 def own_recipe(
-    module: UserModule, target: Target, *, images: bool, probabilities: bool
+    module: UserModule,
+    target: Target,
+    *,
+    images: bool,
+    probabilities: bool,
+    device: torch.device | str = "cpu",
 ) -> TorchRecipe:
     """How the module of a user's function is trained and scored.
 
@@ -270,14 +299,17 @@ def own_recipe(
         target: what is learnt.
         images: whether samples are stored as images, channels last.
         probabilities: whether the module gives probabilities and not logits.
+        device: what it computes on.
 
     Raises:
         UsageError: what stands there is of no use.
     """
     recipe = recipe_for(target, probabilities=probabilities)
+    loss = own_loss(module, target, device)
     return replace(
         recipe,
-        loss=_loss(module) or recipe.loss,
+        loss=recipe.loss if loss is None else mean_of(loss),
+        weigh=weights_of(loss),
         metrics={**recipe.metrics, **dict(_metrics(module))},
         inputs=_image_inputs if images else Tensor.float,
         augment=function_beside(module, "augment"),
@@ -294,31 +326,6 @@ def _image_inputs(x: Tensor) -> Tensor:
 
 def _preprocess(module: UserModule) -> Callable[[Tensor], Tensor]:
     return function_beside(module, "preprocess") or (lambda x: x)
-
-
-def _loss(module: UserModule) -> Measure | None:
-    found: Any = module.attribute("loss")
-    if isinstance(found, type):
-        found = module.guarded(found)
-    if found is None:
-        return None
-    entry = module.code.entry
-    if not callable(found):
-        raise UsageError(
-            f"{entry}: loss must be a function of outputs and targets, or one of torch.nn, not "
-            f"{a_kind(found)}"
-        )
-    if getattr(found, "reduction", "mean") == "sum":
-        raise UsageError(
-            f"{entry}: loss is a sum over the batch; a mean is needed, so that batches and workers "
-            "weigh by their samples: reduction='mean'"
-        )
-    if isinstance(found, nn.Module) and any(True for _ in found.parameters()):
-        raise UsageError(
-            f"{entry}: loss has parameters of its own, which nobody would train; put them into the "
-            "module"
-        )
-    return mean_of(found)
 
 
 def _metrics(module: UserModule) -> Iterable[tuple[str, Measure]]:

@@ -72,6 +72,45 @@ pytestmark = pytest.mark.framework
             make(LOGITS, head="def optimizer(p): return torch.optim.SGD([torch.zeros(1)], lr=1)"),
             "updates parameters that are not trainable ones of the module",
         ),
+        (
+            make(LOGITS, head="def optimizer(p):\n    made = torch.optim.SGD(p)\n"
+                 "    torch.optim.lr_scheduler.StepLR(made, 3)\n    return made\n"),
+            r"net.py, line 5, `def optimizer\(p\):`: a learning-rate scheduler .* --schedule",
+        ),
+        (
+            make(LOGITS, head="def optimizer(p):\n    made = torch.optim.SGD(p)\n"
+                 "    return made, torch.optim.lr_scheduler.StepLR(made, 3)\n"),
+            "optimizer returned a tuple, .* in place of a scheduler use --schedule",
+        ),
+        (
+            make(LOGITS, head="def optimizer(p):\n    made = torch.optim.SGD(p)\n"
+                 "    made.register_step_pre_hook(print)\n    return made\n"),
+            "the optimizer has hooks around its step",
+        ),
+        (
+            make(LOGITS, head="def optimizer(p):\n    made = torch.optim.SGD(p, momentum=0.5)\n"
+                 "    p[0].grad = torch.ones_like(p[0])\n    made.step()\n    return made\n"),
+            "the optimizer has made steps already",
+        ),
+        (
+            make("nn.EmbeddingBag(9, 3, sparse=True)", head="optimizer = torch.optim.Adam\n"
+                 "def preprocess(x): return x.clamp(0, 8).long()"),
+            "gradient of 0.weight is sparse, .* use SGD or Adagrad",
+        ),
+        (
+            make(LOGITS, "nn.Dropout()").replace("return ", "made = ")
+            + "    made[1].eval()\n    return made\n",
+            r"1 of .*:make is in eval mode, .* call self.1.eval\(\) after super",
+        ),
+        (
+            make(LOGITS).replace("return ", "return torch.optim.swa_utils.AveragedModel(") + ")",
+            "returned an AveragedModel, whose average nobody would update",
+        ),
+        (
+            make(LOGITS, head="loss = nn.MSELoss()"),
+            r"net.py, line 5, `loss = nn.MSELoss\(\)`: MSELoss compares .* nn.CrossEntropyLoss",
+        ),
+        (make(LOGITS, head="loss = F.binary_cross_entropy"), "binary_cross_entropy compares each"),
         (make(LOGITS, head="metrics = ['accuracy']"), "metric 'accuracy' must be a function"),
         (make(LOGITS, head="augment = 3"), "augment must be a function, not a int"),
         (
@@ -92,6 +131,13 @@ pytestmark = pytest.mark.framework
 def test_what_is_wrong_is_said_before_anything_runs(requested, text, message):
     with pytest.raises(UsageError, match=message):
         describe(requested(text))
+
+
+@pytest.mark.parametrize(("classes", "instead"), [(2, "BCEWithLogitsLoss"), (0, "MSELoss")])
+def test_a_loss_of_classes_is_refused_for_one_output(requested, classes, instead):
+    text = make("nn.Linear(4, 1)", head="loss = nn.CrossEntropyLoss()")
+    with pytest.raises(UsageError, match=f"takes an output for each class, .* use nn.{instead}"):
+        describe(requested(text, classes=classes))
 
 
 def test_without_pytorch_the_message_says_what_to_install(requested, monkeypatch):

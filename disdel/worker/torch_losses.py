@@ -1,0 +1,101 @@
+"""The loss beside the user's own PyTorch module, and whether it suits what is learnt.
+
+Imports PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from disdel.errors import UsageError
+from disdel.training.torch_recipe import Measure
+from disdel.types import Target
+from disdel.user_module import UserModule
+from disdel.worker.own_code import a_kind
+
+# Of PyTorch's losses, classes and functions, those that take class numbers, (batch,).
+_OF_CLASSES = {
+    *("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"),
+    *("cross_entropy", "nll_loss", "multi_margin_loss"),
+}
+# Those that compare each output with a target of its own.
+_OF_EACH_OUTPUT = {
+    *("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss", "KLDivLoss"),
+    *("BCELoss", "BCEWithLogitsLoss", "SoftMarginLoss"),
+    *("MultiLabelMarginLoss", "MultiLabelSoftMarginLoss"),
+    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "kl_div"),
+    *("binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin_loss"),
+    *("multilabel_margin_loss", "multilabel_soft_margin_loss"),
+}
+
+
+def own_loss(
+    module: UserModule, target: Target, device: torch.device | str = "cpu"
+) -> Measure | None:
+    """The loss beside the user's function, on `device`; None where there is none.
+
+    Raises:
+        UsageError: what stands there is none, or one of other targets.
+    """
+    found: Any = module.attribute("loss")
+    if isinstance(found, type):
+        found = module.guarded(found)
+    if found is None:
+        return None
+    where = module.place_of("loss")
+    if not callable(found):
+        raise UsageError(
+            f"{where}: loss must be a function of outputs and targets, or one of torch.nn, not "
+            f"{a_kind(found)}"
+        )
+    if getattr(found, "reduction", "mean") == "sum":
+        raise UsageError(
+            f"{where}: loss is a sum over the batch; a mean is needed, so that batches and workers "
+            "weigh by their samples: reduction='mean'"
+        )
+    if isinstance(found, nn.Module) and any(True for _ in found.parameters()):
+        raise UsageError(
+            f"{where}: loss has parameters of its own, which nobody would train; put them into the "
+            "module"
+        )
+    _check_suits(where, found, target)
+    loss: Measure = found.to(device) if isinstance(found, nn.Module) else found
+    return loss
+
+
+def _check_suits(where: str, loss: Any, target: Target) -> None:
+    kind = loss if hasattr(loss, "__name__") else type(loss)
+    name = kind.__name__
+    if not str(kind.__module__).startswith("torch."):
+        return
+    if target == "class" and name in _OF_EACH_OUTPUT:
+        raise UsageError(
+            f"{where}: {name} compares each output with a target, and a sample has one class "
+            "number here: use nn.CrossEntropyLoss() on logits, or make one-hot rows: def "
+            "loss(outputs, targets), with nn.functional.one_hot(targets, outputs.shape[1])"
+        )
+    if target != "class" and name in _OF_CLASSES:
+        instead = "nn.BCEWithLogitsLoss()" if target == "binary" else "nn.MSELoss()"
+        raise UsageError(
+            f"{where}: {name} takes an output for each class, and the model gives one: use "
+            f"{instead}" + (", or give 2 outputs" if target == "binary" else "")
+        )
+
+
+def weights_of(loss: Measure | None) -> Callable[[Tensor], Tensor] | None:
+    """What samples count in the mean that `loss` takes, of targets; None where all count alike."""
+    if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+        return None
+    weight, ignored = loss.weight, loss.ignore_index
+    if weight is None and ignored < 0:
+        return None
+
+    def weights(y: Tensor) -> Tensor:
+        each = torch.ones(len(y), device=y.device) if weight is None else weight[y.clamp_min(0)]
+        return each * (y != ignored)
+
+    return weights
