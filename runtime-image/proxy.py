@@ -36,6 +36,7 @@ import base64
 import binascii
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import io
@@ -409,6 +410,8 @@ class Handler(BaseHTTPRequestHandler):
     """One request; connections are not reused, since the platform never does."""
 
     protocol_version = "HTTP/1.1"
+    # Whether the connection ends with the answer.
+    closes = True
     # Head and body leave in one segment; two of them would wait for each other's acknowledgement.
     wbufsize = -1
     runner: ActionRunner
@@ -426,7 +429,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply.body)))
-        self.send_header("Connection", "close")
+        if self.closes:
+            self.send_header("Connection", "close")
         for name, text in reply.headers.items():
             self.send_header(name, text)
         self.end_headers()
@@ -439,6 +443,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class's name
         """Say nothing: both streams belong to the action."""
+
+
+class PairHandler(Handler):
+    """All the requests of the one connection that there is."""
+
+    closes = False
 
 
 class Server(HTTPServer):
@@ -454,16 +464,31 @@ class Server(HTTPServer):
         """A caller that went away is no reason to write into the action's log."""
 
 
-def open_server(port: int, descriptor: int | None) -> Server:
-    """A listening server, on `port` of all interfaces or on an inherited listening socket."""
+def open_server(port: int, descriptor: int | None) -> Callable[[], None]:
+    """Take requests from now on; what is returned serves them.
+
+    Args:
+        port: to listen on, of all interfaces.
+        descriptor: instead, an inherited socket: a listening one, or one end of a connected pair,
+            which then is served until the other end is closed.
+    """
     if descriptor is None:
-        return Server(("0.0.0.0", port), Handler)
-    listener = socket.socket(fileno=descriptor)
-    listener.set_inheritable(False)
-    server = Server(listener.getsockname(), Handler, bind_and_activate=False)
+        return Server(("0.0.0.0", port), Handler).serve_forever
+    inherited = socket.socket(fileno=descriptor)
+    # An action's own subprocesses must not hold it.
+    inherited.set_inheritable(False)
+    if not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return functools.partial(serve_pair, inherited)
+    server = Server(inherited.getsockname(), Handler, bind_and_activate=False)
     server.socket.close()
-    server.socket = listener
-    return server
+    server.socket = inherited
+    return server.serve_forever
+
+
+def serve_pair(end: socket.socket) -> None:
+    """Serve one end of a pair of sockets until the other one is closed."""
+    with contextlib.suppress(OSError):
+        PairHandler(end, ("", 0), None)  # type: ignore[arg-type]  # there is no server
 
 
 def end_at_once_on(*numbers: signal.Signals) -> None:
@@ -558,7 +583,9 @@ def unpack_only(archive: str, folder: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve one OpenWhisk action.")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of a port")
+    parser.add_argument(
+        "--fd", type=int, help="an inherited socket instead of a port: listening, or one of a pair"
+    )
     parser.add_argument("--unpack", nargs=2, metavar=("ZIP", "FOLDER"), help="only unpack a zip")
     options = parser.parse_args()
     if options.unpack:
@@ -573,10 +600,10 @@ def main() -> None:
     Handler.runner = ActionRunner(critical_region_bytes(), Streams())
     if STATE_ENV not in os.environ:
         os.environ[STATE_ENV] = str(Path(tempfile.mkdtemp(prefix="proxy-")) / "memory.json")
-    with open_server(options.port, options.fd) as server:
-        modules = os.environ.pop("DISDEL_PREIMPORT", "")
-        preimport(modules, os.environ.pop("DISDEL_PREIMPORT_WITHOUT", ""))
-        server.serve_forever()
+    serve = open_server(options.port, options.fd)
+    modules = os.environ.pop("DISDEL_PREIMPORT", "")
+    preimport(modules, os.environ.pop("DISDEL_PREIMPORT_WITHOUT", ""))
+    serve()
 
 
 if __name__ == "__main__":

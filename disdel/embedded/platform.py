@@ -222,7 +222,6 @@ class _Platform:
         self._invoker.kill_busy()
         await self._pool.close()
         await self._invocations.close()
-        await self._invoker.close()
 
     def remove(self) -> None:
         self._enforcement.close()

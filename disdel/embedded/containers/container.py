@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
@@ -15,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
-
 from disdel.container_memory import STATE_ENV
+from disdel.embedded.containers.channel import Channel, ChannelLost, ChannelUnread
+from disdel.embedded.containers.folders import remove_folder
 from disdel.embedded.containers.isolation import CONTAINER_ENV, Cell, Enforcement
-from disdel.embedded.containers.logs import Log, LogCollector, Marks
+from disdel.embedded.containers.logs import STREAMS, Log, LogCollector, Marks
+from disdel.embedded.containers.outlets import Outlet
 from disdel.embedded.limits import MAX_LOGS_MB, MAX_PAYLOAD_BYTES
 from disdel.units import MIB
 
@@ -28,9 +30,17 @@ PEAK_HEADER = "x-disdel-peak-memory-bytes"
 READINGS = "memory-reading.json"
 LOG_MARK_ENV = "DISDEL_LOG_MARK"
 OPEN_FILES = 1024
-_LISTEN_BACKLOG = 16
+# For what is imported before the first request.
+WARM_UP_DEADLINE_S = 120.0
 _REMOVE_PAUSE_S = 0.005
 _REMOVE_DEADLINE_S = 5.0
+_REMOVE_FOLDER_DEADLINE_S = 30.0
+# From the proxy's end to that of its channel, which a process that it has forked may still hold.
+_LAST_WORDS_S = 0.5
+
+_BYTES = re.compile(r"[0-9]{1,18}")
+
+_LOG = logging.getLogger(__name__)
 
 Outcome = Literal["answered", "timeout", "out-of-memory", "lost", "refused"]
 
@@ -40,7 +50,7 @@ class Reply:
     """What came of one request to the proxy.
 
     `size_bytes` is the length that the answer declared, of which `body` holds at most what a
-    result may have. "refused" means that the container was not listening at all.
+    result may have. "refused" means that the container has not had the request.
     """
 
     outcome: Outcome
@@ -74,55 +84,61 @@ class Container:
         spec: ContainerSpec,
         cell: Cell,
         process: asyncio.subprocess.Process,
-        port: int,
-        client: httpx.AsyncClient,
+        channel: Channel,
+        logs: LogCollector,
+        outlets: tuple[Outlet, ...],
     ) -> None:
         self.spec = spec
         self.initialized = False
         self.memory_mb = spec.memory_mb
         self._cell = cell
         self._process = process
-        self._client = client
-        self._url = f"http://127.0.0.1:{port}"
-        self._logs = LogCollector(MAX_LOGS_MB * MIB, spec.marks)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._readers = (
-            asyncio.create_task(self._logs.read("stdout", process.stdout)),
-            asyncio.create_task(self._logs.read("stderr", process.stderr)),
-        )
+        self._channel = channel
+        self._logs = logs
+        self._outlets = outlets
+        self._exit = asyncio.create_task(self._hang_up())
 
     @classmethod
-    async def start(
-        cls, spec: ContainerSpec, enforcement: Enforcement, client: httpx.AsyncClient
-    ) -> Container:
-        """Start the proxy in a new cell; it may be called at once, its socket is already open.
+    async def start(cls, spec: ContainerSpec, enforcement: Enforcement) -> Container:
+        """Start the proxy in a new cell; it may be called at once, its channel is already open.
 
         Raises:
             OSError: no process, folder or cgroup can be made.
         """
         spec.folder.mkdir()
-        cell = enforcement.cell(spec.id, spec.memory_mb * MIB, spec.folder)
-        try:
-            with socket.create_server(("127.0.0.1", 0), backlog=_LISTEN_BACKLOG) as listener:
-                process = await cls._spawn(spec, cell, listener.fileno())
-                port = listener.getsockname()[1]
-        except BaseException:
-            cell.remove()
-            raise
+        logs = LogCollector(MAX_LOGS_MB * MIB, spec.marks)
+        with contextlib.ExitStack() as inherited, contextlib.ExitStack() as undo:
+            cell = enforcement.cell(spec.id, spec.memory_mb * MIB, spec.folder)
+            undo.callback(cell.remove)
+            outlets, descriptors = [], []
+            for stream in STREAMS:
+                outlet, descriptor = await Outlet.open(logs, stream)
+                inherited.callback(os.close, descriptor)
+                undo.callback(outlet.close)
+                outlets.append(outlet)
+                descriptors.append(descriptor)
+            ours, theirs = socket.socketpair()
+            inherited.enter_context(theirs)
+            channel = await Channel.open(ours)
+            undo.callback(channel.close)
+            process = await cls._spawn(spec, cell, theirs.fileno(), descriptors)
+            undo.pop_all()
         cell.watch(process.pid)
-        return cls(spec, cell, process, port, client)
+        return cls(spec, cell, process, channel, logs, tuple(outlets))
 
     @staticmethod
-    async def _spawn(spec: ContainerSpec, cell: Cell, fd: int) -> asyncio.subprocess.Process:
+    async def _spawn(
+        spec: ContainerSpec, cell: Cell, fd: int, streams: list[int]
+    ) -> asyncio.subprocess.Process:
         proxy = [*spec.proxy, "--fd", str(fd)]
         limited = ["/bin/sh", "-c", 'ulimit -n "$0"; exec "$@"', str(OPEN_FILES), *proxy]
         home = str(spec.folder)
+        stdout, stderr = streams
         return await asyncio.create_subprocess_exec(
             *cell.entering(limited),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             pass_fds=(fd,),
             cwd=home,
             start_new_session=True,
@@ -140,6 +156,12 @@ class Container:
             },
         )
 
+    async def _hang_up(self) -> None:
+        """End the channel with the process, whoever else may hold its other end."""
+        await self._process.wait()
+        await asyncio.sleep(_LAST_WORDS_S)
+        self._channel.close()
+
     @property
     def alive(self) -> bool:
         return self._process.returncode is None
@@ -153,38 +175,37 @@ class Container:
 
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                answer = await self._exchange(path, body)
+                answer = await self._channel.exchange(
+                    "POST", path, body, keep_bytes=MAX_PAYLOAD_BYTES
+                )
         except TimeoutError:
             return reply("timeout")
-        except httpx.ConnectError:
+        except ChannelUnread:
             return reply("out-of-memory" if self._cell.oom_killed() else "refused")
-        except httpx.HTTPError:
+        except ChannelLost:
             return reply("out-of-memory" if self._cell.oom_killed() else "lost")
         elapsed_ms = round((time.monotonic() - begun) * 1000)
-        return reply("timeout") if elapsed_ms >= timeout_ms else reply("answered", **answer)
-
-    async def _exchange(self, path: str, body: bytes) -> dict[str, Any]:
-        headers = {"content-type": "application/json", "accept": "application/json"}
-        request = self._client.stream("POST", self._url + path, content=body, headers=headers)
-        async with request as response:
-            kept = bytearray()
-            async for chunk in response.aiter_raw():
-                kept += chunk[: MAX_PAYLOAD_BYTES - len(kept)]
-            peak = response.headers.get(PEAK_HEADER)
-            return {
-                "status": response.status_code,
-                "body": bytes(kept),
-                "size_bytes": int(response.headers.get("content-length", len(kept))),
-                "peak_bytes": int(peak) if peak else None,
-            }
+        if elapsed_ms >= timeout_ms:
+            return reply("timeout")
+        peak = answer.headers.get(PEAK_HEADER, "")
+        return reply(
+            "answered",
+            status=answer.status,
+            body=bytes(answer.body),
+            size_bytes=answer.size_bytes,
+            # The action shares the proxy's process, and may have put anything there.
+            peak_bytes=int(peak) if _BYTES.fullmatch(peak) else None,
+        )
 
     async def warmed_up(self) -> None:
         """Return when the proxy serves requests, which it does once it has its modules imported.
 
         Raises:
-            httpx.HTTPError: the container has ended.
+            ConnectionError: the container has ended.
+            TimeoutError: it is not ready in time.
         """
-        await self._client.get(self._url)
+        async with asyncio.timeout(WARM_UP_DEADLINE_S):
+            await self._channel.exchange("GET", "/")
 
     def adopt(self, logs_bytes: int) -> None:
         """Become the container of an action, whose log may be that long."""
@@ -212,15 +233,34 @@ class Container:
         self._cell.kill()
 
     async def destroy(self) -> None:
-        """Kill the container and leave nothing of it behind.
+        """Kill the container and leave nothing of it behind; never raises.
 
         What the kernel does not let go of in time is left to the platform's own end.
         """
         self.kill()
-        await self._process.wait()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_REMOVE_DEADLINE_S):
+                await self._process.wait()
                 while not self._cell.remove():
                     await asyncio.sleep(_REMOVE_PAUSE_S)
-                await asyncio.gather(*self._readers)
-        await asyncio.to_thread(shutil.rmtree, self.spec.folder, ignore_errors=True)
+                await asyncio.gather(*(outlet.ended() for outlet in self._outlets))
+        except TimeoutError:
+            _LOG.warning(
+                "container %s: something of it still runs %g s after it was killed",
+                self.spec.id,
+                _REMOVE_DEADLINE_S,
+            )
+        self._exit.cancel()
+        self._channel.close()
+        for outlet in self._outlets:
+            outlet.close()
+        try:
+            async with asyncio.timeout(_REMOVE_FOLDER_DEADLINE_S):
+                await asyncio.to_thread(remove_folder, self.spec.folder)
+        except TimeoutError:
+            _LOG.warning(
+                "container %s: its folder, %s, is not removed in %g s",
+                self.spec.id,
+                self.spec.folder,
+                _REMOVE_FOLDER_DEADLINE_S,
+            )

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import httpx
-
 from disdel.embedded.containers.container import Container, ContainerSpec, Reply
 from disdel.embedded.containers.growth import Growth
 from disdel.embedded.containers.images import Image, Language, image_of_key
@@ -96,13 +94,6 @@ class Invoker:
         self._numbers = itertools.count(1)
         self._busy: set[Container] = set()
         self._closed = False
-        # Waiting is bounded by the action's own time limit; proxies of the environment are for
-        # the world outside.
-        self._client = httpx.AsyncClient(
-            timeout=None,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        )
 
     async def perform(
         self, work: Invocation, box: Container | None, grow: Grow
@@ -163,9 +154,6 @@ class Invoker:
         for container in self._busy:
             container.kill()
 
-    async def close(self) -> None:
-        await self._client.aclose()
-
     async def _start(self, memory_mb: int, image: Image) -> Container:
         container_id = f"{self._platform_id}-{next(self._numbers)}"
         spec = ContainerSpec(
@@ -176,7 +164,7 @@ class Invoker:
             proxy=self._proxies[image.language],
             folder=self._folder / container_id,
         )
-        return await Container.start(spec, self._enforcement, self._client)
+        return await Container.start(spec, self._enforcement)
 
     async def _settle(
         self, work: Invocation, container: Container, run: _Run

@@ -11,6 +11,8 @@ from typing import Literal
 from disdel.embedded.replies import LOGS_FAILED, logs_truncated
 
 SILENCE_S = 2.0
+# Something that goes on writing must not keep an activation from its end.
+TAKE_DEADLINE_S = 5.0
 MAX_LINE_BYTES = 1 << 20
 STAMP_WIDTH = 30
 
@@ -21,6 +23,7 @@ _ESCAPED_IN_TWO = b'"\\\r\t'
 _ESCAPED_IN_SIX = bytes({*range(0x20), 0x7F, *b"<>&"} - {*b"\n\r\t"})
 
 Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,6 @@ class LogCollector:
     def _is_full(self) -> bool:
         return self._size > self.limit_bytes
 
-    async def read(self, stream: Stream, source: asyncio.StreamReader) -> None:
-        """Take everything from a stream until its end."""
-        while chunk := await source.read(1 << 16):
-            self.feed(stream, chunk)
-        self.close(stream)
-
     def feed(self, stream: Stream, chunk: bytes) -> None:
         state = self._streams[stream]
         data = state.partial + chunk
@@ -167,13 +164,15 @@ class LogCollector:
     async def take(self) -> Log:
         """The log up to the end of the current activation.
 
-        Waits for the end mark, or the end, of both streams; gives up after two silent seconds.
+        Waits for the end mark, or the end, of both streams; gives up after two silent seconds, and
+        after five in any case.
         """
-        heard = True
+        heard, end = True, time.monotonic() + TAKE_DEADLINE_S
         while heard and not all(s.ended or s.closed for s in self._streams.values()):
             self._changed.clear()
+            patience_s = min(SILENCE_S, end - time.monotonic())
             try:
-                await asyncio.wait_for(self._changed.wait(), SILENCE_S)
+                await asyncio.wait_for(self._changed.wait(), patience_s)
             except TimeoutError:
                 heard = False
         lines = self._lines

@@ -1,4 +1,5 @@
-// The action proxy for JavaScript: serves OpenWhisk's POST /init and POST /run for one action.
+// The action proxy for JavaScript: serves OpenWhisk's POST /init and POST /run for one action, on
+// the inherited end of a pair of sockets that --fd names.
 //
 // Argument: the action proxy for Python, which unpacks archives; node has nothing for that.
 // Environment: DISDEL_PARENT_PID, the process with which this one ends; DISDEL_LOG_MARK, by which it
@@ -9,6 +10,7 @@
 const childProcess = require('child_process')
 const fs = require('fs')
 const http = require('http')
+const net = require('net')
 const path = require('path')
 
 const NOT_A_DICTIONARY = 'The action did not return a dictionary or array.'
@@ -108,8 +110,7 @@ const serve = async (request, response) => {
   const body = Buffer.from(JSON.stringify(reply.body))
   response.writeHead(reply.status, {
     'Content-Type': 'application/json',
-    'Content-Length': body.length,
-    Connection: 'close'
+    'Content-Length': body.length
   })
   response.end(body)
 }
@@ -118,4 +119,10 @@ process.on('SIGTERM', () => process.exit(143))
 if (parent) {
   setInterval(() => process.ppid === parent || process.exit(1), 500).unref()
 }
-http.createServer(serve).listen({ fd: Number(process.argv[process.argv.indexOf('--fd') + 1]) })
+// Between two requests, and within one, it takes as long as it takes.
+const server = http.createServer(
+  { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 }, serve
+)
+const end = new net.Socket({ fd: Number(process.argv[process.argv.indexOf('--fd') + 1]) })
+end.on('close', () => process.exit())
+server.emit('connection', end)

@@ -209,3 +209,22 @@ def test_a_flood_costs_no_more_than_the_limit(flood: bytes) -> None:
         assert taken.lines[-1].endswith(f"exceeds the limit of {limit_bytes} bytes.")
 
     asyncio.run(run())
+
+
+def test_what_goes_on_writing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        log = begun(1000)
+
+        async def write() -> None:
+            while True:
+                log.feed("stderr", b"still here\n")
+                await asyncio.sleep(0.001)
+
+        writing = asyncio.create_task(write())
+        taken = await log.take()
+        writing.cancel()
+        assert not taken.complete
+        assert taken.lines[-1].endswith("Data might be missing.")
+
+    monkeypatch.setattr(logs, "TAKE_DEADLINE_S", 0.05)
+    asyncio.run(run())
