@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import shutil
-import socket
 import string
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import uvicorn
-from starlette.types import ASGIApp
 
 from disdel import container_memory
 from disdel.assets import asset_dir
@@ -42,6 +37,7 @@ from disdel.embedded.records import (
     write_record,
 )
 from disdel.embedded.rest.api import Api
+from disdel.embedded.rest.server import Server, listen
 from disdel.embedded.rest.throttle import Throttle
 from disdel.embedded.state import State
 from disdel.errors import UsageError
@@ -49,12 +45,6 @@ from disdel.process_identity import own_identity
 
 _SECRET_LENGTH = 64
 _ALPHABET = string.ascii_letters + string.digits
-_BACKLOG = 1024
-# Idle clients are given longer than the platform's own blocking wait.
-_KEEP_ALIVE_S = 75
-_SHUTDOWN_S = 5
-# The date in replies has seconds.
-_TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,51 +103,6 @@ def sweep(state_dir: Path) -> None:
         if record.log:
             Path(record.log).unlink(missing_ok=True)
         remove_record(state_dir, record)
-
-
-class _Server(uvicorn.Server):
-    """Serves until told to stop; signals are the caller's."""
-
-    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=_SHUTDOWN_S,
-            )
-        )
-        self._on_ready = on_ready
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        """End serving now, where uvicorn would look for that at its next tick."""
-        self.should_exit = True
-        self._stopping.set()
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _TICK_S)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self.server_state.connections:
-            await super().shutdown(sockets)
-            return
-        # There is nobody whom uvicorn would have to give a moment to read the last reply.
-        for listening in (*self.servers, *(sockets or ())):
-            listening.close()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_ready()
 
 
 class _Platform:
@@ -247,23 +192,6 @@ def _lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
     return {"python": (sys.executable, proxy), "nodejs": ("node", node, proxy)}
 
 
-def _listen(port: int) -> socket.socket:
-    """A listening socket on loopback.
-
-    Its protocol is named, as `socket.create_server` would not: only then does asyncio send without
-    Nagle's delay, which costs 40 ms a reply.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
 async def serve(
     settings: Settings, stop: asyncio.Event, ready: Callable[[PlatformRecord], None]
 ) -> None:
@@ -273,11 +201,11 @@ async def serve(
         OSError: the port is taken, or the state directory cannot be written.
         PlatformError: what an earlier platform has left in the state folder cannot be used.
     """
-    with _listen(settings.port) as listener:
+    with listen(settings.port) as listener:
         sweep(settings.state_dir)
         platform = _Platform(settings, listener.getsockname()[1])
         try:
-            server = _Server(platform.app, lambda: ready(platform.record))
+            server = Server(platform.app, lambda: ready(platform.record))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)

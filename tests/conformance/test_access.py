@@ -116,8 +116,45 @@ def test_what_no_route_takes(whisk: OpenWhisk, method: str, path: str) -> None:
 
 
 @pytest.mark.only_embedded("a proxy in front of a cluster has its own mind about hosts")
-@pytest.mark.parametrize("host", ["[", "a b", "", "\xff", "x" * 5000])
-def test_any_name_for_the_host(whisk: OpenWhisk, host: str) -> None:
-    for path, status in (("/actions", 200), ("/nowhere", 404)):
-        reply = whisk.get(path, headers={"host": host.encode("latin-1")})
-        assert reply.status_code == status
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:80", "10.1.2.3"])
+def test_hosts_that_can_be_nobody_elses(whisk: OpenWhisk, host: str) -> None:
+    assert whisk.get("/actions", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.only_embedded("a proxy in front of a cluster has its own mind about hosts")
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "[", "a b", "", "\xff", "x" * 5000]
+)
+@pytest.mark.parametrize("path", ["/", "/ping", "/api/v1/namespaces/_/actions", "/nowhere"])
+def test_any_other_name_for_the_host(whisk: OpenWhisk, path: str, host: str) -> None:
+    for method in ("GET", "POST", "OPTIONS"):
+        reply = whisk.http.request(method, path, headers={"host": host.encode("latin-1")})
+        text = f"The platform does not answer to the host '{host[:253]}': use an IP address or"
+        is_refused(reply, 403, f"{text} localhost.")
+
+
+@pytest.mark.only_embedded("a cluster leaves web pages to its API gateway")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "http://localhost:1"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_web_pages_of_others(whisk: OpenWhisk, headers: dict[str, str]) -> None:
+    name = whisk.action()
+    sent = {**headers, "content-type": "text/plain"}
+    for method, path in (("POST", f"/actions/{name}"), ("GET", "/actions"), ("OPTIONS", "/")):
+        reply = whisk.request(method, path, headers=sent)
+        assert reply.status_code == 403
+        assert "does not answer to web pages" in reply.json()["error"]
+
+
+@pytest.mark.only_embedded("a cluster leaves web pages to its API gateway")
+def test_a_page_of_its_own(whisk: OpenWhisk) -> None:
+    headers = {"origin": whisk.access.apihost, "sec-fetch-site": "same-origin"}
+    assert whisk.get("/actions", headers=headers).status_code == 200

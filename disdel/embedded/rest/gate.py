@@ -1,4 +1,7 @@
-"""What is answered before any route is looked at: preflights, foreign methods, wrong keys."""
+"""What is answered before any route is looked at.
+
+Web pages of others, preflights, foreign methods and wrong keys.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from disdel.embedded.replies import (
     ApiError,
 )
 from disdel.embedded.rest.envelope import API_ROOT, is_api, no_route, refusal
+from disdel.embedded.rest.origins import check_origin
 
 # Every method that some route takes.
 _METHODS = ("GET", "PUT", "POST", "DELETE")
@@ -49,6 +53,7 @@ class Gate:
         """The whole answer, or None for a request that passes; raises `ApiError`."""
         # Not by `url`, which is made of whatever the client calls this host.
         path, method = str(request.scope["path"]), request.method
+        check_origin(request.headers)
         if method == "OPTIONS":
             return PlainTextResponse("OK")
         if is_api(path):

@@ -51,15 +51,16 @@ def test_a_child_that_keeps_the_channel_is_not_waited_for(guest: User) -> None:
 def test_a_child_that_keeps_writing_is_not_waited_for(guest: User, ends: str, last: str) -> None:
     # It holds the streams in place of the action, which cannot mark the end of its log.
     code = (
-        "import os, subprocess\n"
+        "import contextlib, os, stat, subprocess\n"
         "def main(args):\n"
         "    subprocess.Popen(['sh', '-c', 'while :; do echo x >&2; sleep 0.1; done'],\n"
         "        start_new_session=True)\n"
-        "    os.close(2)\n"
+        "    for descriptor in range(1024):\n"
+        "        with contextlib.suppress(OSError):\n"
+        "            if stat.S_ISFIFO(os.fstat(descriptor).st_mode): os.close(descriptor)\n"
         f"    {ends}\n"
     )
     guest.put("leaves", code)
     lines = guest.activation(guest.invoke("leaves").json()["activationId"])["logs"]
     assert last in lines[-1]
-    assert "stderr: x" in lines[0]
     assert not any("while :" in " ".join(p.cmdline()) for p in containers(guest.record))

@@ -213,7 +213,7 @@ def test_a_flood_costs_no_more_than_the_limit(flood: bytes) -> None:
 
 def test_what_goes_on_writing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        log = begun(1000)
+        log = begun(1 << 20)
 
         async def write() -> None:
             while True:
