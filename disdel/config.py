@@ -10,6 +10,8 @@
 | data directory | `DISDEL_DATA_DIR`, `TFDS_DATA_DIR` | | `~/tensorflow_datasets` |
 | run directory | `DISDEL_RUN_DIR` | | `./runs` |
 | state directory | `DISDEL_STATE_DIR` | | `~/.local/state/disdel` |
+| memory of a helper process, MB | `DISDEL_HELPER_MEMORY_MB` | | 80% of what is free |
+| time of a helper process, s | `DISDEL_HELPER_TIMEOUT_S` | | 1800 |
 
 `.wskprops` is OpenWhisk's own file, in the home folder or where `WSK_CONFIG_FILE` says.
 """
@@ -21,6 +23,11 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from disdel.errors import UsageError
+
+_HELPER_SHARE = 0.8
+_HELPER_TIMEOUT_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +114,43 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(configured).expanduser()
     base = environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "disdel"
+
+
+def helper_memory_mb(environ: Mapping[str, str] = os.environ) -> int | None:
+    """Most MB of a process that runs the user's code on this host; None where nobody tells."""
+    configured = _positive("DISDEL_HELPER_MEMORY_MB", environ)
+    if configured is not None:
+        return int(configured)
+    free = _free_mb()
+    return None if free is None else max(int(_HELPER_SHARE * free), 1)
+
+
+def helper_timeout_s(environ: Mapping[str, str] = os.environ) -> float:
+    """Longest time of such a process, in seconds."""
+    return _positive("DISDEL_HELPER_TIMEOUT_S", environ) or _HELPER_TIMEOUT_S
+
+
+def _positive(name: str, environ: Mapping[str, str]) -> float | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{name}={text}: a number above 0 is needed")
+    return value
+
+
+def _free_mb() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) >> 10
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    except (OSError, ValueError):
+        return None

@@ -85,7 +85,8 @@ class UserImports:
         try:
             yield
         finally:
-            self.modules = {name: m for name, m in sys.modules.items() if _is_users(m)}
+            # A copy: other threads import meanwhile.
+            self.modules = {name: m for name, m in [*sys.modules.items()] if _is_users(m)}
             sys.modules.update(others)
             self._entered = False
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
 import inspect
 import linecache
+import os
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from disdel.errors import UsageError
 from disdel.types import CodeRef
@@ -173,6 +176,7 @@ class UserModule:
         Raises:
             UsageError: `run` raised something.
         """
+        process = os.getpid()
         try:
             with self._imports.in_place():
                 return run()
@@ -180,6 +184,10 @@ class UserModule:
             raise
         except BaseException as error:  # SystemExit, and whatever a library has derived from it
             raise UsageError(self.describe(error)) from error
+        finally:
+            # A child that the user's code has forked, and that came back as its parent does.
+            if os.getpid() != process:
+                os._exit(0)
 
     def describe(self, error: BaseException) -> str:
         """An error with the user's line that led to it."""
@@ -191,6 +199,14 @@ class UserModule:
                 return f"{where}: {package} is not installed: pip install '{_EXTRAS[package]}'"
             return f"{where}: this runtime lacks the package {package}; {_how_to_add(package)}"
         return f"{where}: {said}"
+
+
+def end_process(status: int) -> NoReturn:
+    """End this process, whatever threads and clean-ups the user's code has left in it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from disdel import config
 from disdel.errors import DisdelError, UsageError
+from disdel.helper import Ended, run_helper
 from disdel.program import DESCRIPTION, Program, cpu_flags
 from disdel.types import CallMemory, ModelSpec
 from disdel.user_code import UserCode
@@ -104,26 +104,28 @@ def _versions() -> list[str]:
 
 def _call(folder: Path, job: CompileJob, code: UserCode | None) -> None:
     with tempfile.TemporaryDirectory(prefix="disdel-code-") as own:
-        arguments = [str(folder)]
+        arguments = [str(folder.resolve())]
         if code is not None:
             code.write(Path(own))
             arguments.append(own)
-        done = _run(arguments, job)
-    if done.returncode == UsageError.exit_code:
+        done = _run(arguments, job, Path(own))
+    if done.status == UsageError.exit_code and done.stdout:
         raise UsageError(done.stdout.strip())
-    if done.returncode:
+    if done.stopped is not None:
+        raise UsageError(done.why("compiling the network"))
+    if done.status:
         said = done.stdout.strip() or "\n".join(done.stderr.splitlines()[-20:])
-        raise CompileFailed(f"the network was not compiled: {said}")
+        raise CompileFailed(f"the network was not compiled: {said or done.why('the compiler')}")
 
 
-def _run(arguments: list[str], job: CompileJob) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def _run(arguments: list[str], job: CompileJob, folder: Path) -> Ended:
+    return run_helper(
         [sys.executable, "-P", "-m", "disdel.compiler", *arguments],
-        input=json.dumps(asdict(job)),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
+        said=json.dumps(asdict(job)),
+        # A relative path in the user's code is of a file beside it.
+        cwd=folder,
+        scratch=folder,
+        environ={
             **os.environ,
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",

@@ -7,6 +7,7 @@ What goes wrong for the user's doing is said in one line on stdout, with exit st
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
 from disdel.program import Program, Target, module_path
 from disdel.types import CallMemory
+from disdel.user_module import end_process
 
 if TYPE_CHECKING:
     # It imports Keras.
@@ -45,7 +47,9 @@ def main() -> int:
     job = dacite.from_dict(CompileJob, json.load(sys.stdin), dacite.Config(cast=[tuple]))
     hide(_UNUSED if job.model.own is None else _UNUSED_BY_OWN)
     try:
-        write_program(_network(job, *code), job, folder)
+        # What the user's code prints is no answer of this process.
+        with contextlib.redirect_stdout(sys.stderr):
+            write_program(_network(job, *code), job, folder)
     except DisdelError as error:
         print(error)  # noqa: T201
         return error.exit_code
@@ -173,4 +177,4 @@ def hide(packages: tuple[str, ...] = _UNUSED) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    sys.exit(main())
+    end_process(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from disdel.controller.settings import Settings
 from disdel.controller.staging import stage_inputs
 from disdel.errors import UsageError
 from disdel.events import InferPlanMade, Listener, Noted, PlatformReady
+from disdel.helper import in_thread
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.infer_plan import InferQuestion, make_infer_plan
 from disdel.scheduler.runtimes import runtime_of
@@ -87,7 +87,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     started_s = time.monotonic()
     run_dir = config.run_dir(settings.run_dir)
     model = find_model(job.model, job.dataset, run_dir, job.model_code)
-    source = await asyncio.to_thread(_load_source, job, config.data_dir(settings.data_dir))
+    source = await in_thread(_load_source, job, config.data_dir(settings.data_dir))
     model.check_takes(source.spec)
     if (changed := model.changed_code()) is not None:
         emit(Noted(message=changed))

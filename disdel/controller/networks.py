@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from disdel import config
 from disdel.catalog.models import choose_model
 from disdel.errors import UsageError
+from disdel.helper import run_helper
 from disdel.types import DatasetSpec, ModelSpec, Precision
 from disdel.user_code import UserCode, collect, is_entry
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
@@ -106,22 +106,19 @@ def _describe(code: UserCode, dataset: DatasetSpec, precision: Precision) -> Des
             precision=precision,
         )
         (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-m", "disdel.worker.describe", "in.json", "out.json"],
-            cwd=folder,
-            env=_environ(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
+        ended = run_helper(
+            [
+                *(sys.executable, "-P", "-m", "disdel.worker.describe"),
+                *(str(folder / "in.json"), str(folder / "out.json")),
+            ],
+            cwd=folder / "code",
+            environ=_environ(),
+            scratch=folder,
         )
         try:
             reply = json.loads((folder / "out.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            lines = done.stderr.strip().splitlines()
-            said = lines[-1] if lines else f"the process ended with status {done.returncode}"
-            raise UsageError(f"{code.ref.entry} could not be built: {said}") from None
+        except (FileNotFoundError, ValueError):
+            raise UsageError(ended.why(f"building {code.ref.entry}")) from None
     if "error" in reply:
         raise UsageError(str(reply["error"]))
     return from_json(DescribeReply, reply)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from contextlib import AsyncExitStack
@@ -34,6 +33,7 @@ from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
 from disdel.errors import UsageError
 from disdel.events import Listener, PlanMade, PlatformReady
+from disdel.helper import in_thread
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.question import Question
@@ -56,7 +56,7 @@ async def train(
     """
     started_s = time.monotonic()
     with contextlib.nullcontext() if resumed is None else resumed.claimed() as lease:
-        arrays = await asyncio.to_thread(_load, job.dataset, config.data_dir(settings.data_dir))
+        arrays = await in_thread(_load, job.dataset, config.data_dir(settings.data_dir))
         return await train_on(
             arrays, job, settings, emit, started_s=started_s, resumed=resumed, lease=lease
         )
@@ -76,7 +76,7 @@ async def train_on(
 
     A run that is `resumed` comes with its lease. Raises as `train` does.
     """
-    model = await asyncio.to_thread(choose_network, job.model, arrays.spec, job.precision)
+    model = await in_thread(choose_network, job.model, arrays.spec, job.precision)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
             f"--target-accuracy needs classes, and {arrays.spec.name} has numbers to predict: stop "
@@ -154,7 +154,7 @@ async def _compiled(
     capacity: Capacity,
 ) -> CompiledNetwork:
     wanted = compile_job(job, arrays.spec, model, settings)
-    return await asyncio.to_thread(compile_network, wanted, code, capacity.kinds)
+    return await in_thread(compile_network, wanted, code, capacity.kinds)
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

@@ -14,7 +14,7 @@ from pathlib import Path
 from disdel.errors import DisdelError, UsageError
 from disdel.types import RuntimeName
 from disdel.user_code import imported_packages
-from disdel.user_module import UserModule
+from disdel.user_module import UserModule, end_process
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 from disdel.worker.own_code import a_kind
 
@@ -71,3 +71,4 @@ def main(request_path: str, reply_path: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    end_process(0)

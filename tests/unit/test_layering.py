@@ -17,6 +17,7 @@ LEAVES = {
     "errors",
     "events",
     "gpu",
+    "helper",
     "interrupts",
     "masking",
     "process_identity",
@@ -51,7 +52,8 @@ ALLOWED = {
     "__init__": {"api", "controller"},
 }
 LEAF_IMPORTS = {
-    "config": set(),
+    "config": {"errors"},
+    "helper": {"config"},
     "events": {"types"},
     "program": {"types"},
     "types": {"errors"},

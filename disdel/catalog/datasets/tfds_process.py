@@ -24,7 +24,7 @@ from disdel.catalog.datasets.tfds_tasks import Call, Decode, Download, Write
 from disdel.catalog.datasets.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
 from disdel.types import CodeRef
-from disdel.user_module import UserModule
+from disdel.user_module import UserModule, end_process
 
 _READ_BATCH = 1024
 # TFDS retries each file ten times, with growing pauses and no time limit: 205 s on a machine
@@ -229,7 +229,7 @@ def main(request_path: str, answer_path: str) -> None:
         error = str(failure)
     except ImportError as failure:
         error = f"{failure}; needed are the extras: pip install 'disdel[datasets,tensorflow]'"
-    except Exception as failure:  # whatever TFDS raises is the answer, not a traceback
+    except BaseException as failure:  # whatever TFDS raises is the answer, not a traceback
         text = str(failure).strip().splitlines()
         error = f"{type(failure).__name__}: {text[0]}" if text else type(failure).__name__
     Path(answer_path).write_text(json.dumps({"error": error}), encoding="utf-8")
@@ -237,3 +237,4 @@ def main(request_path: str, answer_path: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    end_process(0)

@@ -5,25 +5,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from disdel.catalog.datasets.tfds_tasks import Task
+from disdel.catalog.datasets.tfds_tasks import Call, Task
 from disdel.errors import DatasetError
+from disdel.helper import run_helper
 
 
-def run_tfds(task: Task, scratch: Path) -> None:
+def run_tfds(task: Task, scratch: Path, *, what: str = "reading the data set") -> None:
     """Carry out `task` in a process of its own.
 
     Args:
         task: what to do.
-        scratch: an existing folder for the messages between the two processes.
+        scratch: an existing folder for the messages between the two processes, which nobody needs
+            when this one dies.
+        what: what it does, for the message when it dies.
 
     Raises:
-        DatasetError: the task failed; its message is the child's, or the last line of what the
-            child wrote when it died.
+        DatasetError: the task failed, or reached a bound on its memory or time; the message is the
+            child's, or says how it died.
     """
+    scratch = scratch.resolve()  # the user's code may go elsewhere
     fields = {"task": type(task).__name__, **dataclasses.asdict(task)}
     request, answer = scratch / "request.json", scratch / "answer.json"
     request.write_text(json.dumps(fields), encoding="utf-8")
@@ -36,19 +39,19 @@ def run_tfds(task: Task, scratch: Path) -> None:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "disdel.catalog.datasets.tfds_process", str(request), str(answer)],
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
+    ended = run_helper(
+        [
+            *(sys.executable, "-P", "-m", "disdel.catalog.datasets.tfds_process"),
+            *(str(request), str(answer)),
+        ],
+        environ=environ,
+        scratch=scratch,
+        # A download bounds its own waits, and may take hours.
+        bounded=isinstance(task, Call),
     )
     try:
         error = json.loads(answer.read_text(encoding="utf-8"))["error"]
-    except FileNotFoundError:
-        lines = done.stderr.strip().splitlines()
-        error = lines[-1] if lines else f"the process ended with status {done.returncode}"
+    except (FileNotFoundError, ValueError):
+        error = ended.why(what)
     if error is not None:
         raise DatasetError(str(error))

@@ -54,7 +54,7 @@ def _decode(code: UserCode, folder: Path, data_dir: Path) -> None:
             folder=str(code.folder.resolve()),
             splits_dir=str(splits),
         )
-        run_tfds(task, scratch)
+        run_tfds(task, scratch, what=code.ref.entry)
         spec = _spec(code, splits)
         (scratch / "version").mkdir()
         cache.build(splits, scratch / "version" / cache.FOLDER, spec, None)
