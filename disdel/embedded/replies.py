@@ -53,6 +53,14 @@ BAD_FEED = "Feed name is not valid"
 INCOMPLETE_RULE = "rule requires a valid trigger and a valid action"
 RULE_WITHOUT_TRIGGER = "Only rules with existing triggers can be activated"
 
+NO_SUCH_PROPERTY = "Response does not include requested property."
+NOT_READY = "Response not yet ready."
+ERROR_PROCESSING = "There was an error processing your request."
+UNKNOWN_CONTENT_TYPE = "Response did not specify a known content-type."
+CONTENT_TYPE_MISMATCH = "Response type in header did not match generated content type."
+
+LONG_COMPOSITION = "Too many actions in the composition."
+
 INTERNAL_ERROR = "There was an internal server error."
 
 MEMORY_EXHAUSTED = "The action exhausted its memory and was aborted."
@@ -81,6 +89,28 @@ def too_large(field: str, size_bytes: int, allowed_bytes: int) -> ApiError:
 
 def no_such_resource(path: str) -> ApiError:
     return ApiError(404, f"The requested resource '{path}' does not exist.")
+
+
+def invalid_media(media_type: str) -> ApiError:
+    return ApiError(400, f"Response is not valid '{media_type}'.")
+
+
+def not_acceptable(content_type: str) -> ApiError:
+    return ApiError(
+        406, f"Resource representation is only available with these types:\n{content_type}"
+    )
+
+
+def composition_component_invalid(name: str) -> str:
+    return f"Failed to parse action name from json value {name} during composition."
+
+
+def composition_component_not_found(name: str) -> str:
+    return f"Failed to resolve action with name '{name}' during composition."
+
+
+def composition_component_not_accessible(name: str) -> str:
+    return f"Failed entitlement check for action with name '{name}' during composition."
 
 
 def does_not_exist(what: str, path: str) -> ApiError:

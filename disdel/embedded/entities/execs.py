@@ -18,6 +18,12 @@ SEQUENCE = "sequence"
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 
 
+def is_binary_code(text: str) -> bool:
+    """Whether a text is base64: one line of whole quanta."""
+    text = text.strip()
+    return len(text) % 4 == 0 and _BASE64_TEXT.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Code:
     """Code of a runtime kind, or of a container image for the kind `blackbox`.
@@ -36,8 +42,7 @@ class Code:
 
         It is computed, whatever the client says.
         """
-        text = (self.code or "").strip()
-        return len(text) % 4 == 0 and _BASE64_TEXT.fullmatch(text) is not None
+        return is_binary_code(self.code or "")
 
     def to_wire(self, *, with_code: bool = True) -> dict[str, Json]:
         optional = {"image": self.image, "main": self.main, "code": self.code}

@@ -1,4 +1,4 @@
-"""From an accepted request to its record: parameters, then the pool or a sequence."""
+"""From an accepted request to its record: parameters, then the pool, or a run of several."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from disdel.embedded.entities.execs import Sequence
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.entities.store import EntityStore, Resolved
 from disdel.embedded.invoking.activations import ActivationStore, Record, new_activation_id
+from disdel.embedded.invoking.conductors import CompositionRun, is_conductor
 from disdel.embedded.invoking.invocation import Caller, Invocation, Pending, now_ms
 from disdel.embedded.invoking.sequences import Budget, SequenceRun
 from disdel.embedded.replies import NOT_PERMITTED_PARAMETERS, ApiError
@@ -49,11 +50,27 @@ class Invocations:
     def begin(
         self, resolved: Resolved, payload: Json, caller: Caller, budget: Budget, cause: str | None
     ) -> Pending:
-        """Begin an action or a sequence, which `cause` may be a sequence around it."""
+        """Begin an action, a sequence or a composition; `cause` is the id of the one around it."""
         executed = resolved.action.exec
         if isinstance(executed, Sequence):
             run = SequenceRun(self, self._entities, resolved, executed, caller, budget, cause)
             return self._track(run.id, run.perform(payload))
+        if is_conductor(resolved.action):
+            composed = CompositionRun(self, self._entities, resolved, caller, budget, cause)
+            return self._track(composed.id, composed.perform(payload))
+        return self.begin_action(resolved, payload, caller, cause)
+
+    def begin_action(
+        self, resolved: Resolved, payload: Json, caller: Caller, cause: str | None
+    ) -> Pending:
+        """Begin an action of code, also where it is the conductor of a composition.
+
+        Raises:
+            TypeError: it is a sequence.
+        """
+        executed = resolved.action.exec
+        if isinstance(executed, Sequence):
+            raise TypeError(f"{resolved.action.id.path} is a sequence")
         stored = {**resolved.inherited, **resolved.action.parameters}
         plain = {key: parameter.value for key, parameter in stored.items() if not parameter.init}
         invocation = Invocation(

@@ -6,7 +6,7 @@ activation ids of its components as its log, and their durations' sum as its dur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from disdel.embedded.entities.execs import SEQUENCE, Exec, Sequence
@@ -24,25 +24,56 @@ from disdel.embedded.invoking.invocation import Caller, Pending, now_ms
 from disdel.embedded.limits import MAX_SEQUENCE
 from disdel.embedded.replies import LONG_SEQUENCE, NO_COMPONENT, ApiError
 
+# Of one request: sequences and compositions in each other multiply, or lead back to themselves.
+_MOST_ACTIVATIONS = 10_000
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How many more activations a request may begin, however they are nested."""
+
+    activations: int = _MOST_ACTIVATIONS
+
 
 @dataclass(slots=True)
 class Budget:
-    """How much more the topmost sequence may begin.
+    """How much more a sequence, or a composition, and those inside of it may begin.
 
-    OpenWhisk counts actions only; counting inner sequences as well ends those that lead back to
-    themselves.
+    OpenWhisk counts a sequence's actions only; counting inner sequences as well ends those that
+    lead back to themselves. Of a composition it counts components, as many as a sequence has, and
+    calls of conductors before, between and after them.
     """
 
+    allowance: Allowance = field(default_factory=Allowance)
     actions: int = MAX_SEQUENCE
     sequences: int = MAX_SEQUENCE
+    components: int = MAX_SEQUENCE
+    conductors: int = 2 * MAX_SEQUENCE + 1
+
+    def afresh(self) -> Budget:
+        """That of a sequence in a composition, or of a composition in a sequence."""
+        return Budget(self.allowance)
 
     def spend(self, begun: Exec) -> bool:
-        """Whether there was one left."""
+        """Whether a sequence may begin this."""
+        self.allowance.activations -= 1
         if isinstance(begun, Sequence):
             self.sequences -= 1
         else:
             self.actions -= 1
-        return self.actions >= 0 and self.sequences >= 0
+        return min(self.actions, self.sequences, self.allowance.activations) >= 0
+
+    def spend_component(self) -> bool:
+        """Whether a composition may begin another action that is no composition."""
+        self.allowance.activations -= 1
+        self.components -= 1
+        return min(self.components, self.allowance.activations) >= 0
+
+    def spend_conductor(self) -> bool:
+        """Whether a composition may call its conductor once more."""
+        self.allowance.activations -= 1
+        self.conductors -= 1
+        return min(self.conductors, self.allowance.activations) >= 0
 
 
 class Begins(Protocol):
@@ -50,6 +81,10 @@ class Begins(Protocol):
 
     def begin(
         self, resolved: Resolved, payload: Json, caller: Caller, budget: Budget, cause: str | None
+    ) -> Pending: ...
+
+    def begin_action(
+        self, resolved: Resolved, payload: Json, caller: Caller, cause: str | None
     ) -> Pending: ...
 
 
@@ -98,7 +133,9 @@ class SequenceRun:
             return Response.failed(APPLICATION_ERROR, NO_COMPONENT)
         if not self._budget.spend(resolved.action.exec):
             return Response.failed(APPLICATION_ERROR, LONG_SEQUENCE)
-        pending = self._starter.begin(resolved, payload, self._caller, self._budget, self.id)
+        inner = isinstance(resolved.action.exec, Sequence)
+        budget = self._budget if inner else self._budget.afresh()
+        pending = self._starter.begin(resolved, payload, self._caller, budget, self.id)
         record = await pending.done
         self._components.append(record)
         return record.response

@@ -13,6 +13,7 @@ from disdel.embedded.entities.rulebook import Rulebook
 from disdel.embedded.entities.rules import Rule, Trigger, read_status
 from disdel.embedded.entities.store import EntityStore
 from disdel.embedded.invoking.activations import ActivationStore, Record, check_activation_id
+from disdel.embedded.invoking.conductors import is_conductor
 from disdel.embedded.invoking.firing import Firing
 from disdel.embedded.invoking.invocations import Invocations
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
@@ -70,8 +71,8 @@ class InvokeRoutes:
             return Reply({"activationId": pending.id}, 202, headers)
         # An array is a sequence's business, and is given out bare.
         bare = only_result or isinstance(record.response.result, list)
-        # A sequence's log is known when it ends, an action's is collected after the answer.
-        with_logs = isinstance(resolved.action.exec, Sequence)
+        # The log of several actions is known when they end, one's is collected after the answer.
+        with_logs = isinstance(resolved.action.exec, Sequence) or is_conductor(resolved.action)
         body = record.response.result if bare else record.to_wire(with_logs=with_logs)
         return Reply(body, record.response.http_status, headers)
 

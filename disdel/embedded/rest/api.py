@@ -29,9 +29,16 @@ from disdel.embedded.rest.entity_routes import (
     RuleRoutes,
     TriggerRoutes,
 )
-from disdel.embedded.rest.envelope import API_ROOT, EXCEPTION_HANDLERS, Envelope, Reply
+from disdel.embedded.rest.envelope import (
+    API_ROOT,
+    EXCEPTION_HANDLERS,
+    WEB_ROOT,
+    Envelope,
+    Reply,
+)
 from disdel.embedded.rest.gate import Gate
 from disdel.embedded.rest.throttle import Throttle
+from disdel.embedded.rest.web_routes import METHODS, WebRoutes
 
 _NS = f"{API_ROOT}/namespaces/{{ns}}"
 
@@ -66,6 +73,7 @@ class Api:
         self._rules = RuleRoutes(entities, rulebook)
         self._invoke = InvokeRoutes(entities, rulebook, throttle, invocations, firing)
         self._records = RecordRoutes(store)
+        self._web = WebRoutes(entities, throttle, invocations)
 
     def application(self) -> ASGIApp:
         app = Starlette(
@@ -112,6 +120,7 @@ class Api:
             *_with_slash(records, self._records.list),
             *_with_slash(f"{records}/{{id}}", self._records.get),
             Route(f"{records}/{{id}}/{{part}}", self._records.part),
+            Route(f"{WEB_ROOT}{{ns}}/{{package}}/{{rest:path}}", self._web.action, methods=METHODS),
         ]
 
     async def ping(self, _request: Request) -> Response:

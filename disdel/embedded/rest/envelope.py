@@ -36,6 +36,7 @@ _CORS = {
 
 
 API_ROOT = "/api/v1"
+WEB_ROOT = f"{API_ROOT}/web/"
 
 
 def is_api(path: str) -> bool:
@@ -63,7 +64,10 @@ class Reply(Response):
 
 
 class Envelope:
-    """Gives every request a transaction id, and every reply that id and the CORS headers."""
+    """Gives every request a transaction id, and every reply that id and the CORS headers.
+
+    Those are the API's, or what a route has put into the request's state as `cors`.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -81,7 +85,7 @@ class Envelope:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers[TRANSACTION_ID_HEADER] = transaction_id
-                headers.update(_CORS)
+                headers.update(scope["state"].get("cors", _CORS))
             await send(message)
 
         await self._app(scope, receive, send_marked)

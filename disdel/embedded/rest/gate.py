@@ -14,11 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from disdel.embedded.replies import (
     BAD_AUTHENTICATION,
-    NO_RESOURCE,
     NOT_AUTHENTICATED,
     ApiError,
 )
-from disdel.embedded.rest.envelope import API_ROOT, is_api, no_route, refusal
+from disdel.embedded.rest.envelope import API_ROOT, WEB_ROOT, is_api, no_route, refusal
 from disdel.embedded.rest.origins import check_origin
 
 # Every method that some route takes.
@@ -53,6 +52,10 @@ class Gate:
         """The whole answer, or None for a request that passes; raises `ApiError`."""
         # Not by `url`, which is made of whatever the client calls this host.
         path, method = str(request.scope["path"]), request.method
+        if path.startswith(WEB_ROOT):
+            # For the public, web pages of others included, which may have a key all the same.
+            request.state.authenticated = self._has_key(request.headers.get("authorization"))
+            return None
         check_origin(request.headers)
         if method == "OPTIONS":
             return PlainTextResponse("OK")
@@ -63,17 +66,17 @@ class Gate:
         return None
 
     def _check_api(self, path: str, method: str, authorization: str | None) -> None:
-        if path.startswith(f"{API_ROOT}/web/"):
-            # Web actions are for the public, and this platform has none.
-            raise ApiError(404, NO_RESOURCE)
         if path.rstrip("/") == API_ROOT and method == "GET":
             return
         if authorization is None:
             raise ApiError(401, NOT_AUTHENTICATED, headers=(_CHALLENGE,))
-        scheme, _, credentials = authorization.partition(" ")
+        if not self._has_key(authorization):
+            raise ApiError(401, BAD_AUTHENTICATION, headers=(_CHALLENGE,))
+
+    def _has_key(self, authorization: str | None) -> bool:
+        scheme, _, credentials = (authorization or "").partition(" ")
         try:
             key = base64.b64decode(credentials, validate=True) if scheme.lower() == "basic" else b""
         except ValueError:
             key = b""
-        if not hmac.compare_digest(key, self._auth.encode()):
-            raise ApiError(401, BAD_AUTHENTICATION, headers=(_CHALLENGE,))
+        return hmac.compare_digest(key, self._auth.encode())

@@ -111,7 +111,7 @@ async def read_object(
         ApiError: 413 above `allowed_bytes` (counted on the raw body), 415 for another content
             type, 400 for anything that is not an object.
     """
-    body = await _read(request, field, allowed_bytes)
+    body = await read_body(request, field, allowed_bytes)
     if not body:
         if required:
             raise ApiError(400, NO_BODY)
@@ -123,6 +123,14 @@ async def read_object(
             f"The request's Content-Type [{content_type}] is not supported. "
             "Expected:\napplication/json",
         )
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise malformed("Object expected")
+    return value
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value of a body; raises `ApiError` 400 where it is none."""
     try:
         value = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
         if b"\\" in body:
@@ -130,12 +138,11 @@ async def read_object(
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise malformed(str(error)) from None
-    if not isinstance(value, dict):
-        raise malformed("Object expected")
     return value
 
 
-async def _read(request: Request, field: str, allowed_bytes: int) -> bytes:
+async def read_body(request: Request, field: str, allowed_bytes: int) -> bytes:
+    """The body of a request; raises `ApiError` 413 above `allowed_bytes`."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > allowed_bytes:
         raise _body_too_large(field, int(declared), allowed_bytes)
