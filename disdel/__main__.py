@@ -5,41 +5,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-import traceback
+import threading
 
-from disdel.allocator import collect_rarely, keep_large_blocks_apart
-from disdel.errors import DisdelError
+from disdel.interrupts import taken_as_interrupts
 
 INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line and exit."""
+    try:
+        with taken_as_interrupts():
+            code = _run()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # It is ending.
+    if code == INTERRUPTED and any(_is_waited_for(thread) for thread in threading.enumerate()):
+        # Interrupted a second time: who still works in a thread is not waited for.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _is_waited_for(thread: threading.Thread) -> bool:
+    return thread is not threading.main_thread() and not thread.daemon
+
+
+def _run() -> int:
+    # Each import can be interrupted, or fail.
+    try:
+        from disdel import streams
+
+        streams.open_streams()
+        code = _command()
+        streams.flush_output()
+    except BaseException as error:
+        code = _complain(error)
+        with contextlib.suppress(Exception):
+            streams.flush_output()
+    return code
+
+
+def _command() -> int:
+    """Run the command; its exit code."""
+    from disdel.allocator import collect_rarely, keep_large_blocks_apart
+
     keep_large_blocks_apart()
     collect_rarely()
-    # Loading the commands can be interrupted too.
+    from disdel.cli.app import app
+
     try:
-        from disdel.cli.app import app
-
         app()
-    except DisdelError as error:
-        if os.environ.get("DISDEL_TRACEBACK"):
-            traceback.print_exc()
-        sys.exit(_complain(str(error), error.exit_code))
-    except KeyboardInterrupt:
-        sys.exit(_complain("interrupted", INTERRUPTED))
     except SystemExit as end:
+        if isinstance(end.code, str):
+            raise
+        code = int(end.code or 0)
         # Typer turns an interrupt inside a command into a silent exit.
-        if end.code == INTERRUPTED:
-            _complain("interrupted", INTERRUPTED)
-        raise
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt from None
+        return code
+    return 0
 
 
-def _complain(message: str, exit_code: int) -> int:
-    print(f"disdel: {message}", file=sys.stderr)  # noqa: T201
-    return exit_code
+def _complain(error: BaseException) -> int:
+    """Tell of an error; the exit code that it means."""
+    from disdel import crashes, streams, telling
+
+    if crashes.debugging():
+        crashes.show(error)
+    if isinstance(error, KeyboardInterrupt):
+        streams.say("disdel: interrupted")
+        return INTERRUPTED
+    if isinstance(error, streams.OutputLost) and error.reader_left:
+        return 0  # As of `| head`, which has what it wanted.
+    message, code = telling.told(error) or crashes.kept(error)
+    streams.say(f"disdel: {message}")
+    return code
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@
 | memory of a helper process, MB | `DISDEL_HELPER_MEMORY_MB` | | 80% of what is free |
 | time of a helper process, s | `DISDEL_HELPER_TIMEOUT_S` | | 1800 |
 
-`.wskprops` is OpenWhisk's own file, in the home folder or where `WSK_CONFIG_FILE` says.
+`.wskprops` is OpenWhisk's own file, in the home folder or where `WSK_CONFIG_FILE` says. Where the
+home folder cannot be used, the default state and data directories are among temporary files.
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from disdel.errors import UsageError
+from disdel.home import expanded, in_home
+from disdel.masking import masked
+
+# More than anybody's; what is longer is another file.
+_MOST_PROPS_BYTES = 1 << 20
+
 
 _HELPER_SHARE = 0.8
 _HELPER_TIMEOUT_S = 1800.0
@@ -43,14 +51,30 @@ class ApiAccess:
 
 
 def read_wskprops(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The `KEY=value` lines of `.wskprops`; empty when there is no such file."""
-    path = Path(environ.get("WSK_CONFIG_FILE") or Path.home() / ".wskprops")
+    """The `KEY=value` lines of `.wskprops`; empty when there is no such file.
+
+    Raises:
+        UsageError: there is one, and it cannot be read.
+    """
+    named = environ.get("WSK_CONFIG_FILE")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        path = Path(named) if named else Path.home() / ".wskprops"
+    except RuntimeError:
+        return {}  # There is no home folder.
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MOST_PROPS_BYTES).decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    except (OSError, ValueError) as error:
+        if not named and not os.access(path.parent, os.X_OK):
+            return {}  # A home folder that is another user's.
+        why = (isinstance(error, OSError) and error.strerror) or "it is no UTF-8 text"
+        raise UsageError(
+            f"{path} cannot be read ({why}): mend it, or name another with WSK_CONFIG_FILE"
+        ) from error
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs if not key.startswith("#")}
 
 
 def api_access(
@@ -63,19 +87,59 @@ def api_access(
     """The OpenWhisk that the user configured, or None when no API host is configured.
 
     A host without a scheme means https, as `wsk` reads it.
+
+    Raises:
+        UsageError: the host is no URL, or the key no text.
     """
     props = read_wskprops(environ)
     host = apihost or environ.get("DISDEL_APIHOST") or props.get("APIHOST")
     if not host:
         return None
-    key = auth or environ.get("DISDEL_AUTH") or props.get("AUTH") or ""
+    key = _text("the key (--auth)", auth or environ.get("DISDEL_AUTH") or props.get("AUTH") or "")
+    url, in_url = _split_host(_text("the API host (--apihost)", host))
+    return ApiAccess(url, key or in_url, insecure)
+
+
+def _split_host(host: str) -> tuple[str, str]:
+    """The URL of an API host, and the key that stands in it, if any."""
     url = host if "://" in host else f"https://{host}"
-    return ApiAccess(url.rstrip("/"), key, insecure)
+    wrong = UsageError(
+        f"the API host {masked(url)} is no URL of the form https://HOST[:PORT]: check --apihost "
+        "(or APIHOST in ~/.wskprops); the key goes with --auth"
+    )
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname, parts.port
+        (name or "").encode("idna")
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not name or parts.query or parts.fragment:
+        raise wrong
+    if "@" in parts.path or port == 0:
+        raise wrong
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/"), user
+
+
+def _text(name: str, value: str) -> str:
+    """A setting as text.
+
+    Raises:
+        UsageError: it has bytes that are no UTF-8, or control characters; it may be a secret.
+    """
+    if any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in value):
+        raise UsageError(f"{name} holds characters that cannot be in it: write it anew")
+    return value
 
 
 def redis_url(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The Redis that the user configured, or None for a private one."""
-    return flag or environ.get("DISDEL_REDIS") or None
+    """The Redis that the user configured, or None for a private one.
+
+    Raises:
+        UsageError: it is no text.
+    """
+    url = flag or environ.get("DISDEL_REDIS")
+    return _text("the Redis (--redis)", url) if url else None
 
 
 def image_prefix(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
@@ -99,21 +163,25 @@ def architectures(flag: str | None = None, environ: Mapping[str, str] = os.envir
 def data_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of prepared data sets, in TFDS's own layout."""
     configured = flag or environ.get("DISDEL_DATA_DIR") or environ.get("TFDS_DATA_DIR")
-    return Path(configured or "~/tensorflow_datasets").expanduser()
+    if configured:
+        return expanded(configured, "--data-dir")
+    return in_home("~/tensorflow_datasets", "DISDEL_DATA_DIR")
 
 
 def run_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds one folder a run."""
-    return Path(flag or environ.get("DISDEL_RUN_DIR") or "runs").expanduser()
+    return expanded(flag or environ.get("DISDEL_RUN_DIR") or "runs", "--run-dir")
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder in which started servers are recorded, so that the next start can clean up."""
     configured = environ.get("DISDEL_STATE_DIR")
     if configured:
-        return Path(configured).expanduser()
-    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "disdel"
+        return expanded(configured, "DISDEL_STATE_DIR")
+    base = environ.get("XDG_STATE_HOME")
+    if base:
+        return expanded(base, "XDG_STATE_HOME") / "disdel"
+    return in_home("~/.local/state/disdel", "DISDEL_STATE_DIR")
 
 
 def helper_memory_mb(environ: Mapping[str, str] = os.environ) -> int | None:

@@ -90,7 +90,10 @@ def collect(entry: str) -> UserCode:
         raise UsageError(f"{entry!r} is neither FILE.py:FUNCTION nor PACKAGE.MODULE:FUNCTION")
     source, function = match["source"], match["function"]
     if source.endswith(".py"):
-        path = Path(source).expanduser()
+        try:
+            path = Path(source).expanduser()
+        except RuntimeError as error:
+            raise UsageError(f"{entry}: there is no such home folder") from error
         if not path.is_file():
             raise UsageError(f"{entry}: there is no file {path}")
         root, files = path.parent, _with_siblings(path)

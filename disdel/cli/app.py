@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -48,7 +49,10 @@ app.command("memory-agent")(memory_agent.memory_agent_command)
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
+    if debug:
+        os.environ["DISDEL_DEBUG"] = "1"
     if version:
         typer.echo(f"disdel {disdel.__version__}")
         raise typer.Exit

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from disdel.cli import options
-from disdel.cli.output import both, check_json_target, json_writer, print_table
+from disdel.cli.output import JsonWriter, OutputFailed, both, check_json_target, print_table
 from disdel.cli.reading import auto_or_number, read_settings
+from disdel.errors import UsageError
 from disdel.types import Evaluation
 
 if TYPE_CHECKING:
@@ -114,12 +115,19 @@ def infer_command(
         workers=auto_or_number("--workers", workers),
         top_k=top_k,
     )
+    writer = JsonWriter(json)
     with choose_view(quiet=quiet) as view:
-        inferred = run_infer(job, settings, both(view, json_writer(json)))
+        inferred = run_infer(job, settings, both(view, writer))
     told = _draw(inferred)
     if predictions is not None:
-        write_predictions(predictions, inferred.predictions)
+        try:
+            write_predictions(predictions, inferred.predictions)
+        except UsageError as error:
+            kept = inferred.folder.path / f"predictions{predictions.suffix}"
+            write_predictions(kept, inferred.predictions)
+            raise OutputFailed(f"{error}. The predictions are in {kept}") from error
         told.append(f"        {predictions}")
+    writer.finish()
     if not quiet:
         for line in told:
             typer.echo(line)

@@ -11,8 +11,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from disdel.errors import UsageError
+from disdel.errors import DisdelError, UsageError
 from disdel.events import Event, Listener, RunEnded
+from disdel.streams import OutputLost
+from disdel.targets import check_target
+
+
+class OutputFailed(DisdelError):
+    """A run is over, and what it came to could not be written where the user wanted it."""
+
+    kind = "output"
 
 
 def write_json(target: str | None, value: Any, *, secret: bool = False) -> None:
@@ -71,22 +79,40 @@ def check_json_target(target: str | None) -> None:
     """Refuse, before any work, a file that cannot be written.
 
     Raises:
-        UsageError: its folder does not exist.
+        UsageError: it cannot be.
     """
-    if target not in (None, "-") and not Path(str(target)).absolute().parent.is_dir():
-        raise UsageError(f"--json {target}: there is no such folder")
+    if target not in (None, "-"):
+        check_target("--json", Path(str(target)))
 
 
-def json_writer(target: str | None) -> Listener:
-    """A listener that writes the report when the run ends, well or not."""
+class JsonWriter:
+    """A listener that writes the report when the run ends, well or not.
 
-    def listen(event: Event) -> None:
-        if target is not None and isinstance(event, RunEnded):
+    A failure to is told once the run is over: it changes nothing of how that has ended.
+    """
+
+    def __init__(self, target: str | None) -> None:
+        self._target = target
+        self._failure: DisdelError | None = None
+
+    def __call__(self, event: Event) -> None:
+        if self._target is not None and isinstance(event, RunEnded):
             from disdel.controller.report_json import report_to_json
 
-            write_json(target, report_to_json(event.report))
+            try:
+                write_json(self._target, report_to_json(event.report))
+                sys.stdout.flush()
+            except (UsageError, OutputLost) as error:
+                self._failure = OutputFailed(f"{error}. The same is in {event.folder}/report.json")
 
-    return listen
+    def finish(self) -> None:
+        """Tell of a failure.
+
+        Raises:
+            OutputFailed: the report could not be written.
+        """
+        if self._failure is not None:
+            raise self._failure
 
 
 def both(first: Listener, second: Listener) -> Listener:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from disdel.cli import options
-from disdel.cli.output import both, check_json_target, json_writer
+from disdel.cli.output import JsonWriter, both, check_json_target
 from disdel.cli.reading import JOB_OPTIONS, check_agrees, read_job, read_settings
 from disdel.errors import UsageError
 
@@ -114,8 +114,10 @@ def train_command(
         given = [name for name in JOB_OPTIONS if _is_given(context, name)]
         check_agrees(job, resumed.progress.job, given)
         job = resumed.job(epochs if "epochs" in given else None)
+    writer = JsonWriter(json)
     with choose_view(quiet=quiet) as view:
-        run_train(job, settings, both(view, json_writer(json)), resumed=resumed)
+        run_train(job, settings, both(view, writer), resumed=resumed)
+    writer.finish()
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -35,7 +35,8 @@ def python_for(version: str) -> str | None:
     """A Python of a version as `3.11`: this one, one on the path, or one of pyenv's; else None."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    # Path's own method fails where there is no home folder.
+    pyenv = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))  # noqa: PTH111
     of_pyenv = pyenv.glob(f"versions/{version}.*/bin/python{version}")
     # On the path pyenv has stand-ins, which end with an error unless they are switched on.
     for found in (shutil.which(f"python{version}"), *map(str, sorted(of_pyenv))):

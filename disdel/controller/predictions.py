@@ -12,6 +12,7 @@ from typing import Any
 from disdel.arrays import Array
 from disdel.controller.metrics import top_classes
 from disdel.errors import UsageError
+from disdel.targets import check_target
 
 VERSION = 1
 _SUFFIXES = (".csv", ".json")
@@ -136,14 +137,13 @@ def check_predictions_target(path: Path | None) -> None:
     """Refuse, before any work, a file that cannot be written.
 
     Raises:
-        UsageError: its suffix is unknown, or its folder does not exist.
+        UsageError: its suffix is unknown, or it cannot be written.
     """
     if path is None:
         return
     if path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--predictions {path} must end in {' or '.join(_SUFFIXES)}")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--predictions {path}: there is no such folder")
+    check_target("--predictions", path)
 
 
 def write_predictions(path: Path, predictions: Predictions | NumberPredictions) -> None:

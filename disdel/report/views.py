@@ -6,6 +6,7 @@ Progress goes to stderr and the summary to stdout, so that a pipe gets the resul
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -35,6 +36,7 @@ from disdel.report.lines import (
     round_line,
     summary_lines,
 )
+from disdel.streams import OutputLost, say
 
 
 class View(Protocol):
@@ -53,10 +55,10 @@ class View(Protocol):
 
 
 def choose_view(*, quiet: bool) -> View:
-    """The view for this terminal."""
+    """The view for this terminal; one that is gone ends no run."""
     if quiet:
         return QuietView()
-    return LiveView() if sys.stderr.isatty() else PlainView()
+    return LastingView(LiveView() if sys.stderr.isatty() else PlainView())
 
 
 class QuietView:
@@ -75,6 +77,42 @@ class QuietView:
         trace: TracebackType | None,
     ) -> None:
         """Nothing to close."""
+
+
+class LastingView(QuietView):
+    """A view as long as there is somewhere to show it: a terminal may close, a pipe's reader leave.
+
+    What it would have shown is in the run's report.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._lost = False
+
+    def __call__(self, event: Event) -> None:
+        self._show(lambda: self._view(event))
+
+    def __enter__(self) -> Self:
+        self._show(self._view.__enter__)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._show(lambda: self._view.__exit__(kind, error, trace))
+
+    def _show(self, show: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        try:
+            show()
+        except (OSError, OutputLost, SystemExit) as error:
+            # Rich takes a pipe without a reader for the end of the program.
+            self._lost = True
+            say(f"note    the run goes on unseen: {error}")
 
 
 class PlainView(QuietView):

@@ -4,6 +4,7 @@ import pytest
 
 from disdel import config
 from disdel.config import ApiAccess
+from disdel.errors import UsageError
 
 
 @pytest.fixture
@@ -30,12 +31,50 @@ def test_flag_before_environment_before_file(props):
 
 
 def test_a_host_without_a_scheme_is_https(tmp_path):
-    access = config.api_access("whisk.example", environ={"WSK_CONFIG_FILE": str(tmp_path)})
+    access = config.api_access("whisk.example", environ={"WSK_CONFIG_FILE": str(tmp_path / "none")})
     assert access == ApiAccess("https://whisk.example", "")
 
 
 def test_the_key_does_not_show_in_a_traceback():
     assert "secret" not in repr(ApiAccess("http://host", "uuid:secret"))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "ftp://host",
+        "https://",
+        "http://host:port",
+        "http://host:99999",
+        "http://[::1",
+        "http://sEcret@ho st/x@y",
+        "http://host?sEcret=1",
+        "http://u:sEc/ret@host",
+        "http://" + "a" * 70,
+        "h\x00st",
+        "h\udcffst",
+    ],
+)
+def test_a_host_that_is_none_is_told_without_a_secret(host, props):
+    with pytest.raises(UsageError, match="API host") as refused:
+        config.api_access(host, environ=props)
+    assert "sEc" not in str(refused.value)
+
+
+def test_a_key_in_the_url_is_a_key_and_not_shown(tmp_path):
+    environ = {"WSK_CONFIG_FILE": str(tmp_path / "none")}
+    found = config.api_access("https://u%3A:s%40@host:1/base/", environ=environ)
+    assert found == ApiAccess("https://host:1/base", "u::s@")
+    assert config.api_access("https://u:s@host", "a:b", environ=environ).auth == "a:b"
+
+
+@pytest.mark.parametrize("text", [b"APIHOST=\xff", None], ids=["not UTF-8", "a folder"])
+def test_props_that_cannot_be_read_are_told(tmp_path, text):
+    if text is not None:
+        (tmp_path / "props").write_bytes(text)
+    environ = {"WSK_CONFIG_FILE": str(tmp_path / "props" if text else tmp_path)}
+    with pytest.raises(UsageError, match=r"cannot be read .*WSK_CONFIG_FILE"):
+        config.api_access(environ=environ)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""Standard output and error that hold whatever they are joined to.
+
+They may be closed, a pipe whose reader has gone, a full disk, or a terminal that knows ASCII alone.
+What is written is never a `UnicodeError`, and where nothing can be written that is an `OutputLost`,
+which only those commands die of whose output is their purpose.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+from disdel.errors import DisdelError
+
+# Where the encoding lacks them.
+_PLAIN = {"×": "x", "·": "*", "…": "...", "–": "-", "“": '"', "”": '"'}  # noqa: RUF001
+_ERRORS = "disdel-plain"
+
+
+class OutputLost(DisdelError):
+    """Standard output cannot be written.
+
+    Attributes:
+        reader_left: whether it is a pipe that nobody reads any more, as of `| head`.
+    """
+
+    kind = "output"
+
+    def __init__(self, error: OSError) -> None:
+        self.reader_left = error.errno == errno.EPIPE
+        why = "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
+        super().__init__(
+            f"standard output cannot be written ({why}): join it to something that takes it, or "
+            "write to a file with --json FILE where there is that option"
+        )
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output, whose failures are told as such."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise OutputLost(error) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise OutputLost(error) from error
+
+
+def open_streams() -> None:
+    """Make the three standard streams usable; once, before anything else is opened.
+
+    Descriptors that are closed are taken by files that cannot be read or written, or the next file
+    that the program opens would become its standard output.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # It gets the lowest number that is free.
+    codecs.register_error(_ERRORS, _plain)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    encoding, buffered = "utf-8", True
+    if sys.stdout is None:
+        binary = open(1, "wb", closefd=False)  # noqa: SIM115
+    else:
+        assert isinstance(sys.stdout, io.TextIOWrapper)
+        encoding, buffered = sys.stdout.encoding, not sys.stdout.line_buffering
+        binary = sys.stdout.detach()
+    sys.stdout = _Output(binary, encoding, _ERRORS, line_buffering=not buffered)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors=_ERRORS)
+
+
+def flush_output() -> None:
+    """Write what is still to be written.
+
+    Raises:
+        OutputLost: it cannot be; nobody tries again.
+    """
+    try:
+        sys.stdout.flush()
+    except OutputLost:
+        # Python flushes once more when it ends, and would tell of it in its own way.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+        raise
+
+
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Print a line, on standard error, if that can still be written."""
+    with contextlib.suppress(OSError, ValueError, OutputLost):
+        print(line, file=stream or sys.stderr, flush=True)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(char) or _escaped(char) for char in lacking), error.end
+
+
+def _escaped(char: str) -> str:
+    return char.encode("ascii", "backslashreplace").decode()

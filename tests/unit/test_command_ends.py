@@ -1,0 +1,122 @@
+"""The command itself, in a process of its own: what it is joined to, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A command whose settings are those of a fresh user, and what it has said."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(Path.cwd()),
+    }
+
+    def start(shell, **variables):
+        return subprocess.run(
+            ["/bin/sh", "-c", shell.replace("disdel", f"{sys.executable} -m disdel", 1)],
+            cwd=tmp_path,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            check=False,
+        )
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("shell", "said", "code"),
+    [
+        ("disdel dataset list >&-", "standard output cannot be written (it is closed)", 1),
+        ("disdel dataset list >/dev/full", "(No space left on device)", 1),
+        ("disdel dataset list --json - >/dev/full", "(No space left on device)", 1),
+        ("disdel dataset list <&- 2>&- >/dev/full", "", 1),
+        ("disdel dataset list --json /dev/null/x", "there is no such folder", 2),
+        ("disdel runs list --run-dir '~nobody-of-that-name'", "there is no such home folder", 2),
+        ("disdel --debug runs show none", "Traceback (most recent call last)", 2),
+    ],
+)
+def test_what_it_is_joined_to_is_told(run, shell, said, code):
+    done = run(shell)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert ("Traceback" in done.stderr) == ("--debug" in shell)
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_reader_that_has_enough(run):
+    done = run("disdel dataset list --json - | head -1")
+    assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+def test_a_terminal_of_ascii(run):
+    done = run("disdel dataset list", PYTHONIOENCODING="ascii")
+    assert "8x8x1" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_home_that_cannot_be_used_has_a_stand_in(run, tmp_path):
+    home = {"HOME": "/dev/null/home", "TMPDIR": str(tmp_path)}
+    done = run("disdel plan digits --json plan.json --quiet", **home)
+    assert done.returncode == 0, done.stderr
+    stand_in = tmp_path / f"disdel-{os.getuid()}"
+    assert f"{stand_in / 'tensorflow_datasets'} is used" in done.stderr
+    assert stand_in.stat().st_mode & 0o077 == 0
+    stand_in.chmod(0o777)
+    done = run("disdel plan digits", **home)
+    assert done.returncode == 2
+    assert "is not this user's alone: set DISDEL_" in done.stderr
+
+
+def test_a_fault_of_the_program_names_its_file(run, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import disdel.cli.app\n"
+        "def fail(*_, **__): raise KeyError('of nobody')\n"
+        "disdel.cli.app.app = fail\n"
+    )
+    done = run("disdel runs list", PYTHONPATH=f"{site}:{Path.cwd()}")
+    assert done.returncode == 1
+    [kept] = (tmp_path / ".local/state/disdel/faults").iterdir()
+    assert done.stderr == (
+        "disdel: this is a fault of disdel itself (KeyError: 'of nobody'): please report it with "
+        f"the file {kept}\n"
+    )
+
+
+_SLOW = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "disdel.cli.app":
+            print("importing", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+from disdel.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_first_second_is_an_interrupt(number):
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLOW, "runs", "list"],
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        _, said = process.communicate()
+    assert (process.returncode, said) == (130, "disdel: interrupted\n")
