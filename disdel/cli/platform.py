@@ -20,6 +20,8 @@ from disdel.platforms.embedded import (
     start_embedded,
 )
 
+_DEFAULT = EmbeddedOptions()
+
 app = typer.Typer(help="The embedded platform, for longer than one run.", no_args_is_help=True)
 
 
@@ -48,6 +50,23 @@ def up_command(
         Path | None,
         typer.Option("--state", metavar="DIR", help="Keep actions, activations and the key there."),
     ] = None,
+    max_records: Annotated[
+        int,
+        typer.Option("--max-records", min=1, help="Activation records to keep, the newest ones."),
+    ] = _DEFAULT.max_records,
+    max_records_mb: Annotated[
+        int,
+        typer.Option("--max-records-mb", min=1, metavar="MB", help="Of all of them together."),
+    ] = _DEFAULT.max_records_mb,
+    max_entities_mb: Annotated[
+        int,
+        typer.Option(
+            "--max-entities-mb",
+            min=1,
+            metavar="MB",
+            help="Of packages, actions with their code, triggers and rules together.",
+        ),
+    ] = _DEFAULT.max_entities_mb,
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 0,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay until Ctrl-C instead of the background.")
@@ -67,6 +86,9 @@ def up_command(
         state=state,
         prewarm=tuple(prewarm or ()),
         grow_to_mb=grow_to,
+        max_records=max_records,
+        max_records_mb=max_records_mb,
+        max_entities_mb=max_entities_mb,
     )
     if not foreground:
         _announce(platform_up(chosen), json)

@@ -21,8 +21,14 @@ from disdel.allocator import collect_rarely
 from disdel.config import state_dir
 from disdel.embedded.containers.images import stem_key
 from disdel.embedded.containers.pool import Stem
-from disdel.embedded.limits import platform_limits
+from disdel.embedded.limits import (
+    MAX_ENTITIES_MB,
+    MAX_RECORDS,
+    MAX_RECORDS_MB,
+    platform_limits,
+)
 from disdel.embedded.records import PlatformRecord
+from disdel.embedded.replies import MAX_DEPTH
 from disdel.errors import DisdelError
 
 if TYPE_CHECKING:
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     collect_rarely()
+    # JSON may be as deep as upstream reads it.
+    sys.setrecursionlimit(4 * MAX_DEPTH)
     options = _parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -43,6 +51,7 @@ def main() -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    from disdel.embedded.invoking.record_store import RecordLimits
     from disdel.embedded.platform import Settings
 
     return Settings(
@@ -55,6 +64,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         stems=tuple(options.prewarm),
         grow_to_mb=options.grow_to,
         state=options.state,
+        records=RecordLimits(options.max_records, options.max_records_mb),
+        entities_mb=options.max_entities_mb,
     )
 
 
@@ -97,6 +108,28 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FOLDER",
         help="keep packages, actions, activations and the key there",
+    )
+    parser.add_argument(
+        "--max-records",
+        type=_positive,
+        default=MAX_RECORDS,
+        metavar="N",
+        help=f"keep the newest activation records, {MAX_RECORDS} by default",
+    )
+    parser.add_argument(
+        "--max-records-mb",
+        type=_positive,
+        default=MAX_RECORDS_MB,
+        metavar="MB",
+        help=f"and no more of them than this together, {MAX_RECORDS_MB} by default",
+    )
+    parser.add_argument(
+        "--max-entities-mb",
+        type=_positive,
+        default=MAX_ENTITIES_MB,
+        metavar="MB",
+        help="of packages, actions with their code, triggers and rules together, "
+        f"{MAX_ENTITIES_MB} by default",
     )
     parser.add_argument(
         "--ready-fd", type=int, default=1, help="where the line goes that says how to connect"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from disdel import container_memory
@@ -24,11 +24,11 @@ from disdel.embedded.containers.invoker import Invoker
 from disdel.embedded.containers.isolation import kill_marked, open_enforcement
 from disdel.embedded.containers.pool import Pool, Stem
 from disdel.embedded.entities.store import EntityStore
-from disdel.embedded.invoking.activations import ActivationStore
 from disdel.embedded.invoking.firing import Firing
 from disdel.embedded.invoking.invocation import Invocation
 from disdel.embedded.invoking.invocations import Invocations
-from disdel.embedded.limits import PlatformLimits
+from disdel.embedded.invoking.record_store import RecordLimits, RecordStore
+from disdel.embedded.limits import MAX_ENTITIES_MB, PlatformLimits
 from disdel.embedded.records import (
     PlatformRecord,
     is_dead,
@@ -52,7 +52,8 @@ class Settings:
     """How to run the platform.
 
     Containers grow to `grow_to_mb` at most, 0 is not at all. `state` is the folder for what
-    outlives the platform, None to forget everything.
+    outlives the platform, None to forget everything. `entities_mb` is what packages, actions,
+    triggers and rules may take together, their code included.
 
     Raises:
         UsageError: the stem cells, or the growth of containers, are beyond the limits.
@@ -67,6 +68,8 @@ class Settings:
     stems: tuple[Stem, ...] = ()
     grow_to_mb: int = 0
     state: Path | None = None
+    records: RecordLimits = field(default_factory=RecordLimits)
+    entities_mb: int = MAX_ENTITIES_MB
 
     def __post_init__(self) -> None:
         stems_mb = sum(stem.memory_mb * stem.count for stem in self.stems)
@@ -114,9 +117,13 @@ class _Platform:
         self._state = State(settings.state) if settings.state else None
         auth = self._state.key(new_key()) if self._state else new_key()
         entities = EntityStore(
-            settings.limits, self._state, self._state.entities() if self._state else ()
+            settings.limits,
+            self._state,
+            self._state.entities() if self._state else (),
+            size_mb=settings.entities_mb,
         )
-        store = ActivationStore(self._state, self._state.records() if self._state else ())
+        records = self._state.records() if self._state else ()
+        store = RecordStore(settings.records, self._state, records)
         self._state_dir = settings.state_dir
         self._enforcement = open_enforcement(platform_id, only_sampling=settings.only_sampling)
         self._folder = Path(tempfile.mkdtemp(prefix="disdel-"))

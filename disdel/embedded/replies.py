@@ -22,6 +22,11 @@ NO_RESOURCE = "The requested resource does not exist."
 CONFLICT = "resource already exists"
 WRONG_COLLECTION = "Resource by this name exists but is not in this collection."
 NO_BODY = "Request entity expected but not supplied"
+MAX_DEPTH = 1000
+DEEP = (
+    "JSON input nested too deeply:JSON input was nested more deeply than the configured limit of "
+    f"maxNesting = {MAX_DEPTH}"
+)
 BODY_TOO_LARGE = "The request content is larger than the server is willing or able to process."
 ILLEGAL_NAME = "The name of the entity contains illegal characters."
 ILLEGAL_NAMESPACE = "The namespace contains illegal characters."
@@ -85,6 +90,15 @@ def forbidden(resource: str) -> ApiError:
 
 def too_large(field: str, size_bytes: int, allowed_bytes: int) -> ApiError:
     return ApiError(413, f"{field} larger than allowed: {size_bytes} > {allowed_bytes} bytes.")
+
+
+def no_room(size_mb: int) -> ApiError:
+    """The platform's own; upstream's database has no bound."""
+    return ApiError(
+        413,
+        f"The platform holds {size_mb} MB of packages, actions, triggers and rules, and this would "
+        "be more: delete some, or start it with a larger --max-entities-mb.",
+    )
 
 
 def no_such_resource(path: str) -> ApiError:

@@ -18,8 +18,8 @@ import dacite
 
 from disdel.embedded.entities.actions import Action
 from disdel.embedded.entities.packages import Package
+from disdel.embedded.entities.room import Entity
 from disdel.embedded.entities.rules import Rule, Trigger
-from disdel.embedded.entities.store import Entity
 from disdel.embedded.invoking.activations import Record
 from disdel.errors import PlatformError
 
@@ -129,8 +129,8 @@ class State:
             f"INSERT OR REPLACE INTO records VALUES (?, {place}, ?)", [record.id, _dump(record)]
         )
 
-    def forget_record(self, record: Record) -> None:
-        self._database.execute("DELETE FROM records WHERE id = ?", [record.id])
+    def forget_record(self, record_id: str) -> None:
+        self._database.execute("DELETE FROM records WHERE id = ?", [record_id])
 
     def _read(self, row_id: str, kind: type[T], body: str) -> T:
         try:

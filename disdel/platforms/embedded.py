@@ -24,6 +24,7 @@ from typing import IO, Literal
 
 from disdel.config import ApiAccess, state_dir
 from disdel.container_cpus import usable_cpus
+from disdel.embedded.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB
 from disdel.embedded.records import PlatformRecord, is_dead, read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.gpu import first_gpu
@@ -49,6 +50,9 @@ class EmbeddedOptions:
             to the next; None keeps nothing.
         prewarm: containers to keep started, each `KIND_OR_IMAGE:MB:COUNT`.
         grow_to_mb: up to where the limit of a container grows that reaches it; 0 is not at all.
+        max_records: how many activation records are kept, and `max_records_mb` of how many MB
+            together; beyond that the oldest go.
+        max_entities_mb: what packages, actions, triggers and rules may take, their code included.
     """
 
     limits: Literal["roomy", "stock"] = "roomy"
@@ -59,6 +63,9 @@ class EmbeddedOptions:
     state: Path | None = None
     prewarm: tuple[str, ...] = ()
     grow_to_mb: int = 0
+    max_records: int = MAX_RECORDS
+    max_records_mb: int = MAX_RECORDS_MB
+    max_entities_mb: int = MAX_ENTITIES_MB
 
     @property
     def state_folder(self) -> Path:
@@ -71,6 +78,9 @@ class EmbeddedOptions:
             f"--enforcement={self.enforcement}",
             f"--state-dir={self.state_folder.absolute()}",
             f"--grow-to={self.grow_to_mb}",
+            f"--max-records={self.max_records}",
+            f"--max-records-mb={self.max_records_mb}",
+            f"--max-entities-mb={self.max_entities_mb}",
             *(f"--prewarm={stem}" for stem in self.prewarm),
         ]
         if self.state is not None:

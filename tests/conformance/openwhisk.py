@@ -122,11 +122,15 @@ class OpenWhisk:
 
     def activation(self, activation_id: str) -> dict[str, Any]:
         """The record, once it is there."""
+        return dict(self.ended(activation_id).json())
+
+    def ended(self, activation_id: str) -> httpx.Response:
+        """The answer with the record, once it is there; some are not for Python to read."""
         end = time.monotonic() + _DEADLINE_S
         while True:
             reply = self.get(f"/activations/{activation_id}")
             if reply.status_code == 200:
-                return dict(reply.json())
+                return reply
             assert reply.status_code == 404, reply.text
             assert time.monotonic() < end, f"activation {activation_id} has not ended"
             time.sleep(_POLL_S)

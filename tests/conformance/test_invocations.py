@@ -145,7 +145,7 @@ def test_deep_json(whisk: OpenWhisk, depth: int) -> None:
     else:
         # Whether the action can hold it is between its runtime and its code.
         assert reply.status_code in (200, 502)
-        whisk.activation(reply.headers["x-openwhisk-activation-id"])
+        whisk.ended(reply.headers["x-openwhisk-activation-id"])
     wire = '{"parameters":[{"key":"x","value":' + body + "}]}"
     stored = whisk.put(f"/actions/{name}?overwrite=true", content=wire, headers=JSON)
     assert stored.status_code in (200, 400, 413)

@@ -27,7 +27,8 @@ _IMAGE = re.compile(
     r"(?::[\w][\w.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,})?",
     re.ASCII,
 )
-
+# A registry, a path, a tag and a digest.
+_MAX_IMAGE = 1024
 
 Language = Literal["python", "nodejs"]
 
@@ -97,7 +98,7 @@ def resolve_kind(kind: str) -> str | None:
 
 
 def is_image_name(image: str) -> bool:
-    return _IMAGE.fullmatch(image) is not None
+    return len(image) <= _MAX_IMAGE and _IMAGE.fullmatch(image) is not None
 
 
 def image_key(kind: str, image: str | None) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from disdel.embedded.containers.container import Container, ContainerSpec, Reply
 from disdel.embedded.containers.growth import Growth
@@ -24,12 +22,13 @@ from disdel.embedded.invoking.activations import (
     DEVELOPER_ERROR,
     INTERNAL_ERROR,
     SUCCESS,
-    ActivationStore,
     Record,
     Response,
     StatusCode,
 )
 from disdel.embedded.invoking.invocation import Invocation, now_ms
+from disdel.embedded.invoking.record_store import RecordStore
+from disdel.embedded.json_text import parse_json
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
 from disdel.embedded.replies import (
     INIT_LOST,
@@ -37,6 +36,7 @@ from disdel.embedded.replies import (
     MEMORY_EXHAUSTED,
     NO_RESOURCES,
     RUN_LOST,
+    ApiError,
     image_not_pulled,
     init_failed,
     invalid_response,
@@ -82,7 +82,7 @@ class Invoker:
         folder: Path,
         enforcement: Enforcement,
         growth: Growth,
-        store: ActivationStore,
+        store: RecordStore,
     ) -> None:
         self._platform_id = platform_id
         self._apihost = apihost
@@ -303,12 +303,8 @@ def _error_of(body: bytes) -> Json:
 
 
 def _parse(body: bytes) -> Json:
-    """The JSON value of `body`, None if it is not JSON."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(constant)
-
+    """The JSON value of `body`, None if it is not JSON, or deeper than upstream reads it."""
     try:
-        return json.loads(body, parse_constant=refuse)
-    except (ValueError, RecursionError):
+        return parse_json(body)
+    except ApiError:
         return None

@@ -16,7 +16,9 @@ from disdel.embedded.entities.fields import (
     Json,
     Parameter,
     Parameters,
+    check_size,
     next_version,
+    pair_bytes,
     pairs_to_wire,
     parameters_to_wire,
     read_common,
@@ -95,7 +97,7 @@ class ActionPut:
     exec: Exec | None
     limits: Mapping[str, Json]
     common: CommonPut
-    deleted_annotations: tuple[str, ...]
+    deleted_annotations: frozenset[str]
 
 
 def read_action_put(wire: Mapping[str, Json]) -> ActionPut:
@@ -115,7 +117,7 @@ def read_action_put(wire: Mapping[str, Json]) -> ActionPut:
         exec=None if wire.get("exec") is None else read_exec(wire["exec"]),
         limits=limits or {},
         common=read_common(wire),
-        deleted_annotations=tuple(deleted),
+        deleted_annotations=frozenset(deleted),
     )
 
 
@@ -127,7 +129,8 @@ def put_action(
     Limits and annotations are merged field by field, code and parameters replaced.
 
     Raises:
-        ApiError: 400, a limit is out of range or a new action has no `exec`.
+        ApiError: 400, a limit is out of range or a new action has no `exec`; 413, its annotations
+            became too large.
     """
     limits = action_limits(put.limits, allowed, old.limits if old else None)
     executed = put.exec or (old.exec if old else None)
@@ -140,6 +143,8 @@ def put_action(
     else:
         kept = {k: v for k, v in old.annotations.items() if k not in put.deleted_annotations}
         annotations = {**kept, **given}
+        # Each update may add as much as one may have.
+        check_size("annotations", sum(pair_bytes(k, v) for k, v in annotations.items()))
     unchanged_publish = old.publish if old else False
     return Action(
         id=name,

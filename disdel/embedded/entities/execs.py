@@ -11,9 +11,14 @@ from disdel.embedded.containers.images import BLACKBOX, is_image_name, known_kin
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.entities.names import Name, read_name
 from disdel.embedded.limits import MAX_CODE_BYTES
-from disdel.embedded.replies import malformed, too_large
+from disdel.embedded.replies import LONG_SEQUENCE, ApiError, malformed, too_large
 
 SEQUENCE = "sequence"
+
+# Of a kind that there is not.
+_SHOWN_KIND = 256
+# Far more than a sequence may have, which is told later: by then it is known who may ask.
+_READ_COMPONENTS = 1000
 
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 
@@ -103,6 +108,8 @@ def _read_sequence(wire: Mapping[str, Json]) -> Sequence:
         raise malformed("'components' must be defined for sequence kind")
     if not isinstance(components, list):
         raise malformed("'components' must be an array")
+    if len(components) > _READ_COMPONENTS:
+        raise ApiError(400, LONG_SEQUENCE)
     return Sequence(tuple(read_name(component) for component in components))
 
 
@@ -123,7 +130,7 @@ def _read_code(wire: Mapping[str, Json], kind: str) -> Code:
     if concrete is None:
         known = ", ".join(f"'{each}'" for each in (*known_kinds(), SEQUENCE, BLACKBOX))
         raise malformed(
-            f"The specified runtime '{kind}' is not supported by this platform. "
+            f"The specified runtime '{kind[:_SHOWN_KIND]}' is not supported by this platform. "
             f"Valid values are: {known}."
         )
     code = wire.get("code")

@@ -57,7 +57,9 @@ def next_version(version: str) -> str:
 
 
 def compact_json(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """The shortest text; half of a surrogate pair becomes a question mark, as in Java."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="replace")
 
 
 def parameters_to_wire(parameters: Parameters) -> list[dict[str, Json]]:
@@ -92,17 +94,25 @@ def _pairs(wire: Mapping[str, Json], field: str) -> list[dict[str, Json]] | None
         return None
     if not isinstance(pairs, list):
         raise malformed(f"{field} malformed!")
-    size = 0
     for pair in pairs:
         if not isinstance(pair, dict) or "value" not in pair:
             raise malformed(f"{field} malformed!")
         key = pair.get("key")
         if not isinstance(key, str) or not key:
             raise malformed(f"{field} malformed!")
-        size += len(key.encode()) + len(compact_json(pair["value"]))
-    if size > MAX_PARAMETERS_BYTES:
-        raise too_large(field, size, MAX_PARAMETERS_BYTES)
+    check_size(field, sum(pair_bytes(pair["key"], pair["value"]) for pair in pairs))
     return pairs
+
+
+def pair_bytes(key: str, value: Json) -> int:
+    """What a parameter or an annotation counts."""
+    return len(key.encode()) + len(compact_json(value))
+
+
+def check_size(field: str, size_bytes: int) -> None:
+    """Raises `ApiError` 413 for parameters, annotations or the like that are too large."""
+    if size_bytes > MAX_PARAMETERS_BYTES:
+        raise too_large(field, size_bytes, MAX_PARAMETERS_BYTES)
 
 
 def _read_publish(wire: Mapping[str, Json]) -> bool | None:

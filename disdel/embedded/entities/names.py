@@ -24,6 +24,9 @@ NAMESPACE = "guest"
 DEFAULT_NAMESPACE = "_"
 MAX_NAME = 256
 
+# A namespace, a package, a name, and slashes to spare.
+_MAX_PATH = 4 * MAX_NAME
+
 _NAME = re.compile(r"\w|\w[\w@ .&-]{0,254}[\w@.&-]", re.ASCII)
 
 
@@ -67,6 +70,8 @@ def check_namespace(name: str) -> str:
 
 def is_path(text: str) -> bool:
     """Whether `text` is one or more names with slashes between, before or behind them."""
+    if len(text) > _MAX_PATH:
+        return False
     parts = [part for part in text.split("/") if part]
     return bool(parts) and all(_NAME.fullmatch(part) for part in parts)
 
@@ -79,6 +84,8 @@ def read_name(text: object) -> Name:
     """
     if not isinstance(text, str):
         raise malformed("fully qualified name malformed")
+    if len(text) > _MAX_PATH:
+        raise malformed(f"requirement failed: path contains invalid parts {text[:MAX_NAME]}…")
     parts = [part for part in text.split("/") if part]
     for part in parts:
         if not _NAME.fullmatch(part):

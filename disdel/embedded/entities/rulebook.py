@@ -43,11 +43,17 @@ class Rulebook:
         trigger = self._existing_trigger(trigger_name)
         self._check_action(action_name)
         status = self.status(old) if old else "active"
+        new = put_rule(name.name, put.common, trigger_name, action_name, old, now_ms)
+        self._entities.amend(trigger.with_rule(name.name, Link(action_name, status)))
+        try:
+            self._entities.put(new)
+        except ApiError:
+            # There is no room for it.
+            self._entities.amend(trigger)
+            raise
         if old and old.trigger != trigger_name:
             self._unlink(old)
-        self._entities.amend(trigger.with_rule(name.name, Link(action_name, status)))
-        new = put_rule(name.name, put.common, trigger_name, action_name, old, now_ms)
-        return self._entities.put(new)
+        return new
 
     def delete_rule(self, name: Name) -> Rule:
         self._unlink(self._entities.get(Rule, name))

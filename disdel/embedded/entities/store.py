@@ -15,8 +15,9 @@ from disdel.embedded.entities.execs import Sequence
 from disdel.embedded.entities.fields import Parameters
 from disdel.embedded.entities.names import Name
 from disdel.embedded.entities.packages import Package, PackagePut, put_package
+from disdel.embedded.entities.room import Entity, Room
 from disdel.embedded.entities.rules import Rule, Trigger
-from disdel.embedded.limits import MAX_SEQUENCE, PlatformLimits
+from disdel.embedded.limits import MAX_ENTITIES_MB, MAX_SEQUENCE, PlatformLimits
 from disdel.embedded.replies import (
     BINDING_OF_ANOTHER,
     BINDING_OF_BINDING,
@@ -33,7 +34,6 @@ from disdel.embedded.replies import (
     package_not_empty,
 )
 
-Entity = Package | Action | Trigger | Rule
 E = TypeVar("E", Package, Action, Trigger, Rule)
 
 
@@ -67,10 +67,16 @@ class EntityStore:
         limits: PlatformLimits,
         journal: EntityJournal | None = None,
         entities: Iterable[Entity] = (),
+        *,
+        size_mb: int = MAX_ENTITIES_MB,
     ) -> None:
         self._limits = limits
         self._journal = journal
-        self._entities: dict[Name, Entity] = {entity.id: entity for entity in entities}
+        self._room = Room(size_mb)
+        self._entities: dict[Name, Entity] = {}
+        for entity in entities:
+            self._entities[entity.id] = entity
+            self._room.take(entity)
 
     def every(self, kind: type[E]) -> list[E]:
         """All entities of a collection, newest first."""
@@ -99,6 +105,7 @@ class EntityStore:
 
     def put(self, entity: E) -> E:
         """Store an entity as the newest of all."""
+        self._room.replace(self._entities.get(entity.id), entity)
         self._entities.pop(entity.id, None)
         self._entities[entity.id] = entity
         if self._journal:
@@ -107,6 +114,7 @@ class EntityStore:
 
     def amend(self, entity: E) -> None:
         """Store an entity in the place of its former self."""
+        self._room.replace(self._entities.get(entity.id), entity)
         self._entities[entity.id] = entity
         if self._journal:
             self._journal.keep(entity, newest=False)
@@ -114,6 +122,7 @@ class EntityStore:
     def delete(self, kind: type[E], name: Name) -> E:
         entity = self.get(kind, name)
         del self._entities[name]
+        self._room.give_back(entity)
         if self._journal:
             self._journal.forget(entity)
         return entity

@@ -1,19 +1,16 @@
-"""Activation records: what they say, how lists filter them, and where they are kept."""
+"""Activation records: what they say."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from disdel.embedded.entities.fields import Annotations, Json, pairs_to_wire
 from disdel.embedded.entities.names import NAMESPACE
-from disdel.embedded.replies import BAD_ACTIVATION_ID, NO_RESOURCE, ApiError
+from disdel.embedded.replies import BAD_ACTIVATION_ID, ApiError
 
-MAX_RECORDS = 10_000
 ID_LENGTH = 32
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -92,16 +89,17 @@ class Record:
 
     def to_wire(self, *, with_logs: bool = True) -> dict[str, Json]:
         return {
-            **self._head(self.duration_ms),
-            "subject": NAMESPACE,
+            **self.head_to_wire(),
             "response": self.response.to_wire(),
             "logs": list(self.logs) if with_logs else [],
         }
 
+    def head_to_wire(self) -> dict[str, Json]:
+        """Everything but `response` and `logs`."""
+        return {**self._head(self.duration_ms), "subject": NAMESPACE}
+
     def summary(self) -> dict[str, Json]:
-        if self.end_ms is None:
-            return self._head(None)
-        elapsed_ms = self.end_ms - self.start_ms
+        elapsed_ms = None if self.end_ms is None else self.end_ms - self.start_ms
         return {**self._head(elapsed_ms), "statusCode": self.response.code}
 
     def _head(self, duration_ms: int | None) -> dict[str, Json]:
@@ -129,53 +127,3 @@ def check_activation_id(text: str) -> str:
 
 def new_activation_id() -> str:
     return uuid.uuid4().hex
-
-
-class RecordJournal(Protocol):
-    """Something that keeps records beyond the life of the platform."""
-
-    def keep_record(self, record: Record) -> None: ...
-    def forget_record(self, record: Record) -> None: ...
-
-
-class ActivationStore:
-    """The records of this platform; beyond `MAX_RECORDS` the oldest are dropped."""
-
-    def __init__(
-        self, journal: RecordJournal | None = None, records: Iterable[Record] = ()
-    ) -> None:
-        self._journal = journal
-        self._records: OrderedDict[str, Record] = OrderedDict((r.id, r) for r in records)
-
-    def put(self, record: Record) -> None:
-        self._records[record.id] = record
-        if self._journal:
-            self._journal.keep_record(record)
-        if len(self._records) > MAX_RECORDS:
-            _, dropped = self._records.popitem(last=False)
-            if self._journal:
-                self._journal.forget_record(dropped)
-
-    def get(self, activation_id: str) -> Record:
-        """The record; raises `ApiError` 404 until the activation has finished."""
-        record = self._records.get(activation_id)
-        if record is None:
-            raise ApiError(404, NO_RESOURCE)
-        return record
-
-    def select(
-        self, *, name: str | None, since_ms: int | None, upto_ms: int | None
-    ) -> Iterator[Record]:
-        """Records by start, newest first; the bounds are inclusive.
-
-        A `name` without a package does not match an action in a package.
-        """
-        newest_first = [*reversed(self._records.values())]
-        newest_first.sort(key=lambda record: record.start_ms, reverse=True)
-        for record in newest_first:
-            if (
-                (name is None or record.filter_name == name)
-                and (since_ms is None or record.start_ms >= since_ms)
-                and (upto_ms is None or record.start_ms <= upto_ms)
-            ):
-                yield record

@@ -23,7 +23,7 @@ from disdel.embedded.invoking.activations import (
     new_activation_id,
 )
 from disdel.embedded.invoking.invocation import Caller, now_ms
-from disdel.embedded.invoking.sequences import Begins, Budget
+from disdel.embedded.invoking.sequences import Begins, Budget, Step, largest_mb
 from disdel.embedded.replies import (
     LONG_COMPOSITION,
     ApiError,
@@ -66,7 +66,7 @@ class CompositionRun:
         self._budget = budget
         self._cause = cause
         self._received_ms = now_ms()
-        self._steps: list[Record] = []
+        self._steps: list[Step] = []
         self._state: dict[str, Json] = {}
 
     async def perform(self, payload: Json) -> Record:
@@ -114,7 +114,7 @@ class CompositionRun:
 
     async def _ended(self, done: asyncio.Future[Record]) -> Record:
         record = await done
-        self._steps.append(record)
+        self._steps.append(Step.of(record))
         return record
 
     def _record(self, start_ms: int, response: Response) -> Record:
@@ -130,8 +130,7 @@ class CompositionRun:
         annotations["waitTime"] = start_ms - self._received_ms
         if self._resolved.binding:
             annotations["binding"] = self._resolved.binding
-        limits = [step.annotations.get("limits") for step in self._steps]
-        memory_mb = max([action.limits.memory_mb, *(limit["memory"] for limit in limits if limit)])
+        memory_mb = max(action.limits.memory_mb, largest_mb(self._steps) or 0)
         annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
         return Record(
             id=self.id,
@@ -139,7 +138,7 @@ class CompositionRun:
             version=action.version,
             start_ms=start_ms,
             end_ms=now_ms(),
-            duration_ms=sum(step.duration_ms or 0 for step in self._steps),
+            duration_ms=sum(step.duration_ms for step in self._steps),
             response=response,
             annotations=annotations,
             logs=tuple(step.id for step in self._steps),

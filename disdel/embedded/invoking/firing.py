@@ -12,13 +12,13 @@ from disdel.embedded.entities.store import EntityStore
 from disdel.embedded.invoking.activations import (
     APPLICATION_ERROR,
     SUCCESS,
-    ActivationStore,
     Record,
     Response,
     new_activation_id,
 )
 from disdel.embedded.invoking.invocation import Caller, now_ms
 from disdel.embedded.invoking.invocations import Invocations
+from disdel.embedded.invoking.record_store import RecordStore
 from disdel.embedded.replies import ApiError, inactive_rule
 from disdel.embedded.rest.throttle import Throttle
 
@@ -31,7 +31,7 @@ class Firing:
         entities: EntityStore,
         throttle: Throttle,
         invocations: Invocations,
-        store: ActivationStore,
+        store: RecordStore,
     ) -> None:
         self._entities = entities
         self._throttle = throttle

@@ -8,11 +8,12 @@ from collections.abc import Coroutine, Mapping
 from disdel.embedded.containers.container import Container
 from disdel.embedded.containers.pool import Pool
 from disdel.embedded.entities.execs import Sequence
-from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.fields import Json, Parameters, compact_json
 from disdel.embedded.entities.store import EntityStore, Resolved
-from disdel.embedded.invoking.activations import ActivationStore, Record, new_activation_id
+from disdel.embedded.invoking.activations import Record, new_activation_id
 from disdel.embedded.invoking.conductors import CompositionRun, is_conductor
 from disdel.embedded.invoking.invocation import Caller, Invocation, Pending, now_ms
+from disdel.embedded.invoking.record_store import RecordStore
 from disdel.embedded.invoking.sequences import Budget, SequenceRun
 from disdel.embedded.replies import NOT_PERMITTED_PARAMETERS, ApiError
 from disdel.embedded.rest.throttle import Throttle
@@ -26,7 +27,7 @@ class Invocations:
         entities: EntityStore,
         throttle: Throttle,
         pool: Pool[Invocation, Container],
-        store: ActivationStore,
+        store: RecordStore,
     ) -> None:
         self._entities = entities
         self._throttle = throttle
@@ -72,7 +73,7 @@ class Invocations:
         if isinstance(executed, Sequence):
             raise TypeError(f"{resolved.action.id.path} is a sequence")
         stored = {**resolved.inherited, **resolved.action.parameters}
-        plain = {key: parameter.value for key, parameter in stored.items() if not parameter.init}
+        arguments, env = _divided(stored, payload)
         invocation = Invocation(
             id=new_activation_id(),
             done=asyncio.get_running_loop().create_future(),
@@ -80,9 +81,8 @@ class Invocations:
             action=resolved.action,
             code=executed,
             warm_key=resolved.action.warm_key,
-            # An array, which only a sequence passes on, leaves no place for parameters.
-            value={**plain, **payload} if isinstance(payload, Mapping) else payload,
-            env={key: parameter.value for key, parameter in stored.items() if parameter.init},
+            value=compact_json(arguments),
+            env=env,
             received_ms=now_ms(),
             binding=resolved.binding,
             cause=cause,
@@ -103,3 +103,17 @@ class Invocations:
         """Return when the last sequence has ended; its components are the pool's to end."""
         while self._sequences:
             await asyncio.gather(*self._sequences)
+
+
+def _divided(stored: Parameters, payload: Json) -> tuple[Json, dict[str, Json]]:
+    """What an action receives, and what becomes its environment instead.
+
+    What a caller gives for a parameter of the environment goes there too, where a container is new.
+    """
+    if not isinstance(payload, Mapping):
+        # An array, which only a sequence passes on, leaves no place for parameters.
+        return payload, {key: each.value for key, each in stored.items() if each.init}
+    values = {**{key: each.value for key, each in stored.items()}, **payload}
+    initial = {key for key, each in stored.items() if each.init}
+    arguments = {key: value for key, value in values.items() if key not in initial}
+    return arguments, {key: values[key] for key in initial}

@@ -6,6 +6,7 @@ activation ids of its components as its log, and their durations' sum as its dur
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -88,6 +89,28 @@ class Begins(Protocol):
     ) -> Pending: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the record of a sequence or composition says of one that was a part of it.
+
+    It is not that one's record, whose result only the next step is for.
+    """
+
+    id: str
+    duration_ms: int
+    memory_mb: int | None
+
+    @classmethod
+    def of(cls, record: Record) -> Step:
+        limits = record.annotations.get("limits")
+        return cls(record.id, record.duration_ms or 0, limits["memory"] if limits else None)
+
+
+def largest_mb(steps: Iterable[Step]) -> int | None:
+    """The largest memory limit, None where no step had one."""
+    return max((step.memory_mb for step in steps if step.memory_mb is not None), default=None)
+
+
 class SequenceRun:
     """One activation of a sequence.
 
@@ -114,7 +137,7 @@ class SequenceRun:
         self._budget = budget
         self._cause = cause
         self._received_ms = now_ms()
-        self._components: list[Record] = []
+        self._components: list[Step] = []
 
     async def perform(self, payload: Json) -> Record:
         """Run the components; never raises."""
@@ -137,7 +160,7 @@ class SequenceRun:
         budget = self._budget if inner else self._budget.afresh()
         pending = self._starter.begin(resolved, payload, self._caller, budget, self.id)
         record = await pending.done
-        self._components.append(record)
+        self._components.append(Step.of(record))
         return record.response
 
     def _record(self, start_ms: int, response: Response) -> Record:
@@ -152,8 +175,7 @@ class SequenceRun:
             annotations["causedBy"] = SEQUENCE
         if self._resolved.binding:
             annotations["binding"] = self._resolved.binding
-        limits = [record.annotations.get("limits") for record in self._components]
-        memory_mb = max((limit["memory"] for limit in limits if limit), default=None)
+        memory_mb = largest_mb(self._components)
         if memory_mb is not None:
             annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
         return Record(
@@ -162,9 +184,9 @@ class SequenceRun:
             version=action.version,
             start_ms=start_ms,
             end_ms=now_ms(),
-            duration_ms=sum(record.duration_ms or 0 for record in self._components),
+            duration_ms=sum(each.duration_ms for each in self._components),
             response=response,
             annotations=annotations,
-            logs=tuple(record.id for record in self._components),
+            logs=tuple(each.id for each in self._components),
             cause=self._cause,
         )

@@ -12,21 +12,22 @@ from disdel.embedded.entities.fields import Json
 from disdel.embedded.entities.rulebook import Rulebook
 from disdel.embedded.entities.rules import Rule, Trigger, read_status
 from disdel.embedded.entities.store import EntityStore
-from disdel.embedded.invoking.activations import ActivationStore, Record, check_activation_id
+from disdel.embedded.invoking.activations import check_activation_id
 from disdel.embedded.invoking.conductors import is_conductor
 from disdel.embedded.invoking.firing import Firing
 from disdel.embedded.invoking.invocations import Invocations
+from disdel.embedded.invoking.record_store import Kept, RecordStore
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
 from disdel.embedded.replies import DOCS_WITH_COUNT, NO_ROUTE, ApiError
 from disdel.embedded.rest.addressing import (
     caller_of,
     check_entitled,
     entity_name,
-    list_reply,
     own_entity,
 )
-from disdel.embedded.rest.envelope import Reply
-from disdel.embedded.rest.query import Query, read_object
+from disdel.embedded.rest.bodies import json_array, read_object
+from disdel.embedded.rest.envelope import JsonText, Reply
+from disdel.embedded.rest.query import Query
 from disdel.embedded.rest.throttle import Throttle
 
 ACTIVATION_ID_HEADER = "x-openwhisk-activation-id"
@@ -97,7 +98,7 @@ class InvokeRoutes:
 class RecordRoutes:
     """GET of activation records."""
 
-    def __init__(self, store: ActivationStore) -> None:
+    def __init__(self, store: RecordStore) -> None:
         self._store = store
 
     async def list(self, request: Request) -> Response:
@@ -108,25 +109,27 @@ class RecordRoutes:
             name=query.action_name(),
             since_ms=query.instant_ms("since"),
             upto_ms=query.instant_ms("upto"),
-        )
+        )[page.skip :]
         if page.count and docs:
             raise ApiError(400, DOCS_WITH_COUNT)
-        view = Record.to_wire if docs else Record.summary
-        return list_reply("activations", (view(record) for record in records), page)
+        if page.count:
+            return Reply({"activations": len(records)})
+        shown = records[: page.limit]
+        return json_array(kept.whole if docs else kept.summary for kept in shown)
 
     async def get(self, request: Request) -> Response:
-        return Reply(self._record(request).to_wire())
+        return JsonText(self._record(request).whole)
 
     async def part(self, request: Request) -> Response:
         part = request.path_params["part"]
         if part == "logs":
-            return Reply({"logs": list(self._record(request).logs)})
+            return JsonText(b'{"logs":%b}' % self._record(request).logs)
         if part == "result":
-            return Reply(self._record(request).response.to_wire())
+            return JsonText(self._record(request).response)
         self._check(request)
         raise ApiError(404, NO_ROUTE)
 
-    def _record(self, request: Request) -> Record:
+    def _record(self, request: Request) -> Kept:
         return self._store.get(self._check(request))
 
     @staticmethod

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Protocol
 
 from starlette.requests import Request
+from starlette.responses import Response
 
-from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.fields import Json, compact_json
 from disdel.embedded.entities.names import (
     DEFAULT_NAMESPACE,
     NAMESPACE,
@@ -16,6 +18,7 @@ from disdel.embedded.entities.names import (
 )
 from disdel.embedded.invoking.invocation import Caller
 from disdel.embedded.replies import forbidden
+from disdel.embedded.rest.bodies import json_array
 from disdel.embedded.rest.envelope import Reply
 from disdel.embedded.rest.query import Page
 
@@ -53,7 +56,12 @@ def caller_of(request: Request) -> Caller:
     return Caller(request.state.transaction_id, request.state.key)
 
 
-def list_reply(collection: str, entries: Iterable[dict[str, Json]], page: Page) -> Reply:
-    rows = list(entries)
-    shown = rows[page.skip :]
-    return Reply({collection: len(shown)} if page.count else shown[: page.limit])
+class _Listed(Protocol):
+    def summary(self) -> dict[str, Json]: ...
+
+
+def list_reply(collection: str, entities: Sequence[_Listed], page: Page) -> Response:
+    shown = entities[page.skip :]
+    if page.count:
+        return Reply({collection: len(shown)})
+    return json_array(compact_json(entity.summary()) for entity in shown[: page.limit])

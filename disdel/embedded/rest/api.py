@@ -15,9 +15,9 @@ from disdel.embedded.containers.isolation import Enforcement
 from disdel.embedded.entities.names import NAMESPACE
 from disdel.embedded.entities.rulebook import Rulebook
 from disdel.embedded.entities.store import EntityStore
-from disdel.embedded.invoking.activations import ActivationStore
 from disdel.embedded.invoking.firing import Firing
 from disdel.embedded.invoking.invocations import Invocations
+from disdel.embedded.invoking.record_store import RecordStore
 from disdel.embedded.limits import PlatformLimits
 from disdel.embedded.replies import NO_LIMIT_ENTITIES, ApiError
 from disdel.embedded.rest import pages
@@ -61,7 +61,7 @@ class Api:
         throttle: Throttle,
         invocations: Invocations,
         firing: Firing,
-        store: ActivationStore,
+        store: RecordStore,
     ) -> None:
         self._auth = auth
         self._allowed = allowed

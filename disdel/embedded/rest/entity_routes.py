@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from disdel.embedded.entities.actions import Action, read_action_put
-from disdel.embedded.entities.fields import Json
-from disdel.embedded.entities.names import Name, check_name
-from disdel.embedded.entities.packages import Package, contents_to_wire, read_package_put
+from disdel.embedded.entities.actions import Action, ActionPut, read_action_put
+from disdel.embedded.entities.fields import CommonPut, Json
+from disdel.embedded.entities.names import check_name
+from disdel.embedded.entities.packages import (
+    Package,
+    PackagePut,
+    contents_to_wire,
+    read_package_put,
+)
 from disdel.embedded.entities.rulebook import Rulebook
-from disdel.embedded.entities.rules import Rule, Trigger, read_rule_put, read_trigger_put
+from disdel.embedded.entities.rules import Rule, RulePut, Trigger, read_rule_put, read_trigger_put
 from disdel.embedded.entities.store import EntityStore
 from disdel.embedded.invoking.invocation import now_ms
+from disdel.embedded.limits import MAX_BODY_BYTES
 from disdel.embedded.replies import ApiError, no_such_resource
 from disdel.embedded.rest.addressing import check_entitled, is_own_namespace, list_reply, own_entity
+from disdel.embedded.rest.bodies import beside_the_loop, read_object
 from disdel.embedded.rest.envelope import Reply
-from disdel.embedded.rest.query import Query, read_object
+from disdel.embedded.rest.query import Query
 
-Put = Callable[[Name, dict[str, Json], bool], Json]
+C = TypeVar("C")
 
 
-async def _put(request: Request, name: Name, put: Put) -> Response:
+async def _put(
+    request: Request,
+    check: Callable[[dict[str, Json]], C],
+    store: Callable[[C, bool], Callable[[], Json]],
+) -> Response:
+    """Answer a PUT: `check` reads its body, `store` makes of that what `show` then shows."""
     overwrite = Query(request.query_params).flag("overwrite")
     wire = await read_object(request, required=True)
-    return Reply(put(name, wire, overwrite))
+    size_bytes = int(request.headers.get("content-length", MAX_BODY_BYTES))
+    checked = await beside_the_loop(size_bytes, lambda: check(wire))
+    show = store(checked, overwrite)
+    return await beside_the_loop(size_bytes, lambda: Reply(show()))
 
 
 class PackageRoutes:
@@ -37,16 +54,16 @@ class PackageRoutes:
         page = Query(request.query_params).page("packages")
         # Anyone may ask for anyone's public packages; only one namespace has packages at all.
         packages = self._entities.every(Package) if is_own_namespace(request) else []
-        return list_reply("packages", (package.summary() for package in packages), page)
+        return list_reply("packages", packages, page)
 
     async def put(self, request: Request) -> Response:
-        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
-            checked = read_package_put(name.name, wire)
-            store = self._entities
-            made = store.put_package(name.name, checked, overwrite=overwrite, now_ms=now_ms())
-            return made.to_wire()
+        name = own_entity(request).name
 
-        return await _put(request, own_entity(request), put)
+        def store(put: PackagePut, overwrite: bool) -> Callable[[], Json]:
+            entities = self._entities
+            return entities.put_package(name, put, overwrite=overwrite, now_ms=now_ms()).to_wire
+
+        return await _put(request, lambda wire: read_package_put(name, wire), store)
 
     async def get(self, request: Request) -> Response:
         name = own_entity(request)
@@ -73,25 +90,24 @@ class ActionRoutes:
     async def list(self, request: Request) -> Response:
         check_entitled(request)
         page = Query(request.query_params).page("actions")
-        actions = self._entities.every(Action)
-        return list_reply("actions", (action.summary() for action in actions), page)
+        return list_reply("actions", self._entities.every(Action), page)
 
     async def list_package(self, request: Request) -> Response:
         check_name(request.path_params["package"])
         check_entitled(request)
         contents = self._entities.contents(self._entities.package(request.path_params["package"]))
         page = Query(request.query_params).page("actions")
-        return list_reply("actions", (action.summary() for action in contents), page)
+        return list_reply("actions", contents, page)
 
     async def put(self, request: Request) -> Response:
-        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
-            checked = read_action_put(wire)
-            store = self._entities
-            return store.put_action(name, checked, overwrite=overwrite, now_ms=now_ms()).to_wire()
-
         name = own_entity(request)
         self._entities.check_owned(name)
-        return await _put(request, name, put)
+
+        def store(put: ActionPut, overwrite: bool) -> Callable[[], Json]:
+            entities = self._entities
+            return entities.put_action(name, put, overwrite=overwrite, now_ms=now_ms()).to_wire
+
+        return await _put(request, read_action_put, store)
 
     async def get(self, request: Request) -> Response:
         name = own_entity(request)
@@ -114,15 +130,16 @@ class TriggerRoutes:
     async def list(self, request: Request) -> Response:
         check_entitled(request)
         page = Query(request.query_params).page("triggers")
-        triggers = self._entities.every(Trigger)
-        return list_reply("triggers", (trigger.summary() for trigger in triggers), page)
+        return list_reply("triggers", self._entities.every(Trigger), page)
 
     async def put(self, request: Request) -> Response:
-        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
-            checked, book = read_trigger_put(wire), self._rulebook
-            return book.put_trigger(name, checked, overwrite=overwrite, now_ms=now_ms()).to_wire()
+        name = own_entity(request)
 
-        return await _put(request, own_entity(request), put)
+        def store(put: CommonPut, overwrite: bool) -> Callable[[], Json]:
+            book = self._rulebook
+            return book.put_trigger(name, put, overwrite=overwrite, now_ms=now_ms()).to_wire
+
+        return await _put(request, read_trigger_put, store)
 
     async def get(self, request: Request) -> Response:
         return Reply(self._entities.get(Trigger, own_entity(request)).to_wire())
@@ -139,15 +156,17 @@ class RuleRoutes:
     async def list(self, request: Request) -> Response:
         check_entitled(request)
         page = Query(request.query_params).page("rules")
-        return list_reply("rules", (rule.summary() for rule in self._entities.every(Rule)), page)
+        return list_reply("rules", self._entities.every(Rule), page)
 
     async def put(self, request: Request) -> Response:
-        def put(name: Name, wire: dict[str, Json], overwrite: bool) -> Json:
-            checked, book = read_rule_put(wire), self._rulebook
-            rule = book.put_rule(name, checked, overwrite=overwrite, now_ms=now_ms())
-            return rule.to_wire(book.status(rule))
+        name = own_entity(request)
 
-        return await _put(request, own_entity(request), put)
+        def store(put: RulePut, overwrite: bool) -> Callable[[], Json]:
+            book = self._rulebook
+            rule = book.put_rule(name, put, overwrite=overwrite, now_ms=now_ms())
+            return partial(rule.to_wire, book.status(rule))
+
+        return await _put(request, read_rule_put, store)
 
     async def get(self, request: Request) -> Response:
         rule = self._entities.get(Rule, own_entity(request))

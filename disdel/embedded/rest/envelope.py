@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.replies import (
+    DEEP,
     INTERNAL_ERROR,
     NO_ROUTE,
     ApiError,
@@ -61,6 +62,12 @@ class Reply(Response):
 
     def render(self, content: Json) -> bytes:
         return json.dumps(content, separators=(",", ":")).encode()
+
+
+class JsonText(Response):
+    """A reply that is JSON already."""
+
+    media_type = "application/json"
 
 
 class Envelope:
@@ -115,7 +122,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_deep_json(request: Request, _error: Exception) -> Response:
-    return refusal(request, malformed("JSON input nested too deeply"))
+    return refusal(request, malformed(DEEP))
 
 
 async def _on_bug(request: Request, _error: Exception) -> Response:

@@ -25,6 +25,7 @@ from disdel.embedded.entities.names import NAMESPACE, Name, check_name
 from disdel.embedded.entities.store import EntityStore, Resolved
 from disdel.embedded.invoking.activations import APPLICATION_ERROR, SUCCESS, Record
 from disdel.embedded.invoking.invocations import Invocations
+from disdel.embedded.json_text import parse_json
 from disdel.embedded.limits import MAX_BLOCKING_MS, MAX_PAYLOAD_BYTES
 from disdel.embedded.replies import (
     ERROR_PROCESSING,
@@ -37,7 +38,7 @@ from disdel.embedded.replies import (
 )
 from disdel.embedded.rest.activation_routes import ACTIVATION_ID_HEADER
 from disdel.embedded.rest.addressing import caller_of
-from disdel.embedded.rest.query import parse_json, read_body
+from disdel.embedded.rest.bodies import read_body
 from disdel.embedded.rest.throttle import Throttle
 from disdel.embedded.rest.web_replies import (
     EXTENSIONS,
