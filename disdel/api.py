@@ -147,6 +147,7 @@ def train(
     pool_memory: int | None = None,
     gpu_memory: int | None = None,
     timeout_max: float | None = None,
+    patience_network: float | None = None,
     settings: Settings | None = None,
     listener: Listener = silent,
 ) -> Trained:
@@ -181,7 +182,8 @@ def train(
         pool_memory: most MB of all containers together.
         gpu_memory: MB of the GPU that the actions share; 0 for none, None for what there is.
         timeout_max: longest activation in seconds.
-        settings: where it runs; its limits give way to the four above.
+        patience_network: seconds for which a platform or a Redis that fails is tried again.
+        settings: where it runs; its limits give way to the four above, its patience to that.
         listener: called with every event of the run.
 
     Raises:
@@ -219,6 +221,8 @@ def train(
     settings = settings or Settings()
     if limits != Limits():
         settings = replace(settings, limits=limits)
+    if patience_network is not None:
+        settings = replace(settings, patience_network_s=patience_network)
     report, folder = run_train(job, settings, listener)
     return Trained(report, folder.path, settings)
 

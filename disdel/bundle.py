@@ -24,6 +24,7 @@ _LIBRARY = (
     "errors.py",
     "gpu.py",
     "masking.py",
+    "patience.py",
     "program.py",
     "types",
     "units.py",

@@ -12,6 +12,7 @@
 | state directory | `DISDEL_STATE_DIR` | | `~/.local/state/disdel` |
 | memory of a helper process, MB | `DISDEL_HELPER_MEMORY_MB` | | 80% of what is free |
 | time of a helper process, s | `DISDEL_HELPER_TIMEOUT_S` | | 1800 |
+| patience with servers | `DISDEL_PATIENCE_NETWORK` | | 60 s |
 
 `.wskprops` is OpenWhisk's own file, in the home folder or where `WSK_CONFIG_FILE` says. Where the
 home folder cannot be used, the default state and data directories are among temporary files.
@@ -19,6 +20,7 @@ home folder cannot be used, the default state and data directories are among tem
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -36,6 +38,9 @@ _MOST_PROPS_BYTES = 1 << 20
 
 _HELPER_SHARE = 0.8
 _HELPER_TIMEOUT_S = 1800.0
+DEFAULT_PATIENCE_NETWORK_S = 60.0
+# What stands before every path of OpenWhisk's API.
+_API_PATH = "/api/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ def api_access(
 ) -> ApiAccess | None:
     """The OpenWhisk that the user configured, or None when no API host is configured.
 
-    A host without a scheme means https, as `wsk` reads it.
+    A host without a scheme means https, as `wsk` reads it; the API's path may stand behind it.
 
     Raises:
         UsageError: the host is no URL, or the key no text.
@@ -118,7 +123,8 @@ def _split_host(host: str) -> tuple[str, str]:
     if "@" in parts.path or port == 0:
         raise wrong
     user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/"), user
+    place = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+    return place.removesuffix(_API_PATH).rstrip("/"), user
 
 
 def _text(name: str, value: str) -> str:
@@ -140,6 +146,28 @@ def redis_url(flag: str | None = None, environ: Mapping[str, str] = os.environ) 
     """
     url = flag or environ.get("DISDEL_REDIS")
     return _text("the Redis (--redis)", url) if url else None
+
+
+def patience_network_s(flag: float | None = None, environ: Mapping[str, str] = os.environ) -> float:
+    """How many seconds a platform or a Redis that fails is tried again.
+
+    Raises:
+        UsageError: it is no number of seconds.
+    """
+    name, given = "--patience-network", flag
+    configured = environ.get("DISDEL_PATIENCE_NETWORK")
+    if given is None and configured:
+        name = "DISDEL_PATIENCE_NETWORK"
+        try:
+            given = float(configured)
+        except ValueError:
+            given = math.nan
+    if given is None:
+        return DEFAULT_PATIENCE_NETWORK_S
+    if not 0 <= given < math.inf:
+        shown = configured if flag is None else f"{given:g}"
+        raise UsageError(f"{name} must be a number of seconds, at least 0, not {shown}")
+    return given
 
 
 def image_prefix(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str:

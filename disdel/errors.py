@@ -8,9 +8,12 @@
     │   └── ConnectionRefused     an API host, key or Redis that the user named does not answer
     ├── PlatformError             the platform refused or failed a request
     │   ├── PlatformRejected      an HTTP status of 400 or above, with OpenWhisk's own message
+    │   ├── PlatformLost          it has not answered for longer than there is patience
+    │   ├── ActivationLost        an invocation that was accepted has left no record
     │   └── ActivationFailed      an action ended in an error; carries id, kind and logs
     ├── TrainingDiverged          the loss or the weights are no longer numbers
     ├── StoreError                Redis failed during the run
+    │   └── StoreLost             it has not answered for longer than there is patience
     └── AggregationError          the parts of a round do not form an average
 
 A message says what failed, the value against the limit, and the next step. `kind` is a stable
@@ -68,6 +71,24 @@ class PlatformRejected(PlatformError):
         self.status = status
 
 
+class PlatformLost(PlatformError):
+    kind = "platform-lost"
+
+
+class ActivationLost(PlatformError):
+    """An invocation was accepted, and by its deadline there is no record of its activation.
+
+    Attributes:
+        activation_id: OpenWhisk's 32 hexadecimal digits.
+    """
+
+    kind = "activation-lost"
+
+    def __init__(self, message: str, *, activation_id: str) -> None:
+        super().__init__(message)
+        self.activation_id = activation_id
+
+
 class ActivationFailed(PlatformError):
     """An activation ended without a usable result.
 
@@ -108,6 +129,10 @@ class TrainingDiverged(DisdelError):
 
 class StoreError(DisdelError):
     kind = "store"
+
+
+class StoreLost(StoreError):
+    kind = "store-lost"
 
 
 class AggregationError(DisdelError):

@@ -26,18 +26,32 @@ from disdel.types import (
     Target,
 )
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """The package's parameters: the same for every action of a run."""
+    """What every action of a run is told: `v`, `run` and `redis` by the package's parameters.
+
+    The same `invocation` may be sent again when its answer got lost: the first activation that
+    claims it does the work, and any other answers who that is. A Redis that fails is tried again
+    for `patience_s`.
+    """
 
     v: int
     run: str
     redis: str
+    invocation: str | None = None
+    patience_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The answer of an activation whose work another one, `claimed_by`, is doing or has done."""
+
+    claimed_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

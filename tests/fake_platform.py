@@ -5,7 +5,8 @@ import contextlib
 import itertools
 
 from disdel.controller.session import Session
-from disdel.errors import PlatformRejected
+from disdel.errors import ActivationLost, PlatformRejected
+from disdel.events import silent
 from disdel.platforms.base import Platform
 from disdel.types import ActivationRecord, Capacity
 
@@ -45,7 +46,7 @@ class FakePlatform(Platform):
     async def create_action(self, package, action):
         self.actions[package, action.name] = action
 
-    async def invoke(self, package, action, arguments):
+    async def invoke(self, package, action, arguments, *, timeout_s=60.0, begun=None):
         if (package, action) not in self.actions:
             raise PlatformRejected("The requested resource does not exist.", status=404)
         merged = {**self.packages[package], **arguments}
@@ -59,12 +60,18 @@ class FakePlatform(Platform):
         self._cold.add((action, merged.get("worker")))
         return activation(next(self._ids), action, result, init_ms=5 if cold else None)
 
-    async def logs(self, activation_id):
+    async def record(self, activation_id, *, timeout_s, begun=None):
+        raise ActivationLost("there are no records here", activation_id=activation_id)
+
+    async def logs(self, activation_id, *, within_s=10.0):
         return (f"stdout: log of {activation_id}",)
 
     async def remove_package(self, package):
         self.packages.pop(package, None)
         self.actions = {key: value for key, value in self.actions.items() if key[0] != package}
+
+    def hurry(self):
+        pass
 
     async def close(self):
         pass
@@ -74,7 +81,7 @@ def sessions_of(platform, store, redis_url, capacity=CAPACITY):
     """What opens sessions in the place of `open_session`, on servers that outlive them."""
 
     @contextlib.asynccontextmanager
-    async def session(settings):
+    async def session(settings, emit=silent):
         yield Session(
             platform=platform,
             platform_name="embedded",

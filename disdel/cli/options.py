@@ -271,6 +271,15 @@ Redis = Annotated[
         "--redis", metavar="URL", help="Else a private one is started.", rich_help_panel=_PLACE
     ),
 ]
+PatienceNetwork = Annotated[
+    float | None,
+    typer.Option(
+        "--patience-network",
+        metavar="SECONDS",
+        help="How long platform and Redis are tried again when they fail; 60 by default.",
+        rich_help_panel=_PLACE,
+    ),
+]
 ImagePrefix = Annotated[
     str | None,
     typer.Option(

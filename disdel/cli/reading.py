@@ -8,6 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import cast, get_args
 
+from disdel.config import patience_network_s
 from disdel.controller.settings import LimitsName, Settings
 from disdel.errors import UsageError
 from disdel.types import (
@@ -143,6 +144,7 @@ def read_settings(
     auth: str | None = None,
     insecure: bool = False,
     redis: str | None = None,
+    patience_network: float | None = None,
     image_prefix: str | None = None,
     image_tag: str | None = None,
     arch: str | None = None,
@@ -165,6 +167,7 @@ def read_settings(
         auth=auth,
         insecure=insecure,
         redis=redis,
+        patience_network_s=patience_network_s(patience_network),
         image_prefix=image_prefix,
         image_tag=image_tag,
         arch=arch,

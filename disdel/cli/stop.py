@@ -18,8 +18,10 @@ def stop_command(
     forget: Annotated[
         bool, typer.Option("--forget", help="Give up what is on servers that do not answer.")
     ] = False,
+    patience_network: options.PatienceNetwork = None,
 ) -> None:
     """Stop a run on this machine as Ctrl-C does, and remove what it has created."""
     from disdel.api import stop
 
-    typer.echo(stop(run, read_settings(run_dir=run_dir, auth=auth), forget=forget))
+    settings = read_settings(run_dir=run_dir, auth=auth, patience_network=patience_network)
+    typer.echo(stop(run, settings, forget=forget))

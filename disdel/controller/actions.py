@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from disdel.controller.background import background
 from disdel.controller.invoker import Call, Invoker, Reply
 from disdel.controller.recovery import Attempt, after_loss
 from disdel.errors import ActivationFailed
@@ -32,7 +33,7 @@ class SizedAction:
             spec = replace(spec, name=f"{spec.name}-{memory_mb}", memory_mb=memory_mb)
         if memory_mb not in self._created:
             create = self.platform.create_action(self.package, spec)
-            self._created[memory_mb] = asyncio.ensure_future(create)
+            self._created[memory_mb] = background(create)
         # Shielded: who waits may be cancelled, and others wait for the same action.
         await asyncio.shield(self._created[memory_mb])
         return spec.name

@@ -25,6 +25,8 @@ from disdel.store.private_redis import find_redis_server
 from disdel.types import ActivationRecord, RuntimeName
 
 _TIMEOUT_S = 60.0
+# A container that does not reach the store at once most likely never will.
+_PROBE_PATIENCE_S = 5.0
 # A runtime's package has another name where it is built for CPUs alone.
 _DISTRIBUTIONS: Mapping[RuntimeName, tuple[str, ...]] = {
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
@@ -160,8 +162,10 @@ async def _container_checks(
                 timeout_s=min(_TIMEOUT_S, session.capacity.timeout_max_s),
             )
             await session.platform.create_action(package, spec)
-            request = wire.to_json(wire.ProbeRequest())
-            record = await session.platform.invoke(package, spec.name, request)
+            request = {**wire.to_json(wire.ProbeRequest()), "patience_s": _PROBE_PATIENCE_S}
+            record = await session.platform.invoke(
+                package, spec.name, request, timeout_s=spec.timeout_s
+            )
             checks.append(_read_probe(spec, record))
         return checks
     finally:

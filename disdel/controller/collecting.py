@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from disdel import wire
 from disdel.controller.actions import SizedAction, call_persistently
+from disdel.controller.background import background
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.types import LedgerEntry
 
@@ -58,7 +59,7 @@ class Collector:
             return
         if self._warm is None:
             nothing = self._average(number, (), self.invoker.keys.state(number))
-            self._warm = asyncio.create_task(nothing)
+            self._warm = background(nothing)
         await self._warm
 
     async def collect(self, number: int, parts: Sequence[wire.Part]) -> list[LedgerEntry]:
@@ -109,6 +110,7 @@ class Collector:
             worker=None,
             round=number,
             memory_mb=self.memory_mb(),
+            timeout_s=self.action.spec.timeout_s,
         )
         return await call_persistently(
             self.action, self.invoker, call, wire.CollectReply, ceiling_mb=self.memory_max_mb

@@ -96,6 +96,7 @@ class Evaluators:
                 segment=segment,
                 attempt=attempt.losses,
                 memory_mb=attempt.memory_mb,
+                timeout_s=self.action.spec.timeout_s,
             )
             return request, await self.invoker.call(call, wire.EvaluateReply)
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from disdel import wire
 from disdel.controller.actions import SizedAction, persist
+from disdel.controller.background import background
 from disdel.controller.invoker import Call, Invoker, all_of
 from disdel.controller.recovery import Attempt, after_warning
 from disdel.errors import ActivationFailed
@@ -198,7 +199,7 @@ class Fleet:
         tries = _Tries(request, self.invoker.keys)
 
         async def send(attempt: Attempt) -> _Ended:
-            running = {asyncio.create_task(self._send(tries.next(attempt), attempt))}
+            running = {background(self._send(tries.next(attempt), attempt))}
             try:
                 return await self._first(running, tries, clock)
             finally:
@@ -253,7 +254,7 @@ class Fleet:
             if len(running) == tries.count == 1 and clock.is_late() and self._has_room(worker):
                 self.emit(Noted(message=f"worker {worker} is late; a second container tries too"))
                 attempt = self.attempt(worker)
-                running.add(asyncio.create_task(self._send(tries.next(attempt), attempt)))
+                running.add(background(self._send(tries.next(attempt), attempt)))
 
     async def _send(self, request: wire.TrainRequest, attempt: Attempt) -> _Ended:
         call = await self._call("train", request, request.worker, request.round, attempt)
@@ -271,6 +272,7 @@ class Fleet:
             round=number,
             attempt=attempt.losses,
             memory_mb=attempt.memory_mb,
+            timeout_s=self.action.spec.timeout_s,
         )
 
     def _give_room(self, worker: int) -> None:

@@ -25,7 +25,7 @@ from disdel.controller.model_source import ModelSource, find_model
 from disdel.controller.nodes import with_nodes
 from disdel.controller.predictions import NumberPredictions, Predictions
 from disdel.controller.run_folder import RunFolder, create_run_folder
-from disdel.controller.session import Session, open_session
+from disdel.controller.session import Session, open_session, warn_of_store
 from disdel.controller.settings import Settings
 from disdel.controller.staging import stage_inputs
 from disdel.errors import UsageError
@@ -94,10 +94,11 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     if source.resized:
         emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
     async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(open_session(settings))
+        opened = await stack.enter_async_context(open_session(settings, emit))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
         plan = make_infer_plan(_ask(job, source, model, session, settings))
+        warn_of_store(session, plan.store_mb, emit)
         folder = create_run_folder(run_dir, "infer", job.dataset)
         lease = stack.enter_context(claimed(folder.path))
         emit(
@@ -176,7 +177,7 @@ def _ask(
         limits=settings.limits,
         aims=settings.aims,
         observations=history_of(runtime, settings).read(),
-        store_mb=session.store.room_mb(),
+        store_mb=session.examination.room_mb,
         samples=len(source.x),
         model_bytes=model.size_bytes,
         facts=model.facts(source.spec),

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from disdel import wire
+from disdel.controller.activation_logs import ActivationLogs
+from disdel.controller.claims import Claims
 from disdel.controller.journal import Journal, Measured
 from disdel.controller.outcomes import activation_failed, failure_of
 from disdel.controller.run_folder import RunFolder
@@ -20,6 +22,9 @@ from disdel.errors import StoreError
 from disdel.events import ActivationEnded, Listener, WorkerProgress
 from disdel.store.keys import RunKeys
 from disdel.types import ActivationRecord, Outcome, Times
+
+# The address may be one that containers do not reach, and they have no user to ask.
+_FIRST_PATIENCE_S = 15.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +43,7 @@ class Call:
     segment: int = 0
     attempt: int = 0
     memory_mb: int
+    timeout_s: float
 
 
 @dataclass(slots=True)
@@ -48,10 +54,11 @@ class Invoker:
         session: the platform and the store.
         package: where the actions are.
         keys: of this run, in the store.
-        folder: where the logs go.
+        folder: the run's, where the logs go.
         emit: told of every activation that has ended.
         started_s: when the run began, by `time.monotonic`; now, where nobody says.
         journal: what has ended.
+        logs: of what has ended.
     """
 
     session: Session
@@ -61,12 +68,17 @@ class Invoker:
     emit: Listener
     started_s: float = field(default_factory=time.monotonic)
     journal: Journal = field(default_factory=Journal)
-    _logs: set[asyncio.Task[None]] = field(default_factory=set)
     _writing: set[asyncio.Future[Any]] = field(default_factory=set)
+    logs: ActivationLogs = field(init=False)
+    _claims: Claims = field(init=False)
     _settling: Settling = field(init=False)
+    _reached: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._settling = Settling(self.session.capacity.settle_s)
+        session = self.session
+        self.logs = ActivationLogs(session.platform, self.folder, self.emit)
+        self._claims = Claims(session.platform, session.store, self.keys)
+        self._settling = Settling(session.capacity.settle_s)
 
     async def call(self, call: Call, reply_type: type[Reply]) -> Reply:
         """The reply of an action.
@@ -76,28 +88,39 @@ class Invoker:
         """
         await self._settling.free(call.action)
         submitted_s = time.monotonic()
+        arguments = {**wire.to_json(call.request), "patience_s": self._patience_s()}
         with self._settling.running(call.action):
-            record = await self.session.platform.invoke(
-                self.package, call.action, wire.to_json(call.request)
+            record = await self._claims.invoke(
+                self.package, call.action, arguments, timeout_s=call.timeout_s
             )
         times = self._times(record, submitted_s)
         used_mb = None
         if record.status != "success" and call.worker is not None:
             used_mb = (await self.progress()).get(call.worker, _UNKNOWN).memory_mb
-        failure = failure_of(record, memory_mb=call.memory_mb, last_used_mb=used_mb)
+        failure = failure_of(
+            record,
+            memory_mb=call.memory_mb,
+            last_used_mb=used_mb,
+            reached_store=self._reached,
+        )
         if failure is not None:
             self._note(call, record, failure.outcome, times, Measured())
-            logs = await self.session.platform.logs(record.id)
-            self._write_log(call, record.id, logs)
+            logs = await self.logs.of_failed(record.id, call.worker)
             raise activation_failed(record, failure, call.action, logs)
+        self._reached = True
         fields = record.result if isinstance(record.result, dict) else {}
         reply = wire.from_json(reply_type, fields)
         outcome: Outcome = "ok"
         if isinstance(reply, (wire.TrainReply, wire.EvaluateReply)):
             outcome = reply.outcome
         self._note(call, record, outcome, times, _measured(call, reply))
-        self._fetch_log(call, record.id)
+        self.logs.fetch(record.id, call.worker)
         return reply
+
+    def _patience_s(self) -> float:
+        """How long an activation should wait for the store: little while none has reached it."""
+        patience_s = self.session.patience_s
+        return patience_s if self._reached else min(patience_s, _FIRST_PATIENCE_S)
 
     def _times(self, record: ActivationRecord, submitted_s: float) -> Times:
         """The way of an activation whose record has just come.
@@ -134,25 +157,6 @@ class Invoker:
             measured=measured,
         )
         self.emit(ActivationEnded(activation=activation))
-
-    def _fetch_log(self, call: Call, activation_id: str) -> None:
-        """Save an activation's log while the run goes on."""
-
-        async def fetch() -> None:
-            self._write_log(call, activation_id, await self.session.platform.logs(activation_id))
-
-        task = asyncio.create_task(fetch())
-        self._logs.add(task)
-        task.add_done_callback(self._logs.discard)
-
-    def _write_log(self, call: Call, activation_id: str, lines: Iterable[str]) -> None:
-        path = self.folder.log(worker=call.worker, activation_id=activation_id)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-    async def finish_logs(self) -> None:
-        """Wait for the logs that are still on their way."""
-        await asyncio.gather(*self._logs)
 
     async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do work that writes to the store, in a thread, of which `stop_writing` knows."""

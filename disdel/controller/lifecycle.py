@@ -50,7 +50,10 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
         # Whole or not at all: what is interrupted on its way could arrive after it was removed.
         await asyncio.shield(creating)
         yield
-        await invoker.finish_logs()
+        await invoker.logs.finish()
+    except BaseException:
+        session.hurry()
+        raise
     finally:
         await asyncio.wait([creating])
         listening.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.errors import ActivationFailed
+from disdel.errors import ActivationFailed, ConnectionRefused, StoreLost
 from disdel.types import ActivationRecord, Outcome
 
 # A container that was using this much of its limit when it vanished most likely ran out of it.
@@ -15,6 +15,12 @@ _OOM_TEXT = "exhausted its memory"
 # KubernetesContainer.scala; runtime-go executor.go).
 _VANISHED_TEXTS = ("command exited", "exited unexpectedly")
 _LOG_LINES_SHOWN = 20
+# What an action says when its store does not answer: never, or not any more.
+_STORE_AWAY = frozenset({ConnectionRefused.kind, StoreLost.kind})
+_STORE_ADVICE = (
+    "that is the address as an action sees it: name one that the platform's containers reach with "
+    "--redis"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,11 @@ class Failure:
 
 
 def failure_of(
-    record: ActivationRecord, *, memory_mb: int, last_used_mb: int | None
+    record: ActivationRecord,
+    *,
+    memory_mb: int,
+    last_used_mb: int | None,
+    reached_store: bool = False,
 ) -> Failure | None:
     """None for a success, else what happened.
 
@@ -41,6 +51,7 @@ def failure_of(
         record: the activation's record.
         memory_mb: the action's limit.
         last_used_mb: what the action last said that it used, where it did.
+        reached_store: whether other actions have found the store at its address.
     """
     if record.status == "success":
         return None
@@ -56,8 +67,11 @@ def failure_of(
             f"{reason} Its limit was {memory_mb} MB{used}.",
             "raise --memory-max or the platform's limit, or train with a smaller --batch",
         )
+    kind = _kind(record.result)
+    if kind in _STORE_AWAY:
+        return Failure("error", reason, _STORE_ADVICE, reached_store, kind)
     lost = vanished or record.status == "whisk internal error"
-    return Failure("error", reason, "the activation's log says more", lost, _kind(record.result))
+    return Failure("error", reason, "the activation's log says more", lost, kind)
 
 
 def _reason(result: object) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from disdel import config
 from disdel.config import ApiAccess
 from disdel.controller.settings import Settings
 from disdel.errors import ConnectionRefused
+from disdel.events import Listener, Noted, silent
 from disdel.platforms.base import Platform
 from disdel.platforms.embedded import (
     EmbeddedOptions,
@@ -23,6 +25,7 @@ from disdel.platforms.embedded import (
 )
 from disdel.platforms.openwhisk import OpenWhisk
 from disdel.store.private_redis import PrivateRedis, bridge_address
+from disdel.store.redis_examination import Examination
 from disdel.store.redis_store import RedisStore
 from disdel.types import Capacity
 
@@ -39,10 +42,12 @@ class Session:
         description: the platform for people.
         capacity: what it allows.
         store: the run's store.
+        examination: what was seen of it.
         redis_url: the store as the actions reach it.
         lasting_apihost: the platform, where it outlives this session.
         insecure: whether the platform's certificate is not checked.
         lasting_redis: the Redis, where it outlives this session.
+        patience_s: how long either is tried again when it fails.
     """
 
     platform: Platform
@@ -54,6 +59,20 @@ class Session:
     lasting_apihost: str | None = None
     insecure: bool = False
     lasting_redis: str | None = None
+    patience_s: float = config.DEFAULT_PATIENCE_NETWORK_S
+    examination: Examination = field(default_factory=Examination)
+
+    def hurry(self) -> None:
+        """Wait for none of them any more: the run has failed, or is to end."""
+        self.platform.hurry()
+        self.store.patience.hurry()
+
+
+def warn_of_store(session: Session, needed_mb: int, emit: Listener) -> None:
+    """Tell what a user should know of the store before a run that needs so much of it."""
+    warning = session.examination.warning(session.store.address, needed_mb)
+    if warning is not None:
+        emit(Noted(message=warning))
 
 
 def runs_here(settings: Settings) -> bool:
@@ -62,12 +81,22 @@ def runs_here(settings: Settings) -> bool:
 
 
 @asynccontextmanager
-async def open_session(settings: Settings) -> AsyncIterator[Session]:
+async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIterator[Session]:
     """The servers that `settings` name, or private ones; those that were started end with it.
 
+    Args:
+        settings: name them.
+        emit: told when one of them fails for some time.
+
     Raises:
-        ConnectionRefused: a named server does not answer or refuses the key.
+        ConnectionRefused: a named server does not answer, refuses the key, or cannot hold a run.
+        PlatformLost, StoreLost: one answers, but that it cannot serve now.
     """
+    patience_s = config.patience_network_s(settings.patience_network_s)
+
+    def tell(sentence: str) -> None:
+        emit(Noted(message=sentence))
+
     configured = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
     running = find_running() if configured is None else None
     url = config.redis_url(settings.redis)
@@ -88,9 +117,10 @@ async def open_session(settings: Settings) -> AsyncIterator[Session]:
             private.ready()
             url = private.url
         assert url is not None
-        store = RedisStore(url)
+        connect = partial(RedisStore, url, patience_s=patience_s, tell=tell)
+        store = await asyncio.to_thread(connect)
         stack.callback(store.close)
-        platform = OpenWhisk(access)
+        platform = OpenWhisk(access, patience_s=patience_s, tell=tell)
         stack.push_async_callback(platform.close)
         yield Session(
             platform=platform,
@@ -102,6 +132,8 @@ async def open_session(settings: Settings) -> AsyncIterator[Session]:
             lasting_apihost=access.apihost if configured or running else None,
             insecure=access.insecure,
             lasting_redis=url if private is None else None,
+            patience_s=patience_s,
+            examination=await asyncio.to_thread(store.examine),
         )
 
 
@@ -117,7 +149,8 @@ async def offered_capacity(settings: Settings) -> Capacity:
     )
     if access is None:
         return embedded_capacity(EmbeddedOptions(limits=settings.platform_limits))
-    platform = OpenWhisk(access)
+    patience_s = config.patience_network_s(settings.patience_network_s)
+    platform = OpenWhisk(access, patience_s=patience_s)
     try:
         return await platform.capacity()
     finally:

@@ -27,6 +27,7 @@ class Settings:
         arch: CPU architectures of the platform's nodes, as `amd64,arm64`, for compiled networks.
         data_dir: prepared data sets.
         run_dir: one folder a run.
+        patience_network_s: how long a platform or a Redis that fails is tried again.
         keep: leave package, actions and stored weights when the run ends.
         limits: what the user allows beyond what the platform allows.
         aims: what the plan is to be good at.
@@ -42,6 +43,7 @@ class Settings:
     arch: str | None = None
     data_dir: Path | None = None
     run_dir: Path | None = None
+    patience_network_s: float | None = None
     keep: bool = False
     limits: Limits = field(default_factory=Limits)
     aims: Aims = field(default_factory=Aims)

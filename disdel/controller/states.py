@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from disdel.controller.background import background
 from disdel.controller.fleet import Trained
 from disdel.controller.progress import (
     CompleteRound,
@@ -85,7 +86,7 @@ class States:
         number = complete.report.round
         wanted = {state_name(needed): self._keys.state(needed) for needed in self._needed(rounds)}
         wanted |= {slots_name(number, worker): key for worker, key in slots.items()}
-        self._saving = asyncio.create_task(asyncio.to_thread(self._save, complete, wanted))
+        self._saving = background(asyncio.to_thread(self._save, complete, wanted))
 
     async def saved(self) -> None:
         """Wait until the last round is saved."""

@@ -28,7 +28,7 @@ from disdel.controller.planning import ask, observe, remember
 from disdel.controller.progress import Progress
 from disdel.controller.resuming import Resumed, take_up
 from disdel.controller.run_folder import RunFolder, create_run_folder
-from disdel.controller.session import open_session
+from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
 from disdel.errors import UsageError
@@ -84,16 +84,15 @@ async def train_on(
         )
     code = code_of(model)
     async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(open_session(settings))
+        opened = await stack.enter_async_context(open_session(settings, emit))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
-        room_mb = session.store.room_mb()
 
         def planned(job: TrainJob, compiling_took_s: float = 0.0) -> tuple[Question, Plan]:
             return make_plan(
                 ask(
                     *(job, arrays.spec, model, session.capacity, settings),
-                    store_mb=room_mb,
+                    store_mb=session.examination.room_mb,
                     compiling_took_s=compiling_took_s,
                 )
             )
@@ -107,6 +106,7 @@ async def train_on(
                 question, plan = planned(job, question.compile_s)
                 if plan.runtime != "compiled":
                     compiled = None
+        warn_of_store(session, plan.store_mb, emit)
         progress = Progress(
             job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
             dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),

@@ -9,31 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from disdel.config import ApiAccess
-from disdel.errors import ConnectionRefused, PlatformError, PlatformRejected
-from disdel.platforms.base import ActionSpec, Platform
+from disdel.config import DEFAULT_PATIENCE_NETWORK_S, ApiAccess
+from disdel.errors import ActivationLost, PlatformError, PlatformRejected
+from disdel.patience import Patience, Tell, tell_nobody
+from disdel.platforms.base import ActionSpec, LookUp, Platform, nowhere
+from disdel.platforms.exchange import ACTIVATION_ID, Exchange, Json, Passing, Throttled
 from disdel.types import ActivationRecord, Capacity
 from disdel.units import MIB
 
-_READ_TIMEOUT_S = 20.0
 # Above the platform's own wait of 60 s for a blocking invocation and nginx's 75 s.
 _INVOKE_TIMEOUT_S = 90.0
-_CONNECT_TIMEOUT_S = 10.0
 _POLL_S = 0.25
 # A throttled namespace is free again at the next calendar minute.
 _THROTTLE_POLL_S = 1.0
 _THROTTLE_PATIENCE_S = 130.0
-# A record is stored only after its logs were collected.
-_RECORD_PATIENCE_S = 30.0
-
+# An invocation whose answer got lost has begun by then, if it was accepted and had not to wait.
+_LOOK_S = 3.0
+_LOOK_AGAIN_S = 0.1
+# OpenWhisk itself gives up an activation after twice its limit (at least 60 s) and a minute
+# (CommonLoadBalancer.scala); the limit holds for init and for run alike.
+_LEAST_LIMIT_S = 60.0
+_GIVEN_UP_S = 60.0
+# From an activation's end until its record can be read: after a time-out 11 s were seen.
+_RECORD_S = 30.0
 # What collecting an activation's log takes after its answer, as seen on Docker: 40 to 100 ms.
 _SETTLE_MS = 150
+
 # What upstream ships (contract of `GET /`: bytes and milliseconds), for a host that hides its info.
 _DEFAULT_INFO = {
     "min_action_memory": 128 * MIB,
@@ -43,49 +52,37 @@ _DEFAULT_INFO = {
     "actions_per_minute": 60,
 }
 
-Json = dict[str, Any]
-
 
 class OpenWhisk(Platform):
-    """A namespace of an OpenWhisk, the one that the key belongs to."""
+    """A namespace of an OpenWhisk, the one that the key belongs to.
 
-    def __init__(self, access: ApiAccess) -> None:
-        self._access = access
-        user, _, secret = access.auth.partition(":")
-        self._http = httpx.AsyncClient(
-            base_url=access.apihost,
-            auth=(user, secret),
-            verify=not access.insecure,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-        )
+    Args:
+        access: the host and the key.
+        patience_s: how long a host that fails is tried again.
+        tell: told of outages.
+    """
+
+    def __init__(
+        self,
+        access: ApiAccess,
+        *,
+        patience_s: float = DEFAULT_PATIENCE_NETWORK_S,
+        tell: Tell = tell_nobody,
+    ) -> None:
+        name = f"OpenWhisk at {access.apihost}"
+        self._patience = Patience(name, patience_s, tell=tell)
+        self._throttle = Patience(name, _THROTTLE_PATIENCE_S, tell=tell)
+        self._tell = tell
+        self._exchange = Exchange(access, self._patience)
 
     async def capacity(self) -> Capacity:
         # Asked first, since it needs a valid key, which the public info page does not.
-        await self._request("GET", "/api/v1/namespaces")
-        info = await self._request("GET", "/")
-        limits = {**_DEFAULT_INFO, **info.get("limits", {})}
-        extension = info.get("capacity", {})
-        return Capacity(
-            memory_min_mb=limits["min_action_memory"] // MIB,
-            memory_max_mb=limits["max_action_memory"] // MIB,
-            timeout_max_s=limits["max_action_duration"] / 1000,
-            concurrency=int(limits["concurrent_actions"]),
-            invokes_per_minute=int(limits["actions_per_minute"]),
-            pool_memory_mb=extension.get("user_memory_mb"),
-            cpus=extension.get("cpus"),
-            gpu_memory_mb=extension.get("gpu_memory_mb"),
-            on_loopback=bool(extension),
-            settle_s=extension.get("settle_ms", _SETTLE_MS) / 1000,
-            kinds=tuple(
-                runtime["kind"]
-                for family in info.get("runtimes", {}).values()
-                for runtime in family
-            ),
-        )
+        await self._exchange.answer("GET", "/api/v1/namespaces", read=list)
+        return await self._exchange.answer("GET", "/", read=_capacity_of)
 
     async def create_package(self, package: str, parameters: Mapping[str, object]) -> None:
         body = {"parameters": [{"key": key, "value": value} for key, value in parameters.items()]}
-        await self._request("PUT", f"{_packages(package)}?overwrite=true", body)
+        await self._exchange.change("PUT", f"{_packages(package)}?overwrite=true", body)
 
     async def create_action(self, package: str, action: ActionSpec) -> None:
         where = (
@@ -95,132 +92,111 @@ class OpenWhisk(Platform):
             "exec": {**where, "code": base64.b64encode(action.code).decode()},
             "limits": {"memory": action.memory_mb, "timeout": round(action.timeout_s * 1000)},
         }
-        await self._change("PUT", f"{_actions(package, action.name)}?overwrite=true", body)
+        path = f"{_actions(package, action.name)}?overwrite=true"
+        await self._exchange.change("PUT", path, body)
 
     async def invoke(
-        self, package: str, action: str, arguments: Mapping[str, object]
+        self,
+        package: str,
+        action: str,
+        arguments: Mapping[str, object],
+        *,
+        timeout_s: float = 60.0,
+        begun: LookUp = nowhere,
     ) -> ActivationRecord:
         path = f"{_actions(package, action)}?blocking=true"
-        response = await self._send_unthrottled("POST", path, dict(arguments))
-        activation_id = response.headers.get("x-openwhisk-activation-id")
-        if activation_id is None:
-            raise self._rejected(response)
-        body = self._json(response)
-        if response.status_code == httpx.codes.ACCEPTED:
-            body = await self._record(activation_id, patience_s=None)
-        return _record_of(body)
+        tries, throttled = self._patience.tries(), self._throttle.tries()
+        while True:
+            try:
+                response = await self._exchange.once(
+                    "POST", path, dict(arguments), read_timeout_s=_INVOKE_TIMEOUT_S
+                )
+                activation_id = response.headers.get(ACTIVATION_ID)
+                if activation_id is None:
+                    raise self._exchange.unexpected(response)
+                answer = _record_in(response)
+            except Throttled as failure:
+                failure.at_least_s = max(failure.at_least_s, _THROTTLE_POLL_S)
+                await self._exchange.pause(throttled, failure)
+                continue
+            except Passing as failure:
+                activation_id, answer = failure.activation_id, None
+                if activation_id is None and failure.arrived:
+                    activation_id = await _look_for(begun)
+                if activation_id is None:
+                    await self._exchange.pause(tries, failure)
+                    continue
+            tries.succeeded()
+            throttled.succeeded()
+            if answer is not None:
+                return answer
+            return await self.record(activation_id, timeout_s=timeout_s, begun=begun)
 
-    async def logs(self, activation_id: str) -> tuple[str, ...]:
-        try:
-            return _record_of(await self._record(activation_id, _RECORD_PATIENCE_S)).logs
-        except PlatformError:
-            # The logs explain another error; their own must not hide it.
-            return ()
+    async def record(
+        self, activation_id: str, *, timeout_s: float, begun: LookUp = nowhere
+    ) -> ActivationRecord:
+        asked_s = time.monotonic()
+        due_s = asked_s + 2 * max(timeout_s, _LEAST_LIMIT_S) + _GIVEN_UP_S
+        seen_begun = seen_ended = False
+        while True:
+            record = await self._stored(activation_id)
+            if record is not None:
+                return record
+            now_s = time.monotonic()
+            found = None if seen_ended else await begun()
+            if found is not None and found.activation_id == activation_id:
+                if not seen_begun:
+                    due_s = min(due_s, now_s + timeout_s + _RECORD_S)
+                if found.ended and not seen_ended:
+                    due_s = min(due_s, now_s + _RECORD_S)
+                seen_begun, seen_ended = True, found.ended
+            if now_s >= due_s:
+                raise ActivationLost(
+                    f"activation {activation_id} has left no record in {now_s - asked_s:.0f} s",
+                    activation_id=activation_id,
+                )
+            await asyncio.sleep(_POLL_S)
+
+    async def logs(self, activation_id: str, *, within_s: float) -> tuple[str, ...]:
+        due_s = time.monotonic() + within_s
+        while True:
+            record = await self._stored(activation_id, limit_s=within_s)
+            if record is not None:
+                return record.logs
+            if time.monotonic() >= due_s:
+                raise PlatformError(f"{activation_id} has no record after {within_s:g} s")
+            await asyncio.sleep(_POLL_S)
 
     async def remove_package(self, package: str) -> None:
+        path = f"{_NAMESPACE}/actions/{quote(package)}/?limit=0"
         try:
-            listed = await self._request("GET", f"{_NAMESPACE}/actions/{quote(package)}/?limit=0")
-            for action in listed:
-                await self._change("DELETE", _actions(package, action["name"]))
-            await self._request("DELETE", _packages(package))
+            listed = await self._exchange.answer("GET", path, read=_names)
         except PlatformRejected as error:
             if error.status != httpx.codes.NOT_FOUND:
                 raise
+            return
+        for name in listed:
+            await self._exchange.change("DELETE", _actions(package, name), gone_is_fine=True)
+        await self._exchange.change("DELETE", _packages(package), gone_is_fine=True)
+
+    def hurry(self) -> None:
+        self._patience.hurry()
+        self._throttle.hurry()
+
+    async def _stored(
+        self, activation_id: str, *, limit_s: float = math.inf
+    ) -> ActivationRecord | None:
+        """The record of an activation; there is none (404) while it runs."""
+        path = f"{_NAMESPACE}/activations/{quote(activation_id)}"
+        try:
+            return await self._exchange.answer("GET", path, read=_record_of, limit_s=limit_s)
+        except PlatformRejected as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            return None
 
     async def close(self) -> None:
-        await self._http.aclose()
-
-    async def _record(self, activation_id: str, patience_s: float | None) -> Json:
-        """The stored record; there is none (404) while the activation runs."""
-        waited_s = 0.0
-        while True:
-            try:
-                record = await self._request(
-                    "GET", f"{_NAMESPACE}/activations/{quote(activation_id)}"
-                )
-            except PlatformRejected as error:
-                if error.status != httpx.codes.NOT_FOUND:
-                    raise
-                if patience_s is not None and waited_s >= patience_s:
-                    raise
-                await asyncio.sleep(_POLL_S)
-                waited_s += _POLL_S
-            else:
-                return dict(record)
-
-    async def _send_unthrottled(self, method: str, path: str, body: Json) -> httpx.Response:
-        """Send, and wait for the next minute where the namespace's rate is used up."""
-        waited_s = 0.0
-        while True:
-            response = await self._send(method, path, body, _INVOKE_TIMEOUT_S)
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                return response
-            if waited_s >= _THROTTLE_PATIENCE_S:
-                raise self._rejected(response)
-            await asyncio.sleep(_THROTTLE_POLL_S)
-            waited_s += _THROTTLE_POLL_S
-
-    async def _request(self, method: str, path: str, body: Json | None = None) -> Any:
-        """The JSON of a reply that is no error."""
-        response = await self._send(method, path, body)
-        if response.is_error:
-            raise self._rejected(response)
-        return self._json(response)
-
-    async def _change(self, method: str, path: str, body: Json | None = None) -> None:
-        """Make or delete an action, whose code in the reply, megabytes of it, stays unread."""
-        response = await self._send(method, path, body, only_errors=True)
-        if response.is_error:
-            raise self._rejected(response)
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        body: Json | None,
-        read_timeout_s: float = _READ_TIMEOUT_S,
-        *,
-        only_errors: bool = False,
-    ) -> httpx.Response:
-        """The reply to a request; with `only_errors`, the body of another reply is not read."""
-        timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
-        request = self._http.build_request(method, path, json=body, timeout=timeout)
-        try:
-            response = await self._http.send(request, stream=True)
-            try:
-                if response.is_error or not only_errors:
-                    await response.aread()
-            finally:
-                await response.aclose()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ConnectionRefused(
-                f"no OpenWhisk answers at {self._access.apihost} ({type(error).__name__}: "
-                f"{error}); check --apihost (or APIHOST in ~/.wskprops), or leave it out for "
-                "the embedded platform"
-            ) from error
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise ConnectionRefused(
-                f"the OpenWhisk at {self._access.apihost} does not accept the key: "
-                f"{_error_text(response)} Check --auth (or AUTH in ~/.wskprops)"
-            )
-        return response
-
-    def _json(self, response: httpx.Response) -> Any:
-        try:
-            return response.json()
-        except ValueError as error:
-            raise ConnectionRefused(
-                f"{response.request.url} answers, but not as OpenWhisk does "
-                f"({response.status_code}, no JSON): check --apihost"
-            ) from error
-
-    def _rejected(self, response: httpx.Response) -> PlatformError:
-        request = response.request
-        return PlatformRejected(
-            f"{request.method} {request.url.copy_with(query=None)}: {response.status_code} "
-            f"{_error_text(response)}",
-            status=response.status_code,
-        )
+        await self._exchange.close()
 
 
 _NAMESPACE = "/api/v1/namespaces/_"
@@ -234,11 +210,49 @@ def _actions(package: str, action: str) -> str:
     return f"{_NAMESPACE}/actions/{quote(package)}/{quote(action)}"
 
 
-def _error_text(response: httpx.Response) -> str:
+def _names(listed: Any) -> list[str]:
+    return [str(entry["name"]) for entry in listed]
+
+
+async def _look_for(begun: LookUp) -> str | None:
+    """The activation of an invocation whose answer got lost, once it has begun."""
+    until_s = time.monotonic() + _LOOK_S
+    while (found := await begun()) is None:
+        if begun is nowhere or time.monotonic() >= until_s:
+            return None
+        await asyncio.sleep(_LOOK_AGAIN_S)
+    return found.activation_id
+
+
+def _record_in(response: httpx.Response) -> ActivationRecord | None:
+    """The record that answers a blocking invocation; None where it is still to come."""
+    if response.status_code == httpx.codes.ACCEPTED:
+        return None
     try:
-        return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return _record_of(response.json())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # Somebody in between has made it something else.
+        return None
+
+
+def _capacity_of(info: Json) -> Capacity:
+    limits = {**_DEFAULT_INFO, **info.get("limits", {})}
+    extension = info.get("capacity", {})
+    return Capacity(
+        memory_min_mb=limits["min_action_memory"] // MIB,
+        memory_max_mb=limits["max_action_memory"] // MIB,
+        timeout_max_s=limits["max_action_duration"] / 1000,
+        concurrency=int(limits["concurrent_actions"]),
+        invokes_per_minute=int(limits["actions_per_minute"]),
+        pool_memory_mb=extension.get("user_memory_mb"),
+        cpus=extension.get("cpus"),
+        gpu_memory_mb=extension.get("gpu_memory_mb"),
+        on_loopback=bool(extension),
+        settle_s=extension.get("settle_ms", _SETTLE_MS) / 1000,
+        kinds=tuple(
+            runtime["kind"] for family in info.get("runtimes", {}).values() for runtime in family
+        ),
+    )
 
 
 def _record_of(body: Json) -> ActivationRecord:

@@ -68,6 +68,7 @@ class Candidate:
     timing: Timing
     score_every: int
     throttled_s: float
+    store_mb: int
     shortages: tuple[Shortage, ...]
 
     @property
@@ -254,6 +255,7 @@ def _cut_candidate(
 
     score_every, timing, waited_s = _choose_scores(job, rounds, scored)
     block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
+    store_mb = _store_mb(question, work, workers)
     return Candidate(
         workers=workers,
         threads=threads if told else None,
@@ -271,7 +273,8 @@ def _cut_candidate(
         timing=timing,
         score_every=score_every,
         throttled_s=waited_s,
-        shortages=_shortages(question, work, workers, memory_mb, collect_mb, gpu_mb, timing),
+        store_mb=store_mb,
+        shortages=_shortages(question, workers, memory_mb, collect_mb, gpu_mb, timing, store_mb),
     )
 
 
@@ -308,21 +311,27 @@ def _zones(runtime: Runtime, work: Work) -> Zones:
     )
 
 
+def _store_mb(question: Question, work: Work, workers: int) -> int:
+    """What Redis holds at most: samples, averages, and of every worker a part and a checkpoint."""
+    validation = question.job.validation
+    # The round before and this one; the last that was scored and the best, where they are others.
+    averages = 2 + (validation.every != 1) + (validation.patience is not None)
+    samples = question.dataset.train_samples + question.dataset.test_samples
+    states = (averages + 2 * workers) * state_bytes(question.facts)
+    return mb_ceil(samples * sample_bytes(work.dataset) + states)
+
+
 def _shortages(
     question: Question,
-    work: Work,
     workers: int,
     memory_mb: int,
     collect_mb: int,
     gpu_mb: int | None,
     timing: Timing,
+    store_mb: int,
 ) -> tuple[Shortage, ...]:
     """The limits that are broken, in the order in which a user would lift them."""
     batches = max(1, question.dataset.train_samples // question.job.batch_size)
-    state = state_bytes(question.facts)
-    samples = question.dataset.train_samples + question.dataset.test_samples
-    # The state of two rounds, and of every worker a part and a checkpoint.
-    stored = samples * sample_bytes(work.dataset) + (2 + 2 * workers) * state
     needs: tuple[tuple[Bound, float, float], ...] = (
         ("batches", workers, batches),
         ("workers", workers, question.capacity.concurrency),
@@ -330,6 +339,6 @@ def _shortages(
         ("timeout", timing.first_s, question.timeout_max_s),
         ("pool", workers * memory_mb + collect_mb, question.pool_mb),
         ("gpu", workers * gpu_action_mb(gpu_mb), question.gpu_memory_mb or math.inf),
-        ("store", mb_ceil(stored), math.inf if question.store_mb is None else question.store_mb),
+        ("store", store_mb, math.inf if question.store_mb is None else question.store_mb),
     )
     return tuple(Shortage(bound, need, limit) for bound, need, limit in needs if need > limit)

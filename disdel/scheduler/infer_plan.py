@@ -158,6 +158,7 @@ def make_infer_plan(question: InferQuestion) -> InferPlan:
         optimize=question.aims.optimize,
         basis=question.basis,
         reasons=tuple(_reasons(best, question)),
+        store_mb=_store_mb(question),
     )
 
 
@@ -221,19 +222,24 @@ def _batch(workers: int, samples: int, question: InferQuestion) -> tuple[int, Es
         batch_size //= 2
 
 
+def _store_mb(question: InferQuestion) -> int:
+    """What Redis holds at most: the model, and of every sample itself and its outputs."""
+    sample = sample_bytes(question.dataset) + question.dataset.outputs * _FLOAT_BYTES
+    return mb_ceil(question.model_bytes + question.samples * sample)
+
+
 def _shortages(
     question: InferQuestion, workers: int, memory_mb: int, *, first_s: float
 ) -> tuple[Shortage, ...]:
     """The limits that are broken, in the order in which a user would lift them."""
-    sample = sample_bytes(question.dataset) + question.dataset.outputs * _FLOAT_BYTES
-    stored_mb = mb_ceil(question.model_bytes + question.samples * sample)
+    store_mb = _store_mb(question)
     found = [
         Shortage("batches", workers, question.samples),
         Shortage("workers", workers, question.capacity.concurrency),
         Shortage("memory", memory_mb, question.memory_max_mb),
         Shortage("timeout", first_s, question.timeout_max_s),
         Shortage("pool", workers * memory_mb, question.pool_mb),
-        Shortage("store", stored_mb, math.inf if question.store_mb is None else question.store_mb),
+        Shortage("store", store_mb, math.inf if question.store_mb is None else question.store_mb),
     ]
     return tuple(shortage for shortage in found if shortage.need > shortage.limit)
 

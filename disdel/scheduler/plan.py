@@ -67,6 +67,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         gpu_actions=_gpu_actions(best, question),
         score_every=best.score_every,
         throttled_s=round(best.throttled_s, 1),
+        store_mb=best.store_mb,
     )
 
 

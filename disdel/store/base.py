@@ -77,6 +77,17 @@ class Store(ABC):
         """Overwrite one field of a small hash."""
 
     @abstractmethod
+    def claim_field(self, key: str, field: str, value: str) -> str:
+        """Write one field of a small hash unless it is there; what is there afterwards.
+
+        Of several callers at once, all get the same.
+        """
+
+    @abstractmethod
+    def get_field(self, key: str, field: str) -> str | None:
+        """One field of a small hash; None when there is none."""
+
+    @abstractmethod
     def fields(self, key: str) -> dict[str, str]:
         """All fields of a small hash; empty when there is none."""
 

@@ -10,6 +10,7 @@ disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
 disdel:<run>:progress                                          hash: worker -> JSON
+disdel:<run>:claims                                            hash: invocation -> activation
 disdel:<run>:open                                              hash: there until the run is over
 
 <run> is the run's id and a turn, ID:TURN, new for each controller that drives it: what activations
@@ -69,6 +70,10 @@ class RunKeys:
 
     def output(self, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}output:{worker}:{segment}:{attempt}"
+
+    @property
+    def claims(self) -> str:
+        return f"{self.prefix}claims"
 
     @property
     def progress(self) -> str:

@@ -59,6 +59,14 @@ class MemoryStore(Store):
         with self._lock:
             self._fields.setdefault(key, {})[field] = value
 
+    def claim_field(self, key: str, field: str, value: str) -> str:
+        with self._lock:
+            return self._fields.setdefault(key, {}).setdefault(field, value)
+
+    def get_field(self, key: str, field: str) -> str | None:
+        with self._lock:
+            return self._fields.get(key, {}).get(field)
+
     def fields(self, key: str) -> dict[str, str]:
         with self._lock:
             return dict(self._fields.get(key, {}))

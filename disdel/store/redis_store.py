@@ -9,29 +9,35 @@ since whoever reads or writes one holds it several times over.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from functools import partial
+from typing import TypeVar, cast
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from disdel.errors import ConnectionRefused, StoreError
+from disdel.errors import ConnectionRefused, StoreError, StoreLost
 from disdel.masking import masked
+from disdel.patience import Patience, Tell, Tries, tell_nobody
 from disdel.store.base import TTL_S, Blob, Buffer, Store
-from disdel.units import MIB
+from disdel.store.redis_examination import Examination, examine
+from disdel.store.redis_failures import advice, is_unreachable, passes
 
 # Twice as fast as 16 MiB, and a state of 8 MB is read with 30 MB less: docs/measurements.md.
 CHUNK_BYTES = 1 << 20
 _MANIFEST_VERSION = 1
 _CONNECT_TIMEOUT_S = 5.0
-_REPLY_TIMEOUT_S = 30.0
+_REPLY_TIMEOUT_S = 15.0
+# Patience with a server that has never answered: the address may be wrong.
+FIRST_CONTACT_S = 2.0
+# Where nobody says how much: a connection that was closed while it was idle is opened again.
+SHORT_PATIENCE_S = 1.0
 
-P = ParamSpec("P")
-R = TypeVar("R")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,68 +54,128 @@ class _Manifest:
         return f"{key}:{self.generation}:{index}"
 
 
-def _translated(
-    method: Callable[Concatenate[RedisStore, P], R],
-) -> Callable[Concatenate[RedisStore, P], R]:
-    """Turn redis's exceptions into `StoreError`, so that none leaves this module."""
-
-    @wraps(method)
-    def call(self: RedisStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, *args, **kwargs)
-        except redis.RedisError as error:
-            raise StoreError(f"Redis at {self.address} failed: {error}") from error
-
-    return call
-
-
 class RedisStore(Store):
-    """A store on the Redis at `url`.
+    """A store on the Redis at `url`; a server that fails for some time is waited for.
 
     Args:
         url: `redis://[:password@]host:port[/db]`, `rediss://…` or `unix://…`.
+        chunk_bytes: of the chunks of a blob.
+        patience_s: how long a request that fails is tried again.
+        first_contact_s: the same while the server has never answered.
+        deadline_s: when trying must end in any case, by `time.monotonic`.
+        tell: told of outages.
+
+    Attributes:
+        address: the URL without its password.
+        patience: with the server.
 
     Raises:
-        ConnectionRefused: the URL is malformed or no Redis answers there.
+        ConnectionRefused: the URL is malformed, no Redis answers there, or it refuses this user.
     """
 
-    def __init__(self, url: str, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+        patience_s: float = SHORT_PATIENCE_S,
+        first_contact_s: float = FIRST_CONTACT_S,
+        deadline_s: float = math.inf,
+        tell: Tell = tell_nobody,
+    ) -> None:
         self._chunk_bytes = chunk_bytes
         self._ended: tuple[str, ...] = ()
+        self.address = masked(url)
+        self.patience = Patience(
+            f"Redis at {self.address}", patience_s, deadline_s=deadline_s, tell=tell
+        )
         try:
             self._redis = redis.Redis.from_url(
                 url,
+                # What every server speaks, and without a greeting of its own.
+                protocol=2,
                 socket_connect_timeout=_CONNECT_TIMEOUT_S,
                 socket_timeout=_REPLY_TIMEOUT_S,
-                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+                # Tried again here alone, where it is known for how long and who is told.
+                retry=Retry(NoBackoff(), 0),
             )
         except (ValueError, TypeError):
             # What redis-py says of it may name a part of the password.
             raise ConnectionRefused(_no_url(url)) from None
-        self.address = masked(url)
         try:
-            self._redis.ping()
+            self._greet(first_contact_s)
         except (ValueError, TypeError, OverflowError):
             # An option that there is not, or a value that it cannot have.
             self._redis.close()
             raise ConnectionRefused(_no_url(url)) from None
-        except (redis.RedisError, OSError) as error:
+        except BaseException:
             self._redis.close()
-            raise ConnectionRefused(
-                f"no Redis answers at {self.address} ({error}); start one there, or leave --redis "
-                "out for a private one"
-            ) from error
+            raise
 
-    @_translated
+    def _greet(self, first_contact_s: float) -> None:
+        """Wait for the first answer, not long where nobody is there."""
+        tries = self.patience.tries()
+        while True:
+            try:
+                self._redis.ping()
+            except (redis.RedisError, OSError) as error:
+                if not passes(error):
+                    raise ConnectionRefused(
+                        f"the Redis at {self.address} {advice(error)}"
+                    ) from error
+                nobody = is_unreachable(error)
+                if tries.wait(_said(error), limit_s=first_contact_s if nobody else math.inf):
+                    continue
+                if nobody:
+                    raise ConnectionRefused(
+                        f"no Redis answers at {self.address} ({error}); start one there, or leave "
+                        "--redis out for a private one"
+                    ) from error
+                raise self._lost(tries, error) from error
+            else:
+                tries.succeeded()
+                return
+
+    def _ask(self, ask: Callable[[], T]) -> T:
+        """What the server answers; failures that pass are waited out.
+
+        Args:
+            ask: sends a command that may be sent twice: its first answer may get lost.
+
+        Raises:
+            StoreError: it refuses.
+            StoreLost: patience is at its end.
+        """
+        tries = self.patience.tries()
+        while True:
+            try:
+                answer = ask()
+            except (redis.RedisError, OSError) as error:
+                if not passes(error):
+                    raise StoreError(f"Redis at {self.address} failed: {error}") from error
+                if not tries.wait(_said(error)):
+                    raise self._lost(tries, error) from error
+            else:
+                tries.succeeded()
+                return answer
+
+    def _lost(self, tries: Tries, error: Exception) -> StoreLost:
+        return StoreLost(
+            f"Redis at {self.address} has failed for {tries.lasted_s:.0f} s: {_said(error)}"
+        )
+
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
-        self._redis.set(key, self._write_chunks(key, pieces), ex=TTL_S)
+        manifest = self._write_chunks(key, pieces)
+        self._ask(lambda: self._redis.set(key, manifest, ex=TTL_S))
 
-    @_translated
     def put_if_absent(self, key: str, data: Buffer) -> bool:
-        if self._redis.exists(key):
+        if self._ask(lambda: self._redis.exists(key)):
             return False
         manifest = self._write_chunks(key, (data,))
-        return bool(self._redis.set(key, manifest, ex=TTL_S, nx=True))
+        if self._ask(lambda: self._redis.set(key, manifest, ex=TTL_S, nx=True)):
+            return True
+        # It may have been this very call, whose first answer got lost.
+        return self._ask(lambda: self._redis.get(key)) == manifest.encode()
 
     def _write_chunks(self, key: str, pieces: Iterable[Buffer]) -> str:
         generation = secrets.token_hex(4)
@@ -118,7 +184,8 @@ class RedisStore(Store):
             if key.startswith(self._ended):
                 raise StoreError(f"{key} was not written: the run is over")
             # A view, which redis-py sends without a copy.
-            self._redis.set(f"{key}:{generation}:{index}", memoryview(chunk), ex=TTL_S)
+            write = partial(self._redis.set, f"{key}:{generation}:{index}", memoryview(chunk))
+            self._ask(partial(write, ex=TTL_S))
             size += len(chunk)
         return json.dumps(asdict(_Manifest(_MANIFEST_VERSION, size, self._chunk_bytes, generation)))
 
@@ -126,13 +193,12 @@ class RedisStore(Store):
         """Write no more of blobs whose keys begin with `prefix`, also where a thread does."""
         self._ended += (prefix,)
 
-    @_translated
     def open(self, key: str) -> Blob | None:
         manifest = self._manifest(key)
         return None if manifest is None else _RedisBlob(self, key, manifest)
 
     def _manifest(self, key: str) -> _Manifest | None:
-        text = self._redis.get(key)
+        text = self._ask(lambda: self._redis.get(key))
         if text is None:
             return None
         fields = json.loads(text)
@@ -143,18 +209,16 @@ class RedisStore(Store):
             )
         return _Manifest(**fields)
 
-    @_translated
     def delete(self, key: str) -> None:
         manifest = self._manifest(key)
         if manifest is not None:
-            self._redis.unlink(key, *(manifest.chunk_name(key, i) for i in manifest.chunks()))
+            names = [manifest.chunk_name(key, index) for index in manifest.chunks()]
+            self._ask(lambda: self._redis.unlink(key, *names))
 
-    @_translated
     def read_chunk(self, name: str, start: int, stop: int) -> bytes:
         """Bytes `start` to `stop` of one chunk; shorter when the chunk is."""
-        return cast(bytes, self._redis.getrange(name, start, stop - 1))
+        return cast(bytes, self._ask(lambda: self._redis.getrange(name, start, stop - 1)))
 
-    @_translated
     def delete_prefix(self, prefix: str) -> int:
         pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in prefix) + "*"
         deleted = 0
@@ -164,33 +228,52 @@ class RedisStore(Store):
         return deleted
 
     def _unlink_found(self, pattern: str) -> int:
-        deleted = 0
-        batch: list[bytes] = []
-        for key in self._redis.scan_iter(pattern, count=1000):
-            batch.append(key)
-            if len(batch) == 1000:
-                deleted += int(self._redis.unlink(*batch))
-                batch.clear()
-        return deleted + (int(self._redis.unlink(*batch)) if batch else 0)
+        found, cursor = 0, 0
+        while True:
+            scan = partial(self._redis.scan, cursor, pattern, count=1000)
+            cursor, keys = cast("tuple[int, list[bytes]]", self._ask(scan))
+            if keys:
+                self._ask(partial(self._redis.unlink, *keys))
+                # How many were unlinked is not known where the first answer got lost.
+                found += len(keys)
+            if not cursor:
+                return found
 
-    @_translated
     def set_field(self, key: str, field: str, value: str) -> None:
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(key, field, value)
-            pipe.expire(key, TTL_S)
-            pipe.execute()
+        def write() -> None:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hset(key, field, value)
+                pipe.expire(key, TTL_S)
+                pipe.execute()
 
-    @_translated
+        self._ask(write)
+
+    def claim_field(self, key: str, field: str, value: str) -> str:
+        def claim() -> bytes | None:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hsetnx(key, field, value)
+                pipe.expire(key, TTL_S)
+                pipe.hget(key, field)
+                return cast("bytes | None", pipe.execute()[-1])
+
+        # None where the hash was deleted in between.
+        return (self._ask(claim) or value.encode()).decode()
+
+    def get_field(self, key: str, field: str) -> str | None:
+        found = cast("bytes | None", self._ask(lambda: self._redis.hget(key, field)))
+        return None if found is None else found.decode()
+
     def fields(self, key: str) -> dict[str, str]:
-        found = cast("dict[bytes, bytes]", self._redis.hgetall(key))
+        found = cast("dict[bytes, bytes]", self._ask(lambda: self._redis.hgetall(key)))
         return {name.decode(): value.decode() for name, value in found.items()}
 
-    @_translated
-    def room_mb(self) -> int | None:
-        """Memory in MB that the server has left below its `maxmemory`; None where it has none."""
-        memory = cast("dict[str, int]", self._redis.info("memory"))
-        maximum = memory.get("maxmemory", 0)
-        return max(0, maximum - memory["used_memory"]) // MIB if maximum else None
+    def examine(self) -> Examination:
+        """What kind of server this is, and how much room it has.
+
+        Raises:
+            ConnectionRefused: a run's data cannot be kept there.
+        """
+        return self._ask(lambda: examine(self._redis, self.address))
 
     def close(self) -> None:
         self._redis.close()
@@ -248,3 +331,8 @@ def _rechunked(pieces: Iterable[Buffer], chunk_bytes: int) -> Iterator[Buffer]:
                 pending = bytearray()
     if pending:
         yield pending
+
+
+def _said(error: Exception) -> str:
+    """An error in words, which redis-py sometimes leaves out."""
+    return str(error).rstrip(".") or type(error).__name__

@@ -120,7 +120,7 @@ class Plan:
     take of a GPU: 0 for no GPU, None for what is free where the action sees one; `gpu_actions` is
     how many such actions the GPU holds, None where nobody tells its memory. `score_every` is the
     rounds from one score to the next. `throttled_s`, a part of `predicted_s`, is what the run waits
-    for the platform's minutes to end.
+    for the platform's minutes to end. `store_mb` is what Redis holds of it at most.
     """
 
     runtime: RuntimeName
@@ -151,6 +151,7 @@ class Plan:
     gpu_actions: int | None = None
     score_every: int = 1
     throttled_s: float = 0.0
+    store_mb: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,7 @@ class InferPlan:
 
     `memory_mb` is the limit of one evaluate action, of which `workers` run at the same time on a
     shard each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `pool_mb`, `basis`,
-    `predicted_s`, `gb_s` and `invocations` are those of `Plan`.
+    `predicted_s`, `gb_s`, `invocations` and `store_mb` are those of `Plan`.
     """
 
     workers: int
@@ -177,3 +178,4 @@ class InferPlan:
     optimize: Objective
     basis: str
     reasons: tuple[str, ...]
+    store_mb: int = 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from disdel.container_memory import UsesMemory, critical_region_bytes, watch_memory
@@ -17,9 +18,12 @@ from disdel.wire import Common, check_version, from_json
 from disdel.worker.footprint import working_set_bytes
 from disdel.worker.phases import PhaseClock
 from disdel.worker.run_store import RunStore
+from disdel.worker.wanted import NotWanted
 
 # A whole process without a deadline (a test, a replay) may run for a day.
 _NO_DEADLINE_S = 86_400.0
+# What is left for the answer when the store is no longer waited for.
+_ANSWER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def activation_context(
     Raises:
         UsageError: the arguments are of another version.
         ConnectionRefused: the store does not answer.
+        ClaimedElsewhere: another activation is doing the work.
+        NotWanted: the run is over.
     """
     common = from_json(Common, args)
     check_version(common)
@@ -99,11 +105,48 @@ def activation_context(
     deadline_ms = environ.get("__OW_DEADLINE")
     deadline_s = float(deadline_ms) / 1000 if deadline_ms else time.time() + _NO_DEADLINE_S
     with watch_memory() as memory:
-        store = RunStore(common.redis, common.run)
+        store = RunStore(
+            common.redis,
+            common.run,
+            patience_s=common.patience_s,
+            # While there is still time to say what was in the way.
+            deadline_s=time.monotonic() + deadline_s - time.time() - _ANSWER_S,
+        )
         try:
-            yield Context(store, deadline_s, memory, clock)
+            with _claimed(store, common.invocation, environ):
+                yield Context(store, deadline_s, memory, clock)
         finally:
             store.close()
+
+
+class ClaimedElsewhere(Exception):
+    """The work of this activation is another one's.
+
+    Attributes:
+        claimed_by: its id.
+    """
+
+    def __init__(self, claimed_by: str) -> None:
+        super().__init__(claimed_by)
+        self.claimed_by = claimed_by
+
+
+@contextmanager
+def _claimed(store: RunStore, invocation: str | None, environ: Mapping[str, str]) -> Iterator[None]:
+    """Inside, this activation is known to do the work of an invocation."""
+    if invocation is None:
+        yield
+        return
+    own = environ.get("__OW_ACTIVATION_ID") or secrets.token_hex(16)
+    first = store.claim(invocation, own)
+    if first != own:
+        raise ClaimedElsewhere(first)
+    try:
+        yield
+    finally:
+        # Only to be found sooner, should its answer get lost.
+        with suppress(StoreError, NotWanted):
+            store.ended(invocation, own)
 
 
 class Throttle:

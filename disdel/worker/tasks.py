@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from disdel.errors import DisdelError
 from disdel.units import MIB
 from disdel.wire import (
+    Claimed,
     CollectRequest,
     EvaluateRequest,
     ScoreRequest,
@@ -20,7 +21,7 @@ from disdel.wire import (
     to_json,
 )
 from disdel.worker.collect import collect
-from disdel.worker.context import Context, activation_context
+from disdel.worker.context import ClaimedElsewhere, Context, activation_context
 from disdel.worker.evaluate import evaluate
 from disdel.worker.model_file import PredictorCache
 from disdel.worker.network import TrainerCache
@@ -85,6 +86,8 @@ def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:
             reply = to_json(probe(context) if args.get("task") == "probe" else run(args, context))
             _log(args, reply, context)
             return reply
+    except ClaimedElsewhere as elsewhere:
+        return to_json(Claimed(claimed_by=elsewhere.claimed_by))
     except DisdelError as error:
         return {"error": {"kind": error.kind, "message": str(error)}}
 

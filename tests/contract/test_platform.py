@@ -115,7 +115,7 @@ def test_a_failing_action_is_a_record_and_no_exception(client):
     async def use(platform):
         await deployed(platform)
         record = await platform.invoke("p", "act", {"fail": True})
-        logs = await platform.logs(record.id)
+        logs = await platform.logs(record.id, within_s=10)
         await platform.remove_package("p")
         return record, logs
 

@@ -7,10 +7,11 @@ import pytest
 
 from disdel.controller import train as train_module
 from disdel.controller.settings import Settings
+from disdel.events import silent
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from disdel.store.private_redis import PrivateRedis
 from disdel.types import TrainJob
-from tests.faults.linear import linear_action
+from tests.faults.linear import linear_action, outcome
 from tests.faults.proxies import PlatformProxy, RedisProxy
 
 
@@ -45,23 +46,34 @@ def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
+def linear_job(apihost, auth, redis, data_dir, run_dir, listener, **changes):
+    """A training of an instant: its report and folder."""
+    settings = Settings(
+        apihost=apihost, auth=auth, redis=redis, data_dir=data_dir, run_dir=run_dir, **changes
+    )
+    job = TrainJob(dataset="digits", workers=2, epochs=3, runtime="tensorflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "_action", linear_action)
+        return asyncio.run(train_module.train(job, settings, listener))
+
+
+@pytest.fixture(scope="session")
+def whole(servers, data_dir, tmp_path_factory):
+    """What the training comes to when nothing happens to it."""
+    access, redis = servers
+    runs = tmp_path_factory.mktemp("whole")
+    report, _ = linear_job(access.apihost, access.auth, redis, data_dir, runs, silent)
+    return outcome(report)
+
+
 @pytest.fixture
-def train(servers, api, store, monkeypatch, tmp_path, data_dir):
-    """Train on digits through the proxies: the report, the folder; `events` has what was told."""
-    monkeypatch.setattr(train_module, "_action", linear_action)
+def train(servers, api, store, tmp_path, data_dir):
+    """Train through the proxies: the report, the folder; `events` has what was told."""
     events = []
 
     def start(listener=events.append, **changes):
-        settings = Settings(
-            apihost=api.url,
-            auth=servers[0].auth,
-            redis=store.url,
-            data_dir=data_dir,
-            run_dir=tmp_path / "runs",
-            **changes,
-        )
-        job = TrainJob(dataset="digits", workers=2, epochs=3, runtime="tensorflow")
-        return asyncio.run(train_module.train(job, settings, listener))
+        place = (api.url, servers[0].auth, store.url, data_dir, tmp_path / "runs")
+        return linear_job(*place, listener, **changes)
 
     start.events = events
     return start

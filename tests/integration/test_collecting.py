@@ -45,6 +45,7 @@ async def collect(folder, redis_url, fan_in):
             memory_mb=SMALLEST_MB,
             timeout_s=60,
         )
+        session.store.set_field(keys.open, "wire_version", str(wire.WIRE_VERSION))
         parts = []
         for worker in range(WORKERS):
             key = keys.part(1, worker, 0, 0)
@@ -61,7 +62,7 @@ async def collect(folder, redis_url, fan_in):
             memory_max_mb=SMALLEST_MB,
         )
         ledger = await collector.collect(1, parts)
-        await invoker.finish_logs()
+        await invoker.logs.finish()
         mean = read_tensors(session.store, keys.state(1))
         session.store.delete_prefix(keys.prefix)
         return mean, ledger, invoker.journal.activations

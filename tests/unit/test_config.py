@@ -95,3 +95,32 @@ def test_folders(tmp_path):
     assert str(config.run_dir(environ=environ)) == "/r"
     assert str(config.state_dir(environ=environ)) == "/x/disdel"
     assert str(config.state_dir(environ={"DISDEL_STATE_DIR": "/s"})) == "/s"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/"])
+def test_the_apis_own_path_may_stand_behind_the_host(path, tmp_path):
+    access = config.api_access(
+        f"http://whisk.example:3233{path}", environ={"WSK_CONFIG_FILE": str(tmp_path)}
+    )
+    assert access.apihost == "http://whisk.example:3233"
+
+
+def test_patience_comes_from_flag_environment_or_default():
+    environ = {"DISDEL_PATIENCE_NETWORK": "7.5"}
+    assert config.patience_network_s(0, environ) == 0
+    assert config.patience_network_s(None, environ) == 7.5
+    assert config.patience_network_s(None, {}) == 60
+
+
+@pytest.mark.parametrize(
+    ("flag", "environ", "told"),
+    [
+        (-1.0, {}, "--patience-network must be a number of seconds, at least 0, not -1"),
+        (float("nan"), {}, "not nan"),
+        (float("inf"), {}, "not inf"),
+        (None, {"DISDEL_PATIENCE_NETWORK": "a while"}, "DISDEL_PATIENCE_NETWORK .* not a while"),
+    ],
+)
+def test_patience_is_a_number_of_seconds(flag, environ, told):
+    with pytest.raises(UsageError, match=told):
+        config.patience_network_s(flag, environ)

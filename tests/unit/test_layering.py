@@ -21,6 +21,7 @@ LEAVES = {
     "home",
     "interrupts",
     "masking",
+    "patience",
     "process_identity",
     "streams",
     "targets",

@@ -104,12 +104,12 @@ def test_patience_ends_the_run_with_the_best_model(run, arithmetic):
 class SmallPool(FakePlatform):
     """A container of collectWeights takes the place of a worker's."""
 
-    async def invoke(self, package, action, arguments):
+    async def invoke(self, package, action, arguments, **waits):
         if action == "collectWeights":
             self._cold.discard(("train", 0))
         # An average in a worker's container finds it there.
         self._cold.add(("train", None))
-        return await super().invoke(package, action, arguments)
+        return await super().invoke(package, action, arguments, **waits)
 
 
 def test_where_averages_evict_a_worker_one_averages_in_its_place(
