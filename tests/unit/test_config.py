@@ -100,7 +100,7 @@ def test_folders(tmp_path):
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/"])
 def test_the_apis_own_path_may_stand_behind_the_host(path, tmp_path):
     access = config.api_access(
-        f"http://whisk.example:3233{path}", environ={"WSK_CONFIG_FILE": str(tmp_path)}
+        f"http://whisk.example:3233{path}", environ={"WSK_CONFIG_FILE": str(tmp_path / "none")}
     )
     assert access.apihost == "http://whisk.example:3233"
 
