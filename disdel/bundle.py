@@ -26,6 +26,7 @@ _LIBRARY = (
     "masking.py",
     "patience.py",
     "program.py",
+    "scratch.py",
     "types",
     "units.py",
     "user_code.py",

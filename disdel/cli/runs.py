@@ -24,9 +24,15 @@ Run = Annotated[
 def list_command(run_dir: options.RunDir = None, json: options.JsonFile = None) -> None:
     """List the runs, newest first."""
     from disdel.controller.run_folder import run_folders
+    from disdel.report.saved import checked
 
     check_json_target(json)
-    reports = [folder.read_report() for folder in run_folders(config.run_dir(run_dir))]
+    reports = []
+    for folder in run_folders(config.run_dir(run_dir)):
+        try:
+            reports.append(checked(folder.read_report()))
+        except UsageError as error:
+            typer.echo(f"left out {folder.run}: {error}", err=True)
     write_json(json, reports)
     if json != "-":
         print_table(
@@ -49,9 +55,10 @@ def list_command(run_dir: options.RunDir = None, json: options.JsonFile = None) 
 def show_command(run: Run, run_dir: options.RunDir = None, json: options.JsonFile = None) -> None:
     """Show one run: settings, plan, rounds and activations."""
     from disdel.controller.run_folder import find_run
+    from disdel.report.saved import checked
 
     check_json_target(json)
-    report = find_run(config.run_dir(run_dir), run).read_report()
+    report = checked(find_run(config.run_dir(run_dir), run).read_report())
     write_json(json, report)
     if json != "-":
         _print_report(report)
@@ -67,12 +74,13 @@ def compare_command(
 ) -> None:
     """Show runs side by side: what came out, and the settings in which they differ."""
     from disdel.controller.run_folder import find_run
+    from disdel.report.saved import checked
 
     check_json_target(json)
     if len(runs) < 2:
         raise UsageError("name at least two runs to compare")
     folder = config.run_dir(run_dir)
-    reports = [find_run(folder, run).read_report() for run in runs]
+    reports = [checked(find_run(folder, run).read_report()) for run in runs]
     differing = _differing(reports)
     columns = [
         _facts(report) | {"settings": {name: report["settings"].get(name) for name in differing}}
@@ -166,10 +174,11 @@ def _print_report(report: dict[str, Any]) -> None:
     typer.echo(f"status    {report['status']}, {report['wall_s']:.1f} s on {report['platform']}")
     if report["error"] is not None:
         typer.echo(f"error     {report['error']['kind']}: {report['error']['message']}")
+    loss = None if report["loss"] is None else f"{report['loss']:.4f}"
     if report["accuracy"] is not None:
-        typer.echo(f"accuracy  {report['accuracy']:.4f}, loss {report['loss']:.4f}")
-    elif report["loss"] is not None:
-        typer.echo(f"loss      {report['loss']:.4f}")
+        typer.echo(f"accuracy  {report['accuracy']:.4f}, loss {loss or '-'}")
+    elif loss is not None:
+        typer.echo(f"loss      {loss}")
     if report["model"] is not None:
         typer.echo(f"model     {report['model']}")
     given = {name: value for name, value in report["settings"].items() if value is not None}
@@ -226,9 +235,10 @@ def logs_command(
 ) -> None:
     """Print the logs of a run's activations, each under its own heading."""
     from disdel.controller.run_folder import find_run
+    from disdel.report.saved import checked
 
     folder = find_run(config.run_dir(run_dir), run)
-    activations = folder.read_report()["activations"]
+    activations = checked(folder.read_report())["activations"]
     workers = sorted({entry["worker"] for entry in activations} - {None})
     if worker is not None and worker not in workers:
         known = ", ".join(map(str, workers)) or "none"

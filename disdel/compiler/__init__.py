@@ -11,15 +11,18 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import dacite
+
 from disdel import config
 from disdel.errors import DisdelError, UsageError
 from disdel.helper import Ended, run_helper
-from disdel.program import DESCRIPTION, Program, cpu_flags
+from disdel.program import Program, cpu_flags
 from disdel.types import CallMemory, ModelSpec
 from disdel.user_code import UserCode
 
@@ -62,7 +65,9 @@ def compile_program(job: CompileJob, code: UserCode | None = None) -> Path:
         CompileFailed: the compiler refused the module; the message says where its text is.
     """
     folder = _folder(job)
-    if not (folder / DESCRIPTION).exists():
+    if _program(folder) is None:
+        if folder.exists() and _program(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)  # It is damaged.
         _call(folder, job, code)
     return folder
 
@@ -73,9 +78,15 @@ def call_memory(job: CompileJob) -> CallMemory | None:
     Raises:
         UsageError: packages are missing.
     """
+    program = _program(_folder(job))
+    return None if program is None else program.memory
+
+
+def _program(folder: Path) -> Program | None:
+    """What is in a folder; None where there is nothing, or nothing that can be read."""
     try:
-        return Program.read(_folder(job)).memory
-    except FileNotFoundError:
+        return Program.read(folder)
+    except (OSError, ValueError, TypeError, dacite.DaciteError):
         return None
 
 

@@ -25,6 +25,7 @@ from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
 from disdel.program import Program, Target, module_path
+from disdel.scratch import Scratch, sweep
 from disdel.types import CallMemory
 from disdel.user_module import end_process
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     # It imports Keras.
     from disdel.compiler.network import Network
 
+_MAKING = ".making-"
 # Large enough to keep the cores busy, small enough that a convolution's patches stay in the caches.
 SCORE_BATCH = 32
 
@@ -84,13 +86,14 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
     steps = Steps(network, input_dtype=job.input_dtype)
     targets = tuple(target(name) for name in job.targets)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(_MAKING, folder.parent)
     modules: list[tuple[str, Target, Future[_Module]]] = []
     with (
-        tempfile.TemporaryDirectory(dir=folder.parent) as name,
+        Scratch(_MAKING, folder.parent) as scratch,
         # A compiler is a process, and uses one core.
         ThreadPoolExecutor(os.cpu_count()) as compilers,
     ):
-        made = Path(name) / "program"
+        made = scratch / "program"
         made.mkdir()
         # The first is being compiled while the second is written.
         for function, text_of, batch in (
@@ -120,8 +123,11 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
             memory=CallMemory(train_bytes=most_bytes["train"], score_bytes=most_bytes["score"]),
             targets=targets,
         ).write(made)
-        if not folder.exists():
+        try:
             made.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # Else another run has compiled the same meanwhile.
+                raise
 
 
 @dataclass(frozen=True, slots=True)

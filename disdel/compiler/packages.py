@@ -18,7 +18,6 @@ import json
 import platform
 import re
 import sys
-import tempfile
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from disdel.compiler.blas import without_blas
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
+from disdel.scratch import Scratch
 
 # What the worker side of disdel imports, and what that imports.
 DISTRIBUTIONS = ("async-timeout", "dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis")
@@ -118,9 +118,9 @@ def packages_zip(
         return kept.read_bytes()
     data = _build(library, python, machines, compiler)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(kept)
+    with Scratch(".packages-", kept.parent) as scratch:
+        (scratch / kept.name).write_bytes(data)
+        (scratch / kept.name).replace(kept)
     return data
 
 

@@ -7,7 +7,6 @@ the history as after any other training.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +20,10 @@ from disdel.controller.train import train_on
 from disdel.events import Listener, Noted, silent
 from disdel.scheduler.calibration import calibrated
 from disdel.scheduler.runtimes import RUNTIMES, Runtime
+from disdel.scratch import Scratch, sweep
 from disdel.types import DatasetSpec, RuntimeName, TrainJob
 
+_PREFIX = "disdel-calibrate-"
 _SHAPE = (28, 28, 1)
 _CLASSES = 10
 _TRAIN_SAMPLES = 8192
@@ -48,8 +49,9 @@ async def calibrate(name: RuntimeName, settings: Settings, emit: Listener) -> Ca
         DisdelError: a run failed.
     """
     arrays = _random_arrays()
-    with tempfile.TemporaryDirectory(prefix="disdel-calibrate-") as folder:
-        here = replace(settings, run_dir=Path(folder))
+    sweep(_PREFIX)
+    with Scratch(_PREFIX) as folder:
+        here = replace(settings, run_dir=folder)
         for workers, batch in _SETUPS:
             job = TrainJob(
                 dataset=arrays.spec.name,

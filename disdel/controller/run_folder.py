@@ -55,8 +55,11 @@ class RunFolder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run has ended well, by its report."""
-        return self.report.is_file() and self.read_report().get("status") == "ok"
+        """Whether the run has ended well, by its report, if that can be read."""
+        try:
+            return self.read_report().get("status") == "ok"
+        except UsageError:
+            return False
 
     @property
     def confusion(self) -> Path:

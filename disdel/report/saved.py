@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dacite
 
@@ -70,6 +71,9 @@ class SavedReport:
     totals: Totals | None = None
 
 
+_NOTHING: dict[str, Any] = {"rounds": [], "activations": [], "settings": {}} | dict.fromkeys(
+    ("error", "accuracy", "loss", "model", "plan", "totals")
+)
 _READING = dacite.Config(cast=[tuple], type_hooks={float: float})
 
 
@@ -83,8 +87,18 @@ def parse_report(fields: Mapping[str, object]) -> SavedReport:
         raise UsageError(f"a report of version 1 is needed, not {fields.get('version')!r}")
     try:
         return dacite.from_dict(SavedReport, fields, _READING)
-    except (dacite.DaciteError, TypeError, ValueError) as error:
+    except (dacite.DaciteError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"this is no report of a run: {error}") from error
+
+
+def checked(fields: dict[str, Any]) -> dict[str, Any]:
+    """A report as it is, with `None` or nothing for what it does not have.
+
+    Raises:
+        UsageError: it is none.
+    """
+    parse_report(fields)
+    return {**_NOTHING, **fields}
 
 
 def read_report(path: Path) -> SavedReport:
@@ -94,8 +108,8 @@ def read_report(path: Path) -> SavedReport:
         UsageError: the file cannot be read or holds no report.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        fields = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a report: {error}") from error
     if not isinstance(fields, dict):
         raise UsageError(f"{path} holds no report of a run, but a {type(fields).__name__}")

@@ -2,7 +2,8 @@
 
 The server is watched by a shell that holds the read end of a pipe from this process. When the pipe
 closes, for whatever reason (a close, an exit, a `kill -9`), the shell stops the server and removes
-its folder. This works on every POSIX system and needs no record of process ids.
+its folder. This works on every POSIX system and needs no record of process ids. Where the shell was
+killed, `close` does the same, and where this process was too, the next private server.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,9 @@ import psutil
 import redis
 
 from disdel.errors import ConnectionRefused
+from disdel.scratch import Scratch, sweep
 
+_PREFIX = "disdel-redis-"
 _READY_TIMEOUT_S = 10.0
 # The first letters of the network interfaces that container engines make.
 _BRIDGES = ("docker", "podman", "cni-podman", "nerdctl")
@@ -99,7 +101,9 @@ class PrivateRedis:
         self._start()
 
     def _start(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="disdel-redis-"))
+        sweep(_PREFIX, end=_kill_server)
+        self._scratch = Scratch(_PREFIX)
+        self._folder = self._scratch.path
         with socket.create_server((self._address, 0)) as probe:
             port = probe.getsockname()[1]
         password = secrets.token_hex(16)
@@ -158,6 +162,9 @@ class PrivateRedis:
         if self._watcher.stdin is not None:
             self._watcher.stdin.close()
         self._watcher.wait()
+        if self._watcher.returncode < 0 and self._folder.exists():
+            _kill_server(self._folder)
+        self._scratch.close()
 
     def __enter__(self) -> PrivateRedis:
         return self
@@ -169,3 +176,12 @@ class PrivateRedis:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _kill_server(folder: Path) -> None:
+    """Kill the server of a folder, whose working directory that is from its start on."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.cwd() == str(folder) or str(folder / "redis.conf") in process.cmdline():
+                process.kill()
+                process.wait(_READY_TIMEOUT_S)

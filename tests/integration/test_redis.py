@@ -118,3 +118,28 @@ def test_a_blob_of_another_format_is_refused(redis_url):
         store.open("odd")
     store.delete_prefix("odd")
     store.close()
+
+
+def test_what_a_killed_watcher_leaves_goes_with_the_next_server():
+    code = """
+import json, os, signal, sys
+from disdel.store.private_redis import PrivateRedis
+server = PrivateRedis()
+server.ready()
+os.kill(server._watcher.pid, signal.SIGKILL)
+print(json.dumps(server.url), flush=True)
+if sys.stdin.readline() == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+server.close()
+"""
+    for ending in ("kill", "close"):
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as owner:
+            server = server_at(json.loads(owner.stdout.readline()))
+            folder = Path(server.cwd())
+            owner.communicate(ending)
+        assert server.is_running() == (ending == "kill")
+        PrivateRedis().close()
+        assert not server.is_running()
+        assert not folder.exists()

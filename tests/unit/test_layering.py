@@ -27,6 +27,7 @@ LEAVES = {
     "targets",
     "telling",
     "program",
+    "scratch",
     "types",
     "units",
     "user_code",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +12,12 @@ from pathlib import Path
 
 from disdel.catalog.datasets.names import DatasetRef
 from disdel.errors import DatasetError
+from disdel.scratch import Scratch, sweep
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 _INFO = "dataset_info.json"
 _IMPORT = "disdel-import.json"
+_STAGING = ".disdel-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,10 @@ def staging(data_dir: Path) -> Iterator[Path]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".disdel-", dir=data_dir))
-        try:
+        # Of commands that were killed.
+        sweep(_STAGING, data_dir)
+        with Scratch(_STAGING, data_dir) as temporary:
             yield temporary
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise DatasetError(
             f"cannot write in {data_dir} ({error.strerror or error}); "
