@@ -2,13 +2,15 @@
 
 An entry names a function: `path/to/net.py:make`, or `package.module:make`. Of a file, what travels
 is the file and the modules beside it that it imports, directly or through others; of a package, all
-of its Python files. They travel as files and are never pickled.
+of its Python files; and of both, the files beside them that the code names by a text in it, or that
+it lists in `files_beside`. They travel as files and are never pickled.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.metadata
 import json
 import re
 import sys
@@ -19,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TypeVar
 
+from disdel.code_texts import Beside, files_listed, files_named
 from disdel.errors import UsageError
 from disdel.types import CodeRef
 
@@ -30,7 +33,11 @@ FOLDER = "user_code"
 _ENTRY = re.compile(
     r"(?P<source>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)"
 )
+# The names of files that travel with the code, where it lists them itself.
+_LISTED = "files_beside"
 _MOST_BYTES = 8 << 20
+# OpenWhisk's limit on an action's code is 48 MB, counted as base64.
+_MOST_LISTED_BYTES = 32 << 20
 _REF_NAME = "disdel-code.json"
 
 
@@ -42,11 +49,18 @@ class UserCode:
         ref: which function it is.
         folder: where the files are on this machine.
         files: by path relative to that folder, with forward slashes.
+        left_out: sentences on what the code names and what does not travel.
     """
 
     ref: CodeRef
     folder: Path
     files: Mapping[str, bytes]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def python(self) -> dict[str, bytes]:
+        """Those of the files that are Python's."""
+        return {name: data for name, data in self.files.items() if name.endswith(".py")}
 
     def laid_out(self) -> dict[str, bytes]:
         """The files with one that says which function it is, for `read_code`."""
@@ -68,7 +82,9 @@ def read_code(folder: Path) -> UserCode | None:
         return None
     ref = CodeRef(**{**fields, "requirements": tuple(fields["requirements"])})
     files = {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.py")
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path != folder / _REF_NAME and "__pycache__" not in path.parts
     }
     return UserCode(ref, folder, MappingProxyType(files))
 
@@ -101,12 +117,18 @@ def collect(entry: str) -> UserCode:
     else:
         root, files = _package_files(entry, source)
         path = root / _file_of(source, files)
-    contents = {file.relative_to(root).as_posix(): file.read_bytes() for file in sorted(files)}
-    if (size := sum(map(len, contents.values()))) > _MOST_BYTES:
-        raise UsageError(
-            f"{entry}: its Python files are {size >> 20} MB, and {_MOST_BYTES >> 20} MB can travel "
-            "to an action; put the function into a file of its own"
-        )
+    root = root.absolute()
+    trees = {file.absolute(): _parse(file) for file in files}
+    beside = _files_beside(entry, _parse(path), trees, root)
+    contents = {
+        file.relative_to(root).as_posix(): file.read_bytes()
+        for file in sorted(trees.keys() | beside.files)
+    }
+    left_out = tuple(
+        f"{file.relative_to(root)} ({size}), which {source} names, stays here: actions that need "
+        f"it are given it by {_LISTED} = [...] in {source}"
+        for file, size in sorted(beside.left_out.items())
+    )
     digest = hashlib.blake2b(f"{source}:{function}".encode(), digest_size=16)
     for name, data in contents.items():
         digest.update(f"\0{name}\0{len(data)}\0".encode() + data)
@@ -117,7 +139,7 @@ def collect(entry: str) -> UserCode:
         requirements=_requirements(entry, _parse(path)),
         digest=digest.hexdigest(),
     )
-    return UserCode(ref, root, MappingProxyType(contents))
+    return UserCode(ref, root, MappingProxyType(contents), left_out)
 
 
 def _with_siblings(path: Path) -> set[Path]:
@@ -133,7 +155,7 @@ def _with_siblings(path: Path) -> set[Path]:
             beside = path.parent / name
             if beside.with_suffix(".py").is_file():
                 waiting.append(beside.with_suffix(".py"))
-            elif (beside / "__init__.py").is_file():
+            elif beside.is_dir():  # a package, also one without `__init__.py`
                 waiting += beside.rglob("*.py")
     return found
 
@@ -185,23 +207,83 @@ def imported_packages(folder: Path) -> frozenset[str]:
     return frozenset(name for path in folder.rglob("*.py") for name in _imported(_parse(path)))
 
 
-def _requirements(entry: str, tree: ast.Module) -> tuple[str, ...]:
-    from packaging.requirements import InvalidRequirement, Requirement
+def packages_of(code: UserCode) -> frozenset[str]:
+    """The top-level names that the code imports."""
+    trees = (ast.parse(source) for source in code.python.values())
+    return frozenset(name for tree in trees for name in _imported(tree))
 
+
+def _files_beside(
+    entry: str, main: ast.Module, code: Mapping[Path, ast.Module], root: Path
+) -> Beside:
+    """What travels beside the Python files: what `files_beside` lists, else what the code names."""
+    if (node := _assigned(main, _LISTED)) is None:
+        beside, most = files_named(code, root), _MOST_BYTES
+    else:
+        try:
+            beside, most = Beside(files_listed(_texts_of(node), root), {}), _MOST_LISTED_BYTES
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"{entry}, line {node.lineno}: {_LISTED} must be a list of names or patterns such "
+                f'as ["vocabulary.txt", "tables/*.npy"] ({error})'
+            ) from error
+    python = sum(file.stat().st_size for file in code)
+    sizes = {file: file.stat().st_size for file in beside.files}
+    while python + (size := sum(sizes.values())) > most:
+        if node is not None or not sizes:
+            raise UsageError(
+                f"{entry}: its files are {(python + size) / 2**20:.1f} MB, and {most >> 20} MB can "
+                f"travel to an action; list fewer in {_LISTED}, or put the function into a folder "
+                "of its own"
+            )
+        largest = max(sizes, key=sizes.__getitem__)
+        beside.left_out[largest] = f"{sizes.pop(largest) / 2**20:.1f} MB"
+    return Beside(frozenset(sizes), beside.left_out)
+
+
+def _assigned(tree: ast.Module, name: str) -> ast.expr | None:
+    """The value of `name = …` in a module."""
     for node in tree.body:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if not any(isinstance(name, ast.Name) and name.id == "requirements" for name in targets):
-            continue
-        try:
-            listed = ast.literal_eval(node.value)
-            # A text alone would be read letter by letter.
-            texts = (listed,) if isinstance(listed, str) else listed
-            return tuple(str(Requirement(text)) for text in texts)
-        except (ValueError, TypeError, InvalidRequirement) as error:
-            raise UsageError(
-                f"{entry}, line {node.lineno}: requirements must be a list of texts such as "
-                f'["scikit-image>=0.22"] ({str(error).splitlines()[0]})'
-            ) from error
-    return ()
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return node.value
+    return None
+
+
+def _texts_of(node: ast.expr) -> tuple[str, ...]:
+    """The texts that a literal lists.
+
+    Raises:
+        ValueError: it is no literal, or of something else.
+        TypeError: it is no list.
+    """
+    listed = ast.literal_eval(node)
+    # A text alone would be read letter by letter.
+    listed = (listed,) if isinstance(listed, str) else tuple(listed)
+    if wrong := [item for item in listed if not isinstance(item, str)]:
+        raise ValueError(f"{wrong[0]!r} is no text")
+    return listed
+
+
+def _requirements(entry: str, tree: ast.Module) -> tuple[str, ...]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if (node := _assigned(tree, "requirements")) is None:
+        return ()
+    try:
+        return tuple(str(Requirement(text)) for text in _texts_of(node))
+    except (ValueError, TypeError, InvalidRequirement) as error:
+        raise UsageError(
+            f"{entry}, line {node.lineno}: requirements must be a list of texts such as "
+            f'["scikit-image>=0.22"] ({str(error).splitlines()[0]})'
+        ) from error
+
+
+def package_version(distribution: str) -> str:
+    """The version of an installed package; empty where there is none of that name."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -7,25 +7,26 @@ the next plan of the same code and shapes is as fast as that of a built-in netwo
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from disdel import config
 from disdel.catalog.models import choose_model
 from disdel.errors import UsageError
+from disdel.files_read import named_environment, still_holds
 from disdel.helper import run_helper
 from disdel.types import DatasetSpec, ModelSpec, Precision
-from disdel.user_code import UserCode, collect, is_entry
+from disdel.user_code import UserCode, collect, is_entry, package_version, packages_of
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 2
-_FRAMEWORKS = ("keras", "tensorflow", "tensorflow-cpu", "torch")
+_FORMAT = 3
+_PACKAGES = ("disdel", "keras", "numpy", "tensorflow", "tensorflow-cpu", "torch")
 
 
 def choose_network(name: str, dataset: DatasetSpec, precision: Precision = "float32") -> ModelSpec:
@@ -66,33 +67,31 @@ def code_of(model: ModelSpec) -> UserCode | None:
 def _described(code: UserCode, dataset: DatasetSpec, precision: Precision) -> DescribeReply:
     kept = config.state_dir() / "models" / f"{_key(code, dataset, precision)}.json"
     try:
-        return from_json(DescribeReply, json.loads(kept.read_text(encoding="utf-8")))
-    except (OSError, ValueError, UsageError):
+        answer = json.loads(kept.read_text(encoding="utf-8"))
+        if still_holds(answer["read"]):
+            return from_json(DescribeReply, answer["reply"])
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
         pass
-    reply = _describe(code, dataset, precision)
+    answer = _describe(code, dataset, precision)
+    reply = from_json(DescribeReply, answer["reply"])
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(to_json(reply)), encoding="utf-8")
+        kept.write_text(json.dumps(answer), encoding="utf-8")
     except OSError:
         pass  # the next plan takes a few seconds longer
     return reply
 
 
 def _key(code: UserCode, dataset: DatasetSpec, precision: Precision) -> str:
-    versions = [f"{name} {_version(name)}" for name in _FRAMEWORKS]
+    packages = sorted({*_PACKAGES, *packages_of(code)})
+    versions = [sys.version, *(f"{name} {package_version(name)}" for name in packages)]
     form = (dataset.input_shape, dataset.input_dtype, dataset.classes, precision)
-    text = json.dumps([_FORMAT, code.ref.digest, form, versions])
+    environment = named_environment(code.python.values())
+    text = json.dumps([_FORMAT, code.ref.digest, form, versions, environment])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def _describe(code: UserCode, dataset: DatasetSpec, precision: Precision) -> DescribeReply:
+def _describe(code: UserCode, dataset: DatasetSpec, precision: Precision) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="disdel-model-") as scratch:
         folder = Path(scratch)
         # Only what travels to the actions, so that a file which is left out is missed here.
@@ -116,12 +115,15 @@ def _describe(code: UserCode, dataset: DatasetSpec, precision: Precision) -> Des
             scratch=folder,
         )
         try:
-            reply = json.loads((folder / "out.json").read_text(encoding="utf-8"))
+            answer: dict[str, Any] = json.loads((folder / "out.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             raise UsageError(ended.why(f"building {code.ref.entry}")) from None
-    if "error" in reply:
-        raise UsageError(str(reply["error"]))
-    return from_json(DescribeReply, reply)
+    if "error" in answer:
+        said = str(answer["error"])
+        # What stayed here may be what was missed.
+        missing = "No such file" in said or "not found" in said
+        raise UsageError("; ".join((said, *code.left_out)) if missing else said)
+    return answer
 
 
 def _environ() -> dict[str, str]:

@@ -32,7 +32,7 @@ from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
 from disdel.errors import UsageError
-from disdel.events import Listener, PlanMade, PlatformReady
+from disdel.events import Listener, Noted, PlanMade, PlatformReady
 from disdel.helper import in_thread
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.plan import make_plan
@@ -83,6 +83,8 @@ async def train_on(
             "early with --patience"
         )
     code = code_of(model)
+    for sentence in () if code is None else code.left_out:
+        emit(Noted(message=sentence))
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_session(settings, emit))
         emit(PlatformReady(description=opened.description))

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from disdel.errors import DisdelError, UsageError
+from disdel.files_read import FilesRead
 from disdel.types import RuntimeName
 from disdel.user_code import imported_packages
 from disdel.user_module import UserModule, end_process
@@ -62,8 +64,14 @@ def _runtime(module: UserModule, request: DescribeRequest) -> RuntimeName:
 
 def main(request_path: str, reply_path: str) -> None:
     fields = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    reply: dict[str, Any]
+    request, read = from_json(DescribeRequest, fields), FilesRead()
+    folder = Path(request.folder)
     try:
-        reply = to_json(describe(from_json(DescribeRequest, fields)))
+        with read.watched():
+            found = to_json(describe(request))
+        sources = [path.read_bytes() for path in folder.rglob("*.py")]
+        reply = {"reply": found, "read": read.note(sources, (folder,), leave_out=folder)}
     except DisdelError as error:
         reply = {"error": str(error)}
     Path(reply_path).write_text(json.dumps(reply), encoding="utf-8")

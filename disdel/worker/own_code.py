@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from disdel.arrays import Array
 from disdel.errors import UsageError
-from disdel.types import Target
+from disdel.types import CodeRef, Target
 from disdel.user_code import FOLDER, read_code
 from disdel.user_module import UserModule
 from disdel.wire import DescribeRequest
@@ -31,7 +32,17 @@ def bundled_module() -> UserModule | None:
         UsageError: this runtime lacks a package that it needs, or importing it failed.
     """
     code = read_code(BUNDLED)
-    return None if code is None else UserModule(code.ref, BUNDLED)
+    return None if code is None else module_here(code.ref)
+
+
+def module_here(code: CodeRef) -> UserModule:
+    """The user's code in this bundle, imported; its relative paths are of files beside it.
+
+    Raises:
+        UsageError: as `bundled_module`.
+    """
+    os.chdir(BUNDLED)
+    return UserModule(code, BUNDLED)
 
 
 def target_of(entry: str, shape: tuple[int, ...], classes: int) -> Target:

@@ -13,7 +13,7 @@ from disdel.training.keras_recipe import KerasRecipe, Measure, mean_of, recipe_f
 from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, Target
 from disdel.user_module import UserModule
 from disdel.wire import Network
-from disdel.worker.own_code import BUNDLED, a_kind, function_beside, target_of
+from disdel.worker.own_code import a_kind, function_beside, module_here, target_of
 
 # Keras ships no types.
 KerasModel = Any
@@ -48,7 +48,7 @@ def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trai
     Raises:
         UsageError: this runtime lacks a package that it needs, or it cannot be built here.
     """
-    module = UserModule(own.code, BUNDLED)
+    module = module_here(own.code)
     built = build_own(module, network.model.input_shape, network.model.classes)
     return own_trainer(
         module,

@@ -26,7 +26,7 @@ from disdel.training.torch_recipe import Measure, TorchModel, TorchRecipe, mean_
 from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OptimizerGroup, OwnModel, Precision, Target
 from disdel.user_module import UserModule
 from disdel.wire import Network
-from disdel.worker.own_code import BUNDLED, a_kind, function_beside, target_of
+from disdel.worker.own_code import a_kind, function_beside, module_here, target_of
 from disdel.worker.torch_losses import own_loss, weights_of
 
 # What can be averaged and stored.
@@ -59,7 +59,7 @@ def own_torch_trainer(
     Raises:
         UsageError: this runtime lacks a package that it needs, or it cannot be built here.
     """
-    module = UserModule(own.code, BUNDLED)
+    module = module_here(own.code)
     spec = network.model
     built = build_own(module, spec.input_shape, input_dtype, spec.classes)
     built.made.to(device)

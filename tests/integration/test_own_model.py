@@ -14,6 +14,7 @@ import keras
 from parts import WIDTH
 
 requirements = ["keras>=3"]
+WIDTH += len(open("more.txt").read())
 metrics = ["sparse_top_k_categorical_accuracy"]
 
 def optimizer():
@@ -62,6 +63,8 @@ def preprocess(x):
 def augment(x, y):
     return x + 0.1 * torch.randn_like(x), y
 
+WIDTH += len(open("more.txt").read())
+
 class Net(nn.Module):
     def __init__(self, classes):
         super().__init__()
@@ -102,7 +105,8 @@ def disdel(tmp_path):
     """Run the command in a folder with models and data; the finished process."""
     (tmp_path / "net.py").write_text(NET)
     (tmp_path / "torch_net.py").write_text(TORCH_NET)
-    (tmp_path / "parts.py").write_text("WIDTH = 48\n")
+    (tmp_path / "parts.py").write_text("WIDTH = 40\n")
+    (tmp_path / "more.txt").write_text("8 more. ")
     (tmp_path / "data.py").write_text(DATA)
 
     def disdel(*arguments):

@@ -69,6 +69,109 @@ def test_a_file_comes_with_what_it_leads_to_in_its_folder(write):
     assert sorted(files) == ["kit/__init__.py", "kit/deep.py", "more.py", "net.py", "parts.py"]
 
 
+@pytest.mark.parametrize(
+    ("opens", "travels"),
+    [
+        ("open('words.txt')", ["words.txt"]),
+        ("open('./words.txt')", ["words.txt"]),
+        ("HERE.parent / 'tables' / 'a.npy'", ["tables/a.npy", "tables/deep/b.npy"]),
+        ("os.path.join('tables', 'a.npy')", ["tables/a.npy", "tables/deep/b.npy"]),
+        ("open('tables/a.npy')", ["tables/a.npy"]),
+        ("open(f'{name}.txt')", ["words.txt"]),
+        ("open('%s.txt' % name)", ["words.txt"]),
+        ("open('{}/{:02}.npy'.format(a, b))", ["tables/a.npy"]),
+        ("glob('*.txt')", ["words.txt"]),
+        (r"'nowhere', '.', '*', '', '/', '\0', '[', '**', '../x', 'venv', '.git', '.txt\n'", []),
+    ],
+)
+def test_files_that_the_code_names_travel_with_it(write, opens, travels):
+    folder = write(net=opens)
+    for name in ("tables/deep", "venv", ".git"):
+        (folder / name).mkdir(parents=True)
+    for name in (
+        "words.txt",
+        "unnamed.bin",
+        "tables/a.npy",
+        "tables/deep/b.npy",
+        "venv/pyvenv.cfg",
+    ):
+        (folder / name).write_text(name)
+    (folder / ".git" / "words.txt").touch()
+    (folder / "tables" / ".hidden").touch()
+    code = collect("net.py:make")
+    assert sorted(code.files) == sorted(["net.py", *travels])
+    assert code.left_out == ()
+    if travels:
+        (folder / travels[0]).write_text("changed")
+        assert collect("net.py:make").ref.digest != code.ref.digest
+
+
+def test_what_is_large_stays_and_is_told(write):
+    folder = write(net="'large.npy', 'set', 'many', 'small.txt'")
+    (folder / "large.npy").write_bytes(bytes(5 << 20))
+    for name in ("set", "many"):
+        (folder / name).mkdir()
+    (folder / "set" / "large.npy").write_bytes(bytes(5 << 20))
+    (folder / "set" / "small.txt").touch()
+    for n in range(1001):
+        (folder / "many" / f"{n}.png").touch()
+    code = collect("net.py:make")
+    assert sorted(code.files) == ["net.py", "set/small.txt"]
+    assert [sentence.partition(")")[0] for sentence in code.left_out] == [
+        "large.npy (5.0 MB",
+        "many (more than 1,000 files",
+        "set (5.0 MB",
+    ]
+    assert "files_beside = [...] in net.py" in code.left_out[0]
+
+
+def test_of_much_that_is_named_the_largest_stays(write):
+    folder = write(net="'a.npy', 'b.npy', 'c.npy'")
+    for name, size in (("a", 3), ("b", 4), ("c", 3)):
+        (folder / f"{name}.npy").write_bytes(bytes(size << 20))
+    code = collect("net.py:make")
+    assert sorted(code.files) == ["a.npy", "c.npy", "net.py"]
+    assert len(code.left_out) == 1
+
+
+def test_the_code_may_list_what_travels(write):
+    folder = write(net="files_beside = ['large.npy', 'set/*.txt']\nopen('named.txt')")
+    (folder / "set").mkdir()
+    (folder / "large.npy").write_bytes(bytes(9 << 20))
+    for name in ("named.txt", "set/a.txt", "set/b.bin"):
+        (folder / name).touch()
+    assert sorted(collect("net.py:make").files) == ["large.npy", "net.py", "set/a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("['../secret']", "leads out of the folder of the code"),
+        ("['/etc/passwd']", "leads out of the folder of the code"),
+        ("['nowhere*']", "names no file in"),
+        ("[3]", "3 is no text"),
+        ("name", "files_beside must be a list of names or patterns"),
+        ("['large.npy']", r"its files are 33\.0 MB, and 32 MB can travel"),
+    ],
+)
+def test_a_wrong_list_is_refused(write, listed, message):
+    folder = write(net=f"files_beside = {listed}")
+    with (folder / "large.npy").open("wb") as file:
+        file.truncate(33 << 20)
+    with pytest.raises(UsageError, match=message):
+        collect("net.py:make")
+
+
+def test_files_of_a_package_are_looked_for_in_its_folders(write):
+    folder = write(
+        kit__net="open('kit/a.txt'), Path(__file__).parent / 'b.txt'", kit__more="'c.txt'"
+    )
+    for name in ("kit/a.txt", "kit/b.txt", "kit/c.txt", "kit/d.txt"):
+        (folder / name).touch()
+    names = [name for name in collect("kit.net:make").files if name.endswith(".txt")]
+    assert sorted(names) == ["kit/a.txt", "kit/b.txt", "kit/c.txt"]
+
+
 def test_a_package_comes_whole(write):
     write(
         kit__net="from kit import util\ndef make():\n    return util.seven",
@@ -101,8 +204,10 @@ def test_a_bundle_holds_the_files_as_they_are(write):
 
 
 def test_code_that_was_laid_out_is_read_back(write, tmp_path):
-    write(kit__net="from kit import util", kit__util="")
+    folder = write(kit__net="from kit import util\nopen('kit/words.txt')", kit__util="")
+    (folder / "kit" / "words.txt").write_bytes(b"\0\xff")
     code = collect("kit.net:make")
+    assert "kit/words.txt" in code.files
     code.write(tmp_path / "out")
     again = read_code(tmp_path / "out")
     assert (again.ref, dict(again.files)) == (code.ref, dict(code.files))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from disdel.catalog.datasets.tfds_catalog import sample_format
 from disdel.catalog.datasets.tfds_tasks import Call, Decode, Download, Write
 from disdel.catalog.datasets.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
+from disdel.files_read import FilesRead
 from disdel.types import CodeRef
 from disdel.user_module import UserModule, end_process
 
@@ -76,14 +78,25 @@ def decode(task: Decode) -> None:
 
 
 def call(task: Call) -> None:
-    """Write the splits that the user's function returns, and `found.json` with their classes."""
+    """Write the splits that the user's function returns, and `found.json` with what else is known.
+
+    That is their classes, and the files that they came from.
+    """
     code = CodeRef(**{**task.code, "requirements": tuple(task.code["requirements"])})
-    splits = returned_splits(UserModule(code, Path(task.folder)), task.code["entry"])
+    folder, here = Path(task.folder), Path.cwd()
+    read = FilesRead()
+    with read.watched():
+        splits = returned_splits(UserModule(code, folder), task.code["entry"])
+    os.chdir(here)
     target = Path(task.splits_dir)
     for split, samples in splits.splits.items():
         np.save(target / f"{split}_x.npy", samples.x)
         np.save(target / f"{split}_y.npy", splits.labels[split])
-    found = {"classes": splits.classes, "class_names": splits.class_names}
+    found = {
+        "classes": splits.classes,
+        "class_names": splits.class_names,
+        "read": read.note((source.encode() for source in task.sources), (here, folder)),
+    }
     (target / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
 

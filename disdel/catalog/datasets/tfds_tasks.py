@@ -46,9 +46,13 @@ class Download:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """Call the user's function `code` (a `CodeRef`), whose files lie in `folder`."""
+    """Call the user's function `code` (a `CodeRef`), whose files lie in `folder`.
+
+    `sources` are the texts of its Python files.
+    """
 
     code: dict[str, Any]
+    sources: list[str]
     folder: str
     splits_dir: str
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disdel.catalog.datasets.bounds import bounded, check_finite, most_samples
 from disdel.catalog.datasets.sources.samples import (
     LabelledSplits,
     RawSplit,
@@ -35,11 +36,12 @@ def returned_splits(module: UserModule, entry: str) -> LabelledSplits:
         UsageError: the function failed, or what it returns is no data set.
     """
     returned: Any = module.call()
+    most = most_samples(module)
     splits: dict[str, RawSplit] = {}
     numbers = False
     for name, content in _by_split(returned, entry).items():
         where = f"{entry}, {name}"
-        x, y = module.guarded(partial(_arrays, content, where))
+        x, y = module.guarded(partial(_arrays, content, where, most))
         numbers = numbers or y.dtype.kind == "f"
         splits[name] = raw_split(x, y, where)
     return labelled(splits, entry, numbers=numbers)
@@ -65,11 +67,11 @@ def _is_split(value: object) -> bool:
     return _is_pair(value) or not (hasattr(value, "__array__") or isinstance(value, tuple | list))
 
 
-def _arrays(content: Any, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _arrays(content: Any, where: str, most: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Samples and targets of one split."""
     if _is_pair(content):
         return np.asarray(content[0]), np.asarray(content[1])
-    pairs = list(_pairs(content, where))
+    pairs = list(bounded(_pairs(content, where), where, most))
     for pair in pairs or [None]:
         if not _is_pair(pair):
             raise DatasetError(f"{where} yields {_what(pair)} where pairs are needed; {_FORMS}")
@@ -100,6 +102,7 @@ def _yields_batches(content: Any) -> bool:
 def _pairs(content: Any, where: str) -> Iterable[Any]:
     """One pair a sample: of a tf.data.Dataset (unbatched), of a sequence, or of an iterable."""
     if hasattr(content, "as_numpy_iterator"):
+        check_finite(content, where)
         spec = content.element_spec
         # A target is one number, so one with an axis is a batch of them.
         if isinstance(spec, tuple) and len(spec) == 2 and len(spec[1].shape) == 1:

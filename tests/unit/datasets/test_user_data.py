@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets import describe_dataset, import_dataset, load_arrays
+from disdel.catalog.datasets import bounds, describe_dataset, import_dataset, load_arrays
 from disdel.catalog.datasets.holdout import hold_out
 from disdel.catalog.datasets.sources import read_source
 from disdel.catalog.datasets.sources.samples import labelled
@@ -149,6 +149,87 @@ def test_a_function_is_called_once_a_version_of_its_code(write, tmp_path):
     write(body.format(str(calls), "classes"))
     assert describe_dataset(entry, folder).classes == 2
     assert calls.read_text() == "\n\n"
+
+
+def test_a_function_is_called_again_when_what_it_reads_has_changed(write, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        np.savetxt(tmp_path / name / "numbers.csv", np.arange(10 if name == "one" else 20) / 4)
+    (tmp_path / "base").mkdir()
+    entry = write(
+        "def data():\n    import os\n    times = float(os.environ['TIMES'])\n"
+        "    values = times * np.loadtxt('numbers.csv')\n    return values[:, None], values"
+    )
+
+    def largest():
+        arrays = load_arrays(entry, tmp_path / "sets")
+        return max(arrays.train_y.max(), arrays.test_y.max())
+
+    seen = []
+    for name, times in (("one", 1), ("two", 1), ("one", 1), ("one", 3)):
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setenv("TIMES", str(times))
+        seen.append(largest())
+    assert seen == [9 / 4, 19 / 4, 9 / 4, 27 / 4]
+    np.savetxt("numbers.csv", np.arange(10) / 8)
+    assert largest() == 27 / 8
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("((x[0], 1) for _ in iter(int, 1))", "has not ended after 2,000 samples"),
+        ("((np.zeros(1 << 19), 1) for _ in iter(int, 1))", "has not ended after 24 samples, 100 M"),
+        ("(__import__('time').sleep(0.3) or (x[0], 1) for _ in iter(int, 1))", "not ended after"),
+    ],
+)
+def test_what_never_ends_is_refused(returned, expression, message, monkeypatch):
+    monkeypatch.setattr(bounds, "_MOST_SAMPLES", 2000)
+    monkeypatch.setattr(bounds, "_MOST_BYTES", 100 << 20)
+    monkeypatch.setattr(bounds, "_MOST_S", 2)
+    with pytest.raises(DatasetError, match=f"{message}.*must come to an end.*most_samples = N"):
+        returned(expression)
+
+
+def test_a_function_may_say_how_many_there_are_at_most(write, monkeypatch):
+    monkeypatch.setattr(bounds, "_MOST_SAMPLES", 3)
+    code = collect(write("most_samples = 10\ndef data(): return zip(x, classes)"))
+    assert returned_splits(UserModule(code.ref, code.folder), "it").classes == 2
+    code = collect(write("most_samples = 9\ndef data(): return zip(x, classes)"))
+    with pytest.raises(DatasetError, match="more samples than its most_samples = 9"):
+        returned_splits(UserModule(code.ref, code.folder), "it")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("import os; os._exit(0)", "data.py:data ended its process with status 0"),
+        ("import os; os.abort()", "data.py:data crashed: its process was ended by SIGABRT"),
+        ("import sys; sys.exit(0)", "line 8.*SystemExit"),
+        ("input()", "EOFError"),
+        ("return [bytearray(1 << 20) for _ in iter(int, 1)]", "more than 300 MB of memory"),
+    ],
+)
+def test_how_a_function_ends_its_process_is_told(write, tmp_path, monkeypatch, body, message):
+    monkeypatch.setenv("DISDEL_HELPER_MEMORY_MB", "300")
+    entry = write(f"def data():\n    {body}")
+    with pytest.raises(UsageError, match=message):
+        load_arrays(entry, tmp_path / "sets")
+    assert not [path for path in (tmp_path / "sets").iterdir() if path.name.startswith(".")]
+
+
+def test_what_a_function_leaves_behind_does_not_matter(write, tmp_path):
+    entry = write(
+        """def data():
+    import os, sys, tempfile, threading, time
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    if os.fork() == 0: time.sleep(0.1)
+    os.chdir(tempfile.gettempdir())
+    print("x" * (1 << 20))
+    sys.stdout = sys.stderr = None
+    return x, classes"""
+    )
+    assert load_arrays(entry, tmp_path / "sets").spec.classes == 2
 
 
 def test_an_error_in_the_function_shows_its_line(write, tmp_path):
