@@ -11,6 +11,7 @@
     │   ├── PlatformLost          it has not answered for longer than there is patience
     │   ├── ActivationLost        an invocation that was accepted has left no record
     │   └── ActivationFailed      an action ended in an error; carries id, kind and logs
+    ├── HostFailed                this machine failed the run: a disk is full, memory is used up
     ├── TrainingDiverged          the loss or the weights are no longer numbers
     ├── StoreError                Redis failed during the run
     │   └── StoreLost             it has not answered for longer than there is patience
@@ -121,6 +122,10 @@ class ActivationFailed(PlatformError):
         self.cause = cause
         self.reason = reason
         self.logs = logs
+
+
+class HostFailed(DisdelError):
+    kind = "host"
 
 
 class TrainingDiverged(DisdelError):

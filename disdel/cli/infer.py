@@ -149,7 +149,10 @@ def _draw(inferred: Inferred) -> list[str]:
     path = inferred.folder.confusion
     samples = sum(score.samples for score in report.evaluation.classes)
     title = f"{report.dataset}, {samples} samples, accuracy {report.accuracy:.4f}"
-    draw_confusion(report.evaluation, title, path)
+    try:
+        draw_confusion(report.evaluation, title, path)
+    except OSError as error:
+        return [f"        no confusion.png: {path} cannot be written ({error.strerror or error})"]
     return [f"        {path}"]
 
 

@@ -51,7 +51,8 @@ class ActivationLogs:
             lines = await self.platform.logs(activation_id, within_s=within_s)
             path = self.folder.log(worker=worker, activation_id=activation_id)
             path.parent.mkdir(exist_ok=True)
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            text = "".join(f"{line}\n" for line in lines)
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
         except (DisdelError, OSError) as error:
             self._missing[activation_id] = str(error)
             return ()

@@ -12,7 +12,9 @@ from disdel.controller.compiled import CompiledNetwork
 from disdel.controller.crew import Crew
 from disdel.controller.fleet import Fleet
 from disdel.controller.invoker import Invoker, all_of
+from disdel.controller.rescue import write_somewhere
 from disdel.errors import DisdelError
+from disdel.events import Noted
 from disdel.scheduler.memory import score_batch
 from disdel.scheduler.runtimes import RUNTIMES
 from disdel.types import RoundReport, Score, Shard
@@ -28,6 +30,7 @@ class Ensemble:
         invoker: of the run.
         compiled: writes the file of a compiled network, whose actions store its state.
         is_exported: whether the model of the last round that was scored has been stored.
+        model_path: the file of the model, once it is saved.
     """
 
     fleet: Fleet
@@ -35,6 +38,7 @@ class Ensemble:
     invoker: Invoker
     compiled: CompiledNetwork | None
     is_exported: bool = False
+    model_path: Path | None = None
 
     async def score(self, number: int, *, exports: bool) -> Score:
         """The score of a round's average; with `exports`, one worker also stores the model."""
@@ -61,8 +65,12 @@ class Ensemble:
         await self.fleet.score(self._slice(first, number, exports=True))
 
     async def save(self) -> None:
-        """Write the model that was stored into the run's folder."""
-        await self._fetch(self.invoker.folder.new_model(self._suffix))
+        """Write the model that was stored into the run's folder, or where there is room.
+
+        Raises:
+            HostFailed: there is none anywhere.
+        """
+        self.model_path = await self._fetch(self.invoker.folder.new_model(self._suffix))
 
     async def save_last_good(self, rounds: Sequence[RoundReport]) -> str:
         """Save the model of the last of `rounds` that was scored, and say where it is."""
@@ -72,7 +80,7 @@ class Ensemble:
         number, path = good[-1], self.invoker.folder.last_good(self._suffix)
         try:
             await self.export(number)
-            await self._fetch(path)
+            path = await self._fetch(path)
         except DisdelError as error:
             return f"The model of round {number}, the last good one, could not be saved: {error}."
         return (
@@ -84,12 +92,15 @@ class Ensemble:
     def _suffix(self) -> str:
         return RUNTIMES[self.crew.plan.runtime].model_suffix
 
-    async def _fetch(self, path: Path) -> None:
+    async def _fetch(self, path: Path) -> Path:
         store, key = self.invoker.session.store, self.invoker.keys.model
         data = bytes(await asyncio.to_thread(store.get, key))
         if self.compiled is not None:
             data = await asyncio.to_thread(self.compiled.keras_file, data)
-        path.write_bytes(data)
+        found, why = await asyncio.to_thread(write_somewhere, path, data)
+        if why is not None:
+            self.invoker.emit(Noted(message=f"{why}: the model is in {found}"))
+        return found
 
     def _slice(self, shard: Shard, number: int, *, exports: bool) -> wire.ScoreRequest:
         keys = self.invoker.keys

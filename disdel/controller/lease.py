@@ -88,9 +88,12 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        """Whether nobody has taken it over, nor removed it with the run's folder."""
-        path = self.folder / LOCK_NAME
-        return _is_at(self._descriptor, path) and _read(path) == self.holder
+        """Whether nobody has taken it over; where its file was removed, nobody has."""
+        return self._taken_by() is None
+
+    def _taken_by(self) -> Holder | None:
+        other = _read(self.folder / LOCK_NAME)
+        return None if other == self.holder else other
 
     def confirm(self) -> None:
         """Make sure that the run is still this controller's.
@@ -98,18 +101,21 @@ class Lease:
         Raises:
             LeaseLost: it is not.
         """
-        if not self.is_held:
-            other = _read(self.folder / LOCK_NAME)
-            now = "it was removed" if other is None else f"{other.process.place} drives it now"
-            raise LeaseLost(f"run {self.folder.name} is no longer this controller's: {now}")
+        other = self._taken_by()
+        if other is not None:
+            raise LeaseLost(
+                f"run {self.folder.name} is no longer this controller's: {other.process.place} "
+                "drives it now"
+            )
 
     def release(self) -> None:
         """Let others have the run."""
         self._ending.set()
         self._touching.join()
-        if self.is_held:
+        path = self.folder / LOCK_NAME
+        if _is_at(self._descriptor, path) and self.is_held:
             with contextlib.suppress(OSError):
-                (self.folder / LOCK_NAME).unlink()
+                path.unlink()
         os.close(self._descriptor)
 
 

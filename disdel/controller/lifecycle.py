@@ -13,10 +13,13 @@ from disdel.controller.invoker import Invoker
 from disdel.controller.lease import Lease
 from disdel.controller.places import Place, read_places, remove_from, write_places
 from disdel.controller.report_json import report_to_json
-from disdel.errors import DisdelError
+from disdel.controller.rescue import write_somewhere
+from disdel.controller.run_folder import report_text
+from disdel.errors import DisdelError, HostFailed
 from disdel.events import Noted, RunEnded
 from disdel.store.base import Store
 from disdel.store.keys import RunKeys
+from disdel.telling import told
 from disdel.types import ErrorReport, RunReport
 
 PROGRESS_INTERVAL_S = 0.25
@@ -56,6 +59,7 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
         raise
     finally:
         await asyncio.wait([creating])
+        creating.exception()  # It is told already, or an interrupt came first.
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
@@ -123,20 +127,39 @@ async def run_to_report(
         folder.write_report(report_to_json(begun))
         async with deployed(invoker, lease, keep=keep):
             await work()
-    except DisdelError as failure:
-        error = ErrorReport(kind=failure.kind, message=str(failure))
-        raise
-    except asyncio.CancelledError:
-        error = ErrorReport(kind="interrupted", message="interrupted by the user")
-        raise
-    except BaseException as bug:
-        error = ErrorReport(kind="internal", message=f"{type(bug).__name__}: {bug}")
+    except BaseException as failure:
+        error = _error(failure)
+        if error.kind == HostFailed.kind and not isinstance(failure, HostFailed):
+            raise HostFailed(error.message) from failure
         raise
     finally:
         final = report()
         if error is not None:
             final = dataclasses.replace(final, status="failed", error=error)
         if lease.is_held:
-            folder.write_report(report_to_json(final))
+            _save_report(invoker, final)
         invoker.emit(RunEnded(report=final, folder=str(folder.path)))
     return final
+
+
+def _error(failure: BaseException) -> ErrorReport:
+    """What the report says of the end of a run."""
+    if isinstance(failure, DisdelError):
+        return ErrorReport(kind=failure.kind, message=str(failure))
+    if isinstance(failure, asyncio.CancelledError | KeyboardInterrupt):
+        return ErrorReport(kind="interrupted", message="interrupted by the user")
+    if (said := told(failure)) is not None:
+        return ErrorReport(kind=HostFailed.kind, message=said[0])
+    return ErrorReport(kind="internal", message=f"{type(failure).__name__}: {failure}")
+
+
+def _save_report(invoker: Invoker, report: RunReport) -> None:
+    """Save the last report of a run, where there is room; that there is none hides nothing."""
+    path, data = invoker.folder.report, report_text(report_to_json(report))
+    try:
+        found, why = write_somewhere(path, data)
+    except HostFailed as error:
+        invoker.emit(Noted(message=f"the report is lost: {error}"))
+        return
+    if why is not None:
+        invoker.emit(Noted(message=f"{why}: the report is in {found}"))

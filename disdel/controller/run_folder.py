@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from disdel.controller.lease import claimed, is_driven
+from disdel.controller.rescue import write_whole
 from disdel.errors import UsageError
 
 REPORT_NAME = "report.json"
 MODEL_NAME = "model.keras"
 CONFUSION_NAME = "confusion.png"
+# Of a data set's name in a run's.
+_NAME_LENGTH = 80
+# For report, progress and logs of a short run; its model may go elsewhere.
+_ROOM_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +78,7 @@ class RunFolder:
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Save the report, whole or not at all."""
-        scratch = self.path / f"{REPORT_NAME}.tmp"
-        scratch.write_text(json.dumps(report, indent=1), encoding="utf-8")
-        scratch.replace(self.report)
+        write_whole(self.report, report_text(report))
 
     def read_report(self) -> dict[str, Any]:
         """The saved report; that of a run whose controller was killed says that it is lost.
@@ -126,6 +129,11 @@ class RunFolder:
         return is_driven(self.path)
 
 
+def report_text(report: dict[str, Any]) -> bytes:
+    """A report as it is written."""
+    return json.dumps(report, indent=1).encode()
+
+
 def as_lost(report: dict[str, Any]) -> dict[str, Any]:
     """The report of a run that nobody drives, if it says that it goes on."""
     if report.get("status") != "running":
@@ -142,12 +150,28 @@ def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     # A data set's name may carry a configuration and a version: name/config:1.0.0.
-    name = re.sub(r"[^\w.]+", "-", dataset)
-    path = run_dir / f"{stamp}-{job}-{name}-{secrets.token_hex(2)}"
+    name = re.sub(r"[^\w.]+", "-", dataset)[-_NAME_LENGTH:]
     try:
-        path.mkdir(parents=True)
+        while True:
+            path = run_dir / f"{stamp}-{job}-{name}-{secrets.token_hex(2)}"
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if not path.exists():  # The run directory is a file.
+                    raise
+        try:
+            # A folder may be made where there is no room for anything in it.
+            write_whole(path / "room", bytes(_ROOM_BYTES))
+            (path / "room").unlink()
+        except OSError:
+            path.rmdir()
+            raise
     except OSError as error:
-        raise UsageError(f"no run can be kept in {run_dir}: {error}; choose a --run-dir") from error
+        why = error.strerror or error
+        raise UsageError(
+            f"no run can be kept in {run_dir} ({why}); choose a --run-dir with room"
+        ) from error
     return RunFolder(path)
 
 

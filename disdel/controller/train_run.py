@@ -245,7 +245,7 @@ class TrainRun:
         validation = self._job.validation
         number = model_round(validation, self._rounds)
         last = None if number is None else self._rounds[number - 1].score
-        model = self._invoker.folder.model
+        model = self._ensemble.model_path or self._invoker.folder.model
         return RunReport(
             run=self._invoker.folder.run,
             job="train",

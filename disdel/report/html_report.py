@@ -49,7 +49,7 @@ def write_page(report: SavedReport, path: Path) -> None:
         UsageError: the file cannot be written.
     """
     try:
-        path.write_text(render(report), encoding="utf-8")
+        path.write_text(render(report), encoding="utf-8", errors="xmlcharrefreplace")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error}") from error
 

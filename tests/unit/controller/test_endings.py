@@ -1,15 +1,25 @@
 """The end of a run: its error, and what is left in its folder, on the platform and in the store."""
 
+import errno
 import json
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 from disdel import wire
+from disdel.controller import rescue, run_folder
 from disdel.controller.settings import Settings
-from disdel.errors import ActivationFailed, AggregationError, TrainingDiverged
-from disdel.events import Noted
+from disdel.errors import (
+    ActivationFailed,
+    AggregationError,
+    HostFailed,
+    TrainingDiverged,
+    UsageError,
+)
+from disdel.events import Noted, RoundDone
 from disdel.store.keys import RunKeys
 from disdel.types import Limits
 from tests.fake_platform import activation
@@ -101,6 +111,49 @@ def test_keep_leaves_package_and_weights(run, arithmetic, platform, tmp_path):
 def test_nothing_of_a_run_stays_in_the_store(run, arithmetic):
     _, folder = run(epochs=1)
     assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
+
+
+def test_what_was_trained_is_kept_where_its_folder_has_gone(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def remove(event):
+        if isinstance(event, RoundDone) and event.report.round == 2:
+            [folder] = run.run_dir.iterdir()
+            shutil.rmtree(folder)
+
+    run.listeners.append(remove)
+    report, folder = run(epochs=3)
+    notes = [event.message for event in run.events if isinstance(event, Noted)]
+    assert report.status == "ok"
+    assert Path(report.model).read_bytes() == b"a model file"
+    assert any(f"the model is in {report.model}" in note for note in notes)
+    [saved] = tmp_path.glob(f"disdel-{folder.run}-*/report.json")
+    assert any(f"the report is in {saved}" in note for note in notes)
+    assert json.loads(saved.read_text())["model"] == report.model
+
+
+def test_a_run_that_finds_no_place_at_all_says_so(run, monkeypatch, platform):
+    def remove(event):
+        if isinstance(event, RoundDone):
+            [folder] = run.run_dir.iterdir()
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr(rescue, "_places", lambda: [Path("/dev/null")])
+    run.listeners.append(remove)
+    with pytest.raises(HostFailed, match=r"model\.keras cannot be written .*, nor any other place"):
+        run(epochs=1)
+    assert platform.packages == {}
+
+
+def test_a_full_disk_is_told_before_anything_is_run(run, monkeypatch, platform):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(run_folder, "write_whole", full)
+    with pytest.raises(UsageError, match=r"No space left on device\); choose a --run-dir"):
+        run(epochs=1)
+    assert list(run.run_dir.iterdir()) == []
+    assert platform.invoked == []
 
 
 def test_a_plan_that_does_not_fit_leaves_no_folder(run, tmp_path):
