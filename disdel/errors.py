@@ -99,6 +99,7 @@ class ActivationFailed(PlatformError):
         cause: the `kind` of the error that the action itself raised, else "".
         reason: what the action or the platform said.
         lost: the container vanished or the platform failed: the same work may end well elsewhere.
+        in_init: it was lost before the action ran.
         logs: the activation's log lines, oldest first.
     """
 
@@ -113,6 +114,7 @@ class ActivationFailed(PlatformError):
         lost: bool,
         cause: str = "",
         reason: str = "",
+        in_init: bool = False,
         logs: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
@@ -121,6 +123,7 @@ class ActivationFailed(PlatformError):
         self.lost = lost
         self.cause = cause
         self.reason = reason
+        self.in_init = in_init
         self.logs = logs
 
 

@@ -19,24 +19,40 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class SizedAction:
-    """One action that exists in the size of `spec` and, once asked for, in others."""
+    """One action that exists with the limits of `spec` and, once asked for, with others.
+
+    Attributes:
+        platform: where it is.
+        package: in which.
+        spec: the action as it was planned.
+        timeout_max_s: the longest time limit that it may have.
+    """
 
     platform: Platform
     package: str
     spec: ActionSpec
-    _created: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    timeout_max_s: float
+    _created: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
-    async def of_size(self, memory_mb: int) -> str:
-        """The name of the action with this limit; it is created by the first who asks."""
+    async def of_size(self, memory_mb: int, *, longest: bool = False) -> ActionSpec:
+        """The action with this memory limit; it is created by the first who asks.
+
+        Args:
+            memory_mb: the limit.
+            longest: with the longest time limit.
+        """
         spec = self.spec
         if memory_mb != spec.memory_mb:
             spec = replace(spec, name=f"{spec.name}-{memory_mb}", memory_mb=memory_mb)
-        if memory_mb not in self._created:
+        if longest and spec.timeout_s < self.timeout_max_s:
+            name = f"{spec.name}-{self.timeout_max_s:g}s"
+            spec = replace(spec, name=name, timeout_s=self.timeout_max_s)
+        if spec.name not in self._created:
             create = self.platform.create_action(self.package, spec)
-            self._created[memory_mb] = background(create)
+            self._created[spec.name] = background(create)
         # Shielded: who waits may be cancelled, and others wait for the same action.
-        await asyncio.shield(self._created[memory_mb])
-        return spec.name
+        await asyncio.shield(self._created[spec.name])
+        return spec
 
 
 async def persist(
@@ -80,8 +96,14 @@ async def call_persistently(
     """
 
     async def send(attempt: Attempt) -> Reply:
-        name = await action.of_size(attempt.memory_mb)
-        sized = replace(call, action=name, memory_mb=attempt.memory_mb, attempt=attempt.losses)
+        spec = await action.of_size(attempt.memory_mb, longest=attempt.longest)
+        sized = replace(
+            call,
+            action=spec.name,
+            memory_mb=spec.memory_mb,
+            timeout_s=spec.timeout_s,
+            attempt=attempt.losses,
+        )
         return await invoker.call(sized, reply_type)
 
     def moved(following: Attempt, failure: ActivationFailed) -> None:

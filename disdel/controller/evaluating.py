@@ -87,16 +87,17 @@ class Evaluators:
                 output_key=keys.output(worker, segment, attempt.losses),
                 progress_key=keys.progress,
             )
+            spec = await self.action.of_size(attempt.memory_mb, longest=attempt.longest)
             call = Call(
-                action=await self.action.of_size(attempt.memory_mb),
+                action=spec.name,
                 request=request,
                 task="evaluate",
                 worker=worker,
                 round=0,
                 segment=segment,
                 attempt=attempt.losses,
-                memory_mb=attempt.memory_mb,
-                timeout_s=self.action.spec.timeout_s,
+                memory_mb=spec.memory_mb,
+                timeout_s=spec.timeout_s,
             )
             return request, await self.invoker.call(call, wire.EvaluateReply)
 

@@ -264,15 +264,16 @@ class Fleet:
     async def _call(
         self, task: str, request: object, worker: int, number: int, attempt: Attempt
     ) -> Call:
+        spec = await self.action.of_size(attempt.memory_mb, longest=attempt.longest)
         return Call(
-            action=await self.action.of_size(attempt.memory_mb),
+            action=spec.name,
             request=request,
             task=task,
             worker=worker,
             round=number,
             attempt=attempt.losses,
-            memory_mb=attempt.memory_mb,
-            timeout_s=self.action.spec.timeout_s,
+            memory_mb=spec.memory_mb,
+            timeout_s=spec.timeout_s,
         )
 
     def _give_room(self, worker: int) -> None:

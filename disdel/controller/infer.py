@@ -219,7 +219,9 @@ class _InferRun:
             memory_mb=plan.memory_mb,
             timeout_s=plan.timeout_s,
         )
-        action = SizedAction(invoker.session.platform, invoker.package, spec)
+        action = SizedAction(
+            invoker.session.platform, invoker.package, spec, timeout_max_s=plan.timeout_max_s
+        )
         self._evaluators = Evaluators(plan, not source.spec.classes, action, invoker)
         self._outputs: Array = np.empty((0, source.spec.outputs), np.float32)
 

@@ -15,6 +15,11 @@ _OOM_TEXT = "exhausted its memory"
 # KubernetesContainer.scala; runtime-go executor.go).
 _VANISHED_TEXTS = ("command exited", "exited unexpectedly")
 _LOG_LINES_SHOWN = 20
+_IN_INIT = "during initialization"
+_SLOW_START = (
+    "its container took that long to start: raise --timeout-max or the platform's time limit "
+    "(whisk.duration.max; helm: whisk.limits.actions.time.max), or give containers more CPU"
+)
 # What an action says when its store does not answer: never, or not any more.
 _STORE_AWAY = frozenset({ConnectionRefused.kind, StoreLost.kind})
 _STORE_ADVICE = (
@@ -28,7 +33,8 @@ class Failure:
     """Why an activation has no usable result.
 
     `lost` is true where the action did not end by itself: run again, it may end well. `cause` is
-    the kind of the error that the action itself raised.
+    the kind of the error that the action itself raised. `in_init` is whether it was lost before the
+    action ran.
     """
 
     outcome: Outcome
@@ -36,6 +42,7 @@ class Failure:
     advice: str
     lost: bool = True
     cause: str = ""
+    in_init: bool = False
 
 
 def failure_of(
@@ -57,7 +64,9 @@ def failure_of(
         return None
     reason = _reason(record.result)
     if record.timed_out:
-        return Failure("timeout", reason, "raise --timeout-max, or use more --workers")
+        in_init = _IN_INIT in reason
+        advice = _SLOW_START if in_init else "raise --timeout-max, or use more --workers"
+        return Failure("timeout", reason, advice, in_init=in_init)
     vanished = any(text in reason for text in _VANISHED_TEXTS)
     full = last_used_mb is not None and last_used_mb >= _NEARLY_FULL * memory_mb
     if _OOM_TEXT in reason or (vanished and full):
@@ -102,5 +111,6 @@ def activation_failed(
         lost=failure.lost,
         cause=failure.cause,
         reason=failure.reason,
+        in_init=failure.in_init,
         logs=logs,
     )

@@ -28,6 +28,7 @@ class Attempt:
             is the batch's.
         block_steps: steps between two looks at the deadline and at memory.
         heed_memory: stop, with the work saved, when memory is nearly used up.
+        longest: with the longest time limit that there is, and not the one that was planned.
         losses: activations of this segment that were lost before.
     """
 
@@ -35,6 +36,7 @@ class Attempt:
     micro_batches: int = 1
     block_steps: int = BLOCK_STEPS
     heed_memory: bool = True
+    longest: bool = False
     losses: int = 0
 
 
@@ -55,9 +57,13 @@ def after_loss(
     if failure.outcome == "oom":
         return with_less_pressure(lost_once_more, ceiling_mb=ceiling_mb, batch_size=batch_size)
     if failure.outcome == "timeout":
+        longest = replace(lost_once_more, longest=True)
+        if failure.in_init:
+            # Smaller blocks start no sooner.
+            return None if last.longest else longest
         if last.block_steps == 1:
             return None
-        return replace(lost_once_more, block_steps=max(1, last.block_steps // 4))
+        return replace(longest, block_steps=max(1, last.block_steps // 4))
     return lost_once_more
 
 

@@ -70,7 +70,12 @@ class TrainRun:
         session = invoker.session
 
         def sized(name: str, memory_mb: int) -> SizedAction:
-            return SizedAction(session.platform, invoker.package, action(name, memory_mb))
+            return SizedAction(
+                session.platform,
+                invoker.package,
+                action(name, memory_mb),
+                timeout_max_s=plan.timeout_max_s,
+            )
 
         self._train = sized("train", plan.memory_mb)
         self._fleet = Fleet(job, plan, model, self._train, invoker, emit)

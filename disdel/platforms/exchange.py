@@ -30,6 +30,8 @@ _IDLE_S = 4.0
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _PASSING_STATUS = frozenset({408, 425, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 _CONCURRENT = "Concurrent modification"
+_MINUTE_USED_UP = "requests in the last minute"
+_MINUTE_S = 60.0
 # What OpenSSL says when the other side answers in plain text.
 _NO_TLS = frozenset(
     {"HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "WRONG_VERSION_NUMBER"}
@@ -209,7 +211,10 @@ class Exchange:
                 "Check --auth (or AUTH in ~/.wskprops)"
             )
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise Throttled(why, arrived=False, at_least_s=_retry_after_s(response))
+            at_least_s = _retry_after_s(response)
+            if _MINUTE_USED_UP in said:
+                at_least_s = max(at_least_s, _minute_left_s(response))
+            raise Throttled(why, arrived=False, at_least_s=at_least_s)
         if status in _PASSING_STATUS:
             raise Passing(why, arrived=True, at_least_s=_retry_after_s(response))
         if status == httpx.codes.CONFLICT and said.startswith(_CONCURRENT):
@@ -331,6 +336,15 @@ def _is_openwhisks(response: httpx.Response) -> bool:
 def _in_words(error: httpx.HTTPError) -> str:
     said = str(error).rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _minute_left_s(response: httpx.Response) -> float:
+    """Until the next calendar minute by the server's clock, which tells whole seconds."""
+    try:
+        now_s = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+    except ValueError:
+        now_s = time.time()
+    return _MINUTE_S - now_s % _MINUTE_S
 
 
 def _retry_after_s(response: httpx.Response) -> float:

@@ -148,6 +148,7 @@ def make_infer_plan(question: InferQuestion) -> InferPlan:
         memory_max_mb=question.memory_max_mb,
         pool_mb=None if math.isinf(question.pool_mb) else int(question.pool_mb),
         timeout_s=question.timeout_s(best.busy_s),
+        timeout_max_s=question.timeout_max_s,
         threads=None if question.capacity.cpus is None else best.threads,
         batch_size=best.batch_size,
         shards=best.shards,

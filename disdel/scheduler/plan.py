@@ -45,6 +45,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         memory_max_mb=question.memory_max_mb,
         pool_mb=None if math.isinf(question.pool_mb) else int(question.pool_mb),
         timeout_s=question.timeout_s(best.timing.round_s),
+        timeout_max_s=question.timeout_max_s,
         rounds=best.rounds,
         threads=best.threads,
         shards=best.shards,

@@ -109,8 +109,9 @@ class Plan:
     `collect_memory_mb` that of collectWeights, of which one averages at most `fan_in` parts; it is
     0 where a worker's container averages: of one that is alone, or where all containers together
     have no room for one more.
-    `memory_max_mb` is the most that one action may be given when it turns out to need more, and
-    `pool_mb` what all containers together may have (None where the platform does not tell).
+    `memory_max_mb` and `timeout_max_s` are the most that one action may be given when it turns out
+    to need more, and `pool_mb` is what all containers together may have (None where the platform
+    does not tell).
     `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
     `test_shards` are the slices of the held-out split that the workers score between rounds.
     A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
@@ -131,6 +132,7 @@ class Plan:
     memory_max_mb: int
     pool_mb: int | None
     timeout_s: float
+    timeout_max_s: float
     rounds: int
     threads: int | None
     shards: tuple[Shard, ...]
@@ -159,8 +161,8 @@ class InferPlan:
     """How a model is run over samples, and why.
 
     `memory_mb` is the limit of one evaluate action, of which `workers` run at the same time on a
-    shard each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `pool_mb`, `basis`,
-    `predicted_s`, `gb_s`, `invocations` and `store_mb` are those of `Plan`.
+    shard each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `timeout_max_s`,
+    `pool_mb`, `basis`, `predicted_s`, `gb_s`, `invocations` and `store_mb` are those of `Plan`.
     """
 
     workers: int
@@ -168,6 +170,7 @@ class InferPlan:
     memory_max_mb: int
     pool_mb: int | None
     timeout_s: float
+    timeout_max_s: float
     threads: int | None
     batch_size: int
     shards: tuple[Shard, ...]

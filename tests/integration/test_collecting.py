@@ -55,7 +55,7 @@ async def collect(folder, redis_url, fan_in):
                 wire.Part(worker=worker, attempt=0, key=key, samples=samples, weight=samples)
             )
         collector = Collector(
-            action=SizedAction(session.platform, "collecting", spec),
+            action=SizedAction(session.platform, "collecting", spec, timeout_max_s=60),
             memory_mb=lambda: SMALLEST_MB,
             invoker=invoker,
             fan_in=fan_in,

@@ -2,9 +2,16 @@
 
 import asyncio
 
+import httpx
+import pytest
+
 from disdel.config import ApiAccess
+from disdel.patience import Patience
 from disdel.platforms.base import ActionSpec
+from disdel.platforms.exchange import Exchange, Throttled
 from disdel.platforms.openwhisk import OpenWhisk
+
+MINUTE = "Too many requests in the last minute (count: 61, allowed: 60)."
 
 CODE_IN_THE_REPLY = 40_000_000
 
@@ -40,3 +47,27 @@ def test_the_code_in_the_reply_to_a_made_action_is_not_waited_for():
     [[method, path]] = asked
     assert method == b"PUT"
     assert path.startswith(b"/api/v1/namespaces/_/actions/package/train")
+
+
+@pytest.mark.parametrize(
+    ("error", "headers", "waited_s"),
+    [
+        (MINUTE, {"date": "Sun, 29 Nov 2026 14:40:42 GMT"}, 18),
+        (MINUTE, {"date": "Sun, 29 Nov 2026 14:41:00 GMT"}, 60),
+        (MINUTE, {"date": "Sun, 29 Nov 2026 14:40:59 GMT", "retry-after": "7"}, 7),
+        ("Too many concurrent requests in flight (count: 31, allowed: 30).", {}, 0),
+    ],
+)
+def test_a_minute_that_is_used_up_is_waited_for_by_the_servers_clock(error, headers, waited_s):
+    async def ask():
+        exchange = Exchange(ApiAccess("http://127.0.0.1:1", "a:b", False), Patience("it", 60))
+        try:
+            reply = httpx.Response(429, json={"error": error, "code": "x"}, headers=headers)
+            exchange._check_status(reply)
+        finally:
+            await exchange.close()
+
+    with pytest.raises(Throttled) as throttled:
+        asyncio.run(ask())
+    assert throttled.value.at_least_s == waited_s
+    assert not throttled.value.arrived

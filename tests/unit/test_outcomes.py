@@ -49,6 +49,16 @@ def test_a_time_out_is_told_by_the_annotation():
     assert outcome(error=text, timed_out=True) == "timeout"
 
 
+def test_a_time_out_in_init_is_told_by_the_text():
+    text = "The action exceeded its time limits of 60000 milliseconds"
+    for end, in_init in ((".", False), (" during initialization.", True)):
+        failure = failure_of(
+            record(error=text + end, timed_out=True), memory_mb=512, last_used_mb=None
+        )
+        assert failure.in_init is in_init
+        assert ("took that long to start" in failure.advice) is in_init
+
+
 def test_the_message_has_reason_id_advice_and_log():
     application = record(status="application error", error={"kind": "x", "message": "loss is nan"})
     failure = failure_of(application, memory_mb=512, last_used_mb=None)

@@ -1,13 +1,20 @@
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disdel.controller.actions import SizedAction
 from disdel.controller.recovery import MAX_LOSSES, Attempt, after_loss, after_warning
 from disdel.errors import ActivationFailed
+from disdel.platforms.base import ActionSpec
+from tests.fake_platform import FakePlatform
 
 
-def lost(outcome, *, lost=True):
-    return ActivationFailed("lost", activation_id="0" * 32, outcome=outcome, lost=lost)
+def lost(outcome, *, lost=True, in_init=False):
+    return ActivationFailed(
+        "lost", activation_id="0" * 32, outcome=outcome, lost=lost, in_init=in_init
+    )
 
 
 attempts = st.builds(
@@ -35,6 +42,41 @@ def test_a_timeout_means_shorter_blocks():
     ) is not None:
         seen.append(attempt.block_steps)
     assert seen == [8, 2, 1]
+
+
+def test_a_container_that_takes_too_long_to_start_gets_all_the_time_that_there_is():
+    failure = lost("timeout", in_init=True)
+    following = after_loss(Attempt(memory_mb=640), failure, ceiling_mb=1024, batch_size=4)
+    assert following == Attempt(memory_mb=640, longest=True, losses=1)
+    assert after_loss(following, failure, ceiling_mb=1024, batch_size=4) is None
+
+
+def test_an_action_gets_another_limit_under_another_name():
+    platform = FakePlatform({"train": lambda _: {}})
+    spec = ActionSpec(name="train", code=b"", memory_mb=512, timeout_s=300)
+
+    async def names():
+        action = SizedAction(platform, "p", spec, timeout_max_s=900)
+        ways = ((512, False), (512, True), (768, False), (768, True), (512, True))
+        return [(await action.of_size(mb, longest=longest)).name for mb, longest in ways]
+
+    assert asyncio.run(names()) == [
+        *("train", "train-900s", "train-768", "train-768-900s", "train-900s")
+    ]
+    made = {name: action for (_, name), action in platform.actions.items()}
+    assert {name: (one.memory_mb, one.timeout_s) for name, one in made.items()} == {
+        "train": (512, 300),
+        "train-900s": (512, 900),
+        "train-768": (768, 300),
+        "train-768-900s": (768, 900),
+    }
+
+
+def test_where_the_planned_limit_is_the_longest_the_action_stays_the_same():
+    platform = FakePlatform({"train": lambda _: {}})
+    spec = ActionSpec(name="train", code=b"", memory_mb=512, timeout_s=300)
+    action = SizedAction(platform, "p", spec, timeout_max_s=300)
+    assert asyncio.run(action.of_size(512, longest=True)) == spec
 
 
 def test_a_container_that_vanished_is_tried_again_as_it_was():
