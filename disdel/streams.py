@@ -2,7 +2,8 @@
 
 They may be closed, a pipe whose reader has gone, a full disk, or a terminal that knows ASCII alone.
 What is written is never a `UnicodeError`, and where nothing can be written that is an `OutputLost`,
-which only those commands die of whose output is their purpose.
+which only those commands die of whose output is their purpose. Names, errors and logs come from
+others: what would steer the terminal is written as text.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 from typing import TextIO
 
@@ -20,6 +22,8 @@ from disdel.errors import DisdelError
 # Where the encoding lacks them.
 _PLAIN = {"×": "x", "·": "*", "…": "...", "–": "-", "“": '"', "”": '"'}  # noqa: RUF001
 _ERRORS = "disdel-plain"
+# Controls but tab and newline, and what turns the direction of text.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class OutputLost(DisdelError):
@@ -40,7 +44,29 @@ class OutputLost(DisdelError):
         )
 
 
-class _Output(io.TextIOWrapper):
+def printable(text: str) -> str:
+    """`text` with escapes for what would steer a terminal, but for tabs and line breaks."""
+    return _STEERING.sub(_named, text.replace("\r\n", "\n"))
+
+
+def on_one_line(text: str) -> str:
+    """As `printable`, with escapes for those too: a name begins no line of its own."""
+    return re.sub("[\t\n\x85\u2028\u2029]", _named, printable(text))
+
+
+def _named(steering: re.Match[str]) -> str:
+    return steering[0].encode("unicode_escape").decode()
+
+
+class _Printable(io.TextIOWrapper):
+    """A stream that is written as text."""
+
+    def write(self, text: str) -> int:
+        super().write(printable(text))
+        return len(text)
+
+
+class _Output(_Printable):
     """Standard output, whose failures are told as such."""
 
     def write(self, text: str) -> int:
@@ -81,7 +107,17 @@ def open_streams() -> None:
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors=_ERRORS)
+        encoding = sys.stderr.encoding
+        sys.stderr = _Printable(sys.stderr.detach(), encoding, _ERRORS, line_buffering=True)
+
+
+def terminal() -> TextIO:
+    """Standard error for what does steer the terminal, and makes its own text printable."""
+    if not isinstance(sys.stderr, _Printable):
+        return sys.stderr
+    return io.TextIOWrapper(
+        open(2, "wb", closefd=False), sys.stderr.encoding, _ERRORS, line_buffering=True
+    )
 
 
 def flush_output() -> None:

@@ -25,6 +25,8 @@ app = typer.Typer(
     name="disdel",
     help="Deep learning on serverless functions that never dies of memory or time.",
     no_args_is_help=True,
+    # Brackets in texts are brackets.
+    rich_markup_mode=None,
     invoke_without_command=True,
     add_completion=False,
     # Errors are told by `disdel.__main__`, in a sentence.

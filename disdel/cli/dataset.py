@@ -14,7 +14,9 @@ from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import DisdelError
 from disdel.types import DatasetSpec, TrainJob
 
-app = typer.Typer(help="Data sets: list, describe, import.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data sets: list, describe, import.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")

@@ -13,7 +13,7 @@ from typing import Any
 
 from disdel.errors import DisdelError, UsageError
 from disdel.events import Event, Listener, RunEnded
-from disdel.streams import OutputLost
+from disdel.streams import OutputLost, on_one_line
 from disdel.targets import check_target
 
 
@@ -127,7 +127,7 @@ def both(first: Listener, second: Listener) -> Listener:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as they need to be, whatever the terminal."""
-    cells = [[str(heading) for heading in headings], *([str(cell) for cell in row] for row in rows)]
+    cells = [[on_one_line(str(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     for row in cells:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -22,7 +22,11 @@ from disdel.platforms.embedded import (
 
 _DEFAULT = EmbeddedOptions()
 
-app = typer.Typer(help="The embedded platform, for longer than one run.", no_args_is_help=True)
+app = typer.Typer(
+    help="The embedded platform, for longer than one run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command("up")

@@ -12,7 +12,9 @@ from disdel.cli import options
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import UsageError
 
-app = typer.Typer(help="Earlier runs: list, show, compare, prune.", no_args_is_help=True)
+app = typer.Typer(
+    help="Earlier runs: list, show, compare, prune.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Run = Annotated[
     str,

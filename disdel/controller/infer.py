@@ -24,6 +24,7 @@ from disdel.controller.metrics import evaluate_classes, evaluate_numbers, mean_l
 from disdel.controller.model_source import ModelSource, find_model
 from disdel.controller.nodes import with_nodes
 from disdel.controller.predictions import NumberPredictions, Predictions
+from disdel.controller.report_json import write_confusion
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import Session, open_session, warn_of_store
 from disdel.controller.settings import Settings
@@ -121,6 +122,11 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
             lease=lease,
             keep=settings.keep,
         )
+    if isinstance(report.evaluation, Evaluation):
+        try:
+            write_confusion(folder.path, report.evaluation)
+        except OSError as error:
+            emit(Noted(message=f"the confusion matrix is not kept: {error}"))
     return Inferred(report, run.predictions(), folder)
 
 

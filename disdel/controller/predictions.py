@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from disdel.targets import check_target
 
 VERSION = 1
 _SUFFIXES = (".csv", ".json")
+# What a spreadsheet takes for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-](inf|nan)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,14 +153,24 @@ def check_predictions_target(path: Path | None) -> None:
 def write_predictions(path: Path, predictions: Predictions | NumberPredictions) -> None:
     """Write a CSV or JSON file, by its suffix.
 
+    In CSV, names that a spreadsheet would take for formulas begin with an apostrophe.
+
     Raises:
         UsageError: it cannot be written.
     """
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             if path.suffix.lower() == ".csv":
-                csv.writer(file).writerows(predictions.table())
+                csv.writer(file).writerows(map(_no_formulas, predictions.table()))
             else:
                 json.dump(predictions.to_json(), file, indent=1)
     except OSError as error:
         raise UsageError(f"--predictions {path} cannot be written: {error}") from error
+
+
+def _no_formulas(row: list[str]) -> list[str]:
+    return [f"'{cell}" if _is_formula(cell) else cell for cell in row]
+
+
+def _is_formula(cell: str) -> bool:
+    return cell.startswith(_FORMULA) and _NUMBER.fullmatch(cell) is None

@@ -5,7 +5,9 @@ Version 1. Fields may be added; those that are here stay.
 
 from __future__ import annotations
 
+import csv
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from disdel.types import (
@@ -23,6 +25,9 @@ from disdel.types import (
 from disdel.units import MIB
 
 REPORT_VERSION = 1
+# Of more, a report has no confusion matrix: the file beside it has.
+MOST_CLASSES = 100
+CONFUSION_NAME = "confusion.csv"
 
 
 def report_to_json(report: RunReport) -> dict[str, Any]:
@@ -115,12 +120,25 @@ def _estimate_mb(estimate: Estimate) -> dict[str, float]:
 def _evaluation(evaluation: Evaluation | NumberEvaluation) -> dict[str, Any]:
     if isinstance(evaluation, NumberEvaluation):
         return asdict(evaluation)
+    whole = len(evaluation.classes) <= MOST_CLASSES
     return {
         "top_k": evaluation.top_k,
         "top_k_accuracy": evaluation.top_k_accuracy,
         "classes": [asdict(score) for score in evaluation.classes],
-        "confusion": [list(row) for row in evaluation.confusion],
+        "confusion": [list(row) for row in evaluation.confusion] if whole else None,
+        "confusion_file": None if whole else CONFUSION_NAME,
     }
+
+
+def write_confusion(folder: Path, evaluation: Evaluation) -> None:
+    """Write the matrix that is too large for a report, a line for each pair that has samples."""
+    if len(evaluation.classes) <= MOST_CLASSES:
+        return
+    with (folder / CONFUSION_NAME).open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("true", "predicted", "samples"))
+        for true, row in enumerate(evaluation.confusion):
+            rows.writerows((true, predicted, n) for predicted, n in enumerate(row) if n)
 
 
 def _shard(shard: Shard) -> dict[str, Any]:

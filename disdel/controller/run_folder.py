@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -23,6 +24,8 @@ CONFUSION_NAME = "confusion.png"
 _NAME_LENGTH = 80
 # For report, progress and logs of a short run; its model may go elsewhere.
 _ROOM_BYTES = 1 << 18
+# A report of a thousand rounds of a hundred workers is a tenth of it.
+_MOST_REPORT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,9 @@ class RunFolder:
             UsageError: there is none, or it cannot be read.
         """
         try:
-            report = json.loads(self.report.read_bytes())
+            with self.report.open("rb") as file:
+                # What is cut off is no JSON.
+                report = json.loads(file.read(_MOST_REPORT_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"run {self.run} has no readable {REPORT_NAME}: {error}") from error
         if not isinstance(report, dict):
@@ -207,8 +212,10 @@ def run_folders(run_dir: Path) -> Iterator[RunFolder]:
     """Every run with a report, newest first."""
     if run_dir.is_dir():
         for path in sorted(run_dir.iterdir(), reverse=True):
-            if (path / REPORT_NAME).is_file():
-                yield RunFolder(path)
+            # Others' folders may be closed to this user.
+            with contextlib.suppress(OSError):
+                if (path / REPORT_NAME).is_file():
+                    yield RunFolder(path)
 
 
 def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
@@ -218,7 +225,10 @@ def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
         UsageError: there is none.
     """
     for folder in run_folders(run_dir):
-        report = folder.read_report()
+        try:
+            report = folder.read_report()
+        except UsageError:
+            continue  # It cannot be the one; `disdel runs list` names it.
         if (
             report.get("dataset") == dataset
             and report.get("job") == "train"

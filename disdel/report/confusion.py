@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from disdel.streams import on_one_line
 from disdel.types import Evaluation
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def draw_confusion(evaluation: Evaluation, title: str, path: Path) -> None:
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        axes.set(xlabel="predicted class", ylabel="true class", title=title)
+        axes.set(xlabel="predicted class", ylabel="true class")
+        # Dollar signs in names begin no formula.
+        axes.set_title(on_one_line(title), parse_math=False)
         _name_classes(axes, names)
         if len(names) <= _CLASSES_WITH_COUNTS:
             _write_counts(axes, evaluation.confusion, shares.tolist())
@@ -64,11 +67,13 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     places = range(0, len(names), step)
     shown = [_shortened(names[place]) for place in places]
     fitting = 4 if len(names) <= _CLASSES_WITH_COUNTS else 2
-    axes.set_xticks(places, shown, rotation=90 if max(map(len, shown)) > fitting else 0)
-    axes.set_yticks(places, shown)
+    turned = 90 if max(map(len, shown)) > fitting else 0
+    axes.set_xticks(places, shown, rotation=turned, parse_math=False)
+    axes.set_yticks(places, shown, parse_math=False)
 
 
 def _shortened(name: str) -> str:
+    name = on_one_line(name)
     return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from disdel.events import (
     ActivationEnded,
@@ -36,7 +37,7 @@ from disdel.report.lines import (
     round_line,
     summary_lines,
 )
-from disdel.streams import OutputLost, say
+from disdel.streams import OutputLost, on_one_line, say, terminal
 
 
 class View(Protocol):
@@ -124,10 +125,10 @@ class PlainView(QuietView):
 
     def __call__(self, event: Event) -> None:
         for line in progress_lines(event):
-            print(line, file=self._progress, flush=True)
+            print(on_one_line(line), file=self._progress, flush=True)
         if isinstance(event, RunEnded):
             for line in summary_lines(event):
-                print(line, file=self._result, flush=True)
+                print(on_one_line(line), file=self._result, flush=True)
 
 
 def progress_lines(event: Event) -> list[str]:
@@ -154,7 +155,7 @@ class LiveView(PlainView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=terminal(), highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._workers: dict[int, WorkerProgress] = {}
         self._starts: dict[int, str] = {}
@@ -174,7 +175,7 @@ class LiveView(PlainView):
 
     def __call__(self, event: Event) -> None:
         for line in progress_lines(event):
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(on_one_line(line), markup=False, soft_wrap=True)
         match event:
             case RoundStarted(round=1):
                 self._workers = {
@@ -190,7 +191,7 @@ class LiveView(PlainView):
             case RunEnded():
                 self._live.stop()
                 for line in summary_lines(event):
-                    self._console.out(line, highlight=False)
+                    self._console.out(on_one_line(line), highlight=False)
                 return
         self._live.update(self._table(), refresh=True)
 
@@ -206,5 +207,6 @@ class LiveView(PlainView):
             table.add_column(heading, style="cyan" if heading == "state" else "")
         if self._workers:
             for worker, progress in sorted(self._workers.items()):
-                table.add_row(*progress_cells(progress, self._starts.get(worker, "cold")))
+                cells = progress_cells(progress, self._starts.get(worker, "cold"))
+                table.add_row(*(Text(on_one_line(cell)) for cell in cells))
         return table

@@ -44,6 +44,38 @@ def test_csv_has_a_row_a_sample(tmp_path):
     assert (second["class"], second["class_2"]) == ("cat", "dog")
 
 
+NAMES = [
+    "=1+1",
+    "+1+1",
+    "-1+1",
+    "@x",
+    "\tx",
+    "\r=1",
+    "\n=1",
+    "\uff0d1+1",
+    "-1",
+    "+2.5e3",
+    "-nan",
+    "a=1",
+]
+
+
+def test_no_name_is_a_formula_in_csv_and_numbers_stay(tmp_path):
+    several = Predictions(
+        inputs=tuple(NAMES),
+        probabilities=np.eye(len(NAMES), dtype=np.float32),
+        labels=np.arange(len(NAMES)),
+        class_names=tuple(NAMES),
+    )
+    path = tmp_path / "out.csv"
+    write_predictions(path, several)
+    escaped = [f"'{name}" for name in NAMES[:8]] + NAMES[8:]
+    for column in ("input", "class", "true"):
+        assert [row[column] for row in read_csv(path)] == escaped
+    write_predictions(tmp_path / "out.json", several)
+    assert json.loads((tmp_path / "out.json").read_text())["classes"] == NAMES
+
+
 def test_csv_has_the_true_class_where_it_is_known(tmp_path):
     path = tmp_path / "out.csv"
     write_predictions(path, predictions(labels=[1, 2], top_k=1))

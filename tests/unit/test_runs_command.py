@@ -16,7 +16,7 @@ from disdel.controller.cleaning import interrupt
 from disdel.controller.lease import claim, claimed, is_driven
 from disdel.controller.places import Place, read_places, write_places
 from disdel.controller.report_json import report_to_json
-from disdel.controller.run_folder import create_run_folder
+from disdel.controller.run_folder import create_run_folder, latest_trained
 from disdel.errors import DisdelError, UsageError
 from disdel.store.keys import RunKeys
 from disdel.store.redis_store import RedisStore
@@ -45,6 +45,33 @@ def ended(run_dir, *, status="ok", age_days=0.0, accuracy=0.9, **settings):
     written_s = time.time() - age_days * 86_400
     os.utime(folder.report, (written_s, written_s))
     return folder
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"version": 1, "ru',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b"[]",
+        b'{"version": 2}',
+        b'{"version": 1, "run": 7}',
+        b'{"another": "program"}',
+        b'{"version": 1}' + b" " * 2000,
+    ],
+)
+def test_a_bad_report_hides_no_other(disdel, tmp_path, monkeypatch, content):
+    monkeypatch.setattr("disdel.controller.run_folder._MOST_REPORT_BYTES", 1500)
+    good, bad = ended(tmp_path), ended(tmp_path)
+    bad.report.write_bytes(content)
+    (good.path / "model.keras").touch()
+    listed = disdel("runs", "list")
+    assert listed.exit_code == 0
+    assert good.run in listed.stdout
+    assert bad.run not in listed.stdout
+    assert f"left out {bad.run}: " in listed.stderr
+    assert latest_trained(tmp_path, "digits").run == good.run
 
 
 def test_runs_side_by_side(disdel, tmp_path):
