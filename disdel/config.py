@@ -6,6 +6,7 @@
 | key | `DISDEL_AUTH` | `AUTH` in `.wskprops` | none |
 | Redis | `DISDEL_REDIS` | | a private server for the run |
 | image prefix, tag | `DISDEL_IMAGE_PREFIX`, `DISDEL_IMAGE_TAG` | | `disdel/`, disdel's version |
+| memory agent's secret | `DISDEL_MEMORY_SECRET` (see memory_grant.py) | | none: pods do not grow |
 | architectures | `DISDEL_ARCH` | | this machine's |
 | data directory | `DISDEL_DATA_DIR`, `TFDS_DATA_DIR` | | `~/tensorflow_datasets` |
 | run directory | `DISDEL_RUN_DIR` | | `./runs` |

@@ -34,15 +34,12 @@ os.environ.setdefault(STATE_ENV, str(Path(tempfile.mkdtemp(prefix="memory-")) / 
 def watching(value: object) -> Iterator[MemoryMonitor]:
     """Monitor memory while the action runs with the argument `value`."""
     critical_bytes = critical_region_bytes()
-    redis_url = value.get("redis") if isinstance(value, dict) else None
 
     def warn(use: MemoryUse) -> None:
         _log(critical_line(use, critical_bytes))
-        if not isinstance(redis_url, str):
-            return
         try:
             memory_warning.tell_agent(
-                redis_url,
+                value,
                 used_bytes=use.used_bytes,
                 limit_bytes=use.limit_bytes or 0,
                 critical_bytes=critical_bytes,

@@ -23,9 +23,9 @@ enters the critical region of its limit, the monitor
 
 - sets `critical` in that file, for the action and the platform to see;
 - writes a line to the activation's log, on stderr;
-- publishes the warning for the memory agent, if the action's parameter `redis` is a Redis URL and
-  memory_warning.py lies beside this file. The embedded platform reads the file instead and leaves
-  that module out;
+- publishes the warning for the memory agent, if the action's parameters `redis` and `memory_grant`
+  are a Redis URL and the right to ask (disdel/memory_grant.py), and memory_warning.py lies beside
+  this file. The embedded platform reads the file instead and leaves that module out;
 - has the reply, whatever its status, carry `X-Disdel-Memory-Critical: 1`.
 """
 
@@ -164,12 +164,15 @@ class ActionRunner:
                 for name, text in request.items()
             }
         )
+<<<<<<< HEAD
         self._streams.begin()
         redis_url = value.get("redis") if isinstance(value, dict) else None
+=======
+>>>>>>> 20eeceb (The memory agent hears signed warnings only, survives any message, and looks whether a resize happened)
         with MemoryMonitor(
             state_path=Path(os.environ[STATE_ENV]),
             critical_bytes=self._critical_bytes,
-            on_critical=lambda use: self._warn(use, redis_url),
+            on_critical=lambda use: self._warn(use, value),
         ) as monitor:
             reply = call(self._main, value, monitor)
         self._streams.end()
@@ -178,18 +181,17 @@ class ActionRunner:
             reply.headers[CRITICAL_HEADER] = "1"
         return reply
 
-    def _warn(self, use: MemoryUse, redis_url: object) -> None:
+    def _warn(self, use: MemoryUse, arguments: object) -> None:
         """Tell the activation's log, and the memory agent where there is one."""
         log(critical_line(use, self._critical_bytes))
-        if memory_warning is None or not isinstance(redis_url, str):
-            return
         try:
-            memory_warning.tell_agent(
-                redis_url,
-                used_bytes=use.used_bytes,
-                limit_bytes=use.limit_bytes or 0,
-                critical_bytes=self._critical_bytes,
-            )
+            if memory_warning is not None:
+                memory_warning.tell_agent(
+                    arguments,
+                    used_bytes=use.used_bytes,
+                    limit_bytes=use.limit_bytes or 0,
+                    critical_bytes=self._critical_bytes,
+                )
         except (OSError, ValueError) as error:
             log(f"disdel: the memory agent was not told: {error}\n")
 

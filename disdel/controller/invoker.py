@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from disdel import wire
+from disdel import memory_grant, wire
 from disdel.controller.activation_logs import ActivationLogs
 from disdel.controller.claims import Claims
 from disdel.controller.journal import Journal, Measured
@@ -58,6 +58,7 @@ class Invoker:
         emit: told of every activation that has ended.
         started_s: when the run began, by `time.monotonic`; now, where nobody says.
         journal: what has ended.
+        memory_secret: what activations are given the right to grow by, on Kubernetes; else None.
         logs: of what has ended.
     """
 
@@ -68,6 +69,7 @@ class Invoker:
     emit: Listener
     started_s: float = field(default_factory=time.monotonic)
     journal: Journal = field(default_factory=Journal)
+    memory_secret: bytes | None = field(default_factory=memory_grant.find_secret)
     _writing: set[asyncio.Future[Any]] = field(default_factory=set)
     logs: ActivationLogs = field(init=False)
     _claims: Claims = field(init=False)
@@ -89,6 +91,8 @@ class Invoker:
         await self._settling.free(call.action)
         submitted_s = time.monotonic()
         arguments = {**wire.to_json(call.request), "patience_s": self._patience_s()}
+        if self.memory_secret is not None:
+            arguments[memory_grant.ARGUMENT] = memory_grant.issue(self.memory_secret)
         with self._settling.running(call.action):
             record = await self._claims.invoke(
                 self.package, call.action, arguments, timeout_s=call.timeout_s

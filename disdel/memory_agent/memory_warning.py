@@ -1,22 +1,31 @@
 """The warning that a container is about to run out of memory, as the memory agent hears it.
 
-It is one JSON object on a Redis channel. Whoever publishes it must not need a Redis client for it:
-the action proxy imports this file as a top-level module, so it is standard library only.
+It is one message on a Redis channel:
+
+    2 GRANT EXPIRY SIGNATURE {"host": …, "limit_bytes": …, …}
+
+GRANT and EXPIRY are those of the activation's grant (disdel/memory_grant.py says what that is),
+SIGNATURE is the hexadecimal HMAC-SHA256, by the grant's key, of the JSON text. Whoever publishes it
+must not need a Redis client for it: the action proxy imports this file as a top-level module, so it
+is standard library only.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import socket
 import ssl
+import time
 from dataclasses import asdict, dataclass
 from typing import IO, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 CHANNEL = "disdel:memory"
-VERSION = 1
+VERSION = 2
 TIMEOUT_S = 1.0
 _PORT = 6379
 
@@ -32,6 +41,7 @@ class MemoryWarning:
         used_bytes: memory that counts, when it crossed.
         limit_bytes: the limit at that moment.
         critical_bytes: the size of the critical region.
+        time_s: when that was, in seconds since the epoch.
     """
 
     host: str
@@ -40,18 +50,43 @@ class MemoryWarning:
     used_bytes: int
     limit_bytes: int
     critical_bytes: int
+    time_s: int
 
-    def to_json(self) -> str:
-        return json.dumps({"version": VERSION, **asdict(self)})
+    def signed(self, grant: str) -> bytes:
+        """The message, by the right of `grant` (`ID:EXPIRY:KEY`).
+
+        Raises:
+            ValueError: that is no grant. Its text, which holds a key, is not told.
+        """
+        try:
+            identity, expires_s, key = grant.split(":")
+            body = json.dumps(asdict(self)).encode()
+            signature = sign(bytes.fromhex(key), body)
+        except ValueError:
+            raise ValueError("the parameter memory_grant is no grant") from None
+        return f"{VERSION} {identity} {expires_s} {signature} ".encode() + body
 
 
-def tell_agent(redis_url: str, *, used_bytes: int, limit_bytes: int, critical_bytes: int) -> None:
-    """Warn the agents that listen on a Redis, in the name of the activation that runs here.
+def sign(key: bytes, body: bytes) -> str:
+    return hmac.digest(key, body, hashlib.sha256).hex()
+
+
+def tell_agent(
+    arguments: object, *, used_bytes: int, limit_bytes: int, critical_bytes: int
+) -> None:
+    """Warn the agents, in the name of the activation that runs here with these `arguments`.
+
+    Does nothing where the arguments name no Redis or carry no grant: no agent would listen.
 
     Raises:
         OSError: nobody answers, or Redis refuses.
-        ValueError: `redis_url` is not such a URL.
+        ValueError: the Redis's URL or the grant is none.
     """
+    if not isinstance(arguments, dict):
+        return
+    redis_url, grant = arguments.get("redis"), arguments.get("memory_grant")
+    if not isinstance(redis_url, str) or not isinstance(grant, str):
+        return
     warning = MemoryWarning(
         host=socket.gethostname(),
         action=os.environ.get("__OW_ACTION_NAME", ""),
@@ -59,16 +94,17 @@ def tell_agent(redis_url: str, *, used_bytes: int, limit_bytes: int, critical_by
         used_bytes=used_bytes,
         limit_bytes=limit_bytes,
         critical_bytes=critical_bytes,
+        time_s=int(time.time()),
     )
-    publish(redis_url, warning)
+    publish(redis_url, warning.signed(grant))
 
 
-def publish(url: str, warning: MemoryWarning, *, timeout_s: float = TIMEOUT_S) -> int:
-    """Publish a warning on the Redis at `url` (`redis://` or `rediss://`, with or without key).
+def publish(url: str, message: bytes, *, timeout_s: float = TIMEOUT_S) -> int:
+    """Publish a message on the Redis at `url` (`redis://` or `rediss://`, with or without key).
 
     Args:
         url: as redis-py takes it; options behind a `?` are ignored.
-        warning: what to say.
+        message: what to say.
         timeout_s: for each step: to connect, and to wait for each of the answers.
 
     Returns:
@@ -78,15 +114,36 @@ def publish(url: str, warning: MemoryWarning, *, timeout_s: float = TIMEOUT_S) -
         OSError: nobody answers, or Redis refuses.
         ValueError: not such a URL.
     """
-    parts = _split(url)
     with (
-        _connect(parts, timeout_s) as connection,
+        connect(url, timeout_s) as connection,
         cast(IO[bytes], connection.makefile("rwb")) as stream,
     ):
+        return int(_ask(stream, b"PUBLISH", CHANNEL.encode(), message))
+
+
+def connect(url: str, timeout_s: float) -> socket.socket:
+    """A connection to the Redis at `url`, with the password that the URL has.
+
+    Raises:
+        OSError: nobody answers, or Redis refuses.
+        ValueError: not such a URL.
+    """
+    parts = _split(url)
+    connection = _open(parts, timeout_s)
+    try:
         if parts.password:
-            user = [unquote(parts.username)] if parts.username else []
-            _ask(stream, "AUTH", *user, unquote(parts.password))
-        return int(_ask(stream, "PUBLISH", CHANNEL, warning.to_json()))
+            user = [unquote(parts.username).encode()] if parts.username else []
+            with cast(IO[bytes], connection.makefile("rwb")) as stream:
+                _ask(stream, b"AUTH", *user, unquote(parts.password).encode())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def command(*words: bytes) -> bytes:
+    """A command as Redis reads it."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
 
 
 def _split(url: str) -> SplitResult:
@@ -99,7 +156,7 @@ def _split(url: str) -> SplitResult:
     raise ValueError("warnings go to a redis:// or rediss:// URL")
 
 
-def _connect(parts: SplitResult, timeout_s: float) -> socket.socket:
+def _open(parts: SplitResult, timeout_s: float) -> socket.socket:
     host = parts.hostname or "localhost"
     connection = socket.create_connection((host, parts.port or _PORT), timeout_s)
     if parts.scheme == "redis":
@@ -109,14 +166,12 @@ def _connect(parts: SplitResult, timeout_s: float) -> socket.socket:
         return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
 
 
-def _ask(stream: IO[bytes], *words: str) -> str:
+def _ask(stream: IO[bytes], *words: bytes) -> str:
     """Send one command and return its answer, which must be a line (`+text` or `:number`)."""
-    encoded = [word.encode() for word in words]
-    stream.write(b"*%d\r\n" % len(encoded))
-    for word in encoded:
-        stream.write(b"$%d\r\n%b\r\n" % (len(word), word))
+    stream.write(command(*words))
     stream.flush()
     answer = stream.readline().decode(errors="replace").rstrip("\r\n")
     if answer[:1] not in ("+", ":"):
-        raise OSError(f"Redis refused {words[0]}: {answer or 'it closed the connection'}")
+        said = answer or "it closed the connection"
+        raise OSError(f"Redis refused {words[0].decode()}: {said}")
     return answer[1:]

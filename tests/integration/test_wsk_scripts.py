@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 import disdel
+from disdel import memory_grant
 from disdel.bundle import build_bundle
+from disdel.memory_agent.pods import SELECTOR
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from disdel.store.redis_store import RedisStore
 from disdel.wire import WIRE_VERSION
@@ -287,6 +290,8 @@ def test_a_cluster_with_openwhisk(cluster: Shell) -> None:
         "docker images --format {{.Repository}}:{{.Tag}} disdel/runtime-*",
         "kind load docker-image --name disdel disdel/runtime-base:0.1.0",
         "kind load docker-image --name disdel disdel/runtime-tensorflow:0.1.0",
+        f"{kubectl} --namespace disdel get namespace disdel",
+        f"{kubectl} --namespace disdel get secret redis",
         f"{kubectl} apply --filename deploy/redis.yaml",
         "helm --kube-context kind-disdel upgrade --install owdev /chart --namespace openwhisk "
         "--create-namespace --values deploy/openwhisk-values.yaml",
@@ -296,7 +301,21 @@ def test_a_cluster_with_openwhisk(cluster: Shell) -> None:
         f"{kubectl} --namespace openwhisk get secret owdev-whisk.auth "
         "--output jsonpath={.data.guest}",
         "wsk property set --apihost https://localhost:31001 --auth uuid:secret",
+        f"{kubectl} --namespace disdel get secret redis --output jsonpath={{.data.password}}",
     ]
+    assert "redis://:uuid:secret@redis.disdel:6379" in done.stdout
+
+
+def test_a_new_cluster_s_redis_has_a_password_of_its_own(cluster: Shell) -> None:
+    (cluster.folder / "kubectl.answer").write_text(
+        'case "$*" in *" get namespace "*|*"get secret redis") exit 1 ;; esac\n'
+        'case "$*" in *" get secret "*) printf dXVpZDpzZWNyZXQ= ;; esac\n'
+    )
+    done = cluster.run("kind-openwhisk", "up", "--chart", "/chart")
+    assert done.returncode == 0, done.stderr
+    created = [line for line in log_of(cluster) if " create " in line and "kubectl" in line]
+    assert created[0].endswith("create namespace disdel")
+    assert re.search(r"create secret generic redis --from-literal=password=\w{48}$", created[1])
 
 
 def test_a_cluster_that_is_there_is_kept(cluster: Shell) -> None:
@@ -349,6 +368,10 @@ def test_manifests_agree_with_the_scripts_and_the_chart() -> None:
         in (container["args"])
     )
     assert container["image"].endswith(f":{disdel.__version__}")
+    secret = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in container["env"]}
+    assert {name: key["name"] for name, key in secret.items()} == dict.fromkeys(
+        ("DISDEL_REDIS", memory_grant.SECRET_ENV), "disdel-memory-agent"
+    )
     rules = [
         rule
         for part in yaml.safe_load_all(
@@ -360,3 +383,24 @@ def test_manifests_agree_with_the_scripts_and_the_chart() -> None:
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods/resize"], "verbs": ["patch"]},
     ]
+    policy, binding = yaml.safe_load_all(
+        (root / "openwhisk-patches/kubernetes/admission.yaml").read_text()
+    )
+    pod = yaml.safe_load(agent)
+    account = (pod["metadata"]["namespace"], pod["spec"]["template"]["spec"]["serviceAccountName"])
+    [condition] = policy["spec"]["matchConditions"]
+    assert f"'system:serviceaccount:{account[0]}:{account[1]}'" in condition["expression"]
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    assert binding["spec"]["validationActions"] == ["Deny"]
+    redis = {
+        part["kind"]: part for part in yaml.safe_load_all((root / "deploy/redis.yaml").read_text())
+    }
+    allowed = [
+        (peer["namespaceSelector"]["matchLabels"], peer["podSelector"]["matchLabels"])
+        for rule in redis["NetworkPolicy"]["spec"]["ingress"]
+        for peer in rule["from"]
+    ]
+    here = {"kubernetes.io/metadata.name": account[0]}
+    name, value = SELECTOR.split("=")
+    labels = pod["spec"]["template"]["metadata"]["labels"]
+    assert allowed == [(here, {name: value}), (here, labels)]

@@ -19,11 +19,15 @@ LEAVES = {
     "events",
     "files_read",
     "gpu",
+<<<<<<< HEAD
     "helper",
     "home",
     "interrupts",
     "masking",
     "patience",
+=======
+    "memory_grant",
+>>>>>>> 20eeceb (The memory agent hears signed warnings only, survives any message, and looks whether a resize happened)
     "process_identity",
     "streams",
     "targets",
@@ -65,6 +69,7 @@ LEAF_IMPORTS = {
     "config": {"errors", "home", "masking"},
     "home": {"errors", "streams"},
     "events": {"types"},
+    "memory_grant": {"errors"},
     "program": {"types"},
     "streams": {"errors"},
     "targets": {"errors"},

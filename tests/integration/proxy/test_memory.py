@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import socket
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import redis
 
+from disdel import memory_grant
 from disdel.memory_agent import memory_warning
+from disdel.memory_agent.check import Checker
 from tests.action_proxy import SENTINEL, proxy
 
 CRITICAL = """
@@ -23,6 +26,7 @@ def main(args):
         time.sleep(0.01)
     return RESULT
 """
+SECRET = b"a secret of enough bytes"
 LIMITED = {"DISDEL_MEMORY_LIMIT_BYTES": str(100 << 20), "DISDEL_MEMORY_CRITICAL_MB": "40"}
 
 
@@ -110,12 +114,13 @@ def test_the_memory_agent_is_told_over_redis(tmp_path: Path, redis_url: str) -> 
         channel.subscribe(memory_warning.CHANNEL)
         channel.get_message(timeout=10)
         action.init(CRITICAL.replace("RESULT", "{}"))
-        action.run({"redis": redis_url}, activation_id="a" * 32, action_name="/guest/a")
+        value = {"redis": redis_url, memory_grant.ARGUMENT: memory_grant.issue(SECRET)}
+        action.run(value, activation_id="a" * 32, action_name="/guest/a")
         message = channel.get_message(timeout=10)
-    warning = json.loads(message["data"])
+    warning = asdict(Checker(SECRET).read(message["data"])[1])
     assert warning.pop("used_bytes") > 60 << 20
+    assert warning.pop("time_s") > 0
     assert warning == {
-        "version": 1,
         "host": socket.gethostname(),
         "action": "/guest/a",
         "activation_id": "a" * 32,
@@ -128,7 +133,8 @@ def test_the_memory_agent_is_told_over_redis(tmp_path: Path, redis_url: str) -> 
 def test_an_agent_that_cannot_be_told_costs_a_line(tmp_path: Path, url: str) -> None:
     with proxy(tmp_path, agent=True, **LIMITED) as action:
         action.init(CRITICAL.replace("RESULT", "{}"))
-        assert action.run({"redis": url}).status_code == 200
+        value = {"redis": url, memory_grant.ARGUMENT: memory_grant.issue(SECRET)}
+        assert action.run(value).status_code == 200
         _, err = action.end()
     assert "disdel: the memory agent was not told: " in err
     assert "hunter2" not in err

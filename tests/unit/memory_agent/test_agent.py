@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
+import psutil
 import pytest
 import redis
 
@@ -18,62 +20,278 @@ from disdel import container_memory
 from disdel.assets import asset_dir
 from disdel.errors import ConnectionRefused, PlatformRejected
 from disdel.memory_agent import memory_warning
-from disdel.memory_agent.agent import answer, messages
-from disdel.memory_agent.decide import Pod, Policy
+from disdel.memory_agent.agent import Agent
+from disdel.memory_agent.channel import MAX_BYTES, messages
+from disdel.memory_agent.check import Checker
+from disdel.memory_agent.decide import DEFERRED_S, UNSETTLED_S, Pod, Policy
 from disdel.memory_agent.memory_warning import CHANNEL, MemoryWarning, publish
-from tests.unit.memory_agent.kubernetes_api import PODS, Cluster, kubeconfig, serving
+from disdel.memory_grant import issue
+from tests.unit.memory_agent.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
 from tests.waiting import wait_until
 
 MIB = 1 << 20
-POLICY = Policy(step_bytes=256 * MIB, ceiling_bytes=1024 * MIB, pool_bytes=4096 * MIB)
-WARNING = MemoryWarning(
-    host="pod-1",
-    action="/guest/disdel/train",
-    activation_id="a" * 32,
-    used_bytes=250 * MIB,
-    limit_bytes=256 * MIB,
-    critical_bytes=24 * MIB,
+SECRET = "a secret of enough bytes"
+POLICY = Policy(
+    step_bytes=256 * MIB,
+    ceiling_bytes=1024 * MIB,
+    pool_bytes=4096 * MIB,
+    activation_bytes=1024 * MIB,
 )
 
 
-class FakePods:
-    """Pods in memory; `broken` is raised instead of resizing."""
+def warning(host="pod-1", limit_mb=256, grant=None, **fields):
+    """A message as the proxy of `host` would send it."""
+    told = MemoryWarning(
+        host=host,
+        action="/guest/disdel/train",
+        activation_id="a" * 32,
+        used_bytes=(limit_mb - 6) * MIB,
+        limit_bytes=limit_mb * MIB,
+        critical_bytes=24 * MIB,
+        time_s=int(time.time()),
+    )
+    return replace(told, **fields).signed(grant or issue(SECRET.encode()))
 
-    def __init__(self, *pods, broken=None):
-        self.pods, self.broken = {pod.name: pod for pod in pods}, broken
+
+class FakePods:
+    """Pods in memory whose node gives what it is asked for, or what the test makes it give.
+
+    Attributes:
+        broken: raised instead of resizing.
+        node: what becomes of the specification of a pod.
+    """
+
+    def __init__(self, *pods, broken=None, node=None):
+        self.pods = {pod.name: pod for pod in pods}
+        self.broken = broken
+        self.node = node or (lambda pod: replace(pod, actual_bytes=pod.limit_bytes))
+        self.asked = []
+        self.lists = 0
+        self.gone = None
 
     def list(self):
+        self.lists += 1
+        if self.gone:
+            raise self.gone
         return list(self.pods.values())
 
     def resize(self, pod, limit_bytes):
         if self.broken:
             raise self.broken
-        self.pods[pod.name] = replace(pod, limit_bytes=limit_bytes)
+        self.asked.append((pod.name, limit_bytes // MIB))
+        current = self.pods[pod.name]
+        changed = replace(current, limit_bytes=limit_bytes, pending="", message="")
+        back = limit_bytes == current.actual_bytes
+        self.pods[pod.name] = changed if back else self.node(changed)
+
+
+class AtOnce:
+    """Threads that have done their work when they get it."""
+
+    def submit(self, work, *arguments):
+        work(*arguments)
+
+
+class Steps:
+    """An agent whose clock and whose steps are the test's."""
+
+    def __init__(self, pods, policy=POLICY):
+        self.now_s = 1000.0
+        self.told = []
+        self.pods = pods
+        self.agent = Agent(
+            pods, policy, Checker(SECRET.encode()), self.told.append, clock=lambda: self.now_s
+        )
+        self.agent._threads = AtOnce()
+
+    def hears(self, *heard):
+        for message in heard:
+            self.agent.hear(message)
+        self.agent.step(0.0)
+
+    def passes(self, seconds):
+        """So many seconds, with a step in each."""
+        for _ in range(seconds):
+            self.now_s += 1
+            self.agent.step(0.0)
+
+
+def pod(limit_mb=256, name="pod-1"):
+    return Pod(name, "user-action", limit_mb * MIB, limit_mb * MIB)
 
 
 def test_grown():
-    pods = FakePods(Pod("pod-1", "user-action", 256 * MIB))
-    said = answer(WARNING.to_json().encode(), pods, POLICY)
-    assert said == "pod-1 (/guest/disdel/train) grows from 256 MiB to 512 MiB"
-    assert pods.pods["pod-1"].limit_bytes == 512 * MIB
+    steps = Steps(FakePods(pod()))
+    steps.hears(warning())
+    steps.passes(2)
+    assert steps.told == ["pod-1 (/guest/disdel/train) grows from 256 MiB to 512 MiB"]
+    assert steps.pods.asked == [("pod-1", 512)]
 
 
 def test_refused():
-    pods = FakePods(Pod("pod-1", "user-action", 256 * MIB))
-    policy = replace(POLICY, pool_bytes=256 * MIB)
-    said = answer(WARNING.to_json().encode(), pods, policy)
-    assert said == ("pod-1 (/guest/disdel/train) stays at 256 MiB: the pool of 256 MiB leaves 0 B")
+    steps = Steps(FakePods(pod()), replace(POLICY, pool_bytes=256 * MIB))
+    steps.hears(warning())
+    assert steps.told == [
+        "pod-1 (/guest/disdel/train) stays at 256 MiB: the pool, 256 MiB, leaves 0 B"
+    ]
 
 
 def test_a_failure_of_the_cluster_is_told_and_survived():
-    broken = PlatformRejected("resizing pod-1: Kubernetes answers 422", status=422)
-    pods = FakePods(Pod("pod-1", "user-action", 256 * MIB), broken=broken)
-    said = answer(WARNING.to_json().encode(), pods, POLICY)
-    assert said == "pod-1 (/guest/disdel/train) stays at 256 MiB: " + str(broken)
+    broken = PlatformRejected("resizing pod-1: Kubernetes answers 403: no", status=403)
+    steps = Steps(FakePods(pod(), broken=broken))
+    steps.hears(warning())
+    steps.passes(1)
+    assert steps.told == [f"pod-1 (/guest/disdel/train) stays at 256 MiB: {broken}"]
+    steps.pods.broken = None
+    steps.hears(warning())
+    steps.passes(2)
+    assert steps.told[1].endswith("grows from 256 MiB to 512 MiB")
 
 
-def test_noise_is_told_and_survived():
-    assert answer(b"hello", FakePods(), POLICY).startswith("ignored a message: not JSON")
+def test_a_list_that_fails_is_told_and_survived():
+    steps = Steps(FakePods(pod()))
+    steps.pods.gone = ConnectionRefused("listing the pods of openwhisk: no Kubernetes answers")
+    steps.hears(warning())
+    assert steps.told == [f"pod-1 (/guest/disdel/train) stays at 256 MiB: {steps.pods.gone}"]
+    steps.pods.gone = None
+    steps.hears(warning())
+    steps.passes(2)
+    assert steps.told[-1].endswith("grows from 256 MiB to 512 MiB")
+
+
+def pending(word):
+    return lambda pod: replace(pod, pending=word, message="no room\\nhere")
+
+
+@pytest.mark.parametrize(
+    ("word", "waits_s", "why"),
+    [
+        ("Infeasible", 0, "its node can never give 512 MiB (Infeasible: no room"),
+        ("Deferred", DEFERRED_S, "its node has no room for 512 MiB now (Deferred: no room"),
+        ("InProgress", UNSETTLED_S, "its node has not given 512 MiB within 30 s (InProgress"),
+    ],
+)
+def test_what_the_node_does_not_give_is_taken_back(word, waits_s, why):
+    steps = Steps(FakePods(pod(), pod(1024, "pod-2"), node=pending(word)))
+    grant = issue(SECRET.encode())
+    steps.hears(warning(grant=grant))
+    steps.passes(int(waits_s))
+    assert steps.told == []
+    steps.passes(3)
+    [said] = steps.told
+    assert said.startswith(f"pod-1 (/guest/disdel/train) stays at 256 MiB: {why}")
+    assert steps.pods.asked == [("pod-1", 512), ("pod-1", 256)]
+    # Neither the pool nor the activation has had it.
+    steps.pods.node = lambda pod: replace(pod, actual_bytes=pod.limit_bytes)
+    full = replace(POLICY, pool_bytes=1536 * MIB, activation_bytes=256 * MIB)
+    steps.agent._policy = full
+    steps.hears(warning(grant=grant))
+    steps.passes(2)
+    assert steps.told[-1].endswith("grows from 256 MiB to 512 MiB")
+
+
+def test_a_resize_that_is_not_taken_back_is_told():
+    steps = Steps(FakePods(pod(), node=pending("Infeasible")))
+    steps.hears(warning())
+    steps.pods.broken = PlatformRejected("memory limits cannot be decreased", status=422)
+    steps.passes(2)
+    assert steps.told[-1] == (
+        "pod-1: what it was not given stays asked for: memory limits cannot be decreased"
+    )
+
+
+def test_a_pod_that_has_gone_meanwhile():
+    steps = Steps(FakePods(pod(), node=pending("Deferred")))
+    steps.hears(warning())
+    steps.passes(1)
+    steps.pods.pods.clear()
+    steps.passes(1)
+    assert steps.told == ["pod-1 (/guest/disdel/train): it is gone"]
+
+
+def test_the_next_warning_may_come_before_the_growth_was_seen():
+    steps = Steps(FakePods(pod()))
+    grant = issue(SECRET.encode())
+    steps.hears(warning(grant=grant))
+    steps.hears(warning(limit_mb=512, grant=grant))
+    steps.passes(2)
+    assert steps.told == [
+        "pod-1 (/guest/disdel/train) grows from 256 MiB to 512 MiB",
+        "pod-1 (/guest/disdel/train) grows from 512 MiB to 768 MiB",
+    ]
+
+
+def test_what_is_asked_for_at_once_counts_at_once():
+    pods = FakePods(*(pod(name=f"pod-{i}") for i in range(4)))
+    steps = Steps(pods, replace(POLICY, pool_bytes=1024 * MIB + 600 * MIB))
+    steps.hears(*(warning(f"pod-{i}") for i in range(4)))
+    steps.passes(2)
+    assert sorted(mb for _, mb in pods.asked) == [344, 512, 512]
+
+
+def test_one_list_for_a_burst():
+    pods = FakePods(*(pod(name=f"pod-{i}") for i in range(50)))
+    steps = Steps(pods, replace(POLICY, pool_bytes=1 << 40))
+    steps.hears(*(warning(f"pod-{i}") for i in range(50)), *[warning("strange")] * 500)
+    assert pods.lists == 1
+    steps.hears(warning("stranger"))
+    assert pods.lists == 1
+
+
+def test_a_grant_is_for_one_container_and_for_so_much():
+    steps = Steps(FakePods(pod(), pod(name="pod-2")), replace(POLICY, activation_bytes=300 * MIB))
+    grant = issue(SECRET.encode())
+    steps.hears(warning(grant=grant), warning("pod-2", grant=grant))
+    assert steps.told == ["ignored a message: signed by the grant of another container"]
+    steps.passes(2)
+    steps.hears(warning(limit_mb=512, grant=grant))
+    steps.passes(2)
+    steps.hears(warning(limit_mb=556, grant=grant))
+    assert steps.told[-2:] == [
+        "pod-1 (/guest/disdel/train) grows from 512 MiB to 556 MiB",
+        "pod-1 (/guest/disdel/train) stays at 556 MiB: the bound of one activation, 300 MiB, "
+        "leaves 0 B",
+    ]
+
+
+def test_an_activation_is_heard_so_often():
+    steps = Steps(FakePods())
+    steps.hears(*[warning(grant=issue(SECRET.encode()))] * 1000)
+    assert steps.agent.tally.total == 1000 - 64
+    assert sum("there is no such action pod" in line for line in steps.told) == 64
+
+
+def test_noise_is_counted_and_cannot_flood_the_log():
+    steps = Steps(FakePods(pod()))
+    noise = [b"hello", b"[" * 2000, b'{"limit_bytes": 1' + b"0" * 400 + b"}", b"x" * 4097]
+    steps.hears(*noise * 1000)
+    steps.passes(20)
+    assert steps.agent.tally.total == 4000
+    assert len(steps.told) == 4
+    assert steps.told[0] == "ignored a message: not a memory warning"
+    assert steps.told[3].startswith("ignored 3997 more messages: 1999 × not a memory warning; ")
+    steps.hears(warning())
+    steps.passes(2)
+    assert steps.told[-1].endswith("grows from 256 MiB to 512 MiB")
+
+
+def test_an_error_of_its_own_is_counted_and_survived(monkeypatch):
+    steps = Steps(FakePods(pod()))
+    monkeypatch.setattr(Checker, "read", lambda *_: 1 / 0)
+    steps.hears(warning())
+    monkeypatch.undo()
+    assert steps.told == ["ignored a message: an error of the agent's own, ZeroDivisionError"]
+    steps.pods.broken = RuntimeError("never thought of\nthat")
+    steps.hears(warning())
+    steps.passes(1)
+    assert steps.told[-1].endswith("of the agent's own: RuntimeError: never thought of\\nthat")
+
+
+def test_a_name_in_a_message_makes_no_line_of_the_log():
+    steps = Steps(FakePods(pod()))
+    steps.hears(warning(action="/guest/a\npod-1 grows\x1b[2J"))
+    steps.passes(2)
+    assert steps.told == ["pod-1 (/guest/a\\npod-1 grows\\x1b[2J) grows from 256 MiB to 512 MiB"]
 
 
 def test_no_redis_to_begin_with():
@@ -83,28 +301,89 @@ def test_no_redis_to_begin_with():
         next(messages("localhost", print))
 
 
-def test_a_lost_connection_is_made_again(redis_url, monkeypatch):
-    monkeypatch.setattr("disdel.memory_agent.agent._RECONNECT_S", 0.01)
-    told, heard = [], []
+@contextmanager
+def heard_from(redis_url, told, until=b"end"):
+    """A list that gets what is published inside, up to `until`."""
+    heard = []
 
     def listen():
         for message in messages(redis_url, told.append):
             heard.append(message)
-            if message == b"end":
+            if message == until:
                 return
 
     listener = threading.Thread(target=listen)
     listener.start()
-    with redis.Redis.from_url(redis_url) as admin:
+    yield heard
+    listener.join()
+
+
+def test_a_lost_connection_is_made_again(redis_url, monkeypatch):
+    monkeypatch.setattr("disdel.memory_agent.channel._RECONNECT_S", 0.01)
+    told = []
+    with redis.Redis.from_url(redis_url) as admin, heard_from(redis_url, told) as heard:
         wait_until(lambda: admin.publish(CHANNEL, "one"))
         wait_until(lambda: heard == [b"one"])
         admin.client_kill_filter(_type="pubsub")
         wait_until(lambda: admin.publish(CHANNEL, "end"))
-    listener.join()
     assert heard == [b"one", b"end"]
     assert told[0] == f"listening on {CHANNEL}"
     assert told[1].startswith("lost Redis, trying again")
     assert told[-1] == told[0]
+
+
+def test_a_silent_redis_is_asked_whether_it_lives(redis_url, monkeypatch):
+    monkeypatch.setattr("disdel.memory_agent.channel._POLL_S", 0.05)
+    told = []
+    with redis.Redis.from_url(redis_url) as admin, heard_from(redis_url, told):
+        wait_until(lambda: admin.client_list(_type="pubsub"))
+        wait_until(lambda: admin.client_list(_type="pubsub")[0]["cmd"] == "ping")
+        admin.publish(CHANNEL, "end")
+    assert told == [f"listening on {CHANNEL}"]
+
+
+def test_a_redis_that_no_longer_answers_is_lost(monkeypatch):
+    monkeypatch.setattr("disdel.memory_agent.channel._POLL_S", 0.05)
+    monkeypatch.setattr("disdel.memory_agent.channel._RECONNECT_S", 0.01)
+    told = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            subscribed = b"*3\r\n$9\r\nsubscribe\r\n$13\r\ndisdel:memory\r\n:1\r\n"
+            end = b"*3\r\n$7\r\nmessage\r\n$13\r\ndisdel:memory\r\n$3\r\nend\r\n"
+            for answer in (subscribed, b"what?\r\n", subscribed + end):
+                connection, _ = server.accept()
+                connection.sendall(answer)
+                connections.append(connection)
+
+        connections = []
+        serving = threading.Thread(target=serve)
+        serving.start()
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}"
+        with heard_from(url, told) as heard:
+            pass
+        serving.join()
+        for connection in connections:
+            connection.close()
+    assert heard == [b"end"]
+    assert "lost Redis, trying again: timed out" in told
+    assert "lost Redis, trying again: Redis says 'what?'" in told
+
+
+def test_messages_of_any_size_and_content(redis_url):
+    told = []
+    sizes = [0, 1, MAX_BYTES, MAX_BYTES + 1, 300_000, 5_000_000, 7]
+    sent = [os.urandom(size) for size in sizes]
+    with redis.Redis.from_url(redis_url) as admin, heard_from(redis_url, told) as heard:
+        wait_until(lambda: admin.publish(CHANNEL, "begin"))
+        pipe = admin.pipeline()
+        for message in [*sent, b"\r\n$3\r\n*3\r\n", *[b"small"] * 1000, b"end"]:
+            pipe.publish(CHANNEL, message)
+        pipe.execute()
+    while heard[0] == b"begin":
+        del heard[0]
+    expected = [message[: MAX_BYTES + 1] for message in sent]
+    assert heard == [*expected, b"\r\n$3\r\n*3\r\n", *[b"small"] * 1000, b"end"]
 
 
 @contextmanager
@@ -120,9 +399,15 @@ def agent(cluster, redis_url, folder, *options):
         [sys.executable, "-c", code, "--ceiling", "1024", "--pool", "4096", *options],
         stderr=subprocess.PIPE,
         text=True,
-        env={"PATH": os.environ["PATH"], "KUBECONFIG": str(config), "DISDEL_REDIS": redis_url},
+        env={
+            "PATH": os.environ["PATH"],
+            "KUBECONFIG": str(config),
+            "DISDEL_REDIS": redis_url,
+            "DISDEL_MEMORY_SECRET": SECRET,
+        },
     )
     try:
+        assert process.stderr.readline() == f"{len(cluster.limits)} action pods in openwhisk\n"
         assert process.stderr.readline() == f"listening on {CHANNEL}\n"
         yield process
         process.send_signal(signal.SIGTERM)
@@ -139,15 +424,62 @@ def test_the_command_resizes_a_pod(redis_url, tmp_path):
         serving(Cluster({"pod-1": "256Mi", "pod-2": "3Gi"})) as cluster,
         agent(cluster, redis_url, tmp_path) as process,
     ):
-        publish(redis_url, WARNING)
-        publish(redis_url, WARNING)
+        publish(redis_url, warning())
         assert process.stderr.readline() == (
             "pod-1 (/guest/disdel/train) grows from 256 MiB to 512 MiB\n"
         )
+        publish(redis_url, warning())
         assert "stays at 256 MiB: its limit is 512 MiB already" in process.stderr.readline()
         [patch] = cluster.patches
     assert patch["path"] == f"{PODS}/pod-1/resize"
     assert patch["authorization"] == "Bearer t0ken"
+
+
+def test_a_hostile_publisher_neither_ends_nor_delays_it(redis_url, tmp_path):
+    """In small what experiments/memory_agent does for ten minutes."""
+    pytest.importorskip("kubernetes")
+    stopping = threading.Event()
+    hostile = [
+        b"[" * 2000,
+        b'{"version": 1, "host": "pod-1", "limit_bytes": 1' + b"0" * 400 + b"}",
+        b"[[]," * 1_000_000,
+        warning(grant=issue(b"not the agent's own secret")),
+        os.urandom(100),
+    ]
+
+    def flood():
+        with redis.Redis.from_url(redis_url) as client:
+            while not stopping.is_set():
+                pipe = client.pipeline(transaction=False)
+                for message in [*hostile, *hostile[3:] * 100]:
+                    pipe.publish(CHANNEL, message)
+                pipe.execute()
+
+    names = [f"pod-{i}" for i in range(10)]
+    cluster = Cluster(dict.fromkeys(names, "256Mi"))
+    # One call that hangs is the slow pod's own affair.
+    cluster.faults = [Fault(delay_s=3.0, path="pod-0/resize", times=1)]
+    with serving(cluster), agent(cluster, redis_url, tmp_path, "--pool", "8192") as process:
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        grown = {}
+        try:
+            for name in names:
+                publish(redis_url, warning(name))
+            begun_s = time.monotonic()
+            while len(grown) < len(names):
+                line = process.stderr.readline()
+                assert line, "it has ended"
+                if " grows from 256 MiB to 512 MiB" in line:
+                    grown[line.split()[0]] = time.monotonic() - begun_s
+            used_bytes = psutil.Process(process.pid).memory_info().rss
+        finally:
+            stopping.set()
+            flooding.join()
+    assert list(grown)[-1] == "pod-0"
+    assert used_bytes < 128 * MIB
+    # A list a second at most, whatever is published.
+    assert cluster.lists() <= 2 + max(grown.values()) + 1
 
 
 ALLOCATE = """
@@ -203,6 +535,7 @@ def test_an_action_that_runs_out_of_memory_sees_its_limit_grow(redis_url, tmp_pa
         try:
             client.post("/init", json={"value": {"code": ALLOCATE}}).raise_for_status()
             value = {"redis": redis_url, "limit_bytes": 128 * MIB, "blocks": 128 // 4}
+            value["memory_grant"] = issue(SECRET.encode())
             reply = client.post("/run", json={"value": value, "activation_id": "c" * 32})
         finally:
             process.kill()
