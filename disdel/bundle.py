@@ -41,6 +41,8 @@ _LIBRARY = (
     "training",
     "worker",
 )
+# Starts servers on the controller's host, by packages that no image has.
+_LEFT_OUT = ("store/private_redis.py",)
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
@@ -51,7 +53,9 @@ def library() -> dict[str, bytes]:
     for entry in _LIBRARY:
         path = package / entry
         for source in [path] if path.is_file() else path.rglob("*.py"):
-            members[f"disdel/{source.relative_to(package).as_posix()}"] = source.read_bytes()
+            name = source.relative_to(package).as_posix()
+            if name not in _LEFT_OUT:
+                members[f"disdel/{name}"] = source.read_bytes()
     # The package's front door leads to the controller, which is not in the bundle.
     members["disdel/__init__.py"] = b'"""The worker side of disdel."""\n'
     return members

@@ -164,11 +164,7 @@ class ActionRunner:
                 for name, text in request.items()
             }
         )
-<<<<<<< HEAD
         self._streams.begin()
-        redis_url = value.get("redis") if isinstance(value, dict) else None
-=======
->>>>>>> 20eeceb (The memory agent hears signed warnings only, survives any message, and looks whether a resize happened)
         with MemoryMonitor(
             state_path=Path(os.environ[STATE_ENV]),
             critical_bytes=self._critical_bytes,

@@ -19,15 +19,12 @@ LEAVES = {
     "events",
     "files_read",
     "gpu",
-<<<<<<< HEAD
     "helper",
     "home",
     "interrupts",
     "masking",
-    "patience",
-=======
     "memory_grant",
->>>>>>> 20eeceb (The memory agent hears signed warnings only, survives any message, and looks whether a resize happened)
+    "patience",
     "process_identity",
     "streams",
     "targets",

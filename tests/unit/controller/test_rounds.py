@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from disdel import memory_grant
 from disdel.controller import train as train_module
 from disdel.events import ActivationEnded, Noted, PlanMade, RoundDone, RoundStarted, RunEnded
 from disdel.types import Validation
@@ -133,3 +134,33 @@ def test_where_averages_evict_a_worker_one_averages_in_its_place(
     report, _ = run(epochs=4)
     assert report.plan.collect_memory_mb == 0
     assert {entry.action for entry in report.activations} == {"train"}
+
+
+def test_each_invocation_has_a_grant_of_its_own_and_nothing_stored_has_any(
+    run, platform, arithmetic, monkeypatch
+):
+    secret = "a secret of enough bytes"
+    monkeypatch.setenv(memory_grant.SECRET_ENV, secret)
+    stored = []
+    create = platform.create_package
+
+    async def create_package(package, parameters):
+        stored.append(parameters)
+        await create(package, parameters)
+
+    monkeypatch.setattr(platform, "create_package", create_package)
+    _, folder = run(epochs=1)
+    grants = [arguments[memory_grant.ARGUMENT] for _, arguments in platform.invoked]
+    assert len(set(grants)) == len(grants) > 4
+    for grant in grants:
+        identity, expires_s, key = grant.split(":")
+        assert memory_grant.key_of(secret.encode(), identity, int(expires_s)).hex() == key
+    assert all(memory_grant.ARGUMENT not in parameters for parameters in stored)
+    kept = b"".join(path.read_bytes() for path in folder.path.rglob("*") if path.is_file())
+    assert secret.encode() not in kept
+    assert not any(grant.rpartition(":")[2].encode() in kept for grant in grants)
+
+
+def test_without_a_secret_nothing_is_granted(run, platform):
+    run(epochs=1)
+    assert all(memory_grant.ARGUMENT not in arguments for _, arguments in platform.invoked)
