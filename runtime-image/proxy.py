@@ -12,6 +12,10 @@ Environment:
     DISDEL_LOG_MARK             a secret by which to mark where an activation's output begins and
                                 ends on each stream, instead of OpenWhisk's one mark of the end
     DISDEL_PARENT_PID           end when this process, which must be the parent, ends (Linux)
+    DISDEL_MOUNTS               what to mount before anything else, see container_mounts.py, which
+                                only the embedded platform lays beside this file
+    DISDEL_ADOPT_ORPHANS        keep the processes whose parent ends, where nothing else holds a
+                                container together (Linux)
     DISDEL_MEMORY_CRITICAL_MB   size of the critical region, see container_memory.py
     DISDEL_MEMORY_REPLY_FIELD   add a field of this name to results that are objects, if the
                                 critical region was entered; by default a result is the action's own
@@ -67,6 +71,11 @@ from container_memory import (
     critical_line,
     critical_region_bytes,
 )
+
+try:
+    import container_mounts
+except ImportError:
+    container_mounts = None  # type: ignore[assignment]
 
 try:
     import memory_warning
@@ -516,6 +525,13 @@ def end_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
+def adopt_orphans() -> None:
+    """Become the parent of descendants that lose theirs: so they stay part of the container."""
+    if sys.platform.startswith("linux"):
+        pr_set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
 @contextlib.contextmanager
 def collecting_nothing() -> Iterator[None]:
     """Import inside, without Python's search for cycles among objects that all stay.
@@ -589,9 +605,13 @@ def main() -> None:
     if options.unpack:
         unpack_only(*options.unpack)
         return
+    if container_mounts is not None:
+        container_mounts.enter()
     end_at_once_on(signal.SIGTERM, signal.SIGINT)
     if parent_pid := os.environ.pop("DISDEL_PARENT_PID", None):
         end_with_parent(int(parent_pid))
+    if os.environ.pop("DISDEL_ADOPT_ORPHANS", None):
+        adopt_orphans()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")

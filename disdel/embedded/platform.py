@@ -16,12 +16,15 @@ from pathlib import Path
 
 from disdel import container_memory
 from disdel.assets import asset_dir
+from disdel.embedded.containers import container_mounts
 from disdel.embedded.containers.cgroups import remove_tree
 from disdel.embedded.containers.container import Container
+from disdel.embedded.containers.folders import remove_folder
 from disdel.embedded.containers.growth import Growth
 from disdel.embedded.containers.images import Language
 from disdel.embedded.containers.invoker import Invoker
 from disdel.embedded.containers.isolation import kill_marked, open_enforcement
+from disdel.embedded.containers.namespaces import open_isolation
 from disdel.embedded.containers.pool import Pool, Stem
 from disdel.embedded.entities.store import EntityStore
 from disdel.embedded.invoking.firing import Firing
@@ -102,7 +105,7 @@ def sweep(state_dir: Path) -> None:
         for cgroup in record.cgroups:
             remove_tree(Path(cgroup))
         kill_marked(record.id)
-        shutil.rmtree(record.folder, ignore_errors=True)
+        remove_folder(Path(record.folder))
         if record.log:
             Path(record.log).unlink(missing_ok=True)
         remove_record(state_dir, record)
@@ -127,6 +130,10 @@ class _Platform:
         self._state_dir = settings.state_dir
         self._enforcement = open_enforcement(platform_id, only_sampling=settings.only_sampling)
         self._folder = Path(tempfile.mkdtemp(prefix="disdel-"))
+        proxies = lay_proxies(self._folder / "proxy")
+        containers = self._folder / "containers"
+        containers.mkdir()
+        isolation = open_isolation(containers, self._folder / "proxy")
         self.record = PlatformRecord(
             id=platform_id,
             process=own_identity(),
@@ -134,6 +141,7 @@ class _Platform:
             auth=auth,
             port=port,
             enforcement=self._enforcement.name,
+            isolation=isolation.name,
             limits=settings.limits.profile,
             user_memory_mb=settings.limits.user_memory_mb,
             shared=settings.shared,
@@ -145,9 +153,10 @@ class _Platform:
         self._invoker = Invoker(
             platform_id=platform_id,
             apihost=apihost,
-            proxies=_lay_proxies(self._folder),
-            folder=self._folder,
+            proxies=proxies,
+            folder=containers,
             enforcement=self._enforcement,
+            isolation=isolation,
             growth=Growth(settings.grow_to_mb),
             store=store,
         )
@@ -160,6 +169,7 @@ class _Platform:
             auth=auth,
             allowed=settings.limits,
             enforcement=self._enforcement,
+            isolation=isolation,
             entities=entities,
             throttle=throttle,
             invocations=self._invocations,
@@ -179,24 +189,28 @@ class _Platform:
         self._enforcement.close()
         if self._state:
             self._state.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_folder(self._folder)
         if self.record.log:
             Path(self.record.log).unlink(missing_ok=True)
         remove_record(self._state_dir, self.record)
         os.close(self._record_lock)
 
 
-def _lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
+def lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
     """The commands of the action proxies.
 
-    The one for Python is copied with the module that it needs into one folder, as in the image.
+    The one for Python is copied with the modules that it needs into a new folder, as in the image.
     """
-    laid = folder / "proxy"
-    laid.mkdir()
-    shutil.copy(container_memory.__file__, laid)
-    proxy = str(shutil.copy(asset_dir("runtime-image") / "proxy.py", laid))
+    folder.mkdir()
+    for module in (container_memory.__file__, container_mounts.__file__):
+        shutil.copy(module, folder)
+    proxy = str(shutil.copy(asset_dir("runtime-image") / "proxy.py", folder))
+    mounts = str(folder / Path(container_mounts.__file__).name)
     node = str(Path(__file__).parent / "containers" / "node_proxy.js")
-    return {"python": (sys.executable, proxy), "nodejs": ("node", node, proxy)}
+    return {
+        "python": (sys.executable, proxy),
+        "nodejs": (sys.executable, "-I", "-S", mounts, "node", node, proxy),
+    }
 
 
 async def serve(

@@ -34,6 +34,7 @@ class PlatformRecord:
     auth: str
     port: int
     enforcement: str
+    isolation: str
     limits: str
     user_memory_mb: int
     shared: bool
@@ -52,7 +53,10 @@ class PlatformRecord:
 
     def announcement(self) -> str:
         """What a starter needs to know, as one JSON line."""
-        wanted = ("apihost", "auth", "port", "enforcement", "limits", "user_memory_mb")
+        wanted = (
+            *("apihost", "auth", "port", "enforcement", "isolation", "limits"),
+            "user_memory_mb",
+        )
         facts = {key: getattr(self, key) for key in wanted}
         return json.dumps({**facts, "pid": self.pid}) + "\n"
 

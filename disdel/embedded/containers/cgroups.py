@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -32,18 +33,13 @@ class CgroupCell:
     cgroup: Cgroup
     tasks: Path | None = None
 
-    @property
-    def env(self) -> dict[str, str]:
+    def env(self, home: Path) -> dict[str, str]:  # noqa: ARG002
         return {}
 
-    def entering(self, command: list[str]) -> list[str]:
-        """`command`, made to enter the cgroup before anything of it is loaded."""
-        folders = [self.cgroup.folder, *([self.tasks] if self.tasks else [])]
-        procs = [str(folder / "cgroup.procs") for folder in folders]
-        if len(procs) == 1:
-            return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', *procs, *command]
-        script = 'echo $$ > "$0" && echo $$ > "$1" && shift && exec "$@"'
-        return ["/bin/sh", "-c", script, *procs, *command]
+    @property
+    def procs(self) -> tuple[Path, ...]:
+        folders = (self.cgroup.folder, *([self.tasks] if self.tasks else []))
+        return tuple(folder / "cgroup.procs" for folder in folders)
 
     def watch(self, pid: int) -> None:
         """The kernel watches."""
@@ -68,6 +64,11 @@ class CgroupCell:
         return remove_folder(self.cgroup.folder) and (
             self.tasks is None or remove_folder(self.tasks)
         )
+
+
+def enter(procs: Iterable[Path]) -> str:
+    """What a shell executes to enter cgroups by these files, without one more process."""
+    return " && ".join(f"echo 0 > {shlex.quote(str(path))}" for path in procs) or "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ def _probe(enforcement: CgroupEnforcement) -> bool:
     cell = enforcement.cell("probe", limit_bytes, enforcement.base.folder)
     try:
         moved = subprocess.run(
-            cell.entering(["/bin/cat", "/proc/self/cgroup"]),
+            ["/bin/sh", "-c", f"{enter(cell.procs)} && exec cat /proc/self/cgroup"],
             capture_output=True,
             text=True,
             check=False,
@@ -231,10 +232,13 @@ def _probe(enforcement: CgroupEnforcement) -> bool:
 
 
 def members(folder: Path) -> list[int]:
+    """The processes of a cgroup that this one can see."""
     try:
-        return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
+        pids = [int(line) for line in (folder / "cgroup.procs").read_text().split()]
     except OSError:
         return []
+    # What is in no PID namespace of ours is listed as 0, which to kill(2) means the caller's group.
+    return [pid for pid in pids if pid != 0]
 
 
 def kill_members(folder: Path) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from disdel.embedded.containers.channel import Channel, ChannelLost, ChannelUnre
 from disdel.embedded.containers.folders import remove_folder
 from disdel.embedded.containers.isolation import CONTAINER_ENV, Cell, Enforcement
 from disdel.embedded.containers.logs import STREAMS, Log, LogCollector, Marks
+from disdel.embedded.containers.namespaces import Isolation
 from disdel.embedded.containers.outlets import Outlet
 from disdel.embedded.limits import MAX_LOGS_MB, MAX_PAYLOAD_BYTES
 from disdel.units import MIB
@@ -29,7 +29,6 @@ PEAK_HEADER = "x-disdel-peak-memory-bytes"
 # Where the proxy keeps the readings of its memory monitor, in the container's folder.
 READINGS = "memory-reading.json"
 LOG_MARK_ENV = "DISDEL_LOG_MARK"
-OPEN_FILES = 1024
 # For what is imported before the first request.
 WARM_UP_DEADLINE_S = 120.0
 _REMOVE_PAUSE_S = 0.005
@@ -83,6 +82,7 @@ class Container:
         self,
         spec: ContainerSpec,
         cell: Cell,
+        isolation: Isolation,
         process: asyncio.subprocess.Process,
         channel: Channel,
         logs: LogCollector,
@@ -92,6 +92,7 @@ class Container:
         self.initialized = False
         self.memory_mb = spec.memory_mb
         self._cell = cell
+        self._isolation = isolation
         self._process = process
         self._channel = channel
         self._logs = logs
@@ -99,7 +100,9 @@ class Container:
         self._exit = asyncio.create_task(self._hang_up())
 
     @classmethod
-    async def start(cls, spec: ContainerSpec, enforcement: Enforcement) -> Container:
+    async def start(
+        cls, spec: ContainerSpec, enforcement: Enforcement, isolation: Isolation
+    ) -> Container:
         """Start the proxy in a new cell; it may be called at once, its channel is already open.
 
         Raises:
@@ -121,37 +124,36 @@ class Container:
             inherited.enter_context(theirs)
             channel = await Channel.open(ours)
             undo.callback(channel.close)
-            process = await cls._spawn(spec, cell, theirs.fileno(), descriptors)
+            process = await cls._spawn(spec, cell, isolation, theirs.fileno(), descriptors)
             undo.pop_all()
         cell.watch(process.pid)
-        return cls(spec, cell, process, channel, logs, tuple(outlets))
+        return cls(spec, cell, isolation, process, channel, logs, tuple(outlets))
 
     @staticmethod
     async def _spawn(
-        spec: ContainerSpec, cell: Cell, fd: int, streams: list[int]
+        spec: ContainerSpec, cell: Cell, isolation: Isolation, fd: int, streams: list[int]
     ) -> asyncio.subprocess.Process:
         proxy = [*spec.proxy, "--fd", str(fd)]
-        limited = ["/bin/sh", "-c", 'ulimit -n "$0"; exec "$@"', str(OPEN_FILES), *proxy]
-        home = str(spec.folder)
+        home = isolation.home(spec.folder)
         stdout, stderr = streams
         return await asyncio.create_subprocess_exec(
-            *cell.entering(limited),
+            *isolation.entering(proxy, cell.procs),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             pass_fds=(fd,),
-            cwd=home,
+            cwd=spec.folder,
             start_new_session=True,
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
-                "HOME": home,
-                "TMPDIR": home,
+                "HOME": str(home),
+                "TMPDIR": str(home),
                 "LANG": "C.UTF-8",
-                "DISDEL_PARENT_PID": str(os.getpid()),
                 CONTAINER_ENV: spec.id,
                 LOG_MARK_ENV: spec.marks.secret,
-                STATE_ENV: str(spec.folder / READINGS),
-                **cell.env,
+                STATE_ENV: str(home / READINGS),
+                **isolation.env(spec.folder, spec.memory_mb),
+                **cell.env(home),
                 **spec.env,
             },
         )
@@ -228,8 +230,7 @@ class Container:
     def kill(self) -> None:
         """Kill every process of the container."""
         if self.alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._isolation.kill(self._process.pid)
         self._cell.kill()
 
     async def destroy(self) -> None:

@@ -15,6 +15,7 @@ from disdel.embedded.containers.growth import Growth
 from disdel.embedded.containers.images import Image, Language, image_of_key
 from disdel.embedded.containers.isolation import Enforcement
 from disdel.embedded.containers.logs import Marks, log_line
+from disdel.embedded.containers.namespaces import Isolation
 from disdel.embedded.containers.pool import Again, Grow, Kept, Spent, Stem
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.invoking.activations import (
@@ -70,7 +71,7 @@ class Invoker:
         platform_id: begins the id of every container.
         apihost: the platform's own URL, as actions see it.
         proxies: the command of the action proxy for each language.
-        folder: the platform's own folder, for one folder a container.
+        folder: for one folder a container.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Invoker:
         proxies: Mapping[Language, tuple[str, ...]],
         folder: Path,
         enforcement: Enforcement,
+        isolation: Isolation,
         growth: Growth,
         store: RecordStore,
     ) -> None:
@@ -89,6 +91,7 @@ class Invoker:
         self._proxies = proxies
         self._folder = folder
         self._enforcement = enforcement
+        self._isolation = isolation
         self._growth = growth
         self._store = store
         self._numbers = itertools.count(1)
@@ -164,7 +167,7 @@ class Invoker:
             proxy=self._proxies[image.language],
             folder=self._folder / container_id,
         )
-        return await Container.start(spec, self._enforcement)
+        return await Container.start(spec, self._enforcement, self._isolation)
 
     async def _settle(
         self, work: Invocation, container: Container, run: _Run

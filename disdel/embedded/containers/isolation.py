@@ -18,6 +18,13 @@ import psutil
 
 from disdel.container_memory import LIMIT_ENV, LIMIT_FILE_ENV, process_tree, tree_use
 from disdel.embedded.containers.cgroups import open_cgroups
+from disdel.embedded.containers.orphans import (
+    adopt_orphans,
+    bury,
+    kill_tree,
+    session,
+    strange_children,
+)
 from disdel.embedded.containers.pids import MAX_TASKS, count_tasks
 
 SAMPLE_INTERVAL_S = 0.05
@@ -29,12 +36,16 @@ _LOG = logging.getLogger(__name__)
 class Cell(Protocol):
     """The memory limit of one container."""
 
-    @property
-    def env(self) -> dict[str, str]:
-        """What the container's environment needs for this."""
+    def env(self, home: Path) -> dict[str, str]:
+        """What the container's environment needs for this.
 
-    def entering(self, command: list[str]) -> list[str]:
-        """The command that enters the cell and then executes `command`."""
+        Args:
+            home: where the container sees its folder.
+        """
+
+    @property
+    def procs(self) -> tuple[Path, ...]:
+        """The files that a process writes 0 into to enter the cell; its children are in it too."""
 
     def watch(self, pid: int) -> None:
         """Start enforcing on the process group led by `pid`."""
@@ -80,80 +91,144 @@ def open_enforcement(platform_id: str, *, only_sampling: bool = False) -> Enforc
 
 
 class SamplingEnforcement:
-    """Limits by looking: a container above its limit at a sample is killed."""
+    """Limits by looking: a container above its limit at a sample is killed.
+
+    Processes that lose their parent become children of this one. What of them is no container's is
+    killed at once.
+    """
 
     name = "sampling"
     folders: tuple[Path, ...] = ()
+
+    def __init__(self) -> None:
+        adopt_orphans()
+        self._cells: dict[str, SamplingCell] = {}
+        self._sampler: asyncio.Task[None] | None = None
 
     @property
     def task_limit(self) -> Literal["kernel", "sampling", "none"]:
         return "sampling" if _has_proc() else "none"
 
     def cell(self, container_id: str, limit_bytes: int, folder: Path) -> SamplingCell:
-        return SamplingCell(container_id, limit_bytes, folder)
+        cell = SamplingCell(self, container_id, limit_bytes, folder)
+        self._cells[container_id] = cell
+        if self._sampler is None:
+            self._sampler = asyncio.create_task(self._sample())
+        return cell
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(SAMPLE_INTERVAL_S)
+            self.look_for_orphans()
+            for cell in [*self._cells.values()]:
+                cell.sample()
+
+    def look_for_orphans(self) -> None:
+        """Find out whose they are."""
+        leaders = {cell.pid: cell for cell in self._cells.values()}
+        found = [pid for pid in strange_children() if pid not in leaders]
+        for cell in self._cells.values():
+            cell.orphans.intersection_update(found)
+        for pid in found:
+            # By its session, by its environment, or by what was seen of it before.
+            owner = leaders.get(session(pid)) or self._cells.get(_mark(pid))
+            if owner is not None:
+                owner.orphans.add(pid)
+            elif not any(pid in cell.orphans for cell in self._cells.values()):
+                kill_tree(pid)
+            bury(pid)
+
+    def forget(self, container_id: str) -> None:
+        """A container is gone, and what it has left is nobody's."""
+        if self._cells.pop(container_id, None):
+            self.look_for_orphans()
 
     def close(self) -> None:
-        """Nothing is held."""
+        if self._sampler:
+            self._sampler.cancel()
+        self.look_for_orphans()
+        adopt_orphans(adopt=False)
 
 
 class SamplingCell:
-    """Samples anonymous and shared memory; mapped file pages can be dropped and read again."""
+    """Samples anonymous and shared memory; mapped file pages can be dropped and read again.
 
-    def __init__(self, container_id: str, limit_bytes: int, folder: Path) -> None:
+    `orphans` are those of its processes that have become the platform's children.
+    """
+
+    def __init__(
+        self, enforcement: SamplingEnforcement, container_id: str, limit_bytes: int, folder: Path
+    ) -> None:
+        self.pid: int | None = None
+        self.orphans: set[int] = set()
+        self._enforcement = enforcement
         self._container_id = container_id
         self._limit_bytes = limit_bytes
         self._limit_file = folder / "memory-limit"
-        self._pid: int | None = None
         self._oom_killed = False
-        self._sampler: asyncio.Task[None] | None = None
 
-    @property
-    def env(self) -> dict[str, str]:
+    def env(self, home: Path) -> dict[str, str]:
         return {
             LIMIT_ENV: str(self._limit_bytes),
-            LIMIT_FILE_ENV: str(self._limit_file),
+            LIMIT_FILE_ENV: str(home / self._limit_file.name),
+            "DISDEL_ADOPT_ORPHANS": "1",
         }
 
-    def entering(self, command: list[str]) -> list[str]:
-        return command
+    @property
+    def procs(self) -> tuple[Path, ...]:
+        return ()
 
     def watch(self, pid: int) -> None:
-        self._pid = pid
-        self._sampler = asyncio.create_task(self._sample(pid))
+        self.pid = pid
 
     def raise_limit(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         partial = self._limit_file.with_suffix(".new")
-        partial.write_text(str(limit_bytes))
+        # An action may have put anything there.
+        partial.unlink(missing_ok=True)
+        with partial.open("x") as file:
+            file.write(str(limit_bytes))
         partial.replace(self._limit_file)
 
-    async def _sample(self, pid: int) -> None:
-        while not self._oom_killed:
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
-            if _used_bytes(pid) > self._limit_bytes:
-                self._oom_killed = True
-                self.kill()
-            elif _has_proc() and count_tasks(process_tree(pid)) > MAX_TASKS:
-                _LOG.warning(
-                    "container %s had more than %d processes and threads, and was ended",
-                    self._container_id,
-                    MAX_TASKS,
-                )
-                self.kill()
+    def sample(self) -> None:
+        """Kill the container if it is above a limit."""
+        if self.pid is None or self._oom_killed:
+            return
+        roots = (self.pid, *self.orphans)
+        if sum(map(_used_bytes, roots)) > self._limit_bytes:
+            self._oom_killed = True
+            self.kill()
+        elif _has_proc() and sum(count_tasks(process_tree(pid)) for pid in roots) > MAX_TASKS:
+            _LOG.warning(
+                "container %s had more than %d processes and threads, and was ended",
+                self._container_id,
+                MAX_TASKS,
+            )
+            self.kill()
 
     def oom_killed(self) -> bool:
         return self._oom_killed
 
     def kill(self) -> None:
-        if self._pid is not None:
+        if self.pid is not None:
+            kill_tree(self.pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
+        for pid in self.orphans:
+            kill_tree(pid)
         kill_marked(self._container_id)
 
     def remove(self) -> bool:
-        if self._sampler:
-            self._sampler.cancel()
+        self._enforcement.forget(self._container_id)
         return True
+
+
+def _mark(pid: int) -> str:
+    """The container that a process's environment names."""
+    try:
+        return psutil.Process(pid).environ().get(CONTAINER_ENV, "")
+    except (psutil.Error, OSError):
+        return ""
 
 
 def _has_proc() -> bool:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from disdel.embedded.containers.isolation import Enforcement
+from disdel.embedded.containers.namespaces import Isolation
 from disdel.embedded.entities.names import NAMESPACE
 from disdel.embedded.entities.rulebook import Rulebook
 from disdel.embedded.entities.store import EntityStore
@@ -49,6 +50,7 @@ class Api:
     Args:
         auth: the one user's key, `uuid:secret`.
         enforcement: how limits are enforced, for the information page.
+        isolation: how containers are kept apart, for the same.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Api:
         auth: str,
         allowed: PlatformLimits,
         enforcement: Enforcement,
+        isolation: Isolation,
         entities: EntityStore,
         throttle: Throttle,
         invocations: Invocations,
@@ -66,6 +69,7 @@ class Api:
         self._auth = auth
         self._allowed = allowed
         self._enforcement = enforcement
+        self._isolation = isolation
         rulebook = Rulebook(entities)
         self._packages = PackageRoutes(entities)
         self._actions = ActionRoutes(entities)
@@ -127,7 +131,7 @@ class Api:
         return PlainTextResponse("pong")
 
     async def info(self, _request: Request) -> Response:
-        return Reply(pages.platform_info(self._allowed, self._enforcement))
+        return Reply(pages.platform_info(self._allowed, self._enforcement, self._isolation))
 
     async def api_info(self, _request: Request) -> Response:
         return Reply(pages.API_INFO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from disdel.container_cpus import usable_cpus
 from disdel.embedded.containers.images import manifest
 from disdel.embedded.containers.isolation import Enforcement
+from disdel.embedded.containers.namespaces import Isolation
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.limits import (
     MAX_CONCURRENCY,
@@ -29,7 +30,7 @@ API_INFO = {
 }
 
 
-def platform_info(allowed: PlatformLimits, enforcement: Enforcement) -> Json:
+def platform_info(allowed: PlatformLimits, enforcement: Enforcement, isolation: Isolation) -> Json:
     """`GET /`: limits in bytes and milliseconds. `capacity` is this platform's own addition."""
     gpu = first_gpu()
     return {
@@ -58,6 +59,7 @@ def platform_info(allowed: PlatformLimits, enforcement: Enforcement) -> Json:
             "gpu_memory_mb": None if gpu is None else gpu.memory_mb,
             "enforcement": enforcement.name,
             "process_limit": enforcement.task_limit,
+            "isolation": isolation.name,
         },
     }
 

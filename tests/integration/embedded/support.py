@@ -19,14 +19,14 @@ from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from tests.waiting import wait_until
 
 ECHO = "def main(args): return args"
-WHERE = "import os, time\ndef main(args): return {'pid': os.getpid()}"
+WHERE = "import os\ndef main(args): return {'container': os.environ['DISDEL_CONTAINER']}"
 # Ends when the file named by its argument appears.
 WAIT = (
     "import os, pathlib, time\n"
     "def main(args):\n"
     "    if 'started' in args: pathlib.Path(args['started']).touch()\n"
     "    while not os.path.exists(args['until']): time.sleep(0.01)\n"
-    "    return {'pid': os.getpid()}\n"
+    "    return {'container': os.environ['DISDEL_CONTAINER']}\n"
 )
 EAT = (
     "def main(args):\n"
@@ -95,12 +95,26 @@ def containers(record: PlatformRecord) -> list[psutil.Process]:
     return found
 
 
-def runs(pid: int) -> bool:
-    """Whether the process lives; who buries an orphan, and when, is up to the machine."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def proxies(record: PlatformRecord) -> dict[str, psutil.Process]:
+    """The process that serves each container, by the container's id."""
+    found = {}
+    for process in containers(record):
+        with contextlib.suppress(psutil.Error):
+            command = process.cmdline()
+            if "--fd" in command and Path(command[0]).name.startswith(("python", "node")):
+                found[process.environ()[CONTAINER_ENV]] = process
+    return found
+
+
+def running(mark: str) -> list[psutil.Process]:
+    """The processes with that argument, whatever else they have forgotten."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            # Who buries an orphan, and when, is up to the machine.
+            if mark in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def assert_nothing_left(record: PlatformRecord, state_dir: Path) -> None:

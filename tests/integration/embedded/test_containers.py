@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import multiprocessing
 import shutil
+import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.integration.embedded.support import User, containers, failed
+from disdel.embedded.containers.container import Container, ContainerSpec
+from disdel.embedded.containers.isolation import SamplingEnforcement
+from disdel.embedded.containers.logs import Marks
+from disdel.embedded.containers.namespaces import ProcessGroups
+from disdel.embedded.platform import lay_proxies
+from tests.integration.embedded.support import (
+    User,
+    containers,
+    failed,
+    platform,
+    running,
+)
 
 NODE = {"kind": "nodejs:default", "code": "function main(args) { return args }"}
 
@@ -64,3 +80,97 @@ def test_a_child_that_keeps_writing_is_not_waited_for(guest: User, ends: str, la
     lines = guest.activation(guest.invoke("leaves").json()["activationId"])["logs"]
     assert last in lines[-1]
     assert not any("while :" in " ".join(p.cmdline()) for p in containers(guest.record))
+
+
+# Takes memory in a process that nothing leads back to its container.
+FORGETS = (
+    "import os, subprocess, sys, time\n"
+    "EAT = 'import time; x = bytearray(%d << 20); time.sleep(600)'\n"
+    "def main(args):\n"
+    "    eat = [sys.executable, '-c', EAT % args['mb'], args['mark']]\n"
+    "    command = ['env', '-i', 'setsid', 'sh', '-c', '\"$@\" & sleep 1', 'sh', *eat]\n"
+    "    subprocess.Popen(['sh', '-c', '\"$@\" & exit', 'sh', *command])\n"
+    "    time.sleep(args['s'])\n"
+    "    return {}\n"
+)
+
+
+def test_memory_of_a_process_that_forgets_its_container(tmp_path: Path) -> None:
+    with platform(tmp_path / "state", enforcement="sampling", user_memory_mb=512) as user:
+        user.put("forgets", FORGETS)
+        reply = user.invoke("forgets", mb=600, s=50, mark=str(tmp_path))
+        message = "The action exhausted its memory and was aborted."
+        failed(reply, "action developer error", message)
+        assert not running(str(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a parent for orphans")
+def test_where_there_are_neither_namespaces_nor_cgroups(tmp_path: Path) -> None:
+    """Processes that forget their container count for it, and end with it."""
+    # In a process of its own, since that kills children that are no container's.
+    apart = multiprocessing.get_context("spawn").Process(target=_without_any_help, args=[tmp_path])
+    apart.start()
+    apart.join(60)
+    assert apart.exitcode == 0
+    assert not running(str(tmp_path))
+
+
+def _without_any_help(folder: Path) -> None:
+    async def run() -> None:
+        enforcement = SamplingEnforcement()
+        spec = ContainerSpec(
+            id="a-1",
+            marks=Marks("secret"),
+            memory_mb=128,
+            env={},
+            proxy=lay_proxies(folder / "proxy")["python"],
+            folder=folder / "a-1",
+        )
+        container = await Container.start(spec, enforcement, ProcessGroups())
+        try:
+            code = {"value": {"code": FORGETS, "main": "main"}}
+            assert (await container.post("/init", json.dumps(code).encode(), 60_000)).status == 200
+            small = {"mb": 10, "s": 2, "mark": str(folder)}
+            body = json.dumps({"value": small}).encode()
+            assert (await container.post("/run", body, 60_000)).status == 200
+            assert running(str(folder))
+            body = json.dumps({"value": {**small, "mb": 600, "s": 50}}).encode()
+            assert (await container.post("/run", body, 60_000)).outcome == "out-of-memory"
+        finally:
+            await container.destroy()
+            enforcement.close()
+
+    asyncio.run(run())
+
+
+def test_containers_do_not_see_each_other(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib\n"
+        "def main(args):\n"
+        "    home = pathlib.Path(os.environ['HOME'])\n"
+        "    shm = pathlib.Path('/dev/shm')\n"
+        "    seen = sorted(os.listdir(shm))\n"
+        "    (home / 'mine').touch()\n"
+        "    (shm / 'disdel-mine').touch()\n"
+        "    proxy = next((home.parent / 'proxy').iterdir())\n"
+        "    try: proxy.write_text('')\n"
+        "    except OSError as error: why = error.strerror\n"
+        "    else: why = None\n"
+        "    return {\n"
+        "        'processes': [p for p in os.listdir('/proc') if p.isdigit()],\n"
+        "        'shm': seen,\n"
+        "        'around': sorted(each.name for each in home.parent.glob('*/mine')),\n"
+        "        'proxy': why,\n"
+        "    }\n"
+    )
+    with platform(tmp_path / "state", user_memory_mb=512) as user:
+        if "namespaces" not in user.record.isolation:
+            pytest.skip("no namespaces can be made here")
+        for name in ("a", "b"):
+            user.put(name, code)
+            seen = user.invoke(name).json()["response"]["result"]
+            assert len(seen["processes"]) < 5
+            assert seen["shm"] == []
+            assert seen["around"] == ["mine"]
+            assert seen["proxy"] == "Read-only file system"
+    assert not Path("/dev/shm/disdel-mine").exists()

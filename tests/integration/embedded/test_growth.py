@@ -15,9 +15,9 @@ from tests.integration.embedded.support import (
     WHERE,
     User,
     annotations,
-    containers,
     failed,
     platform,
+    proxies,
 )
 from tests.waiting import wait_until
 
@@ -27,10 +27,10 @@ def test_a_stem_cell_is_taken_and_replaced(tmp_path: Path) -> None:
     image = {"kind": "blackbox", "image": "disdel/runtime-base:1", "code": WHERE}
     with platform(tmp_path / "state", user_memory_mb=8192, prewarm=prewarm) as user:
 
-        def pids() -> set[int]:
-            return {process.pid for process in containers(user.record)}
+        def ids() -> set[str]:
+            return {*proxies(user.record)}
 
-        cells = wait_until(lambda: len(found := pids()) == 2 and found)
+        cells = wait_until(lambda: len(found := ids()) == 2 and found)
         names = (f"where{number}" for number in itertools.count())
         used = set()
 
@@ -39,9 +39,9 @@ def test_a_stem_cell_is_taken_and_replaced(tmp_path: Path) -> None:
             name = next(names)
             user.put(name, WHERE, **wire)
             record = user.invoke(name).json()
-            pid = record["response"]["result"]["pid"]
-            used.add(pid)
-            return record if pid in cells else None
+            container = record["response"]["result"]["container"]
+            used.add(container)
+            return record if container in cells else None
 
         # One of another size is of no use.
         assert not of_a_cell(memory=256)
@@ -50,7 +50,7 @@ def test_a_stem_cell_is_taken_and_replaced(tmp_path: Path) -> None:
         assert "initTime" in annotations(record)
         assert wait_until(lambda: of_a_cell(exec=image, memory=256))
         # Two that nobody has used have taken the places of the first.
-        wait_until(lambda: len(pids() - used) == 2)
+        wait_until(lambda: len(ids() - used) == 2)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_container_that_shuts_down_is_left(guest: User) -> None:
         "    def send_response(self, code, message=None):\n"
         "        return answer(self, 503 if leaves else code, message)\n"
         "    http.server.BaseHTTPRequestHandler.send_response = send_response\n"
-        "    return {'pid': os.getpid()}\n"
+        "    return {'container': os.environ['DISDEL_CONTAINER']}\n"
     )
     guest.put("leaves", code)
     first, second = (guest.invoke("leaves").json() for _ in range(2))

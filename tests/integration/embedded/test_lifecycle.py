@@ -25,7 +25,8 @@ from tests.integration.embedded.support import (
     assert_nothing_left,
     containers,
     platform,
-    runs,
+    proxies,
+    running,
     user_of,
 )
 from tests.waiting import wait_until
@@ -39,12 +40,13 @@ def test_a_platform_that_is_killed_takes_its_containers_with_it(tmp_path: Path) 
             mark = tmp_path / "mark"
             user.start("wait", until=str(tmp_path / "never"), started=str(mark))
             wait_until(mark.exists)
-            # A process that left its container's session is found by its cgroup or its mark.
+            # A process that left its container's session is found by its namespace, its cgroup
+            # or its mark.
             user.put("escape", _ESCAPE)
-            escaped = user.invoke("escape").json()["response"]["result"]["pid"]
-            assert len(containers(user.record)) == 3
+            user.invoke("escape", command=["sleep", "600"])
+            assert len(proxies(user.record)) == 2
             os.kill(user.record.pid, signal.SIGKILL)
-        wait_until(lambda: {p.pid for p in containers(user.record)} <= {escaped})
+        wait_until(lambda: not proxies(user.record))
     assert all(Path(cgroup).exists() for cgroup in user.record.cgroups)
     with platform(state):
         assert not containers(user.record)
@@ -54,18 +56,21 @@ def test_a_platform_that_is_killed_takes_its_containers_with_it(tmp_path: Path) 
 
 _ESCAPE = (
     "import subprocess\n"
-    "def main(args):\n"
-    "    return {'pid': subprocess.Popen(['sleep', '600'], start_new_session=True).pid}\n"
+    "def main(args): subprocess.Popen(args['command'], start_new_session=True); return {}\n"
 )
 
 
-def test_what_escapes_its_container_ends_with_the_platform(tmp_path: Path) -> None:
-    for enforcement in ("auto", "sampling"):
-        with platform(tmp_path / "state", enforcement=enforcement) as user:
-            user.put("escape", _ESCAPE)
-            pid = user.invoke("escape").json()["response"]["result"]["pid"]
-            assert runs(pid)
-        assert not runs(pid)
+@pytest.mark.parametrize("enforcement", ["auto", "sampling"])
+def test_what_escapes_its_container_ends_with_the_platform(
+    tmp_path: Path, enforcement: str
+) -> None:
+    # It forgets its environment, its session and its parent.
+    forgets = ["env", "-i", "setsid", "sh", "-c", "sleep 600 & sleep 600", str(tmp_path)]
+    with platform(tmp_path / "state", enforcement=enforcement) as user:
+        user.put("escape", _ESCAPE)
+        user.invoke("escape", command=["sh", "-c", '"$@" & sleep 0.2', "sh", *forgets])
+        assert running(str(tmp_path))
+    assert not running(str(tmp_path))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
-import signal
 from pathlib import Path
 
 from tests.integration.embedded.support import (
@@ -12,8 +10,7 @@ from tests.integration.embedded.support import (
     WHERE,
     User,
     annotations,
-    containers,
-    runs,
+    proxies,
 )
 from tests.waiting import wait_until
 
@@ -31,23 +28,23 @@ def test_warm_until_updated(guest: User) -> None:
 
 def test_a_warm_container_that_died_is_replaced(guest: User) -> None:
     guest.put("dies", WHERE)
-    pid = guest.invoke("dies").json()["response"]["result"]["pid"]
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not runs(pid))
+    container = guest.invoke("dies").json()["response"]["result"]["container"]
+    proxies(guest.record)[container].kill()
+    wait_until(lambda: container not in proxies(guest.record))
     again = guest.invoke("dies").json()
     assert again["response"]["success"]
-    assert again["response"]["result"]["pid"] != pid
+    assert again["response"]["result"]["container"] != container
 
 
 def test_eviction_takes_the_least_recently_used(small: User) -> None:
     for name in ("a", "b", "c"):
         small.put(name, WHERE)
-    first = {name: small.invoke(name).json()["response"]["result"]["pid"] for name in "ab"}
+    first = {name: small.invoke(name).json()["response"]["result"]["container"] for name in "ab"}
     small.invoke("a")
     small.invoke("c")
-    assert not runs(first["b"])
-    assert small.invoke("a").json()["response"]["result"]["pid"] == first["a"]
-    assert len(containers(small.record)) == 2
+    assert first["b"] not in proxies(small.record)
+    assert small.invoke("a").json()["response"]["result"]["container"] == first["a"]
+    assert len(proxies(small.record)) == 2
 
 
 def test_a_full_pool_queues(small: User, tmp_path: Path) -> None:
@@ -60,7 +57,7 @@ def test_a_full_pool_queues(small: User, tmp_path: Path) -> None:
         for end, mark in zip(ends, marks, strict=True)
     ]
     wait_until(lambda: all(mark.exists() for mark in marks))
-    assert len(containers(small.record)) == 2
+    assert len(proxies(small.record)) == 2
     queued = small.start("where")
     later = small.start("where")
     assert small.client.get(f"/activations/{queued}").status_code == 404
@@ -70,8 +67,8 @@ def test_a_full_pool_queues(small: User, tmp_path: Path) -> None:
     assert annotations(record)["waitTime"] > 0
     assert small.activation(later)["start"] >= record["start"]
     ends[1].touch()
-    pids = {small.activation(each)["response"]["result"]["pid"] for each in running}
-    assert len(pids) == 2
+    seen = {small.activation(each)["response"]["result"]["container"] for each in running}
+    assert len(seen) == 2
 
 
 def test_parallel_invocations_get_a_container_each(guest: User, tmp_path: Path) -> None:
@@ -85,8 +82,8 @@ def test_parallel_invocations_get_a_container_each(guest: User, tmp_path: Path) 
         ]
         wait_until(lambda: all(mark.exists() for mark in marks))
         until.touch()
-        pids = {reply.result().json()["response"]["result"]["pid"] for reply in replies}
-    assert len(pids) == 4
+        seen = {reply.result().json()["response"]["result"]["container"] for reply in replies}
+    assert len(seen) == 4
 
 
 def test_an_action_above_the_user_memory(small: User) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from disdel.container_memory import Cgroup
 from disdel.embedded.containers.cgroups import (
     CgroupEnforcement,
+    enter,
+    members,
     open_cgroups,
     places,
     raise_limit,
@@ -81,10 +84,19 @@ def test_who_was_killed(tmp_path: Path, version: int, name: str, text: str, kill
     assert cell.oom_killed() is killed
 
 
-def test_entering_writes_the_process_before_the_command_is_loaded(tmp_path: Path) -> None:
-    cell = CgroupEnforcement(Cgroup(tmp_path, 1)).cell("c", 1 << 20, tmp_path)
-    command = cell.entering(["python", "proxy.py"])
-    assert command[-3:] == [str(tmp_path / "c" / "cgroup.procs"), "python", "proxy.py"]
+def test_a_shell_enters_whatever_the_names_of_the_folders(tmp_path: Path) -> None:
+    cells = [tmp_path / "it's one", tmp_path / "$HOME"]
+    for cell in cells:
+        cell.mkdir()
+    text = enter(cell / "cgroup.procs" for cell in cells)
+    subprocess.run(["/bin/sh", "-c", text], check=True)
+    assert [(cell / "cgroup.procs").read_text() for cell in cells] == ["0\n", "0\n"]
+    assert enter(()) == "true"
+
+
+def test_members_of_other_pid_namespaces_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").write_text("0\n12\n")
+    assert members(tmp_path) == [12]
 
 
 @pytest.mark.parametrize("version", [1, 2])

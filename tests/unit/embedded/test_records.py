@@ -25,6 +25,7 @@ def record_of(process: ProcessIdentity, folder: Path) -> PlatformRecord:
         auth="a:b",
         port=1,
         enforcement="sampling",
+        isolation="process groups",
         limits="roomy",
         user_memory_mb=1,
         shared=True,
