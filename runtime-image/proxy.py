@@ -62,7 +62,7 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path, PurePosixPath
 from socketserver import TCPServer
-from typing import IO
+from typing import IO, ClassVar
 
 from container_memory import (
     STATE_ENV,
@@ -87,6 +87,9 @@ LOG_MARK_ENV = "DISDEL_LOG_MARK"
 PEAK_HEADER = "X-Disdel-Peak-Memory-Bytes"
 CRITICAL_HEADER = "X-Disdel-Memory-Critical"
 REPLY_FIELD_ENV = "DISDEL_MEMORY_REPLY_FIELD"
+
+# How long a client may be connected without a word.
+SILENCE_S = 60
 
 # Of a file in an action's zip that is worth a thread.
 LARGE_BYTES = 1 << 20
@@ -419,6 +422,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Whether the connection ends with the answer.
     closes = True
+    # For each part of a request. All others wait for one whose client does not go on.
+    timeout: ClassVar[float | None] = 10.0
     # Head and body leave in one segment; two of them would wait for each other's acknowledgement.
     wbufsize = -1
     runner: ActionRunner
@@ -456,6 +461,7 @@ class PairHandler(Handler):
     """All the requests of the one connection that there is."""
 
     closes = False
+    timeout = None
 
 
 class Server(HTTPServer):
@@ -466,6 +472,12 @@ class Server(HTTPServer):
     def server_bind(self) -> None:
         """Bind without the reverse name look-up of HTTPServer, which can take seconds."""
         TCPServer.server_bind(self)
+
+    def server_activate(self) -> None:
+        """Listen; a client that says nothing is not even accepted, where the kernel can do that."""
+        super().server_activate()
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE_S)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A caller that went away is no reason to write into the action's log."""

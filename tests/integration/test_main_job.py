@@ -318,7 +318,7 @@ def test_containers_that_are_killed_cost_no_sample(home):
                     for p in psutil.Process(process.pid).children()
                     if "disdel.embedded" in p.cmdline()
                 ]
-                largest = max(platform.children(), key=lambda p: p.memory_info().rss)
+                largest = max(platform.children(recursive=True), key=lambda p: p.memory_info().rss)
                 largest.kill()
                 killed.append(largest.pid)
     assert process.returncode == 0

@@ -23,6 +23,8 @@ from typing import Literal
 from disdel.container_memory import Cgroup, own_cgroup
 from disdel.embedded.containers.pids import limit_tasks, open_hierarchy
 
+_PROBE_DEADLINE_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class CgroupCell:
@@ -163,7 +165,7 @@ def open_cgroups(platform_id: str, own: Cgroup | None = None) -> CgroupEnforceme
         except OSError:
             continue
         enforcement = CgroupEnforcement(base)
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
             if base.version == 2:
                 (base.folder / "cgroup.subtree_control").write_text("+memory")
                 _hand_out_pids(base.folder)
@@ -220,10 +222,11 @@ def _probe(enforcement: CgroupEnforcement) -> bool:
     cell = enforcement.cell("probe", limit_bytes, enforcement.base.folder)
     try:
         moved = subprocess.run(
-            ["/bin/sh", "-c", f"{enter(cell.procs)} && exec cat /proc/self/cgroup"],
+            ["/bin/sh", "-c", f"{enter(cell.procs)} && exec /bin/cat /proc/self/cgroup"],
             capture_output=True,
             text=True,
             check=False,
+            timeout=_PROBE_DEADLINE_S,
         )
         inside = f"{enforcement.base.folder.name}/probe" in moved.stdout
         return moved.returncode == 0 and inside and cell.cgroup.limit_bytes() == limit_bytes

@@ -206,8 +206,14 @@ class Container:
             ConnectionError: the container has ended.
             TimeoutError: it is not ready in time.
         """
-        async with asyncio.timeout(WARM_UP_DEADLINE_S):
-            await self._channel.exchange("GET", "/")
+        try:
+            async with asyncio.timeout(WARM_UP_DEADLINE_S):
+                await self._channel.exchange("GET", "/")
+        except TimeoutError:
+            raise TimeoutError(
+                f"container {self.spec.id} was not ready for its first request in "
+                f"{WARM_UP_DEADLINE_S:g} s"
+            ) from None
 
     def adopt(self, logs_bytes: int) -> None:
         """Become the container of an action, whose log may be that long."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
+
+_DEADLINE_S = 60.0
 
 
 def remove_folder(folder: Path) -> None:
@@ -23,11 +26,15 @@ def remove_folder(folder: Path) -> None:
 
 
 def _remove_by_command(folder: Path) -> None:
-    subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True, check=False)
+    _run("rm", "-rf", "--", str(folder))
 
 
 def _open_up(folder: Path) -> None:
     """Let the owner into every folder that an action has closed."""
-    closed = ["-type", "d", "!", "-perm", "-u+rwx"]
-    command = ["find", str(folder), *closed, "-exec", "chmod", "u+rwx", "{}", ";"]
-    subprocess.run(command, capture_output=True, check=False)
+    closed = ("-type", "d", "!", "-perm", "-u+rwx")
+    _run("find", str(folder), *closed, "-exec", "chmod", "u+rwx", "{}", ";")
+
+
+def _run(*command: str) -> None:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(command, capture_output=True, check=False, timeout=_DEADLINE_S)

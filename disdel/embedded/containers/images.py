@@ -19,6 +19,7 @@ from typing import Literal
 DEFAULT_KIND = "python:3.11"
 KINDS = ("python:3", "python:3.10", DEFAULT_KIND)
 BLACKBOX = "blackbox"
+_ASKED_S = 10.0
 
 # [registry/]path[:tag][@digest], as Docker writes it.
 _IMAGE = re.compile(
@@ -77,7 +78,12 @@ def node_kind() -> str | None:
     node = shutil.which("node")
     if node is None:
         return None
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    try:
+        said = subprocess.run(
+            [node, "--version"], capture_output=True, text=True, check=False, timeout=_ASKED_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     version = re.match(r"v(\d+)\.", said.stdout)
     return f"nodejs:{version[1]}" if version else None
 
