@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from disdel import config
 from disdel.cli import options
 from disdel.cli.output import check_json_target, print_table, write_json
-from disdel.errors import DisdelError
+from disdel.errors import DisdelError, UsageError
 from disdel.types import DatasetSpec, TrainJob
+
+# Of means and deviations.
+_SHOWN = 8
 
 app = typer.Typer(
     help="Data sets: list, describe, import.", no_args_is_help=True, rich_markup_mode=None
@@ -65,7 +70,33 @@ def info_command(
     write_json(json, asdict(spec))
     if json != "-":
         for name, value in asdict(spec).items():
-            typer.echo(f"{name:14} {value}")
+            if name not in ("reading", "scaling"):
+                typer.echo(f"{name:14} {value}")
+        for line in _told_reading(spec):
+            typer.echo(line)
+
+
+def _told_reading(spec: DatasetSpec) -> Iterator[str]:
+    """How new samples are read, and what the built-in networks standardise with."""
+    table, scaling = spec.reading.table, spec.scaling
+    if table is not None:
+        kinds = ", ".join(f"{column.name} ({column.kind})" for column in table.columns)
+        yield f"{'columns':14} {kinds}; label {table.label}"
+    if spec.reading.channels_first:
+        yield f"{'channels':14} came first, and are put last"
+    if scaling is not None:
+        for name, values in (("mean", scaling.mean), ("deviation", scaling.deviation)):
+            shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
+            more = ", … (--json has all)" if len(values) > _SHOWN else ""
+            yield f"{name:14} {shown}{more}"
+        if not spec.classes:
+            yield (
+                f"{'target':14} mean {scaling.target_mean:g}, deviation "
+                f"{scaling.target_deviation:g}"
+            )
+
+
+_table_option = partial(typer.Option, rich_help_panel="Tables")
 
 
 @app.command("import")
@@ -80,9 +111,66 @@ def import_command(
     data_dir: options.DataDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
     regression: Annotated[
+        bool | None,
+        typer.Option(
+            "--regression/--classification",
+            help="Labels are numbers to predict, or they are classes, whatever they look like.",
+        ),
+    ] = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            "--samples", metavar="images|numbers", help="What arrays of whole numbers are."
+        ),
+    ] = None,
+    rounded: Annotated[
         bool,
-        typer.Option("--regression", help="Whole numbers are to be predicted, and no classes."),
+        typer.Option("--rounded", help="Take whole numbers that float32 does not hold exactly."),
     ] = False,
+    label: Annotated[
+        str | None,
+        _table_option("--label", metavar="COLUMN", help="The label; by position where unnamed."),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        _table_option("--drop", metavar="COLUMN", help="Leave a column out; can be repeated."),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        _table_option("--keep", metavar="COLUMN", help="Take a column that counts the rows."),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        _table_option("--delimiter", metavar="CHAR|tab|space", help="Between columns."),
+    ] = None,
+    decimal: Annotated[
+        str | None, _table_option("--decimal", metavar=".|,", help="The decimal mark.")
+    ] = None,
+    header: Annotated[
+        bool | None,
+        _table_option("--header/--no-header", help="Whether the first line names the columns."),
+    ] = None,
+    missing: Annotated[
+        str,
+        _table_option(
+            "--missing",
+            metavar="refuse|drop|mean",
+            help="What becomes of rows with missing values: none are taken, they are left out, or "
+            "numbers are filled with their column's mean.",
+        ),
+    ] = "refuse",
+    na: Annotated[
+        list[str] | None,
+        _table_option(
+            "--na",
+            metavar="TEXT",
+            help="What marks a missing value beside blanks, instead of NA, NaN, null, ?; can be "
+            "repeated.",
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None, _table_option("--encoding", metavar="NAME", help="Of a table's text.")
+    ] = None,
     compiles: Annotated[
         bool,
         typer.Option(
@@ -92,14 +180,30 @@ def import_command(
     ] = True,
     json: options.JsonFile = None,
 ) -> None:
-    """Turn files into a prepared TFDS data set."""
+    """Turn files into a prepared TFDS data set; what was guessed of them is told."""
     from dataclasses import asdict
 
-    from disdel.catalog.datasets import import_dataset
+    from disdel.catalog.datasets import ReadOptions, import_dataset
 
     check_json_target(json)
     folder = config.data_dir(data_dir)
-    spec = import_dataset(name, path, folder, overwrite=overwrite, regression=regression)
+    told_to_stderr = json == "-"
+    read_options = ReadOptions(
+        targets=None if regression is None else "numbers" if regression else "classes",
+        samples=_one_of("--samples", samples, ("images", "numbers")),
+        rounded=rounded,
+        label=label,
+        drop=tuple(drop or ()),
+        keep=tuple(keep or ()),
+        delimiter=delimiter,
+        decimal=decimal,
+        header=header,
+        missing=_one_of("--missing", missing, ("refuse", "drop", "mean")) or "refuse",
+        missing_marks=None if na is None else tuple(na),
+        encoding=encoding,
+        tell=lambda line: typer.echo(line, err=told_to_stderr),
+    )
+    spec = import_dataset(name, path, folder, overwrite=overwrite, options=read_options)
     write_json(json, asdict(spec))
     if json != "-":
         targets = f"{spec.classes} classes" if spec.classes else "numbers to predict"
@@ -111,6 +215,19 @@ def import_command(
         )
     if compiles:
         _compile_ahead(spec, folder, quiet=json == "-")
+
+
+_Word = TypeVar("_Word", bound=str)
+
+
+def _one_of(option: str, value: str | None, known: tuple[_Word, ...]) -> _Word | None:
+    """The one of `known` that a user wrote; None where nothing was."""
+    for word in known:
+        if value == word:
+            return word
+    if value is None:
+        return None
+    raise UsageError(f"{option} must be {' or '.join(known)}, not {value!r}")
 
 
 def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None:

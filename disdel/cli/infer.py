@@ -39,7 +39,7 @@ InputOption = Annotated[
     Path | None,
     typer.Option(
         "--input",
-        metavar="FILE.npz|.png|DIR",
+        metavar="FILE.npz|.csv|.png|DIR",
         help="Samples to predict, instead of evaluating the held-out split.",
     ),
 ]

@@ -92,8 +92,8 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     model.check_takes(source.spec)
     if (changed := model.changed_code()) is not None:
         emit(Noted(message=changed))
-    if source.resized:
-        emit(Noted(message=f"{source.resized} images were scaled to {source.spec.input_shape[:2]}"))
+    for line in source.told:
+        emit(Noted(message=line))
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_session(settings, emit))
         emit(PlatformReady(description=opened.description))
@@ -138,7 +138,7 @@ class _Source:
     x: Array
     y: Array | None
     names: tuple[str, ...]
-    resized: int = 0
+    told: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _load_source(job: InferJob, data_dir: Path) -> _Source:
     if job.input is not None:
         spec = describe_dataset(job.dataset, data_dir)
         inputs = read_inputs(job.input, spec)
-        source = _Source(spec, inputs.x, inputs.y, inputs.names, inputs.resized)
+        source = _Source(spec, inputs.x, inputs.y, inputs.names, inputs.told)
     else:
         prepare_dataset(job.dataset, data_dir)
         arrays = load_arrays(job.dataset, data_dir)

@@ -32,6 +32,7 @@ from disdel.types.names import (
     WorkersPolicy,
 )
 from disdel.types.plan import Capacity, Cost, Estimate, InferPlan, Option, Plan, Shard, Zones
+from disdel.types.reading import Column, ColumnKind, Reading, Scaling, TableLayout
 from disdel.types.report import (
     Activation,
     ActivationRecord,
@@ -70,6 +71,8 @@ __all__ = [
     "Capacity",
     "ClassScore",
     "CodeRef",
+    "Column",
+    "ColumnKind",
     "Cost",
     "DatasetSpec",
     "ErrorReport",
@@ -94,14 +97,17 @@ __all__ = [
     "RateScale",
     "RateSchedule",
     "RateShape",
+    "Reading",
     "RoundReport",
     "RunReport",
     "RuntimeName",
+    "Scaling",
     "Score",
     "Shard",
     "Split",
     "Status",
     "Sync",
+    "TableLayout",
     "Target",
     "Times",
     "Totals",

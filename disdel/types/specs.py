@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from disdel.types.names import RuntimeName, Split, Target
+from disdel.types.reading import Reading, Scaling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +16,8 @@ class DatasetSpec:
     of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
     "uint8" for images. `classes` is 0 where the targets are numbers. `samples` counts each split
     that can be trained or tested on; where the source has no test split, one was held out of its
-    training split and `held_out` is true.
+    training split and `held_out` is true. `reading` says how new samples are read like those of the
+    data set. `scaling` is None for images, and where the samples have not been looked at yet.
     """
 
     name: str
@@ -28,6 +30,8 @@ class DatasetSpec:
     held_out: bool = False
     class_names: tuple[str, ...] = ()
     description: str = ""
+    reading: Reading = field(default_factory=Reading)
+    scaling: Scaling | None = None
 
     @property
     def outputs(self) -> int:

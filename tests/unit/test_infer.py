@@ -257,11 +257,11 @@ def test_inputs_with_labels_are_scored_and_without_are_predicted(run, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "told"),
     [
-        ({"x": np.zeros((3, 9, 9), np.uint8)}, r"samples of shape \(9, 9\)"),
+        ({"x": np.zeros((3, 9, 9), np.uint8)}, r"samples of shape \(9, 9, 1\)"),
         ({"x": np.zeros((3, 8, 8), np.float32)}, "is float32"),
-        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.zeros(2, int)}, "for 3 samples"),
-        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.zeros(3)}, "type float64"),
-        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.full(3, 10)}, "classes 0 to 9"),
+        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.zeros(2, int)}, "3 samples and 2 labels"),
+        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.full(3, 0.5)}, "label '0.5' is none"),
+        ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.full(3, 10)}, "label '10' is none of"),
     ],
 )
 def test_inputs_that_do_not_fit_start_nothing(run, tmp_path, arrays, told):
@@ -366,7 +366,7 @@ def test_of_numbers_there_are_no_further_guesses(run, numbers, tmp_path):
     with pytest.raises(UsageError, match="--top-k needs classes"):
         run(**numbers, top_k=2)
     np.savez(tmp_path / "odd.npz", x=np.ones((2, 4), np.float32), y=np.array([1, np.nan]))
-    with pytest.raises(UsageError, match="give one finite number a sample"):
+    with pytest.raises(UsageError, match=r"labels are not all finite .nan"):
         run(**numbers, input=tmp_path / "odd.npz")
     assert not run.run_dir.exists()
 

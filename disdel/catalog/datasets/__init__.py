@@ -17,15 +17,19 @@ from disdel.catalog.datasets.loading import (
     load_arrays,
 )
 from disdel.catalog.datasets.preparing import prepare_dataset
+from disdel.catalog.datasets.sources import ReadOptions, read_inputs_of, targets_alike
 from disdel.catalog.datasets.tfds_catalog import catalog_names
 
 __all__ = [
     "DatasetArrays",
     "DatasetRow",
+    "ReadOptions",
     "catalog_names",
     "describe_dataset",
     "import_dataset",
     "list_datasets",
     "load_arrays",
     "prepare_dataset",
+    "read_inputs_of",
+    "targets_alike",
 ]

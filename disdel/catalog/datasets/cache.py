@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.catalog.datasets.holdout import hold_out
+from disdel.catalog.datasets.scaling import scaling_of
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec, Split
 
 FOLDER = "disdel-arrays"
-_FORMAT = 1
+_FORMAT = 2
 _TEST_SPLITS = ("test", "validation")
 _SPLITS: tuple[Split, ...] = ("train", "test")
 # The samples' dtype is uint8 or float32, which only the specification tells.
@@ -90,7 +91,7 @@ def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
     return DatasetArrays(spec=spec, **parts)
 
 
-def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None) -> None:
+def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None) -> DatasetSpec:
     """Write the folder of arrays, from the splits of a data set as they came.
 
     Args:
@@ -100,6 +101,9 @@ def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None
         spec: says how many samples each split must end with. Where there is neither a "test" nor
             a "validation" split, one is held out of "train".
         source: as for `read_spec`.
+
+    Returns:
+        `spec` with what standardises the samples.
 
     Raises:
         DatasetError: the labels are not class numbers below `spec.classes`.
@@ -118,12 +122,15 @@ def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None
         for split, positions in zip(_SPLITS, hold_out(labels), strict=True):
             np.save(target / f"{split}_x.npy", samples[positions])
             np.save(target / f"{split}_y.npy", labels[positions])
+    train_x, train_y = (np.load(target / f"train_{part}.npy", mmap_mode="r") for part in "xy")
+    spec = dataclasses.replace(spec, scaling=scaling_of(train_x, train_y))
     content = {
         "format": _FORMAT,
         "source_sha256": _digest(source),
         "spec": dataclasses.asdict(spec),
     }
-    (target / "spec.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (target / "spec.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return spec
 
 
 def find_test_split(splits: Iterable[str]) -> str | None:

@@ -7,12 +7,15 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import dacite
 
 from disdel.catalog.datasets.names import DatasetRef
 from disdel.errors import DatasetError
 from disdel.scratch import Scratch, sweep
+from disdel.types import Reading
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 _INFO = "dataset_info.json"
@@ -22,10 +25,17 @@ _STAGING = ".disdel-"
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord:
-    """What an import leaves beside the data: the source's file name, and who cut the test split."""
+    """What an import leaves beside the data.
+
+    Attributes:
+        source: the source's file name.
+        held_out: whether the import cut the test split.
+        reading: how the samples were read.
+    """
 
     source: str
     held_out: bool
+    reading: Reading = field(default_factory=Reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +62,11 @@ class PreparedFolder:
             raw = json.loads((self.path / _IMPORT).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return ImportRecord(source=str(raw["source"]), held_out=bool(raw["held_out"]))
+        return dacite.from_dict(ImportRecord, raw, dacite.Config(cast=[tuple]))
 
 
 def write_import_record(folder: Path, record: ImportRecord) -> None:
-    content = {"source": record.source, "held_out": record.held_out}
-    (folder / _IMPORT).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    (folder / _IMPORT).write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
 
 
 def version_folder(data_dir: Path, name: str, config: str | None, version: str) -> Path:

@@ -20,7 +20,7 @@ from disdel.catalog.datasets.folders import (
 )
 from disdel.catalog.datasets.holdout import hold_out
 from disdel.catalog.datasets.names import DatasetRef, check_new_name, parse_name
-from disdel.catalog.datasets.sources import RawSplit, read_source
+from disdel.catalog.datasets.sources import ReadOptions, read_source
 from disdel.catalog.datasets.sources.samples import LabelledSplits, labelled
 from disdel.catalog.datasets.tfds_catalog import (
     CatalogEntry,
@@ -34,6 +34,7 @@ from disdel.errors import DatasetError
 from disdel.types import DatasetSpec
 
 _NEW_VERSION = "1.0.0"
+_AS_GUESSED = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,12 @@ class _Target:
 
 
 def import_dataset(
-    name: str, path: Path, data_dir: Path, *, overwrite: bool = False, regression: bool = False
+    name: str,
+    path: Path,
+    data_dir: Path,
+    *,
+    overwrite: bool = False,
+    options: ReadOptions = _AS_GUESSED,
 ) -> DatasetSpec:
     """Import `path` as the data set `name`.
 
@@ -64,7 +70,7 @@ def import_dataset(
         path: a `.npz`, IDX files, CSV files or an image folder, also inside a `.zip`.
         data_dir: the folder of prepared data sets.
         overwrite: replace what is already prepared under that name.
-        regression: take whole numbers as numbers to predict as well, not as classes.
+        options: how the files are read, and where what was guessed is told.
 
     Raises:
         DatasetError: the name cannot be used or is taken, or the files cannot be imported.
@@ -76,7 +82,7 @@ def import_dataset(
             f"{final.full_name!r} is already prepared in {final.path}; import it under another "
             "name, or replace it with --overwrite"
         )
-    content = labelled(read_source(path), str(path), numbers=regression)
+    content = labelled(read_source(path, options), str(path), options)
     held_out = False
     if target.entry is not None:
         content = _as_in_catalog(content, target.entry, path)
@@ -103,9 +109,9 @@ def import_dataset(
             scratch,
         )
         staged = target.folder(scratch / "prepared")
-        write_import_record(staged.path, ImportRecord(path.name, held_out))
+        write_import_record(staged.path, ImportRecord(path.name, held_out, content.reading))
         spec = prepared_spec(staged)
-        cache.build(splits, staged.path / cache.FOLDER, spec, staged.info_path)
+        spec = cache.build(splits, staged.path / cache.FOLDER, spec, staged.info_path)
         publish(staged.path, final.path)
     return spec
 
@@ -156,7 +162,9 @@ def _as_in_catalog(content: LabelledSplits, entry: CatalogEntry, path: Path) -> 
         )
     if not content.classes:
         return content
-    labels = {name: split.labels for name, split in content.splits.items()}
+    labels = {
+        name: split.labels for name, split in content.splits.items() if split.labels is not None
+    }
     if labels["train"].dtype.kind != "U":
         values = np.concatenate(list(labels.values()))
         if values.min() < 0 or values.max() >= len(form.class_names):
@@ -181,11 +189,12 @@ def _as_in_catalog(content: LabelledSplits, entry: CatalogEntry, path: Path) -> 
 
 def _with_test_split(content: LabelledSplits) -> LabelledSplits:
     train, labels = content.splits["train"], content.labels["train"]
+    assert train.labels is not None  # it could not be labelled
     parts = dict(zip(("train", "test"), hold_out(labels), strict=True))
     return replace(
         content,
         splits={
-            name: RawSplit(train.x[positions], train.labels[positions])
+            name: replace(train, x=train.x[positions], labels=train.labels[positions])
             for name, positions in parts.items()
         },
         labels={name: labels[positions] for name, positions in parts.items()},

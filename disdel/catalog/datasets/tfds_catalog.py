@@ -24,7 +24,7 @@ from disdel.catalog.datasets.folders import PreparedFolder
 from disdel.catalog.datasets.holdout import held_out_size
 from disdel.catalog.datasets.names import DatasetRef
 from disdel.errors import DatasetError
-from disdel.types import DatasetSpec
+from disdel.types import DatasetSpec, Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +168,7 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
         held_out=test is None or (record is not None and record.held_out),
         class_names=form.class_names if form.named else (),
         description=" ".join((info.description or "").split()),
+        reading=Reading() if record is None else record.reading,
     )
 
 

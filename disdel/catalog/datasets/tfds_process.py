@@ -8,6 +8,7 @@ It also runs the user's own functions that return samples.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -85,8 +86,9 @@ def call(task: Call) -> None:
     code = CodeRef(**{**task.code, "requirements": tuple(task.code["requirements"])})
     folder, here = Path(task.folder), Path.cwd()
     read = FilesRead()
+    told: list[str] = []
     with read.watched():
-        splits = returned_splits(UserModule(code, folder), task.code["entry"])
+        splits = returned_splits(UserModule(code, folder), task.code["entry"], told.append)
     os.chdir(here)
     target = Path(task.splits_dir)
     for split, samples in splits.splits.items():
@@ -96,6 +98,8 @@ def call(task: Call) -> None:
         "classes": splits.classes,
         "class_names": splits.class_names,
         "read": read.note((source.encode() for source in task.sources), (here, folder)),
+        "reading": dataclasses.asdict(splits.reading),
+        "told": told,
     }
     (target / "found.json").write_text(json.dumps(found), encoding="utf-8")
 

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dacite
 import numpy as np
 
 from disdel.catalog.datasets import cache
@@ -25,13 +26,13 @@ from disdel.catalog.datasets.tfds_runner import run_tfds
 from disdel.catalog.datasets.tfds_tasks import Call
 from disdel.errors import DatasetError
 from disdel.files_read import named_environment, still_holds
-from disdel.types import DatasetSpec
+from disdel.types import DatasetSpec, Reading
 from disdel.user_code import UserCode, collect, package_version, packages_of
 
 _FOLDER = "disdel-user"
 _READ = "files.json"
 # Raised when a function's samples are read in another way.
-_FORMAT = 2
+_FORMAT = 3
 _VERSION = "1.0.0"
 
 
@@ -113,5 +114,6 @@ def _spec(code: UserCode, splits: Path, found: dict[str, Any]) -> DatasetSpec:
         test_samples=held if test is None else len(samples[test]),
         held_out=test is None,
         class_names=tuple(found["class_names"]),
-        description=f"Returned by {code.ref.entry}.",
+        description=". ".join([f"Returned by {code.ref.entry}", *found["told"]]),
+        reading=dacite.from_dict(Reading, found["reading"]),
     )

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.catalog.datasets.bounds import bounded, check_finite, most_samples
+from disdel.catalog.datasets.sources.labels import plain
+from disdel.catalog.datasets.sources.options import ReadOptions, Tell, tell_nobody
 from disdel.catalog.datasets.sources.samples import (
     LabelledSplits,
     RawSplit,
@@ -27,24 +29,30 @@ _FORMS = (
 )
 
 
-def returned_splits(module: UserModule, entry: str) -> LabelledSplits:
+def returned_splits(module: UserModule, entry: str, tell: Tell = tell_nobody) -> LabelledSplits:
     """Call the function and read what it returns.
 
-    Targets of a floating type are numbers to predict; others are classes.
+    Targets of a floating type are numbers to predict; others are classes. What is changed is told.
 
     Raises:
         UsageError: the function failed, or what it returns is no data set.
     """
     returned: Any = module.call()
     most = most_samples(module)
+    contents = {
+        name: module.guarded(partial(_arrays, content, f"{entry}, {name}", most))
+        for name, content in _by_split(returned, entry).items()
+    }
+    targets = {name: plain(y, f"{entry}, {name}: targets") for name, (_, y) in contents.items()}
+    numbers = any(y.dtype.kind == "f" for y in targets.values())
+    options = ReadOptions(targets="numbers" if numbers else "classes", tell=tell)
     splits: dict[str, RawSplit] = {}
-    numbers = False
-    for name, content in _by_split(returned, entry).items():
+    # The training split says what the others have to be.
+    for name in sorted(contents, key=lambda name: name != "train"):
         where = f"{entry}, {name}"
-        x, y = module.guarded(partial(_arrays, content, where, most))
-        numbers = numbers or y.dtype.kind == "f"
-        splits[name] = raw_split(x, y, where)
-    return labelled(splits, entry, numbers=numbers)
+        first = splits.get("train")
+        splits[name] = raw_split(contents[name][0], targets[name], where, options, first=first)
+    return labelled(splits, entry, options)
 
 
 def _by_split(returned: Any, entry: str) -> dict[str, Any]:

@@ -236,5 +236,6 @@ def test_a_prepared_folder_describes_its_import(tmp_path):
     np.savez(tmp_path / "set.npz", x=np.zeros((10, 3)), y=np.arange(10) % 2)
     import_dataset("mine", tmp_path / "set.npz", tmp_path / "data")
     record = json.loads((tmp_path / "data" / "mine" / "1.0.0" / "disdel-import.json").read_text())
-    assert record == {"source": "set.npz", "held_out": True}
+    assert (record["source"], record["held_out"]) == ("set.npz", True)
+    assert record["reading"] == {"channels_first": False, "black_and_white": False, "table": None}
     assert "mine" not in catalog_names()

@@ -7,7 +7,7 @@ import pytest
 
 from disdel.catalog.datasets import bounds, describe_dataset, import_dataset, load_arrays
 from disdel.catalog.datasets.holdout import hold_out
-from disdel.catalog.datasets.sources import read_source
+from disdel.catalog.datasets.sources import ReadOptions, read_source
 from disdel.catalog.datasets.sources.samples import labelled
 from disdel.catalog.datasets.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
@@ -257,15 +257,15 @@ def test_whole_numbers_are_predicted_when_asked(tmp_path):
     (tmp_path / "table.csv").write_text("a,target\n" + "".join(f"{i},{i}\n" for i in range(9)))
     source = read_source(tmp_path / "table.csv")
     assert labelled(source, "here").classes == 9
-    numbers = labelled(source, "here", numbers=True)
+    numbers = labelled(source, "here", ReadOptions(targets="numbers"))
     assert numbers.classes == 0
     assert numbers.labels["train"].dtype == np.float32
 
 
 def test_text_is_no_number_to_predict(tmp_path):
     (tmp_path / "table.csv").write_text("a,label\n1,x\n2,y\n")
-    with pytest.raises(DatasetError, match="labels are text"):
-        import_dataset("t", tmp_path / "table.csv", tmp_path / "sets", regression=True)
+    with pytest.raises(DatasetError, match="line 2: 'x' is not a number"):
+        read_source(tmp_path / "table.csv", ReadOptions(targets="numbers"))
 
 
 def test_numbers_are_held_out_without_classes():

@@ -1,128 +1,250 @@
-"""CSV tables: one sample a line, one column with the label, numbers in all others.
+"""CSV tables: one sample a line, one column with the label, features in the others.
 
-The label column is the one named label, class, target or y, else the last. `train.csv` with
-`test.csv` are two splits; a table alone is a training split.
+`train.csv` with `test.csv` are two splits; a table alone is a training split. What a table is (see
+`TableLayout`) is told by the user or guessed from the training table, which is told; other tables
+are then read by it, those for inference as well.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from disdel.catalog.datasets.sources.files import FileTree, open_maybe_gzipped
-from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split, split_name
+from disdel.catalog.datasets.sources.csv_alike import plain_layout, read_alike
+from disdel.catalog.datasets.sources.csv_columns import (
+    Floats,
+    Marks,
+    column_of,
+    features_of,
+    inexact_numbers,
+    remarks,
+)
+from disdel.catalog.datasets.sources.csv_guess import (
+    column_named,
+    guess_decimal,
+    guess_header,
+    guess_label,
+)
+from disdel.catalog.datasets.sources.csv_samples import (
+    BLOCK_ROWS,
+    SHOWN_COLUMNS,
+    read_grid,
+    samples_of,
+    some,
+)
+from disdel.catalog.datasets.sources.csv_text import (
+    Row,
+    delimiter_name,
+    delimiter_named,
+    guess_delimiter,
+    guess_encoding,
+    open_text,
+    rows,
+)
+from disdel.catalog.datasets.sources.files import FileTree
+from disdel.catalog.datasets.sources.options import ReadOptions, Tell
+from disdel.catalog.datasets.sources.samples import RawSplit, Source, split_name
 from disdel.errors import DatasetError
+from disdel.types import TableLayout
 
-_LABEL_NAMES = ("label", "class", "target", "y")
+_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab")
+# A column of fewer rows may count them by chance.
+_FEWEST_COUNTED = 10
+_INDEX_NAMES = ("index", "idx", "id", "row", "rowid", "row_id", "rownames", "no", "nr", "#")
+_SHOWN_ROWS = 3
 
 
 def matches(tree: FileTree) -> bool:
-    return any(_is_csv(name) for name in tree.names)
+    return any(_is_table(name) for name in tree.names)
 
 
-def read(tree: FileTree) -> Source:
+def read(tree: FileTree, options: ReadOptions) -> Source:
     """Read the table or tables of `tree`.
 
     Raises:
-        DatasetError: tables cannot be told apart, a line has another number of columns than the
-            first, or a feature is not a number.
+        DatasetError: tables cannot be told apart, or one cannot be read as it is; the message says
+            where and what to do.
     """
-    tables = [name for name in tree.names if _is_csv(name)]
+    tables = [name for name in tree.names if _is_table(name)]
+    if others := len(tree.names) - len(tables):
+        options.tell(f"{others} files beside the tables left out")
     if len(tables) == 1:
-        return {"train": _read_table(tree, tables[0])}
-    splits: dict[str, RawSplit] = {}
+        return {"train": _read_table(tree, tables[0], options)}
+    by_split: dict[str, str] = {}
     for name in tables:
         split = split_name(PurePosixPath(name).name.split(".", 1)[0])
-        if split is None or split in splits:
+        if split is None or split in by_split:
             raise DatasetError(
                 f"{tree.label} holds several tables: {', '.join(tables)}; needed is one, or "
                 "train.csv and test.csv"
             )
-        splits[split] = _read_table(tree, name)
+        by_split[split] = name
+    layout: TableLayout | None = None
+    splits: dict[str, RawSplit] = {}
+    # The training table says what the others have to be.
+    for split, name in sorted(by_split.items(), key=lambda item: item[0] != "train"):
+        splits[split] = _read_table(tree, name, options, layout)
+        layout = splits[split].reading.table
     return splits
 
 
-def _is_csv(name: str) -> bool:
-    return name.lower().endswith((".csv", ".csv.gz"))
+def _is_table(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES)
 
 
-def _read_table(tree: FileTree, name: str) -> RawSplit:
+def _read_table(
+    tree: FileTree, name: str, options: ReadOptions, layout: TableLayout | None = None
+) -> RawSplit:
     where = f"{tree.label}/{name}"
-    with (
-        open_maybe_gzipped(tree, name) as raw,
-        io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text,
-    ):
-        try:
-            return _parse(_lines(csv.reader(text)), where)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DatasetError(f"{where} is not a CSV table: {error}") from error
+    if options.like is not None:
+        layout = options.like.reading.table
+    encoding = (
+        options.encoding or (layout.encoding if layout else None) or guess_encoding(tree, name)
+    )
+    if encoding == "cp1252" != options.encoding:
+        options.tell(f"{where} is not UTF-8; read as cp1252: name another with --encoding")
+    delimiter = options.delimiter or (layout.delimiter if layout else None)
+    if delimiter is None:
+        with open_text(tree, name, encoding) as text:
+            delimiter = guess_delimiter(text)
+    with open_text(tree, name, encoding) as text:
+        numbered = rows(text, delimiter_named(delimiter))
+        head = list(islice(numbered, BLOCK_ROWS))
+        if not head:
+            raise DatasetError(f"{where} is empty")
+        told = f"{delimiter_name(delimiter)} between columns, {encoding}"
+        if layout is None and options.like is not None:
+            layout = plain_layout(head[0][1], options.like, where)
+        if layout is None:
+            return _read_new(head, numbered, where, told, options)
+        return read_alike(head, numbered, where, layout, options)
 
 
-def _lines(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not empty, with their numbers in the file."""
-    return ((reader.line_num, fields) for fields in reader if fields)
-
-
-def _parse(lines: Iterator[tuple[int, list[str]]], where: str) -> RawSplit:
-    number, first = next(lines, (0, []))
-    if len(first) < 2:
+def _read_new(
+    head: list[Row], more: Iterator[Row], where: str, told: str, options: ReadOptions
+) -> RawSplit:
+    """A table of which nothing is known but what the user says."""
+    tell = options.tell
+    width = len(head[0][1])
+    if width < 2:
         raise DatasetError(
-            f"{where} is not a table of features and a label: it has {len(first)} columns"
+            f"{where} is not a table of features and a label: it has {width} columns; if they "
+            "stand otherwise apart, name what is between them with --delimiter (space for white "
+            "space)"
         )
-    header = [field.strip().lower() for field in first]
-    named = next((header.index(name) for name in _LABEL_NAMES if name in header), None)
-    label_column = len(first) - 1 if named is None else named
-    labels: list[str] = []
-    rows: list[NDArray[np.float32]] = []
-    features = [field for column, field in enumerate(first) if column != label_column]
-    if named is None and any(_is_number(field) for field in features):
-        labels.append(first[label_column].strip())
-        rows.append(_numbers(first, label_column, number, where))
-    for number, fields in lines:
-        if len(fields) != len(first):
-            raise DatasetError(
-                f"{where}, line {number}: {len(fields)} columns, where the first line has "
-                f"{len(first)}"
-            )
-        labels.append(fields[label_column].strip())
-        rows.append(_numbers(fields, label_column, number, where))
-    if not rows:
-        raise DatasetError(f"{where} holds no samples")
-    return raw_split(np.stack(rows), _labels(labels), where)
-
-
-def _numbers(
-    fields: Sequence[str], label_column: int, number: int, where: str
-) -> NDArray[np.float32]:
-    features = [*fields[:label_column], *fields[label_column + 1 :]]
-    try:
-        return np.array(features, dtype=np.float32)
-    except ValueError:
-        wrong = next(field for field in features if not _is_number(field))
-        raise DatasetError(
-            f"{where}, line {number}: {wrong!r} is not a number; only the label may be text"
-        ) from None
-
-
-def _labels(labels: list[str]) -> NDArray[Any]:
-    """Labels as numbers where all are numbers, else as text."""
-    for dtype in (np.int64, np.float64):
-        try:
-            return np.array(labels).astype(dtype)
-        except ValueError:
+    # Rows of another width are told where all rows are looked at.
+    sample = [cells for _, cells in head if len(cells) == width]
+    header = guess_header(sample, where) if options.header is None else options.header
+    names = _names(sample[0], where) if header else tuple(map(str, range(1, width + 1)))
+    if header:
+        head, sample = head[1:], sample[1:]
+    if options.label is not None:
+        label, why = column_named(names, options.label, "--label", where), "as asked"
+    else:
+        label, why = guess_label(names, sample, where)
+    others = [cell for row in sample for place, cell in enumerate(row) if place != label]
+    decimal = options.decimal or guess_decimal(others, where)
+    if decimal not in (".", ","):
+        raise DatasetError(f"--decimal must be . or , and not {decimal!r}")
+    tell(
+        f"{where}: {told}, decimal {'point' if decimal == '.' else 'comma'}, "
+        f"{'a header' if header else 'no header'}"
+    )
+    marks = Marks(decimal, options.missing_marks)
+    grid = read_grid(head, more, label, decimal, where)
+    dropped = {column_named(names, name, "--drop", where) for name in options.drop}
+    kept = {column_named(names, name, "--keep", where) for name in options.keep}
+    if label in dropped:
+        raise DatasetError(f"{where}: --drop {names[label]} is the label; name another by --label")
+    columns, values = [], []
+    for place, name in enumerate(names):
+        if place == label or place in dropped:
             continue
-    return np.array(labels)
+        cells = grid.columns[place]
+        column = column_of(name, cells, marks, grid.where)
+        if column is None:
+            tell(f"column {name!r} is empty: left out")
+            continue
+        found = features_of(column, cells, marks, grid.where)
+        if place not in kept and _counts_rows(found, place, name, header, where, tell):
+            continue
+        if cells.inexact is not None and not options.rounded:
+            raise inexact_numbers(cells.inexact, name, where)
+        for remark in remarks(column, cells, found):
+            tell(remark)
+        columns.append(column)
+        values.append(found)
+    if not columns:
+        raise DatasetError(f"{where} has no features: no column but {names[label]!r} is left")
+    layout = TableLayout(
+        names=names,
+        columns=tuple(columns),
+        label=names[label],
+        header=header,
+        decimal=decimal,
+        missing_marks=options.missing_marks,
+        delimiter=options.delimiter,
+        encoding=options.encoding,
+    )
+    _tell_columns(layout, dropped, why, tell)
+    _tell_rows(sample, names, tell)
+    return samples_of(grid, layout, values, options)
 
 
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
+def _names(cells: Sequence[str], where: str) -> tuple[str, ...]:
+    """The names in a header; a column without one is called by its position."""
+    # numpy.savetxt marks the header as a comment.
+    cells = [cells[0].removeprefix("#").strip(), *cells[1:]]
+    names = [cell or f"unnamed {place}" for place, cell in enumerate(cells, start=1)]
+    double = [name for place, name in enumerate(names) if name in names[:place]]
+    if double:
+        raise DatasetError(f"{where} has several columns called {double[0]!r}: rename all but one")
+    return tuple(names)
+
+
+def _counts_rows(
+    values: Floats, place: int, name: str, header: bool, where: str, tell: Tell
+) -> bool:
+    """Whether a column is the rows' numbers, which are no feature; told either way.
+
+    Raises:
+        DatasetError: it has no name to tell that by.
+    """
+    unnamed = name.lower().startswith("unnamed")
+    if (place and not unnamed) or values.shape[1] > 1 or len(values) < _FEWEST_COUNTED:
         return False
-    return True
+    counted = np.arange(len(values))
+    if not any(np.array_equal(values[:, 0], counted + start) for start in (0, 1)):
+        return False
+    if not header:
+        raise DatasetError(
+            f"{where}: column {name} counts the rows; leave it out with --drop {name}, or say that "
+            f"it is a feature with --keep {name}"
+        )
+    if unnamed or name.lower() in _INDEX_NAMES:
+        tell(f"column {name!r} counts the rows: left out as an index (--keep {name!r} takes it)")
+        return True
+    tell(f"column {name!r} counts the rows and is taken as a feature: --drop {name} leaves it out")
+    return False
+
+
+def _tell_columns(layout: TableLayout, dropped: set[int], why: str, tell: Tell) -> None:
+    numbers = [column.name for column in layout.columns if column.kind == "number"]
+    others = [f"{c.name} ({c.kind})" for c in layout.columns if c.kind != "number"]
+    tell(f"label: {layout.label!r}, {why}")
+    features = sum(column.width for column in layout.columns)
+    listed = [f"{len(numbers)} numbers: {some(numbers)}"] if numbers else []
+    listed += [some(others)] if others else []
+    tell(f"{features} features from {len(layout.columns)} columns: {'; '.join(listed)}")
+    if dropped:
+        tell(f"left out as asked: {some([layout.names[place] for place in sorted(dropped)])}")
+
+
+def _tell_rows(sample: Sequence[Sequence[str]], names: Sequence[str], tell: Tell) -> None:
+    more = " | …" if len(names) > SHOWN_COLUMNS else ""
+    tell("first rows: " + " | ".join(names[:SHOWN_COLUMNS]) + more)
+    for row in sample[:_SHOWN_ROWS]:
+        tell("            " + " | ".join(cell[:20] for cell in row[:SHOWN_COLUMNS]) + more)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
@@ -24,7 +24,8 @@ class FileTree(Protocol):
     Attributes:
         label: the root, for messages.
         names: the files' names relative to the root, with forward slashes, sorted; hidden files
-            are left out.
+            and what systems leave in folders are not among them.
+        hidden: the names of hidden files.
     """
 
     @property
@@ -32,6 +33,9 @@ class FileTree(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def hidden(self) -> tuple[str, ...]: ...
 
     def open(self, name: str) -> IO[bytes]:
         """Open one of `names` for reading; the caller closes it."""
@@ -44,9 +48,11 @@ class Folder:
     def __init__(self, root: Path, names: tuple[str, ...] | None = None) -> None:
         self._root = root
         self.label = str(root)
+        self.hidden: tuple[str, ...] = ()
         if names is None:
-            files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-            names = tuple(sorted(path.as_posix() for path in files if _visible(path)))
+            files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+            names = _names(files, visible=True)
+            self.hidden = _names(files, visible=False)
         self.names = names
 
     def open(self, name: str) -> IO[bytes]:
@@ -59,7 +65,7 @@ class ZipFolder:
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive = archive
         self.label = str(path)
-        members = {}
+        members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for info in archive.infolist():
             parts = PurePosixPath(info.filename)
             if parts.is_absolute() or ".." in parts.parts or "\\" in info.filename:
@@ -68,10 +74,11 @@ class ZipFolder:
                 )
             if info.flag_bits & _ENCRYPTED:
                 raise DatasetError(f"{path} is encrypted; import it unpacked")
-            if not info.is_dir() and _visible(parts):
-                members[parts.as_posix()] = info
-        self._members = members
-        self.names = tuple(sorted(members))
+            if not info.is_dir():
+                members[parts] = info
+        self._members = {parts.as_posix(): info for parts, info in members.items()}
+        self.names = _names(members, visible=True)
+        self.hidden = _names(members, visible=False)
 
     def open(self, name: str) -> IO[bytes]:
         return self._archive.open(self._members[name])
@@ -84,6 +91,7 @@ class Below:
         self._tree, self._prefix = tree, prefix
         self.label = f"{tree.label}/{prefix.rstrip('/')}"
         self.names = tuple(name.removeprefix(prefix) for name in tree.names)
+        self.hidden = tree.hidden
 
     def open(self, name: str) -> IO[bytes]:
         return self._tree.open(self._prefix + name)
@@ -124,5 +132,20 @@ def open_maybe_gzipped(tree: FileTree, name: str) -> Iterator[IO[bytes]]:
             yield raw
 
 
-def _visible(path: Path | PurePosixPath) -> bool:
-    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+# What operating systems put into folders and archives, and nobody means.
+_CLUTTER = ("thumbs.db", "desktop.ini", ".ds_store", "__macosx")
+
+
+def _names(paths: Iterable[Path | PurePosixPath], *, visible: bool) -> tuple[str, ...]:
+    """The files that are visible, or those that someone has hidden; sorted."""
+    return tuple(
+        sorted(
+            path.as_posix()
+            for path in paths
+            if not _is_clutter(path) and visible is not any(p.startswith(".") for p in path.parts)
+        )
+    )
+
+
+def _is_clutter(path: Path | PurePosixPath) -> bool:
+    return any(part.lower() in _CLUTTER or part.startswith("._") for part in path.parts)

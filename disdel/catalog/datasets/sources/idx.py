@@ -7,6 +7,7 @@ the values. Images and labels are separate files with classical names.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.catalog.datasets.sources.files import FileTree, open_maybe_gzipped
+from disdel.catalog.datasets.sources.options import ReadOptions
 from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split
 from disdel.errors import DatasetError
 
@@ -46,7 +48,7 @@ def pair_of(path: Path) -> tuple[str, ...]:
     )
 
 
-def read(tree: FileTree) -> Source:
+def read(tree: FileTree, options: ReadOptions) -> Source:
     """Read the pairs of `tree`.
 
     Raises:
@@ -68,13 +70,18 @@ def read(tree: FileTree) -> Source:
         # A pair that was named alone is all there is to train on.
         names = {("train", part): name for (_, part), name in names.items()}
     splits: dict[str, RawSplit] = {}
-    for split in dict.fromkeys(name for name, _ in names):
+    # The training split says what the others have to be.
+    for split in sorted({name for name, _ in names}, key=lambda name: name != "train"):
         images, labels = names.get((split, "images")), names.get((split, "labels"))
-        if images is None or labels is None:
+        if images is None or (labels is None and options.like is None):
             missing = "image" if images is None else "label"
             raise DatasetError(f"{tree.label}: {images or labels} has no {missing} file beside it")
+        y = None if labels is None else _read_array(tree, labels)
         where = f"{tree.label}/{images}"
-        splits[split] = raw_split(_read_array(tree, images), _read_array(tree, labels), where)
+        x = _read_array(tree, images)
+        # The file's name says what it holds.
+        pictures = replace(options, samples="images" if x.ndim == 3 else options.samples)
+        splits[split] = raw_split(x, y, where, pictures, first=splits.get("train"))
     return splits
 
 

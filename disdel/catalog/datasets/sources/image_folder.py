@@ -1,34 +1,55 @@
-"""Image folders: `[SPLIT/]CLASS/FILE.png` or `.jpg`, all images of one size and mode."""
+"""Image folders: `[SPLIT/]CLASS/FILE`, all images of one size."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import unicodedata
+from collections import Counter
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from disdel.catalog.datasets.sources.files import FileTree
-from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split, split_name
+from disdel.catalog.datasets.sources.images import (
+    SUFFIXES,
+    UNREADABLE,
+    ImageReader,
+    is_image,
+    pixels_of,
+)
+from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.samples import (
+    RawSplit,
+    Source,
+    raw_split,
+    split_name,
+    targets_alike,
+)
 from disdel.errors import DatasetError
+from disdel.types import DatasetSpec
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-# Modes that hold 8 bits a channel as they are; palettes and black-and-white are expanded to these.
-_MODES = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L", "P": "RGB"}
+FORMATS = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def has_images(tree: FileTree) -> bool:
+    return any(map(is_image, tree.names))
 
 
 def matches(tree: FileTree, *, deepest: int = 3) -> bool:
-    images = [name for name in tree.names if _is_image(name)]
+    images = [name for name in tree.names if is_image(name)]
     return bool(images) and all(2 <= name.count("/") + 1 <= deepest for name in images)
 
 
-def read(tree: FileTree) -> Source:
-    """Read every image of `tree`, in the order of their names.
+def read(tree: FileTree, options: ReadOptions) -> Source:
+    """Read every image of `tree`, in the order of their names; other files are told.
 
     Raises:
-        DatasetError: an image lies outside a class folder, cannot be read, or differs from the
-            first in size or mode.
+        DatasetError: an image lies outside a class folder, cannot be read, or is of another size
+            than the first.
     """
+    _tell_others(tree, options)
     files: dict[str, list[tuple[str, str]]] = {}
-    for name in filter(_is_image, tree.names):
+    for name in filter(is_image, tree.names):
         *folders, class_name = PurePosixPath(name).parts[:-1]
         split = split_name(folders[0]) if folders else "train"
         if split is None:
@@ -36,53 +57,111 @@ def read(tree: FileTree) -> Source:
                 f"{tree.label}/{name}: {folders[0]!r} is not a split; the layout is "
                 "train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE"
             )
-        files.setdefault(split, []).append((name, class_name))
-    reader = _Reader(tree)
-    return {split: reader.read(members) for split, members in files.items()}
-
-
-class _Reader:
-    """Reads images that must all be like the first."""
-
-    def __init__(self, tree: FileTree) -> None:
-        self._tree = tree
-        self._first: tuple[str, str] | None = None
-
-    def read(self, members: list[tuple[str, str]]) -> RawSplit:
-        first = self._pixels(members[0][0])
-        images = np.empty((len(members), *first.shape), dtype=np.uint8)
+        # Systems write the same letters in different ways.
+        files.setdefault(split, []).append((name, unicodedata.normalize("NFC", class_name)))
+    reader = ImageReader(tree)
+    mode = _common_mode(reader, [name for members in files.values() for name, _ in members])
+    first = next(iter(files.values()))[0][0]
+    size = reader.read(first, mode).size
+    reader.changes.clear()
+    splits = {}
+    for split, members in files.items():
+        images = np.empty((len(members), size[1], size[0], len(mode)), dtype=np.uint8)
         for position, (name, _) in enumerate(members):
-            images[position] = self._pixels(name)
+            image = reader.read(name, mode)
+            if image.size != size:
+                raise DatasetError(
+                    f"{tree.label}: all images must be of one size; {name} is "
+                    f"{image.width}×{image.height}, {first} is {size[0]}×{size[1]}; scale them to "
+                    "one size before the import"
+                )
+            images[position] = pixels_of(image)
         labels = np.array([class_name for _, class_name in members])
-        return raw_split(images, labels, self._tree.label)
+        splits[split] = raw_split(images, labels, tree.label, ReadOptions(samples="images"))
+    for line in reader.told():
+        options.tell(line)
+    return splits
 
-    def _pixels(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        from PIL import Image, UnidentifiedImageError
 
-        where = f"{self._tree.label}/{name}"
-        try:
-            with self._tree.open(name) as file, Image.open(file) as image:
-                mode = _MODES.get(image.mode)
-                if mode is None:
-                    raise DatasetError(
-                        f"{where} is of mode {image.mode}; needed are 8 bits a channel in grey, "
-                        "RGB or RGBA"
-                    )
-                form = f"{image.width}×{image.height} {mode}"
-                pixels = np.asarray(image.convert(mode), dtype=np.uint8)
-        except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-            raise DatasetError(f"{where} is not an image: {error}") from error
-        except OSError as error:
-            raise DatasetError(f"{where} is a damaged image: {error}") from error
-        if self._first is None:
-            self._first = (name, form)
-        elif form != self._first[1]:
-            raise DatasetError(
-                f"{self._tree.label}: all images must be of one size and mode; {name} is {form}, "
-                f"{self._first[0]} is {self._first[1]}"
+def _tell_others(tree: FileTree, options: ReadOptions) -> None:
+    """Name the files that are no images, by their suffix.
+
+    Raises:
+        DatasetError: there are images among them.
+    """
+    others = [name for name in tree.names if not is_image(name)]
+    if unreadable := [name for name in others if name.lower().endswith(UNREADABLE)]:
+        raise DatasetError(
+            f"{tree.label}: {len(unreadable)} images are of formats that cannot be read here, as "
+            f"{unreadable[0]}; convert them to one of {FORMATS}, or remove them"
+        )
+    counts = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in others)
+    for suffix, count in sorted(counts.items()):
+        options.tell(f"{count} files left out: {suffix}")
+
+
+def _common_mode(reader: ImageReader, names: list[str]) -> str:
+    """The mode that loses nothing of any of the images."""
+    modes = {reader.mode(name) for name in names}
+    return "RGBA" if "RGBA" in modes else "RGB" if "RGB" in modes else "L"
+
+
+def read_inputs_of(tree: FileTree, path: Path, options: ReadOptions) -> RawSplit:
+    """Images to predict, from folders of any depth, in the data set's size and channels.
+
+    Where each lies in a folder that is called as a class, that is its class.
+
+    Raises:
+        DatasetError: one cannot be read, or the data set has no images.
+    """
+    like = options.like
+    assert like is not None
+    shape = like.input_shape
+    mode = _MODES.get(shape[2]) if len(shape) == 3 else None
+    if mode is None or like.input_dtype != "uint8":
+        raise DatasetError(f"{like.name} has samples of shape {shape}, not images; use .npz")
+    if path.is_dir():
+        _tell_others(tree, options)
+    reader = ImageReader(tree)
+    names = [name for name in tree.names if is_image(name)]
+    height, width, _ = shape
+    x = np.empty((len(names), *shape), np.uint8)
+    for place, name in enumerate(names):
+        image = reader.read(name, mode)
+        if image.size != (width, height):
+            from PIL import Image
+
+            reader.changes[f"scaled to {width}×{height}"] += 1
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        x[place] = pixels_of(image)
+    for line in reader.told():
+        options.tell(line)
+    root = path if path.is_dir() else path.parent
+    return RawSplit(
+        x,
+        _labels(tree, names, like, options),
+        like.reading,
+        tuple(str(root / name) for name in names),
+    )
+
+
+def _labels(
+    tree: FileTree, names: list[str], like: DatasetSpec, options: ReadOptions
+) -> np.ndarray[tuple[int], np.dtype[np.str_]] | None:
+    """The names of the classes whose folders the images lie in; None where there are none."""
+    folders = [unicodedata.normalize("NFC", PurePosixPath(name).parent.name) for name in names]
+    if not like.classes or not any(folders):
+        return None
+    labels = np.array(folders)
+    try:
+        targets_alike(labels, like, tree.label)
+    except DatasetError:
+        known = like.class_names or tuple(map(str, range(like.classes)))
+        if set(folders) & set(known):
+            options.tell(
+                "folders are not taken as classes: some are none of the data set's, as "
+                f"{next(folder for folder in folders if folder not in known)!r}"
             )
-        return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(_SUFFIXES)
+        return None
+    options.tell("folders are taken as the images' classes")
+    return labels

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.catalog.datasets.sources.files import FileTree
+from disdel.catalog.datasets.sources.options import ReadOptions
 from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split, split_name
 from disdel.errors import DatasetError
 
@@ -22,7 +23,7 @@ def matches(tree: FileTree) -> bool:
     return any(name.lower().endswith(".npz") for name in tree.names)
 
 
-def read(tree: FileTree) -> Source:
+def read(tree: FileTree, options: ReadOptions) -> Source:
     """Read the one archive of `tree`.
 
     Raises:
@@ -32,15 +33,20 @@ def read(tree: FileTree) -> Source:
     archives = [name for name in tree.names if name.lower().endswith(".npz")]
     if len(archives) > 1:
         raise DatasetError(f"{tree.label} holds several archives; name one: {', '.join(archives)}")
+    if others := len(tree.names) - 1:
+        options.tell(f"{others} files beside {archives[0]} left out")
     where = f"{tree.label}/{archives[0]}"
-    arrays, keys = _read_arrays(tree, archives[0], where)
+    arrays, keys = _read_arrays(tree, archives[0], where, options)
     splits: dict[str, RawSplit] = {}
-    for split in dict.fromkeys(name for name, _ in arrays):
+    # The training split says what the others have to be.
+    for split in sorted({name for name, _ in arrays}, key=lambda name: name != "train"):
         x, y = arrays.get((split, "samples")), arrays.get((split, "labels"))
-        if x is None or y is None:
+        if x is None or (y is None and options.like is None):
             missing = "samples" if x is None else "labels"
             raise DatasetError(f"{where}: no {missing} of the {split} split among {keys}")
-        splits[split] = raw_split(x, y, f"{where}, {split}")
+        first = splits.get("train")
+        at = where if options.like is not None else f"{where}, {split}"
+        splits[split] = raw_split(x, y, at, options, first=first)
     if not splits:
         raise DatasetError(
             f"{where} holds {keys or 'no arrays'}; needed are x_train and y_train (and x_test, "
@@ -50,13 +56,16 @@ def read(tree: FileTree) -> Source:
 
 
 def _read_arrays(
-    tree: FileTree, name: str, where: str
+    tree: FileTree, name: str, where: str, options: ReadOptions
 ) -> tuple[dict[tuple[str, str], NDArray[Any]], str]:
     """The arrays whose names tell split and part, and the names of all, for messages."""
     arrays: dict[tuple[str, str], NDArray[Any]] = {}
     try:
         with tree.open(name) as file, np.lib.npyio.NpzFile(file) as archive:
             keys = ", ".join(archive.files)
+            others = [key for key in archive.files if _slot(key) is None]
+            if others and len(archive.files) == 1 and options.like is not None:
+                return {("train", "samples"): archive[others[0]]}, keys
             for key in archive.files:
                 slot = _slot(key)
                 if slot in arrays:
@@ -64,7 +73,12 @@ def _read_arrays(
                 if slot is not None:
                     arrays[slot] = archive[key]
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DatasetError(f"{where} is not an archive of plain arrays: {error}") from error
+        hint = ""
+        if "pickle" in str(error):
+            hint = "; of Python objects, save texts with .astype(str), and numbers as numbers"
+        raise DatasetError(f"{where} is not an archive of plain arrays: {error}{hint}") from error
+    if others and arrays:
+        options.tell(f"{where}: arrays left out: {', '.join(others)}")
     return arrays, keys
 
 

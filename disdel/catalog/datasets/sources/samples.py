@@ -1,20 +1,20 @@
-"""What a source holds, brought into the two forms that are trained on.
-
-Images are uint8 of shape (height, width, channels); everything else is float32.
-"""
+"""What a source holds: splits of samples with labels, and the classes that these are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from disdel.catalog.datasets.sources import arrays
+from disdel.catalog.datasets.sources.labels import check_classes, convert_labels, told_labels
+from disdel.catalog.datasets.sources.options import ReadOptions
 from disdel.errors import DatasetError
+from disdel.types import DatasetSpec, Reading
 
-_IMAGE_CHANNELS = (1, 3, 4)
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -24,6 +24,7 @@ _SPLITS = {
     "valid": "validation",
     "validation": "validation",
 }
+_AS_GUESSED = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,11 +33,16 @@ class RawSplit:
 
     Attributes:
         x: shape (n, *sample), dtype uint8 (then three axes a sample: an image) or float32.
-        labels: shape (n,), int64, text, or float32 where they are numbers with fractions.
+        labels: shape (n,), int64, text, or float32 where they are numbers with fractions; None
+            where there are none, which only samples to predict may lack.
+        reading: how they were read.
+        names: of samples to predict, one each: a file or a line; empty where they are counted.
     """
 
     x: NDArray[Any]
-    labels: NDArray[Any]
+    labels: NDArray[Any] | None
+    reading: Reading = field(default_factory=Reading)
+    names: tuple[str, ...] = ()
 
 
 Source = Mapping[str, RawSplit]
@@ -59,76 +65,107 @@ class LabelledSplits:
     classes: int
     class_names: tuple[str, ...]
 
+    @property
+    def reading(self) -> Reading:
+        """How the samples were read."""
+        return self.splits["train"].reading
+
 
 def split_name(word: str) -> str | None:
     """The split that a folder, a file or an array of this name holds, or None."""
     return _SPLITS.get(word.lower())
 
 
-def raw_split(x: NDArray[Any], labels: NDArray[Any], where: str) -> RawSplit:
+def raw_split(
+    x: NDArray[Any],
+    labels: NDArray[Any] | None,
+    where: str,
+    options: ReadOptions = _AS_GUESSED,
+    *,
+    first: RawSplit | None = None,
+) -> RawSplit:
     """Check one split and convert its samples.
 
     Args:
-        x: shape (n, …), any number type. Integers of three axes, or four with 1, 3 or 4 channels
-            last, are images and must be 0 to 255; booleans likewise, as black and white.
-        labels: shape (n,) or (n, 1), numbers or text.
+        x: shape (n, …), any number type (see `arrays.read_new`).
+        labels: as for `convert_labels`; None only for samples to predict.
         where: the file, for messages.
+        options: what the user says of them.
+        first: the training split, as which others are read.
 
     Raises:
         DatasetError: the arrays are empty, of different lengths, of another type, or hold NaN or
             infinity.
     """
-    if x.ndim == 0 or labels.ndim == 0 or len(x) == 0:
+    like = options.like
+    if x.ndim == 0 or (labels is not None and labels.ndim == 0) or len(x) == 0:
         raise DatasetError(f"{where} holds no samples")
-    if len(x) != len(labels):
+    if like is not None and x.shape == like.input_shape and labels is None:
+        x = x[np.newaxis]
+    if labels is not None and len(x) != len(labels):
         raise DatasetError(
             f"{where} holds {len(x)} samples and {len(labels)} labels; each sample needs one"
         )
-    return RawSplit(_convert_samples(x, where), _convert_labels(labels, where))
+    if like is not None:
+        reading = like.reading
+        x = arrays.read_alike(x, where, reading, like.input_dtype, options)
+        x = arrays.fitted(x, like, where)
+    elif first is not None:
+        reading = first.reading
+        x = arrays.read_alike(x, where, reading, first.x.dtype.name, options)
+    else:
+        x, reading = arrays.read_new(x, where, options)
+    if labels is not None:
+        labels = convert_labels(labels, where, options.targets)
+    return RawSplit(x, labels, reading)
 
 
-def labelled(source: Source, where: str, *, numbers: bool = False) -> LabelledSplits:
+def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> LabelledSplits:
     """Number the classes over all splits: by value where labels are whole numbers, else by name.
 
-    Labels with fractions are numbers to predict, and so are all labels with `numbers`.
+    Labels with fractions are numbers to predict, and so are all labels if the user says so.
 
     Raises:
-        DatasetError: there is no training split, splits disagree in shape or kind of label, or
-            there are fewer than two classes.
+        DatasetError: there is no training split, splits disagree in shape or kind of label, labels
+            may be numbers to predict as well as classes, or there are fewer than two classes.
     """
     if "train" not in source:
         raise DatasetError(
             f"{where} has no training samples; its splits are {', '.join(source) or 'none'}"
         )
     first = source["train"]
+    labels = {name: _required(split, f"{where}, {name}") for name, split in source.items()}
     for name, split in source.items():
         if split.x.shape[1:] != first.x.shape[1:] or split.x.dtype != first.x.dtype:
             raise DatasetError(
                 f"{where}: samples of 'train' are {_form(first.x)}, those of {name!r} are "
                 f"{_form(split.x)}"
             )
-    kinds = {split.labels.dtype.kind for split in source.values()}
+    kinds = {part.dtype.kind for part in labels.values()}
+    numbers = options.targets == "numbers"
     if "U" in kinds and (numbers or len(kinds) > 1):
         both = "text" if numbers else "text in one split and numbers in another"
         raise DatasetError(f"{where}: labels are {both}")
     if numbers or "f" in kinds:
-        return LabelledSplits(
-            splits=source,
-            labels={name: split.labels.astype(np.float32) for name, split in source.items()},
-            classes=0,
-            class_names=(),
-        )
-    values = np.unique(np.concatenate([split.labels for split in source.values()]))
+        targets = {name: part.astype(np.float32) for name, part in labels.items()}
+        _tell_all(targets, options)
+        return LabelledSplits(splits=source, labels=targets, classes=0, class_names=())
+    together = np.concatenate(list(labels.values()))
+    check_classes(together, where, options.targets, options.tell)
+    _tell_all(labels, options)
+    values = np.unique(together)
     if len(values) < 2:
         raise DatasetError(
             f"{where} has one class only ({values[0]}); two are needed to learn anything"
         )
+    if unseen := sorted(set(values.tolist()) - set(np.unique(labels["train"]).tolist())):
+        options.tell(f"{where}: no training sample is of the classes {', '.join(map(str, unseen))}")
     if values.dtype.kind == "U":
         values = _natural_order(values)
     order = np.argsort(values)
     positions = {
-        name: order[np.searchsorted(values, split.labels, sorter=order)].astype(np.int32)
-        for name, split in source.items()
+        name: order[np.searchsorted(values, part, sorter=order)].astype(np.int32)
+        for name, part in labels.items()
     }
     names = tuple(map(str, values))
     trivial = names == tuple(map(str, range(len(names))))
@@ -137,80 +174,61 @@ def labelled(source: Source, where: str, *, numbers: bool = False) -> LabelledSp
     )
 
 
-def _convert_samples(x: NDArray[Any], where: str) -> NDArray[Any]:
-    if x.dtype.kind not in "fiub":
-        raise DatasetError(f"{where}: samples are of type {x.dtype}; numbers are needed")
-    if x.dtype.kind == "b" and x.ndim >= 3:
-        x = x.astype(np.uint8) * np.uint8(255)
-    if x.dtype.kind in "iu":
-        if x.ndim == 4 and x.shape[1] in _IMAGE_CHANNELS and x.shape[3] not in _IMAGE_CHANNELS:
-            raise DatasetError(
-                f"{where}: images of shape {x.shape[1:]} have their channels first; needed is "
-                "(height, width, channels), as x.transpose(0, 2, 3, 1) gives it"
-            )
-        is_image = x.ndim == 3 or (x.ndim == 4 and x.shape[3] in _IMAGE_CHANNELS)
-        if is_image and x.size and x.min() >= 0 and x.max() <= 255:
-            images = x[..., np.newaxis] if x.ndim == 3 else x
-            return np.ascontiguousarray(images, dtype=np.uint8)
-    if x.ndim == 1:
-        x = x[:, np.newaxis]
-    if x.size == 0:
-        raise DatasetError(f"{where}: samples of shape {x.shape[1:]} are empty")
-    values = np.ascontiguousarray(x, dtype=np.float32)
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if not finite.all():
+def _required(split: RawSplit, where: str) -> NDArray[Any]:
+    if split.labels is None:
+        raise DatasetError(f"{where}: no labels")
+    return split.labels
+
+
+def _tell_all(labels: Mapping[str, NDArray[Any]], options: ReadOptions) -> None:
+    for name, part in labels.items():
+        options.tell(told_labels(part, f"{name}, {len(part)} samples"))
+
+
+def targets_alike(labels: NDArray[Any], like: DatasetSpec, where: str) -> NDArray[Any]:
+    """Labels of new samples as a data set has them: by name, never by number.
+
+    Args:
+        labels: shape (n,), as `RawSplit.labels`.
+        like: the data set.
+        where: the file, for messages.
+
+    Returns:
+        Shape (n,): the data set's class numbers, int64, or float32 numbers to predict.
+
+    Raises:
+        DatasetError: one is none of the data set's classes, or no number.
+    """
+    if not like.classes:
+        if labels.dtype.kind == "U":
+            raise DatasetError(f"{where}: labels are text, and {like.name} has numbers to predict")
+        return labels.astype(np.float32)
+    names = like.class_names or tuple(map(str, range(like.classes)))
+    numbers = {name: number for number, name in enumerate(names)}
+    # Whole numbers that were read as text, or with a fraction of 0.
+    numbers |= {
+        str(int(name)): number
+        for number, name in enumerate(names)
+        if name.removeprefix("-").isdigit() and str(int(name)) not in numbers
+    }
+    if tuple(name.lower() for name in names) == ("false", "true"):
+        numbers |= {"0": 0, "1": 1}
+    values, places = np.unique(labels, return_inverse=True)
+    if unknown := [str(value) for value in values if str(value) not in numbers]:
         raise DatasetError(
-            f"{where}: sample {int(np.argmin(finite))} (counted from 0) holds NaN, infinity or a "
-            "number beyond float32"
+            f"{where}: label {unknown[0]!r} is none of the classes of {like.name}: "
+            f"{', '.join(names[:10])}{', …' if len(names) > 10 else ''}; leave labels out to "
+            "predict without them"
         )
-    return values
-
-
-def _convert_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DatasetError(_of_targets_with_axes(labels, where))
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8")
-    if labels.dtype.kind == "U":
-        return labels
-    if labels.dtype.kind not in "fiub":
-        raise DatasetError(
-            f"{where}: labels are of type {labels.dtype}; numbers or text are needed"
-        )
-    if labels.dtype.kind == "f":
-        values = labels.astype(np.float32)
-        if not np.isfinite(values).all():
-            wrong = labels[~np.isfinite(values)][0]
-            raise DatasetError(f"{where}: labels are not all finite ({wrong} is among them)")
-        if (labels != np.floor(labels)).any():
-            return values
-    return labels.astype(np.int64)
-
-
-def _of_targets_with_axes(labels: NDArray[Any], where: str) -> str:
-    """Why labels of shape (n, …) are refused, and what to give instead."""
-    shape = "×".join(map(str, labels.shape[1:]))
-    said = (
-        f"{where}: labels have shape {labels.shape}, which is {shape} a sample, and one class or "
-        "one number a sample is learnt"
-    )
-    if labels.ndim == 2 and labels.dtype.kind in "fiub":
-        ones = labels == 1
-        if (ones | (labels == 0)).all() and (ones.sum(axis=1) == 1).all():
-            return f"{said}; these rows are one-hot: give y.argmax(axis=1)"
-    return (
-        f"{said}: several labels, tokens or numbers for one sample are not supported; give one "
-        "column of them, y[:, i], and train a model for each"
-    )
+    known = np.array([numbers[str(value)] for value in values], dtype=np.int64)
+    return known[places.reshape(-1)]
 
 
 def _natural_order(values: NDArray[Any]) -> NDArray[Any]:
     """Class names sorted by value when all are whole numbers, else as they are."""
     try:
         return values[np.argsort(values.astype(np.int64), kind="stable")]
-    except ValueError:
+    except (ValueError, OverflowError):
         return values
 
 

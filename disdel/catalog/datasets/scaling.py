@@ -1,0 +1,59 @@
+"""Means and deviations of a training split, for networks that standardise what they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.types import Scaling
+
+# Each activation's request has the numbers of a network, and OpenWhisk takes 1 MB of parameters.
+_MOST_FEATURES = 8192
+_BLOCK_BYTES = 64 << 20
+
+
+def scaling_of(x: NDArray[Any], y: NDArray[Any]) -> Scaling | None:
+    """What standardises a training split; None for images, whose range is known.
+
+    Args:
+        x: shape (samples, *sample), float32 or, images, uint8.
+        y: shape (samples,), int32 classes or float32 numbers to predict.
+
+    Returns:
+        Means and deviations of each entry of the last axis, over all others; one of both where
+        there are more than can travel.
+    """
+    if x.dtype == np.uint8:
+        return None
+    alike = x.reshape(-1, x.shape[-1] if x.shape[-1] <= _MOST_FEATURES else 1)
+    mean, deviation = _moments(alike)
+    target_mean, target_deviation = 0.0, 1.0
+    if y.dtype.kind == "f":
+        [target_mean], [target_deviation] = _moments(y[:, np.newaxis])
+    return Scaling(
+        mean=mean,
+        deviation=deviation,
+        target_mean=target_mean,
+        target_deviation=target_deviation,
+    )
+
+
+def _moments(rows: NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each column; 1 for that of a column that does not vary."""
+    size = max(1, _BLOCK_BYTES // (8 * rows.shape[1]))
+    blocks = [slice(start, start + size) for start in range(0, len(rows), size)]
+    total = sum(rows[block].sum(axis=0, dtype=np.float64) for block in blocks)
+    mean = np.asarray(total / len(rows)).astype(np.float32)
+    squares = sum(np.square(rows[block].astype(np.float64) - mean).sum(axis=0) for block in blocks)
+    deviation = np.sqrt(np.asarray(squares / len(rows))).astype(np.float32)
+    # Beside a large mean, what rounding leaves of a constant is no variation.
+    varies = deviation > 1e-6 * np.abs(mean)
+    deviation = np.where(varies & (deviation > 1e-30), deviation, 1.0)
+    return _plain(mean), _plain(deviation)
+
+
+def _plain(values: NDArray[Any]) -> tuple[float, ...]:
+    """As Python floats that are as short as float32 allows."""
+    return tuple(float(f"{value:.9g}") for value in values.tolist())

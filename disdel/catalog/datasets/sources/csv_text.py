@@ -1,0 +1,132 @@
+"""From the bytes of a table to its rows of cells: encoding, delimiter, quotes."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO
+
+from disdel.catalog.datasets.sources.cells import is_number
+from disdel.catalog.datasets.sources.files import FileTree, open_maybe_gzipped
+from disdel.errors import DatasetError
+
+Row = tuple[int, list[str]]
+"""A row's number in the file, where it ends, and its cells."""
+
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_DELIMITERS = (",", ";", "\t", "|")
+_DELIMITER_NAMES = {
+    ",": "comma",
+    ";": "semicolon",
+    "\t": "tab",
+    "|": "vertical bar",
+    "space": "space",
+}
+_SAMPLED_LINES = 200
+_BLOCK_BYTES = 1 << 20
+
+
+def delimiter_named(text: str) -> str:
+    """A delimiter as a user names it: a character, "tab" or "space"."""
+    named = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", " ": "space"}
+    delimiter = named.get(text, text)
+    if delimiter != "space" and len(delimiter) != 1:
+        raise DatasetError(f"--delimiter {text!r} must be one character, or tab, or space")
+    return delimiter
+
+
+def delimiter_name(delimiter: str) -> str:
+    """A delimiter for people."""
+    return _DELIMITER_NAMES.get(delimiter, repr(delimiter))
+
+
+@contextmanager
+def open_text(tree: FileTree, name: str, encoding: str) -> Iterator[IO[str]]:
+    """A file as text.
+
+    Raises:
+        DatasetError: it is not of that encoding, or no table.
+    """
+    where = f"{tree.label}/{name}"
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise DatasetError(f"--encoding {encoding!r} is not known to Python") from error
+    try:
+        with (
+            open_maybe_gzipped(tree, name) as raw,
+            io.TextIOWrapper(raw, encoding=encoding, newline="") as text,
+        ):
+            yield text
+    except UnicodeError as error:
+        raise DatasetError(
+            f"{where} is not a CSV table in {encoding}: {error}; name another with --encoding"
+        ) from error
+    except csv.Error as error:
+        raise DatasetError(f"{where} is not a CSV table: {error}") from error
+
+
+def guess_encoding(tree: FileTree, name: str) -> str:
+    """The encoding of a text file: by its byte order mark, UTF-8, or that of western Windows."""
+    with open_maybe_gzipped(tree, name) as raw:
+        head = raw.read(_BLOCK_BYTES)
+        for mark, encoding in _BOMS:
+            if head.startswith(mark):
+                return encoding
+        if 0 in head[:64]:
+            # Of most letters in UTF-16, one byte of two is 0.
+            return "utf-16-le" if head[1:2] == b"\0" else "utf-16-be"
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        block = head
+        try:
+            while block:
+                decoder.decode(block)
+                block = raw.read(_BLOCK_BYTES)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8"
+
+
+def rows(text: IO[str], delimiter: str) -> Iterator[Row]:
+    """The rows that are not empty, their cells without white space around them."""
+    if delimiter == "space":
+        split: Iterator[Row] = ((number, line.split()) for number, line in enumerate(text, start=1))
+    else:
+        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
+        split = ((reader.line_num, list(map(_plain, cells))) for cells in reader)
+    return ((number, cells) for number, cells in split if any(cells))
+
+
+def _plain(cell: str) -> str:
+    """A cell in the one Unicode form, without white space around it."""
+    cell = cell.strip()
+    return cell if cell.isascii() else unicodedata.normalize("NFC", cell)
+
+
+def guess_delimiter(text: IO[str]) -> str:
+    """The delimiter with which the first lines have one number of columns; a comma in doubt."""
+    lines = list(islice(text, _SAMPLED_LINES))
+    found: list[tuple[float, float, str]] = []
+    for delimiter in _DELIMITERS:
+        table = [cells for _, cells in rows(io.StringIO("".join(lines), newline=""), delimiter)]
+        widths = Counter(map(len, table)).most_common(1)
+        if not widths or widths[0][0] < 2:
+            continue
+        cells = [cell for row in table for cell in row]
+        numbers = sum(map(is_number, cells)) / len(cells)
+        found.append((widths[0][1] / len(table), numbers, delimiter))
+    # Where several would do, that which leaves numbers whole; `max` takes the first of equals.
+    return max(found, key=lambda one: one[:2], default=(0, 0, ","))[2]

@@ -1,0 +1,136 @@
+"""Image files as pixels of 8 bits a channel, the same wherever images are read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.catalog.datasets.sources.files import FileTree
+from disdel.errors import DatasetError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".pgm", ".ppm", ".pbm"),
+)
+# Images that cannot be read here, and would be missed.
+UNREADABLE = (
+    *(".heic", ".heif", ".avif", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".jp2"),
+    *(".j2k", ".jxl", ".exr", ".hdr", ".dcm", ".eps", ".ai", ".ico", ".tga", ".pcx", ".dds"),
+)
+# What each mode becomes; 16 bits a channel are scaled to 8.
+_MODES = {
+    **dict.fromkeys(("L", "1", "I;16", "I;16B", "I;16L", "I;16N"), "L"),
+    **dict.fromkeys(("RGB", "CMYK", "YCbCr", "LAB", "HSV"), "RGB"),
+    **dict.fromkeys(("RGBA", "LA", "PA", "RGBa", "La"), "RGBA"),
+}
+_AS_THEY_ARE = ("L", "RGB", "RGBA", "1", "P")
+
+
+@dataclass(slots=True)
+class ImageReader:
+    """Reads images, and counts what it changed.
+
+    Attributes:
+        tree: where they are.
+        changes: how many images were changed in which way.
+    """
+
+    tree: FileTree
+    changes: Counter[str] = field(default_factory=Counter)
+
+    def read(self, name: str, mode: str | None = None) -> Image.Image:
+        """An image of mode L, RGB or RGBA, turned as its camera was held.
+
+        Args:
+            name: of the file.
+            mode: that it is converted to; None for that which loses nothing.
+
+        Raises:
+            DatasetError: it is no image, damaged, or of a mode without pixels of 8 or 16 bits.
+        """
+        from PIL import ExifTags, ImageOps
+
+        with self._opened(name) as opened:
+            natural = _natural_mode(opened, f"{self.tree.label}/{name}")
+            if opened.mode.startswith("I;16"):
+                self.changes["scaled from 16 to 8 bits"] += 1
+            elif opened.mode not in _AS_THEY_ARE:
+                self.changes[f"converted from {opened.mode} to {natural}"] += 1
+            if getattr(opened, "n_frames", 1) > 1:
+                self.changes["moving, of which the first picture is taken"] += 1
+            if opened.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                self.changes["turned as their cameras were held"] += 1
+            image = ImageOps.exif_transpose(opened)
+            image = _in_8_bits(image) if opened.mode.startswith("I;16") else image
+            image = image.convert(natural)
+        if mode is not None and mode != natural:
+            self.changes[f"converted from {natural} to {mode}"] += 1
+            image = image.convert(mode)
+        return image
+
+    def mode(self, name: str) -> str:
+        """The mode that loses nothing of an image, by its header; raises as `read` does."""
+        with self._opened(name) as image:
+            return _natural_mode(image, f"{self.tree.label}/{name}")
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Image.Image]:
+        from PIL import Image, UnidentifiedImageError
+
+        where = f"{self.tree.label}/{name}"
+        try:
+            with self.tree.open(name) as file, Image.open(file) as image:
+                yield image
+        except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+            raise DatasetError(f"{where} is not an image: {error}") from error
+        except (OSError, EOFError, ValueError) as error:
+            raise DatasetError(f"{where} is a damaged image: {error}") from error
+
+    def told(self) -> list[str]:
+        """A line for each kind of change."""
+        return [f"{count} images {change}" for change, count in self.changes.items()]
+
+
+def _natural_mode(image: Image.Image, where: str) -> str:
+    """The mode that an image is read in.
+
+    Raises:
+        DatasetError: it has no pixels of 8 or 16 bits.
+    """
+    if image.mode == "P":
+        return "RGBA" if "transparency" in image.info else "RGB"
+    mode = _MODES.get(image.mode)
+    if mode is None:
+        raise DatasetError(
+            f"{where} is of mode {image.mode}; needed are 8 or 16 bits a channel in grey, RGB or "
+            "RGBA"
+        )
+    return mode
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    pixels = np.asarray(image).astype(np.uint32)
+    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """Pixels, shape (height, width, channels)."""
+    values: NDArray[Any] = np.asarray(image, dtype=np.uint8)
+    return values[..., np.newaxis] if values.ndim == 2 else values
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)

@@ -1,0 +1,370 @@
+"""New samples are read as those of the data set were, and what is changed or left out is told."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from disdel.catalog.datasets.sources import ReadOptions, read_source
+from disdel.catalog.datasets.sources.samples import labelled, raw_split
+from disdel.controller.inputs import read_inputs
+from disdel.errors import DatasetError, UsageError
+from disdel.types import DatasetSpec, Reading
+
+GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
+
+
+def spec(shape=(3,), dtype="float32", classes=3, names=(), reading=None):
+    return DatasetSpec(
+        name="made",
+        version="1.0.0",
+        input_shape=shape,
+        input_dtype=dtype,
+        classes=classes,
+        train_samples=8,
+        test_samples=2,
+        class_names=names,
+        reading=reading or Reading(),
+    )
+
+
+IMAGES = spec((8, 8, 1), "uint8")
+
+
+def save(path, image, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+def npz(path, **arrays):
+    np.savez(path, **arrays)
+    # numpy would add a suffix of its own.
+    return path
+
+
+def imported(path, **options):
+    told = []
+    options = ReadOptions(tell=told.append, **options)
+    return labelled(read_source(path, options), str(path), options), told
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "numbers"),
+    [
+        (("1", "2", "3"), [1, 2, 2], [0, 1, 1]),
+        (("1", "2", "3"), [3.0, 1.0, 2.0], [2, 0, 1]),
+        (("1", "2", "3"), ["3", "1", "2"], [2, 0, 1]),
+        (("1", "2", "3"), np.array(["3", "1", "2"], "S"), [2, 0, 1]),
+        (("1", "2", "3"), [[3], [1], [2]], [2, 0, 1]),
+        (("-1", "1"), [-1, 1, -1], [0, 1, 0]),
+        (("cat", "dog"), ["dog", "cat", "dog"], [1, 0, 1]),
+        (("caf\u00e9", "dog"), ["cafe\u0301", "dog", "dog"], [0, 1, 1]),
+        (("False", "True"), [True, False, True], [1, 0, 1]),
+        ((), [0, 2, 1], [0, 2, 1]),
+    ],
+)
+def test_labels_of_new_samples_are_names_and_no_class_numbers(tmp_path, names, labels, numbers):
+    path = npz(tmp_path / "new.npz", x=np.zeros((3, 3)), y=np.array(labels))
+    inputs = read_inputs(path, spec(classes=len(names) or 3, names=names))
+    assert inputs.y.tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "unknown"),
+    [
+        (("1", "2", "3"), [0, 1, 2], "0"),
+        (("-1", "1"), [0, 1, 1], "0"),
+        (("cat", "dog"), ["dog", "cow", "cat"], "cow"),
+        (("cat", "dog"), [0, 1, 1], "0"),
+        ((), [0, 1, 3], "3"),
+    ],
+)
+def test_a_label_that_no_class_has_is_named(tmp_path, names, labels, unknown):
+    path = npz(tmp_path / "new.npz", x=np.zeros((3, 3)), y=np.array(labels))
+    with pytest.raises(UsageError, match=f"label '{unknown}' is none of the classes of made"):
+        read_inputs(path, spec(classes=len(names) or 3, names=names))
+
+
+def test_labels_that_are_not_there_are_not_needed(tmp_path):
+    for arrays in ({"x": np.ones((2, 3))}, {"x_test": np.ones((2, 3))}, {"odd": np.ones((2, 3))}):
+        assert read_inputs(npz(tmp_path / "new.npz", **arrays), spec()).y is None
+    (tmp_path / "new.npz").rename(tmp_path / "NEW.NPZ")
+    assert read_inputs(tmp_path / "NEW.NPZ", spec()).x.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"x": np.array([[0, 0, 0], [0, np.nan, 0]])}, "sample 1 .* holds NaN"),
+        ({"x": np.full((2, 3), np.inf)}, "sample 0 .* infinity"),
+        ({"x": np.full((2, 3), 1e39)}, "sample 0 .* beyond float32"),
+        ({"x": np.ones((2, 4))}, r"samples of shape \(4,\) .* made has \(3,\)"),
+        ({"x": np.ones((2, 3), complex)}, "type complex128"),
+        ({"x": np.ones((0, 3))}, "holds no samples"),
+        ({"x": np.ones((2, 3)), "y": np.ones(3, int)}, "2 samples and 3 labels"),
+        ({"x": np.ones((2, 3)), "y": np.eye(2)}, "one-hot: give y.argmax"),
+        ({"a": np.ones((2, 3)), "b": np.ones(2)}, "holds a, b; needed are"),
+        ({"x": np.array([{}, {}])}, "plain arrays"),
+    ],
+)
+def test_arrays_that_are_no_samples_of_the_data_set(tmp_path, arrays, told):
+    with pytest.raises(UsageError, match=told):
+        read_inputs(npz(tmp_path / "new.npz", **arrays), spec())
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "shape", "dtype", "said"),
+    [
+        (np.ones((4, 3, 9, 9)), {}, (9, 9, 3), "float32", "channels first"),
+        (np.full((4, 3, 9, 9), 200), {}, (9, 9, 3), "uint8", "channels first"),
+        (np.full((4, 3, 9, 9), 200), {"samples": "numbers"}, (3, 9, 9), "float32", None),
+        (np.full((4, 9, 9), 200), {}, (9, 9, 1), "uint8", "int64 9×9 taken as images"),
+        (np.full((4, 9, 9), 5), {}, (9, 9), "float32", "taken as numbers"),
+        (np.full((4, 9, 9), 5), {"samples": "images"}, (9, 9, 1), "uint8", None),
+        (np.full((4, 50, 6), 200), {}, (50, 6), "float32", "taken as numbers"),
+        (np.full((4, 9, 9, 3), 50_000, np.uint16), {}, (9, 9, 3), "float32", "taken as numbers"),
+        (np.ones((4, 9, 9)), {}, (9, 9), "float32", "taken as numbers"),
+        (np.ones((4, 9, 9)), {"samples": "images"}, (9, 9, 1), "float32", None),
+        (np.ones((4, 9, 9), bool), {}, (9, 9, 1), "uint8", "black and white"),
+        (np.ones((4, 9, 9), np.uint8), {}, (9, 9, 1), "uint8", "black and white"),
+        (np.full((4, 9, 9), 200, np.uint8), {}, (9, 9, 1), "uint8", None),
+        (np.full((4, 5), 200, np.uint8), {}, (5,), "float32", None),
+    ],
+)
+def test_what_arrays_are_taken_for_is_told_and_done_again(tmp_path, x, options, shape, dtype, said):
+    x.flat[0] = 0
+    path = npz(tmp_path / "set.npz", x=x, y=np.arange(4) % 2, more=np.ones(1))
+    content, told = imported(path, **options)
+    train = content.splits["train"].x
+    assert (train.shape[1:], train.dtype.name) == (shape, dtype)
+    assert any("arrays left out: more" in line for line in told)
+    assert said is None or any(said in line for line in told)
+    new = read_inputs(path, spec(shape, dtype, 2, reading=content.reading))
+    np.testing.assert_array_equal(new.x, train)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool])
+def test_bytes_that_may_be_small_images_or_sequences_are_asked_about(tmp_path, dtype):
+    x = np.ones((4, 20, 6), dtype)
+    with pytest.raises(DatasetError, match="--samples images or --samples numbers"):
+        raw_split(x, np.arange(4), "here")
+    for samples, shape in (("images", (20, 6, 1)), ("numbers", (20, 6))):
+        split = raw_split(x, np.arange(4), "here", ReadOptions(samples=samples))
+        assert split.x.shape[1:] == shape
+
+
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        (np.ones((2, 8, 8), np.float32), "is float32, from 1 to 1; .* whole numbers from 0 to 255"),
+        (np.full((2, 8, 8), 256), "pixels are from 256 to 256; needed are 0 to 255"),
+        (np.full((2, 8, 8), -1), "pixels are from -1"),
+        (np.ones((2, 8, 8), bool), "truth values"),
+    ],
+)
+def test_pixels_that_differ_from_the_data_sets_are_refused(tmp_path, x, told):
+    with pytest.raises(UsageError, match=told):
+        read_inputs(npz(tmp_path / "new.npz", x=x), IMAGES)
+
+
+def test_a_test_split_is_read_as_the_training_split(tmp_path):
+    train, test = np.full((4, 9, 9), 200), np.ones((2, 9, 9), int)
+    y = np.arange(4) % 2
+    np.savez(tmp_path / "s.npz", x_test=test, y_test=y[:2], x_train=train, y_train=y)
+    splits = read_source(tmp_path / "s.npz")
+    assert splits["test"].x.dtype == np.uint8
+    assert splits["test"].x.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array(["a", "b", "a", "b"], dtype=object), ("a", "b")),
+        (np.array([1, 2, 1, 2], dtype=object), ("1", "2")),
+        (np.array([True, False, True, False]), ()),
+        (np.array([1.0, 2.0, 1.0, 2.0]), ("1", "2")),
+        (np.array(["b", "a", "b", "a"], dtype="S"), ("a", "b")),
+    ],
+)
+def test_labels_of_any_type(labels, names):
+    content = labelled({"train": raw_split(np.ones((4, 2)), labels, "here")}, "here")
+    assert (content.classes, content.class_names) == (2, names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (np.array(["a", None, "a", "b"], dtype=object), "types NoneType, str, as None"),
+        (np.array(["a", 1, "a", "b"], dtype=object), "types int, str"),
+        (np.array(["a", " ", "a", "b"]), "label of sample 1 .* is blank"),
+        (np.array(["a", "b\nc", "a", "b"]), "label of sample 1 .* has a line break"),
+        (np.array([1, 2, 3, 4], complex), "type complex128"),
+        (np.array([0, -999, 1, 0]), "1 labels are -999"),
+    ],
+)
+def test_labels_that_are_none(labels, told):
+    with pytest.raises(DatasetError, match=told):
+        labelled({"train": raw_split(np.ones((4, 2)), labels, "here")}, "here")
+
+
+def test_objects_that_are_numbers_are_numbers():
+    x = np.array([[1, 2.5], [True, 3]], dtype=object)
+    assert raw_split(x, np.arange(2), "here").x.tolist() == [[1, 2.5], [1, 3]]
+    x[1, 0] = "no"
+    with pytest.raises(DatasetError, match=r"samples are Python objects of types float, int, str"):
+        raw_split(x, np.arange(2), "here")
+
+
+def test_whole_numbers_of_arrays_stay_apart():
+    x = np.array([[100100033, 1], [100100034, 2]])
+    with pytest.raises(DatasetError, match="column '0' has 100100033 and 100100034"):
+        raw_split(x, np.arange(2), "here")
+    assert len(raw_split(x, np.arange(2), "here", ReadOptions(rounded=True)).x) == 2
+
+
+FORMATS = ("png", "PNG", "jpg", "webp", "bmp", "gif", "tiff", "tif")
+
+
+def test_images_of_all_formats_are_read_and_other_files_are_told(tmp_path):
+    for number, suffix in enumerate(FORMATS):
+        for name in ("cat", "dog"):
+            save(tmp_path / name / f"{number}.{suffix}", np.full((8, 8), 9 * number, np.uint8))
+    for clutter in ("cat/Thumbs.db", "cat/._0.png", "cat/.DS_Store", "__MACOSX/x.png"):
+        (tmp_path / clutter).parent.mkdir(exist_ok=True)
+        (tmp_path / clutter).write_bytes(b"clutter")
+    (tmp_path / "cat" / "notes.txt").write_text("hello")
+    (tmp_path / ".hidden").mkdir()
+    save(tmp_path / ".hidden" / "1.png", GREY)
+    content, told = imported(tmp_path)
+    assert len(content.splits["train"].x) == 2 * len(FORMATS)
+    assert "1 files left out: .txt" in told
+    assert any("1 hidden files left out" in line for line in told)
+    inputs = read_inputs(tmp_path, replace(IMAGES, classes=2, class_names=("cat", "dog")))
+    order = np.argsort([name.lower() for name in inputs.names])
+    assert len(order) == 2 * len(FORMATS)
+    assert np.bincount(inputs.y).tolist() == [len(FORMATS)] * 2
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("cat/0.png", "dog/1.webp", "cat/._0.png"):
+            archive.writestr(name, b"" if "._" in name else _png(GREY))
+    assert len(read_source(tmp_path / "all.zip")["train"].x) == 2
+
+
+def _png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_images_that_cannot_be_read_are_not_left_out(tmp_path):
+    save(tmp_path / "cat" / "0.png", GREY)
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "1.HEIC").write_bytes(b"heic")
+    with pytest.raises(DatasetError, match=r"1 images are of formats .* owl/1.HEIC; convert"):
+        read_source(tmp_path)
+
+
+def test_names_of_classes_in_both_unicode_forms_are_one_class(tmp_path):
+    for form, name in enumerate(("caf\u00e9", "cafe\u0301", "bar")):
+        save(tmp_path / name / f"{form}.png", GREY)
+    content, _ = imported(tmp_path)
+    assert content.class_names == ("bar", "caf\u00e9")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape", "said"),
+    [
+        ("1", (8, 8, 1), None),
+        ("L", (8, 8, 1), None),
+        ("P", (8, 8, 3), None),
+        ("RGB", (8, 8, 3), None),
+        ("RGBA", (8, 8, 4), None),
+        ("LA", (8, 8, 4), "converted from LA to RGBA"),
+        ("CMYK", (8, 8, 3), "converted from CMYK to RGB"),
+    ],
+)
+def test_modes_are_read_alike(tmp_path, mode, shape, said):
+    suffix = "tiff" if mode in ("CMYK", "LA") else "png"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(GREY).convert("RGB").convert(mode).save(tmp_path / name / f"0.{suffix}")
+    content, told = imported(tmp_path)
+    train = content.splits["train"].x
+    assert train.shape[1:] == shape
+    assert told[-2 if said else 0].startswith("2 images" if said else "train, 2")
+    assert said is None or any(said in line for line in told)
+    inputs = read_inputs(tmp_path, spec(shape, "uint8", 2, ("a", "b")))
+    np.testing.assert_array_equal(inputs.x, train)
+
+
+def test_sixteen_bits_are_scaled_alike(tmp_path):
+    for name, level in (("dark", 2000), ("light", 60_000)):
+        save(tmp_path / name / "0.png", np.full((8, 8), level, np.uint16))
+    content, told = imported(tmp_path)
+    assert content.splits["train"].x[:, 0, 0, 0].tolist() == [8, 233]
+    assert "2 images scaled from 16 to 8 bits" in told
+    inputs = read_inputs(tmp_path, replace(IMAGES, classes=2, class_names=("dark", "light")))
+    np.testing.assert_array_equal(inputs.x, content.splits["train"].x)
+    assert "2 images scaled from 16 to 8 bits" in inputs.told
+
+
+def test_images_are_turned_as_the_camera_was_held(tmp_path):
+    upright = np.zeros((8, 12), np.uint8)
+    upright[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90° clockwise
+    for name in ("a", "b"):
+        save(tmp_path / name / "0.jpg", np.rot90(upright), exif=exif.tobytes(), quality=100)
+    content, told = imported(tmp_path)
+    assert content.splits["train"].x.shape[1:] == (8, 12, 1)
+    assert content.splits["train"].x[0, 0, 0, 0] > 200
+    assert "2 images turned as their cameras were held" in told
+
+
+def test_the_first_picture_of_a_moving_image_is_taken_and_told(tmp_path):
+    frames = [Image.fromarray(np.full((8, 8), level, np.uint8)) for level in (10, 200)]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        frames[0].save(tmp_path / name / "0.gif", save_all=True, append_images=frames[1:])
+    content, told = imported(tmp_path)
+    assert content.splits["train"].x.max() == 10
+    assert "2 images moving, of which the first picture is taken" in told
+
+
+def test_images_of_several_modes_get_all_channels_and_that_is_told(tmp_path):
+    save(tmp_path / "a" / "0.png", GREY)
+    save(tmp_path / "b" / "0.png", np.stack([GREY] * 3, axis=-1))
+    content, told = imported(tmp_path)
+    assert content.splits["train"].x.shape[1:] == (8, 8, 3)
+    assert "1 images converted from L to RGB" in told
+
+
+def test_what_is_done_to_new_images_is_told(tmp_path):
+    save(tmp_path / "wide" / "0.png", np.zeros((8, 16, 3), np.uint8))
+    inputs = read_inputs(tmp_path, IMAGES)
+    assert inputs.x.shape == (1, 8, 8, 1)
+    assert inputs.y is None
+    assert set(inputs.told) == {
+        "1 images converted from RGB to L",
+        "1 images scaled to 8×8",
+    }
+
+
+def test_folders_that_are_only_in_part_classes_are_told(tmp_path):
+    for name in ("cat", "cow"):
+        save(tmp_path / name / "0.png", GREY)
+    inputs = read_inputs(tmp_path, replace(IMAGES, class_names=("cat", "dog", "fox")))
+    assert inputs.y is None
+    assert any("'cow'" in line for line in inputs.told)
+
+
+def test_classes_without_a_training_sample_are_told(tmp_path):
+    x = np.ones((4, 2))
+    np.savez(tmp_path / "s.npz", x_train=x, y_train=[0, 1, 0, 1], x_test=x, y_test=[0, 1, 2, 0])
+    _, told = imported(tmp_path / "s.npz")
+    assert any("no training sample is of the classes 2" in line for line in told)

@@ -1,0 +1,435 @@
+"""CSV tables as people have them: what is guessed is told, what is ambiguous is asked."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+
+from disdel.catalog.datasets.sources import (
+    ReadOptions,
+    read_inputs_of,
+    read_source,
+    targets_alike,
+)
+from disdel.catalog.datasets.sources.samples import labelled
+from disdel.errors import DatasetError
+from disdel.types import DatasetSpec
+
+ROWS = [(0.5, 0), (1.25, 1), (2.5, 0), (3.75, 1)]
+
+
+class Table:
+    """A table that is read; `told` is what its reader said."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.told = []
+
+    def read(self, text, name="t.csv", **options):
+        content = text if isinstance(text, bytes) else text.encode()
+        (self.folder / name).write_bytes(content)
+        self.told.clear()
+        options = ReadOptions(tell=self.told.append, **options)
+        path = self.folder / name
+        return labelled(read_source(path, options), str(path), options)
+
+    def x(self, text, **options):
+        return self.read(text, **options).splits["train"].x.tolist()
+
+    def says(self, word):
+        return any(word in line for line in self.told)
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Table(tmp_path)
+
+
+def lines(rows, delimiter=",", head="a{}label"):
+    return "\n".join([head.format(delimiter), *(delimiter.join(map(str, row)) for row in rows)])
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (lines(ROWS), {}),
+        (lines(ROWS).replace("\n", "\r\n"), {}),
+        (lines(ROWS, ";"), {}),
+        (lines(ROWS, "\t"), {}),
+        (lines(ROWS, "|"), {}),
+        (lines(ROWS, "  "), {"delimiter": "space"}),
+        (lines(ROWS, "~"), {"delimiter": "~"}),
+        (lines(ROWS, ";").replace(".", ","), {}),
+        (lines(ROWS, ";").replace(".", ",").replace("a;label\n", ""), {}),
+        (lines(ROWS).replace("a,", '"a",').replace("0.5,", '"0.5",'), {}),
+        (lines(ROWS).replace(",", " , "), {}),
+        (lines(ROWS) + "\n\n,\n", {}),
+        ("# " + lines(ROWS), {}),
+        (lines(ROWS).encode("utf-8-sig"), {}),
+        (lines(ROWS).encode("utf-16"), {}),
+        (lines(ROWS).encode("utf-16-le"), {}),
+        (lines(ROWS).encode("utf-32"), {}),
+        (lines([(f"$ {a}", b) for a, b in ROWS]), {}),
+        (lines([(f"{a} %", b) for a, b in ROWS]), {}),
+        (lines([(f"{a}€", b) for a, b in ROWS]), {}),
+    ],
+)
+def test_one_table_in_many_spellings(table, text, options):
+    content = table.read(text, **options)
+    assert content.splits["train"].x.tolist() == [[a] for a, _ in ROWS]
+    assert content.labels["train"].tolist() == [b for _, b in ROWS]
+    assert table.says("between columns")
+    assert table.says("2 classes: 0 ×2, 1 ×2")
+    assert table.says("4 rows, all read")
+
+
+def test_a_packed_table_of_tabs(table):
+    content = table.read(gzip.compress(lines(ROWS, "\t").encode()), name="t.tsv.gz")
+    assert len(content.splits["train"].x) == 4
+
+
+def test_an_encoding_that_is_guessed_is_told(table):
+    text = "größe,label\n1.5,0\n2.5,1\n".encode("cp1252")
+    assert table.x(text) == [[1.5], [2.5]]
+    assert table.says("read as cp1252")
+    table.x(text, encoding="cp1252")
+    assert not table.says("not UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "numbers"),
+    [
+        (["1,234.5", "2,000.25"], {}, [1234.5, 2000.25]),
+        (["1.234,5", "2.000,25"], {}, [1234.5, 2000.25]),
+        (["1,234", "2,000"], {"decimal": "."}, [1234, 2000]),
+        (["1,234", "2,000"], {"decimal": ","}, [1.234, 2]),
+        (["1.234", "2.000"], {}, [1.234, 2]),
+        (["1 234,5", "2 000"], {}, [1234.5, 2000]),
+        (["1e3", "-2.5E-1"], {}, [1000, -0.25]),
+        (["+1", ".5"], {}, [1, 0.5]),
+        (["yes", "No"], {}, [1, 0]),
+        (["TRUE", "false"], {}, [1, 0]),
+    ],
+)
+def test_numbers_as_people_write_them(table, cells, options, numbers):
+    rows = [(f'"{cell}"', label) for cell, label in zip(cells, "xy", strict=True)]
+    found = np.ravel(table.x(lines(rows), **options))
+    np.testing.assert_array_equal(found, np.array(numbers, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "header"),
+    [
+        ("0,1,2,species", ["0.5,1,2,a", "1.5,2,3,b"] * 3, True),
+        ("2019,2020,growth", ["1,2,0", "3,4,1"] * 3, True),
+        ("5.1,3.5,setosa", ["4.9,3.0,setosa", "6.2,3.4,virginica"] * 3, False),
+        ("colour,shape,kind", ["red,round,a", "blue,square,b"] * 6, True),
+        ("red,round,a", ["red,round,a", "blue,square,b"] * 6, False),
+        ("1,2,0", ["3,4,1", "5,6,0"] * 3, False),
+    ],
+)
+def test_whether_the_first_line_names_the_columns(table, head, rows, header):
+    content = table.read("\n".join([head, *rows]))
+    assert len(content.splits["train"].x) == len(rows) + (not header)
+    assert table.says("a header" if header else "no header")
+
+
+@pytest.mark.parametrize(
+    "head", ["0,1,2,3", "1,2,3,4", "2019,2020,2021,kind"], ids=["from 0", "from 1", "years"]
+)
+def test_a_first_line_that_may_be_either_is_asked_about(table, head):
+    last = "xy" if head.endswith("kind") else "01"
+    text = "\n".join([head, *(f"{i}.5,{i},7,{last[i % 2]}" for i in range(9))])
+    with pytest.raises(DatasetError, match="--header or --no-header"):
+        table.read(text)
+    assert len(table.x(text, header=True)) == 9
+    if last == "01":
+        assert len(table.read(text, header=False, targets="numbers").splits["train"].x) == 10
+
+
+@pytest.mark.parametrize(
+    ("head", "label"),
+    [
+        ("a,b,label", "label"),
+        ("target,a,b", "target"),
+        ("a,b,class", "class"),
+        ("y,a,b", "y"),
+        ("a,b,kind", "kind"),
+    ],
+)
+def test_the_label_is_named_or_last(table, head, label):
+    content = table.read(head + "\n0,1,0\n1,0,1\n0,0,1\n")
+    assert content.reading.table.label == label
+    assert table.says(f"label: {label!r}")
+
+
+@pytest.mark.parametrize(
+    "head", ["x,y,z,activity", "label,a,b,target", "a,class,b,survived", "a,y,b,c"]
+)
+def test_two_columns_that_may_be_the_label_are_asked_about(table, head):
+    text = head + "\n" + "0,1,2,0\n1,0,2,1\n" * 5
+    with pytest.raises(DatasetError, match="--label COLUMN"):
+        table.read(text)
+    wanted = head.split(",")[-1]
+    assert table.read(text, label=wanted).reading.table.label == wanted
+
+
+def counted(start, name, columns=2):
+    rows = (f"{i + start},{i % 7}.5,{i % 2}" for i in range(20))
+    return "\n".join([f"{name},a,label", *rows])
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "id", "Index"])
+def test_row_numbers_are_no_feature(table, start, name):
+    assert len(table.x(counted(start, name))[0]) == 1
+    assert table.says("counts the rows: left out")
+    shown = name or "unnamed 1"
+    assert len(table.x(counted(start, name), keep=(shown,))[0]) == 2
+
+
+def test_what_else_counts_the_rows_is_told_or_asked_about(table):
+    assert len(table.x(counted(0, "time"))[0]) == 2
+    assert table.says("'time' counts the rows and is taken as a feature")
+    nameless = counted(0, "a").split("\n", 1)[1]
+    with pytest.raises(DatasetError, match="--drop 1"):
+        table.read(nameless)
+    assert len(table.x(nameless, drop=("1",))[0]) == 1
+    assert len(table.x(nameless, keep=("1",))[0]) == 2
+
+
+MISSING = ["", "NA", "n/a", "NaN", "null", "?", "None", "-"]
+
+
+@pytest.mark.parametrize("mark", MISSING)
+def test_missing_numbers_are_refused_left_out_or_filled(table, mark):
+    text = f"a,b,label\n1,1,0\n{mark},5,1\n3,1,0\n5,1,1\n"
+    with pytest.raises(DatasetError, match=r"line 3, .* 'a' ×1; --missing drop"):
+        table.read(text)
+    assert table.x(text, missing="drop") == [[1, 1], [3, 1], [5, 1]]
+    assert table.says("'a' ×1")
+    content = table.read(text, missing="mean")
+    assert content.splits["train"].x.tolist() == [[1, 1], [3, 5], [3, 1], [5, 1]]
+    assert content.reading.table.columns[0].fill == 3
+
+
+@pytest.mark.parametrize("mark", MISSING[:-2])
+@pytest.mark.parametrize("labels", [("0", "1"), ("cat", "dog"), ("0.5", "1.5")])
+def test_a_missing_label_is_no_class(table, mark, labels):
+    rows = [(i + 0.5, labels[i % 2]) for i in range(6)]
+    text = lines([*rows, (9.5, mark)])
+    with pytest.raises(DatasetError, match="'label' ×1"):
+        table.read(text)
+    for missing in ("drop", "mean"):
+        content = table.read(text, missing=missing)
+        assert len(content.splits["train"].x) == 6
+        assert content.classes == (0 if labels == ("0.5", "1.5") else 2)
+
+
+def test_other_marks_of_missing_values(table):
+    text = lines([(-999, 0), (1, 1), (2, 0), (4, 1)])
+    assert table.x(text)[0] == [-999]
+    assert table.says("-999 in 1 rows, which often marks a missing value")
+    assert table.x(text, missing_marks=("-999",), missing="drop") == [[1], [2], [4]]
+    labels = lines([(i, i % 2) for i in range(8)] + [(9, -999)])
+    with pytest.raises(DatasetError, match="1 labels are -999"):
+        table.read(labels)
+    assert table.read(labels, targets="classes").classes == 3
+    assert table.read(labels, missing_marks=("-999",), missing="drop").classes == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,label\n", "a header and nothing below"),
+        ("a,label\n1,0\n2\n", "line 3: 1 columns, where the first line has 2"),
+        ("a,label\n1,0\ninf,1\n2,0\n", "line 3: 'inf' in column 'a' is no finite number"),
+        ("a,label\n1,0\n1e39,1\n2,0\n", "line 3: a number is beyond float32"),
+        ("a,label\n1,0\n2x,1\n3,0\n", "line 3: '2x' is not a number, .* --drop a"),
+        ("a,label\n1,0\n1,0\n2,0\n", "one class only"),
+        ("a,label\n1,0\n", "one class only"),
+        ("a,a,label\n1,2,0\n", "several columns called 'a'"),
+        ('a,label\n1,"x\ny"\n2,z\n', "line 3: the label has a line break"),
+        ('a,label\n1,"x\n2,z\n3,x\n', "line break"),
+        ("when,label\n2024-01-05,0\n2024-02-06,1\n", "'when' holds dates .* --drop when"),
+        ("who,label\n" + "".join(f"name {i},{i % 2}\n" for i in range(30)), "'who' is text, with"),
+        ("a;label\n0.5;0\n0,75;1\n", "decimal point .* decimal comma"),
+        ('a,label\n"1,234",0\n"2,345",1\n', "between thousands; .* --decimal"),
+        ("id,label\n100100033,0\n100100034,1\n", "100100033 and 100100034, .* --drop id"),
+        ("id,label\n18446744073709551610,0\n9,1\n", "column 'id' has 18446744073709551610"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_line_and_the_next_step(table, text, message):
+    with pytest.raises(DatasetError, match=f"(?s){message}"):
+        table.read(text)
+
+
+def test_whole_numbers_with_few_samples_each_are_asked_about(table):
+    text = lines([(i + 0.5, i % 60) for i in range(120)])
+    with pytest.raises(DatasetError, match=r"60 different whole numbers in 120 .*--regression"):
+        table.read(text)
+    assert table.read(text, targets="numbers").classes == 0
+    assert table.says("numbers to predict, 0 to 59")
+    assert table.read(text, targets="classes").classes == 60
+    names = lines([(i + 0.5, f"n{i}") for i in range(120)])
+    with pytest.raises(DatasetError, match="120 different texts"):
+        table.read(names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["18446744073709551610", "18446744073709551611"], None),
+        (["007", "7"], ("007", "7")),
+        (["Yes", "yes"], ("Yes", "yes")),
+        (["cafe\u0301", "x"], ("caf\u00e9", "x")),
+        (["1.0", "2.0"], ("1", "2")),
+    ],
+)
+def test_labels_stay_apart(table, labels, names):
+    content = table.read(lines([(i + 0.5, labels[i % 2]) for i in range(6)]))
+    assert content.class_names == (names or tuple(labels))
+    assert table.says("differ in case only") is (labels[0] == "Yes")
+
+
+def test_numbers_rounded_to_float32_are_told(table):
+    text = lines([(16777217, 0), (33554432, 1), (5, 0)])
+    table.read(text)
+    assert table.says("numbers beyond 16,777,216 are rounded")
+    close = lines([(100100033, 0), (100100034, 1)])
+    assert len(table.x(close, rounded=True)) == 2
+    assert table.says("are rounded")
+
+
+def test_texts_are_categories_that_new_tables_must_have(table, tmp_path):
+    text = "colour,size,label\n" + "red,1,a\nblue,2,b\ngreen,3,a\n" * 4
+    content = table.read(text)
+    assert content.splits["train"].x[0].tolist() == [0, 0, 1, 1]
+    assert table.says("'colour' is text: a feature of 0 or 1 for each of 'blue', 'green', 'red'")
+    assert table.says("colour (category)")
+
+
+def test_constant_columns_are_told(table):
+    table.read("a,b,label\n1,5,0\n2,5,1\n")
+    assert table.says("'b' is 5 throughout")
+
+
+@pytest.fixture
+def like(table):
+    """A data set that was made from a table, and what reads others as it."""
+    text = "colour,size,index,cat\n" + "".join(
+        f"{'red' if i % 2 else 'blue'},{i}.5,{i},{'yes' if i % 3 else 'no'}\n" for i in range(12)
+    )
+    content = table.read(text, drop=("index",), missing="mean")
+    return DatasetSpec(
+        name="things",
+        version="1.0.0",
+        input_shape=content.splits["train"].x.shape[1:],
+        input_dtype="float32",
+        classes=content.classes,
+        train_samples=9,
+        test_samples=3,
+        class_names=content.class_names,
+        reading=content.reading,
+    )
+
+
+def read_new(table, like, text, name="new.csv"):
+    (table.folder / name).write_text(text)
+    table.told.clear()
+    split = read_inputs_of(table.folder / name, ReadOptions(like=like, tell=table.told.append))
+    y = None if split.labels is None else targets_alike(split.labels, like, name)
+    return split, y
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("colour,size,index,cat\nred,1.5,0,yes\nblue,2.5,1,no\n", [1, 0]),
+        ("size,cat,colour\n1.5,yes,red\n2.5,no,blue\n", [1, 0]),
+        ("size;colour\n1.5;red\n2.5;blue\n", None),
+        ("size,colour,cat\n1.5,red,\n2.5,blue,\n", None),
+        ("size,colour,more\n1.5,red,7\n2.5,blue,8\n", None),
+    ],
+)
+def test_new_tables_are_read_by_the_names_of_their_columns(table, like, text, labels):
+    split, y = read_new(table, like, text, name="new.CSV")
+    assert split.x.tolist() == [[0, 1, 1.5], [1, 0, 2.5]]
+    assert split.names == ("line 2", "line 3")
+    assert (None if y is None else y.tolist()) == labels
+    assert table.says("left out: 'more'") is ("more" in text)
+
+
+def test_a_missing_number_of_a_new_table_is_filled_as_before(table, like):
+    split, _ = read_new(table, like, "size,colour\n,red\n1,\n")
+    assert split.x.tolist() == [[0, 1, 6], [0, 0, 1]]
+    assert table.says("filled")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size\n1\n", "lacks columns 'colour'"),
+        ("size,colour\n1,pink\n", "line 2: 'pink' in column 'colour', which has 'blue', 'red'"),
+        ("size,colour\nhuge,red\n", "line 2: 'huge' is not a number"),
+        ("size,colour\ninf,red\n", "line 2: 'inf' in column 'size' is no finite number"),
+        ("size,colour,cat\n1,red,maybe\n", "label 'maybe' is none of the classes of things"),
+        ("size,colour,cat\n1,red,yes\n1,red,\n", "line 3, .* 'cat' ×1"),
+        ("1,red\n2,blue\n", "lacks columns"),
+    ],
+)
+def test_new_tables_that_differ_are_refused(table, like, text, message):
+    with pytest.raises(DatasetError, match=message):
+        read_new(table, like, text)
+
+
+def test_a_table_for_samples_that_came_from_elsewhere(table, like):
+    from dataclasses import replace
+
+    from disdel.types import Reading
+
+    arrays = replace(like, reading=Reading(), class_names=(), classes=2)
+    for text in ("a,b,c\n1,2,3\n4,5,6\n", "1,2,3\n4,5,6\n"):
+        assert read_new(table, arrays, text)[0].x.tolist() == [[1, 2, 3], [4, 5, 6]]
+    split, y = read_new(table, arrays, "label,a,b,c\n1,1,2,3\n0,4,5,6\n")
+    assert (split.x.tolist(), y.tolist()) == ([[1, 2, 3], [4, 5, 6]], [1, 0])
+    with pytest.raises(DatasetError, match="5 columns, and things has 3 features"):
+        read_new(table, arrays, "1,2,3,4,5\n")
+
+
+def test_tables_without_a_header_go_by_position(table):
+    text = "\n".join(f"{i % 3},{i}.5,{-i}.25" for i in range(12))
+    content = table.read(text, label="1")
+    spec = DatasetSpec(
+        name="t",
+        version="1.0.0",
+        input_shape=(2,),
+        input_dtype="float32",
+        classes=3,
+        train_samples=9,
+        test_samples=3,
+        reading=content.reading,
+    )
+    split, y = read_new(table, spec, "2,1.5,2.5\n0,3.5,4.5\n")
+    assert (split.x.tolist(), y.tolist()) == ([[1.5, 2.5], [3.5, 4.5]], [2, 0])
+    split, y = read_new(table, spec, "1.5,2.5\n")
+    assert (split.x.tolist(), y) == ([[1.5, 2.5]], None)
+
+
+def test_a_test_table_is_read_by_the_names_of_the_training_table(tmp_path):
+    (tmp_path / "train.csv").write_text("colour,a,label\n" + "red,1,x\nblue,2,y\n" * 5)
+    (tmp_path / "test.csv").write_text("a,label,colour\n5,y,red\n")
+    source = read_source(tmp_path)
+    assert source["test"].x.tolist() == [[0, 1, 5]]
+    assert source["test"].labels.tolist() == ["y"]
+
+
+def test_a_long_table_is_read_in_blocks(table):
+    rows = [(i % 50 + 0.5, "NA" if i == 4500 else i % 2) for i in range(5000)]
+    with pytest.raises(DatasetError, match=r"line 4502, and 0 more: .*'label' ×1"):
+        table.read(lines(rows))
+    assert len(table.x(lines(rows), missing="drop")) == 4999
