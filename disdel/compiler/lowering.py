@@ -40,6 +40,7 @@ JaxArray = Any
 _AS_THEY_ARE = (
     "InputLayer",
     "Rescaling",
+    "Normalization",
     "Dense",
     "Flatten",
     "Reshape",
@@ -166,6 +167,11 @@ def _check(layer: KerasLayer) -> None:
     }
     # It would count the samples that only fill up a batch.
     wanted |= {"activity_regularizer": None}
+    if type(layer).__name__ == "Normalization" and layer.input_mean is None:
+        raise UsageError(
+            f"layer {layer.name!r} (Normalization) cannot be compiled without its numbers: give it "
+            "mean and variance in place of adapt, or train with --runtime tensorflow"
+        )
     if type(layer).__name__ == "BatchNormalization":
         wanted |= {"axis": -1}
     for setting, value in wanted.items():

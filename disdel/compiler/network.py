@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -40,7 +40,9 @@ def built_in_network(job: CompileJob) -> Network:
         model = keras_model_here(job.model, input_dtype=job.input_dtype)
     return Network(
         model=model,
-        recipe=recipe_for(job.model.target, gives_probabilities=True),
+        recipe=replace(
+            recipe_for(job.model.target, gives_probabilities=True), loss_unit=job.model.loss_unit
+        ),
         optimizer=keras.optimizers.get(job.optimizer),
         saved=model,
     )

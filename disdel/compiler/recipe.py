@@ -37,6 +37,7 @@ class Recipe:
         gives_probabilities: whether its outputs are probabilities; else, for classes, logits.
         loss: the user's own, of the outputs; None for the usual one of the target.
         metrics: further ones by name, of probabilities or numbers.
+        loss_unit: as that of `disdel.training.keras_recipe.KerasRecipe`.
 
     Loss and metrics are functions of the targets, class numbers (batch,) int32 or (batch, 1)
     float32, and of (batch, outputs). They give a value for each sample.
@@ -46,6 +47,7 @@ class Recipe:
     gives_probabilities: bool
     loss: Measure | None = None
     metrics: Mapping[str, Measure] = field(default_factory=dict)
+    loss_unit: float = 1.0
 
     def losses(self, y: JaxArray, outputs: JaxArray) -> JaxArray:
         """The loss of each sample, (batch,), of labels (batch,) and what the network gives."""

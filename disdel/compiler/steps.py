@@ -115,14 +115,15 @@ class Steps:
                     trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
                 )
             loss = (self._recipe.losses(y, outputs) * weights).sum() / weights.sum()
-            return sum(penalties, loss), changed
+            return sum(penalties, loss) / self._recipe.loss_unit, changed
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
         (loss, frozen), gradients = gradient(trainable)
         # Fused with the product that gives it, an update reads and writes across the grain.
         gradients = lax.optimization_barrier(gradients)  # type: ignore[no-untyped-call]
         trainable, slots = self._optimizer.stateless_apply(slots, gradients, trainable)
-        return (*self._joined(trainable, frozen), *slots, loss * weights.sum())
+        loss_sum = loss * self._recipe.loss_unit * weights.sum()
+        return (*self._joined(trainable, frozen), *slots, loss_sum)
 
     def _score(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
         *state, x, y, weights = arguments

@@ -85,7 +85,7 @@ class KerasTrainer(Trainer):
         return loss_sum * tf.cast(tf.shape(x)[1], tf.float32)
 
     def _gradients(self, x: Any, y: Any) -> tuple[Any, list[Any]]:
-        """Mean loss of a batch and its gradients."""
+        """Mean loss of a batch, and its gradients in the recipe's unit."""
         import tensorflow as tf
 
         x = tf.cast(x, tf.float32)
@@ -100,8 +100,9 @@ class KerasTrainer(Trainer):
             loss = self._recipe.loss(self._recipe.wanted(y), outputs)
             for penalty in self._model.losses:
                 loss += tf.cast(penalty, loss.dtype)
+            in_unit = loss / self._recipe.loss_unit
         gradients = tape.gradient(
-            loss, self._model.trainable_variables, unconnected_gradients="zero"
+            in_unit, self._model.trainable_variables, unconnected_gradients="zero"
         )
         # Those of an embedding come as the rows that were looked up.
         return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]

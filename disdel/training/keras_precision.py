@@ -19,15 +19,26 @@ KerasModel = Any
 def mixed_bfloat16(model: KerasModel) -> Iterator[None]:
     """Inside, the layers of `model` compute in bfloat16, all but the last, where a softmax is.
 
-    Layers that the user gave another policy than Keras's default keep theirs.
+    Layers that the user gave another policy than Keras's default keep theirs, and so does what
+    stands around the network: numbers are standardised, and brought back to their units, in
+    float32.
     """
+    import keras
+
+    outermost: set[int] = set()
     last = model
     while inner := getattr(last, "layers", None):
         last = inner[-1]
+        if isinstance(last, keras.layers.Rescaling) and len(inner) > 1:
+            outermost.add(id(last))
+            last = inner[-2]
+    outermost.add(id(last))
     layers = [
         layer
         for layer in model._flatten_layers()  # Keras gives those inside of layers in no other way
-        if layer is not last and layer.dtype_policy.name == "float32"
+        if id(layer) not in outermost
+        and not isinstance(layer, keras.layers.Normalization)
+        and layer.dtype_policy.name == "float32"
     ]
     before = [layer.dtype_policy for layer in layers]
     for layer in layers:

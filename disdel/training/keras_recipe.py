@@ -27,6 +27,8 @@ class KerasRecipe:
         augment: from samples (batch, *input_shape) float32 and labels (batch,) to others of the
             same shapes; in training only.
         exported: what is saved in place of the model.
+        loss_unit: what the loss is divided by before gradients are taken, so that steps do not
+            depend on the units of numbers to predict.
 
     Targets are class numbers, (batch,) int32; for "binary" and "number" (batch, 1) float32, as the
     outputs then are.
@@ -38,6 +40,7 @@ class KerasRecipe:
     metrics: Mapping[str, Measure] = field(default_factory=dict)
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     exported: KerasModel | None = None
+    loss_unit: float = 1.0
 
     def wanted(self, y: Tensor) -> Tensor:
         """The targets that loss and metrics are given, of labels (batch,)."""

@@ -68,7 +68,7 @@ class Scaling:
 
     Attributes:
         mean: of each entry of the samples' last axis, over all others; one for all where there are
-            very many.
+            very many; none for images, whose range is known.
         deviation: as `mean`; 1 where values do not vary.
         target_mean: of numbers to predict; 0 for classes.
         target_deviation: of numbers to predict; 1 for classes.

@@ -89,13 +89,24 @@ class OwnModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A network by name, made concrete by the shapes of a data set; `own` if the user wrote it."""
+    """A network by name, made concrete by the shapes of a data set; `own` if the user wrote it.
+
+    `scaling` is what a built-in network standardises with, inside: None for nothing.
+    """
 
     name: str
     input_shape: tuple[int, ...]
     classes: int
     target: Target = "class"
     own: OwnModel | None = None
+    scaling: Scaling | None = None
+
+    @property
+    def loss_unit(self) -> float:
+        """The squared error of a prediction that is off by the targets' deviation; 1 for others."""
+        if self.target != "number" or self.scaling is None:
+            return 1.0
+        return self.scaling.target_deviation**2
 
     @property
     def label(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
         optimizer=network.optimizer or DEFAULT_OPTIMIZER,
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
-        recipe=recipe_for(network.model.target, probabilities=True),
+        recipe=replace(
+            recipe_for(network.model.target, probabilities=True),
+            loss_unit=network.model.loss_unit,
+        ),
         precision=network.precision,
     )
 

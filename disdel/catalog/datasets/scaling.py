@@ -15,7 +15,7 @@ _BLOCK_BYTES = 64 << 20
 
 
 def scaling_of(x: NDArray[Any], y: NDArray[Any]) -> Scaling | None:
-    """What standardises a training split; None for images, whose range is known.
+    """What standardises a training split; None for images with classes, whose range is known.
 
     Args:
         x: shape (samples, *sample), float32 or, images, uint8.
@@ -25,12 +25,16 @@ def scaling_of(x: NDArray[Any], y: NDArray[Any]) -> Scaling | None:
         Means and deviations of each entry of the last axis, over all others; one of both where
         there are more than can travel.
     """
-    if x.dtype == np.uint8:
+    images, numbers = x.dtype == np.uint8, y.dtype.kind == "f"
+    if images and not numbers:
         return None
-    alike = x.reshape(-1, x.shape[-1] if x.shape[-1] <= _MOST_FEATURES else 1)
-    mean, deviation = _moments(alike)
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    if not images:
+        width = x.shape[-1] if x.shape[-1] <= _MOST_FEATURES else 1
+        mean, deviation = _moments(x.reshape(-1, width))
     target_mean, target_deviation = 0.0, 1.0
-    if y.dtype.kind == "f":
+    if numbers:
         [target_mean], [target_deviation] = _moments(y[:, np.newaxis])
     return Scaling(
         mean=mean,

@@ -11,7 +11,8 @@
 | `vgg11` | 8 convolutions of 64 to 512, batch normalisation | Simonyan and Zisserman (2014) |
 
 The last four are meant for 32×32 images; `networks` says where each departs from its source. `auto`
-is `cnn` for images and `mlp` for vectors.
+is `cnn` for images and `mlp` for vectors. What is no image of bytes is standardised by the first
+layer, and numbers to predict leave the last one in their own units (`ModelSpec.scaling`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
         input_shape=dataset.input_shape,
         classes=dataset.classes,
         target="class" if dataset.classes else "number",
+        scaling=dataset.scaling,
     )
     try:
         model_facts(spec)

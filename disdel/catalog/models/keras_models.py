@@ -21,7 +21,7 @@ from disdel.catalog.models.layers import (
     Residual,
 )
 from disdel.errors import UsageError
-from disdel.types import ModelSpec
+from disdel.types import ModelSpec, Scaling
 from disdel.user_module import UserModule
 
 # Keras ships no types.
@@ -78,7 +78,29 @@ def keras_model_here(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
     x = samples
     if input_dtype == "uint8":
         x = keras.layers.Rescaling(1 / 255, name="scale")(x)
-    return keras.Model(samples, _chain(layers_of(spec), x), name=spec.name)
+    elif spec.scaling is not None:
+        x = _standardised(x, spec.scaling)
+    x = _chain(layers_of(spec), x)
+    if spec.target == "number" and spec.scaling is not None:
+        x = keras.layers.Rescaling(
+            spec.scaling.target_deviation, spec.scaling.target_mean, name="units"
+        )(x)
+    return keras.Model(samples, x, name=spec.name)
+
+
+def _standardised(x: KerasTensor, scaling: Scaling) -> KerasTensor:
+    """Samples minus their means, divided by their deviations: a layer of constants."""
+    import keras
+
+    mean, deviation = list(scaling.mean), list(scaling.deviation)
+    if min(deviation) <= keras.config.epsilon():
+        # Keras divides by no less than that.
+        offset = [-m / d for m, d in zip(mean, deviation, strict=True)]
+        return keras.layers.Rescaling([1 / d for d in deviation], offset, name="standardise")(x)
+    variance = [d * d for d in deviation]
+    if len(mean) == 1:  # for all entries, however many there are
+        return keras.layers.Normalization(None, mean[0], variance[0], name="standardise")(x)
+    return keras.layers.Normalization(-1, mean, variance, name="standardise")(x)
 
 
 def _chain(layers: Sequence[Layer], x: KerasTensor) -> KerasTensor:

@@ -25,7 +25,9 @@ Tensor = Any
 
 # The key of a model file's metadata, and its version.
 _METADATA = "disdel"
-_FILE_VERSION = 1
+_FILE_VERSION = 2
+# Networks of the first version standardised nothing.
+_READ_VERSIONS = (1, _FILE_VERSION)
 # What reading a file that is something else may end in.
 _BROKEN = (
     OSError,
@@ -55,9 +57,9 @@ def read_torch_file(path: Path) -> TorchFile:
         with safetensors.safe_open(path, framework="numpy") as file:
             fields = json.loads((file.metadata() or {})[_METADATA])
         version = fields["version"]
-        if version != _FILE_VERSION:
+        if version not in _READ_VERSIONS:
             raise UsageError(
-                f"{path}: its version is {version} and this disdel reads {_FILE_VERSION}"
+                f"{path}: its version is {version} and this disdel reads {_READ_VERSIONS}"
             )
         return dacite.from_dict(TorchFile, fields, dacite.Config(cast=[tuple]))
     except _BROKEN as error:

@@ -36,12 +36,17 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
 
     Args:
         spec: the network and its shapes.
-        input_dtype: of the samples as stored; uint8 images are scaled to 0..1 inside.
+        input_dtype: of the samples as stored; uint8 images are scaled to 0..1 inside, other samples
+            standardised with the specification's scaling.
     """
 
     def __init__(self, spec: ModelSpec, *, input_dtype: str) -> None:
         super().__init__()
         self.input_dtype = input_dtype
+        self.standardises = spec.scaling is not None and input_dtype != "uint8"
+        if spec.scaling is not None and self.standardises:
+            self.register_buffer("mean", torch.tensor(spec.scaling.mean))
+            self.register_buffer("deviation", torch.tensor(spec.scaling.deviation))
         self.layers = _chain(layers_of(spec), spec.input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,6 +54,8 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
         x = x.float()
         if self.input_dtype == "uint8":
             x = x.mul(1 / 255)
+        elif self.standardises:
+            x = (x - self.mean) / self.deviation
         if x.dim() == 4:
             # The bytes stay where they are: this is PyTorch's channels-last layout.
             x = x.permute(0, 3, 1, 2)
