@@ -1,0 +1,197 @@
+"""Networks that standardise inside: trained on raw samples as others are on standardised ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disdel.catalog.datasets.scaling import scaling_of
+from disdel.types import ModelSpec
+
+pytestmark = [
+    pytest.mark.framework,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+RNG = np.random.default_rng(0)
+# A large mean, a tiny deviation, and one column that does not vary.
+X = np.stack([RNG.normal(1000, 50, 64), RNG.normal(0, 1e-9, 64), np.full(64, 7)], 1)
+X = X.astype(np.float32)
+CLASSES = (X[:, 0] > 1000).astype(np.int32)
+NUMBERS = (500 + 80 * RNG.normal(size=64)).astype(np.float32)
+
+
+def spec_of(y):
+    numbers = y.dtype.kind == "f"
+    return ModelSpec(
+        name="mlp",
+        input_shape=(3,),
+        classes=0 if numbers else 2,
+        target="number" if numbers else "class",
+        scaling=scaling_of(X, y),
+    )
+
+
+def keras_trainer(spec, optimizer="sgd"):
+    import keras
+
+    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.training.keras_adapter import KerasTrainer
+    from disdel.training.keras_recipe import recipe_for
+
+    keras.utils.set_random_seed(0)
+    return KerasTrainer(
+        build_keras_model(spec, input_dtype="float32"),
+        optimizer=optimizer,
+        learning_rate=0.01,
+        input_dtype="float32",
+        recipe=replace(recipe_for(spec.target, probabilities=True), loss_unit=spec.loss_unit),
+    )
+
+
+def torch_trainer(spec):
+    import torch
+
+    from disdel.catalog.models.torch_files import TorchFile, write_torch_file
+    from disdel.catalog.models.torch_models import TorchNetwork
+    from disdel.training.torch_adapter import TorchTrainer
+    from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
+
+    torch.manual_seed(0)
+    model = TorchNetwork(spec, input_dtype="float32")
+    about = TorchFile(model=spec, input_dtype="float32")
+    groups = [Group(keras_rule("sgd", 0.01), dict(model.named_parameters()))]
+    return TorchTrainer(
+        model,
+        optimizer=TorchOptimizer(groups),
+        save=lambda path: write_torch_file(model.state_dict(), path, about),
+    )
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """A trainer of the compiled network of a specification."""
+    pytest.importorskip("iree.compiler")
+    from disdel.compiler import CompileJob, compile_program
+    from disdel.compiler.targets import HOST
+    from disdel.training.compiled_adapter import CompiledTrainer
+
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
+
+    def compiled(spec):
+        job = CompileJob(
+            model=spec, input_dtype="float32", batch_size=64, optimizer="sgd", targets=HOST
+        )
+        return CompiledTrainer(compile_program(job), seed=0, learning_rate=0.01, threads=1)
+
+    return compiled
+
+
+def standardised(x, scaling):
+    return (x - np.array(scaling.mean, np.float32)) / np.array(scaling.deviation, np.float32)
+
+
+def weights(trainer):
+    return [
+        value
+        for name, value in trainer.state().items()
+        if name.startswith("model/") and not name.endswith(("mean", "deviation"))
+    ]
+
+
+@pytest.mark.parametrize("make", [keras_trainer, torch_trainer])
+def test_raw_samples_train_as_standardised_ones_do(make):
+    spec = spec_of(CLASSES)
+    raw, plain = make(spec), make(replace(spec, scaling=None))
+    ready = standardised(X, spec.scaling)
+    assert np.abs(ready).max() < 5
+    for _ in range(5):
+        loss = raw.train(X[None], CLASSES[None])
+        assert loss == pytest.approx(plain.train(ready[None], CLASSES[None]), rel=1e-4)
+    for found, wanted in zip(weights(raw), weights(plain), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert raw.score(X, CLASSES).correct == plain.score(ready, CLASSES).correct
+
+
+def test_numbers_are_learnt_standardised_and_predicted_in_their_units():
+    """With sgd, whose steps depend on the unit of a loss."""
+    spec = spec_of(NUMBERS)
+    raw, plain = keras_trainer(spec), keras_trainer(replace(spec, scaling=None))
+    ready = standardised(X, spec.scaling)
+    z = (NUMBERS - spec.scaling.target_mean) / spec.scaling.target_deviation
+    for _ in range(5):
+        loss = raw.train(X[None], NUMBERS[None]) / spec.loss_unit
+        assert loss == pytest.approx(plain.train(ready[None], z[None]), rel=1e-3)
+    for found, wanted in zip(weights(raw), weights(plain), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    scored = raw.score(X, NUMBERS)
+    assert scored.loss_sum / len(X) < 1.5 * NUMBERS.var()
+    assert scored.metric_sums["mean_absolute_error"] / len(X) < 2 * NUMBERS.std()
+
+
+@pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
+def test_compiled_networks_standardise_as_tensorflow_s_do(compiled, y):
+    spec = spec_of(y)
+    mine, theirs = compiled(spec), keras_trainer(spec)
+    begun = zip(theirs.state().items(), mine.state().values(), strict=True)
+    theirs.load_state({name: value.astype(wanted.dtype) for (name, wanted), value in begun})
+    for _ in range(3):
+        assert mine.train(X[None], y[None]) == pytest.approx(theirs.train(X[None], y[None]), 1e-4)
+    for found, wanted in zip(weights(mine), weights(theirs), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert mine.score(X, y).loss_sum == pytest.approx(theirs.score(X, y).loss_sum, rel=1e-4)
+
+
+@pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
+def test_a_keras_file_takes_raw_samples_in_plain_keras(tmp_path, y):
+    import keras
+
+    trainer = keras_trainer(spec_of(y))
+    trainer.train(X[None], y[None])
+    trainer.save_model(tmp_path / "model.keras")
+    given = np.asarray(keras.saving.load_model(tmp_path / "model.keras")(X))
+    if y is NUMBERS:
+        squares = float(np.square(given[:, 0] - y).sum())
+        assert squares == pytest.approx(trainer.score(X, y).loss_sum, rel=1e-4)
+    else:
+        assert (given.argmax(1) == y).sum() == trainer.score(X, y).correct
+
+
+def test_a_pytorch_file_takes_raw_samples(tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    from disdel.catalog.models.torch_files import load_torch_network
+
+    spec = spec_of(CLASSES)
+    trainer = torch_trainer(spec)
+    trainer.train(X[None], CLASSES[None])
+    path = Path(tmp_path / "model.safetensors")
+    trainer.save_model(path)
+    network = load_torch_network(path)
+    with torch.no_grad():
+        given = network(torch.from_numpy(X)).argmax(1).numpy()
+    assert (given == CLASSES).sum() == trainer.score(X, CLASSES).correct
+    assert load_file(path)["mean"].tolist() == pytest.approx(list(spec.scaling.mean))
+
+
+def test_mixed_precision_standardises_in_float32():
+    """In bfloat16, a thousand and a thousand and one are the same."""
+    import keras
+    import tensorflow as tf
+
+    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.training.keras_precision import mixed_bfloat16
+
+    spec = spec_of(NUMBERS)
+    spec = replace(spec, scaling=replace(spec.scaling, deviation=(1.0, 1.0, 1.0)))
+    keras.utils.set_random_seed(0)
+    model = build_keras_model(spec, input_dtype="float32")
+    wanted = np.asarray(model(X))
+    with mixed_bfloat16(model):
+        given = tf.cast(model(X), tf.float32)
+    near = 0.02 * np.abs(wanted - spec.scaling.target_mean).max()
+    np.testing.assert_allclose(given, wanted, atol=near)
