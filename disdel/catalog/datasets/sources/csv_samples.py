@@ -18,7 +18,7 @@ from disdel.catalog.datasets.sources.samples import RawSplit
 from disdel.errors import DatasetError
 from disdel.types import Reading, TableLayout
 
-# Rows that are parsed at a time, and that guesses are made from.
+# Rows that are parsed at a time.
 BLOCK_ROWS = 2000
 SHOWN_COLUMNS = 8
 _POLICIES = (

@@ -55,6 +55,9 @@ _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab")
 _FEWEST_COUNTED = 10
 _INDEX_NAMES = ("index", "idx", "id", "row", "rowid", "row_id", "rownames", "no", "nr", "#")
 _SHOWN_ROWS = 3
+# What guesses are made from.
+_SAMPLED_CELLS = 100_000
+_FEWEST_SAMPLED_ROWS = 50
 
 
 def matches(tree: FileTree) -> bool:
@@ -136,7 +139,8 @@ def _read_new(
             "space)"
         )
     # Rows of another width are told where all rows are looked at.
-    sample = [cells for _, cells in head if len(cells) == width]
+    most = max(_FEWEST_SAMPLED_ROWS, _SAMPLED_CELLS // width)
+    sample = [cells for _, cells in head[:most] if len(cells) == width]
     header = guess_header(sample, where) if options.header is None else options.header
     names = _names(sample[0], where) if header else tuple(map(str, range(1, width + 1)))
     if header:

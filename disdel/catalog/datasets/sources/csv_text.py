@@ -106,14 +106,16 @@ def rows(text: IO[str], delimiter: str) -> Iterator[Row]:
         split: Iterator[Row] = ((number, line.split()) for number, line in enumerate(text, start=1))
     else:
         reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
-        split = ((reader.line_num, list(map(_plain, cells))) for cells in reader)
+        split = ((reader.line_num, _plain(cells)) for cells in reader)
     return ((number, cells) for number, cells in split if any(cells))
 
 
-def _plain(cell: str) -> str:
-    """A cell in the one Unicode form, without white space around it."""
-    cell = cell.strip()
-    return cell if cell.isascii() else unicodedata.normalize("NFC", cell)
+def _plain(cells: list[str]) -> list[str]:
+    """Cells in the one Unicode form, without white space around them."""
+    cells = [cell.strip() for cell in cells]
+    if not "".join(cells).isascii():
+        cells = [unicodedata.normalize("NFC", cell) for cell in cells]
+    return cells
 
 
 def guess_delimiter(text: IO[str]) -> str:
