@@ -29,6 +29,7 @@ _LIBRARY = (
     "patience.py",
     "program.py",
     "scratch.py",
+    "trust.py",
     "types",
     "units.py",
     "user_code.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from disdel.platforms.openwhisk import OpenWhisk
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.store.redis_examination import Examination
 from disdel.store.redis_store import RedisStore
+from disdel.trust import is_loopback
 from disdel.types import Capacity
 
 _LOOPBACK = "127.0.0.1"
@@ -166,7 +166,7 @@ async def _redis_address(configured: ApiAccess | None) -> str:
     if configured is None:
         return _LOOPBACK
     bridge = None
-    if _is_loopback(configured):
+    if is_loopback(urlsplit(configured.apihost).hostname or ""):
         platform = OpenWhisk(configured)
         try:
             if (await platform.capacity()).on_loopback:
@@ -185,11 +185,3 @@ async def _redis_address(configured: ApiAccess | None) -> str:
 def _describe(access: ApiAccess, configured: ApiAccess | None) -> str:
     kind = "embedded platform" if configured is None else "OpenWhisk"
     return f"{kind} at {access.apihost}"
-
-
-def _is_loopback(access: ApiAccess) -> bool:
-    host = urlsplit(access.apihost).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -16,8 +16,15 @@ from typing import Any, TypeVar
 import httpx
 
 from disdel.config import ApiAccess
-from disdel.errors import ConnectionRefused, PlatformError, PlatformLost, PlatformRejected
+from disdel.errors import (
+    ConnectionRefused,
+    PlatformError,
+    PlatformLost,
+    PlatformRejected,
+    UsageError,
+)
 from disdel.patience import Patience, Tries
+from disdel.trust import is_loopback, tls_context
 
 ACTIVATION_ID = "x-openwhisk-activation-id"
 # Patience with a host that has never answered: the address may be wrong.
@@ -73,6 +80,37 @@ class Throttled(Passing):
     """The platform takes no more such requests for the time being."""
 
 
+def _client(access: ApiAccess) -> httpx.AsyncClient:
+    """A client for an API host, which the environment's proxies see only if it is another machine.
+
+    Raises:
+        UsageError: the environment names certificates or a proxy that there are not.
+        ConnectionRefused: the host is no URL.
+    """
+    user, _, secret = access.auth.partition(":")
+    try:
+        url = httpx.URL(access.apihost)
+    except httpx.InvalidURL as error:
+        raise ConnectionRefused(f"{access.apihost} is not a URL: {error}") from error
+    try:
+        return httpx.AsyncClient(
+            base_url=url,
+            auth=(user, secret),
+            verify=not access.insecure and (tls_context() or True),
+            trust_env=not is_loopback(url.host),
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=32, keepalive_expiry=_IDLE_S
+            ),
+        )
+    except (ValueError, httpx.InvalidURL, ImportError):
+        # What is wrong may be a password in it.
+        raise UsageError(
+            "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used: it is "
+            "http://[USER:PASSWORD@]HOST:PORT (for socks5://, pip install 'httpx[socks]'); "
+            "NO_PROXY names hosts that are reached without it"
+        ) from None
+
+
 class Exchange:
     """Requests to one API host with one key.
 
@@ -85,21 +123,10 @@ class Exchange:
     """
 
     def __init__(self, access: ApiAccess, patience: Patience) -> None:
-        user, _, secret = access.auth.partition(":")
         self._apihost = access.apihost
         self._patience = patience
         self.met = False
-        try:
-            self._http = httpx.AsyncClient(
-                base_url=access.apihost,
-                auth=(user, secret),
-                verify=not access.insecure,
-                limits=httpx.Limits(
-                    max_connections=None, max_keepalive_connections=32, keepalive_expiry=_IDLE_S
-                ),
-            )
-        except httpx.InvalidURL as error:
-            raise ConnectionRefused(f"{access.apihost} is not a URL: {error}") from error
+        self._http = _client(access)
 
     async def close(self) -> None:
         await self._http.aclose()

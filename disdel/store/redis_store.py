@@ -26,6 +26,7 @@ from disdel.patience import Patience, Tell, Tries, tell_nobody
 from disdel.store.base import TTL_S, Blob, Buffer, Store
 from disdel.store.redis_examination import Examination, examine
 from disdel.store.redis_failures import advice, is_unreachable, passes
+from disdel.trust import redis_options
 
 # Twice as fast as 16 MiB, and a state of 8 MB is read with 30 MB less: docs/measurements.md.
 CHUNK_BYTES = 1 << 20
@@ -98,6 +99,7 @@ class RedisStore(Store):
                 socket_timeout=_REPLY_TIMEOUT_S,
                 # Tried again here alone, where it is known for how long and who is told.
                 retry=Retry(NoBackoff(), 0),
+                **redis_options(url),
             )
         except (ValueError, TypeError):
             # What redis-py says of it may name a part of the password.

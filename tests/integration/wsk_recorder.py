@@ -75,7 +75,18 @@ def main() -> None:
     path = f"{NAMESPACE}/{options.kind}s/{options.name}"
     match options.kind, options.verb:
         case "package", "update":
-            parameters = [{"key": key, "value": as_json(text)} for key, text in options.param]
+            given = dict(options.param)
+            if options.param_file:
+                file = Path(options.param_file)
+                if file.stat().st_mode & file.parent.stat().st_mode & 0o077:
+                    fail(f"{file} can be read by others")
+                given |= json.loads(file.read_text())
+            parameters = [
+                {"key": key, "value": as_json(value) if isinstance(value, str) else value}
+                for key, value in given.items()
+            ]
+            with Path(f"{os.environ['WSK_TEST_CALLS']}.parameters").open("a") as kept:
+                kept.write(json.dumps(given) + "\n")
             call("PUT", f"{path}?overwrite=true", {"parameters": parameters})
             print(f"ok: updated package {options.name}")  # noqa: T201
         case "action", "update":

@@ -44,6 +44,7 @@ from disdel.embedded.replies import (
     response_too_long,
     time_exceeded,
 )
+from disdel.trust import certificates
 from disdel.units import mb_ceil
 
 # What a warm container answers that is on its way out: the activation goes elsewhere.
@@ -94,6 +95,8 @@ class Invoker:
         self._isolation = isolation
         self._growth = growth
         self._store = store
+        # Of a company, for example, whose network the actions are in too.
+        self._certificates = certificates()
         self._numbers = itertools.count(1)
         self._busy: set[Container] = set()
         self._closed = False
@@ -163,7 +166,7 @@ class Invoker:
             id=container_id,
             marks=Marks(secrets.token_hex(16)),
             memory_mb=memory_mb,
-            env={**image.env, "__OW_API_HOST": self._apihost},
+            env={**image.env, **self._certificates, "__OW_API_HOST": self._apihost},
             proxy=self._proxies[image.language],
             folder=self._folder / container_id,
         )
