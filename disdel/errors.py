@@ -23,7 +23,7 @@ code for scripts (the `error.kind` of a report); `exit_code` is what the command
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class DisdelError(Exception):
@@ -31,6 +31,11 @@ class DisdelError(Exception):
 
     kind: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
+
+    def reworded(self, message: str) -> Self:
+        """This error, with another message from now on."""
+        self.args = (message,)
+        return self
 
 
 class UsageError(DisdelError):

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from disdel import config
@@ -74,7 +75,7 @@ async def _clean(folder: RunFolder, settings: Settings, *, forget: bool) -> str:
     # For those who read the file themselves.
     folder.write_report(report)
     if errors and not forget:
-        raise type(errors[0])(
+        raise errors[0].reworded(
             f"not all of {folder.run} could be removed: {'; '.join(map(str, errors))}. Say it "
             "again when the server answers, or give up what is there with --forget"
         )
@@ -86,15 +87,17 @@ async def _remove_from(
 ) -> tuple[Place, list[DisdelError]]:
     """What is left at a place, and why."""
     errors: list[DisdelError] = []
+    patience_s = config.patience_network_s(settings.patience_network_s)
     async with AsyncExitStack() as stack:
         platform, store = None, None
         access = _access(place, settings)
         if access is not None:
-            platform = OpenWhisk(access)
+            platform = OpenWhisk(access, patience_s=patience_s)
             stack.push_async_callback(platform.close)
         if place.redis is not None:
             try:
-                store = await asyncio.to_thread(RedisStore, place.redis)
+                connect = partial(RedisStore, place.redis, patience_s=patience_s)
+                store = await asyncio.to_thread(connect)
                 stack.callback(store.close)
             except DisdelError as error:
                 errors.append(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable
 
@@ -23,7 +24,7 @@ from disdel.controller.settings import Settings
 from disdel.controller.staging import shard_keys, stage
 from disdel.controller.states import States
 from disdel.controller.stopping import is_scored, model_round, reason_to_stop
-from disdel.errors import ActivationFailed, TrainingDiverged
+from disdel.errors import ActivationFailed, PlatformError, StoreError, TrainingDiverged
 from disdel.events import Listener, Noted, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
 from disdel.types import DEFAULT_OPTIMIZER, Activation, ModelSpec, RoundReport, RunReport
@@ -111,6 +112,19 @@ class TrainRun:
         The first activations start their containers while the shards are still being written, and
         wait for theirs.
         """
+        try:
+            await self._execute()
+        except (PlatformError, StoreError) as failure:
+            raise failure.reworded(f"{failure}\n{self._how_to_go_on()}") from failure.__cause__
+
+    def _how_to_go_on(self) -> str:
+        run, rounds = self._invoker.folder.run, len(self._rounds)
+        place = self._settings.run_dir
+        where = "" if place is None else f" --run-dir {shlex.quote(str(place))}"
+        after = f"after round {rounds}" if rounds else "from its beginning"
+        return f"disdel train --resume {run}{where} goes on {after}"
+
+    async def _execute(self) -> None:
         self._fleet.slots |= await self._invoker.write(
             self._states.restore, self._progress, self._plan.shards
         )

@@ -215,7 +215,8 @@ class Exchange:
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise ConnectionRefused(f"{self._apihost} cannot be asked: {error}") from error
         except httpx.HTTPError as error:
-            self._refuse_tls(error)
+            if not self.met:
+                self._refuse_tls(error)
             raise Passing(
                 _in_words(error),
                 arrived=not isinstance(error, _NOT_SENT),
@@ -323,7 +324,7 @@ class Exchange:
                     f"({cause.verify_message}): name its authority's file in SSL_CERT_FILE, or "
                     "leave it unchecked with --insecure"
                 ) from error
-            if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS and not self.met:
+            if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
                 plain = "http" + self._apihost.removeprefix("https")
                 raise ConnectionRefused(
                     f"{self._apihost} does not speak https ({cause.reason}): if that is meant, "

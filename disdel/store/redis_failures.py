@@ -21,6 +21,7 @@ _FINAL = (
     redis.AuthenticationError,
     redis.exceptions.AuthorizationError,
 )
+_IN_PIPELINE = " of pipeline caused error: "
 _PROTECTED = "running in protected mode"
 
 
@@ -30,7 +31,9 @@ def passes(error: Exception) -> bool:
         return False
     if isinstance(error, (*_PASSING, OSError)):
         return True
-    return isinstance(error, redis.ResponseError) and str(error).startswith(_PASSING_WORDS)
+    # Of a pipeline, redis-py says first which command it was.
+    said = str(error).rpartition(_IN_PIPELINE)[2]
+    return isinstance(error, redis.ResponseError) and said.startswith(_PASSING_WORDS)
 
 
 def is_unreachable(error: Exception) -> bool:

@@ -45,7 +45,11 @@ def delayed(seconds):
 
 def http_reply(status, body=b"<html>gateway</html>", headers="", *, reaches=False):
     """An answer that is not the platform's own, such as a gateway's."""
-    head = f"HTTP/1.1 {status} Fault\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    head = (
+        f"HTTP/1.1 {status} Fault\r\ncontent-length: {len(body)}\r\n"
+        f"content-type: {kind}\r\n{headers}\r\n"
+    )
     return Fault(
         f"{status}{' after' if reaches else ''}", reply=head.encode() + body, reaches=reaches
     )

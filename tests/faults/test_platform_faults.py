@@ -1,8 +1,14 @@
 """A platform whose requests are cut, delayed and answered by others: the same weights, exit 0."""
 
-import pytest
+import itertools
+import threading
 
-from disdel.events import Noted
+import pytest
+import redis
+
+from disdel.errors import PlatformLost
+from disdel.events import ActivationEnded, Noted, RoundDone, RoundStarted
+from disdel.platforms import openwhisk
 from tests.faults.linear import outcome
 from tests.faults.proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, delayed, http_reply
 
@@ -17,14 +23,14 @@ KINDS = [
     "DELETE actions",
     "DELETE packages",
 ]
-FAULTS = [
-    CUT_BEFORE,
-    CUT_AFTER,
-    CUT_IN_REPLY,
+# An answer that got in between, though the request arrived.
+PAGE = http_reply(200, reaches=True)
+# Answers after which the next one is another, some of which have arrived.
+ANSWERS = [
     delayed(0.3),
     http_reply(500, b'{"error":"There was an internal server error.","code":"x"}'),
     http_reply(503, reaches=True),
-    http_reply(502),
+    http_reply(502, headers="retry-after: 0\r\n"),
     http_reply(429, b"slow down", "retry-after: 1\r\n"),
 ]
 
@@ -33,12 +39,109 @@ def notes(events):
     return [event.message for event in events if isinstance(event, Noted)]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=repr)
-def test_one_fault_of_every_kind_of_request_changes_nothing(train, api, fault, whole):
-    for kind in KINDS:
+def once_of_every_kind(train, api, faults):
+    """A training in which a request of every kind meets one of the faults."""
+    for kind, fault in zip(KINDS, faults, strict=False):
         api.on(kind, fault)
     report, folder = train()
     assert {kind for kind, _ in api.struck} == set(KINDS)
-    assert outcome(report) == whole
     assert report.totals.failed == 0
     assert folder.model.is_file()
+    return report
+
+
+@pytest.mark.parametrize("fault", [CUT_BEFORE, CUT_AFTER, CUT_IN_REPLY], ids=repr)
+def test_cut_requests_change_nothing(train, api, fault, whole):
+    report = once_of_every_kind(train, api, itertools.repeat(fault))
+    assert outcome(report) == whole
+
+
+@pytest.mark.parametrize("shift", range(2))
+def test_answers_of_others_change_nothing(train, api, shift, whole):
+    shifted = itertools.islice(itertools.cycle(ANSWERS), 2 * shift, None)
+    assert outcome(once_of_every_kind(train, api, shifted)) == whole
+
+
+@pytest.mark.parametrize("fault", [CUT_AFTER, CUT_IN_REPLY, PAGE], ids=repr)
+def test_an_invocation_whose_answer_is_lost_is_found_and_not_sent_again(train, api, fault, whole):
+    train()
+    undisturbed = api.seen.count("POST actions")
+    api.seen.clear()
+    api.on("POST actions", *[fault] * 5)
+    report, _ = train()
+    assert outcome(report) == whole
+    assert api.seen.count("POST actions") == undisturbed
+    assert report.totals.failed == 0
+
+
+def test_an_invocation_that_arrives_twice_is_done_once(train, api, whole, monkeypatch):
+    """Nobody looks for it, so it is sent again; the second activation finds the first's claim."""
+
+    async def looks_nowhere(begun):
+        return None
+
+    monkeypatch.setattr(openwhisk, "_look_for", looks_nowhere)
+    api.on("POST actions", *[CUT_AFTER] * 5)
+    report, _ = train()
+    assert outcome(report) == whole
+    assert report.totals.failed == 0
+
+
+def test_a_record_that_never_comes_is_a_lost_activation(train, api, whole, monkeypatch):
+    monkeypatch.setattr(openwhisk, "_RECORD_S", 0.5)
+    api.on("POST actions", CUT_AFTER)
+    missing = http_reply(404, b'{"error":"The requested resource does not exist.","code":"x"}')
+
+    def until_it_is_lost(event):
+        if isinstance(event, ActivationEnded) and event.activation.outcome == "error":
+            api.always("GET activations", None)
+
+    api.always("GET activations", missing)
+    report, _ = train(until_it_is_lost)
+    assert outcome(report)[0] == whole[0]
+    assert (report.totals.failed, report.totals.restarted) == (1, 1)
+
+
+def test_a_platform_that_is_away_is_waited_for(train, api, whole):
+    outages = iter([1.5, 0.5])
+
+    def go_away(event):
+        if isinstance(event, RoundStarted) and (seconds := next(outages, None)):
+            api.away()
+            threading.Timer(seconds, api.back).start()
+
+    report, _ = train(lambda event: (go_away(event), train.events.append(event)))
+    assert outcome(report) == whole
+    told = notes(train.events)
+    assert [note for note in told if "trying again for up to 60 s" in note]
+    assert [note for note in told if "answers again, after" in note]
+
+
+def test_a_run_is_not_lost_over_logs_and_cleaning(train, api, servers, whole):
+    """The platform refuses both; the store is cleaned all the same."""
+    wrong = http_reply(400, b'{"error":"no","code":"x"}')
+    api.always("GET activations", wrong)
+    api.always("DELETE actions", wrong)
+    report, folder = train(patience_network_s=1)
+    assert outcome(report) == whole
+    told = notes(train.events)
+    assert any("no log of activation" in note for note in told)
+    assert any(f"Later: disdel stop {folder.run}" in note for note in told)
+    with redis.Redis.from_url(servers[1]) as client:
+        assert not client.keys(f"disdel:{folder.run}*")
+
+
+def test_a_platform_that_stays_away_ends_the_run_with_what_to_do(train, api, servers, tmp_path):
+    def go_away(event):
+        if isinstance(event, RoundDone):
+            api.away()
+
+    with pytest.raises(PlatformLost) as lost:
+        train(go_away, patience_network_s=1.5)
+    [folder] = (tmp_path / "runs").iterdir()
+    assert f"disdel train --resume {folder.name} --run-dir {folder.parent} goes on after" in str(
+        lost.value
+    )
+    assert lost.value.exit_code == 1
+    with redis.Redis.from_url(servers[1]) as client:
+        assert not client.keys(f"disdel:{folder.name}*")
