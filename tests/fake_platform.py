@@ -60,7 +60,7 @@ class FakePlatform(Platform):
         self._cold.add((action, merged.get("worker")))
         return activation(next(self._ids), action, result, init_ms=5 if cold else None)
 
-    async def record(self, activation_id, *, timeout_s, begun=None):
+    async def record(self, package, action, activation_id, *, timeout_s, begun=None):
         raise ActivationLost("there are no records here", activation_id=activation_id)
 
     async def logs(self, activation_id, *, within_s=10.0):

@@ -32,13 +32,16 @@ class SizedAction:
     package: str
     spec: ActionSpec
     timeout_max_s: float
-    _created: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _created: dict[tuple[int, str], asyncio.Task[None]] = field(default_factory=dict)
 
-    async def of_size(self, memory_mb: int, *, longest: bool = False) -> ActionSpec:
+    async def of_size(
+        self, memory_mb: int, *, generation: int = 0, longest: bool = False
+    ) -> ActionSpec:
         """The action with this memory limit; it is created by the first who asks.
 
         Args:
             memory_mb: the limit.
+            generation: of its package (see `Invoker`); it is created in each.
             longest: with the longest time limit.
         """
         spec = self.spec
@@ -47,11 +50,12 @@ class SizedAction:
         if longest and spec.timeout_s < self.timeout_max_s:
             name = f"{spec.name}-{self.timeout_max_s:g}s"
             spec = replace(spec, name=name, timeout_s=self.timeout_max_s)
-        if spec.name not in self._created:
+        key = (generation, spec.name)
+        if key not in self._created:
             create = self.platform.create_action(self.package, spec)
-            self._created[spec.name] = background(create)
+            self._created[key] = background(create)
         # Shielded: who waits may be cancelled, and others wait for the same action.
-        await asyncio.shield(self._created[spec.name])
+        await asyncio.shield(self._created[key])
         return spec
 
 
@@ -96,7 +100,9 @@ async def call_persistently(
     """
 
     async def send(attempt: Attempt) -> Reply:
-        spec = await action.of_size(attempt.memory_mb, longest=attempt.longest)
+        spec = await action.of_size(
+            attempt.memory_mb, generation=invoker.generation, longest=attempt.longest
+        )
         sized = replace(
             call,
             action=spec.name,

@@ -37,7 +37,11 @@ class Claims:
     async def invoke(
         self, package: str, action: str, arguments: Mapping[str, object], *, timeout_s: float
     ) -> ActivationRecord:
-        """The record of the activation that does the work, also where none ever comes."""
+        """The record of the activation that does the work, also where none ever comes.
+
+        Raises:
+            PlatformRejected: the platform refuses, or has lost the action (404).
+        """
         invocation = secrets.token_hex(8)
 
         async def begun() -> Begun | None:
@@ -54,7 +58,9 @@ class Claims:
             )
             other = record.result.get("claimed_by") if isinstance(record.result, dict) else None
             if other is not None:
-                return await self.platform.record(str(other), timeout_s=timeout_s, begun=begun)
+                return await self.platform.record(
+                    package, action, str(other), timeout_s=timeout_s, begun=begun
+                )
         except ActivationLost as lost:
             return ActivationRecord(
                 id=lost.activation_id,

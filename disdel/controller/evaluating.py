@@ -87,7 +87,11 @@ class Evaluators:
                 output_key=keys.output(worker, segment, attempt.losses),
                 progress_key=keys.progress,
             )
-            spec = await self.action.of_size(attempt.memory_mb, longest=attempt.longest)
+            spec = await self.action.of_size(
+                attempt.memory_mb,
+                generation=self.invoker.generation,
+                longest=attempt.longest,
+            )
             call = Call(
                 action=spec.name,
                 request=request,

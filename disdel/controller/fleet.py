@@ -87,7 +87,7 @@ class Fleet:
 
     async def exist(self) -> None:
         """Create the action in the size that was planned."""
-        await self.action.of_size(self.plan.memory_mb)
+        await self.action.of_size(self.plan.memory_mb, generation=self.invoker.generation)
 
     async def train_round(self, number: int) -> list[Trained]:
         """Every worker's part of a round, all trained at the same time.
@@ -264,7 +264,11 @@ class Fleet:
     async def _call(
         self, task: str, request: object, worker: int, number: int, attempt: Attempt
     ) -> Call:
-        spec = await self.action.of_size(attempt.memory_mb, longest=attempt.longest)
+        spec = await self.action.of_size(
+            attempt.memory_mb,
+            generation=self.invoker.generation,
+            longest=attempt.longest,
+        )
         return Call(
             action=spec.name,
             request=request,

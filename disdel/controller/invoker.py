@@ -14,17 +14,20 @@ from disdel import memory_grant, wire
 from disdel.controller.activation_logs import ActivationLogs
 from disdel.controller.claims import Claims
 from disdel.controller.journal import Journal, Measured
-from disdel.controller.outcomes import activation_failed, failure_of
+from disdel.controller.outcomes import STORE_AWAY, Failure, activation_failed, failure_of
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import Session
 from disdel.controller.settling import Settling
-from disdel.errors import StoreError
-from disdel.events import ActivationEnded, Listener, WorkerProgress
+from disdel.errors import ActivationFailed, AggregationError, PlatformRejected, StoreError
+from disdel.events import ActivationEnded, Listener, Noted, WorkerProgress
 from disdel.store.keys import RunKeys
 from disdel.types import ActivationRecord, Outcome, Times
 
 # The address may be one that containers do not reach, and they have no user to ask.
 _FIRST_PATIENCE_S = 15.0
+_NOT_FOUND = 404
+# The kinds of an action's errors behind which the store may be.
+_OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, "not-wanted"})
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +63,7 @@ class Invoker:
         journal: what has ended.
         memory_secret: what activations are given the right to grow by, on Kubernetes; else None.
         logs: of what has ended.
+        generation: how often the platform has lost the package, and it was made again.
     """
 
     session: Session
@@ -70,11 +74,13 @@ class Invoker:
     started_s: float = field(default_factory=time.monotonic)
     journal: Journal = field(default_factory=Journal)
     memory_secret: bytes | None = field(default_factory=memory_grant.find_secret)
+    generation: int = 0
     _writing: set[asyncio.Future[Any]] = field(default_factory=set)
     logs: ActivationLogs = field(init=False)
     _claims: Claims = field(init=False)
     _settling: Settling = field(init=False)
     _reached: bool = field(default=False, init=False)
+    _deploying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
         session = self.session
@@ -90,13 +96,7 @@ class Invoker:
         """
         await self._settling.free(call.action)
         submitted_s = time.monotonic()
-        arguments = {**wire.to_json(call.request), "patience_s": self._patience_s()}
-        if self.memory_secret is not None:
-            arguments[memory_grant.ARGUMENT] = memory_grant.issue(self.memory_secret)
-        with self._settling.running(call.action):
-            record = await self._claims.invoke(
-                self.package, call.action, arguments, timeout_s=call.timeout_s
-            )
+        record = await self._invoke(call)
         times = self._times(record, submitted_s)
         used_mb = None
         if record.status != "success" and call.worker is not None:
@@ -109,6 +109,8 @@ class Invoker:
         )
         if failure is not None:
             self._note(call, record, failure.outcome, times, Measured())
+            if failure.cause in _OF_THE_STORE:
+                await asyncio.to_thread(self._check_store, failure)
             logs = await self.logs.of_failed(record.id, call.worker)
             raise activation_failed(record, failure, call.action, logs)
         self._reached = True
@@ -120,6 +122,60 @@ class Invoker:
         self._note(call, record, outcome, times, _measured(call, reply))
         self.logs.fetch(record.id, call.worker)
         return reply
+
+    async def _invoke(self, call: Call) -> ActivationRecord:
+        """The record of a call's activation.
+
+        Raises:
+            ActivationFailed: the platform had lost the action; its package is there again.
+        """
+        generation = self.generation
+        arguments = {**wire.to_json(call.request), "patience_s": self._patience_s()}
+        if self.memory_secret is not None:
+            arguments[memory_grant.ARGUMENT] = memory_grant.issue(self.memory_secret)
+        try:
+            with self._settling.running(call.action):
+                return await self._claims.invoke(
+                    self.package, call.action, arguments, timeout_s=call.timeout_s
+                )
+        except PlatformRejected as rejected:
+            if rejected.status != _NOT_FOUND:
+                raise
+            async with self._deploying:
+                if self.generation == generation:
+                    await self.deploy()
+                    self.generation += 1
+                    self.emit(Noted(message=f"{self.package} was lost, and is made again"))
+            raise ActivationFailed(
+                f"{call.action} is not there any more: {rejected}",
+                activation_id="",
+                outcome="error",
+                lost=True,
+            ) from rejected
+
+    async def deploy(self) -> None:
+        """Make the package, whose parameters every action inherits."""
+        common = wire.Common(v=wire.WIRE_VERSION, run=self.keys.run, redis=self.session.redis_url)
+        await self.session.platform.create_package(self.package, wire.to_json(common))
+
+    def _check_store(self, failure: Failure) -> None:
+        """See why an action had trouble with the store.
+
+        Raises:
+            StoreLost: it does not answer here either.
+            StoreError: the run's data is gone.
+        """
+        store, evicts = self.session.store, self.session.examination.evicts
+        if not store.fields(self.keys.open):
+            raise StoreError(
+                f"Redis at {store.address} has lost the data of this run ({failure.reason}): it "
+                "was started again without what it held, or emptied"
+            )
+        if evicts is not None and not failure.lost:
+            raise StoreError(
+                f"{failure.reason}. Redis at {store.address} removes keys when it is full "
+                f"(maxmemory-policy {evicts}): CONFIG SET maxmemory-policy noeviction"
+            )
 
     def _patience_s(self) -> float:
         """How long an activation should wait for the store: little while none has reached it."""

@@ -41,11 +41,10 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
         redis=session.lasting_redis,
     )
     write_places(folder.path, (*read_places(folder.path), place))
-    common = wire.Common(v=wire.WIRE_VERSION, run=invoker.keys.run, redis=session.redis_url)
 
     async def create() -> None:
         await asyncio.to_thread(_open, session.store, folder.run, invoker.keys)
-        await session.platform.create_package(package, wire.to_json(common))
+        await invoker.deploy()
 
     creating = asyncio.create_task(create())
     listening = asyncio.create_task(_listen(invoker))

@@ -21,7 +21,7 @@ _SLOW_START = (
     "(whisk.duration.max; helm: whisk.limits.actions.time.max), or give containers more CPU"
 )
 # What an action says when its store does not answer: never, or not any more.
-_STORE_AWAY = frozenset({ConnectionRefused.kind, StoreLost.kind})
+STORE_AWAY = frozenset({ConnectionRefused.kind, StoreLost.kind})
 _STORE_ADVICE = (
     "that is the address as an action sees it: name one that the platform's containers reach with "
     "--redis"
@@ -77,7 +77,7 @@ def failure_of(
             "raise --memory-max or the platform's limit, or train with a smaller --batch",
         )
     kind = _kind(record.result)
-    if kind in _STORE_AWAY:
+    if kind in STORE_AWAY:
         return Failure("error", reason, _STORE_ADVICE, reached_store, kind)
     lost = vanished or record.status == "whisk internal error"
     return Failure("error", reason, "the activation's log says more", lost, kind)

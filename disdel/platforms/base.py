@@ -93,12 +93,19 @@ class Platform(ABC):
 
     @abstractmethod
     async def record(
-        self, activation_id: str, *, timeout_s: float, begun: LookUp = nowhere
+        self,
+        package: str,
+        action: str,
+        activation_id: str,
+        *,
+        timeout_s: float,
+        begun: LookUp = nowhere,
     ) -> ActivationRecord:
         """The record of an activation, waited for as `invoke` does.
 
         Raises:
             ActivationLost: by its deadline there is none.
+            PlatformRejected: there is no such action any more (404), so there will be none.
         """
 
     @abstractmethod

@@ -40,6 +40,8 @@ _LEAST_LIMIT_S = 60.0
 _GIVEN_UP_S = 60.0
 # From an activation's end until its record can be read: after a time-out 11 s were seen.
 _RECORD_S = 30.0
+# From one look to the next whether an action whose record is waited for is still there.
+_STILL_THERE_S = 5.0
 # What collecting an activation's log takes after its answer, as seen on Docker: 40 to 100 ms.
 _SETTLE_MS = 150
 
@@ -130,12 +132,20 @@ class OpenWhisk(Platform):
             throttled.succeeded()
             if answer is not None:
                 return answer
-            return await self.record(activation_id, timeout_s=timeout_s, begun=begun)
+            return await self.record(
+                package, action, activation_id, timeout_s=timeout_s, begun=begun
+            )
 
     async def record(
-        self, activation_id: str, *, timeout_s: float, begun: LookUp = nowhere
+        self,
+        package: str,
+        action: str,
+        activation_id: str,
+        *,
+        timeout_s: float,
+        begun: LookUp = nowhere,
     ) -> ActivationRecord:
-        asked_s = time.monotonic()
+        looked_s = asked_s = time.monotonic()
         due_s = asked_s + 2 * max(timeout_s, _LEAST_LIMIT_S) + _GIVEN_UP_S
         seen_begun = seen_ended = False
         while True:
@@ -155,6 +165,11 @@ class OpenWhisk(Platform):
                     f"activation {activation_id} has left no record in {now_s - asked_s:.0f} s",
                     activation_id=activation_id,
                 )
+            if now_s >= looked_s + _STILL_THERE_S:
+                # A platform that was started again without what it held has no record to come.
+                path = f"{_actions(package, action)}?code=false"
+                await self._exchange.answer("GET", path, read=dict)
+                looked_s = now_s
             await asyncio.sleep(_POLL_S)
 
     async def logs(self, activation_id: str, *, within_s: float) -> tuple[str, ...]:

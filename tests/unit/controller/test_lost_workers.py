@@ -8,7 +8,7 @@ import pytest
 from disdel.controller import fleet
 from disdel.controller.recovery import MAX_LOSSES
 from disdel.errors import ActivationFailed
-from disdel.events import Noted, RunEnded
+from disdel.events import Noted, RoundDone, RunEnded
 from tests.fake_platform import activation
 
 
@@ -80,3 +80,20 @@ def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, mo
     assert [e.attempt for e in report.ledger if e.round == 2] == [0, 1]
     assert report.rounds[-1].score == whole.rounds[-1].score
     assert [e.samples for e in report.ledger] == [e.samples for e in whole.ledger]
+
+
+def test_a_platform_that_has_lost_everything_gets_it_again(run, platform):
+    """It was started again without what it held."""
+    whole, _ = run(epochs=3)
+
+    def forget(event):
+        if isinstance(event, RoundDone) and event.report.round == 1:
+            platform.packages.clear()
+            platform.actions.clear()
+
+    run.listeners.append(forget)
+    disturbed, folder = run(epochs=3)
+    assert disturbed.rounds[-1].score == whole.rounds[-1].score
+    assert disturbed.totals.failed == 0
+    told = [e.message for e in run.events if isinstance(e, Noted)]
+    assert told.count(f"disdel-{folder.run} was lost, and is made again") == 1
