@@ -115,7 +115,12 @@ class Trained:
 
     def evaluate(self, input: Path | None = None) -> RunReport:  # noqa: A002 - the command's word
         """Evaluate the ensemble in an action, on the held-out split or on `input`."""
-        job = InferJob(dataset=self.report.dataset, model=str(self.model_path), input=input)
+        job = InferJob(
+            dataset=self.report.dataset,
+            model=str(self.model_path),
+            input=input,
+            trust_code=True,
+        )
         return run_infer(job, self.settings, silent).report
 
 

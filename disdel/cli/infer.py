@@ -35,6 +35,13 @@ ModelCodeOption = Annotated[
         help="The code of a network of your own whose file was moved away from its run.",
     ),
 ]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Run code that comes with the model, though no training of yours has used it.",
+    ),
+]
 InputOption = Annotated[
     Path | None,
     typer.Option(
@@ -62,6 +69,7 @@ def infer_command(
     dataset: options.Dataset,
     model: ModelOption = None,
     model_code: ModelCodeOption = None,
+    trust_code: TrustCode = False,
     input: InputOption = None,  # noqa: A002 - the option's name
     workers: Workers = "auto",
     top_k: TopK = 1,
@@ -113,6 +121,7 @@ def infer_command(
         dataset=dataset,
         model=model,
         model_code=model_code,
+        trust_code=trust_code,
         input=input,
         workers=auto_or_number("--workers", workers),
         top_k=top_k,

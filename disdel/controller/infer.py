@@ -47,6 +47,7 @@ class InferJob:
         dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
         model: a run's id or a model file; None for the newest run that trained on the data set.
         model_code: the function that made the model, where its code does not lie beside the file.
+        trust_code: run the code that lies beside the model, whoever it is from.
         input: samples to predict instead of the held-out split.
         workers: evaluate actions at the same time; None chooses.
         top_k: classes that are guessed of each sample.
@@ -58,6 +59,7 @@ class InferJob:
     dataset: str
     model: str | None = None
     model_code: str | None = None
+    trust_code: bool = False
     input: Path | None = None
     workers: int | None = None
     top_k: int = 1
@@ -87,7 +89,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     """
     started_s = time.monotonic()
     run_dir = config.run_dir(settings.run_dir)
-    model = find_model(job.model, job.dataset, run_dir, job.model_code)
+    model = find_model(job.model, job.dataset, run_dir, job.model_code, trust_code=job.trust_code)
     source = await in_thread(_load_source, job, config.data_dir(settings.data_dir))
     model.check_takes(source.spec)
     if (changed := model.changed_code()) is not None:

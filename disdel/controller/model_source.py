@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from disdel.catalog.models import choose_model, model_facts
 from disdel.catalog.models.torch_files import read_torch_file
+from disdel.controller.keras_config import input_shape, read_keras_config, runs_code
 from disdel.controller.run_folder import RunFolder, find_run, latest_trained, runs_named
+from disdel.controller.trust import check_trusted
 from disdel.errors import UsageError
 from disdel.scheduler.runtimes import RUNTIMES, TORCH, runtime_of
 from disdel.types import DatasetSpec, ModelFacts, ModelSpec
@@ -81,22 +81,16 @@ class ModelSource:
         spec = self._torch_spec()
         if spec is not None:
             return spec.input_shape
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                config = json.loads(archive.read("config.json"))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UsageError(f"the model {self.path} is no Keras file: {error}") from error
-        layers = config.get("config", {}).get("layers", [])
-        shapes = [
-            layer["config"].get("batch_shape")
-            for layer in layers
-            if layer.get("class_name") == "InputLayer"
-        ]
-        return tuple(shapes[0][1:]) if len(shapes) == 1 and shapes[0] else None
+        return input_shape(read_keras_config(self.path))
 
 
 def find_model(
-    model: str | None, dataset: str, run_dir: Path, code: str | None = None
+    model: str | None,
+    dataset: str,
+    run_dir: Path,
+    code: str | None = None,
+    *,
+    trust_code: bool = False,
 ) -> ModelSource:
     """The model of a run, a model file, or, for None, that of the newest run on the data set.
 
@@ -105,13 +99,19 @@ def find_model(
         dataset: of the run that is looked for.
         run_dir: where runs are.
         code: the function that made the network; None looks beside the file.
+        trust_code: run what lies there, also where no training of this user has used it.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it comes with code that is not trusted.
     """
     path = _find_file(model, dataset, run_dir)
+    if code is not None:
+        return ModelSource(path, collect(code))
     beside = read_code(RunFolder(path.parent).code)
-    return ModelSource(path, beside if code is None else collect(code))
+    if not trust_code:
+        is_keras = runtime_of(path) is not TORCH
+        check_trusted(path, beside, runs_code(read_keras_config(path)) if is_keras else [])
+    return ModelSource(path, beside)
 
 
 def _find_file(model: str | None, dataset: str, run_dir: Path) -> Path:

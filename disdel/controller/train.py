@@ -31,6 +31,7 @@ from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
+from disdel.controller.trust import vouch_for
 from disdel.errors import UsageError
 from disdel.events import Listener, Noted, PlanMade, PlatformReady
 from disdel.helper import in_thread
@@ -126,6 +127,8 @@ async def train_on(
         invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
         if code is not None:
             code.write(folder.code)
+            if (untold := vouch_for(code)) is not None:
+                emit(Noted(message=untold))
         crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1])
         action = partial(_action, plan=plan, settings=settings, code=code, compiled=compiled)
         run = TrainRun(

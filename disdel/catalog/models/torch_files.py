@@ -32,6 +32,9 @@ _READ_VERSIONS = (1, _FILE_VERSION)
 _BROKEN = (
     OSError,
     KeyError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
     TypeError,
     ValueError,
     dacite.DaciteError,
