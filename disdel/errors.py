@@ -14,6 +14,7 @@
     ├── HostFailed                this machine failed the run: a disk is full, memory is used up
     ├── TrainingDiverged          the loss or the weights are no longer numbers
     ├── StoreError                Redis failed during the run
+    │   ├── DataGone              what it held of the run is not there any more
     │   └── StoreLost             it has not answered for longer than there is patience
     └── AggregationError          the parts of a round do not form an average
 
@@ -142,6 +143,10 @@ class TrainingDiverged(DisdelError):
 
 class StoreError(DisdelError):
     kind = "store"
+
+
+class DataGone(StoreError):
+    kind = "data-gone"
 
 
 class StoreLost(StoreError):

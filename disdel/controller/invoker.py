@@ -14,11 +14,17 @@ from disdel import memory_grant, wire
 from disdel.controller.activation_logs import ActivationLogs
 from disdel.controller.claims import Claims
 from disdel.controller.journal import Journal, Measured
-from disdel.controller.outcomes import STORE_AWAY, Failure, activation_failed, failure_of
+from disdel.controller.outcomes import STORE_AWAY, activation_failed, failure_of
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import Session
 from disdel.controller.settling import Settling
-from disdel.errors import ActivationFailed, AggregationError, PlatformRejected, StoreError
+from disdel.errors import (
+    ActivationFailed,
+    AggregationError,
+    DataGone,
+    PlatformRejected,
+    StoreError,
+)
 from disdel.events import ActivationEnded, Listener, Noted, WorkerProgress
 from disdel.store.keys import RunKeys
 from disdel.types import ActivationRecord, Outcome, Times
@@ -110,7 +116,9 @@ class Invoker:
         if failure is not None:
             self._note(call, record, failure.outcome, times, Measured())
             if failure.cause in _OF_THE_STORE:
-                await asyncio.to_thread(self._check_store, failure)
+                gone = await asyncio.to_thread(self.why_gone, failure.reason)
+                if gone is not None and not failure.lost:
+                    raise gone
             logs = await self.logs.of_failed(record.id, call.worker)
             raise activation_failed(record, failure, call.action, logs)
         self._reached = True
@@ -158,24 +166,24 @@ class Invoker:
         common = wire.Common(v=wire.WIRE_VERSION, run=self.keys.run, redis=self.session.redis_url)
         await self.session.platform.create_package(self.package, wire.to_json(common))
 
-    def _check_store(self, failure: Failure) -> None:
-        """See why an action had trouble with the store.
+    def why_gone(self, reason: str) -> DataGone | None:
+        """What may be behind data of the run that is missing, or None where nothing shows.
 
         Raises:
-            StoreLost: it does not answer here either.
-            StoreError: the run's data is gone.
+            StoreLost: the store does not answer.
         """
         store, evicts = self.session.store, self.session.examination.evicts
         if not store.fields(self.keys.open):
-            raise StoreError(
-                f"Redis at {store.address} has lost the data of this run ({failure.reason}): it "
-                "was started again without what it held, or emptied"
+            return DataGone(
+                f"Redis at {store.address} has lost the data of this run ({reason}): it was "
+                "started again without what it held, or emptied"
             )
-        if evicts is not None and not failure.lost:
-            raise StoreError(
-                f"{failure.reason}. Redis at {store.address} removes keys when it is full "
+        if evicts is not None:
+            return DataGone(
+                f"{reason}. Redis at {store.address} removes keys when it is full "
                 f"(maxmemory-policy {evicts}): CONFIG SET maxmemory-policy noeviction"
             )
+        return None
 
     def _patience_s(self) -> float:
         """How long an activation should wait for the store: little while none has reached it."""

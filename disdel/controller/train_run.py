@@ -24,7 +24,7 @@ from disdel.controller.settings import Settings
 from disdel.controller.staging import shard_keys, stage
 from disdel.controller.states import States
 from disdel.controller.stopping import is_scored, model_round, reason_to_stop
-from disdel.errors import ActivationFailed, PlatformError, StoreError, TrainingDiverged
+from disdel.errors import ActivationFailed, DisdelError, PlatformError, StoreError, TrainingDiverged
 from disdel.events import Listener, Noted, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
 from disdel.types import DEFAULT_OPTIMIZER, Activation, ModelSpec, RoundReport, RunReport
@@ -115,7 +115,14 @@ class TrainRun:
         try:
             await self._execute()
         except (PlatformError, StoreError) as failure:
-            raise failure.reworded(f"{failure}\n{self._how_to_go_on()}") from failure.__cause__
+            told: DisdelError = failure
+            if type(failure) is StoreError:
+                gone = await asyncio.to_thread(self._invoker.why_gone, str(failure))
+                told = gone or failure
+            told.reworded(f"{told}\n{self._how_to_go_on()}")
+            if told is failure:
+                raise
+            raise told from failure
 
     def _how_to_go_on(self) -> str:
         run, rounds = self._invoker.folder.run, len(self._rounds)

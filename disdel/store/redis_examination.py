@@ -61,9 +61,9 @@ def examine(client: redis.Redis, address: str) -> Examination:
         redis.RedisError: it failed meanwhile.
     """
     info = _info(client)
-    refusal = _refusal(info)
-    if refusal is not None:
-        raise ConnectionRefused(f"the Redis at {address} {refusal}")
+    why = refusal(info)
+    if why is not None:
+        raise ConnectionRefused(f"the Redis at {address} {why}")
     _try_out(client, address)
     if not info:
         return Examination(told=False)
@@ -92,7 +92,7 @@ def _info(client: redis.Redis) -> dict[str, Any]:
         raise
 
 
-def _refusal(info: dict[str, Any]) -> str | None:
+def refusal(info: dict[str, Any]) -> str | None:
     """Why no run can be kept on a server that says this, or None."""
     if info.get("redis_mode") == "sentinel":
         return (
@@ -148,7 +148,7 @@ def _try_out(client: redis.Redis, address: str) -> None:
                 f"the Redis at {address} is a read-only replica: name its primary"
             )
         if isinstance(answer, redis.exceptions.MovedError):
-            raise ConnectionRefused(f"the Redis at {address} {_refusal({'cluster_enabled': 1})}")
+            raise ConnectionRefused(f"the Redis at {address} {refusal({'cluster_enabled': 1})}")
         if isinstance(answer, redis.exceptions.OutOfMemoryError):
             raise ConnectionRefused(
                 f"the Redis at {address} is full ({answer}): raise its maxmemory, or name another"

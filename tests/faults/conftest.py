@@ -1,17 +1,13 @@
 """A platform and a Redis, each behind a proxy, and trainings of an instant on them."""
 
-import asyncio
 from urllib.parse import urlsplit
 
 import pytest
 
-from disdel.controller import train as train_module
-from disdel.controller.settings import Settings
 from disdel.events import silent
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from disdel.store.private_redis import PrivateRedis
-from disdel.types import TrainJob
-from tests.faults.linear import linear_action, outcome
+from tests.faults.linear import linear_job, outcome
 from tests.faults.proxies import PlatformProxy, RedisProxy
 
 
@@ -44,17 +40,6 @@ def store(servers):
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
-
-
-def linear_job(apihost, auth, redis, data_dir, run_dir, listener, **changes):
-    """A training of an instant: its report and folder."""
-    settings = Settings(
-        apihost=apihost, auth=auth, redis=redis, data_dir=data_dir, run_dir=run_dir, **changes
-    )
-    job = TrainJob(dataset="digits", workers=2, epochs=3, runtime="tensorflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "_action", linear_action)
-        return asyncio.run(train_module.train(job, settings, listener))
 
 
 @pytest.fixture(scope="session")

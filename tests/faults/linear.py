@@ -3,14 +3,19 @@
 `disdel` with it, as a command: `python -m tests.faults.linear train digits …`.
 """
 
+import asyncio
 import io
 import zipfile
+
+import pytest
 
 from disdel import __main__ as command
 from disdel.bundle import build_bundle
 from disdel.controller import train as train_module
+from disdel.controller.settings import Settings
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.runtimes import BASE_IMAGE
+from disdel.types import TrainJob
 
 MAIN = '''
 import numpy as np
@@ -96,6 +101,17 @@ def _with_main(text):
         for member in bundle.namelist():
             archive.writestr(member, text if member == "__main__.py" else bundle.read(member))
     return buffer.getvalue()
+
+
+def linear_job(apihost, auth, redis, data_dir, run_dir, listener, **changes):
+    """A training of an instant: its report and folder."""
+    settings = Settings(
+        apihost=apihost, auth=auth, redis=redis, data_dir=data_dir, run_dir=run_dir, **changes
+    )
+    job = TrainJob(dataset="digits", workers=2, epochs=3, runtime="tensorflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "_action", linear_action)
+        return asyncio.run(train_module.train(job, settings, listener))
 
 
 def outcome(report):
