@@ -145,12 +145,13 @@ def _announce(info: PlatformInfo, json: str | None) -> None:
             "limits": info.limits,
             "user_memory_mb": info.user_memory_mb,
             "enforcement": info.enforcement,
+            "isolation": info.isolation,
         },
         secret=True,
     )
     if json != "-":
         typer.echo(
             f"# {info.limits} limits, {info.user_memory_mb} MB for containers, memory enforced by "
-            f"{info.enforcement}, process {info.pid}\n"
+            f"{info.enforcement}, in {info.isolation}, process {info.pid}\n"
             f"APIHOST={info.access.apihost}\nAUTH={info.access.auth}"
         )

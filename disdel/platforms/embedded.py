@@ -97,6 +97,7 @@ class PlatformInfo:
     access: ApiAccess
     pid: int
     enforcement: str
+    isolation: str
     limits: str
     user_memory_mb: int
 
@@ -320,6 +321,7 @@ def _info(record: PlatformRecord) -> PlatformInfo:
         access=ApiAccess(record.apihost, record.auth),
         pid=record.pid,
         enforcement=record.enforcement,
+        isolation=record.isolation,
         limits=record.limits,
         user_memory_mb=record.user_memory_mb,
     )
@@ -426,6 +428,7 @@ def _read_announcement(line: bytes) -> PlatformInfo:
         access=ApiAccess(facts["apihost"], facts["auth"]),
         pid=facts["pid"],
         enforcement=facts["enforcement"],
+        isolation=facts["isolation"],
         limits=facts["limits"],
         user_memory_mb=facts["user_memory_mb"],
     )

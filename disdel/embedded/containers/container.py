@@ -111,6 +111,7 @@ class Container:
         spec.folder.mkdir()
         logs = LogCollector(MAX_LOGS_MB * MIB, spec.marks)
         with contextlib.ExitStack() as inherited, contextlib.ExitStack() as undo:
+            undo.callback(remove_folder, spec.folder)
             cell = enforcement.cell(spec.id, spec.memory_mb * MIB, spec.folder)
             undo.callback(cell.remove)
             outlets, descriptors = [], []

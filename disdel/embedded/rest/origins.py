@@ -33,7 +33,7 @@ def check_origin(headers: Headers) -> None:
             "localhost.",
         )
     origins = headers.getlist("origin")
-    own = (f"http://{host}", f"https://{host}")
+    own = (f"http://{host}".lower(), f"https://{host}".lower())
     if any(origin.lower() not in own for origin in origins):
         raise ApiError(403, f"The platform does not answer to web pages of '{origins[0][:253]}'.")
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):

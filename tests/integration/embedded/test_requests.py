@@ -27,6 +27,7 @@ def test_information(guest: User) -> None:
     assert info["limits"]["max_action_duration"] == 300_000
     assert info["capacity"]["user_memory_mb"] == 1024
     assert info["capacity"]["enforcement"] == guest.record.enforcement
+    assert info["capacity"]["isolation"] == guest.record.isolation
     assert "python:3.11" in [kind["kind"] for kind in info["runtimes"]["python"]]
     assert httpx.get(f"{host}/api/v1", trust_env=False).json()["api_version_path"] == "v1"
     assert guest.client.get("/limits").json()["maxActionMemory"] == 4096

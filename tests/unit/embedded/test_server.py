@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 from collections.abc import Callable
 
@@ -65,6 +66,16 @@ def everything(client: socket.socket) -> bytes:
         while chunk := client.recv(1 << 16):
             said += chunk
     return said
+
+
+@pytest.mark.parametrize(
+    ("soft", "bound"), [(256, 128), (1024, 512), (1 << 20, 1024), (resource.RLIM_INFINITY, 1024)]
+)
+def test_clients_have_half_of_the_open_files(
+    monkeypatch: pytest.MonkeyPatch, soft: int, bound: int
+) -> None:
+    monkeypatch.setattr(servers.resource, "getrlimit", lambda _: (soft, resource.RLIM_INFINITY))
+    assert servers.connection_bound() == bound
 
 
 def echoed(client: socket.socket, text: bytes) -> bool:
