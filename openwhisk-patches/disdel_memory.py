@@ -22,6 +22,8 @@ from container_memory import (
     MemoryUse,
     critical_line,
     critical_region_bytes,
+    find_cgroup,
+    read_memory,
 )
 
 PEAK_HEADER = "X-Disdel-Peak-Memory-Bytes"
@@ -34,23 +36,23 @@ os.environ.setdefault(STATE_ENV, str(Path(tempfile.mkdtemp(prefix="memory-")) / 
 def watching(value: object) -> Iterator[MemoryMonitor]:
     """Monitor memory while the action runs with the argument `value`."""
     critical_bytes = critical_region_bytes()
+    teller = memory_warning.Teller(value, lambda: read_memory(find_cgroup()).limit_bytes, _log)
 
     def warn(use: MemoryUse) -> None:
         _log(critical_line(use, critical_bytes))
-        try:
-            memory_warning.tell_agent(
-                value,
-                used_bytes=use.used_bytes,
-                limit_bytes=use.limit_bytes or 0,
-                critical_bytes=critical_bytes,
-            )
-        except (OSError, ValueError) as error:
-            _log(f"disdel: the memory agent was not told: {error}\n")
+        teller.warn(
+            used_bytes=use.used_bytes,
+            limit_bytes=use.limit_bytes or 0,
+            critical_bytes=critical_bytes,
+        )
 
     with MemoryMonitor(
         state_path=Path(os.environ[STATE_ENV]), critical_bytes=critical_bytes, on_critical=warn
     ) as monitor:
-        yield monitor
+        try:
+            yield monitor
+        finally:
+            teller.end()
 
 
 def run(runner: Any, value: object, message: dict[str, str]) -> tuple[int, object, dict[str, str]]:

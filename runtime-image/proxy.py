@@ -70,6 +70,8 @@ from container_memory import (
     MemoryUse,
     critical_line,
     critical_region_bytes,
+    find_cgroup,
+    read_memory,
 )
 
 try:
@@ -177,31 +179,37 @@ class ActionRunner:
             }
         )
         self._streams.begin()
+        teller = None
+        if memory_warning is not None:
+            teller = memory_warning.Teller(value, limit_now, log)
         with MemoryMonitor(
             state_path=Path(os.environ[STATE_ENV]),
             critical_bytes=self._critical_bytes,
-            on_critical=lambda use: self._warn(use, value),
+            on_critical=lambda use: self._warn(use, teller),
         ) as monitor:
             reply = call(self._main, value, monitor)
+        if teller is not None:
+            teller.end()
         self._streams.end()
         reply.headers[PEAK_HEADER] = str(monitor.use().peak_bytes)
         if monitor.warned:
             reply.headers[CRITICAL_HEADER] = "1"
         return reply
 
-    def _warn(self, use: MemoryUse, arguments: object) -> None:
+    def _warn(self, use: MemoryUse, teller: memory_warning.Teller | None) -> None:
         """Tell the activation's log, and the memory agent where there is one."""
         log(critical_line(use, self._critical_bytes))
-        try:
-            if memory_warning is not None:
-                memory_warning.tell_agent(
-                    arguments,
-                    used_bytes=use.used_bytes,
-                    limit_bytes=use.limit_bytes or 0,
-                    critical_bytes=self._critical_bytes,
-                )
-        except (OSError, ValueError) as error:
-            log(f"disdel: the memory agent was not told: {error}\n")
+        if teller is not None:
+            teller.warn(
+                used_bytes=use.used_bytes,
+                limit_bytes=use.limit_bytes or 0,
+                critical_bytes=self._critical_bytes,
+            )
+
+
+def limit_now() -> int | None:
+    """The container's memory limit, in bytes."""
+    return read_memory(find_cgroup()).limit_bytes
 
 
 def unpack(code: str, *, binary: bool) -> None:

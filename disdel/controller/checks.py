@@ -174,7 +174,7 @@ async def _container_checks(
 
 def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
     name = (spec.image or "").rpartition("/")[2].partition(":")[0]
-    failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None)
+    failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None, image=spec.image)
     if failure is None:
         fields = record.result if isinstance(record.result, dict) else {}
         reply = wire.from_json(wire.ProbeReply, fields)
@@ -196,11 +196,6 @@ def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
             f"{failure.reason}. That is the address as an action sees it: name one that the "
             "platform's containers reach with --redis",
         )
-    if "pull container image" in failure.reason:
-        return Check(
-            name,
-            False,
-            f"{failure.reason} Build and push it with runtime-image/build, or name another with "
-            "--image-prefix and --image-tag",
-        )
+    if failure.missing_image:
+        return Check(name, False, f"{failure.reason} {failure.advice}")
     return Check(name, False, f"{failure.outcome}: {failure.reason}")

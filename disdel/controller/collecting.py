@@ -105,6 +105,7 @@ class Collector:
     ) -> wire.CollectReply:
         call = Call(
             action=self.action.spec.name,
+            image=self.action.spec.image,
             request=wire.CollectRequest(round=number, parts=tuple(parts), state_key=key),
             task="collect",
             worker=None,

@@ -94,6 +94,7 @@ class Evaluators:
             )
             call = Call(
                 action=spec.name,
+                image=spec.image,
                 request=request,
                 task="evaluate",
                 worker=worker,

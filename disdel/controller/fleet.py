@@ -271,6 +271,7 @@ class Fleet:
         )
         return Call(
             action=spec.name,
+            image=spec.image,
             request=request,
             task=task,
             worker=worker,

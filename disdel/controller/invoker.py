@@ -42,9 +42,13 @@ Reply = TypeVar("Reply", wire.TrainReply, wire.ScoreReply, wire.CollectReply, wi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One invocation: the action, its request, and where it belongs in the report."""
+    """One invocation: the action, its request, and where it belongs in the report.
+
+    `image` is what the action's container is of, None where the platform has it by itself.
+    """
 
     action: str
+    image: str | None = None
     request: object
     task: str
     worker: int | None
@@ -111,6 +115,7 @@ class Invoker:
             record,
             memory_mb=call.memory_mb,
             last_used_mb=used_mb,
+            image=call.image,
             reached_store=self._reached,
         )
         if failure is not None:

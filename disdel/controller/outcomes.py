@@ -14,6 +14,9 @@ _OOM_TEXT = "exhausted its memory"
 # Under Kubernetes, and where only the action's process is killed, nothing says why (openwhisk
 # KubernetesContainer.scala; runtime-go executor.go).
 _VANISHED_TEXTS = ("command exited", "exited unexpectedly")
+_PULL_TEXT = "pull container image"
+# An image that is not there is one or the other, by the platform's settings.
+_NO_CONTAINER_TEXTS = (_PULL_TEXT, "provision resources to run")
 _LOG_LINES_SHOWN = 20
 _IN_INIT = "during initialization"
 _SLOW_START = (
@@ -34,7 +37,7 @@ class Failure:
 
     `lost` is true where the action did not end by itself: run again, it may end well. `cause` is
     the kind of the error that the action itself raised. `in_init` is whether it was lost before the
-    action ran.
+    action ran, `missing_image` whether it had no container, mostly for want of its image.
     """
 
     outcome: Outcome
@@ -43,6 +46,7 @@ class Failure:
     lost: bool = True
     cause: str = ""
     in_init: bool = False
+    missing_image: bool = False
 
 
 def failure_of(
@@ -51,6 +55,7 @@ def failure_of(
     memory_mb: int,
     last_used_mb: int | None,
     reached_store: bool = False,
+    image: str | None = None,
 ) -> Failure | None:
     """None for a success, else what happened.
 
@@ -59,6 +64,7 @@ def failure_of(
         memory_mb: the action's limit.
         last_used_mb: what the action last said that it used, where it did.
         reached_store: whether other actions have found the store at its address.
+        image: what the action's container is of, where it is of an image.
     """
     if record.status == "success":
         return None
@@ -79,8 +85,21 @@ def failure_of(
     kind = _kind(record.result)
     if kind in STORE_AWAY:
         return Failure("error", reason, _STORE_ADVICE, reached_store, kind)
+    if any(text in reason for text in _NO_CONTAINER_TEXTS):
+        # A pull that failed has been tried by the platform; room for a container may come.
+        missing = _PULL_TEXT in reason
+        return Failure("error", reason, _image_advice(image), not missing, missing_image=True)
     lost = vanished or record.status == "whisk internal error"
     return Failure("error", reason, "the activation's log says more", lost, kind)
+
+
+def _image_advice(image: str | None) -> str:
+    if image is None:
+        return "the platform could not start a container: its own log says why"
+    return (
+        f"is {image} where the platform takes images from? runtime-image/build makes it (--push, "
+        "or load it there), --image-prefix and --image-tag name another; else its log says why"
+    )
 
 
 def _reason(result: object) -> str:

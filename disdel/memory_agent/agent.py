@@ -215,6 +215,9 @@ class Agent:
 
     def _act(self, asked: _Asked) -> None:
         warning, grant = asked.warning, asked.grant
+        if warning.host in self._resizes:
+            # Said again, before anything came of it.
+            return
         pods = [self._as_promised(pod) for pod in self._listed]
         decision = decide(warning, pods, self._policy, grant.given_bytes)
         if not isinstance(decision, Grow):

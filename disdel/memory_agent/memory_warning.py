@@ -19,7 +19,9 @@ import json
 import os
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import IO, cast
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -28,6 +30,8 @@ CHANNEL = "disdel:memory"
 VERSION = 2
 TIMEOUT_S = 1.0
 _PORT = 6379
+# Before a warning is repeated; the agent acts on it once.
+PAUSES_S = (1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +75,75 @@ def sign(key: bytes, body: bytes) -> str:
     return hmac.digest(key, body, hashlib.sha256).hex()
 
 
+class Teller:
+    """Warns the agents in the name of one activation, and again while nothing has come of it.
+
+    A message may be lost: where no agent listens for a moment, or too much is said at once.
+
+    Args:
+        arguments: of the activation.
+        limit_now: the container's memory limit, in bytes.
+        log: gets a line where the agents cannot be told.
+    """
+
+    def __init__(
+        self,
+        arguments: object,
+        limit_now: Callable[[], int | None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._arguments = arguments
+        self._limit_now = limit_now
+        self._log = log
+        self._ended = threading.Event()
+
+    def warn(self, *, used_bytes: int, limit_bytes: int, critical_bytes: int) -> None:
+        """Warn that `used_bytes` come near to `limit_bytes`; waits for the first answer only."""
+
+        def tell() -> bool:
+            return tell_agent(
+                self._arguments,
+                used_bytes=used_bytes,
+                limit_bytes=limit_bytes,
+                critical_bytes=critical_bytes,
+            )
+
+        try:
+            if not tell():
+                return
+        except (OSError, ValueError) as error:
+            self._log(f"disdel: the memory agent was not told: {error}\n")
+        threading.Thread(target=self._repeat, args=(tell, limit_bytes), daemon=True).start()
+
+    def _repeat(self, tell: Callable[[], object], limit_bytes: int) -> None:
+        for pause_s in PAUSES_S:
+            if self._ended.wait(pause_s) or self._limit_now() != limit_bytes:
+                return
+            with contextlib.suppress(OSError, ValueError):
+                tell()
+
+    def end(self) -> None:
+        """The activation is over."""
+        self._ended.set()
+
+
 def tell_agent(
     arguments: object, *, used_bytes: int, limit_bytes: int, critical_bytes: int
-) -> None:
+) -> bool:
     """Warn the agents, in the name of the activation that runs here with these `arguments`.
 
-    Does nothing where the arguments name no Redis or carry no grant: no agent would listen.
+    Returns:
+        False where the arguments name no Redis or carry no grant: no agent would listen.
 
     Raises:
         OSError: nobody answers, or Redis refuses.
         ValueError: the Redis's URL or the grant is none.
     """
     if not isinstance(arguments, dict):
-        return
+        return False
     redis_url, grant = arguments.get("redis"), arguments.get("memory_grant")
     if not isinstance(redis_url, str) or not isinstance(grant, str):
-        return
+        return False
     warning = MemoryWarning(
         host=socket.gethostname(),
         action=os.environ.get("__OW_ACTION_NAME", ""),
@@ -97,6 +154,7 @@ def tell_agent(
         time_s=int(time.time()),
     )
     publish(redis_url, warning.signed(grant))
+    return True
 
 
 def publish(url: str, message: bytes, *, timeout_s: float = TIMEOUT_S) -> int:

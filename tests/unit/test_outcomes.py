@@ -22,6 +22,25 @@ def outcome(used_mb=None, **fields):
     return failure_of(record(**fields), memory_mb=512, last_used_mb=used_mb).outcome
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "lost"),
+    [
+        ("action developer error", "Failed to pull container image 'a/runtime-torch:1'.", False),
+        ("whisk internal error", "Failed to provision resources to run the action.", True),
+    ],
+)
+def test_an_image_that_is_not_there_is_named_and_how_to_make_it(status, error, lost):
+    failure = failure_of(
+        record(status, error), memory_mb=512, last_used_mb=None, image="a/runtime-torch:1"
+    )
+    assert (failure.lost, failure.missing_image) == (lost, True)
+    said = str(activation_failed(record(status, error), failure, "train", ()))
+    assert "is a/runtime-torch:1 where the platform takes images from?" in said
+    assert "runtime-image/build makes it" in said
+    of_a_kind = failure_of(record(status, error), memory_mb=512, last_used_mb=None)
+    assert "its own log says why" in of_a_kind.advice
+
+
 def test_a_success_is_no_failure():
     assert failure_of(record(status="success"), memory_mb=512, last_used_mb=512) is None
 

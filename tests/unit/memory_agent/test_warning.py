@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from urllib.parse import quote
@@ -18,8 +19,16 @@ from disdel.errors import UsageError
 from disdel.memory_agent import memory_warning
 from disdel.memory_agent.channel import MAX_BYTES
 from disdel.memory_agent.check import CLOCK_SKEW_S, Checker, Ignored
-from disdel.memory_agent.memory_warning import CHANNEL, MemoryWarning, publish, sign, tell_agent
+from disdel.memory_agent.memory_warning import (
+    CHANNEL,
+    MemoryWarning,
+    Teller,
+    publish,
+    sign,
+    tell_agent,
+)
 from disdel.memory_grant import ARGUMENT, LIFETIME_S, SECRET_ENV, find_secret, issue, key_of
+from tests.waiting import wait_until
 
 SECRET = b"a secret of enough bytes"
 NOW_S = 1_800_000_000
@@ -136,7 +145,37 @@ def test_in_the_name_of_the_activation(redis_url, monkeypatch):
     [None, [], {}, {"redis": "redis://127.0.0.1:1"}, {"memory_grant": GRANT, "redis": 7}],
 )
 def test_without_redis_or_grant_there_is_nobody_to_tell(arguments):
-    tell_agent(arguments, used_bytes=10, limit_bytes=20, critical_bytes=15)
+    assert not tell_agent(arguments, used_bytes=10, limit_bytes=20, critical_bytes=15)
+
+
+def test_a_warning_is_repeated_until_something_comes_of_it(redis_url, monkeypatch):
+    monkeypatch.setattr(memory_warning, "PAUSES_S", (0.01,) * 1000)
+    limits = [20]
+    told = []
+    arguments = {"redis": redis_url, ARGUMENT: issue(SECRET)}
+    with listening(redis_url) as channel:
+        teller = Teller(arguments, lambda: limits[0], told.append)
+        teller.warn(used_bytes=10, limit_bytes=20, critical_bytes=15)
+        for _ in range(3):
+            _, warning = Checker(SECRET).read(channel.get_message(timeout=10)["data"])
+            assert warning.limit_bytes == 20
+        limits[0] = 40
+        wait_until(lambda: not of(teller))
+        # Nobody is told of what was over by then.
+        limits[0] = 20
+        teller.end()
+        teller.warn(used_bytes=10, limit_bytes=20, critical_bytes=15)
+        wait_until(lambda: not of(teller))
+    assert told == []
+
+
+def of(teller):
+    """The threads that repeat what `teller` says."""
+    return [
+        thread
+        for thread in threading.enumerate()
+        if getattr(getattr(thread, "_target", None), "__self__", None) is teller
+    ]
 
 
 @pytest.mark.parametrize("grant", ["", "a:b", "a:b:hunter2", "a:b:c:d"])
