@@ -66,6 +66,8 @@ def lines(rows, delimiter=",", head="a{}label"):
         (lines(ROWS).replace("a,", '"a",').replace("0.5,", '"0.5",'), {}),
         (lines(ROWS).replace(",", " , "), {}),
         (lines(ROWS) + "\n\n,\n", {}),
+        ("sep=;\n" + lines(ROWS, ";"), {}),
+        ("# made by hand\n# in May\n" + lines(ROWS), {}),
         ("# " + lines(ROWS), {}),
         (lines(ROWS).encode("utf-8-sig"), {}),
         (lines(ROWS).encode("utf-16"), {}),
@@ -176,13 +178,26 @@ def test_two_columns_that_may_be_the_label_are_asked_about(table, head):
     assert table.read(text, label=wanted).reading.table.label == wanted
 
 
+def test_a_text_among_numbers_may_be_the_label(table):
+    text = "diagnosis,a,b\n" + "M,1,0.5\nB,2,1.5\n" * 6
+    with pytest.raises(DatasetError, match=r"'diagnosis' or 'b'; .*--label"):
+        table.read(text)
+    assert table.read(text, label="diagnosis").classes == 2
+
+
+def test_identifiers_are_told(table):
+    text = "patient_id,a,label\n" + "".join(f"{70 + 3 * i},{i}.5,{i % 2}\n" for i in range(12))
+    table.read(text)
+    assert table.says("'patient_id' is another number in each row: --drop patient_id")
+
+
 def counted(start, name, columns=2):
     rows = (f"{i + start},{i % 7}.5,{i % 2}" for i in range(20))
     return "\n".join([f"{name},a,label", *rows])
 
 
 @pytest.mark.parametrize("start", [0, 1])
-@pytest.mark.parametrize("name", ["", "Unnamed: 0", "id", "Index"])
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "id", "Index", "PassengerId"])
 def test_row_numbers_are_no_feature(table, start, name):
     assert len(table.x(counted(start, name))[0]) == 1
     assert table.says("counts the rows: left out")
@@ -256,6 +271,12 @@ def test_other_marks_of_missing_values(table):
         ('a,label\n1,"x\ny"\n2,z\n', "line 3: the label has a line break"),
         ('a,label\n1,"x\n2,z\n3,x\n', "line break"),
         ("when,label\n2024-01-05,0\n2024-02-06,1\n", "'when' holds dates .* --drop when"),
+        ("My export\n\na,label\n1,0\n2,1\n", "line 1: 1 column .'My export'., .* remove"),
+        ("a,label\n1,\0000\n2,1\n", "NUL bytes"),
+        (
+            "a,b,label\n" + "".join(f"n{i},m{i},{i % 2}\n" for i in range(30)),
+            "'a' is text, .*; column 'b' is text, .* --drop a --drop b",
+        ),
         ("who,label\n" + "".join(f"name {i},{i % 2}\n" for i in range(30)), "'who' is text, with"),
         ("a;label\n0.5;0\n0,75;1\n", "decimal point .* decimal comma"),
         ('a,label\n"1,234",0\n"2,345",1\n', "between thousands; .* --decimal"),

@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 _MOST_CATEGORIES = 50
 # What programs write for a missing number.
 _SENTINELS = (-99.0, -999.0, -9999.0, -99999.0)
+_TOLD = 5
 _EXACT_UP_TO = 2**24
 _EXACT_IN_FLOAT64 = 2**53
 _BEYOND_FLOAT32 = 3.4e38
@@ -80,6 +81,24 @@ class Where:
         return f"{self.table}, line {self.lines[row]}"
 
 
+class UnusableColumn(DatasetError):
+    """A column that cannot be features; `reason` follows its name."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"column {name!r} {reason}")
+        self.name = name
+
+
+def unusable(columns: Sequence[UnusableColumn], where: str) -> DatasetError:
+    """The refusal of a table with such columns."""
+    said = "; ".join(map(str, columns[:_TOLD]))
+    more = f"; and {len(columns) - _TOLD} more" if len(columns) > _TOLD else ""
+    drops = " ".join(f"--drop {_quoted(column.name)}" for column in columns)
+    return DatasetError(
+        f"{where}: {said}{more}. Leave out with {drops}, or write what of that matters as numbers"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """How cells are read: the decimal mark, and what marks a missing value (see `is_missing`)."""
@@ -92,7 +111,8 @@ def column_of(name: str, cells: Cells, marks: Marks, where: Where) -> Column | N
     """What a feature column is; None where it has nothing but missing values.
 
     Raises:
-        DatasetError: neither numbers, truth values nor a few categories.
+        UnusableColumn: neither numbers, truth values nor a few categories.
+        DatasetError: one cell is no number where the others are.
     """
     numbers, texts = cells.has_numbers, Counter[str]()
     odd: tuple[int, str] | None = None
@@ -112,23 +132,19 @@ def column_of(name: str, cells: Cells, marks: Marks, where: Where) -> Column | N
     if {text.lower() for text in texts} in map(set, BOOLEANS):
         return Column(name=name, kind="boolean")
     sample, total = next(iter(texts)), texts.total()
-    without = f"leave it out with --drop {_quoted(name)}"
     if all(map(is_date, list(texts)[:100])):
-        raise DatasetError(
-            f"{where.table}: column {name!r} holds dates or times ({sample!r}), which are no "
-            f"numbers; {without}, or write what of them matters as numbers"
-        )
+        raise UnusableColumn(name, f"holds dates or times ({sample!r}), which are no numbers")
     if all(map(is_infinite, texts)):
-        raise DatasetError(f"{where.table}: column {name!r} is infinite throughout; {without}")
+        raise UnusableColumn(name, "is infinite throughout")
     if len(texts) > _MOST_CATEGORIES or (2 * len(texts) > total and total >= 10):
-        raise DatasetError(
-            f"{where.table}: column {name!r} is text, with {len(texts)} different values in "
-            f"{total} rows (as {_shortened(sample)!r}): too many to be categories; {without}"
+        raise UnusableColumn(
+            name,
+            f"is text, with {len(texts)} different values in {total} rows (as "
+            f"{_shortened(sample)!r}): too many to be categories",
         )
     if broken := next((text for text in texts if "\n" in text or "\r" in text), None):
-        raise DatasetError(
-            f"{where.table}: column {name!r} has a line break in {_shortened(broken)!r}; a quote "
-            f"may lack its end, else {without}"
+        raise UnusableColumn(
+            name, f"has a line break in {_shortened(broken)!r}, where a quote may lack its end"
         )
     return Column(name=name, kind="category", categories=tuple(sorted(texts)))
 

@@ -5,6 +5,7 @@ Each guess is told. Where the rows speak for two answers, both are named and the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from disdel.catalog.datasets.sources.cells import decimal_marks, is_number
@@ -124,8 +125,6 @@ def guess_label(names: Sequence[str], rows: Rows, where: str) -> tuple[int, str]
     if strong:
         return strong[0], "by its name"
     weak = [place for place, name in enumerate(lower) if name in _WEAK_LABEL_NAMES]
-    if not weak:
-        return last, "the last column"
     if last in weak:
         return last, "by its name"
     texts = [
@@ -133,10 +132,20 @@ def guess_label(names: Sequence[str], rows: Rows, where: str) -> tuple[int, str]
         for place in range(len(names))
         if not all(is_number(row[place]) for row in rows if row[place])
     ]
+    if not weak:
+        fractions = any("." in row[last] or "," in row[last] for row in rows)
+        if len(texts) == 1 and fractions and _are_classes(row[texts[0]] for row in rows):
+            raise _which(names, [texts[0], last], where)
+        return last, "the last column (--label COLUMN names another)"
     coordinates = lower[weak[0]] == "y" and ({"x", "z"} & set(lower))
     if len(weak) == 1 and not coordinates and (weak == [0] or texts == weak):
         return weak[0], "by its name"
     raise _which(names, [*weak, last], where)
+
+
+def _are_classes(texts: Iterable[str]) -> bool:
+    counts = Counter(texts)
+    return len(counts) > 1 and 5 * len(counts) <= counts.total()
 
 
 def _which(names: Sequence[str], places: Sequence[int], where: str) -> DatasetError:

@@ -7,6 +7,7 @@ are then read by it, those for inference as well.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
@@ -17,10 +18,12 @@ from disdel.catalog.datasets.sources.csv_alike import plain_layout, read_alike
 from disdel.catalog.datasets.sources.csv_columns import (
     Floats,
     Marks,
+    UnusableColumn,
     column_of,
     features_of,
     inexact_numbers,
     remarks,
+    unusable,
 )
 from disdel.catalog.datasets.sources.csv_guess import (
     column_named,
@@ -53,7 +56,8 @@ from disdel.types import TableLayout
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab")
 # A column of fewer rows may count them by chance.
 _FEWEST_COUNTED = 10
-_INDEX_NAMES = ("index", "idx", "id", "row", "rowid", "row_id", "rownames", "no", "nr", "#")
+_INDEX_NAMES = ("row", "rows", "rownames", "no", "nr", "#")
+_ID_ENDINGS = ("id", "index", "idx")
 _SHOWN_ROWS = 3
 # What guesses are made from.
 _SAMPLED_CELLS = 100_000
@@ -118,12 +122,38 @@ def _read_table(
         head = list(islice(numbered, BLOCK_ROWS))
         if not head:
             raise DatasetError(f"{where} is empty")
+        head = _without_preamble(head, where, options.tell)
         told = f"{delimiter_name(delimiter)} between columns, {encoding}"
         if layout is None and options.like is not None:
             layout = plain_layout(head[0][1], options.like, where)
         if layout is None:
             return _read_new(head, numbered, where, told, options)
         return read_alike(head, numbered, where, layout, options)
+
+
+def _without_preamble(head: list[Row], where: str, tell: Tell) -> list[Row]:
+    """The rows from the table's first on: Excel's `sep=;` and comments may stand above.
+
+    Raises:
+        DatasetError: something else does.
+    """
+    [(width, _)] = Counter(len(cells) for _, cells in head).most_common(1)
+    above = 0
+    while above < len(head) - 1 and _is_preamble(head[above][1], width):
+        above += 1
+    if above:
+        tell(f"{above} lines above the table left out, as {','.join(head[0][1])!r}")
+    number, cells = head[above]
+    if len(cells) == 1 < width:
+        raise DatasetError(
+            f"{where}, line {number}: 1 column ({cells[0][:40]!r}), where most lines have {width}; "
+            "remove what stands above the table"
+        )
+    return head[above:]
+
+
+def _is_preamble(cells: list[str], width: int) -> bool:
+    return cells[0].lower().startswith("sep=") or (cells[0].startswith("#") and len(cells) != width)
 
 
 def _read_new(
@@ -163,12 +193,16 @@ def _read_new(
     kept = {column_named(names, name, "--keep", where) for name in options.keep}
     if label in dropped:
         raise DatasetError(f"{where}: --drop {names[label]} is the label; name another by --label")
-    columns, values = [], []
+    columns, values, odd = [], [], []
     for place, name in enumerate(names):
         if place == label or place in dropped:
             continue
         cells = grid.columns[place]
-        column = column_of(name, cells, marks, grid.where)
+        try:
+            column = column_of(name, cells, marks, grid.where)
+        except UnusableColumn as error:
+            odd.append(error)
+            continue
         if column is None:
             tell(f"column {name!r} is empty: left out")
             continue
@@ -181,6 +215,8 @@ def _read_new(
             tell(remark)
         columns.append(column)
         values.append(found)
+    if odd:
+        raise unusable(odd, where)
     if not columns:
         raise DatasetError(f"{where} has no features: no column but {names[label]!r} is left")
     layout = TableLayout(
@@ -217,18 +253,23 @@ def _counts_rows(
     Raises:
         DatasetError: it has no name to tell that by.
     """
-    unnamed = name.lower().startswith("unnamed")
-    if (place and not unnamed) or values.shape[1] > 1 or len(values) < _FEWEST_COUNTED:
+    lower = name.lower()
+    unnamed, is_id = lower.startswith("unnamed"), lower.endswith(_ID_ENDINGS)
+    if values.shape[1] > 1 or len(values) < _FEWEST_COUNTED:
         return False
     counted = np.arange(len(values))
     if not any(np.array_equal(values[:, 0], counted + start) for start in (0, 1)):
+        if is_id and len(np.unique(values)) == len(values):
+            tell(f"column {name!r} is another number in each row: --drop {name} leaves it out")
+        return False
+    if place and not (unnamed or is_id):
         return False
     if not header:
         raise DatasetError(
             f"{where}: column {name} counts the rows; leave it out with --drop {name}, or say that "
             f"it is a feature with --keep {name}"
         )
-    if unnamed or name.lower() in _INDEX_NAMES:
+    if unnamed or is_id or lower in _INDEX_NAMES:
         tell(f"column {name!r} counts the rows: left out as an index (--keep {name!r} takes it)")
         return True
     tell(f"column {name!r} counts the rows and is taken as a feature: --drop {name} leaves it out")

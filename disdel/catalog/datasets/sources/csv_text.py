@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ _DELIMITER_NAMES = {
     "space": "space",
 }
 _SAMPLED_LINES = 200
+_EXCEL = re.compile(r"sep=(.)\s*$", re.IGNORECASE)
 _BLOCK_BYTES = 1 << 20
 
 
@@ -79,15 +81,22 @@ def open_text(tree: FileTree, name: str, encoding: str) -> Iterator[IO[str]]:
 
 
 def guess_encoding(tree: FileTree, name: str) -> str:
-    """The encoding of a text file: by its byte order mark, UTF-8, or that of western Windows."""
+    """The encoding of a text file: by its byte order mark, UTF-8, or that of western Windows.
+
+    Raises:
+        DatasetError: it is no text.
+    """
     with open_maybe_gzipped(tree, name) as raw:
         head = raw.read(_BLOCK_BYTES)
         for mark, encoding in _BOMS:
             if head.startswith(mark):
                 return encoding
-        if 0 in head[:64]:
+        if 0 in head:
             # Of most letters in UTF-16, one byte of two is 0.
-            return "utf-16-le" if head[1:2] == b"\0" else "utf-16-be"
+            for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+                if head[first:200:2].count(0) > head[:200].count(0) * 0.9 > 20:
+                    return encoding
+            raise DatasetError(f"{tree.label}/{name} is not a CSV table: it has NUL bytes")
         decoder = codecs.getincrementaldecoder("utf-8")()
         block = head
         try:
@@ -121,6 +130,8 @@ def _plain(cells: list[str]) -> list[str]:
 def guess_delimiter(text: IO[str]) -> str:
     """The delimiter with which the first lines have one number of columns; a comma in doubt."""
     lines = list(islice(text, _SAMPLED_LINES))
+    if lines and (named := _EXCEL.match(lines[0])):
+        return delimiter_named(named[1])
     found: list[tuple[float, float, str]] = []
     for delimiter in _DELIMITERS:
         table = [cells for _, cells in rows(io.StringIO("".join(lines), newline=""), delimiter)]
