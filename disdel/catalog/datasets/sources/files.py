@@ -5,17 +5,44 @@ Archives are read in place and never unpacked.
 
 from __future__ import annotations
 
+import csv
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
+from disdel.catalog.datasets.sources.room import BoundedGzip, check_room
 from disdel.errors import DatasetError
 
 _ENCRYPTED = 0x1  # in a zip member's flags
+_METHODS = {
+    zipfile.ZIP_STORED: "stored",
+    zipfile.ZIP_DEFLATED: "deflate",
+    zipfile.ZIP_BZIP2: "bzip2",
+    zipfile.ZIP_LZMA: "lzma",
+}
+_OTHER_METHODS = {9: "deflate64", 93: "zstandard", 95: "xz", 96: "jpeg", 98: "ppmd", 99: "AES"}
+_MOST_FILES = 5_000_000
+_MOST_SAID = 300
+# What reading a file that is damaged, or made to harm, may end in.
+_DAMAGED = (
+    ArithmeticError,
+    EOFError,
+    IndexError,
+    RecursionError,
+    ValueError,
+    csv.Error,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class FileTree(Protocol):
@@ -50,13 +77,20 @@ class Folder:
         self.label = str(root)
         self.hidden: tuple[str, ...] = ()
         if names is None:
-            files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+            found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+            files = [*islice(found, _MOST_FILES + 1)]
+            if len(files) > _MOST_FILES:
+                raise DatasetError(f"{root} holds more than {_MOST_FILES:,} files; name a folder")
             names = _names(files, visible=True)
             self.hidden = _names(files, visible=False)
         self.names = names
 
     def open(self, name: str) -> IO[bytes]:
-        return (self._root / name).open("rb")
+        path = self._root / name
+        if not path.is_file():
+            raise DatasetError(f"{path} is neither a file nor a folder, but a device or a pipe")
+        check_room(path.stat().st_size, str(path))
+        return path.open("rb")
 
 
 class ZipFolder:
@@ -74,6 +108,12 @@ class ZipFolder:
                 )
             if info.flag_bits & _ENCRYPTED:
                 raise DatasetError(f"{path} is encrypted; import it unpacked")
+            if info.compress_type not in _METHODS:
+                method = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
+                raise DatasetError(
+                    f"{path}: {info.filename!r} is compressed by {method}, which cannot be read "
+                    f"here ({', '.join(_METHODS.values())} can); import it unpacked"
+                )
             if not info.is_dir():
                 members[parts] = info
         self._members = {parts.as_posix(): info for parts, info in members.items()}
@@ -81,7 +121,9 @@ class ZipFolder:
         self.hidden = _names(members, visible=False)
 
     def open(self, name: str) -> IO[bytes]:
-        return self._archive.open(self._members[name])
+        info = self._members[name]
+        check_room(info.file_size, f"{self.label}/{name}")
+        return self._archive.open(info)
 
 
 class Below:
@@ -109,15 +151,26 @@ def open_tree(path: Path) -> Iterator[FileTree]:
             yield Folder(path)
         elif not path.exists():
             raise DatasetError(f"there is no file or folder {path}")
+        elif not path.is_file():
+            raise DatasetError(f"{path} is neither a file nor a folder, but a device or a pipe")
         elif path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
                 yield ZipFolder(archive, path)
         else:
             yield Folder(path.parent, (path.name,))
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DatasetError(f"{path} is damaged or not what its name says: {error}") from error
+    except MemoryError as error:
+        raise DatasetError(f"{path} takes more memory than this host has free") from error
+    except (gzip.BadGzipFile, *_DAMAGED) as error:
+        why = first_line(error)
+        raise DatasetError(f"{path} is damaged or not what its name says: {why}") from error
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line; its kind where it says nothing."""
+    said = str(error).strip().partition("\n")[0]
+    return said[:_MOST_SAID] or type(error).__name__
 
 
 @contextmanager
@@ -125,7 +178,7 @@ def open_maybe_gzipped(tree: FileTree, name: str) -> Iterator[IO[bytes]]:
     """Open `name`, uncompressed if it ends in `.gz`."""
     with tree.open(name) as raw:
         if name.endswith(".gz"):
-            with gzip.GzipFile(fileobj=raw) as unpacked:
+            with BoundedGzip(raw, f"{tree.label}/{name}") as unpacked:
                 # It reads as any binary file does; typeshed gives it a class of its own.
                 yield cast("IO[bytes]", unpacked)
         else:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from disdel.catalog.datasets.sources.files import FileTree, open_maybe_gzipped
 from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.room import array_bytes, read_at_most
 from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split
 from disdel.errors import DatasetError
 
@@ -86,18 +87,20 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
 
 
 def _read_array(tree: FileTree, name: str) -> NDArray[Any]:
-    with open_maybe_gzipped(tree, name) as file:
-        content = file.read()
     where = f"{tree.label}/{name}"
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
-        raise DatasetError(f"{where} is not an IDX file")
-    axes, dtype = content[3], np.dtype(_DTYPES[content[2]])
-    shape = tuple(np.frombuffer(content[4 : 4 + 4 * axes], dtype=">u4").tolist())
-    expected = 4 + 4 * axes + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    with open_maybe_gzipped(tree, name) as file:
+        start = read_at_most(file, 4)
+        if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _DTYPES:
+            raise DatasetError(f"{where} is not an IDX file")
+        axes, dtype = start[3], np.dtype(_DTYPES[start[2]])
+        shape = tuple(np.frombuffer(read_at_most(file, 4 * axes), dtype=">u4").tolist())
+        expected = array_bytes(shape, dtype.itemsize)
+        content = read_at_most(file, expected + 1)
     if axes == 0 or len(shape) != axes or len(content) != expected:
+        has = "more" if len(content) > expected else f"{len(content):,}"
         raise DatasetError(
-            f"{where} is damaged: its header says shape {shape}, {expected} bytes, and it has "
-            f"{len(content)}"
+            f"{where} is damaged: its header says shape {shape}, {expected:,} bytes, and it has "
+            f"{has}"
         )
-    values = np.frombuffer(content, dtype=dtype, offset=4 + 4 * axes).reshape(shape)
+    values = np.frombuffer(content, dtype=dtype).reshape(shape)
     return values.astype(dtype.newbyteorder("="))

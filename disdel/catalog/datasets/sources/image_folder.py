@@ -17,6 +17,7 @@ from disdel.catalog.datasets.sources.images import (
     pixels_of,
 )
 from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.room import array_bytes, check_room
 from disdel.catalog.datasets.sources.samples import (
     RawSplit,
     Source,
@@ -66,7 +67,9 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
     reader.changes.clear()
     splits = {}
     for split, members in files.items():
-        images = np.empty((len(members), size[1], size[0], len(mode)), dtype=np.uint8)
+        shape = (len(members), size[1], size[0], len(mode))
+        check_room(array_bytes(shape, 1), f"{tree.label}, {split}")
+        images = np.empty(shape, dtype=np.uint8)
         for position, (name, _) in enumerate(members):
             image = reader.read(name, mode)
             if image.size != size:
@@ -125,6 +128,7 @@ def read_inputs_of(tree: FileTree, path: Path, options: ReadOptions) -> RawSplit
     reader = ImageReader(tree)
     names = [name for name in tree.names if is_image(name)]
     height, width, _ = shape
+    check_room(array_bytes((len(names), *shape), 1), tree.label)
     x = np.empty((len(names), *shape), np.uint8)
     for place, name in enumerate(names):
         image = reader.read(name, mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.catalog.datasets.sources.files import FileTree
+from disdel.catalog.datasets.sources.files import FileTree, first_line
 from disdel.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -90,12 +91,18 @@ class ImageReader:
 
         where = f"{self.tree.label}/{name}"
         try:
-            with self.tree.open(name) as file, Image.open(file) as image:
-                yield image
-        except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with self.tree.open(name) as file, Image.open(file) as image:
+                    yield image
+        except DatasetError:
+            raise
+        except (UnidentifiedImageError, SyntaxError) as error:
             raise DatasetError(f"{where} is not an image: {error}") from error
-        except (OSError, EOFError, ValueError) as error:
-            raise DatasetError(f"{where} is a damaged image: {error}") from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise DatasetError(f"{where} is larger than an image may be: {error}") from error
+        except Exception as error:  # Of a damaged file, its readers raise whatever they meet.
+            raise DatasetError(f"{where} is a damaged image: {first_line(error)}") from error
 
     def told(self) -> list[str]:
         """A line for each kind of change."""

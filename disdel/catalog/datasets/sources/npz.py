@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tokenize
 import zipfile
 import zlib
 from typing import Any
@@ -10,13 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.catalog.datasets.sources.files import FileTree
+from disdel.catalog.datasets.sources.files import FileTree, first_line
 from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.room import check_room
 from disdel.catalog.datasets.sources.samples import RawSplit, Source, raw_split, split_name
 from disdel.errors import DatasetError
 
 _SAMPLES = {"x", "image", "images", "data", "feature", "features", "input", "inputs"}
 _LABELS = {"y", "label", "labels", "target", "targets", "class", "classes"}
+
+
+# NumPy reads the header of an array as Python's literals.
+_DAMAGED = (
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def matches(tree: FileTree) -> bool:
@@ -62,24 +76,37 @@ def _read_arrays(
     arrays: dict[tuple[str, str], NDArray[Any]] = {}
     try:
         with tree.open(name) as file, np.lib.npyio.NpzFile(file) as archive:
+            assert archive.zip is not None
+            # An array is read as a whole, and what its header says is allocated before that.
+            check_room(sum(info.file_size for info in archive.zip.infolist()), where)
             keys = ", ".join(archive.files)
             others = [key for key in archive.files if _slot(key) is None]
             if others and len(archive.files) == 1 and options.like is not None:
-                return {("train", "samples"): archive[others[0]]}, keys
+                return {("train", "samples"): _array(archive, others[0])}, keys
             for key in archive.files:
                 slot = _slot(key)
                 if slot in arrays:
                     raise DatasetError(f"{where}: two arrays hold the {' '.join(slot)}: {keys}")
                 if slot is not None:
-                    arrays[slot] = archive[key]
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+                    arrays[slot] = _array(archive, key)
+    except _DAMAGED as error:
         hint = ""
         if "pickle" in str(error):
             hint = "; of Python objects, save texts with .astype(str), and numbers as numbers"
-        raise DatasetError(f"{where} is not an archive of plain arrays: {error}{hint}") from error
+        raise DatasetError(
+            f"{where} is not an archive of plain arrays: {first_line(error)}{hint}"
+        ) from error
     if others and arrays:
         options.tell(f"{where}: arrays left out: {', '.join(others)}")
     return arrays, keys
+
+
+def _array(archive: np.lib.npyio.NpzFile, key: str) -> NDArray[Any]:
+    value: Any = archive[key]
+    if not isinstance(value, np.ndarray):
+        what = f"{len(value):,} bytes of something else"
+        raise ValueError(f"{key!r} is no array, but {what}")  # noqa: TRY004 - as NumPy does
+    return value
 
 
 def _slot(key: str) -> tuple[str, str] | None:
