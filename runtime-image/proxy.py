@@ -11,14 +11,17 @@ Environment:
                                 framework takes along where it is installed and no action needs
     DISDEL_LOG_MARK             a secret by which to mark where an activation's output begins and
                                 ends on each stream, instead of OpenWhisk's one mark of the end
+    DISDEL_STOCK_PROXY          answer as the proxy of OpenWhisk's own Python image: a newline ends
+                                every reply, and code with a byte order mark is none
     DISDEL_PARENT_PID           end when this process, which must be the parent, ends (Linux)
     DISDEL_MOUNTS               what to mount before anything else, see container_mounts.py, which
                                 only the embedded platform lays beside this file
     DISDEL_ADOPT_ORPHANS        keep the processes whose parent ends, where nothing else holds a
                                 container together (Linux)
     DISDEL_MEMORY_CRITICAL_MB   size of the critical region, see container_memory.py
-    DISDEL_MEMORY_REPLY_FIELD   add a field of this name to results that are objects, if the
-                                critical region was entered; by default a result is the action's own
+    DISDEL_MEMORY_REPLY_FIELD   add a field of this name to results that are objects, but no errors,
+                                if the critical region was entered; by default a result is the
+                                action's own
     __OW_MEMORY_STATE           where to keep the latest memory reading, else in a new folder
 
 While an action runs, the file that `__OW_MEMORY_STATE` names holds the latest memory reading, and
@@ -62,7 +65,7 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path, PurePosixPath
 from socketserver import TCPServer
-from typing import IO, ClassVar
+from typing import IO, ClassVar, cast
 
 from container_memory import (
     STATE_ENV,
@@ -105,6 +108,8 @@ NO_BINARY = "The action failed to generate or locate a binary. See logs for deta
 CANNOT_START = "Cannot start action. Check logs for details."
 NOT_INITIALIZED = "no action defined yet"
 EXITED = "command exited"
+EXITED_IN_INIT = "Command exited abruptly during initialization."
+ENTRY_FILE = "main__.py"
 NOT_A_DICTIONARY = "The action did not return a dictionary or array."
 
 
@@ -140,11 +145,15 @@ class ActionRunner:
 
     def __init__(self, critical_bytes: int, streams: Streams) -> None:
         self._streams = streams
+        self._stock = bool(os.environ.pop("DISDEL_STOCK_PROXY", ""))
+        self.end_of_reply = b"\n" if self._stock else b""
         self._critical_bytes = critical_bytes
-        self._main: Callable[[object], object] | None = None
+        self._main: Callable[[object], object] = lambda value: value
+        self._initialized = False
 
     def init(self, body: bytes) -> Reply:
-        if self._main is not None:
+        if self._initialized:
+            sys.stderr.write(f"{ALREADY_INITIALIZED}\n")
             return failure(403, ALREADY_INITIALIZED)
         try:
             request = json.loads(body)
@@ -157,15 +166,16 @@ class ActionRunner:
         os.environ.update({name: str(text) for name, text in environment.items()})
         self._streams.begin()
         try:
-            unpack(code, binary=bool(value.get("binary")))
+            unpack(code, binary=bool(value.get("binary")), bom=not self._stock)
             self._main = load(entry or "main")
+            self._initialized = True
         except InitError as failed:
             self._streams.end()
             return failed.reply
         return Reply(200, b'{"ok":true}')
 
     def run(self, body: bytes) -> Reply:
-        if self._main is None:
+        if not self._initialized:
             return failure(500, NOT_INITIALIZED)
         try:
             request = json.loads(body)
@@ -212,12 +222,19 @@ def limit_now() -> int | None:
     return read_memory(find_cgroup()).limit_bytes
 
 
-def unpack(code: str, *, binary: bool) -> None:
+def unpack(code: str, *, binary: bool, bom: bool = True) -> None:
     """Lay the action's files into a new folder and make that the working directory.
+
+    Args:
+        code: source, or a zip in base64.
+        binary: which of them.
+        bom: whether source may begin with a byte order mark.
 
     Raises:
         InitError: the archive is not one, or has no entry file.
     """
+    if code.startswith("\ufeff") and not bom:
+        raise InitError(failure(502, NO_BINARY))
     folder = Path(tempfile.mkdtemp(prefix="action-"))
     if binary:
         try:
@@ -233,9 +250,9 @@ def unpack(code: str, *, binary: bool) -> None:
         if not entry.is_file():
             sys.stderr.write("Zip file does not include __main__.py\n")
             raise InitError(failure(502, NO_BINARY))
-        entry.rename(folder / "main__.py")
+        entry.rename(folder / ENTRY_FILE)
     else:
-        (folder / "main__.py").write_text(code, encoding="utf-8")
+        (folder / ENTRY_FILE).write_text(code, encoding="utf-8")
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     if Path("requirements.txt").is_file() and not Path("virtualenv").is_dir():
@@ -323,19 +340,24 @@ def load(entry: str) -> Callable[[object], object]:
     """Import the action, which runs its top level, and return its entry function.
 
     Raises:
-        InitError: the import failed, or there is no such function.
+        InitError: the import failed, or has no such name.
     """
     try:
         activate_virtualenv()
         with collecting_nothing():
             main: object = getattr(importlib.import_module("main__"), entry)
-    except BaseException:  # a sys.exit at the top level must be answered as well
+    except SyntaxError as error:
         traceback.print_exc()
+        # Apache's image compiles the entry file before it starts it.
+        compiled = Path(error.filename or "").name != ENTRY_FILE
+        raise InitError(failure(502, CANNOT_START if compiled else NO_BINARY)) from None
+    except BaseException as error:  # a sys.exit at the top level must be answered as well
+        traceback.print_exc()
+        if isinstance(error, SystemExit):
+            sys.stderr.write(f"{EXITED_IN_INIT}\n")
         raise InitError(failure(502, CANNOT_START)) from None
-    if not callable(main):
-        sys.stderr.write(f"{entry} is not a function\n")
-        raise InitError(failure(502, CANNOT_START))
-    return main
+    # What is no function fails when it is called, as an error of the application.
+    return cast("Callable[[object], object]", main)
 
 
 def activate_virtualenv() -> None:
@@ -355,7 +377,8 @@ def call(main: Callable[[object], object], value: object, monitor: MemoryMonitor
     except BaseException:
         return failure(400, EXITED, ends=True)
     field_name = os.environ.get(REPLY_FIELD_ENV)
-    if field_name and isinstance(result, dict):
+    # Of an error OpenWhisk keeps nothing else.
+    if field_name and isinstance(result, dict) and "error" not in result:
         use = monitor.use()
         if monitor.warned:
             result = {**result, field_name: asdict(use)}
@@ -448,13 +471,14 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, reply: Reply) -> None:
         self.send_response(reply.status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(reply.body)))
+        body = reply.body + self.runner.end_of_reply
+        self.send_header("Content-Length", str(len(body)))
         if self.closes:
             self.send_header("Connection", "close")
         for name, text in reply.headers.items():
             self.send_header(name, text)
         self.end_headers()
-        self.wfile.write(reply.body)
+        self.wfile.write(body)
         if reply.ends:
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)

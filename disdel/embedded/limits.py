@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import psutil
 
-from disdel.embedded.replies import ApiError, malformed, too_many_instances
+from disdel.embedded.replies import ApiError, malformed, object_expected, too_many_instances
 from disdel.units import MIB
 
 Profile = Literal["roomy", "stock"]
@@ -83,7 +83,7 @@ def action_limits(
         ApiError: 400, a value is not a whole number or out of range.
     """
     if not isinstance(wire, Mapping):
-        raise malformed("limits malformed!")
+        raise object_expected("timeout")
     base = old or ActionLimits(
         STANDARD_TIMEOUT_MS, allowed.standard_memory_mb, STANDARD_LOGS_MB, MAX_CONCURRENCY
     )
@@ -109,7 +109,9 @@ def _whole(wire: Mapping[str, Any], key: str, name: str, default: int) -> int:
         return default
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise malformed(f"{name} malformed")
+    if not isinstance(value, int):
         raise malformed(f"requirement failed: {name} must be whole number")
     return value
 

@@ -209,7 +209,7 @@ def lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
     node = str(Path(__file__).parent / "containers" / "node_proxy.js")
     return {
         "python": (sys.executable, proxy),
-        "nodejs": (sys.executable, "-I", "-S", mounts, "node", node, proxy),
+        "nodejs": (sys.executable, "-I", "-S", mounts, "node", "--expose-gc", node, proxy),
     }
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 
 class ApiError(Exception):
-    """A request is refused: HTTP status, and the `error` field of the reply's body."""
+    """A request is refused: HTTP status, and the `error` field of the reply's body.
+
+    Upstream sends its CORS headers only with what its routes have refused themselves, not with what
+    never reached one (`rejection`).
+    """
 
     def __init__(
-        self, status: int, message: str, *, headers: tuple[tuple[str, str], ...] = ()
+        self,
+        status: int,
+        message: str,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        rejection: bool = False,
     ) -> None:
         super().__init__(message)
+        self.rejection = rejection
         self.status = status
         self.message = message
         self.headers = headers
@@ -21,7 +31,9 @@ NO_ROUTE = "The requested resource could not be found."
 NO_RESOURCE = "The requested resource does not exist."
 CONFLICT = "resource already exists"
 WRONG_COLLECTION = "Resource by this name exists but is not in this collection."
-NO_BODY = "Request entity expected but not supplied"
+NO_BODY = (
+    "Unexpected end-of-input at input index 0 (line 1, position 1), expected JSON Value:\n\n^\n"
+)
 MAX_DEPTH = 1000
 DEEP = (
     "JSON input nested too deeply:JSON input was nested more deeply than the configured limit of "
@@ -34,6 +46,9 @@ NOT_QUALIFIED = (
     "The fully qualified name of the entity must contain at least the namespace and the name of "
     "the entity."
 )
+BAD_VERSION = "semantic version malformed"
+# Of annotations as well.
+BAD_PAIRS = "parameters malformed!"
 NO_EXEC = "exec undefined"
 NO_LIMIT_ENTITIES = "Inner entity level routes for limits are not yet implemented."
 NOT_PERMITTED_PARAMETERS = (
@@ -71,17 +86,21 @@ INTERNAL_ERROR = "There was an internal server error."
 MEMORY_EXHAUSTED = "The action exhausted its memory and was aborted."
 INIT_LOST = "The action did not initialize and exited unexpectedly."
 RUN_LOST = "The action did not produce a valid response and exited unexpectedly."
+# The stock images' proxy has these words for what it saw end.
+CANNOT_START = "Cannot start action. Check logs for details."
+COMMAND_EXITED = "command exited"
 NO_RESOURCES = "Failed to provision resources to run the action."
 LOGS_FAILED = "There was an issue while collecting your logs. Data might be missing."
 LOGS_MAY_MISS = "The action did not initialize or run as expected. Log data might be missing."
 
 
 def malformed(why: str) -> ApiError:
-    return ApiError(400, f"The request content was malformed:\n{why}")
+    return ApiError(400, f"The request content was malformed:\n{why}", rejection=True)
 
 
 def malformed_query(name: str, why: str) -> ApiError:
-    return ApiError(400, f"The query parameter '{name}' was malformed:\n{why}")
+    why = f"The query parameter '{name}' was malformed:\n{why}"
+    return ApiError(400, why, rejection=True)
 
 
 def forbidden(resource: str) -> ApiError:
@@ -127,14 +146,21 @@ def composition_component_not_accessible(name: str) -> str:
     return f"Failed entitlement check for action with name '{name}' during composition."
 
 
+def wrong_type(found: str, expected: str) -> ApiError:
+    package = "org.apache.openwhisk.core.entity"
+    return ApiError(
+        400,
+        f"document type class {package}.Whisk{found} did not match expected type class "
+        f"{package}.Whisk{expected}.",
+    )
+
+
 def does_not_exist(what: str, path: str) -> ApiError:
     return ApiError(400, f"{what} /{path} does not exist")
 
 
 def bad_rule_state(status: object) -> ApiError:
-    return malformed(
-        f"'{status}' is not a recognized rule state, must be one of ['active', 'inactive']"
-    )
+    return malformed(f"requirement failed: {status} is not a recognized rule state")
 
 
 def inactive_rule(rule: str, action: str) -> str:
@@ -143,6 +169,11 @@ def inactive_rule(rule: str, action: str) -> str:
 
 def bad_name_filter(value: str) -> str:
     return f"Parameter may be a 'simple' name or 'package-name/simple' name: {value}"
+
+
+def object_expected(field: str) -> ApiError:
+    """Of what has `field` as its first field, as upstream's reader finds out."""
+    return malformed(f"Object expected in field '{field}'")
 
 
 def too_many_instances(allowed: int) -> ApiError:
@@ -157,6 +188,7 @@ def method_not_allowed(supported: str) -> ApiError:
         405,
         f"HTTP method not allowed, supported methods: {supported}",
         headers=(("allow", supported),),
+        rejection=True,
     )
 
 

@@ -40,6 +40,7 @@ class OpenWhisk:
             verify=not access.insecure,
         )
         self._made: list[str] = []
+        self._last: dict[str, str] = {}
         self.limits: dict[str, int] = self.http.get("/").json()["limits"]
         [self.namespace] = self.http.get("/api/v1/namespaces").json()
 
@@ -112,8 +113,17 @@ class OpenWhisk:
     def invoke(
         self, name: str, payload: dict[str, Any] | None = None, query: str = ""
     ) -> httpx.Response:
-        """A blocking invocation."""
-        return self.post(f"/actions/{name}?blocking=true{query}", json=payload or {})
+        """A blocking invocation, begun when the last one of that action has left its container.
+
+        OpenWhisk answers first, then collects the log, then the container is free and the record
+        is there.
+        """
+        if name in self._last:
+            self.ended(self._last.pop(name))
+        reply = self.post(f"/actions/{name}?blocking=true{query}", json=payload or {})
+        if activation_id := reply.headers.get("x-openwhisk-activation-id"):
+            self._last[name] = activation_id
+        return reply
 
     def result(self, name: str, payload: dict[str, Any] | None = None) -> Any:
         reply = self.invoke(name, payload, "&result=true")

@@ -14,6 +14,7 @@ from tests.conformance.openwhisk import (
 )
 
 MIB = 1 << 20
+NO_BINARY = "The action failed to generate or locate a binary. See logs for details."
 NO_DICTIONARY = "The action did not return a dictionary or array."
 # By Docker's daemon, by Kubernetes, and where only the action's process was killed.
 OUT_OF_MEMORY = (
@@ -41,7 +42,7 @@ def test_row_32_an_error_that_is_raised(whisk: OpenWhisk) -> None:
     ("result", "message"),
     [
         ("'text'", NO_DICTIONARY),
-        ("None", "The action did not produce a valid JSON or JSON Array response: null"),
+        ("None", "The action did not produce a valid JSON or JSON Array response: null\n"),
         ("{'x': float('nan')}", NO_DICTIONARY),
         ("{'x': {1, 2}}", "command exited"),
     ],
@@ -58,6 +59,28 @@ def test_row_34_an_action_that_exits(whisk: OpenWhisk) -> None:
     name = whisk.action("import sys\ndef main(args): sys.exit(1)")
     for _ in range(2):
         assert is_cold(has_failed(whisk.invoke(name), DEVELOPER_ERROR, "command exited"))
+
+
+def test_an_action_that_ends_its_process(whisk: OpenWhisk) -> None:
+    name = whisk.action("import os\ndef main(args): os._exit(1)")
+    assert is_cold(has_failed(whisk.invoke(name), DEVELOPER_ERROR, "command exited"))
+
+
+def test_an_entry_that_is_no_function(whisk: OpenWhisk) -> None:
+    name = whisk.action("main = 1")
+    for cold in (True, False):
+        reply = whisk.invoke(name)
+        record = has_failed(reply, APPLICATION_ERROR, "'int' object is not callable")
+        assert is_cold(record) is cold
+
+
+def test_an_error_keeps_nothing_beside_it(whisk: OpenWhisk) -> None:
+    name = whisk.action("def main(args): return {'x': 1, 'error': 'no', 'y': 2}")
+    reply = whisk.invoke(name)
+    has_failed(reply, APPLICATION_ERROR, "no")
+    assert whisk.activation(reply.json()["activationId"])["response"]["result"] == {"error": "no"}
+    after = whisk.action(exec={"kind": "sequence", "components": [f"/_/{name}", f"/_/{name}"]})
+    has_failed(whisk.invoke(after), APPLICATION_ERROR, "no")
 
 
 def test_row_35_a_run_beyond_its_time(whisk: OpenWhisk) -> None:
@@ -98,7 +121,8 @@ def test_row_37_a_run_beyond_its_memory(whisk: OpenWhisk) -> None:
 
 def test_row_38_a_result_that_is_too_large(whisk: OpenWhisk) -> None:
     name = whisk.action("def main(args): return {'x': 'x' * (2 << 20)}")
-    size = (2 << 20) + len('{"x": ""}')
+    # The stock proxy ends every reply with a newline.
+    size = (2 << 20) + len('{"x": ""}\n')
     for cold in (True, False):
         reply = whisk.invoke(name)
         assert reply.status_code == 502
@@ -114,9 +138,12 @@ def test_row_38_a_result_that_is_too_large(whisk: OpenWhisk) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("def main(", "Cannot start action. Check logs for details."),
+        ("def main(", NO_BINARY),
+        ("\ufeffdef main(args): return {}", NO_BINARY),
         ("import nowhere_at_all", "Cannot start action. Check logs for details."),
         ("x = 1", "Cannot start action. Check logs for details."),
+        ("import sys; sys.exit(1)", "Cannot start action. Check logs for details."),
+        ("import os; os._exit(1)", "Cannot start action. Check logs for details."),
     ],
 )
 def test_code_that_does_not_start(whisk: OpenWhisk, code: str, message: str) -> None:

@@ -32,7 +32,7 @@ def test_row_23_blocking(whisk: OpenWhisk) -> None:
     assert reply.status_code == 200
     assert reply.headers["x-openwhisk-activation-id"] == record["activationId"]
     assert record["logs"] == []
-    assert record["response"].pop("size", 8) == 8
+    assert record["response"].pop("size", 9) == 9
     assert record["response"] == {"status": "success", "success": True, "result": {"x": 1}}
     assert record["end"] - record["start"] == record["duration"]
     assert (record["name"], record["publish"]) == (name, False)

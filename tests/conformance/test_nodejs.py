@@ -57,7 +57,22 @@ def test_failures(whisk: OpenWhisk) -> None:
     has_failed(whisk.invoke(refuses), APPLICATION_ERROR, {"k": 1})
     throws = script(whisk, "function main() { throw new Error('too bad') }")
     text = "An error has occurred: Error: too bad"
-    has_failed(whisk.invoke(throws), APPLICATION_ERROR, text)
+    for _ in range(2):
+        assert is_cold(has_failed(whisk.invoke(throws), DEVELOPER_ERROR, text))
+    code = "async function main() { const e = new Error('too bad'); e.code = 7; throw e }"
+    rejects = script(whisk, code)
+    for cold in (True, False):
+        reply = whisk.invoke(rejects).json()
+        assert reply["response"]["status"] == APPLICATION_ERROR
+        error = reply["response"]["result"]["error"]
+        assert (error["name"], error["message"], error["code"]) == ("Error", "too bad", 7)
+        assert "too bad" in error["stack"]
+        assert not is_cold(reply) or cold
+    nothing = script(whisk, "function main() { return Promise.reject() }")
+    has_failed(whisk.invoke(nothing), APPLICATION_ERROR, {})
+    damaged = script(whisk, base64.b64encode(b"PK no zip at all").decode())
+    error = whisk.invoke(damaged).json()["response"]["result"]["error"]
+    assert "There was an error uncompressing the action archive." in error
     text = "The action did not return a dictionary or array."
     returns = script(whisk, "function main() { return 'text' }")
     has_failed(whisk.invoke(returns), DEVELOPER_ERROR, text)

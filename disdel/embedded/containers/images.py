@@ -16,6 +16,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from disdel.embedded.replies import (
+    CANNOT_START,
+    COMMAND_EXITED,
+    INIT_LOST,
+    MEMORY_EXHAUSTED,
+    RUN_LOST,
+)
+
+# What disdel's images stand for is served by this proxy on a cluster too; the kinds of Python are
+# Apache's images there, with another one, whose ways this one takes on for them.
 DEFAULT_KIND = "python:3.11"
 KINDS = ("python:3", "python:3.10", DEFAULT_KIND)
 BLACKBOX = "blackbox"
@@ -35,14 +45,39 @@ Language = Literal["python", "nodejs"]
 
 
 @dataclass(frozen=True, slots=True)
+class Face:
+    """What is said of a container that has ended: at once, or of too much memory."""
+
+    init_lost: str = INIT_LOST
+    init_exhausted: str = MEMORY_EXHAUSTED
+    run_lost: str = RUN_LOST
+    run_exhausted: str = MEMORY_EXHAUSTED
+
+
+# The stock image has a proxy beside the action, which outlives it without knowing what it died of.
+_STOCK_FACE = Face(CANNOT_START, CANNOT_START, COMMAND_EXITED, COMMAND_EXITED)
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """What a container of this image has in its environment, and which proxy serves it."""
 
     env: Mapping[str, str]
     language: Language = "python"
+    face: Face = Face()
 
 
-_PLAIN = Image(MappingProxyType({}))
+_PLAIN = Image(
+    MappingProxyType(
+        {
+            "DISDEL_STOCK_PROXY": "1",
+            "__OW_EXECUTION_ENV": f"openwhisk/action-{DEFAULT_KIND.replace(':', '-v')}",
+            "__OW_PROXY_VERSION": "disdel",
+            "__OW_WAIT_FOR_ACK": "1",
+        }
+    ),
+    face=_STOCK_FACE,
+)
 # Node has nothing to unpack a zip with.
 _NODE = Image(MappingProxyType({"DISDEL_PYTHON": sys.executable}), "nodejs")
 _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
@@ -141,6 +176,7 @@ def manifest() -> dict[str, list[dict[str, object]]]:
         families.setdefault(kind.partition(":")[0], []).append(
             {
                 "kind": kind,
+                "image": f"openwhisk/action-{kind.replace(':', '-v')}:nightly",
                 "default": kind in (DEFAULT_KIND, node_kind()),
                 "deprecated": False,
                 "attached": True,

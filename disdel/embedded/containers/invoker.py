@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from disdel.embedded.containers.container import Container, ContainerSpec, Reply
 from disdel.embedded.containers.growth import Growth
-from disdel.embedded.containers.images import Image, Language, image_of_key
+from disdel.embedded.containers.images import Face, Image, Language, image_of_key
 from disdel.embedded.containers.isolation import Enforcement
 from disdel.embedded.containers.logs import Marks, log_line
 from disdel.embedded.containers.namespaces import Isolation
@@ -32,11 +31,8 @@ from disdel.embedded.invoking.record_store import RecordStore
 from disdel.embedded.json_text import parse_json
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
 from disdel.embedded.replies import (
-    INIT_LOST,
     LOGS_MAY_MISS,
-    MEMORY_EXHAUSTED,
     NO_RESOURCES,
-    RUN_LOST,
     ApiError,
     image_not_pulled,
     init_failed,
@@ -106,11 +102,11 @@ class Invoker:
     ) -> Kept[Container] | Spent | Again:
         container = box
         try:
+            image = image_of_key(work.image_key)
+            if image is None:
+                self._end_now(work, DEVELOPER_ERROR, image_not_pulled(work.image))
+                return Spent()
             if container is None:
-                image = image_of_key(work.image_key)
-                if image is None:
-                    self._finish(work, _failed_now(DEVELOPER_ERROR, image_not_pulled(work.image)))
-                    return Spent()
                 container = await self._start(work.memory_mb, image)
             self._busy.add(container)
             if self._closed:
@@ -118,7 +114,7 @@ class Invoker:
             if not container.initialized:
                 container.adopt(work.logs_bytes)
             async with self._growth.watching(container, grow):
-                run = await _run(work, container)
+                run = await _run(work, container, image.face)
             if run is None:
                 await container.destroy()
                 return Again()
@@ -127,7 +123,7 @@ class Invoker:
             # Whatever it is, the caller must be answered and the memory given back.
             if container is not None:
                 await container.destroy()
-            self._finish(work, _failed_now(INTERNAL_ERROR, NO_RESOURCES))
+            self._end_now(work, INTERNAL_ERROR, NO_RESOURCES)
             _LOG.exception("activation %s of %s", work.id, work.action.id.path)
             return Spent()
         finally:
@@ -152,7 +148,7 @@ class Invoker:
         return container
 
     def refuse(self, work: Invocation) -> None:
-        self._finish(work, _failed_now(INTERNAL_ERROR, NO_RESOURCES))
+        self._end_now(work, INTERNAL_ERROR, NO_RESOURCES)
 
     def kill_busy(self) -> None:
         """Kill the containers that are running an activation, and those about to."""
@@ -175,72 +171,82 @@ class Invoker:
     async def _settle(
         self, work: Invocation, container: Container, run: _Run
     ) -> Kept[Container] | Spent:
-        """Collect the log, keep or destroy the container, and only then answer.
+        """Answer; then collect the log, keep the record, and keep or destroy the container.
 
-        So the caller's next request finds the container free and the record stored.
+        In this order, as OpenWhisk does: a request that follows at once may find the container
+        still busy, and no record yet.
         """
-        keeps = run.response.keeps_container and not self._closed
-        if not keeps:
+        record = _record(work, run, container.memory_mb)
+        _answer(work, record)
+        lines: tuple[str, ...] = ()
+        keeps = False
+        try:
+            keeps = run.response.keeps_container and not self._closed
+            if not keeps:
+                await container.destroy()
+            log = await container.take_log()
+            lines, keeps = log.lines, keeps and log.complete
+            if run.response.code == DEVELOPER_ERROR:
+                lines = (*lines, log_line("stderr", LOGS_MAY_MISS))
+        finally:
+            self._keep_record(work, replace(record, logs=lines))
+        if run.response.keeps_container and not keeps:
             await container.destroy()
-        log = await container.take_log()
-        lines = log.lines
-        if run.response.code == DEVELOPER_ERROR:
-            lines = (*lines, log_line("stderr", LOGS_MAY_MISS))
-        if keeps and not log.complete:
-            await container.destroy()
-            keeps = False
-        # The pool has to know first: its turn comes before that of the waiting request.
-        asyncio.get_running_loop().call_soon(self._finish, work, run, lines, container.memory_mb)
         return Kept(container) if keeps else Spent()
 
-    def _finish(
-        self,
-        work: Invocation,
-        run: _Run,
-        logs: tuple[str, ...] = (),
-        container_mb: int | None = None,
-    ) -> None:
-        grown = container_mb is not None and container_mb > work.memory_mb
-        optional: dict[str, Json] = {
-            "initTime": run.init_ms,
-            "peakMemory": None if run.peak_bytes is None else mb_ceil(run.peak_bytes),
-            "grownMemory": container_mb if grown else None,
-            "binding": work.binding,
-            "causedBy": None if work.cause is None else "sequence",
-        }
-        record = Record(
-            id=work.id,
-            name=work.action.name,
-            version=work.action.version,
-            start_ms=run.start_ms,
-            end_ms=run.start_ms + run.duration_ms,
-            duration_ms=run.duration_ms,
-            response=run.response,
-            annotations={
-                "path": work.action.id.path,
-                "kind": work.action.exec.kind,
-                "waitTime": max(0, run.start_ms - work.received_ms),
-                "timeout": run.timed_out,
-                "limits": work.action.limits.to_wire(),
-                **{key: value for key, value in optional.items() if value is not None},
-            },
-            logs=logs,
-            cause=work.cause,
-        )
+    def _end_now(self, work: Invocation, code: StatusCode, message: str) -> None:
+        """End work that no container has done, or not to its end."""
+        if work.ended.done():
+            return
+        record = _record(work, _Run(Response.failed(code, message), now_ms(), 0), None)
+        _answer(work, record)
+        self._keep_record(work, record)
+
+    def _keep_record(self, work: Invocation, record: Record) -> None:
         try:
             self._store.put(record)
         except Exception:
-            # The caller gets an answer even where no record of it can be kept.
+            # The activation ends even where no record of it can be kept.
             _LOG.exception("the record of activation %s is lost", work.id)
-        if not work.done.done():
-            work.done.set_result(record)
+        work.ended.set_result(None)
 
 
-def _failed_now(code: StatusCode, message: str) -> _Run:
-    return _Run(Response.failed(code, message), now_ms(), 0)
+def _answer(work: Invocation, record: Record) -> None:
+    if not work.done.done():
+        work.done.set_result(record)
 
 
-async def _run(work: Invocation, container: Container) -> _Run | None:
+def _record(work: Invocation, run: _Run, container_mb: int | None) -> Record:
+    grown = container_mb is not None and container_mb > work.memory_mb
+    optional: dict[str, Json] = {
+        "initTime": run.init_ms,
+        "binding": work.binding,
+        # This platform's own.
+        "peakMemory": None if run.peak_bytes is None else mb_ceil(run.peak_bytes),
+        "grownMemory": container_mb if grown else None,
+    }
+    return Record(
+        id=work.id,
+        name=work.action.name,
+        version=work.action.version,
+        start_ms=run.start_ms,
+        end_ms=run.start_ms + run.duration_ms,
+        duration_ms=run.duration_ms,
+        response=run.response,
+        annotations={
+            **({} if work.cause is None else {"causedBy": "sequence"}),
+            "path": work.action.id.path,
+            "waitTime": max(0, run.start_ms - work.received_ms),
+            "kind": work.action.exec.kind,
+            "timeout": run.timed_out,
+            "limits": work.action.limits.to_wire(),
+            **{key: value for key, value in optional.items() if value is not None},
+        },
+        cause=work.cause,
+    )
+
+
+async def _run(work: Invocation, container: Container, face: Face) -> _Run | None:
     """Initialize the container if it is new, and run; None if a warm one is gone or about to go."""
     timeout_ms = work.action.limits.timeout_ms
     start_ms = now_ms()
@@ -248,7 +254,7 @@ async def _run(work: Invocation, container: Container) -> _Run | None:
     if not container.initialized:
         init = await container.post("/init", work.init_body(), timeout_ms)
         init_ms = init.elapsed_ms
-        failure = _init_failure(init, timeout_ms)
+        failure = _init_failure(init, timeout_ms, face)
         if failure:
             timed_out = init.outcome == "timeout"
             return _Run(failure, start_ms, init_ms, init_ms, timed_out)
@@ -258,7 +264,7 @@ async def _run(work: Invocation, container: Container) -> _Run | None:
     if leaves and init_ms is None:
         return None
     return _Run(
-        _run_response(reply, timeout_ms),
+        _run_response(reply, timeout_ms, face),
         start_ms,
         (init_ms or 0) + reply.elapsed_ms,
         init_ms,
@@ -267,40 +273,47 @@ async def _run(work: Invocation, container: Container) -> _Run | None:
     )
 
 
-def _init_failure(reply: Reply, timeout_ms: int) -> Response | None:
+def _init_failure(reply: Reply, timeout_ms: int, face: Face) -> Response | None:
     if reply.outcome == "answered" and reply.status == 200:
         return None
+    if reply.outcome == "answered":
+        text = reply.body.decode(errors="replace")
+        message = _error_of(reply.body) or init_failed(text)
+        return Response(DEVELOPER_ERROR, {"error": message}, _size(reply, text))
     if reply.outcome == "timeout":
-        message: Json = time_exceeded(timeout_ms, init=True)
-    elif reply.outcome == "out-of-memory":
-        message = MEMORY_EXHAUSTED
-    elif reply.outcome == "answered":
-        message = _error_of(reply.body) or init_failed(reply.body.decode(errors="replace"))
+        message = time_exceeded(timeout_ms, init=True)
     else:
-        message = INIT_LOST
+        message = face.init_exhausted if reply.outcome == "out-of-memory" else face.init_lost
     return Response.failed(DEVELOPER_ERROR, message)
 
 
-def _run_response(reply: Reply, timeout_ms: int) -> Response:
+def _run_response(reply: Reply, timeout_ms: int, face: Face) -> Response:
     if reply.outcome == "timeout":
         return Response.failed(DEVELOPER_ERROR, time_exceeded(timeout_ms, init=False))
     if reply.outcome == "out-of-memory":
-        return Response.failed(DEVELOPER_ERROR, MEMORY_EXHAUSTED)
+        return Response.failed(DEVELOPER_ERROR, face.run_exhausted)
     if reply.outcome != "answered":
-        return Response.failed(DEVELOPER_ERROR, RUN_LOST)
+        return Response.failed(DEVELOPER_ERROR, face.run_lost)
     text = reply.body.decode(errors="replace")
+    size = _size(reply, text)
     if reply.size_bytes > MAX_PAYLOAD_BYTES:
         message = response_too_long(reply.size_bytes, MAX_PAYLOAD_BYTES, text)
-        return Response(APPLICATION_ERROR, {"error": message}, reply.size_bytes)
+        return Response(APPLICATION_ERROR, {"error": message}, size)
     if reply.status != 200:
         message = _error_of(reply.body) or invalid_response(text)
-        return Response(DEVELOPER_ERROR, {"error": message}, reply.size_bytes)
+        return Response(DEVELOPER_ERROR, {"error": message}, size)
     result = _parse(reply.body)
     if not isinstance(result, dict | list):
-        return Response(DEVELOPER_ERROR, {"error": invalid_response(text)}, reply.size_bytes)
+        return Response(DEVELOPER_ERROR, {"error": invalid_response(text)}, size)
     if isinstance(result, dict) and "error" in result:
-        return Response(APPLICATION_ERROR, result, reply.size_bytes)
-    return Response(SUCCESS, result, reply.size_bytes)
+        # Of a result that is an error, nothing else is kept.
+        return Response(APPLICATION_ERROR, {"error": result["error"]}, size)
+    return Response(SUCCESS, result, size)
+
+
+def _size(reply: Reply, text: str) -> int:
+    """Of what the container answered, in characters; in bytes where there was too much to keep."""
+    return len(text) if reply.size_bytes <= MAX_PAYLOAD_BYTES else reply.size_bytes
 
 
 def _error_of(body: bytes) -> Json:

@@ -167,6 +167,11 @@ class LogCollector:
         Waits for the end mark, or the end, of both streams; gives up after two silent seconds, and
         after five in any case.
         """
+        if not self.limit_bytes:
+            # None is wanted.
+            for state in self._streams.values():
+                state.ended = 0
+            return Log((), True)
         heard, end = True, time.monotonic() + TAKE_DEADLINE_S
         while heard and not all(s.ended or s.closed for s in self._streams.values()):
             self._changed.clear()
@@ -176,7 +181,7 @@ class LogCollector:
             except TimeoutError:
                 heard = False
         lines = self._lines
-        truncated = self.limit_bytes > 0 and self._is_full()
+        truncated = self._is_full()
         if truncated:
             lines.append(log_line("stderr", logs_truncated(self.limit_bytes)))
         elif not heard:

@@ -75,6 +75,11 @@ const init = async ({ value }) => {
   return { status: 200, body: { ok: true } }
 }
 
+const described = error => {
+  const { name, message, stack } = error
+  return { ...error, name, message, stack }
+}
+
 const run = async ({ value, ...context }) => {
   if (!action) return failure(500, 'no action defined yet')
   for (const [name, text] of Object.entries(context)) {
@@ -83,11 +88,17 @@ const run = async ({ value, ...context }) => {
   await marked('begins')
   let result
   try {
-    result = await action(value || {})
+    result = action(value || {})
   } catch (error) {
+    // What is thrown at once is the developer's error; what a promise refuses is a result.
     console.error(error)
-    const said = error instanceof Error ? `An error has occurred: ${error}` : error
-    result = { error: said === undefined ? {} : said }
+    await marked('ends')
+    return failure(502, `An error has occurred: ${error}`)
+  }
+  try {
+    result = await result
+  } catch (error) {
+    result = { error: error instanceof Error ? described(error) : error || {} }
   }
   await marked('ends')
   if (result === undefined) result = {}

@@ -25,7 +25,7 @@ from disdel.embedded.entities.fields import (
 )
 from disdel.embedded.entities.names import Name
 from disdel.embedded.limits import ActionLimits, PlatformLimits, action_limits
-from disdel.embedded.replies import NO_EXEC, ApiError, malformed
+from disdel.embedded.replies import NO_EXEC, ApiError, malformed, object_expected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,15 @@ class Action:
     def name(self) -> str:
         return self.id.name
 
-    def to_wire(self, *, with_code: bool = True, inherited: Parameters | None = None) -> Json:
+    def to_wire(
+        self,
+        *,
+        with_code: bool = True,
+        inherited: Parameters | None = None,
+        binding: str | None = None,
+    ) -> Json:
         """The entity; `inherited` parameters of its package are shown under its own."""
-        return {
+        wire = {
             "namespace": self.id.namespace,
             "name": self.name,
             "exec": self.exec.to_wire(with_code=with_code),
@@ -56,6 +62,7 @@ class Action:
             "annotations": pairs_to_wire(self.annotations),
             "updated": self.updated_ms,
         }
+        return wire if binding is None else {**wire, "binding": binding}
 
     def summary(self) -> dict[str, Json]:
         return {
@@ -109,7 +116,7 @@ def read_action_put(wire: Mapping[str, Json]) -> ActionPut:
     """
     limits = wire.get("limits")
     if not isinstance(limits, Mapping | None):
-        raise malformed("limits malformed!")
+        raise object_expected("timeout")
     deleted = wire.get("delAnnotations") or []
     if not (isinstance(deleted, list) and all(isinstance(key, str) for key in deleted)):
         raise malformed("delAnnotations malformed!")
@@ -139,7 +146,7 @@ def put_action(
     common = put.common
     given = common.annotations or {}
     if old is None:
-        annotations = {"provide-api-key": False, **given}
+        annotations = {**given, "provide-api-key": given.get("provide-api-key", False)}
     else:
         kept = {k: v for k, v in old.annotations.items() if k not in put.deleted_annotations}
         annotations = {**kept, **given}
@@ -151,7 +158,10 @@ def put_action(
         exec=executed,
         parameters=_parameters(executed, common.parameters, old),
         limits=limits,
-        annotations={**annotations, "exec": executed.kind},
+        annotations={
+            **{key: value for key, value in annotations.items() if key != "exec"},
+            "exec": executed.kind,
+        },
         version=common.version or (next_version(old.version) if old else FIRST_VERSION),
         publish=unchanged_publish if common.publish is None else common.publish,
         updated_ms=now_ms,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from disdel.embedded.containers.images import BLACKBOX, is_image_name, known_kinds, resolve_kind
-from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.fields import Json, compact_json
 from disdel.embedded.entities.names import Name, read_name
 from disdel.embedded.limits import MAX_CODE_BYTES
 from disdel.embedded.replies import LONG_SEQUENCE, ApiError, malformed, too_large
@@ -17,6 +17,7 @@ SEQUENCE = "sequence"
 
 # Of a kind that there is not.
 _SHOWN_KIND = 256
+_SHOWN_CODE = 1024
 # Far more than a sequence may have, which is told later: by then it is known who may ask.
 _READ_COMPONENTS = 1000
 
@@ -121,7 +122,7 @@ def _read_blackbox(wire: Mapping[str, Json]) -> Code:
         raise malformed("could not parse image name")
     if not isinstance(code, str | None):
         raise malformed("'code' must be a string in 'exec' for 'blackbox' actions")
-    return Code(BLACKBOX, (code or "").strip() and code, _read_main(wire, BLACKBOX), image)
+    return Code(BLACKBOX, code if (code or "").strip() else None, _read_main(wire, BLACKBOX), image)
 
 
 def _read_code(wire: Mapping[str, Json], kind: str) -> Code:
@@ -134,10 +135,13 @@ def _read_code(wire: Mapping[str, Json], kind: str) -> Code:
             f"Valid values are: {known}."
         )
     code = wire.get("code")
-    if not isinstance(code, str):
+    if code is None:
         raise malformed(
             f"'code' must be a string or attachment object defined in 'exec' for '{kind}' actions"
         )
+    if not isinstance(code, str):
+        shown = compact_json(code)[:_SHOWN_CODE].decode(errors="replace")
+        raise malformed(f"Could not deserialize as attachment record: {shown}")
     return Code(concrete, code, main)
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from disdel.embedded.limits import MAX_PARAMETERS_BYTES
-from disdel.embedded.replies import malformed, too_large
+from disdel.embedded.replies import BAD_PAIRS, BAD_VERSION, malformed, too_large
 
 # A JSON value, as `json` gives it.
 Json = Any
 
 FIRST_VERSION = "0.0.1"
-_VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_MAX_NUMBER = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,13 @@ def _pairs(wire: Mapping[str, Json], field: str) -> list[dict[str, Json]] | None
     if pairs is None:
         return None
     if not isinstance(pairs, list):
-        raise malformed(f"{field} malformed!")
+        raise malformed(BAD_PAIRS)
     for pair in pairs:
         if not isinstance(pair, dict) or "value" not in pair:
-            raise malformed(f"{field} malformed!")
+            raise malformed(BAD_PAIRS)
         key = pair.get("key")
-        if not isinstance(key, str) or not key:
-            raise malformed(f"{field} malformed!")
+        if not isinstance(key, str):
+            raise malformed(BAD_PAIRS)
     check_size(field, sum(pair_bytes(pair["key"], pair["value"]) for pair in pairs))
     return pairs
 
@@ -124,6 +125,17 @@ def _read_publish(wire: Mapping[str, Json]) -> bool | None:
 
 def _read_version(wire: Mapping[str, Json]) -> str | None:
     version = wire.get("version")
-    if version is not None and not (isinstance(version, str) and _VERSION.fullmatch(version)):
-        raise malformed("requirement failed: bad semantic version")
-    return version
+    return None if version is None else _normal_version(version)
+
+
+def _normal_version(version: Json) -> str:
+    """Three numbers, as Scala reads a version: what is missing is 0, what is more is nothing."""
+    # Its split drops what is empty at the end.
+    parts = version.rstrip(".").split(".") if isinstance(version, str) else []
+    given = parts[:3]
+    if not all(_NUMBER.fullmatch(part) for part in given):
+        raise malformed(BAD_VERSION)
+    numbers = [int(part) for part in given] + [0] * (3 - len(given))
+    if not any(numbers) or any(not 0 <= number <= _MAX_NUMBER for number in numbers):
+        raise malformed(BAD_VERSION)
+    return ".".join(str(number) for number in numbers)

@@ -6,6 +6,7 @@ The platform knows one namespace. An entity lies in it directly or in one of its
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from disdel.embedded.replies import (
@@ -24,6 +25,7 @@ NAMESPACE = "guest"
 DEFAULT_NAMESPACE = "_"
 MAX_NAME = 256
 
+NOT_A_NAME = "fully qualified name malformed"
 # A namespace, a package, a name, and slashes to spare.
 _MAX_PATH = 4 * MAX_NAME
 
@@ -76,6 +78,20 @@ def is_path(text: str) -> bool:
     return bool(parts) and all(_NAME.fullmatch(part) for part in parts)
 
 
+def read_reference(wire: object) -> Name:
+    """The entity that a request names in full, as a text or in two parts, as it is shown.
+
+    Raises:
+        ApiError: 400 if that is no name, 403 if it lies in somebody else's namespace.
+    """
+    if isinstance(wire, Mapping):
+        path, name = wire.get("path"), wire.get("name")
+        if not isinstance(path, str) or not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise malformed(NOT_A_NAME)
+        return read_name(f"{path}/{name}")
+    return read_name(wire)
+
+
 def read_name(text: object) -> Name:
     """The entity that a request names in full, as `/namespace/[package/]name`.
 
@@ -83,7 +99,7 @@ def read_name(text: object) -> Name:
         ApiError: 400 if that is no name, 403 if it lies in somebody else's namespace.
     """
     if not isinstance(text, str):
-        raise malformed("fully qualified name malformed")
+        raise malformed(NOT_A_NAME)
     if len(text) > _MAX_PATH:
         raise malformed(f"requirement failed: path contains invalid parts {text[:MAX_NAME]}…")
     parts = [part for part in text.split("/") if part]

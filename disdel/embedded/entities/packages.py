@@ -23,6 +23,7 @@ from disdel.embedded.replies import (
     ApiError,
     forbidden,
     malformed,
+    object_expected,
     package_reserved,
 )
 
@@ -91,14 +92,14 @@ def read_package_put(name: str, wire: Mapping[str, Json]) -> PackagePut:
     """
     if name == RESERVED:
         raise package_reserved(name)
-    return PackagePut(read_common(wire), _read_binding(wire.get(_BINDING)))
+    return PackagePut(read_common(wire), _read_binding(wire.get(_BINDING, {})))
 
 
 def _read_binding(wire: Json) -> str | None:
-    if wire is None or wire == {}:
+    if wire == {}:
         return None
     if not isinstance(wire, Mapping):
-        raise malformed("Object expected")
+        raise object_expected("namespace")
     for field in ("namespace", "name"):
         if not isinstance(wire.get(field), str):
             raise malformed(f"Object is missing required member '{field}'")

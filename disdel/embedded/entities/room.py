@@ -54,7 +54,7 @@ def cost_bytes(entity: Entity) -> int:
         cost += len(entity.exec.code or "")
     if isinstance(entity, Trigger):
         rules_bytes = sum(
-            _RULE_BYTES + len(name) + len(link.action.path) for name, link in entity.rules.items()
+            _RULE_BYTES + len(name) + len(link.action.path) for name, link in entity.links.items()
         )
         check_size("rules", rules_bytes)
         cost += rules_bytes

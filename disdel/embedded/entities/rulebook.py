@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from disdel.embedded.entities.actions import Action
 from disdel.embedded.entities.fields import CommonPut
 from disdel.embedded.entities.names import Name
 from disdel.embedded.entities.rules import (
@@ -19,6 +20,7 @@ from disdel.embedded.replies import (
     RULE_WITHOUT_TRIGGER,
     ApiError,
     does_not_exist,
+    wrong_type,
 )
 
 
@@ -80,12 +82,17 @@ class Rulebook:
             return None
 
     def _existing_trigger(self, name: Name) -> Trigger:
-        trigger = self._trigger(name)
-        if trigger is None:
+        found = self._entities.look(name)
+        if found is None:
             raise does_not_exist("trigger", name.path)
-        return trigger
+        if not isinstance(found, Trigger):
+            raise wrong_type(type(found).__name__, "Trigger")
+        return found
 
     def _check_action(self, name: Name) -> None:
+        found = self._entities.look(name)
+        if name.package is None and found is not None and not isinstance(found, Action):
+            raise wrong_type(type(found).__name__, "Action")
         try:
             self._entities.resolve(name)
         except ApiError:

@@ -21,7 +21,7 @@ from disdel.embedded.entities.fields import (
     parameters_to_wire,
     read_common,
 )
-from disdel.embedded.entities.names import NAMESPACE, Name, is_path, read_name
+from disdel.embedded.entities.names import NAMESPACE, Name, is_path, read_reference
 from disdel.embedded.replies import BAD_FEED, ApiError, bad_rule_state, malformed
 
 Status = Literal["active", "inactive"]
@@ -40,7 +40,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """`rules` are the rules on this trigger by name."""
+    """`rules` are the rules on this trigger by name; None before it had any."""
 
     id: Name
     parameters: Parameters
@@ -48,15 +48,19 @@ class Trigger:
     version: str
     publish: bool
     updated_ms: int
-    rules: Mapping[str, Link]
+    rules: Mapping[str, Link] | None
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        return self.rules or {}
 
     def with_rule(self, rule: str, link: Link | None) -> Trigger:
         """This trigger with a rule set or, for None, taken out."""
-        others = {name: known for name, known in self.rules.items() if name != rule}
+        others = {name: known for name, known in self.links.items() if name != rule}
         return replace(self, rules={**others, rule: link} if link else others)
 
     def status_of(self, rule: str) -> Status:
-        return self.rules[rule].status if rule in self.rules else "inactive"
+        return self.links[rule].status if rule in self.links else "inactive"
 
     def to_wire(self) -> dict[str, Json]:
         wire = {
@@ -64,7 +68,7 @@ class Trigger:
             "parameters": parameters_to_wire(self.parameters),
             "limits": {},
         }
-        if self.rules:
+        if self.rules is not None:
             wire["rules"] = {
                 Name(None, rule).path: link.to_wire() for rule, link in self.rules.items()
             }
@@ -137,7 +141,7 @@ def put_trigger(name: str, put: CommonPut, old: Trigger | None, now_ms: int) -> 
             version=put.version or FIRST_VERSION,
             publish=bool(put.publish),
             updated_ms=now_ms,
-            rules={},
+            rules=None,
         )
     return replace(
         old,
@@ -157,8 +161,8 @@ def read_rule_put(wire: Mapping[str, Json]) -> RulePut:
     """
     trigger, action = wire.get("trigger"), wire.get("action")
     return RulePut(
-        trigger=None if trigger is None else read_name(trigger),
-        action=None if action is None else read_name(action),
+        trigger=None if trigger is None else read_reference(trigger),
+        action=None if action is None else read_reference(action),
         common=read_common(wire),
     )
 
@@ -193,4 +197,6 @@ def read_status(wire: Mapping[str, Json]) -> Status:
     for status in get_args(Status):
         if wire.get("status") == status:
             return cast(Status, status)  # which `get_args` does not tell
+    if "status" not in wire:
+        raise malformed("key not found: status")
     raise bad_rule_state(wire.get("status"))

@@ -83,6 +83,10 @@ class EntityStore:
         newest_first = reversed(self._entities.values())
         return [entity for entity in newest_first if isinstance(entity, kind)]
 
+    def look(self, name: Name) -> Entity | None:
+        """Whatever has that name."""
+        return self._entities.get(name)
+
     def find(self, kind: type[E], name: Name) -> E | None:
         """The entity, or None when nothing has that name; 409 if it is in another collection."""
         entity = self._entities.get(name)
@@ -223,6 +227,9 @@ class EntityStore:
             raise ApiError(400, LONG_SEQUENCE)
         count = 0
         for component in sequence.components:
+            if component == origin:
+                # Which need not be there yet.
+                raise ApiError(400, CYCLIC_SEQUENCE)
             try:
                 action = self.resolve(component).action
             except ApiError:

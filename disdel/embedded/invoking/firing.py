@@ -22,6 +22,9 @@ from disdel.embedded.invoking.record_store import RecordStore
 from disdel.embedded.replies import ApiError, inactive_rule
 from disdel.embedded.rest.throttle import Throttle
 
+# Upstream's headers are those of the request, not those of what it carries.
+_OF_THE_BODY = frozenset({"content-type", "content-length", "transfer-encoding"})
+
 
 class Firing:
     """Fires triggers."""
@@ -50,14 +53,15 @@ class Firing:
         An action receives the trigger's parameters, the request's headers as `__ow_headers`, and
         the payload, of which later ones win.
         """
-        if all(link.status == "inactive" for link in trigger.rules.values()):
+        if all(link.status == "inactive" for link in trigger.links.values()):
             return None
         stored = {key: parameter.value for key, parameter in trigger.parameters.items()}
-        arguments = {**stored, "__ow_headers": dict(headers), **payload}
+        seen = {name: text for name, text in headers.items() if name not in _OF_THE_BODY}
+        arguments = {**stored, "__ow_headers": seen, **payload}
         start_ms = now_ms()
         outcomes = [
             self._apply(Name(None, rule), link, arguments, caller)
-            for rule, link in trigger.rules.items()
+            for rule, link in trigger.links.items()
         ]
         record = Record(
             id=new_activation_id(),
@@ -77,7 +81,7 @@ class Firing:
         self, rule: Name, link: Link, arguments: Mapping[str, Json], caller: Caller
     ) -> dict[str, Json]:
         """What the trigger's record says of one rule."""
-        outcome: dict[str, Json] = {"rule": rule.path, "action": link.action.path}
+        names: dict[str, Json] = {"rule": rule.path, "action": link.action.path}
         if link.status == "inactive":
             failure = inactive_rule(rule.path, link.action.path)
         else:
@@ -89,5 +93,5 @@ class Firing:
                 failure = error.message
             else:
                 activation = {"statusCode": SUCCESS, "success": True, "activationId": pending.id}
-                return {**outcome, **activation}
-        return {**outcome, "statusCode": APPLICATION_ERROR, "success": False, "error": failure}
+                return {**activation, **names}
+        return {"statusCode": APPLICATION_ERROR, "success": False, "error": failure, **names}

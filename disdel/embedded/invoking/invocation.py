@@ -48,7 +48,8 @@ class Invocation(Pending):
     `value` is what the action receives, as JSON text, which costs what it is long while the
     invocation waits; `env` are the parameters that `/init` gets as environment variables instead.
     `binding` is the path of the package binding that it was asked for through,
-    `cause` the id of the sequence that it is a part of.
+    `cause` the id of the sequence that it is a part of. `ended` follows `done`, when its log and
+    record are kept.
     """
 
     caller: Caller
@@ -60,6 +61,7 @@ class Invocation(Pending):
     received_ms: int
     binding: str | None
     cause: str | None
+    ended: asyncio.Future[None]
 
     @property
     def memory_mb(self) -> int:

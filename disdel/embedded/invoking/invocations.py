@@ -86,9 +86,10 @@ class Invocations:
             received_ms=now_ms(),
             binding=resolved.binding,
             cause=cause,
+            ended=asyncio.get_running_loop().create_future(),
         )
         self._throttle.begin()
-        invocation.done.add_done_callback(lambda _: self._throttle.end())
+        invocation.ended.add_done_callback(lambda _: self._throttle.end())
         self._pool.submit(invocation)
         return invocation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from disdel.embedded.entities.execs import Sequence
 from disdel.embedded.entities.fields import Json
@@ -26,7 +26,7 @@ from disdel.embedded.rest.addressing import (
     own_entity,
 )
 from disdel.embedded.rest.bodies import json_array, read_object
-from disdel.embedded.rest.envelope import JsonText, Reply
+from disdel.embedded.rest.envelope import JsonText, PlainText, Reply
 from disdel.embedded.rest.query import Query
 from disdel.embedded.rest.throttle import Throttle
 
@@ -90,9 +90,9 @@ class InvokeRoutes:
 
     async def rule(self, request: Request) -> Response:
         name = own_entity(request)
-        status = read_status(await _payload(request))
+        status = read_status(await read_object(request, required=True))
         self._rulebook.set_status(self._entities.get(Rule, name), status)
-        return PlainTextResponse("OK")
+        return PlainText("OK")
 
 
 class RecordRoutes:
@@ -127,7 +127,7 @@ class RecordRoutes:
         if part == "result":
             return JsonText(self._record(request).response)
         self._check(request)
-        raise ApiError(404, NO_ROUTE)
+        raise ApiError(404, NO_ROUTE, rejection=True)
 
     def _record(self, request: Request) -> Kept:
         return self._store.get(self._check(request))

@@ -40,8 +40,10 @@ def is_own_namespace(request: Request) -> bool:
 def check_entitled(request: Request) -> None:
     """That the path lies in the user's namespace; raises `ApiError` 403 otherwise."""
     if not is_own_namespace(request):
-        parts = (request.path_params.get(key) for key in ("ns", "package", "name"))
-        raise forbidden("/".join(part for part in parts if part))
+        params = request.path_params
+        # An action in a package is judged by its package.
+        within = params.get("package") or params.get("name") or params.get("id")
+        raise forbidden("/".join(part for part in (params["ns"], within) if part))
 
 
 def own_entity(request: Request) -> Name:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -35,6 +35,7 @@ from disdel.embedded.rest.envelope import (
     EXCEPTION_HANDLERS,
     WEB_ROOT,
     Envelope,
+    PlainText,
     Reply,
 )
 from disdel.embedded.rest.gate import Gate
@@ -127,10 +128,12 @@ class Api:
             Route(f"{WEB_ROOT}{{ns}}/{{package}}/{{rest:path}}", self._web.action, methods=METHODS),
         ]
 
-    async def ping(self, _request: Request) -> Response:
-        return PlainTextResponse("pong")
+    async def ping(self, request: Request) -> Response:
+        request.state.cors = {}
+        return PlainText("pong")
 
-    async def info(self, _request: Request) -> Response:
+    async def info(self, request: Request) -> Response:
+        request.state.cors = {}
         return Reply(pages.platform_info(self._allowed, self._enforcement, self._isolation))
 
     async def api_info(self, _request: Request) -> Response:

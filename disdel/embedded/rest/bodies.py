@@ -55,7 +55,7 @@ async def read_body(request: Request, field: str, allowed_bytes: int) -> bytes:
                 raise _body_too_large(field, len(body), allowed_bytes)
     except ClientDisconnect:
         # Nobody reads the answer; what came of the body must not be acted upon.
-        raise ApiError(400, NO_BODY) from None
+        raise malformed(NO_BODY) from None
     return bytes(body)
 
 
@@ -72,7 +72,7 @@ def _body_too_large(field: str, size_bytes: int, allowed_bytes: int) -> ApiError
 def _object(request: Request, body: bytes, *, required: bool) -> dict[str, Any]:
     if not body:
         if required:
-            raise ApiError(400, NO_BODY)
+            raise malformed(NO_BODY)
         return {}
     content_type = request.headers.get("content-type", "application/octet-stream")
     if content_type.partition(";")[0].strip().lower() != "application/json":
@@ -80,6 +80,7 @@ def _object(request: Request, body: bytes, *, required: bool) -> dict[str, Any]:
             415,
             f"The request's Content-Type [{content_type}] is not supported. "
             "Expected:\napplication/json",
+            rejection=True,
         )
     value = parse_json(body)
     check_surrogates(value, body)

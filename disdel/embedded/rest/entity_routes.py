@@ -113,7 +113,10 @@ class ActionRoutes:
         name = own_entity(request)
         with_code = Query(request.query_params).flag("code", default=True)
         resolved = self._entities.resolve(name)
-        wire = resolved.action.to_wire(with_code=with_code, inherited=resolved.inherited)
+        package = resolved.binding and resolved.binding.rpartition("/")[0]
+        wire = resolved.action.to_wire(
+            with_code=with_code, inherited=resolved.inherited, binding=package
+        )
         return Reply(wire)
 
     async def delete(self, request: Request) -> Response:

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import string
+from urllib.parse import unquote
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -37,6 +38,10 @@ _CORS = {
 
 
 API_ROOT = "/api/v1"
+# Of a URI, and of a header.
+MAX_LINE = 8192
+# In no name, nor in an id.
+_SLASH_WITHIN = "\N{DIVISION SLASH}"
 WEB_ROOT = f"{API_ROOT}/web/"
 
 
@@ -51,7 +56,7 @@ def no_route(path: str, *, only_get: bool = False) -> ApiError:
     have been right; outside of it the route that answers preflights everywhere shows through.
     """
     if is_api(path):
-        return ApiError(404, NO_ROUTE)
+        return ApiError(404, NO_ROUTE, rejection=True)
     return method_not_allowed("GET, OPTIONS" if only_get else "OPTIONS")
 
 
@@ -62,6 +67,12 @@ class Reply(Response):
 
     def render(self, content: Json) -> bytes:
         return json.dumps(content, separators=(",", ":")).encode()
+
+
+class PlainText(Response):
+    media_type = "text/plain"
+    # As upstream writes it.
+    charset = "UTF-8"
 
 
 class JsonText(Response):
@@ -83,10 +94,15 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        too_long = _too_long(scope)
+        if too_long:
+            await too_long(scope, receive, send)
+            return
         given = Request(scope).headers.get(TRANSACTION_ID_HEADER, "")
         usable = _TRANSACTION_ID.fullmatch(given) and not given.startswith("sid_")
         transaction_id = given if usable else new_transaction_id()
         scope.setdefault("state", {})["transaction_id"] = transaction_id
+        scope["path"] = _path(scope)
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -98,6 +114,28 @@ class Envelope:
         await self._app(scope, receive, send_marked)
 
 
+def _too_long(scope: Scope) -> Response | None:
+    if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_LINE:
+        text = f"URI length exceeds the configured limit of {MAX_LINE} characters"
+        return PlainText(text, 414, {"connection": "close"})
+    if any(len(text) > MAX_LINE for _, text in scope["headers"]):
+        text = f"HTTP header value exceeds the configured limit of {MAX_LINE} characters"
+        return PlainText(text, 431, {"connection": "close"})
+    return None
+
+
+def _path(scope: Scope) -> str:
+    """The path with its segments decoded one by one: a slash within one is no separator.
+
+    Web actions have a path of their own, which is theirs to read.
+    """
+    path = str(scope["path"])
+    if b"%2f" not in scope["raw_path"].lower() or path.startswith(WEB_ROOT):
+        return path
+    segments = scope["raw_path"].decode("ascii", errors="replace").split("/")
+    return "/".join(unquote(segment).replace("/", _SLASH_WITHIN) for segment in segments)
+
+
 def new_transaction_id() -> str:
     return "".join(secrets.choice(_TRANSACTION_ALPHABET) for _ in range(32))
 
@@ -105,6 +143,8 @@ def new_transaction_id() -> str:
 def refusal(request: Request, error: ApiError) -> Reply:
     """The reply that says why a request is refused."""
     code = request.state.transaction_id
+    if error.rejection:
+        request.state.cors = {}
     reply = Reply({"error": error.message, "code": code}, error.status)
     for name, text in error.headers:
         reply.headers[name] = text

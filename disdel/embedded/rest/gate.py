@@ -9,7 +9,7 @@ import base64
 import hmac
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from disdel.embedded.replies import (
@@ -17,7 +17,7 @@ from disdel.embedded.replies import (
     NOT_AUTHENTICATED,
     ApiError,
 )
-from disdel.embedded.rest.envelope import API_ROOT, WEB_ROOT, is_api, no_route, refusal
+from disdel.embedded.rest.envelope import API_ROOT, WEB_ROOT, PlainText, is_api, no_route, refusal
 from disdel.embedded.rest.origins import check_origin
 
 # Every method that some route takes.
@@ -58,7 +58,7 @@ class Gate:
             return None
         check_origin(request.headers)
         if method == "OPTIONS":
-            return PlainTextResponse("OK")
+            return PlainText("OK")
         if is_api(path):
             self._check_api(path, method, request.headers.get("authorization"))
         if method not in _METHODS:
@@ -68,7 +68,8 @@ class Gate:
     def _check_api(self, path: str, method: str, authorization: str | None) -> None:
         if path.rstrip("/") == API_ROOT and method == "GET":
             return
-        if authorization is None:
+        scheme = (authorization or "").partition(" ")[0]
+        if authorization is None or scheme.lower() != "basic":
             raise ApiError(401, NOT_AUTHENTICATED, headers=(_CHALLENGE,))
         if not self._has_key(authorization):
             raise ApiError(401, BAD_AUTHENTICATION, headers=(_CHALLENGE,))

@@ -20,19 +20,31 @@ from disdel.embedded.limits import (
 from disdel.gpu import first_gpu
 from disdel.units import MIB
 
+# From an answer until its container takes the next activation: until its log is collected.
+SETTLE_MS = 20
+
 API_INFO = {
     "description": "OpenWhisk API",
     "api_version": "1.0.0",
     "api_version_path": "v1",
-    "build": "disdel",
+    # Upstream's begins with its date.
+    "build": "2026-disdel",
     "buildno": "embedded",
-    "swagger_paths": {},
+    "swagger_paths": {"ui": "/docs", "api-docs": "/api-docs"},
 }
 
 
 def platform_info(allowed: PlatformLimits, enforcement: Enforcement, isolation: Isolation) -> Json:
     """`GET /`: limits in bytes and milliseconds. `capacity` is this platform's own addition."""
     gpu = first_gpu()
+    of_actions = {
+        "min_action_duration": MIN_TIMEOUT_MS,
+        "max_action_duration": MAX_TIMEOUT_MS,
+        "min_action_memory": allowed.min_memory_mb * MIB,
+        "max_action_memory": allowed.max_memory_mb * MIB,
+        "min_action_logs": MIN_LOGS_MB * MIB,
+        "max_action_logs": MAX_LOGS_MB * MIB,
+    }
     return {
         "description": "OpenWhisk",
         "support": {
@@ -45,12 +57,9 @@ def platform_info(allowed: PlatformLimits, enforcement: Enforcement, isolation: 
             "triggers_per_minute": allowed.invokes_per_minute,
             "concurrent_actions": allowed.concurrent_invokes,
             "sequence_length": MAX_SEQUENCE,
-            "min_action_duration": MIN_TIMEOUT_MS,
-            "max_action_duration": MAX_TIMEOUT_MS,
-            "min_action_memory": allowed.min_memory_mb * MIB,
-            "max_action_memory": allowed.max_memory_mb * MIB,
-            "min_action_logs": MIN_LOGS_MB * MIB,
-            "max_action_logs": MAX_LOGS_MB * MIB,
+            # Those of a namespace that has none of its own, as none has here.
+            **{f"default_{name}": value for name, value in of_actions.items()},
+            **of_actions,
         },
         "runtimes": manifest(),
         "capacity": {
@@ -60,6 +69,7 @@ def platform_info(allowed: PlatformLimits, enforcement: Enforcement, isolation: 
             "enforcement": enforcement.name,
             "process_limit": enforcement.task_limit,
             "isolation": isolation.name,
+            "settle_ms": SETTLE_MS,
         },
     }
 
@@ -78,6 +88,6 @@ def namespace_limits(allowed: PlatformLimits) -> Json:
         "maxActionTimeout": MAX_TIMEOUT_MS,
         "minActionConcurrency": 1,
         "maxActionConcurrency": MAX_CONCURRENCY,
-        "maxParameterSize": f"{MAX_PARAMETERS_BYTES // MIB} MB",
+        "maxParameterSize": f"{MAX_PARAMETERS_BYTES} B",
         "maxActionInstances": allowed.concurrent_invokes,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from disdel.embedded.records import PlatformRecord, read_records
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from tests.waiting import wait_until
 
+OURS = "disdel/runtime-base"
 ECHO = "def main(args): return args"
 WHERE = "import os\ndef main(args): return {'container': os.environ['DISDEL_CONTAINER']}"
 # Ends when the file named by its argument appears.
@@ -42,17 +43,27 @@ class User:
 
     client: httpx.Client
     record: PlatformRecord
+    last: dict[str, str] = field(default_factory=dict)
 
     def put(self, name: str, code: str = ECHO, **wire: Any) -> dict[str, Any]:
         memory = wire.pop("memory", 128)
         wire.setdefault("limits", {"memory": memory})
-        wire.setdefault("exec", {"kind": "python:3", "code": code})
+        # The stock kind, or one of our images, whose proxy ends with the action.
+        image = wire.pop("image", None)
+        kind = {"kind": "blackbox", "image": image} if image else {"kind": "python:3"}
+        wire.setdefault("exec", {**kind, "code": code})
         reply = self.client.put(f"/actions/{name}?overwrite=true", json=wire)
         assert reply.status_code == 200, reply.text
         return reply.json()
 
     def invoke(self, name: str, **arguments: Any) -> httpx.Response:
-        return self.client.post(f"/actions/{name}?blocking=true", json=arguments)
+        """A blocking invocation, begun when the last one has left its container."""
+        if name in self.last:
+            self.activation(self.last.pop(name))
+        reply = self.client.post(f"/actions/{name}?blocking=true", json=arguments)
+        if activation_id := reply.headers.get("x-openwhisk-activation-id"):
+            self.last[name] = activation_id
+        return reply
 
     def start(self, name: str, **arguments: Any) -> str:
         reply = self.client.post(f"/actions/{name}", json=arguments)

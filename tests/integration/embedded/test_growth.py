@@ -11,6 +11,7 @@ import pytest
 from disdel.errors import PlatformError, UsageError
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from tests.integration.embedded.support import (
+    OURS,
     WAIT,
     WHERE,
     User,
@@ -105,14 +106,14 @@ def test_a_container_grows_out_of_its_limit(tmp_path: Path, enforcement: str) ->
 
 
 def test_nothing_grows_by_itself(guest: User) -> None:
-    guest.put("hungry", HUNGRY, memory=128)
+    guest.put("hungry", HUNGRY, memory=128, image=OURS)
     message = "The action exhausted its memory and was aborted."
     failed(guest.invoke("hungry", mb=400, pauses=0, stops=False), "action developer error", message)
 
 
 def test_growth_is_refused_when_the_pool_is_full(tmp_path: Path) -> None:
     with platform(tmp_path / "state", grow_to_mb=1024, user_memory_mb=512) as user:
-        user.put("hungry", HUNGRY, memory=256)
+        user.put("hungry", HUNGRY, memory=256, image=OURS)
         user.put("wait", WAIT, memory=256)
         mark, until = tmp_path / "mark", tmp_path / "until"
         running = user.start("wait", until=str(until), started=str(mark))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.embedded.support import (
     EAT,
+    OURS,
     User,
     annotations,
     failed,
@@ -25,15 +26,12 @@ from tests.integration.embedded.support import (
         ),
         (
             "def main(args): return None",
-            "The action did not produce a valid JSON or JSON Array response: null",
+            "The action did not produce a valid JSON or JSON Array response: null\n",
         ),
         ("def main(args): return {'x': {1}}", "command exited"),
         ("def main(args): import sys; sys.exit(1)", "command exited"),
-        (
-            "def main(args): import os; os._exit(1)",
-            "The action did not produce a valid response and exited unexpectedly.",
-        ),
-        ("import os; os._exit(1)", "The action did not initialize and exited unexpectedly."),
+        ("def main(args): import os; os._exit(1)", "command exited"),
+        ("import os; os._exit(1)", "Cannot start action. Check logs for details."),
         ("import nowhere", "Cannot start action. Check logs for details."),
         ("", "Missing main/no code to execute."),
     ],
@@ -48,6 +46,25 @@ def test_developer_errors_cost_the_container(guest: User, code: str, message: st
     assert logs[-1].endswith(
         "stderr: The action did not initialize or run as expected. Log data might be missing."
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "def main(args): return None",
+            "The action did not produce a valid JSON or JSON Array response: null",
+        ),
+        (
+            "def main(args): import os; os._exit(1)",
+            "The action did not produce a valid response and exited unexpectedly.",
+        ),
+        ("import os; os._exit(1)", "The action did not initialize and exited unexpectedly."),
+    ],
+)
+def test_our_images_say_what_the_platform_sees(guest: User, code: str, message: str) -> None:
+    guest.put("ours", code, image=OURS)
+    failed(guest.invoke("ours"), "action developer error", message)
 
 
 def test_time_limits_kill(guest: User) -> None:
@@ -71,17 +88,26 @@ def test_time_limits_kill(guest: User) -> None:
     )
 
 
-def test_memory_limits_kill(guest: User) -> None:
+EXHAUSTED = "The action exhausted its memory and was aborted."
+
+
+@pytest.mark.parametrize(
+    ("image", "in_run", "in_init"),
+    [
+        (OURS, EXHAUSTED, EXHAUSTED),
+        # The stock image's proxy survives its action, and never names memory.
+        (None, "command exited", "Cannot start action. Check logs for details."),
+    ],
+)
+def test_memory_limits_kill(guest: User, image: str | None, in_run: str, in_init: str) -> None:
     if not guest.record.enforcement.startswith("cgroup"):
         pytest.skip("no memory cgroup can be made here: the next test covers sampling")
-    guest.put("eat", EAT)
-    assert guest.invoke("eat", mb=64).json()["response"]["result"] == {"eaten": 64}
-    reply = guest.invoke("eat")
-    message = "The action exhausted its memory and was aborted."
-    failed(reply, "action developer error", message)
+    guest.put("eat", EAT, image=image)
+    assert guest.invoke("eat", mb=32).json()["response"]["result"] == {"eaten": 32}
+    failed(guest.invoke("eat"), "action developer error", in_run)
     assert "initTime" in annotations(guest.invoke("eat", mb=1).json())
-    guest.put("greedy", "eaten = [bytearray(1 << 20) for _ in range(2000)]")
-    failed(guest.invoke("greedy"), "action developer error", message)
+    guest.put("greedy", "eaten = [bytearray(1 << 20) for _ in range(2000)]", image=image)
+    failed(guest.invoke("greedy"), "action developer error", in_init)
 
 
 # Starts threads until it may not, or for ever.
@@ -111,8 +137,7 @@ def test_a_container_has_so_many_processes_and_threads(guest: User, tmp_path: Pa
             user.client.get(user.record.apihost).json()["capacity"]["process_limit"] == "sampling"
         )
         user.put("threads", THREADS, memory=512)
-        lost = "The action did not produce a valid response and exited unexpectedly."
-        failed(user.invoke("threads"), "action developer error", lost)
+        failed(user.invoke("threads"), "action developer error", "command exited")
 
 
 def test_memory_limits_by_sampling(tmp_path: Path) -> None:
@@ -130,7 +155,7 @@ def test_memory_limits_by_sampling(tmp_path: Path) -> None:
     )
     with platform(tmp_path / "state", enforcement="sampling", user_memory_mb=256) as user:
         assert user.record.enforcement == "sampling"
-        user.put("eat", code)
+        user.put("eat", code, image=OURS)
         within = user.invoke("eat", mb=10)
         assert within.json()["response"]["result"] == {"limit": str(128 << 20)}
         message = "The action exhausted its memory and was aborted."

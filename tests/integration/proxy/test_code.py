@@ -103,11 +103,10 @@ def test_requirements_that_cannot_be_installed_fail_the_init(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("code", "binary", "status", "error"),
     [
-        ("def main(", False, 502, "Cannot start action. Check logs for details."),
+        ("def main(", False, 502, "The action failed to generate or locate a binary. See logs"),
         ("import nowhere", False, 502, "Cannot start action. Check logs for details."),
         ("import sys; sys.exit(0)", False, 502, "Cannot start action. Check logs for details."),
         ("x = 1", False, 502, "Cannot start action. Check logs for details."),
-        ("main = 1", False, 502, "Cannot start action. Check logs for details."),
         ("ab=c", True, 400, "cannot decode the request: "),
         (
             base64.b64encode(b"no zip").decode(),

@@ -55,7 +55,14 @@ def test_out_of_range(wire: dict[str, int], message: str) -> None:
     assert (refused.value.status, refused.value.message) == (400, f"requirement failed: {message}")
 
 
-@pytest.mark.parametrize("value", ["256", 128.5, True, [], 1e400])
+@pytest.mark.parametrize("value", ["256", True, [], {}])
+def test_no_number(value: object) -> None:
+    with pytest.raises(ApiError) as refused:
+        action_limits({"memory": value}, STOCK)
+    assert refused.value.message == "The request content was malformed:\nmemory limit malformed"
+
+
+@pytest.mark.parametrize("value", [128.5, 1e400])
 def test_not_whole(value: object) -> None:
     with pytest.raises(ApiError) as refused:
         action_limits({"memory": value}, STOCK)
