@@ -48,8 +48,8 @@ Outcome = Literal["answered", "timeout", "out-of-memory", "lost", "refused"]
 class Reply:
     """What came of one request to the proxy.
 
-    `size_bytes` is the length that the answer declared, of which `body` holds at most what a
-    result may have. "refused" means that the container has not had the request.
+    `size_bytes` is the length of the answer, of which `body` holds at most what a result may have.
+    "refused" means that the container has not had the request.
     """
 
     outcome: Outcome

@@ -126,6 +126,8 @@ class SamplingEnforcement:
     def look_for_orphans(self) -> None:
         """Find out whose they are."""
         leaders = {cell.pid: cell for cell in self._cells.values()}
+        # One that has only just been started is no orphan, and may not show its environment yet.
+        starting = None in leaders
         found = [pid for pid in strange_children() if pid not in leaders]
         for cell in self._cells.values():
             cell.orphans.intersection_update(found)
@@ -134,7 +136,7 @@ class SamplingEnforcement:
             owner = leaders.get(session(pid)) or self._cells.get(_mark(pid))
             if owner is not None:
                 owner.orphans.add(pid)
-            elif not any(pid in cell.orphans for cell in self._cells.values()):
+            elif not (starting or any(pid in cell.orphans for cell in self._cells.values())):
                 kill_tree(pid)
             bury(pid)
 
