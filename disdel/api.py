@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from disdel import config
-from disdel.catalog.datasets import describe_dataset
+from disdel.catalog.datasets import describe_dataset, load_arrays
 from disdel.controller import calibration
 from disdel.controller import infer as infer_run
 from disdel.controller import train as train_run
@@ -345,8 +345,9 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
 
 def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     """What the planner is asked for a job, one question a runtime; nothing is started."""
-    dataset = describe_dataset(job.dataset, config.data_dir(settings.data_dir))
-    model = choose_network(job.model, dataset, job.precision)
+    data_dir = config.data_dir(settings.data_dir)
+    dataset = describe_dataset(job.dataset, data_dir)
+    model = choose_network(job, dataset, lambda: load_arrays(job.dataset, data_dir))
     capacity = _run(lambda: offered_capacity(settings))
     apihost = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
     if apihost is not None:

@@ -111,6 +111,15 @@ class UserModule:
         text = linecache.getline(str(file), lines[-1]).strip()
         return _place(file.resolve(), self._folder, lines[-1], text)
 
+    def place_of_code(self, function: object) -> str:
+        """The line where a function of the user's begins, for people; else the function."""
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        file = Path("" if code is None else code.co_filename).resolve()
+        if code is None or not file.is_relative_to(self._folder):
+            return self.code.entry
+        text = linecache.getline(str(file), code.co_firstlineno).strip()
+        return _place(file, self._folder, code.co_firstlineno, text)
+
     def definitions(self) -> dict[str, object]:
         """The classes and functions that its files define, by name."""
         return {

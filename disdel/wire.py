@@ -274,14 +274,18 @@ class DescribeRequest:
     """Build the user's network once, in a process of its own on the controller's host.
 
     Its files lie in `folder`; samples have `input_shape` and `input_dtype`, and `classes` classes,
-    or numbers as targets where that is 0. A training step is tried out in `precision`.
+    or numbers as targets where that is 0. It is tried out in `precision` on batches of at most
+    `batch_size` of the data set's own samples, which the file `samples` holds, as numpy's `.npz`:
+    `x` as stored, (n, *input_shape), and `y`, (n,).
     """
 
     code: CodeRef
     folder: str
+    samples: str
     input_shape: tuple[int, ...]
     input_dtype: str
     classes: int
+    batch_size: int
     precision: Precision = "float32"
 
 

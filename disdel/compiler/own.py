@@ -21,13 +21,12 @@ from disdel.compiler.recipe import JaxArray, Measure, Recipe, recipe_for
 from disdel.errors import UsageError
 from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OwnModel, Target
 from disdel.user_module import UserModule
+from disdel.worker.keras_losses import own_loss, own_metrics
 from disdel.worker.own_code import function_beside
 from disdel.worker.own_keras import (
     Built,
-    build_own_here,
+    build_own,
     exported,
-    own_loss,
-    own_metrics,
     own_optimizer,
     register_definitions,
 )
@@ -71,7 +70,7 @@ def _built(job: CompileJob, own: OwnModel, folder: Path) -> tuple[UserModule, Bu
     with _on_jax(own.code.entry):
         module = UserModule(own.code, folder)
         with without_values() as scope:
-            built = build_own_here(module, job.model.input_shape, job.model.classes)
+            built = build_own(module, job.model.input_shape, job.model.classes)
     for variable in built.model.variables:
         # The second where the function has left the scope by clearing Keras's session.
         if id(variable) in scope.state_mapping or variable._value is not None:
@@ -109,7 +108,7 @@ def _recipe(module: UserModule, target: Target, own: OwnModel) -> Recipe:
             f"{entry}: augment has no place in a compiled step, where samples that only fill up a "
             f"batch must stay apart: use layers such as GaussianNoise, {_INSTEAD}"
         )
-    loss = own_loss(module)
+    loss = own_loss(module, target)
     if isinstance(loss, keras.losses.Loss):
         settings = loss.get_config()
         if settings.get("reduction") == "sum" or settings.get("ignore_class") is not None:
@@ -120,7 +119,7 @@ def _recipe(module: UserModule, target: Target, own: OwnModel) -> Recipe:
     if loss is not None:
         usual = _is_usual(loss, target, gives_probabilities=own.gives_probabilities)
         loss = None if usual else _guarded(module, loss)
-    metrics = {name: _guarded(module, metric) for name, metric in own_metrics(module)}
+    metrics = {name: _guarded(module, metric) for name, metric in own_metrics(module, target)}
     recipe = recipe_for(target, gives_probabilities=own.gives_probabilities)
     return replace(recipe, loss=loss, metrics={**recipe.metrics, **metrics})
 

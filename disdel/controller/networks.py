@@ -8,46 +8,83 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from disdel import config
+from disdel.arrays import Array
+from disdel.catalog.datasets import DatasetArrays
 from disdel.catalog.models import choose_model
 from disdel.errors import UsageError
 from disdel.files_read import named_environment, still_holds
 from disdel.helper import run_helper
-from disdel.types import DatasetSpec, ModelSpec, Precision
+from disdel.types import DatasetSpec, ModelSpec, OwnModel, TrainJob
 from disdel.user_code import UserCode, collect, is_entry, package_version, packages_of
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 3
+_FORMAT = 4
+# Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
+_SAMPLES_BYTES = 64 << 20
+_SAMPLES_LEAST = 2
 _PACKAGES = ("disdel", "keras", "numpy", "tensorflow", "tensorflow-cpu", "torch")
 
 
-def choose_network(name: str, dataset: DatasetSpec, precision: Precision = "float32") -> ModelSpec:
-    """The network `name` for a data set: a built-in one, or a function of the user's.
+def choose_network(
+    job: TrainJob, dataset: DatasetSpec, arrays: Callable[[], DatasetArrays]
+) -> ModelSpec:
+    """The network of a job for a data set: a built-in one, or a function of the user's.
+
+    Args:
+        job: names it.
+        dataset: what it is trained on.
+        arrays: gives the samples of that, on which a network of the user's is tried out.
 
     Raises:
-        UsageError: no such network, or it cannot be trained on such samples in this precision.
+        UsageError: no such network, or it cannot be trained on such samples as the job says.
     """
-    if not is_entry(name):
-        return choose_model(name, dataset)
-    code = collect(name)
-    reply = _described(code, dataset, precision)
+    if not is_entry(job.model):
+        return choose_model(job.model, dataset)
+    code = collect(job.model)
+    reply = _described(_Asked(code, dataset, job, arrays()))
     # Code that was moved or is named in another way is the same code.
     own = replace(reply.own, code=code.ref)
+    _check_schedule(job, own)
     return ModelSpec(
-        name=name,
+        name=job.model,
         input_shape=dataset.input_shape,
         classes=dataset.classes,
         target=reply.target,
         own=own,
     )
+
+
+def _check_schedule(job: TrainJob, own: OwnModel) -> None:
+    """Refuse two schedules at once, and one that would begin anew every round.
+
+    Raises:
+        UsageError: the job has such.
+    """
+    if not own.has_schedule or job.optimizer is not None or job.learning_rate is not None:
+        return
+    if job.rate_schedule.shape != "constant" or job.rate_schedule.warmup:
+        raise UsageError(
+            f"the optimizer of {own.code.entry} has a learning-rate schedule of its own: leave "
+            "--schedule and --warmup out, or give it a number"
+        )
+    if job.optimizer_state == "reset":
+        raise UsageError(
+            f"the optimizer of {own.code.entry} has a learning-rate schedule, which would begin "
+            "anew every round with --optimizer-state reset: use average or local, or --schedule"
+        )
 
 
 def code_of(model: ModelSpec) -> UserCode | None:
@@ -64,15 +101,47 @@ def code_of(model: ModelSpec) -> UserCode | None:
     return code
 
 
-def _described(code: UserCode, dataset: DatasetSpec, precision: Precision) -> DescribeReply:
-    kept = config.state_dir() / "models" / f"{_key(code, dataset, precision)}.json"
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Of what a description is wanted."""
+
+    code: UserCode
+    dataset: DatasetSpec
+    job: TrainJob
+    arrays: DatasetArrays
+
+    def samples(self) -> dict[str, Array]:
+        """The first ones: a batch of the job's, unless that is very large."""
+        x, y = self.arrays.train_x, self.arrays.train_y
+        fit = _SAMPLES_BYTES // max(1, math.prod(x.shape[1:]) * x.itemsize)
+        count = max(_SAMPLES_LEAST, min(self.job.batch_size, fit))
+        return {"x": np.array(x[:count]), "y": np.array(y[:count])}
+
+    def key(self, samples: Mapping[str, Array]) -> str:
+        """The same for what is described alike."""
+        packages = sorted({*_PACKAGES, *packages_of(self.code)})
+        versions = [sys.version, *(f"{name} {package_version(name)}" for name in packages)]
+        dataset, job = self.dataset, self.job
+        form = (dataset.input_shape, dataset.input_dtype, dataset.classes)
+        asked = (form, job.precision, job.batch_size)
+        environment = named_environment(self.code.python.values())
+        text = json.dumps([_FORMAT, self.code.ref.digest, asked, versions, environment])
+        digest = hashlib.blake2b(text.encode(), digest_size=16)
+        for array in samples.values():
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def _described(asked: _Asked) -> DescribeReply:
+    samples = asked.samples()
+    kept = config.state_dir() / "models" / f"{asked.key(samples)}.json"
     try:
         answer = json.loads(kept.read_text(encoding="utf-8"))
         if still_holds(answer["read"]):
             return from_json(DescribeReply, answer["reply"])
     except (OSError, ValueError, KeyError, TypeError, UsageError):
         pass
-    answer = _describe(code, dataset, precision)
+    answer = _describe(asked, samples)
     reply = from_json(DescribeReply, answer["reply"])
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -82,27 +151,22 @@ def _described(code: UserCode, dataset: DatasetSpec, precision: Precision) -> De
     return reply
 
 
-def _key(code: UserCode, dataset: DatasetSpec, precision: Precision) -> str:
-    packages = sorted({*_PACKAGES, *packages_of(code)})
-    versions = [sys.version, *(f"{name} {package_version(name)}" for name in packages)]
-    form = (dataset.input_shape, dataset.input_dtype, dataset.classes, precision)
-    environment = named_environment(code.python.values())
-    text = json.dumps([_FORMAT, code.ref.digest, form, versions, environment])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _describe(code: UserCode, dataset: DatasetSpec, precision: Precision) -> dict[str, Any]:
+def _describe(asked: _Asked, samples: Mapping[str, Array]) -> dict[str, Any]:
+    code, dataset = asked.code, asked.dataset
     with tempfile.TemporaryDirectory(prefix="disdel-model-") as scratch:
         folder = Path(scratch)
         # Only what travels to the actions, so that a file which is left out is missed here.
         code.write(folder / "code")
+        np.savez(folder / "samples.npz", allow_pickle=False, **samples)
         request = DescribeRequest(
             code=code.ref,
             folder=str(folder / "code"),
+            samples=str(folder / "samples.npz"),
             input_shape=dataset.input_shape,
             input_dtype=dataset.input_dtype,
             classes=dataset.classes,
-            precision=precision,
+            batch_size=asked.job.batch_size,
+            precision=asked.job.precision,
         )
         (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
         ended = run_helper(

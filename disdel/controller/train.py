@@ -77,7 +77,7 @@ async def train_on(
 
     A run that is `resumed` comes with its lease. Raises as `train` does.
     """
-    model = await in_thread(choose_network, job.model, arrays.spec, job.precision)
+    model = await in_thread(choose_network, job, arrays.spec, lambda: arrays)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
             f"--target-accuracy needs classes, and {arrays.spec.name} has numbers to predict: stop "

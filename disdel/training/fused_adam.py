@@ -19,7 +19,7 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras ships no 
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update `variable` and its two moments for a dense `gradient` of its shape."""
+        """Update `variable` and its two moments for a `gradient` of its shape."""
         index = self._get_variable_index(variable)
         # The backend unwraps the variable before it calls; a user of the class may not.
         target = variable.value if isinstance(variable, keras.Variable) else variable
@@ -35,5 +35,6 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras ships no 
             beta1=tf.cast(self.beta_1, dtype),
             beta2=tf.cast(self.beta_2, dtype),
             epsilon=tf.cast(self.epsilon, dtype),
-            grad=tf.cast(gradient, dtype),
+            # That of an embedding comes as the rows that were looked up.
+            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )

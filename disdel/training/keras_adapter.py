@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from disdel.arrays import Array, Tensors
-from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
+from disdel.training.base import Scored, Trainer, check_state, split_state
+from disdel.training.keras_optimizer import DrivenOptimizer
 from disdel.training.keras_precision import mixed_bfloat16
 from disdel.training.keras_recipe import KerasRecipe, recipe_for
 from disdel.types import Precision
@@ -53,13 +54,8 @@ class KerasTrainer(Trainer):
         self._model = model
         self._recipe = recipe or recipe_for("class", probabilities=True)
         self._precision = precision
-        self._optimizer = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
-        if learning_rate is not None:
-            self._optimizer.learning_rate = learning_rate
-        self._learning_rate = np.float32(self._optimizer.learning_rate)
-        self._optimizer.build(model.trainable_variables)
-        # Every slot and counter of Keras's optimizers begins as one number throughout.
-        self._first_values = [np.ravel(v)[0] for v in self._optimizer.variables]
+        made = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+        self._optimizer = DrivenOptimizer(made, learning_rate, model.trainable_variables)
         label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None), label)
@@ -73,19 +69,24 @@ class KerasTrainer(Trainer):
             self._score, input_signature=(batch, tf.TensorSpec((None,), label))
         )
 
-    def _steps(self, x: Any, y: Any, rates: Any) -> Any:
+    def _steps(self, x: Any, y: Any, factors: Any) -> Any:
         import tensorflow as tf
 
         loss_sum = tf.constant(0.0)
         for step in tf.range(tf.shape(x)[0]):
-            self._optimizer.learning_rate = rates[step]
             loss, gradients = self._gradients(x[step], y[step])
-            self._optimizer.apply(gradients, self._model.trainable_variables)
+            self._optimizer.apply(gradients, factors[step])
             loss_sum += loss
         return loss_sum * tf.cast(tf.shape(x)[1], tf.float32)
 
-    def _gradients(self, x: Any, y: Any) -> tuple[Any, list[Any]]:
-        """Mean loss of a batch, and its gradients in the recipe's unit."""
+    def _gradients(
+        self, x: Any, y: Any, loss_share: Any = 1.0, size_share: Any = 1.0
+    ) -> tuple[Any, list[Any]]:
+        """Mean loss of a batch, and its gradients in the recipe's unit; None for variables that it
+        does not depend on.
+
+        Of a part of a batch, the loss counts `loss_share` and penalties `size_share`.
+        """
         import tensorflow as tf
 
         x = tf.cast(x, tf.float32)
@@ -97,43 +98,48 @@ class KerasTrainer(Trainer):
         with tf.GradientTape() as tape:
             with mixed_bfloat16(self._model) if mixed else nullcontext():
                 outputs = tf.cast(self._model(x, training=True), tf.float32)
-            loss = self._recipe.loss(self._recipe.wanted(y), outputs)
+            loss = self._recipe.loss(self._recipe.wanted(y), outputs) * loss_share
             for penalty in self._model.losses:
-                loss += tf.cast(penalty, loss.dtype)
-            in_unit = loss / self._recipe.loss_unit
-        gradients = tape.gradient(
-            in_unit, self._model.trainable_variables, unconnected_gradients="zero"
-        )
-        # Those of an embedding come as the rows that were looked up.
-        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+                loss += tf.cast(penalty, loss.dtype) * size_share
+            scaled = self._optimizer.scaled(loss / self._recipe.loss_unit)
+        return loss, tape.gradient(scaled, self._model.trainable_variables)
 
-    def _steps_in_parts(self, x: Any, y: Any, rates: Any, parts: Any) -> Any:
+    def _steps_in_parts(self, x: Any, y: Any, factors: Any, parts: Any) -> Any:
         """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
         import tensorflow as tf
 
         batch = tf.shape(x)[1]
         variables = self._model.trainable_variables
         loss_sum = tf.constant(0.0)
+        # Found out while the loop is written as a graph, and the same in every part.
+        connected: set[int] = set()
         for step in tf.range(tf.shape(x)[0]):
             totals = [tf.zeros_like(variable) for variable in variables]
+            weights = self._recipe.weights(y[step])
             for part in tf.range(parts):
                 start, stop = part * batch // parts, (part + 1) * batch // parts
-                share = tf.cast(stop - start, tf.float32) / tf.cast(batch, tf.float32)
-                loss, gradients = self._gradients(x[step, start:stop], y[step, start:stop])
+                loss, gradients = self._gradients(
+                    x[step, start:stop],
+                    y[step, start:stop],
+                    self._recipe.share(weights[start:stop], weights),
+                    tf.cast(stop - start, tf.float32) / tf.cast(batch, tf.float32),
+                )
+                connected.update(i for i, g in enumerate(gradients) if g is not None)
                 totals = [
-                    total + gradient * tf.cast(share, gradient.dtype)
+                    # Those of an embedding come as the rows that were looked up.
+                    total if gradient is None else total + tf.convert_to_tensor(gradient)
                     for total, gradient in zip(totals, gradients, strict=True)
                 ]
-                loss_sum += loss * share
-            self._optimizer.learning_rate = rates[step]
-            self._optimizer.apply(totals, variables)
+                loss_sum += loss
+            gradients = [total if i in connected else None for i, total in enumerate(totals)]
+            self._optimizer.apply(gradients, factors[step])
         return loss_sum * tf.cast(batch, tf.float32)
 
     def _score(self, x: Any, y: Any) -> Any:
         import tensorflow as tf
 
         recipe, samples = self._recipe, tf.cast(tf.shape(y)[0], tf.float32)
-        outputs = self._model(tf.cast(x, tf.float32), training=False)
+        outputs = tf.cast(self._model(tf.cast(x, tf.float32), training=False), tf.float32)
         means = [recipe.loss(recipe.wanted(y), outputs)]
         given = recipe.probabilities(outputs)
         means += [metric(recipe.wanted(y), given) for metric in recipe.metrics.values()]
@@ -149,13 +155,13 @@ class KerasTrainer(Trainer):
     ) -> float:
         parts = min(micro_batches, x.shape[1])
         factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
-        rates = np.multiply(factors, self._learning_rate, dtype=np.float32)
         if parts == 1:
-            return float(self._train_block(x, y, rates))
-        return float(self._train_block_in_parts(x, y, rates, parts))
+            return float(self._train_block(x, y, factors))
+        return float(self._train_block_in_parts(x, y, factors, parts))
 
     def score(self, x: Array, y: Array) -> Scored:
-        (loss_sum, *metric_sums), correct = self._score_batch(x, y)
+        with self._optimizer.final_weights():
+            (loss_sum, *metric_sums), correct = self._score_batch(x, y)
         sums = zip(self._recipe.metrics, map(float, metric_sums), strict=True)
         return Scored(
             float(loss_sum), None if self._recipe.target == "number" else int(correct), dict(sums)
@@ -167,30 +173,18 @@ class KerasTrainer(Trainer):
     def load_state(self, tensors: Tensors) -> None:
         variables = self._variables()
         if not split_state(tensors)[1]:
-            tensors = {**tensors, **self._fresh_optimizer()}
+            tensors = {**tensors, **self._optimizer.fresh()}
         check_state({name: tuple(v.shape) for name, v in variables.items()}, tensors)
         for name, variable in variables.items():
             variable.assign(tensors[name])
 
     def _variables(self) -> dict[str, Any]:
         named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
-        return named | self._optimizer_variables()
-
-    def _optimizer_variables(self) -> dict[str, Any]:
-        variables = enumerate(self._optimizer.variables)
-        return {f"{OPTIMIZER_PREFIX}{i:04d}/{v.path}": v for i, v in variables}
-
-    def _fresh_optimizer(self) -> dict[str, Array]:
-        """The optimizer's tensors before its first step, in the memory of one number each."""
-        return {
-            name: np.broadcast_to(first, variable.shape)
-            for (name, variable), first in zip(
-                self._optimizer_variables().items(), self._first_values, strict=True
-            )
-        }
+        return named | self._optimizer.averages() | self._optimizer.variables()
 
     def save_model(self, path: Path) -> None:
-        (self._recipe.exported or self._model).save(path)
+        with self._optimizer.final_weights():
+            (self._recipe.exported or self._model).save(path)
 
 
 def _optimizer(name: str) -> KerasOptimizer:

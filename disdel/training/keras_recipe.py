@@ -29,6 +29,9 @@ class KerasRecipe:
         exported: what is saved in place of the model.
         loss_unit: what the loss is divided by before gradients are taken, so that steps do not
             depend on the units of numbers to predict.
+        loss_is_sum: whether `loss` adds up over the batch.
+        weigh: what each sample counts in the mean that `loss` takes, of targets; None where all
+            count the same.
 
     Targets are class numbers, (batch,) int32; for "binary" and "number" (batch, 1) float32, as the
     outputs then are.
@@ -41,6 +44,22 @@ class KerasRecipe:
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     exported: KerasModel | None = None
     loss_unit: float = 1.0
+    loss_is_sum: bool = False
+    weigh: Callable[[Tensor], Tensor] | None = None
+
+    def weights(self, y: Tensor) -> Tensor:
+        """What samples with such labels count in the loss of a batch, (batch,) float32."""
+        import tensorflow as tf
+
+        return tf.ones_like(y, tf.float32) if self.weigh is None else self.weigh(y)
+
+    def share(self, part: Tensor, batch: Tensor) -> Tensor:
+        """What the loss of a part counts in that of its batch, of the weights of both."""
+        import tensorflow as tf
+
+        if self.loss_is_sum:
+            return tf.constant(1.0)
+        return tf.math.divide_no_nan(tf.reduce_sum(part), tf.reduce_sum(batch))
 
     def wanted(self, y: Tensor) -> Tensor:
         """The targets that loss and metrics are given, of labels (batch,)."""

@@ -76,7 +76,8 @@ class OwnModel:
 
     `gives_probabilities` is whether its outputs are probabilities and not logits. `optimizer` names
     the one that stands beside its function, None where there is none; where that is one of
-    `torch.optim`, `optimizer_groups` say what it does.
+    `torch.optim`, `optimizer_groups` say what it does. `has_schedule` is whether its learning rate
+    changes by itself.
     """
 
     code: CodeRef
@@ -85,6 +86,7 @@ class OwnModel:
     gives_probabilities: bool
     optimizer: str | None
     optimizer_groups: tuple[OptimizerGroup, ...] = ()
+    has_schedule: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from disdel.arrays import Array
 from disdel.errors import UsageError
@@ -18,11 +19,12 @@ from disdel.training.base import Trainer
 from disdel.types import ModelFacts, OwnModel
 from disdel.user_module import UserModule
 from disdel.wire import DescribeReply, DescribeRequest
-from disdel.worker.own_code import look_like_probabilities, trial_samples, trial_targets
+from disdel.worker.own_code import Trial, look_like_probabilities
 from disdel.worker.own_keras import (
     Built,
     build_own,
     ends_in_probabilities,
+    follows_schedule,
     own_optimizer,
     own_trainer,
 )
@@ -34,28 +36,33 @@ def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeRepl
     Raises:
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
+    trial = Trial.read(request)
     built = build_own(module, request.input_shape, request.classes)
-    samples = trial_samples(request)
-    with _calls() as calls:
-        outputs = module.guarded(
-            lambda: np.asarray(built.model(samples.astype(np.float32), training=False), np.float32)
-        )
+    facts = _facts(built, _calls_of(built), request.input_shape)
     probabilities = ends_in_probabilities(built) or (
-        built.target == "class" and look_like_probabilities(outputs)
+        built.target == "class" and look_like_probabilities(_outputs(module, built, trial.few()))
     )
     optimizer = own_optimizer(module)
-    _try_out(module, built, request, samples, probabilities=probabilities)
+    _try_out(module, built, request, trial.batch(facts.activations), probabilities=probabilities)
     return DescribeReply(
         target=built.target,
         own=OwnModel(
             code=request.code,
             runtime="tensorflow",
-            facts=_facts(built, calls, request.input_shape),
+            facts=facts,
             gives_probabilities=probabilities,
             optimizer=optimizer
             if isinstance(optimizer, str | None)
             else type(optimizer).__name__.lower(),
+            has_schedule=follows_schedule(optimizer),
         ),
+    )
+
+
+def _outputs(module: UserModule, built: Built, x: Array) -> NDArray[np.float32]:
+    """What the model gives for samples as stored."""
+    return module.guarded(
+        lambda: np.asarray(built.model(x.astype(np.float32), training=False), np.float32)
     )
 
 
@@ -63,7 +70,7 @@ def _try_out(
     module: UserModule,
     built: Built,
     request: DescribeRequest,
-    samples: Array,
+    trial: Trial,
     *,
     probabilities: bool,
 ) -> None:
@@ -74,7 +81,6 @@ def _try_out(
     """
     import tensorflow as tf
 
-    y = trial_targets(built.target, request.classes)
     trainer = own_trainer(
         module,
         built,
@@ -86,8 +92,8 @@ def _try_out(
     )
 
     def once() -> None:
-        trainer.train(samples[np.newaxis], y[np.newaxis])
-        trainer.score(samples, y)
+        trainer.train(trial.x[np.newaxis], trial.y[np.newaxis])
+        trainer.score(trial.x, trial.y)
 
     try:
         once()
@@ -125,6 +131,16 @@ class _Calls:
     """What went in and out of every layer that has no layers inside, in the order of the calls."""
 
     seen: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+
+def _calls_of(built: Built) -> _Calls:
+    """The layers that a batch of whatever size goes through, and nothing is computed."""
+    import tensorflow as tf
+
+    batch = tf.TensorSpec((None, *built.model.input_shape[1:]), tf.float32)
+    with _calls() as calls:
+        tf.function(lambda x: built.model(x, training=False)).get_concrete_function(batch)
+    return calls
 
 
 @contextmanager

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from disdel.arrays import Array
 from disdel.catalog.models.torch_files import TorchFile, are_images, load_torch_network
-from disdel.training.torch_recipe import TorchRecipe
+from disdel.training.torch_recipe import TorchModel, TorchRecipe
 from disdel.types import ModelFacts, ModelSpec, OwnModel, Precision
 from disdel.user_module import UserModule
 from disdel.wire import DescribeReply, DescribeRequest
-from disdel.worker.own_code import look_like_probabilities, trial_samples, trial_targets
+from disdel.worker.own_code import Trial, look_like_probabilities
 from disdel.worker.own_torch import (
     Built,
     build_own,
@@ -31,6 +31,8 @@ from disdel.worker.own_torch import (
 
 # What may stand behind a softmax or a sigmoid and leaves its values as they are.
 _SHAPING = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Alias")
+# Samples of a pass that is computed for its sizes alone.
+_LOOKED_AT = 2
 
 
 def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeReply:
@@ -39,18 +41,19 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
     Raises:
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
-    built = build_own(module, request.input_shape, request.input_dtype, request.classes)
+    trial = Trial.read(request)
+    built = build_own(module, trial.few(), request.classes)
     images = are_images(request.input_shape, request.input_dtype)
-    samples = torch.from_numpy(trial_samples(request))
     # Whether they are probabilities is what its outputs are to tell.
     recipe = own_recipe(module, built.target, images=images, probabilities=False)
-    outputs = module.guarded(lambda: recipe.outputs(built.made, samples))
+    stored = torch.from_numpy(trial.x[: trial.batch_size])
+    step = module.guarded(lambda: _measured(built.made, recipe, stored))
     optimizer, groups = own_optimizer(module, built.made)
     own = OwnModel(
         code=request.code,
         runtime="torch",
-        facts=module.guarded(lambda: _facts(built, recipe, samples)),
-        gives_probabilities=_are_probabilities(built, outputs),
+        facts=step.facts,
+        gives_probabilities=_are_probabilities(built, step.last),
         optimizer=optimizer,
         optimizer_groups=groups,
     )
@@ -62,38 +65,33 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         own=own,
     )
     about = TorchFile(model=spec, input_dtype=request.input_dtype)
-    _try_out(module, built, about, samples.numpy(), request.precision)
+    _try_out(module, built, about, trial.batch(step.facts.activations), request.precision)
     return DescribeReply(target=built.target, own=own)
 
 
-def _are_probabilities(built: Built, outputs: Tensor) -> bool:
+def _are_probabilities(built: Built, last: str | None) -> bool:
     """Whether outputs come from a softmax (of one: a sigmoid), or look like those of one."""
-    step = outputs.grad_fn
-    while step is not None and step.name().startswith(_SHAPING):
-        step = step.next_functions[0][0]
-    last = "Sigmoid" if built.target == "binary" else "Softmax"
-    if step is not None and step.name().startswith(last):
+    if last is not None and last.startswith("Sigmoid" if built.target == "binary" else "Softmax"):
         return built.target != "number"
-    return built.target == "class" and look_like_probabilities(outputs.detach().numpy())
+    return built.target == "class" and look_like_probabilities(built.outputs.numpy())
 
 
 def _try_out(
-    module: UserModule, built: Built, about: TorchFile, samples: Array, precision: Precision
+    module: UserModule, built: Built, about: TorchFile, trial: Trial, precision: Precision
 ) -> None:
     """Train a step, go on from its state, score, save and load, as actions would.
 
     Raises:
         UsageError: one of these failed.
     """
-    y = trial_targets(about.model.target, about.model.classes)
     trainer = own_trainer(
-        module, built, about, optimizer=None, learning_rate=None, precision=precision
+        module, built.made, about, optimizer=None, learning_rate=None, precision=precision
     )
 
     def once() -> None:
-        trainer.train(samples[np.newaxis], y[np.newaxis])
+        trainer.train(trial.x[np.newaxis], trial.y[np.newaxis])
         trainer.load_state(trainer.state())
-        trainer.score(samples, y)
+        trainer.score(trial.x, trial.y)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model{trainer.model_suffix}"
             trainer.save_model(path)
@@ -107,10 +105,10 @@ class _Seen:
     """The outputs of modules without modules inside, in elements, and what is kept of a step.
 
     Attributes:
+        inside: where parameters, buffers and samples lie, which are there anyway.
         outputs: elements of each, in the order of the calls.
         hidden: multiply-adds that PyTorch's counter does not see.
-        kept: bytes of the tensors that the backward pass needs, by where they lie.
-        inside: where parameters, buffers and samples lie, which are there anyway.
+        kept: the tensors that the backward pass needs, by where they lie.
     """
 
     inside: set[int]
@@ -127,33 +125,67 @@ class _Seen:
             self.hidden += matrices * math.prod(inputs[0].shape[:-1])
 
     def keep(self, tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage().data_ptr()
+        place = _place(tensor)
         if place not in self.inside:
             self.kept[place] = tensor
         return tensor
 
 
-def _facts(built: Built, recipe: TorchRecipe, stored: Tensor) -> ModelFacts:
-    """Sizes of the module, by a step on some samples as stored."""
-    made, count = built.made, len(stored)
+def _place(tensor: Tensor) -> int:
+    """Where a tensor's values lie, or would; sparse ones lie in several places."""
+    return id(tensor) if tensor.is_sparse else int(tensor.untyped_storage()._cdata)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a forward pass shows of a module: its sizes, and what its output was made by last."""
+
+    facts: ModelFacts
+    last: str | None
+
+
+def _measured(made: TorchModel, recipe: TorchRecipe, stored: Tensor) -> _Step:
+    """A module's sizes, of a batch as stored; computed without values where it can be.
+
+    Raises:
+        Exception: whatever the module raises.
+    """
+    state = {name: t.clone() for name, t in made.named_buffers()}
     made.train()
-    x = recipe.preprocess(recipe.inputs(stored))
-    anyway = [x, *made.parameters(), *made.buffers()]
-    seen = _Seen({tensor.untyped_storage().data_ptr() for tensor in anyway})
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            tensors = (*made.named_parameters(), *made.named_buffers())
+            fake = {name: mode.from_tensor(tensor) for name, tensor in tensors}
+            return _passed(made, recipe, mode.from_tensor(stored), fake)
+    except Exception:
+        # It looks at values, which then takes the memory of a pass.
+        return _passed(made, recipe, stored[:_LOOKED_AT], {})
+    finally:
+        for name, buffer in made.named_buffers():
+            buffer.copy_(state[name])
+
+
+def _passed(
+    made: TorchModel, recipe: TorchRecipe, stored: Tensor, tensors: dict[str, Tensor]
+) -> _Step:
+    """As `_measured`, with `tensors` in the place of the module's of those names."""
+    count, x = len(stored), recipe.preprocess(recipe.inputs(stored))
+    own = tensors.values() or (*made.parameters(), *made.buffers())
+    seen = _Seen({_place(tensor) for tensor in (x, *own)})
     calls = nn.modules.module.register_module_forward_hook(seen.called)
     try:
         with (
             FlopCounterMode(display=False) as counter,
             torch.autograd.graph.saved_tensors_hooks(seen.keep, lambda tensor: tensor),
         ):
-            made(x)
+            outputs = torch.func.functional_call(made, tensors, (x,))
     finally:
         calls.remove()
     kept = sum(t.numel() * t.element_size() for t in seen.kept.values())
     sizes = [x.numel(), *seen.outputs, *(t.numel() for t in seen.kept.values())]
     parameters = sum(p.numel() for p in trainable_parameters(made).values())
     multiply_adds = (counter.get_total_flops() // 2 + seen.hidden) // count
-    return ModelFacts(
+    facts = ModelFacts(
         parameters=parameters,
         activations=x.numel() // count + math.ceil(kept / 4 / count),
         outputs=math.ceil(sum(seen.outputs) / count),
@@ -162,3 +194,12 @@ def _facts(built: Built, recipe: TorchRecipe, stored: Tensor) -> ModelFacts:
         # Of modules that compute in their own way, each weight is used once.
         multiply_adds=max(multiply_adds, parameters),
     )
+    return _Step(facts, _last_act(outputs))
+
+
+def _last_act(outputs: Tensor) -> str | None:
+    """What made outputs, but for what leaves values as they are."""
+    step = outputs.grad_fn
+    while step is not None and step.name().startswith(_SHAPING):
+        step = step.next_functions[0][0]
+    return None if step is None else str(step.name())

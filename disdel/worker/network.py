@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from disdel.allocator import give_back_freed_memory
+from disdel.arrays import Array
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
 from disdel.types import DEFAULT_OPTIMIZER, RuntimeName
@@ -19,6 +20,9 @@ _FRAMEWORKS: dict[RuntimeName, str] = {
     "torch": "torch",
     "compiled": "iree.runtime",
 }
+
+# Samples that a lazy module learns its shapes from.
+_SHOWN = 2
 
 # Where an action's zip holds a compiled network: beside the package `disdel`.
 _PROGRAM = Path(__file__).resolve().parents[2] / "program"
@@ -54,16 +58,16 @@ class TrainerCache:
         give_back_freed_memory()
         self.framework = footprint_now()
 
-    def get(self, network: Network, input_dtype: str) -> Trainer:
-        """The trainer of `network` for samples of `input_dtype`, in whatever state it is."""
-        key = (network, input_dtype)
+    def get(self, network: Network, samples: Array) -> Trainer:
+        """The trainer of `network` for such samples as stored, in whatever state it is."""
+        key = (network, samples.dtype.name)
         if self._trainer is None or self._key != key:
-            self._trainer = _BUILDERS[network.runtime](network, input_dtype)
+            self._trainer = _BUILDERS[network.runtime](network, samples)
             self._key = key
         return self._trainer
 
 
-def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
+def _keras_trainer(network: Network, samples: Array) -> Trainer:
     import keras
 
     from disdel.catalog.models.keras_models import build_keras_model
@@ -75,6 +79,7 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
     pin_threads(network.threads)
     choose_keras_device(network.gpu_memory_mb)
     keras.utils.set_random_seed(network.seed)
+    input_dtype = samples.dtype.name
     if network.model.own is not None:
         return own_keras_trainer(network, network.model.own, input_dtype)
     return KerasTrainer(
@@ -90,7 +95,7 @@ def _keras_trainer(network: Network, input_dtype: str) -> Trainer:
     )
 
 
-def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
+def _torch_trainer(network: Network, samples: Array) -> Trainer:
     from disdel.catalog.models.torch_files import TorchFile, write_torch_file
     from disdel.catalog.models.torch_models import TorchNetwork
     from disdel.training.devices import choose_torch_device
@@ -103,7 +108,8 @@ def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
     if network.model.own is not None:
         from disdel.worker.own_torch import own_torch_trainer
 
-        return own_torch_trainer(network, network.model.own, input_dtype, device)
+        return own_torch_trainer(network, network.model.own, samples[:_SHOWN], device)
+    input_dtype = samples.dtype.name
     model = TorchNetwork(network.model, input_dtype=input_dtype).to(device)
     about = TorchFile(model=network.model, input_dtype=input_dtype)
     rule = keras_rule(network.optimizer or DEFAULT_OPTIMIZER, network.learning_rate)
@@ -115,7 +121,7 @@ def _torch_trainer(network: Network, input_dtype: str) -> Trainer:
     )
 
 
-def _compiled_trainer(network: Network, input_dtype: str) -> Trainer:  # noqa: ARG001 - compiled in
+def _compiled_trainer(network: Network, samples: Array) -> Trainer:  # noqa: ARG001 - compiled in
     from disdel.training.compiled_adapter import CompiledTrainer
 
     return CompiledTrainer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from disdel.wire import DescribeRequest
 # Where a bundle has the user's files: beside the package `disdel`.
 BUNDLED = Path(__file__).parents[2] / FOLDER
 
-# Of the samples that a network is tried out on: enough that outputs which happen to look like
-# probabilities are none.
-_SAMPLES = 8
+_FEW = 2
+# What a training step that is tried out may take on this machine, and takes: each element of what
+# it keeps is there with its gradient.
+_STEP_BYTES = 1 << 30
+_STEP_BYTES_AN_ELEMENT = 8
 
 
 def bundled_module() -> UserModule | None:
@@ -88,20 +91,40 @@ def a_kind(value: object) -> str:
     return f"a {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
 
 
-def trial_samples(request: DescribeRequest) -> Array:
-    """Random samples, (_SAMPLES, *input_shape) of the data set's dtype."""
-    random = np.random.default_rng(0)
-    shape = (_SAMPLES, *request.input_shape)
-    if request.input_dtype == "uint8":
-        return random.integers(0, 256, shape, np.uint8)
-    return random.standard_normal(shape).astype(request.input_dtype)
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """Samples of the data set's own to try a network out on.
 
+    Attributes:
+        x: as stored, (n, *input_shape).
+        y: class numbers int32, or numbers float32, (n,).
+        batch_size: of the job.
+    """
 
-def trial_targets(target: Target, classes: int) -> Array:
-    """Targets for these, (_SAMPLES,): class numbers int32, or numbers float32."""
-    if target == "number":
-        return (np.arange(_SAMPLES) / _SAMPLES).astype(np.float32)
-    return (np.arange(_SAMPLES) % classes).astype(np.int32)
+    x: Array
+    y: Array
+    batch_size: int
+
+    @classmethod
+    def read(cls, request: DescribeRequest) -> Trial:
+        with np.load(request.samples, allow_pickle=False) as arrays:
+            return cls(arrays["x"], arrays["y"], request.batch_size)
+
+    def few(self) -> Array:
+        """Samples that tell what a network gives; two, where a batch's axis is to be told apart."""
+        return self.x[:_FEW]
+
+    def batch(self, activations: int) -> Trial:
+        """What a training step is tried on: a batch of the job's, or as much as fits.
+
+        An action that the whole batch does not fit into cuts it as well.
+
+        Args:
+            activations: elements that a step keeps of each sample.
+        """
+        fit = _STEP_BYTES // max(1, _STEP_BYTES_AN_ELEMENT * activations)
+        count = max(1, min(self.batch_size, fit))
+        return Trial(self.x[:count], self.y[:count], self.batch_size)
 
 
 def look_like_probabilities(outputs: NDArray[np.float32]) -> bool:

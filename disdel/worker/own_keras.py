@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from disdel.errors import UsageError
 from disdel.training.base import Trainer
-from disdel.training.keras_recipe import KerasRecipe, Measure, mean_of, recipe_for
+from disdel.training.keras_recipe import KerasRecipe, mean_of, recipe_for
 from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, Target
 from disdel.user_module import UserModule
 from disdel.wire import Network
+from disdel.worker.keras_losses import loss_is_sum, own_loss, own_metrics, weights_of
 from disdel.worker.own_code import a_kind, function_beside, module_here, target_of
 
 # Keras ships no types.
 KerasModel = Any
+KerasOptimizer = Any
 KerasTensor = Any
+
+# What `fit`, `evaluate` and `predict` would call of a model.
+_STEPS_OF_FIT = (
+    *("train_step", "test_step", "predict_step"),
+    *("compute_loss", "stateless_compute_loss", "compute_metrics", "get_metrics_result"),
+    *("compile", "fit", "train_on_batch", "make_train_function"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,11 @@ def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trai
     Raises:
         UsageError: this runtime lacks a package that it needs, or it cannot be built here.
     """
+    import keras
+
+    # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
+    # Before the user's file says what it sets for the session, such as a policy of precision.
+    keras.utils.clear_session()
     module = module_here(own.code)
     built = build_own(module, network.model.input_shape, network.model.classes)
     return own_trainer(
@@ -78,14 +90,9 @@ def own_trainer(
     """
     from disdel.training.keras_adapter import KerasTrainer
 
-    chosen = optimizer or own_optimizer(module) or DEFAULT_OPTIMIZER
-    if learning_rate is not None and not isinstance(chosen, str):
-        # Made anew: a rate that follows a schedule cannot be set.
-        config = {**chosen.get_config(), "learning_rate": learning_rate}
-        chosen = type(chosen).from_config(config)
     return KerasTrainer(
         built.model,
-        optimizer=chosen,
+        optimizer=_scaling_losses(optimizer or own_optimizer(module) or DEFAULT_OPTIMIZER, built),
         learning_rate=learning_rate,
         input_dtype=input_dtype,
         recipe=_recipe(module, built, gives_probabilities=gives_probabilities),
@@ -93,8 +100,18 @@ def own_trainer(
     )
 
 
+def _scaling_losses(optimizer: str | KerasOptimizer, built: Built) -> str | KerasOptimizer:
+    """As Keras has it for a model in half precision, whose gradients else vanish."""
+    import keras
+
+    wraps = keras.optimizers.LossScaleOptimizer
+    if built.made.dtype_policy.name != "mixed_float16" or isinstance(optimizer, wraps):
+        return optimizer
+    return wraps(keras.optimizers.get(optimizer))
+
+
 def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) -> Built:
-    """Call the user's function and check what it returns.
+    """Call the user's function and check what it returns, within the scopes of Keras that are open.
 
     Args:
         module: its module.
@@ -105,15 +122,6 @@ def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) ->
         UsageError: the function failed, or did not return an uncompiled Keras model of one input
             and one output that suit the data set.
     """
-    import keras
-
-    # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
-    keras.utils.clear_session()
-    return build_own_here(module, input_shape, classes)
-
-
-def build_own_here(module: UserModule, input_shape: tuple[int, ...], classes: int) -> Built:
-    """As `build_own`, within the scopes of Keras that are open, which that leaves."""
     import keras
 
     entry = module.code.entry
@@ -128,10 +136,17 @@ def build_own_here(module: UserModule, input_shape: tuple[int, ...], classes: in
             "given beside the function: loss = …, metrics = […], def optimizer(): …"
         )
     _check_input(entry, made, input_shape)
+    _check_batches(entry, made)
+    _check_steps(module, made)
     samples = keras.Input(input_shape, name="samples")
     inputs = _preprocessed(module, samples)
     outputs = module.guarded(lambda: made(inputs))
     target = _target(entry, outputs, classes)
+    if not made.trainable_variables:
+        raise UsageError(
+            f"the model of {entry} has no weights to train: each layer has none or is frozen "
+            "(trainable=False)"
+        )
     return Built(made, keras.Model(samples, outputs), target)
 
 
@@ -152,6 +167,35 @@ def _check_input(entry: str, made: KerasModel, input_shape: tuple[int, ...]) -> 
             f"the model of {entry} takes samples of shape {wanted}, and the data set has "
             f"{input_shape}; a function with a parameter input_shape is given that"
         )
+
+
+def _check_batches(entry: str, made: KerasModel) -> None:
+    """Refuse what ties one batch to the next, or to a size: the last of an epoch has another."""
+    for layer in made._flatten_layers():  # Keras gives those inside of layers in no other way
+        if getattr(layer, "stateful", False):
+            raise UsageError(
+                f"layer {layer.name!r} of {entry} carries its state from one batch to the next, "
+                "and samples of a batch are drawn at random here: leave stateful=True out"
+            )
+    size = (getattr(made, "inputs", None) or [None])[0]
+    if size is not None and size.shape[0] is not None:
+        raise UsageError(
+            f"the model of {entry} takes batches of {size.shape[0]} samples and no others, and the "
+            "last batch of an epoch is smaller: leave the size out, keras.Input(input_shape)"
+        )
+
+
+def _check_steps(module: UserModule, made: KerasModel) -> None:
+    """Refuse a model that changes how it is trained, since actions have a loop of their own."""
+    for name in _STEPS_OF_FIT:
+        method = getattr(made, name, None)
+        if not str(getattr(method, "__module__", "keras.")).startswith("keras."):
+            raise UsageError(
+                f"{module.place_of_code(method)}: {name} of {type(made).__name__} would not be "
+                "called, since training here is no fit(): write a loss beside the function, def "
+                "loss(y_true, y_pred), penalties with add_loss in call, changes of samples as def "
+                f"augment(x, y), and metrics = […]; then leave {name} out"
+            )
 
 
 def _preprocessed(module: UserModule, samples: KerasTensor) -> KerasTensor:
@@ -196,32 +240,44 @@ def own_optimizer(module: UserModule) -> str | Any | None:
     found = module.attribute("optimizer")
     if found is None:
         return None
-    if isinstance(found, keras.optimizers.Optimizer):
-        # Each trainer has one of its own: it belongs to the variables that it was built for.
-        return type(found).from_config(found.get_config())
-    if callable(found):
+    where = module.place_of("optimizer")
+    if callable(found) and not isinstance(found, keras.optimizers.Optimizer):
         found = module.guarded(found)
     if isinstance(found, str):
         try:
             keras.optimizers.get(found)
         except ValueError:
-            raise UsageError(f"{module.code.entry}: Keras has no optimizer {found!r}") from None
+            raise UsageError(f"{where}: Keras has no optimizer {found!r}") from None
         return found
     if not isinstance(found, keras.optimizers.Optimizer):
         raise UsageError(
-            f"{module.code.entry}: optimizer must be a name or a function that returns a Keras "
+            f"{where}: optimizer must be a name or a function that returns a Keras "
             f"optimizer, not {a_kind(found)}"
+        )
+    if found.built:
+        # It belongs to the variables that it was built for.
+        raise UsageError(
+            f"{where}: this optimizer has been built for a model already; write def optimizer(): "
+            "and return a new one"
         )
     return found
 
 
+def follows_schedule(optimizer: str | KerasOptimizer | None) -> bool:
+    """Whether an optimizer's learning rate changes by itself."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return callable(getattr(inner, "_learning_rate", None))
+
+
 def _recipe(module: UserModule, built: Built, *, gives_probabilities: bool) -> KerasRecipe:
     recipe = recipe_for(built.target, probabilities=gives_probabilities)
-    loss = own_loss(module)
-    metrics = {name: mean_of(metric) for name, metric in own_metrics(module)}
+    loss = own_loss(module, built.target)
+    metrics = {name: mean_of(metric) for name, metric in own_metrics(module, built.target)}
     return replace(
         recipe,
         loss=recipe.loss if loss is None else mean_of(loss),
+        loss_is_sum=loss_is_sum(loss),
+        weigh=weights_of(loss),
         metrics={**recipe.metrics, **metrics},
         augment=function_beside(module, "augment"),
         exported=exported(built, gives_probabilities=gives_probabilities),
@@ -239,67 +295,3 @@ def exported(built: Built, *, gives_probabilities: bool) -> KerasModel:
         chance = outputs if gives_probabilities else keras.ops.sigmoid(outputs)
         outputs = keras.ops.concatenate([1 - chance, chance], axis=-1)
     return keras.Model(built.model.inputs[0], outputs)
-
-
-def own_loss(module: UserModule) -> Measure | None:
-    """The loss beside the user's function: a Keras loss, or a function of y_true and y_pred.
-
-    Raises:
-        UsageError: what stands there is none.
-    """
-    import keras
-
-    found = module.attribute("loss")
-    if found is None:
-        return None
-    if isinstance(found, str):
-        try:
-            found = keras.losses.get(found)
-        except ValueError:
-            raise UsageError(f"{module.code.entry}: Keras has no loss {found!r}") from None
-    if isinstance(found, type):
-        found = module.guarded(found)
-    if not callable(found):
-        raise UsageError(
-            f"{module.code.entry}: loss must be a name, a Keras loss or a function of y_true and "
-            f"y_pred, not {a_kind(found)}"
-        )
-    return found
-
-
-def own_metrics(module: UserModule) -> Iterable[tuple[str, Measure]]:
-    """The metrics beside the user's function: name and function, whose mean over samples it is.
-
-    Raises:
-        UsageError: one of them is not such a mean.
-    """
-    found = module.attribute("metrics")
-    if found is None:
-        return
-    for metric in found if isinstance(found, list | tuple) else [found]:
-        yield _metric(module, metric)
-
-
-def _metric(module: UserModule, metric: object) -> tuple[str, Measure]:
-    """A metric that is a mean over samples; Keras's metrics of that kind give their function."""
-    import keras
-
-    known: Any = metric
-    if isinstance(metric, str):
-        try:
-            known = keras.metrics.get(metric)
-        except ValueError:
-            raise UsageError(f"{module.code.entry}: Keras has no metric {metric!r}") from None
-    elif isinstance(metric, type):
-        known = module.guarded(metric)
-    if inspect.isroutine(known):
-        return known.__name__, known
-    if isinstance(known, keras.metrics.MeanMetricWrapper):
-        config = known.get_config()
-        own = inspect.signature(known._fn).parameters  # Keras gives it in no other way
-        settings = {name: value for name, value in config.items() if name in own}
-        return known.name, lambda y, given: known._fn(y, given, **settings)
-    raise UsageError(
-        f"{module.code.entry}: metric {metric!r} is not a mean over samples; name one that is, or "
-        "give a function of y_true and y_pred"
-    )

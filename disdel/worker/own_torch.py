@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from disdel.arrays import Array
 from disdel.catalog.models.torch_files import (
     TorchFile,
     are_images,
     call_own,
-    module_shape,
     write_torch_file,
 )
 from disdel.errors import UsageError
@@ -45,28 +46,43 @@ _DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A module of the user's, and what it can learn of a data set, by the width of its output."""
+    """A module of the user's.
+
+    Attributes:
+        made: as the function returned it, with its parameters.
+        target: what it can learn of a data set, by the width of its output.
+        outputs: what it gives for the samples that it was built with.
+    """
 
     made: TorchModel
     target: Target
+    outputs: Tensor
 
 
 def own_torch_trainer(
-    network: Network, own: OwnModel, input_dtype: str, device: torch.device
+    network: Network, own: OwnModel, samples: Array, device: torch.device
 ) -> TorchTrainer:
     """The trainer of the module in this bundle, computing on `device`.
+
+    Args:
+        network: what is trained.
+        own: the module's code.
+        samples: some as stored, from which a lazy module learns its shapes.
+        device: where its parameters go.
 
     Raises:
         UsageError: this runtime lacks a package that it needs, or it cannot be built here.
     """
     module = module_here(own.code)
     spec = network.model
-    built = build_own(module, spec.input_shape, input_dtype, spec.classes)
-    built.made.to(device)
+    made = _made(module, samples, spec.classes)
+    if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
+        _first_outputs(module, made, samples)
+    made.to(device)
     return own_trainer(
         module,
-        built,
-        TorchFile(model=spec, input_dtype=input_dtype),
+        made,
+        TorchFile(model=spec, input_dtype=samples.dtype.name),
         optimizer=network.optimizer,
         learning_rate=network.learning_rate,
         precision=network.precision,
@@ -75,7 +91,7 @@ def own_torch_trainer(
 
 def own_trainer(
     module: UserModule,
-    built: Built,
+    made: TorchModel,
     about: TorchFile,
     *,
     optimizer: str | None,
@@ -89,7 +105,7 @@ def own_trainer(
     """
     own = about.model.own
     assert own is not None
-    trainable = trainable_parameters(built.made)
+    trainable = trainable_parameters(made)
     own_rules = optimizer is None and bool(own.optimizer_groups)
     if own_rules:
         kind = own.optimizer or ""
@@ -104,31 +120,36 @@ def own_trainer(
         name = optimizer or own.optimizer or DEFAULT_OPTIMIZER
         groups = [Group(keras_rule(name, learning_rate), trainable)]
     return TorchTrainer(
-        built.made,
+        made,
         optimizer=TorchOptimizer(groups, counts_each=own_rules),
         recipe=recipe_of(module, about, next(iter(trainable.values())).device),
-        save=lambda path: write_torch_file(built.made.state_dict(), path, about),
+        save=lambda path: write_torch_file(made.state_dict(), path, about),
         precision=precision,
     )
 
 
-def build_own(
-    module: UserModule, input_shape: tuple[int, ...], input_dtype: str, classes: int
-) -> Built:
+def build_own(module: UserModule, samples: Array, classes: int) -> Built:
     """Call the user's function and check what it returns.
 
     Args:
         module: its module.
-        input_shape: of one sample as stored.
-        input_dtype: of the samples as stored.
+        samples: some of the data set's, as stored.
         classes: of the data set, 0 where targets are numbers.
 
     Raises:
         UsageError: the function failed, or did not return a module of one input and one output
             that suits the data set.
     """
+    made = _made(module, samples, classes)
+    outputs = _first_outputs(module, made, samples)
+    target = _target(module.code.entry, outputs, len(samples), classes)
+    return Built(made, target, outputs.detach())
+
+
+def _made(module: UserModule, samples: Array, classes: int) -> TorchModel:
+    """What the user's function returns: a module, as far as it can be told without calling it."""
     entry = module.code.entry
-    made = call_own(module, input_shape, input_dtype, classes)
+    made = call_own(module, samples.shape[1:], samples.dtype.name, classes)
     if not isinstance(made, nn.Module):
         raise UsageError(f"{entry} returned {a_kind(made)}, where a torch.nn.Module is needed")
     if hasattr(made, "_orig_mod"):
@@ -138,12 +159,16 @@ def build_own(
     _check_input(entry, made)
     _check_state(entry, made)
     _check_modes(entry, made)
-    # Of lazy modules, it makes the parameters; batch normalisation must not see these samples.
-    made.eval()
-    samples = torch.zeros((2, *module_shape(input_shape, input_dtype)))
+    return made
+
+
+def _first_outputs(module: UserModule, made: TorchModel, samples: Array) -> Any:
+    """What a module gives for samples as stored; lazy ones have their parameters then."""
+    made.eval()  # batch normalisation must not see these samples
+    stored = torch.from_numpy(samples)
+    inputs = _inputs(images=are_images(samples.shape[1:], samples.dtype.name))
     with torch.no_grad():
-        outputs = module.guarded(lambda: made(_preprocess(module)(samples)))
-    return Built(made, _target(entry, outputs, classes))
+        return module.guarded(lambda: made(_preprocess(module)(inputs(stored))))
 
 
 def _check_input(entry: str, made: TorchModel) -> None:
@@ -163,15 +188,15 @@ def _check_input(entry: str, made: TorchModel) -> None:
         )
 
 
-def _target(entry: str, outputs: object, classes: int) -> Target:
+def _target(entry: str, outputs: object, samples: int, classes: int) -> Target:
     if isinstance(outputs, list | tuple | dict):
         raise UsageError(f"the model of {entry} has {len(outputs)} outputs, and one is needed")
     if not isinstance(outputs, Tensor):
         raise UsageError(f"the model of {entry} gives {a_kind(outputs)}, where a tensor is needed")
-    if not outputs.dim() or len(outputs) != 2:
+    if not outputs.dim() or len(outputs) != samples:
         raise UsageError(
-            f"the model of {entry} gives a tensor of shape {tuple(outputs.shape)} for 2 samples; "
-            "its first axis must be theirs"
+            f"the model of {entry} gives a tensor of shape {tuple(outputs.shape)} for {samples} "
+            "samples; its first axis must be theirs"
         )
     return target_of(entry, tuple(outputs.shape[1:]), classes)
 
@@ -311,10 +336,14 @@ def own_recipe(
         loss=recipe.loss if loss is None else mean_of(loss),
         weigh=weights_of(loss),
         metrics={**recipe.metrics, **dict(_metrics(module))},
-        inputs=_image_inputs if images else Tensor.float,
+        inputs=_inputs(images=images),
         augment=function_beside(module, "augment"),
         preprocess=_preprocess(module),
     )
+
+
+def _inputs(*, images: bool) -> Callable[[Tensor], Tensor]:
+    return _image_inputs if images else Tensor.float
 
 
 def _image_inputs(x: Tensor) -> Tensor:

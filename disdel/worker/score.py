@@ -31,7 +31,7 @@ def score_slice(
     clock = context.clock
     samples = shards.get(request.shard_key, context)
     clock.ended("data")
-    trainer = trainers.get(request.network, samples.x.dtype.name)
+    trainer = trainers.get(request.network, samples.x)
     clock.ended("built")
     trainer.load_state(read_tensors(context.store, request.state_key))
     clock.ended("loaded")

@@ -48,7 +48,7 @@ def train_segment(
     clock.ended("imported")
     samples = shards.get(request.shard_key, context)
     clock.ended("data")
-    trainer = trainers.get(request.network, samples.x.dtype.name)
+    trainer = trainers.get(request.network, samples.x)
     clock.ended("built")
     infinite = _infinite(_load_initial(request, context, trainer))
     clock.ended("loaded")

@@ -82,6 +82,8 @@ def state_dir(tmp_path_factory):
 @pytest.fixture
 def both(state_dir, tmp_path, monkeypatch):
     """The compiled trainer of an own model and TensorFlow's, from the same state."""
+    import keras
+
     from disdel.compiler import CompileJob, compile_program
     from disdel.training.compiled_adapter import CompiledTrainer
     from disdel.worker.describe import describe
@@ -94,14 +96,26 @@ def both(state_dir, tmp_path, monkeypatch):
         (tmp_path / "net.py").write_text(MODELS[name])
         code = collect(f"{tmp_path}/net.py:make")
         shapes = {"input_shape": SHAPE, "classes": CLASSES[name]}
+        rng, samples = np.random.default_rng(0), tmp_path / "samples.npz"
+        y = (np.arange(BATCH) % (CLASSES[name] or BATCH)).astype(np.int32)
+        x = rng.integers(0, 256, (BATCH, *SHAPE), np.uint8)
+        np.savez(samples, x=x, y=y if CLASSES[name] else y.astype(np.float32))
         reply = describe(
-            DescribeRequest(code=code.ref, folder=str(tmp_path), input_dtype="uint8", **shapes)
+            DescribeRequest(
+                code=code.ref,
+                folder=str(tmp_path),
+                samples=str(samples),
+                input_dtype="uint8",
+                batch_size=BATCH,
+                **shapes,
+            )
         )
         spec = ModelSpec(name="net.py:make", target=reply.target, own=reply.own, **shapes)
         job = CompileJob(
             model=spec, input_dtype="uint8", batch_size=BATCH, optimizer=None, targets=("host",)
         )
         mine = CompiledTrainer(compile_program(job, code), seed=0, threads=1)
+        keras.utils.clear_session()
         module = UserModule(code.ref, Path(tmp_path))
         theirs = own_trainer(
             module,

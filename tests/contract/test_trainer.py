@@ -72,11 +72,11 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
     own = OwnModel(
         code=code, runtime="torch", facts=facts, gives_probabilities=False, optimizer=None
     )
-    built = build_own(module, spec.input_shape, "uint8", spec.classes)
+    built = build_own(module, np.zeros((2, *spec.input_shape), np.uint8), spec.classes)
     about = TorchFile(model=replace(spec, own=own), input_dtype="uint8")
     trainer = own_trainer(
         module,
-        built,
+        built.made,
         about,
         optimizer=optimizer,
         learning_rate=learning_rate,

@@ -42,7 +42,7 @@ network = Network(
 )
 trainers = TrainerCache()
 trainers.import_framework("compiled")
-trainer = trainers.get(network, "uint8")
+trainer = trainers.get(network, np.zeros((1, 8, 8, 1), np.uint8))
 rng = np.random.default_rng(0)
 y = rng.integers(0, 4, (40, 16)).astype(np.int32)
 x = np.repeat(y[..., None] * 60, 64, axis=2).astype(np.uint8).reshape(40, 16, 8, 8, 1)

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from disdel.user_code import collect
@@ -13,14 +14,35 @@ def requested(tmp_path, monkeypatch):
     """A request to describe the text of a file with a function `make`."""
     monkeypatch.setattr(sys, "path", [*sys.path])
 
-    def requested(text, input_shape=(4,), classes=3, input_dtype="float32", precision="float32"):
+    def requested(
+        text,
+        input_shape=(4,),
+        classes=3,
+        input_dtype="float32",
+        precision="float32",
+        batch_size=8,
+        x=None,
+    ):
         (tmp_path / "net.py").write_text(text)
+        rng = np.random.default_rng(0)
+        if x is None:
+            x = rng.standard_normal((max(2, batch_size), *input_shape))
+            x = (100 * x).clip(0, 255) if input_dtype == "uint8" else x
+        x = np.asarray(x, input_dtype)
+        labels = np.arange(len(x)) % classes if classes else np.arange(len(x)) / len(x)
+        np.savez(
+            tmp_path / "samples.npz",
+            x=x,
+            y=labels.astype(np.int32 if classes else np.float32),
+        )
         return DescribeRequest(
             code=collect(f"{tmp_path}/net.py:make").ref,
             folder=str(tmp_path),
+            samples=str(tmp_path / "samples.npz"),
             input_shape=input_shape,
             input_dtype=input_dtype,
             classes=classes,
+            batch_size=batch_size,
             precision=precision,
         )
 

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.framework,
     # Keras's own, when it saves, and before it calls a model that fails.
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Layer 'net' looks like:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Layer 'net.* looks like:UserWarning"),
     pytest.mark.filterwarnings("ignore:.build... was called on layer:UserWarning"),
 ]
 
@@ -48,10 +48,11 @@ def make(): return Net()
 def trainer(requested):
     """The trainer of such a text, as an action builds it; without a step taken."""
 
-    def trainer(text, *, probabilities, **shapes):
+    def trainer(text, *, probabilities, learning_rate=None, **shapes):
         import keras
 
         request = requested(text, **shapes)
+        keras.utils.clear_session()
         keras.utils.set_random_seed(0)
         module = UserModule(request.code, Path(request.folder))
         return own_trainer(
@@ -59,7 +60,7 @@ def trainer(requested):
             build_own(module, request.input_shape, request.classes),
             gives_probabilities=probabilities,
             optimizer=None,
-            learning_rate=None,
+            learning_rate=learning_rate,
             input_dtype=request.input_dtype,
             precision=request.precision,
         )
@@ -160,6 +161,41 @@ def make():
         (
             make(SOFTMAX, head="def loss(y_true, y_pred):\n    return y_pred.nothing\n"),
             r"net.py, line 5, `return y_pred.nothing`: AttributeError",
+        ),
+        (
+            make(SOFTMAX, head="loss = 'categorical_crossentropy'"),
+            r"net.py, line 4, `loss = 'categorical_crossentropy'`: .*use 'sparse_categorical_.*"
+            r"or make the rows: .*one_hot\(y_true",
+        ),
+        (make(SOFTMAX, head="loss = keras.losses.BinaryFocalCrossentropy()"), "use 'sparse_categ"),
+        (make(SOFTMAX, head="loss = 'mse'"), "mean_squared_error compares each output .*one_hot"),
+        (make(SOFTMAX, head="metrics = ['mae']"), "metric .* compares each output .*one_hot"),
+        (
+            make(SOFTMAX).replace("return keras", "made = keras")
+            + "    made.trainable = False\n    return made\n",
+            "the model of .* has no weights to train: each layer has none or is frozen",
+        ),
+        (
+            SUBCLASS.format("self.dense(x)").replace(
+                "    def call", "    def train_step(self, data):\n        pass\n    def call"
+            ),
+            r"net.py, line 7, `def train_step\(self, data\):`: train_step of Net would not be",
+        ),
+        (
+            SUBCLASS.format("self.dense(x)").replace(
+                "    def call", "    def compute_loss(self, **given): return 0\n    def call"
+            ),
+            "net.py, line 7, .*compute_loss of Net would not be .* def loss.y_true, y_pred",
+        ),
+        (
+            make(SOFTMAX).replace("Input(input_shape", "Input(input_shape, batch_size=8"),
+            "takes batches of 8 samples and no others, .* leave the size out",
+        ),
+        (
+            make("layers.Reshape((4, 1))", "layers.LSTM(3, stateful=True)", SOFTMAX).replace(
+                "Input(input_shape", "Input(input_shape, batch_size=8"
+            ),
+            "layer 'lstm' of .* carries its state .* leave stateful=True out",
         ),
         (make(SOFTMAX, head="optimizer = 'no such'"), "Keras has no optimizer 'no such'"),
         (make(SOFTMAX, head="def optimizer(): return 3"), "optimizer must be .* not a int"),
@@ -281,6 +317,86 @@ def test_a_rate_of_the_command_wins_over_a_schedule_beside_the_function(requeste
     assert weight == pytest.approx(0.25 * 2)
 
 
+@pytest.mark.parametrize(
+    ("classes", "instead"), [(2, "binary_crossentropy.*give 2 outputs"), (0, "'mse'")]
+)
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "sparse_categorical_crossentropy"])
+def test_a_loss_of_classes_is_refused_for_one_output(requested, loss, classes, instead):
+    text = make(ONE, head=f"loss = '{loss}'")
+    with pytest.raises(UsageError, match=f"takes an output for each class, .* use .*{instead}"):
+        describe(requested(text, classes=classes))
+
+
+def test_accuracy_is_that_of_the_target_as_compile_takes_it(trainer):
+    classes = trainer(make(SOFTMAX, head="metrics = ['accuracy']"), probabilities=True)
+    both = trainer(make(ONE, head="metrics = ['acc']"), classes=2, probabilities=False)
+    for mine, name in ((classes, "sparse_categorical_accuracy"), (both, "binary_accuracy")):
+        scored = mine.score(
+            *(array[0] for array in (np.ones((1, 8, 4), "f"), np.eye(8, dtype="i")))
+        )
+        assert scored.metric_sums == {name: scored.correct}
+
+
+def test_what_decay_leaves_out_stays_left_out_at_a_rate_of_the_command(trainer):
+    text = make(
+        "layers.Dense(classes, kernel_initializer='ones', bias_initializer='ones')",
+        head="""
+def optimizer():
+    made = keras.optimizers.AdamW(7.0, weight_decay=0.5)
+    made.exclude_from_weight_decay(var_names=["bias"])
+    return made
+def loss(y_true, y_pred): return 0 * ops.sum(y_pred, 1)
+""",
+    )
+    mine = trainer(text, probabilities=False, learning_rate=0.1)
+    mine.train(np.ones((1, 8, 4), np.float32), np.zeros((1, 8), np.int32))
+    weights = {name.rpartition("/")[2]: v for name, v in mine.state().items() if "model/" in name}
+    np.testing.assert_allclose(weights["kernel"], 1 - 0.1 * 0.5)
+    np.testing.assert_allclose(weights["bias"], 1)
+
+
+def test_losses_of_a_model_in_half_precision_are_scaled_as_compile_has_it(trainer):
+    import keras
+
+    try:
+        head = "keras.config.set_dtype_policy('mixed_float16')"
+        mine = trainer(make(SOFTMAX, head=head), probabilities=True)
+        assert np.isfinite(mine.train(np.ones((2, 8, 4), np.float32), np.zeros((2, 8), np.int32)))
+        [scale] = [v for name, v in mine.state().items() if name.endswith("dynamic_scale")]
+        assert scale == 2**15
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_moving_average_is_scored_and_saved_and_not_trained_with(trainer, tmp_path):
+    """The state has both, so that training goes on from the weights themselves."""
+    from disdel.catalog.models.keras_models import load_keras_network
+
+    text = make(
+        "layers.Dense(1, kernel_initializer='zeros', use_bias=False)",
+        head="def optimizer(): return keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)",
+    )
+    mine = trainer(text, classes=0, input_shape=(1,), probabilities=False)
+    # The gradient of (w - 1)² is 2 (w - 1): a step at 0.5 ends at 1.
+    mine.train(np.ones((1, 1, 1), np.float32), np.ones((1, 1), np.float32))
+    mine.train(np.ones((1, 1, 1), np.float32), np.full((1, 1), 3, np.float32))
+    state = mine.state()
+    [weight], [average] = (
+        [v.item() for name, v in state.items() if name.startswith(start)]
+        for start in ("model/0000", "model/average/")
+    )
+    assert (weight, average) == (3, 2)
+    scored = mine.score(np.ones((1, 1), np.float32), np.zeros(1, np.float32))
+    assert scored.loss_sum == average**2
+    mine.save_model(tmp_path / "model.keras")
+    assert load_keras_network(tmp_path / "model.keras").get_weights() == [average]
+    assert all((value == state[name]).all() for name, value in mine.state().items())
+    # A worker that is given no optimizer's state starts the optimizer anew, and not the average.
+    other = trainer(text, classes=0, input_shape=(1,), probabilities=False)
+    other.load_state({name: v for name, v in state.items() if name.startswith("model/")})
+    assert other.score(np.ones((1, 1), np.float32), np.zeros(1, np.float32)) == scored
+
+
 def test_the_optimizer_beside_the_function_is_named(requested):
     reply = describe(requested(make(SOFTMAX, head="optimizer = keras.optimizers.Lion(1e-3)")))
     assert reply.own.optimizer == "lion"
@@ -349,3 +465,42 @@ def test_a_model_without_its_code_cannot_be_loaded(trainer, tmp_path):
     )
     with pytest.raises(UsageError, match=r"(?s)model.keras cannot be loaded: .*Scale"):
         load_keras_network(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "layers.CategoryEncoding(num_tokens=50, output_mode='multi_hot')",
+        "layers.Embedding(50, 8, mask_zero=True), layers.Bidirectional(layers.GRU(4))",
+    ],
+)
+def test_a_model_is_tried_out_on_samples_of_the_data_set(requested, layer):
+    text = make(layer, "layers.Dense(classes)")
+    ids = np.random.default_rng(0).integers(1, 50, (16, 24))
+    for dtype in ("", ", dtype='int32'"):
+        typed = text.replace("Input(input_shape", f"Input(input_shape{dtype}")
+        reply = describe(requested(typed, input_shape=(24,), batch_size=16, x=ids))
+        assert reply.target == "class"
+
+
+def test_a_schedule_of_the_users_is_told_and_no_other_may_be_asked_for(requested):
+    from dataclasses import replace
+
+    from disdel.controller.networks import _check_schedule
+    from disdel.types import RateSchedule, TrainJob
+
+    decay = "keras.optimizers.schedules.CosineDecay(0.1, 100)"
+    text = make(SOFTMAX, head=f"def optimizer(): return keras.optimizers.SGD({decay})")
+    own = describe(requested(text)).own
+    assert own.has_schedule
+    assert not describe(requested(make(SOFTMAX))).own.has_schedule
+    job = TrainJob(dataset="d", batch_size=8, epochs=1, model="net.py:make")
+    _check_schedule(job, own)
+    falling = replace(job, rate_schedule=RateSchedule(shape="cosine"))
+    for refused, message in (
+        (falling, "leave --schedule and --warmup out"),
+        (replace(job, optimizer_state="reset"), "--optimizer-state reset"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            _check_schedule(refused, own)
+        _check_schedule(replace(refused, learning_rate=0.1), own)

@@ -61,8 +61,8 @@ class OneTrainer:
     def import_framework(self, runtime):
         self.framework = Footprint(anonymous_mb=230, mapped_mb=330)
 
-    def get(self, network, input_dtype):
-        assert input_dtype == "int64"
+    def get(self, network, samples):
+        assert samples.dtype == np.int64
         return self.trainer
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from disdel.wire import Network
@@ -14,12 +15,13 @@ def trainer(requested, monkeypatch):
 
     def trainer(text, *, optimizer=None, learning_rate=None, seed=0, **shapes):
         from disdel.types import ModelSpec
-        from disdel.worker import own_torch
+        from disdel.worker import own_code
         from disdel.worker.network import TrainerCache
 
+        monkeypatch.chdir(".")  # an action goes to its code
         request = requested(text, **shapes)
         reply = describe(request)
-        monkeypatch.setattr(own_torch, "BUNDLED", Path(request.folder))
+        monkeypatch.setattr(own_code, "BUNDLED", Path(request.folder))
         spec = ModelSpec(
             name="net.py:make",
             input_shape=request.input_shape,
@@ -35,6 +37,7 @@ def trainer(requested, monkeypatch):
             seed=seed,
             threads=1,
         )
-        return TrainerCache().get(network, request.input_dtype)
+        samples = np.load(request.samples)["x"]
+        return TrainerCache().get(network, samples)
 
     return trainer

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from disdel.worker.describe import describe
@@ -105,3 +106,57 @@ def make(input_shape, classes):
         turned = text.format(shape=(channels, 8, 6))
         describe(requested(turned, input_shape=shape, input_dtype="uint8"))
         describe(requested(text.format(shape=shape), input_shape=shape))
+
+
+TOKENS = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, {width}):
+        super().__init__()
+        self.embed, self.last = nn.Embedding(50, 8), {last}
+    def forward(self, x):
+        assert len(x) <= 5, len(x)  # the job's batch
+        return self.last(self.embed(x.long() - 1).mean(1))
+def make(input_shape, classes): return Net({width})
+"""
+
+
+@pytest.mark.parametrize("last", ["nn.Linear(8, classes)", "nn.LazyLinear(classes)"])
+def test_a_module_is_tried_out_on_samples_of_the_data_set(requested, trainer, last):
+    text = TOKENS.format(width="classes", last=last)
+    ids = np.random.default_rng(0).integers(1, 51, (40, 24))
+    shapes = {"input_shape": (24,), "batch_size": 5, "x": ids[:5]}
+    facts = describe(requested(text, **shapes)).own.facts
+    assert facts.parameters == 50 * 8 + 8 * 3 + 3
+    # An action has samples as well, from which a lazy module learns its shapes.
+    mine = trainer(text, **shapes)
+    x = ids[np.newaxis, :5].astype(np.float32)
+    assert np.isfinite(mine.train(x, np.zeros((1, 5), np.int32)))
+
+
+LOOKS_AT_VALUES = """
+import torch
+from torch import nn
+class Net(nn.Sequential):
+    def __init__(self): super().__init__(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3))
+    def forward(self, x):
+        return super().forward(x if x.sum().item() > 1e9 else {other})
+def make(): return Net()
+"""
+
+
+def test_sizes_are_the_same_where_a_module_looks_at_values(requested):
+    """There a pass is computed, of two samples; elsewhere none is."""
+    text = LOOKS_AT_VALUES.format(other="x")
+    looking = describe(requested(text, batch_size=2)).own.facts
+    plain = describe(requested(text.replace(".item() > 1e9", ".ndim"), batch_size=2)).own.facts
+    assert looking == plain
+
+
+def test_a_step_is_tried_on_as_many_samples_as_fit():
+    from disdel.worker.own_code import Trial
+
+    trial = Trial(np.zeros((64, 3)), np.zeros(64), batch_size=32)
+    assert [len(trial.batch(activations).x) for activations in (10, 1 << 24, 1 << 40)] == [32, 8, 1]
+    assert len(trial.few()) == 2
