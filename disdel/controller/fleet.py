@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from disdel import wire
 from disdel.controller.actions import SizedAction, persist
@@ -67,6 +67,7 @@ class Fleet:
     emit: Listener
     slots: dict[int, str] = field(default_factory=dict)
     _attempts: dict[int, Attempt] = field(default_factory=dict)
+    _overtaken: set[asyncio.Task[_Ended]] = field(default_factory=set)
 
     def attempt(self, worker: int) -> Attempt:
         """How this worker is run at present."""
@@ -100,6 +101,12 @@ class Fleet:
         return await all_of(
             self._train_worker(shard, number, steps, clock) for shard, steps in work if len(steps)
         )
+
+    async def finish(self) -> None:
+        """Wait no more for activations whose twins were faster."""
+        unheard = {task for task in self._overtaken if not task.done()}
+        self.invoker.journal.overtaken += len(unheard)
+        await _cancel(unheard)
 
     def active(self, number: int) -> int:
         """How many workers have something to do in a round."""
@@ -201,11 +208,13 @@ class Fleet:
         async def send(attempt: Attempt) -> _Ended:
             running = {background(self._send(tries.next(attempt), attempt))}
             try:
-                return await self._first(running, tries, clock)
-            finally:
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
+                ended = await self._first(running, tries, clock)
+            except BaseException:
+                await _cancel(running)
+                raise
+            # Killed, it may be the very reason why its twin was needed: its end counts.
+            self._overtaken |= running
+            return ended
 
         return await self._persist(request.worker, send)
 
@@ -316,6 +325,12 @@ class Fleet:
         if on_gpu is not None and on_gpu <= len(self.plan.shards):
             return False
         return self._free_mb(worker) >= 2 * self.attempt(worker).memory_mb
+
+
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

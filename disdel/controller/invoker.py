@@ -14,7 +14,12 @@ from disdel import memory_grant, wire
 from disdel.controller.activation_logs import ActivationLogs
 from disdel.controller.claims import Claims
 from disdel.controller.journal import Journal, Measured
-from disdel.controller.outcomes import STORE_AWAY, activation_failed, failure_of
+from disdel.controller.outcomes import (
+    STORE_AWAY,
+    activation_failed,
+    error_kind,
+    failure_of,
+)
 from disdel.controller.run_folder import RunFolder
 from disdel.controller.session import Session
 from disdel.controller.settling import Settling
@@ -32,8 +37,10 @@ from disdel.types import ActivationRecord, Outcome, Times
 # The address may be one that containers do not reach, and they have no user to ask.
 _FIRST_PATIENCE_S = 15.0
 _NOT_FOUND = 404
+# What an activation says whose twin was faster, or whose run is over.
+_NOT_WANTED = "not-wanted"
 # The kinds of an action's errors behind which the store may be.
-_OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, "not-wanted"})
+_OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, _NOT_WANTED})
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,7 +116,8 @@ class Invoker:
         record = await self._invoke(call)
         times = self._times(record, submitted_s)
         used_mb = None
-        if record.status != "success" and call.worker is not None:
+        if record.status != "success" and call.worker is not None and not error_kind(record):
+            # It did not end by itself.
             used_mb = (await self.progress()).get(call.worker, _UNKNOWN).memory_mb
         failure = failure_of(
             record,
@@ -119,7 +127,8 @@ class Invoker:
             reached_store=self._reached,
         )
         if failure is not None:
-            self._note(call, record, failure.outcome, times, Measured())
+            if failure.cause != _NOT_WANTED:
+                self._note(call, record, failure.outcome, times, Measured())
             if failure.cause in _OF_THE_STORE:
                 gone = await asyncio.to_thread(self.why_gone, failure.reason)
                 if gone is not None and not failure.lost:

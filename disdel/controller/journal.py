@@ -26,6 +26,7 @@ class Journal:
     """The activations of a run in the order in which they ended."""
 
     activations: list[Activation] = field(default_factory=list)
+    overtaken: int = 0
 
     def note(
         self,
@@ -65,11 +66,16 @@ class Journal:
 
     def totals(self) -> Totals:
         """The sums so far."""
-        return total(self.activations)
+        return total(self.activations, overtaken=self.overtaken)
 
 
-def total(activations: Sequence[Activation]) -> Totals:
-    """Sums over activations. A cold start is a container that was created."""
+def total(activations: Sequence[Activation], *, overtaken: int = 0) -> Totals:
+    """Sums over activations. A cold start is a container that was created.
+
+    Args:
+        activations: that have ended.
+        overtaken: those besides whose twin was faster, and whose end nobody has heard of.
+    """
     cold = [activation for activation in activations if activation.start == "cold"]
     failed = [a for a in activations if a.outcome in ("oom", "timeout", "error")]
     gb_ms = sum(a.memory_mb / 1024 * a.duration_ms for a in activations)
@@ -78,6 +84,7 @@ def total(activations: Sequence[Activation]) -> Totals:
         cold=len(cold),
         restarted=sum(a.attempt > 0 for a in activations),
         failed=len(failed),
+        overtaken=overtaken,
         failure_rate=len(failed) / len(activations) if activations else 0.0,
         memory_mb=sum(a.memory_mb for a in cold),
         gb_s=round(gb_ms / 1000, 3),

@@ -82,7 +82,7 @@ def failure_of(
             f"{reason} Its limit was {memory_mb} MB{used}.",
             "raise --memory-max or the platform's limit, or train with a smaller --batch",
         )
-    kind = _kind(record.result)
+    kind = error_kind(record)
     if kind in STORE_AWAY:
         return Failure("error", reason, _STORE_ADVICE, reached_store, kind)
     if any(text in reason for text in _NO_CONTAINER_TEXTS):
@@ -110,9 +110,9 @@ def _reason(result: object) -> str:
     return str(error)
 
 
-def _kind(result: object) -> str:
+def error_kind(record: ActivationRecord) -> str:
     """What one of disdel's actions calls its error; empty for what anything else raised."""
-    error = result.get("error") if isinstance(result, dict) else None
+    error = record.result.get("error") if isinstance(record.result, dict) else None
     return str(error.get("kind", "")) if isinstance(error, dict) else ""
 
 

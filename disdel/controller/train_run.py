@@ -157,6 +157,7 @@ class TrainRun:
                 await all_of((self._stage(), self._round(number), self._warm_up(number)))
             await self._export()
         finally:
+            await self._fleet.finish()
             await self._states.saved()
 
     def _adapt(self) -> None:
@@ -216,7 +217,9 @@ class TrainRun:
         )
         self._rounds.append(report)
         await asyncio.to_thread(self._states.forget_averages, tuple(self._rounds))
-        ended = self._invoker.journal.activations[begun:]
+        # One of an earlier round may have been overtaken there, and end only now.
+        noted = self._invoker.journal.activations[begun:]
+        ended = [activation for activation in noted if activation.round == number]
         await self._heed_evictions(number, begun, ended)
         self._epochs.append(epoch_of(ended))
         complete = CompleteRound(

@@ -218,6 +218,7 @@ def summary_lines(event: RunEnded) -> list[str]:
         lines.append(
             f"        {totals.containers} container{'s' * (totals.containers != 1)}, "
             f"{totals.memory_mb} MB in all, {totals.gb_s:.1f} GB·s, {totals.failed} failed"
+            f"{f', {totals.overtaken} overtaken' if totals.overtaken else ''}"
             f"{_working_set(report)}"
         )
     if isinstance(report.evaluation, Evaluation):

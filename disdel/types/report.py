@@ -192,7 +192,10 @@ class RoundReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Sums over a run; `memory_mb` sums the limits of all containers that were created."""
+    """Sums over a run; `memory_mb` sums the limits of all containers that were created.
+
+    `overtaken` counts activations whose twin was faster and of which nothing more was heard.
+    """
 
     containers: int
     cold: int
@@ -202,6 +205,7 @@ class Totals:
     memory_mb: int
     gb_s: float
     init_s: float
+    overtaken: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

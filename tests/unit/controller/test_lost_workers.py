@@ -8,7 +8,7 @@ import pytest
 from disdel.controller import fleet
 from disdel.controller.recovery import MAX_LOSSES
 from disdel.errors import ActivationFailed
-from disdel.events import Noted, RoundDone, RunEnded
+from disdel.events import ActivationEnded, Noted, RoundDone, RunEnded
 from tests.fake_platform import activation
 
 
@@ -77,6 +77,7 @@ def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, mo
     report, folder = run(epochs=3)
     arithmetic.store.delete_prefix(f"disdel:{folder.run}:")
     assert any("worker 1 is late" in e.message for e in run.events if isinstance(e, Noted))
+    assert (report.totals.failed, report.totals.overtaken) == (0, 1)
     assert [e.attempt for e in report.ledger if e.round == 2] == [0, 1]
     assert report.rounds[-1].score == whole.rounds[-1].score
     assert [e.samples for e in report.ledger] == [e.samples for e in whole.ledger]
@@ -97,3 +98,29 @@ def test_a_platform_that_has_lost_everything_gets_it_again(run, platform):
     assert disturbed.totals.failed == 0
     told = [e.message for e in run.events if isinstance(e, Noted)]
     assert told.count(f"disdel-{folder.run} was lost, and is made again") == 1
+
+
+def test_a_killed_worker_counts_also_where_its_twin_was_faster(run, arithmetic, monkeypatch):
+    monkeypatch.setattr(fleet, "STRAGGLER_MARGIN_S", 0.1)
+    monkeypatch.setattr(fleet, "_WATCH_INTERVAL_S", 0.02)
+    replaced, heard = threading.Event(), threading.Event()
+
+    def die_late(request):
+        """The platform tells of a container that was killed some seconds after it was."""
+        if request.attempt == 0:
+            replaced.wait(30)
+            return vanished(990)
+        return None
+
+    def listen(event):
+        if isinstance(event, RoundDone) and event.report.round == 2:
+            replaced.set()
+        if isinstance(event, ActivationEnded) and event.activation.outcome == "error":
+            heard.set()
+
+    arithmetic.hooks[1, 2] = die_late
+    arithmetic.hooks[0, 3] = lambda request: heard.wait(30) and None
+    run.listeners.append(listen)
+    report, _ = run(epochs=3)
+    assert (report.totals.failed, report.totals.overtaken) == (1, 0)
+    assert [e.attempt for e in report.ledger if e.round == 2] == [0, 1]
