@@ -97,8 +97,12 @@ class Tries:
     """The tries of one request."""
 
     patience: Patience
+    _asked_s: float = field(init=False)
     _began_s: float | None = None
     _pause_s: float = _FIRST_PAUSE_S
+
+    def __post_init__(self) -> None:
+        self._asked_s = self.patience.clock()
 
     @property
     def lasted_s(self) -> float:
@@ -111,7 +115,8 @@ class Tries:
         Args:
             why: what the last try ended with.
             at_least_s: what the server asks for.
-            limit_s: how long to try after such a failure, if that is less than there is patience.
+            limit_s: how long to try after such a failure, if that is less than there is patience;
+                from the first try's beginning, which may be what took long.
         """
         pause_s = self.pause_s(why, at_least_s=at_least_s, limit_s=limit_s)
         if pause_s is None:
@@ -137,8 +142,11 @@ class Tries:
         # Clients that were cut off together do not come back together.
         pause_s = max(at_least_s, self._pause_s * random.uniform(0.5, 1.0))
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        limit_s = min(limit_s, self.patience.limit_s)
-        end_s = min(self._began_s + limit_s, self.patience.deadline_s)
+        end_s = min(
+            self._began_s + self.patience.limit_s,
+            self._asked_s + limit_s,
+            self.patience.deadline_s,
+        )
         if now_s >= end_s or (at_least_s and now_s + at_least_s > end_s):
             return None
         # The last try is at the end itself.

@@ -79,7 +79,7 @@ class OpenWhisk(Platform):
 
     async def capacity(self) -> Capacity:
         # Asked first, since it needs a valid key, which the public info page does not.
-        await self._exchange.answer("GET", "/api/v1/namespaces", read=list)
+        await self._exchange.answer("GET", "/api/v1/namespaces", read=_strings)
         return await self._exchange.answer("GET", "/", read=_capacity_of)
 
     async def create_package(self, package: str, parameters: Mapping[str, object]) -> None:
@@ -223,6 +223,12 @@ def _packages(package: str) -> str:
 
 def _actions(package: str, action: str) -> str:
     return f"{_NAMESPACE}/actions/{quote(package)}/{quote(action)}"
+
+
+def _strings(listed: Any) -> list[str]:
+    if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):
+        raise TypeError
+    return listed
 
 
 def _names(listed: Any) -> list[str]:

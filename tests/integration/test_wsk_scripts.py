@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import redis
 
 import disdel
 from disdel import memory_grant
@@ -154,6 +155,19 @@ def test_removing(shell: Shell) -> None:
     ]
 
 
+def test_removing_takes_the_keys_along_or_says_that_they_stay(shell: Shell, redis_url: str) -> None:
+    store = RedisStore(redis_url)
+    store.put("disdel:mine:state:1", b"x")
+    assert "disdel:mine:* stay in Redis" in shell.run("wsk-remove", "--run", "mine").stdout
+    done = shell.run("wsk-remove", "--run", "mine", "--redis", redis_url)
+    assert "removed 2 keys disdel:mine:*" in done.stdout, done.stderr
+    assert store.open("disdel:mine:state:1") is None
+    store.close()
+    done = shell.run("wsk-remove", "--redis", "redis://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "no Redis answers" in done.stderr
+
+
 def test_a_failure_to_remove_is_told(shell: Shell) -> None:
     shell.command("wsk", "echo 'error: The supplied authentication is invalid' >&2; exit 1")
     done = shell.run("wsk-remove")
@@ -185,9 +199,11 @@ def test_a_run_by_hand_on_the_embedded_platform(shell: Shell, redis_url: str) ->
         word, accuracy = done.stdout.splitlines()[-1].split()
         assert (word, float(accuracy) > 0.8) == ("accuracy", True)
         for said in ("ok: deleted package disdel", "there is no package disdel"):
-            done = shell.run("wsk-remove")
+            done = shell.run("wsk-remove", "--redis", redis_url)
             assert done.returncode == 0, done.stderr
             assert said in done.stdout
+        with redis.Redis.from_url(redis_url) as client:
+            assert client.keys("disdel:by-hand:*") == []
         gone = shell.run("wsk-train-once", "--redis", redis_url)
         assert gone.returncode == 1
         assert "does not exist" in gone.stderr
