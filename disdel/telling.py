@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import lzma
 import os
+import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
+from disdel import config
 from disdel.errors import DisdelError, UsageError
 
 _NO_ROOM = (
@@ -29,6 +34,7 @@ _MACHINE = {
     errno.ENFILE: "the machine has too many open files: end other programs",
     errno.ENOMEM: "the machine has no memory left: end other programs",
     errno.EAGAIN: "raise the limit on processes with `ulimit -u`, or end other programs",
+    errno.EADDRINUSE: "choose another port, or 0 for any that is free",
     errno.ESTALE: "the network file system that it is on has lost it: try again",
 }
 _NAMED = {
@@ -53,6 +59,8 @@ _DATA = (
     EOFError,
     RecursionError,
 )
+# Less than this is none, where something was too large for it.
+_ROOM_BYTES = 1 << 20
 _NETWORK = frozenset({"httpx", "httpcore", "redis", "ssl", "socket"})
 
 
@@ -87,12 +95,26 @@ def told(error: BaseException) -> tuple[str, int] | None:
     return None
 
 
+def _full_places() -> Iterator[str]:
+    """Where commands write, as far as there is no room left."""
+    for place in (Path.cwd, config.run_dir, config.state_dir, config.data_dir, tempfile.gettempdir):
+        with contextlib.suppress(OSError, DisdelError):
+            path = Path(place())
+            path = next(parent for parent in (path, *path.parents) if parent.exists())
+            room = os.statvfs(path)
+            if room.f_bavail * room.f_frsize < _ROOM_BYTES or room.f_favail == 0 < room.f_files:
+                yield str(path)
+
+
 def _told_of_file(error: OSError) -> tuple[str, int]:
     names = (error.filename, error.filename2)
     where = " to ".join(os.fsdecode(name) for name in names if isinstance(name, str | bytes))
     what = (error.strerror or str(error) or type(error).__name__).strip()
     number = error.errno or 0
-    step = _MACHINE.get(number) or _NAMED.get(number)
+    if number == errno.ENOSPC and not where:
+        # What is written to an open file is not told by name.
+        where = ", ".join(_full_places())
+    step = _MACHINE.get(number) or (_NAMED.get(number) if where else None)
     message = f"{where}: {what}" if where else what
     # Without a path, nothing that the user has named is known to be at fault.
     code = UsageError.exit_code if number in _NAMED and where else 1

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import json
 import logging
 import os
 import signal
@@ -30,6 +32,7 @@ from disdel.embedded.limits import (
 from disdel.embedded.records import PlatformRecord
 from disdel.embedded.replies import MAX_DEPTH
 from disdel.errors import DisdelError
+from disdel.telling import told
 
 if TYPE_CHECKING:
     # It imports the servers.
@@ -44,9 +47,16 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         asyncio.run(_run(_settings(options), options.ready_fd, stop_on_eof=options.stop_on_eof))
-    except (OSError, DisdelError) as error:
-        sys.stderr.write(f"the embedded platform cannot start: {error}\n")
-        return error.exit_code if isinstance(error, DisdelError) else 1
+    except (OSError, DisdelError, MemoryError) as error:
+        why, code = told(error) or (str(error), 1)
+        message = f"the embedded platform cannot start: {why}"
+        # Whoever starts it reads what is told there; a log may have no room for it.
+        failure = json.dumps({"error": message, "code": code})
+        with contextlib.suppress(OSError):
+            os.write(options.ready_fd, f"{failure}\n".encode())
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{message}\n")
+        return code
     return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
 import string
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,7 +45,10 @@ from disdel.embedded.rest.throttle import Throttle
 from disdel.embedded.state import State
 from disdel.errors import UsageError
 from disdel.process_identity import own_identity
+from disdel.scratch import Scratch
+from disdel.scratch import sweep as sweep_scratch
 
+_FOLDER_PREFIX = "disdel-platform-"
 _SECRET_LENGTH = 64
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -109,6 +112,7 @@ def sweep(state_dir: Path) -> None:
         if record.log:
             Path(record.log).unlink(missing_ok=True)
         remove_record(state_dir, record)
+    sweep_scratch(_FOLDER_PREFIX, end=remove_folder)
 
 
 class _Platform:
@@ -129,27 +133,33 @@ class _Platform:
         store = RecordStore(settings.records, self._state, records)
         self._state_dir = settings.state_dir
         self._enforcement = open_enforcement(platform_id, only_sampling=settings.only_sampling)
-        self._folder = Path(tempfile.mkdtemp(prefix="disdel-"))
-        proxies = lay_proxies(self._folder / "proxy")
-        containers = self._folder / "containers"
-        containers.mkdir()
-        isolation = open_isolation(containers, self._folder / "proxy")
-        self.record = PlatformRecord(
-            id=platform_id,
-            process=own_identity(),
-            apihost=apihost,
-            auth=auth,
-            port=port,
-            enforcement=self._enforcement.name,
-            isolation=isolation.name,
-            limits=settings.limits.profile,
-            user_memory_mb=settings.limits.user_memory_mb,
-            shared=settings.shared,
-            cgroups=tuple(str(folder) for folder in self._enforcement.folders),
-            folder=str(self._folder),
-            log=str(settings.log) if settings.log else None,
-        )
-        self._record_lock = write_record(settings.state_dir, self.record)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._enforcement.close)
+            # Swept by the next platform also where this one is killed before it has a record.
+            self._scratch = Scratch(_FOLDER_PREFIX)
+            self._folder = self._scratch.path
+            undo.callback(self._remove_folder)
+            proxies = lay_proxies(self._folder / "proxy")
+            containers = self._folder / "containers"
+            containers.mkdir()
+            isolation = open_isolation(containers, self._folder / "proxy")
+            self.record = PlatformRecord(
+                id=platform_id,
+                process=own_identity(),
+                apihost=apihost,
+                auth=auth,
+                port=port,
+                enforcement=self._enforcement.name,
+                isolation=isolation.name,
+                limits=settings.limits.profile,
+                user_memory_mb=settings.limits.user_memory_mb,
+                shared=settings.shared,
+                cgroups=tuple(str(folder) for folder in self._enforcement.folders),
+                folder=str(self._folder),
+                log=str(settings.log) if settings.log else None,
+            )
+            self._record_lock = write_record(settings.state_dir, self.record)
+            undo.pop_all()
         self._invoker = Invoker(
             platform_id=platform_id,
             apihost=apihost,
@@ -185,11 +195,15 @@ class _Platform:
         await self._pool.close()
         await self._invocations.close()
 
+    def _remove_folder(self) -> None:
+        remove_folder(self._folder)
+        self._scratch.close()
+
     def remove(self) -> None:
         self._enforcement.close()
         if self._state:
             self._state.close()
-        remove_folder(self._folder)
+        self._remove_folder()
         if self.record.log:
             Path(self.record.log).unlink(missing_ok=True)
         remove_record(self._state_dir, self.record)

@@ -78,9 +78,14 @@ def write_record(state_dir: Path, record: PlatformRecord) -> int:
     # Before anybody can find the file. Where the file system has no locks, nobody else asks.
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with os.fdopen(descriptor, "w", closefd=False) as file:
-        json.dump(asdict(record), file)
-    partial.replace(_path(state_dir, record))
+    try:
+        with os.fdopen(descriptor, "w", closefd=False) as file:
+            json.dump(asdict(record), file)
+        partial.replace(_path(state_dir, record))
+    except BaseException:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
+        raise
     return descriptor
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from disdel.config import ApiAccess, state_dir
 from disdel.container_cpus import usable_cpus
@@ -360,8 +360,16 @@ def _launch(
         told.close()
         try:
             line = _read_line(ready, START_DEADLINE_S)
-            if line:
-                return process, _read_announcement(line)
+            facts = json.loads(line) if line else {}
+            if "error" in facts:
+                process.wait(STOP_DEADLINE_S)
+                if process.stdin is not None:
+                    process.stdin.close()
+                Path(log.name).unlink()
+                kind = UsageError if facts["code"] == UsageError.exit_code else PlatformError
+                raise kind(facts["error"])
+            if facts:
+                return process, _read_announcement(facts)
             # It closed its end of the pipe without a word, so it is about to end.
             why = f"ended with status {process.wait(STOP_DEADLINE_S)}"
         except (TimeoutError, subprocess.TimeoutExpired):
@@ -370,11 +378,6 @@ def _launch(
         process.wait()
         if process.stdin is not None:
             process.stdin.close()
-        if process.returncode == UsageError.exit_code:
-            # It says in its last line what it was asked that it cannot do.
-            said = _tail(Path(log.name)).splitlines()[-1:]
-            Path(log.name).unlink()
-            raise UsageError("".join(said) or f"the embedded platform {why}")
         raise PlatformError(
             f"the embedded platform did not start: {why}. Its log, {log.name}, ends:\n"
             + _tail(Path(log.name))
@@ -422,8 +425,7 @@ def _read_line(reader: IO[bytes], deadline_s: float) -> bytes:
     return line
 
 
-def _read_announcement(line: bytes) -> PlatformInfo:
-    facts = json.loads(line)
+def _read_announcement(facts: dict[str, Any]) -> PlatformInfo:
     return PlatformInfo(
         access=ApiAccess(facts["apihost"], facts["auth"]),
         pid=facts["pid"],

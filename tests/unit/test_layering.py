@@ -71,7 +71,7 @@ LEAF_IMPORTS = {
     "program": {"types"},
     "streams": {"errors"},
     "targets": {"errors"},
-    "telling": {"errors"},
+    "telling": {"config", "errors"},
     "trust": {"errors"},
     "types": {"errors"},
     "files_read": {"code_texts"},
