@@ -46,15 +46,18 @@ def test_wheels_are_read(index, tmp_path, monkeypatch, constrained):
 @pytest.mark.parametrize(
     ("pins", "message"),
     [
-        (f"tiny==1.0 --hash=sha256:{'0' * 64}\n", "asks for hashes"),
-        (f"other==1 --hash=sha256:{'0' * 64}\n", r"does not have those of tiny==1\.0"),
-        ("tiny==2.0\n", "hold other versions"),
+        (f"tiny==1.0 --hash=sha256:{'0' * 64}\n", "another hash than its configuration asks for"),
+        (
+            f"other==1 --hash=sha256:{'0' * 64}\n",
+            r"does not have those of tiny==1\.0.*PIP_CONSTRAINT=/dev/null",
+        ),
+        ("tiny==2.0\n", "hold other versions.*PIP_CONSTRAINT=/dev/null"),
     ],
 )
 def test_what_pip_s_configuration_forbids_is_said(index, tmp_path, monkeypatch, pins, message):
     (tmp_path / "pins.txt").write_text(pins)
     monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "pins.txt"))
-    with pytest.raises(UsageError, match=f"{message}.*PIP_CONSTRAINT=/dev/null"):
+    with pytest.raises(UsageError, match=message):
         fetch()
 
 
