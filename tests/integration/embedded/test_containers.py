@@ -19,12 +19,14 @@ from disdel.embedded.containers.logs import Marks
 from disdel.embedded.containers.namespaces import ProcessGroups
 from disdel.embedded.platform import lay_proxies
 from tests.integration.embedded.support import (
+    OURS,
     User,
     containers,
     failed,
     platform,
     running,
 )
+from tests.waiting import wait_until
 
 NODE = {"kind": "nodejs:default", "code": "function main(args) { return args }"}
 
@@ -96,11 +98,12 @@ FORGETS = (
 
 def test_memory_of_a_process_that_forgets_its_container(tmp_path: Path) -> None:
     with platform(tmp_path / "state", enforcement="sampling", user_memory_mb=512) as user:
-        user.put("forgets", FORGETS)
+        user.put("forgets", FORGETS, image=OURS)
         reply = user.invoke("forgets", mb=600, s=50, mark=str(tmp_path))
         message = "The action exhausted its memory and was aborted."
         failed(reply, "action developer error", message)
-        assert not running(str(tmp_path))
+        # The answer does not wait for the container's end.
+        wait_until(lambda: not running(str(tmp_path)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a parent for orphans")

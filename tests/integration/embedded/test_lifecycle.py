@@ -60,13 +60,20 @@ _ESCAPE = (
 )
 
 
+@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize("enforcement", ["auto", "sampling"])
 def test_what_escapes_its_container_ends_with_the_platform(
-    tmp_path: Path, enforcement: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enforcement: str, isolated: bool
 ) -> None:
+    if not isolated:
+        # No namespaces without `unshare`.
+        for command in ("env", "setsid", "sh", "sleep"):
+            (tmp_path / command).symlink_to(shutil.which(command) or "nowhere")
+        monkeypatch.setenv("PATH", str(tmp_path))
     # It forgets its environment, its session and its parent.
     forgets = ["env", "-i", "setsid", "sh", "-c", "sleep 600 & sleep 600", str(tmp_path)]
     with platform(tmp_path / "state", enforcement=enforcement) as user:
+        assert isolated or user.record.isolation == "process groups"
         user.put("escape", _ESCAPE)
         user.invoke("escape", command=["sh", "-c", '"$@" & sleep 0.2', "sh", *forgets])
         assert running(str(tmp_path))
