@@ -29,7 +29,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,9 +178,17 @@ class Server:
     def end(self) -> tuple[str, str]:
         """Stop it and return what it has written to stdout and stderr."""
         if self._log is None:
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGTERM)
-            out, err = self.process.communicate(timeout=END_TIMEOUT_S)
+            end = time.monotonic() + END_TIMEOUT_S
+            while True:
+                if self.process.poll() is None:
+                    # Again: one that comes before the proxy's first line is lost on process 1.
+                    self.process.send_signal(signal.SIGTERM)
+                try:
+                    out, err = self.process.communicate(timeout=1.0)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > end:
+                        raise
             self._log = (out.decode(errors="replace"), err.decode(errors="replace"))
         return self._log
 
@@ -343,15 +351,18 @@ def started(
         server = Server(process, port, dialect)
         try:
             yield server
-        finally:
-            try:
+        except BaseException:
+            with suppress(subprocess.TimeoutExpired):
                 server.end()
-            finally:
-                if clean_up:
-                    # It has nothing to remove where all went well.
-                    subprocess.run(on_port(clean_up, port), capture_output=True, check=False)
-                process.kill()
-                process.communicate()
+            raise
+        else:
+            server.end()
+        finally:
+            if clean_up:
+                # It has nothing to remove where all went well.
+                subprocess.run(on_port(clean_up, port), capture_output=True, check=False)
+            process.kill()
+            process.communicate()
 
 
 def on_port(command: Sequence[str], port: int) -> list[str]:

@@ -31,7 +31,7 @@ from disdel.memory_agent.decide import (
 from disdel.memory_agent.memory_warning import MemoryWarning
 from disdel.memory_agent.pods import Pods
 from disdel.memory_agent.tally import Tally
-from disdel.units import format_bytes
+from disdel.units import MIB, format_bytes
 
 LISTING_S = 1.0
 _RESIZING_THREADS = 32
@@ -284,7 +284,7 @@ class Agent:
         warning, before = resize.asked.warning, resize.before
         got_bytes = max(0, limit_bytes - before.limit_bytes)
         resize.asked.grant.given_bytes -= resize.wanted_bytes - before.limit_bytes - got_bytes
-        if limit_bytes >= resize.wanted_bytes:
+        if limit_bytes > resize.wanted_bytes - MIB:
             self._tell(
                 f"{_named(warning)} grows from {format_bytes(before.limit_bytes)} to "
                 f"{format_bytes(limit_bytes)}"

@@ -99,7 +99,7 @@ def decide(
     if pod is None:
         return Refuse("there is no such action pod")
     specified = format_bytes(pod.limit_bytes)
-    # The kernel rounds a limit to whole pages.
+    # Here as below, the kernel has rounded it to whole pages.
     if pod.limit_bytes - warning.limit_bytes >= MIB:
         if pod.actual_bytes is not None and pod.actual_bytes < pod.limit_bytes:
             return Refuse(f"it is being resized to {specified}{_explained(pod)}")
@@ -152,7 +152,8 @@ def follow(
     if pod is None:
         return Settled(None)
     actual_bytes = pod.actual_bytes
-    if actual_bytes is not None and actual_bytes >= wanted_bytes:
+    # The kernel rounds a limit to whole pages.
+    if actual_bytes is not None and wanted_bytes - actual_bytes < MIB:
         return Settled(actual_bytes)
     had_bytes = before.limit_bytes if actual_bytes is None else actual_bytes
     if pod.limit_bytes < wanted_bytes:

@@ -193,7 +193,12 @@ def smoke_test(
 def build(engine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(IMAGE / "build"), *arguments],
-        env={**os.environ, "PATH": f"{engine}:{os.environ['PATH']}", "PYTHON": sys.executable},
+        env={
+            **os.environ,
+            "ENGINE": "",
+            "PATH": f"{engine}:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+        },
         capture_output=True,
         text=True,
         check=False,

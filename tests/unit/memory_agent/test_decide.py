@@ -1,5 +1,7 @@
 """Growth by steps, within the ceiling, the pool and the activation's bound, once a warning."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +131,7 @@ def test_strangers_are_left_alone():
     [
         (None, 0, Settled(None)),
         (pod(512, actual_mb=512), 0, Settled(512 * MIB)),
+        (replace(pod(512), actual_bytes=512 * MIB - 4096), 0, Settled(512 * MIB - 4096)),
         (pod(512, actual_mb=256, pending="InProgress"), UNSETTLED_S - 1, None),
         (pod(512, actual_mb=256), UNSETTLED_S - 1, None),
         (pod(512, actual_mb=256, pending="Deferred"), DEFERRED_S - 1, None),
