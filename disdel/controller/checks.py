@@ -101,12 +101,29 @@ def _writable(folder: Path) -> str:
 async def _platform_checks(settings: Settings, runtimes: Sequence[Runtime]) -> list[Check]:
     try:
         async with open_session(settings) as session:
-            checks = [_limits(session, runtimes)]
-            if checks[0].ok:
+            checks = [_store(session), _limits(session, runtimes)]
+            if checks[-1].ok:
                 checks += await _container_checks(session, settings, runtimes)
             return checks
     except DisdelError as error:
         return [Check("platform", False, str(error))]
+
+
+def _store(session: Session) -> Check:
+    """What was seen of the Redis; one that cannot hold a run has been refused before."""
+    seen = session.examination
+    if not seen.told:
+        detail = "does not tell its limits (INFO is forbidden)"
+    elif seen.room_mb is None:
+        detail = "no limit of memory (maxmemory)"
+    else:
+        detail = f"room for {seen.room_mb} of {seen.maxmemory_mb} MB (maxmemory)"
+    if seen.evicts is not None:
+        detail += (
+            f"; removes keys when it is full, those of a run too (maxmemory-policy {seen.evicts}): "
+            "CONFIG SET maxmemory-policy noeviction"
+        )
+    return Check("redis server", True, detail)
 
 
 def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:

@@ -42,6 +42,8 @@ _GIVEN_UP_S = 60.0
 _RECORD_S = 30.0
 # From one look to the next whether an action whose record is waited for is still there.
 _STILL_THERE_S = 5.0
+# A record that is later than that is spoken of.
+_TELL_AFTER_S = 2.0
 # What collecting an activation's log takes after its answer, as seen on Docker: 40 to 100 ms.
 _SETTLE_MS = 150
 
@@ -109,6 +111,7 @@ class OpenWhisk(Platform):
         path = f"{_actions(package, action)}?blocking=true"
         tries, throttled = self._patience.tries(), self._throttle.tries()
         while True:
+            response = None
             try:
                 response = await self._exchange.once(
                     "POST", path, dict(arguments), read_timeout_s=_INVOKE_TIMEOUT_S
@@ -132,8 +135,10 @@ class OpenWhisk(Platform):
             throttled.succeeded()
             if answer is not None:
                 return answer
-            return await self.record(
-                package, action, activation_id, timeout_s=timeout_s, begun=begun
+            # Past the platform's own wait nothing is wrong, and nobody needs to be told.
+            lost = response is None or response.status_code != httpx.codes.ACCEPTED
+            return await self._await_record(
+                package, action, activation_id, timeout_s=timeout_s, begun=begun, tells=lost
             )
 
     async def record(
@@ -145,6 +150,21 @@ class OpenWhisk(Platform):
         timeout_s: float,
         begun: LookUp = nowhere,
     ) -> ActivationRecord:
+        return await self._await_record(
+            package, action, activation_id, timeout_s=timeout_s, begun=begun, tells=True
+        )
+
+    async def _await_record(
+        self,
+        package: str,
+        action: str,
+        activation_id: str,
+        *,
+        timeout_s: float,
+        begun: LookUp,
+        tells: bool,
+    ) -> ActivationRecord:
+        """The record of an activation; with `tells`, a note says that it is waited for."""
         looked_s = asked_s = time.monotonic()
         due_s = asked_s + 2 * max(timeout_s, _LEAST_LIMIT_S) + _GIVEN_UP_S
         seen_begun = seen_ended = False
@@ -164,6 +184,12 @@ class OpenWhisk(Platform):
                 raise ActivationLost(
                     f"activation {activation_id} has left no record in {now_s - asked_s:.0f} s",
                     activation_id=activation_id,
+                )
+            if tells and now_s >= asked_s + _TELL_AFTER_S:
+                tells = False
+                self._tell(
+                    f"the answer of activation {activation_id} ({action}) got lost; its record is "
+                    f"waited for, at most {due_s - now_s:.0f} s"
                 )
             if now_s >= looked_s + _STILL_THERE_S:
                 # A platform that was started again without what it held has no record to come.

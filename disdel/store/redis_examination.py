@@ -17,6 +17,8 @@ _KEEPS_ALL = "noeviction"
 # A chunk of 1 MiB with its few bytes of header has the next class of jemalloc's, 1.25 MiB.
 _CHUNK_FACTOR = {"jemalloc": 1.25}
 _TRIAL_TTL_S = 60
+# What a run needs of a server's access control list, and no more.
+RIGHTS = "~disdel:* +@read +@write +@keyspace +@connection -@dangerous +info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +141,7 @@ def _try_out(client: redis.Redis, address: str) -> None:
     if refused:
         raise ConnectionRefused(
             f"the Redis at {address} refuses what a run does there: {refused[0]}; give the user "
-            "the commands +@read +@write +@keyspace +@connection and the keys ~disdel:* (ACL "
-            "SETUSER), or name another user in the URL"
+            f"{RIGHTS} (ACL SETUSER), or name another one in the URL"
         )
     for answer in answers:
         if isinstance(answer, redis.exceptions.ReadOnlyError):

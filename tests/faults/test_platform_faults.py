@@ -89,7 +89,10 @@ def test_a_record_that_never_comes_is_a_lost_activation(train, api, whole, monke
     api.on("POST actions", CUT_AFTER)
     missing = http_reply(404, b'{"error":"The requested resource does not exist.","code":"x"}')
 
+    monkeypatch.setattr(openwhisk, "_TELL_AFTER_S", 0.2)
+
     def until_it_is_lost(event):
+        train.events.append(event)
         if isinstance(event, ActivationEnded) and event.activation.outcome == "error":
             api.always("GET activations", None)
 
@@ -97,6 +100,7 @@ def test_a_record_that_never_comes_is_a_lost_activation(train, api, whole, monke
     report, _ = train(until_it_is_lost)
     assert outcome(report)[0] == whole[0]
     assert (report.totals.failed, report.totals.restarted) == (1, 1)
+    assert any("got lost; its record is waited for" in note for note in notes(train.events))
 
 
 def test_a_platform_that_is_away_is_waited_for(train, api, whole):

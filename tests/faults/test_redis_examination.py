@@ -10,7 +10,7 @@ import redis
 from disdel.errors import ConnectionRefused, InsufficientMemory, StoreError
 from disdel.events import Noted, RoundDone, silent
 from disdel.store.private_redis import PrivateRedis, find_redis_server
-from disdel.store.redis_examination import refusal
+from disdel.store.redis_examination import RIGHTS, refusal
 from disdel.store.redis_failures import advice, passes
 from disdel.store.redis_store import RedisStore
 from tests.faults.linear import linear_job
@@ -96,12 +96,15 @@ def place(url):
     return url.rpartition("@")[2]
 
 
-def test_rights_that_are_enough(own):
+def test_rights_that_are_enough(own, train_on):
     url, admin = own
-    rules = ["~disdel:*", "+@read", "+@write", "+@keyspace", "+@connection", "+info"]
-    admin.execute_command("ACL", "SETUSER", "worker", "on", ">pw", *rules)
+    admin.execute_command("ACL", "SETUSER", "worker", "on", ">pw", *RIGHTS.split())
+    notes = []
+    report, _ = train_on(f"redis://worker:pw@{place(url)}", notes.append)
+    assert report.status == "ok"
+    assert not [event for event in notes if isinstance(event, Noted)]
+    assert admin.keys("disdel:*") == []
     store = RedisStore(f"redis://worker:pw@{place(url)}")
-    assert store.examine().told
     admin.execute_command("ACL", "SETUSER", "worker", "-info")
     assert "does not tell its limits" in store.examine().warning("x", 10)
     store.close()
