@@ -52,7 +52,15 @@ def _run() -> int:
 
 def _command() -> int:
     """Run the command; its exit code."""
+    import logging
+
+    from disdel import crashes
     from disdel.allocator import collect_rarely, keep_large_blocks_apart
+
+    if not crashes.debugging():
+        # What it tells of tasks that nobody asks any more is nothing to the user.
+        logging.getLogger("asyncio").addHandler(logging.NullHandler())
+        logging.getLogger("asyncio").propagate = False
 
     keep_large_blocks_apart()
     collect_rarely()

@@ -26,7 +26,7 @@ from disdel.types import (
     Target,
 )
 
-WIRE_VERSION = 5
+WIRE_VERSION = 6
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Common:
 
     The same `invocation` may be sent again when its answer got lost: the first activation that
     claims it does the work, and any other answers who that is. A Redis that fails is tried again
-    for `patience_s`.
+    for `patience_s`. `env` is added to the action's environment first of all.
     """
 
     v: int
@@ -45,6 +45,7 @@ class Common:
     redis: str
     invocation: str | None = None
     patience_s: float = 10.0
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

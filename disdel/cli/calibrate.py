@@ -21,6 +21,7 @@ def calibrate_command(
     patience_network: options.PatienceNetwork = None,
     image_prefix: options.ImagePrefix = None,
     image_tag: options.ImageTag = None,
+    action_env: options.ActionEnv = None,
     arch: options.Arch = None,
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
@@ -41,6 +42,7 @@ def calibrate_command(
         patience_network=patience_network,
         image_prefix=image_prefix,
         image_tag=image_tag,
+        action_env=action_env,
         arch=arch,
     )
     check_json_target(json)

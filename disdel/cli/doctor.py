@@ -18,6 +18,7 @@ def doctor_command(
     patience_network: options.PatienceNetwork = None,
     image_prefix: options.ImagePrefix = None,
     image_tag: options.ImageTag = None,
+    action_env: options.ActionEnv = None,
     data_dir: options.DataDir = None,
     run_dir: options.RunDir = None,
 ) -> None:
@@ -33,6 +34,7 @@ def doctor_command(
         patience_network=patience_network,
         image_prefix=image_prefix,
         image_tag=image_tag,
+        action_env=action_env,
         data_dir=data_dir,
         run_dir=run_dir,
     )

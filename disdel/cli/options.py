@@ -298,6 +298,15 @@ ImageTag = Annotated[
         rich_help_panel=_PLACE,
     ),
 ]
+ActionEnv = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--action-env",
+        metavar="NAME=VALUE",
+        help="A variable of the actions' environment; may be repeated.",
+        rich_help_panel=_PLACE,
+    ),
+]
 Arch = Annotated[
     str | None,
     typer.Option(

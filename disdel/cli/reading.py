@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import cast, get_args
@@ -147,6 +147,7 @@ def read_settings(
     patience_network: float | None = None,
     image_prefix: str | None = None,
     image_tag: str | None = None,
+    action_env: Sequence[str] | None = None,
     arch: str | None = None,
     data_dir: Path | None = None,
     run_dir: Path | None = None,
@@ -170,6 +171,7 @@ def read_settings(
         patience_network_s=patience_network_s(patience_network),
         image_prefix=image_prefix,
         image_tag=image_tag,
+        action_env=tuple(action_env or ()),
         arch=arch,
         data_dir=data_dir,
         run_dir=run_dir,

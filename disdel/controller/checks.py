@@ -161,7 +161,12 @@ async def _container_checks(
 ) -> list[Check]:
     """Start a container of each image and ask it what it is."""
     package = f"disdel-doctor-{secrets.token_hex(4)}"
-    common = wire.Common(v=wire.WIRE_VERSION, run=package, redis=session.redis_url)
+    common = wire.Common(
+        v=wire.WIRE_VERSION,
+        run=package,
+        redis=session.redis_url,
+        env=dict(session.action_env),
+    )
     minimum_mb = session.capacity.memory_min_mb
     probes = (
         (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),

@@ -177,7 +177,12 @@ class Invoker:
 
     async def deploy(self) -> None:
         """Make the package, whose parameters every action inherits."""
-        common = wire.Common(v=wire.WIRE_VERSION, run=self.keys.run, redis=self.session.redis_url)
+        common = wire.Common(
+            v=wire.WIRE_VERSION,
+            run=self.keys.run,
+            redis=self.session.redis_url,
+            env=dict(self.session.action_env),
+        )
         await self.session.platform.create_package(self.package, wire.to_json(common))
 
     def why_gone(self, reason: str) -> DataGone | None:

@@ -48,6 +48,7 @@ class Session:
         insecure: whether the platform's certificate is not checked.
         lasting_redis: the Redis, where it outlives this session.
         patience_s: how long either is tried again when it fails.
+        action_env: variables of the actions' environment.
     """
 
     platform: Platform
@@ -61,6 +62,7 @@ class Session:
     lasting_redis: str | None = None
     patience_s: float = config.DEFAULT_PATIENCE_NETWORK_S
     examination: Examination = field(default_factory=Examination)
+    action_env: tuple[tuple[str, str], ...] = ()
 
     def hurry(self) -> None:
         """Wait for none of them any more: the run has failed, or is to end."""
@@ -134,6 +136,7 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             lasting_redis=url if private is None else None,
             patience_s=patience_s,
             examination=await asyncio.to_thread(store.examine),
+            action_env=settings.action_variables,
         )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import disdel
 from disdel import config
+from disdel.errors import UsageError
 from disdel.types import Aims, Limits
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[^\0]*", re.ASCII)
 
 LimitsName = Literal["roomy", "stock"]
 
@@ -24,6 +28,7 @@ class Settings:
         redis: a Redis URL that the actions reach; without one a private server is started.
         image_prefix: before the names of the runtime images.
         image_tag: of the runtime images.
+        action_env: variables of the actions' environment, each as `NAME=VALUE`.
         arch: CPU architectures of the platform's nodes, as `amd64,arm64`, for compiled networks.
         data_dir: prepared data sets.
         run_dir: one folder a run.
@@ -32,6 +37,9 @@ class Settings:
         limits: what the user allows beyond what the platform allows.
         aims: what the plan is to be good at.
         platform_limits: the limits of an embedded platform started for this run.
+
+    Raises:
+        UsageError: a variable has no name.
     """
 
     apihost: str | None = None
@@ -40,6 +48,7 @@ class Settings:
     redis: str | None = None
     image_prefix: str | None = None
     image_tag: str | None = None
+    action_env: tuple[str, ...] = ()
     arch: str | None = None
     data_dir: Path | None = None
     run_dir: Path | None = None
@@ -48,6 +57,19 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     aims: Aims = field(default_factory=Aims)
     platform_limits: LimitsName = "roomy"
+
+    def __post_init__(self) -> None:
+        for pair in self.action_env:
+            if _VARIABLE.fullmatch(pair) is None:
+                # It may hold a secret.
+                name = pair.partition("=")[0][:40]
+                raise UsageError(f"--action-env must be NAME=VALUE, not {name!r} and so on")
+
+    @property
+    def action_variables(self) -> tuple[tuple[str, str], ...]:
+        """The names and values of `action_env`."""
+        pairs = (pair.partition("=") for pair in self.action_env)
+        return tuple((name, value) for name, _, value in pairs)
 
     def image(self, name: str) -> str:
         """The full name of a runtime image."""

@@ -101,6 +101,7 @@ def activation_context(
     """
     common = from_json(Common, args)
     check_version(common)
+    os.environ.update(common.env)
     clock = PhaseClock()
     deadline_ms = environ.get("__OW_DEADLINE")
     deadline_s = float(deadline_ms) / 1000 if deadline_ms else time.time() + _NO_DEADLINE_S

@@ -41,7 +41,7 @@ ROUNDS = ["--schedule", "--warmup", "--scale-rate", "--validate-every", "--targe
 ROUNDS += ["--patience", "--workers-policy", "--workers-max", "--average", "--optimizer-state"]
 OPTIONS = {
     ("plan", "digits"): [*JOB, *LIMITS, "--price-gb-s", "--price-invocation", "--arch"],
-    ("train", "digits"): [*JOB, *LIMITS, *ROUNDS, "--resume", "--image-tag", "--json"],
+    ("train", "digits"): [*JOB, *LIMITS, *ROUNDS, "--resume", "--action-env", "--json"],
     ("infer", "digits"): ["--workers", "--top-k", "--model", "--model-code", "--predictions"],
     ("runs", "prune"): ["--keep", "--older-than"],
     ("logs", "RUN"): ["--worker"],

@@ -71,5 +71,5 @@ def test_a_message_that_lacks_a_field_is_refused(message):
 
 
 def test_a_request_of_another_version_is_refused():
-    with pytest.raises(UsageError, match="speaks version 99 and this action version 5"):
+    with pytest.raises(UsageError, match="speaks version 99 and this action version 6"):
         wire.check_version(wire.Common(v=99, run="r", redis="redis://"))
