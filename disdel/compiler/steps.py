@@ -121,6 +121,8 @@ class Steps:
         (loss, frozen), gradients = gradient(trainable)
         # Fused with the product that gives it, an update reads and writes across the grain.
         gradients = lax.optimization_barrier(gradients)  # type: ignore[no-untyped-call]
+        used = _depends_on_anything(lambda values: gradient(values)[1], trainable)
+        gradients = [g if is_used else None for g, is_used in zip(gradients, used, strict=True)]
         trainable, slots = self._optimizer.stateless_apply(slots, gradients, trainable)
         loss_sum = loss * self._recipe.loss_unit * weights.sum()
         return (*self._joined(trainable, frozen), *slots, loss_sum)
@@ -173,6 +175,20 @@ def _without_activation(model: KerasModel, recipe: Recipe) -> tuple[KerasModel, 
         return model, recipe
     last.activation = keras.activations.linear
     return model, replace(recipe, gives_probabilities=False)
+
+
+def _depends_on_anything(gradient: Any, trainable: list[JaxArray]) -> list[bool]:
+    """Which gradients are more than zeros that JAX makes up, where the loss lacks a variable.
+
+    Keras's optimizers leave alone what has no gradient; a zero would still decay it.
+    """
+    jaxpr = jax.make_jaxpr(gradient)(trainable).jaxpr
+    told = {*jaxpr.invars, *jaxpr.constvars}
+    for equation in jaxpr.eqns:
+        if any(not hasattr(v, "val") and v in told for v in equation.invars):
+            told.update(equation.outvars)
+    # A literal has a value, and is told by nothing.
+    return [not hasattr(v, "val") and v in told for v in jaxpr.outvars]
 
 
 def _tensor(name: str, variable: KerasVariable, initial: Initial) -> StateTensor:

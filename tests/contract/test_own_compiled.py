@@ -58,6 +58,19 @@ metrics = [keras.metrics.BinaryAccuracy(threshold=0.7), "binary_crossentropy"]
 optimizer = "sgd"
 """,
     ),
+    "stopped": """
+import keras
+from keras import layers, ops
+def optimizer():
+    made = keras.optimizers.AdamW(0.02, weight_decay=0.5, global_clipnorm=1.0)
+    made.exclude_from_weight_decay(var_names=["bias"])
+    return made
+def make(input_shape, classes):
+    x = given = keras.Input(input_shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(x))
+    x = ops.stop_gradient(layers.Dense(8, activation="relu")(x))
+    return keras.Model(given, layers.Dense(classes, activation="softmax")(x))
+""",
     "number": make(
         "layers.Rescaling(1 / 255)",
         "layers.Flatten()",
@@ -70,7 +83,7 @@ def metrics(y, given):
 """,
     ),
 }
-CLASSES = {"logits": 7, "probabilities": 7, "binary": 2, "number": 0}
+CLASSES = {"logits": 7, "probabilities": 7, "binary": 2, "stopped": 7, "number": 0}
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +153,8 @@ def samples(name, count):
     return x, rng.integers(0, CLASSES[name], (3, count)).astype(np.int32)
 
 
+# Keras's own, of the variables before a stopped gradient.
+@pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")
 @pytest.mark.parametrize("name", MODELS)
 def test_steps_and_scores_are_tensorflow_s(both, name):
     """Own optimizers, losses and metrics included; the second block's batches are ragged."""
