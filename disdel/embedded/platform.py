@@ -32,6 +32,7 @@ from disdel.embedded.invoking.invocation import Invocation
 from disdel.embedded.invoking.invocations import Invocations
 from disdel.embedded.invoking.record_store import RecordLimits, RecordStore
 from disdel.embedded.limits import MAX_ENTITIES_MB, PlatformLimits
+from disdel.embedded.metrics import Metrics
 from disdel.embedded.records import (
     PlatformRecord,
     is_dead,
@@ -130,7 +131,8 @@ class _Platform:
             size_mb=settings.entities_mb,
         )
         records = self._state.records() if self._state else ()
-        store = RecordStore(settings.records, self._state, records)
+        metrics = Metrics()
+        store = RecordStore(settings.records, self._state, records, metrics.count)
         self._state_dir = settings.state_dir
         self._enforcement = open_enforcement(platform_id, only_sampling=settings.only_sampling)
         with contextlib.ExitStack() as undo:
@@ -185,6 +187,7 @@ class _Platform:
             invocations=self._invocations,
             firing=Firing(entities, throttle, self._invocations, store),
             store=store,
+            metrics=metrics,
         )
         self.app = api.application()
         self._pool.open()

@@ -16,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--apihost", help="URL of the OpenWhisk to test; an embedded one by default")
     group.addoption("--auth", help="its key, uuid:secret")
+    group.addoption("--memory-store", action="store_true", help="it has no CouchDB behind it")
     group.addoption("--insecure", action="store_true", help="accept any certificate")
 
 
@@ -23,11 +24,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "only_embedded(reason): needs what only a platform of one's own can give"
     )
+    config.addinivalue_line("markers", "couchdb(reason): needs what upstream's memory store lacks")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("only_embedded")
     if marker and item.config.getoption("--apihost", None):
+        pytest.skip(marker.args[0])
+    marker = item.get_closest_marker("couchdb")
+    if marker and item.config.getoption("--memory-store", None):
         pytest.skip(marker.args[0])
 
 

@@ -67,6 +67,14 @@ def test_row_50_through_a_binding(whisk: OpenWhisk) -> None:
     assert facts["path"] == f"{whisk.namespace}/{provider}/a"
     assert facts["binding"] == f"{whisk.namespace}/{bound}"
     assert record["namespace"] == whisk.namespace
+
+
+@pytest.mark.couchdb("the memory store does not find activations by their binding")
+def test_activations_are_found_by_their_binding(whisk: OpenWhisk) -> None:
+    provider = whisk.package()
+    whisk.action(name=f"{provider}/a")
+    bound = whisk.package(binding={"namespace": "_", "name": provider})
+    record = whisk.invoke(f"{bound}/a").json()
     whisk.activation(record["activationId"])
     found = whisk.get(f"/activations?name={bound}/a").json()
     assert [row["activationId"] for row in found] == [record["activationId"]]

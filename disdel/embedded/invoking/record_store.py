@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,14 +61,16 @@ class Kept:
 
 
 class RecordStore:
-    """The records of this platform."""
+    """The records of this platform; `on_put` is told of every new one."""
 
     def __init__(
         self,
         limits: RecordLimits,
         journal: RecordJournal | None = None,
         records: Iterable[Record] = (),
+        on_put: Callable[[Record], None] = lambda _: None,
     ) -> None:
+        self._on_put = on_put
         self._limits = limits
         self._journal = journal
         # By their end, the first to end first.
@@ -83,6 +85,7 @@ class RecordStore:
 
     def put(self, record: Record) -> None:
         dropped = self._add(record)
+        self._on_put(record)
         if self._journal:
             self._journal.keep_record(record)
         self._forget(dropped)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -20,8 +20,9 @@ from disdel.embedded.invoking.firing import Firing
 from disdel.embedded.invoking.invocations import Invocations
 from disdel.embedded.invoking.record_store import RecordStore
 from disdel.embedded.limits import PlatformLimits
+from disdel.embedded.metrics import CONTENT_TYPE, Metrics
 from disdel.embedded.replies import NO_LIMIT_ENTITIES, ApiError
-from disdel.embedded.rest import pages
+from disdel.embedded.rest import api_docs, pages
 from disdel.embedded.rest.activation_routes import InvokeRoutes, RecordRoutes
 from disdel.embedded.rest.addressing import check_entitled
 from disdel.embedded.rest.entity_routes import (
@@ -66,7 +67,10 @@ class Api:
         invocations: Invocations,
         firing: Firing,
         store: RecordStore,
+        metrics: Metrics,
     ) -> None:
+        self._throttle = throttle
+        self._metrics = metrics
         self._auth = auth
         self._allowed = allowed
         self._enforcement = enforcement
@@ -93,6 +97,16 @@ class Api:
         return [
             Route("/", self.info),
             Route("/ping", self.ping),
+            Route("/metrics", self.metrics),
+            *(
+                route
+                for root in ("", API_ROOT)
+                for route in (
+                    *_with_slash(f"{root}/api-docs", self.api_docs),
+                    Route(f"{root}/docs", self.docs),
+                    Route(f"{root}/docs/index.html", self.docs_page),
+                )
+            ),
             *_with_slash(API_ROOT, self.api_info),
             *_with_slash(f"{API_ROOT}/namespaces", self.namespaces),
             *_with_slash(f"{_NS}/limits", self.namespace_limits),
@@ -135,6 +149,23 @@ class Api:
     async def info(self, request: Request) -> Response:
         request.state.cors = {}
         return Reply(pages.platform_info(self._allowed, self._enforcement, self._isolation))
+
+    async def metrics(self, request: Request) -> Response:
+        request.state.cors = {}
+        text = self._metrics.text(
+            per_minute=self._throttle.refused_per_minute, at_once=self._throttle.refused_at_once
+        )
+        return Response(text, headers={"content-type": CONTENT_TYPE})
+
+    async def api_docs(self, _request: Request) -> Response:
+        return Reply(api_docs.DOCUMENT)
+
+    async def docs(self, request: Request) -> Response:
+        root = request.scope["path"].removesuffix("/docs")
+        return RedirectResponse(f"docs/index.html?url={root}/api-docs", 308)
+
+    async def docs_page(self, _request: Request) -> Response:
+        return HTMLResponse(api_docs.page())
 
     async def api_info(self, _request: Request) -> Response:
         return Reply(pages.API_INFO)

@@ -113,9 +113,8 @@ class ActionRoutes:
         name = own_entity(request)
         with_code = Query(request.query_params).flag("code", default=True)
         resolved = self._entities.resolve(name)
-        package = resolved.binding and resolved.binding.rpartition("/")[0]
         wire = resolved.action.to_wire(
-            with_code=with_code, inherited=resolved.inherited, binding=package
+            with_code=with_code, inherited=resolved.inherited, binding=resolved.binding
         )
         return Reply(wire)
 

@@ -25,6 +25,11 @@ _METHODS = ("GET", "PUT", "POST", "DELETE")
 _CHALLENGE = ("www-authenticate", 'Basic realm="OpenWhisk secure realm",charset=UTF-8')
 
 
+def _is_documentation(path: str) -> bool:
+    parts = path.removeprefix(API_ROOT).strip("/").split("/")
+    return parts[0] in ("docs", "api-docs")
+
+
 class Gate:
     """Lets the one user's requests pass, and those to public pages.
 
@@ -59,7 +64,7 @@ class Gate:
         check_origin(request.headers)
         if method == "OPTIONS":
             return PlainText("OK")
-        if is_api(path):
+        if (is_api(path) and not _is_documentation(path)) or path == "/metrics":
             self._check_api(path, method, request.headers.get("authorization"))
         if method not in _METHODS:
             raise no_route(path)

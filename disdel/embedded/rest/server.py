@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import h11
 import uvicorn
@@ -32,6 +33,7 @@ KEEP_ALIVE_S = 75
 MAX_CONNECTIONS = 1024
 
 _SHUTDOWN_S = 5
+_JOINED_BYTES = 1 << 16
 # The date in replies has seconds, and so have the times above.
 _TICK_S = 1.0
 # Of connections that wait for the platform to take them, and of those that it takes at once.
@@ -60,6 +62,44 @@ class _Phase:
     of: object = None
 
 
+class JoinedWrites:
+    """A transport that sends at once what is written in one turn of the event loop.
+
+    uvicorn writes head and body of a reply one after the other, and some clients take what comes
+    first for all there is.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > _JOINED_BYTES:
+            # From here on the transport says when to wait.
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            data = b"".join(self._waiting)
+            self._waiting, self._waiting_bytes = [], 0
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        return self._waiting_bytes + self._transport.get_write_buffer_size()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Connection(H11Protocol):
     """uvicorn's connection, which knows how long it has been waiting for its client."""
 
@@ -68,7 +108,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.phase = _Phase("head", HEAD_S)
         self.since = time.monotonic()
-        super().connection_made(transport)
+        self.joined = JoinedWrites(transport)
+        super().connection_made(self.joined)  # type: ignore[arg-type]
         if len(self.connections) > self.bound:
             self._make_room()
 
@@ -131,6 +172,7 @@ class Connection(H11Protocol):
 
     def drop(self) -> None:
         """Close the connection now; what the client has not taken is lost to it."""
+        self.joined.flush()
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:

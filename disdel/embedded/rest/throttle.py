@@ -13,6 +13,7 @@ class _Minute:
         self._allowed = allowed
         self._minute = 0
         self._attempts = 0
+        self.refused = 0
 
     def attempt(self, now_s: float) -> None:
         minute = int(now_s // 60)
@@ -20,6 +21,7 @@ class _Minute:
             self._minute, self._attempts = minute, 0
         self._attempts += 1
         if self._attempts > self._allowed:
+            self.refused += 1
             raise too_many_per_minute(self._attempts, self._allowed)
 
 
@@ -31,11 +33,17 @@ class Throttle:
         self._fires = _Minute(limits.invokes_per_minute)
         self._allowed = limits.concurrent_invokes
         self._in_flight = 0
+        self.refused_at_once = 0
+
+    @property
+    def refused_per_minute(self) -> int:
+        return self._invokes.refused + self._fires.refused
 
     def attempt(self, now_s: float) -> None:
         """Count an attempt to invoke an action."""
         self._invokes.attempt(now_s)
         if self._in_flight >= self._allowed:
+            self.refused_at_once += 1
             raise too_many_concurrent(self._in_flight, self._allowed)
 
     def attempt_fire(self, now_s: float) -> None:
