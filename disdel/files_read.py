@@ -52,9 +52,15 @@ class FileFact:
     looked_ns: int
 
     @classmethod
-    def of(cls, path: Path, *, digested: bool) -> Self:
-        """As it is now."""
-        looked_ns = time.time_ns()
+    def of(cls, path: Path, *, digested: bool, settled: bool = False) -> Self:
+        """As it is now.
+
+        Args:
+            path: of the file or folder.
+            digested: whether the content is read, unless it is very large.
+            settled: nobody writes it any more, however new it is.
+        """
+        looked_ns = time.time_ns() + (_SETTLED_NS if settled else 0)
         state = _state(path)
         wanted = digested and state and state[0] <= _MOST_DIGESTED_BYTES
         return cls(state, _digest(path) if wanted else "", looked_ns)

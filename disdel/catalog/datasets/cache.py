@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from disdel.catalog.datasets.holdout import hold_out
 from disdel.catalog.datasets.scaling import scaling_of
 from disdel.errors import DatasetError
+from disdel.files_read import FileFact
 from disdel.types import DatasetSpec, Split
 
 FOLDER = "disdel-arrays"
@@ -57,11 +58,14 @@ def read_spec(version_dir: Path, source: Path | None) -> DatasetSpec | None:
 
     Args:
         version_dir: the folder of one version of a data set.
-        source: the file whose content the cache was made for; None when there is none.
+        source: the file whose content the cache was made for, and those beside it; None when
+            there is none.
     """
     try:
         raw = json.loads((version_dir / FOLDER / "spec.json").read_text(encoding="utf-8"))
         if raw["format"] != _FORMAT or raw["source_sha256"] != _digest(source):
+            return None
+        if source is not None and not _same_files(raw["files"], source.parent):
             return None
         return dacite.from_dict(DatasetSpec, raw["spec"], dacite.Config(cast=[tuple]))
     except (OSError, ValueError, KeyError, TypeError, dacite.DaciteError):
@@ -127,6 +131,7 @@ def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None
     content = {
         "format": _FORMAT,
         "source_sha256": _digest(source),
+        "files": {} if source is None else _files(source.parent),
         "spec": dataclasses.asdict(spec),
     }
     (target / "spec.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -150,3 +155,21 @@ def _check_labels(labels: Labels, spec: DatasetSpec, split: str) -> None:
 
 def _digest(source: Path | None) -> str:
     return hashlib.sha256(source.read_bytes()).hexdigest() if source else ""
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    """The files of a prepared data set, as they are now."""
+    return {
+        path.name: dataclasses.astuple(FileFact.of(path, digested=True, settled=True))
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
+def _same_files(noted: dict[str, Any], folder: Path) -> bool:
+    """Whether these are the files that were noted: by their times, else by what they hold."""
+    there = {path.name for path in folder.iterdir() if path.is_file()}
+    return noted.keys() == there and all(
+        FileFact(tuple(state), digest, looked_ns).holds(folder / name)
+        for name, (state, digest, looked_ns) in noted.items()
+    )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets import describe_dataset, list_datasets, load_arrays
+from disdel.catalog.datasets import cache, describe_dataset, digits, list_datasets, load_arrays
 
 HEAVY = "tensorflow", "keras", "torch", "sklearn", "tensorflow_datasets", "pyarrow", "PIL"
 
@@ -108,3 +110,28 @@ def test_two_first_loads_at_once_leave_one_whole_cache(tmp_path):
 def test_digits_are_always_listed(tmp_path):
     [row] = list_datasets(tmp_path / "absent")
     assert (row.name, row.version, row.state) == ("digits", "1.0.0", "built in")
+
+
+def test_a_cache_depends_on_the_content_of_all_files_of_the_set(tmp_path):
+    version, splits = tmp_path / "set" / "1.0.0", tmp_path / "splits"
+    version.mkdir(parents=True)
+    splits.mkdir()
+    source = version / "dataset_info.json"
+    source.write_text("{}")
+    records = version / "set-train.array_record"
+    records.write_bytes(b"one")
+    digits.write_splits(splits)
+    cache.build(splits, version / cache.FOLDER, digits.SPEC, source)
+    known = cache.read_spec(version, source)
+    assert known is not None
+    # A copy has other times, and is another file.
+    shutil.copytree(version, tmp_path / "copy")
+    assert cache.read_spec(tmp_path / "copy", tmp_path / "copy" / source.name) == known
+    before = records.stat()
+    records.write_bytes(b"two")
+    os.utime(records, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert cache.read_spec(version, source) is None
+    records.write_bytes(b"one")
+    assert cache.read_spec(version, source) == known
+    (version / "more").touch()
+    assert cache.read_spec(version, source) is None
