@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from disdel.errors import DisdelError
 from disdel.memory_agent.channel import messages
@@ -48,13 +48,13 @@ class _Grant:
     Attributes:
         host: the one pod that it may speak for: that of its first warning.
         forget_s: when nothing signed by it is believed any more.
-        heard: how many warnings it has signed.
+        heard: the warnings that it has signed.
         given_bytes: by how much the pod has grown for them.
     """
 
     host: str
     forget_s: float
-    heard: int = 0
+    heard: set[MemoryWarning] = field(default_factory=set)
     given_bytes: int = 0
 
 
@@ -130,7 +130,7 @@ class Agent:
         """Take in a message of the channel, whatever it holds."""
         try:
             identity, warning = self._checker.read(message)
-            asked = _Asked(warning, self._grant(identity, warning.host))
+            asked = _Asked(warning, self._grant(identity, warning))
         except Ignored as reason:
             self.tally.count(str(reason))
         except Exception as error:
@@ -139,23 +139,26 @@ class Agent:
         else:
             self._inbox.put(asked)
 
-    def _grant(self, identity: str, host: str) -> _Grant:
-        """The grant that signed a warning of `host`, if it may.
+    def _grant(self, identity: str, warning: MemoryWarning) -> _Grant:
+        """The grant that signed a warning, if it may.
 
         Raises:
-            Ignored: it speaks for another container, or has spoken too often.
+            Ignored: it speaks for another container, has spoken too often, or somebody repeats it.
         """
         grant = self._grants.get(identity)
         if grant is None:
             now_s = self._clock()
             for old in [key for key, grant in self._grants.items() if grant.forget_s < now_s]:
                 del self._grants[old]
-            grant = self._grants[identity] = _Grant(host, now_s + BELIEVED_S)
-        if grant.host != host:
+            grant = self._grants[identity] = _Grant(warning.host, now_s + BELIEVED_S)
+        if grant.host != warning.host:
             raise Ignored("signed by the grant of another container")
-        grant.heard += 1
-        if grant.heard > _WARNINGS_OF_A_GRANT:
+        if warning in grant.heard:
+            # Whoever listens can repeat it, and must not use up what the activation may say.
+            raise Ignored("heard before")
+        if len(grant.heard) == _WARNINGS_OF_A_GRANT:
             raise Ignored(f"an activation's warning beyond its {_WARNINGS_OF_A_GRANT}th")
+        grant.heard.add(warning)
         return grant
 
     def _decide_for_ever(self) -> None:
@@ -187,9 +190,16 @@ class Agent:
                 self._tell(f"{_stays(one.warning)}: {error}")
             return
         for resize in list(self._resizes.values()):
-            self._follow(resize, pods)
+            self._safely(self._follow, resize, pods)
         for one in asked:
-            self._act(one)
+            self._safely(self._act, one)
+
+    def _safely(self, act: Callable[..., None], *arguments: object) -> None:
+        """What goes wrong with one pod is told and is no other's affair."""
+        try:
+            act(*arguments)
+        except Exception as error:
+            self._tell(_own(error))
 
     def _received(self, timeout_s: float) -> tuple[list[_Asked], list[_Answered]]:
         asked: list[_Asked] = []

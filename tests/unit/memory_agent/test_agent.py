@@ -23,7 +23,7 @@ from disdel.memory_agent import memory_warning
 from disdel.memory_agent.agent import Agent
 from disdel.memory_agent.channel import MAX_BYTES, messages
 from disdel.memory_agent.check import Checker
-from disdel.memory_agent.decide import DEFERRED_S, UNSETTLED_S, Pod, Policy
+from disdel.memory_agent.decide import DEFERRED_S, UNSETTLED_S, Pod, Policy, decide
 from disdel.memory_agent.memory_warning import CHANNEL, MemoryWarning, publish
 from disdel.memory_grant import issue
 from tests.unit.memory_agent.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
@@ -185,7 +185,7 @@ def test_what_the_node_does_not_give_is_taken_back(word, waits_s, why):
     steps.pods.node = lambda pod: replace(pod, actual_bytes=pod.limit_bytes)
     full = replace(POLICY, pool_bytes=1536 * MIB, activation_bytes=256 * MIB)
     steps.agent._policy = full
-    steps.hears(warning(grant=grant))
+    steps.hears(warning(grant=grant, used_bytes=255 * MIB))
     steps.passes(2)
     assert steps.told[-1].endswith("grows from 256 MiB to 512 MiB")
 
@@ -256,9 +256,40 @@ def test_a_grant_is_for_one_container_and_for_so_much():
 
 def test_an_activation_is_heard_so_often():
     steps = Steps(FakePods())
-    steps.hears(*[warning(grant=issue(SECRET.encode()))] * 1000)
+    grant = issue(SECRET.encode())
+    steps.hears(*(warning(grant=grant, used_bytes=used) for used in range(1000)))
     assert steps.agent.tally.total == 1000 - 64
     assert sum("there is no such action pod" in line for line in steps.told) == 64
+
+
+def test_whoever_repeats_a_message_uses_up_nothing():
+    steps = Steps(FakePods(pod()))
+    grant = issue(SECRET.encode())
+    steps.hears(*[warning(grant=grant, time_s=int(time.time()))] * 1000)
+    steps.passes(2)
+    steps.hears(warning(limit_mb=512, grant=grant))
+    steps.passes(2)
+    assert steps.told == [
+        "ignored a message: heard before",
+        "pod-1 (/guest/disdel/train) grows from 256 MiB to 512 MiB",
+        "pod-1 (/guest/disdel/train) grows from 512 MiB to 768 MiB",
+    ]
+
+
+def test_what_goes_wrong_with_one_pod_is_no_other_s_affair(monkeypatch):
+    pods = FakePods(pod(), pod(name="pod-2"))
+    steps = Steps(pods)
+    monkeypatch.setattr("disdel.memory_agent.agent.decide", fails_for("pod-1"))
+    steps.hears(warning(), warning("pod-2"))
+    steps.passes(2)
+    assert steps.told == [
+        "an error of the agent's own: ZeroDivisionError: division by zero",
+        "pod-2 (/guest/disdel/train) grows from 256 MiB to 512 MiB",
+    ]
+
+
+def fails_for(host):
+    return lambda warning, *rest: 1 / 0 if warning.host == host else decide(warning, *rest)
 
 
 def test_noise_is_counted_and_cannot_flood_the_log():
