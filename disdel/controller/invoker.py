@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -265,10 +266,13 @@ class Invoker:
             said = await asyncio.to_thread(self.session.store.fields, self.keys.progress)
         except StoreError:
             return {}
-        return {
-            int(worker): WorkerProgress.from_fields(int(worker), json.loads(text))
-            for worker, text in said.items()
-        }
+        found = {}
+        for name, text in said.items():
+            # Losing a line of the live view loses nothing.
+            with contextlib.suppress(ValueError, TypeError, RecursionError):
+                worker = int(name)
+                found[worker] = WorkerProgress.from_fields(worker, json.loads(text))
+        return found
 
 
 _UNKNOWN = WorkerProgress(worker=-1, state="unknown")

@@ -44,6 +44,9 @@ _NO_TLS = frozenset(
     {"HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "WRONG_VERSION_NUMBER"}
 )
 
+# By which reading the JSON of a reply fails that OpenWhisk did not send.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -266,9 +269,9 @@ class Exchange:
             raise self.rejected(response)
         try:
             if response.is_error:
-                raise ValueError  # noqa: TRY301 - as other replies that are not OpenWhisk's
+                raise ValueError
             value = read(response.json())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             if self.met:
                 raise self.unexpected(response) from error
             raise self._no_openwhisk(response) from error
@@ -348,7 +351,7 @@ def error_text(response: httpx.Response) -> str:
     """What an error reply says."""
     try:
         return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return " ".join(response.text[:200].split())
 
 
@@ -356,7 +359,7 @@ def _is_openwhisks(response: httpx.Response) -> bool:
     """Whether an error reply is of OpenWhisk's form."""
     try:
         fields = response.json()
-    except ValueError:
+    except UNREADABLE:
         return False
     return isinstance(fields, dict) and {"error", "code"} <= fields.keys()
 

@@ -21,7 +21,14 @@ from disdel.config import DEFAULT_PATIENCE_NETWORK_S, ApiAccess
 from disdel.errors import ActivationLost, PlatformError, PlatformRejected
 from disdel.patience import Patience, Tell, tell_nobody
 from disdel.platforms.base import ActionSpec, LookUp, Platform, nowhere
-from disdel.platforms.exchange import ACTIVATION_ID, Exchange, Json, Passing, Throttled
+from disdel.platforms.exchange import (
+    ACTIVATION_ID,
+    UNREADABLE,
+    Exchange,
+    Json,
+    Passing,
+    Throttled,
+)
 from disdel.types import ActivationRecord, Capacity
 from disdel.units import MIB
 
@@ -277,7 +284,7 @@ def _record_in(response: httpx.Response) -> ActivationRecord | None:
         return None
     try:
         return _record_of(response.json())
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         # Somebody in between has made it something else.
         return None
 

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -200,16 +200,18 @@ class RedisStore(Store):
         return None if manifest is None else _RedisBlob(self, key, manifest)
 
     def _manifest(self, key: str) -> _Manifest | None:
-        text = self._ask(lambda: self._redis.get(key))
-        if text is None:
+        fields = self._ask(lambda: _parsed(key, self._redis.get(key)))
+        if fields is None:
             return None
-        fields = json.loads(text)
         if fields.get("version") != _MANIFEST_VERSION:
             raise StoreError(
                 f"{key} has version {fields.get('version')} of the store's format and this disdel "
                 f"reads {_MANIFEST_VERSION}: use the same disdel on every side"
             )
-        return _Manifest(**fields)
+        try:
+            return _Manifest(**fields)
+        except TypeError as error:
+            raise StoreError(f"{key} is no blob of disdel's: {error}") from error
 
     def delete(self, key: str) -> None:
         manifest = self._manifest(key)
@@ -301,6 +303,23 @@ class _RedisBlob(Blob):
             if len(chunk) != last - first:
                 raise StoreError(f"chunk {index} of {self.key} was removed or has expired")
             target[first - start : last - start] = chunk
+
+
+def _parsed(key: str, text: Any) -> dict[str, Any] | None:
+    """The fields of a manifest; None where there is none.
+
+    Raises:
+        redis.InvalidResponse: it is something else.
+    """
+    if text is None:
+        return None
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise redis.InvalidResponse(f"{key} is no blob of disdel's")
+    return fields
 
 
 def _no_url(url: str) -> str:

@@ -143,3 +143,14 @@ server.close()
         PrivateRedis().close()
         assert not server.is_running()
         assert not folder.exists()
+
+
+@pytest.mark.parametrize("text", [b"abc", b"[1]", b"[" * 100_000, b'{"version": 1}'])
+def test_a_key_of_something_else(redis_url, text):
+    store = RedisStore(redis_url, patience_s=0.2)
+    with redis.Redis.from_url(redis_url) as other:
+        other.set("odd", text)
+    with pytest.raises(StoreError, match="odd is no blob of disdel's"):
+        store.open("odd")
+    store.delete_prefix("odd")
+    store.close()
