@@ -79,6 +79,8 @@ def _arrays(content: Any, where: str, most: int | None) -> tuple[NDArray[Any], N
     """Samples and targets of one split."""
     if _is_pair(content):
         return np.asarray(content[0]), np.asarray(content[1])
+    if isinstance(content, tuple) and len(content) == 3:
+        raise DatasetError(f"{where} is {_what(content)}; {_FORMS}")
     pairs = list(bounded(_pairs(content, where), where, most))
     for pair in pairs or [None]:
         if not _is_pair(pair):

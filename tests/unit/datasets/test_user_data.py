@@ -124,6 +124,7 @@ def test_data_sets_of_pytorch_are_read_batch_by_batch(write, returned, splits):
         ("x, 2 * np.eye(10)", r"shape \(10, 10\), .* not supported; give one column"),
         ("x, np.zeros((10, 4, 2), int)", r"4×2 a sample, .* not supported"),
         ("x, x > 7", r"shape \(10, 2\), .* not supported; give one column"),
+        ("(x, classes, numbers)", "train is three values .weights of samples are not learnt by"),
         ("zip(x, classes, numbers)", "yields three values .weights of samples are not learnt by"),
         ("x, numbers * np.nan", "labels are not all finite"),
         ("x, y", r"data.py, line 7, `def data\(\): return x, y`: NameError"),
