@@ -106,7 +106,8 @@ def _digest(job: CompileJob) -> str:
 
 def _versions() -> list[str]:
     try:
-        return [importlib.metadata.version(package) for package in PACKAGES]
+        packages = [importlib.metadata.version(package) for package in (*PACKAGES, "numpy")]
+        return [platform.python_version(), *packages]
     except importlib.metadata.PackageNotFoundError as error:
         raise UsageError(
             f"--runtime compiled needs {error.name} here: pip install 'disdel[compiled]'"
