@@ -254,4 +254,4 @@ def logs_command(
             f"{entry['outcome']}, {entry['duration_ms']} ms, {entry['start']}, {entry['id']}"
         )
         log = folder.log(worker=entry["worker"], activation_id=entry["id"])
-        typer.echo(log.read_text(encoding="utf-8").rstrip() if log.is_file() else "(no log)")
+        typer.echo(log.read_text("utf-8", "replace").rstrip() if log.is_file() else "(no log)")

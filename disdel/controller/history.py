@@ -51,7 +51,7 @@ class History:
     def read(self) -> tuple[Observation, ...]:
         """All of them, oldest first; lines that are not understood are left out."""
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return ()
         return tuple(observation for line in lines if (observation := _parsed(line)) is not None)
@@ -72,10 +72,10 @@ class History:
             self._cut()
 
     def _cut(self) -> None:
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self.path.read_bytes().splitlines(keepends=True)
         if len(lines) > MAX_LINES:
             shorter = self.path.with_suffix(".new")
-            shorter.write_text("".join(lines[-MAX_LINES // 2 :]), encoding="utf-8")
+            shorter.write_bytes(b"".join(lines[-MAX_LINES // 2 :]))
             shorter.replace(self.path)
 
     @contextmanager
@@ -89,7 +89,7 @@ class History:
 def _parsed(line: str) -> Observation | None:
     try:
         return dacite.from_dict(Observation, json.loads(line))
-    except (ValueError, dacite.DaciteError):
+    except (ValueError, TypeError, RecursionError, dacite.DaciteError):
         return None
 
 

@@ -25,8 +25,9 @@ JOB = CompileJob(
 FACTS = ModelFacts(parameters=9, activations=9, outputs=9, largest=4, layers=1, multiply_adds=9)
 
 
-def test_a_description_is_read_as_it_was_written(tmp_path):
-    written = Program(
+def written(folder):
+    """A program's description, and the same in a folder."""
+    program = Program(
         input_shape=(28, 28, 1),
         input_dtype="uint8",
         batch_size=64,
@@ -43,8 +44,12 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
         memory=CallMemory(train_bytes=1, score_bytes=1),
         targets=tuple(target(name) for name in PORTABLE),
     )
-    written.write(tmp_path)
-    assert Program.read(tmp_path) == written
+    program.write(folder)
+    return program
+
+
+def test_a_description_is_read_as_it_was_written(tmp_path):
+    assert written(tmp_path) == Program.read(tmp_path)
 
 
 def test_levels_are_ordered_from_the_fastest():
@@ -158,3 +163,20 @@ def test_bytecode_is_the_same_for_the_same_sources_and_runs_without_them(tmp_pat
     done = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "'a'" in done.stdout
+
+
+def test_a_program_that_is_damaged_is_compiled_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
+    made = []
+
+    def call(folder, job, code):
+        made.append(job)
+        folder.mkdir(parents=True)
+        written(folder)
+
+    monkeypatch.setattr("disdel.compiler._call", call)
+    folder = compile_program(JOB, None)
+    assert compile_program(JOB, None) == folder
+    (folder / "program.json").write_bytes(b"\xff{half")
+    compile_program(JOB, None)
+    assert made == [JOB, JOB]

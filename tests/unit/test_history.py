@@ -42,7 +42,7 @@ def test_it_starts_empty_and_keeps_what_is_added(tmp_path):
 
 def test_lines_of_another_kind_are_left_out(tmp_path):
     kept = History(tmp_path / "history.jsonl")
-    kept.path.write_text('{"model": "cnn"}\nhalf a li')
+    kept.path.write_bytes(b'{"model": "cnn"}\n[]\n\xff\xfe\0\nhalf a li')
     assert kept.read() == ()
 
 

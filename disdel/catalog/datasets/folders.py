@@ -59,10 +59,15 @@ class PreparedFolder:
     def import_record(self) -> ImportRecord | None:
         """None when TFDS prepared the data set itself."""
         try:
-            raw = json.loads((self.path / _IMPORT).read_text(encoding="utf-8"))
+            raw = json.loads((self.path / _IMPORT).read_bytes())
+            return dacite.from_dict(ImportRecord, raw, dacite.Config(cast=[tuple]))
         except FileNotFoundError:
             return None
-        return dacite.from_dict(ImportRecord, raw, dacite.Config(cast=[tuple]))
+        except (ValueError, TypeError, RecursionError, dacite.DaciteError) as error:
+            raise DatasetError(
+                f"{self.path / _IMPORT} is damaged: import {self.full_name!r} again, with "
+                "--overwrite"
+            ) from error
 
 
 def write_import_record(folder: Path, record: ImportRecord) -> None:
@@ -178,10 +183,10 @@ def _configs(folder: Path) -> list[str]:
 
 def _default_config(folder: Path) -> str | None:
     try:
-        raw = json.loads((folder / ".config" / "metadata.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return str(raw.get("default_config_name"))
+        raw = json.loads((folder / ".config" / "metadata.json").read_bytes())
+        return str(raw.get("default_config_name"))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None  # A configuration is then to be named.
 
 
 def _subfolders(folder: Path) -> list[str]:
