@@ -167,8 +167,15 @@ def _first_outputs(module: UserModule, made: TorchModel, samples: Array) -> Any:
     made.eval()  # batch normalisation must not see these samples
     stored = torch.from_numpy(samples)
     inputs = _inputs(images=are_images(samples.shape[1:], samples.dtype.name))
-    with torch.no_grad():
-        return module.guarded(lambda: made(_preprocess(module)(inputs(stored))))
+    try:
+        with torch.no_grad():
+            return module.guarded(lambda: made(_preprocess(module)(inputs(stored))))
+    except UsageError as error:
+        if "scalar types: Long" not in str(error):
+            raise
+        raise UsageError(
+            f"{error}; samples come as float32, token ids too: give the embedding x.long()"
+        ) from error
 
 
 def _check_input(entry: str, made: TorchModel) -> None:
