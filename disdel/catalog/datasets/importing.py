@@ -82,7 +82,11 @@ def import_dataset(
             f"{final.full_name!r} is already prepared in {final.path}; import it under another "
             "name, or replace it with --overwrite"
         )
-    content = labelled(read_source(path, options), str(path), options)
+    source = read_source(path, options)
+    if target.entry is not None:
+        # The catalog says whether they are classes.
+        options = replace(options, targets=options.targets or "classes")
+    content = labelled(source, str(path), options)
     held_out = False
     if target.entry is not None:
         content = _as_in_catalog(content, target.entry, path)

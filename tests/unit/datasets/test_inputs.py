@@ -239,11 +239,14 @@ def test_images_of_all_formats_are_read_and_other_files_are_told(tmp_path):
         (tmp_path / clutter).parent.mkdir(exist_ok=True)
         (tmp_path / clutter).write_bytes(b"clutter")
     (tmp_path / "cat" / "notes.txt").write_text("hello")
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "empty.txt").write_text("")
     (tmp_path / ".hidden").mkdir()
     save(tmp_path / ".hidden" / "1.png", GREY)
     content, told = imported(tmp_path)
     assert len(content.splits["train"].x) == 2 * len(FORMATS)
-    assert "1 files left out: .txt" in told
+    assert "2 files left out: .txt" in told
+    assert "folder 'owl' has no images, and is no class" in told
     assert any("1 hidden files left out" in line for line in told)
     inputs = read_inputs(tmp_path, replace(IMAGES, classes=2, class_names=("cat", "dog")))
     order = np.argsort([name.lower() for name in inputs.names])
@@ -267,6 +270,26 @@ def test_images_that_cannot_be_read_are_not_left_out(tmp_path):
     (tmp_path / "owl" / "1.HEIC").write_bytes(b"heic")
     with pytest.raises(DatasetError, match=r"1 images are of formats .* owl/1.HEIC; convert"):
         read_source(tmp_path)
+
+
+def test_folders_are_classes_however_few_images_each_has(tmp_path):
+    for number in range(25):
+        save(tmp_path / f"Class {number}" / "0.png", GREY)
+    save(tmp_path / "class 1" / "0.png", GREY)
+    content, told = imported(tmp_path)
+    assert content.classes == 26
+    assert any("'Class 1' and 'class 1' differ in case only" in line for line in told)
+
+
+def test_idx_files_are_read_for_inference_too(tmp_path):
+    def idx(array):
+        return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + bytes(array)
+
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(GREY[np.newaxis]))
+    inputs = read_inputs(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
+    assert (inputs.x.shape, inputs.y) == ((1, 8, 8, 1), None)
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.array([2], np.uint8)))
+    assert read_inputs(tmp_path, IMAGES).y.tolist() == [2]
 
 
 def test_names_of_classes_in_both_unicode_forms_are_one_class(tmp_path):

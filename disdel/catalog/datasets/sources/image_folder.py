@@ -21,7 +21,6 @@ from disdel.catalog.datasets.sources.room import array_bytes, check_room
 from disdel.catalog.datasets.sources.samples import (
     RawSplit,
     Source,
-    raw_split,
     split_name,
     targets_alike,
 )
@@ -80,7 +79,7 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
                 )
             images[position] = pixels_of(image)
         labels = np.array([class_name for _, class_name in members])
-        splits[split] = raw_split(images, labels, tree.label, ReadOptions(samples="images"))
+        splits[split] = RawSplit(images, labels, classified=True)
     for line in reader.told():
         options.tell(line)
     return splits
@@ -101,6 +100,10 @@ def _tell_others(tree: FileTree, options: ReadOptions) -> None:
     counts = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in others)
     for suffix, count in sorted(counts.items()):
         options.tell(f"{count} files left out: {suffix}")
+    with_images = {PurePosixPath(name).parent for name in tree.names if is_image(name)}
+    for folder in sorted({PurePosixPath(name).parent for name in others} - with_images):
+        if folder.parts:
+            options.tell(f"folder {str(folder)!r} has no images, and is no class")
 
 
 def _common_mode(reader: ImageReader, names: list[str]) -> str:
@@ -140,12 +143,11 @@ def read_inputs_of(tree: FileTree, path: Path, options: ReadOptions) -> RawSplit
         x[place] = pixels_of(image)
     for line in reader.told():
         options.tell(line)
-    root = path if path.is_dir() else path.parent
     return RawSplit(
         x,
         _labels(tree, names, like, options),
         like.reading,
-        tuple(str(root / name) for name in names),
+        tuple(f"{tree.label}/{name}" for name in names),
     )
 
 

@@ -137,31 +137,29 @@ def check_classes(labels: Labels, where: str, targets: TargetKind | None, tell: 
         DatasetError: they look like numbers to predict, or names of single samples, and the user
             has not said that they are classes; or one looks like a mark of a missing value.
     """
+    values, counts = np.unique(labels, return_counts=True)
+    whole = labels.dtype.kind == "i"
+    if not whole:
+        folded = Counter(str(value).casefold() for value in values)
+        for alike in (name for name, count in folded.items() if count > 1):
+            names = " and ".join(repr(str(v)) for v in values if str(v).casefold() == alike)
+            tell(f"classes {names} differ in case only, and are taken as different ones")
     if targets == "classes":
         return
-    values, counts = np.unique(labels, return_counts=True)
     if len(values) > _MANY_CLASSES and len(labels) < _FEW_SAMPLES_EACH * len(values):
-        kind = "whole numbers" if labels.dtype.kind == "i" else "texts"
-        numbers = (
-            "--regression if they are numbers to predict, " if labels.dtype.kind == "i" else ""
-        )
+        kind = "whole numbers" if whole else "texts"
+        numbers = "--regression if they are numbers to predict, " if whole else ""
         raise DatasetError(
             f"{where}: the labels are {len(values)} different {kind} in {len(labels)} samples, too "
             f"few each to be classes; say {numbers}--classification if they are classes, or name "
             "another label"
         )
-    if labels.dtype.kind == "i":
-        if (mark := sentinel_in(values.astype(np.float64))) is not None:
-            count = int(counts[values == mark][0])
-            raise DatasetError(
-                f"{where}: {count} labels are {mark:g}, which often marks a missing value; say "
-                f"--na {mark:g} --missing drop if it does, or --classification if it is a class"
-            )
-        return
-    folded = Counter(str(value).casefold() for value in values)
-    if alike := next((name for name, count in folded.items() if count > 1), None):
-        names = " and ".join(repr(str(v)) for v in values if str(v).casefold() == alike)
-        tell(f"classes {names} differ in case only, and are taken as different ones")
+    if whole and (mark := sentinel_in(values.astype(np.float64))) is not None:
+        count = int(counts[values == mark][0])
+        raise DatasetError(
+            f"{where}: {count} labels are {mark:g}, which often marks a missing value; say "
+            f"--na {mark:g} --missing drop if it does, or --classification if it is a class"
+        )
 
 
 def told_labels(labels: Labels, where: str) -> str:

@@ -37,12 +37,14 @@ class RawSplit:
             where there are none, which only samples to predict may lack.
         reading: how they were read.
         names: of samples to predict, one each: a file or a line; empty where they are counted.
+        classified: whether labels are classes whatever they look like, as folders are.
     """
 
     x: NDArray[Any]
     labels: NDArray[Any] | None
     reading: Reading = field(default_factory=Reading)
     names: tuple[str, ...] = ()
+    classified: bool = False
 
 
 Source = Mapping[str, RawSplit]
@@ -151,7 +153,8 @@ def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> 
         _tell_all(targets, options)
         return LabelledSplits(splits=source, labels=targets, classes=0, class_names=())
     together = np.concatenate(list(labels.values()))
-    check_classes(together, where, options.targets, options.tell)
+    targets_kind = "classes" if first.classified else options.targets
+    check_classes(together, where, targets_kind, options.tell)
     _tell_all(labels, options)
     values = np.unique(together)
     if len(values) < 2:
