@@ -177,7 +177,7 @@ def first_line(error: BaseException) -> str:
 def open_maybe_gzipped(tree: FileTree, name: str) -> Iterator[IO[bytes]]:
     """Open `name`, uncompressed if it ends in `.gz`."""
     with tree.open(name) as raw:
-        if name.endswith(".gz"):
+        if name.lower().endswith(".gz"):
             with BoundedGzip(raw, f"{tree.label}/{name}") as unpacked:
                 # It reads as any binary file does; typeshed gives it a class of its own.
                 yield cast("IO[bytes]", unpacked)
