@@ -173,7 +173,9 @@ def _floats(x: Samples, where: str, options: ReadOptions) -> Samples:
     wide = (x.dtype.kind in "iu" and x.dtype.itemsize > 2) or x.dtype == np.float64
     if wide and x.ndim == 2 and np.abs(values).max() > 2**24:
         names = [str(place) for place in range(x.shape[1])]
-        remark = check_exact(x, names, where, rounded=options.rounded)
+        # What a model was trained on was taken so.
+        rounded = options.rounded or options.like is not None
+        remark = check_exact(x, names, where, rounded=rounded)
         if remark is not None:
             options.tell(f"{where}: {remark}")
     return values

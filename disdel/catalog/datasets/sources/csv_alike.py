@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from disdel.catalog.datasets.sources.cells import number_of
 from disdel.catalog.datasets.sources.csv_columns import Marks, features_of
-from disdel.catalog.datasets.sources.csv_guess import guess_label
+from disdel.catalog.datasets.sources.csv_guess import guess_label, names_in
 from disdel.catalog.datasets.sources.csv_samples import read_grid, samples_of, some
 from disdel.catalog.datasets.sources.csv_text import Row
 from disdel.catalog.datasets.sources.options import ReadOptions
@@ -48,8 +48,7 @@ def read_alike(
     """A table whose columns are known by name, or by position where there is no header."""
     if layout.header:
         (_, first), *head = head
-        names = [first[0].removeprefix("#").strip(), *first[1:]]
-        place_of = _by_name(names, layout, where, options)
+        place_of = _by_name(names_in(first, where), layout, where, options)
     else:
         place_of = _by_position(len(head[0][1]), layout, where)
     label = None if layout.label is None else place_of(layout.label)
@@ -66,18 +65,14 @@ def read_alike(
 
 
 def _by_name(
-    names: list[str], layout: TableLayout, where: str, options: ReadOptions
+    names: Sequence[str], layout: TableLayout, where: str, options: ReadOptions
 ) -> Callable[[str], int | None]:
-    names = [name or f"unnamed {place}" for place, name in enumerate(names, start=1)]
     wanted = [column.name for column in layout.columns]
     if missing := [name for name in wanted if name not in names]:
         raise DatasetError(
             f"{where} lacks columns {some(list(map(repr, missing)))}; its first line is "
             f"{some(names)}"
         )
-    double = [name for place, name in enumerate(names) if name in names[:place]]
-    if double:
-        raise DatasetError(f"{where} has several columns called {double[0]!r}: rename all but one")
     if others := [n for n in names if n not in wanted and n != layout.label]:
         options.tell(f"columns that are no features left out: {some(list(map(repr, others)))}")
     return lambda name: names.index(name) if name in names else None

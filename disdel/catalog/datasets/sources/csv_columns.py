@@ -295,8 +295,9 @@ def inexact_numbers(examples: str, name: str, where: str) -> DatasetError:
     """The refusal of a column whose numbers float32 does not tell apart."""
     return DatasetError(
         f"{where}: column {name!r} has {examples}, and float32 is exact for whole numbers up to "
-        f"{_EXACT_UP_TO:,} only, so that different ones become the same: leave it out with --drop "
-        f"{_quoted(name)}, take it as it is with --rounded, or subtract a number first"
+        f"{_EXACT_UP_TO:,} only, so that different ones become the same: leave the column out, of "
+        f"a table with --drop {_quoted(name)}; take it as it is with --rounded; or subtract a "
+        "number first"
     )
 
 

@@ -111,6 +111,21 @@ def column_named(names: Sequence[str], wanted: str, option: str, where: str) -> 
     raise DatasetError(f"{where} has no column {wanted!r} for {option}; its columns are {shown}")
 
 
+def names_in(cells: Sequence[str], where: str) -> tuple[str, ...]:
+    """The names in a header; a column without one is called by its position.
+
+    Raises:
+        DatasetError: two columns have one name.
+    """
+    # numpy.savetxt marks the header as a comment.
+    cells = [cells[0].removeprefix("#").strip(), *cells[1:]]
+    names = [cell or f"unnamed {place}" for place, cell in enumerate(cells, start=1)]
+    double = [name for place, name in enumerate(names) if name in names[:place]]
+    if double:
+        raise DatasetError(f"{where} has several columns called {double[0]!r}: rename all but one")
+    return tuple(names)
+
+
 def guess_label(names: Sequence[str], rows: Rows, where: str) -> tuple[int, str]:
     """The label column, and why it is that.
 

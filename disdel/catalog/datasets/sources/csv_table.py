@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -30,6 +30,7 @@ from disdel.catalog.datasets.sources.csv_guess import (
     guess_decimal,
     guess_header,
     guess_label,
+    names_in,
 )
 from disdel.catalog.datasets.sources.csv_samples import (
     BLOCK_ROWS,
@@ -126,6 +127,8 @@ def _read_table(
         told = f"{delimiter_name(delimiter)} between columns, {encoding}"
         if layout is None and options.like is not None:
             layout = plain_layout(head[0][1], options.like, where)
+            if layout.label is not None:
+                options.tell(f"{where}: column {layout.label!r} is taken as the label")
         if layout is None:
             return _read_new(head, numbered, where, told, options)
         return read_alike(head, numbered, where, layout, options)
@@ -172,15 +175,14 @@ def _read_new(
     most = max(_FEWEST_SAMPLED_ROWS, _SAMPLED_CELLS // width)
     sample = [cells for _, cells in head[:most] if len(cells) == width]
     header = guess_header(sample, where) if options.header is None else options.header
-    names = _names(sample[0], where) if header else tuple(map(str, range(1, width + 1)))
+    names = names_in(sample[0], where) if header else tuple(map(str, range(1, width + 1)))
     if header:
         head, sample = head[1:], sample[1:]
     if options.label is not None:
         label, why = column_named(names, options.label, "--label", where), "as asked"
     else:
         label, why = guess_label(names, sample, where)
-    others = [cell for row in sample for place, cell in enumerate(row) if place != label]
-    decimal = options.decimal or guess_decimal(others, where)
+    decimal = options.decimal or guess_decimal(chain.from_iterable(sample), where)
     if decimal not in (".", ","):
         raise DatasetError(f"--decimal must be . or , and not {decimal!r}")
     tell(
@@ -232,17 +234,6 @@ def _read_new(
     _tell_columns(layout, dropped, why, tell)
     _tell_rows(sample, names, tell)
     return samples_of(grid, layout, values, options)
-
-
-def _names(cells: Sequence[str], where: str) -> tuple[str, ...]:
-    """The names in a header; a column without one is called by its position."""
-    # numpy.savetxt marks the header as a comment.
-    cells = [cells[0].removeprefix("#").strip(), *cells[1:]]
-    names = [cell or f"unnamed {place}" for place, cell in enumerate(cells, start=1)]
-    double = [name for place, name in enumerate(names) if name in names[:place]]
-    if double:
-        raise DatasetError(f"{where} has several columns called {double[0]!r}: rename all but one")
-    return tuple(names)
 
 
 def _counts_rows(
