@@ -261,6 +261,7 @@ def test_other_marks_of_missing_values(table):
         ("", "is empty"),
         ("\n\n", "is empty"),
         ("a,label\n", "a header and nothing below"),
+        ("a,b,label\n1,0\n2,1\n", "line 2: 2 columns, where the first line has 3"),
         ("a,label\n1,0\n2\n", "line 3: 1 columns, where the first line has 2"),
         ("a,label\n1,0\ninf,1\n2,0\n", "line 3: 'inf' in column 'a' is no finite number"),
         ("a,label\n1,0\n1e39,1\n2,0\n", "line 3: a number is beyond float32"),

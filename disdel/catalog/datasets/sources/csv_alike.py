@@ -48,11 +48,13 @@ def read_alike(
     """A table whose columns are known by name, or by position where there is no header."""
     if layout.header:
         (_, first), *head = head
+        width = len(first)
         place_of = _by_name(names_in(first, where), layout, where, options)
     else:
-        place_of = _by_position(len(head[0][1]), layout, where)
+        width = len(head[0][1])
+        place_of = _by_position(width, layout, where)
     label = None if layout.label is None else place_of(layout.label)
-    grid = read_grid(head, more, label, layout.decimal, where)
+    grid = read_grid(head, more, width, label, layout.decimal, where)
     if label is None and options.like is None:
         raise DatasetError(f"{where} has no label column {layout.label!r}, as the training table")
     marks = Marks(layout.decimal, layout.missing_marks)

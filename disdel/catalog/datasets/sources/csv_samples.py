@@ -37,16 +37,23 @@ class Grid:
 
 
 def read_grid(
-    head: list[Row], more: Iterator[Row], label: int | None, decimal: str, where: str
+    head: list[Row], more: Iterator[Row], width: int, label: int | None, decimal: str, where: str
 ) -> Grid:
     """Read the rows.
 
+    Args:
+        head: the first rows.
+        more: those after them.
+        width: how many columns each has.
+        label: the place of the label's column, if there is one.
+        decimal: the decimal mark.
+        where: the table, for messages.
+
     Raises:
-        DatasetError: one has another number of columns than the first, or there are none.
+        DatasetError: a row has another number of columns, or there are none.
     """
     if not head:
         raise DatasetError(f"{where} holds no samples: it has a header and nothing below")
-    width = len(head[0][1])
     columns = [Cells() for _ in range(width)]
     labels: list[str] = []
     lines: list[int] = []
@@ -112,8 +119,9 @@ def _with_fills(layout: TableLayout, x: Floats) -> TableLayout:
     """With the mean of each column for its missing numbers, and none of the categories."""
     columns, start = [], 0
     for column in layout.columns:
-        fill = 0.0 if column.kind == "category" else float(np.nanmean(x[:, start]))
-        columns.append(replace(column, fill=fill))
+        known = x[~np.isnan(x[:, start]), start]
+        fill = float(known.mean()) if len(known) and column.kind != "category" else 0.0
+        columns.append(replace(column, fill=fill if len(known) else None))
         start += column.width
     return replace(layout, columns=tuple(columns))
 

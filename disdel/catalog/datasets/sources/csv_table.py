@@ -190,7 +190,7 @@ def _read_new(
         f"{'a header' if header else 'no header'}"
     )
     marks = Marks(decimal, options.missing_marks)
-    grid = read_grid(head, more, label, decimal, where)
+    grid = read_grid(head, more, width, label, decimal, where)
     dropped = {column_named(names, name, "--drop", where) for name in options.drop}
     kept = {column_named(names, name, "--keep", where) for name in options.keep}
     if label in dropped:

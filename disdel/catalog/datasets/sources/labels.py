@@ -53,7 +53,8 @@ def convert_labels(labels: Labels, where: str, targets: TargetKind | None = None
             f"{where}: labels are of type {labels.dtype}; numbers or text are needed"
         )
     if labels.dtype.kind == "f":
-        values = labels.astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = labels.astype(np.float32)
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))
             raise DatasetError(
