@@ -378,6 +378,11 @@ def _launch(
         process.wait()
         if process.stdin is not None:
             process.stdin.close()
+        if process.returncode == UsageError.exit_code:
+            # Of an option: it says in its last line what it was asked that it cannot do.
+            said = _tail(Path(log.name)).splitlines()[-1:]
+            Path(log.name).unlink()
+            raise UsageError("".join(said) or f"the embedded platform {why}")
         raise PlatformError(
             f"the embedded platform did not start: {why}. Its log, {log.name}, ends:\n"
             + _tail(Path(log.name))
