@@ -9,7 +9,7 @@ from disdel.catalog.models import choose_model, model_facts
 from disdel.catalog.models.torch_files import read_torch_file
 from disdel.controller.keras_config import input_shape, read_keras_config, runs_code
 from disdel.controller.run_folder import RunFolder, find_run, latest_trained, runs_named
-from disdel.controller.trust import check_trusted
+from disdel.controller.trusted_code import check_trusted
 from disdel.errors import UsageError
 from disdel.scheduler.runtimes import RUNTIMES, TORCH, runtime_of
 from disdel.types import DatasetSpec, ModelFacts, ModelSpec

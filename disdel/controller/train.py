@@ -31,7 +31,7 @@ from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
-from disdel.controller.trust import vouch_for
+from disdel.controller.trusted_code import vouch_for
 from disdel.errors import UsageError
 from disdel.events import Listener, Noted, PlanMade, PlatformReady
 from disdel.helper import in_thread

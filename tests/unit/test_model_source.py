@@ -10,7 +10,7 @@ from disdel.catalog.models.torch_files import read_torch_file
 from disdel.controller import keras_config
 from disdel.controller.keras_config import input_shape, read_keras_config, runs_code
 from disdel.controller.model_source import find_model
-from disdel.controller.trust import vouch_for
+from disdel.controller.trusted_code import vouch_for
 from disdel.errors import UsageError
 from disdel.user_code import collect
 
