@@ -71,7 +71,9 @@ def main(request_path: str, reply_path: str) -> None:
         with read.watched():
             found = to_json(describe(request))
         sources = [path.read_bytes() for path in folder.rglob("*.py")]
-        reply = {"reply": found, "read": read.note(sources, (folder,), leave_out=folder)}
+        # The request's own files are gone afterwards.
+        scratch = Path(request_path).absolute().parent
+        reply = {"reply": found, "read": read.note(sources, (folder,), leave_out=scratch)}
     except DisdelError as error:
         reply = {"error": str(error)}
     Path(reply_path).write_text(json.dumps(reply), encoding="utf-8")
