@@ -24,7 +24,9 @@ code for scripts (the `error.kind` of a report); `exit_code` is what the command
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, TypeVar
+
+Error = TypeVar("Error", bound="DisdelError")
 
 
 class DisdelError(Exception):
@@ -33,7 +35,7 @@ class DisdelError(Exception):
     kind: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
 
-    def reworded(self, message: str) -> Self:
+    def reworded(self: Error, message: str) -> Error:
         """This error, with another message from now on."""
         self.args = (message,)
         return self
