@@ -54,6 +54,14 @@ def up_command(
         Path | None,
         typer.Option("--state", metavar="DIR", help="Keep actions, activations and the key there."),
     ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--namespace",
+            metavar="NAME",
+            help="Have this one beside guest, with a key of its own; may be repeated.",
+        ),
+    ] = None,
     max_records: Annotated[
         int,
         typer.Option("--max-records", min=1, help="Activation records to keep, the newest ones."),
@@ -90,6 +98,7 @@ def up_command(
         state=state,
         prewarm=tuple(prewarm or ()),
         grow_to_mb=grow_to,
+        namespaces=tuple(namespace or ()),
         max_records=max_records,
         max_records_mb=max_records_mb,
         max_entities_mb=max_entities_mb,
@@ -146,6 +155,7 @@ def _announce(info: PlatformInfo, json: str | None) -> None:
             "user_memory_mb": info.user_memory_mb,
             "enforcement": info.enforcement,
             "isolation": info.isolation,
+            "namespaces": dict(info.namespaces),
         },
         secret=True,
     )
@@ -155,3 +165,5 @@ def _announce(info: PlatformInfo, json: str | None) -> None:
             f"{info.enforcement}, in {info.isolation}, process {info.pid}\n"
             f"APIHOST={info.access.apihost}\nAUTH={info.access.auth}"
         )
+        for name, key in info.namespaces.items():
+            typer.echo(f"# namespace {name}: AUTH={key}")

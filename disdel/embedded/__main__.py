@@ -76,6 +76,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         state=options.state,
         records=RecordLimits(options.max_records, options.max_records_mb),
         entities_mb=options.max_entities_mb,
+        namespaces=tuple(options.namespace),
     )
 
 
@@ -118,6 +119,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FOLDER",
         help="keep packages, actions, activations and the key there",
+    )
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="have this namespace beside guest, with a key of its own; repeatable",
     )
     parser.add_argument(
         "--max-records",

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from disdel.embedded.entities.names import NAMESPACE
 from disdel.embedded.invoking.activations import Record
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
 
@@ -87,14 +86,14 @@ class Metrics:
             return
         namespace, _, action = path.partition("/")
         if path not in self._actions:
-            labels = _labels(namespace=namespace, initiator=NAMESPACE, action=action)
+            labels = _labels(namespace=namespace, initiator=record.namespace, action=action)
             self._actions[path] = _Action(labels)
         self._actions.move_to_end(path)
         self._actions[path].count(record)
         if len(self._actions) > MAX_ACTIONS:
             self._actions.popitem(last=False)
 
-    def text(self, *, per_minute: int, at_once: int) -> str:
+    def text(self, namespace: str, *, per_minute: int, at_once: int) -> str:
         """The page; the arguments are how often each limit has refused something."""
         actions = [*self._actions.values()]
         lines: list[str] = []
@@ -144,7 +143,7 @@ class Metrics:
             ("openwhisk_action_limit_timed_total", per_minute),
             ("openwhisk_action_limit_concurrent_total", at_once),
         ):
-            family(name, "counter", iter([f"{name}{{{_labels(namespace=NAMESPACE)}}} {refused}"]))
+            family(name, "counter", iter([f"{name}{{{_labels(namespace=namespace)}}} {refused}"]))
         return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from starlette.types import ASGIApp
+
 from disdel import container_memory
 from disdel.assets import asset_dir
 from disdel.embedded.containers import container_mounts
@@ -24,8 +26,10 @@ from disdel.embedded.containers.growth import Growth
 from disdel.embedded.containers.images import Language
 from disdel.embedded.containers.invoker import Invoker
 from disdel.embedded.containers.isolation import kill_marked, open_enforcement
-from disdel.embedded.containers.namespaces import open_isolation
+from disdel.embedded.containers.namespaces import Isolation, open_isolation
 from disdel.embedded.containers.pool import Pool, Stem
+from disdel.embedded.entities.names import DEFAULT_NAMESPACE, NAMESPACE, is_path
+from disdel.embedded.entities.room import Entity, Room
 from disdel.embedded.entities.store import EntityStore
 from disdel.embedded.invoking.firing import Firing
 from disdel.embedded.invoking.invocation import Invocation
@@ -42,6 +46,7 @@ from disdel.embedded.records import (
 )
 from disdel.embedded.rest.api import Api
 from disdel.embedded.rest.server import Server, listen
+from disdel.embedded.rest.tenants import Tenant, Tenants
 from disdel.embedded.rest.throttle import Throttle
 from disdel.embedded.state import State
 from disdel.errors import UsageError
@@ -60,10 +65,12 @@ class Settings:
 
     Containers grow to `grow_to_mb` at most, 0 is not at all. `state` is the folder for what
     outlives the platform, None to forget everything. `entities_mb` is what packages, actions,
-    triggers and rules may take together, their code included.
+    triggers and rules may take together, their code included. `namespaces` are there beside the
+    first, each with a key of its own.
 
     Raises:
-        UsageError: the stem cells, or the growth of containers, are beyond the limits.
+        UsageError: the stem cells, or the growth of containers, are beyond the limits, or a
+            namespace cannot be called so.
     """
 
     limits: PlatformLimits
@@ -77,8 +84,15 @@ class Settings:
     state: Path | None = None
     records: RecordLimits = field(default_factory=RecordLimits)
     entities_mb: int = MAX_ENTITIES_MB
+    namespaces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in self.namespaces:
+            if not is_path(name) or "/" in name or name in (NAMESPACE, DEFAULT_NAMESPACE):
+                raise UsageError(
+                    f"no namespace can be called {name!r}: it takes letters, digits and @ . & - _, "
+                    f"and is not {NAMESPACE}, which is there, or {DEFAULT_NAMESPACE}"
+                )
         stems_mb = sum(stem.memory_mb * stem.count for stem in self.stems)
         if stems_mb > self.limits.user_memory_mb:
             raise UsageError(
@@ -123,16 +137,10 @@ class _Platform:
         platform_id = secrets.token_hex(6)
         apihost = f"http://127.0.0.1:{port}"
         self._state = State(settings.state) if settings.state else None
-        auth = self._state.key(new_key()) if self._state else new_key()
-        entities = EntityStore(
-            settings.limits,
-            self._state,
-            self._state.entities() if self._state else (),
-            size_mb=settings.entities_mb,
-        )
-        records = self._state.records() if self._state else ()
-        metrics = Metrics()
-        store = RecordStore(settings.records, self._state, records, metrics.count)
+        names = dict.fromkeys((NAMESPACE, *settings.namespaces))
+        keys = {
+            name: self._state.key(new_key(), name) if self._state else new_key() for name in names
+        }
         self._state_dir = settings.state_dir
         self._enforcement = open_enforcement(platform_id, only_sampling=settings.only_sampling)
         with contextlib.ExitStack() as undo:
@@ -149,7 +157,8 @@ class _Platform:
                 id=platform_id,
                 process=own_identity(),
                 apihost=apihost,
-                auth=auth,
+                auth=keys[NAMESPACE],
+                namespaces={name: key for name, key in keys.items() if name != NAMESPACE},
                 port=port,
                 enforcement=self._enforcement.name,
                 isolation=isolation.name,
@@ -170,33 +179,59 @@ class _Platform:
             enforcement=self._enforcement,
             isolation=isolation,
             growth=Growth(settings.grow_to_mb),
-            store=store,
         )
         self._pool: Pool[Invocation, Container] = Pool(
             self._invoker, settings.limits.user_memory_mb, settings.stems
         )
-        throttle = Throttle(settings.limits)
-        self._invocations = Invocations(entities, throttle, self._pool, store)
+        self._invocations: list[Invocations] = []
+        room = Room(settings.entities_mb)
+        kept = self._state.entities() if self._state else []
+        tenants = {
+            name: Tenant(key, self._api(settings, isolation, name, key, room, kept))
+            for name, key in keys.items()
+        }
+        self.app = Tenants(tenants)
+        self._pool.open()
+
+    def _api(
+        self,
+        settings: Settings,
+        isolation: Isolation,
+        namespace: str,
+        key: str,
+        room: Room,
+        kept: list[Entity],
+    ) -> ASGIApp:
+        """The API of one namespace; all of them share the pool, and the `room` for entities."""
+        own = [entity for entity in kept if entity.id.space == namespace]
+        entities = EntityStore(settings.limits, self._state, own, room=room, space=namespace)
+        every = self._state.records() if self._state else ()
+        records = (record for record in every if record.namespace == namespace)
+        metrics, throttle = Metrics(), Throttle(settings.limits)
+        store = RecordStore(settings.records, self._state, records, metrics.count)
+        invocations = Invocations(entities, throttle, self._pool, store)
+        self._invocations.append(invocations)
         api = Api(
-            auth=auth,
+            namespace=namespace,
+            auth=key,
             allowed=settings.limits,
             enforcement=self._enforcement,
             isolation=isolation,
             entities=entities,
             throttle=throttle,
-            invocations=self._invocations,
-            firing=Firing(entities, throttle, self._invocations, store),
+            invocations=invocations,
+            firing=Firing(entities, throttle, invocations, store),
             store=store,
             metrics=metrics,
         )
-        self.app = api.application()
-        self._pool.open()
+        return api.application()
 
     async def stop(self) -> None:
         """End every activation and container; whoever waits for one gets an answer."""
         self._invoker.kill_busy()
         await self._pool.close()
-        await self._invocations.close()
+        for invocations in self._invocations:
+            await invocations.close()
 
     def _remove_folder(self) -> None:
         remove_folder(self._folder)

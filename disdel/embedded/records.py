@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import dacite
@@ -25,7 +25,8 @@ class PlatformRecord:
     """A running platform.
 
     `shared` platforms serve whoever finds them, others only the command that started them.
-    `cgroups`, `folder` and `log` are paths to clean up.
+    `cgroups`, `folder` and `log` are paths to clean up. `namespaces` are those beside the first,
+    with their keys.
     """
 
     id: str
@@ -41,6 +42,7 @@ class PlatformRecord:
     cgroups: tuple[str, ...]
     folder: str
     log: str | None
+    namespaces: dict[str, str] = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
@@ -55,7 +57,7 @@ class PlatformRecord:
         """What a starter needs to know, as one JSON line."""
         wanted = (
             *("apihost", "auth", "port", "enforcement", "isolation", "limits"),
-            "user_memory_mb",
+            *("user_memory_mb", "namespaces"),
         )
         facts = {key: getattr(self, key) for key in wanted}
         return json.dumps({**facts, "pid": self.pid}) + "\n"

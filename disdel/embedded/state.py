@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import dacite
 
 from disdel.embedded.entities.actions import Action
+from disdel.embedded.entities.names import NAMESPACE
 from disdel.embedded.entities.packages import Package
 from disdel.embedded.entities.room import Entity
 from disdel.embedded.entities.rules import Rule, Trigger
@@ -87,10 +88,11 @@ class State:
     def close(self) -> None:
         self._database.close()
 
-    def key(self, new: str) -> str:
-        """The key of the platform; `new` becomes it if there is none yet."""
-        self._database.execute("INSERT OR IGNORE INTO facts VALUES ('key', ?)", [new])
-        [[key]] = self._database.execute("SELECT value FROM facts WHERE name = 'key'")
+    def key(self, new: str, namespace: str = NAMESPACE) -> str:
+        """The key of a namespace; `new` becomes it if there is none yet."""
+        fact = "key" if namespace == NAMESPACE else f"key of {namespace}"
+        self._database.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", [fact, new])
+        [[key]] = self._database.execute("SELECT value FROM facts WHERE name = ?", [fact])
         return str(key)
 
     def entities(self) -> list[Entity]:

@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
@@ -52,6 +52,7 @@ class EmbeddedOptions:
         grow_to_mb: up to where the limit of a container grows that reaches it; 0 is not at all.
         max_records: how many activation records are kept, and `max_records_mb` of how many MB
             together; beyond that the oldest go.
+        namespaces: those beside `guest`, each with a key of its own.
         max_entities_mb: what packages, actions, triggers and rules may take, their code included.
     """
 
@@ -66,6 +67,7 @@ class EmbeddedOptions:
     max_records: int = MAX_RECORDS
     max_records_mb: int = MAX_RECORDS_MB
     max_entities_mb: int = MAX_ENTITIES_MB
+    namespaces: tuple[str, ...] = ()
 
     @property
     def state_folder(self) -> Path:
@@ -82,6 +84,7 @@ class EmbeddedOptions:
             f"--max-records-mb={self.max_records_mb}",
             f"--max-entities-mb={self.max_entities_mb}",
             *(f"--prewarm={stem}" for stem in self.prewarm),
+            *(f"--namespace={name}" for name in self.namespaces),
         ]
         if self.state is not None:
             arguments.append(f"--state={self.state.absolute()}")
@@ -92,7 +95,10 @@ class EmbeddedOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformInfo:
-    """A platform that runs, or ran: how to reach it, and how it enforces memory limits."""
+    """A platform that runs, or ran: how to reach it, and how it enforces memory limits.
+
+    `namespaces` are those beside `guest`, with their keys.
+    """
 
     access: ApiAccess
     pid: int
@@ -100,6 +106,7 @@ class PlatformInfo:
     isolation: str
     limits: str
     user_memory_mb: int
+    namespaces: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class EmbeddedPlatform:
@@ -324,6 +331,7 @@ def _info(record: PlatformRecord) -> PlatformInfo:
         isolation=record.isolation,
         limits=record.limits,
         user_memory_mb=record.user_memory_mb,
+        namespaces=record.namespaces,
     )
 
 
@@ -438,6 +446,7 @@ def _read_announcement(facts: dict[str, Any]) -> PlatformInfo:
         isolation=facts["isolation"],
         limits=facts["limits"],
         user_memory_mb=facts["user_memory_mb"],
+        namespaces=facts["namespaces"],
     )
 
 

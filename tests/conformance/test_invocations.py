@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 import time
 
 import httpx
@@ -105,7 +106,12 @@ def test_row_29_too_many_in_a_minute(stock: OpenWhisk) -> None:
     while minute != (minute := int(time.time() // 60)):
         # Once more where a minute has ended in between.
         text = attempts(61)
-    assert text == "Too many requests in the last minute (count: 61, allowed: 60)."
+    # 61, or more where a minute began just before the first attempt.
+    said = re.fullmatch(
+        r"Too many requests in the last minute \(count: (\d+), allowed: 60\)\.", text
+    )
+    assert said
+    assert int(said[1]) >= 61
 
 
 @pytest.mark.only_embedded("uses up what the namespace may have in flight")

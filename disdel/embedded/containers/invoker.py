@@ -27,7 +27,6 @@ from disdel.embedded.invoking.activations import (
     StatusCode,
 )
 from disdel.embedded.invoking.invocation import Invocation, now_ms
-from disdel.embedded.invoking.record_store import RecordStore
 from disdel.embedded.json_text import parse_json
 from disdel.embedded.limits import MAX_PAYLOAD_BYTES
 from disdel.embedded.replies import (
@@ -81,7 +80,6 @@ class Invoker:
         enforcement: Enforcement,
         isolation: Isolation,
         growth: Growth,
-        store: RecordStore,
     ) -> None:
         self._platform_id = platform_id
         self._apihost = apihost
@@ -90,7 +88,6 @@ class Invoker:
         self._enforcement = enforcement
         self._isolation = isolation
         self._growth = growth
-        self._store = store
         # Of a company, for example, whose network the actions are in too.
         self._certificates = certificates()
         self._numbers = itertools.count(1)
@@ -204,7 +201,7 @@ class Invoker:
 
     def _keep_record(self, work: Invocation, record: Record) -> None:
         try:
-            self._store.put(record)
+            work.keep(record)
         except Exception:
             # The activation ends even where no record of it can be kept.
             _LOG.exception("the record of activation %s is lost", work.id)
@@ -227,6 +224,7 @@ def _record(work: Invocation, run: _Run, container_mb: int | None) -> Record:
     }
     return Record(
         id=work.id,
+        namespace=work.caller.namespace,
         name=work.action.name,
         version=work.action.version,
         start_ms=run.start_ms,

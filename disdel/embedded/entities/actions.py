@@ -23,7 +23,7 @@ from disdel.embedded.entities.fields import (
     parameters_to_wire,
     read_common,
 )
-from disdel.embedded.entities.names import Name
+from disdel.embedded.entities.names import NAMESPACE, Name
 from disdel.embedded.limits import ActionLimits, PlatformLimits, action_limits
 from disdel.embedded.replies import NO_EXEC, ApiError, malformed, object_expected
 
@@ -107,7 +107,7 @@ class ActionPut:
     deleted_annotations: frozenset[str]
 
 
-def read_action_put(wire: Mapping[str, Json]) -> ActionPut:
+def read_action_put(wire: Mapping[str, Json], own: str = NAMESPACE) -> ActionPut:
     """Check everything about a PUT that does not depend on what is stored.
 
     Raises:
@@ -121,7 +121,7 @@ def read_action_put(wire: Mapping[str, Json]) -> ActionPut:
     if not (isinstance(deleted, list) and all(isinstance(key, str) for key in deleted)):
         raise malformed("delAnnotations malformed!")
     return ActionPut(
-        exec=None if wire.get("exec") is None else read_exec(wire["exec"]),
+        exec=None if wire.get("exec") is None else read_exec(wire["exec"], own),
         limits=limits or {},
         common=read_common(wire),
         deleted_annotations=frozenset(deleted),

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from disdel.embedded.containers.images import BLACKBOX, is_image_name, known_kinds, resolve_kind
 from disdel.embedded.entities.fields import Json, compact_json
-from disdel.embedded.entities.names import Name, read_name
+from disdel.embedded.entities.names import NAMESPACE, Name, read_name
 from disdel.embedded.limits import MAX_CODE_BYTES
 from disdel.embedded.replies import LONG_SEQUENCE, ApiError, malformed, too_large
 
@@ -84,7 +84,7 @@ class Sequence:
 Exec = Code | Sequence
 
 
-def read_exec(wire: Json) -> Exec:
+def read_exec(wire: Json, own: str = NAMESPACE) -> Exec:
     """The `exec` of a request.
 
     Raises:
@@ -95,7 +95,7 @@ def read_exec(wire: Json) -> Exec:
         raise malformed("'kind' must be a string defined in 'exec'")
     kind = kind.strip().lower()
     if kind == SEQUENCE:
-        return _read_sequence(wire)
+        return _read_sequence(wire, own)
     executed = _read_blackbox(wire) if kind == BLACKBOX else _read_code(wire, kind)
     size = len((executed.code or "").encode()) + len((executed.main or "").encode())
     if size > MAX_CODE_BYTES:
@@ -103,7 +103,7 @@ def read_exec(wire: Json) -> Exec:
     return executed
 
 
-def _read_sequence(wire: Mapping[str, Json]) -> Sequence:
+def _read_sequence(wire: Mapping[str, Json], own: str) -> Sequence:
     components = wire.get("components")
     if components is None:
         raise malformed("'components' must be defined for sequence kind")
@@ -111,7 +111,7 @@ def _read_sequence(wire: Mapping[str, Json]) -> Sequence:
         raise malformed("'components' must be an array")
     if len(components) > _READ_COMPONENTS:
         raise ApiError(400, LONG_SEQUENCE)
-    return Sequence(tuple(read_name(component) for component in components))
+    return Sequence(tuple(read_name(component, own) for component in components))
 
 
 def _read_blackbox(wire: Mapping[str, Json]) -> Code:

@@ -1,6 +1,6 @@
 """What an entity may be called, and how its place is written.
 
-The platform knows one namespace. An entity lies in it directly or in one of its packages.
+Namespaces see nothing of each other. An entity lies in one directly or in one of its packages.
 """
 
 from __future__ import annotations
@@ -34,19 +34,27 @@ _NAME = re.compile(r"\w|\w[\w@ .&-]{0,254}[\w@.&-]", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """The place of an entity; `package` is None outside of packages."""
+    """The place of an entity, in the namespace `space`; `package` is None outside of packages."""
 
     package: str | None
     name: str
+    space: str = NAMESPACE
+
+    def beside(self, name: str, package: str | None = None) -> Name:
+        """Another place in the same namespace."""
+        return Name(package, name, self.space)
 
     @property
     def namespace(self) -> str:
         """The namespace as an entity shows it, package included."""
-        return f"{NAMESPACE}/{self.package}" if self.package else NAMESPACE
+        return f"{self.space}/{self.package}" if self.package else self.space
 
     @property
     def path(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    def to_binding(self) -> dict[str, str]:
+        return {"namespace": self.space, "name": self.name}
 
     def to_wire(self) -> dict[str, str]:
         return {"path": self.namespace, "name": self.name}
@@ -78,7 +86,7 @@ def is_path(text: str) -> bool:
     return bool(parts) and all(_NAME.fullmatch(part) for part in parts)
 
 
-def read_reference(wire: object) -> Name:
+def read_reference(wire: object, own: str = NAMESPACE) -> Name:
     """The entity that a request names in full, as a text or in two parts, as it is shown.
 
     Raises:
@@ -88,12 +96,16 @@ def read_reference(wire: object) -> Name:
         path, name = wire.get("path"), wire.get("name")
         if not isinstance(path, str) or not isinstance(name, str) or not _NAME.fullmatch(name):
             raise malformed(NOT_A_NAME)
-        return read_name(f"{path}/{name}")
-    return read_name(wire)
+        return read_name(f"{path}/{name}", own)
+    return read_name(wire, own)
 
 
-def read_name(text: object) -> Name:
+def read_name(text: object, own: str = NAMESPACE) -> Name:
     """The entity that a request names in full, as `/namespace/[package/]name`.
+
+    Args:
+        text: what it says.
+        own: the namespace of whoever says it.
 
     Raises:
         ApiError: 400 if that is no name, 403 if it lies in somebody else's namespace.
@@ -109,6 +121,6 @@ def read_name(text: object) -> Name:
     if len(parts) < 2:
         raise malformed(f"requirement failed: {NOT_QUALIFIED}")
     namespace, *package, name = parts
-    if namespace not in (DEFAULT_NAMESPACE, NAMESPACE):
+    if namespace not in (DEFAULT_NAMESPACE, own):
         raise forbidden("/".join(parts))
-    return Name("/".join(package) or None, name)
+    return Name("/".join(package) or None, name, own)

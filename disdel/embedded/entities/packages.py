@@ -54,9 +54,9 @@ class Package:
     def to_wire(self, *, inherited: Parameters | None = None) -> dict[str, Json]:
         """The entity; `inherited` parameters of a bound package are shown under its own."""
         return {
-            "namespace": NAMESPACE,
+            "namespace": self.id.space,
             "name": self.name,
-            "binding": _binding_to_wire(self.binding) if self.binding else {},
+            "binding": self.id.beside(self.binding).to_binding() if self.binding else {},
             "parameters": parameters_to_wire({**(inherited or {}), **self.parameters}),
             "version": self.version,
             "publish": self.publish,
@@ -79,11 +79,7 @@ class PackagePut:
     binding: str | None
 
 
-def _binding_to_wire(package: str) -> dict[str, str]:
-    return {"namespace": NAMESPACE, "name": package}
-
-
-def read_package_put(name: str, wire: Mapping[str, Json]) -> PackagePut:
+def read_package_put(name: str, wire: Mapping[str, Json], own: str = NAMESPACE) -> PackagePut:
     """Check everything about a PUT that does not depend on what is stored.
 
     Raises:
@@ -92,10 +88,10 @@ def read_package_put(name: str, wire: Mapping[str, Json]) -> PackagePut:
     """
     if name == RESERVED:
         raise package_reserved(name)
-    return PackagePut(read_common(wire), _read_binding(wire.get(_BINDING, {})))
+    return PackagePut(read_common(wire), _read_binding(wire.get(_BINDING, {}), own))
 
 
-def _read_binding(wire: Json) -> str | None:
+def _read_binding(wire: Json, own: str) -> str | None:
     if wire == {}:
         return None
     if not isinstance(wire, Mapping):
@@ -103,12 +99,12 @@ def _read_binding(wire: Json) -> str | None:
     for field in ("namespace", "name"):
         if not isinstance(wire.get(field), str):
             raise malformed(f"Object is missing required member '{field}'")
-    if wire["namespace"] not in (DEFAULT_NAMESPACE, NAMESPACE):
+    if wire["namespace"] not in (DEFAULT_NAMESPACE, own):
         raise forbidden(f"{wire['namespace']}/{wire['name']}")
     return check_name(wire["name"])
 
 
-def put_package(name: str, put: PackagePut, old: Package | None, now_ms: int) -> Package:
+def put_package(name: Name, put: PackagePut, old: Package | None, now_ms: int) -> Package:
     """The package that a PUT makes: a new one, or `old` with the given fields replaced.
 
     Raises:
@@ -118,7 +114,7 @@ def put_package(name: str, put: PackagePut, old: Package | None, now_ms: int) ->
     if old is None:
         return _annotated(
             Package(
-                id=Name(None, name),
+                id=name,
                 binding=put.binding,
                 parameters=common.parameters or {},
                 annotations=common.annotations or {},
@@ -146,7 +142,7 @@ def _annotated(package: Package) -> Package:
     """`package` with the annotation by which lists tell bindings, which is nobody's to write."""
     annotations = {key: value for key, value in package.annotations.items() if key != _BINDING}
     if package.binding:
-        annotations[_BINDING] = _binding_to_wire(package.binding)
+        annotations[_BINDING] = package.id.beside(package.binding).to_binding()
     return replace(package, annotations=annotations)
 
 

@@ -32,7 +32,7 @@ class Rulebook:
 
     def put_trigger(self, name: Name, put: CommonPut, *, overwrite: bool, now_ms: int) -> Trigger:
         old = self._entities.replaceable(Trigger, name, overwrite=overwrite)
-        return self._entities.put(put_trigger(name.name, put, old, now_ms))
+        return self._entities.put(put_trigger(name, put, old, now_ms))
 
     def put_rule(self, name: Name, put: RulePut, *, overwrite: bool, now_ms: int) -> Rule:
         if put.action and put.action.package:
@@ -45,7 +45,7 @@ class Rulebook:
         trigger = self._existing_trigger(trigger_name)
         self._check_action(action_name)
         status = self.status(old) if old else "active"
-        new = put_rule(name.name, put.common, trigger_name, action_name, old, now_ms)
+        new = put_rule(name, put.common, trigger_name, action_name, old, now_ms)
         self._entities.amend(trigger.with_rule(name.name, Link(action_name, status)))
         try:
             self._entities.put(new)

@@ -70,7 +70,7 @@ class Trigger:
         }
         if self.rules is not None:
             wire["rules"] = {
-                Name(None, rule).path: link.to_wire() for rule, link in self.rules.items()
+                self.id.beside(rule).path: link.to_wire() for rule, link in self.rules.items()
             }
         return wire
 
@@ -98,7 +98,7 @@ class Rule:
 
 def _head(entity: Trigger | Rule) -> dict[str, Json]:
     return {
-        "namespace": NAMESPACE,
+        "namespace": entity.id.space,
         "name": entity.id.name,
         "version": entity.version,
         "publish": entity.publish,
@@ -127,7 +127,7 @@ def read_trigger_put(wire: Mapping[str, Json]) -> CommonPut:
     return read_common(wire)
 
 
-def put_trigger(name: str, put: CommonPut, old: Trigger | None, now_ms: int) -> Trigger:
+def put_trigger(name: Name, put: CommonPut, old: Trigger | None, now_ms: int) -> Trigger:
     """The trigger that a PUT makes; raises `ApiError` 400 when a new one's feed has no name."""
     if old is None:
         annotations = put.annotations or {}
@@ -135,7 +135,7 @@ def put_trigger(name: str, put: CommonPut, old: Trigger | None, now_ms: int) -> 
         if "feed" in annotations and not (isinstance(feed, str) and is_path(feed)):
             raise ApiError(400, BAD_FEED)
         return Trigger(
-            id=Name(None, name),
+            id=name,
             parameters=put.parameters or {},
             annotations=annotations,
             version=put.version or FIRST_VERSION,
@@ -153,7 +153,7 @@ def put_trigger(name: str, put: CommonPut, old: Trigger | None, now_ms: int) -> 
     )
 
 
-def read_rule_put(wire: Mapping[str, Json]) -> RulePut:
+def read_rule_put(wire: Mapping[str, Json], own: str = NAMESPACE) -> RulePut:
     """Check everything about a PUT that does not depend on what is stored.
 
     Raises:
@@ -161,19 +161,19 @@ def read_rule_put(wire: Mapping[str, Json]) -> RulePut:
     """
     trigger, action = wire.get("trigger"), wire.get("action")
     return RulePut(
-        trigger=None if trigger is None else read_reference(trigger),
-        action=None if action is None else read_reference(action),
+        trigger=None if trigger is None else read_reference(trigger, own),
+        action=None if action is None else read_reference(action, own),
         common=read_common(wire),
     )
 
 
 def put_rule(
-    name: str, put: CommonPut, trigger: Name, action: Name, old: Rule | None, now_ms: int
+    name: Name, put: CommonPut, trigger: Name, action: Name, old: Rule | None, now_ms: int
 ) -> Rule:
     """The rule that a PUT makes, between a trigger and an action that exist."""
     if old is None:
         return Rule(
-            id=Name(None, name),
+            id=name,
             trigger=trigger,
             action=action,
             annotations=put.annotations or {},

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from disdel.embedded.entities.actions import Action, ActionPut, put_action
 from disdel.embedded.entities.execs import Sequence
 from disdel.embedded.entities.fields import Parameters
-from disdel.embedded.entities.names import Name
+from disdel.embedded.entities.names import NAMESPACE, Name
 from disdel.embedded.entities.packages import Package, PackagePut, put_package
 from disdel.embedded.entities.room import Entity, Room
 from disdel.embedded.entities.rules import Rule, Trigger
@@ -60,7 +60,7 @@ class Resolved:
 
 
 class EntityStore:
-    """Entities by name, newest last."""
+    """Entities of one namespace by name, newest last; namespaces may share a `room`."""
 
     def __init__(
         self,
@@ -69,10 +69,13 @@ class EntityStore:
         entities: Iterable[Entity] = (),
         *,
         size_mb: int = MAX_ENTITIES_MB,
+        room: Room | None = None,
+        space: str = NAMESPACE,
     ) -> None:
         self._limits = limits
         self._journal = journal
-        self._room = Room(size_mb)
+        self._room = room or Room(size_mb)
+        self._space = space
         self._entities: dict[Name, Entity] = {}
         for entity in entities:
             self._entities[entity.id] = entity
@@ -134,17 +137,18 @@ class EntityStore:
     # Packages.
 
     def package(self, name: str) -> Package:
-        return self.get(Package, Name(None, name))
+        return self.get(Package, Name(None, name, self._space))
 
     def provider(self, package: Package) -> Package:
         """The package whose actions `package` has: itself, or the one that it binds."""
         return self.package(package.binding) if package.binding else package
 
     def put_package(self, name: str, put: PackagePut, *, overwrite: bool, now_ms: int) -> Package:
+        place = Name(None, name, self._space)
         if put.binding:
             self._check_bindable(put.binding)
-        old = self.replaceable(Package, Name(None, name), overwrite=overwrite)
-        new = put_package(name, put, old, now_ms)
+        old = self.replaceable(Package, place, overwrite=overwrite)
+        new = put_package(place, put, old, now_ms)
         if put.binding and self.package(put.binding).binding:
             raise ApiError(400, BINDING_OF_BINDING)
         return self.put(new)
@@ -182,7 +186,7 @@ class EntityStore:
             return Resolved(self.get(Action, name), package.parameters)
         provider = self.provider(package)
         return Resolved(
-            self.get(Action, Name(provider.name, name.name)),
+            self.get(Action, name.beside(name.name, provider.name)),
             {**provider.parameters, **package.parameters},
             package.id.path,
         )

@@ -60,6 +60,7 @@ class Record:
         duration_ms: what the caller is charged for: of a sequence the sum over its components.
         end_ms: None for a trigger, which only begins.
         cause: the id of the sequence that this activation is a part of.
+        namespace: of whoever invoked it.
         logs: the log lines of an action, the activation ids of a sequence's components, and one
             JSON text a rule for a trigger.
     """
@@ -74,6 +75,7 @@ class Record:
     annotations: Annotations
     logs: tuple[str, ...] = ()
     cause: str | None = None
+    namespace: str = NAMESPACE
 
     @property
     def filter_name(self) -> str:
@@ -96,7 +98,7 @@ class Record:
 
     def head_to_wire(self) -> dict[str, Json]:
         """Everything but `response` and `logs`."""
-        return {**self._head(self.duration_ms), "subject": NAMESPACE}
+        return {**self._head(self.duration_ms), "subject": self.namespace}
 
     def summary(self) -> dict[str, Json]:
         elapsed_ms = None if self.end_ms is None else self.end_ms - self.start_ms
@@ -106,7 +108,7 @@ class Record:
         optional = {"end": self.end_ms, "duration": duration_ms, "cause": self.cause}
         return {
             "activationId": self.id,
-            "namespace": NAMESPACE,
+            "namespace": self.namespace,
             "name": self.name,
             "version": self.version,
             "publish": False,

@@ -14,7 +14,7 @@ import asyncio
 from disdel.embedded.entities.actions import Action
 from disdel.embedded.entities.execs import SEQUENCE, Code
 from disdel.embedded.entities.fields import Json, compact_json
-from disdel.embedded.entities.names import DEFAULT_NAMESPACE, NAMESPACE, Name, is_path
+from disdel.embedded.entities.names import DEFAULT_NAMESPACE, Name, is_path
 from disdel.embedded.entities.store import EntityStore, Resolved
 from disdel.embedded.invoking.activations import (
     APPLICATION_ERROR,
@@ -94,12 +94,12 @@ class CompositionRun:
 
     async def _component(self, named: Json, params: dict[str, Json]) -> Json:
         """What the conductor is told of its next action: its result, or why there is none."""
-        place = _read_component(named)
+        place = _read_component(named, self._caller.namespace)
         if place is None:
             return {"error": composition_component_invalid(compact_json(named).decode())}
         namespace, name = place
         path = f"{namespace}/{name.path.partition('/')[2]}"
-        if namespace != NAMESPACE:
+        if namespace != self._caller.namespace:
             return {"error": composition_component_not_accessible(path)}
         try:
             resolved = self._entities.resolve(name)
@@ -134,6 +134,7 @@ class CompositionRun:
         annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
         return Record(
             id=self.id,
+            namespace=self._caller.namespace,
             name=action.name,
             version=action.version,
             start_ms=start_ms,
@@ -150,7 +151,7 @@ def _boxed(value: Json, name: str) -> dict[str, Json]:
     return value if isinstance(value, dict) else {name: value}
 
 
-def _read_component(named: Json) -> tuple[str, Name] | None:
+def _read_component(named: Json, own: str) -> tuple[str, Name] | None:
     """The namespace and the place that a conductor names: `[/NAMESPACE/][PACKAGE/]NAME`."""
     if not isinstance(named, str) or not is_path(named):
         return None
@@ -158,6 +159,6 @@ def _read_component(named: Json) -> tuple[str, Name] | None:
     absolute = named.startswith("/") or len(parts) == 3
     if len(parts) > 3 or (absolute and len(parts) == 1):
         return None
-    namespace = parts.pop(0) if absolute else NAMESPACE
+    namespace = parts.pop(0) if absolute else own
     package = parts[0] if len(parts) == 2 else None
-    return (NAMESPACE if namespace == DEFAULT_NAMESPACE else namespace), Name(package, parts[-1])
+    return (own if namespace == DEFAULT_NAMESPACE else namespace), Name(package, parts[-1], own)

@@ -60,11 +60,12 @@ class Firing:
         arguments = {**stored, "__ow_headers": seen, **payload}
         start_ms = now_ms()
         outcomes = [
-            self._apply(Name(None, rule), link, arguments, caller)
+            self._apply(trigger.id.beside(rule), link, arguments, caller)
             for rule, link in trigger.links.items()
         ]
         record = Record(
             id=new_activation_id(),
+            namespace=trigger.id.space,
             name=trigger.id.name,
             version=trigger.version,
             start_ms=start_ms,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from disdel.embedded.containers.images import image_key
@@ -26,6 +26,7 @@ class Caller:
 
     transaction_id: str
     api_key: str
+    namespace: str = NAMESPACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,8 +49,8 @@ class Invocation(Pending):
     `value` is what the action receives, as JSON text, which costs what it is long while the
     invocation waits; `env` are the parameters that `/init` gets as environment variables instead.
     `binding` is the path of the package binding that it was asked for through,
-    `cause` the id of the sequence that it is a part of. `ended` follows `done`, when its log and
-    record are kept.
+    `cause` the id of the sequence that it is a part of. `keep` keeps its record, and `ended`
+    follows `done`, when its log and record are kept.
     """
 
     caller: Caller
@@ -61,6 +62,7 @@ class Invocation(Pending):
     received_ms: int
     binding: str | None
     cause: str | None
+    keep: Callable[[Record], None]
     ended: asyncio.Future[None]
 
     @property
@@ -82,7 +84,7 @@ class Invocation(Pending):
     def context(self) -> dict[str, str]:
         """What the action may know about itself; the deadline counts from now."""
         context = {
-            "namespace": NAMESPACE,
+            "namespace": self.caller.namespace,
             "action_name": f"/{self.action.id.path}",
             "action_version": self.action.version,
             "activation_id": self.id,

@@ -86,6 +86,7 @@ class Invocations:
             received_ms=now_ms(),
             binding=resolved.binding,
             cause=cause,
+            keep=self._store.put,
             ended=asyncio.get_running_loop().create_future(),
         )
         self._throttle.begin()

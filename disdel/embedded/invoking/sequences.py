@@ -180,6 +180,7 @@ class SequenceRun:
             annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
         return Record(
             id=self.id,
+            namespace=self._caller.namespace,
             name=action.name,
             version=action.version,
             start_ms=start_ms,

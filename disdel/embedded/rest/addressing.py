@@ -11,7 +11,6 @@ from starlette.responses import Response
 from disdel.embedded.entities.fields import Json, compact_json
 from disdel.embedded.entities.names import (
     DEFAULT_NAMESPACE,
-    NAMESPACE,
     Name,
     check_name,
     check_namespace,
@@ -29,12 +28,18 @@ def entity_name(request: Request) -> Name:
     package = request.path_params.get("package")
     if package is not None:
         check_name(package)
-    return Name(package, check_name(request.path_params["name"]))
+    return Name(package, check_name(request.path_params["name"]), own_namespace(request))
+
+
+def own_namespace(request: Request) -> str:
+    """The namespace of the key that the gate has let through."""
+    return str(request.state.namespace)
 
 
 def is_own_namespace(request: Request) -> bool:
     """Raises `ApiError` 400 where no namespace can be called so."""
-    return check_namespace(request.path_params["ns"]) in (DEFAULT_NAMESPACE, NAMESPACE)
+    own = own_namespace(request)
+    return check_namespace(request.path_params["ns"]) in (DEFAULT_NAMESPACE, own)
 
 
 def check_entitled(request: Request) -> None:
@@ -55,7 +60,7 @@ def own_entity(request: Request) -> Name:
 
 def caller_of(request: Request) -> Caller:
     """Who sends a request that the gate has let through."""
-    return Caller(request.state.transaction_id, request.state.key)
+    return Caller(request.state.transaction_id, request.state.key, request.state.namespace)
 
 
 class _Listed(Protocol):

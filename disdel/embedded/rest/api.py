@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 
 from disdel.embedded.containers.isolation import Enforcement
 from disdel.embedded.containers.namespaces import Isolation
-from disdel.embedded.entities.names import NAMESPACE
 from disdel.embedded.entities.rulebook import Rulebook
 from disdel.embedded.entities.store import EntityStore
 from disdel.embedded.invoking.firing import Firing
@@ -50,7 +49,8 @@ class Api:
     """The application over the parts of one platform.
 
     Args:
-        auth: the one user's key, `uuid:secret`.
+        namespace: whose API it is.
+        auth: its key, `uuid:secret`.
         enforcement: how limits are enforced, for the information page.
         isolation: how containers are kept apart, for the same.
     """
@@ -58,6 +58,7 @@ class Api:
     def __init__(
         self,
         *,
+        namespace: str,
         auth: str,
         allowed: PlatformLimits,
         enforcement: Enforcement,
@@ -71,6 +72,7 @@ class Api:
     ) -> None:
         self._throttle = throttle
         self._metrics = metrics
+        self._namespace = namespace
         self._auth = auth
         self._allowed = allowed
         self._enforcement = enforcement
@@ -87,7 +89,7 @@ class Api:
     def application(self) -> ASGIApp:
         app = Starlette(
             routes=[*self._pages(), *self._entities(), *self._activations()],
-            middleware=[Middleware(Gate, auth=self._auth)],
+            middleware=[Middleware(Gate, auth=self._auth, namespace=self._namespace)],
             exception_handlers=EXCEPTION_HANDLERS,
         )
         app.router.redirect_slashes = False
@@ -153,7 +155,9 @@ class Api:
     async def metrics(self, request: Request) -> Response:
         request.state.cors = {}
         text = self._metrics.text(
-            per_minute=self._throttle.refused_per_minute, at_once=self._throttle.refused_at_once
+            self._namespace,
+            per_minute=self._throttle.refused_per_minute,
+            at_once=self._throttle.refused_at_once,
         )
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
@@ -171,7 +175,7 @@ class Api:
         return Reply(pages.API_INFO)
 
     async def namespaces(self, _request: Request) -> Response:
-        return Reply([NAMESPACE])
+        return Reply([self._namespace])
 
     async def namespace_limits(self, request: Request) -> Response:
         check_entitled(request)

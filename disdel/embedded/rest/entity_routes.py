@@ -24,7 +24,13 @@ from disdel.embedded.entities.store import EntityStore
 from disdel.embedded.invoking.invocation import now_ms
 from disdel.embedded.limits import MAX_BODY_BYTES
 from disdel.embedded.replies import ApiError, no_such_resource
-from disdel.embedded.rest.addressing import check_entitled, is_own_namespace, list_reply, own_entity
+from disdel.embedded.rest.addressing import (
+    check_entitled,
+    is_own_namespace,
+    list_reply,
+    own_entity,
+    own_namespace,
+)
 from disdel.embedded.rest.bodies import beside_the_loop, read_object
 from disdel.embedded.rest.envelope import Reply
 from disdel.embedded.rest.query import Query
@@ -57,13 +63,13 @@ class PackageRoutes:
         return list_reply("packages", packages, page)
 
     async def put(self, request: Request) -> Response:
-        name = own_entity(request).name
+        name, own = own_entity(request).name, own_namespace(request)
 
         def store(put: PackagePut, overwrite: bool) -> Callable[[], Json]:
             entities = self._entities
             return entities.put_package(name, put, overwrite=overwrite, now_ms=now_ms()).to_wire
 
-        return await _put(request, lambda wire: read_package_put(name, wire), store)
+        return await _put(request, lambda wire: read_package_put(name, wire, own), store)
 
     async def get(self, request: Request) -> Response:
         name = own_entity(request)
@@ -107,7 +113,7 @@ class ActionRoutes:
             entities = self._entities
             return entities.put_action(name, put, overwrite=overwrite, now_ms=now_ms()).to_wire
 
-        return await _put(request, read_action_put, store)
+        return await _put(request, lambda wire: read_action_put(wire, name.space), store)
 
     async def get(self, request: Request) -> Response:
         name = own_entity(request)
@@ -168,7 +174,7 @@ class RuleRoutes:
             rule = book.put_rule(name, put, overwrite=overwrite, now_ms=now_ms())
             return partial(rule.to_wire, book.status(rule))
 
-        return await _put(request, read_rule_put, store)
+        return await _put(request, lambda wire: read_rule_put(wire, name.space), store)
 
     async def get(self, request: Request) -> Response:
         rule = self._entities.get(Rule, own_entity(request))

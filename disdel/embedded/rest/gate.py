@@ -25,6 +25,15 @@ _METHODS = ("GET", "PUT", "POST", "DELETE")
 _CHALLENGE = ("www-authenticate", 'Basic realm="OpenWhisk secure realm",charset=UTF-8')
 
 
+def key_of(authorization: str | None) -> bytes:
+    """The key in a header of that name, empty where there is none."""
+    scheme, _, credentials = (authorization or "").partition(" ")
+    try:
+        return base64.b64decode(credentials, validate=True) if scheme.lower() == "basic" else b""
+    except ValueError:
+        return b""
+
+
 def _is_documentation(path: str) -> bool:
     parts = path.removeprefix(API_ROOT).strip("/").split("/")
     return parts[0] in ("docs", "api-docs")
@@ -37,8 +46,9 @@ class Gate:
         auth: the user's key, `uuid:secret`.
     """
 
-    def __init__(self, app: ASGIApp, auth: str) -> None:
+    def __init__(self, app: ASGIApp, auth: str, namespace: str) -> None:
         self._app = app
+        self._namespace = namespace
         self._auth = auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,6 +57,7 @@ class Gate:
             return
         request = Request(scope)
         request.state.key = self._auth
+        request.state.namespace = self._namespace
         try:
             answer = self._answer(request)
         except ApiError as error:
@@ -80,9 +91,4 @@ class Gate:
             raise ApiError(401, BAD_AUTHENTICATION, headers=(_CHALLENGE,))
 
     def _has_key(self, authorization: str | None) -> bool:
-        scheme, _, credentials = (authorization or "").partition(" ")
-        try:
-            key = base64.b64decode(credentials, validate=True) if scheme.lower() == "basic" else b""
-        except ValueError:
-            key = b""
-        return hmac.compare_digest(key, self._auth.encode())
+        return hmac.compare_digest(key_of(authorization), self._auth.encode())

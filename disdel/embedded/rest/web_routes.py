@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from disdel.embedded.entities.actions import Action
 from disdel.embedded.entities.fields import Json
-from disdel.embedded.entities.names import NAMESPACE, Name, check_name
+from disdel.embedded.entities.names import Name, check_name
 from disdel.embedded.entities.store import EntityStore, Resolved
 from disdel.embedded.invoking.activations import APPLICATION_ERROR, SUCCESS, Record
 from disdel.embedded.invoking.invocations import Invocations
@@ -37,7 +37,7 @@ from disdel.embedded.replies import (
     ApiError,
 )
 from disdel.embedded.rest.activation_routes import ACTIVATION_ID_HEADER
-from disdel.embedded.rest.addressing import caller_of
+from disdel.embedded.rest.addressing import caller_of, own_namespace
 from disdel.embedded.rest.bodies import read_body
 from disdel.embedded.rest.throttle import Throttle
 from disdel.embedded.rest.web_replies import (
@@ -101,8 +101,9 @@ class WebRoutes:
         extension = next((known for known in EXTENSIONS if name.endswith(known)), None)
         base = name.removesuffix(extension or "")
         try:
-            place = Name(None if package == "default" else check_name(package), check_name(base))
-            resolved = self._entities.resolve(place) if namespace == NAMESPACE else None
+            within = None if package == "default" else check_name(package)
+            place = Name(within, check_name(base), own_namespace(request))
+            resolved = self._entities.resolve(place) if namespace == place.space else None
         except ApiError:
             resolved = None
         # A binding leads nowhere, as upstream looks the action up by its own place.
@@ -172,7 +173,7 @@ def _context(request: Request, path: str) -> dict[str, Json]:
         "__ow_path": quote(path, safe="/:@!$&'()*+,;=-._~"),
     }
     if request.state.authenticated:
-        context["__ow_user"] = NAMESPACE
+        context["__ow_user"] = own_namespace(request)
     return context
 
 

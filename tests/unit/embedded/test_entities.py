@@ -23,7 +23,7 @@ def make(wire: dict[str, Any], old: Action | None = None) -> Action:
 
 
 def package(wire: dict[str, Any], old: Package | None = None) -> Package:
-    return put_package("p", read_package_put("p", wire), old, now_ms=1)
+    return put_package(Name(None, "p"), read_package_put("p", wire), old, now_ms=1)
 
 
 @pytest.mark.parametrize("name", ["a", "_", "a b", "a@b.c-d&e", "a" * 256, "9"])
