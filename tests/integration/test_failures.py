@@ -188,7 +188,7 @@ def test_an_action_that_cannot_have_more_memory_ends_the_run(monkeypatch, tmp_pa
 def test_an_action_that_outlives_its_time_ends_the_run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     # Less than the framework takes to import.
-    with_plan(monkeypatch, timeout_s=0.2)
+    with_plan(monkeypatch, timeout_s=0.2, timeout_max_s=0.2)
     with pytest.raises(ActivationFailed) as failed:
         library.train("digits", workers=1, epochs=1, runtime="tensorflow")
     assert failed.value.outcome == "timeout"
