@@ -47,7 +47,10 @@ class PlatformReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStarted:
+    """`first` of this controller: a run that is resumed begins with a later round."""
+
     round: int
+    first: bool
     rounds: int
     workers: int
 

@@ -1,9 +1,10 @@
 """Standard output and error that hold whatever they are joined to.
 
 They may be closed, a pipe whose reader has gone, a full disk, or a terminal that knows ASCII alone.
-What is written is never a `UnicodeError`, and where nothing can be written that is an `OutputLost`,
-which only those commands die of whose output is their purpose. Names, errors and logs come from
-others: what would steer the terminal is written as text.
+What is written is never a `UnicodeError`. Where standard output cannot be written that is an
+`OutputLost`, which only those commands die of whose output is their purpose; nothing depends on
+standard error. Names, errors and logs come from others: what would steer the terminal is written as
+text.
 """
 
 from __future__ import annotations
@@ -82,6 +83,19 @@ class _Output(_Printable):
             raise OutputLost(error) from error
 
 
+class _Error(_Printable):
+    """Standard error: what cannot be written there is dropped, and the work goes on."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
 def open_streams() -> None:
     """Make the three standard streams usable; once, before anything else is opened.
 
@@ -108,7 +122,7 @@ def open_streams() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if isinstance(sys.stderr, io.TextIOWrapper):
         encoding = sys.stderr.encoding
-        sys.stderr = _Printable(sys.stderr.detach(), encoding, _ERRORS, line_buffering=True)
+        sys.stderr = _Error(sys.stderr.detach(), encoding, _ERRORS, line_buffering=True)
 
 
 def terminal() -> TextIO:
@@ -121,19 +135,28 @@ def terminal() -> TextIO:
 
 
 def flush_output() -> None:
-    """Write what is still to be written.
+    """Write what is still to be written; of standard error, what can be.
 
     Raises:
-        OutputLost: it cannot be; nobody tries again.
+        OutputLost: standard output cannot be written; nobody tries again.
     """
+    try:
+        sys.stderr.flush()
+        sys.stderr.buffer.flush()
+    except (OSError, ValueError):
+        _give_up(2)
     try:
         sys.stdout.flush()
     except OutputLost:
-        # Python flushes once more when it ends, and would tell of it in its own way.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
+        _give_up(1)
         raise
+
+
+def _give_up(descriptor: int) -> None:
+    """Python flushes once more when it ends, and would tell of a failure with a code of its own."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def say(line: str, stream: TextIO | None = None) -> None:

@@ -126,9 +126,9 @@ def check_agrees(asked: TrainJob, before: TrainJob, given: Collection[str]) -> N
         value = attrgetter(_PLACES.get(option, option))
         # None is `auto`.
         if option != "epochs" and value(asked) not in (None, value(before)):
-            name = option.replace("_", "-")
+            name = "DATASET" if option == "dataset" else f"--{option.replace('_', '-')}"
             raise UsageError(
-                f"--{name} is {value(asked)}, and {value(before)} in the run to be resumed; only "
+                f"{name} is {value(asked)}, and {value(before)} in the run to be resumed; only "
                 "--epochs may change"
             )
 

@@ -175,7 +175,7 @@ def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
     except OSError as error:
         why = error.strerror or error
         raise UsageError(
-            f"no run can be kept in {run_dir} ({why}); choose a --run-dir with room"
+            f"no run can be kept in {run_dir} ({why}): name another place with --run-dir"
         ) from error
     return RunFolder(path)
 
@@ -192,10 +192,16 @@ def find_run(run_dir: Path, run: str) -> RunFolder:
         return exact[0]
     if len(matches) == 1:
         return matches[0]
-    found = ", ".join(folder.run for folder in matches[:5]) or "none"
+    if not matches:
+        raise UsageError(
+            f"there is no run {run!r} in {run_dir}: name its id, or the beginning or end of it; "
+            "`disdel runs list` shows them all, and --run-dir looks elsewhere"
+        )
+    found = ", ".join(folder.run for folder in matches[:5])
     raise UsageError(
-        f"{run!r} names {len(matches)} runs in {run_dir} ({found}); `disdel runs list` shows "
-        "them all"
+        f"{run!r} names {len(matches)} runs in {run_dir} ({found}"
+        f"{', …' if len(matches) > 5 else ''}): give more of the id; `disdel runs list` "
+        "shows them all"
     )
 
 

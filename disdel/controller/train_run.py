@@ -114,6 +114,10 @@ class TrainRun:
         """
         try:
             await self._execute()
+        except asyncio.CancelledError:
+            if self._rounds:
+                self._emit(Noted(message=self._how_to_go_on()))
+            raise
         except (PlatformError, StoreError) as failure:
             told: DisdelError = failure
             if type(failure) is StoreError:
@@ -198,7 +202,8 @@ class TrainRun:
         begun = len(self._invoker.journal.activations)
         rounds = self._plan.rounds
         workers = self._fleet.active(number)
-        self._emit(RoundStarted(round=number, rounds=rounds, workers=workers))
+        first = number == self._progress.done + 1
+        self._emit(RoundStarted(round=number, first=first, rounds=rounds, workers=workers))
         trained = await self._fleet.train_round(number)
         self._ledger += await self._collector.collect(number, [work.part for work in trained])
         await self._states.saved()

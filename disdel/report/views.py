@@ -140,7 +140,7 @@ def progress_lines(event: Event) -> list[str]:
             return plan_lines(event)
         case InferPlanMade():
             return infer_plan_lines(event)
-        case RoundStarted(round=1):
+        case RoundStarted(first=True):
             return [ROUND_HEADING]
         case RoundDone():
             return [round_line(event)]
@@ -177,9 +177,10 @@ class LiveView(PlainView):
         for line in progress_lines(event):
             self._console.print(on_one_line(line), markup=False, soft_wrap=True)
         match event:
-            case RoundStarted(round=1):
+            case RoundStarted():
                 self._workers = {
-                    worker: WorkerProgress(worker=worker, state="starting")
+                    worker: self._workers.get(worker)
+                    or WorkerProgress(worker=worker, state="starting")
                     for worker in range(event.workers)
                 }
             case RoundDone():

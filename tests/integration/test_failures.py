@@ -47,8 +47,8 @@ def disdel(*arguments, cwd):
         ("train digits --schedule step", "--schedule must be constant or cosine or linear"),
         ("train digits --warmup 1.5", "--warmup must be a whole number of steps"),
         ("train", "name a data set, or a run with --resume RUN"),
-        ("train --resume nothing", "names 0 runs"),
-        ("stop nothing", "names 0 runs"),
+        ("train --resume nothing", "there is no run"),
+        ("stop nothing", "there is no run"),
         ("runs prune", "say which runs"),
         ("train digits --runtime tensorflow --memory-max 256", "256 MB is the limit"),
         ("train digits --limits stock --model resnet34", "512 MB is the limit"),
@@ -63,14 +63,14 @@ def disdel(*arguments, cwd):
         ),
         ("train digits --json nowhere/out.json", "there is no such folder"),
         ("infer digits", "train first: disdel train digits"),
-        ("infer digits --model nothing", "names 0 runs"),
+        ("infer digits --model nothing", "there is no run"),
         ("infer digits --model nothing.keras", "does not exist"),
         ("infer digits --predictions out.txt", "must end in .csv or .json"),
         ("infer digits --predictions nowhere/out.csv", "there is no such folder"),
         ("infer digits --top-k 0", "--top-k must be at least 1"),
         ("infer digits --workers many", "--workers must be auto or a number"),
-        ("runs show nothing", "names 0 runs"),
-        ("logs nothing", "names 0 runs"),
+        ("runs show nothing", "there is no run"),
+        ("logs nothing", "there is no run"),
         ("dataset import mine nowhere.npz", "nowhere.npz"),
         ("dataset info digts", "did you mean 'digits'"),
         ("teach digits", "No such command"),
@@ -272,4 +272,4 @@ def test_a_run_folder_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
     done = disdel("train", "digits", "--run-dir", tmp_path / "runs", cwd="/")
     assert done.returncode == 2
-    assert "choose a --run-dir" in done.stderr
+    assert "name another place with --run-dir" in done.stderr

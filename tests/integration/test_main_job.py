@@ -281,6 +281,9 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(training):
     training.send_signal(signal.SIGINT)
     _, stderr = training.communicate()
     assert training.returncode == 130
+    assert re.search(
+        r"note +disdel train --resume \S+-train-digits-\w+ goes on after round \d", stderr
+    )
     assert stderr.rstrip().endswith("disdel: interrupted")
     assert "Traceback" not in stderr
 

@@ -39,6 +39,8 @@ def run(tmp_path):
         ("disdel dataset list >/dev/full", "(No space left on device)", 1),
         ("disdel dataset list --json - >/dev/full", "(No space left on device)", 1),
         ("disdel dataset list <&- 2>&- >/dev/full", "", 1),
+        ("disdel no-such-command 2>/dev/full", "", 2),
+        ("disdel runs show none 2>&-", "", 2),
         ("disdel dataset list --json /dev/null/x", "there is no such folder", 2),
         ("disdel runs list --run-dir '~nobody-of-that-name'", "there is no such home folder", 2),
         ("disdel --debug runs show none", "Traceback (most recent call last)", 2),

@@ -308,7 +308,7 @@ def test_a_model_of_another_shape_or_format_starts_nothing(run, tmp_path):
         ("nothing.keras", "nothing.keras does not exist"),
         ("some/where", "some/where does not exist; needed is a file"),
         ("pyproject.toml", "pyproject.toml is no model file; needed is a file that ends in"),
-        ("nothing", "'nothing' names 0 runs in"),
+        ("nothing", "there is no run 'nothing' in"),
     ],
 )
 def test_what_names_no_model_starts_nothing(run, model, told):

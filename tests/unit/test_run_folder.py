@@ -24,7 +24,7 @@ def test_what_is_not_enough_lists_the_candidates(tmp_path):
     finished(tmp_path, "infer")
     with pytest.raises(UsageError, match=r"names 2 runs in .*disdel runs list"):
         find_run(tmp_path, "2")
-    with pytest.raises(UsageError, match="names 0 runs"):
+    with pytest.raises(UsageError, match="there is no run"):
         find_run(tmp_path, "nothing")
 
 
@@ -57,5 +57,5 @@ def test_a_report_that_cannot_be_read_is_told(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="choose a --run-dir"):
+    with pytest.raises(UsageError, match="name another place with --run-dir"):
         create_run_folder(tmp_path / "file", "train", "digits")

@@ -1,5 +1,6 @@
 """What comes from others is shown and steers nothing: terminals, rich text, pictures, formulas."""
 
+import contextlib
 import io
 import json
 import os
@@ -68,10 +69,12 @@ def test_the_live_view_shows_it_as_it_is(monkeypatch):
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setenv("TERM", "xterm")
         with LiveView() as view:
-            view(RoundStarted(round=1, rounds=1, workers=1))
+            view(RoundStarted(round=1, first=True, rounds=1, workers=1))
             view(Noted(message=NASTY))
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    shown = ""
+    with os.fdopen(ours, "rb", buffering=0) as screen, contextlib.suppress(OSError):
+        while read := screen.read(1 << 16):  # A terminal that is closed ends in an error.
+            shown += read.decode()
     assert SHOWN in shown
     assert "\x1b[2J" not in shown
 
