@@ -159,6 +159,15 @@ def _give_up(descriptor: int) -> None:
     os.close(nowhere)
 
 
+def forget_output() -> None:
+    """Drop what is still to be written, which could not be; what comes later is tried."""
+    joined = os.dup(1)
+    _give_up(1)
+    sys.stdout.flush()
+    os.dup2(joined, 1)
+    os.close(joined)
+
+
 def say(line: str, stream: TextIO | None = None) -> None:
     """Print a line, on standard error, if that can still be written."""
     with contextlib.suppress(OSError, ValueError, OutputLost):

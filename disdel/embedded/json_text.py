@@ -33,9 +33,13 @@ def parse_json(body: bytes) -> Any:
     """
     check_cost(body)
     try:
-        return json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise malformed(DEEP if isinstance(error, RecursionError) else str(error)) from None
+        # Python would also read UTF-16 and UTF-32, in which brackets and quotes are not counted so.
+        return json.loads(body.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise malformed(DEEP) from None
+    except ValueError as error:
+        # Of a number with very many digits Python names a remedy that is not the client's.
+        raise malformed(str(error).partition("; use sys.")[0]) from None
 
 
 def _without_texts(body: bytes) -> bytes:

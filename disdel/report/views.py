@@ -37,7 +37,7 @@ from disdel.report.lines import (
     round_line,
     summary_lines,
 )
-from disdel.streams import OutputLost, on_one_line, say, terminal
+from disdel.streams import OutputLost, forget_output, on_one_line, say, terminal
 
 
 class View(Protocol):
@@ -113,6 +113,9 @@ class LastingView(QuietView):
         except (OSError, OutputLost, SystemExit) as error:
             # Rich takes a pipe without a reader for the end of the program.
             self._lost = True
+            if isinstance(error, OutputLost):
+                # Else it would be tried again when the command ends, and then fail that.
+                forget_output()
             say(f"note    the run goes on unseen: {error}")
 
 

@@ -54,6 +54,30 @@ def test_what_it_is_joined_to_is_told(run, shell, said, code):
     assert "Exception ignored" not in done.stderr
 
 
+SHOWN_TWICE = """
+from disdel import streams
+from disdel.report.views import LastingView
+streams.open_streams()
+view = LastingView(lambda event: print(event, flush=True))
+view("begun")
+view("ended")
+streams.flush_output()
+"""
+
+
+@pytest.mark.parametrize("joined", [">&-", ">/dev/full"])
+def test_a_view_that_cannot_be_shown_ends_no_run(joined):
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -c "$1" {joined}', sys.executable, SHOWN_TWICE],
+        env={"PYTHONPATH": str(Path.cwd())},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the run goes on unseen") == 1
+
+
 def test_a_reader_that_has_enough(run):
     done = run("disdel dataset list --json - | head -1")
     assert (done.stdout, done.stderr) == ("[\n", "")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from disdel.embedded.entities.execs import is_binary_code
-from disdel.embedded.entities.fields import Json
+from disdel.embedded.entities.fields import Json, compact_json
 from disdel.embedded.replies import (
     CONTENT_TYPE_MISMATCH,
     NO_SUCH_PROPERTY,
@@ -94,27 +94,27 @@ def _html(result: Json) -> WebReply:
     html = _field(result, "html")
     if not isinstance(html, str):
         raise invalid_media("text/html")
-    return WebReply(200, _HTML, html.encode())
+    return WebReply(200, _HTML, _utf8(html))
 
 
 def _svg(result: Json) -> WebReply:
     svg = _field(result, "svg")
     if not isinstance(svg, str):
         raise invalid_media("image/svg+xml")
-    return WebReply(200, "image/svg+xml", svg.encode())
+    return WebReply(200, "image/svg+xml", _utf8(svg))
 
 
 def _text(result: Json) -> WebReply:
     if isinstance(result, Mapping) and not result.keys() & {"body", "text"}:
         raise ApiError(404, NO_SUCH_PROPERTY)
     text = _field(result, "text")
-    return WebReply(200, _PLAIN, (text if isinstance(text, str) else _pretty(text)).encode())
+    return WebReply(200, _PLAIN, _utf8(text if isinstance(text, str) else _pretty(text)))
 
 
 def _json(result: Json) -> WebReply:
     if not isinstance(result, Mapping | list):
         raise invalid_media(_JSON)
-    return WebReply(200, _JSON, _compact(result))
+    return WebReply(200, _JSON, compact_json(result))
 
 
 def _http(result: Json) -> WebReply:
@@ -123,7 +123,7 @@ def _http(result: Json) -> WebReply:
         raise invalid_media("message/http")
     headers = _read_headers(result.get("headers", {}))
     given = next((value for name, value in headers if name.lower() == "content-type"), None)
-    others = tuple(pair for pair in headers if pair[0].lower() != "content-type")
+    others = tuple(pair for pair in headers if pair[0].lower() not in _OF_THE_SERVER)
     status = _read_status(result["statusCode"]) if "statusCode" in result else None
     body = result.get("body")
     if body is None or body == "":
@@ -141,7 +141,7 @@ def _entity(content_type: str, body: Json) -> tuple[str, bytes]:
     if not isinstance(body, str):
         if not is_json_family(media_type):
             raise ApiError(400, CONTENT_TYPE_MISMATCH)
-        return media_type, _compact(body) if media_type == _JSON else _pretty(body).encode()
+        return media_type, compact_json(body) if media_type == _JSON else _utf8(_pretty(body))
     # Once JSON was returned in base64, too.
     if is_binary(media_type) or (is_json_family(media_type) and is_binary_code(body)):
         try:
@@ -149,8 +149,8 @@ def _entity(content_type: str, body: Json) -> tuple[str, bytes]:
         except (binascii.Error, ValueError):
             raise ApiError(400, CONTENT_TYPE_MISMATCH) from None
     if is_json_family(media_type) or "charset" in content_type.lower():
-        return content_type, body.encode()
-    return f"{content_type}; charset=UTF-8", body.encode()
+        return content_type, _utf8(body)
+    return f"{content_type}; charset=UTF-8", _utf8(body)
 
 
 EXTENSIONS: Mapping[str, Callable[[Json], WebReply]] = {
@@ -187,6 +187,8 @@ def _read_header(name: str, value: Json) -> list[tuple[str, str]]:
     return [(name, text)]
 
 
+# What says where a reply ends, which the server knows, and the type, which goes with the body.
+_OF_THE_SERVER = frozenset(("content-type", "content-length", "transfer-encoding"))
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,10}")
@@ -216,8 +218,9 @@ def _accepts(accept: str | None, content_type: str) -> bool:
     return False
 
 
-def _compact(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+def _utf8(text: str) -> bytes:
+    """`text` in UTF-8; half of a surrogate pair becomes a question mark, as in Java."""
+    return text.encode(errors="replace")
 
 
 def _pretty(value: Json, indent: str = "") -> str:

@@ -62,3 +62,13 @@ def test_what_is_no_json(body: bytes) -> None:
     with pytest.raises(ApiError) as refused:
         parse_json(body)
     assert refused.value.status == 400
+    assert "sys." not in refused.value.message
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_json_is_utf_8(encoding: str) -> None:
+    # In another encoding the escaped mark would hide what comes after it from the count.
+    for text in ('{"a": 1}', '{"a":["\\"",' + "[]," * 600_000 + "[]]}"):
+        with pytest.raises(ApiError) as refused:
+            parse_json(text.encode(encoding))
+        assert refused.value.status in (400, 413)
