@@ -28,6 +28,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
+
+
 def __getattr__(name: str) -> Any:
     """Load the front on first use: parts of the library are imported where there is no Redis."""
     if name not in _HOMES:

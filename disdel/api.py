@@ -51,6 +51,7 @@ from disdel.types import (
     Validation,
     WorkersPolicy,
 )
+from disdel.types.checks import taken
 from disdel.user_code import read_code
 from disdel.user_module import UserModule
 
@@ -113,12 +114,12 @@ class Trained:
 
         return load_keras_network(self.model_path, module)
 
-    def evaluate(self, input: Path | None = None) -> RunReport:  # noqa: A002 - the command's word
+    def evaluate(self, input: Path | str | None = None) -> RunReport:  # noqa: A002 - the command's word
         """Evaluate the ensemble in an action, on the held-out split or on `input`."""
         job = InferJob(
             dataset=self.report.dataset,
             model=str(self.model_path),
-            input=input,
+            input=taken("--input", input, Path | None),
             trust_code=True,
         )
         return run_infer(job, self.settings, silent).report
@@ -192,7 +193,7 @@ def train(
         listener: called with every event of the run.
 
     Raises:
-        UsageError: the job cannot be done as asked.
+        UsageError: a value is of another type, or the job cannot be done as asked.
         DisdelError: the run failed.
     """
     job = TrainJob(
@@ -223,13 +224,18 @@ def train(
         gpu_memory_mb=gpu_memory,
         timeout_max_s=timeout_max,
     )
-    settings = settings or Settings()
+    settings = _settings(settings)
     if limits != Limits():
         settings = replace(settings, limits=limits)
     if patience_network is not None:
         settings = replace(settings, patience_network_s=patience_network)
     report, folder = run_train(job, settings, listener)
     return Trained(report, folder.path, settings)
+
+
+def _settings(settings: Settings | None) -> Settings:
+    given: Settings | None = taken("settings", settings, Settings | None)
+    return given or Settings()
 
 
 def run_train(
@@ -287,8 +293,9 @@ def resume(
         UsageError: it cannot be resumed.
         DisdelError: the run failed.
     """
-    settings = settings or Settings()
-    resumed = find_resumed(run, settings.run_dir)
+    settings = _settings(settings)
+    resumed = find_resumed(taken("run", run, str), settings.run_dir)
+    epochs = taken("--epochs", epochs, int | None)
     report, folder = run_train(resumed.job(epochs), settings, listener, resumed=resumed)
     return Trained(report, folder.path, settings)
 

@@ -37,6 +37,7 @@ from disdel.scheduler.infer_plan import InferQuestion, make_infer_plan
 from disdel.scheduler.runtimes import runtime_of
 from disdel.store.keys import RunKeys
 from disdel.types import DatasetSpec, Evaluation, InferPlan, NumberEvaluation, RunReport
+from disdel.types.checks import take_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class InferJob:
         top_k: classes that are guessed of each sample.
 
     Raises:
-        UsageError: a number is out of range.
+        UsageError: a value is of another type or out of range.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class InferJob:
     top_k: int = 1
 
     def __post_init__(self) -> None:
+        take_fields(self)
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers must be auto or at least 1, not {self.workers}")
         if self.top_k < 1:

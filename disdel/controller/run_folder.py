@@ -175,7 +175,7 @@ def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
     except OSError as error:
         why = error.strerror or error
         raise UsageError(
-            f"no run can be kept in {run_dir} ({why}): name another place with --run-dir"
+            f"no run can be kept in {run_dir} ({why}); name another place with --run-dir"
         ) from error
     return RunFolder(path)
 

@@ -11,6 +11,7 @@ import disdel
 from disdel import config
 from disdel.errors import UsageError
 from disdel.types import Aims, Limits
+from disdel.types.checks import take_fields
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[^\0]*", re.ASCII)
 
@@ -39,7 +40,7 @@ class Settings:
         platform_limits: the limits of an embedded platform started for this run.
 
     Raises:
-        UsageError: a variable has no name.
+        UsageError: a value is of another type, or a variable has no name.
     """
 
     apihost: str | None = None
@@ -59,6 +60,7 @@ class Settings:
     platform_limits: LimitsName = "roomy"
 
     def __post_init__(self) -> None:
+        take_fields(self, limits="limits", aims="aims", platform_limits="--limits")
         for pair in self.action_env:
             if _VARIABLE.fullmatch(pair) is None:
                 # It may hold a secret.

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import numbers
+import os
+import re
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
 from disdel.errors import UsageError
+
+_UNIT = re.compile("_(mb|s)$")
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:
@@ -10,6 +19,70 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
         raise UsageError(f"{name} must be from {low} to {high}, not {value}")
 
 
-def check_known(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"{name} must be {' or '.join(known)}, not {value!r}")
+def take_fields(facts: Any, **options: str) -> None:
+    """Give the fields of a frozen dataclass that a program has filled the types they declare.
+
+    Args:
+        facts: the dataclass, while it is made.
+        options: what a field is called to the user, where that is not its name without the unit.
+
+    Raises:
+        UsageError: a value is of another kind.
+    """
+    for name, kind in get_type_hints(type(facts)).items():
+        called = options.get(name) or f"--{_UNIT.sub('', name).replace('_', '-')}"
+        object.__setattr__(facts, name, taken(called, getattr(facts, name), kind))
+
+
+def taken(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the annotation `kind` has it: numbers of numpy as Python's, paths from texts.
+
+    Nothing is rounded, and neither truth values nor texts are numbers.
+
+    Raises:
+        UsageError: it is of another kind.
+    """
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    for choice in kinds:
+        if (made := _made(value, choice)) is not _OTHER:
+            return made
+    wanted = " or ".join(_in_words(choice) for choice in kinds)
+    raise UsageError(f"{name} must be {wanted}, not {value!r}")
+
+
+_OTHER = object()
+
+
+def _made(value: Any, kind: Any) -> Any:
+    """`value` as a `kind` that is no union, or `_OTHER`."""
+    fits: bool
+    if get_origin(kind) is Literal:
+        fits = isinstance(value, str) and value in get_args(kind)
+    elif get_origin(kind) is tuple:
+        fits = isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+        return tuple(value) if fits else _OTHER
+    elif kind in _NUMBERS:
+        fits = isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+        return kind(value) if fits else _OTHER
+    elif kind is Path:
+        return Path(value) if isinstance(value, str | os.PathLike) else _OTHER
+    else:
+        fits = isinstance(value, kind)
+    return value if fits else _OTHER
+
+
+_NUMBERS = {int: numbers.Integral, float: numbers.Real}
+_WORDS = {
+    NoneType: "None",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+}
+
+
+def _in_words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    return _WORDS.get(kind) or f"of the type {getattr(kind, '__name__', kind)}"

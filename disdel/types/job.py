@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import get_args
 
 from disdel.errors import UsageError
-from disdel.types.checks import check_known, check_range
+from disdel.types.checks import check_range, take_fields
 from disdel.types.names import (
     OPTIMIZERS,
     Average,
@@ -35,7 +34,7 @@ class RateSchedule:
         scale: how all of it grows with the workers of a round.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: a value is of another type or out of range.
     """
 
     shape: RateShape = "constant"
@@ -43,8 +42,7 @@ class RateSchedule:
     scale: RateScale = "none"
 
     def __post_init__(self) -> None:
-        check_known("--schedule", self.shape, get_args(RateShape))
-        check_known("--scale-rate", self.scale, get_args(RateScale))
+        take_fields(self, shape="--schedule", scale="--scale-rate")
         if not (0 <= self.warmup < 1 or (1 <= self.warmup < 2**31 and self.warmup % 1 == 0)):
             raise UsageError(
                 "--warmup must be a whole number of steps, or below 1 a share of all, not "
@@ -65,7 +63,7 @@ class Validation:
             its model is that of the best round.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: a value is of another type or out of range.
     """
 
     every: int | None = None
@@ -73,6 +71,7 @@ class Validation:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        take_fields(self, every="--validate-every")
         if self.every is not None:
             check_range("--validate-every", self.every, 1, 2**31)
         if self.patience is not None:
@@ -100,7 +99,7 @@ class TrainJob:
         precision: what training steps compute in.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: a value is of another type or out of range.
     """
 
     dataset: str
@@ -123,7 +122,7 @@ class TrainJob:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        check_known("--workers-policy", self.workers_policy, get_args(WorkersPolicy))
+        take_fields(self, batch_size="--batch")
         if self.workers_max is not None:
             check_range("--workers-max", self.workers_max, 1, 10_000)
         if self.workers_policy == "adapt" and self.sync != "epoch":
@@ -136,17 +135,12 @@ class TrainJob:
                 "gone would take its optimizer with it"
             )
         check_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)
-        check_known("--average", self.average, get_args(Average))
-        check_known("--optimizer-state", self.optimizer_state, get_args(OptimizerState))
         check_range("--epochs", self.epochs, 1, MAX_EPOCHS)
         check_range("--seed", self.seed, 0, 2**32 - 1)
         if self.workers is not None:
             check_range("--workers", self.workers, 1, 10_000)
         if self.fan_in is not None:
             check_range("--fan-in", self.fan_in, 2, 10_000)
-        if self.runtime is not None:
-            check_known("--runtime", self.runtime, ("auto", *get_args(RuntimeName)))
-        check_known("--precision", self.precision, get_args(Precision))
         if self.runtime == "compiled" and self.precision != "float32":
             raise UsageError(
                 f"--runtime compiled computes in float32, not {self.precision}: take --runtime "
@@ -177,6 +171,7 @@ class Limits:
     timeout_max_s: float | None = None
 
     def __post_init__(self) -> None:
+        take_fields(self)
         if self.memory_max_mb is not None:
             check_range("--memory-max", self.memory_max_mb, 1, 2**31)
         if self.pool_memory_mb is not None:
@@ -199,7 +194,7 @@ class Aims:
         miss_rate: the share of containers that may need more than their estimate.
 
     Raises:
-        UsageError: a name is unknown or the rate out of range.
+        UsageError: a name is unknown, or the rate of another type or out of range.
     """
 
     optimize: Objective = "time"
@@ -207,7 +202,6 @@ class Aims:
     miss_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_known("--optimize", self.optimize, get_args(Objective))
-        check_known("--estimator", self.estimator, get_args(EstimatorName))
+        take_fields(self)
         if not 1e-6 <= self.miss_rate <= 0.5:
             raise UsageError(f"--miss-rate must be from 1e-06 to 0.5, not {self.miss_rate:g}")

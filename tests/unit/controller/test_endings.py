@@ -150,7 +150,9 @@ def test_a_full_disk_is_told_before_anything_is_run(run, monkeypatch, platform):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(run_folder, "write_whole", full)
-    with pytest.raises(UsageError, match=r"No space left on device\); choose a --run-dir"):
+    with pytest.raises(
+        UsageError, match=r"No space left on device\); name another place with --run-dir"
+    ):
         run(epochs=1)
     assert list(run.run_dir.iterdir()) == []
     assert platform.invoked == []

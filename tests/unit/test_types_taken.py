@@ -1,0 +1,72 @@
+"""What a program gives in place of the command line is taken as what it is, or refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import disdel
+from disdel.controller.infer import InferJob
+from disdel.controller.settings import Settings
+from disdel.errors import UsageError
+from disdel.types import Limits, TrainJob
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"epochs": "5"}, "--epochs must be a whole number, not '5'"),
+        ({"epochs": 2.0}, "--epochs must be a whole number, not 2.0"),
+        ({"batch": None}, "--batch must be a whole number, not None"),
+        ({"workers": "auto"}, "--workers must be a whole number or None, not 'auto'"),
+        ({"seed": True}, "--seed must be a whole number, not True"),
+        ({"sync": True}, "--sync must be once or epoch or a whole number, not True"),
+        ({"sync": 1.5}, "--sync must be once or epoch or a whole number, not 1.5"),
+        ({"runtime": "auto"}, "--runtime must be tensorflow or torch or compiled or None, not"),
+        ({"model": len}, "--model must be a text, not <built-in function len>"),
+        ({"optimizer": [1]}, "--optimizer must be a text or None, not [1]"),
+        ({"learning_rate": "0.1"}, "--learning-rate must be a number or None, not '0.1'"),
+        ({"warmup": "3"}, "--warmup must be a number, not '3'"),
+        ({"schedule": 1}, "--schedule must be constant or cosine or linear, not 1"),
+        ({"target_accuracy": "0.9"}, "--target-accuracy must be a number or None"),
+        ({"memory_max": "512"}, "--memory-max must be a whole number or None, not '512'"),
+        ({"gpu_memory": "off"}, "--gpu-memory must be a whole number or None, not 'off'"),
+        ({"patience_network": "5"}, "--patience-network must be a number or None, not '5'"),
+        ({"settings": {}}, "settings must be of the type Settings or None, not {}"),
+        ({"dataset": Path("digits")}, "--dataset must be a text"),
+    ],
+)
+def test_another_type_is_refused_before_anything_runs(given, said):
+    with pytest.raises(UsageError) as refused:
+        disdel.train(**{"dataset": "digits", **given})
+    assert str(refused.value).startswith(said)
+
+
+def test_numbers_of_numpy_are_numbers():
+    job = TrainJob(
+        dataset="digits", epochs=np.int64(3), workers=np.int32(2), learning_rate=np.float32(0.5)
+    )
+    assert job == TrainJob(dataset="digits", epochs=3, workers=2, learning_rate=0.5)
+    assert (type(job.epochs), type(job.workers), type(job.learning_rate)) == (int, int, float)
+    assert Limits(memory_max_mb=np.uint16(512)).memory_max_mb == 512
+
+
+def test_paths_may_be_texts_and_variables_a_list():
+    settings = Settings(run_dir="runs", action_env=["A=1"])
+    assert (settings.run_dir, settings.action_env) == (Path("runs"), ("A=1",))
+    assert InferJob(dataset="digits", input="digit.png").input == Path("digit.png")
+
+
+@pytest.mark.parametrize("given", [{"apihost": 8080}, {"insecure": "no"}, {"action_env": "A=1"}])
+def test_settings_of_another_type_are_refused(given):
+    with pytest.raises(UsageError, match="must be"):
+        Settings(**given)
+
+
+def test_a_run_is_named_by_a_text():
+    with pytest.raises(UsageError, match="run must be a text, not 5"):
+        disdel.resume(5)
+
+
+def test_the_front_can_be_listed():
+    assert set(disdel.__all__) <= set(dir(disdel))
