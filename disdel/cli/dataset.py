@@ -125,7 +125,7 @@ def import_command(
     ] = None,
     rounded: Annotated[
         bool,
-        typer.Option("--rounded", help="Take whole numbers that float32 does not hold exactly."),
+        typer.Option("--rounded", help="Take numbers that float32 does not tell apart."),
     ] = False,
     label: Annotated[
         str | None,

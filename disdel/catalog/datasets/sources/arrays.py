@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.catalog.datasets.sources.csv_columns import check_exact
 from disdel.catalog.datasets.sources.labels import plain
 from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.rounding import check_exact
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec, Reading
 
@@ -171,7 +171,7 @@ def _floats(x: Samples, where: str, options: ReadOptions) -> Samples:
             "number beyond float32; leave it out or fill it"
         )
     wide = (x.dtype.kind in "iu" and x.dtype.itemsize > 2) or x.dtype == np.float64
-    if wide and x.ndim == 2 and np.abs(values).max() > 2**24:
+    if wide and x.ndim == 2:
         names = [str(place) for place in range(x.shape[1])]
         # What a model was trained on was taken so.
         rounded = options.rounded or options.like is not None

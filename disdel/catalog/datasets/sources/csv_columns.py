@@ -28,9 +28,7 @@ _MOST_CATEGORIES = 50
 # What programs write for a missing number.
 _SENTINELS = (-99.0, -999.0, -9999.0, -99999.0)
 _TOLD = 5
-_EXACT_UP_TO = 2**24
 _EXACT_IN_FLOAT64 = 2**53
-_BEYOND_FLOAT32 = 3.4e38
 
 
 @dataclass(slots=True)
@@ -44,7 +42,9 @@ class Cells:
     inexact: str | None = None
 
     def add(self, cells: list[str], *, decimal: str) -> None:
-        if decimal == ".":
+        # Python's numbers may have underscores and the digits of any script; tables' have not.
+        joined = "".join(cells) if decimal == "." else "_"
+        if joined.isascii() and "_" not in joined:
             try:
                 numbers = np.array(cells, dtype=np.float64)
             except ValueError:
@@ -116,9 +116,11 @@ def column_of(name: str, cells: Cells, marks: Marks, where: Where) -> Column | N
     """
     numbers, texts = cells.has_numbers, Counter[str]()
     odd: tuple[int, str] | None = None
+    signs: dict[str, str] = {}
     for row, cell in cells.texts():
         if number_of(cell, marks.decimal) is not None:
             numbers = True
+            signs.setdefault(undressed(cell)[1], cell)
         elif not is_missing(cell, marks.missing, number=False):
             texts[cell] += 1
             if odd is None and not is_missing(cell, marks.missing, number=True):
@@ -126,6 +128,7 @@ def column_of(name: str, cells: Cells, marks: Marks, where: Where) -> Column | N
     if numbers:
         if odd is not None:
             raise _no_number(*odd, name, where)
+        _check_one_unit(name, signs, cells)
         return Column(name=name, kind="number")
     if not texts:
         return None
@@ -147,6 +150,27 @@ def column_of(name: str, cells: Cells, marks: Marks, where: Where) -> Column | N
             name, f"has a line break in {_shortened(broken)!r}, where a quote may lack its end"
         )
     return Column(name=name, kind="category", categories=tuple(sorted(texts)))
+
+
+def _check_one_unit(name: str, signs: dict[str, str], cells: Cells) -> None:
+    """Whether the numbers of a column are of one unit.
+
+    Args:
+        name: of the column.
+        signs: each sign beside numbers, "" for none, and a cell that has it.
+        cells: the column.
+
+    Raises:
+        UnusableColumn: there are several currencies, or percent beside some numbers only.
+    """
+    bare = next((f"{block[0]:g}" for block in cells.blocks if not isinstance(block, list)), None)
+    if bare is not None:
+        signs = {"": bare} | signs
+    # An amount without its currency is one all the same.
+    units = [sign for sign in signs if sign or "%" in signs]
+    if len(units) > 1:
+        examples = " and ".join(repr(signs[unit]) for unit in units[:2])
+        raise UnusableColumn(name, f"has numbers of different units ({examples})")
 
 
 def _no_number(row: int, cell: str, name: str, where: Where) -> DatasetError:
@@ -259,46 +283,6 @@ def sentinel_in(known: Floats) -> float | None:
         return None
     others = known[known != least]
     return least if len(others) and others.min() > least / 2 else None
-
-
-def check_exact(values: Floats, names: Sequence[str], where: str, *, rounded: bool) -> str | None:
-    """Whether whole numbers stay apart in float32; a remark where some are rounded.
-
-    Args:
-        values: shape (samples, columns).
-        names: one a column, for messages.
-        where: the file, for messages.
-        rounded: the user takes them as they come.
-
-    Raises:
-        DatasetError: different whole numbers become one.
-    """
-    for place, name in enumerate(names):
-        column = values[:, place]
-        size = np.abs(column)
-        # Neither NaN nor what is beyond float32, which is told elsewhere.
-        large = column[(size > _EXACT_UP_TO) & (size < _BEYOND_FLOAT32)]
-        changed = large[(large == np.floor(large)) & (large.astype(np.float32) != large)]
-        if not len(changed):
-            continue
-        different = np.unique(large)
-        alike = different.astype(np.float32)
-        same = np.flatnonzero(alike[1:] == alike[:-1])
-        if rounded or not len(same):
-            return f"column {name!r}: numbers beyond {_EXACT_UP_TO:,} are rounded to float32"
-        first, second = different[same[0] : same[0] + 2]
-        raise inexact_numbers(f"{first:.0f} and {second:.0f}", name, where)
-    return None
-
-
-def inexact_numbers(examples: str, name: str, where: str) -> DatasetError:
-    """The refusal of a column whose numbers float32 does not tell apart."""
-    return DatasetError(
-        f"{where}: column {name!r} has {examples}, and float32 is exact for whole numbers up to "
-        f"{_EXACT_UP_TO:,} only, so that different ones become the same: leave the column out, of "
-        f"a table with --drop {_quoted(name)}; take it as it is with --rounded; or subtract a "
-        "number first"
-    )
 
 
 def _is_inexact(cell: str) -> bool:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.catalog.datasets.sources.cells import is_infinite, is_missing, number_of
-from disdel.catalog.datasets.sources.csv_columns import Cells, Floats, Where, check_exact
+from disdel.catalog.datasets.sources.csv_columns import Cells, Floats, Where
 from disdel.catalog.datasets.sources.csv_text import Row
 from disdel.catalog.datasets.sources.labels import convert_labels
 from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.rounding import check_exact, check_targets
 from disdel.catalog.datasets.sources.samples import RawSplit
 from disdel.errors import DatasetError
 from disdel.types import Reading, TableLayout
@@ -204,7 +205,10 @@ def _labels(
     values = np.array(known)
     if np.abs(values).max() >= 2**53 and options.targets != "numbers":
         return convert_labels(np.array(texts), table)
-    return convert_labels(values, table, options.targets)
+    labels = convert_labels(values, table, options.targets)
+    if labels.dtype == np.float32 and options.like is None:
+        check_targets(values, table, rounded=options.rounded)
+    return labels
 
 
 def _plain_number(text: str, decimal: str) -> float | None:

@@ -21,7 +21,6 @@ from disdel.catalog.datasets.sources.csv_columns import (
     UnusableColumn,
     column_of,
     features_of,
-    inexact_numbers,
     remarks,
     unusable,
 )
@@ -50,6 +49,7 @@ from disdel.catalog.datasets.sources.csv_text import (
 )
 from disdel.catalog.datasets.sources.files import FileTree
 from disdel.catalog.datasets.sources.options import ReadOptions, Tell
+from disdel.catalog.datasets.sources.rounding import inexact_numbers
 from disdel.catalog.datasets.sources.samples import RawSplit, Source, split_name
 from disdel.errors import DatasetError
 from disdel.types import TableLayout
@@ -145,7 +145,10 @@ def _without_preamble(head: list[Row], where: str, tell: Tell) -> list[Row]:
     while above < len(head) - 1 and _is_preamble(head[above][1], width):
         above += 1
     if above:
-        tell(f"{above} lines above the table left out, as {','.join(head[0][1])!r}")
+        tell(
+            f"{above} {'line' if above == 1 else 'lines'} above the table left out, as "
+            f"{' '.join(filter(None, head[0][1]))!r}"
+        )
     number, cells = head[above]
     if len(cells) == 1 < width:
         raise DatasetError(

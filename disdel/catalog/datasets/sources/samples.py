@@ -10,8 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.catalog.datasets.sources import arrays
-from disdel.catalog.datasets.sources.labels import check_classes, convert_labels, told_labels
+from disdel.catalog.datasets.sources.labels import (
+    check_classes,
+    convert_labels,
+    plain,
+    told_labels,
+)
 from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.rounding import check_targets
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec, Reading
 
@@ -118,7 +124,9 @@ def raw_split(
     else:
         x, reading = arrays.read_new(x, where, options)
     if labels is not None:
-        labels = convert_labels(labels, where, options.targets)
+        given, labels = labels, convert_labels(labels, where, options.targets)
+        if labels.dtype == np.float32 and like is None:
+            check_targets(plain(given, where).ravel(), where, rounded=options.rounded)
     return RawSplit(x, labels, reading)
 
 
