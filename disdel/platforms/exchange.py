@@ -127,6 +127,7 @@ class Exchange:
 
     def __init__(self, access: ApiAccess, patience: Patience) -> None:
         self._apihost = access.apihost
+        self._has_key = bool(access.auth)
         self._patience = patience
         self.met = False
         self._http = _client(access)
@@ -237,6 +238,11 @@ class Exchange:
             said = error_text(response)
         why = f"{status} {said}".strip()
         if status == httpx.codes.UNAUTHORIZED and not self.met:
+            if not self._has_key:
+                raise ConnectionRefused(
+                    f"the OpenWhisk at {self._apihost} wants a key, and none is named: --auth, "
+                    "DISDEL_AUTH, or AUTH in ~/.wskprops"
+                )
             raise ConnectionRefused(
                 f"the OpenWhisk at {self._apihost} does not accept the key: {said.rstrip('.')}. "
                 "Check --auth (or AUTH in ~/.wskprops)"

@@ -194,6 +194,11 @@ def test_nobody_answers():
         capacity_of(ApiAccess("http://127.0.0.1:1", "a:b"))
 
 
+def test_no_key(embedded):
+    with pytest.raises(ConnectionRefused, match=r"wants a key, and none is named: --auth"):
+        capacity_of(ApiAccess(embedded.access.apihost, ""))
+
+
 def test_a_wrong_key(embedded):
     with pytest.raises(ConnectionRefused, match=r"does not accept the key.*--auth"):
         capacity_of(ApiAccess(embedded.access.apihost, "23bc46b1-0000:" + "x" * 64))

@@ -15,11 +15,12 @@ from disdel import wire
 from disdel.controller import infer as infer_module
 from disdel.controller.infer import InferJob
 from disdel.controller.recovery import MAX_LOSSES
+from disdel.controller.report_json import report_to_json
 from disdel.controller.settings import Settings
 from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
 from disdel.events import InferPlanMade, Noted
 from disdel.report.html_report import render
-from disdel.report.saved import read_report
+from disdel.report.saved import parse_report, read_report
 from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
 from disdel.types import Limits
@@ -381,3 +382,9 @@ def test_the_plan_is_told_before_the_work(run):
     [made] = [event for event in run.events if isinstance(event, InferPlanMade)]
     assert made.samples == 359
     assert made.plan.workers == 2
+
+
+def test_the_page_speaks_of_evaluate_actions(run):
+    page = render(parse_report(report_to_json(run().report)))
+    assert "of an evaluate action" in page
+    assert "None:" not in page

@@ -24,6 +24,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from disdel.errors import UsageError
+
 HEAD_S = 10.0
 BODY_S = 60.0
 # Without any progress.
@@ -38,6 +40,7 @@ _JOINED_BYTES = 1 << 16
 _TICK_S = 1.0
 # Of connections that wait for the platform to take them, and of those that it takes at once.
 _BACKLOG = 1024
+_LAST_PORT = 65_535
 _BATCH = 32
 
 # Who has to go first where there is no room; whoever is being worked for stays.
@@ -250,12 +253,24 @@ def listen(port: int) -> socket.socket:
 
     Its protocol is named, as `socket.create_server` would not: only then does asyncio send without
     Nagle's delay, which costs 40 ms a reply.
+
+    Raises:
+        UsageError: there is no such port, or this user may not listen on it.
+        OSError: the port is taken.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise UsageError(f"--port must be from 0 to {_LAST_PORT}, not {port}")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(_BACKLOG)
+    except PermissionError as error:
+        listener.close()
+        raise UsageError(
+            f"--port {port} needs more rights ({error.strerror}): choose a larger one, or 0 for "
+            "any that is free"
+        ) from error
     except BaseException:
         listener.close()
         raise

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from disdel.embedded.rest import server as servers
 from disdel.embedded.rest.server import Server, listen
+from disdel.errors import UsageError
 
 HEAD = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\n"
 LARGE = "x" * (32 << 20)
@@ -143,3 +144,12 @@ def test_there_is_room_for_honest_clients(
     assert echoed(connect(), b"body")
     # Those that are idle go last.
     assert echoed(kept, b"more")
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_there_is_not_is_refused(port):
+    with (
+        pytest.raises(UsageError, match=f"--port must be from 0 to 65535, not {port}"),
+        listen(port),
+    ):
+        pass
