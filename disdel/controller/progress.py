@@ -7,10 +7,12 @@ absent and named by its round, and are written before the line that speaks of th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,16 @@ PROGRESS_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteRound:
-    """A round that ended, and everything that the report says of it."""
+    """A round that ended, and everything that the report says of it.
+
+    Attributes:
+        checksums: of the files that were saved with it, by name.
+    """
 
     report: RoundReport
     ledger: tuple[LedgerEntry, ...]
     activations: tuple[Activation, ...]
+    checksums: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +81,16 @@ class ProgressFiles:
         self._lease = lease
         self._file = folder.path / PROGRESS_NAME
         self._tensors = folder.path / "checkpoint"
+        self._checksums: dict[str, int] = {}
+        # Rounds that could not be saved when they ended; without their lines, the next one's is
+        # that of another round.
+        self._late: list[CompleteRound] = []
 
     def begin(self, progress: Progress) -> None:
         """Write everything anew, whole or not at all; raises `LeaseLost`."""
         self._confirm()
+        for complete in progress.rounds:
+            self._checksums |= complete.checksums
         self._tensors.mkdir(exist_ok=True)
         head = asdict(progress)
         rounds = head.pop("rounds")
@@ -103,18 +116,44 @@ class ProgressFiles:
             OSError: it cannot be written.
         """
         self._confirm()
+        self._late.append(complete)
         for name, data in blobs.items():
             if not self._path(name).is_file():
-                scratch = self._path(f"{name}.tmp")
-                scratch.write_bytes(data())
-                scratch.replace(self._path(name))
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(complete)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+                self._write_tensors(name, data())
+        known = {name: self._checksums[name] for name in blobs if name in self._checksums}
+        self._late[-1] = replace(complete, checksums=known)
+        self._append("".join(json.dumps(asdict(late)) + "\n" for late in self._late))
+        self._late.clear()
         for path in self._tensors.iterdir():
             if path.name not in blobs:
                 path.unlink()
+
+    def _write_tensors(self, name: str, data: Buffer) -> None:
+        scratch = self._path(f"{name}.tmp")
+        try:
+            with scratch.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(self._path(name))
+        except OSError:
+            with contextlib.suppress(OSError):
+                scratch.unlink()
+            raise
+        self._checksums[name] = zlib.crc32(data)
+
+    def _append(self, lines: str) -> None:
+        """Add lines, all of them or none."""
+        size_bytes = self._file.stat().st_size
+        try:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self._file, size_bytes)
+            raise
 
     def _confirm(self) -> None:
         assert self._lease is not None, "only who drives a run writes its progress"
@@ -124,12 +163,22 @@ class ProgressFiles:
         """The safetensors of this name.
 
         Raises:
-            UsageError: they cannot be read.
+            UsageError: they cannot be read, or are not those that were saved.
         """
+        path = self._path(name)
+        refused = f"run {self._file.parent.name} cannot be resumed: "
         try:
-            return self._path(name).read_bytes()
+            if path.exists() and not path.is_file():
+                raise UsageError(f"{refused}{path} is no file")
+            data = path.read_bytes()
         except OSError as error:
-            raise UsageError(f"run {self._file.parent.name} cannot be resumed: {error}") from error
+            raise UsageError(f"{refused}{error}") from error
+        if zlib.crc32(data) != self._checksums.get(name, zlib.crc32(data)):
+            raise UsageError(
+                f"{refused}{path} is not what was saved there (its checksum differs): put it back "
+                "from a copy, or train anew"
+            )
+        return data
 
     def _path(self, name: str) -> Path:
         return self._tensors / name

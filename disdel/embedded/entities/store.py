@@ -112,26 +112,35 @@ class EntityStore:
 
     def put(self, entity: E) -> E:
         """Store an entity as the newest of all."""
-        self._room.replace(self._entities.get(entity.id), entity)
+        self._keep(entity, newest=True)
         self._entities.pop(entity.id, None)
         self._entities[entity.id] = entity
-        if self._journal:
-            self._journal.keep(entity, newest=True)
         return entity
 
     def amend(self, entity: E) -> None:
         """Store an entity in the place of its former self."""
-        self._room.replace(self._entities.get(entity.id), entity)
+        self._keep(entity, newest=False)
         self._entities[entity.id] = entity
-        if self._journal:
-            self._journal.keep(entity, newest=False)
+
+    def _keep(self, entity: Entity, *, newest: bool) -> None:
+        """Make room for an entity, and write it down, or change nothing."""
+        old = self._entities.get(entity.id)
+        self._room.replace(old, entity)
+        try:
+            if self._journal:
+                self._journal.keep(entity, newest=newest)
+        except BaseException:
+            self._room.give_back(entity)
+            if old:
+                self._room.take(old)
+            raise
 
     def delete(self, kind: type[E], name: Name) -> E:
         entity = self.get(kind, name)
-        del self._entities[name]
-        self._room.give_back(entity)
         if self._journal:
             self._journal.forget(entity)
+        del self._entities[name]
+        self._room.give_back(entity)
         return entity
 
     # Packages.

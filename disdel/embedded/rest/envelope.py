@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import sqlite3
 import string
 from urllib.parse import unquote
 
@@ -165,6 +166,11 @@ async def _on_deep_json(request: Request, _error: Exception) -> Response:
     return refusal(request, malformed(DEEP))
 
 
+async def _on_lost_state(request: Request, error: Exception) -> Response:
+    why = f"The platform's state cannot be written ({error}): make room in its folder."
+    return refusal(request, ApiError(500, why))
+
+
 async def _on_bug(request: Request, _error: Exception) -> Response:
     return refusal(request, ApiError(500, INTERNAL_ERROR))
 
@@ -174,5 +180,6 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     HTTPException: _on_http_error,
     # What was shallow enough to be read need not be shallow enough to be written.
     RecursionError: _on_deep_json,
+    sqlite3.Error: _on_lost_state,
     Exception: _on_bug,
 }

@@ -1,7 +1,11 @@
 """A run that goes on from its folder: it ends as if it had never been interrupted."""
 
+import errno
+import os
+
 import pytest
 
+from disdel.controller.progress import ProgressFiles
 from disdel.controller.resuming import read_resumed
 from disdel.controller.run_folder import run_folders
 from disdel.errors import ActivationFailed, UsageError
@@ -43,6 +47,73 @@ def test_a_run_goes_on_where_it_was_interrupted(run, arithmetic, failing, job):
     # Each controller starts a container for its averages.
     assert len(report.activations) == len(whole.activations) + (failing > 1)
     assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def make_endless(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [(flip, "its checksum differs"), (truncate, "its checksum differs"), (make_endless, "no file")],
+)
+@pytest.mark.parametrize("name", ["state-2.safetensors", "slots-2-0.safetensors"])
+def test_damaged_tensors_are_not_gone_on_from(run, arithmetic, damage, told, name):
+    fail_in(arithmetic, 3)
+    with pytest.raises(ActivationFailed):
+        run(epochs=4, optimizer_state="local")
+    [folder] = run_folders(run.run_dir)
+    damage(folder.path / "checkpoint" / name)
+    arithmetic.hooks.clear()
+    with pytest.raises(UsageError, match=f"{name} is .*{told}"):
+        run(resumed=folder)
+
+
+@pytest.mark.parametrize("full", ["_write_tensors", "_append"])
+def test_a_round_that_is_saved_late_is_not_lost(run, arithmetic, monkeypatch, full):
+    whole, _ = run(epochs=5)
+    fail_in(arithmetic, 4)
+    write, calls = getattr(ProgressFiles, full), []
+
+    def fail_once(files, *arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(files, *arguments)
+
+    monkeypatch.setattr(ProgressFiles, full, fail_once)
+    with pytest.raises(ActivationFailed):
+        run(epochs=5)
+    [folder] = [folder for folder in run_folders(run.run_dir) if not folder.is_complete]
+    arithmetic.hooks.clear()
+    report, _ = run(resumed=folder)
+    assert report.resumed_after == 3
+    assert report.ledger == whole.ledger
+
+
+def test_lines_that_do_not_fit_leave_no_half(run, monkeypatch):
+    _, folder = run(epochs=1)
+    files = ProgressFiles(folder)
+    before = files.read()
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files._append("half of a li")
+    assert files.read() == before
 
 
 def test_more_epochs_for_a_complete_run(run, arithmetic):

@@ -45,6 +45,38 @@ def test_code_takes_room_until_it_is_deleted() -> None:
     put(entities, "b", "x" * 600_000)
 
 
+class FullDisk:
+    """A journal that takes nothing once it is full."""
+
+    full = False
+
+    def keep(self, entity: object, *, newest: bool) -> None:
+        self.forget(entity)
+
+    def forget(self, entity: object) -> None:
+        if self.full:
+            raise OSError("disk is full")
+
+
+def test_what_cannot_be_written_down_changes_nothing() -> None:
+    journal = FullDisk()
+    entities = EntityStore(platform_limits("stock"), journal, size_mb=1)
+    put(entities, "a", "x" * 100)
+    before = entities.every(Action)
+    journal.full = True
+    for change in (
+        lambda: put(entities, "a", "y" * 900_000),
+        lambda: put(entities, "b", "y" * 900_000),
+        lambda: entities.amend(before[0]),
+        lambda: entities.delete(Action, Name(None, "a")),
+    ):
+        with pytest.raises(OSError, match="full"):
+            change()
+        assert entities.every(Action) == before
+    journal.full = False
+    put(entities, "b", "y" * 900_000)
+
+
 def test_small_ones_take_what_python_needs_for_them() -> None:
     entities = store()
 
