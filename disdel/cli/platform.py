@@ -47,7 +47,9 @@ def up_command(
     grow_to: Annotated[
         int,
         typer.Option(
-            "--grow-to", metavar="MB", help="Raise a container's limit when it is reached, so far."
+            "--grow-to",
+            metavar="MB",
+            help="Raise the limit of a container that is about to reach it, up to this; 0: never.",
         ),
     ] = 0,
     state: Annotated[
