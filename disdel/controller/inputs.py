@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from disdel.arrays import Array
 from disdel.catalog.datasets import ReadOptions, read_inputs_of, targets_alike
 from disdel.errors import DatasetError, UsageError
-from disdel.types import DatasetSpec
+from disdel.types import DatasetSpec, Scaling
+
+# Samples of so many times the size of those of the training, or so small a part of it, are hardly
+# in the same units; of fewer numbers than these one cannot tell.
+_FAR = 30.0
+_FEWEST_NUMBERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +53,25 @@ def read_inputs(path: Path, dataset: DatasetSpec) -> Inputs:
         y = None if split.labels is None else targets_alike(split.labels, dataset, where)
     except DatasetError as error:
         raise UsageError(f"--input {error}") from error
+    if dataset.scaling is not None and (remark := _other_units(split.x, dataset.scaling)):
+        told.append(f"{path}: {remark}")
     names = split.names or tuple(map(str, range(len(split.x))))
     return Inputs(names, split.x, y, tuple(told))
+
+
+def _other_units(x: Array, scaling: Scaling) -> str | None:
+    """A remark where samples look as if they were scaled otherwise than those of the training."""
+    if not scaling.mean or x.size < _FEWEST_NUMBERS:
+        return None
+    known = _size(np.hypot(scaling.mean, scaling.deviation))
+    found = _size(x)
+    if known / _FAR <= found <= known * _FAR:
+        return None
+    return (
+        f"numbers from {x.min():g} to {x.max():g}, {found:.3g} in root mean square, where the "
+        f"training samples have {known:.3g}: are they scaled as those were?"
+    )
+
+
+def _size(values: Array) -> float:
+    return float(np.sqrt(np.square(values, dtype=np.float64).mean()))

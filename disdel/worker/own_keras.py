@@ -215,7 +215,10 @@ def _preprocessed(module: UserModule, samples: KerasTensor) -> KerasTensor:
 
 def _target(entry: str, outputs: KerasTensor, classes: int) -> Target:
     if isinstance(outputs, list | tuple | dict):
-        raise UsageError(f"the model of {entry} has {len(outputs)} outputs, and one is needed")
+        raise UsageError(
+            f"the model of {entry} gives a {type(outputs).__name__} of {len(outputs)}, and "
+            "one output is needed, by itself"
+        )
     return target_of(entry, tuple(outputs.shape)[1:], classes)
 
 

@@ -197,7 +197,10 @@ def _check_input(entry: str, made: TorchModel) -> None:
 
 def _target(entry: str, outputs: object, samples: int, classes: int) -> Target:
     if isinstance(outputs, list | tuple | dict):
-        raise UsageError(f"the model of {entry} has {len(outputs)} outputs, and one is needed")
+        raise UsageError(
+            f"the model of {entry} gives a {type(outputs).__name__} of {len(outputs)}, and "
+            "one output is needed, by itself"
+        )
     if not isinstance(outputs, Tensor):
         raise UsageError(f"the model of {entry} gives {a_kind(outputs)}, where a tensor is needed")
     if not outputs.dim() or len(outputs) != samples:

@@ -148,7 +148,7 @@ def make():
         (
             "import keras\ndef make():\n    a = keras.Input((4,))\n"
             "    return keras.Model(a, [keras.layers.Dense(3)(a), a])",
-            "has 2 outputs, and one is needed",
+            "gives a list of 2, and one output is needed",
         ),
         (make("layers.Dens(3)"), r"net.py, line 6, .*AttributeError.*Dens"),
         (SUBCLASS.format("self.dence(x)"), r"(?s)`return self.dence.*has no attribute 'dence'"),

@@ -14,7 +14,7 @@ from disdel.catalog.datasets.sources import ReadOptions, read_source
 from disdel.catalog.datasets.sources.samples import labelled, raw_split
 from disdel.controller.inputs import read_inputs
 from disdel.errors import DatasetError, UsageError
-from disdel.types import DatasetSpec, Reading
+from disdel.types import DatasetSpec, Reading, Scaling
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
 
@@ -391,3 +391,23 @@ def test_classes_without_a_training_sample_are_told(tmp_path):
     np.savez(tmp_path / "s.npz", x_train=x, y_train=[0, 1, 0, 1], x_test=x, y_test=[0, 1, 2, 0])
     _, told = imported(tmp_path / "s.npz")
     assert any("no training sample is of the classes 2" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("top", "told"),
+    [(1, False), (8, False), (255, True), (0.01, True)],
+)
+def test_samples_of_another_scale_are_told(tmp_path, top, told):
+    dataset = replace(spec(), scaling=Scaling(mean=(0.5, 0.5, 0.4), deviation=(0.3, 0.3, 1.0)))
+    x = np.linspace(0, top, 30, dtype=np.float32).reshape(10, 3)
+    inputs = read_inputs(npz(tmp_path / "new.npz", x=x), dataset)
+    np.testing.assert_array_equal(inputs.x, x)
+    assert any("are they scaled as those were?" in line for line in inputs.told) is told
+
+
+def test_few_steps_of_sixteen_bits_are_told(tmp_path):
+    for place, name in enumerate("abab"):
+        pixels = np.full((8, 8), 300 * place + 100, np.uint16)
+        save(tmp_path / "new" / name / f"{place}.png", pixels)
+    _, told = imported(tmp_path / "new")
+    assert any("is 1000 of 65535, so 8 bits keep 5 of their steps" in line for line in told)

@@ -35,6 +35,8 @@ _MODES = {
     **dict.fromkeys(("RGB", "CMYK", "YCbCr", "LAB", "HSV"), "RGB"),
     **dict.fromkeys(("RGBA", "LA", "PA", "RGBa", "La"), "RGBA"),
 }
+# Of 12 bits in 16, as cameras and scanners write them, 8 bits keep 16 steps.
+_DARK_16_BITS = 4096
 _AS_THEY_ARE = ("L", "RGB", "RGBA", "1", "P")
 
 
@@ -45,10 +47,12 @@ class ImageReader:
     Attributes:
         tree: where they are.
         changes: how many images were changed in which way.
+        brightest: the greatest pixel of images of 16 bits.
     """
 
     tree: FileTree
     changes: Counter[str] = field(default_factory=Counter)
+    brightest: int = 0
 
     def read(self, name: str, mode: str | None = None) -> Image.Image:
         """An image of mode L, RGB or RGBA, turned as its camera was held.
@@ -73,7 +77,9 @@ class ImageReader:
             if opened.getexif().get(ExifTags.Base.Orientation, 1) != 1:
                 self.changes["turned as their cameras were held"] += 1
             image = ImageOps.exif_transpose(opened)
-            image = _in_8_bits(image) if opened.mode.startswith("I;16") else image
+            if opened.mode.startswith("I;16"):
+                self.brightest = max(self.brightest, int(np.asarray(image).max()))
+                image = _in_8_bits(image)
             image = image.convert(natural)
         if mode is not None and mode != natural:
             self.changes[f"converted from {natural} to {mode}"] += 1
@@ -105,8 +111,15 @@ class ImageReader:
             raise DatasetError(f"{where} is a damaged image: {first_line(error)}") from error
 
     def told(self) -> list[str]:
-        """A line for each kind of change."""
-        return [f"{count} images {change}" for change, count in self.changes.items()]
+        """A line for each kind of change, and one where little is left of images of 16 bits."""
+        lines = [f"{count} images {change}" for change, count in self.changes.items()]
+        if 0 < self.brightest < _DARK_16_BITS:
+            lines.append(
+                f"the brightest pixel of images of 16 bits is {self.brightest} of 65535, so 8 bits "
+                f"keep {(self.brightest + 128) // 257 + 1} of their steps: stretch them to the "
+                "whole range first, or import their numbers as .npz with --samples numbers"
+            )
+        return lines
 
 
 def _natural_mode(image: Image.Image, where: str) -> str:
