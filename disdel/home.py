@@ -54,6 +54,19 @@ def in_home(path: str, variable: str) -> Path:
     return _elsewhere(Path(path), f"{folder} cannot be made", variable)
 
 
+def make_own(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone.
+
+    What is in the state directory is trusted, so that a loose umask must not open it to others.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
+
+
 def _can_be_made(folder: Path) -> bool:
     """Whether the nearest of its folders that is there can be written."""
     for parent in folder.parents:

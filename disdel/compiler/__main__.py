@@ -24,6 +24,7 @@ from disdel.compiler import CompileFailed, CompileJob
 from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
+from disdel.home import make_own
 from disdel.program import Program, Target, module_path
 from disdel.scratch import Scratch, sweep
 from disdel.types import CallMemory
@@ -85,7 +86,7 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
 
     steps = Steps(network, input_dtype=job.input_dtype)
     targets = tuple(target(name) for name in job.targets)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_own(folder.parent)
     sweep(_MAKING, folder.parent)
     modules: list[tuple[str, Target, Future[_Module]]] = []
     with (

@@ -29,6 +29,7 @@ from disdel.compiler.blas import without_blas
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
+from disdel.home import make_own
 from disdel.scratch import Scratch
 
 # What the worker side of disdel imports, and what that imports.
@@ -117,7 +118,7 @@ def packages_zip(
     if kept.exists():
         return kept.read_bytes()
     data = _build(library, python, machines, compiler)
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    make_own(kept.parent)
     with Scratch(".packages-", kept.parent) as scratch:
         (scratch / kept.name).write_bytes(data)
         (scratch / kept.name).replace(kept)

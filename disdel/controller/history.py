@@ -24,6 +24,7 @@ import disdel
 from disdel import config
 from disdel.controller.settings import Settings
 from disdel.gpu import first_gpu
+from disdel.home import make_own
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import Runtime
 
@@ -65,7 +66,7 @@ class History:
         if not observations:
             return
         added = "".join(json.dumps(asdict(observation)) + "\n" for observation in observations)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_own(self.path.parent)
         with self._locked():
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(added)

@@ -26,6 +26,7 @@ from disdel.catalog.models import choose_model
 from disdel.errors import UsageError
 from disdel.files_read import named_environment, still_holds
 from disdel.helper import run_helper
+from disdel.home import make_own
 from disdel.types import DatasetSpec, ModelSpec, OwnModel, TrainJob
 from disdel.user_code import UserCode, collect, is_entry, package_version, packages_of
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
@@ -144,7 +145,7 @@ def _described(asked: _Asked) -> DescribeReply:
     answer = _describe(asked, samples)
     reply = from_json(DescribeReply, answer["reply"])
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        make_own(kept.parent)
         kept.write_text(json.dumps(answer), encoding="utf-8")
     except OSError:
         pass  # the next plan takes a few seconds longer

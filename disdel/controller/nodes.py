@@ -24,6 +24,7 @@ from disdel.controller.session import Session
 from disdel.controller.settings import Settings
 from disdel.errors import DisdelError, PlatformError
 from disdel.events import Listener, Noted
+from disdel.home import make_own
 from disdel.platforms.base import ActionSpec, Platform
 from disdel.scheduler.runtimes import BASE_IMAGE
 from disdel.types import Capacity
@@ -139,6 +140,6 @@ def _keep(apihost: str, seen: Seen) -> None:
     file = _file(apihost)
     partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_own(file.parent)
         partial.write_text(json.dumps(asdict(seen)), encoding="utf-8")
         partial.replace(file)

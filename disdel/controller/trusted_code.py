@@ -11,6 +11,7 @@ from pathlib import Path
 
 from disdel import config
 from disdel.errors import UsageError
+from disdel.home import make_own
 from disdel.user_code import UserCode
 
 
@@ -18,7 +19,7 @@ def vouch_for(code: UserCode) -> str | None:
     """Note that this user runs `code`; where that cannot be noted, a sentence on what follows."""
     note = _note(code)
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
+        make_own(note.parent)
         note.touch()
     except OSError as error:
         return (

@@ -28,6 +28,7 @@ from disdel.embedded.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB
 from disdel.embedded.records import PlatformRecord, is_dead, read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.gpu import first_gpu
+from disdel.home import make_own
 from disdel.types import Capacity
 
 START_DEADLINE_S = 30.0
@@ -264,7 +265,7 @@ def _the_only_one(state_folder: Path) -> Iterator[int]:
         UsageError: another one is running, or was started at the same time.
         PlatformError: the lock cannot be had.
     """
-    state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_own(state_folder)
     path = state_folder / _LOCK_NAME
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -401,7 +402,7 @@ def _launch(
 def _new_log(state_folder: Path) -> Iterator[IO[bytes]]:
     """A log file, which the platform removes when it ends in order."""
     folder = state_folder.absolute() / "platforms"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_own(folder)
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False) as log:
         yield log
 

@@ -1,3 +1,4 @@
+import os
 import platform
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from disdel import config
 from disdel.config import ApiAccess
 from disdel.errors import UsageError
+from disdel.home import make_own
 
 
 @pytest.fixture
@@ -124,3 +126,14 @@ def test_patience_comes_from_flag_environment_or_default():
 def test_patience_is_a_number_of_seconds(flag, environ, told):
     with pytest.raises(UsageError, match=told):
         config.patience_network_s(flag, environ)
+
+
+def test_a_loose_umask_opens_no_folder_of_the_state(tmp_path):
+    before = os.umask(0)
+    try:
+        make_own(tmp_path / "state" / "trusted-code")
+        make_own(tmp_path / "state" / "trusted-code")
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "state", tmp_path / "state" / "trusted-code"):
+        assert folder.stat().st_mode & 0o777 == 0o700
