@@ -188,7 +188,7 @@ def test_the_first_training_on_an_imported_data_set_finds_its_network_compiled(
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (96, 4, 4), np.uint8), np.arange(96) % 3
     np.savez(tmp_path / "squares.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    imported = disdel("dataset import squares squares.npz")
+    imported = disdel("dataset import squares squares.npz --samples images")
     assert imported.returncode == 0, imported.stderr
     assert "the network for it is compiled" in imported.stdout
 
@@ -198,7 +198,7 @@ def test_the_first_training_on_an_imported_data_set_finds_its_network_compiled(
     assert done.returncode == 0, done.stderr
     assert sorted((tmp_path / "state" / "compiled").iterdir()) == made
 
-    again = disdel("dataset import numbers squares.npz --regression")
+    again = disdel("dataset import numbers squares.npz --samples images --regression")
     assert again.returncode == 0, again.stderr
     assert "compiled" not in again.stdout
     assert sorted((tmp_path / "state" / "compiled").iterdir()) == made
