@@ -36,6 +36,11 @@ class RunKeys:
         return cls(f"{run}:{turn}")
 
     @property
+    def run_id(self) -> str:
+        """The run as people know it, whoever's turn it is."""
+        return self.run.partition(":")[0]
+
+    @property
     def prefix(self) -> str:
         return f"disdel:{self.run}:"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from disdel.errors import DisdelError
+from disdel.store.keys import RunKeys
 from disdel.units import MIB
 from disdel.wire import (
     Claimed,
@@ -94,10 +95,11 @@ def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:
 
 def _log(args: Args, reply: Reply, context: Context) -> None:
     """One line in the activation's log, for whoever reads it without the run's report."""
+    said = {**args, "run": RunKeys(str(args["run"])).run_id}
     names = [
-        f"{name} {args[name]}"
+        f"{name} {said[name]}"
         for name in ("run", "task", "round", "worker", "segment")
-        if args.get(name) is not None
+        if said.get(name) is not None
     ]
     steps = ""
     if "next_step" in reply:
