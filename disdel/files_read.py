@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from importlib.util import source_from_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from disdel.code_texts import texts
 
@@ -52,7 +52,7 @@ class FileFact:
     looked_ns: int
 
     @classmethod
-    def of(cls, path: Path, *, digested: bool, settled: bool = False) -> Self:
+    def of(cls, path: Path, *, digested: bool, settled: bool = False) -> FileFact:
         """As it is now.
 
         Args:

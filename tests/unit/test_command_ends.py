@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.signals import as_in_a_terminal
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -141,6 +143,7 @@ def test_a_signal_in_the_first_second_is_an_interrupt(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=as_in_a_terminal,
     ) as process:
         process.stdout.readline()
         process.send_signal(number)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from disdel.helper import run_helper
+from tests.signals import as_in_a_terminal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -119,7 +120,9 @@ def test_it_ends_however_its_command_ends(tmp_path, number):
     )
     helper = [sys.executable, "-c", f"{DAEMON}\ntime.sleep(600)", str(process_id)]
     command = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps([helper, str(scratch)])], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code, json.dumps([helper, str(scratch)])],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=as_in_a_terminal,
     )
     with command:
         until(process_id.exists)
