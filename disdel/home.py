@@ -68,15 +68,22 @@ def make_own(folder: Path) -> None:
 
 
 def _can_be_made(folder: Path) -> bool:
-    """Whether the nearest of its folders that is there can be written."""
+    """Whether something can be made in the nearest of its folders that is there.
+
+    That is tried: of `/proc`, for example, the superuser is told that it can be written.
+    """
     for parent in folder.parents:
         try:
-            mode = parent.stat().st_mode
+            parent.stat()
         except FileNotFoundError:
             continue
         except OSError:
             return False
-        return stat.S_ISDIR(mode) and os.access(parent, os.W_OK | os.X_OK)
+        try:
+            Path(tempfile.mkdtemp(prefix=".disdel-", dir=parent)).rmdir()
+        except OSError:
+            return False
+        return True
     return False
 
 

@@ -1,9 +1,11 @@
 import os
 import platform
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from disdel import config
+from disdel import config, home
 from disdel.config import ApiAccess
 from disdel.errors import UsageError
 from disdel.home import make_own
@@ -137,3 +139,16 @@ def test_a_loose_umask_opens_no_folder_of_the_state(tmp_path):
         os.umask(before)
     for folder in (tmp_path / "state", tmp_path / "state" / "trusted-code"):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_home_in_which_nothing_can_be_made_has_a_stand_in(monkeypatch, tmp_path):
+    """Not even the superuser, who is told otherwise."""
+    monkeypatch.setenv("HOME", "/proc")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    home._elsewhere.cache_clear()
+    for name in ("DISDEL_STATE_DIR", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert config.state_dir().is_relative_to(tmp_path)
+    home._elsewhere.cache_clear()
