@@ -1,9 +1,9 @@
-"""Signals of processes that tests start, whoever has started the tests."""
+"""Signals of Python processes that tests start, whoever has started the tests."""
 
+# First in a process: signals end it, also where `nohup` or `&` has them ignored.
+AS_IN_A_TERMINAL = """
 import signal
-
-
-def as_in_a_terminal():
-    """Before the execution of a child: signals end it, also where `nohup` or `&` ignores them."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+"""

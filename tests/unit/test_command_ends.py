@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.signals import as_in_a_terminal
+from tests.signals import AS_IN_A_TERMINAL
 
 
 @pytest.fixture
@@ -138,12 +138,11 @@ main()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_first_second_is_an_interrupt(number):
     with subprocess.Popen(
-        [sys.executable, "-c", _SLOW, "runs", "list"],
+        [sys.executable, "-c", AS_IN_A_TERMINAL + _SLOW, "runs", "list"],
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=as_in_a_terminal,
     ) as process:
         process.stdout.readline()
         process.send_signal(number)

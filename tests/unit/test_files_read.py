@@ -34,9 +34,6 @@ def fork_and_read(path):
     process.join()
 
 
-# Another test of this process may have loaded a library that warns of forks.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 @pytest.mark.parametrize(
     "read",
     [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from disdel.helper import run_helper
-from tests.signals import as_in_a_terminal
+from tests.signals import AS_IN_A_TERMINAL
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -113,7 +113,7 @@ def test_children_end_with_it(tmp_path):
 def test_it_ends_however_its_command_ends(tmp_path, number):
     scratch, process_id = tmp_path / "scratch", tmp_path / "id"
     scratch.mkdir()
-    code = (
+    code = AS_IN_A_TERMINAL + (
         "import json, sys; from pathlib import Path; from disdel.helper import run_helper\n"
         "command, scratch = json.loads(sys.argv[1])\n"
         "run_helper(command, environ={}, scratch=Path(scratch))"
@@ -122,7 +122,6 @@ def test_it_ends_however_its_command_ends(tmp_path, number):
     command = subprocess.Popen(
         [sys.executable, "-c", code, json.dumps([helper, str(scratch)])],
         stderr=subprocess.DEVNULL,
-        preexec_fn=as_in_a_terminal,
     )
     with command:
         until(process_id.exists)
