@@ -23,7 +23,7 @@ from disdel.embedded.invoking.activations import (
     new_activation_id,
 )
 from disdel.embedded.invoking.invocation import Caller, now_ms
-from disdel.embedded.invoking.sequences import Begins, Budget, Step, largest_mb
+from disdel.embedded.invoking.sequences import Begins, Budget, Step, largest_mb, record_of
 from disdel.embedded.replies import (
     LONG_COMPOSITION,
     ApiError,
@@ -132,17 +132,14 @@ class CompositionRun:
             annotations["binding"] = self._resolved.binding
         memory_mb = max(action.limits.memory_mb, largest_mb(self._steps) or 0)
         annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
-        return Record(
-            id=self.id,
-            namespace=self._caller.namespace,
-            name=action.name,
-            version=action.version,
-            start_ms=start_ms,
-            end_ms=now_ms(),
-            duration_ms=sum(step.duration_ms for step in self._steps),
+        return record_of(
+            action,
+            self._caller,
+            self._steps,
+            run_id=self.id,
             response=response,
+            start_ms=start_ms,
             annotations=annotations,
-            logs=tuple(step.id for step in self._steps),
             cause=self._cause,
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from disdel.embedded.entities.actions import Action
 from disdel.embedded.entities.execs import SEQUENCE, Exec, Sequence
 from disdel.embedded.entities.fields import Json
 from disdel.embedded.entities.names import Name
@@ -111,6 +112,33 @@ def largest_mb(steps: Iterable[Step]) -> int | None:
     return max((step.memory_mb for step in steps if step.memory_mb is not None), default=None)
 
 
+def record_of(
+    action: Action,
+    caller: Caller,
+    steps: list[Step],
+    *,
+    run_id: str,
+    response: Response,
+    start_ms: int,
+    annotations: dict[str, Json],
+    cause: str | None,
+) -> Record:
+    """The record of what has ended now: its log is the ids of its steps, it took what they did."""
+    return Record(
+        id=run_id,
+        namespace=caller.namespace,
+        name=action.name,
+        version=action.version,
+        start_ms=start_ms,
+        end_ms=now_ms(),
+        duration_ms=sum(step.duration_ms for step in steps),
+        response=response,
+        annotations=annotations,
+        logs=tuple(step.id for step in steps),
+        cause=cause,
+    )
+
+
 class SequenceRun:
     """One activation of a sequence.
 
@@ -178,16 +206,13 @@ class SequenceRun:
         memory_mb = largest_mb(self._components)
         if memory_mb is not None:
             annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
-        return Record(
-            id=self.id,
-            namespace=self._caller.namespace,
-            name=action.name,
-            version=action.version,
-            start_ms=start_ms,
-            end_ms=now_ms(),
-            duration_ms=sum(each.duration_ms for each in self._components),
+        return record_of(
+            action,
+            self._caller,
+            self._components,
+            run_id=self.id,
             response=response,
+            start_ms=start_ms,
             annotations=annotations,
-            logs=tuple(each.id for each in self._components),
             cause=self._cause,
         )
