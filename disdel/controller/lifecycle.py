@@ -15,7 +15,7 @@ from disdel.controller.places import Place, read_places, remove_from, write_plac
 from disdel.controller.report_json import report_to_json
 from disdel.controller.rescue import write_somewhere
 from disdel.controller.run_folder import report_text
-from disdel.errors import DisdelError, HostFailed
+from disdel.errors import DisdelError, HostFailed, StoreError
 from disdel.events import Noted, RunEnded
 from disdel.store.base import Store
 from disdel.store.keys import RunKeys
@@ -23,6 +23,8 @@ from disdel.telling import told
 from disdel.types import ErrorReport, RunReport
 
 PROGRESS_INTERVAL_S = 0.25
+# Of the lifetime of a run's keys: some renewals may fail before any is lost.
+_RENEWALS = 8
 
 
 @asynccontextmanager
@@ -47,7 +49,10 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
         await invoker.deploy()
 
     creating = asyncio.create_task(create())
-    listening = asyncio.create_task(_listen(invoker))
+    beside = (
+        asyncio.create_task(_listen(invoker)),
+        asyncio.create_task(_renew(session.store, invoker.keys)),
+    )
     try:
         # Whole or not at all: what is interrupted on its way could arrive after it was removed.
         await asyncio.shield(creating)
@@ -59,9 +64,10 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
     finally:
         await asyncio.wait([creating])
         creating.exception()  # It is told already, or an interrupt came first.
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
+        for task in beside:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         if not lease.is_held:
             pass  # What is there is another controller's.
         elif keep:
@@ -93,6 +99,15 @@ async def _remove(invoker: Invoker, place: Place) -> None:
         invoker.emit(Noted(message=f"not removed: {error}. Later: disdel stop {folder.run}"))
     places = [left if other == place else other for other in read_places(folder.path)]
     write_places(folder.path, places)
+
+
+async def _renew(store: Store, keys: RunKeys) -> None:
+    """Keep what the run has stored from expiring, however long it takes."""
+    while True:
+        await asyncio.sleep(store.lifetime_s / _RENEWALS)
+        # An outage is told by the store, and ends the run where it matters.
+        with contextlib.suppress(StoreError):
+            await asyncio.to_thread(store.renew_prefix, keys.prefix)
 
 
 async def _listen(invoker: Invoker) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -40,47 +39,34 @@ from disdel.report.lines import (
 from disdel.streams import OutputLost, forget_output, on_one_line, say, terminal
 
 
-class View(Protocol):
-    """Something that shows events; it is closed when the run ends."""
+class View:
+    """Shows events until it is closed, when the run ends; this one shows nothing."""
 
-    def __call__(self, event: Event) -> None: ...
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
 
-    def __enter__(self) -> Self: ...
+    def open(self) -> None:
+        """Take the screen."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def close(self) -> None:
+        """Give it back."""
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 def choose_view(*, quiet: bool) -> View:
     """The view for this terminal; one that is gone ends no run."""
     if quiet:
-        return QuietView()
+        return View()
     return LastingView(LiveView() if sys.stderr.isatty() else PlainView())
 
 
-class QuietView:
-    """Shows nothing."""
-
-    def __call__(self, event: Event) -> None:
-        """Show nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to close."""
-
-
-class LastingView(QuietView):
+class LastingView(View):
     """A view as long as there is somewhere to show it: a terminal may close, a pipe's reader leave.
 
     What it would have shown is in the run's report.
@@ -93,17 +79,11 @@ class LastingView(QuietView):
     def __call__(self, event: Event) -> None:
         self._show(lambda: self._view(event))
 
-    def __enter__(self) -> Self:
-        self._show(self._view.__enter__)
-        return self
+    def open(self) -> None:
+        self._show(self._view.open)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._show(lambda: self._view.__exit__(kind, error, trace))
+    def close(self) -> None:
+        self._show(self._view.close)
 
     def _show(self, show: Callable[[], object]) -> None:
         if self._lost:
@@ -119,7 +99,7 @@ class LastingView(QuietView):
             say(f"note    the run goes on unseen: {error}")
 
 
-class PlainView(QuietView):
+class PlainView(View):
     """A line an event."""
 
     def __init__(self, progress: TextIO | None = None, result: TextIO | None = None) -> None:
@@ -128,10 +108,16 @@ class PlainView(QuietView):
 
     def __call__(self, event: Event) -> None:
         for line in progress_lines(event):
-            print(on_one_line(line), file=self._progress, flush=True)
+            self._show(on_one_line(line))
         if isinstance(event, RunEnded):
             for line in summary_lines(event):
-                print(on_one_line(line), file=self._result, flush=True)
+                self._conclude(on_one_line(line))
+
+    def _show(self, line: str) -> None:
+        print(line, file=self._progress, flush=True)
+
+    def _conclude(self, line: str) -> None:
+        print(line, file=self._result, flush=True)
 
 
 def progress_lines(event: Event) -> list[str]:
@@ -164,21 +150,16 @@ class LiveView(PlainView):
         self._starts: dict[int, str] = {}
         self._remaining = ""
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._live.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        for line in progress_lines(event):
-            self._console.print(on_one_line(line), markup=False, soft_wrap=True)
+        if isinstance(event, RunEnded):
+            self.close()
+        super().__call__(event)
         match event:
             case RoundStarted():
                 self._workers = {
@@ -193,11 +174,11 @@ class LiveView(PlainView):
             case ActivationEnded(activation=activation) if activation.worker is not None:
                 self._starts[activation.worker] = activation.start
             case RunEnded():
-                self._live.stop()
-                for line in summary_lines(event):
-                    self._console.out(on_one_line(line), highlight=False)
                 return
         self._live.update(self._table(), refresh=True)
+
+    def _show(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table(

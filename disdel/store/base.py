@@ -1,7 +1,8 @@
 """The interface of a store: blobs that are written whole, and small fields that are overwritten.
 
 A blob is visible only once all of it is written, and writing it again replaces it, so a retried
-action leaves the store as if it had run once. Everything expires after `TTL_S`.
+action leaves the store as if it had run once. What is neither written nor renewed for `lifetime_s`
+expires, so that a controller that was killed leaves nothing for good.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from disdel.errors import StoreError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-TTL_S = 24 * 3600
+LIFETIME_S = 24 * 3600
 _POLL_S = 0.02
 
 
@@ -40,7 +41,13 @@ class Blob(ABC):
 
 
 class Store(ABC):
-    """Blobs by key. Every method raises `StoreError` when the server fails."""
+    """Blobs by key. Every method raises `StoreError` when the server fails.
+
+    Attributes:
+        lifetime_s: after which a key expires that is neither written nor renewed.
+    """
+
+    lifetime_s: int
 
     def put(self, key: str, data: Buffer) -> None:
         """Write `data` as the blob `key`, replacing what was there."""
@@ -71,6 +78,10 @@ class Store(ABC):
 
         What is written meanwhile is deleted too, unless its writer comes after all others were.
         """
+
+    @abstractmethod
+    def renew_prefix(self, prefix: str) -> None:
+        """Let every key that begins with `prefix` live for another `lifetime_s`."""
 
     @abstractmethod
     def set_field(self, key: str, field: str, value: str) -> None:

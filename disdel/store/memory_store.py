@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 
 from disdel.errors import StoreError
-from disdel.store.base import Blob, Buffer, Store
+from disdel.store.base import LIFETIME_S, Blob, Buffer, Store
 
 
 class _MemoryBlob(Blob):
@@ -22,7 +22,10 @@ class _MemoryBlob(Blob):
 
 
 class MemoryStore(Store):
+    """Nothing in it expires."""
+
     def __init__(self) -> None:
+        self.lifetime_s = LIFETIME_S
         self._blobs: dict[str, bytes] = {}
         self._fields: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
@@ -54,6 +57,9 @@ class MemoryStore(Store):
                 self._blobs.pop(key, None)
                 self._fields.pop(key, None)
             return len(keys)
+
+    def renew_prefix(self, prefix: str) -> None:
+        """Nothing to renew."""
 
     def set_field(self, key: str, field: str, value: str) -> None:
         with self._lock:

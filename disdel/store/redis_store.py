@@ -23,7 +23,7 @@ from redis.retry import Retry
 from disdel.errors import ConnectionRefused, StoreError, StoreLost
 from disdel.masking import masked
 from disdel.patience import Patience, Tell, Tries, tell_nobody
-from disdel.store.base import TTL_S, Blob, Buffer, Store
+from disdel.store.base import LIFETIME_S, Blob, Buffer, Store
 from disdel.store.redis_examination import Examination, examine
 from disdel.store.redis_failures import advice, is_unreachable, passes
 from disdel.trust import redis_options
@@ -64,6 +64,7 @@ class RedisStore(Store):
         patience_s: how long a request that fails is tried again.
         first_contact_s: the same while the server has never answered.
         deadline_s: when trying must end in any case, by `time.monotonic`.
+        lifetime_s: of every key, from when it was written or renewed last.
         tell: told of outages.
 
     Attributes:
@@ -82,8 +83,10 @@ class RedisStore(Store):
         patience_s: float = SHORT_PATIENCE_S,
         first_contact_s: float = FIRST_CONTACT_S,
         deadline_s: float = math.inf,
+        lifetime_s: int = LIFETIME_S,
         tell: Tell = tell_nobody,
     ) -> None:
+        self.lifetime_s = lifetime_s
         self._chunk_bytes = chunk_bytes
         self._ended: tuple[str, ...] = ()
         self.address = masked(url)
@@ -168,13 +171,13 @@ class RedisStore(Store):
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
         manifest = self._write_chunks(key, pieces)
-        self._ask(lambda: self._redis.set(key, manifest, ex=TTL_S))
+        self._ask(lambda: self._redis.set(key, manifest, ex=self.lifetime_s))
 
     def put_if_absent(self, key: str, data: Buffer) -> bool:
         if self._ask(lambda: self._redis.exists(key)):
             return False
         manifest = self._write_chunks(key, (data,))
-        if self._ask(lambda: self._redis.set(key, manifest, ex=TTL_S, nx=True)):
+        if self._ask(lambda: self._redis.set(key, manifest, ex=self.lifetime_s, nx=True)):
             return True
         # It may have been this very call, whose first answer got lost.
         return self._ask(lambda: self._redis.get(key)) == manifest.encode()
@@ -187,7 +190,7 @@ class RedisStore(Store):
                 raise StoreError(f"{key} was not written: the run is over")
             # A view, which redis-py sends without a copy.
             write = partial(self._redis.set, f"{key}:{generation}:{index}", memoryview(chunk))
-            self._ask(partial(write, ex=TTL_S))
+            self._ask(partial(write, ex=self.lifetime_s))
             size += len(chunk)
         return json.dumps(asdict(_Manifest(_MANIFEST_VERSION, size, self._chunk_bytes, generation)))
 
@@ -224,30 +227,47 @@ class RedisStore(Store):
         return cast(bytes, self._ask(lambda: self._redis.getrange(name, start, stop - 1)))
 
     def delete_prefix(self, prefix: str) -> int:
-        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in prefix) + "*"
         deleted = 0
         # A scan may miss what is written while it goes on, so the last one finds nothing.
-        while found := self._unlink_found(pattern):
+        while found := self._unlink_found(prefix):
             deleted += found
         return deleted
 
-    def _unlink_found(self, pattern: str) -> int:
-        found, cursor = 0, 0
+    def _unlink_found(self, prefix: str) -> int:
+        found = 0
+        for keys in self._found(prefix):
+            self._ask(partial(self._redis.unlink, *keys))
+            # How many were unlinked is not known where the first answer got lost.
+            found += len(keys)
+        return found
+
+    def renew_prefix(self, prefix: str) -> None:
+        for keys in self._found(prefix):
+            self._ask(partial(self._renew, keys))
+
+    def _renew(self, keys: list[bytes]) -> None:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.expire(key, self.lifetime_s)
+            pipe.execute()
+
+    def _found(self, prefix: str) -> Iterator[list[bytes]]:
+        """The keys that begin with `prefix`, some at a time."""
+        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in prefix) + "*"
+        cursor = 0
         while True:
             scan = partial(self._redis.scan, cursor, pattern, count=1000)
             cursor, keys = cast("tuple[int, list[bytes]]", self._ask(scan))
             if keys:
-                self._ask(partial(self._redis.unlink, *keys))
-                # How many were unlinked is not known where the first answer got lost.
-                found += len(keys)
+                yield keys
             if not cursor:
-                return found
+                return
 
     def set_field(self, key: str, field: str, value: str) -> None:
         def write() -> None:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hset(key, field, value)
-                pipe.expire(key, TTL_S)
+                pipe.expire(key, self.lifetime_s)
                 pipe.execute()
 
         self._ask(write)
@@ -256,7 +276,7 @@ class RedisStore(Store):
         def claim() -> bytes | None:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hsetnx(key, field, value)
-                pipe.expire(key, TTL_S)
+                pipe.expire(key, self.lifetime_s)
                 pipe.hget(key, field)
                 return cast("bytes | None", pipe.execute()[-1])
 

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -136,3 +137,24 @@ def test_waiting_gives_up_at_the_deadline(store):
     with pytest.raises(StoreError, match="waited for never, which nobody has written"):
         store.wait_for("never", deadline_s=5.0, clock=lambda: float(len(naps)), sleep=naps.append)
     assert len(naps) == 5
+
+
+def test_renewing_a_prefix_lets_all_of_it_live_on_and_only_that(redis_url):
+    store = RedisStore(redis_url, chunk_bytes=CHUNK_BYTES, lifetime_s=1000)
+    renewing = RedisStore(redis_url, lifetime_s=5000)
+    try:
+        for run in ("a[b]*", "ab"):
+            store.put(f"disdel:{run}:state:0", b"x" * 3000)
+            store.set_field(f"disdel:{run}:open", "wire_version", "1")
+            store.claim_field(f"disdel:{run}:claims", "0", "1")
+        renewing.renew_prefix("disdel:a[b]*:")
+        with redis.Redis.from_url(redis_url) as client:
+            left_s = {key: client.ttl(key) for key in client.scan_iter()}
+        renewed = {key for key, seconds in left_s.items() if seconds > 1000}
+        assert renewed == {key for key in left_s if key.startswith(b"disdel:a[b]*:")}
+        assert len(renewed) == len(left_s) / 2 == 6
+        assert min(left_s.values()) > 0
+    finally:
+        store.delete_prefix("")
+        store.close()
+        renewing.close()

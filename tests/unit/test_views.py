@@ -2,9 +2,12 @@
 
 import io
 
-from disdel.events import RoundStarted, WorkerProgress
+import pytest
+
+from disdel.events import Noted, RoundStarted, RunEnded, WorkerProgress
 from disdel.report.lines import ROUND_HEADING
 from disdel.report.views import LiveView, PlainView
+from disdel.types import RunReport
 
 
 def started(number, **facts):
@@ -31,3 +34,26 @@ def test_the_table_has_the_workers_of_the_round():
     ]
     view(started(5, workers=1))
     assert [str(cell) for cell in view._table().columns[0].cells] == ["0"]
+
+
+@pytest.mark.parametrize("kind", [PlainView, LiveView])
+def test_a_pipe_gets_the_result_alone(kind, capsys):
+    report = RunReport(
+        run="r",
+        job="train",
+        dataset="digits",
+        platform="embedded",
+        status="ok",
+        settings={},
+        wall_s=1.5,
+        accuracy=0.5,
+        loss=0.25,
+    )
+    with kind() as view:
+        view(Noted(message="on the way"))
+        view(RunEnded(report=report, folder="runs/r"))
+    shown = capsys.readouterr()
+    assert "0.5000" in shown.out
+    assert "on the way" not in shown.out
+    assert "on the way" in shown.err
+    assert "0.5000" not in shown.err
