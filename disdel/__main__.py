@@ -14,6 +14,7 @@ import threading
 from disdel.interrupts import taken_as_interrupts
 
 INTERRUPTED = 130
+USER_INPUT = 2
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def _command() -> int:
     """Run the command; its exit code."""
     import logging
 
-    from disdel import crashes
+    from disdel import crashes, streams
     from disdel.allocator import collect_rarely, keep_large_blocks_apart
 
     if not crashes.debugging():
@@ -65,18 +66,23 @@ def _command() -> int:
     keep_large_blocks_apart()
     collect_rarely()
     from disdel.cli.app import app
+    from disdel.cli.commands import said_by_typer
 
     try:
-        app()
+        code = int(app(standalone_mode=False) or 0)
     except SystemExit as end:
         if isinstance(end.code, str):
             raise
         code = int(end.code or 0)
-        # Typer turns an interrupt inside a command into a silent exit.
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt from None
-        return code
-    return 0
+    except Exception as error:
+        if (said := said_by_typer(error)) is None:
+            raise
+        streams.say(said)
+        return USER_INPUT
+    # Typer turns an interrupt inside a command into a silent exit.
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code
 
 
 def _complain(error: BaseException) -> int:

@@ -15,6 +15,7 @@
 | time of a helper process, s | `DISDEL_HELPER_TIMEOUT_S` | | 1800 |
 | patience with servers | `DISDEL_PATIENCE_NETWORK` | | 60 s |
 
+A variable of disdel's that is set to nothing is refused: it is a slip more often than a wish.
 `.wskprops` is OpenWhisk's own file, in the home folder or where `WSK_CONFIG_FILE` says. Where the
 home folder cannot be used, the default state and data directories are among temporary files.
 """
@@ -40,6 +41,9 @@ _MOST_PROPS_BYTES = 1 << 20
 _HELPER_SHARE = 0.8
 _HELPER_TIMEOUT_S = 1800.0
 DEFAULT_PATIENCE_NETWORK_S = 60.0
+# A week: who waits longer has forgotten, and timers of 32 bits end soon after.
+_LONGEST_S = 604_800.0
+_MOST_MB = 2**31
 # What stands before every path of OpenWhisk's API.
 _API_PATH = "/api/v1"
 
@@ -98,12 +102,12 @@ def api_access(
         UsageError: the host is no URL, or the key no text.
     """
     props = read_wskprops(environ)
-    host = apihost or environ.get("DISDEL_APIHOST") or props.get("APIHOST")
+    host = apihost or _variable("DISDEL_APIHOST", environ) or props.get("APIHOST")
     if not host:
         return None
-    key = _text("the key (--auth)", auth or environ.get("DISDEL_AUTH") or props.get("AUTH") or "")
+    key = auth or _variable("DISDEL_AUTH", environ) or props.get("AUTH") or ""
     url, in_url = _split_host(_text("the API host (--apihost)", host))
-    return ApiAccess(url, key or in_url, insecure)
+    return ApiAccess(url, _text("the key (--auth)", key) or in_url, insecure)
 
 
 def _split_host(host: str) -> tuple[str, str]:
@@ -145,7 +149,7 @@ def redis_url(flag: str | None = None, environ: Mapping[str, str] = os.environ) 
     Raises:
         UsageError: it is no text.
     """
-    url = flag or environ.get("DISDEL_REDIS")
+    url = flag or _variable("DISDEL_REDIS", environ)
     return _text("the Redis (--redis)", url) if url else None
 
 
@@ -156,8 +160,8 @@ def patience_network_s(flag: float | None = None, environ: Mapping[str, str] = o
         UsageError: it is no number of seconds.
     """
     name, given = "--patience-network", flag
-    configured = environ.get("DISDEL_PATIENCE_NETWORK")
-    if given is None and configured:
+    configured = None if given is not None else _variable("DISDEL_PATIENCE_NETWORK", environ)
+    if configured is not None:
         name = "DISDEL_PATIENCE_NETWORK"
         try:
             given = float(configured)
@@ -165,33 +169,35 @@ def patience_network_s(flag: float | None = None, environ: Mapping[str, str] = o
             given = math.nan
     if given is None:
         return DEFAULT_PATIENCE_NETWORK_S
-    if not 0 <= given < math.inf:
+    if not 0 <= given <= _LONGEST_S:
         shown = configured if flag is None else f"{given:g}"
-        raise UsageError(f"{name} must be a number of seconds, at least 0, not {shown}")
+        raise UsageError(
+            f"{name} must be a number of seconds from 0 to {_LONGEST_S:.0f}, a week, not {shown}"
+        )
     return given
 
 
 def image_prefix(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
     """What stands before the names of the runtime images, such as `registry.example/team/`."""
-    return flag or environ.get("DISDEL_IMAGE_PREFIX") or "disdel/"
+    return flag or _variable("DISDEL_IMAGE_PREFIX", environ) or "disdel/"
 
 
 def image_tag(flag: str | None, default: str, environ: Mapping[str, str] = os.environ) -> str:
     """The tag of the runtime images. Never `latest`: nodes would pull before every cold start."""
-    return flag or environ.get("DISDEL_IMAGE_TAG") or default
+    return flag or _variable("DISDEL_IMAGE_TAG", environ) or default
 
 
 def architectures(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
     """The CPU architectures of the cluster's nodes, in Kubernetes' names: `amd64`, `arm64`."""
     machine = platform.machine().lower()
     own = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-    configured = flag or environ.get("DISDEL_ARCH") or own
+    configured = flag or _variable("DISDEL_ARCH", environ) or own
     return [name.strip() for name in configured.split(",")]
 
 
 def data_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of prepared data sets, in TFDS's own layout."""
-    configured = flag or environ.get("DISDEL_DATA_DIR") or environ.get("TFDS_DATA_DIR")
+    configured = flag or _variable("DISDEL_DATA_DIR", environ) or environ.get("TFDS_DATA_DIR")
     if configured:
         return expanded(configured, "--data-dir")
     return in_home("~/tensorflow_datasets", "DISDEL_DATA_DIR")
@@ -199,12 +205,12 @@ def data_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) 
 
 def run_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds one folder a run."""
-    return expanded(flag or environ.get("DISDEL_RUN_DIR") or "runs", "--run-dir")
+    return expanded(flag or _variable("DISDEL_RUN_DIR", environ) or "runs", "--run-dir")
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder in which started servers are recorded, so that the next start can clean up."""
-    configured = environ.get("DISDEL_STATE_DIR")
+    configured = _variable("DISDEL_STATE_DIR", environ)
     if configured:
         return expanded(configured, "DISDEL_STATE_DIR")
     base = environ.get("XDG_STATE_HOME")
@@ -215,7 +221,7 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 def helper_memory_mb(environ: Mapping[str, str] = os.environ) -> int | None:
     """Most MB of a process that runs the user's code on this host; None where nobody tells."""
-    configured = _positive("DISDEL_HELPER_MEMORY_MB", environ)
+    configured = _positive("DISDEL_HELPER_MEMORY_MB", _MOST_MB, environ)
     if configured is not None:
         return int(configured)
     free = _free_mb()
@@ -224,19 +230,31 @@ def helper_memory_mb(environ: Mapping[str, str] = os.environ) -> int | None:
 
 def helper_timeout_s(environ: Mapping[str, str] = os.environ) -> float:
     """Longest time of such a process, in seconds."""
-    return _positive("DISDEL_HELPER_TIMEOUT_S", environ) or _HELPER_TIMEOUT_S
+    return _positive("DISDEL_HELPER_TIMEOUT_S", _LONGEST_S, environ) or _HELPER_TIMEOUT_S
 
 
-def _positive(name: str, environ: Mapping[str, str]) -> float | None:
+def _variable(name: str, environ: Mapping[str, str]) -> str | None:
+    """A variable of disdel's; None where it is not set.
+
+    Raises:
+        UsageError: it is set to nothing.
+    """
     text = environ.get(name)
-    if not text:
+    if text is not None and not text.strip():
+        raise UsageError(f"{name} is set to nothing: give it a value, or unset it")
+    return text
+
+
+def _positive(name: str, most: float, environ: Mapping[str, str]) -> float | None:
+    text = _variable(name, environ)
+    if text is None:
         return None
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise UsageError(f"{name}={text}: a number above 0 is needed")
+    if not 0 < value <= most:
+        raise UsageError(f"{name}={text}: a number above 0 and at most {most:.0f} is needed")
     return value
 
 

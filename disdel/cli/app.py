@@ -20,13 +20,11 @@ from disdel.cli import (
     stop,
     train,
 )
+from disdel.cli.commands import Commands
 
-app = typer.Typer(
+app = Commands(
     name="disdel",
     help="Deep learning on serverless functions that never dies of memory or time.",
-    no_args_is_help=True,
-    # Brackets in texts are brackets.
-    rich_markup_mode=None,
     invoke_without_command=True,
     add_completion=False,
     # Errors are told by `disdel.__main__`, in a sentence.

@@ -12,6 +12,7 @@ import typer
 
 from disdel import config
 from disdel.cli import options
+from disdel.cli.commands import Commands
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import DisdelError, UsageError
 from disdel.types import DatasetSpec, TrainJob
@@ -19,9 +20,7 @@ from disdel.types import DatasetSpec, TrainJob
 # Of means and deviations.
 _SHOWN = 8
 
-app = typer.Typer(
-    help="Data sets: list, describe, import.", no_args_is_help=True, rich_markup_mode=None
-)
+app = Commands(help="Data sets: list, describe, import.")
 
 
 @app.command("list")

@@ -17,23 +17,40 @@ from disdel.units import MIB
 
 DEFAULT_STEP_MB = 256
 DEFAULT_ACTIVATION_MB = 1024
+# A quantity of Kubernetes has 63 bits.
+_MOST_MB = (2**63 - 1) // MIB
 
 
 def memory_agent_command(
     ceiling: Annotated[
-        int, typer.Option("--ceiling", metavar="MB", help="Largest memory limit of one pod.")
+        int,
+        typer.Option(
+            "--ceiling", metavar="MB", min=1, max=_MOST_MB, help="Largest memory limit of one pod."
+        ),
     ],
     pool: Annotated[
-        int, typer.Option("--pool", metavar="MB", help="Largest sum of all action pods' limits.")
+        int,
+        typer.Option(
+            "--pool",
+            metavar="MB",
+            min=1,
+            max=_MOST_MB,
+            help="Largest sum of all action pods' limits.",
+        ),
     ],
     step: Annotated[
-        int, typer.Option("--step", metavar="MB", help="What one warning adds to a limit.")
+        int,
+        typer.Option(
+            "--step", metavar="MB", min=1, max=_MOST_MB, help="What one warning adds to a limit."
+        ),
     ] = DEFAULT_STEP_MB,
     per_activation: Annotated[
         int,
         typer.Option(
             "--per-activation",
             metavar="MB",
+            min=1,
+            max=_MOST_MB,
             help="The most that one activation is given, all its warnings together.",
         ),
     ] = DEFAULT_ACTIVATION_MB,
@@ -58,10 +75,6 @@ def memory_agent_command(
     Needs Kubernetes 1.33 or later, and `pip install 'disdel[kubernetes]'`. Only warnings of
     controllers that have its secret are heard.
     """
-    sizes = {"ceiling": ceiling, "pool": pool, "step": step, "per-activation": per_activation}
-    for name, value in sizes.items():
-        if value < 1:
-            raise UsageError(f"--{name} is {value} and must be at least 1 MB")
     url = config.redis_url(redis)
     if url is None:
         raise UsageError("name the Redis that the actions use, with --redis URL or DISDEL_REDIS")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from disdel.cli import options
+from disdel.cli.commands import Commands
 from disdel.cli.output import check_json_target, write_json
 from disdel.cli.reading import read_settings
 from disdel.platforms.embedded import (
@@ -19,14 +20,11 @@ from disdel.platforms.embedded import (
     platforms_elsewhere,
     start_embedded,
 )
+from disdel.platforms.embedded_sizes import check_sizes
 
 _DEFAULT = EmbeddedOptions()
 
-app = typer.Typer(
-    help="The embedded platform, for longer than one run.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = Commands(help="The embedded platform, for longer than one run.")
 
 
 @app.command("up")
@@ -34,7 +32,9 @@ def up_command(
     limits: options.PlatformLimits = "roomy",
     user_memory: Annotated[
         int | None,
-        typer.Option("--user-memory", metavar="MB", help="Memory of all containers together."),
+        typer.Option(
+            "--user-memory", min=1, metavar="MB", help="Memory of all containers together."
+        ),
     ] = None,
     prewarm: Annotated[
         list[str] | None,
@@ -48,6 +48,7 @@ def up_command(
         int,
         typer.Option(
             "--grow-to",
+            min=0,
             metavar="MB",
             help="Raise the limit of a container that is about to reach it, up to this; 0: never.",
         ),
@@ -81,7 +82,7 @@ def up_command(
             help="Of packages, actions with their code, triggers and rules together.",
         ),
     ] = _DEFAULT.max_entities_mb,
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes a free one.")] = 0,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay until Ctrl-C instead of the background.")
     ] = False,
@@ -105,6 +106,7 @@ def up_command(
         max_records_mb=max_records_mb,
         max_entities_mb=max_entities_mb,
     )
+    check_sizes(chosen)
     if not foreground:
         _announce(platform_up(chosen), json)
         return

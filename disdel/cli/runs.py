@@ -9,12 +9,11 @@ import typer
 
 from disdel import config
 from disdel.cli import options
+from disdel.cli.commands import Commands
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import UsageError
 
-app = typer.Typer(
-    help="Earlier runs: list, show, compare, prune.", no_args_is_help=True, rich_markup_mode=None
-)
+app = Commands(help="Earlier runs: list, show, compare, prune.")
 
 Run = Annotated[
     str,

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from disdel.allocator import collect_rarely
 from disdel.config import state_dir
@@ -31,7 +31,7 @@ from disdel.embedded.limits import (
 )
 from disdel.embedded.records import PlatformRecord
 from disdel.embedded.replies import MAX_DEPTH
-from disdel.errors import DisdelError
+from disdel.errors import DisdelError, UsageError
 from disdel.telling import told
 
 if TYPE_CHECKING:
@@ -64,8 +64,16 @@ def _settings(options: argparse.Namespace) -> Settings:
     from disdel.embedded.invoking.record_store import RecordLimits
     from disdel.embedded.platform import Settings
 
+    limits = platform_limits(options.limits, options.user_memory)
+    prewarmed_mb = sum(stem.memory_mb * stem.count for stem in options.prewarm)
+    if prewarmed_mb > limits.user_memory_mb:
+        # What is kept for them is nobody else's: there would be room for no other container.
+        raise UsageError(
+            f"--prewarm asks for {prewarmed_mb} MB of containers, and there are "
+            f"{limits.user_memory_mb} MB for all: fewer, or more --user-memory"
+        )
     return Settings(
-        limits=platform_limits(options.limits, options.user_memory),
+        limits=limits,
         port=options.port,
         state_dir=options.state_dir or state_dir(),
         shared=options.shared,
@@ -80,8 +88,15 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    """What it refuses is an option of the command that starts the platform."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UsageError.exit_code, f"{message.removeprefix('argument ')}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m disdel.embedded", description=__doc__)
+    parser = _Parser(prog="python -m disdel.embedded", description=__doc__)
     parser.add_argument(
         "--limits",
         choices=("roomy", "stock"),

@@ -65,7 +65,9 @@ def _made(value: Any, kind: Any) -> Any:
         fits = isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
         return kind(value) if fits else _OTHER
     elif kind is Path:
-        return Path(value) if isinstance(value, str | os.PathLike) else _OTHER
+        # An empty one would be the current folder.
+        fits = isinstance(value, str | os.PathLike) and bool(os.fspath(value).strip())
+        return Path(value) if fits else _OTHER
     else:
         fits = isinstance(value, kind)
     return value if fits else _OTHER

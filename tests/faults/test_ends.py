@@ -184,7 +184,7 @@ def test_what_a_dead_platform_held_goes_with_it(home, data_dir):
             "1",
             *TRAIN[2:4],
             *TRAIN[6:],
-            **variables | {"DISDEL_REDIS": ""},
+            DISDEL_DATA_DIR=str(data_dir),
         ).returncode
         == 0
     )

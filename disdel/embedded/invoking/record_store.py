@@ -15,12 +15,9 @@ from typing import Protocol
 
 from disdel.embedded.entities.fields import compact_json
 from disdel.embedded.invoking.activations import Record
-from disdel.embedded.limits import MAX_RECORDS, MAX_RECORDS_MB
+from disdel.embedded.limits import MAX_RECORDS, MAX_RECORDS_MB, RECORD_OVERHEAD_BYTES
 from disdel.embedded.replies import NO_RESOURCE, ApiError
 from disdel.units import MIB
-
-# What Python's objects around the texts take.
-_OVERHEAD_BYTES = 600
 
 
 class RecordJournal(Protocol):
@@ -57,7 +54,7 @@ class Kept:
     @property
     def cost_bytes(self) -> int:
         texts = (self.summary, self.head, self.response, self.logs)
-        return _OVERHEAD_BYTES + sum(len(text) for text in texts)
+        return RECORD_OVERHEAD_BYTES + sum(len(text) for text in texts)
 
 
 class RecordStore:

@@ -1,0 +1,122 @@
+"""Groups of commands whose options are read and refused in disdel's own words.
+
+Typer reads the command line. What it would say of a wrong value names neither the value nor the
+range, in words that change with its version; and an empty path is a folder to it, the current one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand
+from typer.utils import get_params_from_function
+
+from disdel.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Where nothing is something: a column without a name, a blank that marks a missing value.
+_MAY_BE_EMPTY = frozenset({"--label", "--drop", "--keep", "--na"})
+_NUMBERS = {int: "a whole number", float: "a number"}
+_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
+_SHOWN = 60
+
+
+class Commands(typer.Typer):
+    """A group of commands that are read so."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Brackets in texts are brackets, not markup.
+        super().__init__(no_args_is_help=True, rich_markup_mode=None, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
+        """As Typer's."""
+        return super().command(name, cls=_Command, **settings)
+
+
+class _Command(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given, *_ = self.make_parser(ctx).parse_args(args=list(args))
+        if not given.get("help"):
+            declared = get_params_from_function(self.callback) if self.callback else {}
+            for parameter in self.get_params(ctx):
+                if parameter.name in declared:
+                    name = _called(parameter)
+                    for text in _texts(given.get(parameter.name)):
+                        _check(name, text, declared[parameter.name])
+        return super().parse_args(ctx, args)
+
+
+def _called(parameter: Any) -> str:
+    """What an option or an argument is called to the user."""
+    longest: str = max(parameter.opts, key=len)
+    return longest if longest.startswith("-") else parameter.metavar or longest.upper()
+
+
+def _texts(given: object) -> Iterator[str]:
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, list | tuple):
+        yield from (text for text in given if isinstance(text, str))
+
+
+def _check(name: str, text: str, declared: Any) -> None:
+    """Refuse what is empty, and what is not the number that is wanted.
+
+    Raises:
+        UsageError: it is.
+    """
+    for kind, words in _NUMBERS.items():
+        if declared.annotation in (kind, kind | None):
+            low, high = declared.default.min, declared.default.max
+            value = _number(text, kind)
+            if value is None or not _within(value, low, high):
+                raise UsageError(f"{name} must be {words}{_range(low, high)}, not {_shown(text)}")
+            return
+    if not text.strip() and name not in _MAY_BE_EMPTY:
+        raise UsageError(f"{name} is empty: give it a value, or leave it out")
+
+
+def _number(text: str, kind: type[int] | type[float]) -> float | None:
+    """None where a text is none, or one beyond all bounds."""
+    if kind is int:
+        return int(text) if _WHOLE.fullmatch(text) else None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _within(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or low <= value) and (high is None or value <= high)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    return f" of at least {low}" if low is not None else ""
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def said_by_typer(error: Exception) -> str | None:
+    """What Typer refuses, in a sentence with the next step; its pages of help as they are.
+
+    None for errors that are not Typer's.
+    """
+    if not hasattr(error, "format_message"):
+        return None
+    message: str = error.format_message()
+    if "\n" in message:
+        return message
+    context = getattr(error, "ctx", None)
+    command = "disdel" if context is None else context.command_path
+    sentence = message[:1].lower() + message[1:].removesuffix(".")
+    return f"disdel: {sentence}; `{command} --help` tells what there is"
