@@ -155,7 +155,7 @@ def import_command(
             "--missing",
             metavar="refuse|drop|mean",
             help="What becomes of rows with missing values: none are taken, they are left out, or "
-            "numbers are filled with their column's mean.",
+            "numbers are filled with the mean of their column in the training split.",
         ),
     ] = "refuse",
     na: Annotated[

@@ -9,6 +9,7 @@ import numpy as np
 
 from disdel.catalog.datasets import cache, digits
 from disdel.catalog.datasets.cache import find_test_split
+from disdel.catalog.datasets.filling import filled
 from disdel.catalog.datasets.folders import (
     ImportRecord,
     PreparedFolder,
@@ -92,6 +93,8 @@ def import_dataset(
         content = _as_in_catalog(content, target.entry, path)
     elif find_test_split(content.splits) is None:
         content, held_out = _with_test_split(content), True
+    if options.missing == "mean":
+        content = filled(content, str(path), options.tell)
     with staging(data_dir) as scratch:
         splits = scratch / "splits"
         splits.mkdir()

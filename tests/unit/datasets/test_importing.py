@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from disdel.catalog.datasets import (
+    ReadOptions,
     catalog_names,
     describe_dataset,
     import_dataset,
@@ -110,12 +111,16 @@ def test_images_of_any_format_come_back_from_tfds_and_from_the_cache(tmp_path, t
 
 
 def test_a_table_gets_a_held_out_split_that_outlives_the_cache(tmp_path, tfds_load):
-    rows = [f"{i},{-i}.5,{'odd' if i % 2 else 'even'}" for i in range(10)]
+    rows = [f"{i or ''},{-i}.5,{'odd' if i % 2 else 'even'}" for i in range(10)]
     (tmp_path / "set.csv").write_text("a,b,class\n" + "\n".join(rows))
-    spec = import_dataset("mine", tmp_path / "set.csv", tmp_path / "data")
+    options = ReadOptions(missing="mean")
+    spec = import_dataset("mine", tmp_path / "set.csv", tmp_path / "data", options=options)
     assert (spec.train_samples, spec.test_samples, spec.held_out) == (8, 2, True)
     assert spec.class_names == ("even", "odd")
     before = load_arrays("mine", tmp_path / "data")
+    [zero] = np.flatnonzero(before.train_x[:, 1] == 0.5)
+    known = np.delete(before.train_x[:, 0], zero)
+    assert before.train_x[zero, 0] == np.float32(known.mean(dtype=np.float64))
     back = tfds_load("mine", tmp_path / "data")
     assert np.array_equal(back["train.features"], before.train_x)
     assert np.array_equal(back["test.label"], before.test_y)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import re
 
 import numpy as np
 import pytest
 
+from disdel.catalog.datasets.filling import filled
+from disdel.catalog.datasets.holdout import hold_out
 from disdel.catalog.datasets.sources import (
     ReadOptions,
     read_inputs_of,
@@ -31,9 +34,12 @@ class Table:
         content = text if isinstance(text, bytes) else text.encode()
         (self.folder / name).write_bytes(content)
         self.told.clear()
-        options = ReadOptions(tell=self.told.append, **options)
+        read_options = ReadOptions(tell=self.told.append, **options)
         path = self.folder / name
-        return labelled(read_source(path, options), str(path), options)
+        content = labelled(read_source(path, read_options), str(path), read_options)
+        if read_options.missing == "mean":
+            return filled(content, str(path), self.told.append)
+        return content
 
     def x(self, text, **options):
         return self.read(text, **options).splits["train"].x.tolist()
@@ -228,6 +234,64 @@ def test_missing_numbers_are_refused_left_out_or_filled(table, mark):
     content = table.read(text, missing="mean")
     assert content.splits["train"].x.tolist() == [[1, 1], [3, 5], [3, 1], [5, 1]]
     assert content.reading.table.columns[0].fill == 3
+    assert table.says("'a' ×1: 3")
+
+
+@pytest.mark.parametrize("labels", [("cat", "dog"), ("0.5", "1.5")])
+def test_the_mean_is_that_of_the_samples_that_train(table, labels):
+    """What is held out, by classes or not, may be far from the rest, and changes nothing."""
+    is_class = np.array([i % 2 for i in range(20)])
+    trains, held = hold_out(is_class if labels[0] == "cat" else is_class.astype(np.float32))
+    cells = np.full(20, 1e6)
+    cells[trains] = np.arange(len(trains))
+    texts = list(map(str, cells))
+    texts[held[0]] = texts[trains[0]] = ""
+    content = table.read(
+        lines(zip(texts, (labels[i] for i in is_class), strict=True)), missing="mean"
+    )
+    x = content.splits["train"].x[:, 0]
+    mean = np.arange(1, len(trains)).mean()
+    assert x[trains[0]] == x[held[0]] == mean
+    assert content.reading.table.columns[0].fill == mean
+    assert table.says(
+        "2 missing numbers filled, in all splits, with the mean that their column has in the "
+        f"{len(trains)} training samples: 'a' ×2: {mean:g}"
+    )
+
+
+def test_a_test_table_is_filled_with_the_means_of_the_training_table(tmp_path):
+    (tmp_path / "train.csv").write_text("a,b,label\n1,c,0\n,,1\n3,d,1\n")
+    (tmp_path / "test.csv").write_text("a,b,label\n,c,0\n9,,1\n")
+    told = []
+    options = ReadOptions(missing="mean", tell=told.append)
+    content = filled(labelled(read_source(tmp_path, options), "here", options), "here", told.append)
+    assert content.splits["train"].x.tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]
+    assert content.splits["test"].x.tolist() == [[2, 1, 0], [9, 0, 0]]
+    assert sum("1 missing categories taken as none" in line for line in told) == 2
+
+
+def test_a_column_that_no_training_sample_has_is_not_filled(tmp_path):
+    rows = [["", i % 2] for i in range(20)]
+    rows[hold_out(np.array([i % 2 for i in range(20)]))[1][0]][0] = 5
+    table = Table(tmp_path)
+    with pytest.raises(DatasetError, match=r"'a' has no number in any training .*--drop 'a'"):
+        table.read(lines(rows), missing="mean")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "told"),
+    [
+        ("a,label\n1,0\n,\n2,1\n", {}, "line 3 has nothing but blanks, left out"),
+        ("a,label\n\n1,0\n , \n2,1\n,\n\n\n", {}, "3 lines have .* the first is line 2"),
+        ("a label\n1 0\n \t\n\n2 1\n", {"delimiter": "space"}, "2 lines .* first is line 3"),
+        ("a,label\n1,0\n2,1\n\n \n", {}, None),
+    ],
+)
+def test_rows_of_blanks_are_counted(table, text, options, told):
+    assert table.x(text, **options) == [[1], [2]]
+    found = [line for line in table.told if "nothing but blanks" in line]
+    assert len(found) == (told is not None)
+    assert told is None or re.search(told, found[0])
 
 
 @pytest.mark.parametrize("mark", MISSING[:-2])
@@ -459,7 +523,8 @@ def test_new_tables_are_read_by_the_names_of_their_columns(table, like, text, la
 
 def test_a_missing_number_of_a_new_table_is_filled_as_before(table, like):
     split, _ = read_new(table, like, "size,colour\n,red\n1,\n")
-    assert split.x.tolist() == [[0, 1, 6], [0, 0, 1]]
+    [size] = [c.fill for c in like.reading.table.columns if c.name == "size"]
+    assert split.x.tolist() == [[0, 1, np.float32(size)], [0, 0, 1]]
     assert table.says("filled")
 
 

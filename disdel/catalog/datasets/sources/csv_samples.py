@@ -23,8 +23,8 @@ from disdel.types import Reading, TableLayout
 BLOCK_ROWS = 2000
 SHOWN_COLUMNS = 8
 _POLICIES = (
-    "--missing drop leaves such rows out, --missing mean fills numbers with the mean of their "
-    "column"
+    "--missing drop leaves such rows out, --missing mean fills numbers with the mean that their "
+    "column has in the training split"
 )
 
 
@@ -81,6 +81,8 @@ def samples_of(
 ) -> RawSplit:
     """The samples of a table whose columns are known.
 
+    With `missing` "mean", numbers that are missing are NaN, until `filling` fills them.
+
     Args:
         grid: the table.
         layout: what its columns are.
@@ -96,13 +98,16 @@ def samples_of(
     names = [column.name for column in layout.columns for _ in range(column.width)]
     if remark := check_exact(x, names, where.table, rounded=options.rounded or alike):
         options.tell(remark)
-    if options.missing == "mean" and all(column.fill is None for column in layout.columns):
-        layout = _with_fills(layout, x)
+    # Which samples train is known later only, and with them the means.
+    awaits_means = options.missing == "mean" and not alike
+    if awaits_means:
+        layout = _with_no_category(layout)
     x = _filled(layout, x, options)
     blank = [is_missing(label, layout.missing_marks, number=False) for label in grid.labels]
     # A table to predict may have no label yet, in its column.
     labelled = bool(blank) and not (alike and all(blank))
-    kept = _complete(layout, x, np.array(blank) if labelled else None, where, options)
+    missing = np.zeros_like(x, dtype=bool) if awaits_means else np.isnan(x)
+    kept = _complete(layout, missing, np.array(blank) if labelled else None, where, options)
     lines = np.asarray(where.lines)[kept]
     if not alike:
         left_out = len(x) - len(kept)
@@ -116,45 +121,62 @@ def samples_of(
     )
 
 
-def _with_fills(layout: TableLayout, x: Floats) -> TableLayout:
-    """With the mean of each column for its missing numbers, and none of the categories."""
-    columns, start = [], 0
-    for column in layout.columns:
-        known = x[~np.isnan(x[:, start]), start]
-        fill = float(known.mean()) if len(known) and column.kind != "category" else 0.0
-        columns.append(replace(column, fill=fill if len(known) else None))
-        start += column.width
+def _with_no_category(layout: TableLayout) -> TableLayout:
+    """With none of its categories where one is missing."""
+    columns = [
+        replace(column, fill=0.0) if column.kind == "category" else column
+        for column in layout.columns
+    ]
     return replace(layout, columns=tuple(columns))
 
 
 def _filled(layout: TableLayout, x: Floats, options: ReadOptions) -> Floats:
-    fills = [
-        np.nan if column.fill is None else column.fill
-        for column in layout.columns
-        for _ in range(column.width)
-    ]
-    filled = np.where(np.isnan(x), fills, x)
-    if count := int((np.isnan(x) & ~np.isnan(filled)).sum()):
-        options.tell(f"{count} missing values filled with their column's mean")
-    return filled
+    """With what is known to take the place of missing values."""
+    x = x.copy()
+    start = numbers = categories = 0
+    for column in layout.columns:
+        part = x[:, start : start + column.width]
+        start += column.width
+        missing = np.isnan(part)
+        if column.fill is None or not missing.any():
+            continue
+        part[missing] = column.fill
+        if column.kind == "category":
+            categories += int(missing[:, 0].sum())
+        else:
+            numbers += int(missing.sum())
+    if numbers:
+        options.tell(
+            f"{numbers} missing numbers filled with the mean that their column has in the training "
+            "split"
+        )
+    if categories:
+        options.tell(f"{categories} missing categories taken as none of their column's")
+    return x
 
 
 def _complete(
     layout: TableLayout,
-    x: Floats,
+    missing: NDArray[np.bool_],
     blank: NDArray[np.bool_] | None,
     where: Where,
     options: ReadOptions,
 ) -> NDArray[np.intp]:
     """The rows that lack nothing.
 
+    Args:
+        layout: what the columns are.
+        missing: the features that are missing, shape (rows, features).
+        blank: the labels that are, shape (rows,); None where none is wanted.
+        where: the table, for messages.
+        options: `missing`, `like` and `tell` of it.
+
     Raises:
         DatasetError: others are not to be left out, or all lack something.
     """
-    missing = np.isnan(x)
     lacking = missing.any(axis=1) if blank is None else missing.any(axis=1) | blank
     if not lacking.any():
-        return np.arange(len(x))
+        return np.arange(len(missing))
     counts = {}
     start = 0
     for column in layout.columns:
@@ -176,7 +198,7 @@ def _complete(
 def _as_float32(x: Floats, table: str, lines: NDArray[np.int64]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
-    finite = np.isfinite(values).all(axis=1)
+    finite = (np.isfinite(values) | np.isnan(x)).all(axis=1)
     if not finite.all():
         raise DatasetError(
             f"{table}, line {lines[int(np.argmin(finite))]}: a number is beyond float32"

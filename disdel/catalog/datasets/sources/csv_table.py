@@ -39,6 +39,7 @@ from disdel.catalog.datasets.sources.csv_samples import (
     some,
 )
 from disdel.catalog.datasets.sources.csv_text import (
+    Blanks,
     Row,
     delimiter_name,
     delimiter_named,
@@ -119,7 +120,8 @@ def _read_table(
         with open_text(tree, name, encoding) as text:
             delimiter = guess_delimiter(text)
     with open_text(tree, name, encoding) as text:
-        numbered = rows(text, delimiter_named(delimiter))
+        blanks = Blanks()
+        numbered = rows(text, delimiter_named(delimiter), blanks)
         head = list(islice(numbered, BLOCK_ROWS))
         if not head:
             raise DatasetError(f"{where} is empty")
@@ -130,8 +132,12 @@ def _read_table(
             if layout.label is not None:
                 options.tell(f"{where}: column {layout.label!r} is taken as the label")
         if layout is None:
-            return _read_new(head, numbered, where, told, options)
-        return read_alike(head, numbered, where, layout, options)
+            split = _read_new(head, numbered, where, told, options)
+        else:
+            split = read_alike(head, numbered, where, layout, options)
+    if blanks.count:
+        options.tell(blanks.told(where))
+    return split
 
 
 def _without_preamble(head: list[Row], where: str, tell: Tell) -> list[Row]:

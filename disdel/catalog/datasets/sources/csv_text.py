@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import IO
 
@@ -109,14 +110,55 @@ def guess_encoding(tree: FileTree, name: str) -> str:
     return "utf-8"
 
 
-def rows(text: IO[str], delimiter: str) -> Iterator[Row]:
-    """The rows that are not empty, their cells without white space around them."""
+@dataclass(slots=True)
+class Blanks:
+    """The lines of a table that have nothing but blanks: how many, and the first one's number.
+
+    Empty lines count where a row follows them: those at the end are no part of a table.
+    """
+
+    count: int = 0
+    first: int = 0
+
+    def add(self, number: int, count: int = 1) -> None:
+        """Note `count` lines, the first of them `number`."""
+        self.first = self.first or number
+        self.count += count
+
+    def told(self, where: str) -> str:
+        """A sentence on them, where there are any."""
+        lines = f"line {self.first} has" if self.count == 1 else f"{self.count} lines have"
+        first = "" if self.count == 1 else f", the first is line {self.first}"
+        return f"{where}: {lines} nothing but blanks, left out{first}"
+
+
+def rows(text: IO[str], delimiter: str, blanks: Blanks | None = None) -> Iterator[Row]:
+    """The rows that are not blank, their cells without white space around them.
+
+    Args:
+        text: the table.
+        delimiter: a character, or "space" for any white space.
+        blanks: is told the others.
+    """
     if delimiter == "space":
         split: Iterator[Row] = ((number, line.split()) for number, line in enumerate(text, start=1))
     else:
         reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
         split = ((reader.line_num, _plain(cells)) for cells in reader)
-    return ((number, cells) for number, cells in split if any(cells))
+    blanks = blanks or Blanks()
+    first_empty = empty = 0
+    for number, cells in split:
+        if len(cells) <= 1 and not any(cells):
+            first_empty = first_empty or number
+            empty += 1
+            continue
+        if empty:
+            blanks.add(first_empty, empty)
+            first_empty = empty = 0
+        if any(cells):
+            yield number, cells
+        else:
+            blanks.add(number)
 
 
 def _plain(cells: list[str]) -> list[str]:
