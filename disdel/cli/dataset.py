@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -122,6 +123,14 @@ def import_command(
             "--samples", metavar="images|numbers", help="What arrays of whole numbers are."
         ),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="HEIGHTxWIDTH",
+            help="Scale the images of a folder to one size: bilinearly, not in proportion.",
+        ),
+    ] = None,
     rounded: Annotated[
         bool,
         typer.Option("--rounded", help="Take numbers that float32 does not tell apart."),
@@ -190,6 +199,7 @@ def import_command(
     read_options = ReadOptions(
         targets=None if regression is None else "numbers" if regression else "classes",
         samples=_one_of("--samples", samples, ("images", "numbers")),
+        size=_size_of(size),
         rounded=rounded,
         label=label,
         drop=tuple(drop or ()),
@@ -214,6 +224,16 @@ def import_command(
         )
     if compiles:
         _compile_ahead(spec, folder, quiet=json == "-")
+
+
+def _size_of(text: str | None) -> tuple[int, int] | None:
+    """Height and width as a user writes them: 32x48."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})[x×X]([1-9][0-9]{0,4})", text.strip(), re.ASCII)
+    if found is None:
+        raise UsageError(f"--size must be HEIGHTxWIDTH in pixels, as 32x48, not {text!r}")
+    return int(found[1]), int(found[2])
 
 
 _Word = TypeVar("_Word", bound=str)

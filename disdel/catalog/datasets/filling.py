@@ -41,24 +41,24 @@ def filled(content: LabelledSplits, where: str, tell: Tell) -> LabelledSplits:
     train_x = content.splits["train"].x
     if find_test_split(content.splits) is None:
         train_x = train_x[hold_out(content.labels["train"])[0]]
-    columns, fills = [], []
+    columns: list[Column] = []
+    fills: list[float | None] = []
     for column in table.columns:
         if column.fill is None:
-            known = train_x[:, len(fills)]
-            known = known[~np.isnan(known)]
-            if len(known):
+            values = train_x[:, len(fills)]
+            if len(known := values[~np.isnan(values)]):
                 column = replace(column, fill=float(known.mean(dtype=np.float64)))
         columns.append(column)
         fills += [column.fill] * column.width
     reading = replace(content.reading, table=replace(table, columns=tuple(columns)))
-    values = np.array([np.nan if fill is None else fill for fill in fills], dtype=np.float32)
+    means = np.array([np.nan if fill is None else fill for fill in fills], dtype=np.float32)
     counts = dict.fromkeys((column.name for column in columns), 0)
     splits: dict[str, RawSplit] = {}
     for name, split in content.splits.items():
         missing = np.isnan(split.x)
         for column, place in _first_features(columns):
             counts[column.name] += int(missing[:, place].sum())
-        splits[name] = replace(split, x=np.where(missing, values, split.x), reading=reading)
+        splits[name] = replace(split, x=np.where(missing, means, split.x), reading=reading)
     _check_all_known(columns, counts, where)
     if any(counts.values()):
         gaps = [(column, counts[column.name]) for column in columns if counts[column.name]]

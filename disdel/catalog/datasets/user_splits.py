@@ -45,7 +45,7 @@ def returned_splits(module: UserModule, entry: str, tell: Tell = tell_nobody) ->
     }
     targets = {name: plain(y, f"{entry}, {name}: targets") for name, (_, y) in contents.items()}
     numbers = any(y.dtype.kind == "f" for y in targets.values())
-    options = ReadOptions(targets="numbers" if numbers else "classes", tell=tell)
+    options = ReadOptions(targets="numbers" if numbers else "classes", from_code=True, tell=tell)
     splits: dict[str, RawSplit] = {}
     # The training split says what the others have to be.
     for name in sorted(contents, key=lambda name: name != "train"):

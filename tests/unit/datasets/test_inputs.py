@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -152,7 +154,7 @@ def test_what_arrays_are_taken_for_is_told_and_done_again(tmp_path, x, options, 
 @pytest.mark.parametrize("dtype", [np.uint8, bool])
 def test_bytes_that_may_be_small_images_or_sequences_are_asked_about(tmp_path, dtype):
     x = np.ones((4, 20, 6), dtype)
-    with pytest.raises(DatasetError, match="--samples images or --samples numbers"):
+    with pytest.raises(DatasetError, match=r"--samples images\|numbers, or"):
         raw_split(x, np.arange(4), "here")
     for samples, shape in (("images", (20, 6, 1)), ("numbers", (20, 6))):
         split = raw_split(x, np.arange(4), "here", ReadOptions(samples=samples))
@@ -374,7 +376,7 @@ def test_what_is_done_to_new_images_is_told(tmp_path):
     assert inputs.y is None
     assert set(inputs.told) == {
         "1 images converted from RGB to L",
-        "1 images scaled to 8×8",
+        "1 images scaled to 8×8 (height × width; bilinear, not in proportion)",
     }
 
 
@@ -411,3 +413,145 @@ def test_few_steps_of_sixteen_bits_are_told(tmp_path):
         save(tmp_path / "new" / name / f"{place}.png", pixels)
     _, told = imported(tmp_path / "new")
     assert any("is 1000 of 65535, so 8 bits keep 5 of their steps" in line for line in told)
+
+
+def test_images_of_several_sizes_are_scaled_when_asked_for_and_at_inference_alike(tmp_path):
+    ramp = np.linspace(0, 255, 12 * 20).astype(np.uint8).reshape(12, 20)
+    for name, image in (("a", GREY), ("b", ramp), ("c", ramp.T)):
+        save(tmp_path / name / "0.png", image)
+    with pytest.raises(DatasetError, match=r"b/0.png is 12×20, and a/0.png is 8×8; --size 8x8"):
+        imported(tmp_path)
+    content, told = imported(tmp_path, size=(10, 16))
+    x = content.splits["train"].x
+    assert x.shape == (3, 10, 16, 1)
+    assert "3 images scaled to 10×16 (height × width; bilinear, not in proportion)" in told
+    wanted = Image.fromarray(ramp).resize((16, 10), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(x[1, ..., 0], np.asarray(wanted))
+    inputs = read_inputs(tmp_path, spec((10, 16, 1), "uint8", 3, ("a", "b", "c")))
+    np.testing.assert_array_equal(inputs.x, x)
+
+
+def _png_of_16_bits(channels):
+    """A PNG of 2×2 pixels, which Pillow reads but does not write."""
+
+    def chunk(name, data):
+        crc = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + crc
+
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    row = b"\0" + np.full(2 * channels, 1000, ">u2").tobytes()
+    header = struct.pack(">IIBBBBB", 2, 2, 16, color_type, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(row * 2)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def _tiff_of_16_bits():
+    """A TIFF of 2×2 pixels in RGB, which Pillow reads but does not write."""
+    bits, pixels = struct.pack("<HHH", 16, 16, 16), np.full(12, 1000, "<u2").tobytes()
+    at = 8 + 2 + 9 * 12 + 4
+    tags = (
+        *((256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, at), (259, 3, 1, 1), (262, 3, 1, 2)),
+        *((273, 4, 1, at + len(bits)), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, len(pixels))),
+    )
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + bits + pixels
+
+
+_PIXELS = np.full(12, 1000, ">u2").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("0.png", _png_of_16_bits(2), "16 bits a channel in (RGBA|LA), of which 8 would be read"),
+        ("0.png", _png_of_16_bits(3), "16 bits a channel in RGB, .* save it with 8 bits"),
+        ("0.png", _png_of_16_bits(4), "16 bits a channel in RGBA"),
+        ("0.tif", _tiff_of_16_bits(), "16 bits a channel in RGB"),
+        ("0.ppm", b"P6 2 2 65535\n" + _PIXELS, "16 bits a channel in RGB"),
+        ("0.ppm", b"P3 1 1 1000\n7 8 9\n", "10 bits a channel in RGB"),
+    ],
+)
+def test_colours_of_16_bits_are_refused_where_8_would_be_read(tmp_path, file, content, told):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_bytes(content)
+    with pytest.raises(DatasetError, match=told):
+        read_source(tmp_path)
+    with pytest.raises(UsageError, match=told):
+        read_inputs(tmp_path, spec((2, 2, 3), "uint8", 2, ("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("0.png", _png_of_16_bits(1)), ("0.pgm", b"P5 2 2 65535\n" + _PIXELS[:8])],
+)
+def test_grey_of_16_bits_is_scaled_whatever_the_format(tmp_path, file, content):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_bytes(content)
+    read, told = imported(tmp_path)
+    assert read.splits["train"].x.tolist() == [[[[4]] * 2] * 2] * 2
+    assert "2 images scaled from 16 to 8 bits" in told
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_images_of_32_bits_are_refused(tmp_path, mode):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(GREY).convert(mode).save(tmp_path / name / "0.tif")
+    with pytest.raises(DatasetError, match=f"0.tif is of mode {mode}; needed are 8 bits"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+def test_a_transparent_colour_is_a_channel(tmp_path, mode):
+    image = Image.fromarray(np.full((8, 8), 255, np.uint8)).convert("RGB").convert(mode)
+    colour = image.getpixel((0, 0))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / "0.png", transparency=colour if mode != "1" else 255)
+    content, _ = imported(tmp_path)
+    x = content.splits["train"].x
+    assert x.shape[1:] == (8, 8, 4)
+    assert x[..., 3].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"size": (8, 8)}, "--size is for image folders, and .* has arrays"),
+        ({"label": "a"}, "--label is for tables"),
+        ({"missing_marks": ("-1",)}, "--na is for tables"),
+        ({"header": False}, "--header is for tables"),
+    ],
+)
+def test_what_is_said_of_another_kind_of_source_is_not_ignored(tmp_path, options, told):
+    with pytest.raises(UsageError, match=told):
+        imported(npz(tmp_path / "a.npz", x=np.ones((4, 2)), y=np.arange(4) % 2), **options)
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 7, 3), (9, 7, 3)])
+def test_channels_last_for_a_data_set_of_channels_first_says_both_shapes(tmp_path, shape):
+    dataset = spec((9, 7, 3), "uint8", reading=Reading(channels_first=True))
+    file = npz(tmp_path / "new.npz", x=np.zeros(shape, np.uint8))
+    told = r"images 9×7×3, channels last, .* as 3×9×7: put them first, x.transpose\(0, 3, 1, 2\)"
+    with pytest.raises(UsageError, match=told):
+        read_inputs(file, dataset)
+
+
+def test_shapes_of_a_data_set_of_channels_first_are_told_as_its_files_have_them(tmp_path):
+    dataset = spec((9, 7, 3), "uint8", reading=Reading(channels_first=True))
+    one = np.arange(3 * 9 * 7, dtype=np.uint8).reshape(3, 9, 7)
+    np.testing.assert_array_equal(
+        read_inputs(npz(tmp_path / "one.npz", x=one), dataset).x, one.transpose(1, 2, 0)[None]
+    )
+    other = npz(tmp_path / "other.npz", x=np.zeros((2, 3, 7, 9), np.uint8))
+    with pytest.raises(UsageError, match=r"shape \(3, 7, 9\) .* has \(3, 9, 7\) \(channels first"):
+        read_inputs(other, dataset)
+
+
+def test_channels_that_are_put_last_are_told(tmp_path):
+    file = npz(tmp_path / "new.npz", x=np.zeros((2, 3, 9, 7), np.uint8))
+    inputs = read_inputs(file, spec((9, 7, 3), "uint8"))
+    assert inputs.x.shape == (2, 9, 7, 3)
+    assert any("3×9×7 have their channels first, which are put" in line for line in inputs.told)

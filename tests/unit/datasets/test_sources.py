@@ -213,7 +213,7 @@ def test_everything_can_be_zipped(tmp_path, files):
         ({"c0/a.png": png_bytes(IMAGES[0])[:60], "c1/b.png": b""}, "damaged image|not an image"),
         (
             {"c0/a.png": png_bytes(IMAGES[0]), "c1/b.png": png_bytes(IMAGES[1][:3])},
-            "c1/b.png is 5×3, c0/a.png is 5×4",
+            "height × width c1/b.png is 3×5, and c0/a.png is 4×5; --size 4x5",
         ),
         (
             {"good/c0/a.png": png_bytes(IMAGES[0]), "bad/c1/b.png": png_bytes(IMAGES[1])},

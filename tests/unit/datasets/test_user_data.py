@@ -135,6 +135,25 @@ def test_what_is_no_data_set_is_refused(returned, expression, message):
         returned(expression)
 
 
+@pytest.mark.parametrize(
+    ("expression", "advice"),
+    [
+        ("np.arange(20).reshape(10, 2) + 2**53, classes", r'rounded by .astype\("float32"\)'),
+        ("x, numbers / 1e6 + 2459000", r'subtract a number first; .* .astype\("float32"\)'),
+        ("np.zeros((10, 4, 4), np.uint8), classes", "give images an axis of channels"),
+    ],
+)
+def test_advice_for_a_function_names_no_option_that_it_does_not_have(returned, expression, advice):
+    with pytest.raises(UsageError, match=advice) as refused:
+        returned(expression)
+    assert "--" not in str(refused.value)
+
+
+def test_what_is_rounded_in_a_function_is_taken(returned):
+    content = returned("(x + 2.0**53).astype('float32'), (numbers / 1e6 + 2459000).astype('f4')")
+    assert content.labels["train"].dtype == np.float32
+
+
 def test_a_function_is_called_once_a_version_of_its_code(write, tmp_path):
     body = "def data():\n    print(file=open({!r}, 'a'))\n    return x, {}"
     calls, folder = tmp_path / "calls", tmp_path / "sets"

@@ -45,8 +45,8 @@ def read_new(x: Samples, where: str, options: ReadOptions) -> tuple[Samples, Rea
     )
     if channels_first:
         options.tell(
-            f"{where}: images {_sizes(x)} have their channels first, which are put last "
-            "(--samples numbers leaves them)"
+            f"{where}: images {_sizes(x)} have their channels first, which are put last"
+            + _otherwise(options, "--samples numbers leaves them")
         )
         x = _channels_last(x)
     image = _is_image(x, where, options)
@@ -59,16 +59,16 @@ def read_new(x: Samples, where: str, options: ReadOptions) -> tuple[Samples, Rea
         told = " of 0 and 1, black and white" if black_and_white else ""
         if x.dtype != np.uint8 or black_and_white:
             options.tell(
-                f"{where}: {x.dtype} {_sizes(x)} taken as images {_form(shape)}{told} (--samples "
-                "numbers takes them as numbers)"
+                f"{where}: {x.dtype} {_sizes(x)} taken as images {_form(shape)}{told}"
+                + _otherwise(options, "--samples numbers takes them as numbers", "float32 is not")
             )
         return _images(x, reading), reading
     if options.samples == "images" and x.ndim == 3:
         x = x[..., np.newaxis]
     elif x.ndim > 2 and options.samples is None:
         options.tell(
-            f"{where}: {x.dtype} samples of {_sizes(x)} are taken as numbers (--samples images "
-            "takes them as images)"
+            f"{where}: {x.dtype} samples of {_sizes(x)} are taken as numbers"
+            + _otherwise(options, "--samples images takes them as images", "images are uint8")
         )
     return _floats(x, where, options), reading
 
@@ -90,6 +90,13 @@ def read_alike(
     """
     x = _numbers(x, where)
     if reading.channels_first and x.ndim == 4:
+        if x.shape[1] not in _CHANNELS and x.shape[3] in _CHANNELS:
+            height, width, channels = x.shape[1:]
+            raise DatasetError(
+                f"{where} has images {_sizes(x)}, channels last, and those that the data set was "
+                f"made of came with channels first, as {_form((channels, height, width))}: put "
+                "them first, x.transpose(0, 3, 1, 2)"
+            )
         x = _channels_last(x)
     if dtype != "uint8":
         return _floats(x, where, options)
@@ -143,9 +150,9 @@ def _is_image(x: Samples, where: str, options: ReadOptions) -> bool:
     if x.dtype == np.uint8 or x.dtype.kind == "b":
         if is_narrow:
             raise DatasetError(
-                f"{where}: {x.dtype} samples of {_sizes(x)} may be small images or sequences; say "
-                "which with --samples images or --samples numbers, or give images an axis of "
-                "channels, and sequences another dtype"
+                f"{where}: {x.dtype} samples of {_sizes(x)} may be small images or sequences: "
+                + ("" if options.from_code else "say which by --samples images|numbers, or ")
+                + "give images an axis of channels, and sequences another dtype, as float32"
             )
         return True
     return not is_narrow and bool(x.max() >= _BRIGHT)
@@ -173,16 +180,24 @@ def _floats(x: Samples, where: str, options: ReadOptions) -> Samples:
     wide = (x.dtype.kind in "iu" and x.dtype.itemsize > 2) or x.dtype == np.float64
     if wide and x.ndim == 2:
         names = [str(place) for place in range(x.shape[1])]
-        # What a model was trained on was taken so.
-        rounded = options.rounded or options.like is not None
-        remark = check_exact(x, names, where, rounded=rounded)
+        remark = check_exact(x, names, where, options)
         if remark is not None:
             options.tell(f"{where}: {remark}")
     return values
 
 
-def fitted(x: Samples, like: DatasetSpec, where: str) -> Samples:
+def is_one_sample(x: Samples, like: DatasetSpec) -> bool:
+    """Whether an array is one sample by itself, of a data set's shape as its files have it."""
+    if not like.reading.channels_first or len(like.input_shape) != 3:
+        return x.shape == like.input_shape
+    height, width, channels = like.input_shape
+    return x.shape in ((channels, height, width), like.input_shape)
+
+
+def fitted(x: Samples, like: DatasetSpec, where: str, options: ReadOptions) -> Samples:
     """Samples in the shape of a data set's: one alone is a batch, grey images have a channel.
+
+    Channels that come first are put last, which is told.
 
     Raises:
         DatasetError: they are of another shape.
@@ -193,13 +208,28 @@ def fitted(x: Samples, like: DatasetSpec, where: str) -> Samples:
     if x.shape[1:] != shape and (*x.shape[1:], 1) == shape:
         x = x[..., np.newaxis]
     if x.shape[1:] != shape and x.ndim == 4 and (x.shape[2], x.shape[3], x.shape[1]) == shape:
+        options.tell(f"{where}: images {_sizes(x)} have their channels first, which are put last")
         x = _channels_last(x)
     if x.shape[1:] != shape or not len(x):
         raise DatasetError(
-            f"{where} has samples of shape {x.shape[1:]} ({len(x)} of them); {like.name} has "
-            f"{shape}"
+            f"{where} has samples of shape {_as_it_came(x.shape[1:], like)} ({len(x)} of them); "
+            f"{like.name} has {_as_it_came(shape, like)}"
         )
     return x
+
+
+def _as_it_came(shape: tuple[int, ...], like: DatasetSpec) -> str:
+    """A shape as the files of the data set have it."""
+    if like.reading.channels_first and len(shape) == 3:
+        height, width, channels = shape
+        return f"{(channels, height, width)} (channels first)"
+    return str(shape)
+
+
+def _otherwise(options: ReadOptions, option: str, of_code: str = "") -> str:
+    """How a user has samples taken otherwise, in brackets: by an option, or from a function."""
+    said = of_code if options.from_code else option
+    return f" ({said})" if said else ""
 
 
 def _sizes(x: Samples) -> str:

@@ -96,7 +96,7 @@ def samples_of(
     where, alike = grid.where, options.like is not None
     x = np.concatenate(values, axis=1)
     names = [column.name for column in layout.columns for _ in range(column.width)]
-    if remark := check_exact(x, names, where.table, rounded=options.rounded or alike):
+    if remark := check_exact(x, names, where.table, options):
         options.tell(remark)
     # Which samples train is known later only, and with them the means.
     awaits_means = options.missing == "mean" and not alike
@@ -229,7 +229,7 @@ def _labels(
         return convert_labels(np.array(texts), table)
     labels = convert_labels(values, table, options.targets)
     if labels.dtype == np.float32 and options.like is None:
-        check_targets(values, table, rounded=options.rounded)
+        check_targets(values, table, options)
     return labels
 
 

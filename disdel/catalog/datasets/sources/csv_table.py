@@ -221,7 +221,7 @@ def _read_new(
         if place not in kept and _counts_rows(found, place, name, header, where, tell):
             continue
         if cells.inexact is not None and not options.rounded:
-            raise inexact_numbers(cells.inexact, name, where)
+            raise inexact_numbers(cells.inexact, name, where, options)
         for remark in remarks(column, cells, found):
             tell(remark)
         columns.append(column)

@@ -1,10 +1,11 @@
-"""Image folders: `[SPLIT/]CLASS/FILE`, all images of one size."""
+"""Image folders: `[SPLIT/]CLASS/FILE`, all images of one size, or brought to one."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from disdel.catalog.datasets.sources.samples import (
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 FORMATS = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -45,7 +49,7 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
 
     Raises:
         DatasetError: an image lies outside a class folder, cannot be read, or is of another size
-            than the first.
+            than the first, and the user names none.
     """
     _tell_others(tree, options)
     files: dict[str, list[tuple[str, str]]] = {}
@@ -62,20 +66,23 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
     reader = ImageReader(tree)
     mode = _common_mode(reader, [name for members in files.values() for name, _ in members])
     first = next(iter(files.values()))[0][0]
-    size = reader.read(first, mode).size
+    size = options.size or _size(reader.read(first, mode))
     reader.changes.clear()
     splits = {}
     for split, members in files.items():
-        shape = (len(members), size[1], size[0], len(mode))
+        shape = (len(members), *size, len(mode))
         check_room(array_bytes(shape, 1), f"{tree.label}, {split}")
         images = np.empty(shape, dtype=np.uint8)
         for position, (name, _) in enumerate(members):
             image = reader.read(name, mode)
-            if image.size != size:
+            if options.size is not None:
+                image = reader.scaled(image, size)
+            elif _size(image) != size:
                 raise DatasetError(
-                    f"{tree.label}: all images must be of one size; {name} is "
-                    f"{image.width}×{image.height}, {first} is {size[0]}×{size[1]}; scale them to "
-                    "one size before the import"
+                    f"{tree.label}: all images must be of one size; in height × width {name} is "
+                    f"{_form(_size(image))}, and {first} is {_form(size)}; --size "
+                    f"{size[0]}x{size[1]} scales them all to that size, bilinearly and without "
+                    "keeping their proportions"
                 )
             images[position] = pixels_of(image)
         labels = np.array([class_name for _, class_name in members])
@@ -83,6 +90,15 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
     for line in reader.told():
         options.tell(line)
     return splits
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    """Height and width, as shapes have them."""
+    return image.height, image.width
+
+
+def _form(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"
 
 
 def _tell_others(tree: FileTree, options: ReadOptions) -> None:
@@ -134,13 +150,7 @@ def read_inputs_of(tree: FileTree, path: Path, options: ReadOptions) -> RawSplit
     check_room(array_bytes((len(names), *shape), 1), tree.label)
     x = np.empty((len(names), *shape), np.uint8)
     for place, name in enumerate(names):
-        image = reader.read(name, mode)
-        if image.size != (width, height):
-            from PIL import Image
-
-            reader.changes[f"scaled to {width}×{height}"] += 1
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        x[place] = pixels_of(image)
+        x[place] = pixels_of(reader.scaled(reader.read(name, mode), (height, width)))
     for line in reader.told():
         options.tell(line)
     return RawSplit(

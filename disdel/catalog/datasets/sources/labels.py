@@ -131,8 +131,17 @@ def _texts(labels: Labels, where: str) -> Labels:
     return np.array(texts)
 
 
-def check_classes(labels: Labels, where: str, targets: TargetKind | None, tell: Tell) -> None:
+def check_classes(
+    labels: Labels, where: str, targets: TargetKind | None, tell: Tell, *, is_table: bool
+) -> None:
     """Whether labels, int64 or text, may be classes; odd ones are told.
+
+    Args:
+        labels: shape (n,).
+        where: the file, for messages.
+        targets: what the user says that they are.
+        tell: is told.
+        is_table: whether they come from a table, whose label can be another column.
 
     Raises:
         DatasetError: they look like numbers to predict, or names of single samples, and the user
@@ -152,14 +161,15 @@ def check_classes(labels: Labels, where: str, targets: TargetKind | None, tell: 
         numbers = "--regression if they are numbers to predict, " if whole else ""
         raise DatasetError(
             f"{where}: the labels are {len(values)} different {kind} in {len(labels)} samples, too "
-            f"few each to be classes; say {numbers}--classification if they are classes, or name "
-            "another label"
+            f"few each to be classes; say {numbers}--classification if they are classes"
+            + (", or name another label with --label" if is_table else "")
         )
     if whole and (mark := sentinel_in(values.astype(np.float64))) is not None:
         count = int(counts[values == mark][0])
+        missing = f"say --na {mark:g} --missing drop" if is_table else "leave these samples out"
         raise DatasetError(
-            f"{where}: {count} labels are {mark:g}, which often marks a missing value; say "
-            f"--na {mark:g} --missing drop if it does, or --classification if it is a class"
+            f"{where}: {count} labels are {mark:g}, which often marks a missing value; {missing} "
+            "if it does, or say --classification if it is a class"
         )
 
 

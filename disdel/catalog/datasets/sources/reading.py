@@ -7,18 +7,18 @@ from pathlib import Path
 
 from disdel.catalog.datasets.sources import csv_table, idx, image_folder, npz
 from disdel.catalog.datasets.sources.files import Below, FileTree, Folder, open_tree
-from disdel.catalog.datasets.sources.options import ReadOptions
+from disdel.catalog.datasets.sources.options import ReadOptions, SourceKind
 from disdel.catalog.datasets.sources.samples import RawSplit, Source, split_name
 from disdel.errors import DatasetError
 
 # Asked in this order; an archive of arrays may well lie beside a preview image.
 _FORMATS: tuple[
-    tuple[Callable[[FileTree], bool], Callable[[FileTree, ReadOptions], Source]], ...
+    tuple[SourceKind, Callable[[FileTree], bool], Callable[[FileTree, ReadOptions], Source]], ...
 ] = (
-    (npz.matches, npz.read),
-    (idx.matches, idx.read),
-    (csv_table.matches, csv_table.read),
-    (image_folder.matches, image_folder.read),
+    ("arrays", npz.matches, npz.read),
+    ("arrays", idx.matches, idx.read),
+    ("tables", csv_table.matches, csv_table.read),
+    ("image folders", image_folder.matches, image_folder.read),
 )
 
 
@@ -30,6 +30,7 @@ def read_source(path: Path, options: ReadOptions = _AS_GUESSED) -> Source:
 
     Raises:
         DatasetError: nothing is there, the format is none of these, or the content is unusable.
+        UsageError: something is said that does not concern such a source.
     """
     with open_tree(path) as tree:
         if isinstance(tree, Folder) and path.is_file() and idx.is_idx(path.name):
@@ -37,8 +38,9 @@ def read_source(path: Path, options: ReadOptions = _AS_GUESSED) -> Source:
         if tree.hidden:
             options.tell(f"{len(tree.hidden)} hidden files left out, as {tree.hidden[0]}")
         inner = _without_wrapper(tree)
-        for matches, read in _FORMATS:
+        for kind, matches, read in _FORMATS:
             if matches(inner):
+                options.check_kind(kind, str(path))
                 return read(inner, options)
         found = ", ".join(tree.names[:3]) + (", …" if len(tree.names) > 3 else "")
         raise DatasetError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disdel.catalog.datasets.sources.options import ReadOptions
 from disdel.errors import DatasetError
 
 _EXACT_UP_TO = 2**24
@@ -20,7 +21,7 @@ _NOISE = 1e-12
 
 
 def check_exact(
-    values: NDArray[Any], names: Sequence[str], where: str, *, rounded: bool
+    values: NDArray[Any], names: Sequence[str], where: str, options: ReadOptions
 ) -> str | None:
     """Whether numbers stay apart in float32; a remark where some do not, or are rounded.
 
@@ -28,11 +29,12 @@ def check_exact(
         values: shape (samples, columns).
         names: one a column, for messages.
         where: the file, for messages.
-        rounded: the user takes them as they come.
+        options: `rounded`, `from_code` and `like` of it; what a model was trained on was taken so.
 
     Raises:
         DatasetError: different whole numbers become one, or most of the different numbers do.
     """
+    rounded = options.rounded or options.like is not None
     changed = []
     for place in map(int, np.flatnonzero(_may_change(values))):
         column = np.unique(values[:, place])
@@ -40,7 +42,7 @@ def check_exact(
         column = column[np.abs(column) < _BEYOND_FLOAT32]
         alike = _whole_alike(column) or _most_alike(column)
         if alike is not None and not rounded:
-            raise inexact_numbers(_both(alike), names[place], where)
+            raise inexact_numbers(_both(alike), names[place], where, options)
         large = column[np.abs(column) > _EXACT_UP_TO]
         whole = large[large == np.floor(large)]
         if alike is not None or (whole.astype(np.float32) != whole).any():
@@ -54,30 +56,36 @@ def check_exact(
     )
 
 
-def check_targets(values: NDArray[Any], where: str, *, rounded: bool) -> None:
+def check_targets(values: NDArray[Any], where: str, options: ReadOptions) -> None:
     """Whether numbers to predict, shape (samples,), stay apart in float32.
 
     Raises:
         DatasetError: most of those that differ become one, and the user does not take them so.
     """
-    alike = None if rounded else _most_alike(np.unique(values))
+    alike = None if options.rounded else _most_alike(np.unique(values))
     if alike is not None:
         raise DatasetError(
-            f"{where}: labels {_both(alike)} become one number in float32, which "
-            "has 7 digits, and so do most of the others: subtract a number first, or take them as "
-            "they are with --rounded"
+            f"{where}: labels {_both(alike)} become one number in float32, which has 7 digits, and "
+            f"so do most of the others: subtract a number first; {_taken(options)}"
         )
 
 
-def inexact_numbers(examples: str, name: str, where: str) -> DatasetError:
+def inexact_numbers(examples: str, name: str, where: str, options: ReadOptions) -> DatasetError:
     """The refusal of a column whose numbers float32 does not tell apart."""
     word = name if name.replace("_", "").isalnum() else repr(name)
+    drop = "" if options.from_code else f", of a table with --drop {word}"
     return DatasetError(
         f"{where}: column {name!r} has {examples}, and float32 is exact for whole numbers up to "
         f"{_EXACT_UP_TO:,} only, and has 7 digits of others, so that different ones become the "
-        f"same: leave the column out, of a table with --drop {word}; take it as it is with "
-        "--rounded; or subtract a number first"
+        f"same: leave the column out{drop}; subtract a number first; {_taken(options)}"
     )
+
+
+def _taken(options: ReadOptions) -> str:
+    """How numbers are taken as they come."""
+    if options.from_code:
+        return 'or return them as they are to be taken, rounded by .astype("float32")'
+    return "or take them as they come with --rounded"
 
 
 def _both(numbers: tuple[Any, Any]) -> str:

@@ -108,7 +108,7 @@ def raw_split(
     like = options.like
     if x.ndim == 0 or (labels is not None and labels.ndim == 0) or len(x) == 0:
         raise DatasetError(f"{where} holds no samples")
-    if like is not None and x.shape == like.input_shape and labels is None:
+    if like is not None and labels is None and arrays.is_one_sample(x, like):
         x = x[np.newaxis]
     if labels is not None and len(x) != len(labels):
         raise DatasetError(
@@ -117,7 +117,7 @@ def raw_split(
     if like is not None:
         reading = like.reading
         x = arrays.read_alike(x, where, reading, like.input_dtype, options)
-        x = arrays.fitted(x, like, where)
+        x = arrays.fitted(x, like, where, options)
     elif first is not None:
         reading = first.reading
         x = arrays.read_alike(x, where, reading, first.x.dtype.name, options)
@@ -126,7 +126,7 @@ def raw_split(
     if labels is not None:
         given, labels = labels, convert_labels(labels, where, options.targets)
         if labels.dtype == np.float32 and like is None:
-            check_targets(plain(given, where).ravel(), where, rounded=options.rounded)
+            check_targets(plain(given, where).ravel(), where, options)
     return RawSplit(x, labels, reading)
 
 
@@ -162,7 +162,9 @@ def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> 
         return LabelledSplits(splits=source, labels=targets, classes=0, class_names=())
     together = np.concatenate(list(labels.values()))
     targets_kind = "classes" if first.classified else options.targets
-    check_classes(together, where, targets_kind, options.tell)
+    check_classes(
+        together, where, targets_kind, options.tell, is_table=first.reading.table is not None
+    )
     _tell_all(labels, options)
     values = np.unique(together)
     if len(values) < 2:
