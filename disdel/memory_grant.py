@@ -27,6 +27,8 @@ LIFETIME_S = 7200
 SECRET_ENV = "DISDEL_MEMORY_SECRET"
 _SECRET_LENGTH = 16
 _PURPOSE = b"disdel memory grant 1"
+# Where warnings are published; memory_warning.py, which containers import alone, says it too.
+CHANNEL = "disdel:memory"
 
 
 def find_secret(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> bytes | None:

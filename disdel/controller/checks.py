@@ -123,6 +123,13 @@ def _store(session: Session) -> Check:
             f"; removes keys when it is full, those of a run too (maxmemory-policy {seen.evicts}): "
             "CONFIG SET maxmemory-policy noeviction"
         )
+    if seen.makes_users and session.lasting_redis is not None:
+        detail += "; a user with least rights for the actions of each run"
+    elif seen.makes_users is False:
+        detail += (
+            "; its user may make no others (ACL SETUSER): actions get this one, whose password "
+            "whoever has the key of the namespace can read"
+        )
     return Check("redis server", True, detail)
 
 

@@ -81,6 +81,7 @@ class Invoker:
         journal: what has ended.
         memory_secret: what activations are given the right to grow by, on Kubernetes; else None.
         logs: of what has ended.
+        redis_url: the store as actions are given it.
         generation: how often the platform has lost the package, and it was made again.
     """
 
@@ -93,6 +94,7 @@ class Invoker:
     journal: Journal = field(default_factory=Journal)
     memory_secret: bytes | None = field(default_factory=memory_grant.find_secret)
     generation: int = 0
+    redis_url: str = field(init=False)
     _writing: set[asyncio.Future[Any]] = field(default_factory=set)
     logs: ActivationLogs = field(init=False)
     _claims: Claims = field(init=False)
@@ -102,6 +104,7 @@ class Invoker:
 
     def __post_init__(self) -> None:
         session = self.session
+        self.redis_url = session.redis_url
         self.logs = ActivationLogs(session.platform, self.folder, self.emit)
         self._claims = Claims(session.platform, session.store, self.keys)
         self._settling = Settling(session.capacity.settle_s)
@@ -181,7 +184,7 @@ class Invoker:
         common = wire.Common(
             v=wire.WIRE_VERSION,
             run=self.keys.run,
-            redis=self.session.redis_url,
+            redis=self.redis_url,
             env=dict(self.session.action_env),
         )
         await self.session.platform.create_package(self.package, wire.to_json(common))

@@ -15,6 +15,7 @@ from disdel.controller.places import Place, read_places, remove_from, write_plac
 from disdel.controller.report_json import report_to_json
 from disdel.controller.rescue import write_somewhere
 from disdel.controller.run_folder import report_text
+from disdel.controller.run_users import address_for_actions, user_of_run
 from disdel.errors import DisdelError, HostFailed, StoreError
 from disdel.events import Noted, RunEnded
 from disdel.store.base import Store
@@ -36,16 +37,22 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
     on others is on record from before it is made until it is gone, for `disdel stop`.
     """
     session, package, folder = invoker.session, invoker.package, invoker.folder
+    asks_for_memory = invoker.memory_secret is not None
+    user = user_of_run(session, folder.run, asks_for_memory=asks_for_memory)
     place = Place(
         apihost=session.lasting_apihost,
         insecure=session.insecure,
         embedded=session.platform_name == "embedded",
         redis=session.lasting_redis,
+        redis_user=None if user is None else user.name,
     )
     write_places(folder.path, (*read_places(folder.path), place))
 
     async def create() -> None:
         await asyncio.to_thread(_open, session.store, folder.run, invoker.keys)
+        invoker.redis_url = await asyncio.to_thread(
+            address_for_actions, session, user, invoker.emit
+        )
         await invoker.deploy()
 
     creating = asyncio.create_task(create())

@@ -20,8 +20,8 @@ import dacite
 from disdel.errors import DisdelError, UsageError
 from disdel.masking import masked
 from disdel.platforms.base import Platform
-from disdel.store.base import Store
 from disdel.store.keys import RunKeys
+from disdel.store.redis_store import RedisStore
 
 CONTROLLER_NAME = "controller.json"
 
@@ -35,12 +35,14 @@ class Place:
         insecure: whether that host's certificate is not checked.
         embedded: whether it is an embedded platform, which may have ended with what it held.
         redis: the Redis with the keys, or None.
+        redis_user: the user there that was made for the run's actions, or None.
     """
 
     apihost: str | None
     insecure: bool = False
     embedded: bool = False
     redis: str | None
+    redis_user: str | None = None
 
     def __str__(self) -> str:
         named = (self.apihost, None if self.redis is None else masked(self.redis))
@@ -66,8 +68,8 @@ def read_places(folder: Path) -> tuple[Place, ...]:
     except (OSError, ValueError, TypeError, KeyError, RecursionError, dacite.DaciteError) as error:
         raise UsageError(
             f"{path} cannot be read ({type(error).__name__}), which says what {folder.name} has "
-            f"left elsewhere: its package is disdel-{folder.name} and its keys begin with "
-            f"disdel:{folder.name}: ; remove them by hand, then the file"
+            f"left elsewhere: its package and perhaps a Redis user are disdel-{folder.name}, its "
+            f"keys begin with disdel:{folder.name}: ; remove them by hand, then the file"
         ) from error
 
 
@@ -89,9 +91,9 @@ def write_places(folder: Path, places: Sequence[Place]) -> None:
 
 
 async def remove_from(
-    place: Place, run: str, platform: Platform | None, store: Store | None
+    place: Place, run: str, platform: Platform | None, store: RedisStore | None
 ) -> tuple[Place, list[DisdelError]]:
-    """Remove a run's package and keys; a failure of the one does not keep the other.
+    """Remove a run's package, keys and user; a failure of one place does not keep the other.
 
     Args:
         place: where they are.
@@ -114,7 +116,10 @@ async def remove_from(
     if store is not None and place.redis is not None:
         try:
             await asyncio.to_thread(store.delete_prefix, RunKeys(run).prefix)
-            place = replace(place, redis=None)
+            if place.redis_user is not None:
+                # After the mark of the run: activations that find it gone end by themselves.
+                await asyncio.to_thread(store.remove_user, place.redis_user)
+            place = replace(place, redis=None, redis_user=None)
         except DisdelError as error:
             errors.append(error)
     return place, errors

@@ -99,6 +99,10 @@ class Store(ABC):
         """One field of a small hash; None when there is none."""
 
     @abstractmethod
+    def delete_fields(self, key: str) -> None:
+        """Delete a small hash; one that is not there is no error."""
+
+    @abstractmethod
     def fields(self, key: str) -> dict[str, str]:
         """All fields of a small hash; empty when there is none."""
 

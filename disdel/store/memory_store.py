@@ -73,6 +73,10 @@ class MemoryStore(Store):
         with self._lock:
             return self._fields.get(key, {}).get(field)
 
+    def delete_fields(self, key: str) -> None:
+        with self._lock:
+            self._fields.pop(key, None)
+
     def fields(self, key: str) -> dict[str, str]:
         with self._lock:
             return dict(self._fields.get(key, {}))

@@ -31,12 +31,14 @@ class Examination:
         maxmemory_mb: that setting; None likewise.
         evicts: the policy by which it removes keys when it is full, or None.
         told: whether it tells of itself at all.
+        makes_users: whether our user may make others there; None where that was not asked.
     """
 
     room_mb: int | None = None
     maxmemory_mb: int | None = None
     evicts: str | None = None
     told: bool = True
+    makes_users: bool | None = None
 
     def warning(self, address: str, needed_mb: int) -> str | None:
         """What a user should know of a server that has room for `needed_mb`."""
@@ -67,11 +69,12 @@ def examine(client: redis.Redis, address: str) -> Examination:
     if why is not None:
         raise ConnectionRefused(f"the Redis at {address} {why}")
     _try_out(client, address)
+    makes_users = _makes_users(client)
     if not info:
-        return Examination(told=False)
+        return Examination(told=False, makes_users=makes_users)
     maximum = int(info.get("maxmemory", 0))
     if not maximum:
-        return Examination()
+        return Examination(makes_users=makes_users)
     policy = str(info.get("maxmemory_policy", _KEEPS_ALL))
     factor = _CHUNK_FACTOR.get(str(info.get("mem_allocator", "")).partition("-")[0], 1.0)
     return Examination(
@@ -80,6 +83,7 @@ def examine(client: redis.Redis, address: str) -> Examination:
         # Every key of a run expires some day, so the policies for such keys (volatile-…) take
         # them as the others (allkeys-…) do.
         evicts=None if policy == _KEEPS_ALL else policy,
+        makes_users=makes_users,
     )
 
 
@@ -156,6 +160,16 @@ def _try_out(client: redis.Redis, address: str) -> None:
             )
         if isinstance(answer, Exception):
             raise answer
+
+
+def _makes_users(client: redis.Redis) -> bool:
+    """Whether users can be made: who may remove one that there is not may make one."""
+    try:
+        client.acl_deluser(f"disdel-check-{secrets.token_hex(4)}")
+    except redis.exceptions.ResponseError:
+        # Not for this user, older than Redis 6, or renamed by a provider.
+        return False
+    return True
 
 
 def _is_refused(answer: object) -> bool:

@@ -8,11 +8,12 @@ since whoever reads or writes one holds it several times over.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -24,35 +25,24 @@ from disdel.errors import ConnectionRefused, StoreError, StoreLost
 from disdel.masking import masked
 from disdel.patience import Patience, Tell, Tries, tell_nobody
 from disdel.store.base import LIFETIME_S, Blob, Buffer, Store
+from disdel.store.chunks import MANIFEST_VERSION, Manifest, parsed, rechunked
 from disdel.store.redis_examination import Examination, examine
 from disdel.store.redis_failures import advice, is_unreachable, passes
 from disdel.trust import redis_options
 
 # Twice as fast as 16 MiB, and a state of 8 MB is read with 30 MB less: docs/measurements.md.
 CHUNK_BYTES = 1 << 20
-_MANIFEST_VERSION = 1
 _CONNECT_TIMEOUT_S = 5.0
 _REPLY_TIMEOUT_S = 15.0
 # Patience with a server that has never answered: the address may be wrong.
 FIRST_CONTACT_S = 2.0
 # Where nobody says how much: a connection that was closed while it was idle is opened again.
 SHORT_PATIENCE_S = 1.0
+# How long a server that has let this user in may not know it, see `make_user`. The controller
+# pauses for up to 2 s before it tries again.
+_UNKNOWN_USER_S = 5.0
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Manifest:
-    version: int
-    size: int
-    chunk_bytes: int
-    generation: str
-
-    def chunks(self) -> range:
-        return range(-(-self.size // self.chunk_bytes))
-
-    def chunk_name(self, key: str, index: int) -> str:
-        return f"{key}:{self.generation}:{index}"
 
 
 class RedisStore(Store):
@@ -89,6 +79,7 @@ class RedisStore(Store):
         self.lifetime_s = lifetime_s
         self._chunk_bytes = chunk_bytes
         self._ended: tuple[str, ...] = ()
+        self._user: tuple[str, ...] | None = None
         self.address = masked(url)
         self.patience = Patience(
             f"Redis at {self.address}", patience_s, deadline_s=deadline_s, tell=tell
@@ -102,6 +93,7 @@ class RedisStore(Store):
                 socket_timeout=_REPLY_TIMEOUT_S,
                 # Tried again here alone, where it is known for how long and who is told.
                 retry=Retry(NoBackoff(), 0),
+                redis_connect_func=self._on_connect,
                 **redis_options(url),
             )
         except (ValueError, TypeError):
@@ -151,10 +143,14 @@ class RedisStore(Store):
             StoreError: it refuses.
             StoreLost: patience is at its end.
         """
-        tries = self.patience.tries()
+        tries, unknown = self.patience.tries(), None
         while True:
             try:
                 answer = ask()
+            except redis.AuthenticationError as error:
+                unknown = unknown or self.patience.tries()
+                if not unknown.wait(_said(error), limit_s=_UNKNOWN_USER_S):
+                    raise StoreError(f"Redis at {self.address} failed: {error}") from error
             except (redis.RedisError, OSError) as error:
                 if not passes(error):
                     raise StoreError(f"Redis at {self.address} failed: {error}") from error
@@ -185,14 +181,14 @@ class RedisStore(Store):
     def _write_chunks(self, key: str, pieces: Iterable[Buffer]) -> str:
         generation = secrets.token_hex(4)
         size = 0
-        for index, chunk in enumerate(_rechunked(pieces, self._chunk_bytes)):
+        for index, chunk in enumerate(rechunked(pieces, self._chunk_bytes)):
             if key.startswith(self._ended):
                 raise StoreError(f"{key} was not written: the run is over")
             # A view, which redis-py sends without a copy.
             write = partial(self._redis.set, f"{key}:{generation}:{index}", memoryview(chunk))
             self._ask(partial(write, ex=self.lifetime_s))
             size += len(chunk)
-        return json.dumps(asdict(_Manifest(_MANIFEST_VERSION, size, self._chunk_bytes, generation)))
+        return json.dumps(asdict(Manifest(MANIFEST_VERSION, size, self._chunk_bytes, generation)))
 
     def stop_writing(self, prefix: str) -> None:
         """Write no more of blobs whose keys begin with `prefix`, also where a thread does."""
@@ -202,17 +198,17 @@ class RedisStore(Store):
         manifest = self._manifest(key)
         return None if manifest is None else _RedisBlob(self, key, manifest)
 
-    def _manifest(self, key: str) -> _Manifest | None:
-        fields = self._ask(lambda: _parsed(key, self._redis.get(key)))
+    def _manifest(self, key: str) -> Manifest | None:
+        fields = self._ask(lambda: parsed(key, self._redis.get(key)))
         if fields is None:
             return None
-        if fields.get("version") != _MANIFEST_VERSION:
+        if fields.get("version") != MANIFEST_VERSION:
             raise StoreError(
                 f"{key} has version {fields.get('version')} of the store's format and this disdel "
-                f"reads {_MANIFEST_VERSION}: use the same disdel on every side"
+                f"reads {MANIFEST_VERSION}: use the same disdel on every side"
             )
         try:
-            return _Manifest(**fields)
+            return Manifest(**fields)
         except TypeError as error:
             raise StoreError(f"{key} is no blob of disdel's: {error}") from error
 
@@ -253,7 +249,7 @@ class RedisStore(Store):
 
     def _found(self, prefix: str) -> Iterator[list[bytes]]:
         """The keys that begin with `prefix`, some at a time."""
-        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in prefix) + "*"
+        pattern = f"{escaped(prefix)}*"
         cursor = 0
         while True:
             scan = partial(self._redis.scan, cursor, pattern, count=1000)
@@ -287,6 +283,9 @@ class RedisStore(Store):
         found = cast("bytes | None", self._ask(lambda: self._redis.hget(key, field)))
         return None if found is None else found.decode()
 
+    def delete_fields(self, key: str) -> None:
+        self._ask(lambda: self._redis.unlink(key))
+
     def fields(self, key: str) -> dict[str, str]:
         found = cast("dict[bytes, bytes]", self._ask(lambda: self._redis.hgetall(key)))
         return {name.decode(): value.decode() for name, value in found.items()}
@@ -299,12 +298,46 @@ class RedisStore(Store):
         """
         return self._ask(lambda: examine(self._redis, self.address))
 
+    def make_user(self, name: str, rules: Sequence[str]) -> None:
+        """Make a user on the server, by rules of `ACL SETUSER`, and keep it there.
+
+        A server that is started again knows it no more, nor does a replica that takes over. It is
+        told with every connection, the first of which is this one's after such an outage.
+
+        Raises:
+            StoreError: it may not be made.
+        """
+        command = ("ACL", "SETUSER", name, *rules)
+        server: Any = self._redis
+        self._ask(lambda: server.execute_command(*command))
+        self._user = command
+
+    def remove_user(self, name: str) -> None:
+        """Remove a user, whose connections end; one that is not there is no error.
+
+        Raises:
+            StoreError: it may not be removed.
+        """
+        self._user = None
+        self._ask(lambda: self._redis.acl_deluser(name))
+
+    def _on_connect(self, connection: Any) -> None:
+        # The client's name and version (CLIENT SETINFO, by the attributes of any redis-py) are two
+        # more answers to wait for, and refused to a run's own user, which fills the ACL LOG.
+        vars(connection).update(driver_info=None, lib_name=None, lib_version=None)
+        connection.on_connect()
+        if self._user is not None:
+            connection.send_command(*self._user)
+            # Where it is not allowed any more, actions will say what they miss.
+            with contextlib.suppress(redis.ResponseError):
+                connection.read_response()
+
     def close(self) -> None:
         self._redis.close()
 
 
 class _RedisBlob(Blob):
-    def __init__(self, store: RedisStore, key: str, manifest: _Manifest) -> None:
+    def __init__(self, store: RedisStore, key: str, manifest: Manifest) -> None:
         self.key = key
         self.size = manifest.size
         self._store = store
@@ -325,21 +358,9 @@ class _RedisBlob(Blob):
             target[first - start : last - start] = chunk
 
 
-def _parsed(key: str, text: Any) -> dict[str, Any] | None:
-    """The fields of a manifest; None where there is none.
-
-    Raises:
-        redis.InvalidResponse: it is something else.
-    """
-    if text is None:
-        return None
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise redis.InvalidResponse(f"{key} is no blob of disdel's")
-    return fields
+def escaped(text: str) -> str:
+    """`text` as it stands in a glob pattern of Redis."""
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)
 
 
 def _no_url(url: str) -> str:
@@ -348,30 +369,6 @@ def _no_url(url: str) -> str:
         "or unix://PATH, perhaps with ?options of redis-py; a password has its @ : / ? # % as "
         "%40 %3A %2F %3F %23 %25"
     )
-
-
-def _rechunked(pieces: Iterable[Buffer], chunk_bytes: int) -> Iterator[Buffer]:
-    """Cut a stream of pieces of any size into chunks of `chunk_bytes`, the last one shorter.
-
-    A piece that is a whole chunk passes through without a copy.
-    """
-    pending = bytearray()
-    for piece in pieces:
-        view = memoryview(piece).cast("B")
-        offset = 0
-        while offset < len(view):
-            if not pending and len(view) - offset >= chunk_bytes:
-                yield view[offset : offset + chunk_bytes]
-                offset += chunk_bytes
-                continue
-            taken = min(chunk_bytes - len(pending), len(view) - offset)
-            pending += view[offset : offset + taken]
-            offset += taken
-            if len(pending) == chunk_bytes:
-                yield pending
-                pending = bytearray()
-    if pending:
-        yield pending
 
 
 def _said(error: Exception) -> str:

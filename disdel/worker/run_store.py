@@ -66,7 +66,7 @@ class RunStore(RedisStore):
 
     def _keep_claims_while_open(self) -> None:
         if not self._is_marked():
-            self.delete_prefix(self._claims)
+            self.delete_fields(self._claims)
             raise NotWanted("the run is over")
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:

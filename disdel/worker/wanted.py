@@ -19,5 +19,5 @@ def check_wanted(store: Store, *, state_key: str, progress_key: str) -> None:
         NotWanted: the state has been removed since the activation has read it.
     """
     if store.open(state_key) is None:
-        store.delete_prefix(progress_key)
+        store.delete_fields(progress_key)
         raise NotWanted(f"{state_key} has been removed: the run or its round is over")

@@ -134,13 +134,14 @@ def test_a_killed_controller_leaves_what_stop_removes(home, servers, data_dir, m
 
 
 def left_on(servers, home):
-    """Packages and keys of this folder's runs."""
+    """Packages, keys and users of this folder's runs."""
     access, redis_url = servers
     names = [path.name for path in (home.path / "runs").glob("*")]
     with redis.Redis.from_url(redis_url) as client:
         keys = [key for name in names for key in client.keys(f"disdel:{name}:*")]
+        users = [f"disdel-{name}" for name in names if client.acl_getuser(f"disdel-{name}")]
     keys = [key for key in keys if not key.endswith(b":progress")]
-    return keys + [name for name in names if f"disdel-{name}" in packages(access)]
+    return keys + users + [name for name in names if f"disdel-{name}" in packages(access)]
 
 
 def packages(access: ApiAccess):

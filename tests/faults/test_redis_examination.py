@@ -102,7 +102,8 @@ def test_rights_that_are_enough(own, train_on):
     notes = []
     report, _ = train_on(f"redis://worker:pw@{place(url)}", notes.append)
     assert report.status == "ok"
-    assert not [event for event in notes if isinstance(event, Noted)]
+    [note] = [event.message for event in notes if isinstance(event, Noted)]
+    assert "its user may make no others (ACL SETUSER). Actions get the user of --redis" in note
     assert admin.keys("disdel:*") == []
     store = RedisStore(f"redis://worker:pw@{place(url)}")
     admin.execute_command("ACL", "SETUSER", "worker", "-info")

@@ -17,7 +17,8 @@ from disdel.controller.lease import claim, claimed, is_driven
 from disdel.controller.places import Place, read_places, write_places
 from disdel.controller.report_json import report_to_json
 from disdel.controller.run_folder import create_run_folder, latest_trained
-from disdel.errors import DisdelError, UsageError
+from disdel.controller.run_users import RunUser
+from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.store.keys import RunKeys
 from disdel.store.redis_store import RedisStore
 from disdel.types import RunReport
@@ -156,14 +157,19 @@ def test_what_could_not_be_removed_stays_on_record(disdel, tmp_path, redis_url):
     store = RedisStore(redis_url)
     key = key.replace("RUN", folder.run)
     store.put(key, b"a state")
+    user = RunUser(run=folder.run)
+    store.make_user(user.name, user.rules)
     away = Place(apihost=None, redis="redis://:secret@127.0.0.1:1")
-    write_places(folder.path, [away, Place(apihost=None, redis=redis_url)])
+    here = Place(apihost=None, redis=redis_url, redis_user=user.name)
+    write_places(folder.path, [away, here])
     assert (folder.path / "controller.json").stat().st_mode & 0o077 == 0
     failed = disdel("stop", folder.run).exception
     assert "no Redis answers at redis://***@127.0.0.1:1" in str(failed)
     assert "secret" not in str(failed)
     assert store.open(key) is None
     store.close()
+    with pytest.raises(ConnectionRefused):
+        RedisStore(user.url(redis_url))
     assert read_places(folder.path) == (away,)
     assert "removed" in disdel("stop", folder.run, "--forget").stdout
     assert not (folder.path / "controller.json").exists()
@@ -172,7 +178,7 @@ def test_what_could_not_be_removed_stays_on_record(disdel, tmp_path, redis_url):
 def test_a_record_that_cannot_be_read_says_what_to_remove(disdel, tmp_path):
     folder = ended(tmp_path)
     (folder.path / "controller.json").write_text("{half")
-    with pytest.raises(UsageError, match=f"its package is disdel-{folder.run}"):
+    with pytest.raises(UsageError, match=f"perhaps a Redis user are disdel-{folder.run}"):
         raise disdel("stop", folder.run).exception
 
 

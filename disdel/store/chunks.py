@@ -1,0 +1,69 @@
+"""How a blob lies in Redis: chunks, and a manifest that says which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from disdel.store.base import Buffer
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    version: int
+    size: int
+    chunk_bytes: int
+    generation: str
+
+    def chunks(self) -> range:
+        return range(-(-self.size // self.chunk_bytes))
+
+    def chunk_name(self, key: str, index: int) -> str:
+        return f"{key}:{self.generation}:{index}"
+
+
+def parsed(key: str, text: Any) -> dict[str, Any] | None:
+    """The fields of a manifest; None where there is none.
+
+    Raises:
+        redis.InvalidResponse: it is something else.
+    """
+    if text is None:
+        return None
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise redis.InvalidResponse(f"{key} is no blob of disdel's")
+    return fields
+
+
+def rechunked(pieces: Iterable[Buffer], chunk_bytes: int) -> Iterator[Buffer]:
+    """Cut a stream of pieces of any size into chunks of `chunk_bytes`, the last one shorter.
+
+    A piece that is a whole chunk passes through without a copy.
+    """
+    pending = bytearray()
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        offset = 0
+        while offset < len(view):
+            if not pending and len(view) - offset >= chunk_bytes:
+                yield view[offset : offset + chunk_bytes]
+                offset += chunk_bytes
+                continue
+            taken = min(chunk_bytes - len(pending), len(view) - offset)
+            pending += view[offset : offset + taken]
+            offset += taken
+            if len(pending) == chunk_bytes:
+                yield pending
+                pending = bytearray()
+    if pending:
+        yield pending
