@@ -33,6 +33,8 @@ FOLDER = "user_code"
 _ENTRY = re.compile(
     r"(?P<source>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)"
 )
+# A file of code, with no function or something that is none.
+_FILE_ALONE = re.compile(r"(?P<file>.+\.py)(:.*)?", re.DOTALL)
 # The names of files that travel with the code, where it lists them itself.
 _LISTED = "files_beside"
 _MOST_BYTES = 8 << 20
@@ -90,8 +92,8 @@ def read_code(folder: Path) -> UserCode | None:
 
 
 def is_entry(text: str) -> bool:
-    """Whether `text` has the form of an entry."""
-    return _ENTRY.fullmatch(text) is not None
+    """Whether `text` has the form of an entry, or is a file of code whose function is missing."""
+    return _ENTRY.fullmatch(text) is not None or _FILE_ALONE.fullmatch(text) is not None
 
 
 def collect(entry: str) -> UserCode:
@@ -103,7 +105,7 @@ def collect(entry: str) -> UserCode:
     """
     match = _ENTRY.fullmatch(entry)
     if match is None:
-        raise UsageError(f"{entry!r} is neither FILE.py:FUNCTION nor PACKAGE.MODULE:FUNCTION")
+        raise _without_function(entry)
     source, function = match["source"], match["function"]
     if source.endswith(".py"):
         try:
@@ -140,6 +142,25 @@ def collect(entry: str) -> UserCode:
         digest=digest.hexdigest(),
     )
     return UserCode(ref, root, MappingProxyType(contents), left_out)
+
+
+def _without_function(entry: str) -> UsageError:
+    """What to name in place of an entry that names no function."""
+    match = _FILE_ALONE.fullmatch(entry)
+    if match is None:
+        return UsageError(f"{entry!r} is neither FILE.py:FUNCTION nor PACKAGE.MODULE:FUNCTION")
+    file = match["file"]
+    if not Path(file).is_file():
+        return UsageError(f"there is no file {file}: name one that is there, as FILE.py:FUNCTION")
+    kinds = ast.FunctionDef | ast.ClassDef
+    names = [node.name for node in _parse(Path(file)).body if isinstance(node, kinds)]
+    # Those that begin so are for the file's own use.
+    public = [name for name in names if not name.startswith("_")] or names
+    if not public:
+        return UsageError(f"{entry} names no function, and {file} has none: it needs one")
+    return UsageError(
+        f"{entry} names no function: name one as {file}:{public[0]}; {file} has {', '.join(public)}"
+    )
 
 
 def _with_siblings(path: Path) -> set[Path]:

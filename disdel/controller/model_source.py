@@ -122,7 +122,7 @@ def _find_file(model: str | None, dataset: str, run_dir: Path) -> Path:
         if not path.is_file():
             raise UsageError(f"--model {path} does not exist")
         return path
-    # A run's id may have a dot too.
+    # A run's id may have a dot too, and its folder is a path.
     if not runs_named(run_dir, model) and (path.suffix or path.exists() or len(path.parts) > 1):
         there = "is no model file" if path.exists() else "does not exist"
         raise UsageError(

@@ -53,6 +53,12 @@ def choose_network(
         UsageError: no such network, or it cannot be trained on such samples as the job says.
     """
     if not is_entry(job.model):
+        if Path(job.model).is_file():
+            raise UsageError(
+                f"--model {job.model} is a file: a training begins with a built-in network or with "
+                "FILE.py:FUNCTION; --resume RUN goes on with one that is trained, and disdel infer "
+                "--model FILE evaluates it"
+            )
         return choose_model(job.model, dataset)
     code = collect(job.model)
     reply = _described(_Asked(code, dataset, job, arrays()))

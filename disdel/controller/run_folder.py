@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -181,13 +182,13 @@ def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
 
 
 def find_run(run_dir: Path, run: str) -> RunFolder:
-    """The run whose id is `run` or begins or ends with it.
+    """The run whose id is `run` or begins or ends with it, or whose folder is the path `run`.
 
     Raises:
         UsageError: no such run, or several.
     """
     matches = runs_named(run_dir, run)
-    exact = [folder for folder in matches if folder.run == run]
+    exact = [folder for folder in matches if folder.run in (run, Path(run).name)]
     if exact:
         return exact[0]
     if len(matches) == 1:
@@ -206,22 +207,39 @@ def find_run(run_dir: Path, run: str) -> RunFolder:
 
 
 def runs_named(run_dir: Path, run: str) -> list[RunFolder]:
-    """The runs whose id is `run` or begins or ends with it."""
-    return [
+    """The runs whose id is `run` or begins or ends with it, or whose folder is the path `run`."""
+    named = Path(run)
+    if named.name == REPORT_NAME:
+        named = named.parent
+    if named.name in ("", ".."):
+        named = Path(os.path.abspath(named))  # noqa: PTH100 - the run is called as its folder
+    is_path = named != Path(run) or os.sep in run
+    if is_path and _is_run(named):
+        return [RunFolder(named)]
+    if is_path:
+        run_dir, run = named.parent, named.name
+    matches = [
         folder
         for folder in run_folders(run_dir)
         if folder.run.startswith(run) or folder.run.endswith(run)
     ]
+    # One that lies here, when nothing in the run directory has its name.
+    return matches or ([RunFolder(named)] if _is_run(named) else [])
+
+
+def _is_run(folder: Path) -> bool:
+    # Others' folders may be closed to this user.
+    with contextlib.suppress(OSError, ValueError):
+        return (folder / REPORT_NAME).is_file()
+    return False
 
 
 def run_folders(run_dir: Path) -> Iterator[RunFolder]:
     """Every run with a report, newest first."""
     if run_dir.is_dir():
         for path in sorted(run_dir.iterdir(), reverse=True):
-            # Others' folders may be closed to this user.
-            with contextlib.suppress(OSError):
-                if (path / REPORT_NAME).is_file():
-                    yield RunFolder(path)
+            if _is_run(path):
+                yield RunFolder(path)
 
 
 def latest_trained(run_dir: Path, dataset: str) -> RunFolder:

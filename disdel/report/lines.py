@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
 from disdel.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
 from disdel.report.timeline import split_time
@@ -191,7 +192,7 @@ PROGRESS_HEADINGS = ("worker", "state", "start", "epoch", "step", "loss", "memor
 def summary_lines(event: RunEnded) -> list[str]:
     """What came out, and where everything is."""
     report = event.report
-    where = f"{event.folder}/report.html, report.json    disdel logs {report.run}"
+    where = _where(event)
     if report.status == "failed":
         kind = "failed" if report.error is None else report.error.kind
         return [f"failed  {report.wall_s:.1f} s  {kind}    {where}"]
@@ -224,9 +225,20 @@ def summary_lines(event: RunEnded) -> list[str]:
     if isinstance(report.evaluation, Evaluation):
         lines += class_lines(report.evaluation)
     if report.job == "train" and report.model is not None:
-        lines.append(f"        {report.model}")
+        gone = "" if Path(report.model).exists() else ", which is not there any more"
+        lines.append(f"        {report.model}{gone}")
     lines.append(f"        {where}")
     return lines
+
+
+def _where(event: RunEnded) -> str:
+    """Where the report is; the folder may have been deleted under the run, or have no room."""
+    folder = Path(event.folder)
+    there = [name for name in ("report.html", "report.json") if (folder / name).is_file()]
+    if not there:
+        gone = "" if folder.is_dir() else ", a folder that is not there any more"
+        return f"no report in {folder}{gone}"
+    return f"{folder}/{', '.join(there)}    disdel logs {event.report.run}"
 
 
 def _working_set(report: RunReport) -> str:

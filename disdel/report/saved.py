@@ -108,9 +108,38 @@ def read_report(path: Path) -> SavedReport:
         UsageError: the file cannot be read or holds no report.
     """
     try:
-        fields = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as a report: {error}") from error
+        data = path.read_bytes()
+        fields = json.loads(data)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is {_kind_of(data)}, and no report of a run: name a run, or its report.json"
+        ) from error
     if not isinstance(fields, dict):
         raise UsageError(f"{path} holds no report of a run, but a {type(fields).__name__}")
     return parse_report(fields)
+
+
+_BEGINNINGS = (
+    (b"PK\x03\x04", "an archive, such as a model of Keras or PyTorch"),
+    (b"\x89HDF", "an HDF5 file, such as a model"),
+    (b"\x80", "a pickle, such as a model"),
+    (b"\x89PNG", "a picture"),
+    (b"<", "a page of HTML or XML"),
+    (b"{", "damaged JSON"),
+)
+
+
+def _kind_of(data: bytes) -> str:
+    """What a file that is no JSON seems to be."""
+    for beginning, kind in _BEGINNINGS:
+        if data.startswith(beginning):
+            return kind
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
+        return "a model (safetensors)"
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "a binary file"
+    return "text that is no JSON" if data else "empty"

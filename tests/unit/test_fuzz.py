@@ -101,7 +101,8 @@ def test_options(here, data):
 def test_variables(here, variables):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables:
-            patch.setenv(f"DISDEL_{name}", value)
+            # A variable holds bytes, and so no half of a character as UTF-16 has them.
+            patch.setenv(f"DISDEL_{name}", os.fsdecode(value.encode("utf-8", "surrogatepass")))
         for read in (config.api_access, config.redis_url, config.data_dir, config.architectures):
             with contextlib.suppress(UsageError):
                 read()

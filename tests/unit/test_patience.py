@@ -46,8 +46,9 @@ def test_an_outage_is_told_once_and_its_end(clock, told):
     patience = Patience("Redis at x", 20.0, tell=told.append, clock=clock)
     one, other = patience.tries(), patience.tries()
     for _ in range(8):
+        # Pauses are drawn: either could be the first that is out for long enough.
         clock.now += one.pause_s("refused")
-        other.pause_s("refused as well")
+        other.pause_s("refused")
     assert told == ["Redis at x: refused; trying again for up to 20 s"]
     one.succeeded()
     other.succeeded()

@@ -327,6 +327,30 @@ def test_what_lies_outside_an_axis_is_drawn_at_its_end():
     assert [scale(value) for value in (0, 1, 2, 3, 4)] == [100, 100, 200, 300, 300]
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04\0", "an archive, such as a model of Keras or PyTorch"),
+        (b"\x89HDF\r\n", "an HDF5 file, such as a model"),
+        (b"\x02\0\0\0\0\0\0\0{}\xff", "a model (safetensors)"),
+        (b"\x89PNG\r\n", "a picture"),
+        (b"<!doctype html>", "a page of HTML or XML"),
+        (b'{"version": 1, "ru', "damaged JSON"),
+        (b"epoch,loss\n", "text that is no JSON"),
+        (b"\xff\xfe", "a binary file"),
+        (b"", "empty"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_so(tmp_path, content, kind):
+    file = tmp_path / "model.keras"
+    file.write_bytes(content)
+    with pytest.raises(UsageError) as refused:
+        read_report(file)
+    assert str(refused.value) == (
+        f"{file} is {kind}, and no report of a run: name a run, or its report.json"
+    )
+
+
 def test_the_command_renders_a_file_again(tmp_path):
     source = tmp_path / "report.json"
     source.write_text(json.dumps(report_to_json(report(activations=(activation(),)))))
@@ -341,7 +365,7 @@ def test_the_command_renders_a_file_again(tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("no json", "cannot be read as a report"),
+        ("no json", "is text that is no JSON"),
         ("[]", "holds no report of a run, but a list"),
         ('{"version": 2}', "version 1 is needed, not 2"),
         ('{"version": 1}', "this is no report of a run"),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from disdel.controller.run_folder import create_run_folder, find_run, latest_trained, run_folders
@@ -17,6 +19,27 @@ def test_a_run_is_found_by_any_part_that_is_enough(tmp_path):
     finished(tmp_path, "infer")
     assert find_run(tmp_path, run.run) == run
     assert find_run(tmp_path, run.run[-4:]) == run
+
+
+def test_a_run_may_be_named_by_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = finished(Path("runs"))
+    for named in (
+        f"runs/{run.run}",
+        f"runs/{run.run}/",
+        f"./runs/{run.run}",
+        f"runs/{run.run[:16]}",
+    ):
+        assert find_run(Path("runs"), named) == run
+    assert find_run(Path("runs"), f"{run.path}/report.json") == run
+    assert find_run(Path("elsewhere"), str(run.path.absolute())).path == run.path.absolute()
+    monkeypatch.chdir(run.path)
+    assert find_run(Path("runs"), ".").run == run.run
+    monkeypatch.chdir("..")
+    assert find_run(Path("elsewhere"), run.run).run == run.run
+    for named in ("runs/none", "/", "..", "runs"):
+        with pytest.raises(UsageError, match="there is no run"):
+            find_run(Path("elsewhere"), named)
 
 
 def test_what_is_not_enough_lists_the_candidates(tmp_path):

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 
 import pytest
 
@@ -49,12 +50,27 @@ def load(entry):
         ("mnist", False),
         ("mnist:3.0.1", False),
         ("cifar10/config:1.0.0", False),
-        ("net.py", False),
-        ("net.py:", False),
+        ("net.py", True),
+        ("net.py:", True),
     ],
 )
 def test_an_entry_is_told_from_a_name(text, expected):
     assert is_entry(text) is expected
+
+
+@pytest.mark.parametrize("entry", ["net.py", "net.py:", "net.py:make()", "net.py:2"])
+def test_a_file_without_a_function_is_told_which_it_has(tmp_path, monkeypatch, entry):
+    monkeypatch.chdir(tmp_path)
+    source = "1 / 0  # It is not run.\ndef _own(): ...\ndef make(): ...\nclass Net: ...\n"
+    Path("net.py").write_text(source)
+    with pytest.raises(UsageError, match=r"name one as net\.py:make; net\.py has make, Net"):
+        collect(entry)
+    Path("net.py").write_text("")
+    with pytest.raises(UsageError, match=r"net\.py has none"):
+        collect(entry)
+    Path("net.py").unlink()
+    with pytest.raises(UsageError, match=r"there is no file net\.py"):
+        collect(entry)
 
 
 def test_a_file_comes_with_what_it_leads_to_in_its_folder(write):

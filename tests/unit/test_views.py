@@ -1,11 +1,12 @@
 """The lines of a run while it happens."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from disdel.events import Noted, RoundStarted, RunEnded, WorkerProgress
-from disdel.report.lines import ROUND_HEADING
+from disdel.report.lines import ROUND_HEADING, summary_lines
 from disdel.report.views import LiveView, PlainView
 from disdel.types import RunReport
 
@@ -36,9 +37,9 @@ def test_the_table_has_the_workers_of_the_round():
     assert [str(cell) for cell in view._table().columns[0].cells] == ["0"]
 
 
-@pytest.mark.parametrize("kind", [PlainView, LiveView])
-def test_a_pipe_gets_the_result_alone(kind, capsys):
-    report = RunReport(
+@pytest.fixture
+def report():
+    return RunReport(
         run="r",
         job="train",
         dataset="digits",
@@ -49,6 +50,26 @@ def test_a_pipe_gets_the_result_alone(kind, capsys):
         accuracy=0.5,
         loss=0.25,
     )
+
+
+@pytest.mark.parametrize("status", ["ok", "failed"])
+def test_the_last_line_names_what_is_there(tmp_path, report, status):
+    ended = RunEnded(report=replace(report, status=status), folder=str(tmp_path / "r"))
+
+    def last():
+        return summary_lines(ended)[-1]
+
+    assert last().endswith(f"no report in {tmp_path}/r, a folder that is not there any more")
+    (tmp_path / "r").mkdir()
+    assert last().endswith(f"no report in {tmp_path}/r")
+    (tmp_path / "r" / "report.json").touch()
+    assert last().endswith(f"{tmp_path}/r/report.json    disdel logs r")
+    (tmp_path / "r" / "report.html").touch()
+    assert last().endswith(f"{tmp_path}/r/report.html, report.json    disdel logs r")
+
+
+@pytest.mark.parametrize("kind", [PlainView, LiveView])
+def test_a_pipe_gets_the_result_alone(kind, report, capsys):
     with kind() as view:
         view(Noted(message="on the way"))
         view(RunEnded(report=report, folder="runs/r"))

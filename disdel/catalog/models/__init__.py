@@ -42,7 +42,10 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
         near = difflib.get_close_matches(name, MODEL_NAMES, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         known = ", ".join(MODEL_NAMES)
-        raise UsageError(f"unknown model {name!r}{hint}; known: auto, {known}")
+        raise UsageError(
+            f"unknown model {name!r}{hint}; known: auto, {known}, and a function of yours, as "
+            "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION"
+        )
     spec = ModelSpec(
         name=name,
         input_shape=dataset.input_shape,
