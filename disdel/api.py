@@ -22,7 +22,6 @@ from disdel.controller.infer import InferJob, Inferred
 from disdel.controller.networks import choose_network, code_of
 from disdel.controller.nodes import with_seen_nodes
 from disdel.controller.planning import ask
-from disdel.controller.report_json import report_to_json
 from disdel.controller.resuming import Resumed, read_resumed
 from disdel.controller.run_folder import RunFolder, find_run
 from disdel.controller.session import offered_capacity, runs_here
@@ -317,7 +316,7 @@ def write_page(source: Path, target: Path) -> None:
         UsageError: the one cannot be read or the other not written.
     """
     from disdel.report import html_report
-    from disdel.report.saved import read_report
+    from disdel.types.report_json import read_report
 
     html_report.write_page(read_report(source), target)
 
@@ -328,11 +327,9 @@ def _with_page(listener: Listener) -> Listener:
     def listen(event: Event) -> None:
         if isinstance(event, RunEnded):
             from disdel.report import html_report
-            from disdel.report.saved import parse_report
 
             try:
-                report = parse_report(report_to_json(event.report))
-                html_report.write_page(report, Path(event.folder) / html_report.PAGE_NAME)
+                html_report.write_page(event.report, Path(event.folder) / html_report.PAGE_NAME)
             except UsageError as error:
                 listener(Noted(message=f"the run has no page: {error}"))
         listener(event)

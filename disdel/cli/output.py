@@ -97,7 +97,7 @@ class JsonWriter:
 
     def __call__(self, event: Event) -> None:
         if self._target is not None and isinstance(event, RunEnded):
-            from disdel.controller.report_json import report_to_json
+            from disdel.types.report_json import report_to_json
 
             try:
                 write_json(self._target, report_to_json(event.report))

@@ -70,7 +70,7 @@ def plan_command(
 ) -> None:
     """Show how a training would be cut and what it would take; run nothing."""
     from disdel.api import plan_costs, run_plan
-    from disdel.controller.report_json import plan_to_json
+    from disdel.controller.plan_report import plan_report
     from disdel.report.lines import plan_details, plan_lines
 
     job = read_job(
@@ -114,7 +114,7 @@ def plan_command(
         {
             "version": 1,
             "dataset": dataset,
-            "plan": plan_to_json(made.plan),
+            "plan": asdict(plan_report(made.plan)),
             "costs": [asdict(cost) for cost in costs],
         },
     )

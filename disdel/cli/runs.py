@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from disdel.cli import options
 from disdel.cli.commands import Commands
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import UsageError
+
+if TYPE_CHECKING:
+    from disdel.types import RunReport
 
 app = Commands(help="Earlier runs: list, show, compare, prune.")
 
@@ -25,27 +28,27 @@ Run = Annotated[
 def list_command(run_dir: options.RunDir = None, json: options.JsonFile = None) -> None:
     """List the runs, newest first."""
     from disdel.controller.run_folder import run_folders
-    from disdel.report.saved import checked
+    from disdel.types.report_json import report_to_json
 
     check_json_target(json)
     reports = []
     for folder in run_folders(config.run_dir(run_dir)):
         try:
-            reports.append(checked(folder.read_report()))
+            reports.append(folder.read_report())
         except UsageError as error:
             typer.echo(f"left out {folder.run}: {error}", err=True)
-    write_json(json, reports)
+    write_json(json, [report_to_json(report) for report in reports])
     if json != "-":
         print_table(
             ("run", "job", "data set", "status", "accuracy", "time"),
             [
                 (
-                    report["run"],
-                    report["job"],
-                    report["dataset"],
-                    report["status"],
-                    "" if report["accuracy"] is None else f"{report['accuracy']:.4f}",
-                    f"{report['wall_s']:.1f} s",
+                    report.run,
+                    report.job,
+                    report.dataset,
+                    report.status,
+                    "" if report.accuracy is None else f"{report.accuracy:.4f}",
+                    f"{report.wall_s:.1f} s",
                 )
                 for report in reports
             ],
@@ -56,11 +59,11 @@ def list_command(run_dir: options.RunDir = None, json: options.JsonFile = None) 
 def show_command(run: Run, run_dir: options.RunDir = None, json: options.JsonFile = None) -> None:
     """Show one run: settings, plan, rounds and activations."""
     from disdel.controller.run_folder import find_run
-    from disdel.report.saved import checked
+    from disdel.types.report_json import report_to_json
 
     check_json_target(json)
-    report = checked(find_run(config.run_dir(run_dir), run).read_report())
-    write_json(json, report)
+    report = find_run(config.run_dir(run_dir), run).read_report()
+    write_json(json, report_to_json(report))
     if json != "-":
         _print_report(report)
 
@@ -75,16 +78,15 @@ def compare_command(
 ) -> None:
     """Show runs side by side: what came out, and the settings in which they differ."""
     from disdel.controller.run_folder import find_run
-    from disdel.report.saved import checked
 
     check_json_target(json)
     if len(runs) < 2:
         raise UsageError("name at least two runs to compare")
     folder = config.run_dir(run_dir)
-    reports = [checked(find_run(folder, run).read_report()) for run in runs]
+    reports = [find_run(folder, run).read_report() for run in runs]
     differing = _differing(reports)
     columns = [
-        _facts(report) | {"settings": {name: report["settings"].get(name) for name in differing}}
+        _facts(report) | {"settings": {name: report.settings.get(name) for name in differing}}
         for report in reports
     ]
     write_json(json, columns)
@@ -97,34 +99,34 @@ def compare_command(
         )
 
 
-def _facts(report: dict[str, Any]) -> dict[str, Any]:
+def _facts(report: RunReport) -> dict[str, Any]:
     """What is compared of every run, whatever it did."""
-    totals = report["totals"] or {}
-    peaks = [entry["peak_mb"] for entry in report["activations"] if entry["peak_mb"] is not None]
+    totals = report.totals
+    peaks = [entry.peak_mb for entry in report.activations if entry.peak_mb is not None]
     return {
-        "run": report["run"],
-        "job": report["job"],
-        "dataset": report["dataset"],
-        "status": report["status"],
-        "accuracy": report["accuracy"],
-        "loss": report["loss"],
-        "rounds": len(report["rounds"]),
-        "wall_s": report["wall_s"],
-        "gb_s": totals.get("gb_s"),
-        "containers": totals.get("containers"),
-        "failed": totals.get("failed"),
+        "run": report.run,
+        "job": report.job,
+        "dataset": report.dataset,
+        "status": report.status,
+        "accuracy": report.accuracy,
+        "loss": report.loss,
+        "rounds": len(report.rounds),
+        "wall_s": report.wall_s,
+        "gb_s": None if totals is None else totals.gb_s,
+        "containers": None if totals is None else totals.containers,
+        "failed": None if totals is None else totals.failed,
         "peak_mb": max(peaks, default=None),
     }
 
 
-def _differing(reports: list[dict[str, Any]]) -> list[str]:
+def _differing(reports: list[RunReport]) -> list[str]:
     """The settings that are not the same in all reports, in their order."""
-    names = dict.fromkeys(name for report in reports for name in report["settings"])
-    first = reports[0]["settings"]
+    names = dict.fromkeys(name for report in reports for name in report.settings)
+    first = reports[0].settings
     return [
         name
         for name in names
-        if any(report["settings"].get(name) != first.get(name) for report in reports)
+        if any(report.settings.get(name) != first.get(name) for report in reports)
     ]
 
 
@@ -153,8 +155,14 @@ def prune_command(
             continue
         if older_than is not None and folder.age_s() < older_than * 86_400:
             continue
-        if failed and folder.is_complete:
-            continue
+        if failed:
+            try:
+                status = folder.read_report().status
+            except UsageError as error:
+                typer.echo(f"kept {folder.run}, since nobody knows how it ended: {error}", err=True)
+                continue
+            if status == "ok":
+                continue
         if has_left := read_places(folder.path):
             where = ", ".join(str(place) for place in has_left)
             typer.echo(
@@ -170,31 +178,28 @@ def prune_command(
         typer.echo(f"removed {folder.run}")
 
 
-def _print_report(report: dict[str, Any]) -> None:
-    typer.echo(f"run       {report['run']} ({report['job']} {report['dataset']})")
-    typer.echo(f"status    {report['status']}, {report['wall_s']:.1f} s on {report['platform']}")
-    if report["error"] is not None:
-        typer.echo(f"error     {report['error']['kind']}: {report['error']['message']}")
-    loss = None if report["loss"] is None else f"{report['loss']:.4f}"
-    if report["accuracy"] is not None:
-        typer.echo(f"accuracy  {report['accuracy']:.4f}, loss {loss or '-'}")
+def _print_report(report: RunReport) -> None:
+    typer.echo(f"run       {report.run} ({report.job} {report.dataset})")
+    typer.echo(f"status    {report.status}, {report.wall_s:.1f} s on {report.platform}")
+    if report.error is not None:
+        typer.echo(f"error     {report.error.kind}: {report.error.message}")
+    loss = None if report.loss is None else f"{report.loss:.4f}"
+    if report.accuracy is not None:
+        typer.echo(f"accuracy  {report.accuracy:.4f}, loss {loss or '-'}")
     elif loss is not None:
         typer.echo(f"loss      {loss}")
-    if report["model"] is not None:
-        typer.echo(f"model     {report['model']}")
-    given = {name: value for name, value in report["settings"].items() if value is not None}
+    if report.model is not None:
+        typer.echo(f"model     {report.model}")
+    given = {name: value for name, value in report.settings.items() if value is not None}
     settings = ", ".join(f"{name} {value}" for name, value in given.items())
     typer.echo(f"settings  {settings}\n")
     columns = ("action", "task", "worker", "round", "memory_mb", "peak_mb", "start", "duration_ms")
+    rows = [[getattr(entry, name) for name in columns] for entry in report.activations]
     print_table(
         (*columns, "outcome", "activation"),
         [
-            (
-                *("-" if entry[name] is None else entry[name] for name in columns),
-                entry["outcome"],
-                entry["id"],
-            )
-            for entry in report["activations"]
+            (*("-" if value is None else value for value in row), entry.outcome, entry.id)
+            for row, entry in zip(rows, report.activations, strict=True)
         ],
     )
 
@@ -236,21 +241,20 @@ def logs_command(
 ) -> None:
     """Print the logs of a run's activations, each under its own heading."""
     from disdel.controller.run_folder import find_run
-    from disdel.report.saved import checked
 
     folder = find_run(config.run_dir(run_dir), run)
-    activations = checked(folder.read_report())["activations"]
-    workers = sorted({entry["worker"] for entry in activations} - {None})
+    activations = folder.read_report().activations
+    workers = sorted({entry.worker for entry in activations if entry.worker is not None})
     if worker is not None and worker not in workers:
         known = ", ".join(map(str, workers)) or "none"
         raise UsageError(f"run {folder.run} has no worker {worker}; its workers: {known}")
     for entry in activations:
-        if worker is not None and entry["worker"] != worker:
+        if worker is not None and entry.worker != worker:
             continue
-        owner = "" if entry["worker"] is None else f" worker {entry['worker']}"
+        owner = "" if entry.worker is None else f" worker {entry.worker}"
         typer.echo(
-            f"== {entry['task']}{owner} round {entry['round']} segment {entry['segment']}: "
-            f"{entry['outcome']}, {entry['duration_ms']} ms, {entry['start']}, {entry['id']}"
+            f"== {entry.task}{owner} round {entry.round} segment {entry.segment}: "
+            f"{entry.outcome}, {entry.duration_ms} ms, {entry.start}, {entry.id}"
         )
-        log = folder.log(worker=entry["worker"], activation_id=entry["id"])
+        log = folder.log(worker=entry.worker, activation_id=entry.id)
         typer.echo(log.read_text("utf-8", "replace").rstrip() if log.is_file() else "(no log)")

@@ -21,6 +21,7 @@ from disdel.errors import DisdelError, UsageError
 from disdel.platforms.embedded import find_running
 from disdel.platforms.openwhisk import OpenWhisk
 from disdel.store.redis_store import RedisStore
+from disdel.types import RunReport
 
 _STOP_DEADLINE_S = 120.0
 _POLL_S = 0.05
@@ -62,9 +63,8 @@ async def stop_run(folder: RunFolder, settings: Settings, *, forget: bool = Fals
 
 async def _clean(folder: RunFolder, settings: Settings, *, forget: bool) -> str:
     """Remove what a controller that is dead has left, and write down how its run has ended."""
-    written = folder.written_report()
-    report, places = as_lost(written), read_places(folder.path)
-    if not places and report == written:
+    report, places = _how_it_ended(folder), read_places(folder.path)
+    if not places and report is None:
         raise UsageError(f"run {folder.run} is not running, and has left nothing to remove")
     left, errors = [], []
     for place in places:
@@ -72,14 +72,28 @@ async def _clean(folder: RunFolder, settings: Settings, *, forget: bool) -> str:
         left.append(remaining)
         errors += failures
     write_places(folder.path, () if forget else left)
-    # For those who read the file themselves.
-    folder.write_report(report)
+    if report is not None:
+        # For those who read the file themselves.
+        folder.write_report(report)
     if errors and not forget:
         raise errors[0].reworded(
             f"not all of {folder.run} could be removed: {'; '.join(map(str, errors))}. Say it "
             "again when the server answers, or give up what is there with --forget"
         )
     return f"the controller of {folder.run} was dead; removed what it had left"
+
+
+def _how_it_ended(folder: RunFolder) -> RunReport | None:
+    """The report of a run whose own still says that it goes on; None where nothing is to be told.
+
+    What another release or a crash has left there keeps nothing from being removed.
+    """
+    try:
+        written = folder.written_report()
+    except UsageError:
+        return None
+    lost = as_lost(written)
+    return None if lost is written else lost
 
 
 async def _remove_from(

@@ -52,7 +52,6 @@ class Ensemble:
         return Score(
             loss=sum(reply.loss_sum for reply in replies) / samples,
             accuracy=_accuracy(replies),
-            samples=samples,
             metrics={
                 name: sum(reply.metric_sums[name] for reply in replies) / samples
                 for name in replies[0].metric_sums
@@ -74,7 +73,7 @@ class Ensemble:
 
     async def save_last_good(self, rounds: Sequence[RoundReport]) -> str:
         """Save the model of the last of `rounds` that was scored, and say where it is."""
-        good = [entry.round for entry in rounds if entry.score is not None]
+        good = [entry.round for entry in rounds if entry.loss is not None]
         if not good:
             return "No round had been scored, so there is no earlier model."
         number, path = good[-1], self.invoker.folder.last_good(self._suffix)

@@ -20,11 +20,16 @@ from disdel.controller.inputs import read_inputs
 from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lease import claimed
 from disdel.controller.lifecycle import run_to_report
-from disdel.controller.metrics import evaluate_classes, evaluate_numbers, mean_loss
+from disdel.controller.metrics import (
+    evaluate_classes,
+    evaluate_numbers,
+    mean_loss,
+    write_confusion,
+)
 from disdel.controller.model_source import ModelSource, find_model
 from disdel.controller.nodes import with_nodes
+from disdel.controller.plan_report import infer_plan_report
 from disdel.controller.predictions import NumberPredictions, Predictions
-from disdel.controller.report_json import write_confusion
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import Session, open_session, warn_of_store
 from disdel.controller.settings import Settings
@@ -278,7 +283,7 @@ class _InferRun:
             errors = evaluate_numbers(outputs[:, 0], true)
             return _Scored(errors, None, errors.mean_squared_error)
         evaluation = evaluate_classes(outputs, true, self._source.class_names, self._job.top_k)
-        hits = sum(row[place] for place, row in enumerate(evaluation.confusion))
+        hits = sum(row[place] for place, row in enumerate(evaluation.confusion or ()))
         return _Scored(evaluation, hits / len(outputs), mean_loss(outputs, true))
 
     def report(self, wall_s: float) -> RunReport:
@@ -290,7 +295,7 @@ class _InferRun:
             dataset=self._job.dataset,
             platform=self._invoker.session.platform_name,
             status="ok",
-            wall_s=wall_s,
+            wall_s=round(wall_s, 3),
             settings={
                 "model": str(self._model.path),
                 "input": None if self._job.input is None else str(self._job.input),
@@ -305,7 +310,7 @@ class _InferRun:
             accuracy=scored.accuracy,
             loss=scored.loss,
             model=str(self._model.path),
-            plan=self._plan,
+            plan=infer_plan_report(self._plan),
             activations=tuple(self._invoker.journal.activations),
             totals=self._invoker.journal.totals(),
             evaluation=scored.evaluation,

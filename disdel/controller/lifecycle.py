@@ -12,9 +12,7 @@ from disdel import wire
 from disdel.controller.invoker import Invoker
 from disdel.controller.lease import Lease
 from disdel.controller.places import Place, read_places, remove_from, write_places
-from disdel.controller.report_json import report_to_json
 from disdel.controller.rescue import write_somewhere
-from disdel.controller.run_folder import report_text
 from disdel.controller.run_users import address_for_actions, user_of_run
 from disdel.errors import DisdelError, HostFailed, StoreError
 from disdel.events import Noted, RunEnded
@@ -22,6 +20,7 @@ from disdel.store.base import Store
 from disdel.store.keys import RunKeys
 from disdel.telling import told
 from disdel.types import ErrorReport, RunReport
+from disdel.types.report_json import report_text
 
 PROGRESS_INTERVAL_S = 0.25
 # Of the lifetime of a run's keys: some renewals may fail before any is lost.
@@ -145,7 +144,7 @@ async def run_to_report(
     folder = invoker.folder
     try:
         begun = dataclasses.replace(report(), status="running")
-        folder.write_report(report_to_json(begun))
+        folder.write_report(begun)
         async with deployed(invoker, lease, keep=keep):
             await work()
     except BaseException as failure:
@@ -176,7 +175,7 @@ def _error(failure: BaseException) -> ErrorReport:
 
 def _save_report(invoker: Invoker, report: RunReport) -> None:
     """Save the last report of a run, where there is room; that there is none hides nothing."""
-    path, data = invoker.folder.report, report_text(report_to_json(report))
+    path, data = invoker.folder.report, report_text(report)
     try:
         found, why = write_somewhere(path, data)
     except HostFailed as error:

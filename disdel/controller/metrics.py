@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from disdel.arrays import Array
 from disdel.types import ClassScore, Evaluation, NumberEvaluation
+from disdel.types.report_json import CONFUSION_NAME, MOST_CLASSES
 
 Counts = npt.NDArray[np.int64]
 
@@ -111,3 +114,14 @@ def evaluate_numbers(numbers: Array, true: Array) -> NumberEvaluation:
         mean_squared_error=float(np.square(errors).mean()),
         mean_absolute_error=float(np.abs(errors).mean()),
     )
+
+
+def write_confusion(folder: Path, evaluation: Evaluation) -> None:
+    """Write the matrix that is too large for a report, a line for each pair that has samples."""
+    if len(evaluation.classes) <= MOST_CLASSES:
+        return
+    with (folder / CONFUSION_NAME).open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("true", "predicted", "samples"))
+        for true, row in enumerate(evaluation.confusion or ()):
+            rows.writerows((true, predicted, n) for predicted, n in enumerate(row) if n)

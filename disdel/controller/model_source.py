@@ -68,8 +68,8 @@ class ModelSource:
         if self.path != folder.model or not folder.report.is_file():
             return None
         try:
-            return model_facts(choose_model(folder.read_report()["settings"]["model"], dataset))
-        except (UsageError, KeyError, TypeError):
+            return model_facts(choose_model(str(folder.read_report().settings["model"]), dataset))
+        except (UsageError, KeyError):
             return None
 
     def _torch_spec(self) -> ModelSpec | None:

@@ -25,7 +25,7 @@ from disdel.store.base import Buffer
 from disdel.types import Activation, LedgerEntry, RoundReport, TrainJob
 
 PROGRESS_NAME = "progress.jsonl"
-PROGRESS_VERSION = 1
+PROGRESS_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,8 +193,12 @@ class ProgressFiles:
         try:
             head, *lines = self._file.read_bytes().split(b"\n")
             fields = json.loads(head)
-            if fields.pop("version") != PROGRESS_VERSION:
-                raise UsageError(f"run {run} was begun by another release of disdel")
+            if (version := fields.pop("version")) != PROGRESS_VERSION:
+                raise UsageError(
+                    f"run {run} cannot be resumed: its {PROGRESS_NAME} is of version {version!r}, "
+                    f"and this disdel goes on from version {PROGRESS_VERSION}: take the release "
+                    "that began it, or train anew"
+                )
             rounds = tuple(_parsed(CompleteRound, json.loads(line)) for line in _whole(lines))
             progress: Progress = _parsed(Progress, {**fields, "rounds": rounds})
         except (OSError, ValueError, KeyError, dacite.DaciteError) as error:

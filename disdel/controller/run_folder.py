@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from disdel.controller.lease import claimed, is_driven
 from disdel.controller.rescue import write_whole
 from disdel.errors import UsageError
+from disdel.types import ErrorReport, RunReport
+from disdel.types.report_json import read_report, report_text
 
 REPORT_NAME = "report.json"
 MODEL_NAME = "model.keras"
@@ -25,8 +25,6 @@ CONFUSION_NAME = "confusion.png"
 _NAME_LENGTH = 80
 # For report, progress and logs of a short run; its model may go elsewhere.
 _ROOM_BYTES = 1 << 18
-# A report of a thousand rounds of a hundred workers is a tenth of it.
-_MOST_REPORT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class RunFolder:
     def is_complete(self) -> bool:
         """Whether the run has ended well, by its report, if that can be read."""
         try:
-            return self.read_report().get("status") == "ok"
+            return self.read_report().status == "ok"
         except UsageError:
             return False
 
@@ -80,37 +78,29 @@ class RunFolder:
         owner = "collect" if worker is None else f"worker-{worker}"
         return self.path / "logs" / f"{owner}-{activation_id}.log"
 
-    def write_report(self, report: dict[str, Any]) -> None:
+    def write_report(self, report: RunReport) -> None:
         """Save the report, whole or not at all."""
         write_whole(self.report, report_text(report))
 
-    def read_report(self) -> dict[str, Any]:
+    def read_report(self) -> RunReport:
         """The saved report; that of a run whose controller was killed says that it is lost.
 
         Raises:
             UsageError: there is none, or it cannot be read.
         """
         report = self.written_report()
-        if report.get("status") == "running" and not self.is_running:
+        if report.status == "running" and not self.is_running:
             # Its controller may have ended in order between the two looks.
             report = as_lost(self.written_report())
         return report
 
-    def written_report(self) -> dict[str, Any]:
+    def written_report(self) -> RunReport:
         """The saved report as its controller has left it.
 
         Raises:
             UsageError: there is none, or it cannot be read.
         """
-        try:
-            with self.report.open("rb") as file:
-                # What is cut off is no JSON.
-                report = json.loads(file.read(_MOST_REPORT_BYTES))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"run {self.run} has no readable {REPORT_NAME}: {error}") from error
-        if not isinstance(report, dict):
-            raise UsageError(f"run {self.run} has no readable {REPORT_NAME}: it is no JSON object")
-        return report
+        return read_report(self.report)
 
     def age_s(self) -> float:
         """How long ago the report was written."""
@@ -135,17 +125,12 @@ class RunFolder:
         return is_driven(self.path)
 
 
-def report_text(report: dict[str, Any]) -> bytes:
-    """A report as it is written."""
-    return json.dumps(report, indent=1).encode()
-
-
-def as_lost(report: dict[str, Any]) -> dict[str, Any]:
+def as_lost(report: RunReport) -> RunReport:
     """The report of a run that nobody drives, if it says that it goes on."""
-    if report.get("status") != "running":
+    if report.status != "running":
         return report
-    error = {"kind": "killed", "message": "its controller ended without a word"}
-    return report | {"status": "lost", "error": error}
+    error = ErrorReport(kind="killed", message="its controller ended without a word")
+    return replace(report, status="lost", error=error)
 
 
 def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
@@ -253,11 +238,7 @@ def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
             report = folder.read_report()
         except UsageError:
             continue  # It cannot be the one; `disdel runs list` names it.
-        if (
-            report.get("dataset") == dataset
-            and report.get("job") == "train"
-            and folder.model.is_file()
-        ):
+        if (report.dataset, report.job) == (dataset, "train") and folder.model.is_file():
             return folder
     raise UsageError(
         f"no run in {run_dir} has trained on {dataset!r}; train first: disdel train {dataset}, or "

@@ -107,7 +107,7 @@ class States:
         Until a successor has been scored, the last that was scored is the last good one.
         """
         last = rounds[-1].round
-        scored = [entry.round for entry in rounds if entry.score is not None]
+        scored = [entry.round for entry in rounds if entry.loss is not None]
         needed = {last, *scored[-1:]}
         if self._job.validation.patience is not None:
             needed.add(best_round(rounds) or last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from disdel.types import Plan, RoundReport, Score, Validation
+from disdel.types import Plan, RoundReport, Validation
 
 
 def is_scored(number: int, plan: Plan) -> bool:
@@ -14,20 +14,20 @@ def is_scored(number: int, plan: Plan) -> bool:
 
 def best_round(rounds: Sequence[RoundReport]) -> int | None:
     """The first of the rounds with the least held-out loss; None when none was scored."""
-    scored = _scored(rounds)
-    return min(scored, key=lambda pair: pair[1].loss)[0] if scored else None
+    scored = [(entry.round, entry.loss) for entry in rounds if entry.loss is not None]
+    return min(scored, key=lambda entry: entry[1])[0] if scored else None
 
 
 def reason_to_stop(validation: Validation, rounds: Sequence[RoundReport]) -> str | None:
     """Why the run should end after these rounds, or None."""
-    scored = _scored(rounds)
+    scored = [entry for entry in rounds if entry.loss is not None]
     best = best_round(rounds)
     if not scored or best is None:
         return None
-    number, score = scored[-1]
+    number, accuracy = scored[-1].round, scored[-1].accuracy
     target, patience = validation.target_accuracy, validation.patience
-    if target is not None and score.accuracy is not None and score.accuracy >= target:
-        return f"accuracy {score.accuracy:.4f} has reached the target of {target:g}"
+    if target is not None and accuracy is not None and accuracy >= target:
+        return f"accuracy {accuracy:.4f} has reached the target of {target:g}"
     if patience is not None and number - best >= patience:
         return f"no lower loss for {number - best} rounds than after round {best}"
     return None
@@ -38,7 +38,3 @@ def model_round(validation: Validation, rounds: Sequence[RoundReport]) -> int | 
     if validation.patience is not None:
         return best_round(rounds)
     return rounds[-1].round if rounds else None
-
-
-def _scored(rounds: Sequence[RoundReport]) -> list[tuple[int, Score]]:
-    return [(entry.round, entry.score) for entry in rounds if entry.score is not None]

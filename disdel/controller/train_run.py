@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 from disdel.catalog.datasets import DatasetArrays
 from disdel.controller.actions import SizedAction
@@ -18,6 +19,7 @@ from disdel.controller.fleet import Fleet
 from disdel.controller.invoker import Invoker, all_of
 from disdel.controller.lease import Lease
 from disdel.controller.nodes import remember_pool
+from disdel.controller.plan_report import plan_report
 from disdel.controller.planning import remaining_s
 from disdel.controller.progress import CompleteRound, Progress, ProgressFiles
 from disdel.controller.settings import Settings
@@ -216,9 +218,9 @@ class TrainRun:
         samples = sum(work.part.samples for work in trained)
         report = RoundReport(
             round=number,
-            wall_s=time.monotonic() - started_s,
+            wall_s=round(time.monotonic() - started_s, 3),
             train_loss=sum(work.loss_sum for work in trained) / samples,
-            score=score,
+            **({} if score is None else asdict(score)),
         )
         self._rounds.append(report)
         await asyncio.to_thread(self._states.forget_averages, tuple(self._rounds))
@@ -278,7 +280,7 @@ class TrainRun:
         """What is known of the run now."""
         validation = self._job.validation
         number = model_round(validation, self._rounds)
-        last = None if number is None else self._rounds[number - 1].score
+        last = None if number is None else self._rounds[number - 1]
         model = self._ensemble.model_path or self._invoker.folder.model
         return RunReport(
             run=self._invoker.folder.run,
@@ -286,7 +288,7 @@ class TrainRun:
             dataset=self._job.dataset,
             platform=self._invoker.session.platform_name,
             status="ok",
-            wall_s=wall_s,
+            wall_s=round(wall_s, 3),
             settings={
                 "batch": self._job.batch_size,
                 "epochs": self._job.epochs,
@@ -319,7 +321,7 @@ class TrainRun:
             accuracy=None if last is None else last.accuracy,
             loss=None if last is None else last.loss,
             model=str(model) if model.is_file() else None,
-            plan=self._plan,
+            plan=plan_report(self._plan),
             rounds=tuple(self._rounds),
             activations=tuple(self._invoker.journal.activations),
             ledger=tuple(self._ledger),

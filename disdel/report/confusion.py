@@ -55,7 +55,7 @@ def draw_confusion(evaluation: Evaluation, title: str, path: Path) -> None:
         axes.set_title(on_one_line(title), parse_math=False)
         _name_classes(axes, names)
         if len(names) <= _CLASSES_WITH_COUNTS:
-            _write_counts(axes, evaluation.confusion, shares.tolist())
+            _write_counts(axes, counts.tolist(), shares.tolist())
         bar = figure.colorbar(image, ax=axes, shrink=0.8)
         bar.set_label("share of the true class")
         figure.savefig(path, format="png")

@@ -13,15 +13,14 @@ from disdel.errors import UsageError
 from disdel.report.axes import WIDTH
 from disdel.report.bars import STYLES, Style, Timeline, timeline
 from disdel.report.charts import Series, line_chart, memory_chart
-from disdel.report.saved import SavedReport
 from disdel.report.timeline import TimeSplit, spans, split_time
-from disdel.types import Activation
+from disdel.types import Activation, RunReport
 
 PAGE_NAME = "report.html"
 _TEMPLATE = "report.html.j2"
 
 
-def render(report: SavedReport) -> str:
+def render(report: RunReport) -> str:
     """The page of a report, of whatever a run came to."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -42,7 +41,7 @@ def render(report: SavedReport) -> str:
     )
 
 
-def write_page(report: SavedReport, path: Path) -> None:
+def write_page(report: RunReport, path: Path) -> None:
     """Write the page of a report.
 
     Raises:
@@ -54,7 +53,7 @@ def write_page(report: SavedReport, path: Path) -> None:
         raise UsageError(f"{path} cannot be written: {error}") from error
 
 
-def _end_s(report: SavedReport) -> float:
+def _end_s(report: RunReport) -> float:
     """The end of the run; an answer may be later than it by the rounding."""
     ends = [one.times.received_ms / 1000 for one in report.activations if one.times is not None]
     return max([report.wall_s, *ends])
@@ -133,7 +132,7 @@ def _legend(activations: Sequence[Activation]) -> list[Style]:
 _LINE, _OTHER_LINE = "#0072b2", "#b34700"
 
 
-def _loss_chart(report: SavedReport) -> object:
+def _loss_chart(report: RunReport) -> object:
     held_out = Series(
         "held-out, of the average", _LINE, False, [(r.round, r.loss) for r in report.rounds]
     )
@@ -146,7 +145,7 @@ def _loss_chart(report: SavedReport) -> object:
     return line_chart("loss, mean over samples", [held_out, training], label=lambda v: f"{v:.3g}")
 
 
-def _accuracy_chart(report: SavedReport) -> object:
+def _accuracy_chart(report: RunReport) -> object:
     accuracy = Series(
         "held-out, of the average",
         _LINE,

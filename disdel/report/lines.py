@@ -150,16 +150,16 @@ def _option_line(option: Option) -> str:
 
 def round_line(event: RoundDone) -> str:
     """One row under `ROUND_HEADING`."""
-    report, score = event.report, event.report.score
-    accuracy = "-" if score is None else "" if score.accuracy is None else f"{score.accuracy:.4f}"
-    loss = "-" if score is None else f"{score.loss:.4f}"
-    metrics = {} if score is None else score.metrics
+    report = event.report
+    loss = _figure(report.loss)
+    scored = report.loss is not None
+    accuracy = "" if scored and report.accuracy is None else _figure(report.accuracy)
     line = (
         f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
         f"{loss:>7}  {accuracy:>6}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
-    return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in metrics.items())])
+    return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in report.metrics.items())])
 
 
 def remaining_text(event: RoundDone) -> str:
@@ -201,8 +201,8 @@ def summary_lines(event: RunEnded) -> list[str]:
         result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
     elif report.loss is not None:
         result = f"  test loss {report.loss:.4f}"
-    if report.rounds and report.rounds[-1].score is not None:
-        means = report.rounds[-1].score.metrics
+    if report.rounds:
+        means = report.rounds[-1].metrics
         result += "".join(f"  {name} {mean:.4f}" for name, mean in means.items())
     match report.evaluation:
         case NumberEvaluation(mean_squared_error=squared, mean_absolute_error=absolute):
@@ -243,7 +243,7 @@ def _where(event: RunEnded) -> str:
 
 def _working_set(report: RunReport) -> str:
     """What evaluate actions had resident at most, beside what was planned for each."""
-    if not isinstance(report.plan, InferPlan):
+    if report.job != "infer" or report.plan is None:
         return ""
     used = [a.working_set_mb for a in report.activations if a.working_set_mb is not None]
     return f"; at most {max(used)} of {report.plan.memory_mb} MB needed" if used else ""

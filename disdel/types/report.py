@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from disdel.types.names import Outcome, Status
-from disdel.types.plan import InferPlan, Plan
+from disdel.types.names import EstimatorName, Objective, Outcome, RuntimeName, Status
+from disdel.types.plan import Option, Zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +119,13 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Means over `samples` samples: loss, accuracy (a fraction) and what else was asked for.
+    """Means over samples: loss, accuracy (a fraction) and what else was asked for.
 
     `accuracy` is None where there are no classes.
     """
 
     loss: float
     accuracy: float | None
-    samples: int
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -156,16 +155,18 @@ class Evaluation:
     """What a model makes of labelled samples, beyond loss and accuracy.
 
     Attributes:
-        confusion: `confusion[true][predicted]` counts samples.
-        classes: one score a class, in their order.
         top_k: how many classes a sample has guesses for.
         top_k_accuracy: the share of samples whose class is among its `top_k` likeliest.
+        classes: one score a class, in their order.
+        confusion: `confusion[true][predicted]` counts samples; None where a saved report leaves
+            it to `confusion_file` in the run's folder.
     """
 
-    confusion: tuple[tuple[int, ...], ...]
-    classes: tuple[ClassScore, ...]
     top_k: int
     top_k_accuracy: float
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...] | None
+    confusion_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,15 +180,18 @@ class NumberEvaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
-    """One round: the workers' training loss, and the average's score on the held-out split.
+    """One round: the workers' training loss, and the average's score on held-out samples.
 
-    `score` is None where the round was not to be scored.
+    `loss` is None where the round was not scored, and `accuracy` also where there are no classes;
+    `metrics` are further means by name.
     """
 
     round: int
     wall_s: float
-    train_loss: float
-    score: Score | None
+    train_loss: float | None
+    loss: float | None = None
+    accuracy: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +219,48 @@ class ErrorReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardReport:
+    worker: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReport:
+    """What a report tells of a plan, in the words of `Plan` and `InferPlan`.
+
+    `estimate_mb` is by part, with their sum as `total`. What only a training has is None in the
+    plan of an inference, and `batch_size` in that of a training.
+    """
+
+    runtime: RuntimeName | None = None
+    workers: int
+    memory_mb: int
+    collect_memory_mb: int | None = None
+    fan_in: int | None = None
+    micro_batches: int | None = None
+    batch_size: int | None = None
+    rounds: int
+    timeout_s: float
+    threads: int | None = None
+    predicted_s: float
+    gb_s: float
+    shards: tuple[ShardReport, ...] = ()
+    estimate_mb: dict[str, float]
+    invocations: int | None = None
+    optimize: Objective | None = None
+    estimator: EstimatorName | None = None
+    basis: str | None = None
+    zones_mb: Zones | None = None
+    considered: tuple[Option, ...] = ()
+    reasons: tuple[str, ...]
+    gpu_memory_mb: int | None = None
+    score_every: int | None = None
+    throttled_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """Everything that is known of a run; `controller/report_json.py` gives it its wire form.
+    """Everything that is known of a run; `types/report_json.py` gives it its wire form.
 
     `accuracy` and `loss` are those of `model_round`, whose average the model is. `stopped` says
     why a run ended before its last round, and `resumed_after` which round was the last complete
@@ -228,13 +272,13 @@ class RunReport:
     dataset: str
     platform: Literal["embedded", "openwhisk"]
     status: Literal["running", "ok", "failed", "lost"]
-    settings: dict[str, object]
-    wall_s: float
     error: ErrorReport | None = None
     accuracy: float | None = None
     loss: float | None = None
+    wall_s: float
     model: str | None = None
-    plan: Plan | InferPlan | None = None
+    settings: dict[str, object] = field(default_factory=dict)
+    plan: PlanReport | None = None
     rounds: tuple[RoundReport, ...] = ()
     activations: tuple[Activation, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from watched import run_watched
 
-from disdel.report.saved import parse_report
 from disdel.report.timeline import split_time
+from disdel.types.report_json import report_from_json
 
 HERE = Path(__file__).parent
 PLAIN_FIT = HERE.parent / "main_job" / "plain_fit.py"
@@ -219,7 +219,7 @@ def measure(one, repeat, options):
 
 def facts_of(fields):
     """What disdel's own report says of its time."""
-    report = parse_report(fields)
+    report = report_from_json(fields)
     split = split_time(report.activations, report.wall_s)
     rounds_s = split.training_s + split.rest_s
     moving_s = split.weights_s + split.averaging_s + split.invoking_s

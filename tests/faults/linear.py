@@ -116,7 +116,7 @@ def linear_job(apihost, auth, redis, data_dir, run_dir, listener, **changes):
 
 def outcome(report):
     """What decides that two trainings have come to the same weights."""
-    scores = [(entry.score.loss, entry.score.accuracy) for entry in report.rounds]
+    scores = [(entry.loss, entry.accuracy) for entry in report.rounds]
     return scores, [(entry.round, entry.worker, entry.checksum) for entry in report.ledger]
 
 

@@ -18,10 +18,10 @@ from typer.main import get_command
 from disdel import api, config
 from disdel.cli.app import app
 from disdel.controller import lease
-from disdel.controller.report_json import report_to_json
 from disdel.errors import UsageError
 from disdel.telling import told
 from disdel.types import RunReport
+from disdel.types.report_json import report_to_json
 
 # Made once: it takes longer than a command.
 COMMAND = get_command(app)
@@ -158,7 +158,7 @@ def whole_files():
         f"{run}/report.json": json.dumps(report_to_json(report)),
         f"{run}/controller.json": json.dumps({"places": [place]}),
         f"{run}/controller.lock": json.dumps(holder),
-        f"{run}/progress.jsonl": json.dumps({"version": 1, "job": {"dataset": "digits"}}),
+        f"{run}/progress.jsonl": json.dumps({"version": 2, "job": {"dataset": "digits"}}),
         "state/platforms/abc.json": json.dumps({"id": "abc", "process": process, "port": 1}),
         "wskprops": "{}",
     }

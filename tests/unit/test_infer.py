@@ -15,15 +15,14 @@ from disdel import wire
 from disdel.controller import infer as infer_module
 from disdel.controller.infer import InferJob
 from disdel.controller.recovery import MAX_LOSSES
-from disdel.controller.report_json import report_to_json
 from disdel.controller.settings import Settings
 from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
 from disdel.events import InferPlanMade, Noted
 from disdel.report.html_report import render
-from disdel.report.saved import parse_report, read_report
 from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
 from disdel.types import Limits
+from disdel.types.report_json import read_report
 from tests.fake_platform import FakePlatform, activation, sessions_of
 
 OOM = "The action exhausted its memory and was aborted."
@@ -385,6 +384,6 @@ def test_the_plan_is_told_before_the_work(run):
 
 
 def test_the_page_speaks_of_evaluate_actions(run):
-    page = render(parse_report(report_to_json(run().report)))
+    page = render(run().report)
     assert "of an evaluate action" in page
     assert "None:" not in page

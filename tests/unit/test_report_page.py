@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
-from disdel.controller.report_json import report_to_json
 from disdel.errors import UsageError
 from disdel.events import RunEnded
 from disdel.report.axes import Scale, ticks
 from disdel.report.bars import timeline
 from disdel.report.html_report import render
 from disdel.report.lines import summary_lines
-from disdel.report.saved import parse_report, read_report
 from disdel.report.timeline import spans, split_time
 from disdel.types import (
     ErrorReport,
@@ -26,9 +24,9 @@ from disdel.types import (
     Phases,
     RoundReport,
     RunReport,
-    Score,
     Times,
 )
+from disdel.types.report_json import read_report, report_from_json, report_to_json
 from tests import planning
 
 EVIL = "</title><script src='//x'></script>\"&{{ 7 * 7 }}"
@@ -70,7 +68,7 @@ def report(**changes):
 
 def saved(report):
     """The report as it comes back from its file."""
-    return parse_report(json.loads(json.dumps(report_to_json(report))))
+    return report_from_json(json.loads(json.dumps(report_to_json(report))))
 
 
 class Page(html.parser.HTMLParser):
@@ -278,7 +276,8 @@ def test_a_loss_that_is_no_number_is_left_out_of_the_chart():
             round=number,
             wall_s=1.0,
             train_loss=loss,
-            score=Score(loss=loss, accuracy=0.5, samples=10),
+            loss=loss,
+            accuracy=0.5,
         )
         for number, loss in ((1, 0.5), (2, float("nan")), (3, 0.25))
     )
@@ -288,8 +287,8 @@ def test_a_loss_that_is_no_number_is_left_out_of_the_chart():
 
 
 def test_where_numbers_are_predicted_there_is_no_accuracy_and_no_chart_of_it():
-    score = Score(loss=0.5, accuracy=None, samples=10, metrics={"mean_absolute_error": 0.625})
-    entry = RoundReport(round=1, wall_s=1.0, train_loss=0.5, score=score)
+    metrics = {"mean_absolute_error": 0.625}
+    entry = RoundReport(round=1, wall_s=1.0, train_loss=0.5, loss=0.5, metrics=metrics)
     text = render(saved(report(accuracy=None, loss=0.5, rounds=(entry,))))
     assert "accuracy, %" not in text
     assert "<th>mean_absolute_error</th>" in text
@@ -298,10 +297,8 @@ def test_where_numbers_are_predicted_there_is_no_accuracy_and_no_chart_of_it():
 
 def test_a_round_that_was_not_scored_has_no_score():
     rounds = (
-        RoundReport(round=1, wall_s=1.0, train_loss=0.25, score=None),
-        RoundReport(
-            round=2, wall_s=1.0, train_loss=0.2, score=Score(loss=0.5, accuracy=0.75, samples=4)
-        ),
+        RoundReport(round=1, wall_s=1.0, train_loss=0.25),
+        RoundReport(round=2, wall_s=1.0, train_loss=0.2, loss=0.5, accuracy=0.75),
     )
     page = render(saved(report(rounds=rounds)))
     assert page.count("<td>0.2500</td><td>\N{EN DASH}</td><td>\N{EN DASH}</td>") == 1
@@ -366,9 +363,11 @@ def test_the_command_renders_a_file_again(tmp_path):
     ("text", "complaint"),
     [
         ("no json", "is text that is no JSON"),
-        ("[]", "holds no report of a run, but a list"),
-        ('{"version": 2}', "version 1 is needed, not 2"),
-        ('{"version": 1}', "this is no report of a run"),
+        ("[]", "it is no report of a run, but a list"),
+        ('{"version": 3}', "it is a report of version 3, and this disdel reads versions 1 and 2"),
+        ('{"version": true}', "version True, and this disdel reads"),
+        ("{}", "version None, and this disdel reads"),
+        ('{"version": 2}', "it is no report of a run"),
     ],
 )
 def test_what_is_no_report_is_refused(tmp_path, text, complaint):

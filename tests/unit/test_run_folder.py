@@ -4,11 +4,16 @@ import pytest
 
 from disdel.controller.run_folder import create_run_folder, find_run, latest_trained, run_folders
 from disdel.errors import UsageError
+from disdel.types import RunReport
 
 
 def finished(run_dir, job="train", dataset="digits", *, model=True):
     folder = create_run_folder(run_dir, job, dataset)
-    folder.write_report({"run": folder.run, "job": job, "dataset": dataset})
+    folder.write_report(
+        RunReport(
+            run=folder.run, job=job, dataset=dataset, platform="embedded", status="ok", wall_s=1.0
+        )
+    )
     if model:
         folder.model.write_bytes(b"")
     return folder
@@ -74,7 +79,7 @@ def test_a_report_that_cannot_be_read_is_told(tmp_path):
     run = finished(tmp_path)
     run.report.write_text("{half")
     [found] = run_folders(tmp_path)
-    with pytest.raises(UsageError, match=r"has no readable report\.json"):
+    with pytest.raises(UsageError, match=r"report\.json is damaged JSON"):
         found.read_report()
 
 

@@ -15,7 +15,6 @@ from disdel.cli.app import app
 from disdel.controller.cleaning import interrupt
 from disdel.controller.lease import claim, claimed, is_driven
 from disdel.controller.places import Place, read_places, write_places
-from disdel.controller.report_json import report_to_json
 from disdel.controller.run_folder import create_run_folder, latest_trained
 from disdel.controller.run_users import RunUser
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
@@ -42,7 +41,7 @@ def ended(run_dir, *, status="ok", age_days=0.0, accuracy=0.9, **settings):
         wall_s=1.5,
         accuracy=accuracy,
     )
-    folder.write_report(report_to_json(report))
+    folder.write_report(report)
     written_s = time.time() - age_days * 86_400
     os.utime(folder.report, (written_s, written_s))
     return folder
@@ -56,14 +55,14 @@ def ended(run_dir, *, status="ok", age_days=0.0, accuracy=0.9, **settings):
         b"[" * 100_000,
         b"\xff\xfe",
         b"[]",
-        b'{"version": 2}',
+        b'{"version": 3}',
         b'{"version": 1, "run": 7}',
         b'{"another": "program"}',
         b'{"version": 1}' + b" " * 2000,
     ],
 )
 def test_a_bad_report_hides_no_other(disdel, tmp_path, monkeypatch, content):
-    monkeypatch.setattr("disdel.controller.run_folder._MOST_REPORT_BYTES", 1500)
+    monkeypatch.setattr("disdel.types.report_json._MOST_BYTES", 1500)
     good, bad = ended(tmp_path), ended(tmp_path)
     bad.report.write_bytes(content)
     (good.path / "model.keras").touch()
@@ -143,9 +142,31 @@ def test_a_run_with_something_elsewhere_is_not_pruned(disdel, tmp_path, redis_ur
     assert folder.path.exists()
 
 
+NEWER = b'{"version": 99, "status": "running"}'
+
+
+def test_a_run_of_another_release_is_not_taken_for_a_failed_one(disdel, tmp_path):
+    folder = ended(tmp_path)
+    folder.report.write_bytes(NEWER)
+    done = disdel("runs", "prune", "--failed")
+    assert done.stdout == ""
+    assert "nobody knows how it ended" in done.stderr
+    assert "version 99, and this disdel reads versions 1 and 2" in done.stderr
+    assert folder.path.exists()
+
+
+def test_what_a_run_of_another_release_has_left_is_removed(disdel, tmp_path, redis_url):
+    folder = ended(tmp_path)
+    folder.report.write_bytes(NEWER)
+    write_places(folder.path, [Place(apihost=None, redis=redis_url)])
+    assert "removed what it had left" in disdel("stop", folder.run).stdout
+    assert read_places(folder.path) == ()
+    assert folder.report.read_bytes() == NEWER
+
+
 def test_a_run_whose_controller_was_killed_is_lost_and_can_be_stopped(disdel, tmp_path):
     folder = ended(tmp_path, status="running")
-    assert folder.read_report()["error"]["kind"] == "killed"
+    assert folder.read_report().error.kind == "killed"
     assert "was dead" in disdel("stop", folder.run).stdout
     assert json.loads(folder.report.read_text())["status"] == "lost"
     with pytest.raises(UsageError, match="is not running, and has left nothing"):

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from disdel.cli.app import app
 from disdel.cli.output import print_table
-from disdel.controller.metrics import evaluate_classes
-from disdel.controller.report_json import report_to_json, write_confusion
+from disdel.controller.metrics import evaluate_classes, write_confusion
 from disdel.events import Noted, RoundStarted
 from disdel.report.confusion import draw_confusion
 from disdel.report.views import LiveView, PlainView
 from disdel.streams import on_one_line, printable
 from disdel.types import RunReport
+from disdel.types.report_json import report_to_json
 
 NASTY = "\x1b[2J\x07\r\x9b31m\u202e[bold]x[/bold]"
 SHOWN = "\\x1b[2J\\x07\\r\\x9b31m\\u202e[bold]x[/bold]"

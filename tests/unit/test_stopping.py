@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from disdel.controller.stopping import best_round, is_scored, model_round, reason_to_stop
 from disdel.errors import UsageError
-from disdel.types import RoundReport, Score, Validation
+from disdel.types import RoundReport, Validation
 from tests.planning import plan
 
 
@@ -17,7 +17,8 @@ def rounds_of(losses):
             round=number,
             wall_s=1.0,
             train_loss=1.0,
-            score=None if loss is None else Score(loss=loss, accuracy=1 - loss / 10, samples=9),
+            loss=loss,
+            accuracy=None if loss is None else 1 - loss / 10,
         )
         for number, loss in enumerate(losses, 1)
     ]

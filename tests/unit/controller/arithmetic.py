@@ -8,6 +8,11 @@ from disdel.worker.collect import collect
 from disdel.worker.phases import PhaseClock
 
 
+def scores(report):
+    """Loss, accuracy and metrics of each round."""
+    return [(entry.loss, entry.accuracy, entry.metrics) for entry in report.rounds]
+
+
 class Arithmetic:
     """Workers whose weight is a number: training adds the worker's number + 1, once a round."""
 

@@ -10,6 +10,7 @@ from disdel.controller.recovery import MAX_LOSSES
 from disdel.errors import ActivationFailed
 from disdel.events import ActivationEnded, Noted, RoundDone, RunEnded
 from tests.fake_platform import activation
+from tests.unit.controller.arithmetic import scores
 
 
 def vanished(number, text="The action did not produce a valid response and exited unexpectedly."):
@@ -29,7 +30,7 @@ def test_lost_containers_change_no_number(run, arithmetic):
     arithmetic.hooks[0, 2] = vanish_twice
     disturbed, _ = run(epochs=3)
     assert lost == [0, 1]
-    assert disturbed.rounds[-1].score == whole.rounds[-1].score
+    assert scores(disturbed)[-1] == scores(whole)[-1]
     assert disturbed.totals.failed == disturbed.totals.restarted == 2
     entries = [(e.round, e.worker, e.samples, e.checksum) for e in disturbed.ledger]
     assert entries == [(e.round, e.worker, e.samples, e.checksum) for e in whole.ledger]
@@ -79,7 +80,7 @@ def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, mo
     assert any("worker 1 is late" in e.message for e in run.events if isinstance(e, Noted))
     assert (report.totals.failed, report.totals.overtaken) == (0, 1)
     assert [e.attempt for e in report.ledger if e.round == 2] == [0, 1]
-    assert report.rounds[-1].score == whole.rounds[-1].score
+    assert scores(report)[-1] == scores(whole)[-1]
     assert [e.samples for e in report.ledger] == [e.samples for e in whole.ledger]
 
 
@@ -94,7 +95,7 @@ def test_a_platform_that_has_lost_everything_gets_it_again(run, platform):
 
     run.listeners.append(forget)
     disturbed, folder = run(epochs=3)
-    assert disturbed.rounds[-1].score == whole.rounds[-1].score
+    assert scores(disturbed)[-1] == scores(whole)[-1]
     assert disturbed.totals.failed == 0
     told = [e.message for e in run.events if isinstance(e, Noted)]
     assert told.count(f"disdel-{folder.run} was lost, and is made again") == 1

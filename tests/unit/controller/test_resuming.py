@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from disdel.errors import ActivationFailed, UsageError
 from disdel.events import RoundStarted
 from disdel.types import Validation
 from tests.fake_platform import activation
+from tests.unit.controller.arithmetic import scores
 
 
 def fail_in(arithmetic, number):
@@ -41,7 +43,7 @@ def test_a_run_goes_on_where_it_was_interrupted(run, arithmetic, failing, job):
     started = [event.round for event in run.events if isinstance(event, RoundStarted)]
     assert started == list(range(failing, len(whole.rounds) + 1))
     assert report.ledger == whole.ledger
-    assert [entry.score for entry in report.rounds] == [entry.score for entry in whole.rounds]
+    assert scores(report) == scores(whole)
     assert (report.model_round, report.stopped) == (whole.model_round, whole.stopped)
     assert all(counted == number for (_, number), counted in arithmetic.own_rounds.items())
     # Each controller starts a container for its averages.
@@ -131,7 +133,7 @@ def test_more_epochs_for_a_complete_run(run, arithmetic):
 def test_a_run_that_lacks_only_its_model_gets_it(run, arithmetic, platform):
     _, folder = run(epochs=2)
     folder.model.unlink()
-    folder.write_report(folder.read_report() | {"status": "failed"})
+    folder.write_report(replace(folder.read_report(), status="failed"))
     platform.invoked.clear()
     arithmetic.hooks = {}
     staged = []
@@ -166,13 +168,13 @@ def test_only_complete_lines_count(run, arithmetic):
     arithmetic.hooks.clear()
     report, _ = run(resumed=folder)
     assert report.resumed_after == 2
-    assert [entry.score.loss for entry in report.rounds] == [8.5, 7.0, 5.5, 4.0]
+    assert [entry.loss for entry in report.rounds] == [8.5, 7.0, 5.5, 4.0]
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"version": 99}\n', "begun by another release"),
+        ('{"version": 1}\n', "is of version 1, and this disdel goes on from version 2"),
         ("nonsense\n", "cannot be read"),
         (None, "only trainings can"),
     ],
@@ -192,7 +194,7 @@ def test_a_run_that_goes_on_says_so(run):
     def look(event):
         if isinstance(event, RoundStarted):
             [folder] = run_folders(run.run_dir)
-            seen.append((folder.is_running, folder.read_report()["status"]))
+            seen.append((folder.is_running, folder.read_report().status))
             with pytest.raises(UsageError, match="is still running; disdel stop"):
                 read_resumed(folder)
 

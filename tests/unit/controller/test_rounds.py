@@ -13,12 +13,12 @@ from tests.fake_platform import CAPACITY, FakePlatform, sessions_of
 def test_a_run_from_plan_to_report(run, platform):
     report, folder = run(epochs=3)
     # Two workers of 719 samples each add 1 and 2: the mean grows by 1.5 a round.
-    assert [entry.score.loss for entry in report.rounds] == [8.5, 7.0, 5.5]
+    assert [entry.loss for entry in report.rounds] == [8.5, 7.0, 5.5]
     assert report.status == "ok"
     assert report.accuracy == 0.5
     assert folder.model.read_bytes() == b"a model file"
     saved = json.loads(folder.report.read_text())
-    assert saved["version"] == 1
+    assert saved["version"] == 2
     assert saved["rounds"][0] == {
         "round": 1,
         "wall_s": saved["rounds"][0]["wall_s"],
@@ -78,7 +78,7 @@ def test_events_come_in_order(run):
 
 def test_some_rounds_are_scored_and_the_last_one_always(run):
     report, _ = run(epochs=5, validation=Validation(every=2))
-    losses = [None if entry.score is None else entry.score.loss for entry in report.rounds]
+    losses = [entry.loss for entry in report.rounds]
     assert losses == [None, 7.0, None, 4.0, 2.5]
     assert (report.loss, report.model_round, report.stopped) == (2.5, 5, None)
 
@@ -95,7 +95,7 @@ def test_a_target_that_is_reached_ends_the_run(run, arithmetic):
 def test_patience_ends_the_run_with_the_best_model(run, arithmetic):
     arithmetic.loss_of = lambda weight: abs(4.5 - weight)
     report, folder = run(epochs=9, validation=Validation(patience=2))
-    assert [entry.score.loss for entry in report.rounds] == [3.0, 1.5, 0.0, 1.5, 3.0]
+    assert [entry.loss for entry in report.rounds] == [3.0, 1.5, 0.0, 1.5, 3.0]
     assert report.stopped == "no lower loss for 2 rounds than after round 3"
     assert (report.model_round, report.loss) == (3, 0.0)
     assert arithmetic.exported == 4.5
@@ -123,7 +123,7 @@ def test_where_averages_evict_a_worker_one_averages_in_its_place(
     opened = sessions_of(platform, arithmetic.store, redis_url, capacity)
     monkeypatch.setattr(train_module, "open_session", opened)
     report, _ = run(epochs=4)
-    assert [entry.score.loss for entry in report.rounds] == [8.5, 7.0, 5.5, 4.0]
+    assert [entry.loss for entry in report.rounds] == [8.5, 7.0, 5.5, 4.0]
     cold = [entry.round for entry in report.activations if entry.start == "cold"]
     assert set(cold) == {1}
     [note] = [e.message for e in run.events if isinstance(e, Noted) and "averages" in e.message]

@@ -9,6 +9,7 @@ import pytest
 from disdel.controller.settings import Settings
 from disdel.store.codec import read_tensors
 from disdel.types import Limits
+from tests.unit.controller.arithmetic import scores
 
 
 def test_workers_get_their_own_shard_and_nothing_else(run, platform):
@@ -25,7 +26,7 @@ def test_a_round_in_segments_counts_every_sample_once(run, arithmetic):
     segments = [e for e in cut.activations if e.task == "train" and e.worker == 1]
     assert [e.segment for e in segments] == [0, 1, 2]
     assert [e.outcome for e in segments] == ["continued-time", "continued-time", "ok"]
-    assert cut.rounds[0].score == whole.rounds[0].score
+    assert scores(cut)[0] == scores(whole)[0]
     assert cut.rounds[0].train_loss == whole.rounds[0].train_loss
 
 
@@ -73,7 +74,7 @@ def test_workers_become_more_and_fewer_and_every_sample_has_one(
 def test_what_a_part_weighs(run, average, mean):
     """Workers add 1, 2, 3 and 4; the first two have 360 samples, so a second step each."""
     report, _ = run(epochs=1, workers=4, batch_size=359, average=average)
-    assert report.rounds[0].score.loss == pytest.approx(10 - mean)
+    assert report.rounds[0].loss == pytest.approx(10 - mean)
     assert [entry.samples for entry in report.ledger] == [20, 20, 10, 10]
 
 
@@ -83,7 +84,7 @@ def test_many_workers_are_averaged_in_a_tree(run, arithmetic):
     collects = [entry for entry in tree.activations if entry.task == "collect"]
     # The first container starts; groups of 3, 3, 3 and 2; of these 3 and 1; then one of 2.
     assert len(collects) == 1 + 4 + 2 + 1
-    assert tree.rounds[0].score.loss == pytest.approx(flat.rounds[0].score.loss)
+    assert tree.rounds[0].loss == pytest.approx(flat.rounds[0].loss)
     assert tree.ledger == flat.ledger
     assert sorted(entry.worker for entry in tree.ledger) == list(range(11))
 
