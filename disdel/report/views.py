@@ -6,10 +6,11 @@ Progress goes to stderr and the summary to stdout, so that a pipe gets the resul
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self, TextIO
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -37,6 +38,10 @@ from disdel.report.lines import (
     summary_lines,
 )
 from disdel.streams import OutputLost, forget_output, on_one_line, say, terminal
+
+# Between the columns of the workers' table, and which of them a narrow terminal does without.
+_GAP = 3
+_LEAST_TELLING = ("start", "epoch", "memory", "loss", "step")
 
 
 class View:
@@ -175,23 +180,37 @@ class LiveView(PlainView):
                 self._starts[activation.worker] = activation.start
             case RunEnded():
                 return
-        self._live.update(self._table(), refresh=True)
+        self._live.update(self._shown(), refresh=True)
 
     def _show(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
 
+    def _shown(self) -> Group:
+        remaining = Text(self._remaining, style="dim italic", no_wrap=True, overflow="crop")
+        return Group(self._table(), *([remaining] if self._remaining else []))
+
     def _table(self) -> Table:
-        table = Table(
-            box=None,
-            padding=(0, 2),
-            pad_edge=False,
-            caption=self._remaining or None,
-            caption_justify="left",
-        )
-        for heading in PROGRESS_HEADINGS:
-            table.add_column(heading, style="cyan" if heading == "state" else "")
-        if self._workers:
-            for worker, progress in sorted(self._workers.items()):
-                cells = progress_cells(progress, self._starts.get(worker, "cold"))
-                table.add_row(*(Text(on_one_line(cell)) for cell in cells))
+        rows = [
+            tuple(map(on_one_line, progress_cells(progress, self._starts.get(worker, "cold"))))
+            for worker, progress in sorted(self._workers.items())
+        ]
+        shown = _that_fit((PROGRESS_HEADINGS, *rows), self._console.width)
+        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+        for column in shown:
+            heading = PROGRESS_HEADINGS[column]
+            style = "cyan" if heading == "state" else ""
+            table.add_column(heading, style=style, no_wrap=True, overflow="crop")
+        for row in rows:
+            table.add_row(*(Text(row[column]) for column in shown))
         return table
+
+
+def _that_fit(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns for which a terminal is wide enough; the least telling ones go first."""
+    widths = [max(map(cell_len, column)) + _GAP for column in zip(*rows, strict=True)]
+    shown = list(range(len(widths)))
+    for heading in _LEAST_TELLING:
+        if sum(widths[column] for column in shown) - _GAP <= width:
+            break
+        shown.remove(PROGRESS_HEADINGS.index(heading))
+    return shown

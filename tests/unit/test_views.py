@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from disdel.events import Noted, RoundStarted, RunEnded, WorkerProgress
-from disdel.report.lines import ROUND_HEADING, summary_lines
+from disdel.report.lines import PROGRESS_HEADINGS, ROUND_HEADING, summary_lines
 from disdel.report.views import LiveView, PlainView
 from disdel.types import RunReport
 
@@ -35,6 +35,26 @@ def test_the_table_has_the_workers_of_the_round():
     ]
     view(started(5, workers=1))
     assert [str(cell) for cell in view._table().columns[0].cells] == ["0"]
+
+
+@pytest.mark.parametrize("width", [120, 60, 40, 20, 8, 1])
+def test_a_narrow_terminal_gets_the_columns_that_fit(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    view = LiveView()
+    view(started(3, first=True))
+    view(
+        WorkerProgress(
+            worker=0, state="training", epoch=2, step=3, last_step=9, loss=0.5, memory_mb=200
+        )
+    )
+    shown = [segment.text for segment in view._console.render(view._shown())]
+    lines = "".join(shown).splitlines()
+    assert len(lines) == 3
+    assert all(len(line) <= width for line in lines)
+    headings = [str(column.header) for column in view._table().columns]
+    assert headings[:2] == ["worker", "state"]
+    assert (headings == list(PROGRESS_HEADINGS)) == (width == 120)
+    assert width < 20 or all("training" in line for line in lines if line.startswith("0"))
 
 
 @pytest.fixture
