@@ -180,6 +180,17 @@ class ProgressFiles:
             )
         return data
 
+    def check(self, progress: Progress) -> None:
+        """Make sure that what the next round starts from is as it was saved.
+
+        Raises:
+            UsageError: it is not.
+        """
+        if progress.rounds:
+            self._checksums |= progress.rounds[-1].checksums
+            for name in {state_name(progress.done), *progress.rounds[-1].checksums}:
+                self.read_tensors(name)
+
     def _path(self, name: str) -> Path:
         return self._tensors / name
 

@@ -55,11 +55,15 @@ def read_resumed(folder: RunFolder) -> Resumed:
     """The run in `folder`, to be taken up.
 
     Raises:
-        UsageError: it still runs, is no training, or has left nothing to go on from.
+        UsageError: it still runs, is no training, or has left nothing whole to go on from.
     """
     if folder.is_running:
         raise UsageError(f"run {folder.run} is still running; disdel stop {folder.run} ends it")
-    return Resumed(folder, ProgressFiles(folder).read())
+    files = ProgressFiles(folder)
+    progress = files.read()
+    # Before servers are started for it.
+    files.check(progress)
+    return Resumed(folder, progress)
 
 
 def take_up(resumed: Resumed, planned: Progress, plan: Plan) -> Progress:

@@ -139,11 +139,14 @@ def staging(data_dir: Path) -> Iterator[Path]:
         ) from error
 
 
-def publish(staged: Path, final: Path) -> None:
-    """Put a finished folder in its place, replacing what is there; readers see old or new.
+def publish(staged: Path, final: Path, *, overwrite: bool = True) -> None:
+    """Put a finished folder in its place; readers see old or new.
 
     Both lie in the same file system. What was there is moved beside `staged` and left for its
     cleaner.
+
+    Raises:
+        DatasetError: something is there and is not to be replaced.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     replaced = 0
@@ -155,6 +158,11 @@ def publish(staged: Path, final: Path) -> None:
                 raise
         else:
             return
+        if not overwrite:
+            raise DatasetError(
+                f"{final} was prepared by another command in the meantime, and stays as it is: "
+                "import under another name, or replace it with --overwrite"
+            )
         try:
             final.rename(staged.with_name(f"{staged.name}.replaced{replaced}"))
         except FileNotFoundError:  # another process moved it first

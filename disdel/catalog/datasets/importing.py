@@ -119,7 +119,7 @@ def import_dataset(
         write_import_record(staged.path, ImportRecord(path.name, held_out, content.reading))
         spec = prepared_spec(staged)
         spec = cache.build(splits, staged.path / cache.FOLDER, spec, staged.info_path)
-        publish(staged.path, final.path)
+        publish(staged.path, final.path, overwrite=overwrite)
     return spec
 
 

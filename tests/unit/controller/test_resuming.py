@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,18 @@ def test_damaged_tensors_are_not_gone_on_from(run, arithmetic, damage, told, nam
     arithmetic.hooks.clear()
     with pytest.raises(UsageError, match=f"{name} is .*{told}"):
         run(resumed=folder)
+
+
+@pytest.mark.parametrize("damage", [flip, shutil.rmtree], ids=["damaged", "missing"])
+def test_what_is_not_whole_is_told_before_servers_are_started(run, arithmetic, damage):
+    fail_in(arithmetic, 3)
+    with pytest.raises(ActivationFailed):
+        run(epochs=4)
+    [folder] = run_folders(run.run_dir)
+    state = folder.path / "checkpoint" / "state-2.safetensors"
+    damage(state.parent if damage is shutil.rmtree else state)
+    with pytest.raises(UsageError, match=f"{folder.run} cannot be resumed: .*{state}"):
+        read_resumed(folder)
 
 
 @pytest.mark.parametrize("full", ["_write_tensors", "_append"])

@@ -19,6 +19,7 @@ from disdel.catalog.datasets import (
     catalog_names,
     describe_dataset,
     import_dataset,
+    importing,
     list_datasets,
     load_arrays,
     prepare_dataset,
@@ -160,6 +161,24 @@ def test_class_names_of_the_catalog_give_the_numbers(tmp_path):
     labels = np.concatenate([arrays.train_y, arrays.test_y])
     assert spec.classes == 10
     assert {spec.class_names[label] for label in labels} == {"Sandal", "Coat"}
+
+
+def test_of_two_imports_at_once_one_wins_and_the_other_says_so(tmp_path, monkeypatch):
+    for name, value in ("slow", 1), ("quick", 2):
+        x = np.full((6, 3), value, np.float32)
+        np.savez(tmp_path / f"{name}.npz", x_train=x, y_train=[0, 1] * 3)
+    data_dir, write = tmp_path / "data", importing.run_tfds
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(importing, "run_tfds", write)
+        import_dataset("mine", tmp_path / "quick.npz", data_dir)
+        write(*arguments)
+
+    monkeypatch.setattr(importing, "run_tfds", overtaken)
+    with pytest.raises(DatasetError, match=r"prepared by another command .* --overwrite"):
+        import_dataset("mine", tmp_path / "slow.npz", data_dir)
+    assert (load_arrays("mine", data_dir).train_x == 2).all()
+    assert [path.name for path in data_dir.iterdir()] == ["mine"]
 
 
 def test_importing_again_needs_overwrite_and_replaces_everything(tmp_path):
