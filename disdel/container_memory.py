@@ -50,6 +50,10 @@ DEFAULT_CRITICAL_MB = 24
 _UNLIMITED_BYTES = 1 << 60
 
 
+# How such a line in an activation's log begins.
+CRITICAL_TEXT = "disdel: memory is critical"
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
     """One reading.
@@ -249,7 +253,7 @@ def critical_line(use: MemoryUse, critical_bytes: int) -> str:
     """What an activation's log says when the critical region is entered."""
     limit_mb = (use.limit_bytes or 0) >> 20
     return (
-        f"disdel: memory is critical: {use.used_bytes >> 20} of {limit_mb} MB are in use, less "
+        f"{CRITICAL_TEXT}: {use.used_bytes >> 20} of {limit_mb} MB are in use, less "
         f"than {critical_bytes / (1 << 20):g} MB are left\n"
     )
 
@@ -418,5 +422,12 @@ def watch_memory() -> Iterator[UsesMemory]:
     if state:
         yield _StateFile(Path(state))
     else:
-        with MemoryMonitor() as monitor:
+        # Where the container ends without a word, the log has said why.
+        critical_bytes = critical_region_bytes()
+        with MemoryMonitor(
+            critical_bytes=critical_bytes,
+            on_critical=lambda use: print(  # noqa: T201 - the activation's log
+                critical_line(use, critical_bytes), end="", file=sys.stderr, flush=True
+            ),
+        ) as monitor:
             yield monitor

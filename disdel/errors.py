@@ -108,6 +108,7 @@ class ActivationFailed(PlatformError):
         reason: what the action or the platform said.
         lost: the container vanished or the platform failed: the same work may end well elsewhere.
         in_init: it was lost before the action ran.
+        unexplained: nobody says what ended its container, which may have run out of memory.
         logs: the activation's log lines, oldest first.
     """
 
@@ -123,6 +124,7 @@ class ActivationFailed(PlatformError):
         cause: str = "",
         reason: str = "",
         in_init: bool = False,
+        unexplained: bool = False,
         logs: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
@@ -132,6 +134,7 @@ class ActivationFailed(PlatformError):
         self.cause = cause
         self.reason = reason
         self.in_init = in_init
+        self.unexplained = unexplained
         self.logs = logs
 
 

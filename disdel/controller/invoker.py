@@ -19,6 +19,7 @@ from disdel.controller.outcomes import (
     STORE_AWAY,
     activation_failed,
     error_kind,
+    explained,
     failure_of,
 )
 from disdel.controller.run_folder import RunFolder
@@ -131,13 +132,14 @@ class Invoker:
             reached_store=self._reached,
         )
         if failure is not None:
+            logs = await self.logs.of_failed(record.id, call.worker)
+            failure = explained(failure, logs, memory_mb=call.memory_mb)
             if failure.cause != _NOT_WANTED:
                 self._note(call, record, failure.outcome, times, Measured())
             if failure.cause in _OF_THE_STORE:
                 gone = await asyncio.to_thread(self.why_gone, failure.reason)
                 if gone is not None and not failure.lost:
                     raise gone
-            logs = await self.logs.of_failed(record.id, call.worker)
             raise activation_failed(record, failure, call.action, logs)
         self._reached = True
         fields = record.result if isinstance(record.result, dict) else {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from disdel.container_memory import CRITICAL_TEXT
 from disdel.errors import ActivationFailed, ConnectionRefused, StoreLost
 from disdel.types import ActivationRecord, Outcome
 
@@ -14,6 +16,9 @@ _OOM_TEXT = "exhausted its memory"
 # Under Kubernetes, and where only the action's process is killed, nothing says why (openwhisk
 # KubernetesContainer.scala; runtime-go executor.go).
 _VANISHED_TEXTS = ("command exited", "exited unexpectedly")
+# The same before the action runs, or what it imports fails: then the log has a traceback.
+_NO_START_TEXT = "Cannot start action"
+_RAISED_TEXTS = ("Traceback (most recent call last)", "SyntaxError")
 _PULL_TEXT = "pull container image"
 # An image that is not there is one or the other, by the platform's settings.
 _NO_CONTAINER_TEXTS = (_PULL_TEXT, "provision resources to run")
@@ -37,7 +42,8 @@ class Failure:
 
     `lost` is true where the action did not end by itself: run again, it may end well. `cause` is
     the kind of the error that the action itself raised. `in_init` is whether it was lost before the
-    action ran, `missing_image` whether it had no container, mostly for want of its image.
+    action ran, `missing_image` whether it had no container, mostly for want of its image, and
+    `unexplained` whether its container ended and nobody says why.
     """
 
     outcome: Outcome
@@ -47,6 +53,7 @@ class Failure:
     cause: str = ""
     in_init: bool = False
     missing_image: bool = False
+    unexplained: bool = False
 
 
 def failure_of(
@@ -77,11 +84,7 @@ def failure_of(
     full = last_used_mb is not None and last_used_mb >= _NEARLY_FULL * memory_mb
     if _OOM_TEXT in reason or (vanished and full):
         used = "" if last_used_mb is None else f" (last measured: {last_used_mb} MB)"
-        return Failure(
-            "oom",
-            f"{reason} Its limit was {memory_mb} MB{used}.",
-            "raise --memory-max or the platform's limit, or train with a smaller --batch",
-        )
+        return _out_of_memory(reason, memory_mb, used)
     kind = error_kind(record)
     if kind in STORE_AWAY:
         return Failure("error", reason, _STORE_ADVICE, reached_store, kind)
@@ -89,8 +92,31 @@ def failure_of(
         # A pull that failed has been tried by the platform; room for a container may come.
         missing = _PULL_TEXT in reason
         return Failure("error", reason, _image_advice(image), not missing, missing_image=True)
+    advice = "the activation's log says more"
+    if _NO_START_TEXT in reason:
+        return Failure("error", reason, advice, in_init=True, unexplained=True)
     lost = vanished or record.status == "whisk internal error"
-    return Failure("error", reason, "the activation's log says more", lost, kind)
+    return Failure("error", reason, advice, lost, kind, unexplained=vanished)
+
+
+def explained(failure: Failure, logs: Sequence[str], *, memory_mb: int) -> Failure:
+    """The failure with what the activation's log says where nobody else says why."""
+    if not failure.unexplained:
+        return failure
+    if any(CRITICAL_TEXT in line for line in logs):
+        return _out_of_memory(failure.reason, memory_mb, "; its log says that this was used up")
+    raised = any(text in line for line in logs for text in _RAISED_TEXTS)
+    if failure.in_init and raised:
+        return replace(failure, lost=False, unexplained=False)
+    return failure
+
+
+def _out_of_memory(reason: str, memory_mb: int, seen: str) -> Failure:
+    return Failure(
+        "oom",
+        f"{reason.rstrip('.')}. Its limit was {memory_mb} MB{seen}.",
+        "raise --memory-max or the platform's limit, or train with a smaller --batch",
+    )
 
 
 def _image_advice(image: str | None) -> str:
@@ -131,5 +157,6 @@ def activation_failed(
         cause=failure.cause,
         reason=failure.reason,
         in_init=failure.in_init,
+        unexplained=failure.unexplained,
         logs=logs,
     )

@@ -2,7 +2,8 @@
 
 A killed or vanished activation has left the state that it started from in the store, so its segment
 can run again: with more memory where it ran out, in smaller pieces where time or memory cannot be
-raised any further, and as it was where nothing says why it vanished.
+raised any further, and as it was where nothing says why it vanished; with more memory too, where
+that happens again or before the action runs.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ def after_loss(
         if last.block_steps == 1:
             return None
         return replace(longest, block_steps=max(1, last.block_steps // 4))
+    if failure.unexplained and (failure.in_init or last.losses):
+        # Where only the action's process is killed for memory, nobody says so; and one that was
+        # not has been run again as it was.
+        return _with_more_memory(lost_once_more, ceiling_mb=ceiling_mb) or lost_once_more
     return lost_once_more
 
 
@@ -78,11 +83,9 @@ def after_warning(last: Attempt, *, ceiling_mb: int, batch_size: int) -> Attempt
 
 def with_less_pressure(last: Attempt, *, ceiling_mb: int, batch_size: int) -> Attempt | None:
     """The same work with more memory, or, at the ceiling, in smaller batches; None at the end."""
-    if last.memory_mb < ceiling_mb:
-        wanted = int(last.memory_mb * GROWTH) // MEMORY_STEP_MB * MEMORY_STEP_MB
-        return replace(
-            last, memory_mb=min(ceiling_mb, max(wanted, last.memory_mb + MEMORY_STEP_MB))
-        )
+    larger = _with_more_memory(last, ceiling_mb=ceiling_mb)
+    if larger is not None:
+        return larger
     if last.micro_batches >= batch_size:
         return None
     return replace(
@@ -90,3 +93,10 @@ def with_less_pressure(last: Attempt, *, ceiling_mb: int, batch_size: int) -> At
         micro_batches=min(batch_size, last.micro_batches * 2),
         block_steps=max(1, last.block_steps // 2),
     )
+
+
+def _with_more_memory(last: Attempt, *, ceiling_mb: int) -> Attempt | None:
+    if last.memory_mb >= ceiling_mb:
+        return None
+    wanted = int(last.memory_mb * GROWTH) // MEMORY_STEP_MB * MEMORY_STEP_MB
+    return replace(last, memory_mb=min(ceiling_mb, max(wanted, last.memory_mb + MEMORY_STEP_MB)))

@@ -1,6 +1,7 @@
 import pytest
 
-from disdel.controller.outcomes import activation_failed, failure_of
+from disdel.container_memory import MemoryUse, critical_line
+from disdel.controller.outcomes import activation_failed, explained, failure_of
 from disdel.types import ActivationRecord
 
 
@@ -61,6 +62,41 @@ def test_out_of_memory_has_three_faces(error):
 def test_a_vanished_container_with_room_left_is_no_memory_error():
     assert outcome(error="command exited", used_mb=200) == "error"
     assert outcome(error="command exited", used_mb=None) == "error"
+
+
+def test_a_vanished_container_is_not_explained():
+    for error in ("command exited", "The action did not initialize and exited unexpectedly."):
+        failure = failure_of(record(error=error), memory_mb=512, last_used_mb=200)
+        assert (failure.lost, failure.unexplained) == (True, True)
+    full = failure_of(record(error="command exited"), memory_mb=512, last_used_mb=500)
+    assert not full.unexplained
+
+
+@pytest.mark.parametrize(
+    ("logs", "lost"),
+    [
+        ((), True),
+        (("stderr: The action did not initialize or run as expected.",), True),
+        (("stderr: Traceback (most recent call last):", "stderr: ImportError: numpy"), False),
+        (("stderr: SyntaxError: invalid syntax",), False),
+    ],
+)
+def test_an_action_that_cannot_start_was_killed_where_nothing_was_raised(logs, lost):
+    """The stock images say the same of both."""
+    error = "Cannot start action. Check logs for details."
+    failure = failure_of(record(error=error), memory_mb=512, last_used_mb=None)
+    assert failure.in_init
+    failure = explained(failure, logs, memory_mb=512)
+    assert (failure.lost, failure.unexplained) == (lost, lost)
+
+
+@pytest.mark.parametrize("error", ["command exited", "Cannot start action. Check logs."])
+def test_a_log_that_says_memory_is_critical_explains_it(error):
+    failure = failure_of(record(error=error), memory_mb=512, last_used_mb=200)
+    line = "stderr: " + critical_line(MemoryUse(490 << 20, 490 << 20, 512 << 20), 24 << 20)
+    failure = explained(failure, (line,), memory_mb=512)
+    assert (failure.outcome, failure.lost, failure.unexplained) == ("oom", True, False)
+    assert "Its limit was 512 MB; its log says that this was used up." in failure.reason
 
 
 def test_a_time_out_is_told_by_the_annotation():

@@ -11,9 +11,14 @@ from disdel.platforms.base import ActionSpec
 from tests.support.fake_platform import FakePlatform
 
 
-def lost(outcome, *, lost=True, in_init=False):
+def lost(outcome, *, lost=True, in_init=False, unexplained=False):
     return ActivationFailed(
-        "lost", activation_id="0" * 32, outcome=outcome, lost=lost, in_init=in_init
+        "lost",
+        activation_id="0" * 32,
+        outcome=outcome,
+        lost=lost,
+        in_init=in_init,
+        unexplained=unexplained,
     )
 
 
@@ -32,6 +37,18 @@ def test_out_of_memory_means_more_memory_then_smaller_batches():
     while (attempt := after_loss(attempt, lost("oom"), ceiling_mb=1024, batch_size=4)) is not None:
         seen.append((attempt.memory_mb, attempt.micro_batches))
     assert seen == [(960, 1), (1024, 1), (1024, 2), (1024, 4)]
+
+
+@pytest.mark.parametrize(
+    ("in_init", "sizes"), [(False, [640, 960, 1024, 1024]), (True, [960, 1024, 1024, 1024])]
+)
+def test_containers_that_vanish_alike_get_more_memory_and_the_same_batches(in_init, sizes):
+    failure = lost("error", in_init=in_init, unexplained=True)
+    attempt, seen = Attempt(memory_mb=640), []
+    while (attempt := after_loss(attempt, failure, ceiling_mb=1024, batch_size=4)) is not None:
+        seen.append(attempt.memory_mb)
+        assert attempt.micro_batches == 1
+    assert seen == sizes
 
 
 def test_a_timeout_means_shorter_blocks():
