@@ -1,4 +1,4 @@
-"""Deep learning on serverless functions that never dies of memory or time.
+"""Deep-learning training that survives serverless memory and time limits.
 
 import disdel
 

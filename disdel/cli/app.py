@@ -24,7 +24,7 @@ from disdel.cli.commands import Commands
 
 app = Commands(
     name="disdel",
-    help="Deep learning on serverless functions that never dies of memory or time.",
+    help="Deep-learning training that survives serverless memory and time limits.",
     invoke_without_command=True,
     add_completion=False,
     # Errors are told by `disdel.__main__`, in a sentence.

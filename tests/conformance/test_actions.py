@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openwhisk import (
+from tests.conformance.openwhisk import (
     ECHO,
     NO_RESOURCE,
     OpenWhisk,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openwhisk import (
+from tests.conformance.openwhisk import (
     APPLICATION_ERROR,
     NO_RESOURCE,
     OpenWhisk,

@@ -7,7 +7,7 @@ from disdel import wire
 from disdel.controller.checks import _limits, _read_probe
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.runtimes import TENSORFLOW, TORCH
-from tests.support.fake_platform import CAPACITY, activation
+from tests.fake_platform import CAPACITY, activation
 
 SPEC = ActionSpec(
     name="train", image="disdel/runtime-base:1", code=b"", memory_mb=128, timeout_s=60

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.embedded import (
+from tests.integration.embedded.support import (
     EAT,
     OURS,
     User,

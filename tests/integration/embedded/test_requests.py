@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.embedded import (
+from tests.integration.embedded.support import (
     ECHO,
     WAIT,
     User,

@@ -22,7 +22,7 @@ from disdel.errors import (
 from disdel.events import Noted, RoundDone
 from disdel.store.keys import RunKeys
 from disdel.types import Limits
-from tests.support.fake_platform import activation
+from tests.fake_platform import activation
 
 
 def failing(kind, message):

@@ -1,7 +1,6 @@
-"""Networks that are compiled in tests.
+"""Networks that are compiled in tests: `python -m tests.compiled_models NAME OPTIMIZER FOLDER`.
 
-`python -m tests.support.compiled_models NAME OPTIMIZER FOLDER` is a process with Keras on JAX, and
-writes the program; the tests build the same on TensorFlow.
+That is a process with Keras on JAX, and writes the program; the tests build the same on TensorFlow.
 """
 
 import sys

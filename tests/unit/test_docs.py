@@ -1,0 +1,68 @@
+"""The docs hold together: links lead somewhere, every snippet has its mark, the site builds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from urllib.parse import unquote
+
+import pytest
+
+from tests.docs_pages import ROOT, RUNNABLE, anchors, links, other_pages, pages, snippets
+
+PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
+ALL_PAGES = [*PAGES, *(pytest.param(p, id=str(p.relative_to(ROOT))) for p in other_pages())]
+
+
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_links_lead_to_files_and_headings(page):
+    broken = []
+    for link, line in links(page):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(f"{page.relative_to(ROOT)}:{line}: {link}")
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_the_site_link_to_nothing_outside_of_it(page):
+    if not page.is_relative_to(ROOT / "docs"):
+        pytest.skip("read in the repository only")
+    outside = [link for link, _ in links(page) if link.startswith("../")]
+    assert outside == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_snippet_is_run_or_says_why_not(page):
+    unmarked = [
+        str(snippet)
+        for snippet in snippets(page)
+        if snippet.language in RUNNABLE
+        and (snippet.mark is None or (snippet.mark != "run" and not snippet.detail))
+    ]
+    assert unmarked == []
+
+
+@pytest.mark.skipif(find_spec("zensical") is None, reason="zensical, which builds it, is missing")
+def test_the_site_builds_without_a_warning(tmp_path):
+    # In a copy, since the builder writes beside its configuration.
+    for name in ("docs", "disdel"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    built = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"],
+        cwd=tmp_path,
+        env=os.environ | {"NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    for page in (tmp_path / "docs").glob("**/*.md"):
+        name = page.relative_to(tmp_path / "docs").with_suffix("")
+        folder = tmp_path / "build" / "site"
+        assert (folder / ("index.html" if name.name == "index" else name / "index.html")).exists()
