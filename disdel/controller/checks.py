@@ -13,12 +13,14 @@ from pathlib import Path
 
 from disdel import config, wire
 from disdel.bundle import build_bundle
+from disdel.controller.history import history_of
 from disdel.controller.outcomes import failure_of
 from disdel.controller.planning import offered_runtimes
 from disdel.controller.session import Session, open_session
 from disdel.controller.settings import Settings
 from disdel.errors import DisdelError
 from disdel.platforms.base import ActionSpec
+from disdel.scheduler.calibration import calibrated
 from disdel.scheduler.candidates import round_up_memory
 from disdel.scheduler.runtimes import BASE_FLOOR_MB, BASE_IMAGE, Runtime
 from disdel.store.private_redis import find_redis_server
@@ -53,7 +55,7 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
         settings: where runs would run.
         runtime: what they would run on; None for all that is offered there.
     """
-    runtimes = offered_runtimes(runtime, settings)
+    runtimes = _as_measured(offered_runtimes(runtime, settings), settings)
     yield Check("python", True, sys.version.split()[0])
     for one in runtimes:
         yield _package(one.name, _DISTRIBUTIONS[one.name], f"disdel[{one.name}]")
@@ -62,6 +64,11 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
     yield _checked("data directory", lambda: _writable(config.data_dir(settings.data_dir)))
     yield _checked("run directory", lambda: _writable(config.run_dir(settings.run_dir)))
     yield from asyncio.run(_platform_checks(settings, runtimes))
+
+
+def _as_measured(runtimes: Sequence[Runtime], settings: Settings) -> list[Runtime]:
+    """The runtimes with the floor of the builds that are there, as earlier containers told it."""
+    return [calibrated(one, history_of(one, settings).read()) for one in runtimes]
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:

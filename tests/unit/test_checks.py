@@ -4,8 +4,11 @@ import dataclasses
 import types
 
 from disdel import wire
-from disdel.controller.checks import _limits, _read_probe
+from disdel.controller.checks import _as_measured, _limits, _read_probe
+from disdel.controller.history import history_of
+from disdel.controller.settings import Settings
 from disdel.platforms.base import ActionSpec
+from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import TENSORFLOW, TORCH
 from tests.fake_platform import CAPACITY, activation
 
@@ -59,3 +62,21 @@ def test_a_slow_namespace_is_told():
     capacity = dataclasses.replace(CAPACITY, invokes_per_minute=60)
     session = types.SimpleNamespace(capacity=capacity, description="OpenWhisk at https://whisk")
     assert "whisk.limits.actionsInvokesPerminute" in _limits(session, [TORCH]).detail
+
+
+def test_a_framework_is_asked_for_with_the_memory_that_its_build_was_seen_to_take():
+    settings = Settings()
+    seen = Observation(
+        model="any",
+        batch_size=64,
+        shard_samples=100,
+        threads=1,
+        predicted_mb=10,
+        working_set_mb=400,
+        framework_anonymous_mb=290,
+        framework_mapped_mb=70,
+    )
+    history_of(TORCH, settings).append([seen])
+    [torch, tensorflow] = _as_measured([TORCH, TENSORFLOW], settings)
+    assert torch.floor_mb == 290 + 70 + TORCH.held.tracing_anonymous_mb
+    assert tensorflow == TENSORFLOW
