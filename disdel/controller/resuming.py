@@ -78,6 +78,12 @@ def take_up(resumed: Resumed, planned: Progress, plan: Plan) -> Progress:
             f"run {resumed.folder.run} was begun on another version of {planned.job.dataset}: "
             f"{before.dataset[1]} samples, and now {planned.dataset[1]}"
         )
+    if before.dataset_digest != planned.dataset_digest:
+        raise UsageError(
+            f"run {resumed.folder.run} was begun on other samples of {planned.job.dataset} than it "
+            f"has now (checksum {before.dataset_digest[:8]}, now {planned.dataset_digest[:8]}): "
+            "import those again that it was begun on, or train anew"
+        )
     if before.done and _steps_done(before, plan) != _steps_done(
         replace(planned, rounds=before.rounds), plan
     ):

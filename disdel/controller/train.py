@@ -113,6 +113,7 @@ async def train_on(
         progress = Progress(
             job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
             dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
+            dataset_digest=arrays.digest,
             planned_rounds=plan.rounds,
         )
         if resumed is None or lease is None:

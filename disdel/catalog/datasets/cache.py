@@ -25,7 +25,8 @@ from disdel.files_read import FileFact
 from disdel.types import DatasetSpec, Split
 
 FOLDER = "disdel-arrays"
-_FORMAT = 2
+_FORMAT = 3
+_BLOCK_BYTES = 64 << 20
 _TEST_SPLITS = ("test", "validation")
 _SPLITS: tuple[Split, ...] = ("train", "test")
 # The samples' dtype is uint8 or float32, which only the specification tells.
@@ -44,6 +45,8 @@ class DatasetArrays:
         train_y: shape (train_samples,), class numbers from 0, or numbers to predict.
         test_x: as `train_x`, for the test or held-out split.
         test_y: as `train_y`, for the test or held-out split.
+        digest: of all four, which tells them from others of the same shapes; empty where they
+            were not read from a data set.
     """
 
     spec: DatasetSpec
@@ -51,6 +54,7 @@ class DatasetArrays:
     train_y: Labels
     test_x: Samples
     test_y: Labels
+    digest: str = ""
 
 
 def read_spec(version_dir: Path, source: Path | None) -> DatasetSpec | None:
@@ -61,22 +65,30 @@ def read_spec(version_dir: Path, source: Path | None) -> DatasetSpec | None:
         source: the file whose content the cache was made for, and those beside it; None when
             there is none.
     """
+    kept = _read_kept(version_dir, source)
+    return None if kept is None else kept[0]
+
+
+def _read_kept(version_dir: Path, source: Path | None) -> tuple[DatasetSpec, str] | None:
+    """The specification and the samples' digest; None where there is no usable cache."""
     try:
         raw = json.loads((version_dir / FOLDER / "spec.json").read_text(encoding="utf-8"))
         if raw["format"] != _FORMAT or raw["source_sha256"] != _digest(source):
             return None
         if source is not None and not _same_files(raw["files"], source.parent):
             return None
-        return dacite.from_dict(DatasetSpec, raw["spec"], dacite.Config(cast=[tuple]))
+        spec = dacite.from_dict(DatasetSpec, raw["spec"], dacite.Config(cast=[tuple]))
+        return spec, str(raw["digest"])
     except (OSError, ValueError, KeyError, TypeError, dacite.DaciteError):
         return None
 
 
 def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
     """The cached arrays of `version_dir`, or None where there is no usable cache."""
-    spec = read_spec(version_dir, source)
-    if spec is None:
+    kept = _read_kept(version_dir, source)
+    if kept is None:
         return None
+    spec, digest = kept
     try:
         parts = {
             f"{split}_{part}": np.load(version_dir / FOLDER / f"{split}_{part}.npy", mmap_mode="r")
@@ -92,7 +104,7 @@ def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
             return None
         if (y.shape, y.dtype) != ((samples,), np.int32 if spec.classes else np.float32):
             return None
-    return DatasetArrays(spec=spec, **parts)
+    return DatasetArrays(spec=spec, digest=digest, **parts)
 
 
 def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None) -> DatasetSpec:
@@ -133,6 +145,8 @@ def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None
         "source_sha256": _digest(source),
         "files": {} if source is None else _files(source.parent),
         "spec": dataclasses.asdict(spec),
+        # Taken once, since it reads everything.
+        "digest": _digest_of_samples(target),
     }
     (target / "spec.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
     return spec
@@ -151,6 +165,19 @@ def _check_labels(labels: Labels, spec: DatasetSpec, split: str) -> None:
             f"{labels.max()}, where 0 to {spec.classes - 1} are needed (-1 marks samples without "
             "a label)"
         )
+
+
+def _digest_of_samples(folder: Path) -> str:
+    """Of what the arrays hold, however their files say it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in _SPLITS:
+        for part in ("x", "y"):
+            array = np.load(folder / f"{split}_{part}.npy", mmap_mode="r")
+            digest.update(f"{split}_{part} {array.dtype.name} {array.shape}".encode())
+            rows = max(1, _BLOCK_BYTES * len(array) // max(1, array.nbytes))
+            for start in range(0, len(array), rows):
+                digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return digest.hexdigest()
 
 
 def _digest(source: Path | None) -> str:

@@ -1,6 +1,7 @@
 """A run that goes on from its folder: it ends as if it had never been interrupted."""
 
 import errno
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -168,6 +169,23 @@ def test_a_run_that_ended_with_a_shorter_round_cannot_be_longer(run):
     _, folder = run(epochs=2, sync=5)
     with pytest.raises(UsageError, match="its last round was the end of its training"):
         run(resumed=folder, epochs=4)
+
+
+def test_a_run_does_not_go_on_with_other_samples_of_the_same_counts(run, arithmetic):
+    fail_in(arithmetic, 3)
+    with pytest.raises(ActivationFailed):
+        run(epochs=4)
+    [folder] = run_folders(run.run_dir)
+    progress = folder.path / "progress.jsonl"
+    head, *rounds = progress.read_text().splitlines(keepends=True)
+    begun = json.loads(head)
+    assert len(begun["dataset_digest"]) == 32
+    progress.write_text("".join([json.dumps(begun | {"dataset_digest": "0" * 32}) + "\n", *rounds]))
+    arithmetic.hooks.clear()
+    with pytest.raises(UsageError, match=r"begun on other samples of digits .*checksum 00000000"):
+        run(resumed=folder)
+    progress.write_text("".join([head, *rounds]))
+    assert run(resumed=folder)[0].resumed_after == 2
 
 
 def test_only_complete_lines_count(run, arithmetic):

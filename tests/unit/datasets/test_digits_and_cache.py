@@ -99,6 +99,24 @@ def test_an_unusable_cache_is_rebuilt(tmp_path, damage):
     ]
 
 
+@pytest.mark.parametrize("change", [("train", "x"), ("test", "y")])
+def test_the_digest_is_of_what_the_samples_are(tmp_path, change):
+    first = load_arrays("digits", tmp_path / "one")
+    assert load_arrays("digits", tmp_path / "two").digest == first.digest != ""
+    splits = tmp_path / "splits"
+    splits.mkdir()
+    for split in ("train", "test"):
+        for part in ("x", "y"):
+            array = np.array(getattr(first, f"{split}_{part}"))
+            if (split, part) == change:
+                array[-1] = array[0]
+            np.save(splits / f"{split}_{part}.npy", array)
+    cache.build(splits, tmp_path / cache.FOLDER, digits.SPEC, None)
+    other = cache.open_arrays(tmp_path, None)
+    assert (other.spec, len(other.digest)) == (first.spec, 32)
+    assert other.digest != first.digest
+
+
 def test_two_first_loads_at_once_leave_one_whole_cache(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         loads = list(pool.map(lambda _: load_arrays("digits", tmp_path), range(8)))
