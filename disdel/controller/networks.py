@@ -32,7 +32,7 @@ from disdel.user_code import UserCode, collect, is_entry, package_version, packa
 from disdel.wire import DescribeReply, DescribeRequest, from_json, to_json
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 4
+_FORMAT = 5
 # Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
 _SAMPLES_BYTES = 64 << 20
 _SAMPLES_LEAST = 2

@@ -26,6 +26,7 @@ from disdel.scheduler.runtimes import (
     COMPILED_ON_STOCK,
     RUNTIMES,
     TENSORFLOW,
+    TORCH,
     Runtime,
 )
 from disdel.scheduler.timing import predicted_compile_s, step_s
@@ -106,35 +107,30 @@ def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question
 def _fitting_runtimes(
     job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings
 ) -> list[Runtime]:
-    """The runtimes that a job may take: the user's own networks and numbers to predict have one,
-    or are compiled where that is asked for.
+    """The runtimes that a job may take: the user's own networks have one.
 
+    They are compiled where that is asked for, and so are built-in ones that predict numbers.
     Compiled networks compute in float32, and a GPU would stay idle.
 
     Raises:
         UsageError: the job asks for another one.
     """
-    if model.own is None and model.target == "class":
+    if model.own is None:
         offered = offered_runtimes(job.runtime, settings)
-        if job.runtime or (job.precision == "float32" and not capacity.gpu_memory_mb):
+        compiles = job.precision == "float32" and not capacity.gpu_memory_mb
+        if job.runtime or (compiles and model.target == "class"):
             return offered
         return [runtime for runtime in offered if runtime is not COMPILED] or [TENSORFLOW]
     if job.runtime == "compiled" and can_be_compiled(model):
         return [COMPILED]
-    only = TENSORFLOW if model.own is None else RUNTIMES[model.own.runtime]
+    only = RUNTIMES[model.own.runtime]
     if job.runtime not in (None, only.name):
+        kind = "PyTorch module" if only is TORCH else "Keras model"
         raise UsageError(
-            f"{_what(model)}, which --runtime {only.name} (or auto) trains, and {job.runtime} "
-            "does not"
+            f"{model.name} returns a {kind}, which --runtime {only.name} (or auto) trains, and "
+            f"{job.runtime} does not"
         )
     return [only]
-
-
-def _what(model: ModelSpec) -> str:
-    if model.own is None:
-        return f"{model.name} is to learn numbers"
-    kind = "PyTorch module" if model.own.runtime == "torch" else "Keras model"
-    return f"{model.name} returns a {kind}"
 
 
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:

@@ -18,7 +18,7 @@ from disdel.arrays import Array, Tensors
 from disdel.errors import UsageError
 from disdel.training.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
 from disdel.training.torch_optimizers import TorchOptimizer
-from disdel.training.torch_recipe import BUILT_IN, TorchModel, TorchRecipe
+from disdel.training.torch_recipe import OF_CLASSES, TorchModel, TorchRecipe
 from disdel.types import Precision
 
 
@@ -30,7 +30,7 @@ class TorchTrainer(Trainer):
             in its parameters and buffers. States come and go as arrays in RAM.
         optimizer: of its parameters; those that it leaves out keep their values.
         save: writes the file of the model.
-        recipe: how it is trained; by default it is a built-in network.
+        recipe: how it is trained; by default it is a built-in network for classes.
         precision: what training steps compute in; scores are the saved model's, in float32.
     """
 
@@ -42,7 +42,7 @@ class TorchTrainer(Trainer):
         *,
         optimizer: TorchOptimizer,
         save: Callable[[Path], None],
-        recipe: TorchRecipe = BUILT_IN,
+        recipe: TorchRecipe = OF_CLASSES,
         precision: Precision = "float32",
     ) -> None:
         self._model = model
@@ -95,7 +95,7 @@ class TorchTrainer(Trainer):
                 continue  # a mean over nothing
             loss = self._loss(samples, labels)
             # Into the parameters, where hooks of the user's own look for them.
-            (loss * share).backward(inputs=parameters)
+            (loss * share / recipe.loss_unit).backward(inputs=parameters)
             loss_sum += loss.detach() * share * len(x)
         gradients = [parameter.grad for parameter in parameters]
         _forget_gradients(parameters)
@@ -122,7 +122,9 @@ class TorchTrainer(Trainer):
         # bfloat16 has the range of float32.
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
             outputs = self._model(x)
-        return recipe.loss(outputs.float() if self._mixed else outputs, recipe.wanted(y))
+        if self._mixed:
+            outputs = outputs.float()
+        return recipe.loss(outputs, recipe.wanted(y, outputs))
 
     def _placed(self, values: Array) -> Tensor:
         """An array where the model is."""
@@ -135,11 +137,10 @@ class TorchTrainer(Trainer):
     def score(self, x: Array, y: Array) -> Scored:
         self._model.eval()
         recipe, labels = self._recipe, self._recipe.labels(self._placed(y))
-        wanted = recipe.wanted(labels)
         # Not inference mode, whose tensors could not be trained with if the module keeps some.
         with torch.no_grad():
             outputs = recipe.outputs(self._model, self._placed(x))
-            given = recipe.probabilities(outputs)
+            given, wanted = recipe.probabilities(outputs), recipe.wanted(labels, outputs)
             sums = {
                 name: float(metric(given, wanted)) * len(x)
                 for name, metric in recipe.metrics.items()

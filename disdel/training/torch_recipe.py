@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from disdel.types import Target
+from disdel.types import ModelSpec, Target
 
 TorchModel = Any  # PyTorch's types are not loaded
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -38,9 +38,11 @@ class TorchRecipe:
         preprocess: from samples to what the module takes.
         weigh: what each sample counts in the mean that `loss` takes, of targets; None where all
             count the same.
+        loss_unit: what the loss is divided by before gradients are taken, so that steps do not
+            depend on the units of numbers to predict.
 
-    Targets are class numbers, (batch,) int64; for "binary" and "number" (batch, 1) float32, as the
-    outputs then are.
+    Targets are class numbers, (batch,) int64; for "binary" and "number" float32 in the shape of the
+    outputs, which are then (batch, 1), or (batch,) of some modules of users'.
     """
 
     target: Target
@@ -51,6 +53,7 @@ class TorchRecipe:
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     preprocess: Callable[[Tensor], Tensor] = _as_they_are
     weigh: Callable[[Tensor], Tensor] | None = None
+    loss_unit: float = 1.0
 
     def weights(self, y: Tensor) -> Tensor:
         """What samples with such labels count in the mean loss of a batch, (batch,) float32."""
@@ -64,9 +67,9 @@ class TorchRecipe:
         """Labels (batch,) as `augment` takes them: classes as int64, numbers as float32."""
         return y.float() if self.target == "number" else y.long()
 
-    def wanted(self, y: Tensor) -> Tensor:
-        """The targets that loss and metrics are given, of such labels."""
-        return y if self.target == "class" else y.float().unsqueeze(1)
+    def wanted(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """The targets that loss and metrics are given, of such labels, beside such outputs."""
+        return y if self.target == "class" else y.float().reshape(outputs.shape)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """What the outputs mean: probabilities, or numbers."""
@@ -77,6 +80,9 @@ class TorchRecipe:
     def predictions(self, outputs: Tensor) -> Tensor:
         """A probability for each class, (batch, classes), or a number, (batch, 1); float32."""
         given = self.probabilities(outputs.float())
+        if self.target == "class":
+            return given
+        given = given.reshape(-1, 1)
         return torch.cat([1 - given, given], 1) if self.target == "binary" else given
 
     def correct(self, outputs: Tensor, y: Tensor) -> int | None:
@@ -86,7 +92,7 @@ class TorchRecipe:
         if self.target == "class":
             guessed = outputs.argmax(1)
         else:
-            guessed = outputs[:, 0] > (0.5 if self.gives_probabilities else 0.0)
+            guessed = outputs.reshape(-1) > (0.5 if self.gives_probabilities else 0.0)
         return int((guessed == y).sum())
 
 
@@ -108,8 +114,15 @@ def recipe_for(target: Target, *, probabilities: bool) -> TorchRecipe:
     return TorchRecipe(target=target, gives_probabilities=probabilities, loss=loss, metrics=metrics)
 
 
-# Of the built-in networks, which give logarithms of probabilities.
-BUILT_IN = TorchRecipe(target="class", gives_probabilities=False, loss=functional.nll_loss)
+# Of the built-in networks for classes, which give logarithms of probabilities.
+OF_CLASSES = TorchRecipe(target="class", gives_probabilities=False, loss=functional.nll_loss)
+
+
+def built_in_recipe(spec: ModelSpec) -> TorchRecipe:
+    """How a built-in network is trained and scored."""
+    if spec.target == "class":
+        return OF_CLASSES
+    return replace(recipe_for(spec.target, probabilities=False), loss_unit=spec.loss_unit)
 
 
 def mean_of(measure: Measure) -> Measure:

@@ -28,6 +28,7 @@ from disdel.worker.own_torch import (
     own_trainer,
     trainable_parameters,
 )
+from disdel.worker.torch_losses import check_is_mean
 
 # What may stand behind a softmax or a sigmoid and leaves its values as they are.
 _SHAPING = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Alias")
@@ -46,6 +47,11 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
     images = are_images(request.input_shape, request.input_dtype)
     # Whether they are probabilities is what its outputs are to tell.
     recipe = own_recipe(module, built.target, images=images, probabilities=False)
+    if module.attribute("loss") is not None:
+        labels = recipe.labels(torch.from_numpy(trial.y[: len(built.outputs)]))
+        wanted = recipe.wanted(labels, built.outputs)
+        where = module.place_of("loss")
+        module.guarded(lambda: check_is_mean(where, recipe.loss, built.outputs, wanted))
     stored = torch.from_numpy(trial.x[: trial.batch_size])
     step = module.guarded(lambda: _measured(built.made, recipe, stored))
     optimizer, groups = own_optimizer(module, built.made)

@@ -50,17 +50,18 @@ def _torch_predictor(path: Path, threads: int | None) -> Predictor:
 
     from disdel.catalog.models.torch_files import load_torch_network, read_torch_file
     from disdel.training.torch_adapter import pin_threads
-    from disdel.training.torch_recipe import BUILT_IN
+    from disdel.training.torch_recipe import built_in_recipe
 
     pin_threads(threads)
     about = read_torch_file(path)
     spec, code = about.model, bundled_module()
     network = load_torch_network(path, code).eval()
-    recipe = BUILT_IN
     if spec.own is not None and code is not None:
         from disdel.worker.own_torch import recipe_of
 
         recipe = recipe_of(code, about)
+    else:
+        recipe = built_in_recipe(spec)
 
     def predict(x: Array) -> Array:
         if x.shape[1:] != spec.input_shape:

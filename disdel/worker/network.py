@@ -101,6 +101,7 @@ def _torch_trainer(network: Network, samples: Array) -> Trainer:
     from disdel.training.devices import choose_torch_device
     from disdel.training.torch_adapter import TorchTrainer, pin_threads, seed_all
     from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
+    from disdel.training.torch_recipe import built_in_recipe
 
     pin_threads(network.threads)
     device = choose_torch_device(network.gpu_memory_mb)
@@ -117,6 +118,7 @@ def _torch_trainer(network: Network, samples: Array) -> Trainer:
         model,
         optimizer=TorchOptimizer([Group(rule, dict(model.named_parameters()))]),
         save=lambda path: write_torch_file(model.state_dict(), path, about),
+        recipe=built_in_recipe(network.model),
         precision=network.precision,
     )
 

@@ -208,7 +208,9 @@ def _target(entry: str, outputs: object, samples: int, classes: int) -> Target:
             f"the model of {entry} gives a tensor of shape {tuple(outputs.shape)} for {samples} "
             "samples; its first axis must be theirs"
         )
-    return target_of(entry, tuple(outputs.shape[1:]), classes)
+    shape = tuple(outputs.shape[1:])
+    # One number a sample may have an axis or none; loss and metrics get targets alike.
+    return target_of(entry, (1,) if not shape and classes in (0, 2) else shape, classes)
 
 
 def _check_state(entry: str, made: TorchModel) -> None:

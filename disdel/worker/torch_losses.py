@@ -5,6 +5,7 @@ Imports PyTorch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +84,29 @@ def _check_suits(where: str, loss: Any, target: Target) -> None:
         raise UsageError(
             f"{where}: {name} takes an output for each class, and the model gives one: use "
             f"{instead}" + (", or give 2 outputs" if target == "binary" else "")
+        )
+
+
+def check_is_mean(where: str, loss: Measure, outputs: Tensor, targets: Tensor) -> None:
+    """Refuse a loss that adds up over the batch, by what it gives for twice the same samples.
+
+    Args:
+        where: the loss, for messages.
+        loss: of a batch, as a recipe has it.
+        outputs: what the module gives for some samples.
+        targets: theirs.
+
+    Raises:
+        UsageError: it does.
+    """
+    with torch.no_grad():
+        once = float(loss(outputs, targets))
+        twice = float(loss(torch.cat([outputs, outputs]), torch.cat([targets, targets])))
+    if once and math.isclose(twice, 2 * once, rel_tol=1e-4):
+        raise UsageError(
+            f"{where}: loss adds up over the batch (of twice the same samples it is {twice:g} in "
+            f"place of {once:g}); a mean is needed, so that batches and workers weigh by their "
+            "samples: return the mean, and multiply the learning rate instead"
         )
 
 

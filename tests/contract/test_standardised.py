@@ -59,6 +59,7 @@ def torch_trainer(spec):
     from disdel.catalog.models.torch_models import TorchNetwork
     from disdel.training.torch_adapter import TorchTrainer
     from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
+    from disdel.training.torch_recipe import built_in_recipe
 
     torch.manual_seed(0)
     model = TorchNetwork(spec, input_dtype="float32")
@@ -68,6 +69,7 @@ def torch_trainer(spec):
         model,
         optimizer=TorchOptimizer(groups),
         save=lambda path: write_torch_file(model.state_dict(), path, about),
+        recipe=built_in_recipe(spec),
     )
 
 
@@ -116,10 +118,11 @@ def test_raw_samples_train_as_standardised_ones_do(make):
     assert raw.score(X, CLASSES).correct == plain.score(ready, CLASSES).correct
 
 
-def test_numbers_are_learnt_standardised_and_predicted_in_their_units():
+@pytest.mark.parametrize("make", [keras_trainer, torch_trainer])
+def test_numbers_are_learnt_standardised_and_predicted_in_their_units(make):
     """With sgd, whose steps depend on the unit of a loss."""
     spec = spec_of(NUMBERS)
-    raw, plain = keras_trainer(spec), keras_trainer(replace(spec, scaling=None))
+    raw, plain = make(spec), make(replace(spec, scaling=None))
     ready = standardised(X, spec.scaling)
     z = (NUMBERS - spec.scaling.target_mean) / spec.scaling.target_deviation
     for _ in range(5):
@@ -130,6 +133,26 @@ def test_numbers_are_learnt_standardised_and_predicted_in_their_units():
     scored = raw.score(X, NUMBERS)
     assert scored.loss_sum / len(X) < 1.5 * NUMBERS.var()
     assert scored.metric_sums["mean_absolute_error"] / len(X) < 2 * NUMBERS.std()
+
+
+def test_pytorch_learns_numbers_as_tensorflow_does():
+    """From the same weights, in parts of a batch as well as in one."""
+    spec = spec_of(NUMBERS)
+    mine, theirs = torch_trainer(spec), keras_trainer(spec)
+    names = [name for name in mine.state() if name.endswith(("weight", "bias"))]
+    begun = dict(zip(names, weights(theirs), strict=True))
+    mine.load_state(mine.state() | {name: np.array(value.T) for name, value in begun.items()})
+    for parts in (1, 4):
+        loss = mine.train(X[None], NUMBERS[None], micro_batches=parts)
+        assert loss == pytest.approx(theirs.train(X[None], NUMBERS[None]), rel=1e-4)
+    for found, wanted in zip(weights(mine), weights(theirs), strict=True):
+        np.testing.assert_allclose(found.T, wanted, atol=1e-4)
+    found, wanted = mine.score(X, NUMBERS), theirs.score(X, NUMBERS)
+    assert found.correct is wanted.correct is None
+    assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=1e-4)
+    assert found.metric_sums == {
+        "mean_absolute_error": pytest.approx(wanted.metric_sums["mean_absolute_error"], rel=1e-4)
+    }
 
 
 @pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
@@ -160,21 +183,24 @@ def test_a_keras_file_takes_raw_samples_in_plain_keras(tmp_path, y):
         assert (given.argmax(1) == y).sum() == trainer.score(X, y).correct
 
 
-def test_a_pytorch_file_takes_raw_samples(tmp_path):
-    import torch
+@pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
+def test_a_pytorch_file_takes_raw_samples(tmp_path, y):
     from safetensors.torch import load_file
 
-    from disdel.catalog.models.torch_files import load_torch_network
+    from disdel.worker.model_file import load_predictor
 
-    spec = spec_of(CLASSES)
+    spec = spec_of(y)
     trainer = torch_trainer(spec)
-    trainer.train(X[None], CLASSES[None])
+    trainer.train(X[None], y[None])
     path = Path(tmp_path / "model.safetensors")
     trainer.save_model(path)
-    network = load_torch_network(path)
-    with torch.no_grad():
-        given = network(torch.from_numpy(X)).argmax(1).numpy()
-    assert (given == CLASSES).sum() == trainer.score(X, CLASSES).correct
+    given = load_predictor(path, None)(X)
+    if y is NUMBERS:
+        assert given.shape == (len(X), 1)
+        squares = float(np.square(given[:, 0] - y).sum())
+        assert squares == pytest.approx(trainer.score(X, y).loss_sum, rel=1e-4)
+    else:
+        assert (given.argmax(1) == y).sum() == trainer.score(X, y).correct
     assert load_file(path)["mean"].tolist() == pytest.approx(list(spec.scaling.mean))
 
 

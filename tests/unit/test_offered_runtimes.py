@@ -89,6 +89,15 @@ def test_what_compiled_networks_cannot_do_is_not_planned_with_them(asked):
     assert "compiled" not in asked(everything, gpu_memory_mb=8192)
 
 
+def test_built_in_networks_predict_numbers_on_each_runtime(asked):
+    everything = FRAMEWORKS | COMPILER
+    numbers = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=0, target="number")
+    assert asked(everything, model=numbers) == {"tensorflow": False, "torch": False}
+    assert asked({"torch"}, model=numbers) == {"torch": False}
+    for runtime in ("tensorflow", "torch", "compiled"):
+        assert list(asked(everything, model=numbers, runtime=runtime)) == [runtime]
+
+
 def test_own_keras_models_are_compiled_for_who_asks(asked):
     everything = FRAMEWORKS | COMPILER
     keras = own("tensorflow")

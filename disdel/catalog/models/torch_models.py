@@ -32,7 +32,7 @@ from disdel.types import ModelSpec
 
 
 class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not loaded: slow
-    """A classifier from stored samples to the logarithms of class probabilities.
+    """From stored samples to the logarithms of class probabilities, or to numbers in their units.
 
     Args:
         spec: the network and its shapes.
@@ -47,10 +47,14 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
         if spec.scaling is not None and self.standardises:
             self.register_buffer("mean", torch.tensor(spec.scaling.mean))
             self.register_buffer("deviation", torch.tensor(spec.scaling.deviation))
+        # Plain numbers, which the specification beside a file's weights has.
+        self.units = None
+        if spec.target == "number" and spec.scaling is not None:
+            self.units = (spec.scaling.target_deviation, spec.scaling.target_mean)
         self.layers = _chain(layers_of(spec), spec.input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, *input_shape); returns (batch, classes) float32."""
+        """x: (batch, *input_shape); returns (batch, classes or 1) float32."""
         x = x.float()
         if self.input_dtype == "uint8":
             x = x.mul(1 / 255)
@@ -59,7 +63,12 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
         if x.dim() == 4:
             # The bytes stay where they are: this is PyTorch's channels-last layout.
             x = x.permute(0, 3, 1, 2)
-        return self.layers(x)
+        outputs = self.layers(x)
+        if self.units is None:
+            return outputs
+        deviation, mean = self.units
+        # Of a layer in half precision, a number of a large mean would keep no digits.
+        return outputs.float() * deviation + mean
 
 
 def _chain(layers: Sequence[Layer], shape: Shape) -> nn.Sequential:

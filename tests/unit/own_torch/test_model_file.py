@@ -63,6 +63,8 @@ def test_a_finished_training_gives_the_users_module(trainer, tmp_path):
         ("Zero(4, 1)", 2, [0.5, 0.5]),
         ("Zero(4, 1), nn.Sigmoid()", 2, [0.5, 0.5]),
         ("Zero(4, 1)", 0, [0.0]),
+        ("Zero(4, 1), nn.Flatten(0)", 0, [0.0]),
+        ("Zero(4, 1), nn.Flatten(0)", 2, [0.5, 0.5]),
     ],
 )
 def test_predictions_are_probabilities_or_numbers(

@@ -55,6 +55,10 @@ pytestmark = pytest.mark.framework
         (make(LOGITS, head="loss = 'mse'"), "loss must be a function of outputs and .* st"),
         (make(LOGITS, head="loss = nn.CrossEntropyLoss(reduction='sum')"), "a mean is needed"),
         (
+            make(LOGITS, head="def loss(o, t): return F.cross_entropy(o, t, reduction='sum')"),
+            r"loss adds up over the batch .* return the mean, and multiply the learning rate",
+        ),
+        (
             make(LOGITS, head="class loss(nn.Linear):\n"
                  "    def __init__(self): super().__init__(1, 1)\n"),
             "loss has parameters of its own",

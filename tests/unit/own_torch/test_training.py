@@ -8,7 +8,7 @@ import pytest
 
 from disdel.training.aggregate import weighted_mean
 from disdel.training.schedule import Schedule
-from tests.unit.own_torch.nets import TIED, ZERO, blocks, make
+from tests.unit.own_torch.nets import TIED, ZERO, blocks, forward, make
 
 pytestmark = pytest.mark.framework
 
@@ -125,3 +125,30 @@ def test_a_last_batch_of_one_sample_can_be_normalised(trainer):
     mine = trainer(TIED)
     assert np.isfinite(mine.train(x, y))
     assert all(np.isfinite(value).all() for value in mine.state().values())
+
+
+@pytest.mark.parametrize(
+    ("classes", "loss"), [(0, "mse_loss"), (2, "binary_cross_entropy_with_logits")]
+)
+def test_one_output_may_have_no_axis(trainer, classes, loss):
+    """Loss and metrics then get targets without one, as PyTorch has them."""
+    head = f"""
+def loss(outputs, targets):
+    assert outputs.shape == targets.shape
+    return torch.nn.functional.{loss}(outputs, targets)
+def metrics(given, targets):
+    assert given.shape == targets.shape
+    return (given - targets).abs()
+"""
+    x, _ = blocks(steps=3)
+    y = (x[..., 0] > 0).astype(np.int32) if classes else x[..., 0]
+    flat, usual = (
+        trainer(forward(result, 1) + head, classes=classes)
+        for result in ("self.dense(x).squeeze(-1)", "self.dense(x)")
+    )
+    usual.load_state(flat.state())
+    assert flat.train(x, y, micro_batches=2) == usual.train(x, y, micro_batches=2)
+    for (name, value), wanted in zip(flat.state().items(), usual.state().values(), strict=True):
+        np.testing.assert_array_equal(value, wanted, err_msg=name)
+    assert flat.score(x[0], y[0]) == usual.score(x[0], y[0])
+    assert flat.score(x[0], y[0]).metric_sums["metrics"] > 0
