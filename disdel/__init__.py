@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING, Any
 from disdel.errors import DisdelError, UsageError
 
 if TYPE_CHECKING:
-    from disdel.api import Trained, resume, train
-    from disdel.controller.settings import Settings
+    from disdel.api import Trained, infer, resume, train
+    from disdel.settings import Settings
 
 __version__ = "0.1.0"
 
-__all__ = ["DisdelError", "Settings", "Trained", "UsageError", "__version__", "resume", "train"]
+__all__ = [
+    "DisdelError",
+    "Settings",
+    "Trained",
+    "UsageError",
+    "__version__",
+    "infer",
+    "resume",
+    "train",
+]
 
 _HOMES = {
-    "Settings": "disdel.controller.settings",
+    "Settings": "disdel.settings",
     "Trained": "disdel.api",
+    "infer": "disdel.api",
     "resume": "disdel.api",
     "train": "disdel.api",
 }

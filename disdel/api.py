@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from disdel import config
 from disdel.catalog.datasets import describe_dataset, load_arrays
 from disdel.controller import calibration
 from disdel.controller import infer as infer_run
@@ -18,14 +17,13 @@ from disdel.controller import train as train_run
 from disdel.controller.calibration import Calibrated
 from disdel.controller.cleaning import stop_run
 from disdel.controller.compiled import compile_job, compile_network
-from disdel.controller.infer import InferJob, Inferred
+from disdel.controller.infer import Inferred
 from disdel.controller.networks import choose_network, code_of
 from disdel.controller.nodes import with_seen_nodes
 from disdel.controller.planning import ask
 from disdel.controller.resuming import Resumed, read_resumed
 from disdel.controller.run_folder import RunFolder, find_run
 from disdel.controller.session import offered_capacity, runs_here
-from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.interrupts import taken_as_interrupts
@@ -33,23 +31,10 @@ from disdel.scheduler.plan import make_plan
 from disdel.scheduler.prices import costs
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import TORCH, runtime_of
-from disdel.types import (
-    Average,
-    Cost,
-    Limits,
-    OptimizerState,
-    Plan,
-    Precision,
-    RateScale,
-    RateSchedule,
-    RateShape,
-    RunReport,
-    RuntimeName,
-    Sync,
-    TrainJob,
-    Validation,
-    WorkersPolicy,
-)
+from disdel.settings import Settings, changed, resolve
+from disdel.settings.keywords import InferOptions, TrainOptions
+from disdel.settings.signatures import split, takes_settings
+from disdel.types import Cost, InferJob, Plan, RunReport, RuntimeName, TrainJob
 from disdel.types.checks import taken
 from disdel.user_code import read_code
 from disdel.user_module import UserModule
@@ -58,6 +43,7 @@ __all__ = [
     "Trained",
     "compile_ahead",
     "find_resumed",
+    "infer",
     "plan_costs",
     "resume",
     "run_calibrate",
@@ -124,117 +110,64 @@ class Trained:
         return run_infer(job, self.settings, silent).report
 
 
+@takes_settings(TrainJob, Settings)
 def train(
     dataset: str,
     *,
-    batch: int = 64,
-    epochs: int = 5,
-    workers: int | None = None,
-    sync: Sync = "epoch",
-    fan_in: int | None = None,
-    model: str = "auto",
-    runtime: RuntimeName | None = None,
-    precision: Precision = "float32",
-    optimizer: str | None = None,
-    learning_rate: float | None = None,
-    seed: int = 0,
-    schedule: RateShape = "constant",
-    warmup: float = 0.0,
-    scale_rate: RateScale = "none",
-    validate_every: int | None = None,
-    target_accuracy: float | None = None,
-    patience: int | None = None,
-    workers_policy: WorkersPolicy = "fixed",
-    workers_max: int | None = None,
-    average: Average = "samples",
-    optimizer_state: OptimizerState = "average",
-    memory_max: int | None = None,
-    pool_memory: int | None = None,
-    gpu_memory: int | None = None,
-    timeout_max: float | None = None,
-    patience_network: float | None = None,
     settings: Settings | None = None,
     listener: Listener = silent,
+    **options: Unpack[TrainOptions],
 ) -> Trained:
     """Train a network on a data set, sharded over actions that run at the same time.
 
     Args:
         dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
-        batch: samples of a training step.
-        epochs: passes over the data.
-        workers: train actions at the same time; None chooses.
-        sync: average every "epoch", "once" at the end, or every so many steps.
-        fan_in: most parts that one collectWeights action averages; None chooses.
-        model: a name of `disdel.catalog.models`, or `FILE.py:FUNCTION`.
-        runtime: what the train actions run on; None chooses.
-        precision: "mixed_bfloat16" for training steps in bfloat16, with float32 weights.
-        optimizer: a name of `disdel.types.OPTIMIZERS`; None for that of your model, else adam.
-        learning_rate: None for the optimizer's own.
-        seed: of weights, shards and the order of samples.
-        schedule: how the learning rate falls: "constant", "cosine" or "linear".
-        warmup: steps during which it rises first; below 1, a share of the run.
-        scale_rate: how the learning rate grows with the workers: "sqrt", "linear" or not.
-        validate_every: rounds from one score on the held-out split to the next; None for each,
-            or fewer where the platform's limit on invocations a minute would hold up the run.
-        target_accuracy: stop when a score reaches it.
-        patience: stop after so many rounds without a lower held-out loss.
-        workers_policy: "adapt" for more workers while epochs get faster, else fewer.
-        workers_max: most workers then.
-        average: what a worker's part weighs: its "samples", or all "equal".
-        optimizer_state: "reset" every round, kept "local" by each worker, or "average" as the
-            weights are.
-        memory_max: most MB of an action.
-        pool_memory: most MB of all containers together.
-        gpu_memory: MB of the GPU that the actions share; 0 for none, None for what there is.
-        timeout_max: longest activation in seconds.
-        patience_network: seconds for which a platform or a Redis that fails is tried again.
-        settings: where it runs; its limits give way to the four above, its patience to that.
+        settings: where it runs; options that are given count before them.
         listener: called with every event of the run.
+        options: as below.
 
     Raises:
         UsageError: a value is of another type, or the job cannot be done as asked.
         DisdelError: the run failed.
     """
-    job = TrainJob(
-        dataset=dataset,
-        batch_size=batch,
-        epochs=epochs,
-        sync=sync,
-        workers=workers,
-        fan_in=fan_in,
-        model=model,
-        runtime=runtime,
-        precision=precision,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        seed=seed,
-        rate_schedule=RateSchedule(shape=schedule, warmup=warmup, scale=scale_rate),
-        validation=Validation(
-            every=validate_every, target_accuracy=target_accuracy, patience=patience
-        ),
-        workers_policy=workers_policy,
-        workers_max=workers_max,
-        average=average,
-        optimizer_state=optimizer_state,
-    )
-    limits = Limits(
-        memory_max_mb=memory_max,
-        pool_memory_mb=pool_memory,
-        gpu_memory_mb=gpu_memory,
-        timeout_max_s=timeout_max,
-    )
-    settings = _settings(settings)
-    if limits != Limits():
-        settings = replace(settings, limits=limits)
-    if patience_network is not None:
-        settings = replace(settings, patience_network_s=patience_network)
+    of_job, of_settings = split(options, TrainJob, Settings)
+    job = resolve(TrainJob, {"dataset": dataset, **of_job})
+    settings = _settings(settings, of_settings)
     report, folder = run_train(job, settings, listener)
     return Trained(report, folder.path, settings)
 
 
-def _settings(settings: Settings | None) -> Settings:
+@takes_settings(InferJob, Settings)
+def infer(
+    dataset: str,
+    *,
+    settings: Settings | None = None,
+    listener: Listener = silent,
+    **options: Unpack[InferOptions],
+) -> Inferred:
+    """Evaluate a model on the held-out split of a data set, or predict samples (`input`).
+
+    Args:
+        dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
+        settings: where it runs; options that are given count before them.
+        listener: called with every event of the run.
+        options: as below.
+
+    Raises:
+        UsageError: a value is of another type; no such model, data set or input.
+        DisdelError: the run failed.
+    """
+    of_job, of_settings = split(options, InferJob, Settings)
+    job = resolve(InferJob, {"dataset": dataset, **of_job})
+    return run_infer(job, _settings(settings, of_settings), listener)
+
+
+def _settings(settings: Settings | None, options: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that a program gives, with those of its options that it gives beside them."""
     given: Settings | None = taken("settings", settings, Settings | None)
-    return given or Settings()
+    if given is None:
+        return resolve(Settings, options or {})
+    return changed(given, options or {})
 
 
 def run_train(
@@ -248,13 +181,13 @@ def run_train(
     return _run(lambda: train_run.train(job, settings, _with_page(listener), resumed=resumed))
 
 
-def find_resumed(run: str, run_dir: Path | None = None) -> Resumed:
-    """The run to be taken up, by its id or enough of it.
+def find_resumed(run: str, run_dir: Path) -> Resumed:
+    """The run in `run_dir` that is to be taken up, by its id or enough of it.
 
     Raises:
         UsageError: there is no such run, or it cannot be resumed.
     """
-    return read_resumed(find_run(config.run_dir(run_dir), run))
+    return read_resumed(find_run(run_dir, run))
 
 
 def stop(run: str, settings: Settings, *, forget: bool = False) -> str:
@@ -269,7 +202,7 @@ def stop(run: str, settings: Settings, *, forget: bool = False) -> str:
         UsageError: there is no such run, or it has ended and left nothing.
         DisdelError: it could not be stopped, or not all could be removed.
     """
-    folder = find_run(config.run_dir(settings.run_dir), run)
+    folder = find_run(settings.run_dir, run)
     return _run(lambda: stop_run(folder, settings, forget=forget))
 
 
@@ -349,13 +282,12 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
 
 def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     """What the planner is asked for a job, one question a runtime; nothing is started."""
-    data_dir = config.data_dir(settings.data_dir)
+    data_dir = settings.data_dir
     dataset = describe_dataset(job.dataset, data_dir)
     model = choose_network(job, dataset, lambda: load_arrays(job.dataset, data_dir))
     capacity = _run(lambda: offered_capacity(settings))
-    apihost = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
-    if apihost is not None:
-        capacity = with_seen_nodes(capacity, apihost.apihost)
+    if (access := settings.access) is not None:
+        capacity = with_seen_nodes(capacity, access.apihost)
     return ask(job, dataset, model, capacity, settings)
 
 

@@ -1,30 +1,20 @@
-"""Where settings come from: flag, then environment, then `~/.wskprops`, then the default.
+"""What only the environment says, and the parts of settings that others share.
 
-| setting | environment | file | default |
-| --- | --- | --- | --- |
-| API host | `DISDEL_APIHOST` | `APIHOST` in `.wskprops` | the embedded platform |
-| key | `DISDEL_AUTH` | `AUTH` in `.wskprops` | none |
-| Redis | `DISDEL_REDIS` | | a private server for the run |
-| image prefix, tag | `DISDEL_IMAGE_PREFIX`, `DISDEL_IMAGE_TAG` | | `disdel/`, disdel's version |
-| memory agent's secret | `DISDEL_MEMORY_SECRET` (see memory_grant.py) | | none: pods do not grow |
-| architectures | `DISDEL_ARCH` | | this machine's |
-| data directory | `DISDEL_DATA_DIR`, `TFDS_DATA_DIR` | | `~/tensorflow_datasets` |
-| run directory | `DISDEL_RUN_DIR` | | `./runs` |
-| state directory | `DISDEL_STATE_DIR` | | `~/.local/state/disdel` |
-| memory of a helper process, MB | `DISDEL_HELPER_MEMORY_MB` | | 80% of what is free |
-| time of a helper process, s | `DISDEL_HELPER_TIMEOUT_S` | | 1800 |
-| patience with servers | `DISDEL_PATIENCE_NETWORK` | | 60 s |
+| setting | environment | default |
+| --- | --- | --- |
+| state directory | `DISDEL_STATE_DIR` | `~/.local/state/disdel` |
+| memory of a helper process, MB | `DISDEL_HELPER_MEMORY_MB` | 80% of what is free |
+| time of a helper process, s | `DISDEL_HELPER_TIMEOUT_S` | 1800 |
+| memory agent's secret (memory_grant.py) | `DISDEL_MEMORY_SECRET` | none: pods do not grow |
 
 A variable of disdel's that is set to nothing is refused: it is a slip more often than a wish.
-`.wskprops` is OpenWhisk's own file, in the home folder or where `WSK_CONFIG_FILE` says. Where the
-home folder cannot be used, the default state and data directories are among temporary files.
+All other settings are declared in `disdel.settings` and `disdel.types`. Where the home folder
+cannot be used, the default state and data directories are among temporary files.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +32,7 @@ _HELPER_SHARE = 0.8
 _HELPER_TIMEOUT_S = 1800.0
 DEFAULT_PATIENCE_NETWORK_S = 60.0
 # A week: who waits longer has forgotten, and timers of 32 bits end soon after.
-_LONGEST_S = 604_800.0
+LONGEST_S = 604_800.0
 _MOST_MB = 2**31
 # What stands before every path of OpenWhisk's API.
 _API_PATH = "/api/v1"
@@ -87,27 +77,21 @@ def read_wskprops(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs if not key.startswith("#")}
 
 
-def api_access(
-    apihost: str | None = None,
-    auth: str | None = None,
-    *,
-    insecure: bool = False,
-    environ: Mapping[str, str] = os.environ,
-) -> ApiAccess | None:
-    """The OpenWhisk that the user configured, or None when no API host is configured.
+def access_to(apihost: str, auth: str | None, *, insecure: bool = False) -> ApiAccess:
+    """How to reach an OpenWhisk.
 
     A host without a scheme means https, as `wsk` reads it; the API's path may stand behind it.
 
+    Args:
+        apihost: its host or URL; a key may stand in it.
+        auth: its key; comes before that in the URL.
+        insecure: do not check its certificate.
+
     Raises:
-        UsageError: the host is no URL, or the key no text.
+        UsageError: the host is no URL.
     """
-    props = read_wskprops(environ)
-    host = apihost or _variable("DISDEL_APIHOST", environ) or props.get("APIHOST")
-    if not host:
-        return None
-    key = auth or _variable("DISDEL_AUTH", environ) or props.get("AUTH") or ""
-    url, in_url = _split_host(_text("the API host (--apihost)", host))
-    return ApiAccess(url, _text("the key (--auth)", key) or in_url, insecure)
+    url, in_url = _split_host(apihost)
+    return ApiAccess(url, auth or in_url, insecure)
 
 
 def _split_host(host: str) -> tuple[str, str]:
@@ -132,7 +116,7 @@ def _split_host(host: str) -> tuple[str, str]:
     return place.removesuffix(_API_PATH).rstrip("/"), user
 
 
-def _text(name: str, value: str) -> str:
+def checked_text(name: str, value: str) -> str:
     """A setting as text.
 
     Raises:
@@ -143,74 +127,9 @@ def _text(name: str, value: str) -> str:
     return value
 
 
-def redis_url(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The Redis that the user configured, or None for a private one.
-
-    Raises:
-        UsageError: it is no text.
-    """
-    url = flag or _variable("DISDEL_REDIS", environ)
-    return _text("the Redis (--redis)", url) if url else None
-
-
-def patience_network_s(flag: float | None = None, environ: Mapping[str, str] = os.environ) -> float:
-    """How many seconds a platform or a Redis that fails is tried again.
-
-    Raises:
-        UsageError: it is no number of seconds.
-    """
-    name, given = "--patience-network", flag
-    configured = None if given is not None else _variable("DISDEL_PATIENCE_NETWORK", environ)
-    if configured is not None:
-        name = "DISDEL_PATIENCE_NETWORK"
-        try:
-            given = float(configured)
-        except ValueError:
-            given = math.nan
-    if given is None:
-        return DEFAULT_PATIENCE_NETWORK_S
-    if not 0 <= given <= _LONGEST_S:
-        shown = configured if flag is None else f"{given:g}"
-        raise UsageError(
-            f"{name} must be a number of seconds from 0 to {_LONGEST_S:.0f}, a week, not {shown}"
-        )
-    return given
-
-
-def image_prefix(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """What stands before the names of the runtime images, such as `registry.example/team/`."""
-    return flag or _variable("DISDEL_IMAGE_PREFIX", environ) or "disdel/"
-
-
-def image_tag(flag: str | None, default: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The tag of the runtime images. Never `latest`: nodes would pull before every cold start."""
-    return flag or _variable("DISDEL_IMAGE_TAG", environ) or default
-
-
-def architectures(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The CPU architectures of the cluster's nodes, in Kubernetes' names: `amd64`, `arm64`."""
-    machine = platform.machine().lower()
-    own = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-    configured = flag or _variable("DISDEL_ARCH", environ) or own
-    return [name.strip() for name in configured.split(",")]
-
-
-def data_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of prepared data sets, in TFDS's own layout."""
-    configured = flag or _variable("DISDEL_DATA_DIR", environ) or environ.get("TFDS_DATA_DIR")
-    if configured:
-        return expanded(configured, "--data-dir")
-    return in_home("~/tensorflow_datasets", "DISDEL_DATA_DIR")
-
-
-def run_dir(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder that holds one folder a run."""
-    return expanded(flag or _variable("DISDEL_RUN_DIR", environ) or "runs", "--run-dir")
-
-
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder in which started servers are recorded, so that the next start can clean up."""
-    configured = _variable("DISDEL_STATE_DIR", environ)
+    configured = variable("DISDEL_STATE_DIR", environ)
     if configured:
         return expanded(configured, "DISDEL_STATE_DIR")
     base = environ.get("XDG_STATE_HOME")
@@ -230,10 +149,10 @@ def helper_memory_mb(environ: Mapping[str, str] = os.environ) -> int | None:
 
 def helper_timeout_s(environ: Mapping[str, str] = os.environ) -> float:
     """Longest time of such a process, in seconds."""
-    return _positive("DISDEL_HELPER_TIMEOUT_S", _LONGEST_S, environ) or _HELPER_TIMEOUT_S
+    return _positive("DISDEL_HELPER_TIMEOUT_S", LONGEST_S, environ) or _HELPER_TIMEOUT_S
 
 
-def _variable(name: str, environ: Mapping[str, str]) -> str | None:
+def variable(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
     """A variable of disdel's; None where it is not set.
 
     Raises:
@@ -246,7 +165,7 @@ def _variable(name: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _positive(name: str, most: float, environ: Mapping[str, str]) -> float | None:
-    text = _variable(name, environ)
+    text = variable(name, environ)
     if text is None:
         return None
     try:

@@ -97,7 +97,9 @@ def told(error: BaseException) -> tuple[str, int] | None:
 
 def _full_places() -> Iterator[str]:
     """Where commands write, as far as there is no room left."""
-    for place in (Path.cwd, config.run_dir, config.state_dir, config.data_dir, tempfile.gettempdir):
+    from disdel.settings import data_dir, run_dir
+
+    for place in (Path.cwd, run_dir, config.state_dir, data_dir, tempfile.gettempdir):
         with contextlib.suppress(OSError, DisdelError):
             path = Path(place())
             path = next(parent for parent in (path, *path.parents) if parent.exists())

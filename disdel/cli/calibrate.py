@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
-from disdel.cli import options
+from disdel.cli.declared import Given, Only, Without
+from disdel.cli.options import Output
 from disdel.cli.output import check_json_target, write_json
-from disdel.cli.reading import read_runtime, read_settings
+from disdel.settings import Settings
+from disdel.types import RuntimeName, TrainJob
+
+Runtime = Annotated[Given[TrainJob], Only({"runtime"})]
+PlaceOfRuns = Annotated[
+    Settings,
+    Without(
+        {
+            *("memory_max", "pool_memory", "gpu_memory", "timeout_max"),
+            *("optimize", "estimator", "miss_rate", "data_dir", "run_dir", "keep"),
+        }
+    ),
+]
 
 
-def calibrate_command(
-    runtime: options.Runtime = "tensorflow",
-    limits: options.PlatformLimits = "roomy",
-    apihost: options.ApiHost = None,
-    auth: options.Auth = None,
-    insecure: options.Insecure = False,
-    redis: options.Redis = None,
-    patience_network: options.PatienceNetwork = None,
-    image_prefix: options.ImagePrefix = None,
-    image_tag: options.ImageTag = None,
-    action_env: options.ActionEnv = None,
-    arch: options.Arch = None,
-    json: options.JsonFile = None,
-    quiet: options.Quiet = False,
-) -> None:
+def calibrate_command(asked: Runtime, settings: PlaceOfRuns, output: Output) -> None:
     """Measure what a runtime costs on this platform, with a few short trainings.
 
     Every training measures it too; this is for a first plan that rests on measurements.
@@ -33,25 +33,13 @@ def calibrate_command(
     from disdel.api import run_calibrate
     from disdel.report.views import choose_view
 
-    settings = read_settings(
-        limits=limits,
-        apihost=apihost,
-        auth=auth,
-        insecure=insecure,
-        redis=redis,
-        patience_network=patience_network,
-        image_prefix=image_prefix,
-        image_tag=image_tag,
-        action_env=action_env,
-        arch=arch,
-    )
-    check_json_target(json)
-    with choose_view(quiet=quiet) as view:
-        asked = read_runtime(runtime) or "tensorflow"
-        found = run_calibrate(settings, view, runtime=asked)
+    check_json_target(output.json)
+    with choose_view(quiet=output.quiet) as view:
+        runtime: RuntimeName = asked.values.get("runtime") or "tensorflow"
+        found = run_calibrate(settings, view, runtime=runtime)
     measured = found.runtime
     write_json(
-        json,
+        output.json,
         {
             "version": 1,
             "runtime": asdict(measured),
@@ -59,7 +47,7 @@ def calibrate_command(
             "history": str(found.path),
         },
     )
-    if not quiet and json != "-":
+    if not output.quiet and output.json != "-":
         typer.echo(
             f"{measured.name}: {measured.anonymous_mb:.0f} MB anonymous and "
             f"{measured.mapped_mb:.0f} MB of libraries before any samples, "

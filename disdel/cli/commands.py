@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 from typer.utils import get_params_from_function
 
+from disdel.cli.declared import OUTPUT, with_settings
 from disdel.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,8 +35,14 @@ class Commands(typer.Typer):
         super().__init__(no_args_is_help=True, rich_markup_mode=None, **settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
-        """As Typer's."""
-        return super().command(name, cls=_Command, **settings)
+        """As Typer's, but that parameters may stand for declared settings."""
+        register = super().command(name, cls=_Command, **settings)
+
+        def decorate(function: F) -> F:
+            register(with_settings(function))
+            return function
+
+        return decorate
 
 
 class _Command(TyperCommand):
@@ -49,6 +56,20 @@ class _Command(TyperCommand):
                     for text in _texts(given.get(parameter.name)):
                         _check(name, text, declared[parameter.name])
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options under the headings of their groups."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                plain = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                group = getattr(parameter, "rich_help_panel", None) or plain
+                groups.setdefault(group, []).append(record)
+        # That of all commands comes last.
+        first = ("Arguments", "Options")
+        for group in sorted(groups, key=lambda name: (name not in first, name == OUTPUT)):
+            with formatter.section(group):
+                formatter.write_dl(groups[group])
 
 
 def _called(parameter: Any) -> str:

@@ -11,13 +11,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from disdel import config
-from disdel.cli import options
 from disdel.cli.commands import Commands
+from disdel.cli.options import DataDir, JsonOutput
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import DisdelError, UsageError
 from disdel.types import DatasetSpec, TrainJob
 
+_DATASET = "A data set (`disdel dataset list` shows some), or FILE.py:FUNCTION."
 # Of means and deviations.
 _SHOWN = 8
 
@@ -25,17 +25,16 @@ app = Commands(help="Data sets: list, describe, import.")
 
 
 @app.command("list")
-def list_command(data_dir: options.DataDir = None, json: options.JsonFile = None) -> None:
+def list_command(data_dir: DataDir, output: JsonOutput) -> None:
     """List the data sets that are ready to train on."""
     from dataclasses import asdict
 
     from disdel.catalog.datasets import list_datasets
 
-    check_json_target(json)
-    folder = config.data_dir(data_dir)
-    rows = list_datasets(folder)
-    write_json(json, [asdict(row) for row in rows])
-    if json != "-":
+    check_json_target(output.json)
+    rows = list_datasets(data_dir)
+    write_json(output.json, [asdict(row) for row in rows])
+    if output.json != "-":
         print_table(
             ("name", "version", "state", "shape", "classes", "train", "test"),
             [
@@ -44,8 +43,8 @@ def list_command(data_dir: options.DataDir = None, json: options.JsonFile = None
             ],
         )
         typer.echo(
-            f"\nIn {folder}. More: any name of the TFDS catalog with images or arrays and a class, "
-            "or your own with `disdel dataset import NAME PATH`."
+            f"\nIn {data_dir}. More: any name of the TFDS catalog with images or arrays and a "
+            "class, or your own with `disdel dataset import NAME PATH`."
         )
 
 
@@ -58,17 +57,19 @@ def _shape_cells(spec: DatasetSpec | None, problem: str) -> tuple[object, ...]:
 
 @app.command("info")
 def info_command(
-    dataset: options.Dataset, data_dir: options.DataDir = None, json: options.JsonFile = None
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=_DATASET)],
+    data_dir: DataDir,
+    output: JsonOutput,
 ) -> None:
     """Describe a data set."""
     from dataclasses import asdict
 
     from disdel.catalog.datasets import describe_dataset
 
-    check_json_target(json)
-    spec = describe_dataset(dataset, config.data_dir(data_dir))
-    write_json(json, asdict(spec))
-    if json != "-":
+    check_json_target(output.json)
+    spec = describe_dataset(dataset, data_dir)
+    write_json(output.json, asdict(spec))
+    if output.json != "-":
         for name, value in asdict(spec).items():
             if name not in ("reading", "scaling"):
                 typer.echo(f"{name:14} {value}")
@@ -108,7 +109,8 @@ def import_command(
             metavar="PATH", help=".npz, IDX, CSV, a folder of images, or a zip of these."
         ),
     ],
-    data_dir: options.DataDir = None,
+    data_dir: DataDir,
+    output: JsonOutput,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
     regression: Annotated[
         bool | None,
@@ -186,16 +188,14 @@ def import_command(
             help="Compile the default network for it, where disdel[compiled] is installed.",
         ),
     ] = True,
-    json: options.JsonFile = None,
 ) -> None:
     """Turn files into a prepared TFDS data set; what was guessed of them is told."""
     from dataclasses import asdict
 
     from disdel.catalog.datasets import ReadOptions, import_dataset
 
-    check_json_target(json)
-    folder = config.data_dir(data_dir)
-    told_to_stderr = json == "-"
+    check_json_target(output.json)
+    told_to_stderr = output.json == "-"
     read_options = ReadOptions(
         targets=None if regression is None else "numbers" if regression else "classes",
         samples=_one_of("--samples", samples, ("images", "numbers")),
@@ -212,18 +212,19 @@ def import_command(
         encoding=encoding,
         tell=lambda line: typer.echo(line, err=told_to_stderr),
     )
-    spec = import_dataset(name, path, folder, overwrite=overwrite, options=read_options)
-    write_json(json, asdict(spec))
-    if json != "-":
+    spec = import_dataset(name, path, data_dir, overwrite=overwrite, options=read_options)
+    write_json(output.json, asdict(spec))
+    if output.json != "-":
         targets = f"{spec.classes} classes" if spec.classes else "numbers to predict"
         held_out = " (held out: it came without a test split)" if spec.held_out else ""
+        shape = "×".join(map(str, spec.input_shape))
         typer.echo(
-            f"imported {spec.name} {spec.version} into {folder}: {spec.train_samples} training and "
-            f"{spec.test_samples} test samples{held_out}, {'×'.join(map(str, spec.input_shape))} "
+            f"imported {spec.name} {spec.version} into {data_dir}: {spec.train_samples} training "
+            f"and {spec.test_samples} test samples{held_out}, {shape} "
             f"{spec.input_dtype}, {targets}"
         )
     if compiles:
-        _compile_ahead(spec, folder, quiet=json == "-")
+        _compile_ahead(spec, data_dir, quiet=output.json == "-")
 
 
 def _size_of(text: str | None) -> tuple[int, int] | None:
@@ -252,7 +253,7 @@ def _one_of(option: str, value: str | None, known: tuple[_Word, ...]) -> _Word |
 def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None:
     """Compile what `disdel train` on a new data set would; it stands imported in any case."""
     from disdel.api import compile_ahead
-    from disdel.controller.settings import Settings
+    from disdel.settings import Settings
 
     job = TrainJob(dataset=dataset.name)
     began_s = time.monotonic()

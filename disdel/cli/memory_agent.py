@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from disdel import config
+from disdel.config import checked_text
 from disdel.errors import UsageError
 from disdel.memory_agent.decide import Policy
 from disdel.memory_grant import SECRET_ENV, find_secret
+from disdel.types.checks import take_fields
+from disdel.types.setting import Setting
 from disdel.units import MIB
 
 DEFAULT_STEP_MB = 256
@@ -21,64 +24,59 @@ DEFAULT_ACTIVATION_MB = 1024
 _MOST_MB = (2**63 - 1) // MIB
 
 
-def memory_agent_command(
-    ceiling: Annotated[
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOptions:
+    """How far pods may grow, and whom the agent believes.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
+    """
+
+    VARIABLES: ClassVar[str] = "DISDEL_AGENT_"
+
+    ceiling_mb: Annotated[int, Setting("Largest memory limit of one pod.", low=1, high=_MOST_MB)]
+    pool_mb: Annotated[
+        int, Setting("Largest sum of all action pods' limits.", low=1, high=_MOST_MB)
+    ]
+    step_mb: Annotated[int, Setting("What one warning adds to a limit.", low=1, high=_MOST_MB)] = (
+        DEFAULT_STEP_MB
+    )
+    per_activation_mb: Annotated[
         int,
-        typer.Option(
-            "--ceiling", metavar="MB", min=1, max=_MOST_MB, help="Largest memory limit of one pod."
+        Setting(
+            "The most that one activation is given, all its warnings together.",
+            low=1,
+            high=_MOST_MB,
         ),
-    ],
-    pool: Annotated[
-        int,
-        typer.Option(
-            "--pool",
-            metavar="MB",
-            min=1,
-            max=_MOST_MB,
-            help="Largest sum of all action pods' limits.",
-        ),
-    ],
-    step: Annotated[
-        int,
-        typer.Option(
-            "--step", metavar="MB", min=1, max=_MOST_MB, help="What one warning adds to a limit."
-        ),
-    ] = DEFAULT_STEP_MB,
-    per_activation: Annotated[
-        int,
-        typer.Option(
-            "--per-activation",
-            metavar="MB",
-            min=1,
-            max=_MOST_MB,
-            help="The most that one activation is given, all its warnings together.",
-        ),
-    ] = DEFAULT_ACTIVATION_MB,
+    ] = DEFAULT_ACTIVATION_MB
     namespace: Annotated[
-        str, typer.Option("--namespace", help="Where OpenWhisk's invoker starts action pods.")
-    ] = "openwhisk",
+        str, Setting("Where OpenWhisk's invoker starts action pods.", metavar="NAME")
+    ] = "openwhisk"
     redis: Annotated[
         str | None,
-        typer.Option("--redis", metavar="URL", help="What the actions use; else DISDEL_REDIS."),
-    ] = None,
+        Setting("What the actions use.", metavar="URL", variables=("DISDEL_REDIS",)),
+    ] = None
     secret_file: Annotated[
         Path | None,
-        typer.Option(
-            "--secret-file",
+        Setting(
+            "The controllers' DISDEL_MEMORY_SECRET, which is read where this is not given.",
             metavar="FILE",
-            help="The controllers' DISDEL_MEMORY_SECRET, which is read where this is not given.",
         ),
-    ] = None,
-) -> None:
+    ] = None
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+
+
+def memory_agent_command(agent: AgentOptions) -> None:
     """Grow action pods on Kubernetes when their memory monitors warn, until it is stopped.
 
     Needs Kubernetes 1.33 or later, and `pip install 'disdel[kubernetes]'`. Only warnings of
     controllers that have its secret are heard.
     """
-    url = config.redis_url(redis)
-    if url is None:
+    if agent.redis is None:
         raise UsageError("name the Redis that the actions use, with --redis URL or DISDEL_REDIS")
-    secret = find_secret(secret_file)
+    secret = find_secret(agent.secret_file)
     if secret is None:
         raise UsageError(
             f"name what warnings are signed with, by --secret-file FILE or {SECRET_ENV}: "
@@ -92,15 +90,17 @@ def memory_agent_command(
     # As process 1 of a pod it would ignore the signal otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     policy = Policy(
-        step_bytes=step * MIB,
-        ceiling_bytes=ceiling * MIB,
-        pool_bytes=pool * MIB,
-        activation_bytes=per_activation * MIB,
+        step_bytes=agent.step_mb * MIB,
+        ceiling_bytes=agent.ceiling_mb * MIB,
+        pool_bytes=agent.pool_mb * MIB,
+        activation_bytes=agent.per_activation_mb * MIB,
     )
 
     def tell(line: str) -> None:
         typer.echo(line, err=True)
 
-    pods = KubernetesPods(connect(), namespace)
-    tell(f"{pods.check()} action pods in {namespace}")
-    Agent(pods, policy, Checker(secret), tell).serve(url)
+    pods = KubernetesPods(connect(), agent.namespace)
+    tell(f"{pods.check()} action pods in {agent.namespace}")
+    Agent(pods, policy, Checker(secret), tell).serve(
+        checked_text("the Redis (--redis)", agent.redis)
+    )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from disdel.cli import options
 from disdel.cli.commands import Commands
+from disdel.cli.options import JsonOutput
 from disdel.cli.output import check_json_target, write_json
-from disdel.cli.reading import read_settings
 from disdel.platforms.embedded import (
     EmbeddedOptions,
     PlatformInfo,
@@ -22,111 +20,43 @@ from disdel.platforms.embedded import (
 )
 from disdel.platforms.embedded_sizes import check_sizes
 
-_DEFAULT = EmbeddedOptions()
-
 app = Commands(help="The embedded platform, for longer than one run.")
 
 
 @app.command("up")
 def up_command(
-    limits: options.PlatformLimits = "roomy",
-    user_memory: Annotated[
-        int | None,
-        typer.Option(
-            "--user-memory", min=1, metavar="MB", help="Memory of all containers together."
-        ),
-    ] = None,
-    prewarm: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prewarm",
-            metavar="KIND_OR_IMAGE:MB:COUNT",
-            help="Keep so many containers started; may be repeated.",
-        ),
-    ] = None,
-    grow_to: Annotated[
-        int,
-        typer.Option(
-            "--grow-to",
-            min=0,
-            metavar="MB",
-            help="Raise the limit of a container that is about to reach it, up to this; 0: never.",
-        ),
-    ] = 0,
-    state: Annotated[
-        Path | None,
-        typer.Option("--state", metavar="DIR", help="Keep actions, activations and the key there."),
-    ] = None,
-    namespace: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--namespace",
-            metavar="NAME",
-            help="Have this one beside guest, with a key of its own; may be repeated.",
-        ),
-    ] = None,
-    max_records: Annotated[
-        int,
-        typer.Option("--max-records", min=1, help="Activation records to keep, the newest ones."),
-    ] = _DEFAULT.max_records,
-    max_records_mb: Annotated[
-        int,
-        typer.Option("--max-records-mb", min=1, metavar="MB", help="Of all of them together."),
-    ] = _DEFAULT.max_records_mb,
-    max_entities_mb: Annotated[
-        int,
-        typer.Option(
-            "--max-entities-mb",
-            min=1,
-            metavar="MB",
-            help="Of packages, actions with their code, triggers and rules together.",
-        ),
-    ] = _DEFAULT.max_entities_mb,
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes a free one.")] = 0,
+    chosen: EmbeddedOptions,
+    output: JsonOutput,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay until Ctrl-C instead of the background.")
     ] = False,
-    json: options.JsonFile = None,
 ) -> None:
     """Start it and print how to reach it, in the form of ~/.wskprops.
 
     While it runs, `disdel train` and the other commands use it.
     """
-    check_json_target(json)
-    profile = read_settings(limits=limits).platform_limits
-    chosen = EmbeddedOptions(
-        limits=profile,
-        user_memory_mb=user_memory,
-        port=port,
-        state=state,
-        prewarm=tuple(prewarm or ()),
-        grow_to_mb=grow_to,
-        namespaces=tuple(namespace or ()),
-        max_records=max_records,
-        max_records_mb=max_records_mb,
-        max_entities_mb=max_entities_mb,
-    )
+    check_json_target(output.json)
     check_sizes(chosen)
     if not foreground:
-        _announce(platform_up(chosen), json)
+        _announce(platform_up(chosen), output.json)
         return
     with start_embedded(chosen, shared=True) as platform:
-        _announce(platform.info, json)
+        _announce(platform.info, output.json)
         platform.wait()
 
 
 @app.command("status")
-def status_command(json: options.JsonFile = None) -> None:
+def status_command(output: JsonOutput) -> None:
     """Say whether one is running, and how to reach it."""
-    check_json_target(json)
+    check_json_target(output.json)
     info = platform_status()
     if info is None:
-        write_json(json, None)
-        if json != "-":
+        write_json(output.json, None)
+        if output.json != "-":
             typer.echo("no platform is running; `disdel platform up` starts one")
             _tell_elsewhere()
         return
-    _announce(info, json)
+    _announce(info, output.json)
 
 
 @app.command("down")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disdel import config
-from disdel.cli import options
 from disdel.cli.commands import Commands
+from disdel.cli.options import JsonOutput, RunDir
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import UsageError
+from disdel.types.checks import take_fields
+from disdel.types.setting import Setting
 
 if TYPE_CHECKING:
     from disdel.types import RunReport
@@ -25,20 +27,20 @@ Run = Annotated[
 
 
 @app.command("list")
-def list_command(run_dir: options.RunDir = None, json: options.JsonFile = None) -> None:
+def list_command(run_dir: RunDir, output: JsonOutput) -> None:
     """List the runs, newest first."""
     from disdel.controller.run_folder import run_folders
     from disdel.types.report_json import report_to_json
 
-    check_json_target(json)
+    check_json_target(output.json)
     reports = []
-    for folder in run_folders(config.run_dir(run_dir)):
+    for folder in run_folders(run_dir):
         try:
             reports.append(folder.read_report())
         except UsageError as error:
             typer.echo(f"left out {folder.run}: {error}", err=True)
-    write_json(json, [report_to_json(report) for report in reports])
-    if json != "-":
+    write_json(output.json, [report_to_json(report) for report in reports])
+    if output.json != "-":
         print_table(
             ("run", "job", "data set", "status", "accuracy", "time"),
             [
@@ -56,15 +58,15 @@ def list_command(run_dir: options.RunDir = None, json: options.JsonFile = None) 
 
 
 @app.command("show")
-def show_command(run: Run, run_dir: options.RunDir = None, json: options.JsonFile = None) -> None:
+def show_command(run: Run, run_dir: RunDir, output: JsonOutput) -> None:
     """Show one run: settings, plan, rounds and activations."""
     from disdel.controller.run_folder import find_run
     from disdel.types.report_json import report_to_json
 
-    check_json_target(json)
-    report = find_run(config.run_dir(run_dir), run).read_report()
-    write_json(json, report_to_json(report))
-    if json != "-":
+    check_json_target(output.json)
+    report = find_run(run_dir, run).read_report()
+    write_json(output.json, report_to_json(report))
+    if output.json != "-":
         _print_report(report)
 
 
@@ -73,24 +75,23 @@ def compare_command(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN RUN...", help="Ids, or enough of each.")
     ],
-    run_dir: options.RunDir = None,
-    json: options.JsonFile = None,
+    run_dir: RunDir,
+    output: JsonOutput,
 ) -> None:
     """Show runs side by side: what came out, and the settings in which they differ."""
     from disdel.controller.run_folder import find_run
 
-    check_json_target(json)
+    check_json_target(output.json)
     if len(runs) < 2:
         raise UsageError("name at least two runs to compare")
-    folder = config.run_dir(run_dir)
-    reports = [find_run(folder, run).read_report() for run in runs]
+    reports = [find_run(run_dir, run).read_report() for run in runs]
     differing = _differing(reports)
     columns = [
         _facts(report) | {"settings": {name: report.settings.get(name) for name in differing}}
         for report in reports
     ]
-    write_json(json, columns)
-    if json != "-":
+    write_json(output.json, columns)
+    if output.json != "-":
         rows = [column | column.pop("settings") for column in columns]
         names = [name for name in rows[0] if name != "run"]
         print_table(
@@ -130,32 +131,40 @@ def _differing(reports: list[RunReport]) -> list[str]:
     ]
 
 
-@app.command("prune")
-def prune_command(
-    keep: Annotated[
-        int | None, typer.Option("--keep", metavar="N", min=0, help="But the newest N.")
-    ] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """Which runs are deleted; all that is said must apply.
+
+    Raises:
+        UsageError: a number is below 0.
+    """
+
+    keep: Annotated[int | None, Setting("Keep the newest N runs.", low=0)] = None
     older_than: Annotated[
-        float | None,
-        typer.Option("--older-than", metavar="DAYS", min=0, help="That ended so long ago."),
-    ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="That did not end well.")] = False,
-    run_dir: options.RunDir = None,
-) -> None:
+        float | None, Setting("Only runs that ended so long ago.", metavar="DAYS", low=0)
+    ] = None
+    failed: Annotated[bool, Setting("Only failed runs.")] = False
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+
+
+@app.command("prune")
+def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
     """Delete the folders of runs to which all that is said applies; never one that is running."""
     from disdel.controller.lease import RunTaken
     from disdel.controller.places import read_places
     from disdel.controller.run_folder import run_folders
 
-    if keep is None and older_than is None and not failed:
+    if pruned == Pruned():
         raise UsageError("say which runs: --keep N, --older-than DAYS, --failed, or several")
-    ended = [folder for folder in run_folders(config.run_dir(run_dir)) if not folder.is_running]
+    ended = [folder for folder in run_folders(run_dir) if not folder.is_running]
     for place, folder in enumerate(ended):
-        if keep is not None and place < keep:
+        if pruned.keep is not None and place < pruned.keep:
             continue
-        if older_than is not None and folder.age_s() < older_than * 86_400:
+        if pruned.older_than is not None and folder.age_s() < pruned.older_than * 86_400:
             continue
-        if failed:
+        if pruned.failed:
             try:
                 status = folder.read_report().status
             except UsageError as error:
@@ -211,6 +220,7 @@ def report_command(
             metavar="RUN|FILE", help="A run's id (its beginning or end will do), or a report.json."
         ),
     ],
+    run_dir: RunDir,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -219,14 +229,13 @@ def report_command(
             help="Where the page goes; else beside the report, as .html.",
         ),
     ] = None,
-    run_dir: options.RunDir = None,
 ) -> None:
     """Write a saved report as one HTML page: timeline, rounds, memory, plan."""
     from disdel.api import write_page
     from disdel.controller.run_folder import find_run
 
     file = Path(run)
-    source = file if file.is_file() else find_run(config.run_dir(run_dir), run).report
+    source = file if file.is_file() else find_run(run_dir, run).report
     target = output or source.with_suffix(".html")
     write_page(source, target)
     typer.echo(str(target))
@@ -234,15 +243,15 @@ def report_command(
 
 def logs_command(
     run: Run,
+    run_dir: RunDir,
     worker: Annotated[
         int | None, typer.Option("--worker", metavar="N", help="Only this worker's.")
     ] = None,
-    run_dir: options.RunDir = None,
 ) -> None:
     """Print the logs of a run's activations, each under its own heading."""
     from disdel.controller.run_folder import find_run
 
-    folder = find_run(config.run_dir(run_dir), run)
+    folder = find_run(run_dir, run)
     activations = folder.read_report().activations
     workers = sorted({entry.worker for entry in activations if entry.worker is not None})
     if worker is not None and worker not in workers:

@@ -2,129 +2,66 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from disdel.cli import options
+from disdel.cli.declared import Given
+from disdel.cli.options import Output
 from disdel.cli.output import JsonWriter, both, check_json_target
-from disdel.cli.reading import JOB_OPTIONS, check_agrees, read_job, read_settings
 from disdel.errors import UsageError
+from disdel.settings import Settings, declared
+from disdel.types import TrainJob
+
+if TYPE_CHECKING:
+    from disdel.controller.resuming import Resumed
+
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on after a run's last complete round, with its settings and its DATASET.",
+        rich_help_panel="Rounds",
+    ),
+]
 
 
 def train_command(
-    context: typer.Context,
-    dataset: options.OptionalDataset = None,
-    batch: options.Batch = 64,
-    epochs: options.Epochs = 5,
-    workers: options.Workers = "auto",
-    sync: options.SyncText = "epoch",
-    fan_in: options.FanIn = "auto",
-    model: options.Model = "auto",
-    runtime: options.Runtime = "auto",
-    precision: options.PrecisionText = "float32",
-    optimizer: options.Optimizer = None,
-    learning_rate: options.LearningRate = None,
-    seed: options.Seed = 0,
-    resume: options.Resume = None,
-    schedule: options.ScheduleText = "constant",
-    warmup: options.Warmup = 0.0,
-    scale_rate: options.ScaleRate = "none",
-    validate_every: options.ValidateEvery = None,
-    target_accuracy: options.TargetAccuracy = None,
-    patience: options.Patience = None,
-    workers_policy: options.WorkersPolicyText = "fixed",
-    workers_max: options.WorkersMax = None,
-    average: options.AverageText = "samples",
-    optimizer_state: options.OptimizerStateText = "average",
-    memory_max: options.MemoryMax = None,
-    pool_memory: options.PoolMemory = None,
-    gpu_memory: options.GpuMemory = "auto",
-    timeout_max: options.TimeoutMax = None,
-    limits: options.PlatformLimits = "roomy",
-    optimize: options.Optimize = "time",
-    estimator: options.EstimatorOption = "measured",
-    miss_rate: options.MissRate = 1e-3,
-    apihost: options.ApiHost = None,
-    auth: options.Auth = None,
-    insecure: options.Insecure = False,
-    redis: options.Redis = None,
-    patience_network: options.PatienceNetwork = None,
-    image_prefix: options.ImagePrefix = None,
-    image_tag: options.ImageTag = None,
-    action_env: options.ActionEnv = None,
-    arch: options.Arch = None,
-    data_dir: options.DataDir = None,
-    run_dir: options.RunDir = None,
-    keep: options.Keep = False,
-    json: options.JsonFile = None,
-    quiet: options.Quiet = False,
+    asked: Given[TrainJob], settings: Settings, output: Output, resume: Resume = None
 ) -> None:
     """Train a network on a data set, sharded over actions that run at the same time."""
     from disdel.api import find_resumed, run_train
     from disdel.report.views import choose_view
 
-    resumed = None if resume is None else find_resumed(resume, run_dir)
-    if dataset is None:
-        if resumed is None:
-            raise UsageError("name a data set, or a run with --resume RUN")
-        dataset = resumed.progress.job.dataset
-    job = read_job(
-        dataset=dataset,
-        batch=batch,
-        epochs=epochs,
-        workers=workers,
-        sync=sync,
-        fan_in=fan_in,
-        model=model,
-        runtime=runtime,
-        precision=precision,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        seed=seed,
-        schedule=schedule,
-        warmup=warmup,
-        scale_rate=scale_rate,
-        validate_every=validate_every,
-        target_accuracy=target_accuracy,
-        patience=patience,
-        workers_policy=workers_policy,
-        workers_max=workers_max,
-        average=average,
-        optimizer_state=optimizer_state,
-    )
-    settings = read_settings(
-        memory_max=memory_max,
-        pool_memory=pool_memory,
-        gpu_memory=gpu_memory,
-        timeout_max=timeout_max,
-        limits=limits,
-        optimize=optimize,
-        estimator=estimator,
-        miss_rate=miss_rate,
-        apihost=apihost,
-        auth=auth,
-        insecure=insecure,
-        redis=redis,
-        patience_network=patience_network,
-        image_prefix=image_prefix,
-        image_tag=image_tag,
-        action_env=action_env,
-        arch=arch,
-        data_dir=data_dir,
-        run_dir=run_dir,
-        keep=keep,
-    )
-    check_json_target(json)
-    if resumed is not None:
-        given = [name for name in JOB_OPTIONS if _is_given(context, name)]
-        check_agrees(job, resumed.progress.job, given)
-        job = resumed.job(epochs if "epochs" in given else None)
-    writer = JsonWriter(json)
-    with choose_view(quiet=quiet) as view:
+    if resume is not None:
+        resumed = find_resumed(resume, settings.run_dir)
+        job = _resumed_job(asked, resumed)
+    elif "dataset" in asked.values:
+        resumed, job = None, asked.made()
+    else:
+        raise UsageError("name a data set, or a run with --resume RUN")
+    check_json_target(output.json)
+    writer = JsonWriter(output.json)
+    with choose_view(quiet=output.quiet) as view:
         run_train(job, settings, both(view, writer), resumed=resumed)
     writer.finish()
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
-    """Whether the user has given an option, as opposed to its default."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+def _resumed_job(asked: Given[TrainJob], resumed: Resumed) -> TrainJob:
+    """The job of a run, with more epochs if that is asked.
+
+    Raises:
+        UsageError: what is asked contradicts the run; only its epochs may change.
+    """
+    before = resumed.progress.job
+    job = asked.made(dataset=before.dataset)
+    for option in declared(TrainJob):
+        now, then = option.value(job), option.value(before)
+        # None is `auto`.
+        if option.name in asked.values and option.name != "epochs" and now not in (None, then):
+            raise UsageError(
+                f"{asked.sources[option.name]} is {now}, and {then} in the run to be resumed; only "
+                "--epochs may change"
+            )
+    return resumed.job(asked.values.get("epochs"))

@@ -15,12 +15,12 @@ import numpy as np
 
 from disdel.catalog.datasets import DatasetArrays
 from disdel.controller.history import history_of
-from disdel.controller.settings import Settings
 from disdel.controller.train import train_on
 from disdel.events import Listener, Noted, silent
 from disdel.scheduler.calibration import calibrated
 from disdel.scheduler.runtimes import RUNTIMES, Runtime
 from disdel.scratch import Scratch, sweep
+from disdel.settings import Settings
 from disdel.types import DatasetSpec, RuntimeName, TrainJob
 
 _PREFIX = "disdel-calibrate-"

@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from disdel import config, wire
+from disdel import wire
 from disdel.bundle import build_bundle
 from disdel.controller.history import history_of
 from disdel.controller.outcomes import failure_of
 from disdel.controller.planning import offered_runtimes
 from disdel.controller.session import Session, open_session
-from disdel.controller.settings import Settings
 from disdel.errors import DisdelError
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.calibration import calibrated
 from disdel.scheduler.candidates import round_up_memory
 from disdel.scheduler.runtimes import BASE_FLOOR_MB, BASE_IMAGE, Runtime
+from disdel.settings import Settings
 from disdel.store.private_redis import find_redis_server
 from disdel.types import ActivationRecord, RuntimeName
 
@@ -61,8 +61,8 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
         yield _package(one.name, _DISTRIBUTIONS[one.name], f"disdel[{one.name}]")
     yield _package("data sets", ("tensorflow-datasets",), "disdel[datasets]")
     yield _checked("redis", lambda: _redis(settings))
-    yield _checked("data directory", lambda: _writable(config.data_dir(settings.data_dir)))
-    yield _checked("run directory", lambda: _writable(config.run_dir(settings.run_dir)))
+    yield _checked("data directory", lambda: _writable(settings.data_dir))
+    yield _checked("run directory", lambda: _writable(settings.run_dir))
     yield from asyncio.run(_platform_checks(settings, runtimes))
 
 
@@ -91,7 +91,7 @@ def _package(name: str, distributions: tuple[str, ...], extra: str) -> Check:
 
 
 def _redis(settings: Settings) -> str:
-    if config.redis_url(settings.redis) is not None:
+    if settings.redis is not None:
         return "configured; checked from here and from an action below"
     return f"a private one for each run, {find_redis_server()}"
 

@@ -11,15 +11,14 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from disdel import config
-from disdel.config import ApiAccess
+from disdel.config import ApiAccess, access_to
 from disdel.controller.lease import Holder, RunTaken, claimed, holder_of, is_driven
 from disdel.controller.places import Place, read_places, remove_from, write_places
 from disdel.controller.run_folder import RunFolder, as_lost
-from disdel.controller.settings import Settings
 from disdel.errors import DisdelError, UsageError
 from disdel.platforms.embedded import find_running
 from disdel.platforms.openwhisk import OpenWhisk
+from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import RunReport
 
@@ -101,7 +100,7 @@ async def _remove_from(
 ) -> tuple[Place, list[DisdelError]]:
     """What is left at a place, and why."""
     errors: list[DisdelError] = []
-    patience_s = config.patience_network_s(settings.patience_network_s)
+    patience_s = settings.patience_network_s
     async with AsyncExitStack() as stack:
         platform, store = None, None
         access = _access(place, settings)
@@ -126,7 +125,7 @@ def _access(place: Place, settings: Settings) -> ApiAccess | None:
     if place.embedded:
         # One that was started again, with what it held, may be at another port.
         return find_running()
-    return config.api_access(place.apihost, settings.auth, insecure=place.insecure)
+    return access_to(place.apihost, settings.auth, insecure=place.insecure)
 
 
 def interrupt(folder: Path) -> None:

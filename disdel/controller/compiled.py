@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel import config
 from disdel.bundle import build_bundle, library
 from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.keras_file import TEMPLATE, filled
 from disdel.compiler.packages import kind_of, own_python, packages_zip, pins, stock_python
 from disdel.compiler.targets import HOST, portable, target
 from disdel.controller.session import runs_here
-from disdel.controller.settings import Settings
 from disdel.platforms.base import ActionSpec
+from disdel.settings import Settings
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code import UserCode
 
@@ -79,7 +78,7 @@ def compile_job(
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
         optimizer=job.optimizer or usual,
-        targets=HOST if runs_here(settings) else portable(config.architectures(settings.arch)),
+        targets=HOST if runs_here(settings) else portable(settings.architectures),
     )
 
 

@@ -22,11 +22,11 @@ import dacite
 
 import disdel
 from disdel import config
-from disdel.controller.settings import Settings
 from disdel.gpu import first_gpu
 from disdel.home import make_own
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import Runtime
+from disdel.settings import Settings
 
 MAX_LINES = 4000
 # What is measured: all processes of a container, and not the action's alone.
@@ -101,7 +101,7 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
     cluster and the image, on the embedded platform this machine's packages and processor; and the
     GPU that is planned with, if any.
     """
-    configured = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
+    configured = settings.access
     if configured is not None:
         facts = [configured.apihost, settings.image(runtime.image)]
     else:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel import config
 from disdel.arrays import Array
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import describe_dataset, load_arrays, prepare_dataset
@@ -32,7 +31,6 @@ from disdel.controller.plan_report import infer_plan_report
 from disdel.controller.predictions import NumberPredictions, Predictions
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import Session, open_session, warn_of_store
-from disdel.controller.settings import Settings
 from disdel.controller.staging import stage_inputs
 from disdel.errors import UsageError
 from disdel.events import InferPlanMade, Listener, Noted, PlatformReady
@@ -40,42 +38,9 @@ from disdel.helper import in_thread
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.infer_plan import InferQuestion, make_infer_plan
 from disdel.scheduler.runtimes import runtime_of
+from disdel.settings import Settings, entries
 from disdel.store.keys import RunKeys
-from disdel.types import DatasetSpec, Evaluation, InferPlan, NumberEvaluation, RunReport
-from disdel.types.checks import take_fields
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferJob:
-    """What the user asked for.
-
-    Attributes:
-        dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
-        model: a run's id or a model file; None for the newest run that trained on the data set.
-        model_code: the function that made the model, where its code does not lie beside the file.
-        trust_code: run the code that lies beside the model, whoever it is from.
-        input: samples to predict instead of the held-out split.
-        workers: evaluate actions at the same time; None chooses.
-        top_k: classes that are guessed of each sample.
-
-    Raises:
-        UsageError: a value is of another type or out of range.
-    """
-
-    dataset: str
-    model: str | None = None
-    model_code: str | None = None
-    trust_code: bool = False
-    input: Path | None = None
-    workers: int | None = None
-    top_k: int = 1
-
-    def __post_init__(self) -> None:
-        take_fields(self)
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers must be auto or at least 1, not {self.workers}")
-        if self.top_k < 1:
-            raise UsageError(f"--top-k must be at least 1, not {self.top_k}")
+from disdel.types import DatasetSpec, Evaluation, InferJob, InferPlan, NumberEvaluation, RunReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +60,9 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
         DisdelError: the run failed.
     """
     started_s = time.monotonic()
-    run_dir = config.run_dir(settings.run_dir)
+    run_dir = settings.run_dir
     model = find_model(job.model, job.dataset, run_dir, job.model_code, trust_code=job.trust_code)
-    source = await in_thread(_load_source, job, config.data_dir(settings.data_dir))
+    source = await in_thread(_load_source, job, settings.data_dir)
     model.check_takes(source.spec)
     if (changed := model.changed_code()) is not None:
         emit(Noted(message=changed))
@@ -297,15 +262,12 @@ class _InferRun:
             status="ok",
             wall_s=round(wall_s, 3),
             settings={
+                **entries(self._job),
+                **entries(self._settings),
+                # As they were used.
                 "model": str(self._model.path),
-                "input": None if self._job.input is None else str(self._job.input),
                 "samples": len(self._source.x),
                 "workers": self._plan.workers,
-                "top_k": self._job.top_k,
-                "memory_max_mb": self._settings.limits.memory_max_mb,
-                "pool_memory_mb": self._settings.limits.pool_memory_mb,
-                "timeout_max_s": self._settings.limits.timeout_max_s,
-                "optimize": self._settings.aims.optimize,
             },
             accuracy=scored.accuracy,
             loss=scored.loss,

@@ -21,12 +21,12 @@ import dacite
 from disdel import config, container_cpus
 from disdel.bundle import build_bundle
 from disdel.controller.session import Session
-from disdel.controller.settings import Settings
 from disdel.errors import DisdelError, PlatformError
 from disdel.events import Listener, Noted
 from disdel.home import make_own
 from disdel.platforms.base import ActionSpec, Platform
 from disdel.scheduler.runtimes import BASE_IMAGE
+from disdel.settings import Settings
 from disdel.types import Capacity
 
 # Nodes come and go.

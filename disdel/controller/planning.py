@@ -14,7 +14,6 @@ from disdel.compiler import call_memory
 from disdel.controller.compiled import can_be_compiled, compile_job
 from disdel.controller.history import History, history_of
 from disdel.controller.session import runs_here
-from disdel.controller.settings import Settings
 from disdel.errors import UsageError
 from disdel.events import Listener, Noted
 from disdel.scheduler.gpu import HOST_MB
@@ -30,6 +29,7 @@ from disdel.scheduler.runtimes import (
     Runtime,
 )
 from disdel.scheduler.timing import predicted_compile_s, step_s
+from disdel.settings import Settings
 from disdel.types import (
     Activation,
     Capacity,

@@ -10,9 +10,7 @@ from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
-from disdel import config
-from disdel.config import ApiAccess
-from disdel.controller.settings import Settings
+from disdel.config import DEFAULT_PATIENCE_NETWORK_S, ApiAccess
 from disdel.errors import ConnectionRefused
 from disdel.events import Listener, Noted, silent
 from disdel.platforms.base import Platform
@@ -23,6 +21,7 @@ from disdel.platforms.embedded import (
     start_embedded,
 )
 from disdel.platforms.openwhisk import OpenWhisk
+from disdel.settings import Settings
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.store.redis_examination import Examination
 from disdel.store.redis_store import RedisStore
@@ -60,7 +59,7 @@ class Session:
     lasting_apihost: str | None = None
     insecure: bool = False
     lasting_redis: str | None = None
-    patience_s: float = config.DEFAULT_PATIENCE_NETWORK_S
+    patience_s: float = DEFAULT_PATIENCE_NETWORK_S
     examination: Examination = field(default_factory=Examination)
     action_env: tuple[tuple[str, str], ...] = ()
 
@@ -79,7 +78,7 @@ def warn_of_store(session: Session, needed_mb: int, emit: Listener) -> None:
 
 def runs_here(settings: Settings) -> bool:
     """Whether actions run on the embedded platform, and not on an OpenWhisk that is configured."""
-    return config.api_access(settings.apihost, settings.auth, insecure=settings.insecure) is None
+    return settings.access is None
 
 
 @asynccontextmanager
@@ -94,14 +93,13 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
         ConnectionRefused: a named server does not answer, refuses the key, or cannot hold a run.
         PlatformLost, StoreLost: one answers, but that it cannot serve now.
     """
-    patience_s = config.patience_network_s(settings.patience_network_s)
 
     def tell(sentence: str) -> None:
         emit(Noted(message=sentence))
 
-    configured = config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
+    configured = settings.access
     running = find_running() if configured is None else None
-    url = config.redis_url(settings.redis)
+    url = settings.redis
     async with AsyncExitStack() as stack:
         private = None
         if url is None:
@@ -119,10 +117,10 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             private.ready()
             url = private.url
         assert url is not None
-        connect = partial(RedisStore, url, patience_s=patience_s, tell=tell)
+        connect = partial(RedisStore, url, patience_s=settings.patience_network_s, tell=tell)
         store = await asyncio.to_thread(connect)
         stack.callback(store.close)
-        platform = OpenWhisk(access, patience_s=patience_s, tell=tell)
+        platform = OpenWhisk(access, patience_s=settings.patience_network_s, tell=tell)
         stack.push_async_callback(platform.close)
         yield Session(
             platform=platform,
@@ -134,7 +132,7 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             lasting_apihost=access.apihost if configured or running else None,
             insecure=access.insecure,
             lasting_redis=url if private is None else None,
-            patience_s=patience_s,
+            patience_s=settings.patience_network_s,
             examination=await asyncio.to_thread(store.examine),
             action_env=settings.action_variables,
         )
@@ -146,14 +144,10 @@ async def offered_capacity(settings: Settings) -> Capacity:
     Raises:
         ConnectionRefused: the API host that is configured does not answer or refuses the key.
     """
-    access = (
-        config.api_access(settings.apihost, settings.auth, insecure=settings.insecure)
-        or find_running()
-    )
+    access = settings.access or find_running()
     if access is None:
         return embedded_capacity(EmbeddedOptions(limits=settings.platform_limits))
-    patience_s = config.patience_network_s(settings.patience_network_s)
-    platform = OpenWhisk(access, patience_s=patience_s)
+    platform = OpenWhisk(access, patience_s=settings.patience_network_s)
     try:
         return await platform.capacity()
     finally:

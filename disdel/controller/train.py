@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from disdel import config
 from disdel.bundle import build_bundle
 from disdel.catalog.datasets import DatasetArrays, load_arrays, prepare_dataset
 from disdel.controller.compiled import (
@@ -29,7 +28,6 @@ from disdel.controller.progress import Progress
 from disdel.controller.resuming import Resumed, take_up
 from disdel.controller.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import open_session, warn_of_store
-from disdel.controller.settings import Settings
 from disdel.controller.train_run import TrainRun
 from disdel.controller.trusted_code import vouch_for
 from disdel.errors import UsageError
@@ -39,6 +37,7 @@ from disdel.platforms.base import ActionSpec
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import BASE_IMAGE, RUNTIMES
+from disdel.settings import Settings
 from disdel.store.keys import RunKeys
 from disdel.types import Capacity, ModelSpec, Plan, RunReport, TrainJob
 from disdel.user_code import UserCode
@@ -57,7 +56,7 @@ async def train(
     """
     started_s = time.monotonic()
     with contextlib.nullcontext() if resumed is None else resumed.claimed() as lease:
-        arrays = await in_thread(_load, job.dataset, config.data_dir(settings.data_dir))
+        arrays = await in_thread(_load, job.dataset, settings.data_dir)
         return await train_on(
             arrays, job, settings, emit, started_s=started_s, resumed=resumed, lease=lease
         )
@@ -117,7 +116,7 @@ async def train_on(
             planned_rounds=plan.rounds,
         )
         if resumed is None or lease is None:
-            folder = create_run_folder(config.run_dir(settings.run_dir), "train", job.dataset)
+            folder = create_run_folder(settings.run_dir, "train", job.dataset)
             lease = stack.enter_context(claimed(folder.path))
         else:
             progress, folder = take_up(resumed, progress, plan), resumed.folder

@@ -22,13 +22,13 @@ from disdel.controller.nodes import remember_pool
 from disdel.controller.plan_report import plan_report
 from disdel.controller.planning import remaining_s
 from disdel.controller.progress import CompleteRound, Progress, ProgressFiles
-from disdel.controller.settings import Settings
 from disdel.controller.staging import shard_keys, stage
 from disdel.controller.states import States
 from disdel.controller.stopping import is_scored, model_round, reason_to_stop
 from disdel.errors import ActivationFailed, DisdelError, PlatformError, StoreError, TrainingDiverged
 from disdel.events import Listener, Noted, RoundDone, RoundStarted
 from disdel.platforms.base import ActionSpec
+from disdel.settings import Settings, entries
 from disdel.types import DEFAULT_OPTIMIZER, Activation, ModelSpec, RoundReport, RunReport
 
 
@@ -290,33 +290,15 @@ class TrainRun:
             status="ok",
             wall_s=round(wall_s, 3),
             settings={
-                "batch": self._job.batch_size,
-                "epochs": self._job.epochs,
-                "sync": self._job.sync,
+                **entries(self._job),
+                **entries(self._settings),
+                # As they were used.
                 "workers": self._plan.workers,
-                "workers_policy": self._job.workers_policy,
-                "workers_max": self._job.workers_max,
                 "runtime": self._plan.runtime,
-                "precision": self._job.precision,
-                "seed": self._job.seed,
+                "fan_in": self._plan.fan_in,
                 "model": self._model.name,
                 "optimizer": self._optimizer(),
-                "learning_rate": self._job.learning_rate,
-                "schedule": self._job.rate_schedule.shape,
-                "warmup": self._job.rate_schedule.warmup,
-                "scale_rate": self._job.rate_schedule.scale,
-                "average": self._job.average,
                 "validate_every": self._plan.score_every,
-                "target_accuracy": validation.target_accuracy,
-                "patience": validation.patience,
-                "optimizer_state": self._job.optimizer_state,
-                "memory_max_mb": self._settings.limits.memory_max_mb,
-                "pool_memory_mb": self._settings.limits.pool_memory_mb,
-                "gpu_memory_mb": self._settings.limits.gpu_memory_mb,
-                "timeout_max_s": self._settings.limits.timeout_max_s,
-                "optimize": self._settings.aims.optimize,
-                "estimator": self._settings.aims.estimator,
-                "miss_rate": self._settings.aims.miss_rate,
             },
             accuracy=None if last is None else last.accuracy,
             loss=None if last is None else last.loss,

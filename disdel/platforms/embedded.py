@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, Annotated, Any, ClassVar, Literal
 
 from disdel.config import ApiAccess, state_dir
 from disdel.container_cpus import usable_cpus
@@ -30,6 +30,8 @@ from disdel.errors import PlatformError, UsageError
 from disdel.gpu import first_gpu
 from disdel.home import make_own
 from disdel.types import Capacity
+from disdel.types.checks import take_fields
+from disdel.types.setting import Setting
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 15.0
@@ -57,18 +59,61 @@ class EmbeddedOptions:
         max_entities_mb: what packages, actions, triggers and rules may take, their code included.
     """
 
-    limits: Literal["roomy", "stock"] = "roomy"
-    user_memory_mb: int | None = None
-    port: int = 0
+    VARIABLES: ClassVar[str] = "DISDEL_PLATFORM_"
+
+    limits: Annotated[
+        Literal["roomy", "stock"],
+        Setting("Limits of a roomy deployment, or OpenWhisk's own."),
+    ] = "roomy"
+    user_memory_mb: Annotated[
+        int | None,
+        Setting("Memory of all containers together.", low=1, default="by the limits"),
+    ] = None
+    prewarm: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Keep so many containers started; may be repeated.", metavar="KIND_OR_IMAGE:MB:COUNT"
+        ),
+    ] = ()
+    grow_to_mb: Annotated[
+        int,
+        Setting(
+            "Raise the limit of a container that is about to reach it, up to this; 0: never.",
+            low=0,
+        ),
+    ] = 0
+    state: Annotated[
+        Path | None,
+        Setting("Keep actions, activations and the key there.", metavar="DIR"),
+    ] = None
+    namespaces: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Have this one beside guest, with a key of its own; may be repeated.",
+            name="namespace",
+            metavar="NAME",
+        ),
+    ] = ()
+    max_records: Annotated[int, Setting("Activation records to keep, the newest ones.", low=1)] = (
+        MAX_RECORDS
+    )
+    max_records_mb: Annotated[
+        int, Setting("Of all of them together.", name="max_records_mb", low=1)
+    ] = MAX_RECORDS_MB
+    max_entities_mb: Annotated[
+        int,
+        Setting(
+            "Of packages, actions with their code, triggers and rules together.",
+            name="max_entities_mb",
+            low=1,
+        ),
+    ] = MAX_ENTITIES_MB
+    port: Annotated[int, Setting("0 takes a free one.", low=0, high=65_535)] = 0
     enforcement: Literal["auto", "sampling"] = "auto"
     state_dir: Path | None = None
-    state: Path | None = None
-    prewarm: tuple[str, ...] = ()
-    grow_to_mb: int = 0
-    max_records: int = MAX_RECORDS
-    max_records_mb: int = MAX_RECORDS_MB
-    max_entities_mb: int = MAX_ENTITIES_MB
-    namespaces: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        take_fields(self)
 
     @property
     def state_folder(self) -> Path:

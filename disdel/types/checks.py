@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import numbers
 import os
-import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from disdel.errors import UsageError
-
-_UNIT = re.compile("_(mb|s)$")
-
-
-def check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise UsageError(f"{name} must be from {low} to {high}, not {value}")
+from disdel.types.setting import UNITS, Setting, unit_suffix
 
 
-def take_fields(facts: Any, **options: str) -> None:
+def take_fields(facts: Any) -> None:
     """Give the fields of a frozen dataclass that a program has filled the types they declare.
 
-    Args:
-        facts: the dataclass, while it is made.
-        options: what a field is called to the user, where that is not its name without the unit.
+    Settings are held to their range, too. Call it in `__post_init__`.
 
     Raises:
-        UsageError: a value is of another kind.
+        UsageError: a value is of another kind, or out of range.
     """
-    for name, kind in get_type_hints(type(facts)).items():
-        called = options.get(name) or f"--{_UNIT.sub('', name).replace('_', '-')}"
-        object.__setattr__(facts, name, taken(called, getattr(facts, name), kind))
+    hints = get_type_hints(type(facts), include_extras=True)
+    for name in (field.name for field in fields(facts)):
+        setting = setting_of(hints[name])
+        if setting is None:
+            if is_dataclass(hints[name]):
+                taken(name, getattr(facts, name), hints[name])
+            continue
+        called = flag_of(setting, name)
+        value = taken(called, getattr(facts, name), get_args(hints[name])[0])
+        setting.check(called, value, UNITS.get(unit_suffix(name), ""))
+        object.__setattr__(facts, name, value)
+
+
+def setting_of(annotated: Any) -> Setting | None:
+    """The setting that a type is annotated with."""
+    notes = getattr(annotated, "__metadata__", ())
+    return next((note for note in notes if isinstance(note, Setting)), None)
+
+
+def flag_of(setting: Setting, field_name: str) -> str:
+    """The flag of a setting, as messages name it."""
+    return f"--{setting.called(field_name).replace('_', '-')}"
 
 
 def taken(name: str, value: Any, kind: Any) -> Any:

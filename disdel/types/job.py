@@ -1,11 +1,13 @@
-"""What the user asked for."""
+"""What the user asked for: each field is an option, declared by the `Setting` beside its type."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, get_args
 
 from disdel.errors import UsageError
-from disdel.types.checks import check_range, take_fields
+from disdel.types.checks import take_fields
 from disdel.types.names import (
     OPTIMIZERS,
     Average,
@@ -19,9 +21,16 @@ from disdel.types.names import (
     Sync,
     WorkersPolicy,
 )
+from disdel.types.setting import Setting
 
 MAX_BATCH_SIZE = 65_536
 MAX_EPOCHS = 100_000
+_MOST = 2**31
+_MOST_WORKERS = 10_000
+
+_ROUNDS = "Rounds"
+_LIMITS = "Limits"
+_AUTO = {"auto": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +46,29 @@ class RateSchedule:
         UsageError: a value is of another type or out of range.
     """
 
-    shape: RateShape = "constant"
-    warmup: float = 0.0
-    scale: RateScale = "none"
+    shape: Annotated[
+        RateShape,
+        Setting(
+            "How the learning rate falls, from its warm-up to 0 at the end.",
+            name="schedule",
+            group=_ROUNDS,
+        ),
+    ] = "constant"
+    warmup: Annotated[
+        float,
+        Setting(
+            "How long the learning rate rises first; below 1, a share of the run.",
+            metavar="STEPS|FRACTION",
+            group=_ROUNDS,
+        ),
+    ] = 0.0
+    scale: Annotated[
+        RateScale,
+        Setting("How the learning rate grows with the workers.", name="scale_rate", group=_ROUNDS),
+    ] = "none"
 
     def __post_init__(self) -> None:
-        take_fields(self, shape="--schedule", scale="--scale-rate")
+        take_fields(self)
         if not (0 <= self.warmup < 1 or (1 <= self.warmup < 2**31 and self.warmup % 1 == 0)):
             raise UsageError(
                 "--warmup must be a whole number of steps, or below 1 a share of all, not "
@@ -66,19 +92,33 @@ class Validation:
         UsageError: a value is of another type or out of range.
     """
 
-    every: int | None = None
-    target_accuracy: float | None = None
-    patience: int | None = None
+    every: Annotated[
+        int | None,
+        Setting(
+            "Rounds from one score on the held-out split to the next.",
+            name="validate_every",
+            low=1,
+            high=_MOST,
+            default="1, or more where the platform limits invocations",
+            group=_ROUNDS,
+        ),
+    ] = None
+    target_accuracy: Annotated[
+        float | None,
+        Setting("Stop when a score reaches it.", above=0, high=1, group=_ROUNDS),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Setting(
+            "Stop after N rounds without a lower held-out loss; the model is the best round's.",
+            low=1,
+            high=_MOST,
+            group=_ROUNDS,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        take_fields(self, every="--validate-every")
-        if self.every is not None:
-            check_range("--validate-every", self.every, 1, 2**31)
-        if self.patience is not None:
-            check_range("--patience", self.patience, 1, 2**31)
-        target = self.target_accuracy
-        if target is not None and not 0 < target <= 1:
-            raise UsageError(f"--target-accuracy must be above 0 and at most 1, not {target:g}")
+        take_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,29 +142,86 @@ class TrainJob:
         UsageError: a value is of another type or out of range.
     """
 
-    dataset: str
-    batch_size: int = 64
-    epochs: int = 5
-    sync: Sync = "epoch"
-    workers: int | None = None
-    model: str = "auto"
-    runtime: RuntimeName | None = None
-    fan_in: int | None = None
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    seed: int = 0
-    average: Average = "samples"
-    optimizer_state: OptimizerState = "average"
+    VARIABLES: ClassVar[str] = "DISDEL_TRAIN_"
+
+    dataset: Annotated[
+        str,
+        Setting(
+            "A data set (`disdel dataset list` shows some), or FILE.py:FUNCTION.", argument=True
+        ),
+    ]
+    batch_size: Annotated[
+        int, Setting("Samples of a training step.", name="batch", low=1, high=MAX_BATCH_SIZE)
+    ] = 64
+    epochs: Annotated[int, Setting("Passes over the data.", low=1, high=MAX_EPOCHS)] = 5
+    workers: Annotated[
+        int | None,
+        Setting("Train actions at the same time.", words=_AUTO, low=1, high=_MOST_WORKERS),
+    ] = None
+    sync: Annotated[
+        Sync,
+        Setting(
+            "Average every epoch, once at the end, or every K steps.",
+            metavar="epoch|once|K",
+            low=1,
+            high=_MOST,
+        ),
+    ] = "epoch"
+    fan_in: Annotated[
+        int | None,
+        Setting("Most parts that one action averages.", words=_AUTO, low=2, high=_MOST_WORKERS),
+    ] = None
+    model: Annotated[
+        str,
+        Setting(
+            "A built-in network (cnn, mlp, resnet20, …), or your own.",
+            metavar="NAME|FILE.py:FUNCTION",
+        ),
+    ] = "auto"
+    runtime: Annotated[
+        RuntimeName | None,
+        Setting(
+            f"What the actions run on: auto or {', '.join(get_args(RuntimeName))}.",
+            metavar="NAME",
+            words=_AUTO,
+        ),
+    ] = None
+    precision: Annotated[
+        Precision, Setting("What training steps compute in; weights are float32.")
+    ] = "float32"
+    optimizer: Annotated[
+        str | None,
+        Setting(f"{', '.join(OPTIMIZERS)}.", metavar="NAME", default="your model's own, else adam"),
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        Setting("Of the first step.", above=0, high=1000, default="the optimizer's own"),
+    ] = None
+    seed: Annotated[
+        int, Setting("Of weights, shards and the order of samples.", low=0, high=2**32 - 1)
+    ] = 0
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     validation: Validation = field(default_factory=Validation)
-    workers_policy: WorkersPolicy = "fixed"
-    workers_max: int | None = None
-    precision: Precision = "float32"
+    workers_policy: Annotated[
+        WorkersPolicy,
+        Setting("adapt: more workers while epochs get faster, else fewer.", group=_ROUNDS),
+    ] = "fixed"
+    workers_max: Annotated[
+        int | None,
+        Setting(
+            "Most workers with --workers-policy adapt.", low=1, high=_MOST_WORKERS, group=_ROUNDS
+        ),
+    ] = None
+    average: Annotated[
+        Average, Setting("What a worker's part weighs in an average.", group=_ROUNDS)
+    ] = "samples"
+    optimizer_state: Annotated[
+        OptimizerState,
+        Setting("What becomes of the optimizers' state between rounds.", group=_ROUNDS),
+    ] = "average"
 
     def __post_init__(self) -> None:
-        take_fields(self, batch_size="--batch")
-        if self.workers_max is not None:
-            check_range("--workers-max", self.workers_max, 1, 10_000)
+        take_fields(self)
         if self.workers_policy == "adapt" and self.sync != "epoch":
             raise UsageError(
                 f"--workers-policy adapt compares epochs, so it needs --sync epoch, not {self.sync}"
@@ -134,13 +231,6 @@ class TrainJob:
                 "--workers-policy adapt cannot go with --optimizer-state local: a worker that is "
                 "gone would take its optimizer with it"
             )
-        check_range("--batch", self.batch_size, 1, MAX_BATCH_SIZE)
-        check_range("--epochs", self.epochs, 1, MAX_EPOCHS)
-        check_range("--seed", self.seed, 0, 2**32 - 1)
-        if self.workers is not None:
-            check_range("--workers", self.workers, 1, 10_000)
-        if self.fan_in is not None:
-            check_range("--fan-in", self.fan_in, 2, 10_000)
         if self.runtime == "compiled" and self.precision != "float32":
             raise UsageError(
                 f"--runtime compiled computes in float32, not {self.precision}: take --runtime "
@@ -150,12 +240,66 @@ class TrainJob:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
             )
-        if self.learning_rate is not None and not 0 < self.learning_rate <= 1000:
-            raise UsageError(
-                f"--learning-rate must be above 0 and at most 1000, not {self.learning_rate:g}"
-            )
-        if isinstance(self.sync, int):
-            check_range("--sync", self.sync, 1, 2**31)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferJob:
+    """What the user asked for.
+
+    Attributes:
+        dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
+        model: a run's id or a model file; None for the newest run that trained on the data set.
+        model_code: the function that made the model, where its code does not lie beside the file.
+        trust_code: run the code that lies beside the model, whoever it is from.
+        input: samples to predict instead of the held-out split.
+        workers: evaluate actions at the same time; None chooses.
+        top_k: classes that are guessed of each sample.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
+    """
+
+    VARIABLES: ClassVar[str] = "DISDEL_INFER_"
+
+    dataset: Annotated[
+        str,
+        Setting(
+            "A data set (`disdel dataset list` shows some), or FILE.py:FUNCTION.", argument=True
+        ),
+    ]
+    model: Annotated[
+        str | None,
+        Setting("A run, or its model's file.", metavar="RUN|PATH", default="the newest run's"),
+    ] = None
+    model_code: Annotated[
+        str | None,
+        Setting(
+            "The code of a network of your own whose file was moved away from its run.",
+            metavar="FILE.py:FUNCTION",
+        ),
+    ] = None
+    trust_code: Annotated[
+        bool,
+        Setting(
+            "Run code that comes with the model, though no training of yours has used it.",
+            in_environment=False,
+        ),
+    ] = False
+    input: Annotated[
+        Path | None,
+        Setting(
+            "Samples to predict, instead of evaluating the held-out split.",
+            metavar="FILE.npz|.csv|.png|DIR",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Setting("Evaluate actions at the same time.", words=_AUTO, low=1, high=_MOST_WORKERS),
+    ] = None
+    top_k: Annotated[int, Setting("Guesses of each sample.", metavar="K", low=1)] = 1
+
+    def __post_init__(self) -> None:
+        take_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,25 +307,54 @@ class Limits:
     """What the user allows beyond what the platform allows; None leaves it to the platform.
 
     `gpu_memory_mb` is 0 for no GPU.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
     """
 
-    memory_max_mb: int | None = None
-    pool_memory_mb: int | None = None
-    gpu_memory_mb: int | None = None
-    timeout_max_s: float | None = None
+    memory_max_mb: Annotated[
+        int | None,
+        Setting(
+            "Most memory of an action.",
+            low=1,
+            high=_MOST,
+            default="the platform's limit",
+            group=_LIMITS,
+        ),
+    ] = None
+    pool_memory_mb: Annotated[
+        int | None,
+        Setting(
+            "Most memory of all containers.",
+            low=1,
+            high=_MOST,
+            default="the platform's limit",
+            group=_LIMITS,
+        ),
+    ] = None
+    gpu_memory_mb: Annotated[
+        int | None,
+        Setting(
+            "Memory of the GPU that the actions share, if they see one.",
+            words={"auto": None, "off": 0},
+            low=0,
+            high=_MOST,
+            group=_LIMITS,
+        ),
+    ] = None
+    timeout_max_s: Annotated[
+        float | None,
+        Setting(
+            "Longest activation.",
+            above=0,
+            high=86_400,
+            default="the platform's limit",
+            group=_LIMITS,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         take_fields(self)
-        if self.memory_max_mb is not None:
-            check_range("--memory-max", self.memory_max_mb, 1, 2**31)
-        if self.pool_memory_mb is not None:
-            check_range("--pool-memory", self.pool_memory_mb, 1, 2**31)
-        if self.gpu_memory_mb is not None:
-            check_range("--gpu-memory", self.gpu_memory_mb, 0, 2**31)
-        if self.timeout_max_s is not None and not 0 < self.timeout_max_s <= 86_400:
-            raise UsageError(
-                f"--timeout-max must be above 0 and at most 86400 s, not {self.timeout_max_s:g}"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +370,26 @@ class Aims:
         UsageError: a name is unknown, or the rate of another type or out of range.
     """
 
-    optimize: Objective = "time"
-    estimator: EstimatorName = "measured"
-    miss_rate: float = 1e-3
+    optimize: Annotated[
+        Objective,
+        Setting(
+            "What a plan makes least: predicted time, GB·s, or memory of all containers.",
+            group=_LIMITS,
+        ),
+    ] = "time"
+    estimator: Annotated[
+        EstimatorName,
+        Setting("Memory from measurements, or by the DISDEL thesis's formula.", group=_LIMITS),
+    ] = "measured"
+    miss_rate: Annotated[
+        float,
+        Setting(
+            "Share of containers that may need more than their estimate.",
+            low=1e-6,
+            high=0.5,
+            group=_LIMITS,
+        ),
+    ] = 1e-3
 
     def __post_init__(self) -> None:
         take_fields(self)
-        if not 1e-6 <= self.miss_rate <= 0.5:
-            raise UsageError(f"--miss-rate must be from 1e-06 to 0.5, not {self.miss_rate:g}")

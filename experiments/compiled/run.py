@@ -78,7 +78,7 @@ def fitted(dataset, seed, work):
 AHEAD = """
 import sys
 from disdel.api import compile_ahead
-from disdel.controller.settings import Settings
+from disdel.settings import Settings
 from disdel.types import TrainJob
 print(int(compile_ahead(TrainJob(dataset=sys.argv[1]), Settings())))
 """

@@ -14,11 +14,11 @@ from configurations import Configuration
 from disdel.api import run_train
 from disdel.controller import train as train_run
 from disdel.controller.history import history_of
-from disdel.controller.settings import Settings
 from disdel.errors import DisdelError
 from disdel.events import PlanMade, PlatformReady, RunEnded
 from disdel.scheduler.question import Question
 from disdel.scheduler.runtimes import RUNTIMES
+from disdel.settings import Settings
 from disdel.types import (
     Aims,
     EstimatorName,

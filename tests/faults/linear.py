@@ -12,9 +12,9 @@ import pytest
 from disdel import __main__ as command
 from disdel.bundle import build_bundle
 from disdel.controller import train as train_module
-from disdel.controller.settings import Settings
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.runtimes import BASE_IMAGE
+from disdel.settings import Settings
 from disdel.types import TrainJob
 
 MAIN = '''

@@ -11,9 +11,9 @@ from disdel.controller.collecting import Collector
 from disdel.controller.invoker import Invoker
 from disdel.controller.run_folder import create_run_folder
 from disdel.controller.session import open_session
-from disdel.controller.settings import Settings
 from disdel.events import silent
 from disdel.platforms.base import ActionSpec
+from disdel.settings import Settings
 from disdel.store.codec import encode, read_tensors
 from disdel.store.keys import RunKeys
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from disdel.container_cpus import usable_cpus
 from disdel.controller.nodes import with_nodes
 from disdel.controller.session import open_session
-from disdel.controller.settings import Settings
+from disdel.settings import Settings
 
 
 def test_a_container_tells_the_cpus_that_it_sees(monkeypatch, tmp_path, redis_url):

@@ -87,13 +87,13 @@ import sys
 import torch
 from safetensors.torch import load_file
 from torch_net import make, preprocess
-from disdel import config
+from disdel.settings import data_dir
 from disdel.catalog.datasets import load_arrays
 
 model = make(classes=10)
 model.load_state_dict(load_file(sys.argv[1]))
 
-digits = load_arrays("digits", config.data_dir(None))
+digits = load_arrays("digits", data_dir())
 x = torch.tensor(digits.test_x).permute(0, 3, 1, 2).float()
 guessed = model.eval()(preprocess(x)).argmax(1).numpy()
 print((guessed == digits.test_y).mean())

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from disdel import wire
-from disdel.controller.settings import Settings
 from disdel.errors import UsageError
+from disdel.settings import Settings
 from disdel.worker.context import activation_context
 
 

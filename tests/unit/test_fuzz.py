@@ -15,10 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.main import get_command
 
-from disdel import api, config
+from disdel import api
 from disdel.cli.app import app
+from disdel.config import read_wskprops
 from disdel.controller import lease
 from disdel.errors import UsageError
+from disdel.settings import Settings, data_dir, run_dir
 from disdel.telling import told
 from disdel.types import RunReport
 from disdel.types.report_json import report_to_json
@@ -103,7 +105,7 @@ def test_variables(here, variables):
         for name, value in variables:
             # A variable holds bytes, and so no half of a character as UTF-16 has them.
             patch.setenv(f"DISDEL_{name}", os.fsdecode(value.encode("utf-8", "surrogatepass")))
-        for read in (config.api_access, config.redis_url, config.data_dir, config.architectures):
+        for read in (lambda: Settings().access, data_dir, run_dir):
             with contextlib.suppress(UsageError):
                 read()
         if "APIHOST" not in dict(variables):  # That would be asked.
@@ -187,7 +189,7 @@ def test_files(here, data):
     ):
         answered(*command)
     with contextlib.suppress(UsageError):
-        config.api_access(environ={"WSK_CONFIG_FILE": str(here / "wskprops")})
+        read_wskprops({"WSK_CONFIG_FILE": str(here / "wskprops")})
 
 
 @pytest.mark.parametrize("argument", ["", "-", "--", "--no-such", "\udcff", "😀", "a" * 5000])

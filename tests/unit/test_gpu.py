@@ -11,11 +11,11 @@ import pytest
 
 from disdel.controller.fleet import Fleet
 from disdel.controller.history import history_of
-from disdel.controller.settings import Settings
 from disdel.errors import InsufficientMemory
 from disdel.gpu import Gpu, first_gpu
 from disdel.scheduler.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
 from disdel.scheduler.runtimes import COMPILED, TENSORFLOW
+from disdel.settings import Settings
 from disdel.training.devices import choose_keras_device, choose_torch_device
 from disdel.types import Limits, TrainJob
 from disdel.units import MIB

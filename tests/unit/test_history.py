@@ -9,11 +9,11 @@ from disdel.catalog.models import choose_model
 from disdel.controller import history
 from disdel.controller.history import History, history_of
 from disdel.controller.planning import ask, observe, remaining_s, remember
-from disdel.controller.settings import Settings
 from disdel.events import Noted
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.settings import Settings
 from disdel.types import TrainJob
 from tests.fake_platform import CAPACITY
 from tests.planning import activation

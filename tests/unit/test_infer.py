@@ -13,15 +13,14 @@ from sklearn.datasets import load_digits
 
 from disdel import wire
 from disdel.controller import infer as infer_module
-from disdel.controller.infer import InferJob
 from disdel.controller.recovery import MAX_LOSSES
-from disdel.controller.settings import Settings
 from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
 from disdel.events import InferPlanMade, Noted
 from disdel.report.html_report import render
+from disdel.settings import Settings
 from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
-from disdel.types import Limits
+from disdel.types import InferJob, Limits
 from disdel.types.report_json import read_report
 from tests.fake_platform import FakePlatform, activation, sessions_of
 
@@ -138,10 +137,10 @@ def test_the_report_makes_a_page(run):
 
 def samples_of(run, worker):
     """What the held-out split has for a worker, from the predictions' order."""
-    from disdel import config
     from disdel.catalog.datasets import load_arrays
+    from disdel.settings import data_dir
 
-    x = load_arrays("digits", config.data_dir(None)).test_x
+    x = load_arrays("digits", data_dir()).test_x
     return x[:180] if worker == 0 else x[180:]
 
 
@@ -276,7 +275,7 @@ def test_inputs_that_do_not_fit_start_nothing(run, tmp_path, arrays, told):
     [
         ({"top_k": 11}, "--top-k 11 is more than the 10 classes of digits"),
         ({"top_k": 0}, "--top-k must be at least 1"),
-        ({"workers": 0}, "--workers must be auto or at least 1"),
+        ({"workers": 0}, "--workers must be from 1 to 10000"),
         ({"workers": 360}, "--workers 360 is more than the 359 samples"),
     ],
 )

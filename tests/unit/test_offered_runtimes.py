@@ -3,8 +3,8 @@
 import pytest
 
 from disdel.controller import planning
-from disdel.controller.settings import Settings
 from disdel.errors import UsageError
+from disdel.settings import Settings
 from disdel.types import (
     CallMemory,
     Capacity,

@@ -445,7 +445,7 @@ class Scale(layers.Layer):
 @pytest.mark.parametrize("registered", [False, True])
 def test_a_finished_training_gives_a_model_of_the_users_own_layers(trainer, tmp_path, registered):
     from disdel.api import Trained
-    from disdel.controller.settings import Settings
+    from disdel.settings import Settings
     from disdel.user_code import collect
 
     head = "@keras.saving.register_keras_serializable('mine')" * registered + SCALE

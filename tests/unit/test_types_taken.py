@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import disdel
-from disdel.controller.infer import InferJob
-from disdel.controller.settings import Settings
 from disdel.errors import UsageError
-from disdel.types import Limits, TrainJob
+from disdel.settings import Settings
+from disdel.types import InferJob, Limits, TrainJob
 
 
 @pytest.mark.parametrize(
@@ -31,7 +30,7 @@ from disdel.types import Limits, TrainJob
         ({"target_accuracy": "0.9"}, "--target-accuracy must be a number or None"),
         ({"memory_max": "512"}, "--memory-max must be a whole number or None, not '512'"),
         ({"gpu_memory": "off"}, "--gpu-memory must be a whole number or None, not 'off'"),
-        ({"patience_network": "5"}, "--patience-network must be a number or None, not '5'"),
+        ({"patience_network": "5"}, "--patience-network must be a number, not '5'"),
         ({"settings": {}}, "settings must be of the type Settings or None, not {}"),
         ({"dataset": Path("digits")}, "--dataset must be a text"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from disdel.controller import train as train_module
 from disdel.controller.resuming import read_resumed
-from disdel.controller.settings import Settings
+from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import TrainJob
 from tests.fake_platform import FakePlatform, sessions_of

@@ -11,7 +11,6 @@ import pytest
 
 from disdel import wire
 from disdel.controller import rescue, run_folder
-from disdel.controller.settings import Settings
 from disdel.errors import (
     ActivationFailed,
     AggregationError,
@@ -20,6 +19,7 @@ from disdel.errors import (
     UsageError,
 )
 from disdel.events import Noted, RoundDone
+from disdel.settings import Settings
 from disdel.store.keys import RunKeys
 from disdel.types import Limits
 from tests.fake_platform import activation

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from disdel.controller.settings import Settings
+from disdel.settings import Settings
 from disdel.store.codec import read_tensors
 from disdel.types import Limits
 from tests.unit.controller.arithmetic import scores

@@ -423,8 +423,9 @@ def agent(cluster, redis_url, folder, *options):
     config = folder / "kubeconfig"
     config.write_text(kubeconfig(cluster))
     code = (
-        "import typer; from disdel.cli.memory_agent import memory_agent_command as command; "
-        "typer.run(command)"
+        "import typer; from disdel.cli.declared import with_settings; "
+        "from disdel.cli.memory_agent import memory_agent_command as command; "
+        "typer.run(with_settings(command))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--ceiling", "1024", "--pool", "4096", *options],

@@ -44,7 +44,7 @@ def test_the_file_is_a_plain_state_dict_and_predicts_alone(trainer, tmp_path, mo
 
 def test_a_finished_training_gives_the_users_module(trainer, tmp_path):
     from disdel.api import Trained
-    from disdel.controller.settings import Settings
+    from disdel.settings import Settings
 
     mine = trainer(TIED)
     folder = tmp_path / "run"

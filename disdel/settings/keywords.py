@@ -1,0 +1,87 @@
+"""The settings as keywords of `disdel.train` and `disdel.infer`, for type checkers and editors.
+
+`scripts/generate` writes this file from the fields that declare the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+
+class TrainOptions(TypedDict, total=False):
+    """Written by `scripts/generate`."""
+
+    batch: int
+    epochs: int
+    workers: int | None
+    sync: Literal["once", "epoch"] | int
+    fan_in: int | None
+    model: str
+    runtime: Literal["tensorflow", "torch", "compiled"] | None
+    precision: Literal["float32", "mixed_bfloat16"]
+    optimizer: str | None
+    learning_rate: float | None
+    seed: int
+    schedule: Literal["constant", "cosine", "linear"]
+    warmup: float
+    scale_rate: Literal["none", "sqrt", "linear"]
+    validate_every: int | None
+    target_accuracy: float | None
+    patience: int | None
+    workers_policy: Literal["fixed", "adapt"]
+    workers_max: int | None
+    average: Literal["samples", "equal"]
+    optimizer_state: Literal["reset", "local", "average"]
+    memory_max: int | None
+    pool_memory: int | None
+    gpu_memory: int | None
+    timeout_max: float | None
+    limits: Literal["roomy", "stock"]
+    optimize: Literal["time", "cost", "memory"]
+    estimator: Literal["measured", "sap"]
+    miss_rate: float
+    apihost: str | None
+    auth: str | None
+    insecure: bool
+    redis: str | None
+    patience_network: float
+    image_prefix: str
+    image_tag: str
+    action_env: Sequence[str]
+    arch: str
+    data_dir: Path | str
+    run_dir: Path | str
+    keep: bool
+
+
+class InferOptions(TypedDict, total=False):
+    """Written by `scripts/generate`."""
+
+    model: str | None
+    model_code: str | None
+    trust_code: bool
+    input: Path | str | None
+    workers: int | None
+    top_k: int
+    memory_max: int | None
+    pool_memory: int | None
+    gpu_memory: int | None
+    timeout_max: float | None
+    limits: Literal["roomy", "stock"]
+    optimize: Literal["time", "cost", "memory"]
+    estimator: Literal["measured", "sap"]
+    miss_rate: float
+    apihost: str | None
+    auth: str | None
+    insecure: bool
+    redis: str | None
+    patience_network: float
+    image_prefix: str
+    image_tag: str
+    action_env: Sequence[str]
+    arch: str
+    data_dir: Path | str
+    run_dir: Path | str
+    keep: bool

@@ -1,0 +1,212 @@
+"""Where a run happens and what it may leave: everything that is not the job itself."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import disdel
+from disdel.config import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S, ApiAccess, access_to, checked_text
+from disdel.errors import UsageError
+from disdel.home import expanded, in_home
+from disdel.settings.resolving import find, resolving
+from disdel.types import Aims, Limits
+from disdel.types.checks import take_fields
+from disdel.types.setting import Setting
+
+LimitsName = Literal["roomy", "stock"]
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[^\0]*", re.ASCII)
+_PLACE = "Where it runs"
+_OUTPUT = "Output"
+
+
+def _own_architecture() -> str:
+    machine = platform.machine().lower()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _default_data_dir() -> Path:
+    return in_home("~/tensorflow_datasets", "DISDEL_DATA_DIR")
+
+
+@resolving
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of a run. What is not given, or None, is looked up when they are made.
+
+    A value that is given comes before the environment, that before `~/.wskprops`, and that before
+    the default.
+
+    Attributes:
+        apihost: an OpenWhisk's URL; without one anywhere, the embedded platform is started.
+        auth: its key, `uuid:secret`.
+        insecure: do not check the API host's certificate.
+        redis: a Redis URL that the actions reach; without one a private server is started.
+        patience_network_s: how long a platform or a Redis that fails is tried again.
+        image_prefix: before the names of the runtime images, as `registry.example/team/`.
+        image_tag: of the runtime images. Never `latest`: nodes would pull before every cold start.
+        action_env: variables of the actions' environment, each as `NAME=VALUE`.
+        arch: CPU architectures of the platform's nodes, in Kubernetes' names, as `amd64,arm64`.
+        data_dir: prepared data sets, in TFDS's own layout.
+        run_dir: one folder a run.
+        keep: leave package, actions and stored weights when the run ends.
+        limits: what the user allows beyond what the platform allows.
+        aims: what the plan is to be good at.
+        platform_limits: the limits of an embedded platform started for this run.
+
+    Raises:
+        UsageError: a value is of another type or out of range, or a variable has no name.
+    """
+
+    VARIABLES: ClassVar[str] = "DISDEL_"
+
+    limits: Limits = field(default_factory=Limits)
+    platform_limits: Annotated[
+        LimitsName,
+        Setting(
+            "Limits of the embedded platform: a roomy deployment's, or OpenWhisk's own.",
+            name="limits",
+            group="Limits",
+        ),
+    ] = "roomy"
+    aims: Aims = field(default_factory=Aims)
+    apihost: Annotated[
+        str | None,
+        Setting(
+            "An OpenWhisk.",
+            metavar="URL",
+            default="a running `disdel platform up`, else an embedded platform for this run",
+            wskprops="APIHOST",
+            group=_PLACE,
+        ),
+    ] = None
+    auth: Annotated[
+        str | None,
+        Setting("Its key, uuid:secret.", metavar="KEY", wskprops="AUTH", secret=True, group=_PLACE),
+    ] = field(default=None, repr=False)
+    insecure: Annotated[
+        bool,
+        Setting("Do not check the API host's certificate.", in_environment=False, group=_PLACE),
+    ] = False
+    redis: Annotated[
+        str | None,
+        Setting(
+            "A Redis that the actions reach.",
+            metavar="URL",
+            default="a private one for this run",
+            group=_PLACE,
+        ),
+    ] = field(default=None, repr=False)
+    patience_network_s: Annotated[
+        float,
+        Setting(
+            "How long platform and Redis are tried again when they fail.",
+            metavar="SECONDS",
+            low=0,
+            high=LONGEST_S,
+            group=_PLACE,
+        ),
+    ] = DEFAULT_PATIENCE_NETWORK_S
+    image_prefix: Annotated[
+        str,
+        Setting("Before the runtime images' names: registry.example/team/.", group=_PLACE),
+    ] = "disdel/"
+    image_tag: Annotated[
+        str,
+        Setting("Of the runtime images.", metavar="TAG", default="disdel's version", group=_PLACE),
+    ] = disdel.__version__
+    action_env: Annotated[
+        tuple[str, ...],
+        Setting(
+            "A variable of the actions' environment; may be repeated.",
+            metavar="NAME=VALUE",
+            secret=True,
+            group=_PLACE,
+        ),
+    ] = field(default=(), repr=False)
+    arch: Annotated[
+        str,
+        Setting(
+            "CPUs of its nodes, for compiled networks; both with a comma.",
+            metavar="amd64|arm64",
+            default="this machine's",
+            group=_PLACE,
+        ),
+    ] = field(default_factory=_own_architecture)
+    data_dir: Annotated[
+        Path,
+        Setting(
+            "Prepared data sets (TFDS).",
+            metavar="DIR",
+            variables=("TFDS_DATA_DIR",),
+            default="~/tensorflow_datasets",
+            group=_PLACE,
+        ),
+    ] = field(default_factory=_default_data_dir)
+    run_dir: Annotated[Path, Setting("Reports and models.", metavar="DIR", group=_OUTPUT)] = Path(
+        "runs"
+    )
+    keep: Annotated[bool, Setting("Leave package, actions and weights.", group=_OUTPUT)] = False
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+        for pair in self.action_env:
+            if _VARIABLE.fullmatch(pair) is None:
+                # It may hold a secret.
+                name = pair.partition("=")[0][:40]
+                raise UsageError(f"--action-env must be NAME=VALUE, not {name!r} and so on")
+        checked_text("the API host (--apihost)", self.apihost or "")
+        checked_text("the key (--auth)", self.auth or "")
+        checked_text("the Redis (--redis)", self.redis or "")
+        object.__setattr__(self, "data_dir", expanded(self.data_dir, "--data-dir"))
+        object.__setattr__(self, "run_dir", expanded(self.run_dir, "--run-dir"))
+
+    @property
+    def access(self) -> ApiAccess | None:
+        """The OpenWhisk that the user has named; None for the embedded platform.
+
+        Raises:
+            UsageError: its host is no URL.
+        """
+        if self.apihost is None:
+            return None
+        return access_to(self.apihost, self.auth, insecure=self.insecure)
+
+    @property
+    def architectures(self) -> list[str]:
+        """The CPU architectures of the platform's nodes."""
+        return [name.strip() for name in self.arch.split(",")]
+
+    @property
+    def action_variables(self) -> tuple[tuple[str, str], ...]:
+        """The names and values of `action_env`."""
+        pairs = (pair.partition("=") for pair in self.action_env)
+        return tuple((name, value) for name, _, value in pairs)
+
+    def image(self, name: str) -> str:
+        """The full name of a runtime image."""
+        return f"{self.image_prefix}{name}:{self.image_tag}"
+
+
+def run_dir(given: Path | None = None) -> Path:
+    """The folder that holds one folder a run, where no other setting is of interest.
+
+    Raises:
+        UsageError: it is in a home folder that there is not.
+    """
+    found: Path = find(Settings, "run_dir", given)
+    return found
+
+
+def data_dir(given: Path | None = None) -> Path:
+    """The folder of prepared data sets, where no other setting is of interest.
+
+    Raises:
+        UsageError: it is in a home folder that there is not.
+    """
+    found: Path = find(Settings, "data_dir", given)
+    return found
