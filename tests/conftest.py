@@ -1,9 +1,11 @@
-"""Fixtures of every layer: a clean environment, and a real Redis."""
+"""Fixtures of every layer: a clean environment, a real Redis, a compiled network."""
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from disdel.compiler import compile_program
 from disdel.store.private_redis import PrivateRedis
+from tests.support.compiled import JOB
 
 # No test has a time limit of its own: machines differ, and are shared.
 settings.register_profile("disdel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,3 +29,17 @@ def redis_url():
     with PrivateRedis() as server:
         server.ready()
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def compiled_state_dir(tmp_path_factory):
+    """A state directory that keeps what was compiled and packed."""
+    pytest.importorskip("iree.compiler")
+    return tmp_path_factory.mktemp("compiled-state")
+
+
+@pytest.fixture
+def program(compiled_state_dir, monkeypatch):
+    """The folder of `JOB`."""
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+    return compile_program(JOB)

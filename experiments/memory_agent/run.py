@@ -28,7 +28,7 @@ import redis
 from disdel.memory_agent.memory_warning import CHANNEL, PAUSES_S, MemoryWarning, publish
 from disdel.memory_grant import issue
 from disdel.store.private_redis import PrivateRedis
-from tests.unit.memory_agent.kubernetes_api import Cluster, kubeconfig, serving
+from tests.support.kubernetes_api import Cluster, kubeconfig, serving
 
 MIB = 1 << 20
 SECRET = b"a secret of enough bytes"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from disdel.config import ApiAccess
-from tests.conformance.openwhisk import OpenWhisk
-from tests.conformance.platforms import embedded
+from tests.support.openwhisk import OpenWhisk
+from tests.support.platforms import embedded
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.conformance.openwhisk import NO_ROUTE, OpenWhisk, is_refused
+from tests.support.openwhisk import NO_ROUTE, OpenWhisk, is_refused
 
 INVALID = "The supplied authentication is invalid"
 MISSING = "The resource requires authentication, which was not supplied with the request"

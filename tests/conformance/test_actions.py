@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.openwhisk import (
+from tests.support.openwhisk import (
     ECHO,
     NO_RESOURCE,
     OpenWhisk,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.conformance.openwhisk import NO_RESOURCE, OpenWhisk, is_refused
+from tests.support.openwhisk import NO_RESOURCE, OpenWhisk, is_refused
 
 TALK = (
     "import sys\n"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.conformance.openwhisk import ECHO, OpenWhisk, annotations
+from tests.support.openwhisk import ECHO, OpenWhisk, annotations
 
 # As upstream's test actions: the conductor forwards, the step counts.
 CONDUCTOR = (

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.conformance.openwhisk import OpenWhisk, annotations, archive, is_cold
+from tests.support.openwhisk import OpenWhisk, annotations, archive, is_cold
 
 # A module is imported once in the life of a container.
 WHERE = (

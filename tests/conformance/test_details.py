@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.conformance.openwhisk import OpenWhisk, annotations, is_refused
+from tests.support.openwhisk import OpenWhisk, annotations, is_refused
 
 MALFORMED = "The request content was malformed:\n"
 ENTITY = "org.apache.openwhisk.core.entity"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.openwhisk import (
+from tests.support.openwhisk import (
     APPLICATION_ERROR,
     DEVELOPER_ERROR,
     OpenWhisk,

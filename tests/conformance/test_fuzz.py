@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conformance.openwhisk import OpenWhisk
-from tests.conformance.platforms import embedded
+from tests.support.openwhisk import OpenWhisk
+from tests.support.platforms import embedded
 
 pytestmark = pytest.mark.only_embedded("500 random requests are nothing for a shared namespace")
 

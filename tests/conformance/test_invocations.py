@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from tests.conformance.openwhisk import NO_RESOURCE, OpenWhisk, annotations, is_refused
+from tests.support.openwhisk import NO_RESOURCE, OpenWhisk, annotations, is_refused
 
 MIB = 1 << 20
 SLEEP = "import time\ndef main(args): time.sleep(args['s']); return {'slept': args['s']}"

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conformance.openwhisk import OpenWhisk
-from tests.conformance.platforms import embedded
+from tests.support.openwhisk import OpenWhisk
+from tests.support.platforms import embedded
 
 pytestmark = pytest.mark.only_embedded("needs a pool whose size it knows, and for itself")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.openwhisk import OpenWhisk, is_cold
-from tests.waiting import wait_until
+from tests.support.openwhisk import OpenWhisk, is_cold
+from tests.support.waiting import wait_until
 
 PYTHON = """
 import os, subprocess

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from tests.conformance.openwhisk import (
+from tests.support.openwhisk import (
     APPLICATION_ERROR,
     DEVELOPER_ERROR,
     OpenWhisk,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.openwhisk import ECHO, NO_RESOURCE, OpenWhisk, annotations, is_refused
+from tests.support.openwhisk import ECHO, NO_RESOURCE, OpenWhisk, annotations, is_refused
 
 WRONG_COLLECTION = "Resource by this name exists but is not in this collection."
 X = {"key": "x", "value": 1}

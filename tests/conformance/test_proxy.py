@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.action_proxy import SENTINEL, Proxy
-from tests.action_proxy import proxy as started
+from tests.support.action_proxy import SENTINEL, Proxy
+from tests.support.action_proxy import proxy as started
 
 pytestmark = pytest.mark.only_embedded("the containers of a cluster are out of reach")
 

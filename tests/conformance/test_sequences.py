@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.openwhisk import (
+from tests.support.openwhisk import (
     APPLICATION_ERROR,
     NO_RESOURCE,
     OpenWhisk,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.conformance.openwhisk import NO_RESOURCE, OpenWhisk, is_refused
+from tests.support.openwhisk import NO_RESOURCE, OpenWhisk, is_refused
 
 
 def trigger(whisk: OpenWhisk, **wire: object) -> str:

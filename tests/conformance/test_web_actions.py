@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from tests.conformance.openwhisk import ECHO, NO_RESOURCE, OpenWhisk
+from tests.support.openwhisk import ECHO, NO_RESOURCE, OpenWhisk
 
 NOT_AUTHENTICATED = "The resource requires authentication, which was not supplied with the request"
 NOT_PERMITTED = "Request defines parameters that are not allowed (e.g., reserved properties)."

@@ -10,14 +10,14 @@ import pytest
 from disdel.compiler.keras_file import TEMPLATE, filled
 from disdel.training.schedule import Schedule
 from disdel.types import OPTIMIZERS
-from tests.compiled_models import BATCH, SHAPE, build
+from tests.support.compiled_models import BATCH, SHAPE, build
 
 pytestmark = pytest.mark.framework
 
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-    """The program of a network of `tests.compiled_models`, compiled once."""
+    """The program of a network of `tests.support.compiled_models`, compiled once."""
     pytest.importorskip("iree.compiler")
     made = {}
 
@@ -25,7 +25,14 @@ def compiled(tmp_path_factory):
         if (name, optimizer) not in made:
             folder = tmp_path_factory.mktemp("programs") / "program"
             subprocess.run(
-                [sys.executable, "-m", "tests.compiled_models", name, optimizer, str(folder)],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.support.compiled_models",
+                    name,
+                    optimizer,
+                    str(folder),
+                ],
                 check=True,
                 env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
             )

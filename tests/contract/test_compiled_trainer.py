@@ -11,12 +11,12 @@ from disdel.program import Program, Target
 from disdel.training.base import split_state
 from disdel.types import CallMemory, ModelSpec
 from disdel.units import MIB
-from tests.compiled import BATCH, SPEC, compiled_state_dir, program  # noqa: F401 - fixtures
+from tests.support.compiled import BATCH, SPEC
 
 pytestmark = pytest.mark.framework
 
 
-def trainer(program):  # noqa: F811
+def trainer(program):
     from disdel.training.compiled_adapter import CompiledTrainer
 
     return CompiledTrainer(program, seed=0, learning_rate=0.01, threads=1)
@@ -29,7 +29,7 @@ def block():
     return x, rng.integers(0, 4, (6, BATCH)).astype(np.int32)
 
 
-def test_steps_and_scores_are_those_of_tensorflow(program, block):  # noqa: F811
+def test_steps_and_scores_are_those_of_tensorflow(program, block):
     """A ragged batch too; the tolerance is that of sums in another order, over seven steps."""
     from disdel.catalog.models.keras_models import build_keras_model
     from disdel.training.keras_adapter import KerasTrainer
@@ -55,7 +55,7 @@ def test_steps_and_scores_are_those_of_tensorflow(program, block):  # noqa: F811
         assert loss == pytest.approx(theirs.train(x, y, rate_factors=rates), rel=1e-3)
 
 
-def test_a_state_without_the_optimizer_starts_it_anew(program, block):  # noqa: F811
+def test_a_state_without_the_optimizer_starts_it_anew(program, block):
     used = trainer(program)
     fresh = {name: value.copy() for name, value in used.state().items()}
     used.train(*block)
@@ -64,7 +64,7 @@ def test_a_state_without_the_optimizer_starts_it_anew(program, block):  # noqa: 
         np.testing.assert_array_equal(value, fresh[name])
 
 
-def test_a_state_carries_everything_that_decides_the_next_step(program, block):  # noqa: F811
+def test_a_state_carries_everything_that_decides_the_next_step(program, block):
     x, y = block
     whole = trainer(program)
     whole.train(x, y)
@@ -77,7 +77,7 @@ def test_a_state_carries_everything_that_decides_the_next_step(program, block): 
         np.testing.assert_array_equal(value, second.state()[name])
 
 
-def test_a_state_keeps_shapes_and_dtypes_scalars_too(program, block):  # noqa: F811
+def test_a_state_keeps_shapes_and_dtypes_scalars_too(program, block):
     mine = trainer(program)
     mine.train(*block)
     for tensor in Program.read(program).state:
@@ -86,7 +86,7 @@ def test_a_state_keeps_shapes_and_dtypes_scalars_too(program, block):  # noqa: F
     assert any(value.shape == () for value in mine.state().values())
 
 
-def test_a_state_of_another_network_is_refused(program):  # noqa: F811
+def test_a_state_of_another_network_is_refused(program):
     mine = trainer(program)
     state = mine.state()
     name, value = next((n, v) for n, v in state.items() if v.ndim)
@@ -119,7 +119,7 @@ for call, batch in ((trainer.train, (1, 128)), (trainer.score, (128,))):
 
 
 def test_a_call_takes_the_memory_that_the_compiler_says(
-    compiled_state_dir,  # noqa: F811
+    compiled_state_dir,
     monkeypatch,
 ):
     from disdel.compiler import CompileJob, call_memory, compile_program
@@ -144,13 +144,13 @@ def test_a_call_takes_the_memory_that_the_compiler_says(
     assert 0.5 * said.score_bytes < scored < said.score_bytes + 8 * MIB
 
 
-def test_batches_larger_than_the_compiled_are_refused(program, block):  # noqa: F811
+def test_batches_larger_than_the_compiled_are_refused(program, block):
     x, y = (np.concatenate([part, part], axis=1) for part in block)
     with pytest.raises(UsageError, match="compiled for batches of 16, not 32"):
         trainer(program).train(x, y)
 
 
-def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):  # noqa: F811
+def test_the_saved_state_becomes_a_keras_file(program, block, tmp_path):
     import keras
 
     from disdel.compiler.keras_file import TEMPLATE, filled

@@ -10,7 +10,7 @@ from disdel.types import ModelSpec
 from disdel.user_code import collect
 from disdel.user_module import UserModule
 from disdel.wire import DescribeRequest
-from tests.own_compiled import make
+from tests.support.own_compiled import make
 
 pytestmark = [
     pytest.mark.framework,

@@ -11,7 +11,7 @@ from disdel.errors import ConnectionRefused, PlatformRejected
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from disdel.platforms.openwhisk import OpenWhisk
-from tests.fake_platform import FakePlatform
+from tests.support.fake_platform import FakePlatform
 
 CODE = """
 import time

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disdel.errors import StoreError
-from disdel.store.memory_store import MemoryStore
 from disdel.store.redis_store import RedisStore
+from tests.support.memory_store import MemoryStore
 
 CHUNK_BYTES = 1000
 

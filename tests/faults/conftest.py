@@ -7,8 +7,8 @@ import pytest
 from disdel.events import silent
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from disdel.store.private_redis import PrivateRedis
-from tests.faults.linear import linear_job, outcome
-from tests.faults.proxies import PlatformProxy, RedisProxy
+from tests.support.fault_proxies import PlatformProxy, RedisProxy
+from tests.support.linear import linear_job, outcome
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ import redis
 from disdel.config import ApiAccess
 from disdel.platforms.embedded import platform_down
 from disdel.store.private_redis import PrivateRedis
-from tests.waiting import wait_until
+from tests.support.linear import linear_job
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ("train", "digits", "--workers", "2", "--epochs", "400", "--runtime", "tensorflow")
@@ -41,7 +42,7 @@ class Home:
             "DISDEL_RUN_DIR": str(path / "runs"),
         }
 
-    def start(self, *arguments, module="tests.faults.linear", **variables):
+    def start(self, *arguments, module="tests.support.linear", **variables):
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=self.path,
@@ -249,7 +250,6 @@ def test_a_disk_that_fills_up_in_a_run_costs_it_nothing(
     servers, data_dir, small, monkeypatch, tmp_path
 ):
     from disdel.events import Noted, RoundDone
-    from tests.faults.conftest import linear_job
 
     monkeypatch.chdir(tmp_path)
     access, redis_url = servers
@@ -312,7 +312,7 @@ def stranger(tmp_path):
 
 def test_a_user_without_home_or_name_trains(stranger):
     run, folder = stranger
-    done = run("tests.faults.linear", *TRAIN[:4], "--epochs", "1", *TRAIN[6:])
+    done = run("tests.support.linear", *TRAIN[:4], "--epochs", "1", *TRAIN[6:])
     assert done.returncode == 0, done.stderr
     assert "/tmp/disdel-54321/" in done.stderr
     [path] = (folder / "runs").iterdir()

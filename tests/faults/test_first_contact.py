@@ -14,7 +14,7 @@ import pytest
 from disdel.config import ApiAccess
 from disdel.errors import ConnectionRefused, PlatformLost, PlatformRejected
 from disdel.platforms.openwhisk import OpenWhisk
-from tests.faults.proxies import CUT_AFTER, http_reply
+from tests.support.fault_proxies import CUT_AFTER, http_reply
 
 KEY = "user:secret"
 NAMESPACES = "GET /api/v1/namespaces"
@@ -143,7 +143,7 @@ def test_a_certificate_that_nobody_trusts(tmp_path):
 def test_a_loss_in_mid_run_is_exit_1_and_no_traceback(servers, api, data_dir, tmp_path):
     """And --resume comes to the same as a run that nothing happened to."""
     access, redis = servers
-    command = [sys.executable, "-m", "tests.faults.linear", "train"]
+    command = [sys.executable, "-m", "tests.support.linear", "train"]
     where = ["--apihost", api.url, "--auth", access.auth, "--redis", redis]
     where += ["--run-dir", str(tmp_path / "runs"), "--patience-network", "1.5", "--quiet"]
     env = {**os.environ, "DISDEL_DATA_DIR": str(data_dir)}

@@ -9,8 +9,8 @@ import redis
 from disdel.errors import PlatformLost
 from disdel.events import ActivationEnded, Noted, RoundDone, RoundStarted
 from disdel.platforms import openwhisk
-from tests.faults.linear import outcome
-from tests.faults.proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, delayed, http_reply
+from tests.support.fault_proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, delayed, http_reply
+from tests.support.linear import outcome
 
 KINDS = [
     "GET /api/v1/namespaces",

@@ -1,6 +1,6 @@
 """The proxies themselves: without a fault they change nothing."""
 
-from tests.faults.linear import outcome
+from tests.support.linear import outcome
 
 
 def test_a_run_through_the_proxies_is_a_run(train, api, store, whole):

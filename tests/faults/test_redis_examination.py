@@ -13,8 +13,8 @@ from disdel.store.private_redis import PrivateRedis, find_redis_server
 from disdel.store.redis_examination import RIGHTS, refusal
 from disdel.store.redis_failures import advice, passes
 from disdel.store.redis_store import RedisStore
-from tests.faults.linear import linear_job
-from tests.waiting import wait_until
+from tests.support.linear import linear_job
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from disdel.errors import ActivationFailed, StoreLost
 from disdel.events import Noted, PlatformReady, RoundDone, RoundStarted
-from tests.faults.linear import outcome
-from tests.faults.proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, redis_error
+from tests.support.fault_proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, redis_error
+from tests.support.linear import outcome
 
 # What greets a server, and what a run uses, from the controller or from within actions.
 GREETINGS = ("PING", "INFO")

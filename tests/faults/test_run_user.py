@@ -13,7 +13,7 @@ from disdel.memory_agent.memory_warning import CHANNEL
 from disdel.store.keys import RunKeys
 from disdel.store.private_redis import PrivateRedis
 from disdel.store.redis_store import RedisStore
-from tests.faults.linear import linear_job
+from tests.support.linear import linear_job
 
 
 @pytest.fixture

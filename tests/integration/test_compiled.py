@@ -19,7 +19,7 @@ from disdel.compiler.bytecode import python_for
 from disdel.compiler.packages import own_python
 from disdel.errors import UsageError
 from disdel.gpu import first_gpu
-from tests.compiled import JOB, compiled_state_dir, program  # noqa: F401 - fixtures
+from tests.support.compiled import JOB
 
 pytestmark = pytest.mark.framework
 
@@ -58,7 +58,7 @@ print(losses)
 """
 
 
-def bundled(program, python, *machines):  # noqa: F811
+def bundled(program, python, *machines):
     """The train action of a program, as OpenWhisk takes it."""
     from disdel.compiler.packages import MAX_CODE_BYTES, packages_zip
 
@@ -97,11 +97,11 @@ def arm64_python():
     return command.split()
 
 
-def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):  # noqa: F811
+def test_an_action_needs_nothing_that_is_not_in_its_zip(program, tmp_path):
     assert losses(bundled(program, own_python()), tmp_path)
 
 
-def test_the_same_packages_make_the_same_zip(program, tmp_path, monkeypatch):  # noqa: F811
+def test_the_same_packages_make_the_same_zip(program, tmp_path, monkeypatch):
     code = bundled(program, own_python())
     monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
     assert code == bundled(program, own_python())
@@ -121,7 +121,7 @@ def test_what_the_index_has_is_what_is_installed():
     assert needed == packages._installed()
 
 
-def test_an_older_python_trains_to_the_same_numbers(program, tmp_path):  # noqa: F811
+def test_an_older_python_trains_to_the_same_numbers(program, tmp_path):
     older = python_for("3.10")
     if older is None:
         pytest.skip("there is no Python 3.10 on the path, and none of pyenv's")
@@ -130,13 +130,13 @@ def test_an_older_python_trains_to_the_same_numbers(program, tmp_path):  # noqa:
 
 
 def test_one_zip_trains_on_amd64_and_on_arm64(
-    compiled_state_dir,  # noqa: F811
+    compiled_state_dir,
     arm64_python,
     tmp_path,
     monkeypatch,
 ):
     monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
-    program = compile_program(replace(JOB, targets=("x86-64-v2", "arm64")))  # noqa: F811
+    program = compile_program(replace(JOB, targets=("x86-64-v2", "arm64")))
     code = bundled(program, "3.11", "x86_64", "aarch64")
     there = losses(code, tmp_path, *arm64_python)
     if (python := python_for("3.11")) is not None:
@@ -144,7 +144,7 @@ def test_one_zip_trains_on_amd64_and_on_arm64(
 
 
 def test_a_node_that_the_packages_are_not_for_is_named(
-    program,  # noqa: F811
+    program,
     arm64_python,
     tmp_path,
 ):
@@ -155,7 +155,7 @@ def test_a_node_that_the_packages_are_not_for_is_named(
 
 
 def test_a_run_within_the_default_limits(
-    compiled_state_dir,  # noqa: F811
+    compiled_state_dir,
     tmp_path,
     monkeypatch,
 ):
@@ -226,7 +226,7 @@ def make(input_shape, classes):
 
 
 @pytest.fixture
-def disdel(compiled_state_dir, tmp_path, monkeypatch):  # noqa: F811
+def disdel(compiled_state_dir, tmp_path, monkeypatch):
     """Run the command in a folder of its own; the finished process."""
     monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
 

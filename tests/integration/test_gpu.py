@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from disdel.gpu import first_gpu
+from tests.support import SUPPORT
 
 pytestmark = [
     pytest.mark.gpu,
@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(first_gpu() is None, reason="nvidia-smi tells of no GPU"),
 ]
 
-SCRIPT = Path(__file__).with_name("gpu_training.py")
+SCRIPT = SUPPORT / "gpu_training.py"
 SEES_GPU = {
     "tensorflow": "import tensorflow as tf; assert tf.config.list_physical_devices('GPU')",
     "torch": "import torch; assert torch.cuda.is_available()",

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from disdel.store.private_redis import PrivateRedis
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.framework
 

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from tests.support import SUPPORT
 
 VERSION = "3.21.9"
-DRIVER = Path(__file__).with_name("openwhisk_js_driver.js")
+DRIVER = SUPPORT / "openwhisk_js_driver.js"
 ECHO = "def main(args): return args"
 KIND = "python:3.11"
 

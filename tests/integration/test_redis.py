@@ -14,7 +14,7 @@ import redis
 from disdel.errors import ConnectionRefused, StoreError
 from disdel.store.private_redis import PrivateRedis
 from disdel.store.redis_store import RedisStore
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def server_at(url):

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from disdel.store.private_redis import PrivateRedis
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.framework
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs_pages import ROOT, Snippet, pages, snippets
+from tests.support.docs_pages import ROOT, Snippet, pages, snippets
 
 pytestmark = pytest.mark.framework
 

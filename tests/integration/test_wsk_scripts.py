@@ -21,6 +21,7 @@ from disdel.memory_agent.pods import SELECTOR
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from disdel.store.redis_store import RedisStore
 from disdel.wire import WIRE_VERSION
+from tests.support import SUPPORT
 
 SCRIPTS = Path("scripts").resolve()
 BASH_SCRIPTS = (
@@ -47,7 +48,7 @@ class Shell:
             "WSK_TEST_CALLS": str(self.calls_file),
             "DISDEL_DATA_DIR": os.environ["DISDEL_DATA_DIR"],
         }
-        recorder = Path(__file__).with_name("wsk_recorder.py")
+        recorder = SUPPORT / "wsk_recorder.py"
         self.command("wsk", f'exec {sys.executable} {recorder} "$@"')
 
     def command(self, name: str, script: str) -> None:

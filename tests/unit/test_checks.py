@@ -11,7 +11,7 @@ from disdel.controller.history import history_of
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import TENSORFLOW, TORCH
-from tests.fake_platform import CAPACITY, activation
+from tests.support.fake_platform import CAPACITY, activation
 
 SPEC = ActionSpec(
     name="train", image="disdel/runtime-base:1", code=b"", memory_mb=128, timeout_s=60

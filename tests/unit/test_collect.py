@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from disdel.errors import AggregationError
 from disdel.store.codec import encode, read_header, read_tensors
-from disdel.store.memory_store import MemoryStore
 from disdel.wire import Part
 from disdel.worker.collect import average, blocks
+from tests.support.memory_store import MemoryStore
 
 NETWORK = {"kernel": (30, 7), "bias": (7,), "scalar": (), "empty": (0, 3)}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.signals import AS_IN_A_TERMINAL
+from tests.support.signals import AS_IN_A_TERMINAL
 
 
 @pytest.fixture

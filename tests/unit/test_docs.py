@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.docs_pages import ROOT, RUNNABLE, anchors, links, other_pages, pages, snippets
+from tests.support.docs_pages import ROOT, RUNNABLE, anchors, links, other_pages, pages, snippets
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 ALL_PAGES = [*PAGES, *(pytest.param(p, id=str(p.relative_to(ROOT))) for p in other_pages())]

@@ -13,7 +13,7 @@ from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import TENSORFLOW, TORCH
 from disdel.types import Aims, CallMemory
 from disdel.units import MIB
-from tests.planning import work
+from tests.support.planning import work
 
 # Of the graph, a layer.
 GRAPH = int(0.7 * MIB)

@@ -9,10 +9,10 @@ from disdel import wire
 from disdel.container_memory import MemoryUse
 from disdel.errors import StoreError, UsageError
 from disdel.store.codec import encode, read_tensors
-from disdel.store.memory_store import MemoryStore
 from disdel.worker.context import Context
 from disdel.worker.evaluate import evaluate
 from disdel.worker.model_file import PredictorCache
+from tests.support.memory_store import MemoryStore
 
 SAMPLES = 1000
 

@@ -19,7 +19,7 @@ from disdel.settings import Settings
 from disdel.training.devices import choose_keras_device, choose_torch_device
 from disdel.types import Limits, TrainJob
 from disdel.units import MIB
-from tests.planning import CNN, capacity, plan, question, work
+from tests.support.planning import CNN, capacity, plan, question, work
 
 
 @pytest.fixture

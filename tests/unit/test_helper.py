@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from disdel.helper import run_helper
-from tests.signals import AS_IN_A_TERMINAL
+from tests.support.signals import AS_IN_A_TERMINAL
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -15,8 +15,8 @@ from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import TENSORFLOW
 from disdel.settings import Settings
 from disdel.types import TrainJob
-from tests.fake_platform import CAPACITY
-from tests.planning import activation
+from tests.support.fake_platform import CAPACITY
+from tests.support.planning import activation
 
 
 def observation(number=0):

@@ -22,7 +22,7 @@ from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
 from disdel.types import InferJob, Limits
 from disdel.types.report_json import read_report
-from tests.fake_platform import FakePlatform, activation, sessions_of
+from tests.support.fake_platform import FakePlatform, activation, sessions_of
 
 OOM = "The action exhausted its memory and was aborted."
 VANISHED = "The action did not produce a valid response and exited unexpectedly."

@@ -10,7 +10,7 @@ from disdel.scheduler.infer_plan import BATCH_SIZE, InferQuestion, make_infer_pl
 from disdel.scheduler.runtimes import TENSORFLOW
 from disdel.types import Aims, Limits, ModelFacts
 from disdel.units import MIB
-from tests.planning import CNN, capacity, dataset
+from tests.support.planning import CNN, capacity, dataset
 
 
 def question(**changes):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
-from tests.lowered_layers import CASES
+from tests.support.lowered_layers import CASES
 
 pytestmark = pytest.mark.framework
 
@@ -22,7 +22,7 @@ def jax():
 
 @pytest.fixture(scope="module")
 def distances():
-    """How far each case of `tests.lowered_layers` is from Keras's result."""
+    """How far each case of `tests.support.lowered_layers` is from Keras's result."""
     environ = {
         **os.environ,
         "KERAS_BACKEND": "jax",
@@ -31,7 +31,10 @@ def distances():
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.lowered_layers"], env=environ, check=True, capture_output=True
+        [sys.executable, "-m", "tests.support.lowered_layers"],
+        env=environ,
+        check=True,
+        capture_output=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 

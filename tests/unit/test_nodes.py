@@ -11,7 +11,7 @@ from disdel.container_cpus import usable_cpus
 from disdel.controller import nodes
 from disdel.controller.nodes import remember_pool, with_nodes, with_seen_nodes
 from disdel.settings import Settings
-from tests.fake_platform import CAPACITY, FakePlatform, activation, sessions_of
+from tests.support.fake_platform import CAPACITY, FakePlatform, activation, sessions_of
 
 SILENT = replace(CAPACITY, cpus=None)
 

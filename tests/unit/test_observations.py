@@ -6,7 +6,7 @@ import pytest
 
 from disdel.scheduler.observations import containers
 from disdel.types import Phases
-from tests.planning import activation
+from tests.support.planning import activation
 
 
 def test_a_container_is_the_largest_of_its_activations():

@@ -7,18 +7,21 @@ import sys
 
 import pytest
 
-from tests.own_compiled import REFUSED
+from tests.support.own_compiled import REFUSED
 
 pytestmark = pytest.mark.framework
 
 
 @pytest.fixture(scope="module")
 def answers():
-    """What the compiler's process says to each of `tests.own_compiled`."""
+    """What the compiler's process says to each of `tests.support.own_compiled`."""
     pytest.importorskip("jax")
     environ = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.own_compiled"], env=environ, check=True, capture_output=True
+        [sys.executable, "-m", "tests.support.own_compiled"],
+        env=environ,
+        check=True,
+        capture_output=True,
     )
     return json.loads(done.stdout)
 

@@ -12,7 +12,7 @@ from disdel.scheduler.plan import AS_GOOD, make_plan
 from disdel.scheduler.prices import PRICES, costs
 from disdel.types import Aims, Limits, ModelSpec, TrainJob
 from disdel.units import MIB
-from tests.planning import as_good, capacity, dataset, jobs, plan, platforms, question
+from tests.support.planning import as_good, capacity, dataset, jobs, plan, platforms, question
 
 
 @given(job=jobs, platform=platforms, train=st.integers(16, 100_000))

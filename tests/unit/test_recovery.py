@@ -8,7 +8,7 @@ from disdel.controller.actions import SizedAction
 from disdel.controller.recovery import MAX_LOSSES, Attempt, after_loss, after_warning
 from disdel.errors import ActivationFailed
 from disdel.platforms.base import ActionSpec
-from tests.fake_platform import FakePlatform
+from tests.support.fake_platform import FakePlatform
 
 
 def lost(outcome, *, lost=True, in_init=False, unexplained=False):

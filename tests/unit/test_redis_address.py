@@ -14,7 +14,7 @@ from disdel.config import ApiAccess
 from disdel.controller import session
 from disdel.errors import ConnectionRefused
 from disdel.store.private_redis import PrivateRedis, bridge_address
-from tests.fake_platform import CAPACITY, FakePlatform
+from tests.support.fake_platform import CAPACITY, FakePlatform
 
 
 def address(monkeypatch, apihost, *, on_loopback=False, bridge=None):

@@ -27,7 +27,7 @@ from disdel.types import (
     Times,
 )
 from disdel.types.report_json import read_report, report_from_json, report_to_json
-from tests import planning
+from tests.support import planning
 
 EVIL = "</title><script src='//x'></script>\"&{{ 7 * 7 }}"
 

@@ -10,7 +10,7 @@ from disdel.errors import InsufficientMemory, PlanError
 from disdel.scheduler.plan import make_plan
 from disdel.scheduler.runtimes import COMPILED, TENSORFLOW, TORCH
 from disdel.types import Aims, Limits, TrainJob
-from tests.planning import as_good, dataset, jobs, plan, platforms, question
+from tests.support.planning import as_good, dataset, jobs, plan, platforms, question
 
 runtimes = st.builds(
     replace,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from disdel.controller.stopping import best_round, is_scored, model_round, reason_to_stop
 from disdel.errors import UsageError
 from disdel.types import RoundReport, Validation
-from tests.planning import plan
+from tests.support.planning import plan
 
 
 def rounds_of(losses):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from disdel.scheduler.throttling import throttled_s
 from disdel.types import TrainJob, Validation
-from tests.planning import capacity, plan
+from tests.support.planning import capacity, plan
 
 runs = st.fixed_dictionaries(
     {

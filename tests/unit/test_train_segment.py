@@ -9,7 +9,6 @@ import pytest
 from disdel import wire
 from disdel.container_memory import MemoryUse
 from disdel.store.codec import encode, read_header, read_tensors
-from disdel.store.memory_store import MemoryStore
 from disdel.training.base import Trainer
 from disdel.types import ModelSpec, RateSchedule
 from disdel.worker.context import Context
@@ -17,6 +16,7 @@ from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import TrainingDiverged, train_segment
 from disdel.worker.wanted import NotWanted
+from tests.support.memory_store import MemoryStore
 
 
 class Counting(Trainer):

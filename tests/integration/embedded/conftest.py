@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.embedded.support import (
+from tests.support.embedded import (
     User,
     platform,
 )

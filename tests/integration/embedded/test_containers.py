@@ -17,7 +17,7 @@ from disdel.embedded.containers.isolation import SamplingEnforcement
 from disdel.embedded.containers.logs import Marks
 from disdel.embedded.containers.namespaces import ProcessGroups
 from disdel.embedded.platform import lay_proxies
-from tests.integration.embedded.support import (
+from tests.support.embedded import (
     OURS,
     User,
     containers,
@@ -25,7 +25,7 @@ from tests.integration.embedded.support import (
     platform,
     running,
 )
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 NODE = {"kind": "nodejs:default", "code": "function main(args) { return args }"}
 

@@ -10,7 +10,7 @@ import pytest
 
 from disdel.errors import PlatformError, UsageError
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
-from tests.integration.embedded.support import (
+from tests.support.embedded import (
     OURS,
     WAIT,
     WHERE,
@@ -20,7 +20,7 @@ from tests.integration.embedded.support import (
     platform,
     proxies,
 )
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_a_stem_cell_is_taken_and_replaced(tmp_path: Path) -> None:

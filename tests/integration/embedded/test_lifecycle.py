@@ -20,7 +20,7 @@ from disdel.embedded.records import read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.platforms import embedded
 from disdel.platforms.embedded import EmbeddedOptions, EmbeddedPlatform, start_embedded
-from tests.integration.embedded.support import (
+from tests.support.embedded import (
     WAIT,
     assert_nothing_left,
     containers,
@@ -29,7 +29,7 @@ from tests.integration.embedded.support import (
     running,
     user_of,
 )
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_a_platform_that_is_killed_takes_its_containers_with_it(tmp_path: Path) -> None:

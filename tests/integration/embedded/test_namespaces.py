@@ -11,8 +11,8 @@ import pytest
 from disdel.embedded.records import read_records
 from disdel.errors import UsageError
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
-from tests.integration.embedded.support import User, is_error
-from tests.waiting import wait_until
+from tests.support.embedded import User, is_error
+from tests.support.waiting import wait_until
 
 CODE = (
     "import os\n"

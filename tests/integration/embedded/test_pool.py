@@ -5,14 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 from pathlib import Path
 
-from tests.integration.embedded.support import (
+from tests.support.embedded import (
     WAIT,
     WHERE,
     User,
     annotations,
     proxies,
 )
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_warm_until_updated(guest: User) -> None:

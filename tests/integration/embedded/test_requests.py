@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.integration.embedded.support import (
+from tests.support.embedded import (
     ECHO,
     WAIT,
     User,

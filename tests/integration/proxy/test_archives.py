@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.action_proxy import proxy
+from tests.support.action_proxy import proxy
 
 
 def archive(write: Callable[[zipfile.ZipFile], object], method: int = zipfile.ZIP_DEFLATED) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.action_proxy import SENTINEL, proxy
+from tests.support.action_proxy import SENTINEL, proxy
 
 
 def archive(**files: str) -> str:

@@ -14,7 +14,7 @@ import redis
 from disdel import memory_grant
 from disdel.memory_agent import memory_warning
 from disdel.memory_agent.check import Checker
-from tests.action_proxy import SENTINEL, proxy
+from tests.support.action_proxy import SENTINEL, proxy
 
 CRITICAL = """
 import json, os, time

@@ -18,7 +18,7 @@ import pytest
 
 from disdel import container_memory
 from disdel.assets import asset_dir
-from tests.action_proxy import SENTINEL, Proxy, proxy
+from tests.support.action_proxy import SENTINEL, Proxy, proxy
 
 
 def test_init_only_once(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from disdel.controller.resuming import read_resumed
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import TrainJob
-from tests.fake_platform import FakePlatform, sessions_of
-from tests.unit.controller.arithmetic import Arithmetic
+from tests.support.arithmetic import Arithmetic
+from tests.support.fake_platform import FakePlatform, sessions_of
 
 
 @pytest.fixture

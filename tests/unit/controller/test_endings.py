@@ -22,7 +22,7 @@ from disdel.events import Noted, RoundDone
 from disdel.settings import Settings
 from disdel.store.keys import RunKeys
 from disdel.types import Limits
-from tests.fake_platform import activation
+from tests.support.fake_platform import activation
 
 
 def failing(kind, message):

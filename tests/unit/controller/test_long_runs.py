@@ -3,8 +3,8 @@
 import pytest
 
 from disdel.store.redis_store import RedisStore
-from tests.unit.controller.arithmetic import Arithmetic
-from tests.waiting import wait_until
+from tests.support.arithmetic import Arithmetic
+from tests.support.waiting import wait_until
 
 NEIGHBOUR = "disdel:of-a-dead-controller:open"
 

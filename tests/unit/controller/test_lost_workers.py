@@ -9,8 +9,8 @@ from disdel.controller import fleet
 from disdel.controller.recovery import MAX_LOSSES
 from disdel.errors import ActivationFailed
 from disdel.events import ActivationEnded, Noted, RoundDone, RunEnded
-from tests.fake_platform import activation
-from tests.unit.controller.arithmetic import scores
+from tests.support.arithmetic import scores
+from tests.support.fake_platform import activation
 
 
 def vanished(number, text="The action did not produce a valid response and exited unexpectedly."):

@@ -14,8 +14,8 @@ from disdel.controller.run_folder import run_folders
 from disdel.errors import ActivationFailed, UsageError
 from disdel.events import RoundStarted
 from disdel.types import Validation
-from tests.fake_platform import activation
-from tests.unit.controller.arithmetic import scores
+from tests.support.arithmetic import scores
+from tests.support.fake_platform import activation
 
 
 def fail_in(arithmetic, number):

@@ -7,7 +7,7 @@ from disdel import memory_grant
 from disdel.controller import train as train_module
 from disdel.events import ActivationEnded, Noted, PlanMade, RoundDone, RoundStarted, RunEnded
 from disdel.types import Validation
-from tests.fake_platform import CAPACITY, FakePlatform, sessions_of
+from tests.support.fake_platform import CAPACITY, FakePlatform, sessions_of
 
 
 def test_a_run_from_plan_to_report(run, platform):

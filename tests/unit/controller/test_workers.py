@@ -9,7 +9,7 @@ import pytest
 from disdel.settings import Settings
 from disdel.store.codec import read_tensors
 from disdel.types import Limits
-from tests.unit.controller.arithmetic import scores
+from tests.support.arithmetic import scores
 
 
 def test_workers_get_their_own_shard_and_nothing_else(run, platform):

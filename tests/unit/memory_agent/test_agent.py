@@ -26,8 +26,8 @@ from disdel.memory_agent.check import Checker
 from disdel.memory_agent.decide import DEFERRED_S, UNSETTLED_S, Pod, Policy, decide
 from disdel.memory_agent.memory_warning import CHANNEL, MemoryWarning, publish
 from disdel.memory_grant import issue
-from tests.unit.memory_agent.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
-from tests.waiting import wait_until
+from tests.support.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
+from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 SECRET = "a secret of enough bytes"

@@ -11,7 +11,7 @@ from disdel.memory_agent import cluster as asking
 from disdel.memory_agent.cluster import connect, one_line
 from disdel.memory_agent.decide import Pod
 from disdel.memory_agent.pods import KubernetesPods, read_pod
-from tests.unit.memory_agent.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
+from tests.support.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
 
 kubernetes = pytest.importorskip("kubernetes")
 

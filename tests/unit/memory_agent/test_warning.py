@@ -28,7 +28,7 @@ from disdel.memory_agent.memory_warning import (
     tell_agent,
 )
 from disdel.memory_grant import ARGUMENT, LIFETIME_S, SECRET_ENV, find_secret, issue, key_of
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SECRET = b"a secret of enough bytes"
 NOW_S = 1_800_000_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from disdel.worker.describe import describe
-from tests.unit.own_torch.nets import LOGITS, ONE, forward, make
+from tests.support.torch_nets import LOGITS, ONE, forward, make
 
 pytestmark = pytest.mark.framework
 

@@ -6,7 +6,7 @@ import pytest
 from disdel.errors import UsageError
 from disdel.user_code import collect
 from disdel.user_module import UserModule
-from tests.unit.own_torch.nets import TIED, ZERO, blocks, make
+from tests.support.torch_nets import TIED, ZERO, blocks, make
 
 pytestmark = pytest.mark.framework
 

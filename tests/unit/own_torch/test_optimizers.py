@@ -5,7 +5,7 @@ import pytest
 
 from disdel.types import OptimizerGroup
 from disdel.worker.describe import describe
-from tests.unit.own_torch.nets import LOGITS, blocks, make
+from tests.support.torch_nets import LOGITS, blocks, make
 
 pytestmark = pytest.mark.framework
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.unit.own_torch.nets import LOGITS, ZERO, blocks, make
+from tests.support.torch_nets import LOGITS, ZERO, blocks, make
 
 pytestmark = [
     pytest.mark.framework,

@@ -8,7 +8,7 @@ import pytest
 
 from disdel.training.aggregate import weighted_mean
 from disdel.training.schedule import Schedule
-from tests.unit.own_torch.nets import TIED, ZERO, blocks, forward, make
+from tests.support.torch_nets import TIED, ZERO, blocks, forward, make
 
 pytestmark = pytest.mark.framework
 

@@ -1,4 +1,4 @@
-"""The user's own models that cannot be compiled: `python -m tests.own_compiled`.
+"""The user's own models that cannot be compiled: `python -m tests.support.own_compiled`.
 
 That is a process with Keras on JAX, and prints what each is refused with.
 """

@@ -16,7 +16,7 @@ from disdel.config import ApiAccess
 from disdel.embedded.containers.isolation import CONTAINER_ENV
 from disdel.embedded.records import PlatformRecord, read_records
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 OURS = "disdel/runtime-base"
 ECHO = "def main(args): return args"

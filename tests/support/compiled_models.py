@@ -1,6 +1,7 @@
-"""Networks that are compiled in tests: `python -m tests.compiled_models NAME OPTIMIZER FOLDER`.
+"""Networks that are compiled in tests.
 
-That is a process with Keras on JAX, and writes the program; the tests build the same on TensorFlow.
+`python -m tests.support.compiled_models NAME OPTIMIZER FOLDER` is a process with Keras on JAX, and
+writes the program; the tests build the same on TensorFlow.
 """
 
 import sys

@@ -1,7 +1,8 @@
-"""Every lowered layer beside Keras's own, on JAX: `python -m tests.lowered_layers`, a process.
+"""Every lowered layer beside Keras's own, on JAX.
 
-It prints a JSON object: for each case how far values, gradients and changed variables are from
-Keras's, relative to the largest of them, or what was raised. Other tests have Keras on TensorFlow.
+`python -m tests.support.lowered_layers`, a process, prints a JSON object: for each case how far
+values, gradients and changed variables are from Keras's, relative to the largest of them, or what
+was raised. Other tests have Keras on TensorFlow.
 """
 
 import itertools

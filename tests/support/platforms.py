@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
-from tests.conformance.openwhisk import OpenWhisk
+from tests.support.openwhisk import OpenWhisk
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUNNABLE = ("bash", "console", "ipython", "python", "sh", "shell")
 
 _MARK = re.compile(r"<!--\s*(run|file|shown)(?::\s*(.+?))?\s*-->", re.DOTALL)

@@ -1,6 +1,6 @@
 """A train action that is numpy alone: everything of a worker is real but for its network.
 
-`disdel` with it, as a command: `python -m tests.faults.linear train digits …`.
+`disdel` with it, as a command: `python -m tests.support.linear train digits …`.
 """
 
 import asyncio
