@@ -3,14 +3,13 @@
 import dataclasses
 import types
 
-from disdel.controller.settings import Settings
-
 from disdel import wire
 from disdel.controller.checks import _as_measured, _limits, _read_probe
 from disdel.controller.history import history_of
 from disdel.platforms.base import ActionSpec
 from disdel.scheduler.observations import Observation
 from disdel.scheduler.runtimes import TENSORFLOW, TORCH
+from disdel.settings import Settings
 from tests.support.fake_platform import CAPACITY, activation
 
 SPEC = ActionSpec(
