@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 
-from disdel.interrupts import taken_as_interrupts
+from disdel.host.interrupts import taken_as_interrupts
 
 INTERRUPTED = 130
 USER_INPUT = 2
@@ -39,7 +39,7 @@ def _is_waited_for(thread: threading.Thread) -> bool:
 def _run() -> int:
     # Each import can be interrupted, or fail.
     try:
-        from disdel import streams
+        from disdel.host import streams
 
         streams.open_streams()
         code = _command()
@@ -55,8 +55,8 @@ def _command() -> int:
     """Run the command; its exit code."""
     import logging
 
-    from disdel import crashes, streams
-    from disdel.allocator import collect_rarely, keep_large_blocks_apart
+    from disdel.host import crashes, streams
+    from openwhisk_local.machine.allocator import collect_rarely, keep_large_blocks_apart
 
     if not crashes.debugging():
         # What it tells of tasks that nobody asks any more is nothing to the user.
@@ -87,7 +87,7 @@ def _command() -> int:
 
 def _complain(error: BaseException) -> int:
     """Tell of an error; the exit code that it means."""
-    from disdel import crashes, streams, telling
+    from disdel.host import crashes, streams, telling
 
     if crashes.debugging():
         crashes.show(error)

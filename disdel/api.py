@@ -10,34 +10,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from disdel.catalog.datasets import describe_dataset, load_arrays
-from disdel.controller import calibration
-from disdel.controller import infer as infer_run
-from disdel.controller import train as train_run
-from disdel.controller.calibration import Calibrated
-from disdel.controller.cleaning import stop_run
-from disdel.controller.compiled import compile_job, compile_network
-from disdel.controller.infer import Inferred
-from disdel.controller.networks import choose_network, code_of
-from disdel.controller.nodes import with_seen_nodes
-from disdel.controller.planning import ask
-from disdel.controller.resuming import Resumed, read_resumed
-from disdel.controller.run_folder import RunFolder, find_run
+from disdel.controller.inference import infer as infer_run
+from disdel.controller.inference.infer import Inferred
+from disdel.controller.planning.compiled import compile_job, compile_network
+from disdel.controller.planning.networks import choose_network, code_of
+from disdel.controller.planning.nodes import with_seen_nodes
+from disdel.controller.planning.planning import ask
+from disdel.controller.runs.cleaning import stop_run
+from disdel.controller.runs.run_folder import RunFolder, find_run
 from disdel.controller.session import offered_capacity, runs_here
+from disdel.controller.training import calibration
+from disdel.controller.training import train as train_run
+from disdel.controller.training.calibration import Calibrated
+from disdel.controller.training.resuming import Resumed, read_resumed
+from disdel.data import describe_dataset, load_arrays
 from disdel.errors import UsageError
-from disdel.events import Event, Listener, Noted, PlanMade, RunEnded, silent
-from disdel.interrupts import taken_as_interrupts
-from disdel.scheduler.plan import make_plan
-from disdel.scheduler.prices import costs
-from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import TORCH, runtime_of
+from disdel.host.interrupts import taken_as_interrupts
+from disdel.planner.plan import make_plan
+from disdel.planner.prices import costs
+from disdel.planner.question import Question
+from disdel.planner.runtimes import TORCH, runtime_of
 from disdel.settings import Settings, changed, resolve
 from disdel.settings.keywords import InferOptions, TrainOptions
 from disdel.settings.signatures import split, takes_settings
 from disdel.types import Cost, InferJob, Plan, RunReport, RuntimeName, TrainJob
 from disdel.types.checks import taken
-from disdel.user_code import read_code
-from disdel.user_module import UserModule
+from disdel.types.events import Event, Listener, Noted, PlanMade, RunEnded, silent
+from disdel.user_code.collecting import read_code
+from disdel.user_code.module import UserModule
 
 __all__ = [
     "Trained",
@@ -92,10 +92,10 @@ class Trained:
         code = read_code(RunFolder(self.folder).code)
         module = None if code is None else UserModule(code.ref, code.folder)
         if runtime_of(self.model_path) is TORCH:
-            from disdel.catalog.models.torch_files import load_torch_network
+            from disdel.models.torch_files import load_torch_network
 
             return load_torch_network(self.model_path, module)
-        from disdel.catalog.models.keras_models import load_keras_network
+        from disdel.models.builtin.keras_models import load_keras_network
 
         return load_keras_network(self.model_path, module)
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from disdel.connections.masking import masked
 from disdel.errors import UsageError
-from disdel.home import expanded, in_home
-from disdel.masking import masked
+from disdel.host.home import expanded, in_home
 
 # More than anybody's; what is longer is another file.
 _MOST_PROPS_BYTES = 1 << 20

@@ -31,8 +31,8 @@ enters the critical region of its limit, the monitor
 - sets `critical` in that file, for the action and the platform to see;
 - writes a line to the activation's log, on stderr;
 - publishes the warning for the memory agent, if the action's parameters `redis` and `memory_grant`
-  are a Redis URL and the right to ask (disdel/memory_grant.py), and memory_warning.py lies beside
-  this file. The embedded platform reads the file instead and leaves that module out;
+  are a Redis URL and the right to ask (disdel/protocol/memory_grant.py), and memory_warning.py
+  lies beside this file. The embedded platform reads the file instead and leaves that module out;
 - has the reply, whatever its status, carry `X-Disdel-Memory-Critical: 1`.
 """
 

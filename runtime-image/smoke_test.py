@@ -39,7 +39,7 @@ HERE = Path(__file__).resolve().parent
 # What lies beside the proxy in the image.
 PROXY_FILES = (
     HERE / "proxy.py",
-    HERE.parent / "disdel" / "container_memory.py",
+    HERE.parent / "openwhisk_local" / "machine" / "container_memory.py",
     HERE.parent / "disdel" / "memory_agent" / "memory_warning.py",
 )
 START_DEADLINE_S = 90.0

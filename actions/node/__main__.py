@@ -1,6 +1,6 @@
 """The `node` action: what a container sees of the machine that it runs on."""
 
-from disdel.container_cpus import usable_cpus
+from openwhisk_local.machine.cpus import usable_cpus
 
 
 def main(_args):

@@ -29,7 +29,7 @@ def list_command(data_dir: DataDir, output: JsonOutput) -> None:
     """List the data sets that are ready to train on."""
     from dataclasses import asdict
 
-    from disdel.catalog.datasets import list_datasets
+    from disdel.data import list_datasets
 
     check_json_target(output.json)
     rows = list_datasets(data_dir)
@@ -64,7 +64,7 @@ def info_command(
     """Describe a data set."""
     from dataclasses import asdict
 
-    from disdel.catalog.datasets import describe_dataset
+    from disdel.data import describe_dataset
 
     check_json_target(output.json)
     spec = describe_dataset(dataset, data_dir)
@@ -192,7 +192,7 @@ def import_command(
     """Turn files into a prepared TFDS data set; what was guessed of them is told."""
     from dataclasses import asdict
 
-    from disdel.catalog.datasets import ReadOptions, import_dataset
+    from disdel.data import ReadOptions, import_dataset
 
     check_json_target(output.json)
     told_to_stderr = output.json == "-"

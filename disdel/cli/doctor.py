@@ -24,7 +24,7 @@ CheckedSettings = Annotated[
 
 def doctor_command(asked: Runtime, settings: CheckedSettings) -> None:
     """Check what a run needs, and say what to change."""
-    from disdel.controller.checks import run_checks
+    from disdel.controller.planning.checks import run_checks
 
     failed = False
     for check in run_checks(settings, asked.values.get("runtime")):

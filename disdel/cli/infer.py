@@ -18,8 +18,8 @@ from disdel.types import Evaluation, InferJob
 from disdel.types.setting import Setting
 
 if TYPE_CHECKING:
-    from disdel.controller.infer import Inferred
-    from disdel.controller.predictions import NumberPredictions, Prediction, Predictions
+    from disdel.controller.inference.infer import Inferred
+    from disdel.controller.inference.predictions import NumberPredictions, Prediction, Predictions
 
 # Of the user's samples; a file given with --predictions has them all.
 _ROWS_SHOWN = 20
@@ -44,7 +44,7 @@ class InferOutput(Output):
 def infer_command(job: InferJob, settings: InferSettings, output: InferOutput) -> None:
     """Evaluate the ensemble model of a data set, or predict for new samples."""
     from disdel.api import run_infer
-    from disdel.controller.predictions import check_predictions_target, write_predictions
+    from disdel.controller.inference.predictions import check_predictions_target, write_predictions
     from disdel.report.views import choose_view
 
     predictions = output.predictions
@@ -90,7 +90,7 @@ def _draw(inferred: Inferred) -> list[str]:
 
 
 def _print_predictions(predictions: Predictions | NumberPredictions) -> None:
-    from disdel.controller.predictions import Predictions
+    from disdel.controller.inference.predictions import Predictions
 
     if isinstance(predictions, Predictions):
         known = predictions.labels is not None

@@ -13,10 +13,10 @@ import typer
 from disdel.config import checked_text
 from disdel.errors import UsageError
 from disdel.memory_agent.decide import Policy
-from disdel.memory_grant import SECRET_ENV, find_secret
+from disdel.protocol.memory_grant import SECRET_ENV, find_secret
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
-from disdel.units import MIB
+from disdel.types.units import MIB
 
 DEFAULT_STEP_MB = 256
 DEFAULT_ACTIVATION_MB = 1024

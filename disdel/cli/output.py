@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from disdel.errors import DisdelError, UsageError
-from disdel.events import Event, Listener, RunEnded
-from disdel.streams import OutputLost, on_one_line
-from disdel.targets import check_target
+from disdel.host.streams import OutputLost, on_one_line
+from disdel.host.targets import check_target
+from disdel.types.events import Event, Listener, RunEnded
 
 
 class OutputFailed(DisdelError):

@@ -57,7 +57,7 @@ class Prices:
 def plan_command(job: TrainJob, settings: PlannedSettings, prices: Prices, output: Output) -> None:
     """Show how a training would be cut and what it would take; run nothing."""
     from disdel.api import plan_costs, run_plan
-    from disdel.controller.plan_report import plan_report
+    from disdel.controller.planning.plan_report import plan_report
     from disdel.report.lines import plan_details, plan_lines
 
     check_json_target(output.json)

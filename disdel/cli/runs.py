@@ -29,7 +29,7 @@ Run = Annotated[
 @app.command("list")
 def list_command(run_dir: RunDir, output: JsonOutput) -> None:
     """List the runs, newest first."""
-    from disdel.controller.run_folder import run_folders
+    from disdel.controller.runs.run_folder import run_folders
     from disdel.types.report_json import report_to_json
 
     check_json_target(output.json)
@@ -60,7 +60,7 @@ def list_command(run_dir: RunDir, output: JsonOutput) -> None:
 @app.command("show")
 def show_command(run: Run, run_dir: RunDir, output: JsonOutput) -> None:
     """Show one run: settings, plan, rounds and activations."""
-    from disdel.controller.run_folder import find_run
+    from disdel.controller.runs.run_folder import find_run
     from disdel.types.report_json import report_to_json
 
     check_json_target(output.json)
@@ -79,7 +79,7 @@ def compare_command(
     output: JsonOutput,
 ) -> None:
     """Show runs side by side: what came out, and the settings in which they differ."""
-    from disdel.controller.run_folder import find_run
+    from disdel.controller.runs.run_folder import find_run
 
     check_json_target(output.json)
     if len(runs) < 2:
@@ -152,9 +152,9 @@ class Pruned:
 @app.command("prune")
 def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
     """Delete the folders of runs to which all that is said applies; never one that is running."""
-    from disdel.controller.lease import RunTaken
-    from disdel.controller.places import read_places
-    from disdel.controller.run_folder import run_folders
+    from disdel.controller.runs.lease import RunTaken
+    from disdel.controller.runs.places import read_places
+    from disdel.controller.runs.run_folder import run_folders
 
     if pruned == Pruned():
         raise UsageError("say which runs: --keep N, --older-than DAYS, --failed, or several")
@@ -232,7 +232,7 @@ def report_command(
 ) -> None:
     """Write a saved report as one HTML page: timeline, rounds, memory, plan."""
     from disdel.api import write_page
-    from disdel.controller.run_folder import find_run
+    from disdel.controller.runs.run_folder import find_run
 
     file = Path(run)
     source = file if file.is_file() else find_run(run_dir, run).report
@@ -249,7 +249,7 @@ def logs_command(
     ] = None,
 ) -> None:
     """Print the logs of a run's activations, each under its own heading."""
-    from disdel.controller.run_folder import find_run
+    from disdel.controller.runs.run_folder import find_run
 
     folder = find_run(run_dir, run)
     activations = folder.read_report().activations

@@ -14,7 +14,7 @@ from disdel.settings import Settings, declared
 from disdel.types import TrainJob
 
 if TYPE_CHECKING:
-    from disdel.controller.resuming import Resumed
+    from disdel.controller.training.resuming import Resumed
 
 Resume = Annotated[
     str | None,

@@ -21,10 +21,10 @@ import dacite
 
 from disdel import config
 from disdel.errors import DisdelError, UsageError
-from disdel.helper import Ended, run_helper
-from disdel.program import Program, cpu_flags
+from disdel.host.helper import Ended, run_helper
+from disdel.protocol.program import Program, cpu_flags
 from disdel.types import CallMemory, ModelSpec
-from disdel.user_code import UserCode
+from disdel.user_code.collecting import UserCode
 
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 

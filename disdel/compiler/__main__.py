@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 import dacite
 
-from disdel.allocator import collect_rarely
 from disdel.compiler import CompileFailed, CompileJob
 from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
-from disdel.home import make_own
-from disdel.program import Program, Target, module_path
-from disdel.scratch import Scratch, sweep
+from disdel.host.home import make_own
+from disdel.protocol.program import Program, Target, module_path
 from disdel.types import CallMemory
-from disdel.user_module import end_process
+from disdel.user_code.module import end_process
+from openwhisk_local.machine.allocator import collect_rarely
+from openwhisk_local.machine.scratch import Scratch, sweep
 
 if TYPE_CHECKING:
     # It imports Keras.

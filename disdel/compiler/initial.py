@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from disdel.errors import UsageError
-from disdel.program import Initial
+from disdel.protocol.program import Initial
 
 # Keras ships no types.
 KerasVariable = Any

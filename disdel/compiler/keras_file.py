@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from disdel.arrays import Tensors
 from disdel.errors import StoreError
+from disdel.types.arrays import Tensors
 
 TEMPLATE = "template.keras"
 _WEIGHTS = "model.weights.h5"

@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from disdel.catalog.models.keras_models import keras_model_here
 from disdel.compiler import CompileJob
 from disdel.compiler.lowering import without_values
 from disdel.compiler.recipe import Recipe, recipe_for
+from disdel.models.builtin.keras_models import keras_model_here
 
 # Keras ships no types.
 KerasModel = Any

@@ -19,17 +19,17 @@ from disdel.compiler.lowering import without_values
 from disdel.compiler.network import Network
 from disdel.compiler.recipe import JaxArray, Measure, Recipe, recipe_for
 from disdel.errors import UsageError
-from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OwnModel, Target
-from disdel.user_module import UserModule
-from disdel.worker.keras_losses import own_loss, own_metrics
-from disdel.worker.own_code import function_beside
-from disdel.worker.own_keras import (
+from disdel.models.user.bundled import function_beside
+from disdel.models.user.keras_losses import own_loss, own_metrics
+from disdel.models.user.keras_model import (
     Built,
     build_own,
     exported,
     own_optimizer,
     register_definitions,
 )
+from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OwnModel, Target
+from disdel.user_code.module import UserModule
 
 # Keras ships no types.
 KerasOptimizer = Any

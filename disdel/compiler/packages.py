@@ -29,8 +29,8 @@ from disdel.compiler.blas import without_blas
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
-from disdel.home import make_own
-from disdel.scratch import Scratch
+from disdel.host.home import make_own
+from openwhisk_local.machine.scratch import Scratch
 
 # What the worker side of disdel imports, and what that imports.
 DISTRIBUTIONS = ("async-timeout", "dacite", "iree-base-runtime", "ml_dtypes", "numpy", "redis")

@@ -37,7 +37,7 @@ class Recipe:
         gives_probabilities: whether its outputs are probabilities; else, for classes, logits.
         loss: the user's own, of the outputs; None for the usual one of the target.
         metrics: further ones by name, of probabilities or numbers.
-        loss_unit: as that of `disdel.training.keras_recipe.KerasRecipe`.
+        loss_unit: as that of `disdel.runtimes.keras.recipe.KerasRecipe`.
 
     Loss and metrics are functions of the targets, class numbers (batch,) int32 or (batch, 1)
     float32, and of (batch, outputs). They give a value for each sample.
@@ -90,7 +90,7 @@ class Recipe:
 
 
 def recipe_for(target: Target, *, gives_probabilities: bool) -> Recipe:
-    """As `disdel.training.keras_recipe.recipe_for`."""
+    """As `disdel.runtimes.keras.recipe.recipe_for`."""
     metrics = {"mean_absolute_error": keras.losses.mean_absolute_error}
     return Recipe(
         target=target,

@@ -23,8 +23,8 @@ from disdel.compiler.lowering import (
 )
 from disdel.compiler.network import Network
 from disdel.compiler.recipe import ACTIVATIONS, Recipe
-from disdel.program import Initial, StateTensor
-from disdel.units import MIB
+from disdel.protocol.program import Initial, StateTensor
+from disdel.types.units import MIB
 
 _FLOAT_BYTES = 4
 # Of all convolutions. Beyond, patches are made a second time for the gradients instead of kept: it

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable
 
 from disdel.errors import UsageError
-from disdel.program import Target, cpu_flags
+from disdel.protocol.program import Target, cpu_flags
 
 # The psABI's levels, in Linux's names (https://gitlab.com/x86-psABIs/x86-64-ABI).
 _V2 = ("cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3")

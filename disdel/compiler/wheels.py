@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from disdel.errors import UsageError
-from disdel.helper import Ended, run_helper
+from disdel.host.helper import Ended, run_helper
 
 # The oldest systems that packages are built for; pip takes what any of them runs.
 _SYSTEMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")

@@ -8,18 +8,18 @@ import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from disdel import wire
-from disdel.controller.invoker import Invoker
-from disdel.controller.lease import Lease
-from disdel.controller.places import Place, read_places, remove_from, write_places
-from disdel.controller.rescue import write_somewhere
-from disdel.controller.run_users import address_for_actions, user_of_run
+from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.runs.lease import Lease
+from disdel.controller.runs.places import Place, read_places, remove_from, write_places
+from disdel.controller.runs.rescue import write_somewhere
+from disdel.controller.runs.run_users import address_for_actions, user_of_run
 from disdel.errors import DisdelError, HostFailed, StoreError
-from disdel.events import Noted, RunEnded
+from disdel.host.telling import told
+from disdel.protocol import messages
+from disdel.protocol.keys import RunKeys
 from disdel.store.base import Store
-from disdel.store.keys import RunKeys
-from disdel.telling import told
 from disdel.types import ErrorReport, RunReport
+from disdel.types.events import Noted, RunEnded
 from disdel.types.report_json import report_text
 
 PROGRESS_INTERVAL_S = 0.25
@@ -91,7 +91,7 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
 def _open(store: Store, run: str, keys: RunKeys) -> None:
     """Begin with an empty store, where an earlier controller of this run may have left things."""
     store.delete_prefix(RunKeys(run).prefix)
-    store.set_field(keys.open, "wire_version", str(wire.WIRE_VERSION))
+    store.set_field(keys.open, "wire_version", str(messages.WIRE_VERSION))
 
 
 async def _remove(invoker: Invoker, place: Place) -> None:

@@ -11,8 +11,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from disdel.config import DEFAULT_PATIENCE_NETWORK_S, ApiAccess
+from disdel.connections.trust import is_loopback
 from disdel.errors import ConnectionRefused
-from disdel.events import Listener, Noted, silent
 from disdel.platforms.base import Platform
 from disdel.platforms.embedded import (
     EmbeddedOptions,
@@ -20,13 +20,13 @@ from disdel.platforms.embedded import (
     find_running,
     start_embedded,
 )
-from disdel.platforms.openwhisk import OpenWhisk
+from disdel.platforms.openwhisk.client import OpenWhisk
 from disdel.settings import Settings
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.store.redis_examination import Examination
 from disdel.store.redis_store import RedisStore
-from disdel.trust import is_loopback
 from disdel.types import Capacity
+from disdel.types.events import Listener, Noted, silent
 
 _LOOPBACK = "127.0.0.1"
 

@@ -19,19 +19,11 @@ from disdel.errors import DisdelError
 from disdel.memory_agent.channel import messages
 from disdel.memory_agent.check import BELIEVED_S, Checker, Ignored
 from disdel.memory_agent.cluster import one_line
-from disdel.memory_agent.decide import (
-    Grow,
-    Pod,
-    Policy,
-    Settled,
-    TakeBack,
-    decide,
-    follow,
-)
+from disdel.memory_agent.decide import Grow, Pod, Policy, Settled, TakeBack, decide, follow
 from disdel.memory_agent.memory_warning import MemoryWarning
 from disdel.memory_agent.pods import Pods
 from disdel.memory_agent.tally import Tally
-from disdel.units import MIB, format_bytes
+from disdel.types.units import MIB, format_bytes
 
 LISTING_S = 1.0
 _RESIZING_THREADS = 32

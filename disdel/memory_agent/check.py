@@ -16,7 +16,7 @@ import dacite
 
 from disdel.memory_agent.channel import MAX_BYTES
 from disdel.memory_agent.memory_warning import VERSION, MemoryWarning, sign
-from disdel.memory_grant import LIFETIME_S, key_of
+from disdel.protocol.memory_grant import LIFETIME_S, key_of
 
 # How far the clocks of controller, node and agent may differ.
 CLOCK_SKEW_S = 120

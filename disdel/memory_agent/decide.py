@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from disdel.memory_agent.memory_warning import MemoryWarning
-from disdel.units import MIB, format_bytes
+from disdel.types.units import MIB, format_bytes
 
 # Why a resize that was accepted is not there yet, as the pod's conditions have it.
 Pending = Literal["", "Deferred", "Infeasible", "InProgress"]

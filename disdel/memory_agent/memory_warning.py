@@ -4,7 +4,7 @@ It is one message on a Redis channel:
 
     2 GRANT EXPIRY SIGNATURE {"host": …, "limit_bytes": …, …}
 
-GRANT and EXPIRY are those of the activation's grant (disdel/memory_grant.py says what that is),
+GRANT and EXPIRY are those of the activation's grant (see disdel/protocol/memory_grant.py), and
 SIGNATURE is the hexadecimal HMAC-SHA256, by the grant's key, of the JSON text. Whoever publishes it
 must not need a Redis client for it: the action proxy imports this file as a top-level module, so it
 is standard library only.

@@ -13,7 +13,7 @@ from typing import Protocol
 from disdel.errors import DisdelError, UsageError
 from disdel.memory_agent.cluster import Cluster, Json, one_line
 from disdel.memory_agent.decide import Pending, Pod
-from disdel.units import MIB
+from disdel.types.units import MIB
 
 SELECTOR = "user-action-pod=true"
 CONTAINER = "user-action"

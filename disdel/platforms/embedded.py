@@ -23,15 +23,17 @@ from types import TracebackType
 from typing import IO, Annotated, Any, ClassVar, Literal
 
 from disdel.config import ApiAccess, state_dir
-from disdel.container_cpus import usable_cpus
-from disdel.embedded.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB
-from disdel.embedded.records import PlatformRecord, is_dead, read_records
+from disdel.connections.trust import certificates
 from disdel.errors import PlatformError, UsageError
-from disdel.gpu import first_gpu
-from disdel.home import make_own
+from disdel.host.home import make_own
+from disdel.host.telling import told
 from disdel.types import Capacity
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
+from openwhisk_local.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB
+from openwhisk_local.machine.cpus import usable_cpus
+from openwhisk_local.machine.gpu import first_gpu
+from openwhisk_local.records import PlatformRecord, is_dead, read_records
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 15.0
@@ -203,7 +205,7 @@ class EmbeddedPlatform:
 
 def embedded_capacity(options: EmbeddedOptions) -> Capacity:
     """What a platform started with `options` would allow; nothing is started."""
-    from disdel.embedded.limits import MAX_TIMEOUT_MS, platform_limits
+    from openwhisk_local.limits import MAX_TIMEOUT_MS, platform_limits
 
     limits = platform_limits(options.limits, options.user_memory_mb)
     gpu = first_gpu()
@@ -394,24 +396,27 @@ def _answers(record: PlatformRecord) -> bool:
 def _launch(
     options: EmbeddedOptions, arguments: list[str], *, stdin: int, lock: int | None
 ) -> tuple[subprocess.Popen[bytes], PlatformInfo]:
-    with _new_log(options.state_folder) as log, _pipe() as (ready, told):
+    with _new_log(options.state_folder) as log, _pipe() as (ready, ended):
+        trusted = certificates()
         process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "disdel.embedded"),
+                *(sys.executable, "-P", "-m", "openwhisk_local"),
+                # Of a company, for example, whose network the actions are in too.
+                *(f"--pass-env={name}" for name in trusted),
                 *options.arguments(),
                 *arguments,
                 f"--log={log.name}",
-                f"--ready-fd={told.fileno()}",
+                f"--ready-fd={ended.fileno()}",
             ],
             stdin=stdin,
             stdout=log,
             stderr=log,
-            pass_fds=[told.fileno(), *([] if lock is None else [lock])],
+            pass_fds=[ended.fileno(), *([] if lock is None else [lock])],
             # Ctrl-C in the terminal is for the command, which then stops the platform.
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env={**os.environ, **trusted, "PYTHONPATH": _python_path()},
         )
-        told.close()
+        ended.close()
         try:
             line = _read_line(ready, START_DEADLINE_S)
             facts = json.loads(line) if line else {}
@@ -420,8 +425,7 @@ def _launch(
                 if process.stdin is not None:
                     process.stdin.close()
                 Path(log.name).unlink()
-                kind = UsageError if facts["code"] == UsageError.exit_code else PlatformError
-                raise kind(facts["error"])
+                raise _failure(facts)
             if facts:
                 return process, _read_announcement(facts)
             # It closed its end of the pipe without a word, so it is about to end.
@@ -441,6 +445,16 @@ def _launch(
             f"the embedded platform did not start: {why}. Its log, {log.name}, ends:\n"
             + _tail(Path(log.name))
         )
+
+
+def _failure(facts: dict[str, Any]) -> UsageError | PlatformError:
+    """Why a platform did not start, by what it told."""
+    why, code = facts["error"], UsageError.exit_code if facts.get("refused") else 1
+    if "os_error" in facts:
+        number, what, name, other = facts["os_error"]
+        why, code = told(OSError(number, what, name, None, other)) or (why, code)
+    kind = UsageError if code == UsageError.exit_code else PlatformError
+    return kind(f"the embedded platform cannot start: {why}")
 
 
 @contextlib.contextmanager

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import psutil
 
-from disdel.embedded.limits import RECORD_OVERHEAD_BYTES
 from disdel.errors import UsageError
 from disdel.platforms.embedded import EmbeddedOptions
-from disdel.units import MIB
+from disdel.types.units import MIB
+from openwhisk_local.limits import RECORD_OVERHEAD_BYTES
 
 
 def check_sizes(options: EmbeddedOptions) -> None:

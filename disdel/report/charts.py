@@ -6,16 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from disdel.report.axes import (
-    LABELS_WIDTH,
-    MARGIN,
-    WIDTH,
-    Frame,
-    Scale,
-    Tick,
-    frame,
-    ticks,
-)
+from disdel.report.axes import LABELS_WIDTH, MARGIN, WIDTH, Frame, Scale, Tick, frame, ticks
 from disdel.types import Activation
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from disdel.streams import on_one_line
+from disdel.host.streams import on_one_line
 from disdel.types import Evaluation
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from disdel.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
 from disdel.report.timeline import split_time
 from disdel.types import (
     Cost,
@@ -18,7 +17,8 @@ from disdel.types import (
     Plan,
     RunReport,
 )
-from disdel.units import MIB, format_bytes
+from disdel.types.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
+from disdel.types.units import MIB, format_bytes
 
 # Of the numbers of workers that were considered; `--json` has them all.
 _OPTIONS_SHOWN = 6

@@ -15,7 +15,18 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from disdel.events import (
+from disdel.host.streams import OutputLost, forget_output, on_one_line, say, terminal
+from disdel.report.lines import (
+    PROGRESS_HEADINGS,
+    ROUND_HEADING,
+    infer_plan_lines,
+    plan_lines,
+    progress_cells,
+    remaining_text,
+    round_line,
+    summary_lines,
+)
+from disdel.types.events import (
     ActivationEnded,
     Event,
     InferPlanMade,
@@ -27,17 +38,6 @@ from disdel.events import (
     RunEnded,
     WorkerProgress,
 )
-from disdel.report.lines import (
-    PROGRESS_HEADINGS,
-    ROUND_HEADING,
-    infer_plan_lines,
-    plan_lines,
-    progress_cells,
-    remaining_text,
-    round_line,
-    summary_lines,
-)
-from disdel.streams import OutputLost, forget_output, on_one_line, say, terminal
 
 # Between the columns of the workers' table, and which of them a narrow terminal does without.
 _GAP = 3

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from disdel.connections.masking import masked
 from disdel.errors import UsageError
-from disdel.masking import masked
 from disdel.types.checks import flag_of, setting_of
 from disdel.types.setting import UNITS, Setting, unit_suffix
 

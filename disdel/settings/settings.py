@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import disdel
 from disdel.config import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S, ApiAccess, access_to, checked_text
 from disdel.errors import UsageError
-from disdel.home import expanded, in_home
+from disdel.host.home import expanded, in_home
 from disdel.settings.resolving import find, resolving
 from disdel.types import Aims, Limits
 from disdel.types.checks import take_fields

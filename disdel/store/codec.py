@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from disdel.arrays import Array, Tensors
 from disdel.errors import StoreError
 from disdel.store.base import Blob, Buffer, Store
+from disdel.types.arrays import Array, Tensors
 
 FORMAT_VERSION = "1"
 _LENGTH_BYTES = 8

@@ -22,7 +22,7 @@ import psutil
 import redis
 
 from disdel.errors import ConnectionRefused
-from disdel.scratch import Scratch, sweep
+from openwhisk_local.machine.scratch import Scratch, sweep
 
 _PREFIX = "disdel-redis-"
 _READY_TIMEOUT_S = 10.0

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from disdel.errors import ConnectionRefused
-from disdel.units import MIB
+from disdel.types.units import MIB
 
 # UNLINK came with 4.0.
 _OLDEST = (4, 0)

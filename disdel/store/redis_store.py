@@ -21,14 +21,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from disdel.connections.masking import masked
+from disdel.connections.patience import Patience, Tell, Tries, tell_nobody
+from disdel.connections.trust import redis_options
 from disdel.errors import ConnectionRefused, StoreError, StoreLost
-from disdel.masking import masked
-from disdel.patience import Patience, Tell, Tries, tell_nobody
 from disdel.store.base import LIFETIME_S, Blob, Buffer, Store
 from disdel.store.chunks import MANIFEST_VERSION, Manifest, parsed, rechunked
 from disdel.store.redis_examination import Examination, examine
 from disdel.store.redis_failures import advice, is_unreachable, passes
-from disdel.trust import redis_options
 
 # Twice as fast as 16 MiB, and a state of 8 MB is read with 30 MB less: docs/measurements.md.
 CHUNK_BYTES = 1 << 20

@@ -35,7 +35,7 @@ _AUTO = {"auto": None}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateSchedule:
-    """How the learning rate changes over a run (`training/rates.py` has the formulas).
+    """How the learning rate changes over a run (`runtimes/rates.py` has the formulas).
 
     Attributes:
         shape: how it falls after the warm-up.
@@ -125,8 +125,8 @@ class Validation:
 class TrainJob:
     """What the user asked for; None leaves workers, runtime and fan-in to the planner.
 
-    `dataset` is a name, or a function of the user's as `disdel.user_code` reads it; so is `model`.
-    `optimizer` is None for that of the user's model, else `DEFAULT_OPTIMIZER`.
+    `dataset` is a name, or a function of the user's as `disdel.user_code.collecting` reads it; so
+    is `model`. `optimizer` is None for that of the user's model, else `DEFAULT_OPTIMIZER`.
 
     Attributes:
         average: a worker's weight in an average: the samples that it has seen, or 1.

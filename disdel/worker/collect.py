@@ -9,12 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
-from disdel.arrays import Array
 from disdel.errors import AggregationError
+from disdel.protocol.messages import CollectedPart, CollectReply, CollectRequest, Part
 from disdel.store.base import Blob, Store
 from disdel.store.codec import Header, TensorInfo, read_header
-from disdel.training.aggregate import weighted_mean
-from disdel.wire import CollectedPart, CollectReply, CollectRequest, Part
+from disdel.strategies.aggregation import weighted_mean
+from disdel.types.arrays import Array
 from disdel.worker.context import Context
 
 BLOCK_BYTES = 2 << 20

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from disdel.container_memory import UsesMemory, critical_region_bytes, watch_memory
 from disdel.errors import StoreError
+from disdel.protocol.messages import Common, check_version, from_json
 from disdel.store.base import Store
-from disdel.units import mb_ceil
-from disdel.wire import Common, check_version, from_json
+from disdel.types.units import mb_ceil
 from disdel.worker.footprint import working_set_bytes
 from disdel.worker.phases import PhaseClock
 from disdel.worker.run_store import RunStore
 from disdel.worker.wanted import NotWanted
+from openwhisk_local.machine.container_memory import UsesMemory, critical_region_bytes, watch_memory
 
 # A whole process without a deadline (a test, a replay) may run for a day.
 _NO_DEADLINE_S = 86_400.0

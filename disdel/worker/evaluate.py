@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from disdel.arrays import Array
 from disdel.errors import UsageError
+from disdel.protocol.messages import EvaluateReply, EvaluateRequest
 from disdel.store.codec import Rows, encoded_rows, open_rows
-from disdel.wire import EvaluateReply, EvaluateRequest
+from disdel.types.arrays import Array
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.model_file import Predictor, PredictorCache
 

@@ -16,8 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from disdel.container_memory import container_processes, find_cgroup, resident
-from disdel.units import mb_ceil
+from disdel.types.units import mb_ceil
+from openwhisk_local.machine.container_memory import container_processes, find_cgroup, resident
 
 # Of TensorFlow's 360 MB of mapped pages. An epoch is as fast within 512 MB as without a limit, with
 # 385 MB of them anonymous, and thrashes within 448: docs/measurements.md.

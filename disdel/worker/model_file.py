@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from disdel.allocator import give_back_freed_memory
-from disdel.arrays import Array
 from disdel.errors import UsageError
+from disdel.models.user.bundled import bundled_module
 from disdel.store.base import Store
+from disdel.types.arrays import Array
 from disdel.worker.context import Context
-from disdel.worker.own_code import bundled_module
+from openwhisk_local.machine.allocator import give_back_freed_memory
 
 Predictor: TypeAlias = Callable[[Array], Array]
 
@@ -48,16 +48,16 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
 def _torch_predictor(path: Path, threads: int | None) -> Predictor:
     import torch
 
-    from disdel.catalog.models.torch_files import load_torch_network, read_torch_file
-    from disdel.training.torch_adapter import pin_threads
-    from disdel.training.torch_recipe import built_in_recipe
+    from disdel.models.torch_files import load_torch_network, read_torch_file
+    from disdel.runtimes.torch.recipe import built_in_recipe
+    from disdel.runtimes.torch.trainer import pin_threads
 
     pin_threads(threads)
     about = read_torch_file(path)
     spec, code = about.model, bundled_module()
     network = load_torch_network(path, code).eval()
     if spec.own is not None and code is not None:
-        from disdel.worker.own_torch import recipe_of
+        from disdel.models.user.torch_model import recipe_of
 
         recipe = recipe_of(code, about)
     else:
@@ -78,9 +78,9 @@ def _torch_predictor(path: Path, threads: int | None) -> Predictor:
 def _keras_predictor(path: Path, threads: int | None) -> Predictor:
     import tensorflow as tf
 
-    from disdel.catalog.models.keras_models import load_keras_network
-    from disdel.training.devices import choose_keras_device
-    from disdel.training.keras_adapter import pin_threads
+    from disdel.models.builtin.keras_models import load_keras_network
+    from disdel.runtimes.devices import choose_keras_device
+    from disdel.runtimes.keras.trainer import pin_threads
 
     pin_threads(threads)
     # Plans of evaluate actions know of no GPU, and one action would take all of it.

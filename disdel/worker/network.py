@@ -6,13 +6,13 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from disdel.allocator import give_back_freed_memory
-from disdel.arrays import Array
 from disdel.errors import UsageError
-from disdel.training.base import Trainer
+from disdel.protocol.messages import Network
+from disdel.runtimes.base import Trainer
 from disdel.types import DEFAULT_OPTIMIZER, RuntimeName
-from disdel.wire import Network
+from disdel.types.arrays import Array
 from disdel.worker.footprint import Footprint, footprint_now
+from openwhisk_local.machine.allocator import give_back_freed_memory
 
 # What an activation imports first, and what builds its trainer.
 _FRAMEWORKS: dict[RuntimeName, str] = {
@@ -70,11 +70,11 @@ class TrainerCache:
 def _keras_trainer(network: Network, samples: Array) -> Trainer:
     import keras
 
-    from disdel.catalog.models.keras_models import build_keras_model
-    from disdel.training.devices import choose_keras_device
-    from disdel.training.keras_adapter import KerasTrainer, pin_threads
-    from disdel.training.keras_recipe import recipe_for
-    from disdel.worker.own_keras import own_keras_trainer
+    from disdel.models.builtin.keras_models import build_keras_model
+    from disdel.models.user.keras_model import own_keras_trainer
+    from disdel.runtimes.devices import choose_keras_device
+    from disdel.runtimes.keras.recipe import recipe_for
+    from disdel.runtimes.keras.trainer import KerasTrainer, pin_threads
 
     pin_threads(network.threads)
     choose_keras_device(network.gpu_memory_mb)
@@ -96,18 +96,18 @@ def _keras_trainer(network: Network, samples: Array) -> Trainer:
 
 
 def _torch_trainer(network: Network, samples: Array) -> Trainer:
-    from disdel.catalog.models.torch_files import TorchFile, write_torch_file
-    from disdel.catalog.models.torch_models import TorchNetwork
-    from disdel.training.devices import choose_torch_device
-    from disdel.training.torch_adapter import TorchTrainer, pin_threads, seed_all
-    from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
-    from disdel.training.torch_recipe import built_in_recipe
+    from disdel.models.builtin.torch_models import TorchNetwork
+    from disdel.models.torch_files import TorchFile, write_torch_file
+    from disdel.runtimes.devices import choose_torch_device
+    from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
+    from disdel.runtimes.torch.recipe import built_in_recipe
+    from disdel.runtimes.torch.trainer import TorchTrainer, pin_threads, seed_all
 
     pin_threads(network.threads)
     device = choose_torch_device(network.gpu_memory_mb)
     seed_all(network.seed)
     if network.model.own is not None:
-        from disdel.worker.own_torch import own_torch_trainer
+        from disdel.models.user.torch_model import own_torch_trainer
 
         return own_torch_trainer(network, network.model.own, samples[:_SHOWN], device)
     input_dtype = samples.dtype.name
@@ -124,7 +124,7 @@ def _torch_trainer(network: Network, samples: Array) -> Trainer:
 
 
 def _compiled_trainer(network: Network, samples: Array) -> Trainer:  # noqa: ARG001 - compiled in
-    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     return CompiledTrainer(
         _PROGRAM,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-from disdel.container_cpus import usable_cpus
-from disdel.gpu import first_gpu
-from disdel.units import mb_ceil
-from disdel.wire import Package, ProbeReply
+from disdel.protocol.messages import Package, ProbeReply
+from disdel.types.units import mb_ceil
 from disdel.worker.context import Context
+from openwhisk_local.machine.cpus import usable_cpus
+from openwhisk_local.machine.gpu import first_gpu
 
 # By distribution; TensorFlow's has another name where it is built for CPUs alone.
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "torch", "numpy", "redis", "safetensors")

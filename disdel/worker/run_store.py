@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from disdel.protocol.keys import RunKeys
 from disdel.store.base import Buffer
-from disdel.store.keys import RunKeys
 from disdel.store.redis_store import SHORT_PATIENCE_S, RedisStore
 from disdel.worker.wanted import NotWanted
 

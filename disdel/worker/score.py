@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from disdel.errors import TrainingDiverged
+from disdel.protocol.messages import ScoreReply, ScoreRequest
+from disdel.runtimes.base import sum_of
 from disdel.store.codec import read_tensors
-from disdel.training.base import sum_of
-from disdel.wire import ScoreReply, ScoreRequest
 from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import ShardCache

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.arrays import Array
 from disdel.store.codec import read_tensors
+from disdel.types.arrays import Array
 from disdel.worker.context import Context
 
 

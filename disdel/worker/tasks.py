@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from disdel.errors import DisdelError
-from disdel.store.keys import RunKeys
-from disdel.units import MIB
-from disdel.wire import (
+from disdel.protocol.keys import RunKeys
+from disdel.protocol.messages import (
     Claimed,
     CollectRequest,
     EvaluateRequest,
@@ -21,6 +20,7 @@ from disdel.wire import (
     from_json,
     to_json,
 )
+from disdel.types.units import MIB
 from disdel.worker.collect import collect
 from disdel.worker.context import ClaimedElsewhere, Context, activation_context
 from disdel.worker.evaluate import evaluate

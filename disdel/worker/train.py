@@ -10,18 +10,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.allocator import give_back_freed_memory
-from disdel.arrays import Array, Tensors
 from disdel.errors import TrainingDiverged
+from disdel.protocol.messages import TrainReply, TrainRequest
+from disdel.runtimes.base import Trainer, split_state
+from disdel.runtimes.rates import rate_factors
+from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
-from disdel.training.base import Trainer, split_state
-from disdel.training.rates import rate_factors
-from disdel.training.schedule import Schedule
-from disdel.wire import TrainReply, TrainRequest
+from disdel.types.arrays import Array, Tensors
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.wanted import check_wanted
+from openwhisk_local.machine.allocator import give_back_freed_memory
 
 PROGRESS_INTERVAL_S = 0.25
 # Beside the next block, the state must still be stored and the answer sent before the deadline.

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel.catalog.datasets import import_dataset, load_arrays
-from disdel.scheduler.partition import partition, shuffled
-from disdel.training.aggregate import weighted_mean
-from disdel.training.base import Trainer
-from disdel.training.rates import rate_factors
-from disdel.training.schedule import Schedule, round_steps
+from disdel.data import import_dataset, load_arrays
+from disdel.planner.partition import partition, shuffled
+from disdel.protocol.messages import Network
+from disdel.runtimes.base import Trainer
+from disdel.runtimes.rates import rate_factors
+from disdel.runtimes.schedule import Schedule, round_steps
+from disdel.strategies.aggregation import weighted_mean
 from disdel.types import ModelSpec, RateSchedule
-from disdel.wire import Network
 from disdel.worker.network import TrainerCache
 
 RESULTS = Path(__file__).parent / "explored.jsonl"

@@ -37,8 +37,8 @@ def fit(epochs, seed, data_dir):
     """The accuracy of `model.fit` with the network, samples, batch and rate that disdel has."""
     import keras
 
-    from disdel.catalog.datasets import load_arrays
-    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.data import load_arrays
+    from disdel.models.builtin.keras_models import build_keras_model
     from disdel.types import ModelSpec
 
     arrays = load_arrays(DATASET, Path(data_dir))

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel.catalog.datasets import import_dataset, load_arrays
+from disdel.data import import_dataset, load_arrays
 
 HERE = Path(__file__).parent
 PLAIN_FIT = HERE.parent / "main_job" / "plain_fit.py"

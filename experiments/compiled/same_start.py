@@ -16,15 +16,15 @@ from pathlib import Path
 
 from run import HERE, SOURCES
 
-from disdel.catalog.datasets import import_dataset, load_arrays
-from disdel.catalog.models import choose_model
-from disdel.catalog.models.keras_models import build_keras_model
 from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.targets import HOST
-from disdel.training.compiled_adapter import CompiledTrainer
-from disdel.training.keras_adapter import KerasTrainer, pin_threads
-from disdel.training.rates import rate_factors
-from disdel.training.schedule import Schedule
+from disdel.data import import_dataset, load_arrays
+from disdel.models import choose_model
+from disdel.models.builtin.keras_models import build_keras_model
+from disdel.runtimes.compiled.trainer import CompiledTrainer
+from disdel.runtimes.keras.trainer import KerasTrainer, pin_threads
+from disdel.runtimes.rates import rate_factors
+from disdel.runtimes.schedule import Schedule
 from disdel.types import RateSchedule
 
 BATCH = 64

@@ -15,13 +15,13 @@ import redis
 from configurations import Configuration
 
 import disdel
-from disdel.bundle import build_bundle
-from disdel.catalog.datasets import DatasetArrays, load_arrays
-from disdel.controller.outcomes import failure_of
+from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.invoking.outcomes import failure_of
+from disdel.data import DatasetArrays, load_arrays
+from disdel.planner.runtimes import TENSORFLOW
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.embedded import EmbeddedOptions, embedded_capacity, start_embedded
-from disdel.platforms.openwhisk import OpenWhisk
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.platforms.openwhisk.client import OpenWhisk
 from disdel.store.private_redis import PrivateRedis
 
 FIRST_MEMORY_MB, MORE_MEMORY_MB = 256, 256

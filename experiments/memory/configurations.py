@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel.catalog.datasets import import_dataset, list_datasets, load_arrays
+from disdel.data import import_dataset, list_datasets, load_arrays
 
 DATASETS = {
     "mnist": "mnist.npz",
@@ -36,7 +36,7 @@ class Configuration:
     Attributes:
         source: a name of `DATASETS`.
         dataset: the name that `disdel` knows it by, of a subset where the network takes long.
-        network: a name of `disdel.catalog.models`.
+        network: a name of `disdel.models`.
         batch: samples of a training step.
         workers: None leaves it to the planner.
         epochs: one round each.

@@ -17,9 +17,9 @@ import keras
 import numpy as np
 import redis
 
-from disdel.catalog.models.keras_models import build_keras_model
-from disdel.container_memory import watch_memory
+from disdel.models.builtin.keras_models import build_keras_model
 from disdel.types import ModelSpec
+from openwhisk_local.machine.container_memory import watch_memory
 
 
 def main(args):

@@ -28,7 +28,7 @@ from tables import slowdown, tables
 from with_disdel import Way
 
 import disdel
-from disdel.scheduler.runtimes import RUNTIMES
+from disdel.planner.runtimes import RUNTIMES
 from disdel.types import RuntimeName
 
 HERE = Path(__file__).parent

@@ -12,12 +12,11 @@ from pathlib import Path
 from configurations import Configuration
 
 from disdel.api import run_train
-from disdel.controller import train as train_run
-from disdel.controller.history import history_of
+from disdel.controller.planning.history import history_of
+from disdel.controller.training import train as train_run
 from disdel.errors import DisdelError
-from disdel.events import PlanMade, PlatformReady, RunEnded
-from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import RUNTIMES
+from disdel.planner.question import Question
+from disdel.planner.runtimes import RUNTIMES
 from disdel.settings import Settings
 from disdel.types import (
     Aims,
@@ -29,7 +28,8 @@ from disdel.types import (
     RuntimeName,
     TrainJob,
 )
-from disdel.units import MIB
+from disdel.types.events import PlanMade, PlatformReady, RunEnded
+from disdel.types.units import MIB
 
 SEED = 0
 # No configuration needs a third of it, and four containers of it fit on the machine.

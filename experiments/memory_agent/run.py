@@ -26,7 +26,7 @@ import psutil
 import redis
 
 from disdel.memory_agent.memory_warning import CHANNEL, PAUSES_S, MemoryWarning, publish
-from disdel.memory_grant import issue
+from disdel.protocol.memory_grant import issue
 from disdel.store.private_redis import PrivateRedis
 from tests.support.kubernetes_api import Cluster, kubeconfig, serving
 

@@ -24,10 +24,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from disdel.protocol.messages import Part
 from disdel.store.codec import encode, read_tensors
 from disdel.store.private_redis import PrivateRedis
 from disdel.store.redis_store import RedisStore
-from disdel.wire import Part
 from disdel.worker.collect import average
 
 HERE = Path(__file__).parent

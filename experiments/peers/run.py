@@ -170,7 +170,7 @@ def prepare(options, chosen):
 
 def pack_cifar10(work):
     """The imported images as the arrays that `plain_fit.py` reads: the same pixels for both."""
-    from disdel.catalog.datasets import load_arrays
+    from disdel.data import load_arrays
 
     arrays = load_arrays("cifar10", work / "data")
     scratch = work / "cifar10-part.npz"

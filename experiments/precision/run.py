@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 
+from disdel.protocol.messages import Network
 from disdel.types import ModelSpec
-from disdel.units import MIB
-from disdel.wire import Network
+from disdel.types.units import MIB
 from disdel.worker.footprint import footprint_now, working_set_bytes
 from disdel.worker.network import TrainerCache
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from simulation import Cluster, Simulation, Work
 
-from disdel.scheduler.averaging import choose_averaging
-from disdel.scheduler.question import ASSUMED_CPUS
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.planner.averaging import choose_averaging
+from disdel.planner.question import ASSUMED_CPUS
+from disdel.planner.runtimes import TENSORFLOW
 
 HERE = Path(__file__).parent
 MEASURED = HERE.parent / "main_job" / "results.json"
@@ -49,7 +49,7 @@ def fit_step(measured):
     """Seconds of a step with one thread, from the measured time of two workers alone.
 
     The other worker counts are then predictions. One worker has both threads, which make it
-    as fast as the planner ships (disdel/scheduler/runtimes.py).
+    as fast as the planner ships (disdel/planner/runtimes.py).
     """
     low, high = 1e-4, 1.0
     for _ in range(60):

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel.catalog.models import model_facts
 from disdel.compiler import CompileJob, compile_program
+from disdel.models import model_facts
 from disdel.types import ModelSpec
 
 NETWORKS = {
@@ -43,8 +43,8 @@ def network_of(name: str) -> ModelSpec:
 
 def measure(runtime: str, name: str, batch: int, threads: int, repeats: int, program: str) -> dict:
     """Seconds of the first step, and the least of a step in blocks of `STEPS`."""
-    from disdel.training.compiled_adapter import CompiledTrainer
-    from disdel.wire import Network
+    from disdel.protocol.messages import Network
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
     from disdel.worker.network import TrainerCache
 
     random = np.random.default_rng(0)

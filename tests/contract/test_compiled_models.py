@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disdel.compiler.keras_file import TEMPLATE, filled
-from disdel.training.schedule import Schedule
+from disdel.runtimes.schedule import Schedule
 from disdel.types import OPTIMIZERS
 from tests.support.compiled_models import BATCH, SHAPE, build
 
@@ -44,8 +44,8 @@ def compiled(tmp_path_factory):
 
 def both(folder, name, optimizer="adam", learning_rate=None, seed=0):
     """The compiled trainer, and TensorFlow's from the same state."""
-    from disdel.training.compiled_adapter import CompiledTrainer
-    from disdel.training.keras_adapter import KerasTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
+    from disdel.runtimes.keras.trainer import KerasTrainer
 
     mine = CompiledTrainer(folder, seed=seed, learning_rate=learning_rate, threads=1)
     theirs = KerasTrainer(
@@ -127,7 +127,7 @@ def test_weights_after_an_epoch_are_tensorflow_s(compiled, name, optimizer):
 
 def drawn(compiled, *, worker=0, seed=0, cuts=()):
     """The weights of `drawing` after 10 steps, in activations that end at `cuts`."""
-    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     x, y = blocks(0, steps=10)
     schedule = Schedule(10 * BATCH, BATCH, seed, worker)
@@ -157,7 +157,7 @@ def test_the_keras_file_has_the_weights_of_the_state(compiled, name, tmp_path):
     """Also where layers have variables that are no weights."""
     import keras
 
-    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     trainer = CompiledTrainer(compiled(name), seed=3, threads=1)
     x, y = blocks(0)
@@ -170,7 +170,7 @@ def test_the_keras_file_has_the_weights_of_the_state(compiled, name, tmp_path):
 
 
 def test_nothing_is_drawn_in_scores(compiled):
-    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     trainer = CompiledTrainer(compiled("drawing"), seed=0, threads=1)
     x, y = blocks(0)
@@ -178,7 +178,7 @@ def test_nothing_is_drawn_in_scores(compiled):
 
 
 def test_one_program_serves_every_seed_and_learning_rate(compiled):
-    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     def begun(seed, rate=None):
         return CompiledTrainer(compiled("dense"), seed=seed, learning_rate=rate, threads=1)

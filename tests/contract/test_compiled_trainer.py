@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from disdel.errors import StoreError, UsageError
-from disdel.program import Program, Target
-from disdel.training.base import split_state
+from disdel.protocol.program import Program, Target
+from disdel.runtimes.base import split_state
 from disdel.types import CallMemory, ModelSpec
-from disdel.units import MIB
+from disdel.types.units import MIB
 from tests.support.compiled import BATCH, SPEC
 
 pytestmark = pytest.mark.framework
 
 
 def trainer(program):
-    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     return CompiledTrainer(program, seed=0, learning_rate=0.01, threads=1)
 
@@ -31,8 +31,8 @@ def block():
 
 def test_steps_and_scores_are_those_of_tensorflow(program, block):
     """A ragged batch too; the tolerance is that of sums in another order, over seven steps."""
-    from disdel.catalog.models.keras_models import build_keras_model
-    from disdel.training.keras_adapter import KerasTrainer
+    from disdel.models.builtin.keras_models import build_keras_model
+    from disdel.runtimes.keras.trainer import KerasTrainer
 
     mine = trainer(program)
     model = build_keras_model(SPEC, input_dtype="uint8")
@@ -101,7 +101,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from disdel.training.compiled_adapter import CompiledTrainer
+from disdel.runtimes.compiled.trainer import CompiledTrainer
 
 def status_kb(name):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -188,7 +188,7 @@ def made_for(*targets):
 
 def test_the_fastest_modules_that_a_machine_executes_are_taken():
     pytest.importorskip("iree.runtime")
-    from disdel.training.compiled_adapter import choose_target
+    from disdel.runtimes.compiled.trainer import choose_target
 
     made = made_for(
         Target(name="new", machine="x86_64", cpu_flags=("a", "b")),
@@ -210,7 +210,7 @@ def test_the_fastest_modules_that_a_machine_executes_are_taken():
 def test_a_machine_that_executes_none_is_told_before_it_tries(machine, flags, said):
     pytest.importorskip("iree.runtime")
     from disdel.compiler.targets import PORTABLE, target
-    from disdel.training.compiled_adapter import choose_target
+    from disdel.runtimes.compiled.trainer import choose_target
 
     with pytest.raises(UsageError, match=said):
         choose_target(made_for(*map(target, PORTABLE)), machine, frozenset(flags.split()))

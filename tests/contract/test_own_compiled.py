@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disdel.protocol.messages import DescribeRequest
 from disdel.types import ModelSpec
-from disdel.user_code import collect
-from disdel.user_module import UserModule
-from disdel.wire import DescribeRequest
+from disdel.user_code.collecting import collect
+from disdel.user_code.module import UserModule
 from tests.support.own_compiled import make
 
 pytestmark = [
@@ -98,9 +98,9 @@ def both(state_dir, tmp_path, monkeypatch):
     import keras
 
     from disdel.compiler import CompileJob, compile_program
-    from disdel.training.compiled_adapter import CompiledTrainer
-    from disdel.worker.describe import describe
-    from disdel.worker.own_keras import build_own, own_trainer
+    from disdel.models.user.describe import describe
+    from disdel.models.user.keras_model import build_own, own_trainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("DISDEL_STATE_DIR", str(state_dir))

@@ -10,7 +10,7 @@ from disdel.config import ApiAccess
 from disdel.errors import ConnectionRefused, PlatformRejected
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
-from disdel.platforms.openwhisk import OpenWhisk
+from disdel.platforms.openwhisk.client import OpenWhisk
 from tests.support.fake_platform import FakePlatform
 
 CODE = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets.scaling import scaling_of
+from disdel.data.scaling import scaling_of
 from disdel.types import ModelSpec
 
 pytestmark = [
@@ -38,9 +38,9 @@ def spec_of(y):
 def keras_trainer(spec, optimizer="sgd"):
     import keras
 
-    from disdel.catalog.models.keras_models import build_keras_model
-    from disdel.training.keras_adapter import KerasTrainer
-    from disdel.training.keras_recipe import recipe_for
+    from disdel.models.builtin.keras_models import build_keras_model
+    from disdel.runtimes.keras.recipe import recipe_for
+    from disdel.runtimes.keras.trainer import KerasTrainer
 
     keras.utils.set_random_seed(0)
     return KerasTrainer(
@@ -55,11 +55,11 @@ def keras_trainer(spec, optimizer="sgd"):
 def torch_trainer(spec):
     import torch
 
-    from disdel.catalog.models.torch_files import TorchFile, write_torch_file
-    from disdel.catalog.models.torch_models import TorchNetwork
-    from disdel.training.torch_adapter import TorchTrainer
-    from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
-    from disdel.training.torch_recipe import built_in_recipe
+    from disdel.models.builtin.torch_models import TorchNetwork
+    from disdel.models.torch_files import TorchFile, write_torch_file
+    from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
+    from disdel.runtimes.torch.recipe import built_in_recipe
+    from disdel.runtimes.torch.trainer import TorchTrainer
 
     torch.manual_seed(0)
     model = TorchNetwork(spec, input_dtype="float32")
@@ -79,7 +79,7 @@ def compiled(tmp_path, monkeypatch):
     pytest.importorskip("iree.compiler")
     from disdel.compiler import CompileJob, compile_program
     from disdel.compiler.targets import HOST
-    from disdel.training.compiled_adapter import CompiledTrainer
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
 
@@ -209,8 +209,8 @@ def test_mixed_precision_standardises_in_float32():
     import keras
     import tensorflow as tf
 
-    from disdel.catalog.models.keras_models import build_keras_model
-    from disdel.training.keras_precision import mixed_bfloat16
+    from disdel.models.builtin.keras_models import build_keras_model
+    from disdel.runtimes.keras.precision import mixed_bfloat16
 
     spec = spec_of(NUMBERS)
     spec = replace(spec, scaling=replace(spec.scaling, deviation=(1.0, 1.0, 1.0)))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from disdel.errors import StoreError
-from disdel.training.aggregate import weighted_mean
+from disdel.strategies.aggregation import weighted_mean
 from disdel.types import OPTIMIZERS, ModelFacts, ModelSpec, OwnModel
-from disdel.user_code import collect
-from disdel.user_module import UserModule
+from disdel.user_code.collecting import collect
+from disdel.user_code.module import UserModule
 
 pytestmark = pytest.mark.framework
 
@@ -24,8 +24,8 @@ BATCH_NORM = ModelSpec(name="resnet20", input_shape=(9, 8, 3), classes=4)
 def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, precision="float32"):
     import keras
 
-    from disdel.catalog.models.keras_models import build_keras_model
-    from disdel.training.keras_adapter import KerasTrainer
+    from disdel.models.builtin.keras_models import build_keras_model
+    from disdel.runtimes.keras.trainer import KerasTrainer
 
     keras.utils.set_random_seed(seed)
     model = build_keras_model(spec, input_dtype="uint8")
@@ -41,9 +41,9 @@ def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, preci
 def torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, precision="float32"):
     import torch
 
-    from disdel.catalog.models.torch_models import TorchNetwork
-    from disdel.training.torch_adapter import TorchTrainer
-    from disdel.training.torch_optimizers import Group, TorchOptimizer, keras_rule
+    from disdel.models.builtin.torch_models import TorchNetwork
+    from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
+    from disdel.runtimes.torch.trainer import TorchTrainer
 
     torch.manual_seed(seed)
     model = TorchNetwork(spec, input_dtype="uint8")
@@ -58,8 +58,8 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
     """Of a module that the user wrote: here, the layers of a built-in one."""
     import torch
 
-    from disdel.catalog.models.torch_files import TorchFile
-    from disdel.worker.own_torch import build_own, own_trainer
+    from disdel.models.torch_files import TorchFile
+    from disdel.models.user.torch_model import build_own, own_trainer
 
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
 
 
 OWN = """
-from disdel.catalog.models.torch_models import TorchNetwork
+from disdel.models.builtin.torch_models import TorchNetwork
 from disdel.types import ModelSpec
 
 def preprocess(x):

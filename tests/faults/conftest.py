@@ -4,9 +4,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from disdel.events import silent
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 from disdel.store.private_redis import PrivateRedis
+from disdel.types.events import silent
 from tests.support.fault_proxies import PlatformProxy, RedisProxy
 from tests.support.linear import linear_job, outcome
 

@@ -249,7 +249,7 @@ def test_a_place_that_takes_nothing_is_told(home, data_dir, small, variable, fau
 def test_a_disk_that_fills_up_in_a_run_costs_it_nothing(
     servers, data_dir, small, monkeypatch, tmp_path
 ):
-    from disdel.events import Noted, RoundDone
+    from disdel.types.events import Noted, RoundDone
 
     monkeypatch.chdir(tmp_path)
     access, redis_url = servers

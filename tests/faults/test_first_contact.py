@@ -13,7 +13,7 @@ import pytest
 
 from disdel.config import ApiAccess
 from disdel.errors import ConnectionRefused, PlatformLost, PlatformRejected
-from disdel.platforms.openwhisk import OpenWhisk
+from disdel.platforms.openwhisk.client import OpenWhisk
 from tests.support.fault_proxies import CUT_AFTER, http_reply
 
 KEY = "user:secret"

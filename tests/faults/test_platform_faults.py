@@ -7,8 +7,8 @@ import pytest
 import redis
 
 from disdel.errors import PlatformLost
-from disdel.events import ActivationEnded, Noted, RoundDone, RoundStarted
-from disdel.platforms import openwhisk
+from disdel.platforms.openwhisk import client as openwhisk
+from disdel.types.events import ActivationEnded, Noted, RoundDone, RoundStarted
 from tests.support.fault_proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, delayed, http_reply
 from tests.support.linear import outcome
 

@@ -8,11 +8,11 @@ import pytest
 import redis
 
 from disdel.errors import ConnectionRefused, InsufficientMemory, StoreError
-from disdel.events import Noted, RoundDone, silent
 from disdel.store.private_redis import PrivateRedis, find_redis_server
 from disdel.store.redis_examination import RIGHTS, refusal
 from disdel.store.redis_failures import advice, passes
 from disdel.store.redis_store import RedisStore
+from disdel.types.events import Noted, RoundDone, silent
 from tests.support.linear import linear_job
 from tests.support.waiting import wait_until
 

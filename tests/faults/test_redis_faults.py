@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from disdel.errors import ActivationFailed, StoreLost
-from disdel.events import Noted, PlatformReady, RoundDone, RoundStarted
+from disdel.types.events import Noted, PlatformReady, RoundDone, RoundStarted
 from tests.support.fault_proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, redis_error
 from tests.support.linear import outcome
 

@@ -6,13 +6,13 @@ import httpx
 import pytest
 import redis
 
-from disdel.controller.run_users import RunUser
+from disdel.controller.runs.run_users import RunUser
 from disdel.errors import StoreError
-from disdel.events import Noted, PlanMade, RoundDone
 from disdel.memory_agent.memory_warning import CHANNEL
-from disdel.store.keys import RunKeys
+from disdel.protocol.keys import RunKeys
 from disdel.store.private_redis import PrivateRedis
 from disdel.store.redis_store import RedisStore
+from disdel.types.events import Noted, PlanMade, RoundDone
 from tests.support.linear import linear_job
 
 

@@ -4,18 +4,18 @@ import asyncio
 
 import numpy as np
 
-from disdel import wire
-from disdel.bundle import build_bundle
-from disdel.controller.actions import SizedAction
-from disdel.controller.collecting import Collector
-from disdel.controller.invoker import Invoker
-from disdel.controller.run_folder import create_run_folder
+from disdel.controller.invoking.actions import SizedAction
+from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.runs.run_folder import create_run_folder
 from disdel.controller.session import open_session
-from disdel.events import silent
+from disdel.controller.training.collecting import Collector
 from disdel.platforms.base import ActionSpec
+from disdel.protocol import messages
+from disdel.protocol.keys import RunKeys
 from disdel.settings import Settings
 from disdel.store.codec import encode, read_tensors
-from disdel.store.keys import RunKeys
+from disdel.types.events import silent
 
 WORKERS = 64
 SMALLEST_MB = 128
@@ -36,8 +36,8 @@ async def collect(folder, redis_url, fan_in):
     async with open_session(Settings(redis=redis_url)) as session:
         keys = RunKeys(folder.run)
         invoker = Invoker(session, "collecting", keys, folder, silent)
-        common = wire.Common(v=wire.WIRE_VERSION, run=folder.run, redis=session.redis_url)
-        await session.platform.create_package("collecting", wire.to_json(common))
+        common = messages.Common(v=messages.WIRE_VERSION, run=folder.run, redis=session.redis_url)
+        await session.platform.create_package("collecting", messages.to_json(common))
         spec = ActionSpec(
             name="collectWeights",
             image=Settings().image("runtime-base"),
@@ -45,14 +45,14 @@ async def collect(folder, redis_url, fan_in):
             memory_mb=SMALLEST_MB,
             timeout_s=60,
         )
-        session.store.set_field(keys.open, "wire_version", str(wire.WIRE_VERSION))
+        session.store.set_field(keys.open, "wire_version", str(messages.WIRE_VERSION))
         parts = []
         for worker in range(WORKERS):
             key = keys.part(1, worker, 0, 0)
             samples = 100 + worker
             session.store.put(key, encode(part_of(worker), {"samples": str(samples)}))
             parts.append(
-                wire.Part(worker=worker, attempt=0, key=key, samples=samples, weight=samples)
+                messages.Part(worker=worker, attempt=0, key=key, samples=samples, weight=samples)
             )
         collector = Collector(
             action=SizedAction(session.platform, "collecting", spec, timeout_max_s=60),

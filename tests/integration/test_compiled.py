@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from disdel.bundle import build_bundle, library
 from disdel.compiler import compile_program
 from disdel.compiler.bytecode import python_for
 from disdel.compiler.packages import own_python
+from disdel.controller.invoking.bundle import build_bundle, library
 from disdel.errors import UsageError
-from disdel.gpu import first_gpu
+from openwhisk_local.machine.gpu import first_gpu
 from tests.support.compiled import JOB
 
 pytestmark = pytest.mark.framework
@@ -28,7 +28,7 @@ import sys
 sys.path[:0] = [sys.argv[1]]
 import numpy as np
 from disdel.types import ModelSpec
-from disdel.wire import Network
+from disdel.protocol.messages import Network
 from disdel.worker.network import TrainerCache
 import disdel.worker.tasks
 

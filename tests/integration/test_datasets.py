@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets import import_dataset, load_arrays
+from disdel.data import import_dataset, load_arrays
 
 pytestmark = pytest.mark.framework
 

@@ -11,8 +11,8 @@ import threading
 import pytest
 
 import disdel as library
-from disdel.controller import infer as infer_module
-from disdel.controller import train as train_module
+from disdel.controller.inference import infer as infer_module
+from disdel.controller.training import train as train_module
 from disdel.errors import ActivationFailed
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from disdel.gpu import first_gpu
+from openwhisk_local.machine.gpu import first_gpu
 from tests.support import SUPPORT
 
 pytestmark = [

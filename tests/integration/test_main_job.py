@@ -319,7 +319,7 @@ def test_containers_that_are_killed_cost_no_sample(home):
                 [platform] = [
                     p
                     for p in psutil.Process(process.pid).children()
-                    if "disdel.embedded" in p.cmdline()
+                    if "openwhisk_local" in p.cmdline()
                 ]
                 largest = max(platform.children(recursive=True), key=lambda p: p.memory_info().rss)
                 largest.kill()

@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import replace
 
-from disdel.container_cpus import usable_cpus
-from disdel.controller.nodes import with_nodes
+from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.session import open_session
 from disdel.settings import Settings
+from openwhisk_local.machine.cpus import usable_cpus
 
 
 def test_a_container_tells_the_cpus_that_it_sees(monkeypatch, tmp_path, redis_url):

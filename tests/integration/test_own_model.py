@@ -88,7 +88,7 @@ import torch
 from safetensors.torch import load_file
 from torch_net import make, preprocess
 from disdel.settings import data_dir
-from disdel.catalog.datasets import load_arrays
+from disdel.data import load_arrays
 
 model = make(classes=10)
 model.load_state_dict(load_file(sys.argv[1]))

@@ -104,7 +104,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
 def test_the_module_for_stock_proxies_needs_nothing_else(tmp_path: Path) -> None:
     for module in (
         "openwhisk-patches/disdel_memory.py",
-        "disdel/container_memory.py",
+        "openwhisk_local/machine/container_memory.py",
         "disdel/memory_agent/memory_warning.py",
     ):
         shutil.copy(module, tmp_path)

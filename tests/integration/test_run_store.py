@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from disdel.store.keys import RunKeys
+from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
 from disdel.worker.run_store import RunStore
 from disdel.worker.wanted import NotWanted

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import disdel
-from disdel.bundle import build_bundle
+from disdel.controller.invoking.bundle import build_bundle
 
 IMAGE = Path("runtime-image").resolve()
 ROOT = IMAGE.parent
@@ -52,7 +52,7 @@ def test_the_proxy_passes_the_smoke_test() -> None:
     ],
 )
 def test_the_smoke_test_finds_faults(tmp_path: Path, fault: str, failed: str) -> None:
-    for source in ("runtime-image/proxy.py", "disdel/container_memory.py"):
+    for source in ("runtime-image/proxy.py", "openwhisk_local/machine/container_memory.py"):
         shutil.copy(ROOT / source, tmp_path)
     proxy = tmp_path / "proxy.py"
     source = proxy.read_text().replace('SENTINEL = "XXX_THE', 'SENTINEL = "THE', "print" in fault)
@@ -121,8 +121,11 @@ def test_what_the_actions_import_is_in_every_image() -> None:
 def engine(tmp_path: Path) -> Path:
     """A container engine that records its calls, and runs the proxy of this checkout as image."""
     shutil.copytree(ROOT / "runtime-image", tmp_path / "proxy", ignore=lambda *_: ["requirements"])
-    for module in ("container_memory.py", "memory_agent/memory_warning.py"):
-        shutil.copy(ROOT / "disdel" / module, tmp_path / "proxy")
+    for module in (
+        "openwhisk_local/machine/container_memory.py",
+        "disdel/memory_agent/memory_warning.py",
+    ):
+        shutil.copy(ROOT / module, tmp_path / "proxy")
     script = tmp_path / "docker"
     script.write_text(
         "#!/bin/sh\n"

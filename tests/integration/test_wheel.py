@@ -25,10 +25,10 @@ def test_it_holds_actions_and_proxy_and_no_leftovers(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     for name in (
-        "disdel/_assets/actions/train/__main__.py",
-        "disdel/_assets/actions/collectWeights/__main__.py",
-        "disdel/_assets/actions/evaluate/__main__.py",
-        "disdel/_assets/runtime-image/proxy.py",
+        "disdel/_actions/train/__main__.py",
+        "disdel/_actions/collectWeights/__main__.py",
+        "disdel/_actions/evaluate/__main__.py",
+        "openwhisk_local/_runtime_image/proxy.py",
         "disdel/report/report.html.j2",
         "disdel/py.typed",
     ):
@@ -43,9 +43,9 @@ def test_it_trains_without_the_checkout(wheel, tmp_path):
     subprocess.run([*pip, "--target", installed, wheel], check=True, capture_output=True)
     code = f"""
 import disdel
-from disdel.assets import asset_dir
+from disdel.host.assets import actions_dir
 assert disdel.__file__.startswith({str(installed)!r}), disdel.__file__
-assert str(asset_dir("actions")).startswith({str(installed)!r})
+assert str(actions_dir()).startswith({str(installed)!r})
 trained = disdel.train("digits", epochs=1, workers=1)
 import json
 print(json.dumps([trained.report.status, trained.report.totals.failed]))

@@ -15,12 +15,12 @@ import pytest
 import redis
 
 import disdel
-from disdel import memory_grant
-from disdel.bundle import build_bundle
+from disdel.controller.invoking.bundle import build_bundle
 from disdel.memory_agent.pods import SELECTOR
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.protocol import memory_grant
+from disdel.protocol.messages import WIRE_VERSION
 from disdel.store.redis_store import RedisStore
-from disdel.wire import WIRE_VERSION
 from tests.support import SUPPORT
 
 SCRIPTS = Path("scripts").resolve()

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from disdel import container_memory
-from disdel.assets import asset_dir
 from disdel.memory_agent import memory_warning
+from openwhisk_local.machine import container_memory
+from openwhisk_local.proxies import runtime_image
 
 SENTINEL = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
 ECHO = "def main(args): return args"
@@ -47,7 +47,7 @@ def proxy(folder: Path, *, agent: bool = False, **environment: str) -> Iterator[
     laid = folder / "proxy"
     if not laid.exists():
         laid.mkdir()
-        shutil.copy(asset_dir("runtime-image") / "proxy.py", laid)
+        shutil.copy(runtime_image() / "proxy.py", laid)
         shutil.copy(container_memory.__file__, laid)
         if agent:
             shutil.copy(memory_warning.__file__, laid)

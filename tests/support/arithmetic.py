@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from disdel import wire
+from disdel.protocol import messages
 from disdel.store.codec import encode, read_tensors
 from disdel.worker.collect import collect
 from disdel.worker.phases import PhaseClock
@@ -30,7 +30,7 @@ class Arithmetic:
             return self.score(arguments)
         if arguments["task"] == "collect":
             return self.collect(arguments)
-        request = wire.from_json(wire.TrainRequest, arguments)
+        request = messages.from_json(messages.TrainRequest, arguments)
         instead = self.hooks.get((request.worker, request.round), lambda request: None)(request)
         if instead is not None:
             return instead
@@ -55,8 +55,8 @@ class Arithmetic:
                 {"samples": str(request.samples_before + samples)},
             ),
         )
-        return wire.to_json(
-            wire.TrainReply(
+        return messages.to_json(
+            messages.TrainReply(
                 outcome="continued-time" if pauses else "ok",
                 next_step=reached,
                 samples=samples,
@@ -76,13 +76,15 @@ class Arithmetic:
         self.store.put(request.new_slots_key, encode({"rounds": counted}))
 
     def score(self, arguments):
-        request = wire.from_json(wire.ScoreRequest, arguments)
+        request = messages.from_json(messages.ScoreRequest, arguments)
         weight = read_tensors(self.store, request.state_key)["w"][0]
         if request.model_key is not None:
             self.exported = weight
             self.store.put(request.model_key, b"a model file")
-        return wire.to_json(
-            wire.ScoreReply(samples=4, loss_sum=4 * self.loss_of(weight), correct=2, peak_mb=310)
+        return messages.to_json(
+            messages.ScoreReply(
+                samples=4, loss_sum=4 * self.loss_of(weight), correct=2, peak_mb=310
+            )
         )
 
     def collect(self, arguments):
@@ -96,4 +98,6 @@ class Arithmetic:
             def working_set_mb(self):
                 return 64
 
-        return wire.to_json(collect(wire.from_json(wire.CollectRequest, arguments), Context()))
+        return messages.to_json(
+            collect(messages.from_json(messages.CollectRequest, arguments), Context())
+        )

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from disdel.config import ApiAccess
-from disdel.embedded.containers.isolation import CONTAINER_ENV
-from disdel.embedded.records import PlatformRecord, read_records
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from openwhisk_local.containers.isolation import CONTAINER_ENV
+from openwhisk_local.records import PlatformRecord, read_records
 from tests.support.waiting import wait_until
 
 OURS = "disdel/runtime-base"

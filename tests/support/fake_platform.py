@@ -6,9 +6,9 @@ import itertools
 
 from disdel.controller.session import Session
 from disdel.errors import ActivationLost, PlatformRejected
-from disdel.events import silent
 from disdel.platforms.base import Platform
 from disdel.types import ActivationRecord, Capacity
+from disdel.types.events import silent
 
 CAPACITY = Capacity(
     memory_min_mb=128,

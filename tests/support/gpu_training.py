@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
+from disdel.protocol.messages import Network
 from disdel.types import ModelSpec
-from disdel.wire import Network
 from disdel.worker.network import TrainerCache
 
 MIB = 2**20

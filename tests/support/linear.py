@@ -10,17 +10,17 @@ import zipfile
 import pytest
 
 from disdel import __main__ as command
-from disdel.bundle import build_bundle
-from disdel.controller import train as train_module
+from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.training import train as train_module
+from disdel.planner.runtimes import BASE_IMAGE
 from disdel.platforms.base import ActionSpec
-from disdel.scheduler.runtimes import BASE_IMAGE
 from disdel.settings import Settings
 from disdel.types import TrainJob
 
 MAIN = '''
 import numpy as np
 
-from disdel.training.base import Scored, Trainer
+from disdel.runtimes.base import Scored, Trainer
 from disdel.worker import network, tasks
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from disdel.errors import DisdelError
 from disdel.types import ModelFacts, ModelSpec, OwnModel
-from disdel.user_code import collect
+from disdel.user_code.collecting import collect
 
 SHAPE = (4,)
 CLASSES = 3

@@ -2,11 +2,11 @@
 
 from hypothesis import strategies as st
 
-from disdel.catalog.models import model_facts
-from disdel.scheduler.memory import Work
-from disdel.scheduler.plan import AS_GOOD, make_plan
-from disdel.scheduler.question import Question
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.models import model_facts
+from disdel.planner.memory import Work
+from disdel.planner.plan import AS_GOOD, make_plan
+from disdel.planner.question import Question
+from disdel.planner.runtimes import TENSORFLOW
 from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, TrainJob
 
 CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)

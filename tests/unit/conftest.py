@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from disdel.user_code import collect
-from disdel.wire import DescribeRequest
+from disdel.protocol.messages import DescribeRequest
+from disdel.user_code.collecting import collect
 
 
 @pytest.fixture

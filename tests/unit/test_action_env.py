@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from disdel import wire
 from disdel.errors import UsageError
+from disdel.protocol import messages
 from disdel.settings import Settings
 from disdel.worker.context import activation_context
 
@@ -13,10 +13,10 @@ from disdel.worker.context import activation_context
 def test_an_action_has_the_variables_before_it_connects(redis_url, monkeypatch):
     monkeypatch.delenv("COMPANY", raising=False)
     settings = Settings(action_env=("COMPANY=a=b", "EMPTY="))
-    common = wire.Common(
-        v=wire.WIRE_VERSION, run="x", redis=redis_url, env=dict(settings.action_variables)
+    common = messages.Common(
+        v=messages.WIRE_VERSION, run="x", redis=redis_url, env=dict(settings.action_variables)
     )
-    with activation_context(wire.to_json(common)):
+    with activation_context(messages.to_json(common)):
         assert os.environ["COMPANY"] == "a=b"
         assert os.environ["EMPTY"] == ""
     monkeypatch.delenv("EMPTY")

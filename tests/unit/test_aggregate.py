@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from disdel.errors import AggregationError
-from disdel.training.aggregate import weighted_mean
+from disdel.strategies.aggregation import weighted_mean
 
 floats = npst.arrays(
     dtype=st.sampled_from([np.float16, np.float32, np.float64]),

@@ -3,8 +3,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.scheduler.averaging import MOST_PARTS, choose_averaging, level_sizes
-from disdel.units import MIB
+from disdel.planner.averaging import MOST_PARTS, choose_averaging, level_sizes
+from disdel.types.units import MIB
 
 
 def choose(workers, state=8 * MIB, **others):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.bundle import build_bundle
+from disdel.controller.invoking.bundle import build_bundle
 
 
 def modules_of(data):

@@ -3,12 +3,12 @@
 import dataclasses
 import types
 
-from disdel import wire
-from disdel.controller.checks import _as_measured, _limits, _read_probe
-from disdel.controller.history import history_of
+from disdel.controller.planning.checks import _as_measured, _limits, _read_probe
+from disdel.controller.planning.history import history_of
+from disdel.planner.observations import Observation
+from disdel.planner.runtimes import TENSORFLOW, TORCH
 from disdel.platforms.base import ActionSpec
-from disdel.scheduler.observations import Observation
-from disdel.scheduler.runtimes import TENSORFLOW, TORCH
+from disdel.protocol import messages
 from disdel.settings import Settings
 from tests.support.fake_platform import CAPACITY, activation
 
@@ -33,19 +33,19 @@ def test_any_other_failure_is_told_as_it_is():
 
 
 def test_a_container_tells_what_it_is():
-    reply = wire.ProbeReply(
+    reply = messages.ProbeReply(
         python="3.11.9",
-        packages=(wire.Package(name="numpy", version="2.4"),),
+        packages=(messages.Package(name="numpy", version="2.4"),),
         memory_limit_mb=None,
         cpus=8,
         peak_mb=30,
     )
-    check = _read_probe(SPEC, activation(1, "train", wire.to_json(reply)))
+    check = _read_probe(SPEC, activation(1, "train", messages.to_json(reply)))
     assert check.ok
     assert check.name == "runtime-base"
     assert "python 3.11.9, numpy 2.4; sees no memory limit, 8 CPUs, no GPU" in check.detail
     on_gpu = dataclasses.replace(reply, gpu="NVIDIA T4", gpu_memory_mb=15360)
-    check = _read_probe(SPEC, activation(1, "train", wire.to_json(on_gpu)))
+    check = _read_probe(SPEC, activation(1, "train", messages.to_json(on_gpu)))
     assert "8 CPUs, NVIDIA T4 with 15360 MB" in check.detail
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.errors import AggregationError
+from disdel.protocol.messages import Part
 from disdel.store.codec import encode, read_header, read_tensors
-from disdel.wire import Part
 from disdel.worker.collect import average, blocks
 from tests.support.memory_store import MemoryStore
 

@@ -57,7 +57,7 @@ def test_what_it_is_joined_to_is_told(run, shell, said, code):
 
 
 SHOWN_TWICE = """
-from disdel import streams
+from disdel.host import streams
 from disdel.report.views import LastingView
 streams.open_streams()
 view = LastingView(lambda event: print(event, flush=True))

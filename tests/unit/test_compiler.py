@@ -12,7 +12,7 @@ from disdel.compiler import CompileFailed, CompileJob, _digest, compile_program
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.targets import PORTABLE, compile_flags, portable, target
 from disdel.errors import UsageError
-from disdel.program import Initial, Program, StateTensor
+from disdel.protocol.program import Initial, Program, StateTensor
 from disdel.types import CallMemory, CodeRef, ModelFacts, ModelSpec, OwnModel
 
 JOB = CompileJob(

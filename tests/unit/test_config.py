@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from disdel import config, home
+from disdel import config
 from disdel.config import ApiAccess
 from disdel.errors import UsageError
-from disdel.home import make_own
+from disdel.host import home
+from disdel.host.home import make_own
 from disdel.settings import Settings, data_dir, entries, resolve, run_dir
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from disdel import container_memory
-from disdel.container_memory import (
+from openwhisk_local.machine import container_memory
+from openwhisk_local.machine.container_memory import (
     CRITICAL_ENV,
     DEFAULT_CRITICAL_MB,
     LIMIT_ENV,
@@ -184,7 +184,7 @@ def test_a_process_beside_the_action_belongs_to_its_container(tmp_path: Path) ->
     (tmp_path / "memory.max").write_text(str(1 << 30))
     (tmp_path / "cgroup.procs").write_text(f"0\n{os.getpid()}\n")
     code = (
-        "import sys, json, pathlib; from disdel import container_memory as m; "
+        "import sys, json, pathlib; from openwhisk_local.machine import container_memory as m; "
         "from disdel.worker import footprint as f; folder = pathlib.Path(sys.argv[1]); "
         "m.own_cgroup = lambda: m.Cgroup(folder, 2); "
         "procs = folder / 'cgroup.procs'; alone = f.working_set_bytes(); "

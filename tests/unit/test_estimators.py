@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.scheduler.calibration import calibrated, step_ratio, traced
-from disdel.scheduler.estimators import MeasuredEstimator, SapEstimator, choose_estimator
-from disdel.scheduler.memory import train_parts
-from disdel.scheduler.observations import Observation
-from disdel.scheduler.runtimes import TENSORFLOW, TORCH
+from disdel.planner.calibration import calibrated, step_ratio, traced
+from disdel.planner.estimators import MeasuredEstimator, SapEstimator, choose_estimator
+from disdel.planner.memory import train_parts
+from disdel.planner.observations import Observation
+from disdel.planner.runtimes import TENSORFLOW, TORCH
 from disdel.types import Aims, CallMemory
-from disdel.units import MIB
+from disdel.types.units import MIB
 from tests.support.planning import work
 
 # Of the graph, a layer.

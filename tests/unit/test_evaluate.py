@@ -5,13 +5,13 @@ import time
 import numpy as np
 import pytest
 
-from disdel import wire
-from disdel.container_memory import MemoryUse
 from disdel.errors import StoreError, UsageError
+from disdel.protocol import messages
 from disdel.store.codec import encode, read_tensors
 from disdel.worker.context import Context
 from disdel.worker.evaluate import evaluate
 from disdel.worker.model_file import PredictorCache
+from openwhisk_local.machine.container_memory import MemoryUse
 from tests.support.memory_store import MemoryStore
 
 SAMPLES = 1000
@@ -66,7 +66,7 @@ def run(store, cache, *, remaining_s=3600.0, critical=False, **changes):
         "progress_key": "progress",
     }
     context = Context(store, time.time() + remaining_s, Memory(critical))
-    return evaluate(wire.EvaluateRequest(**(fields | changes)), context, cache)
+    return evaluate(messages.EvaluateRequest(**(fields | changes)), context, cache)
 
 
 def shares(store, key="output"):

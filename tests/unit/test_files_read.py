@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.files_read import FilesRead, named_environment, still_holds
+from disdel.user_code.files_read import FilesRead, named_environment, still_holds
 
 
 def note(read, *, source=b"", folders=()):

@@ -1,7 +1,7 @@
 """Garbage in every option, variable and file: a sentence each time, and never an exception of ours.
 
 A command may refuse what it is given or take it; what it raises must be something that
-`disdel.telling` has a sentence for.
+`disdel.host.telling` has a sentence for.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from typer.main import get_command
 from disdel import api
 from disdel.cli.app import app
 from disdel.config import read_wskprops
-from disdel.controller import lease
+from disdel.controller.runs import lease
 from disdel.errors import UsageError
+from disdel.host.telling import told
 from disdel.settings import Settings, data_dir, run_dir
-from disdel.telling import told
 from disdel.types import RunReport
 from disdel.types.report_json import report_to_json
 

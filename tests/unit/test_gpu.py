@@ -9,16 +9,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from disdel.controller.fleet import Fleet
-from disdel.controller.history import history_of
+from disdel.controller.planning.history import history_of
+from disdel.controller.training.fleet import Fleet
 from disdel.errors import InsufficientMemory
-from disdel.gpu import Gpu, first_gpu
-from disdel.scheduler.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
-from disdel.scheduler.runtimes import COMPILED, TENSORFLOW
+from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
+from disdel.planner.runtimes import COMPILED, TENSORFLOW
+from disdel.runtimes.devices import choose_keras_device, choose_torch_device
 from disdel.settings import Settings
-from disdel.training.devices import choose_keras_device, choose_torch_device
 from disdel.types import Limits, TrainJob
-from disdel.units import MIB
+from disdel.types.units import MIB
+from openwhisk_local.machine.gpu import Gpu, first_gpu
 from tests.support.planning import CNN, capacity, plan, question, work
 
 

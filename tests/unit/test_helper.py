@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.helper import run_helper
+from disdel.host.helper import run_helper
 from tests.support.signals import AS_IN_A_TERMINAL
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -114,7 +114,7 @@ def test_it_ends_however_its_command_ends(tmp_path, number):
     scratch, process_id = tmp_path / "scratch", tmp_path / "id"
     scratch.mkdir()
     code = AS_IN_A_TERMINAL + (
-        "import json, sys; from pathlib import Path; from disdel.helper import run_helper\n"
+        "import json, sys; from pathlib import Path; from disdel.host.helper import run_helper\n"
         "command, scratch = json.loads(sys.argv[1])\n"
         "run_helper(command, environ={}, scratch=Path(scratch))"
     )

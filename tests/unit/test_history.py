@@ -4,17 +4,17 @@ import multiprocessing
 
 import pytest
 
-from disdel.catalog.datasets import load_arrays
-from disdel.catalog.models import choose_model
-from disdel.controller import history
-from disdel.controller.history import History, history_of
-from disdel.controller.planning import ask, observe, remaining_s, remember
-from disdel.events import Noted
-from disdel.scheduler.observations import Observation
-from disdel.scheduler.plan import make_plan
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.controller.planning import history
+from disdel.controller.planning.history import History, history_of
+from disdel.controller.planning.planning import ask, observe, remaining_s, remember
+from disdel.data import load_arrays
+from disdel.models import choose_model
+from disdel.planner.observations import Observation
+from disdel.planner.plan import make_plan
+from disdel.planner.runtimes import TENSORFLOW
 from disdel.settings import Settings
 from disdel.types import TrainJob
+from disdel.types.events import Noted
 from tests.support.fake_platform import CAPACITY
 from tests.support.planning import activation
 

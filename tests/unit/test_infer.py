@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from disdel import wire
-from disdel.controller import infer as infer_module
-from disdel.controller.recovery import MAX_LOSSES
+from disdel.controller.inference import infer as infer_module
+from disdel.controller.invoking.recovery import MAX_LOSSES
 from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
-from disdel.events import InferPlanMade, Noted
+from disdel.protocol import messages
 from disdel.report.html_report import render
 from disdel.settings import Settings
 from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
 from disdel.types import InferJob, Limits
+from disdel.types.events import InferPlanMade, Noted
 from disdel.types.report_json import read_report
 from tests.support.fake_platform import FakePlatform, activation, sessions_of
 
@@ -46,7 +46,7 @@ class Arithmetic:
         self.classes = 10
 
     def evaluate(self, arguments):
-        request = wire.from_json(wire.EvaluateRequest, arguments)
+        request = messages.from_json(messages.EvaluateRequest, arguments)
         self.requests.append(request)
         for key in (request.model_key, request.input_key):
             self.store.wait_for(key, time.monotonic() + 30)
@@ -57,10 +57,10 @@ class Arithmetic:
     def answer(self, request, samples, stop, outcome):
         found = brightness(samples.read(request.start_sample, stop))[:, : self.classes]
         self.store.put_stream(request.output_key, encoded_rows({"outputs": found}, slice(None)))
-        reply = wire.EvaluateReply(
+        reply = messages.EvaluateReply(
             outcome=outcome, next_sample=stop, peak_mb=300, working_set_mb=400 + request.worker
         )
-        return wire.to_json(reply)
+        return messages.to_json(reply)
 
 
 def lost(number, text=VANISHED):
@@ -137,7 +137,7 @@ def test_the_report_makes_a_page(run):
 
 def samples_of(run, worker):
     """What the held-out split has for a worker, from the predictions' order."""
-    from disdel.catalog.datasets import load_arrays
+    from disdel.data import load_arrays
     from disdel.settings import data_dir
 
     x = load_arrays("digits", data_dir()).test_x
@@ -334,7 +334,9 @@ def numbers(arithmetic, tmp_path, monkeypatch):
         found = samples.read(0, len(samples)).sum(axis=1, keepdims=True) + 3
         rows = encoded_rows({"outputs": found}, slice(None))
         arithmetic.store.put_stream(request.output_key, rows)
-        return wire.to_json(wire.EvaluateReply(outcome="ok", next_sample=len(found), peak_mb=300))
+        return messages.to_json(
+            messages.EvaluateReply(outcome="ok", next_sample=len(found), peak_mb=300)
+        )
 
     arithmetic.hooks = {0: evaluate, 1: evaluate}
     return {

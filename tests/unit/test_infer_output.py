@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from disdel.cli import infer as command
-from disdel.controller.metrics import evaluate_classes
-from disdel.controller.run_folder import RunFolder
+from disdel.controller.inference.metrics import evaluate_classes
+from disdel.controller.runs.run_folder import RunFolder
 from disdel.report import confusion
 from disdel.report.lines import class_lines
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.catalog.models import model_facts
 from disdel.errors import InsufficientMemory, PlanError, UsageError
-from disdel.scheduler.infer_plan import BATCH_SIZE, InferQuestion, make_infer_plan
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.models import model_facts
+from disdel.planner.infer_plan import BATCH_SIZE, InferQuestion, make_infer_plan
+from disdel.planner.runtimes import TENSORFLOW
 from disdel.types import Aims, Limits, ModelFacts
-from disdel.units import MIB
+from disdel.types.units import MIB
 from tests.support.planning import CNN, capacity, dataset
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from disdel import api
-from disdel.interrupts import taken_as_interrupts
+from disdel.host.interrupts import taken_as_interrupts
 
 
 @pytest.fixture(autouse=True)

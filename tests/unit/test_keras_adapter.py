@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from disdel.catalog.models.keras_models import build_keras_model
-from disdel.training.base import split_state
-from disdel.training.keras_adapter import KerasTrainer
+from disdel.models.builtin.keras_models import build_keras_model
+from disdel.runtimes.base import split_state
+from disdel.runtimes.keras.trainer import KerasTrainer
 from disdel.types import OPTIMIZERS, ModelSpec
 
 pytestmark = pytest.mark.framework

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from disdel.training.keras_precision import mixed_bfloat16
+from disdel.runtimes.keras.precision import mixed_bfloat16
 
 pytestmark = pytest.mark.framework
 

@@ -205,8 +205,8 @@ def test_weights_begin_as_those_of_keras_do(name, shape):
     """The same mean, deviation and ends, of as many values that the ends are close."""
     import keras
 
-    from disdel.program import Program, StateTensor
-    from disdel.training.initial_state import initial_state
+    from disdel.protocol.program import Program, StateTensor
+    from disdel.runtimes.compiled.initial_state import initial_state
     from disdel.types import CallMemory
 
     initializer = keras.initializers.get(name)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.scheduler.margin import margin_mb
+from disdel.planner.margin import margin_mb
 
 residuals = st.lists(st.floats(-500, 500), max_size=60)
 rates = st.floats(1e-6, 0.5)

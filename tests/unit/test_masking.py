@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disdel.connections.masking import masked
 from disdel.errors import ConnectionRefused
-from disdel.masking import masked
 from disdel.store.redis_store import RedisStore
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.controller.metrics import (
+from disdel.controller.inference.metrics import (
     class_scores,
     confusion_matrix,
     evaluate_classes,

@@ -6,13 +6,13 @@ import zipfile
 
 import pytest
 
-from disdel.catalog.models.torch_files import read_torch_file
-from disdel.controller import keras_config
-from disdel.controller.keras_config import input_shape, read_keras_config, runs_code
-from disdel.controller.model_source import find_model
-from disdel.controller.trusted_code import vouch_for
+from disdel.controller.inference import keras_config
+from disdel.controller.inference.keras_config import input_shape, read_keras_config, runs_code
+from disdel.controller.inference.model_source import find_model
+from disdel.controller.planning.trusted_code import vouch_for
 from disdel.errors import UsageError
-from disdel.user_code import collect
+from disdel.models.torch_files import read_torch_file
+from disdel.user_code.collecting import collect
 
 
 def layer(class_name, module="keras.layers", **config):

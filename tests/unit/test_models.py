@@ -2,8 +2,9 @@ import math
 
 import pytest
 
-from disdel.catalog.models import choose_model, layers_of, model_facts
-from disdel.catalog.models.layers import (
+from disdel.errors import UsageError
+from disdel.models import choose_model, layers_of, model_facts
+from disdel.models.builtin.layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
@@ -13,7 +14,6 @@ from disdel.catalog.models.layers import (
     Residual,
     walk,
 )
-from disdel.errors import UsageError
 from disdel.types import DatasetSpec, ModelSpec
 
 
@@ -140,7 +140,7 @@ SHAPES = [(28, 28, 1), (32, 32, 3), (20, 16, 1)]
     ],
 )
 def test_sizes_agree_with_keras(name, shape):
-    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.models.builtin.keras_models import build_keras_model
 
     spec = ModelSpec(name=name, input_shape=shape, classes=7)
     model = build_keras_model(spec, input_dtype="uint8")
@@ -155,7 +155,7 @@ def test_sizes_agree_with_keras(name, shape):
 
 @pytest.mark.framework
 def test_a_model_has_the_same_names_wherever_it_is_built():
-    from disdel.catalog.models.keras_models import build_keras_model
+    from disdel.models.builtin.keras_models import build_keras_model
 
     spec = ModelSpec(name="resnet20", input_shape=(8, 8, 1), classes=3)
     paths = [[v.path for v in build_keras_model(spec, input_dtype="uint8").variables] for _ in "ab"]

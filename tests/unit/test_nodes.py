@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from disdel.container_cpus import usable_cpus
-from disdel.controller import nodes
-from disdel.controller.nodes import remember_pool, with_nodes, with_seen_nodes
+from disdel.controller.planning import nodes
+from disdel.controller.planning.nodes import remember_pool, with_nodes, with_seen_nodes
 from disdel.settings import Settings
+from openwhisk_local.machine.cpus import usable_cpus
 from tests.support.fake_platform import CAPACITY, FakePlatform, activation, sessions_of
 
 SILENT = replace(CAPACITY, cpus=None)

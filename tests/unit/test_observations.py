@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from disdel.scheduler.observations import containers
+from disdel.planner.observations import containers
 from disdel.types import Phases
 from tests.support.planning import activation
 

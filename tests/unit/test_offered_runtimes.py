@@ -2,7 +2,7 @@
 
 import pytest
 
-from disdel.controller import planning
+from disdel.controller.planning import planning
 from disdel.errors import UsageError
 from disdel.settings import Settings
 from disdel.types import (

@@ -6,10 +6,10 @@ import httpx
 import pytest
 
 from disdel.config import ApiAccess
-from disdel.patience import Patience
+from disdel.connections.patience import Patience
 from disdel.platforms.base import ActionSpec
-from disdel.platforms.exchange import Exchange, Throttled
-from disdel.platforms.openwhisk import OpenWhisk
+from disdel.platforms.openwhisk.client import OpenWhisk
+from disdel.platforms.openwhisk.exchange import Exchange, Throttled
 
 MINUTE = "Too many requests in the last minute (count: 61, allowed: 60)."
 

@@ -1,8 +1,8 @@
 import pytest
 
-from disdel.container_memory import MemoryUse, critical_line
-from disdel.controller.outcomes import activation_failed, explained, failure_of
+from disdel.controller.invoking.outcomes import activation_failed, explained, failure_of
 from disdel.types import ActivationRecord
+from openwhisk_local.machine.container_memory import MemoryUse, critical_line
 
 
 def record(status="action developer error", error="", timed_out=False):

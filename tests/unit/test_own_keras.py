@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
-from disdel.user_module import UserModule
-from disdel.worker.describe import describe
-from disdel.worker.own_keras import build_own, own_trainer
+from disdel.models.user.describe import describe
+from disdel.models.user.keras_model import build_own, own_trainer
+from disdel.user_code.module import UserModule
 
 pytestmark = [
     pytest.mark.framework,
@@ -96,7 +96,7 @@ def test_the_example_of_the_docs_is_a_model(requested):
 
 
 def test_sizes_are_those_of_the_built_in_networks(requested):
-    from disdel.catalog.models import model_facts
+    from disdel.models import model_facts
     from disdel.types import ModelSpec
 
     cnn = make("layers.Conv2D(32, 3, activation='relu')", "layers.MaxPool2D()", "layers.Flatten()",
@@ -370,7 +370,7 @@ def test_losses_of_a_model_in_half_precision_are_scaled_as_compile_has_it(traine
 
 def test_a_moving_average_is_scored_and_saved_and_not_trained_with(trainer, tmp_path):
     """The state has both, so that training goes on from the weights themselves."""
-    from disdel.catalog.models.keras_models import load_keras_network
+    from disdel.models.builtin.keras_models import load_keras_network
 
     text = make(
         "layers.Dense(1, kernel_initializer='zeros', use_bias=False)",
@@ -446,7 +446,7 @@ class Scale(layers.Layer):
 def test_a_finished_training_gives_a_model_of_the_users_own_layers(trainer, tmp_path, registered):
     from disdel.api import Trained
     from disdel.settings import Settings
-    from disdel.user_code import collect
+    from disdel.user_code.collecting import collect
 
     head = "@keras.saving.register_keras_serializable('mine')" * registered + SCALE
     mine = trainer(make("Scale(3.0)", SOFTMAX, head=head), probabilities=True)
@@ -458,7 +458,7 @@ def test_a_finished_training_gives_a_model_of_the_users_own_layers(trainer, tmp_
 
 
 def test_a_model_without_its_code_cannot_be_loaded(trainer, tmp_path):
-    from disdel.catalog.models.keras_models import load_keras_network
+    from disdel.models.builtin.keras_models import load_keras_network
 
     trainer(make("Scale(3.0)", SOFTMAX, head=SCALE), probabilities=True).save_model(
         tmp_path / "model.keras"
@@ -486,7 +486,7 @@ def test_a_model_is_tried_out_on_samples_of_the_data_set(requested, layer):
 def test_a_schedule_of_the_users_is_told_and_no_other_may_be_asked_for(requested):
     from dataclasses import replace
 
-    from disdel.controller.networks import _check_schedule
+    from disdel.controller.planning.networks import _check_schedule
     from disdel.types import RateSchedule, TrainJob
 
     decay = "keras.optimizers.schedules.CosineDecay(0.1, 100)"

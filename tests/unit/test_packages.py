@@ -5,9 +5,9 @@ import importlib.metadata
 import pytest
 import vermin
 
-from disdel.bundle import library
 from disdel.compiler import packages
 from disdel.compiler.packages import STOCK_PYTHONS, stock_python
+from disdel.controller.invoking.bundle import library
 from disdel.errors import UsageError
 
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.scheduler.partition import partition, shuffled
+from disdel.planner.partition import partition, shuffled
 
 
 @given(samples=st.integers(0, 5000), workers=st.integers(1, 64))

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from disdel.patience import Patience
+from disdel.connections.patience import Patience
 
 
 class Clock:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.catalog.models.keras_models import load_keras_network
-from disdel.user_module import UserModule
-from disdel.worker.own_keras import build_own, own_trainer
+from disdel.models.builtin.keras_models import load_keras_network
+from disdel.models.user.keras_model import build_own, own_trainer
+from disdel.user_code.module import UserModule
 
 pytestmark = [
     pytest.mark.framework,

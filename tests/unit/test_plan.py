@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.catalog.models import model_facts
 from disdel.errors import InsufficientMemory, PlanError
-from disdel.scheduler.advice import suggestions
-from disdel.scheduler.memory import estimate_collect
-from disdel.scheduler.plan import AS_GOOD, make_plan
-from disdel.scheduler.prices import PRICES, costs
+from disdel.models import model_facts
+from disdel.planner.advice import suggestions
+from disdel.planner.memory import estimate_collect
+from disdel.planner.plan import AS_GOOD, make_plan
+from disdel.planner.prices import PRICES, costs
 from disdel.types import Aims, Limits, ModelSpec, TrainJob
-from disdel.units import MIB
+from disdel.types.units import MIB
 from tests.support.planning import as_good, capacity, dataset, jobs, plan, platforms, question
 
 

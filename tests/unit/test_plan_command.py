@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
-from disdel.scheduler.runtimes import TENSORFLOW
+from disdel.planner.runtimes import TENSORFLOW
 
 
 def shown(*arguments):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.controller.predictions import (
+from disdel.controller.inference.predictions import (
     NumberPredictions,
     Predictions,
     check_predictions_target,

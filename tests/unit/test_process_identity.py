@@ -8,7 +8,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from disdel.process_identity import own_identity, own_view
+from openwhisk_local.machine.process_identity import own_identity, own_view
 
 OWN = own_identity()
 

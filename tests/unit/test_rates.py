@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.errors import UsageError
-from disdel.training.rates import rate_factors
+from disdel.runtimes.rates import rate_factors
 from disdel.types import RateSchedule
 
 TOTAL = 200

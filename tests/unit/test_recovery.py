@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.controller.actions import SizedAction
-from disdel.controller.recovery import MAX_LOSSES, Attempt, after_loss, after_warning
+from disdel.controller.invoking.actions import SizedAction
+from disdel.controller.invoking.recovery import MAX_LOSSES, Attempt, after_loss, after_warning
 from disdel.errors import ActivationFailed
 from disdel.platforms.base import ActionSpec
 from tests.support.fake_platform import FakePlatform

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.types import (
-    RunReport,
-)
+from disdel.types import RunReport
 from disdel.types.report_json import REPORT_VERSION, report_from_json, report_to_json
 
 DOCS = Path("docs/commands.md").read_text().partition("## The report")[2].partition("\n### ")[0]

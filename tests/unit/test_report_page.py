@@ -12,20 +12,13 @@ from typer.testing import CliRunner
 
 from disdel.cli.app import app
 from disdel.errors import UsageError
-from disdel.events import RunEnded
 from disdel.report.axes import Scale, ticks
 from disdel.report.bars import timeline
 from disdel.report.html_report import render
 from disdel.report.lines import summary_lines
 from disdel.report.timeline import spans, split_time
-from disdel.types import (
-    ErrorReport,
-    LedgerEntry,
-    Phases,
-    RoundReport,
-    RunReport,
-    Times,
-)
+from disdel.types import ErrorReport, LedgerEntry, Phases, RoundReport, RunReport, Times
+from disdel.types.events import RunEnded
 from disdel.types.report_json import read_report, report_from_json, report_to_json
 from tests.support import planning
 

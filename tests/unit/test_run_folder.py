@@ -2,7 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from disdel.controller.run_folder import create_run_folder, find_run, latest_trained, run_folders
+from disdel.controller.runs.run_folder import (
+    create_run_folder,
+    find_run,
+    latest_trained,
+    run_folders,
+)
 from disdel.errors import UsageError
 from disdel.types import RunReport
 

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
-from disdel.controller.cleaning import interrupt
-from disdel.controller.lease import claim, claimed, is_driven
-from disdel.controller.places import Place, read_places, write_places
-from disdel.controller.run_folder import create_run_folder, latest_trained
-from disdel.controller.run_users import RunUser
+from disdel.controller.runs.cleaning import interrupt
+from disdel.controller.runs.lease import claim, claimed, is_driven
+from disdel.controller.runs.places import Place, read_places, write_places
+from disdel.controller.runs.run_folder import create_run_folder, latest_trained
+from disdel.controller.runs.run_users import RunUser
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
-from disdel.store.keys import RunKeys
+from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
 from disdel.types import RunReport
 
@@ -205,8 +205,8 @@ def test_a_record_that_cannot_be_read_says_what_to_remove(disdel, tmp_path):
 
 _RUN = """
 import pathlib, time
-from disdel.controller.lease import claimed
-from disdel.interrupts import taken_as_interrupts
+from disdel.controller.runs.lease import claimed
+from disdel.host.interrupts import taken_as_interrupts
 
 with taken_as_interrupts(), claimed(pathlib.Path(".")):
     try:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.errors import InsufficientMemory, PlanError
-from disdel.scheduler.plan import make_plan
-from disdel.scheduler.runtimes import COMPILED, TENSORFLOW, TORCH
+from disdel.planner.plan import make_plan
+from disdel.planner.runtimes import COMPILED, TENSORFLOW, TORCH
 from disdel.types import Aims, Limits, TrainJob
 from tests.support.planning import as_good, dataset, jobs, plan, platforms, question
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.scheduler.scaling import next_workers
+from disdel.planner.scaling import next_workers
 
 
 @st.composite

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.training.schedule import Schedule, round_steps
+from disdel.runtimes.schedule import Schedule, round_steps
 
 schedules = st.builds(
     Schedule,

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from disdel.scratch import Scratch, sweep
+from openwhisk_local.machine.scratch import Scratch, sweep
 
 _OWN = """
 import os, pathlib, sys
-from disdel.scratch import Scratch
+from openwhisk_local.machine.scratch import Scratch
 own = Scratch(".own-", pathlib.Path(sys.argv[1]))
 print("up", flush=True)
 sys.stdin.readline()

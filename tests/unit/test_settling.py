@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from disdel.controller.settling import Settling
+from disdel.controller.invoking.settling import Settling
 
 SETTLE_S = 0.15
 

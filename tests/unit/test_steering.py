@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from disdel.cli.app import app
 from disdel.cli.output import print_table
-from disdel.controller.metrics import evaluate_classes, write_confusion
-from disdel.events import Noted, RoundStarted
+from disdel.controller.inference.metrics import evaluate_classes, write_confusion
+from disdel.host.streams import on_one_line, printable
 from disdel.report.confusion import draw_confusion
 from disdel.report.views import LiveView, PlainView
-from disdel.streams import on_one_line, printable
 from disdel.types import RunReport
+from disdel.types.events import Noted, RoundStarted
 from disdel.types.report_json import report_to_json
 
 NASTY = "\x1b[2J\x07\r\x9b31m\u202e[bold]x[/bold]"
@@ -36,7 +36,7 @@ def test_what_steers_is_escaped_and_text_is_not():
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_the_command_s_streams_write_text_only(stream):
     code = (
-        "import sys; from disdel.streams import open_streams; open_streams()\n"
+        "import sys; from disdel.host.streams import open_streams; open_streams()\n"
         f"print({NASTY!r}, file=sys.{stream})\n"
         f"sys.{stream}.write({NASTY!r})"
     )

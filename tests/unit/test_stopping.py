@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.controller.stopping import best_round, is_scored, model_round, reason_to_stop
+from disdel.controller.training.stopping import best_round, is_scored, model_round, reason_to_stop
 from disdel.errors import UsageError
 from disdel.types import RoundReport, Validation
 from tests.support.planning import plan

@@ -8,9 +8,9 @@ import zipfile
 import pytest
 import redis
 
-from disdel import crashes
 from disdel.errors import DatasetError
-from disdel.telling import told
+from disdel.host import crashes
+from disdel.host.telling import told
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.scheduler.throttling import throttled_s
+from disdel.planner.throttling import throttled_s
 from disdel.types import TrainJob, Validation
 from tests.support.planning import capacity, plan
 

@@ -6,16 +6,16 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from disdel import wire
-from disdel.container_memory import MemoryUse
+from disdel.protocol import messages
+from disdel.runtimes.base import Trainer
 from disdel.store.codec import encode, read_header, read_tensors
-from disdel.training.base import Trainer
 from disdel.types import ModelSpec, RateSchedule
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import TrainingDiverged, train_segment
 from disdel.worker.wanted import NotWanted
+from openwhisk_local.machine.container_memory import MemoryUse
 from tests.support.memory_store import MemoryStore
 
 
@@ -93,7 +93,7 @@ def store():
 
 def request(**changes):
     fields = {
-        "network": wire.Network(
+        "network": messages.Network(
             runtime="tensorflow",
             model=ModelSpec(name="cnn", input_shape=(), classes=2),
             optimizer="adam",
@@ -119,7 +119,7 @@ def request(**changes):
         "checkpoint_key": "checkpoint",
         "progress_key": "progress",
     }
-    return wire.TrainRequest(**(fields | changes))
+    return messages.TrainRequest(**(fields | changes))
 
 
 def run(store, trainer, *, remaining_s=3600.0, critical=False, limit_mb=64, **changes):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from disdel.bundle import build_bundle
+from disdel.controller.invoking.bundle import build_bundle
 from disdel.errors import UsageError
-from disdel.user_code import FOLDER, collect, is_entry, read_code
-from disdel.user_module import UserModule
+from disdel.user_code.collecting import FOLDER, collect, is_entry, read_code
+from disdel.user_code.module import UserModule
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_a_bundle_holds_the_files_as_they_are(write):
     code = collect("net.py:make")
     with zipfile.ZipFile(io.BytesIO(build_bundle("train", code))) as bundle:
         assert bundle.read(f"{FOLDER}/parts.py") == b"a = 1"
-        assert "disdel/user_code.py" in bundle.namelist()
+        assert "disdel/user_code/collecting.py" in bundle.namelist()
     assert build_bundle("train", code) == build_bundle("train", collect("net.py:make"))
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from disdel.events import Noted, RoundStarted, RunEnded, WorkerProgress
 from disdel.report.lines import PROGRESS_HEADINGS, ROUND_HEADING, summary_lines
 from disdel.report.views import LiveView, PlainView
 from disdel.types import RunReport
+from disdel.types.events import Noted, RoundStarted, RunEnded, WorkerProgress
 
 
 def started(number, **facts):

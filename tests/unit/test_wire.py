@@ -3,11 +3,11 @@ import json
 
 import pytest
 
-from disdel import wire
 from disdel.errors import UsageError
+from disdel.protocol import messages
 from disdel.types import ModelSpec, Phases
 
-NETWORK = wire.Network(
+NETWORK = messages.Network(
     runtime="tensorflow",
     model=ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10),
     optimizer="adam",
@@ -16,7 +16,7 @@ NETWORK = wire.Network(
     threads=1,
 )
 MESSAGES = [
-    wire.TrainRequest(
+    messages.TrainRequest(
         network=NETWORK,
         worker=0,
         round=1,
@@ -36,7 +36,7 @@ MESSAGES = [
         checkpoint_key="c",
         progress_key="g",
     ),
-    wire.TrainReply(
+    messages.TrainReply(
         outcome="ok",
         next_step=10,
         samples=640,
@@ -45,9 +45,9 @@ MESSAGES = [
         peak_mb=400,
         phases=Phases(imported_ms=3, stored_ms=900),
     ),
-    wire.CollectRequest(
+    messages.CollectRequest(
         round=1,
-        parts=(wire.Part(worker=0, attempt=0, key="p", samples=5, weight=1),),
+        parts=(messages.Part(worker=0, attempt=0, key="p", samples=5, weight=1),),
         state_key="t",
     ),
 ]
@@ -55,21 +55,21 @@ MESSAGES = [
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_message_survives_json(message):
-    fields = json.loads(json.dumps(wire.to_json(message)))
-    assert wire.from_json(type(message), fields | {"unknown": 1}) == message
+    fields = json.loads(json.dumps(messages.to_json(message)))
+    assert messages.from_json(type(message), fields | {"unknown": 1}) == message
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_message_that_lacks_a_field_is_refused(message):
-    fields = wire.to_json(message)
+    fields = messages.to_json(message)
     required = next(
         field.name for field in dataclasses.fields(message) if field.default is dataclasses.MISSING
     )
     del fields[required]
     with pytest.raises(UsageError, match=f"not a {type(message).__name__}.*{required}"):
-        wire.from_json(type(message), fields)
+        messages.from_json(type(message), fields)
 
 
 def test_a_request_of_another_version_is_refused():
     with pytest.raises(UsageError, match="speaks version 99 and this action version 6"):
-        wire.check_version(wire.Common(v=99, run="r", redis="redis://"))
+        messages.check_version(messages.Common(v=99, run="r", redis="redis://"))

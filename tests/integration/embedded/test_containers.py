@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from disdel.embedded.containers.container import Container, ContainerSpec
-from disdel.embedded.containers.isolation import SamplingEnforcement
-from disdel.embedded.containers.logs import Marks
-from disdel.embedded.containers.namespaces import ProcessGroups
-from disdel.embedded.platform import lay_proxies
+from openwhisk_local.containers.container import Container, ContainerSpec
+from openwhisk_local.containers.isolation import SamplingEnforcement
+from openwhisk_local.containers.logs import Marks
+from openwhisk_local.containers.namespaces import ProcessGroups
+from openwhisk_local.platform import lay_proxies
 from tests.support.embedded import (
     OURS,
     User,

@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from disdel.embedded.records import read_records
 from disdel.errors import PlatformError, UsageError
 from disdel.platforms import embedded
 from disdel.platforms.embedded import EmbeddedOptions, EmbeddedPlatform, start_embedded
+from openwhisk_local.records import read_records
 from tests.support.embedded import (
     WAIT,
     assert_nothing_left,
@@ -210,7 +210,7 @@ def platform_beside(state: Path) -> Iterator[EmbeddedPlatform]:
 
 def test_the_command_prints_how_to_connect(tmp_path: Path) -> None:
 
-    command = [sys.executable, "-m", "disdel.embedded", "--stop-on-eof", "--user-memory=200"]
+    command = [sys.executable, "-m", "openwhisk_local", "--stop-on-eof", "--user-memory=200"]
     environment = {**os.environ, "DISDEL_STATE_DIR": str(tmp_path / "state")}
     said = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=True

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from disdel.embedded.records import read_records
 from disdel.errors import UsageError
 from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from openwhisk_local.records import read_records
 from tests.support.embedded import User, is_error
 from tests.support.waiting import wait_until
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from disdel import memory_grant
 from disdel.memory_agent import memory_warning
 from disdel.memory_agent.check import Checker
+from disdel.protocol import memory_grant
 from tests.support.action_proxy import SENTINEL, proxy
 
 CRITICAL = """

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from disdel import container_memory
-from disdel.assets import asset_dir
+from openwhisk_local.machine import container_memory
+from openwhisk_local.proxies import runtime_image
 from tests.support.action_proxy import SENTINEL, Proxy, proxy
 
 
@@ -188,7 +188,7 @@ def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals, busy: str | No
 def test_listens_on_a_port_by_itself(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    source = asset_dir("runtime-image") / "proxy.py"
+    source = runtime_image() / "proxy.py"
     shutil.copy(source, tmp_path)
     shutil.copy(container_memory.__file__, tmp_path)
     process = subprocess.Popen([sys.executable, str(tmp_path / "proxy.py"), "--port", str(port)])

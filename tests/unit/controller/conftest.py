@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from disdel.controller import train as train_module
-from disdel.controller.resuming import read_resumed
+from disdel.controller.training import train as train_module
+from disdel.controller.training.resuming import read_resumed
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import TrainJob

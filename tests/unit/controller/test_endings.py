@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel import wire
-from disdel.controller import rescue, run_folder
+from disdel.controller.runs import rescue, run_folder
 from disdel.errors import (
     ActivationFailed,
     AggregationError,
@@ -18,10 +17,11 @@ from disdel.errors import (
     TrainingDiverged,
     UsageError,
 )
-from disdel.events import Noted, RoundDone
+from disdel.protocol import messages
+from disdel.protocol.keys import RunKeys
 from disdel.settings import Settings
-from disdel.store.keys import RunKeys
 from disdel.types import Limits
+from disdel.types.events import Noted, RoundDone
 from tests.support.fake_platform import activation
 
 
@@ -67,8 +67,8 @@ def test_a_run_that_diverges_at_once_says_that_there_is_no_model(run, arithmetic
 
 def test_a_lost_part_is_no_quieter_average(run, arithmetic):
     def lose_part(request):
-        return wire.to_json(
-            wire.TrainReply(
+        return messages.to_json(
+            messages.TrainReply(
                 outcome="ok", next_step=12, samples=719, loss_sum=1.0, train_s=0.1, peak_mb=1
             )
         )

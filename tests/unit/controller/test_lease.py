@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from disdel.controller import lease as lease_module
-from disdel.controller.lease import LOCK_NAME, LeaseLost, RunTaken, claim, claimed, is_driven
+from disdel.controller.runs import lease as lease_module
+from disdel.controller.runs.lease import LOCK_NAME, LeaseLost, RunTaken, claim, claimed, is_driven
 from disdel.errors import UsageError
 
 # Whoever has the run makes a file that must not be there, and removes it again.
 _CONTEND = """
 import os, pathlib, sys, time
-from disdel.controller.lease import RunTaken, claimed
+from disdel.controller.runs.lease import RunTaken, claimed
 
 folder, turns = pathlib.Path(sys.argv[1]), 0
 print("up", flush=True)
@@ -73,7 +73,7 @@ def test_a_run_that_is_driven_says_by_whom(tmp_path, monkeypatch):
 
 
 def test_a_lease_ends_with_its_process_however_that_ends(tmp_path):
-    kill = "import os, sys, pathlib; from disdel.controller.lease import claim\n"
+    kill = "import os, sys, pathlib; from disdel.controller.runs.lease import claim\n"
     kill += "claim(pathlib.Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     subprocess.run(
         [sys.executable, "-c", kill, str(tmp_path)],

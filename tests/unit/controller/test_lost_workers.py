@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from disdel.controller import fleet
-from disdel.controller.recovery import MAX_LOSSES
+from disdel.controller.invoking.recovery import MAX_LOSSES
+from disdel.controller.training import fleet
 from disdel.errors import ActivationFailed
-from disdel.events import ActivationEnded, Noted, RoundDone, RunEnded
+from disdel.types.events import ActivationEnded, Noted, RoundDone, RunEnded
 from tests.support.arithmetic import scores
 from tests.support.fake_platform import activation
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from disdel.controller.progress import ProgressFiles
-from disdel.controller.resuming import read_resumed
-from disdel.controller.run_folder import run_folders
+from disdel.controller.runs.progress import ProgressFiles
+from disdel.controller.runs.run_folder import run_folders
+from disdel.controller.training.resuming import read_resumed
 from disdel.errors import ActivationFailed, UsageError
-from disdel.events import RoundStarted
 from disdel.types import Validation
+from disdel.types.events import RoundStarted
 from tests.support.arithmetic import scores
 from tests.support.fake_platform import activation
 

@@ -3,10 +3,10 @@
 import json
 from dataclasses import replace
 
-from disdel import memory_grant
-from disdel.controller import train as train_module
-from disdel.events import ActivationEnded, Noted, PlanMade, RoundDone, RoundStarted, RunEnded
+from disdel.controller.training import train as train_module
+from disdel.protocol import memory_grant
 from disdel.types import Validation
+from disdel.types.events import ActivationEnded, Noted, PlanMade, RoundDone, RoundStarted, RunEnded
 from tests.support.fake_platform import CAPACITY, FakePlatform, sessions_of
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets import cache, describe_dataset, digits, list_datasets, load_arrays
+from disdel.data import cache, describe_dataset, digits, list_datasets, load_arrays
 
 HEAVY = "tensorflow", "keras", "torch", "sklearn", "tensorflow_datasets", "pyarrow", "PIL"
 
@@ -22,7 +22,7 @@ def cache_dir(data_dir):
 def test_describing_digits_imports_nothing_heavy_and_touches_no_file(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from disdel.catalog.datasets import describe_dataset\n"
+        "from disdel.data import describe_dataset\n"
         f"describe_dataset('digits', Path({str(tmp_path / 'absent')!r}))\n"
         f"print(*(name for name in {HEAVY!r} if name in sys.modules))"
     )
@@ -47,7 +47,7 @@ def test_digits_are_what_their_specification_says(tmp_path):
 def test_a_cached_set_is_mapped_read_only_without_its_source(tmp_path):
     load_arrays("digits", tmp_path)
     code = (
-        "import sys; from pathlib import Path; from disdel.catalog.datasets import load_arrays\n"
+        "import sys; from pathlib import Path; from disdel.data import load_arrays\n"
         f"load_arrays('digits', Path({str(tmp_path)!r}))\n"
         f"print(*(name for name in {HEAVY!r} if name in sys.modules))"
     )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.catalog.datasets.holdout import held_out_size, hold_out
+from disdel.data.holdout import held_out_size, hold_out
 from disdel.errors import DatasetError
 
 label_lists = st.lists(st.integers(0, 12), min_size=2, max_size=400).map(

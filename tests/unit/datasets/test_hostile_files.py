@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from disdel.catalog.datasets.sources.reading import read_source
+from disdel.data.sources.reading import read_source
 from disdel.errors import DatasetError
 
 

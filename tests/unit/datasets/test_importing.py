@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from disdel.catalog.datasets import (
+from disdel.data import (
     ReadOptions,
     catalog_names,
     describe_dataset,
@@ -218,7 +218,7 @@ def test_what_cannot_be_imported_is_refused_and_leaves_nothing(tmp_path, name, a
 
 def test_the_catalog_is_known_by_name_without_tensorflow():
     code = (
-        "import sys; from disdel.catalog.datasets import catalog_names; n = catalog_names()\n"
+        "import sys; from disdel.data import catalog_names; n = catalog_names()\n"
         "print(len(n) > 300 and 'mnist' in n, 'tensorflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from disdel.catalog.datasets.sources import ReadOptions, read_source
-from disdel.catalog.datasets.sources.samples import labelled, raw_split
-from disdel.controller.inputs import read_inputs
+from disdel.controller.inference.inputs import read_inputs
+from disdel.data.sources import ReadOptions, read_source
+from disdel.data.sources.samples import labelled, raw_split
 from disdel.errors import DatasetError, UsageError
 from disdel.types import DatasetSpec, Reading, Scaling
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from disdel.catalog.datasets.folders import all_prepared, find_prepared, publish, staging
-from disdel.catalog.datasets.names import DatasetRef, check_new_name, parse_name, unknown_name
+from disdel.data.folders import all_prepared, find_prepared, publish, staging
+from disdel.data.names import DatasetRef, check_new_name, parse_name, unknown_name
 from disdel.errors import DatasetError
 
 

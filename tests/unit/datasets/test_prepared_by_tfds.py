@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets import describe_dataset, list_datasets, load_arrays
+from disdel.data import describe_dataset, list_datasets, load_arrays
 from disdel.errors import DatasetError
 
 pytestmark = pytest.mark.framework

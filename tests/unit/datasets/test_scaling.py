@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets import scaling
-from disdel.catalog.datasets.scaling import scaling_of
+from disdel.data import scaling
+from disdel.data.scaling import scaling_of
 
 CLASSES = np.array([0, 1, 0, 1], np.int32)
 NUMBERS = np.array([1.0, 2.0, 3.0, 6.0], np.float32)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from disdel.catalog.datasets.sources import ReadOptions, read_source
-from disdel.catalog.datasets.sources.samples import labelled, raw_split
+from disdel.data.sources import ReadOptions, read_source
+from disdel.data.sources.samples import labelled, raw_split
 from disdel.errors import DatasetError
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (6, 4, 5, 3)).astype(np.uint8)

@@ -8,15 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets.filling import filled
-from disdel.catalog.datasets.holdout import hold_out
-from disdel.catalog.datasets.sources import (
-    ReadOptions,
-    read_inputs_of,
-    read_source,
-    targets_alike,
-)
-from disdel.catalog.datasets.sources.samples import labelled
+from disdel.data.filling import filled
+from disdel.data.holdout import hold_out
+from disdel.data.sources import ReadOptions, read_inputs_of, read_source, targets_alike
+from disdel.data.sources.samples import labelled
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec
 

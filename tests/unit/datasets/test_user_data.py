@@ -5,14 +5,14 @@ import sys
 import numpy as np
 import pytest
 
-from disdel.catalog.datasets import bounds, describe_dataset, import_dataset, load_arrays
-from disdel.catalog.datasets.holdout import hold_out
-from disdel.catalog.datasets.sources import ReadOptions, read_source
-from disdel.catalog.datasets.sources.samples import labelled
-from disdel.catalog.datasets.user_splits import returned_splits
+from disdel.data import bounds, describe_dataset, import_dataset, load_arrays
+from disdel.data.holdout import hold_out
+from disdel.data.sources import ReadOptions, read_source
+from disdel.data.sources.samples import labelled
+from disdel.data.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
-from disdel.user_code import collect
-from disdel.user_module import UserModule
+from disdel.user_code.collecting import collect
+from disdel.user_code.module import UserModule
 
 HEAD = """
 import numpy as np

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.container_memory import Cgroup
-from disdel.embedded.containers.cgroups import (
+from openwhisk_local.containers.cgroups import (
     CgroupEnforcement,
     enter,
     members,
@@ -15,6 +14,7 @@ from disdel.embedded.containers.cgroups import (
     raise_limit,
     set_limit,
 )
+from openwhisk_local.machine.container_memory import Cgroup
 
 
 def cgroup_v2(folder: Path, *, controllers: str = "", limit: str = "max") -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from disdel.embedded.containers.channel import Answer, Channel, ChannelLost, ChannelUnread
+from openwhisk_local.containers.channel import Answer, Channel, ChannelLost, ChannelUnread
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nx-a: b\r\n\r\nanswer"
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from disdel.embedded.containers.images import image_key, image_of_key, is_image_name, known_kinds
-from disdel.embedded.entities.actions import Action, put_action, read_action_put
-from disdel.embedded.entities.execs import Code, read_exec
-from disdel.embedded.entities.fields import next_version
-from disdel.embedded.entities.names import Name, check_name
-from disdel.embedded.entities.packages import Package, put_package, read_package_put
-from disdel.embedded.limits import platform_limits
-from disdel.embedded.replies import ApiError
+from openwhisk_local.containers.images import image_key, image_of_key, is_image_name, known_kinds
+from openwhisk_local.entities.actions import Action, put_action, read_action_put
+from openwhisk_local.entities.execs import Code, read_exec
+from openwhisk_local.entities.fields import next_version
+from openwhisk_local.entities.names import Name, check_name
+from openwhisk_local.entities.packages import Package, put_package, read_package_put
+from openwhisk_local.limits import platform_limits
+from openwhisk_local.replies import ApiError
 
 STOCK = platform_limits("stock")
 SOURCE = {"kind": "python:3", "code": "def main(args): return args"}

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from disdel.embedded.containers.folders import remove_folder
+from openwhisk_local.containers.folders import remove_folder
 
 
 def test_a_folder_deeper_than_calls_may_go(tmp_path: Path) -> None:

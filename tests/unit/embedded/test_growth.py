@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from disdel.embedded.containers.growth import INTERVAL_S, Growth
-from disdel.units import MIB
+from disdel.types.units import MIB
+from openwhisk_local.containers.growth import INTERVAL_S, Growth
 
 
 class Container:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from disdel.embedded.json_text import MAX_CONTAINERS, parse_json
-from disdel.embedded.replies import BODY_TOO_LARGE, DEEP, MAX_DEPTH, ApiError
+from openwhisk_local.json_text import MAX_CONTAINERS, parse_json
+from openwhisk_local.replies import BODY_TOO_LARGE, DEEP, MAX_DEPTH, ApiError
 
 
 def array_of(item: bytes, count: int) -> bytes:

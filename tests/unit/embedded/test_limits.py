@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from disdel.embedded.limits import ActionLimits, action_limits, platform_limits
-from disdel.embedded.replies import ApiError
-from disdel.embedded.rest.query import Page, Query
-from disdel.embedded.rest.throttle import Throttle
+from openwhisk_local.limits import ActionLimits, action_limits, platform_limits
+from openwhisk_local.replies import ApiError
+from openwhisk_local.rest.query import Page, Query
+from openwhisk_local.rest.throttle import Throttle
 
 STOCK = platform_limits("stock")
 

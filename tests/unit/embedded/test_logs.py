@@ -6,8 +6,8 @@ import tracemalloc
 
 import pytest
 
-from disdel.embedded.containers import logs
-from disdel.embedded.containers.logs import LogCollector, Marks, counted_bytes, log_line
+from openwhisk_local.containers import logs
+from openwhisk_local.containers.logs import LogCollector, Marks, counted_bytes, log_line
 
 MARKS = Marks("a-secret")
 BEGIN, END = MARKS.begin, MARKS.end

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from disdel.embedded.containers.pool import Again, Grow, Kept, Pool, Spent, Stem
+from openwhisk_local.containers.pool import Again, Grow, Kept, Pool, Spent, Stem
 
 
 @dataclass(eq=False)

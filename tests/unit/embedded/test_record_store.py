@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from disdel.embedded.invoking.activations import SUCCESS, Record, Response
-from disdel.embedded.invoking.record_store import RecordLimits, RecordStore
-from disdel.embedded.replies import ApiError
+from openwhisk_local.invoking.activations import SUCCESS, Record, Response
+from openwhisk_local.invoking.record_store import RecordLimits, RecordStore
+from openwhisk_local.replies import ApiError
 
 
 def record(number: int, *, start_ms: int | None = None, **fields: Any) -> Record:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from disdel.embedded.platform import sweep
-from disdel.embedded.records import PlatformRecord, is_dead, read_records, write_record
-from disdel.process_identity import ProcessIdentity, own_identity, own_view
+from openwhisk_local.machine.process_identity import ProcessIdentity, own_identity, own_view
+from openwhisk_local.platform import sweep
+from openwhisk_local.records import PlatformRecord, is_dead, read_records, write_record
 
 OWN = own_identity()
 DEAD = replace(OWN, pid=2**22 + 1)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from disdel.embedded.entities.actions import Action, read_action_put
-from disdel.embedded.entities.names import Name
-from disdel.embedded.entities.packages import Package, read_package_put
-from disdel.embedded.entities.rulebook import Rulebook
-from disdel.embedded.entities.rules import Rule, Trigger, read_rule_put, read_trigger_put
-from disdel.embedded.entities.store import EntityStore
-from disdel.embedded.limits import platform_limits
-from disdel.embedded.replies import ApiError
+from openwhisk_local.entities.actions import Action, read_action_put
+from openwhisk_local.entities.names import Name
+from openwhisk_local.entities.packages import Package, read_package_put
+from openwhisk_local.entities.rulebook import Rulebook
+from openwhisk_local.entities.rules import Rule, Trigger, read_rule_put, read_trigger_put
+from openwhisk_local.entities.store import EntityStore
+from openwhisk_local.limits import platform_limits
+from openwhisk_local.replies import ApiError
 
 NOW = {"overwrite": True, "now_ms": 1}
 

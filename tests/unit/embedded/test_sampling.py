@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.embedded.containers.isolation import SamplingCell, SamplingEnforcement
+from openwhisk_local.containers.isolation import SamplingCell, SamplingEnforcement
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("elsewhere")])

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from disdel.embedded.rest import server as servers
-from disdel.embedded.rest.server import Server, listen
-from disdel.errors import UsageError
+from openwhisk_local.errors import Refused
+from openwhisk_local.rest import server as servers
+from openwhisk_local.rest.server import Server, listen
 
 HEAD = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\n"
 LARGE = "x" * (32 << 20)
@@ -149,7 +149,7 @@ def test_there_is_room_for_honest_clients(
 @pytest.mark.parametrize("port", [-1, 65_536])
 def test_a_port_that_there_is_not_is_refused(port):
     with (
-        pytest.raises(UsageError, match=f"--port must be from 0 to 65535, not {port}"),
+        pytest.raises(Refused, match=f"--port must be from 0 to 65535, not {port}"),
         listen(port),
     ):
         pass

@@ -1,6 +1,6 @@
 import pytest
 
-from disdel.embedded.rest.web_replies import EXTENSIONS
+from openwhisk_local.rest.web_replies import EXTENSIONS
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "content-length", "Transfer-Encoding"])

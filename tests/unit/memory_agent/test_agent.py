@@ -16,8 +16,6 @@ import psutil
 import pytest
 import redis
 
-from disdel import container_memory
-from disdel.assets import asset_dir
 from disdel.errors import ConnectionRefused, PlatformRejected
 from disdel.memory_agent import memory_warning
 from disdel.memory_agent.agent import Agent
@@ -25,7 +23,9 @@ from disdel.memory_agent.channel import MAX_BYTES, messages
 from disdel.memory_agent.check import Checker
 from disdel.memory_agent.decide import DEFERRED_S, UNSETTLED_S, Pod, Policy, decide
 from disdel.memory_agent.memory_warning import CHANNEL, MemoryWarning, publish
-from disdel.memory_grant import issue
+from disdel.protocol.memory_grant import issue
+from openwhisk_local.machine import container_memory
+from openwhisk_local.proxies import runtime_image
 from tests.support.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
 from tests.support.waiting import wait_until
 
@@ -537,7 +537,7 @@ def test_an_action_that_runs_out_of_memory_sees_its_limit_grow(redis_url, tmp_pa
     limit.write_text(str(128 * MIB))
     laid = tmp_path / "proxy"
     laid.mkdir()
-    proxy = asset_dir("runtime-image") / "proxy.py"
+    proxy = runtime_image() / "proxy.py"
     for source in (proxy, container_memory.__file__, memory_warning.__file__):
         shutil.copy(source, laid)
     cluster = Cluster(

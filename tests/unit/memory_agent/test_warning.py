@@ -27,7 +27,14 @@ from disdel.memory_agent.memory_warning import (
     sign,
     tell_agent,
 )
-from disdel.memory_grant import ARGUMENT, LIFETIME_S, SECRET_ENV, find_secret, issue, key_of
+from disdel.protocol.memory_grant import (
+    ARGUMENT,
+    LIFETIME_S,
+    SECRET_ENV,
+    find_secret,
+    issue,
+    key_of,
+)
 from tests.support.waiting import wait_until
 
 SECRET = b"a secret of enough bytes"

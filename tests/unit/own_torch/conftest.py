@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.wire import Network
-from disdel.worker.describe import describe
+from disdel.models.user.describe import describe
+from disdel.protocol.messages import Network
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def trainer(requested, monkeypatch):
     """The trainer of such a text, as an action builds it; without a step taken."""
 
     def trainer(text, *, optimizer=None, learning_rate=None, seed=0, **shapes):
+        from disdel.models.user import bundled as own_code
         from disdel.types import ModelSpec
-        from disdel.worker import own_code
         from disdel.worker.network import TrainerCache
 
         monkeypatch.chdir(".")  # an action goes to its code

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.worker.describe import describe
+from disdel.models.user.describe import describe
 from tests.support.torch_nets import LOGITS, ONE, forward, make
 
 pytestmark = pytest.mark.framework
@@ -44,7 +44,7 @@ def test_the_example_of_the_docs_is_a_model(requested):
 
 
 def test_sizes_are_about_those_of_the_built_in_networks(requested):
-    from disdel.catalog.models import model_facts
+    from disdel.models import model_facts
     from disdel.types import ModelSpec
 
     cnn = make("nn.Conv2d(3, 32, 3)", "nn.ReLU()", "nn.MaxPool2d(2)", "nn.Flatten()",
@@ -155,7 +155,7 @@ def test_sizes_are_the_same_where_a_module_looks_at_values(requested):
 
 
 def test_a_step_is_tried_on_as_many_samples_as_fit():
-    from disdel.worker.own_code import Trial
+    from disdel.models.user.bundled import Trial
 
     trial = Trial(np.zeros((64, 3)), np.zeros(64), batch_size=32)
     assert [len(trial.batch(activations).x) for activations in (10, 1 << 24, 1 << 40)] == [32, 8, 1]

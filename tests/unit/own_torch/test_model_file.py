@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
-from disdel.user_code import collect
-from disdel.user_module import UserModule
+from disdel.user_code.collecting import collect
+from disdel.user_code.module import UserModule
 from tests.support.torch_nets import TIED, ZERO, blocks, make
 
 pytestmark = pytest.mark.framework
@@ -15,7 +15,7 @@ def test_the_file_is_a_plain_state_dict_and_predicts_alone(trainer, tmp_path, mo
     import safetensors.torch
     import torch
 
-    from disdel.worker import own_code
+    from disdel.models.user import bundled as own_code
     from disdel.worker.model_file import load_predictor
 
     mine = trainer(TIED + "\ndef preprocess(x): return x / 2\n")
@@ -70,7 +70,7 @@ def test_a_finished_training_gives_the_users_module(trainer, tmp_path):
 def test_predictions_are_probabilities_or_numbers(
     trainer, tmp_path, monkeypatch, modules, classes, expected
 ):
-    from disdel.worker import own_code
+    from disdel.models.user import bundled as own_code
     from disdel.worker.model_file import load_predictor
 
     trainer(make(modules, head=ZERO), classes=classes).save_model(tmp_path / "model.safetensors")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from disdel.models.user.describe import describe
 from disdel.types import OptimizerGroup
-from disdel.worker.describe import describe
 from tests.support.torch_nets import LOGITS, blocks, make
 
 pytestmark = pytest.mark.framework

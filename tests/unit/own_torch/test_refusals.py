@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from disdel.errors import UsageError
-from disdel.worker.describe import describe
+from disdel.models.user.describe import describe
 from tests.support.torch_nets import LOGITS, ONE, forward, make
 
 pytestmark = pytest.mark.framework

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from disdel.training.aggregate import weighted_mean
-from disdel.training.schedule import Schedule
+from disdel.runtimes.schedule import Schedule
+from disdel.strategies.aggregation import weighted_mean
 from tests.support.torch_nets import TIED, ZERO, blocks, forward, make
 
 pytestmark = pytest.mark.framework

@@ -1,7 +1,0 @@
-"""Readers of the file formats that can be imported: NumPy archives, IDX, CSV and image folders."""
-
-from disdel.catalog.datasets.sources.options import ReadOptions
-from disdel.catalog.datasets.sources.reading import read_inputs_of, read_source
-from disdel.catalog.datasets.sources.samples import RawSplit, Source, targets_alike
-
-__all__ = ["RawSplit", "ReadOptions", "Source", "read_inputs_of", "read_source", "targets_alike"]

@@ -1,0 +1,1 @@
+"""What connections to servers have in common: retries, trust, addresses without passwords."""

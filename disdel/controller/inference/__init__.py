@@ -1,0 +1,1 @@
+"""An inference, from the question to the scores."""

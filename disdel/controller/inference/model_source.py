@@ -1,0 +1,135 @@
+"""The model of an infer run: where its file is, and what is known of it without a framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from disdel.controller.inference.keras_config import input_shape, read_keras_config, runs_code
+from disdel.controller.planning.trusted_code import check_trusted
+from disdel.controller.runs.run_folder import RunFolder, find_run, latest_trained, runs_named
+from disdel.errors import UsageError
+from disdel.models import choose_model, model_facts
+from disdel.models.torch_files import read_torch_file
+from disdel.planner.runtimes import RUNTIMES, TORCH, runtime_of
+from disdel.types import DatasetSpec, ModelFacts, ModelSpec
+from disdel.user_code.collecting import UserCode, collect, read_code
+
+_SUFFIXES = sorted({runtime.model_suffix for runtime in RUNTIMES.values()})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model file; `code` is that of a network of the user's own, where it is known."""
+
+    path: Path
+    code: UserCode | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def check_takes(self, dataset: DatasetSpec) -> None:
+        """Refuse a model that is known to take other samples, or whose code is missing.
+
+        Raises:
+            UsageError: it does, or is, or the file is no model file.
+        """
+        shape, wanted = self._input_shape(), dataset.input_shape
+        if shape is not None and (
+            len(shape) != len(wanted)
+            or any(size not in (None, w) for size, w in zip(shape, wanted, strict=True))
+        ):
+            raise UsageError(
+                f"the model {self.path} takes samples of shape {shape}, and {dataset.name} has "
+                f"{wanted}; name another with --model RUN or --model FILE"
+            )
+        spec = self._torch_spec()
+        if spec is not None and spec.own is not None and self.code is None:
+            raise UsageError(
+                f"{self.path} holds weights of {spec.own.code.entry}, whose code does not lie "
+                "beside it in code/; name it with --model-code FILE.py:FUNCTION"
+            )
+
+    def changed_code(self) -> str | None:
+        """A sentence where the code is known to be another than that which was trained."""
+        spec = self._torch_spec()
+        own = None if spec is None else spec.own
+        if own is None or self.code is None or own.code.digest == self.code.ref.digest:
+            return None
+        return f"{self.code.ref.entry} is not as {own.code.entry} was when {self.path} was trained"
+
+    def facts(self, dataset: DatasetSpec) -> ModelFacts | None:
+        """The network's sizes; of a Keras file only where its run trained a built-in network."""
+        spec = self._torch_spec()
+        if spec is not None:
+            return model_facts(spec)
+        folder = RunFolder(self.path.parent)
+        if self.path != folder.model or not folder.report.is_file():
+            return None
+        try:
+            return model_facts(choose_model(str(folder.read_report().settings["model"]), dataset))
+        except (UsageError, KeyError):
+            return None
+
+    def _torch_spec(self) -> ModelSpec | None:
+        """The network of a PyTorch file; None for a Keras file."""
+        return read_torch_file(self.path).model if runtime_of(self.path) is TORCH else None
+
+    def _input_shape(self) -> tuple[int | None, ...] | None:
+        """Without the batch axis; None where the file does not say it in the plain way."""
+        spec = self._torch_spec()
+        if spec is not None:
+            return spec.input_shape
+        return input_shape(read_keras_config(self.path))
+
+
+def find_model(
+    model: str | None,
+    dataset: str,
+    run_dir: Path,
+    code: str | None = None,
+    *,
+    trust_code: bool = False,
+) -> ModelSource:
+    """The model of a run, a model file, or, for None, that of the newest run on the data set.
+
+    Args:
+        model: a run's id, or enough of it, or a file's path.
+        dataset: of the run that is looked for.
+        run_dir: where runs are.
+        code: the function that made the network; None looks beside the file.
+        trust_code: run what lies there, also where no training of this user has used it.
+
+    Raises:
+        UsageError: there is none, or it comes with code that is not trusted.
+    """
+    path = _find_file(model, dataset, run_dir)
+    if code is not None:
+        return ModelSource(path, collect(code))
+    beside = read_code(RunFolder(path.parent).code)
+    if not trust_code:
+        is_keras = runtime_of(path) is not TORCH
+        check_trusted(path, beside, runs_code(read_keras_config(path)) if is_keras else [])
+    return ModelSource(path, beside)
+
+
+def _find_file(model: str | None, dataset: str, run_dir: Path) -> Path:
+    if model is None:
+        return latest_trained(run_dir, dataset).model
+    path = Path(model)
+    if path.suffix in _SUFFIXES:
+        if not path.is_file():
+            raise UsageError(f"--model {path} does not exist")
+        return path
+    # A run's id may have a dot too, and its folder is a path.
+    if not runs_named(run_dir, model) and (path.suffix or path.exists() or len(path.parts) > 1):
+        there = "is no model file" if path.exists() else "does not exist"
+        raise UsageError(
+            f"--model {path} {there}; needed is a file that ends in {' or '.join(_SUFFIXES)}, or "
+            "the id of a run (`disdel runs list`)"
+        )
+    folder = find_run(run_dir, model)
+    if not folder.model.is_file():
+        raise UsageError(f"run {folder.run} left no model; its report says why: {folder.report}")
+    return folder.model

@@ -1,0 +1,1 @@
+"""Actions of a run: their bundles, their invocations, and what became of these."""

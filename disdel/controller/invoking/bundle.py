@@ -1,0 +1,83 @@
+"""The zip of an action: its `__main__.py` and the library code that it runs.
+
+A bundle is the same, byte for byte, for the same sources, so that a platform sees an unchanged
+action as unchanged.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from disdel.host.assets import actions_dir
+from disdel.user_code.collecting import FOLDER, UserCode
+
+# What the worker side of the library imports; the rest stays on the controller's host.
+_LIBRARY = (
+    "disdel/connections",
+    "disdel/errors.py",
+    "disdel/models",
+    "disdel/protocol",
+    "disdel/runtimes",
+    "disdel/store",
+    "disdel/strategies",
+    "disdel/types",
+    "disdel/user_code",
+    "disdel/worker",
+    "openwhisk_local/machine",
+)
+# Starts servers on the controller's host, by packages that no image has.
+_LEFT_OUT = ("disdel/store/private_redis.py",)
+# The front doors lead to what is not in the bundle.
+_FRONT_DOORS = {
+    "disdel/__init__.py": b'"""The worker side of disdel."""\n',
+    "openwhisk_local/__init__.py": b'"""What actions need to know of their container."""\n',
+}
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+
+
+def library() -> dict[str, bytes]:
+    """The sources of the worker side of disdel, by their paths in a zip."""
+    root = Path(__file__).parents[3]
+    members = {}
+    for entry in _LIBRARY:
+        path = root / entry
+        for source in [path] if path.is_file() else path.rglob("*.py"):
+            name = source.relative_to(root).as_posix()
+            if name not in _LEFT_OUT:
+                members[name] = source.read_bytes()
+    members |= _FRONT_DOORS
+    return members
+
+
+def build_bundle(
+    action: str,
+    code: UserCode | None = None,
+    *,
+    packages: bytes | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """The zip of the action in `actions/<action>`.
+
+    Args:
+        action: its name.
+        code: the user's own code, where there is some.
+        packages: a zip of the library and of what it imports, for a Python that has nothing.
+        files: more files, by their path in the zip.
+
+    Raises:
+        FileNotFoundError: there is no such action.
+    """
+    main = actions_dir() / action / "__main__.py"
+    members = {"__main__.py": main.read_bytes(), **(library() if packages is None else {})}
+    if code is not None:
+        members |= {f"{FOLDER}/{name}": data for name, data in code.laid_out().items()}
+    members |= files or {}
+    # Added to the packages as they are, which take seconds to compress.
+    buffer = io.BytesIO(packages or b"")
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()

@@ -1,0 +1,84 @@
+"""Invocations that are sent again when their answer got lost, and whose work is done once.
+
+Every invocation has a key. An activation claims it in the store before it does anything, and one
+that finds it claimed answers by whom (`worker/context.py`). So an invocation whose answer did not
+come is found again, and one that was sent twice does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from disdel.errors import ActivationLost
+from disdel.platforms.base import Begun, Platform
+from disdel.protocol.keys import RunKeys
+from disdel.store.base import Store
+from disdel.types import ActivationRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The invocations of one run.
+
+    Attributes:
+        platform: where they run.
+        store: where they are claimed.
+        keys: of the run.
+    """
+
+    platform: Platform
+    store: Store
+    keys: RunKeys
+
+    async def invoke(
+        self, package: str, action: str, arguments: Mapping[str, object], *, timeout_s: float
+    ) -> ActivationRecord:
+        """The record of the activation that does the work, also where none ever comes.
+
+        Raises:
+            PlatformRejected: the platform refuses, or has lost the action (404).
+        """
+        invocation = secrets.token_hex(8)
+
+        async def begun() -> Begun | None:
+            return await asyncio.to_thread(self._claim_of, invocation)
+
+        began_s = time.time()
+        try:
+            record = await self.platform.invoke(
+                package,
+                action,
+                {**arguments, "invocation": invocation},
+                timeout_s=timeout_s,
+                begun=begun,
+            )
+            other = record.result.get("claimed_by") if isinstance(record.result, dict) else None
+            if other is not None:
+                return await self.platform.record(
+                    package, action, str(other), timeout_s=timeout_s, begun=begun
+                )
+        except ActivationLost as lost:
+            return ActivationRecord(
+                id=lost.activation_id,
+                action=action,
+                start_ms=round(began_s * 1000),
+                duration_ms=0,
+                wait_ms=0,
+                # A container that is not known of is not counted.
+                init_ms=None,
+                status="whisk internal error",
+                timed_out=False,
+                result={"error": f"{lost}."},
+            )
+        return record
+
+    def _claim_of(self, invocation: str) -> Begun | None:
+        said = self.store.get_field(self.keys.claims, invocation)
+        if said is None:
+            return None
+        activation_id, *rest = said.split()
+        return Begun(activation_id=activation_id, ended=bool(rest))

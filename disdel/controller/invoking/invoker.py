@@ -1,0 +1,311 @@
+"""One run's invocations: run an action, keep its record and its log, turn failures into errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from disdel.controller.invoking.activation_logs import ActivationLogs
+from disdel.controller.invoking.claims import Claims
+from disdel.controller.invoking.journal import Journal, Measured
+from disdel.controller.invoking.outcomes import (
+    STORE_AWAY,
+    activation_failed,
+    error_kind,
+    explained,
+    failure_of,
+)
+from disdel.controller.invoking.settling import Settling
+from disdel.controller.runs.run_folder import RunFolder
+from disdel.controller.session import Session
+from disdel.errors import ActivationFailed, AggregationError, DataGone, PlatformRejected, StoreError
+from disdel.protocol import memory_grant, messages
+from disdel.protocol.keys import RunKeys
+from disdel.types import ActivationRecord, Outcome, Times
+from disdel.types.events import ActivationEnded, Listener, Noted, WorkerProgress
+
+# The address may be one that containers do not reach, and they have no user to ask.
+_FIRST_PATIENCE_S = 15.0
+_NOT_FOUND = 404
+# What an activation says whose twin was faster, or whose run is over.
+_NOT_WANTED = "not-wanted"
+# The kinds of an action's errors behind which the store may be.
+_OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, _NOT_WANTED})
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Reply = TypeVar(
+    "Reply", messages.TrainReply, messages.ScoreReply, messages.CollectReply, messages.EvaluateReply
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One invocation: the action, its request, and where it belongs in the report.
+
+    `image` is what the action's container is of, None where the platform has it by itself.
+    """
+
+    action: str
+    image: str | None = None
+    request: object
+    task: str
+    worker: int | None
+    round: int
+    segment: int = 0
+    attempt: int = 0
+    memory_mb: int
+    timeout_s: float
+
+
+@dataclass(slots=True)
+class Invoker:
+    """Invokes the actions of one package.
+
+    Attributes:
+        session: the platform and the store.
+        package: where the actions are.
+        keys: of this run, in the store.
+        folder: the run's, where the logs go.
+        emit: told of every activation that has ended.
+        started_s: when the run began, by `time.monotonic`; now, where nobody says.
+        journal: what has ended.
+        memory_secret: what activations are given the right to grow by, on Kubernetes; else None.
+        logs: of what has ended.
+        redis_url: the store as actions are given it.
+        generation: how often the platform has lost the package, and it was made again.
+    """
+
+    session: Session
+    package: str
+    keys: RunKeys
+    folder: RunFolder
+    emit: Listener
+    started_s: float = field(default_factory=time.monotonic)
+    journal: Journal = field(default_factory=Journal)
+    memory_secret: bytes | None = field(default_factory=memory_grant.find_secret)
+    generation: int = 0
+    redis_url: str = field(init=False)
+    _writing: set[asyncio.Future[Any]] = field(default_factory=set)
+    logs: ActivationLogs = field(init=False)
+    _claims: Claims = field(init=False)
+    _settling: Settling = field(init=False)
+    _reached: bool = field(default=False, init=False)
+    _deploying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        session = self.session
+        self.redis_url = session.redis_url
+        self.logs = ActivationLogs(session.platform, self.folder, self.emit)
+        self._claims = Claims(session.platform, session.store, self.keys)
+        self._settling = Settling(session.capacity.settle_s)
+
+    async def call(self, call: Call, reply_type: type[Reply]) -> Reply:
+        """The reply of an action.
+
+        Raises:
+            ActivationFailed: the activation ended in an error.
+        """
+        await self._settling.free(call.action)
+        submitted_s = time.monotonic()
+        record = await self._invoke(call)
+        times = self._times(record, submitted_s)
+        used_mb = None
+        if record.status != "success" and call.worker is not None and not error_kind(record):
+            # It did not end by itself.
+            used_mb = (await self.progress()).get(call.worker, _UNKNOWN).memory_mb
+        failure = failure_of(
+            record,
+            memory_mb=call.memory_mb,
+            last_used_mb=used_mb,
+            image=call.image,
+            reached_store=self._reached,
+        )
+        if failure is not None:
+            logs = await self.logs.of_failed(record.id, call.worker)
+            failure = explained(failure, logs, memory_mb=call.memory_mb)
+            if failure.cause != _NOT_WANTED:
+                self._note(call, record, failure.outcome, times, Measured())
+            if failure.cause in _OF_THE_STORE:
+                gone = await asyncio.to_thread(self.why_gone, failure.reason)
+                if gone is not None and not failure.lost:
+                    raise gone
+            raise activation_failed(record, failure, call.action, logs)
+        self._reached = True
+        fields = record.result if isinstance(record.result, dict) else {}
+        reply = messages.from_json(reply_type, fields)
+        outcome: Outcome = "ok"
+        if isinstance(reply, (messages.TrainReply, messages.EvaluateReply)):
+            outcome = reply.outcome
+        self._note(call, record, outcome, times, _measured(call, reply))
+        self.logs.fetch(record.id, call.worker)
+        return reply
+
+    async def _invoke(self, call: Call) -> ActivationRecord:
+        """The record of a call's activation.
+
+        Raises:
+            ActivationFailed: the platform had lost the action; its package is there again.
+        """
+        generation = self.generation
+        arguments = {**messages.to_json(call.request), "patience_s": self._patience_s()}
+        if self.memory_secret is not None:
+            arguments[memory_grant.ARGUMENT] = memory_grant.issue(self.memory_secret)
+        try:
+            with self._settling.running(call.action):
+                return await self._claims.invoke(
+                    self.package, call.action, arguments, timeout_s=call.timeout_s
+                )
+        except PlatformRejected as rejected:
+            if rejected.status != _NOT_FOUND:
+                raise
+            async with self._deploying:
+                if self.generation == generation:
+                    await self.deploy()
+                    self.generation += 1
+                    self.emit(Noted(message=f"{self.package} was lost, and is made again"))
+            raise ActivationFailed(
+                f"{call.action} is not there any more: {rejected}",
+                activation_id="",
+                outcome="error",
+                lost=True,
+            ) from rejected
+
+    async def deploy(self) -> None:
+        """Make the package, whose parameters every action inherits."""
+        common = messages.Common(
+            v=messages.WIRE_VERSION,
+            run=self.keys.run,
+            redis=self.redis_url,
+            env=dict(self.session.action_env),
+        )
+        await self.session.platform.create_package(self.package, messages.to_json(common))
+
+    def why_gone(self, reason: str) -> DataGone | None:
+        """What may be behind data of the run that is missing, or None where nothing shows.
+
+        Raises:
+            StoreLost: the store does not answer.
+        """
+        store, evicts = self.session.store, self.session.examination.evicts
+        if not store.fields(self.keys.open):
+            return DataGone(
+                f"Redis at {store.address} has lost the data of this run ({reason}): it was "
+                "started again without what it held, or emptied"
+            )
+        if evicts is not None:
+            return DataGone(
+                f"{reason}. Redis at {store.address} removes keys when it is full "
+                f"(maxmemory-policy {evicts}): CONFIG SET maxmemory-policy noeviction"
+            )
+        return None
+
+    def _patience_s(self) -> float:
+        """How long an activation should wait for the store: little while none has reached it."""
+        patience_s = self.session.patience_s
+        return patience_s if self._reached else min(patience_s, _FIRST_PATIENCE_S)
+
+    def _times(self, record: ActivationRecord, submitted_s: float) -> Times:
+        """The way of an activation whose record has just come.
+
+        The platform's clock may differ from this one, so the start that it reports counts only as
+        far as the activation then lies between what was seen here.
+        """
+        submitted_ms = round((submitted_s - self.started_s) * 1000)
+        received_ms = round((time.monotonic() - self.started_s) * 1000)
+        began_ms = (time.time() - time.monotonic() + self.started_s) * 1000
+        latest_ms = max(submitted_ms, received_ms - record.duration_ms)
+        started_ms = min(max(submitted_ms, round(record.start_ms - began_ms)), latest_ms)
+        return Times(submitted_ms=submitted_ms, started_ms=started_ms, received_ms=received_ms)
+
+    def _note(
+        self,
+        call: Call,
+        record: ActivationRecord,
+        outcome: Outcome,
+        times: Times,
+        measured: Measured,
+    ) -> None:
+        activation = self.journal.note(
+            record,
+            action=call.action,
+            task=call.task,
+            worker=call.worker,
+            round_number=call.round,
+            segment=call.segment,
+            attempt=call.attempt,
+            memory_mb=call.memory_mb,
+            outcome=outcome,
+            times=times,
+            measured=measured,
+        )
+        self.emit(ActivationEnded(activation=activation))
+
+    async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work that writes to the store, in a thread, of which `stop_writing` knows."""
+        loop = asyncio.get_running_loop()
+        writing = loop.run_in_executor(None, partial(work, *args, **kwargs))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        # A thread goes on where its task is cancelled.
+        return await asyncio.shield(writing)
+
+    async def stop_writing(self) -> None:
+        """Return when nothing more is written to the store, so that it can be emptied."""
+        self.session.store.stop_writing(self.keys.prefix)
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def progress(self) -> dict[int, WorkerProgress]:
+        """What each worker last said of itself; empty when the store does not answer."""
+        try:
+            said = await asyncio.to_thread(self.session.store.fields, self.keys.progress)
+        except StoreError:
+            return {}
+        found = {}
+        for name, text in said.items():
+            # Losing a line of the live view loses nothing.
+            with contextlib.suppress(ValueError, TypeError, RecursionError):
+                worker = int(name)
+                found[worker] = WorkerProgress.from_fields(worker, json.loads(text))
+        return found
+
+
+_UNKNOWN = WorkerProgress(worker=-1, state="unknown")
+
+
+def _measured(
+    call: Call,
+    reply: messages.TrainReply
+    | messages.ScoreReply
+    | messages.CollectReply
+    | messages.EvaluateReply,
+) -> Measured:
+    measured = Measured(
+        peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb, phases=reply.phases
+    )
+    if isinstance(reply, messages.TrainReply) and isinstance(call.request, messages.TrainRequest):
+        return replace(
+            measured,
+            framework_anonymous_mb=reply.framework_anonymous_mb,
+            framework_mapped_mb=reply.framework_mapped_mb,
+            steps=reply.next_step - call.request.start_step,
+            train_s=reply.train_s,
+        )
+    return measured
+
+
+async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of `coroutines` run together; the first error cancels the rest and is raised."""
+    tasks: list[asyncio.Task[T]] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -1,0 +1,237 @@
+"""What a run needs, checked one by one, each with what to do when it is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.invoking.outcomes import failure_of
+from disdel.controller.planning.history import history_of
+from disdel.controller.planning.planning import offered_runtimes
+from disdel.controller.session import Session, open_session
+from disdel.errors import DisdelError
+from disdel.planner.calibration import calibrated
+from disdel.planner.candidates import round_up_memory
+from disdel.planner.runtimes import BASE_FLOOR_MB, BASE_IMAGE, Runtime
+from disdel.platforms.base import ActionSpec
+from disdel.protocol import messages
+from disdel.settings import Settings
+from disdel.store.private_redis import find_redis_server
+from disdel.types import ActivationRecord, RuntimeName
+
+_TIMEOUT_S = 60.0
+# A container that does not reach the store at once most likely never will.
+_PROBE_PATIENCE_S = 5.0
+# A runtime's package has another name where it is built for CPUs alone.
+_DISTRIBUTIONS: Mapping[RuntimeName, tuple[str, ...]] = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "torch": ("torch",),
+    "compiled": ("iree-base-compiler",),
+}
+# A handful of workers with a round every few seconds make more invocations than this.
+_FEW_INVOKES_PER_MINUTE = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `detail` says what was found or what to change."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterator[Check]:
+    """Check this machine, then the platform and its containers from inside.
+
+    Args:
+        settings: where runs would run.
+        runtime: what they would run on; None for all that is offered there.
+    """
+    runtimes = _as_measured(offered_runtimes(runtime, settings), settings)
+    yield Check("python", True, sys.version.split()[0])
+    for one in runtimes:
+        yield _package(one.name, _DISTRIBUTIONS[one.name], f"disdel[{one.name}]")
+    yield _package("data sets", ("tensorflow-datasets",), "disdel[datasets]")
+    yield _checked("redis", lambda: _redis(settings))
+    yield _checked("data directory", lambda: _writable(settings.data_dir))
+    yield _checked("run directory", lambda: _writable(settings.run_dir))
+    yield from asyncio.run(_platform_checks(settings, runtimes))
+
+
+def _as_measured(runtimes: Sequence[Runtime], settings: Settings) -> list[Runtime]:
+    """The runtimes with the floor of the builds that are there, as earlier containers told it."""
+    return [calibrated(one, history_of(one, settings).read()) for one in runtimes]
+
+
+def _checked(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except DisdelError as error:
+        return Check(name, False, str(error))
+
+
+def _package(name: str, distributions: tuple[str, ...], extra: str) -> Check:
+    for distribution in distributions:
+        try:
+            version = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return Check(name, True, f"{distribution} {version}")
+    return Check(
+        name, False, f"not installed; the embedded platform needs it: pip install '{extra}'"
+    )
+
+
+def _redis(settings: Settings) -> str:
+    if settings.redis is not None:
+        return "configured; checked from here and from an action below"
+    return f"a private one for each run, {find_redis_server()}"
+
+
+def _writable(folder: Path) -> str:
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not os.access(existing, os.W_OK):
+        raise DisdelError(f"{existing} is not writable; choose another folder")
+    return str(folder)
+
+
+async def _platform_checks(settings: Settings, runtimes: Sequence[Runtime]) -> list[Check]:
+    try:
+        async with open_session(settings) as session:
+            checks = [_store(session), _limits(session, runtimes)]
+            if checks[-1].ok:
+                checks += await _container_checks(session, settings, runtimes)
+            return checks
+    except DisdelError as error:
+        return [Check("platform", False, str(error))]
+
+
+def _store(session: Session) -> Check:
+    """What was seen of the Redis; one that cannot hold a run has been refused before."""
+    seen = session.examination
+    if not seen.told:
+        detail = "does not tell its limits (INFO is forbidden)"
+    elif seen.room_mb is None:
+        detail = "no limit of memory (maxmemory)"
+    else:
+        detail = f"room for {seen.room_mb} of {seen.maxmemory_mb} MB (maxmemory)"
+    if seen.evicts is not None:
+        detail += (
+            f"; removes keys when it is full, those of a run too (maxmemory-policy {seen.evicts}): "
+            "CONFIG SET maxmemory-policy noeviction"
+        )
+    if seen.makes_users and session.lasting_redis is not None:
+        detail += "; a user with least rights for the actions of each run"
+    elif seen.makes_users is False:
+        detail += (
+            "; its user may make no others (ACL SETUSER): actions get this one, whose password "
+            "whoever has the key of the namespace can read"
+        )
+    return Check("redis server", True, detail)
+
+
+def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:
+    """Whether the platform lets the frameworks in."""
+    capacity = session.capacity
+    largest = max(runtimes, key=lambda runtime: runtime.floor_mb)
+    needed_mb = _framework_mb(largest, capacity.memory_min_mb)
+    if capacity.memory_max_mb < needed_mb:
+        return Check(
+            "platform",
+            False,
+            f"{session.description} allows {capacity.memory_max_mb} MB an action, and "
+            f"{largest.name} alone needs {needed_mb} MB; raise whisk.memory.max (helm: "
+            "whisk.limits.actions.memory.max)",
+        )
+    detail = (
+        f"{session.description}; {capacity.memory_min_mb} to {capacity.memory_max_mb} MB and up to "
+        f"{capacity.timeout_max_s:g} s an action, {capacity.concurrency} at once, "
+        f"{capacity.invokes_per_minute} a minute"
+    )
+    if capacity.invokes_per_minute < _FEW_INVOKES_PER_MINUTE:
+        detail += (
+            "; runs of many workers or rounds will wait for the next minute (helm: "
+            "whisk.limits.actionsInvokesPerminute)"
+        )
+    return Check("platform", True, detail)
+
+
+def _framework_mb(runtime: Runtime, minimum_mb: int) -> int:
+    return round_up_memory(runtime.floor_mb, minimum_mb)
+
+
+async def _container_checks(
+    session: Session, settings: Settings, runtimes: Sequence[Runtime]
+) -> list[Check]:
+    """Start a container of each image and ask it what it is."""
+    package = f"disdel-doctor-{secrets.token_hex(4)}"
+    common = messages.Common(
+        v=messages.WIRE_VERSION,
+        run=package,
+        redis=session.redis_url,
+        env=dict(session.action_env),
+    )
+    minimum_mb = session.capacity.memory_min_mb
+    probes = (
+        (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),
+        *((r.image, "train", _framework_mb(r, minimum_mb)) for r in runtimes if r.image),
+    )
+    try:
+        await session.platform.create_package(package, messages.to_json(common))
+        checks = []
+        for image, action, memory_mb in probes:
+            spec = ActionSpec(
+                name=image,
+                image=settings.image(image),
+                code=build_bundle(action),
+                memory_mb=memory_mb,
+                timeout_s=min(_TIMEOUT_S, session.capacity.timeout_max_s),
+            )
+            await session.platform.create_action(package, spec)
+            request = {**messages.to_json(messages.ProbeRequest()), "patience_s": _PROBE_PATIENCE_S}
+            record = await session.platform.invoke(
+                package, spec.name, request, timeout_s=spec.timeout_s
+            )
+            checks.append(_read_probe(spec, record))
+        return checks
+    finally:
+        await session.platform.remove_package(package)
+
+
+def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
+    name = (spec.image or "").rpartition("/")[2].partition(":")[0]
+    failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None, image=spec.image)
+    if failure is None:
+        fields = record.result if isinstance(record.result, dict) else {}
+        reply = messages.from_json(messages.ProbeReply, fields)
+        packages = ", ".join(f"{package.name} {package.version}" for package in reply.packages)
+        limit = (
+            "no memory limit" if reply.memory_limit_mb is None else f"{reply.memory_limit_mb} MB"
+        )
+        gpu = "no GPU" if reply.gpu is None else f"{reply.gpu} with {reply.gpu_memory_mb} MB"
+        return Check(
+            name,
+            True,
+            f"reaches Redis; python {reply.python}, {packages}; sees {limit}, {reply.cpus} CPUs, "
+            f"{gpu}",
+        )
+    if "no Redis answers" in failure.reason:
+        return Check(
+            name,
+            False,
+            f"{failure.reason}. That is the address as an action sees it: name one that the "
+            "platform's containers reach with --redis",
+        )
+    if failure.missing_image:
+        return Check(name, False, f"{failure.reason} {failure.advice}")
+    return Check(name, False, f"{failure.outcome}: {failure.reason}")

@@ -1,0 +1,110 @@
+"""A run whose network is compiled here: its actions, and the Keras file at its end."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from disdel.compiler import CompileJob, compile_program
+from disdel.compiler.keras_file import TEMPLATE, filled
+from disdel.compiler.packages import kind_of, own_python, packages_zip, pins, stock_python
+from disdel.compiler.targets import HOST, portable, target
+from disdel.controller.invoking.bundle import build_bundle, library
+from disdel.controller.session import runs_here
+from disdel.platforms.base import ActionSpec
+from disdel.settings import Settings
+from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
+from disdel.user_code.collecting import UserCode
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledNetwork:
+    """What a run's actions execute.
+
+    Attributes:
+        program: the folder that `disdel.protocol.program` describes.
+        packages: the zip of the library and what it imports.
+        kind: of the platform's own Python that it is for.
+    """
+
+    program: Path
+    packages: bytes
+    kind: str
+
+    def _executed(self) -> list[Path]:
+        """The files that actions need, which are all but that for the host."""
+        return [path for path in self.program.iterdir() if path.name != TEMPLATE]
+
+    def action(self, name: str, *, memory_mb: int, timeout_s: float) -> ActionSpec:
+        """The action of that name, on the platform's own Python."""
+        files = {f"program/{path.name}": path.read_bytes() for path in self._executed()}
+        return ActionSpec(
+            name=name,
+            kind=self.kind,
+            code=build_bundle(
+                name, packages=self.packages, files=files if name == "train" else None
+            ),
+            memory_mb=memory_mb,
+            timeout_s=timeout_s,
+        )
+
+    def keras_file(self, state: bytes) -> bytes:
+        """The Keras file of the network with the weights of a state in numpy's `.npz`."""
+        with np.load(io.BytesIO(state)) as tensors:
+            return filled(self.program / TEMPLATE, dict(tensors))
+
+
+def can_be_compiled(model: ModelSpec) -> bool:
+    """Whether it is a Keras model, and no PyTorch module."""
+    return model.own is None or model.own.runtime == "tensorflow"
+
+
+def compile_job(
+    job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: Settings
+) -> CompileJob:
+    """What is compiled for a job, tuned for this machine if its actions run here.
+
+    Raises:
+        UsageError: the settings name an architecture that nothing can be compiled for.
+    """
+    usual = DEFAULT_OPTIMIZER if model.own is None else None
+    return CompileJob(
+        model=model,
+        input_dtype=dataset.input_dtype,
+        batch_size=job.batch_size,
+        optimizer=job.optimizer or usual,
+        targets=HOST if runs_here(settings) else portable(settings.architectures),
+    )
+
+
+def compile_network(
+    job: CompileJob, code: UserCode | None, kinds: Collection[str]
+) -> CompiledNetwork:
+    """Compile a network, unless an earlier run has, and pack what its actions import.
+
+    Args:
+        job: what is compiled.
+        code: the files of the user's own network.
+        kinds: the platform's.
+
+    Raises:
+        UsageError: packages are missing, the network cannot be compiled, or the platform has no
+            Python for it.
+        CompileFailed: the compiler refused it.
+    """
+    stock = stock_python(kinds)
+    # The embedded platform runs actions on the Python that runs here, whatever their kind.
+    python = own_python() if job.targets == HOST else stock
+    machines = None
+    if job.targets != HOST:
+        machines = list(dict.fromkeys(target(name).machine for name in job.targets))
+    pins(python)  # What is missing is told before anything is compiled.
+    with ThreadPoolExecutor(1) as packing:
+        packages = packing.submit(packages_zip, library(), python, machines)
+        program = compile_program(job, code)
+    return CompiledNetwork(program, packages.result(), kind_of(stock))

@@ -1,0 +1,131 @@
+"""What containers took in earlier runs, kept from run to run.
+
+One file of JSON lines for each runtime on each platform, in `history/` of the state directory. Many
+runs may write at the same time: a line is one write to a file opened for appending, under a lock.
+A file that has grown to `MAX_LINES` is cut to its newer half.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import dacite
+
+import disdel
+from disdel import config
+from disdel.host.home import make_own
+from disdel.planner.observations import Observation
+from disdel.planner.runtimes import Runtime
+from disdel.settings import Settings
+from openwhisk_local.machine.gpu import first_gpu
+
+MAX_LINES = 4000
+# What is measured: all processes of a container, and not the action's alone.
+_COUNTED = "containers"
+# What decides how much memory and time a container of the embedded platform takes.
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "torch",
+    "iree-base-runtime",
+    "numpy",
+    "redis",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The observations of one runtime on one platform."""
+
+    path: Path
+
+    def read(self) -> tuple[Observation, ...]:
+        """All of them, oldest first; lines that are not understood are left out."""
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ()
+        return tuple(observation for line in lines if (observation := _parsed(line)) is not None)
+
+    def append(self, observations: Sequence[Observation]) -> None:
+        """Add observations.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if not observations:
+            return
+        added = "".join(json.dumps(asdict(observation)) + "\n" for observation in observations)
+        make_own(self.path.parent)
+        with self._locked():
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(added)
+            self._cut()
+
+    def _cut(self) -> None:
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        if len(lines) > MAX_LINES:
+            shorter = self.path.with_suffix(".new")
+            shorter.write_bytes(b"".join(lines[-MAX_LINES // 2 :]))
+            shorter.replace(self.path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone among all writers; the lock is a file that `_cut` does not replace."""
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _parsed(line: str) -> Observation | None:
+    try:
+        return dacite.from_dict(Observation, json.loads(line))
+    except (ValueError, TypeError, RecursionError, dacite.DaciteError):
+        return None
+
+
+def history_of(runtime: Runtime, settings: Settings) -> History:
+    """The history of a runtime on the platform that `settings` lead to.
+
+    It is named by a digest of what decides a container's memory: this release, and on a cluster the
+    cluster and the image, on the embedded platform this machine's packages and processor; and the
+    GPU that is planned with, if any.
+    """
+    configured = settings.access
+    if configured is not None:
+        facts = [configured.apihost, settings.image(runtime.image)]
+    else:
+        facts = [platform.python_version(), _processor(), str(os.cpu_count())]
+        facts += [f"{name} {_version(name)}" for name in _PACKAGES]
+    asked = settings.limits.gpu_memory_mb
+    told = configured is None and first_gpu() is not None
+    if asked or (told and asked is None):
+        facts.append("gpu")
+    text = json.dumps([disdel.__version__, runtime.name, _COUNTED, *facts])
+    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return History(config.state_dir() / "history" / f"{runtime.name}-{digest}.jsonl")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,209 @@
+"""The network of a job: a built-in one, or the user's own after it was built once.
+
+A process of its own builds it, since this one loads no framework; what it found is kept, so that
+the next plan of the same code and shapes is as fast as that of a built-in network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disdel import config
+from disdel.data import DatasetArrays
+from disdel.errors import UsageError
+from disdel.host.helper import run_helper
+from disdel.host.home import make_own
+from disdel.models import choose_model
+from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
+from disdel.types import DatasetSpec, ModelSpec, OwnModel, TrainJob
+from disdel.types.arrays import Array
+from disdel.user_code.collecting import UserCode, collect, is_entry, package_version, packages_of
+from disdel.user_code.files_read import named_environment, still_holds
+
+# Of what is kept; raised when a description changes.
+_FORMAT = 5
+# Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
+_SAMPLES_BYTES = 64 << 20
+_SAMPLES_LEAST = 2
+_PACKAGES = ("disdel", "keras", "numpy", "tensorflow", "tensorflow-cpu", "torch")
+
+
+def choose_network(
+    job: TrainJob, dataset: DatasetSpec, arrays: Callable[[], DatasetArrays]
+) -> ModelSpec:
+    """The network of a job for a data set: a built-in one, or a function of the user's.
+
+    Args:
+        job: names it.
+        dataset: what it is trained on.
+        arrays: gives the samples of that, on which a network of the user's is tried out.
+
+    Raises:
+        UsageError: no such network, or it cannot be trained on such samples as the job says.
+    """
+    if not is_entry(job.model):
+        if Path(job.model).is_file():
+            raise UsageError(
+                f"--model {job.model} is a file: a training begins with a built-in network or with "
+                "FILE.py:FUNCTION; --resume RUN goes on with one that is trained, and disdel infer "
+                "--model FILE evaluates it"
+            )
+        return choose_model(job.model, dataset)
+    code = collect(job.model)
+    reply = _described(_Asked(code, dataset, job, arrays()))
+    # Code that was moved or is named in another way is the same code.
+    own = replace(reply.own, code=code.ref)
+    _check_schedule(job, own)
+    return ModelSpec(
+        name=job.model,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        target=reply.target,
+        own=own,
+    )
+
+
+def _check_schedule(job: TrainJob, own: OwnModel) -> None:
+    """Refuse two schedules at once, and one that would begin anew every round.
+
+    Raises:
+        UsageError: the job has such.
+    """
+    if not own.has_schedule or job.optimizer is not None or job.learning_rate is not None:
+        return
+    if job.rate_schedule.shape != "constant" or job.rate_schedule.warmup:
+        raise UsageError(
+            f"the optimizer of {own.code.entry} has a learning-rate schedule of its own: leave "
+            "--schedule and --warmup out, or give it a number"
+        )
+    if job.optimizer_state == "reset":
+        raise UsageError(
+            f"the optimizer of {own.code.entry} has a learning-rate schedule, which would begin "
+            "anew every round with --optimizer-state reset: use average or local, or --schedule"
+        )
+
+
+def code_of(model: ModelSpec) -> UserCode | None:
+    """The files of the user's own network; None for a built-in one.
+
+    Raises:
+        UsageError: they have changed since the network was chosen.
+    """
+    if model.own is None:
+        return None
+    code = collect(model.own.code.entry)
+    if code.ref.digest != model.own.code.digest:
+        raise UsageError(f"{code.ref.entry} has changed since this run began; start it again")
+    return code
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Of what a description is wanted."""
+
+    code: UserCode
+    dataset: DatasetSpec
+    job: TrainJob
+    arrays: DatasetArrays
+
+    def samples(self) -> dict[str, Array]:
+        """The first ones: a batch of the job's, unless that is very large."""
+        x, y = self.arrays.train_x, self.arrays.train_y
+        fit = _SAMPLES_BYTES // max(1, math.prod(x.shape[1:]) * x.itemsize)
+        count = max(_SAMPLES_LEAST, min(self.job.batch_size, fit))
+        return {"x": np.array(x[:count]), "y": np.array(y[:count])}
+
+    def key(self, samples: Mapping[str, Array]) -> str:
+        """The same for what is described alike."""
+        packages = sorted({*_PACKAGES, *packages_of(self.code)})
+        versions = [sys.version, *(f"{name} {package_version(name)}" for name in packages)]
+        dataset, job = self.dataset, self.job
+        form = (dataset.input_shape, dataset.input_dtype, dataset.classes)
+        asked = (form, job.precision, job.batch_size)
+        environment = named_environment(self.code.python.values())
+        text = json.dumps([_FORMAT, self.code.ref.digest, asked, versions, environment])
+        digest = hashlib.blake2b(text.encode(), digest_size=16)
+        for array in samples.values():
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def _described(asked: _Asked) -> DescribeReply:
+    samples = asked.samples()
+    kept = config.state_dir() / "models" / f"{asked.key(samples)}.json"
+    try:
+        answer = json.loads(kept.read_text(encoding="utf-8"))
+        if still_holds(answer["read"]):
+            return from_json(DescribeReply, answer["reply"])
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
+        pass
+    answer = _describe(asked, samples)
+    reply = from_json(DescribeReply, answer["reply"])
+    try:
+        make_own(kept.parent)
+        kept.write_text(json.dumps(answer), encoding="utf-8")
+    except OSError:
+        pass  # the next plan takes a few seconds longer
+    return reply
+
+
+def _describe(asked: _Asked, samples: Mapping[str, Array]) -> dict[str, Any]:
+    code, dataset = asked.code, asked.dataset
+    with tempfile.TemporaryDirectory(prefix="disdel-model-") as scratch:
+        folder = Path(scratch)
+        # Only what travels to the actions, so that a file which is left out is missed here.
+        code.write(folder / "code")
+        np.savez(folder / "samples.npz", allow_pickle=False, **samples)
+        request = DescribeRequest(
+            code=code.ref,
+            folder=str(folder / "code"),
+            samples=str(folder / "samples.npz"),
+            input_shape=dataset.input_shape,
+            input_dtype=dataset.input_dtype,
+            classes=dataset.classes,
+            batch_size=asked.job.batch_size,
+            precision=asked.job.precision,
+        )
+        (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
+        ended = run_helper(
+            [
+                *(sys.executable, "-P", "-m", "disdel.models.user.describe"),
+                *(str(folder / "in.json"), str(folder / "out.json")),
+            ],
+            cwd=folder / "code",
+            environ=_environ(),
+            scratch=folder,
+        )
+        try:
+            answer: dict[str, Any] = json.loads((folder / "out.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            raise UsageError(ended.why(f"building {code.ref.entry}")) from None
+    if "error" in answer:
+        said = str(answer["error"])
+        # What stayed here may be what was missed.
+        missing = "No such file" in said or "not found" in said
+        raise UsageError("; ".join((said, *code.left_out)) if missing else said)
+    return answer
+
+
+def _environ() -> dict[str, str]:
+    # The child finds this package where this process did, installed or not.
+    search_path = (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", ""))
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }

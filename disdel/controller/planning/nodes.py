@@ -1,0 +1,150 @@
+"""What the nodes of a platform have that it does not tell itself: asked of a container, and kept.
+
+OpenWhisk tells neither the CPUs of its nodes nor how much memory it has for containers, and four
+workers on two CPUs are slower than two. Before the first plan a container is asked for the CPUs;
+the memory shows when warm containers have been removed. Both are kept for a week, by API host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import dacite
+
+from disdel import config
+from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.session import Session
+from disdel.errors import DisdelError, PlatformError
+from disdel.host.home import make_own
+from disdel.planner.runtimes import BASE_IMAGE
+from disdel.platforms.base import ActionSpec, Platform
+from disdel.settings import Settings
+from disdel.types import Capacity
+from disdel.types.events import Listener, Noted
+from openwhisk_local.machine import cpus as container_cpus
+
+# Nodes come and go.
+_KEPT_S = 7 * 86_400
+_TIMEOUT_S = 60.0
+_MOST_CPUS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of an API host's containers; None of what was not.
+
+    Attributes:
+        cpus: that a container may use.
+        pool_below_mb: so many MB of containers were more than the platform keeps.
+    """
+
+    cpus: int | None = None
+    pool_below_mb: int | None = None
+
+
+async def with_nodes(session: Session, settings: Settings, emit: Listener) -> Session:
+    """The session with what was seen of its platform; for its CPUs a container is asked.
+
+    A platform that tells by itself, or ends with the session, is not asked.
+    """
+    apihost = session.lasting_apihost
+    if session.capacity.cpus is not None or apihost is None:
+        return session
+    if _read(apihost).cpus is None:
+        try:
+            cpus = await _asked(session.platform, session.capacity, settings)
+        except DisdelError as error:
+            emit(Noted(message=f"the CPUs of the platform are unknown: {error}"))
+        else:
+            await asyncio.to_thread(_keep, apihost, replace(_read(apihost), cpus=cpus))
+            told = replace(session.capacity, cpus=cpus)
+            return replace(session, capacity=with_seen_nodes(told, apihost))
+    return replace(session, capacity=with_seen_nodes(session.capacity, apihost))
+
+
+def with_seen_nodes(capacity: Capacity, apihost: str) -> Capacity:
+    """What a platform tells, with what was seen of it before; nothing is asked."""
+    seen = _read(apihost)
+    if capacity.cpus is None:
+        capacity = replace(capacity, cpus=seen.cpus)
+    if capacity.pool_memory_mb is None and seen.pool_below_mb is not None:
+        capacity = replace(capacity, pool_memory_mb=seen.pool_below_mb - 1)
+    return capacity
+
+
+def remember_pool(apihost: str, *, below_mb: int) -> None:
+    """Keep that so many MB of containers were more than the platform has room for."""
+    seen = _read(apihost)
+    known_mb = seen.pool_below_mb or below_mb
+    _keep(apihost, replace(seen, pool_below_mb=min(known_mb, below_mb)))
+
+
+async def _asked(platform: Platform, capacity: Capacity, settings: Settings) -> int:
+    """What a container says.
+
+    Raises:
+        DisdelError: there is none, or it says something else.
+    """
+    source = Path(container_cpus.__file__).read_bytes()
+    files = {
+        "openwhisk_local/__init__.py": b"",
+        "openwhisk_local/machine/__init__.py": b"",
+        "openwhisk_local/machine/cpus.py": source,
+    }
+    kind = next((kind for kind in sorted(capacity.kinds) if kind.startswith("python:3")), None)
+    action = ActionSpec(
+        name="node",
+        code=build_bundle("node", packages=b"", files=files),
+        memory_mb=capacity.memory_min_mb,
+        timeout_s=min(_TIMEOUT_S, capacity.timeout_max_s),
+        kind=kind,
+        image=None if kind else settings.image(BASE_IMAGE),
+    )
+    package = f"disdel-node-{secrets.token_hex(4)}"
+    try:
+        await platform.create_package(package, {})
+        await platform.create_action(package, action)
+        record = await platform.invoke(package, action.name, {})
+    finally:
+        await platform.remove_package(package)
+    result = record.result if isinstance(record.result, dict) else {}
+    cpus = result.get("cpus")
+    if record.status != "success" or type(cpus) is not int or not 1 <= cpus <= _MOST_CPUS:
+        raise PlatformError(f"a container asked for them answered {str(record.result)[:200]}")
+    return cpus
+
+
+def _file(apihost: str) -> Path:
+    digest = hashlib.blake2b(apihost.encode(), digest_size=8).hexdigest()
+    return config.state_dir() / "history" / f"nodes-{digest}.json"
+
+
+def _read(apihost: str) -> Seen:
+    """What was kept and is not too old; a file of anything else is as good as none."""
+    file = _file(apihost)
+    try:
+        if time.time() - file.stat().st_mtime > _KEPT_S:
+            return Seen()
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        seen = dacite.from_dict(Seen, kept if isinstance(kept, dict) else {})
+    except (OSError, ValueError, RecursionError, dacite.DaciteError):
+        return Seen()
+    sound = 1 <= (seen.cpus or 1) <= _MOST_CPUS and (seen.pool_below_mb or 2) > 1
+    return seen if sound else Seen()
+
+
+def _keep(apihost: str, seen: Seen) -> None:
+    """A run is not lost over a state directory that cannot be written."""
+    file = _file(apihost)
+    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    with contextlib.suppress(OSError):
+        make_own(file.parent)
+        partial.write_text(json.dumps(asdict(seen)), encoding="utf-8")
+        partial.replace(file)

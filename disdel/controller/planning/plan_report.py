@@ -1,0 +1,68 @@
+"""Plans as reports tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from disdel.types import Estimate, InferPlan, Plan, PlanReport, Shard, ShardReport
+from disdel.types.units import MIB
+
+
+def plan_report(plan: Plan) -> PlanReport:
+    """What the report of a training, and `disdel plan --json`, tell of its plan."""
+    return PlanReport(
+        runtime=plan.runtime,
+        workers=plan.workers,
+        memory_mb=plan.memory_mb,
+        collect_memory_mb=plan.collect_memory_mb,
+        fan_in=plan.fan_in,
+        micro_batches=plan.micro_batches,
+        rounds=plan.rounds,
+        timeout_s=plan.timeout_s,
+        threads=plan.threads,
+        predicted_s=plan.predicted_s,
+        gb_s=plan.gb_s,
+        shards=_shards(plan.shards),
+        estimate_mb=_estimate_mb(plan.estimate),
+        invocations=plan.invocations,
+        optimize=plan.optimize,
+        estimator=plan.estimator,
+        basis=plan.basis,
+        zones_mb=plan.zones,
+        considered=plan.considered,
+        reasons=plan.reasons,
+        gpu_memory_mb=plan.gpu_memory_mb,
+        score_every=plan.score_every,
+        throttled_s=plan.throttled_s,
+    )
+
+
+def infer_plan_report(plan: InferPlan) -> PlanReport:
+    """What the report of an inference tells of its plan."""
+    return PlanReport(
+        workers=plan.workers,
+        memory_mb=plan.memory_mb,
+        # One fork and one join.
+        rounds=1,
+        timeout_s=plan.timeout_s,
+        threads=plan.threads,
+        batch_size=plan.batch_size,
+        predicted_s=plan.predicted_s,
+        gb_s=plan.gb_s,
+        shards=_shards(plan.shards),
+        estimate_mb=_estimate_mb(plan.estimate),
+        invocations=plan.invocations,
+        optimize=plan.optimize,
+        basis=plan.basis,
+        reasons=plan.reasons,
+    )
+
+
+def _shards(shards: Sequence[Shard]) -> tuple[ShardReport, ...]:
+    return tuple(ShardReport(worker=shard.worker, samples=shard.samples) for shard in shards)
+
+
+def _estimate_mb(estimate: Estimate) -> dict[str, float]:
+    parts = {**asdict(estimate), "total": estimate.total}
+    return {name: round(value / MIB, 1) for name, value in parts.items()}

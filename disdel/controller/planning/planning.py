@@ -1,0 +1,213 @@
+"""From runs to observations, and from observations to plans.
+
+Every training tells what its containers took, and the next plan rests on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+
+from disdel.compiler import call_memory
+from disdel.controller.planning.compiled import can_be_compiled, compile_job
+from disdel.controller.planning.history import History, history_of
+from disdel.controller.session import runs_here
+from disdel.errors import UsageError
+from disdel.models import model_facts
+from disdel.planner.gpu import HOST_MB
+from disdel.planner.memory import Work, train_parts
+from disdel.planner.observations import Observation, containers
+from disdel.planner.question import Question
+from disdel.planner.runtimes import (
+    COMPILED,
+    COMPILED_ON_STOCK,
+    RUNTIMES,
+    TENSORFLOW,
+    TORCH,
+    Runtime,
+)
+from disdel.planner.timing import predicted_compile_s, step_s
+from disdel.settings import Settings
+from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, RuntimeName, TrainJob
+from disdel.types.events import Listener, Noted
+from disdel.types.units import MIB
+
+
+def ask(
+    job: TrainJob,
+    dataset: DatasetSpec,
+    model: ModelSpec,
+    capacity: Capacity,
+    settings: Settings,
+    *,
+    store_mb: int | None = None,
+    compiling_took_s: float = 0.0,
+) -> list[Question]:
+    """The questions that the planner is asked for a job: one for each runtime that it may take.
+
+    Args:
+        job: what the user asked for.
+        dataset: what it trains on.
+        model: its network.
+        capacity: what the platform allows.
+        settings: what the user allows, and where things are.
+        store_mb: what Redis has room for.
+        compiling_took_s: what the run has spent on compiling its network already.
+    """
+    runtimes = _fitting_runtimes(job, model, capacity, settings)
+    questions = [
+        Question(
+            job=job,
+            dataset=dataset,
+            model=model,
+            facts=model_facts(model),
+            shipped=_in_its_image(runtime, settings),
+            capacity=capacity,
+            limits=settings.limits,
+            aims=settings.aims,
+            observations=history_of(runtime, settings).read(),
+            store_mb=store_mb,
+        )
+        for runtime in runtimes
+    ]
+    return [
+        _of_compiled(asked, settings, compiling_took_s) if _is_compiled(asked) else asked
+        for asked in questions
+    ]
+
+
+def _is_compiled(question: Question) -> bool:
+    return question.shipped.name == COMPILED.name
+
+
+def _in_its_image(runtime: Runtime, settings: Settings) -> Runtime:
+    """The runtime with what else its containers run."""
+    return COMPILED_ON_STOCK if runtime is COMPILED and not runs_here(settings) else runtime
+
+
+def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:
+    """The question with what the compiler has said, or with the time that it will need."""
+    wanted = compile_job(asked.job, asked.dataset, asked.model, settings)
+    calls = call_memory(wanted)
+    if calls is not None:
+        return replace(asked, calls=calls, compile_s=took_s)
+    targets = len(wanted.targets)
+    return replace(asked, compile_s=predicted_compile_s(asked.facts.layers, targets=targets))
+
+
+def _fitting_runtimes(
+    job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings
+) -> list[Runtime]:
+    """The runtimes that a job may take: the user's own networks have one.
+
+    They are compiled where that is asked for, and so are built-in ones that predict numbers.
+    Compiled networks compute in float32, and a GPU would stay idle.
+
+    Raises:
+        UsageError: the job asks for another one.
+    """
+    if model.own is None:
+        offered = offered_runtimes(job.runtime, settings)
+        compiles = job.precision == "float32" and not capacity.gpu_memory_mb
+        if job.runtime or (compiles and model.target == "class"):
+            return offered
+        return [runtime for runtime in offered if runtime is not COMPILED] or [TENSORFLOW]
+    if job.runtime == "compiled" and can_be_compiled(model):
+        return [COMPILED]
+    only = RUNTIMES[model.own.runtime]
+    if job.runtime not in (None, only.name):
+        kind = "PyTorch module" if only is TORCH else "Keras model"
+        raise UsageError(
+            f"{model.name} returns a {kind}, which --runtime {only.name} (or auto) trains, and "
+            f"{job.runtime} does not"
+        )
+    return [only]
+
+
+def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
+    """The runtime asked for, or those that the platform's containers have.
+
+    An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow. On
+    this machine it is what is installed, the compiler included.
+    """
+    if asked is not None:
+        return [RUNTIMES[asked]]
+    if not runs_here(settings):
+        return [TENSORFLOW]
+    return [runtime for runtime in RUNTIMES.values() if _is_installed(runtime)] or [TENSORFLOW]
+
+
+def _is_installed(runtime: Runtime) -> bool:
+    try:
+        return all(map(find_spec, runtime.modules))
+    except ModuleNotFoundError:
+        # Of a package that a module would be in.
+        return False
+
+
+def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:
+    """What the train containers of a run took, one observation each."""
+    observed = []
+    for container in containers(activations, block_steps=plan.block_steps):
+        work = Work(
+            dataset=question.dataset,
+            model=question.facts,
+            label=question.model.label,
+            shard_samples=plan.shards[container.worker].samples,
+            test_samples=plan.test_shards[container.worker].samples,
+            batch_size=question.job.batch_size,
+            epochs=question.job.epochs,
+            micro_batches=plan.micro_batches,
+            precision=question.job.precision,
+            held=question.shipped.held,
+            calls=question.calls,
+        )
+        observed.append(
+            Observation(
+                model=work.label,
+                batch_size=work.batch_size,
+                shard_samples=work.shard_samples,
+                threads=plan.threads,
+                predicted_mb=train_parts(work).total / MIB + (HOST_MB if plan.gpu_memory_mb else 0),
+                working_set_mb=container.working_set_mb,
+                framework_anonymous_mb=container.framework_anonymous_mb,
+                framework_mapped_mb=container.framework_mapped_mb,
+                cold_start_s=container.cold_start_s,
+                step_s=container.step_s,
+                trace_s=container.trace_s,
+                shipped_step_s=step_s(
+                    question.shipped,
+                    question.facts,
+                    work.batch_size,
+                    plan.threads or 1,
+                    work.micro_batches,
+                ),
+                precision=work.precision,
+            )
+        )
+    return observed
+
+
+def remaining_s(activations: Sequence[Activation], *, done: int, rounds: int) -> float:
+    """The time of the rounds that are left, by the activations of round `done` without starts."""
+    trained: dict[int | None, float] = {}
+    slowest_s = {"score": 0.0, "collect": 0.0}
+    for activation in activations:
+        if activation.round != done:
+            continue
+        if activation.train_s is not None:
+            before_s = trained.get(activation.worker, 0.0)
+            trained[activation.worker] = before_s + activation.train_s
+        elif activation.task in slowest_s:
+            ran_s = (activation.duration_ms - activation.init_ms) / 1000
+            slowest_s[activation.task] = max(slowest_s[activation.task], ran_s)
+    return (rounds - done) * (max(trained.values(), default=0.0) + sum(slowest_s.values()))
+
+
+def remember(history: History, observations: Sequence[Observation], emit: Listener) -> None:
+    """Add to the history; a run is not lost over a state directory that cannot be written."""
+    try:
+        history.append(observations)
+    except OSError as error:
+        emit(Noted(message=f"what was measured is not kept for later plans: {error}"))

@@ -1,0 +1,125 @@
+"""Where a run has something that outlives it, on record until it is removed.
+
+`controller.json` in the run's folder is written before anything is made on a server that outlives
+the run, and goes when all of it is gone. Only its owner may read the file, since a Redis URL can
+carry a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dacite
+
+from disdel.errors import DisdelError, UsageError
+from disdel.connections.masking import masked
+from disdel.platforms.base import Platform
+from disdel.protocol.keys import RunKeys
+from disdel.store.redis_store import RedisStore
+
+CONTROLLER_NAME = "controller.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Servers on which a run has a package, keys, or both.
+
+    Attributes:
+        apihost: the OpenWhisk with the package, or None.
+        insecure: whether that host's certificate is not checked.
+        embedded: whether it is an embedded platform, which may have ended with what it held.
+        redis: the Redis with the keys, or None.
+        redis_user: the user there that was made for the run's actions, or None.
+    """
+
+    apihost: str | None
+    insecure: bool = False
+    embedded: bool = False
+    redis: str | None
+    redis_user: str | None = None
+
+    def __str__(self) -> str:
+        named = (self.apihost, None if self.redis is None else masked(self.redis))
+        return " and ".join(name for name in named if name is not None)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.apihost is None and self.redis is None
+
+
+def read_places(folder: Path) -> tuple[Place, ...]:
+    """Where the run in `folder` has something; empty when there is nothing to remove.
+
+    Raises:
+        UsageError: the record cannot be read.
+    """
+    path = folder / CONTROLLER_NAME
+    try:
+        fields = json.loads(path.read_bytes())
+        return tuple(dacite.from_dict(Place, place) for place in fields["places"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, dacite.DaciteError) as error:
+        raise UsageError(
+            f"{path} cannot be read ({type(error).__name__}), which says what {folder.name} has "
+            f"left elsewhere: its package and perhaps a Redis user are disdel-{folder.name}, its "
+            f"keys begin with disdel:{folder.name}: ; remove them by hand, then the file"
+        ) from error
+
+
+def write_places(folder: Path, places: Sequence[Place]) -> None:
+    """Keep on record where the run has something; nothing anywhere is no record."""
+    path = folder / CONTROLLER_NAME
+    kept = list(dict.fromkeys(place for place in places if not place.is_empty))
+    if not kept:
+        path.unlink(missing_ok=True)
+        return
+    partial = path.with_suffix(".tmp")
+    fields: dict[str, Any] = {"places": [asdict(place) for place in kept]}
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(fields, file)
+        file.flush()
+        os.fsync(descriptor)
+    partial.replace(path)
+
+
+async def remove_from(
+    place: Place, run: str, platform: Platform | None, store: RedisStore | None
+) -> tuple[Place, list[DisdelError]]:
+    """Remove a run's package, keys and user; a failure of one place does not keep the other.
+
+    Args:
+        place: where they are.
+        run: the run's id.
+        platform: that of `place`; None where what it held is gone.
+        store: that of `place`; None where it has none.
+
+    Returns:
+        What is left, and why.
+    """
+    errors: list[DisdelError] = []
+    if platform is None:
+        place = replace(place, apihost=None)
+    if platform is not None and place.apihost is not None:
+        try:
+            await platform.remove_package(f"disdel-{run}")
+            place = replace(place, apihost=None)
+        except DisdelError as error:
+            errors.append(error)
+    if store is not None and place.redis is not None:
+        try:
+            await asyncio.to_thread(store.delete_prefix, RunKeys(run).prefix)
+            if place.redis_user is not None:
+                # After the mark of the run: activations that find it gone end by themselves.
+                await asyncio.to_thread(store.remove_user, place.redis_user)
+            place = replace(place, redis=None, redis_user=None)
+        except DisdelError as error:
+            errors.append(error)
+    return place, errors

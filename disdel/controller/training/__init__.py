@@ -1,0 +1,1 @@
+"""A training, from the plan to the averaged model."""

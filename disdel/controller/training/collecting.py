@@ -1,0 +1,131 @@
+"""The join of a round: its parts become one average, in one action or in a tree of them.
+
+One collectWeights action reads every part, so its time grows with the workers while the workers'
+own does not. Above `fan_in` parts, groups of them are averaged at the same time into partial
+averages, those again, until one action can finish. A partial average weighs as much as its parts
+together, so the result is the same mean, to the rounding of the partial ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from disdel.controller.invoking.actions import SizedAction, call_persistently
+from disdel.controller.invoking.background import background
+from disdel.controller.invoking.invoker import Call, Invoker, all_of
+from disdel.protocol import messages
+from disdel.types import LedgerEntry
+
+COLLECT_WEIGHTS = "collectWeights"
+
+
+@dataclass(slots=True, kw_only=True)
+class Collector:
+    """Averages rounds.
+
+    Attributes:
+        action: collectWeights; or train, whose one container is there already.
+        memory_mb: the limit of the container that is to average.
+        invoker: runs activations.
+        fan_in: the most parts that one activation reads, at least 2.
+        memory_max_mb: the most memory that it may be given when it is lost.
+    """
+
+    action: SizedAction
+    memory_mb: Callable[[], int]
+    invoker: Invoker
+    fan_in: int
+    memory_max_mb: int
+    _warm: asyncio.Task[messages.CollectReply] | None = field(default=None, init=False)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether averages are made in containers of their own."""
+        return self.action.spec.name == COLLECT_WEIGHTS
+
+    def move_to(self, action: SizedAction, memory_mb: Callable[[], int]) -> None:
+        """Average in the containers of another action from now on."""
+        self.action, self.memory_mb = action, memory_mb
+
+    async def warm_up(self, number: int) -> None:
+        """Create the action and start a container of it while round `number` still trains.
+
+        Raises:
+            ActivationFailed: no container can be had.
+        """
+        if not self.is_apart:
+            return
+        if self._warm is None:
+            nothing = self._average(number, (), self.invoker.keys.state(number))
+            self._warm = background(nothing)
+        await self._warm
+
+    async def collect(self, number: int, parts: Sequence[messages.Part]) -> list[LedgerEntry]:
+        """Publish the average of a round, and say what went into it, by worker.
+
+        Raises:
+            AggregationError, ActivationFailed: there is no average.
+        """
+        # An average that came before the container is ready would start another one.
+        await self.warm_up(number)
+        ledger: list[LedgerEntry] = []
+        partials: list[str] = []
+        level = 0
+        while len(parts) > self.fan_in:
+            groups = [parts[i : i + self.fan_in] for i in range(0, len(parts), self.fan_in)]
+            keys = [self.invoker.keys.partial(number, level, i) for i in range(len(groups))]
+            replies = await all_of(
+                self._average(number, group, key) for group, key in zip(groups, keys, strict=True)
+            )
+            if level == 0:
+                ledger += [entry for reply in replies for entry in _entries(number, reply)]
+            parts = [
+                messages.Part(
+                    worker=group[0].worker,
+                    attempt=0,
+                    key=key,
+                    samples=sum(part.samples for part in group),
+                    weight=sum(part.weight for part in group),
+                )
+                for group, key in zip(groups, keys, strict=True)
+            ]
+            partials += keys
+            level += 1
+        reply = await self._average(number, parts, self.invoker.keys.state(number))
+        if level == 0:
+            ledger = _entries(number, reply)
+        for key in partials:
+            await asyncio.to_thread(self.invoker.session.store.delete, key)
+        return ledger
+
+    async def _average(
+        self, number: int, parts: Sequence[messages.Part], key: str
+    ) -> messages.CollectReply:
+        call = Call(
+            action=self.action.spec.name,
+            image=self.action.spec.image,
+            request=messages.CollectRequest(round=number, parts=tuple(parts), state_key=key),
+            task="collect",
+            worker=None,
+            round=number,
+            memory_mb=self.memory_mb(),
+            timeout_s=self.action.spec.timeout_s,
+        )
+        return await call_persistently(
+            self.action, self.invoker, call, messages.CollectReply, ceiling_mb=self.memory_max_mb
+        )
+
+
+def _entries(number: int, reply: messages.CollectReply) -> list[LedgerEntry]:
+    return [
+        LedgerEntry(
+            round=number,
+            worker=part.worker,
+            attempt=part.attempt,
+            samples=part.samples,
+            checksum=part.checksum,
+        )
+        for part in reply.parts
+    ]

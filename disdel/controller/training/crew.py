@@ -1,0 +1,66 @@
+"""The workers of a run whose number may change between rounds, within the limits of its plan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from disdel.errors import PlanError
+from disdel.planner.scaling import next_workers
+from disdel.types import Activation, Plan
+
+
+class Crew:
+    """Cuts a run for the workers that its policy wants.
+
+    Args:
+        plan: what the run begins with.
+        planned: the plan for a number of workers; raises `PlanError` where there is none.
+    """
+
+    def __init__(self, plan: Plan, planned: Callable[[int], Plan]) -> None:
+        self.plan = plan
+        self.has_changed = False
+        self._planned = planned
+
+    def after(self, epochs: Sequence[tuple[int, float]], most: int | None) -> Plan:
+        """The plan of the next round, now `plan`, after epochs as `next_workers` takes them."""
+        workers = next_workers(epochs, most=most, fits=lambda wanted: self._cut(wanted) is not None)
+        cut = self._cut(workers)
+        if cut is not None and workers != self.plan.workers:
+            self.plan, self.has_changed = cut, True
+        return self.plan
+
+    def _cut(self, workers: int) -> Plan | None:
+        """The present plan with other shards; None where a limit is in the way.
+
+        Containers stay warm while their memory and threads stay as they are, so memory only grows.
+        """
+        try:
+            planned = self._planned(workers)
+        except PlanError:
+            return None
+        memory_mb = max(self.plan.memory_mb, planned.memory_mb)
+        pool_mb = self.plan.pool_mb
+        if pool_mb is not None and workers * memory_mb + self.plan.collect_memory_mb > pool_mb:
+            return None
+        return replace(
+            self.plan,
+            workers=workers,
+            memory_mb=memory_mb,
+            shards=planned.shards,
+            test_shards=planned.test_shards,
+        )
+
+
+def epoch_of(activations: Sequence[Activation]) -> tuple[int, float]:
+    """A round's workers, and the seconds that the slowest of them trained.
+
+    Starts of containers do not count: they come once, and a worker that is new has one.
+    """
+    trained_s: dict[int, float] = defaultdict(float)
+    for entry in activations:
+        if entry.worker is not None and entry.train_s is not None:
+            trained_s[entry.worker] += entry.train_s
+    return len(trained_s), max(trained_s.values(), default=0.0)

@@ -1,0 +1,121 @@
+"""The averages of a run as models: scored by the workers, and written as files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from disdel.controller.invoking.invoker import Invoker, all_of
+from disdel.controller.planning.compiled import CompiledNetwork
+from disdel.controller.runs.rescue import write_somewhere
+from disdel.controller.training.crew import Crew
+from disdel.controller.training.fleet import Fleet
+from disdel.errors import DisdelError
+from disdel.planner.memory import score_batch
+from disdel.planner.runtimes import RUNTIMES
+from disdel.protocol import messages
+from disdel.types import RoundReport, Score, Shard
+from disdel.types.events import Noted
+
+
+@dataclass(slots=True)
+class Ensemble:
+    """Scores averages on the held-out split, in slices on the workers' warm containers.
+
+    Attributes:
+        fleet: the workers.
+        crew: says which slices there are.
+        invoker: of the run.
+        compiled: writes the file of a compiled network, whose actions store its state.
+        is_exported: whether the model of the last round that was scored has been stored.
+        model_path: the file of the model, once it is saved.
+    """
+
+    fleet: Fleet
+    crew: Crew
+    invoker: Invoker
+    compiled: CompiledNetwork | None
+    is_exported: bool = False
+    model_path: Path | None = None
+
+    async def score(self, number: int, *, exports: bool) -> Score:
+        """The score of a round's average; with `exports`, one worker also stores the model."""
+        slices = [shard for shard in self.crew.plan.test_shards if shard.samples]
+        replies = await all_of(
+            self.fleet.score(self._slice(s, number, exports=exports and s is slices[0]))
+            for s in slices
+        )
+        self.is_exported = exports
+        samples = sum(reply.samples for reply in replies)
+        return Score(
+            loss=sum(reply.loss_sum for reply in replies) / samples,
+            accuracy=_accuracy(replies),
+            metrics={
+                name: sum(reply.metric_sums[name] for reply in replies) / samples
+                for name in replies[0].metric_sums
+            },
+        )
+
+    async def export(self, number: int) -> None:
+        """Let a worker store the model of a round."""
+        [first, *_] = self.crew.plan.test_shards
+        await self.fleet.score(self._slice(first, number, exports=True))
+
+    async def save(self) -> None:
+        """Write the model that was stored into the run's folder, or where there is room.
+
+        Raises:
+            HostFailed: there is none anywhere.
+        """
+        self.model_path = await self._fetch(self.invoker.folder.new_model(self._suffix))
+
+    async def save_last_good(self, rounds: Sequence[RoundReport]) -> str:
+        """Save the model of the last of `rounds` that was scored, and say where it is."""
+        good = [entry.round for entry in rounds if entry.loss is not None]
+        if not good:
+            return "No round had been scored, so there is no earlier model."
+        number, path = good[-1], self.invoker.folder.last_good(self._suffix)
+        try:
+            await self.export(number)
+            path = await self._fetch(path)
+        except DisdelError as error:
+            return f"The model of round {number}, the last good one, could not be saved: {error}."
+        return (
+            f"The model of round {number}, the last good one, is in {path}: "
+            f"disdel infer {self.fleet.job.dataset} --model {path} evaluates it."
+        )
+
+    @property
+    def _suffix(self) -> str:
+        return RUNTIMES[self.crew.plan.runtime].model_suffix
+
+    async def _fetch(self, path: Path) -> Path:
+        store, key = self.invoker.session.store, self.invoker.keys.model
+        data = bytes(await asyncio.to_thread(store.get, key))
+        if self.compiled is not None:
+            data = await asyncio.to_thread(self.compiled.keras_file, data)
+        found, why = await asyncio.to_thread(write_somewhere, path, data)
+        if why is not None:
+            self.invoker.emit(Noted(message=f"{why}: the model is in {found}"))
+        return found
+
+    def _slice(self, shard: Shard, number: int, *, exports: bool) -> messages.ScoreRequest:
+        keys = self.invoker.keys
+        return messages.ScoreRequest(
+            network=self.fleet.network(),
+            worker=shard.worker,
+            round=number,
+            batch_size=score_batch(self.crew.plan.micro_batches),
+            shard_key=keys.shard("test", shard),
+            state_key=keys.state(number),
+            model_key=keys.model if exports else None,
+            progress_key=keys.progress,
+        )
+
+
+def _accuracy(replies: Sequence[messages.ScoreReply]) -> float | None:
+    """None where there are no classes."""
+    correct = [reply.correct for reply in replies if reply.correct is not None]
+    return sum(correct) / sum(reply.samples for reply in replies) if correct else None

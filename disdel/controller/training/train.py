@@ -1,0 +1,184 @@
+"""A train run from its job to its report: plan, compile, open a folder, run, remember."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.lifecycle import run_to_report
+from disdel.controller.planning.compiled import CompiledNetwork, compile_job, compile_network
+from disdel.controller.planning.history import history_of
+from disdel.controller.planning.networks import choose_network, code_of
+from disdel.controller.planning.nodes import with_nodes
+from disdel.controller.planning.planning import ask, observe, remember
+from disdel.controller.planning.trusted_code import vouch_for
+from disdel.controller.runs.lease import Lease, claimed
+from disdel.controller.runs.progress import Progress
+from disdel.controller.runs.run_folder import RunFolder, create_run_folder
+from disdel.controller.session import open_session, warn_of_store
+from disdel.controller.training.crew import Crew
+from disdel.controller.training.resuming import Resumed, take_up
+from disdel.controller.training.rounds import TrainRun
+from disdel.data import DatasetArrays, load_arrays, prepare_dataset
+from disdel.errors import UsageError
+from disdel.host.helper import in_thread
+from disdel.planner.plan import make_plan
+from disdel.planner.question import Question
+from disdel.planner.runtimes import BASE_IMAGE, RUNTIMES
+from disdel.platforms.base import ActionSpec
+from disdel.protocol.keys import RunKeys
+from disdel.settings import Settings
+from disdel.types import Capacity, ModelSpec, Plan, RunReport, TrainJob
+from disdel.types.events import Listener, Noted, PlanMade, PlatformReady
+from disdel.user_code.collecting import UserCode
+
+
+async def train(
+    job: TrainJob, settings: Settings, emit: Listener, *, resumed: Resumed | None = None
+) -> tuple[RunReport, RunFolder]:
+    """Run a train job to its end; the report is saved in the run's folder, also of a failed run.
+
+    With `resumed`, the run is taken up after its last complete round.
+
+    Raises:
+        UsageError: the job cannot be done as asked; nothing was run and nothing is left.
+        DisdelError: the run failed.
+    """
+    started_s = time.monotonic()
+    with contextlib.nullcontext() if resumed is None else resumed.claimed() as lease:
+        arrays = await in_thread(_load, job.dataset, settings.data_dir)
+        return await train_on(
+            arrays, job, settings, emit, started_s=started_s, resumed=resumed, lease=lease
+        )
+
+
+async def train_on(
+    arrays: DatasetArrays,
+    job: TrainJob,
+    settings: Settings,
+    emit: Listener,
+    *,
+    started_s: float,
+    resumed: Resumed | None = None,
+    lease: Lease | None = None,
+) -> tuple[RunReport, RunFolder]:
+    """`train` on samples that are at hand, in a run that began at `started_s`.
+
+    A run that is `resumed` comes with its lease. Raises as `train` does.
+    """
+    model = await in_thread(choose_network, job, arrays.spec, lambda: arrays)
+    if model.target == "number" and job.validation.target_accuracy is not None:
+        raise UsageError(
+            f"--target-accuracy needs classes, and {arrays.spec.name} has numbers to predict: stop "
+            "early with --patience"
+        )
+    code = code_of(model)
+    for sentence in () if code is None else code.left_out:
+        emit(Noted(message=sentence))
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_session(settings, emit))
+        emit(PlatformReady(description=opened.description))
+        session = await with_nodes(opened, settings, emit)
+
+        def planned(job: TrainJob, compiling_took_s: float = 0.0) -> tuple[Question, Plan]:
+            return make_plan(
+                ask(
+                    *(job, arrays.spec, model, session.capacity, settings),
+                    store_mb=session.examination.room_mb,
+                    compiling_took_s=compiling_took_s,
+                )
+            )
+
+        question, plan = planned(job)
+        compiled = None
+        if plan.runtime == "compiled":
+            compiled = await _compiled(job, arrays, model, code, settings, session.capacity)
+            if question.calls is None:
+                # Now the compiler has said how much memory a step takes.
+                question, plan = planned(job, question.compile_s)
+                if plan.runtime != "compiled":
+                    compiled = None
+        warn_of_store(session, plan.store_mb, emit)
+        progress = Progress(
+            job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
+            dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
+            dataset_digest=arrays.digest,
+            planned_rounds=plan.rounds,
+        )
+        if resumed is None or lease is None:
+            folder = create_run_folder(settings.run_dir, "train", job.dataset)
+            lease = stack.enter_context(claimed(folder.path))
+        else:
+            progress, folder = take_up(resumed, progress, plan), resumed.folder
+            # Of the time between the last complete round and now, nobody speaks.
+            started_s -= progress.spent_s
+        emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
+        keys = RunKeys.of_turn(folder.run, lease.holder.token)
+        invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
+        if code is not None:
+            code.write(folder.code)
+            if (untold := vouch_for(code)) is not None:
+                emit(Noted(message=untold))
+        crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1])
+        action = partial(_action, plan=plan, settings=settings, code=code, compiled=compiled)
+        run = TrainRun(
+            progress, model, compiled, action, crew, arrays, settings, invoker, lease, emit
+        )
+        try:
+            report = await run_to_report(
+                invoker,
+                run.execute,
+                lambda: run.report(time.monotonic() - started_s),
+                lease=lease,
+                keep=settings.keep,
+            )
+        finally:
+            history = history_of(question.shipped, settings)
+            # A container that has had several shards tells nothing of any.
+            if not crew.has_changed:
+                remember(history, observe(question, plan, run.own_activations), emit)
+    return report, folder
+
+
+async def _compiled(
+    job: TrainJob,
+    arrays: DatasetArrays,
+    model: ModelSpec,
+    code: UserCode | None,
+    settings: Settings,
+    capacity: Capacity,
+) -> CompiledNetwork:
+    wanted = compile_job(job, arrays.spec, model, settings)
+    return await in_thread(compile_network, wanted, code, capacity.kinds)
+
+
+def _load(name: str, data_dir: Path) -> DatasetArrays:
+    prepare_dataset(name, data_dir)
+    return load_arrays(name, data_dir)
+
+
+def _action(
+    name: str,
+    memory_mb: int,
+    *,
+    plan: Plan,
+    settings: Settings,
+    code: UserCode | None,
+    compiled: CompiledNetwork | None,
+) -> ActionSpec:
+    if compiled is not None:
+        return compiled.action(name, memory_mb=memory_mb, timeout_s=plan.timeout_s)
+    trains = name == "train"
+    return ActionSpec(
+        name=name,
+        image=settings.image(RUNTIMES[plan.runtime].image if trains else BASE_IMAGE),
+        code=build_bundle(name, code if trains else None),
+        memory_mb=memory_mb,
+        timeout_s=plan.timeout_s,
+    )

@@ -1,0 +1,30 @@
+"""Data sets by name: built in, prepared by TFDS, or imported from files.
+
+A data set lives in a data directory in TFDS's own layout, `NAME/[CONFIG/]VERSION/`. Beside the
+files that TFDS reads lies `disdel-arrays/`, the decoded samples as memory-mappable arrays, so
+that TensorFlow is needed once per data set and not once per run. Where TensorFlow is needed, a
+process of its own runs it: its memory and its messages end there.
+
+Out of scope: data sets whose samples are not one fixed-shape array with one class label.
+"""
+
+from disdel.data.cache import DatasetArrays
+from disdel.data.importing import import_dataset
+from disdel.data.loading import DatasetRow, describe_dataset, list_datasets, load_arrays
+from disdel.data.preparing import prepare_dataset
+from disdel.data.sources import ReadOptions, read_inputs_of, targets_alike
+from disdel.data.tfds.catalog import catalog_names
+
+__all__ = [
+    "DatasetArrays",
+    "DatasetRow",
+    "ReadOptions",
+    "catalog_names",
+    "describe_dataset",
+    "import_dataset",
+    "list_datasets",
+    "load_arrays",
+    "prepare_dataset",
+    "read_inputs_of",
+    "targets_alike",
+]

@@ -1,0 +1,202 @@
+"""The decoded samples of a data set, as arrays on disk.
+
+`disdel-arrays/` holds `{train,test}_{x,y}.npy` and `spec.json`. It appears by a rename, so it is
+whole or absent; one that no longer matches the data beside it counts as absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dacite
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.data.holdout import hold_out
+from disdel.data.scaling import scaling_of
+from disdel.errors import DatasetError
+from disdel.types import DatasetSpec, Split
+from disdel.user_code.files_read import FileFact
+
+FOLDER = "disdel-arrays"
+_FORMAT = 3
+_BLOCK_BYTES = 64 << 20
+_TEST_SPLITS = ("test", "validation")
+_SPLITS: tuple[Split, ...] = ("train", "test")
+# The samples' dtype is uint8 or float32, which only the specification tells.
+Samples = NDArray[Any]
+# int32 for class numbers, float32 for numbers to predict.
+Labels = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DatasetArrays:
+    """A data set in memory-mapped, read-only arrays.
+
+    Attributes:
+        spec: what is known of the data set.
+        train_x: shape (train_samples, *input_shape), dtype `spec.input_dtype`; images 0 to 255.
+        train_y: shape (train_samples,), class numbers from 0, or numbers to predict.
+        test_x: as `train_x`, for the test or held-out split.
+        test_y: as `train_y`, for the test or held-out split.
+        digest: of all four, which tells them from others of the same shapes; empty where they
+            were not read from a data set.
+    """
+
+    spec: DatasetSpec
+    train_x: Samples
+    train_y: Labels
+    test_x: Samples
+    test_y: Labels
+    digest: str = ""
+
+
+def read_spec(version_dir: Path, source: Path | None) -> DatasetSpec | None:
+    """The specification in the cache of `version_dir`, or None where there is no usable cache.
+
+    Args:
+        version_dir: the folder of one version of a data set.
+        source: the file whose content the cache was made for, and those beside it; None when
+            there is none.
+    """
+    kept = _read_kept(version_dir, source)
+    return None if kept is None else kept[0]
+
+
+def _read_kept(version_dir: Path, source: Path | None) -> tuple[DatasetSpec, str] | None:
+    """The specification and the samples' digest; None where there is no usable cache."""
+    try:
+        raw = json.loads((version_dir / FOLDER / "spec.json").read_text(encoding="utf-8"))
+        if raw["format"] != _FORMAT or raw["source_sha256"] != _digest(source):
+            return None
+        if source is not None and not _same_files(raw["files"], source.parent):
+            return None
+        spec = dacite.from_dict(DatasetSpec, raw["spec"], dacite.Config(cast=[tuple]))
+        return spec, str(raw["digest"])
+    except (OSError, ValueError, KeyError, TypeError, dacite.DaciteError):
+        return None
+
+
+def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
+    """The cached arrays of `version_dir`, or None where there is no usable cache."""
+    kept = _read_kept(version_dir, source)
+    if kept is None:
+        return None
+    spec, digest = kept
+    try:
+        parts = {
+            f"{split}_{part}": np.load(version_dir / FOLDER / f"{split}_{part}.npy", mmap_mode="r")
+            for split in _SPLITS
+            for part in ("x", "y")
+        }
+    except (OSError, ValueError):
+        return None
+    for split in _SPLITS:
+        x, y = parts[f"{split}_x"], parts[f"{split}_y"]
+        samples = spec.samples(split)
+        if (x.shape, x.dtype) != ((samples, *spec.input_shape), spec.input_dtype):
+            return None
+        if (y.shape, y.dtype) != ((samples,), np.int32 if spec.classes else np.float32):
+            return None
+    return DatasetArrays(spec=spec, digest=digest, **parts)
+
+
+def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None) -> DatasetSpec:
+    """Write the folder of arrays, from the splits of a data set as they came.
+
+    Args:
+        splits_dir: holds `SPLIT_x.npy` and `SPLIT_y.npy` of each split of the source; files that
+            can be used as they are are moved out of it.
+        target: the folder to write; it must not exist.
+        spec: says how many samples each split must end with. Where there is neither a "test" nor
+            a "validation" split, one is held out of "train".
+        source: as for `read_spec`.
+
+    Returns:
+        `spec` with what standardises the samples.
+
+    Raises:
+        DatasetError: the labels are not class numbers below `spec.classes`.
+    """
+    target.mkdir()
+    test = find_test_split(path.name.removesuffix("_y.npy") for path in splits_dir.glob("*_y.npy"))
+    labels = np.load(splits_dir / "train_y.npy")
+    _check_labels(labels, spec, "train")
+    if test is not None:
+        _check_labels(np.load(splits_dir / f"{test}_y.npy"), spec, test)
+        for part in ("x", "y"):
+            (splits_dir / f"train_{part}.npy").rename(target / f"train_{part}.npy")
+            (splits_dir / f"{test}_{part}.npy").rename(target / f"test_{part}.npy")
+    else:
+        samples = np.load(splits_dir / "train_x.npy", mmap_mode="r")
+        for split, positions in zip(_SPLITS, hold_out(labels), strict=True):
+            np.save(target / f"{split}_x.npy", samples[positions])
+            np.save(target / f"{split}_y.npy", labels[positions])
+    train_x, train_y = (np.load(target / f"train_{part}.npy", mmap_mode="r") for part in "xy")
+    spec = dataclasses.replace(spec, scaling=scaling_of(train_x, train_y))
+    content = {
+        "format": _FORMAT,
+        "source_sha256": _digest(source),
+        "files": {} if source is None else _files(source.parent),
+        "spec": dataclasses.asdict(spec),
+        # Taken once, since it reads everything.
+        "digest": _digest_of_samples(target),
+    }
+    (target / "spec.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return spec
+
+
+def find_test_split(splits: Iterable[str]) -> str | None:
+    """Which of a source's splits serves as the test split; None when one must be held out."""
+    present = set(splits)
+    return next((name for name in _TEST_SPLITS if name in present), None)
+
+
+def _check_labels(labels: Labels, spec: DatasetSpec, split: str) -> None:
+    if spec.classes and labels.size and not 0 <= labels.min() <= labels.max() < spec.classes:
+        raise DatasetError(
+            f"the {split!r} split of {spec.name!r} has labels from {labels.min()} to "
+            f"{labels.max()}, where 0 to {spec.classes - 1} are needed (-1 marks samples without "
+            "a label)"
+        )
+
+
+def _digest_of_samples(folder: Path) -> str:
+    """Of what the arrays hold, however their files say it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in _SPLITS:
+        for part in ("x", "y"):
+            array = np.load(folder / f"{split}_{part}.npy", mmap_mode="r")
+            digest.update(f"{split}_{part} {array.dtype.name} {array.shape}".encode())
+            rows = max(1, _BLOCK_BYTES * len(array) // max(1, array.nbytes))
+            for start in range(0, len(array), rows):
+                digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return digest.hexdigest()
+
+
+def _digest(source: Path | None) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest() if source else ""
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    """The files of a prepared data set, as they are now."""
+    return {
+        path.name: dataclasses.astuple(FileFact.of(path, digested=True, settled=True))
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
+def _same_files(noted: dict[str, Any], folder: Path) -> bool:
+    """Whether these are the files that were noted: by their times, else by what they hold."""
+    there = {path.name for path in folder.iterdir() if path.is_file()}
+    return noted.keys() == there and all(
+        FileFact(tuple(state), digest, looked_ns).holds(folder / name)
+        for name, (state, digest, looked_ns) in noted.items()
+    )

@@ -1,0 +1,190 @@
+"""Built-in networks as PyTorch modules. Imports PyTorch; import it lazily.
+
+A network is the same function as the Keras model of the same layers with the same weights: images
+come as (batch, height, width, channels), padding falls where TensorFlow puts it, and flattening
+goes through an image by row, column and channel. Fresh weights are drawn as Keras draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from disdel.models import layers_of
+from disdel.models.builtin.layers import (
+    Activation,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    Relu,
+    Residual,
+    Shape,
+)
+from disdel.types import ModelSpec
+
+
+class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not loaded: slow
+    """From stored samples to the logarithms of class probabilities, or to numbers in their units.
+
+    Args:
+        spec: the network and its shapes.
+        input_dtype: of the samples as stored; uint8 images are scaled to 0..1 inside, other samples
+            standardised with the specification's scaling.
+    """
+
+    def __init__(self, spec: ModelSpec, *, input_dtype: str) -> None:
+        super().__init__()
+        self.input_dtype = input_dtype
+        self.standardises = spec.scaling is not None and input_dtype != "uint8"
+        if spec.scaling is not None and self.standardises:
+            self.register_buffer("mean", torch.tensor(spec.scaling.mean))
+            self.register_buffer("deviation", torch.tensor(spec.scaling.deviation))
+        # Plain numbers, which the specification beside a file's weights has.
+        self.units = None
+        if spec.target == "number" and spec.scaling is not None:
+            self.units = (spec.scaling.target_deviation, spec.scaling.target_mean)
+        self.layers = _chain(layers_of(spec), spec.input_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, *input_shape); returns (batch, classes or 1) float32."""
+        x = x.float()
+        if self.input_dtype == "uint8":
+            x = x.mul(1 / 255)
+        elif self.standardises:
+            x = (x - self.mean) / self.deviation
+        if x.dim() == 4:
+            # The bytes stay where they are: this is PyTorch's channels-last layout.
+            x = x.permute(0, 3, 1, 2)
+        outputs = self.layers(x)
+        if self.units is None:
+            return outputs
+        deviation, mean = self.units
+        # Of a layer in half precision, a number of a large mean would keep no digits.
+        return outputs.float() * deviation + mean
+
+
+def _chain(layers: Sequence[Layer], shape: Shape) -> nn.Sequential:
+    modules = []
+    for layer in layers:
+        modules += _modules(layer, shape)
+        shape = layer.output_shape(shape)
+    return nn.Sequential(*modules)
+
+
+@singledispatch
+def _modules(layer: Layer, shape: Shape) -> list[nn.Module]:  # noqa: ARG001
+    """The modules that are what `layer` describes, for inputs of `shape`."""
+    raise TypeError(f"no PyTorch module for {layer!r}")
+
+
+def _activation(name: Activation) -> list[nn.Module]:
+    if name == "linear":
+        return []
+    # Training takes the logarithm of the probabilities, which is exact where they vanish.
+    return [{"relu": nn.ReLU(), "tanh": nn.Tanh(), "softmax": _LogSoftmax()}[name]]
+
+
+@_modules.register
+def _(layer: Conv2D, shape: Shape) -> list[nn.Module]:
+    conv = nn.Conv2d(shape[-1], layer.filters, layer.kernel, layer.strides, bias=layer.bias)
+    _initialise(conv)
+    padding: list[nn.Module] = []
+    if layer.padding == "same":
+        (top, bottom), (left, right) = (_same(size, layer) for size in shape[:2])
+        if (top, left) == (bottom, right):
+            conv.padding = (top, left)
+        else:
+            padding = [nn.ZeroPad2d((left, right, top, bottom))]
+    return [*padding, conv, *_activation(layer.activation)]
+
+
+def _same(size: int, layer: Conv2D) -> tuple[int, int]:
+    """Zeros before and after an axis, as TensorFlow's `SAME` has them."""
+    windows = -(-size // layer.strides)
+    total = max(0, (windows - 1) * layer.strides + layer.kernel - size)
+    return total // 2, total - total // 2
+
+
+@_modules.register
+def _(layer: BatchNorm, shape: Shape) -> list[nn.Module]:
+    kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+    # PyTorch's momentum is the share of the new.
+    return [kind(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)]
+
+
+@_modules.register
+def _(layer: Relu, shape: Shape) -> list[nn.Module]:  # noqa: ARG001 - dispatched on its type
+    return [nn.ReLU()]
+
+
+@_modules.register
+def _(layer: MaxPool2D, shape: Shape) -> list[nn.Module]:  # noqa: ARG001
+    return [nn.MaxPool2d(layer.size)]
+
+
+@_modules.register
+def _(layer: AveragePool2D, shape: Shape) -> list[nn.Module]:  # noqa: ARG001
+    return [nn.AvgPool2d(layer.size)]
+
+
+@_modules.register
+def _(layer: GlobalAveragePool2D, shape: Shape) -> list[nn.Module]:  # noqa: ARG001
+    return [_GlobalAveragePool()]
+
+
+@_modules.register
+def _(layer: Flatten, shape: Shape) -> list[nn.Module]:  # noqa: ARG001
+    return [_Flatten()]
+
+
+@_modules.register
+def _(layer: Dense, shape: Shape) -> list[nn.Module]:
+    dense = nn.Linear(shape[0], layer.units)
+    _initialise(dense)
+    return [dense, *_activation(layer.activation)]
+
+
+@_modules.register
+def _(layer: Residual, shape: Shape) -> list[nn.Module]:
+    return [_Residual(_chain(layer.body, shape), _chain(layer.shortcut, shape))]
+
+
+def _initialise(module: nn.Module) -> None:
+    """Glorot's uniform weights and no bias, as in Keras."""
+    nn.init.xavier_uniform_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+class _LogSoftmax(nn.Module):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        # Its inputs are of half precision in a training step of mixed precision.
+        return x.log_softmax(1, dtype=torch.float32)
+
+
+class _GlobalAveragePool(nn.Module):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class _Flatten(nn.Module):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).flatten(1)
+
+
+class _Residual(nn.Module):  # type: ignore[misc]
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.shortcut(x)

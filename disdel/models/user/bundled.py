@@ -1,0 +1,132 @@
+"""What networks of the user's own have in common, whatever their framework."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.errors import UsageError
+from disdel.protocol.messages import DescribeRequest
+from disdel.types import CodeRef, Target
+from disdel.types.arrays import Array
+from disdel.user_code.collecting import FOLDER, read_code
+from disdel.user_code.module import UserModule
+
+# Where a bundle has the user's files: beside the package `disdel`.
+BUNDLED = Path(__file__).parents[3] / FOLDER
+
+_FEW = 2
+# What a training step that is tried out may take on this machine, and takes: each element of what
+# it keeps is there with its gradient.
+_STEP_BYTES = 1 << 30
+_STEP_BYTES_AN_ELEMENT = 8
+
+
+def bundled_module() -> UserModule | None:
+    """The user's code in this bundle, imported; None where there is none.
+
+    Raises:
+        UsageError: this runtime lacks a package that it needs, or importing it failed.
+    """
+    code = read_code(BUNDLED)
+    return None if code is None else module_here(code.ref)
+
+
+def module_here(code: CodeRef) -> UserModule:
+    """The user's code in this bundle, imported; its relative paths are of files beside it.
+
+    Raises:
+        UsageError: as `bundled_module`.
+    """
+    os.chdir(BUNDLED)
+    return UserModule(code, BUNDLED)
+
+
+def target_of(entry: str, shape: tuple[int, ...], classes: int) -> Target:
+    """What a network can learn of a data set, by the shape of its output for a sample.
+
+    Args:
+        entry: the function that made it.
+        shape: of the output, without the batch axis.
+        classes: of the data set, 0 where targets are numbers.
+
+    Raises:
+        UsageError: none of its targets; the message says which shape suits.
+    """
+    if shape == (1,) and classes in (0, 2):
+        return "binary" if classes else "number"
+    if shape == (classes,):
+        return "class"
+    wanted = {0: "(1,), since its targets are numbers", 2: "(2,) or (1,), since it has 2 classes"}
+    suits = wanted.get(classes, f"({classes},), since it has {classes} classes")
+    raise UsageError(
+        f"the model of {entry} gives {shape} for a sample, and the data set needs {suits}; a "
+        "function with a parameter classes is given their number"
+    )
+
+
+def function_beside(module: UserModule, name: str) -> Callable[..., Any] | None:
+    """The function of that name beside the user's; None where there is none.
+
+    Raises:
+        UsageError: what stands there is no function.
+    """
+    found = module.attribute(name)
+    if found is not None and not callable(found):
+        raise UsageError(f"{module.code.entry}: {name} must be a function, not {a_kind(found)}")
+    return found
+
+
+def a_kind(value: object) -> str:
+    """What kind of thing it is, for people."""
+    if value is None:
+        return "None"
+    kind = type(value)
+    return f"a {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """Samples of the data set's own to try a network out on.
+
+    Attributes:
+        x: as stored, (n, *input_shape).
+        y: class numbers int32, or numbers float32, (n,).
+        batch_size: of the job.
+    """
+
+    x: Array
+    y: Array
+    batch_size: int
+
+    @classmethod
+    def read(cls, request: DescribeRequest) -> Trial:
+        with np.load(request.samples, allow_pickle=False) as arrays:
+            return cls(arrays["x"], arrays["y"], request.batch_size)
+
+    def few(self) -> Array:
+        """Samples that tell what a network gives; two, where a batch's axis is to be told apart."""
+        return self.x[:_FEW]
+
+    def batch(self, activations: int) -> Trial:
+        """What a training step is tried on: a batch of the job's, or as much as fits.
+
+        An action that the whole batch does not fit into cuts it as well.
+
+        Args:
+            activations: elements that a step keeps of each sample.
+        """
+        fit = _STEP_BYTES // max(1, _STEP_BYTES_AN_ELEMENT * activations)
+        count = max(1, min(self.batch_size, fit))
+        return Trial(self.x[:count], self.y[:count], self.batch_size)
+
+
+def look_like_probabilities(outputs: NDArray[np.float32]) -> bool:
+    """Whether each row of (samples, classes) could be a distribution."""
+    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))

@@ -1,0 +1,84 @@
+"""Build the user's network once and say what it is: `python -m disdel.models.user.describe IN OUT`.
+
+The controller runs this in a process of its own before it plans; two JSON files go in and out. It
+is built as an action builds it, takes a training step, is scored and saved, so that what is wrong
+with it is known before anything runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from disdel.errors import DisdelError, UsageError
+from disdel.models.user.bundled import a_kind
+from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
+from disdel.types import RuntimeName
+from disdel.user_code.collecting import imported_packages
+from disdel.user_code.files_read import FilesRead
+from disdel.user_code.module import UserModule, end_process
+
+# The packages that the classes of a network come from.
+_FAMILIES: dict[str, RuntimeName] = {"keras": "tensorflow", "torch": "torch"}
+
+
+def describe(request: DescribeRequest) -> DescribeReply:
+    """The network that `request` names.
+
+    Raises:
+        UsageError: it cannot be built, trained or saved; the message shows the user's own line.
+    """
+    module = UserModule(request.code, Path(request.folder))
+    if _runtime(module, request) == "torch":
+        from disdel.models.user.describe_torch import describe_torch
+
+        return describe_torch(module, request)
+    from disdel.models.user.describe_keras import describe_keras
+
+    return describe_keras(module, request)
+
+
+def _runtime(module: UserModule, request: DescribeRequest) -> RuntimeName:
+    """What the user's function returns a network of.
+
+    The two take the shape of an image differently, so it is called to be told only where its files
+    import both frameworks, or none.
+    """
+    imported = imported_packages(Path(request.folder))
+    keras, torch = not imported.isdisjoint(("keras", "tensorflow")), "torch" in imported
+    if keras != torch:
+        return "torch" if torch else "tensorflow"
+    made = module.call(input_shape=request.input_shape, classes=request.classes)
+    # Neither framework is imported for the answer: it may not be there.
+    families = {kind.__module__.partition(".")[0] for kind in type(made).__mro__}
+    for family, runtime in _FAMILIES.items():
+        if family in families:
+            return runtime
+    raise UsageError(
+        f"{request.code.entry} returned {a_kind(made)}, where an uncompiled keras.Model or a "
+        "torch.nn.Module is needed"
+    )
+
+
+def main(request_path: str, reply_path: str) -> None:
+    fields = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    reply: dict[str, Any]
+    request, read = from_json(DescribeRequest, fields), FilesRead()
+    folder = Path(request.folder)
+    try:
+        with read.watched():
+            found = to_json(describe(request))
+        sources = [path.read_bytes() for path in folder.rglob("*.py")]
+        # The request's own files are gone afterwards.
+        scratch = Path(request_path).absolute().parent
+        reply = {"reply": found, "read": read.note(sources, (folder,), leave_out=scratch)}
+    except DisdelError as error:
+        reply = {"error": str(error)}
+    Path(reply_path).write_text(json.dumps(reply), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    end_process(0)

@@ -1,0 +1,211 @@
+"""Try out the user's own Keras model, and say what it is. Imports Keras when called."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.errors import UsageError
+from disdel.models.user.bundled import Trial, look_like_probabilities
+from disdel.models.user.keras_model import (
+    Built,
+    build_own,
+    ends_in_probabilities,
+    follows_schedule,
+    own_optimizer,
+    own_trainer,
+)
+from disdel.protocol.messages import DescribeReply, DescribeRequest
+from disdel.runtimes.base import Trainer
+from disdel.types import ModelFacts, OwnModel
+from disdel.types.arrays import Array
+from disdel.user_code.module import UserModule
+
+
+def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeReply:
+    """The network that `request` names.
+
+    Raises:
+        UsageError: it cannot be built, trained or saved; the message shows the user's own line.
+    """
+    trial = Trial.read(request)
+    built = build_own(module, request.input_shape, request.classes)
+    facts = _facts(built, _calls_of(built), request.input_shape)
+    probabilities = ends_in_probabilities(built) or (
+        built.target == "class" and look_like_probabilities(_outputs(module, built, trial.few()))
+    )
+    optimizer = own_optimizer(module)
+    _try_out(module, built, request, trial.batch(facts.activations), probabilities=probabilities)
+    return DescribeReply(
+        target=built.target,
+        own=OwnModel(
+            code=request.code,
+            runtime="tensorflow",
+            facts=facts,
+            gives_probabilities=probabilities,
+            optimizer=optimizer
+            if isinstance(optimizer, str | None)
+            else type(optimizer).__name__.lower(),
+            has_schedule=follows_schedule(optimizer),
+        ),
+    )
+
+
+def _outputs(module: UserModule, built: Built, x: Array) -> NDArray[np.float32]:
+    """What the model gives for samples as stored."""
+    return module.guarded(
+        lambda: np.asarray(built.model(x.astype(np.float32), training=False), np.float32)
+    )
+
+
+def _try_out(
+    module: UserModule,
+    built: Built,
+    request: DescribeRequest,
+    trial: Trial,
+    *,
+    probabilities: bool,
+) -> None:
+    """Train a step, score and save, as an action would.
+
+    Raises:
+        UsageError: one of these failed.
+    """
+    import tensorflow as tf
+
+    trainer = own_trainer(
+        module,
+        built,
+        gives_probabilities=probabilities,
+        optimizer=None,
+        learning_rate=None,
+        input_dtype=request.input_dtype,
+        precision=request.precision,
+    )
+
+    def once() -> None:
+        trainer.train(trial.x[np.newaxis], trial.y[np.newaxis])
+        trainer.score(trial.x, trial.y)
+
+    try:
+        once()
+    except Exception:
+        # A graph's errors name generated code; step by step, they name the user's own line.
+        tf.config.run_functions_eagerly(True)
+        try:
+            module.guarded(once)
+        finally:
+            tf.config.run_functions_eagerly(False)
+        module.guarded(once)
+    _save(module, trainer)
+
+
+def _save(module: UserModule, trainer: Trainer) -> None:
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        try:
+            trainer.save_model(path)
+            keras.saving.load_model(path, custom_objects=module.definitions(), compile=False)
+        except Exception as error:
+            # Keras wraps what went wrong in one message a level; the innermost ends the text.
+            said = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
+            raise UsageError(
+                f"the model cannot be saved and loaded again: {said}\n"
+                "A layer or model of your own takes **kwargs and passes them to super().__init__, "
+                "and returns its other arguments from get_config"
+            ) from error
+
+
+@dataclass(slots=True)
+class _Calls:
+    """What went in and out of every layer that has no layers inside, in the order of the calls."""
+
+    seen: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+
+def _calls_of(built: Built) -> _Calls:
+    """The layers that a batch of whatever size goes through, and nothing is computed."""
+    import tensorflow as tf
+
+    batch = tf.TensorSpec((None, *built.model.input_shape[1:]), tf.float32)
+    with _calls() as calls:
+        tf.function(lambda x: built.model(x, training=False)).get_concrete_function(batch)
+    return calls
+
+
+@contextmanager
+def _calls() -> Iterator[_Calls]:
+    """Note the layers that are called inside."""
+    import keras
+
+    calls, original = _Calls(), keras.layers.Layer.__call__
+
+    def noting(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = original(layer, *args, **kwargs)
+        inner = not isinstance(layer, keras.layers.RNN) and layer._flatten_layers(
+            include_self=False
+        )
+        if (
+            args
+            and hasattr(args[0], "shape")
+            and hasattr(outputs, "shape")
+            and not any(inner or ())
+        ):
+            calls.seen.append((layer, tuple(args[0].shape), tuple(outputs.shape)))
+        return outputs
+
+    keras.layers.Layer.__call__ = noting
+    try:
+        yield calls
+    finally:
+        keras.layers.Layer.__call__ = original
+
+
+def _facts(built: Built, calls: _Calls, input_shape: tuple[int, ...]) -> ModelFacts:
+    import keras
+
+    parameters = sum(math.prod(v.shape) for v in built.model.trainable_variables)
+    # Batch normalisation and sums need nothing of their own output for their gradients.
+    light = (keras.layers.BatchNormalization, keras.layers.Add)
+    sizes = [(layer, math.prod(output[1:])) for layer, _, output in calls.seen]
+    kept = sum(size for layer, size in sizes if not isinstance(layer, light))
+    multiply_adds = sum(_multiply_adds(*call) for call in calls.seen)
+    return ModelFacts(
+        parameters=parameters,
+        activations=math.prod(input_shape) + kept,
+        outputs=sum(size for _, size in sizes),
+        largest=max([math.prod(input_shape), *(size for _, size in sizes)]),
+        layers=len(sizes),
+        # Of layers that keep their weights in their own way, each weight is used once.
+        multiply_adds=max(multiply_adds, parameters),
+    )
+
+
+def _multiply_adds(layer: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
+    """Of a layer for one sample: every weight of a matrix or kernel once a position.
+
+    Positions are those of the smaller side, which is right for dense layers, convolutions of every
+    kind and the projections of attention.
+    """
+    import keras
+
+    if isinstance(layer, keras.layers.Embedding):
+        return 0
+    weights: int = sum(math.prod(v.shape) for v in layer.trainable_variables if _is_matrix(v))
+    if isinstance(layer, keras.layers.RNN):
+        return weights * inputs[1]
+    return weights * min(math.prod(inputs[1:-1]), math.prod(outputs[1:-1]))
+
+
+def _is_matrix(variable: Any) -> bool:
+    return len(variable.shape) > 1 and variable.name != "bias"

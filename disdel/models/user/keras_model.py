@@ -1,0 +1,300 @@
+"""The user's own Keras model: built, checked, made ready to train. Imports Keras when called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from disdel.errors import UsageError
+from disdel.models.user.bundled import a_kind, function_beside, module_here, target_of
+from disdel.models.user.keras_losses import loss_is_sum, own_loss, own_metrics, weights_of
+from disdel.protocol.messages import Network
+from disdel.runtimes.base import Trainer
+from disdel.runtimes.keras.recipe import KerasRecipe, mean_of, recipe_for
+from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, Target
+from disdel.user_code.module import UserModule
+
+# Keras ships no types.
+KerasModel = Any
+KerasOptimizer = Any
+KerasTensor = Any
+
+# What `fit`, `evaluate` and `predict` would call of a model.
+_STEPS_OF_FIT = (
+    *("train_step", "test_step", "predict_step"),
+    *("compute_loss", "stateless_compute_loss", "compute_metrics", "get_metrics_result"),
+    *("compile", "fit", "train_on_batch", "make_train_function"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A model of the user's.
+
+    Attributes:
+        made: as the function returned it.
+        model: from samples as stored, float32, to what `made` gives for them preprocessed.
+        target: what it can learn of a data set, by the width of its output.
+    """
+
+    made: KerasModel
+    model: KerasModel
+    target: Target
+
+
+def register_definitions(module: UserModule) -> None:
+    """Have Keras find the user's classes and functions by name when it loads a model."""
+    import keras
+
+    keras.saving.get_custom_objects().update(module.definitions())
+
+
+def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trainer:
+    """The trainer of the model in this bundle.
+
+    Raises:
+        UsageError: this runtime lacks a package that it needs, or it cannot be built here.
+    """
+    import keras
+
+    # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
+    # Before the user's file says what it sets for the session, such as a policy of precision.
+    keras.utils.clear_session()
+    module = module_here(own.code)
+    built = build_own(module, network.model.input_shape, network.model.classes)
+    return own_trainer(
+        module,
+        built,
+        gives_probabilities=own.gives_probabilities,
+        optimizer=network.optimizer,
+        learning_rate=network.learning_rate,
+        input_dtype=input_dtype,
+        precision=network.precision,
+    )
+
+
+def own_trainer(
+    module: UserModule,
+    built: Built,
+    *,
+    gives_probabilities: bool,
+    optimizer: str | None,
+    learning_rate: float | None,
+    input_dtype: str,
+    precision: Precision = "float32",
+) -> Trainer:
+    """The trainer of a built model; `optimizer` is None for the one beside its function.
+
+    Raises:
+        UsageError: loss, metrics or optimizer beside the function are none.
+    """
+    from disdel.runtimes.keras.trainer import KerasTrainer
+
+    return KerasTrainer(
+        built.model,
+        optimizer=_scaling_losses(optimizer or own_optimizer(module) or DEFAULT_OPTIMIZER, built),
+        learning_rate=learning_rate,
+        input_dtype=input_dtype,
+        recipe=_recipe(module, built, gives_probabilities=gives_probabilities),
+        precision=precision,
+    )
+
+
+def _scaling_losses(optimizer: str | KerasOptimizer, built: Built) -> str | KerasOptimizer:
+    """As Keras has it for a model in half precision, whose gradients else vanish."""
+    import keras
+
+    wraps = keras.optimizers.LossScaleOptimizer
+    if built.made.dtype_policy.name != "mixed_float16" or isinstance(optimizer, wraps):
+        return optimizer
+    return wraps(keras.optimizers.get(optimizer))
+
+
+def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) -> Built:
+    """Call the user's function and check what it returns, within the scopes of Keras that are open.
+
+    Args:
+        module: its module.
+        input_shape: of one sample.
+        classes: of the data set, 0 where targets are numbers.
+
+    Raises:
+        UsageError: the function failed, or did not return an uncompiled Keras model of one input
+            and one output that suit the data set.
+    """
+    import keras
+
+    entry = module.code.entry
+    made = module.call(input_shape=input_shape, classes=classes)
+    if not isinstance(made, keras.Model):
+        raise UsageError(
+            f"{entry} returned {a_kind(made)}, where an uncompiled keras.Model is needed"
+        )
+    if made.compiled:
+        raise UsageError(
+            f"{entry} returned a compiled model; return it uncompiled, and put what compile() was "
+            "given beside the function: loss = …, metrics = […], def optimizer(): …"
+        )
+    _check_input(entry, made, input_shape)
+    _check_batches(entry, made)
+    _check_steps(module, made)
+    samples = keras.Input(input_shape, name="samples")
+    inputs = _preprocessed(module, samples)
+    outputs = module.guarded(lambda: made(inputs))
+    target = _target(entry, outputs, classes)
+    if not made.trainable_variables:
+        raise UsageError(
+            f"the model of {entry} has no weights to train: each layer has none or is frozen "
+            "(trainable=False)"
+        )
+    return Built(made, keras.Model(samples, outputs), target)
+
+
+def _check_input(entry: str, made: KerasModel, input_shape: tuple[int, ...]) -> None:
+    inputs = getattr(made, "inputs", None)  # None until a model without a graph is called
+    if not inputs:
+        return
+    if len(inputs) > 1:
+        raise UsageError(
+            f"the model of {entry} has {len(inputs)} inputs, and a data set has one: the samples"
+        )
+    wanted = tuple(inputs[0].shape[1:])
+    fits = len(wanted) == len(input_shape) and all(
+        size in (None, given) for size, given in zip(wanted, input_shape, strict=True)
+    )
+    if not fits:
+        raise UsageError(
+            f"the model of {entry} takes samples of shape {wanted}, and the data set has "
+            f"{input_shape}; a function with a parameter input_shape is given that"
+        )
+
+
+def _check_batches(entry: str, made: KerasModel) -> None:
+    """Refuse what ties one batch to the next, or to a size: the last of an epoch has another."""
+    for layer in made._flatten_layers():  # Keras gives those inside of layers in no other way
+        if getattr(layer, "stateful", False):
+            raise UsageError(
+                f"layer {layer.name!r} of {entry} carries its state from one batch to the next, "
+                "and samples of a batch are drawn at random here: leave stateful=True out"
+            )
+    size = (getattr(made, "inputs", None) or [None])[0]
+    if size is not None and size.shape[0] is not None:
+        raise UsageError(
+            f"the model of {entry} takes batches of {size.shape[0]} samples and no others, and the "
+            "last batch of an epoch is smaller: leave the size out, keras.Input(input_shape)"
+        )
+
+
+def _check_steps(module: UserModule, made: KerasModel) -> None:
+    """Refuse a model that changes how it is trained, since actions have a loop of their own."""
+    for name in _STEPS_OF_FIT:
+        method = getattr(made, name, None)
+        if not str(getattr(method, "__module__", "keras.")).startswith("keras."):
+            raise UsageError(
+                f"{module.place_of_code(method)}: {name} of {type(made).__name__} would not be "
+                "called, since training here is no fit(): write a loss beside the function, def "
+                "loss(y_true, y_pred), penalties with add_loss in call, changes of samples as def "
+                f"augment(x, y), and metrics = […]; then leave {name} out"
+            )
+
+
+def _preprocessed(module: UserModule, samples: KerasTensor) -> KerasTensor:
+    preprocess = function_beside(module, "preprocess")
+    if preprocess is None:
+        return samples
+    try:
+        done = preprocess(samples)
+    except Exception as error:
+        said = module.describe(error)
+        raise UsageError(
+            f"{said}\npreprocess is part of the saved model, so it must be written with keras.ops "
+            "or Keras layers"
+        ) from error
+    return done
+
+
+def _target(entry: str, outputs: KerasTensor, classes: int) -> Target:
+    if isinstance(outputs, list | tuple | dict):
+        raise UsageError(
+            f"the model of {entry} gives a {type(outputs).__name__} of {len(outputs)}, and "
+            "one output is needed, by itself"
+        )
+    return target_of(entry, tuple(outputs.shape)[1:], classes)
+
+
+def ends_in_probabilities(built: Built) -> bool:
+    """Whether the last layer is a softmax or, for one output, a sigmoid."""
+    layer = built.made
+    while inner := (getattr(layer, "operations", None) or getattr(layer, "layers", None)):
+        layer = inner[-1]
+    activation = getattr(layer, "activation", None)
+    names = {type(layer).__name__.lower(), getattr(activation, "__name__", "")}
+    return ("sigmoid" if built.target == "binary" else "softmax") in names
+
+
+def own_optimizer(module: UserModule) -> str | Any | None:
+    """The optimizer beside the user's function: a name that Keras knows, or a new Keras optimizer.
+
+    Raises:
+        UsageError: what stands there is neither.
+    """
+    import keras
+
+    found = module.attribute("optimizer")
+    if found is None:
+        return None
+    where = module.place_of("optimizer")
+    if callable(found) and not isinstance(found, keras.optimizers.Optimizer):
+        found = module.guarded(found)
+    if isinstance(found, str):
+        try:
+            keras.optimizers.get(found)
+        except ValueError:
+            raise UsageError(f"{where}: Keras has no optimizer {found!r}") from None
+        return found
+    if not isinstance(found, keras.optimizers.Optimizer):
+        raise UsageError(
+            f"{where}: optimizer must be a name or a function that returns a Keras "
+            f"optimizer, not {a_kind(found)}"
+        )
+    if found.built:
+        # It belongs to the variables that it was built for.
+        raise UsageError(
+            f"{where}: this optimizer has been built for a model already; write def optimizer(): "
+            "and return a new one"
+        )
+    return found
+
+
+def follows_schedule(optimizer: str | KerasOptimizer | None) -> bool:
+    """Whether an optimizer's learning rate changes by itself."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return callable(getattr(inner, "_learning_rate", None))
+
+
+def _recipe(module: UserModule, built: Built, *, gives_probabilities: bool) -> KerasRecipe:
+    recipe = recipe_for(built.target, probabilities=gives_probabilities)
+    loss = own_loss(module, built.target)
+    metrics = {name: mean_of(metric) for name, metric in own_metrics(module, built.target)}
+    return replace(
+        recipe,
+        loss=recipe.loss if loss is None else mean_of(loss),
+        loss_is_sum=loss_is_sum(loss),
+        weigh=weights_of(loss),
+        metrics={**recipe.metrics, **metrics},
+        augment=function_beside(module, "augment"),
+        exported=exported(built, gives_probabilities=gives_probabilities),
+    )
+
+
+def exported(built: Built, *, gives_probabilities: bool) -> KerasModel:
+    """The model as it is saved: preprocessing included, to a probability a class or a number."""
+    import keras
+
+    outputs = built.model.outputs[0]
+    if built.target == "class" and not gives_probabilities:
+        outputs = keras.layers.Softmax()(outputs)
+    elif built.target == "binary":
+        chance = outputs if gives_probabilities else keras.ops.sigmoid(outputs)
+        outputs = keras.ops.concatenate([1 - chance, chance], axis=-1)
+    return keras.Model(built.model.inputs[0], outputs)

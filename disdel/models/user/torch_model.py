@@ -1,0 +1,377 @@
+"""The user's own PyTorch module: built, checked, made ready to train. Imports PyTorch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from disdel.errors import UsageError
+from disdel.models.torch_files import TorchFile, are_images, call_own, write_torch_file
+from disdel.models.user.bundled import a_kind, function_beside, module_here, target_of
+from disdel.models.user.torch_losses import own_loss, weights_of
+from disdel.protocol.messages import Network
+from disdel.runtimes.torch.optim import torch_rule
+from disdel.runtimes.torch.optim_settings import check_returned, read_optimizer
+from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
+from disdel.runtimes.torch.recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
+from disdel.runtimes.torch.trainer import TorchTrainer
+from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OptimizerGroup, OwnModel, Precision, Target
+from disdel.types.arrays import Array
+from disdel.user_code.module import UserModule
+
+# What can be averaged and stored.
+_DTYPES = {
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A module of the user's.
+
+    Attributes:
+        made: as the function returned it, with its parameters.
+        target: what it can learn of a data set, by the width of its output.
+        outputs: what it gives for the samples that it was built with.
+    """
+
+    made: TorchModel
+    target: Target
+    outputs: Tensor
+
+
+def own_torch_trainer(
+    network: Network, own: OwnModel, samples: Array, device: torch.device
+) -> TorchTrainer:
+    """The trainer of the module in this bundle, computing on `device`.
+
+    Args:
+        network: what is trained.
+        own: the module's code.
+        samples: some as stored, from which a lazy module learns its shapes.
+        device: where its parameters go.
+
+    Raises:
+        UsageError: this runtime lacks a package that it needs, or it cannot be built here.
+    """
+    module = module_here(own.code)
+    spec = network.model
+    made = _made(module, samples, spec.classes)
+    if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
+        _first_outputs(module, made, samples)
+    made.to(device)
+    return own_trainer(
+        module,
+        made,
+        TorchFile(model=spec, input_dtype=samples.dtype.name),
+        optimizer=network.optimizer,
+        learning_rate=network.learning_rate,
+        precision=network.precision,
+    )
+
+
+def own_trainer(
+    module: UserModule,
+    made: TorchModel,
+    about: TorchFile,
+    *,
+    optimizer: str | None,
+    learning_rate: float | None,
+    precision: Precision,
+) -> TorchTrainer:
+    """The trainer of a built module; `optimizer` is None for the one beside its function.
+
+    Raises:
+        UsageError: loss, metrics and so on beside the function are none.
+    """
+    own = about.model.own
+    assert own is not None
+    trainable = trainable_parameters(made)
+    own_rules = optimizer is None and bool(own.optimizer_groups)
+    if own_rules:
+        kind = own.optimizer or ""
+        groups = [
+            Group(
+                torch_rule(kind, group.settings, learning_rate),
+                {name: trainable[name] for name in group.parameters},
+            )
+            for group in own.optimizer_groups
+        ]
+    else:
+        name = optimizer or own.optimizer or DEFAULT_OPTIMIZER
+        groups = [Group(keras_rule(name, learning_rate), trainable)]
+    return TorchTrainer(
+        made,
+        optimizer=TorchOptimizer(groups, counts_each=own_rules),
+        recipe=recipe_of(module, about, next(iter(trainable.values())).device),
+        save=lambda path: write_torch_file(made.state_dict(), path, about),
+        precision=precision,
+    )
+
+
+def build_own(module: UserModule, samples: Array, classes: int) -> Built:
+    """Call the user's function and check what it returns.
+
+    Args:
+        module: its module.
+        samples: some of the data set's, as stored.
+        classes: of the data set, 0 where targets are numbers.
+
+    Raises:
+        UsageError: the function failed, or did not return a module of one input and one output
+            that suits the data set.
+    """
+    made = _made(module, samples, classes)
+    outputs = _first_outputs(module, made, samples)
+    target = _target(module.code.entry, outputs, len(samples), classes)
+    return Built(made, target, outputs.detach())
+
+
+def _made(module: UserModule, samples: Array, classes: int) -> TorchModel:
+    """What the user's function returns: a module, as far as it can be told without calling it."""
+    entry = module.code.entry
+    made = call_own(module, samples.shape[1:], samples.dtype.name, classes)
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"{entry} returned {a_kind(made)}, where a torch.nn.Module is needed")
+    if hasattr(made, "_orig_mod"):
+        raise UsageError(
+            f"{entry} returned a compiled module; return it as it was before torch.compile"
+        )
+    _check_input(entry, made)
+    _check_state(entry, made)
+    _check_modes(entry, made)
+    return made
+
+
+def _first_outputs(module: UserModule, made: TorchModel, samples: Array) -> Any:
+    """What a module gives for samples as stored; lazy ones have their parameters then."""
+    made.eval()  # batch normalisation must not see these samples
+    stored = torch.from_numpy(samples)
+    inputs = _inputs(images=are_images(samples.shape[1:], samples.dtype.name))
+    try:
+        with torch.no_grad():
+            return module.guarded(lambda: made(_preprocess(module)(inputs(stored))))
+    except UsageError as error:
+        if "scalar types: Long" not in str(error):
+            raise
+        raise UsageError(
+            f"{error}; samples come as float32, token ids too: give the embedding x.long()"
+        ) from error
+
+
+def _check_input(entry: str, made: TorchModel) -> None:
+    try:
+        parameters = inspect.signature(made.forward).parameters.values()
+    except (TypeError, ValueError):
+        return
+    wanted = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if len(wanted) > 1:
+        raise UsageError(
+            f"the model of {entry} has {len(wanted)} inputs ({', '.join(wanted)}), and a data set "
+            "has one: the samples"
+        )
+
+
+def _target(entry: str, outputs: object, samples: int, classes: int) -> Target:
+    if isinstance(outputs, list | tuple | dict):
+        raise UsageError(
+            f"the model of {entry} gives a {type(outputs).__name__} of {len(outputs)}, and "
+            "one output is needed, by itself"
+        )
+    if not isinstance(outputs, Tensor):
+        raise UsageError(f"the model of {entry} gives {a_kind(outputs)}, where a tensor is needed")
+    if not outputs.dim() or len(outputs) != samples:
+        raise UsageError(
+            f"the model of {entry} gives a tensor of shape {tuple(outputs.shape)} for {samples} "
+            "samples; its first axis must be theirs"
+        )
+    shape = tuple(outputs.shape[1:])
+    # One number a sample may have an axis or none; loss and metrics get targets alike.
+    return target_of(entry, (1,) if not shape and classes in (0, 2) else shape, classes)
+
+
+def _check_state(entry: str, made: TorchModel) -> None:
+    """Refuse what cannot be averaged, stored or trained on a CPU."""
+    tensors = {**dict(made.named_parameters()), **dict(made.named_buffers()), **made.state_dict()}
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise UsageError(
+                f"{name} of {entry} is {a_kind(value)} and not a tensor; what a state dict holds "
+                "is averaged, so keep it in parameters and buffers"
+            )
+        if value.device.type != "cpu":
+            raise UsageError(
+                f"{name} of {entry} is on the device {value.device}; return the module on the "
+                "CPU, without .to(…): an action moves it where it computes"
+            )
+        if value.is_complex():
+            raise UsageError(
+                f"{name} of {entry} is complex ({value.dtype}), and real numbers are averaged: "
+                "keep its parts, nn.Parameter(torch.view_as_real(values)), and compute with "
+                f"torch.view_as_complex(self.{name.rpartition('.')[2]})"
+            )
+        if value.dtype not in _DTYPES:
+            raise UsageError(
+                f"{name} of {entry} is {value.dtype}, which cannot be averaged; call .float() on "
+                "the module"
+            )
+    if not trainable_parameters(made):
+        raise UsageError(f"the model of {entry} has no parameters to train")
+
+
+def _check_modes(entry: str, made: TorchModel) -> None:
+    """Refuse what only a training loop of the user's own would keep up."""
+    if any(type(inner).__module__ == "torch.optim.swa_utils" for inner in made.modules()):
+        raise UsageError(
+            f"{entry} returned an AveragedModel, whose average nobody would update; return the "
+            "module inside it"
+        )
+    if not made.training:
+        return  # as pretrained modules come
+    left_in_eval = [name for name, inner in made.named_modules() if not inner.training]
+    made.train()
+    for name in left_in_eval:
+        if made.get_submodule(name).training:
+            raise UsageError(
+                f"{name} of {entry} is in eval mode, and training calls train() on the whole "
+                "module: to keep it there, have the module's own def train(self, mode=True) call "
+                f"self.{name}.eval() after super().train(mode); else leave .eval() out"
+            )
+
+
+def trainable_parameters(made: TorchModel) -> dict[str, Tensor]:
+    """By name; those that several modules share have the first of their names."""
+    return {name: p for name, p in made.named_parameters() if p.requires_grad}
+
+
+def own_optimizer(
+    module: UserModule, made: TorchModel
+) -> tuple[str | None, tuple[OptimizerGroup, ...]]:
+    """The optimizer beside the user's function, and of one of `torch.optim` what it does.
+
+    Raises:
+        UsageError: what stands there is none.
+    """
+    found: Any = module.attribute("optimizer")
+    entry = module.place_of("optimizer")
+    if found is None or (isinstance(found, str) and found in OPTIMIZERS):
+        return found, ()
+    if isinstance(found, str):
+        raise UsageError(
+            f"{entry}: disdel has no optimizer {found!r}; known: {', '.join(OPTIMIZERS)}; or write "
+            "def optimizer(parameters): return torch.optim.…(parameters, lr=…)"
+        )
+    if not callable(found):
+        raise UsageError(
+            f"{entry}: optimizer must be a name, or a function of the module's parameters that "
+            f"returns one of torch.optim, not {a_kind(found)}"
+        )
+    parameters = trainable_parameters(made)
+    given = made if _wants_model(found) else list(parameters.values())
+    optimizer = module.guarded(lambda: found(given))
+    try:
+        check_returned(optimizer, a_kind(optimizer))
+        return read_optimizer(optimizer, parameters)
+    except UsageError as error:
+        raise UsageError(f"{entry}: {error}") from error
+
+
+def _wants_model(function: Callable[..., Any]) -> bool:
+    try:
+        return next(iter(inspect.signature(function).parameters), "") == "model"
+    except (TypeError, ValueError):
+        return False
+
+
+def recipe_of(
+    module: UserModule, about: TorchFile, device: torch.device | str = "cpu"
+) -> TorchRecipe:
+    """How the module of a described function is trained and scored. Raises as `own_recipe`."""
+    spec = about.model
+    assert spec.own is not None
+    return own_recipe(
+        module,
+        spec.target,
+        images=are_images(spec.input_shape, about.input_dtype),
+        probabilities=spec.own.gives_probabilities,
+        device=device,
+    )
+
+
+def own_recipe(
+    module: UserModule,
+    target: Target,
+    *,
+    images: bool,
+    probabilities: bool,
+    device: torch.device | str = "cpu",
+) -> TorchRecipe:
+    """How the module of a user's function is trained and scored.
+
+    Args:
+        module: what stands beside the function.
+        target: what is learnt.
+        images: whether samples are stored as images, channels last.
+        probabilities: whether the module gives probabilities and not logits.
+        device: what it computes on.
+
+    Raises:
+        UsageError: what stands there is of no use.
+    """
+    recipe = recipe_for(target, probabilities=probabilities)
+    loss = own_loss(module, target, device)
+    return replace(
+        recipe,
+        loss=recipe.loss if loss is None else mean_of(loss),
+        weigh=weights_of(loss),
+        metrics={**recipe.metrics, **dict(_metrics(module))},
+        inputs=_inputs(images=images),
+        augment=function_beside(module, "augment"),
+        preprocess=_preprocess(module),
+    )
+
+
+def _inputs(*, images: bool) -> Callable[[Tensor], Tensor]:
+    return _image_inputs if images else Tensor.float
+
+
+def _image_inputs(x: Tensor) -> Tensor:
+    turned = x.permute(0, 3, 1, 2)
+    # Laid out anew, since modules call `view` on what convolutions make of it; `contiguous` leaves
+    # an image of one channel as it is, and convolutions take that for channels last.
+    return torch.empty(turned.shape, device=x.device).copy_(turned)
+
+
+def _preprocess(module: UserModule) -> Callable[[Tensor], Tensor]:
+    return function_beside(module, "preprocess") or (lambda x: x)
+
+
+def _metrics(module: UserModule) -> Iterable[tuple[str, Measure]]:
+    found: Any = module.attribute("metrics")
+    if found is None:
+        return
+    for metric in found if isinstance(found, list | tuple) else [found]:
+        if not callable(metric):
+            raise UsageError(
+                f"{module.code.entry}: metric {metric!r} must be a function of probabilities (or "
+                "numbers) and targets that returns their mean over the samples"
+            )
+        yield getattr(metric, "__name__", type(metric).__name__), mean_of(metric)

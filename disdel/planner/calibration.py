@@ -1,0 +1,73 @@
+"""A runtime's costs as observed on the platform at hand, in place of the shipped constants."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from disdel.planner.observations import Observation
+from disdel.planner.runtimes import Runtime
+from disdel.types import Precision
+
+# Later observations replace earlier ones: machines and their neighbours change.
+_RECENT = 32
+
+
+def calibrated(
+    shipped: Runtime, observations: Sequence[Observation], precision: Precision = "float32"
+) -> Runtime:
+    """`shipped` with what the observations say of floor, start, and speed in this precision.
+
+    Medians of the recent ones; what they do not say stays as shipped.
+    """
+    recent = observations[-_RECENT:]
+    anonymous = [o.framework_anonymous_mb for o in recent if o.framework_anonymous_mb is not None]
+    mapped = [o.framework_mapped_mb for o in recent if o.framework_mapped_mb is not None]
+    starts = [o.cold_start_s for o in recent if o.cold_start_s is not None]
+    measured = replace(
+        shipped,
+        anonymous_mb=(
+            statistics.median(anonymous) + shipped.held.tracing_anonymous_mb
+            if anonymous
+            else shipped.anonymous_mb
+        ),
+        mapped_mb=(
+            statistics.median(mapped) + shipped.held.tracing_mapped_mb
+            if mapped
+            else shipped.mapped_mb
+        ),
+        cold_start_s=statistics.median(starts) if starts else shipped.cold_start_s,
+    )
+    return at_speed(measured, shipped, step_ratio([o for o in recent if o.precision == precision]))
+
+
+def at_speed(runtime: Runtime, shipped: Runtime, slowness: float) -> Runtime:
+    """`runtime` with steps that take `slowness` times as long as by the shipped constants."""
+    return replace(
+        runtime,
+        step_overhead_s=shipped.step_overhead_s * slowness,
+        activations_per_s=shipped.activations_per_s / slowness,
+        multiply_adds_per_s=shipped.multiply_adds_per_s / slowness,
+    )
+
+
+def traced(runtime: Runtime, observations: Sequence[Observation]) -> Runtime:
+    """`runtime` that traces as was observed, of one network."""
+    seen = [o.trace_s for o in observations[-_RECENT:] if o.trace_s is not None]
+    return replace(runtime, trace_s=statistics.median(seen), trace_layer_s=0.0) if seen else runtime
+
+
+def step_ratio(observations: Sequence[Observation]) -> float:
+    """How many times as long a step takes as the shipped constants say; 1 where nothing does."""
+    recent = observations[-_RECENT:]
+    ratios = [o.step_s / o.shipped_step_s for o in recent if o.step_s and o.shipped_step_s]
+    return statistics.median(ratios) if ratios else 1.0
+
+
+def alike(
+    observations: Sequence[Observation], model: str, batch_size: int, precision: Precision
+) -> tuple[Observation, ...]:
+    """The observations of the same network, batch size and precision, oldest first."""
+    wanted = (model, batch_size, precision)
+    return tuple(o for o in observations if (o.model, o.batch_size, o.precision) == wanted)

@@ -1,0 +1,338 @@
+"""The ways in which a job could be cut, each with what it takes and what it lacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from disdel.planner.averaging import Averaging, choose_averaging
+from disdel.planner.estimators import Estimator, choose_estimator
+from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
+from disdel.planner.memory import BLOCK_STEPS, Work, sample_bytes, state_bytes, train_parts
+from disdel.planner.partition import partition
+from disdel.planner.question import Question
+from disdel.planner.runtimes import Runtime
+from disdel.planner.throttling import throttled_s
+from disdel.planner.timing import Timing, predict
+from disdel.types import Estimate, Objective, Shard, TrainJob, Zones
+from disdel.types.units import MIB, mb_ceil
+
+# Memory limits are multiples of this: finer steps would tell two equal actions apart.
+MEMORY_STEP_MB = 32
+
+# Rounds from one score to the next, where a platform's limit on invocations makes scores dear.
+_SCORE_EVERY = (1, 2, 5, 10, 20, 50)
+# A score in each round is worth so much of a run's time.
+_SCORES_WORTH = 1.05
+
+# The share of an activation's time that one graph call may take.
+_BLOCK_SHARE_OF_TIMEOUT = 1 / 8
+
+Bound = Literal["batches", "workers", "memory", "pool", "gpu", "store", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A limit that a candidate breaks; both figures in the limit's own unit."""
+
+    bound: Bound
+    need: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One number of workers, worked out."""
+
+    workers: int
+    threads: int | None
+    shards: tuple[Shard, ...]
+    test_shards: tuple[Shard, ...]
+    estimate: Estimate
+    zones: Zones
+    memory_mb: int
+    collect_memory_mb: int
+    gpu_memory_mb: int | None
+    averaging: Averaging
+    rounds: int
+    micro_batches: int
+    block_steps: int
+    timing: Timing
+    score_every: int
+    throttled_s: float
+    store_mb: int
+    shortages: tuple[Shortage, ...]
+
+    @property
+    def total_s(self) -> float:
+        """From the start of the controller to its end, the waiting for minutes included."""
+        return self.timing.total_s + self.throttled_s
+
+    @property
+    def pool_mb(self) -> int:
+        """The limits of all containers together."""
+        return self.workers * self.memory_mb + self.collect_memory_mb
+
+    @property
+    def gb_s(self) -> float:
+        """What the activations add up to."""
+        train = self.workers * self.memory_mb * self.timing.busy_s
+        collect = (self.collect_memory_mb or self.memory_mb) * self.timing.collect_s
+        return (train + collect) / 1024
+
+    @property
+    def invocations(self) -> int:
+        """Activations: every worker trains in every round, and scores in some; some average.
+
+        One more starts the first container of collectWeights, where there is any.
+        """
+        warm_up = self.collect_memory_mb > 0
+        scores = math.ceil(self.rounds / self.score_every) * self.workers
+        return self.rounds * (self.workers + self.averaging.actions) + scores + warm_up
+
+
+_ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
+    "time": lambda c: (c.total_s, c.workers),
+    "cost": lambda c: (c.gb_s, c.total_s, c.workers),
+    "memory": lambda c: (c.pool_mb, c.total_s, c.workers),
+}
+
+
+def order(candidate: Candidate, objective: Objective) -> tuple[float, ...]:
+    """Smaller for the candidate that serves the objective better."""
+    return _ORDERS[objective](candidate)
+
+
+def candidates(question: Question) -> list[Candidate]:
+    """Every number of workers that is considered, the best for the objective first."""
+    runtime = question.runtime
+    estimator = choose_estimator(question.aims, runtime, question.observations)
+    found = [_candidate(n, question, runtime, estimator) for n in _worker_counts(question)]
+    return sorted(found, key=_ORDERS[question.aims.optimize])
+
+
+def feasible(question: Question) -> Candidate | None:
+    """The best candidate that breaks no limit."""
+    return next((c for c in candidates(question) if not c.shortages), None)
+
+
+def count_rounds(job: TrainJob, shards: tuple[Shard, ...]) -> int:
+    """How many times the workers' weights are averaged."""
+    if job.sync == "once":
+        return 1
+    if job.sync == "epoch":
+        return job.epochs
+    longest = max(shard.samples for shard in shards)
+    return math.ceil(job.epochs * math.ceil(longest / job.batch_size) / job.sync)
+
+
+def round_up_memory(needed_mb: float, minimum_mb: int) -> int:
+    """The memory limit that holds `needed_mb`."""
+    return max(minimum_mb, math.ceil(needed_mb / MEMORY_STEP_MB) * MEMORY_STEP_MB)
+
+
+def _worker_counts(question: Question) -> list[int]:
+    """Up to the cores, and beyond them by doubling: those only take turns, but hold less each."""
+    if question.job.workers is not None:
+        return [question.job.workers]
+    batches = max(1, question.dataset.train_samples // question.job.batch_size)
+    most = min(batches, question.capacity.concurrency)
+    counts = list(range(1, min(question.cpus, most) + 1))
+    while counts[-1] < most:
+        counts.append(min(2 * counts[-1], most))
+    return counts
+
+
+def _candidate(
+    workers: int, question: Question, runtime: Runtime, estimator: Estimator
+) -> Candidate:
+    """A number of workers, with batches cut into as few parts as fit.
+
+    Where not even single samples fit, batches stay whole: it is not a training step that is short.
+    """
+
+    def in_parts(micro_batches: int) -> Candidate:
+        return _cut_candidate(workers, micro_batches, question, runtime, estimator)
+
+    whole = in_parts(1)
+    short_of_memory = any(
+        shortage.bound in ("memory", "pool", "gpu") for shortage in whole.shortages
+    )
+    if not (short_of_memory and runtime.cuts_batches):
+        return whole
+    most = in_parts(question.job.batch_size)
+    if most.shortages:
+        return whole
+    parts = 2
+    while parts < question.job.batch_size:
+        cut = in_parts(parts)
+        if not cut.shortages:
+            return cut
+        parts *= 2
+    return most
+
+
+def _cut_candidate(
+    workers: int,
+    micro_batches: int,
+    question: Question,
+    runtime: Runtime,
+    estimator: Estimator,
+) -> Candidate:
+    dataset, job = question.dataset, question.job
+    dealt = min(workers, dataset.train_samples)
+    shards = partition(dataset.train_samples, dealt)
+    test_shards = partition(dataset.test_samples, dealt)
+    work = Work(
+        dataset=dataset,
+        model=question.facts,
+        label=question.model.label,
+        shard_samples=shards[0].samples,
+        test_samples=test_shards[0].samples,
+        batch_size=job.batch_size,
+        epochs=job.epochs,
+        micro_batches=micro_batches,
+        precision=job.precision,
+        held=runtime.held,
+        calls=question.calls,
+    )
+    estimate = estimator.estimate(work)
+    gpu_mb = question.gpu_memory_mb and gpu_tensors_mb(work)
+    if gpu_mb:
+        estimate = replace(estimate, pkg=estimate.pkg + HOST_MB * MIB)
+    rounds = count_rounds(job, shards)
+    minimum_mb = question.capacity.memory_min_mb
+    memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
+    averaging = choose_averaging(
+        workers,
+        state_bytes(question.facts),
+        asked=job.fan_in,
+        cpus=question.cpus,
+        memory_max_mb=question.memory_max_mb,
+        free_mb=question.pool_mb - workers * memory_mb,
+        rounds=rounds,
+    )
+    collect_mb = round_up_memory(averaging.memory_mb, minimum_mb)
+    # One worker that stays alone averages by itself. Where there is no room for one more container,
+    # the platform would evict a worker's for each average; there one of them averages as well.
+    alone = workers == 1 and job.workers_policy == "fixed"
+    evicts = workers * memory_mb <= question.pool_mb < workers * memory_mb + collect_mb
+    if alone or (evicts and collect_mb <= memory_mb):
+        collect_mb = 0
+    threads = max(1, question.cpus // workers)
+    told = question.capacity.cpus is not None
+
+    def scored(every: int) -> tuple[int, Timing, float]:
+        timing = predict(
+            runtime,
+            work,
+            workers=workers,
+            threads=threads if told else 1,
+            cpus=question.cpus,
+            rounds=rounds,
+            scores=math.ceil(rounds / every),
+            averaging=averaging,
+            compile_s=question.compile_s,
+        )
+        waited_s = throttled_s(
+            rounds,
+            invocations=workers + averaging.actions,
+            scores=workers,
+            score_every=every,
+            round_s=(timing.total_s - timing.start_s) / rounds,
+            start_s=timing.start_s,
+            per_minute=question.capacity.invokes_per_minute,
+        )
+        return every, timing, waited_s
+
+    score_every, timing, waited_s = _choose_scores(job, rounds, scored)
+    block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
+    store_mb = _store_mb(question, work, workers)
+    return Candidate(
+        workers=workers,
+        threads=threads if told else None,
+        shards=shards,
+        test_shards=test_shards,
+        estimate=estimate,
+        zones=_zones(runtime, work),
+        memory_mb=memory_mb,
+        collect_memory_mb=collect_mb,
+        gpu_memory_mb=gpu_mb,
+        averaging=averaging,
+        rounds=rounds,
+        micro_batches=micro_batches,
+        block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
+        timing=timing,
+        score_every=score_every,
+        throttled_s=waited_s,
+        store_mb=store_mb,
+        shortages=_shortages(question, workers, memory_mb, collect_mb, gpu_mb, timing, store_mb),
+    )
+
+
+def _choose_scores(
+    job: TrainJob, rounds: int, scored: Callable[[int], tuple[int, Timing, float]]
+) -> tuple[int, Timing, float]:
+    """What `scored` says of the rounds between two scores that the user wants or that pay.
+
+    Scores that decide something, and where the user says how many there are, stay as they are.
+    """
+    validation = job.validation
+    decides = validation.target_accuracy is not None or validation.patience is not None
+    if validation.every is not None or decides:
+        return scored(min(rounds, validation.every or 1))
+    each = scored(1)
+    if not each[2]:
+        return each
+    ways = [each, *(scored(every) for every in (*_SCORE_EVERY[1:], rounds) if every <= rounds)]
+    least_s = min(timing.total_s + waited_s for _, timing, waited_s in ways)
+    return next(way for way in ways if way[1].total_s + way[2] <= least_s * _SCORES_WORTH)
+
+
+def gpu_action_mb(tensors_mb: int | None) -> int:
+    """What an action takes of the GPU, CUDA itself included; 0 where that is not planned."""
+    return tensors_mb + CONTEXT_MB if tensors_mb else 0
+
+
+def _zones(runtime: Runtime, work: Work) -> Zones:
+    parts = train_parts(work)
+    anonymous_mb = runtime.anonymous_mb + parts.total / MIB
+    return Zones(
+        killed_below_mb=math.ceil(anonymous_mb),
+        thrashing_below_mb=math.ceil(anonymous_mb + runtime.mapped_mb),
+    )
+
+
+def _store_mb(question: Question, work: Work, workers: int) -> int:
+    """What Redis holds at most: samples, averages, and of every worker a part and a checkpoint."""
+    validation = question.job.validation
+    # The round before and this one; the last that was scored and the best, where they are others.
+    averages = 2 + (validation.every != 1) + (validation.patience is not None)
+    samples = question.dataset.train_samples + question.dataset.test_samples
+    states = (averages + 2 * workers) * state_bytes(question.facts)
+    return mb_ceil(samples * sample_bytes(work.dataset) + states)
+
+
+def _shortages(
+    question: Question,
+    workers: int,
+    memory_mb: int,
+    collect_mb: int,
+    gpu_mb: int | None,
+    timing: Timing,
+    store_mb: int,
+) -> tuple[Shortage, ...]:
+    """The limits that are broken, in the order in which a user would lift them."""
+    batches = max(1, question.dataset.train_samples // question.job.batch_size)
+    needs: tuple[tuple[Bound, float, float], ...] = (
+        ("batches", workers, batches),
+        ("workers", workers, question.capacity.concurrency),
+        ("memory", max(memory_mb, collect_mb), question.memory_max_mb),
+        ("timeout", timing.first_s, question.timeout_max_s),
+        ("pool", workers * memory_mb + collect_mb, question.pool_mb),
+        ("gpu", workers * gpu_action_mb(gpu_mb), question.gpu_memory_mb or math.inf),
+        ("store", store_mb, math.inf if question.store_mb is None else question.store_mb),
+    )
+    return tuple(Shortage(bound, need, limit) for bound, need, limit in needs if need > limit)

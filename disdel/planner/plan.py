@@ -1,0 +1,198 @@
+"""How many workers, how much memory each, how the work is cut, and why.
+
+Pure: the same question has the same plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from disdel.planner.advice import refusal
+from disdel.planner.candidates import Candidate, Shortage, candidates, gpu_action_mb, order
+from disdel.planner.question import Question
+from disdel.types import Option, Plan
+from disdel.types.units import mb_ceil
+
+# Times within this factor of the least are equal, as far as predictions go.
+AS_GOOD = 1.1
+
+
+def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
+    """The best plan for the objective that breaks no limit, and the question that it answers.
+
+    Args:
+        questions: one for each runtime that could be taken, alike in all else.
+
+    Raises:
+        InsufficientMemory: no number of workers fits the memory of an action, of all containers
+            or of Redis.
+        PlanError: another limit is in the way.
+    """
+    considered = [(question, c) for question in questions for c in candidates(question)]
+    fitting = [(question, c) for question, c in considered if not c.shortages]
+    if not fitting:
+        raise refusal(questions)
+    question, best = _best(fitting)
+    place = {id(asked): number for number, asked in enumerate(questions)}
+    considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
+    return question, Plan(
+        runtime=question.runtime.name,
+        workers=best.workers,
+        memory_mb=best.memory_mb,
+        collect_memory_mb=best.collect_memory_mb,
+        fan_in=best.averaging.fan_in,
+        memory_max_mb=question.memory_max_mb,
+        pool_mb=None if math.isinf(question.pool_mb) else int(question.pool_mb),
+        timeout_s=question.timeout_s(best.timing.round_s),
+        timeout_max_s=question.timeout_max_s,
+        rounds=best.rounds,
+        threads=best.threads,
+        shards=best.shards,
+        test_shards=best.test_shards,
+        estimate=best.estimate,
+        predicted_s=round(best.total_s, 1),
+        gb_s=round(best.gb_s, 1),
+        invocations=best.invocations,
+        micro_batches=best.micro_batches,
+        block_steps=best.block_steps,
+        optimize=question.aims.optimize,
+        estimator=question.aims.estimator,
+        basis=question.basis,
+        zones=best.zones,
+        considered=tuple(
+            _option(asked, candidate, question, best) for asked, candidate in considered
+        ),
+        reasons=tuple(_reasons(best, question)),
+        gpu_memory_mb=best.gpu_memory_mb,
+        gpu_actions=_gpu_actions(best, question),
+        score_every=best.score_every,
+        throttled_s=round(best.throttled_s, 1),
+        store_mb=best.store_mb,
+    )
+
+
+def _best(fitting: Sequence[tuple[Question, Candidate]]) -> tuple[Question, Candidate]:
+    """The best for the objective; of those that are as good as fastest, the one of least memory."""
+    [objective] = {question.aims.optimize for question, _ in fitting}
+    if objective == "time":
+        least_s = min(candidate.total_s for _, candidate in fitting)
+        fitting = [pair for pair in fitting if pair[1].total_s <= least_s * AS_GOOD]
+        objective = "memory"
+    return min(fitting, key=lambda pair: order(pair[1], objective))
+
+
+def _gpu_actions(best: Candidate, question: Question) -> int | None:
+    action_mb, all_mb = gpu_action_mb(best.gpu_memory_mb), question.gpu_memory_mb
+    return all_mb // action_mb if action_mb and all_mb else None
+
+
+def _option(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> Option:
+    return Option(
+        runtime=asked.runtime.name,
+        workers=candidate.workers,
+        memory_mb=candidate.memory_mb,
+        pool_mb=candidate.pool_mb,
+        predicted_s=round(candidate.total_s, 1),
+        gb_s=round(candidate.gb_s, 1),
+        fits=not candidate.shortages,
+        why=_why_not(asked, candidate, question, best),
+    )
+
+
+def _why_not(asked: Question, candidate: Candidate, question: Question, best: Candidate) -> str:
+    """Why `candidate` was not taken; empty for the one that was."""
+    if candidate is best:
+        return ""
+    if candidate.shortages:
+        return _lack(candidate.shortages[0])
+    slow = candidate.total_s > best.total_s * AS_GOOD
+    if asked is not question and question.aims.optimize == "time" and asked.compile_s and slow:
+        return f"slower: {asked.compile_s:.0f} s to compile it the first time"
+    match question.aims.optimize:
+        case "cost":
+            return "more GB·s"
+        case "memory":
+            return "more memory"
+        case _ if not slow:
+            return "as fast, with more memory"
+        case _:
+            crowded = candidate.workers > question.cpus and asked is question
+            return f"slower: they take turns on {question.cpus} CPUs" if crowded else "slower"
+
+
+def _lack(shortage: Shortage) -> str:
+    need, limit = shortage.need, shortage.limit
+    match shortage.bound:
+        case "memory":
+            return f"an action of {need:.0f} MB is above the limit of {limit:.0f} MB"
+        case "pool":
+            return f"{need:.0f} MB in all are above the {limit:.0f} MB for containers"
+        case "gpu":
+            return f"{need:.0f} MB in all are above the {limit:.0f} MB of the GPU"
+        case "store":
+            return f"{need:.0f} MB are above the {limit:.0f} MB that Redis has left"
+        case "timeout":
+            return f"one step takes {need:.1f} s and {limit:g} s is the time limit"
+        case "batches":
+            return f"only {limit:.0f} batches to share"
+        case "workers":
+            return f"the platform runs {limit:.0f} activations at once"
+
+
+def _reasons(best: Candidate, question: Question) -> list[str]:
+    cpus = question.capacity.cpus
+    on = "unknown CPUs" if cpus is None else f"{cpus} CPUs"
+    least = {
+        "time": f"least memory within {AS_GOOD - 1:.0%} of the least time",
+        "cost": "fewest GB·s",
+        "memory": "least memory",
+    }
+    workers = f"{best.workers} worker{'s' * (best.workers > 1)}"
+    reasons = [
+        f"{workers}, as asked for"
+        if question.job.workers is not None
+        else f"{workers} on {on}: {least[question.aims.optimize]} of those that fit",
+        f"{best.memory_mb} MB an action holds the estimate of "
+        f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
+    ]
+    if best.workers > 1 and not best.collect_memory_mb:
+        reasons.append(
+            f"a worker's container averages as well: {question.pool_mb:.0f} MB for all containers "
+            "have no room for one more"
+        )
+    if best.micro_batches > 1:
+        reasons.append(
+            f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "
+            "less of it at once"
+        )
+    if question.compile_s:
+        reasons.append(
+            f"about {question.compile_s:.0f} s of it are for compiling the network, which is kept"
+        )
+    if best.gpu_memory_mb:
+        reasons.append(
+            f"of the GPU's {question.gpu_memory_mb} MB an action's tensors may take "
+            f"{best.gpu_memory_mb} MB; CUDA itself is taken to need "
+            f"{gpu_action_mb(best.gpu_memory_mb) - best.gpu_memory_mb} MB more"
+        )
+    per_minute = question.capacity.invokes_per_minute
+    if best.score_every > 1 and question.job.validation.every is None:
+        reasons.append(
+            f"the average is scored every {best.score_every} rounds, since the platform takes "
+            f"{per_minute} invocations a minute (--validate-every 1 scores each)"
+        )
+    if best.throttled_s >= 1:
+        reasons.append(
+            f"about {best.throttled_s:.0f} s of it are waiting for the next minute: the platform "
+            f"takes {per_minute} invocations a minute and the run makes {best.invocations} "
+            "(helm: whisk.limits.actionsInvokesPerminute)"
+        )
+    limit_s = question.timeout_max_s
+    if best.timing.round_s > limit_s:
+        segments = math.ceil(best.timing.round_s / limit_s)
+        reasons.append(
+            f"a round of {best.timing.round_s:.0f} s is cut into about {segments} segments of at "
+            f"most {limit_s:g} s"
+        )
+    return reasons

@@ -1,0 +1,138 @@
+"""What a plan is asked for: the job, and everything that bounds it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from disdel.planner.calibration import alike, at_speed, calibrated, step_ratio, traced
+from disdel.planner.observations import Observation
+from disdel.planner.runtimes import Runtime
+from disdel.types import (
+    Aims,
+    CallMemory,
+    Capacity,
+    DatasetSpec,
+    Limits,
+    ModelFacts,
+    ModelSpec,
+    TrainJob,
+)
+
+# What OpenWhisk lets an action run for where nobody has changed it.
+_ORDINARY_TIMEOUT_S = 300.0
+_TIMEOUT_FACTOR = 4.0
+
+# What a platform that does not tell its CPUs is taken to have; the thesis used four containers.
+ASSUMED_CPUS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What bounds every plan, of a training and of an inference.
+
+    Attributes:
+        dataset: shapes and sizes of the samples.
+        shipped: the runtime, with its shipped constants.
+        capacity: what the platform allows.
+        limits: what the user allows.
+        aims: what the plan is to be good at.
+        observations: earlier containers of this runtime on this platform, oldest first.
+        store_mb: what Redis has room for, None where it sets no limit.
+    """
+
+    dataset: DatasetSpec
+    shipped: Runtime
+    capacity: Capacity
+    limits: Limits = field(default_factory=Limits)
+    aims: Aims = field(default_factory=Aims)
+    observations: tuple[Observation, ...] = ()
+    store_mb: int | None = None
+
+    @property
+    def cpus(self) -> int:
+        return self.capacity.cpus or ASSUMED_CPUS
+
+    @property
+    def memory_max_mb(self) -> int:
+        """The most memory of one action."""
+        allowed = self.limits.memory_max_mb
+        return min(self.capacity.memory_max_mb, allowed or self.capacity.memory_max_mb)
+
+    @property
+    def pool_mb(self) -> float:
+        """The most memory of all containers together; infinite where nobody tells."""
+        asked = self.limits.pool_memory_mb or math.inf
+        return min(asked, self.capacity.pool_memory_mb or math.inf)
+
+    @property
+    def gpu_memory_mb(self) -> int | None:
+        """The GPU memory of all actions together: 0 for no GPU, None where nobody tells."""
+        if not self.shipped.uses_gpu:
+            return 0
+        told = (self.limits.gpu_memory_mb, self.capacity.gpu_memory_mb)
+        return min((memory_mb for memory_mb in told if memory_mb is not None), default=None)
+
+    @property
+    def timeout_max_s(self) -> float:
+        """The longest activation."""
+        return min(
+            self.capacity.timeout_max_s, self.limits.timeout_max_s or self.capacity.timeout_max_s
+        )
+
+    def timeout_s(self, busy_s: float) -> float:
+        """The time limit of an action whose activations take about `busy_s` when all is well.
+
+        A limit that is not used up costs nothing, and on a busy machine a container may take most
+        of a minute to start: it is what the user says, else what OpenWhisk allows by itself, and
+        more only for long rounds, since a container that hangs is noticed when its limit ends.
+        """
+        if self.limits.timeout_max_s is not None:
+            return self.timeout_max_s
+        wanted_s = max(_ORDINARY_TIMEOUT_S, math.ceil(busy_s * _TIMEOUT_FACTOR))
+        return min(self.capacity.timeout_max_s, wanted_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question(Bounds):
+    """All that the plan of a training depends on; the same question has the same answer.
+
+    Attributes:
+        job: what the user asked for.
+        model: the network.
+        facts: its sizes.
+        compile_s: what compiling the network takes before the run.
+        calls: what the compiled network takes, where it was compiled.
+    """
+
+    job: TrainJob
+    model: ModelSpec
+    facts: ModelFacts
+    compile_s: float = 0.0
+    calls: CallMemory | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime's costs as observed, its speed that of the same network where it was seen."""
+        runtime = calibrated(self.shipped, self.observations, self.job.precision)
+        own = tuple(o for o in self._alike if o.step_s)
+        if not own:
+            return runtime
+        return traced(at_speed(runtime, self.shipped, step_ratio(own)), own)
+
+    @property
+    def basis(self) -> str:
+        """What the estimate rests on, for people."""
+        count = len(self.observations)
+        if not count:
+            return "shipped constants; this platform was not measured yet"
+        own = len(self._alike)
+        return (
+            f"{count} container{'s' * (count > 1)} measured on this platform, {own} of them with "
+            "this network and batch"
+        )
+
+    @property
+    def _alike(self) -> tuple[Observation, ...]:
+        job = self.job
+        return alike(self.observations, self.model.label, job.batch_size, job.precision)

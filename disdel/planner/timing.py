@@ -1,0 +1,121 @@
+"""Wall time of a run, predicted: start, steps, scores, averages. Seconds throughout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from disdel.planner.averaging import STORE_BYTES_PER_S, Averaging
+from disdel.planner.memory import Work, sample_bytes, state_bytes
+from disdel.planner.runtimes import Runtime
+from disdel.types import ModelFacts
+
+# Servers up, package created, and all of it removed again.
+_RUN_OVERHEAD_S = 0.5
+# Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
+_ROUND_OVERHEAD_S = 0.08
+_STORE_MARGIN_S = 1.0
+# Importing Keras and JAX and lowering a network, and compiling what a layer becomes.
+_COMPILER_START_S = 3.5
+_COMPILE_LAYER_S = 0.12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """A run's predicted times.
+
+    Attributes:
+        step_s: one training step.
+        round_s: a worker's training in one round.
+        first_s: the shortest activation that brings the run forward.
+        busy_s: what one train container is billed for.
+        collect_s: what collectWeights actions are billed for.
+        start_s: until the first step: servers, containers, compiling, tracing.
+        total_s: from the start of the controller to its end.
+    """
+
+    step_s: float
+    round_s: float
+    first_s: float
+    busy_s: float
+    collect_s: float
+    start_s: float
+    total_s: float
+
+
+def step_s(
+    runtime: Runtime, model: ModelFacts, batch_size: int, threads: int, micro_batches: int = 1
+) -> float:
+    """One training step; the backward pass costs two forward ones, and every part its overhead.
+
+    Outputs of layers count beside multiplications: they go through memory once for every layer that
+    only passes them on, and small convolutions are slow for them.
+    """
+    sample_s = (
+        model.activations / runtime.activations_per_s
+        + 3 * model.multiply_adds / runtime.multiply_adds_per_s
+    )
+    share = threads**runtime.thread_exponent
+    return float(micro_batches * runtime.step_overhead_s + batch_size * sample_s / share)
+
+
+def trace_s(runtime: Runtime, model: ModelFacts) -> float:
+    """What the first step of a network takes beyond a step."""
+    return runtime.trace_s + model.layers * runtime.trace_layer_s
+
+
+def predicted_compile_s(layers: int, *, targets: int) -> float:
+    """Compiling a training step and a score of a network for so many CPUs."""
+    return _COMPILER_START_S + targets * layers * _COMPILE_LAYER_S
+
+
+def predict(
+    runtime: Runtime,
+    work: Work,
+    *,
+    workers: int,
+    threads: int,
+    cpus: int,
+    rounds: int,
+    scores: int,
+    averaging: Averaging,
+    compile_s: float,
+) -> Timing:
+    """The times of a run.
+
+    Args:
+        runtime: the runtime's costs.
+        work: what one worker does.
+        workers: train actions at the same time.
+        threads: CPU threads of each.
+        cpus: of the platform: more workers than these take turns.
+        rounds: how many times the weights are averaged.
+        scores: how many of the averages are scored.
+        averaging: how that is done.
+        compile_s: what compiling the network takes beforehand.
+    """
+    turns = max(1.0, workers / cpus)
+    one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
+    steps = work.epochs * math.ceil(work.shard_samples / work.batch_size)
+    training_s = steps * one_step_s
+    # Scoring is the forward pass alone, a third of a step.
+    score_s = work.test_samples / work.batch_size * one_step_s / 3
+    state = state_bytes(work.model)
+    move_s = 2 * state / STORE_BYTES_PER_S * turns
+    staged = workers * (work.shard_samples + work.test_samples) * sample_bytes(work.dataset)
+    # Containers start while the shards are staged.
+    start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
+    start_s += trace_s(runtime, work.model) * turns
+    busy_s = start_s + training_s + rounds * move_s + scores * score_s
+    return Timing(
+        step_s=one_step_s,
+        round_s=training_s / rounds,
+        first_s=runtime.import_s + trace_s(runtime, work.model) + one_step_s + _STORE_MARGIN_S,
+        busy_s=busy_s,
+        collect_s=rounds * averaging.busy_s,
+        start_s=_RUN_OVERHEAD_S + compile_s + start_s,
+        total_s=_RUN_OVERHEAD_S
+        + compile_s
+        + busy_s
+        + rounds * (averaging.elapsed_s + _ROUND_OVERHEAD_S * turns),
+    )

@@ -1,0 +1,1 @@
+"""What controller and activations say to each other, and under which keys."""

@@ -1,0 +1,129 @@
+"""What a framework must offer to train here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from disdel.errors import StoreError
+from disdel.types.arrays import Array, Tensors
+
+OPTIMIZER_PREFIX = "optimizer/"
+
+
+def split_state(state: Tensors) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The tensors of a state that are the model's, and those that are the optimizer's."""
+    optimizer = {name: state[name] for name in state if name.startswith(OPTIMIZER_PREFIX)}
+    return {name: state[name] for name in state if name not in optimizer}, optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Sums over the samples of a batch.
+
+    `correct` counts those classified correctly, None where there are no classes; `metric_sums` has
+    each further metric by its name.
+    """
+
+    loss_sum: float
+    correct: int | None
+    metric_sums: Mapping[str, float] = field(default_factory=dict)
+
+
+def sum_of(batches: Iterable[Scored]) -> Scored:
+    """The sums over several batches of one model, at least one."""
+    first, *others = batches
+    metric_sums = dict(first.metric_sums)
+    loss_sum, correct = first.loss_sum, first.correct
+    for scored in others:
+        loss_sum += scored.loss_sum
+        if correct is not None and scored.correct is not None:
+            correct += scored.correct
+        for name, value in scored.metric_sums.items():
+            metric_sums[name] += value
+    return Scored(loss_sum, correct, metric_sums)
+
+
+class Trainer(ABC):
+    """A model, its optimizer and its loss in one framework, driven block by block.
+
+    The state is everything that decides what the next step does: weights, other variables of the
+    model, and the optimizer's, whose names begin with `OPTIMIZER_PREFIX`. Samples arrive as they
+    are stored (uint8 images are scaled inside).
+
+    Attributes:
+        model_suffix: of the files that `save_model` writes.
+    """
+
+    model_suffix: ClassVar[str]
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """The state by stable names: equal for every worker of a run, whatever it ran before."""
+
+    @abstractmethod
+    def load_state(self, tensors: Tensors) -> None:
+        """Continue from `tensors`, as `state()` gave them.
+
+        Where they have none of the optimizer's, the optimizer starts anew.
+
+        Raises:
+            StoreError: names, shapes or dtypes are not those of this model and optimizer.
+        """
+
+    @abstractmethod
+    def train(
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,
+        rate_factors: Array | None = None,
+        seeds: Array | None = None,
+    ) -> float:
+        """Take one optimizer step a batch.
+
+        Args:
+            x: samples, (steps, batch, *input_shape).
+            y: class numbers, (steps, batch) int32, or numbers to predict, float32.
+            micro_batches: parts into which each batch is cut to save memory; their gradients are
+                added up, so that the step is the whole batch's (but for layers that look at a
+                batch as a whole, as batch normalisation does).
+            rate_factors: what the learning rate is multiplied by, (steps,) float32; None is 1.
+            seeds: of each step's random numbers, (steps,) uint32, where these are not drawn from
+                the state itself; with None they go on from wherever they are.
+
+        Returns:
+            The sum over the samples of their loss, each at its step.
+        """
+
+    @abstractmethod
+    def score(self, x: Array, y: Array) -> Scored:
+        """How the model does on a batch.
+
+        Args:
+            x: samples, (batch, *input_shape).
+            y: class numbers, (batch,) int32, or numbers to predict, float32.
+        """
+
+    @abstractmethod
+    def save_model(self, path: Path) -> None:
+        """Write the model with its weights to `path`, without its optimizer."""
+
+
+def check_state(shapes: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
+    """Whether `tensors` are a state of a trainer whose own has these names and shapes.
+
+    Raises:
+        StoreError: they are not.
+    """
+    if shapes.keys() != tensors.keys():
+        odd = sorted(shapes.keys() ^ tensors.keys())
+        raise StoreError(f"the stored state is of another network or optimizer: {odd[:3]}")
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            raise StoreError(
+                f"{name} is stored as {tensors[name].shape} and the network has {shape}"
+            )

@@ -1,0 +1,211 @@
+"""Keras 3 on TensorFlow, driven by a compiled loop over several steps.
+
+One graph call takes a block of batches and runs an optimizer step for each, so that the Python cost
+of a step is paid once a block. Measured beside `model.fit` on the same network in
+`experiments/main_job`.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disdel.runtimes.base import Scored, Trainer, check_state, split_state
+from disdel.runtimes.keras.optimizer import DrivenOptimizer
+from disdel.runtimes.keras.precision import mixed_bfloat16
+from disdel.runtimes.keras.recipe import KerasRecipe, recipe_for
+from disdel.types import Precision
+from disdel.types.arrays import Array, Tensors
+
+# Neither Keras nor TensorFlow ships types.
+KerasModel = Any
+KerasOptimizer = Any
+
+
+class KerasTrainer(Trainer):
+    """Trains a built Keras model.
+
+    Args:
+        model: an uncompiled model from stored samples, as float32, to what the recipe's loss takes.
+        optimizer: a name of `disdel.types.OPTIMIZERS`, or a Keras optimizer of its own.
+        learning_rate: None for the optimizer's own default.
+        input_dtype: numpy name of the samples' dtype.
+        recipe: how it is trained; by default the model gives class probabilities.
+        precision: what training steps compute in; scores are the saved model's, in float32.
+    """
+
+    model_suffix = ".keras"
+
+    def __init__(
+        self,
+        model: KerasModel,
+        *,
+        optimizer: str | KerasOptimizer,
+        learning_rate: float | None,
+        input_dtype: str,
+        recipe: KerasRecipe | None = None,
+        precision: Precision = "float32",
+    ) -> None:
+        import tensorflow as tf
+
+        self._model = model
+        self._recipe = recipe or recipe_for("class", probabilities=True)
+        self._precision = precision
+        made = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+        self._optimizer = DrivenOptimizer(made, learning_rate, model.trainable_variables)
+        label = tf.float32 if self._recipe.target == "number" else tf.int32
+        samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
+        labels = tf.TensorSpec((None, None), label)
+        block = (samples, labels, tf.TensorSpec((None,), tf.float32))
+        self._train_block = tf.function(self._steps, input_signature=block)
+        self._train_block_in_parts = tf.function(
+            self._steps_in_parts, input_signature=(*block, tf.TensorSpec((), tf.int32))
+        )
+        batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
+        self._score_batch = tf.function(
+            self._score, input_signature=(batch, tf.TensorSpec((None,), label))
+        )
+
+    def _steps(self, x: Any, y: Any, factors: Any) -> Any:
+        import tensorflow as tf
+
+        loss_sum = tf.constant(0.0)
+        for step in tf.range(tf.shape(x)[0]):
+            loss, gradients = self._gradients(x[step], y[step])
+            self._optimizer.apply(gradients, factors[step])
+            loss_sum += loss
+        return loss_sum * tf.cast(tf.shape(x)[1], tf.float32)
+
+    def _gradients(
+        self, x: Any, y: Any, loss_share: Any = 1.0, size_share: Any = 1.0
+    ) -> tuple[Any, list[Any]]:
+        """Mean loss of a batch, and its gradients in the recipe's unit; None for variables that it
+        does not depend on.
+
+        Of a part of a batch, the loss counts `loss_share` and penalties `size_share`.
+        """
+        import tensorflow as tf
+
+        x = tf.cast(x, tf.float32)
+        if self._recipe.augment is not None:
+            shape = x.shape
+            x, y = self._recipe.augment(x, y)
+            x = tf.ensure_shape(tf.cast(x, tf.float32), shape)
+        mixed = self._precision == "mixed_bfloat16"
+        with tf.GradientTape() as tape:
+            with mixed_bfloat16(self._model) if mixed else nullcontext():
+                outputs = tf.cast(self._model(x, training=True), tf.float32)
+            loss = self._recipe.loss(self._recipe.wanted(y), outputs) * loss_share
+            for penalty in self._model.losses:
+                loss += tf.cast(penalty, loss.dtype) * size_share
+            scaled = self._optimizer.scaled(loss / self._recipe.loss_unit)
+        return loss, tape.gradient(scaled, self._model.trainable_variables)
+
+    def _steps_in_parts(self, x: Any, y: Any, factors: Any, parts: Any) -> Any:
+        """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
+        import tensorflow as tf
+
+        batch = tf.shape(x)[1]
+        variables = self._model.trainable_variables
+        loss_sum = tf.constant(0.0)
+        # Found out while the loop is written as a graph, and the same in every part.
+        connected: set[int] = set()
+        for step in tf.range(tf.shape(x)[0]):
+            totals = [tf.zeros_like(variable) for variable in variables]
+            weights = self._recipe.weights(y[step])
+            for part in tf.range(parts):
+                start, stop = part * batch // parts, (part + 1) * batch // parts
+                loss, gradients = self._gradients(
+                    x[step, start:stop],
+                    y[step, start:stop],
+                    self._recipe.share(weights[start:stop], weights),
+                    tf.cast(stop - start, tf.float32) / tf.cast(batch, tf.float32),
+                )
+                connected.update(i for i, g in enumerate(gradients) if g is not None)
+                totals = [
+                    # Those of an embedding come as the rows that were looked up.
+                    total if gradient is None else total + tf.convert_to_tensor(gradient)
+                    for total, gradient in zip(totals, gradients, strict=True)
+                ]
+                loss_sum += loss
+            gradients = [total if i in connected else None for i, total in enumerate(totals)]
+            self._optimizer.apply(gradients, factors[step])
+        return loss_sum * tf.cast(batch, tf.float32)
+
+    def _score(self, x: Any, y: Any) -> Any:
+        import tensorflow as tf
+
+        recipe, samples = self._recipe, tf.cast(tf.shape(y)[0], tf.float32)
+        outputs = tf.cast(self._model(tf.cast(x, tf.float32), training=False), tf.float32)
+        means = [recipe.loss(recipe.wanted(y), outputs)]
+        given = recipe.probabilities(outputs)
+        means += [metric(recipe.wanted(y), given) for metric in recipe.metrics.values()]
+        return [mean * samples for mean in means], recipe.correct(y, outputs)
+
+    def train(
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,
+        rate_factors: Array | None = None,
+        seeds: Array | None = None,  # noqa: ARG002 - layers keep their seeds in the state
+    ) -> float:
+        parts = min(micro_batches, x.shape[1])
+        factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
+        if parts == 1:
+            return float(self._train_block(x, y, factors))
+        return float(self._train_block_in_parts(x, y, factors, parts))
+
+    def score(self, x: Array, y: Array) -> Scored:
+        with self._optimizer.final_weights():
+            (loss_sum, *metric_sums), correct = self._score_batch(x, y)
+        sums = zip(self._recipe.metrics, map(float, metric_sums), strict=True)
+        return Scored(
+            float(loss_sum), None if self._recipe.target == "number" else int(correct), dict(sums)
+        )
+
+    def state(self) -> dict[str, Array]:
+        return {name: np.asarray(variable) for name, variable in self._variables().items()}
+
+    def load_state(self, tensors: Tensors) -> None:
+        variables = self._variables()
+        if not split_state(tensors)[1]:
+            tensors = {**tensors, **self._optimizer.fresh()}
+        check_state({name: tuple(v.shape) for name, v in variables.items()}, tensors)
+        for name, variable in variables.items():
+            variable.assign(tensors[name])
+
+    def _variables(self) -> dict[str, Any]:
+        named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
+        return named | self._optimizer.averages() | self._optimizer.variables()
+
+    def save_model(self, path: Path) -> None:
+        with self._optimizer.final_weights():
+            (self._recipe.exported or self._model).save(path)
+
+
+def _optimizer(name: str) -> KerasOptimizer:
+    import keras
+
+    if name == "adam":
+        from disdel.runtimes.keras.fused_adam import FusedAdam
+
+        return FusedAdam()
+    return keras.optimizers.get(name)
+
+
+def pin_threads(threads: int | None) -> None:
+    """Give TensorFlow `threads` CPU threads; None leaves it the machine's.
+
+    It can be said once a process, before the first operation; a warm container keeps what its
+    first activation said.
+    """
+    import tensorflow as tf
+
+    if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
+        return
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -1,0 +1,194 @@
+"""PyTorch, driven by a plain loop over the steps of a block. Imports PyTorch; import it lazily.
+
+Nothing is compiled: that takes longer than most activations do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from disdel.errors import UsageError
+from disdel.runtimes.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
+from disdel.runtimes.torch.optimizers import TorchOptimizer
+from disdel.runtimes.torch.recipe import OF_CLASSES, TorchModel, TorchRecipe
+from disdel.types import Precision
+from disdel.types.arrays import Array, Tensors
+
+
+class TorchTrainer(Trainer):
+    """Trains a module.
+
+    Args:
+        model: the module, on the device that it is to compute on; what training changes of it lies
+            in its parameters and buffers. States come and go as arrays in RAM.
+        optimizer: of its parameters; those that it leaves out keep their values.
+        save: writes the file of the model.
+        recipe: how it is trained; by default it is a built-in network for classes.
+        precision: what training steps compute in; scores are the saved model's, in float32.
+    """
+
+    model_suffix = ".safetensors"
+
+    def __init__(
+        self,
+        model: TorchModel,
+        *,
+        optimizer: TorchOptimizer,
+        save: Callable[[Path], None],
+        recipe: TorchRecipe = OF_CLASSES,
+        precision: Precision = "float32",
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._save = save
+        self._recipe = recipe
+        self._mixed = precision == "mixed_bfloat16"
+        self._device = optimizer.parameters[0].device
+        # PyTorch refuses to normalise a batch of one sample in training.
+        self._wants_two = any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
+        )
+
+    def train(
+        self,
+        x: Array,
+        y: Array,
+        micro_batches: int = 1,
+        rate_factors: Array | None = None,
+        seeds: Array | None = None,
+    ) -> float:
+        self._model.train()
+        factors = np.ones(len(x)) if rate_factors is None else rate_factors
+        parts = min(micro_batches, x.shape[1])
+        loss_sum = torch.zeros((), device=self._device)
+        labelled = self._recipe.labels(self._placed(y))
+        block = zip(self._placed(x), labelled, factors, strict=True)
+        for step, (samples, labels, factor) in enumerate(block):
+            if seeds is not None:
+                seed_all(int(seeds[step]))
+            gradients, loss = self._gradients(samples, labels, parts)
+            self._optimizer.apply(gradients, float(factor))
+            # Read once a block: reading it waits for it.
+            loss_sum += loss
+        return float(loss_sum)
+
+    def _gradients(self, x: Tensor, y: Tensor, parts: int) -> tuple[list[Tensor | None], Tensor]:
+        """The gradients of a batch's mean loss, and its loss summed over the samples.
+
+        A parameter that the loss does not depend on has none.
+        """
+        parameters, recipe = self._optimizer.parameters, self._recipe
+        loss_sum = torch.zeros((), device=self._device)
+        _forget_gradients(parameters)
+        weights = recipe.weights(y)
+        cut = (x.tensor_split(parts), y.tensor_split(parts), weights.tensor_split(parts))
+        for samples, labels, weight in zip(*cut, strict=True):
+            share = weight.sum() / weights.sum() if parts > 1 else 1.0
+            if not share:
+                continue  # a mean over nothing
+            loss = self._loss(samples, labels)
+            # Into the parameters, where hooks of the user's own look for them.
+            (loss * share / recipe.loss_unit).backward(inputs=parameters)
+            loss_sum += loss.detach() * share * len(x)
+        gradients = [parameter.grad for parameter in parameters]
+        _forget_gradients(parameters)
+        return gradients, loss_sum
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of a batch as training sees it."""
+        recipe = self._recipe
+        if len(x) == 1 and self._wants_two:
+            # The mean is the same, and its variance is zero, as Keras has it.
+            x, y = torch.cat([x, x]), torch.cat([y, y])
+        x = recipe.inputs(x)
+        if recipe.augment is not None:
+            before = x.shape, y.shape
+            x, y = recipe.augment(x, y)
+            if (x.shape, y.shape) != before:
+                raise UsageError(
+                    f"augment gave samples of shape {tuple(x.shape)} and targets of shape "
+                    f"{tuple(y.shape)} for {tuple(before[0])} and {tuple(before[1])}; shapes must "
+                    "stay"
+                )
+        x = recipe.preprocess(x)
+        # Weights are cast on their way in, so their gradients are float32. No loss is scaled:
+        # bfloat16 has the range of float32.
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
+            outputs = self._model(x)
+        if self._mixed:
+            outputs = outputs.float()
+        return recipe.loss(outputs, recipe.wanted(y, outputs))
+
+    def _placed(self, values: Array) -> Tensor:
+        """An array where the model is."""
+        tensor = torch.from_numpy(values)
+        if self._device.type == "cpu":
+            return tensor
+        # From pinned memory it is copied while the device computes.
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+    def score(self, x: Array, y: Array) -> Scored:
+        self._model.eval()
+        recipe, labels = self._recipe, self._recipe.labels(self._placed(y))
+        # Not inference mode, whose tensors could not be trained with if the module keeps some.
+        with torch.no_grad():
+            outputs = recipe.outputs(self._model, self._placed(x))
+            given, wanted = recipe.probabilities(outputs), recipe.wanted(labels, outputs)
+            sums = {
+                name: float(metric(given, wanted)) * len(x)
+                for name, metric in recipe.metrics.items()
+            }
+            loss_sum = float(recipe.loss(outputs, wanted)) * len(x)
+            return Scored(loss_sum, recipe.correct(outputs, labels), sums)
+
+    def state(self) -> dict[str, Array]:
+        return {name: tensor.cpu().numpy().copy() for name, tensor in self._tensors()}
+
+    def load_state(self, tensors: Tensors) -> None:
+        own = dict(self._tensors())
+        if not split_state(tensors)[1]:
+            self._optimizer.restart()
+            own = split_state(own)[0]
+        check_state({name: tuple(tensor.shape) for name, tensor in own.items()}, tensors)
+        for name, tensor in own.items():
+            # A 0-d array stays one only as an array.
+            tensor.copy_(torch.from_numpy(np.asarray(tensors[name])))
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """What a state holds, by name; what several modules share has the first of its names."""
+        for name, tensor in chain(self._model.named_parameters(), self._model.named_buffers()):
+            yield f"model/{name}", tensor.detach()
+        yield f"{OPTIMIZER_PREFIX}step", self._optimizer.step
+        for name, slot in self._optimizer.slots.items():
+            yield f"{OPTIMIZER_PREFIX}{name}", slot
+
+    def save_model(self, path: Path) -> None:
+        self._save(path)
+
+
+def _forget_gradients(parameters: list[Tensor]) -> None:
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def seed_all(seed: int) -> None:
+    """Begin the random numbers of PyTorch, numpy and Python anew; `seed` is below 2**32."""
+    torch.default_generator.manual_seed(seed)
+    # Without a device, each call would be kept for the time that there is one.
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def pin_threads(threads: int | None) -> None:
+    """Give PyTorch `threads` CPU threads; None leaves it the machine's."""
+    if threads is not None:
+        torch.set_num_threads(threads)

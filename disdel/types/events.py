@@ -1,0 +1,117 @@
+"""What happens during a run, as data. The controller emits these; a renderer draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from disdel.types import Activation, DatasetSpec, InferPlan, Plan, RoundReport, RunReport, TrainJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanMade:
+    run: str
+    job: TrainJob
+    dataset: DatasetSpec
+    model: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferPlanMade:
+    """`samples` of the data set, or of its shape, go through the model file at `model`."""
+
+    run: str
+    dataset: DatasetSpec
+    samples: int
+    model: str
+    model_bytes: int
+    plan: InferPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformReady:
+    """`description` says where actions run and how memory limits are enforced there."""
+
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundStarted:
+    """`first` of this controller: a run that is resumed begins with a later round."""
+
+    round: int
+    first: bool
+    rounds: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerProgress:
+    """What a worker last said of itself; None where it has not said that yet."""
+
+    worker: int
+    state: str
+    round: int | None = None
+    epoch: int | None = None
+    step: int | None = None
+    first_step: int | None = None
+    last_step: int | None = None
+    loss: float | None = None
+    memory_mb: int | None = None
+    limit_mb: int | None = None
+
+    @classmethod
+    def from_fields(cls, worker: int, fields: Mapping[str, object]) -> WorkerProgress:
+        """From the JSON of the store; keys that are not known are left out."""
+        known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
+        return cls(worker=worker, **known)  # type: ignore[arg-type]  # another release's JSON, shown as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationEnded:
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundDone:
+    """`remaining_s` is what the rounds that are left will take, by what this one took."""
+
+    rounds: int
+    report: RoundReport
+    cold: int
+    warm: int
+    peak_mb: int
+    remaining_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something that a user should know and that is no error."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    report: RunReport
+    folder: str
+
+
+Event: TypeAlias = (
+    PlanMade
+    | InferPlanMade
+    | PlatformReady
+    | RoundStarted
+    | WorkerProgress
+    | ActivationEnded
+    | RoundDone
+    | Noted
+    | RunEnded
+)
+Listener: TypeAlias = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Show nothing."""
