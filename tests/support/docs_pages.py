@@ -25,6 +25,8 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parents[2]
 RUNNABLE = ("bash", "console", "ipython", "python", "sh", "shell")
 
+# Files of code and configuration below a folder; what a run or a user makes has other names.
+_FILE = re.compile(r"[\w-]+(/[\w.-]+)*/[\w.-]+\.(py|toml|yaml|sh|j2)")
 _MARK = re.compile(r"<!--\s*(run|file|shown)(?::\s*(.+?))?\s*-->", re.DOTALL)
 
 
@@ -107,6 +109,17 @@ def links(page: Path) -> Iterator[tuple[str, int]]:
             target = child.attrGet("href") or child.attrGet("src")
             if isinstance(target, str):
                 yield target, line
+
+
+def named_files(page: Path) -> list[str]:
+    """The files of the repository that a page names in its text, as `folder/file.py`."""
+    spans = (
+        child.content
+        for token in MarkdownIt().enable("table").parse(page.read_text())
+        for child in token.children or ()
+        if child.type == "code_inline"
+    )
+    return [span for span in spans if _FILE.fullmatch(span)]
 
 
 def anchors(page: Path) -> set[str]:

@@ -9,7 +9,16 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.support.docs_pages import ROOT, RUNNABLE, anchors, links, other_pages, pages, snippets
+from tests.support.docs_pages import (
+    ROOT,
+    RUNNABLE,
+    anchors,
+    links,
+    named_files,
+    other_pages,
+    pages,
+    snippets,
+)
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 ALL_PAGES = [*PAGES, *(pytest.param(p, id=str(p.relative_to(ROOT))) for p in other_pages())]
@@ -34,6 +43,13 @@ def test_pages_of_the_site_link_to_nothing_outside_of_it(page):
         pytest.skip("read in the repository only")
     outside = [link for link, _ in links(page) if link.startswith("../")]
     assert outside == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_files_that_a_page_names_are_there(page):
+    near = (page.parent, ROOT, ROOT / "disdel")
+    missing = [name for name in named_files(page) if not any((a / name).exists() for a in near)]
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES)
