@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -120,7 +121,10 @@ def test_a_blob_of_another_format_is_refused(redis_url):
     store.close()
 
 
-def test_what_a_killed_watcher_leaves_goes_with_the_next_server():
+def test_what_a_killed_watcher_leaves_goes_with_the_next_server(tmp_path, monkeypatch):
+    # Else the next server may be another test's.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = """
 import json, os, signal, sys
 from disdel.store.private_redis import PrivateRedis

@@ -57,7 +57,7 @@ def test_a_stem_cell_is_taken_and_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prewarm", "why"),
     [
-        (("python:3:256:9",), r"need 2304 MB, and all containers together may have 1024 MB"),
+        (("python:3:256:9",), r"asks for 2304 MB of containers, and there are 1024 MB for all"),
         (("ruby:2:256:1",), r"'ruby:2:256:1' is not KIND_OR_IMAGE:MB:COUNT"),
     ],
 )
