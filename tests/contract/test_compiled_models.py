@@ -1,5 +1,6 @@
 """Compiled networks beside the same ones on TensorFlow: kinds of layers, optimizers, an epoch."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,31 +16,29 @@ from tests.support.compiled_models import BATCH, SHAPE, build
 pytestmark = pytest.mark.framework
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     """The program of a network of `tests.support.compiled_models`, compiled once."""
     pytest.importorskip("iree.compiler")
     made = {}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.compiled_models"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    ) as compiler:
 
-    def compiled(name, optimizer="adam"):
-        if (name, optimizer) not in made:
-            folder = tmp_path_factory.mktemp("programs") / "program"
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.support.compiled_models",
-                    name,
-                    optimizer,
-                    str(folder),
-                ],
-                check=True,
-                env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-            )
-            made[name, optimizer] = folder
-        return made[name, optimizer]
+        def compiled(name, optimizer="adam"):
+            if (name, optimizer) not in made:
+                folder = tmp_path_factory.mktemp("programs") / "program"
+                compiler.stdin.write(json.dumps([name, optimizer, str(folder)]) + "\n")
+                compiler.stdin.flush()
+                assert compiler.stdout.readline() == "written\n"
+                made[name, optimizer] = folder
+            return made[name, optimizer]
 
-    return compiled
+        yield compiled
 
 
 def both(folder, name, optimizer="adam", learning_rate=None, seed=0):

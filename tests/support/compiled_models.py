@@ -1,9 +1,11 @@
 """Networks that are compiled in tests.
 
-`python -m tests.support.compiled_models NAME OPTIMIZER FOLDER` is a process with Keras on JAX, and
-writes the program; the tests build the same on TensorFlow.
+`python -m tests.support.compiled_models` is a process with Keras on JAX: for each line of its input, a
+JSON list of name, optimizer and folder, it writes the program and a line. The tests build the same
+network on TensorFlow.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -139,18 +141,23 @@ def build(name):
 
 
 def main():
-    from disdel.compiler import CompileJob
-    from disdel.compiler.__main__ import hide, write_program
+    from disdel.compiler.__main__ import hide
 
     hide()
+    for line in sys.stdin:
+        write(*json.loads(line))
+        print("written", flush=True)
 
+
+def write(name, optimizer, folder):
     import keras
 
+    from disdel.compiler import CompileJob
+    from disdel.compiler.__main__ import write_program
     from disdel.compiler.lowering import without_values
     from disdel.compiler.network import Network
     from disdel.compiler.recipe import recipe_for
 
-    name, optimizer, folder = sys.argv[1:]
     job = CompileJob(
         model=ModelSpec(name=name, input_shape=SHAPE, classes=CLASSES),
         input_dtype="uint8",
@@ -158,6 +165,8 @@ def main():
         optimizer=optimizer,
         targets=("host",),
     )
+    # Names as in a process that has built nothing before.
+    keras.utils.clear_session()
     with without_values():
         model = build(name)
     network = Network(
