@@ -1,8 +1,8 @@
 """Networks that are compiled in tests.
 
-`python -m tests.support.compiled_models` is a process with Keras on JAX: for each line of its input, a
-JSON list of name, optimizer and folder, it writes the program and a line. The tests build the same
-network on TensorFlow.
+`python -m tests.support.compiled_models` is a process with Keras on JAX: for each line of its
+input, a JSON list of name, optimizer and folder, it writes the program, and says so in a line. The
+tests build the same networks on TensorFlow.
 """
 
 import json
@@ -146,7 +146,7 @@ def main():
     hide()
     for line in sys.stdin:
         write(*json.loads(line))
-        print("written", flush=True)
+        print("written", flush=True)  # noqa: T201
 
 
 def write(name, optimizer, folder):

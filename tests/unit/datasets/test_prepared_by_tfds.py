@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets import features as f
 
-data_dir, file_format = sys.argv[1:]
+folder = sys.argv[1]
 pixel = np.zeros((3, 2, 1), np.uint8)
 FEATURES = {
     "shapes": {
@@ -55,22 +55,22 @@ class Toy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError
 
 tfds.disable_progress_bar()
-for Toy.name in FEATURES:
-    Toy(data_dir=data_dir, file_format=file_format).download_and_prepare()
+for file_format in ("tfrecord", "array_record"):
+    for Toy.name in FEATURES:
+        Toy(data_dir=f"{folder}/{file_format}", file_format=file_format).download_and_prepare()
 """
 
 
-@pytest.fixture(scope="module", params=["tfrecord", "array_record"])
-def prepared(request, tmp_path_factory):
-    data_dir = tmp_path_factory.mktemp(request.param)
-    command = [sys.executable, "-c", WRITE, str(data_dir), request.param]
-    subprocess.run(command, capture_output=True, check=True)
-    return data_dir
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    subprocess.run([sys.executable, "-c", WRITE, str(folder)], capture_output=True, check=True)
+    return folder
 
 
-@pytest.fixture
-def data_dir(prepared, tmp_path):
-    return shutil.copytree(prepared, tmp_path / "data")
+@pytest.fixture(params=["tfrecord", "array_record"])
+def data_dir(request, prepared, tmp_path):
+    return shutil.copytree(prepared / request.param, tmp_path / "data")
 
 
 def test_an_image_set_is_found_by_type_and_a_test_split_held_out(data_dir):
