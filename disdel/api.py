@@ -23,6 +23,7 @@ from disdel.controller.training import calibration
 from disdel.controller.training import train as train_run
 from disdel.controller.training.calibration import Calibrated
 from disdel.controller.training.resuming import Resumed, read_resumed
+from disdel.controller.training.splits import job_dataset
 from disdel.data import describe_dataset, load_arrays
 from disdel.errors import UsageError
 from disdel.host.interrupts import taken_as_interrupts
@@ -100,7 +101,7 @@ class Trained:
         return load_keras_network(self.model_path, module)
 
     def evaluate(self, input: Path | str | None = None) -> RunReport:  # noqa: A002 - the command's word
-        """Evaluate the ensemble in an action, on the held-out split or on `input`."""
+        """Evaluate the ensemble in an action, on the test split or on `input`."""
         job = InferJob(
             dataset=self.report.dataset,
             model=str(self.model_path),
@@ -283,7 +284,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
 def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     """What the planner is asked for a job, one question a runtime; nothing is started."""
     data_dir = settings.data_dir
-    dataset = describe_dataset(job.dataset, data_dir)
+    dataset = job_dataset(describe_dataset(job.dataset, data_dir), job)
     model = choose_network(job, dataset, lambda: load_arrays(job.dataset, data_dir))
     capacity = _run(lambda: offered_capacity(settings))
     if (access := settings.access) is not None:

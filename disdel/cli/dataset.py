@@ -36,7 +36,7 @@ def list_command(data_dir: DataDir, output: JsonOutput) -> None:
     write_json(output.json, [asdict(row) for row in rows])
     if output.json != "-":
         print_table(
-            ("name", "version", "state", "shape", "classes", "train", "test"),
+            ("name", "version", "state", "shape", "classes", "train", "validation", "test"),
             [
                 (row.name, row.version, row.state, *_shape_cells(row.spec, row.problem))
                 for row in rows
@@ -50,9 +50,10 @@ def list_command(data_dir: DataDir, output: JsonOutput) -> None:
 
 def _shape_cells(spec: DatasetSpec | None, problem: str) -> tuple[object, ...]:
     if spec is None:
-        return (problem, "", "", "")
+        return (problem, "", "", "", "")
     shape = "×".join(map(str, spec.input_shape))
-    return (shape, spec.classes, spec.train_samples, spec.test_samples)
+    validation = spec.validation_samples or ""
+    return (shape, spec.classes, spec.train_samples, validation, spec.test_samples)
 
 
 @app.command("info")
@@ -217,10 +218,11 @@ def import_command(
     if output.json != "-":
         targets = f"{spec.classes} classes" if spec.classes else "numbers to predict"
         held_out = " (held out: it came without a test split)" if spec.held_out else ""
+        validation = f", {spec.validation_samples} validation" if spec.validation_samples else ""
         shape = "×".join(map(str, spec.input_shape))
         typer.echo(
-            f"imported {spec.name} {spec.version} into {data_dir}: {spec.train_samples} training "
-            f"and {spec.test_samples} test samples{held_out}, {shape} "
+            f"imported {spec.name} {spec.version} into {data_dir}: {spec.train_samples} training"
+            f"{validation} and {spec.test_samples} test samples{held_out}, {shape} "
             f"{spec.input_dtype}, {targets}"
         )
     if compiles:

@@ -9,9 +9,11 @@ Out of scope: data sets whose samples are not one fixed-shape array with one cla
 """
 
 from disdel.data.cache import DatasetArrays
+from disdel.data.holdout import held_out_size, hold_out
 from disdel.data.importing import import_dataset
 from disdel.data.loading import DatasetRow, describe_dataset, list_datasets, load_arrays
 from disdel.data.preparing import prepare_dataset
+from disdel.data.scaling import scaling_of
 from disdel.data.sources import ReadOptions, read_inputs_of, targets_alike
 from disdel.data.tfds.catalog import catalog_names
 
@@ -21,10 +23,13 @@ __all__ = [
     "ReadOptions",
     "catalog_names",
     "describe_dataset",
+    "held_out_size",
+    "hold_out",
     "import_dataset",
     "list_datasets",
     "load_arrays",
     "prepare_dataset",
     "read_inputs_of",
+    "scaling_of",
     "targets_alike",
 ]

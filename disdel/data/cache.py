@@ -1,6 +1,7 @@
 """The decoded samples of a data set, as arrays on disk.
 
-`disdel-arrays/` holds `{train,test}_{x,y}.npy` and `spec.json`. It appears by a rename, so it is
+`disdel-arrays/` holds `{train,test}_{x,y}.npy`, where the data set has a validation split also
+`validation_{x,y}.npy`, and `spec.json`. It appears by a rename, so it is
 whole or absent; one that no longer matches the data beside it counts as absent.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,9 @@ from disdel.types import DatasetSpec, Split
 from disdel.user_code.files_read import FileFact
 
 FOLDER = "disdel-arrays"
-_FORMAT = 3
+_FORMAT = 4
 _BLOCK_BYTES = 64 << 20
-_TEST_SPLITS = ("test", "validation")
-_SPLITS: tuple[Split, ...] = ("train", "test")
+_PARTS = ("x", "y")
 # The samples' dtype is uint8 or float32, which only the specification tells.
 Samples = NDArray[Any]
 # int32 for class numbers, float32 for numbers to predict.
@@ -45,7 +44,9 @@ class DatasetArrays:
         train_y: shape (train_samples,), class numbers from 0, or numbers to predict.
         test_x: as `train_x`, for the test or held-out split.
         test_y: as `train_y`, for the test or held-out split.
-        digest: of all four, which tells them from others of the same shapes; empty where they
+        validation_x: as `train_x`, for the data set's own validation split; None without one.
+        validation_y: as `train_y`, likewise.
+        digest: of all of them, which tells them from others of the same shapes; empty where they
             were not read from a data set.
     """
 
@@ -54,6 +55,8 @@ class DatasetArrays:
     train_y: Labels
     test_x: Samples
     test_y: Labels
+    validation_x: Samples | None = None
+    validation_y: Labels | None = None
     digest: str = ""
 
 
@@ -89,15 +92,18 @@ def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
     if kept is None:
         return None
     spec, digest = kept
+    splits: list[Split] = ["train", "test"]
+    if spec.validation_samples:
+        splits.append("validation")
     try:
         parts = {
             f"{split}_{part}": np.load(version_dir / FOLDER / f"{split}_{part}.npy", mmap_mode="r")
-            for split in _SPLITS
-            for part in ("x", "y")
+            for split in splits
+            for part in _PARTS
         }
     except (OSError, ValueError):
         return None
-    for split in _SPLITS:
+    for split in splits:
         x, y = parts[f"{split}_x"], parts[f"{split}_y"]
         samples = spec.samples(split)
         if (x.shape, x.dtype) != ((samples, *spec.input_shape), spec.input_dtype):
@@ -114,8 +120,8 @@ def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None
         splits_dir: holds `SPLIT_x.npy` and `SPLIT_y.npy` of each split of the source; files that
             can be used as they are are moved out of it.
         target: the folder to write; it must not exist.
-        spec: says how many samples each split must end with. Where there is neither a "test" nor
-            a "validation" split, one is held out of "train".
+        spec: says how many samples each split must end with. Where there is no "test" split, one
+            is held out of "train".
         source: as for `read_spec`.
 
     Returns:
@@ -125,20 +131,19 @@ def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None
         DatasetError: the labels are not class numbers below `spec.classes`.
     """
     target.mkdir()
-    test = find_test_split(path.name.removesuffix("_y.npy") for path in splits_dir.glob("*_y.npy"))
-    labels = np.load(splits_dir / "train_y.npy")
-    _check_labels(labels, spec, "train")
-    if test is not None:
-        _check_labels(np.load(splits_dir / f"{test}_y.npy"), spec, test)
-        for part in ("x", "y"):
-            (splits_dir / f"train_{part}.npy").rename(target / f"train_{part}.npy")
-            (splits_dir / f"{test}_{part}.npy").rename(target / f"test_{part}.npy")
-    else:
+    given = [path.name.removesuffix("_y.npy") for path in splits_dir.glob("*_y.npy")]
+    for split in given:
+        _check_labels(np.load(splits_dir / f"{split}_y.npy"), spec, split)
+    if "test" not in given:
+        given.remove("train")
         samples = np.load(splits_dir / "train_x.npy", mmap_mode="r")
-        for split, positions in zip(_SPLITS, hold_out(labels), strict=True):
+        labels = np.load(splits_dir / "train_y.npy")
+        for split, positions in zip(("train", "test"), hold_out(labels), strict=True):
             np.save(target / f"{split}_x.npy", samples[positions])
             np.save(target / f"{split}_y.npy", labels[positions])
-    train_x, train_y = (np.load(target / f"train_{part}.npy", mmap_mode="r") for part in "xy")
+    for name in (f"{split}_{part}.npy" for split in given for part in _PARTS):
+        (splits_dir / name).rename(target / name)
+    train_x, train_y = (np.load(target / f"train_{part}.npy", mmap_mode="r") for part in _PARTS)
     spec = dataclasses.replace(spec, scaling=scaling_of(train_x, train_y))
     content = {
         "format": _FORMAT,
@@ -150,12 +155,6 @@ def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None
     }
     (target / "spec.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
     return spec
-
-
-def find_test_split(splits: Iterable[str]) -> str | None:
-    """Which of a source's splits serves as the test split; None when one must be held out."""
-    present = set(splits)
-    return next((name for name in _TEST_SPLITS if name in present), None)
 
 
 def _check_labels(labels: Labels, spec: DatasetSpec, split: str) -> None:
@@ -170,13 +169,12 @@ def _check_labels(labels: Labels, spec: DatasetSpec, split: str) -> None:
 def _digest_of_samples(folder: Path) -> str:
     """Of what the arrays hold, however their files say it."""
     digest = hashlib.blake2b(digest_size=16)
-    for split in _SPLITS:
-        for part in ("x", "y"):
-            array = np.load(folder / f"{split}_{part}.npy", mmap_mode="r")
-            digest.update(f"{split}_{part} {array.dtype.name} {array.shape}".encode())
-            rows = max(1, _BLOCK_BYTES * len(array) // max(1, array.nbytes))
-            for start in range(0, len(array), rows):
-                digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    for path in sorted(folder.glob("*.npy")):
+        array = np.load(path, mmap_mode="r")
+        digest.update(f"{path.stem} {array.dtype.name} {array.shape}".encode())
+        rows = max(1, _BLOCK_BYTES * len(array) // max(1, array.nbytes))
+        for start in range(0, len(array), rows):
+            digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     return digest.hexdigest()
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from disdel.data.cache import find_test_split
 from disdel.data.holdout import hold_out
 from disdel.data.sources.csv_samples import some
 from disdel.data.sources.options import Tell
@@ -39,7 +38,7 @@ def filled(content: LabelledSplits, where: str, tell: Tell) -> LabelledSplits:
     if table is None:
         return content
     train_x = content.splits["train"].x
-    if find_test_split(content.splits) is None:
+    if "test" not in content.splits:
         train_x = train_x[hold_out(content.labels["train"])[0]]
     columns: list[Column] = []
     fills: list[float | None] = []

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from disdel.data import cache, digits
-from disdel.data.cache import find_test_split
 from disdel.data.filling import filled
 from disdel.data.folders import (
     ImportRecord,
@@ -86,7 +85,7 @@ def import_dataset(
     held_out = False
     if target.entry is not None:
         content = _as_in_catalog(content, target.entry, path)
-    elif find_test_split(content.splits) is None:
+    elif "test" not in content.splits:
         content, held_out = _with_test_split(content), True
     if options.missing == "mean":
         content = filled(content, str(path), options.tell)
@@ -193,13 +192,13 @@ def _with_test_split(content: LabelledSplits) -> LabelledSplits:
     train, labels = content.splits["train"], content.labels["train"]
     assert train.labels is not None  # it could not be labelled
     parts = dict(zip(("train", "test"), hold_out(labels), strict=True))
+    cut = {
+        name: replace(train, x=train.x[positions], labels=train.labels[positions])
+        for name, positions in parts.items()
+    }
+    cut_labels = {name: labels[positions] for name, positions in parts.items()}
     return replace(
-        content,
-        splits={
-            name: replace(train, x=train.x[positions], labels=train.labels[positions])
-            for name, positions in parts.items()
-        },
-        labels={name: labels[positions] for name, positions in parts.items()},
+        content, splits={**content.splits, **cut}, labels={**content.labels, **cut_labels}
     )
 
 

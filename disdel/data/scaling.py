@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,15 @@ _MOST_FEATURES = 8192
 _BLOCK_BYTES = 64 << 20
 
 
-def scaling_of(x: NDArray[Any], y: NDArray[Any]) -> Scaling | None:
+def scaling_of(
+    x: NDArray[Any], y: NDArray[Any], positions: NDArray[np.intp] | None = None
+) -> Scaling | None:
     """What standardises a training split; None for images with classes, whose range is known.
 
     Args:
         x: shape (samples, *sample), float32 or, images, uint8.
         y: shape (samples,), int32 classes or float32 numbers to predict.
+        positions: of the samples that count; None for all.
 
     Returns:
         Means and deviations of each entry of the last axis, over all others; one of both where
@@ -32,10 +37,10 @@ def scaling_of(x: NDArray[Any], y: NDArray[Any]) -> Scaling | None:
     deviation: tuple[float, ...] = ()
     if not images:
         width = x.shape[-1] if x.shape[-1] <= _MOST_FEATURES else 1
-        mean, deviation = _moments(x.reshape(-1, width))
+        mean, deviation = _moments(x, width, positions)
     target_mean, target_deviation = 0.0, 1.0
     if numbers:
-        [target_mean], [target_deviation] = _moments(y[:, np.newaxis])
+        [target_mean], [target_deviation] = _moments(y, 1, positions)
     return Scaling(
         mean=mean,
         deviation=deviation,
@@ -44,14 +49,23 @@ def scaling_of(x: NDArray[Any], y: NDArray[Any]) -> Scaling | None:
     )
 
 
-def _moments(rows: NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each column; 1 for that of a column that does not vary."""
-    size = max(1, _BLOCK_BYTES // (8 * rows.shape[1]))
-    blocks = [slice(start, start + size) for start in range(0, len(rows), size)]
-    total = sum(rows[block].sum(axis=0, dtype=np.float64) for block in blocks)
-    mean = np.asarray(total / len(rows)).astype(np.float32)
-    squares = sum(np.square(rows[block].astype(np.float64) - mean).sum(axis=0) for block in blocks)
-    deviation = np.sqrt(np.asarray(squares / len(rows))).astype(np.float32)
+def _moments(
+    samples: NDArray[Any], width: int, positions: NDArray[np.intp] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each of `width` columns; 1 for that of a column that does not vary."""
+    count = len(samples) if positions is None else len(positions)
+    size = max(1, _BLOCK_BYTES // (8 * math.prod(samples.shape[1:])))
+
+    def blocks() -> Iterator[NDArray[np.float64]]:
+        for start in range(0, count, size):
+            block = slice(start, start + size)
+            chosen = samples[block] if positions is None else samples[positions[block]]
+            yield chosen.reshape(-1, width).astype(np.float64)
+
+    rows = count * math.prod(samples.shape[1:]) // width
+    mean = (sum(block.sum(axis=0) for block in blocks()) / rows).astype(np.float32)
+    squares = sum(np.square(block - mean).sum(axis=0) for block in blocks())
+    deviation = np.sqrt(np.asarray(squares / rows)).astype(np.float32)
     # Beside a large mean, what rounding leaves of a constant is no variation.
     varies = deviation > 1e-6 * np.abs(mean)
     deviation = np.where(varies & (deviation > 1e-30), deviation, 1.0)

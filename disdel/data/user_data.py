@@ -19,7 +19,7 @@ import dacite
 import numpy as np
 
 from disdel.data import cache
-from disdel.data.cache import DatasetArrays, find_test_split
+from disdel.data.cache import DatasetArrays
 from disdel.data.folders import publish, staging
 from disdel.data.holdout import held_out_size
 from disdel.data.tfds.runner import run_tfds
@@ -32,7 +32,7 @@ from disdel.user_code.files_read import named_environment, still_holds
 _FOLDER = "disdel-user"
 _READ = "files.json"
 # Raised when a function's samples are read in another way.
-_FORMAT = 3
+_FORMAT = 4
 _VERSION = "1.0.0"
 
 
@@ -102,7 +102,8 @@ def _spec(code: UserCode, splits: Path, found: dict[str, Any]) -> DatasetSpec:
         path.name.removesuffix("_x.npy"): np.load(path, mmap_mode="r")
         for path in splits.glob("*_x.npy")
     }
-    train, test = samples["train"], find_test_split(samples)
+    train, test, validation = (samples.get(name) for name in ("train", "test", "validation"))
+    assert train is not None
     held = held_out_size(len(train)) if test is None else 0
     return DatasetSpec(
         name=code.ref.entry,
@@ -111,7 +112,8 @@ def _spec(code: UserCode, splits: Path, found: dict[str, Any]) -> DatasetSpec:
         input_dtype=train.dtype.name,
         classes=found["classes"],
         train_samples=len(train) - held,
-        test_samples=held if test is None else len(samples[test]),
+        test_samples=held if test is None else len(test),
+        validation_samples=0 if validation is None else len(validation),
         held_out=test is None,
         class_names=tuple(found["class_names"]),
         description=". ".join([f"Returned by {code.ref.entry}", *found["told"]]),

@@ -17,7 +17,8 @@ from disdel.errors import DatasetError
 from disdel.user_code.module import UserModule
 
 _FORMS = (
-    'needed is (x, y), or ((x_train, y_train), (x_test, y_test)), or {"train": …, "test": …}; each '
+    'needed is (x, y), or ((x_train, y_train), (x_test, y_test)), or {"train": …, "validation": …, '
+    '"test": …}, of which "train" alone will do; each '
     "split may also be a tf.data.Dataset, a PyTorch Dataset or DataLoader, or another iterable of "
     "pairs (sample, target)"
 )

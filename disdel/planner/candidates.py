@@ -50,6 +50,7 @@ class Candidate:
     threads: int | None
     shards: tuple[Shard, ...]
     test_shards: tuple[Shard, ...]
+    validation_shards: tuple[Shard, ...]
     estimate: Estimate
     zones: Zones
     memory_mb: int
@@ -90,6 +91,8 @@ class Candidate:
         """
         warm_up = self.collect_memory_mb > 0
         scores = math.ceil(self.rounds / self.score_every) * self.workers
+        # Where the rounds are scored on other samples than the model at the end.
+        scores += len(self.validation_shards)
         return self.rounds * (self.workers + self.averaging.actions) + scores + warm_up
 
 
@@ -185,12 +188,15 @@ def _cut_candidate(
     dealt = min(workers, dataset.train_samples)
     shards = partition(dataset.train_samples, dealt)
     test_shards = partition(dataset.test_samples, dealt)
+    decides = job.validation.decides
+    validation_shards = partition(dataset.validation_samples, dealt) if decides else ()
     work = Work(
         dataset=dataset,
         model=question.facts,
         label=question.model.label,
         shard_samples=shards[0].samples,
         test_samples=test_shards[0].samples,
+        validation_samples=validation_shards[0].samples if decides else 0,
         batch_size=job.batch_size,
         epochs=job.epochs,
         micro_batches=micro_batches,
@@ -255,6 +261,7 @@ def _cut_candidate(
         threads=threads if told else None,
         shards=shards,
         test_shards=test_shards,
+        validation_shards=validation_shards,
         estimate=estimate,
         zones=_zones(runtime, work),
         memory_mb=memory_mb,
@@ -280,8 +287,7 @@ def _choose_scores(
     Scores that decide something, and where the user says how many there are, stay as they are.
     """
     validation = job.validation
-    decides = validation.target_accuracy is not None or validation.patience is not None
-    if validation.every is not None or decides:
+    if validation.every is not None or validation.decides:
         return scored(min(rounds, validation.every or 1))
     each = scored(1)
     if not each[2]:
@@ -310,7 +316,9 @@ def _store_mb(question: Question, work: Work, workers: int) -> int:
     validation = question.job.validation
     # The round before and this one; the last that was scored and the best, where they are others.
     averages = 2 + (validation.every != 1) + (validation.patience is not None)
-    samples = question.dataset.train_samples + question.dataset.test_samples
+    dataset = question.dataset
+    samples = dataset.train_samples + dataset.test_samples
+    samples += dataset.validation_samples if validation.decides else 0
     states = (averages + 2 * workers) * state_bytes(question.facts)
     return mb_ceil(samples * sample_bytes(work.dataset) + states)
 

@@ -56,7 +56,8 @@ class Work:
         model: sizes of the network.
         label: the network by name and shapes.
         shard_samples: the largest training shard, in samples.
-        test_samples: the largest slice of the held-out split, in samples.
+        test_samples: the largest slice of the test split, in samples.
+        validation_samples: likewise of the validation split; 0 where nothing is decided.
         batch_size: samples of a training step.
         epochs: passes over the shard.
         held: what the runtime's train actions hold.
@@ -76,6 +77,13 @@ class Work:
     micro_batches: int = 1
     precision: Precision = "float32"
     calls: CallMemory | None = None
+    validation_samples: int = 0
+
+    @property
+    def held_samples(self) -> int:
+        """Samples in memory at most: a container keeps the two slices that it used last."""
+        slices = (self.shard_samples, self.validation_samples, self.test_samples)
+        return sum(slices) - min(slices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +144,7 @@ def step_bytes(work: Work) -> int:
     if work.precision != "float32":
         a_sample = math.ceil(a_sample * _MIXED_SHARE)
     training = at_once * a_sample + block_bytes
-    scored = min(score_batch(work.micro_batches), work.test_samples)
+    scored = min(score_batch(work.micro_batches), max(work.test_samples, work.validation_samples))
     return max(training, scored * layer_bytes(model))
 
 
@@ -145,7 +153,7 @@ def train_parts(work: Work) -> Parts:
     # A compiled step is no graph.
     graph = graph_bytes(work.model, work.held) if work.calls is None else 0
     return Parts(
-        dta=(work.shard_samples + work.test_samples) * sample_bytes(work.dataset),
+        dta=work.held_samples * sample_bytes(work.dataset),
         mod=weight_bytes(work, work.held.weight_copies),
         fit=step_bytes(work) + graph,
     )

@@ -50,6 +50,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         threads=best.threads,
         shards=best.shards,
         test_shards=best.test_shards,
+        validation_shards=best.validation_shards,
         estimate=best.estimate,
         predicted_s=round(best.total_s, 1),
         gb_s=round(best.gb_s, 1),

@@ -99,14 +99,18 @@ def predict(
     steps = work.epochs * math.ceil(work.shard_samples / work.batch_size)
     training_s = steps * one_step_s
     # Scoring is the forward pass alone, a third of a step.
-    score_s = work.test_samples / work.batch_size * one_step_s / 3
+    sample_s = one_step_s / work.batch_size / 3
+    decides = work.validation_samples > 0
+    scored = scores * (work.validation_samples if decides else work.test_samples)
+    scored += work.test_samples if decides else 0
     state = state_bytes(work.model)
     move_s = 2 * state / STORE_BYTES_PER_S * turns
-    staged = workers * (work.shard_samples + work.test_samples) * sample_bytes(work.dataset)
+    samples = work.shard_samples + work.validation_samples + work.test_samples
+    staged = workers * samples * sample_bytes(work.dataset)
     # Containers start while the shards are staged.
     start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
     start_s += trace_s(runtime, work.model) * turns
-    busy_s = start_s + training_s + rounds * move_s + scores * score_s
+    busy_s = start_s + training_s + rounds * move_s + scored * sample_s
     return Timing(
         step_s=one_step_s,
         round_s=training_s / rounds,

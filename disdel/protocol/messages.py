@@ -138,7 +138,7 @@ class TrainReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """Score the state at `state_key` on a slice of the held-out split, `batch_size` at once.
+    """Score the state at `state_key` on a slice of a held-out split, `batch_size` at once.
 
     With `model_key`, the model is also stored there as a file of its framework.
     """

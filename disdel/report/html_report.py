@@ -32,6 +32,8 @@ def render(report: RunReport) -> str:
     split = split_time(report.activations, report.wall_s)
     return environment.get_template(_TEMPLATE).render(
         report=report,
+        scored_on=_scored_on(report),
+        tested_on=_tested_on(report),
         parts=_parts(split),
         whole=timeline(report.activations, 0.0, _end_s(report)),
         enlarged=_enlarged(report.activations),
@@ -51,6 +53,16 @@ def write_page(report: RunReport, path: Path) -> None:
         path.write_text(render(report), encoding="utf-8", errors="xmlcharrefreplace")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error}") from error
+
+
+def _scored_on(report: RunReport) -> str:
+    """The samples that the rounds were scored on."""
+    return report.scored_on or "held-out"
+
+
+def _tested_on(report: RunReport) -> str:
+    """The samples that the result is of, as a word before it; "" where nothing is known of them."""
+    return "" if report.job == "infer" else "test " if report.splits else "held-out "
 
 
 def _end_s(report: RunReport) -> float:
@@ -133,8 +145,11 @@ _LINE, _OTHER_LINE = "#0072b2", "#b34700"
 
 
 def _loss_chart(report: RunReport) -> object:
-    held_out = Series(
-        "held-out, of the average", _LINE, False, [(r.round, r.loss) for r in report.rounds]
+    scored = Series(
+        f"{_scored_on(report)}, of the average",
+        _LINE,
+        False,
+        [(r.round, r.loss) for r in report.rounds],
     )
     training = Series(
         "training, of the workers",
@@ -142,14 +157,15 @@ def _loss_chart(report: RunReport) -> object:
         True,
         [(r.round, r.train_loss) for r in report.rounds],
     )
-    return line_chart("loss, mean over samples", [held_out, training], label=lambda v: f"{v:.3g}")
+    return line_chart("loss, mean over samples", [scored, training], label=lambda v: f"{v:.3g}")
 
 
 def _accuracy_chart(report: RunReport) -> object:
     accuracy = Series(
-        "held-out, of the average",
+        f"{_scored_on(report)}, of the average",
         _LINE,
         False,
         [(r.round, None if r.accuracy is None else 100 * r.accuracy) for r in report.rounds],
     )
-    return line_chart("accuracy, % of the held-out samples", [accuracy], label=lambda v: f"{v:.4g}")
+    title = f"accuracy, % of the {_scored_on(report)} samples"
+    return line_chart(title, [accuracy], label=lambda v: f"{v:.4g}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from disdel.report.timeline import split_time
 from disdel.types import (
     Cost,
+    DatasetSpec,
     Estimate,
     Evaluation,
     InferPlan,
@@ -16,6 +17,8 @@ from disdel.types import (
     Option,
     Plan,
     RunReport,
+    Split,
+    TrainJob,
 )
 from disdel.types.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
 from disdel.types.units import MIB, format_bytes
@@ -27,23 +30,40 @@ _CLASSES_SHOWN = 20
 _WORST_SHOWN = 10
 _NAME_WIDTH = 24
 
-ROUND_HEADING = (
-    f"{'round':>7}  {'time':>8}  {'loss':>7}  {'acc':>6}  {'cold/warm':>9}  {'peak MB':>7}"
-)
+
+def round_heading(scored_on: Split) -> str:
+    """The heading of the rounds' rows, which names the split that they are scored on."""
+    short = {"validation": "val", "test": "test", "train": "train"}[scored_on]
+    return (
+        f"{'round':>7}  {'time':>8}  {f'{short} loss':>9}  {f'{short} acc':>8}  {'cold/warm':>9}  "
+        f"{'peak MB':>7}"
+    )
 
 
 def plan_lines(event: PlanMade) -> list[str]:
     """The plan in a few lines."""
     job, dataset = event.job, event.dataset
     shape = "×".join(str(size) for size in dataset.input_shape)
-    held_out = " (held out)" if dataset.held_out else ""
     precision = "" if job.precision == "float32" else f", {job.precision}"
     heading = (
-        f"plan    {dataset.name} {shape}, {dataset.train_samples} + {dataset.test_samples} test"
-        f"{held_out}; model {event.model}, batch {job.batch_size}, epochs {job.epochs}, "
+        f"plan    {dataset.name} {shape}, {_samples(dataset, job)}; model {event.model}, "
+        f"batch {job.batch_size}, epochs {job.epochs}, "
         f"sync {job.sync}, seed {job.seed}{precision}"
     )
     return [heading, *describe_plan(event.plan)]
+
+
+def _samples(dataset: DatasetSpec, job: TrainJob) -> str:
+    """How many samples train, decide and test."""
+    parts = [str(dataset.train_samples)]
+    if dataset.validation_samples:
+        parts.append(
+            f"{dataset.validation_samples} validation"
+            f"{' (held out)' * dataset.validation_held_out}"
+            f"{' (not used: nothing is decided)' * (not job.validation.decides)}"
+        )
+    parts.append(f"{dataset.test_samples} test{' (held out)' * dataset.held_out}")
+    return " + ".join(parts)
 
 
 def describe_plan(plan: Plan) -> list[str]:
@@ -149,14 +169,14 @@ def _option_line(option: Option) -> str:
 
 
 def round_line(event: RoundDone) -> str:
-    """One row under `ROUND_HEADING`."""
+    """One row under `round_heading`."""
     report = event.report
     loss = _figure(report.loss)
     scored = report.loss is not None
     accuracy = "" if scored and report.accuracy is None else _figure(report.accuracy)
     line = (
         f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
-        f"{loss:>7}  {accuracy:>6}  "
+        f"{loss:>9}  {accuracy:>8}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
     return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in report.metrics.items())])
@@ -201,15 +221,14 @@ def summary_lines(event: RunEnded) -> list[str]:
         result = f"  test accuracy {report.accuracy:.4f}  loss {report.loss:.4f}"
     elif report.loss is not None:
         result = f"  test loss {report.loss:.4f}"
-    if report.rounds:
-        means = report.rounds[-1].metrics
-        result += "".join(f"  {name} {mean:.4f}" for name, mean in means.items())
+    result += "".join(f"  {name} {mean:.4f}" for name, mean in report.metrics.items())
     match report.evaluation:
         case NumberEvaluation(mean_squared_error=squared, mean_absolute_error=absolute):
             result = f"  mean squared error {squared:.4f}  mean absolute error {absolute:.4f}"
         case Evaluation(top_k=k, top_k_accuracy=accuracy) if k > 1:
             result += f"  top-{k} {accuracy:.4f}"
     lines = [f"done    {report.wall_s:.1f} s{result}"]
+    lines += _decision_lines(report)
     if report.stopped is not None:
         lines.append(f"        stopped after round {report.rounds[-1].round}: {report.stopped}")
     if report.job == "train":
@@ -239,6 +258,19 @@ def _where(event: RunEnded) -> str:
         gone = "" if folder.is_dir() else ", a folder that is not there any more"
         return f"no report in {folder}{gone}"
     return f"{folder}/{', '.join(there)}    disdel logs {event.report.run}"
+
+
+def _decision_lines(report: RunReport) -> list[str]:
+    """The score by which the model was chosen, where it is not that of the test."""
+    chosen = [entry for entry in report.rounds if entry.round == report.model_round]
+    if report.scored_on != "validation" or not chosen or chosen[0].loss is None:
+        return []
+    entry = chosen[0]
+    accuracy = "" if entry.accuracy is None else f" accuracy {entry.accuracy:.4f} "
+    return [
+        f"        validation{accuracy or ' '} loss {entry.loss:.4f} in round {entry.round}, "
+        "which the model is of"
+    ]
 
 
 def _working_set(report: RunReport) -> str:

@@ -18,11 +18,11 @@ from rich.text import Text
 from disdel.host.streams import OutputLost, forget_output, on_one_line, say, terminal
 from disdel.report.lines import (
     PROGRESS_HEADINGS,
-    ROUND_HEADING,
     infer_plan_lines,
     plan_lines,
     progress_cells,
     remaining_text,
+    round_heading,
     round_line,
     summary_lines,
 )
@@ -135,7 +135,7 @@ def progress_lines(event: Event) -> list[str]:
         case InferPlanMade():
             return infer_plan_lines(event)
         case RoundStarted(first=True):
-            return [ROUND_HEADING]
+            return [round_heading(event.scored_on)]
         case RoundDone():
             return [round_line(event)]
         case Noted():

@@ -48,6 +48,7 @@ from disdel.types.report import (
     RunReport,
     Score,
     ShardReport,
+    SplitReport,
     Times,
     Totals,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "Shard",
     "ShardReport",
     "Split",
+    "SplitReport",
     "Status",
     "Sync",
     "TableLayout",

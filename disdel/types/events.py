@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from disdel.types import Activation, DatasetSpec, InferPlan, Plan, RoundReport, RunReport, TrainJob
+from disdel.types import (
+    Activation,
+    DatasetSpec,
+    InferPlan,
+    Plan,
+    RoundReport,
+    RunReport,
+    Split,
+    TrainJob,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +48,16 @@ class PlatformReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStarted:
-    """`first` of this controller: a run that is resumed begins with a later round."""
+    """`first` of this controller: a run that is resumed begins with a later round.
+
+    `scored_on` is the split on which rounds are scored.
+    """
 
     round: int
     first: bool
     rounds: int
     workers: int
+    scored_on: Split = "test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

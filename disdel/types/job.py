@@ -78,7 +78,11 @@ class RateSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """When the average is scored on the held-out split, and what ends a run early.
+    """When the average is scored, and what ends a run early.
+
+    What decides is the validation split, which then none of the workers trains on; the test split
+    tells of the finished model alone. Where nothing is decided, the rounds are scored on the test
+    split.
 
     Attributes:
         every: rounds from one score to the next, None for what the planner chooses: each, or fewer
@@ -95,7 +99,7 @@ class Validation:
     every: Annotated[
         int | None,
         Setting(
-            "Rounds from one score on the held-out split to the next.",
+            "Rounds from one score to the next.",
             name="validate_every",
             low=1,
             high=_MOST,
@@ -105,17 +109,22 @@ class Validation:
     ] = None
     target_accuracy: Annotated[
         float | None,
-        Setting("Stop when a score reaches it.", above=0, high=1, group=_ROUNDS),
+        Setting("Stop when the validation accuracy reaches it.", above=0, high=1, group=_ROUNDS),
     ] = None
     patience: Annotated[
         int | None,
         Setting(
-            "Stop after N rounds without a lower held-out loss; the model is the best round's.",
+            "Stop after N rounds without a lower validation loss; the model is the best round's.",
             low=1,
             high=_MOST,
             group=_ROUNDS,
         ),
     ] = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether a score may end the run or choose its model."""
+        return self.target_accuracy is not None or self.patience is not None
 
     def __post_init__(self) -> None:
         take_fields(self)
@@ -247,11 +256,11 @@ class InferJob:
     """What the user asked for.
 
     Attributes:
-        dataset: the data set whose held-out split is evaluated, or whose shapes the input has.
+        dataset: the data set whose test split is evaluated, or whose shapes the input has.
         model: a run's id or a model file; None for the newest run that trained on the data set.
         model_code: the function that made the model, where its code does not lie beside the file.
         trust_code: run the code that lies beside the model, whoever it is from.
-        input: samples to predict instead of the held-out split.
+        input: samples to predict instead of the test split.
         workers: evaluate actions at the same time; None chooses.
         top_k: classes that are guessed of each sample.
 
@@ -288,7 +297,7 @@ class InferJob:
     input: Annotated[
         Path | None,
         Setting(
-            "Samples to predict, instead of evaluating the held-out split.",
+            "Samples to predict, instead of evaluating the test split.",
             metavar="FILE.npz|.csv|.png|DIR",
         ),
     ] = None

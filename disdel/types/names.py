@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Sync = Literal["once", "epoch"] | int
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
 Status = Literal["success", "application error", "action developer error", "whisk internal error"]
 Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", "error"]
 Objective = Literal["time", "cost", "memory"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.types.names import EstimatorName, Objective, RuntimeName
+from disdel.types.names import EstimatorName, Objective, RuntimeName, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,9 @@ class Plan:
     to need more, and `pool_mb` is what all containers together may have (None where the platform
     does not tell).
     `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
-    `test_shards` are the slices of the held-out split that the workers score between rounds.
+    `validation_shards` are the slices of the validation split that the workers score between
+    rounds where scores decide something, and `test_shards` those of the test split, which they then
+    score once, at the end, and else between rounds.
     A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
     deadline. `basis` says what the estimate rests on, `considered` what else could have been done.
     `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
@@ -154,6 +156,21 @@ class Plan:
     score_every: int = 1
     throttled_s: float = 0.0
     store_mb: int = 0
+    validation_shards: tuple[Shard, ...] = ()
+
+    @property
+    def scored_on(self) -> Split:
+        """The split on which rounds are scored."""
+        return "validation" if self.validation_shards else "test"
+
+    def slices(self, split: Split) -> tuple[Shard, ...]:
+        """The workers' slices of a split; empty where it is not used."""
+        slices = {
+            "train": self.shards,
+            "validation": self.validation_shards,
+            "test": self.test_shards,
+        }
+        return slices[split]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

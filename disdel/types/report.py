@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from disdel.types.names import EstimatorName, Objective, Outcome, RuntimeName, Status
+from disdel.types.names import EstimatorName, Objective, Outcome, RuntimeName, Split, Status
 from disdel.types.plan import Option, Zones
 
 
@@ -259,12 +259,31 @@ class PlanReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitReport:
+    """What one split was used for.
+
+    Attributes:
+        samples: how many it has.
+        held_out: whether they were held out of the data set's training split.
+        use: of the test split "result", where it was touched once, by the finished model, and
+            "rounds and result" where nothing was decided.
+    """
+
+    split: Split
+    samples: int
+    held_out: bool
+    use: Literal["training", "decisions", "result", "rounds and result", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """Everything that is known of a run; `types/report_json.py` gives it its wire form.
 
-    `accuracy` and `loss` are those of `model_round`, whose average the model is. `stopped` says
-    why a run ended before its last round, and `resumed_after` which round was the last complete
-    one when this controller took it up.
+    `accuracy`, `loss` and the further `metrics` are those of `model_round`, whose average the model
+    is, on the test split or, of an inference, on its samples. `scored_on` is the split on which the
+    rounds were scored; None in reports of version 1, where what decided was what tested, too.
+    `stopped` says why a run ended before its last round, and `resumed_after` which round was the
+    last complete one when this controller took it up.
     """
 
     run: str
@@ -275,9 +294,12 @@ class RunReport:
     error: ErrorReport | None = None
     accuracy: float | None = None
     loss: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
     wall_s: float
     model: str | None = None
     settings: dict[str, object] = field(default_factory=dict)
+    splits: tuple[SplitReport, ...] = ()
+    scored_on: Split | None = None
     plan: PlanReport | None = None
     rounds: tuple[RoundReport, ...] = ()
     activations: tuple[Activation, ...] = ()

@@ -14,9 +14,10 @@ class DatasetSpec:
 
     `name` and `version` are those of the TFDS catalog or of the import. `input_shape` is the shape
     of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
-    "uint8" for images. `classes` is 0 where the targets are numbers. `samples` counts each split
-    that can be trained or tested on; where the source has no test split, one was held out of its
-    training split and `held_out` is true. `reading` says how new samples are read like those of the
+    "uint8" for images. `classes` is 0 where the targets are numbers. Where the source has no test
+    split, one was held out of its training split and `held_out` is true; where it has no validation
+    split, there are no such samples, or as many as a training holds out of its training split
+    (`validation_held_out`). `reading` says how new samples are read like those of the
     data set. `scaling` is None for images, and where the samples have not been looked at yet.
     """
 
@@ -28,6 +29,8 @@ class DatasetSpec:
     train_samples: int
     test_samples: int
     held_out: bool = False
+    validation_samples: int = 0
+    validation_held_out: bool = False
     class_names: tuple[str, ...] = ()
     description: str = ""
     reading: Reading = field(default_factory=Reading)
@@ -39,7 +42,12 @@ class DatasetSpec:
         return self.classes or 1
 
     def samples(self, split: Split) -> int:
-        return self.train_samples if split == "train" else self.test_samples
+        counts = {
+            "train": self.train_samples,
+            "validation": self.validation_samples,
+            "test": self.test_samples,
+        }
+        return counts[split]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

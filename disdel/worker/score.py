@@ -1,4 +1,4 @@
-"""Scoring: a state on a slice of the held-out split."""
+"""Scoring: a state on a slice of a held-out split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from disdel.worker.wanted import check_wanted
 def score_slice(
     request: ScoreRequest, context: Context, trainers: TrainerCache, shards: ShardCache
 ) -> ScoreReply:
-    """Score the state of a round on this worker's slice of the held-out split.
+    """Score the state of a round on this worker's slice of a held-out split.
 
     Raises:
         StoreError: the state or the slice cannot be read.

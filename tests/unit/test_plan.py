@@ -10,7 +10,7 @@ from disdel.planner.advice import suggestions
 from disdel.planner.memory import estimate_collect
 from disdel.planner.plan import AS_GOOD, make_plan
 from disdel.planner.prices import PRICES, costs
-from disdel.types import Aims, Limits, ModelSpec, TrainJob
+from disdel.types import Aims, Limits, ModelSpec, TrainJob, Validation
 from disdel.types.units import MIB
 from tests.support.planning import as_good, capacity, dataset, jobs, plan, platforms, question
 
@@ -283,3 +283,15 @@ def test_a_worker_averages_where_no_container_more_has_room():
     assert any("a worker's container averages" in reason for reason in made.reasons)
     whole = plan(limits=Limits(pool_memory_mb=tight + roomy.collect_memory_mb))
     assert whole.collect_memory_mb == roomy.collect_memory_mb
+
+
+def test_a_validation_split_costs_something_only_where_it_decides():
+    plain, own = dataset(train=54_000), replace(dataset(train=54_000), validation_samples=6_000)
+    assert plan(data=own) == plan(data=plain)
+    decided = plan(TrainJob(dataset="mnist", validation=Validation(patience=3)), own)
+    assert sum(shard.samples for shard in decided.validation_shards) == 6_000
+    assert decided.scored_on == "validation"
+    # Each worker scores once more, and a container holds its shard and the larger of its slices.
+    assert decided.invocations == plan(data=plain).invocations + decided.workers
+    assert decided.estimate.dta == plan(data=plain).estimate.dta
+    assert decided.store_mb > plan(data=plain).store_mb

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from disdel.report.lines import PROGRESS_HEADINGS, ROUND_HEADING, summary_lines
+from disdel.report.lines import PROGRESS_HEADINGS, round_heading, summary_lines
 from disdel.report.views import LiveView, PlainView
 from disdel.types import RunReport
 from disdel.types.events import Noted, RoundStarted, RunEnded, WorkerProgress
@@ -20,7 +20,7 @@ def test_rounds_have_one_heading_also_of_a_run_that_goes_on():
     view = PlainView(shown, shown)
     view(started(3, first=True))
     view(started(4))
-    assert shown.getvalue() == f"{ROUND_HEADING}\n"
+    assert shown.getvalue() == f"{round_heading('test')}\n"
 
 
 def test_the_table_has_the_workers_of_the_round():

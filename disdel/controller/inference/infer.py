@@ -1,4 +1,4 @@
-"""An infer run: a trained model on the held-out split of its data set, or on the user's samples."""
+"""An infer run: a trained model on the test split of its data set, or on the user's samples."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The samples of a run: the held-out split, or the user's; `y` where targets are known."""
+    """The samples of a run: the test split, or the user's; `y` where targets are known."""
 
     spec: DatasetSpec
     x: Array

@@ -156,6 +156,9 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             label=question.model.label,
             shard_samples=plan.shards[container.worker].samples,
             test_samples=plan.test_shards[container.worker].samples,
+            validation_samples=(
+                plan.validation_shards[container.worker].samples if plan.validation_shards else 0
+            ),
             batch_size=question.job.batch_size,
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,

@@ -48,14 +48,14 @@ class Progress:
 
     Attributes:
         job: with the workers, runtime and fan-in that the planner chose.
-        dataset: the data set's version and the samples of its splits.
+        dataset: the data set's version and the samples of its splits: train, validation, test.
         dataset_digest: of the samples themselves.
         planned_rounds: the rounds of the whole job.
         rounds: those that are complete.
     """
 
     job: TrainJob
-    dataset: tuple[str, int, int]
+    dataset: tuple[str, int, int, int]
     dataset_digest: str
     planned_rounds: int
     rounds: tuple[CompleteRound, ...] = ()

@@ -51,6 +51,7 @@ class Crew:
             memory_mb=memory_mb,
             shards=planned.shards,
             test_shards=planned.test_shards,
+            validation_shards=planned.validation_shards,
         )
 
 

@@ -21,14 +21,14 @@ from disdel.controller.training.crew import Crew, epoch_of
 from disdel.controller.training.evictions import started_again
 from disdel.controller.training.fleet import Fleet
 from disdel.controller.training.scoring import Ensemble
+from disdel.controller.training.splits import JobSamples, split_reports
 from disdel.controller.training.staging import shard_keys, stage
 from disdel.controller.training.states import States
 from disdel.controller.training.stopping import is_scored, model_round, reason_to_stop
-from disdel.data import DatasetArrays
 from disdel.errors import ActivationFailed, DisdelError, PlatformError, StoreError, TrainingDiverged
 from disdel.platforms.base import ActionSpec
 from disdel.settings import Settings, entries
-from disdel.types import DEFAULT_OPTIMIZER, Activation, ModelSpec, RoundReport, RunReport
+from disdel.types import DEFAULT_OPTIMIZER, Activation, ModelSpec, RoundReport, RunReport, Score
 from disdel.types.events import Listener, Noted, RoundDone, RoundStarted
 
 
@@ -41,7 +41,7 @@ class TrainRun:
         compiled: its training step, where that is what the actions execute.
         action: the action of a name and a memory limit in MB.
         crew: the plan, which may change between rounds.
-        arrays: the samples.
+        samples: by what they are for.
         settings: what the user allows, for the report.
         invoker: runs activations and keeps their records.
         lease: the right to drive the run.
@@ -55,7 +55,7 @@ class TrainRun:
         compiled: CompiledNetwork | None,
         action: Callable[[str, int], ActionSpec],
         crew: Crew,
-        arrays: DatasetArrays,
+        samples: JobSamples,
         settings: Settings,
         invoker: Invoker,
         lease: Lease,
@@ -66,7 +66,7 @@ class TrainRun:
         self._model = model
         self._crew = crew
         plan = self._plan = crew.plan
-        self._arrays = arrays
+        self._samples = samples
         self._settings = settings
         self._invoker = invoker
         self._emit = emit
@@ -101,6 +101,7 @@ class TrainRun:
         self._first_own = len(invoker.journal.activations)
         self._epochs = [epoch_of(entry.activations) for entry in progress.rounds]
         self._stopped: str | None = None
+        self._tested: Score | None = None
         self._staged: set[str] = set()
 
     @property
@@ -161,7 +162,7 @@ class TrainRun:
                     break
                 self._adapt()
                 await all_of((self._stage(), self._round(number), self._warm_up(number)))
-            await self._export()
+            await self._conclude()
         finally:
             await self._fleet.finish()
             await self._states.saved()
@@ -181,7 +182,7 @@ class TrainRun:
         store, keys, plan = self._invoker.session.store, self._invoker.keys, self._crew.plan
         if self._staged != shard_keys(keys, plan):
             await self._invoker.write(
-                stage, store, keys, plan, self._arrays, self._job.seed, self._staged
+                stage, store, keys, plan, self._samples, self._job.seed, self._staged
             )
 
     async def _warm_up(self, number: int) -> None:
@@ -189,13 +190,17 @@ class TrainRun:
         await self._fleet.exist()
         await self._collector.warm_up(number)
 
-    async def _export(self) -> None:
-        """Let a worker store the model, unless the last score has."""
+    async def _conclude(self) -> None:
+        """Test the model, unless a round has, and let a worker store it."""
         number = model_round(self._job.validation, self._rounds)
         assert number is not None
-        if not self._ensemble.is_exported:
-            # A run that is resumed behind its last round has nothing staged.
-            await self._stage()
+        if self._ensemble.is_exported:
+            return
+        # A run that is resumed behind its last round has nothing staged.
+        await self._stage()
+        if self._job.validation.decides:
+            self._tested = await self._ensemble.score(number, "test", exports=True)
+        else:
             await self._ensemble.export(number)
 
     async def _round(self, number: int) -> None:
@@ -205,16 +210,24 @@ class TrainRun:
         rounds = self._plan.rounds
         workers = self._fleet.active(number)
         first = number == self._progress.done + 1
-        self._emit(RoundStarted(round=number, first=first, rounds=rounds, workers=workers))
+        self._emit(
+            RoundStarted(
+                round=number,
+                first=first,
+                rounds=rounds,
+                workers=workers,
+                scored_on=self._plan.scored_on,
+            )
+        )
         trained = await self._fleet.train_round(number)
         self._ledger += await self._collector.collect(number, [work.part for work in trained])
         await self._states.saved()
         await asyncio.to_thread(self._states.forget_parts, trained)
-        validation, score = self._job.validation, None
+        score = None
         if is_scored(number, self._plan):
-            # Which round the model is of is known before the end only of a run without patience.
-            exports = number == rounds and validation.patience is None
-            score = await self._ensemble.score(number, exports=exports)
+            # Where something is decided, the model is still to be tested.
+            exports = number == rounds and not self._job.validation.decides
+            score = await self._ensemble.score(number, self._plan.scored_on, exports=exports)
         samples = sum(work.part.samples for work in trained)
         report = RoundReport(
             round=number,
@@ -280,7 +293,9 @@ class TrainRun:
         """What is known of the run now."""
         validation = self._job.validation
         number = model_round(validation, self._rounds)
-        last = None if number is None else self._rounds[number - 1]
+        tested: Score | RoundReport | None = self._tested
+        if number is not None and not validation.decides:
+            tested = self._rounds[number - 1]
         model = self._ensemble.model_path or self._invoker.folder.model
         return RunReport(
             run=self._invoker.folder.run,
@@ -300,9 +315,12 @@ class TrainRun:
                 "optimizer": self._optimizer(),
                 "validate_every": self._plan.score_every,
             },
-            accuracy=None if last is None else last.accuracy,
-            loss=None if last is None else last.loss,
+            accuracy=None if tested is None else tested.accuracy,
+            loss=None if tested is None else tested.loss,
+            metrics={} if tested is None else tested.metrics,
             model=str(model) if model.is_file() else None,
+            splits=split_reports(self._samples.spec, decides=validation.decides),
+            scored_on=self._plan.scored_on,
             plan=plan_report(self._plan),
             rounds=tuple(self._rounds),
             activations=tuple(self._invoker.journal.activations),

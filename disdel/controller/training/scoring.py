@@ -16,13 +16,13 @@ from disdel.errors import DisdelError
 from disdel.planner.memory import score_batch
 from disdel.planner.runtimes import RUNTIMES
 from disdel.protocol import messages
-from disdel.types import RoundReport, Score, Shard
+from disdel.types import RoundReport, Score, Shard, Split
 from disdel.types.events import Noted
 
 
 @dataclass(slots=True)
 class Ensemble:
-    """Scores averages on the held-out split, in slices on the workers' warm containers.
+    """Scores averages on a held-out split, in slices on the workers' warm containers.
 
     Attributes:
         fleet: the workers.
@@ -40,11 +40,11 @@ class Ensemble:
     is_exported: bool = False
     model_path: Path | None = None
 
-    async def score(self, number: int, *, exports: bool) -> Score:
+    async def score(self, number: int, split: Split, *, exports: bool) -> Score:
         """The score of a round's average; with `exports`, one worker also stores the model."""
-        slices = [shard for shard in self.crew.plan.test_shards if shard.samples]
+        slices = [shard for shard in self.crew.plan.slices(split) if shard.samples]
         replies = await all_of(
-            self.fleet.score(self._slice(s, number, exports=exports and s is slices[0]))
+            self.fleet.score(self._slice(s, split, number, exports=exports and s is slices[0]))
             for s in slices
         )
         self.is_exported = exports
@@ -60,8 +60,9 @@ class Ensemble:
 
     async def export(self, number: int) -> None:
         """Let a worker store the model of a round."""
-        [first, *_] = self.crew.plan.test_shards
-        await self.fleet.score(self._slice(first, number, exports=True))
+        split = self.crew.plan.scored_on
+        [first, *_] = self.crew.plan.slices(split)
+        await self.fleet.score(self._slice(first, split, number, exports=True))
 
     async def save(self) -> None:
         """Write the model that was stored into the run's folder, or where there is room.
@@ -101,14 +102,16 @@ class Ensemble:
             self.invoker.emit(Noted(message=f"{why}: the model is in {found}"))
         return found
 
-    def _slice(self, shard: Shard, number: int, *, exports: bool) -> messages.ScoreRequest:
+    def _slice(
+        self, shard: Shard, split: Split, number: int, *, exports: bool
+    ) -> messages.ScoreRequest:
         keys = self.invoker.keys
         return messages.ScoreRequest(
             network=self.fleet.network(),
             worker=shard.worker,
             round=number,
             batch_size=score_batch(self.crew.plan.micro_batches),
-            shard_key=keys.shard("test", shard),
+            shard_key=keys.shard(split, shard),
             state_key=keys.state(number),
             model_key=keys.model if exports else None,
             progress_key=keys.progress,

@@ -8,30 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
-from disdel.data import DatasetArrays
+from disdel.controller.training.splits import JobSamples
 from disdel.planner.partition import shuffled
 from disdel.protocol.keys import RunKeys
 from disdel.store.base import Store
 from disdel.store.codec import encoded_rows
-from disdel.types import Plan, Shard
+from disdel.types import Plan, Shard, Split
 from disdel.types.arrays import Array
+
+# In the order in which workers need them.
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def shard_keys(keys: RunKeys, plan: Plan) -> set[str]:
     """The keys of all shards of a plan."""
-    train = {keys.shard("train", shard) for shard in plan.shards}
-    return train | {keys.shard("test", shard) for shard in plan.test_shards}
+    return {keys.shard(split, shard) for split in _SPLITS for shard in plan.slices(split)}
 
 
 def stage(
     store: Store,
     keys: RunKeys,
     plan: Plan,
-    arrays: DatasetArrays,
+    samples: JobSamples,
     seed: int,
     staged: set[str],
 ) -> None:
-    """Write every shard of both splits, in the order in which workers need them.
+    """Write every shard of all splits, in the order in which workers need them.
 
     Training samples are dealt in an order shuffled by the seed. Shards that are `staged` already
     stay where the plan has them too, and are deleted where not; afterwards it names those there.
@@ -39,26 +41,25 @@ def stage(
     Raises:
         StoreError: Redis failed, for example for lack of memory.
     """
-    order = shuffled(len(arrays.train_x), seed)
+    order = shuffled(samples.spec.train_samples, seed)
     wanted = shard_keys(keys, plan)
-    train = {"x": arrays.train_x, "y": _targets(arrays.train_y)}
-    test = {"x": arrays.test_x, "y": _targets(arrays.test_y)}
     for old in staged - wanted:
         store.delete(old)
     staged &= wanted
-    for shard in plan.shards:
-        key = keys.shard("train", shard)
-        if key in staged:
+    for split in _SPLITS:
+        missing = [shard for shard in plan.slices(split) if keys.shard(split, shard) not in staged]
+        if not missing:
             continue
-        # Sorted, so that a memory-mapped file is read forwards; a worker shuffles every epoch.
-        positions = np.sort(order[shard.start : shard.stop])
-        store.put_stream(key, encoded_rows(train, positions))
-    for shard in plan.test_shards:
-        key = keys.shard("test", shard)
-        if key not in staged:
-            store.put_stream(key, encoded_rows(test, slice(shard.start, shard.stop)))
+        held = samples.splits[split]
+        tensors = {"x": held.x, "y": _targets(held.y)}
+        for shard in missing:
+            chosen: slice | Array = slice(shard.start, shard.stop)
+            if split == "train":
+                # Sorted, to read a memory-mapped file forwards; a worker shuffles every epoch.
+                chosen = np.sort(order[chosen])
+            store.put_stream(keys.shard(split, shard), encoded_rows(tensors, held.rows(chosen)))
+        _let_go(held.x)
     staged |= wanted
-    _let_go(arrays.train_x, arrays.test_x)
 
 
 def stage_inputs(

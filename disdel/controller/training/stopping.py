@@ -13,7 +13,7 @@ def is_scored(number: int, plan: Plan) -> bool:
 
 
 def best_round(rounds: Sequence[RoundReport]) -> int | None:
-    """The first of the rounds with the least held-out loss; None when none was scored."""
+    """The first of the rounds with the least validation loss; None when none was scored."""
     scored = [(entry.round, entry.loss) for entry in rounds if entry.loss is not None]
     return min(scored, key=lambda entry: entry[1])[0] if scored else None
 
@@ -27,9 +27,9 @@ def reason_to_stop(validation: Validation, rounds: Sequence[RoundReport]) -> str
     number, accuracy = scored[-1].round, scored[-1].accuracy
     target, patience = validation.target_accuracy, validation.patience
     if target is not None and accuracy is not None and accuracy >= target:
-        return f"accuracy {accuracy:.4f} has reached the target of {target:g}"
+        return f"validation accuracy {accuracy:.4f} has reached the target of {target:g}"
     if patience is not None and number - best >= patience:
-        return f"no lower loss for {number - best} rounds than after round {best}"
+        return f"no lower validation loss for {number - best} rounds than after round {best}"
     return None
 
 

@@ -25,6 +25,7 @@ from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.resuming import Resumed, take_up
 from disdel.controller.training.rounds import TrainRun
+from disdel.controller.training.splits import job_samples
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
@@ -34,7 +35,7 @@ from disdel.planner.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
 from disdel.settings import Settings
-from disdel.types import Capacity, ModelSpec, Plan, RunReport, TrainJob
+from disdel.types import Capacity, DatasetSpec, ModelSpec, Plan, RunReport, TrainJob
 from disdel.types.events import Listener, Noted, PlanMade, PlatformReady
 from disdel.user_code.collecting import UserCode
 
@@ -72,10 +73,12 @@ async def train_on(
 
     A run that is `resumed` comes with its lease. Raises as `train` does.
     """
-    model = await in_thread(choose_network, job, arrays.spec, lambda: arrays)
+    samples = await in_thread(job_samples, arrays, job)
+    dataset = samples.spec
+    model = await in_thread(choose_network, job, dataset, lambda: arrays)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
-            f"--target-accuracy needs classes, and {arrays.spec.name} has numbers to predict: stop "
+            f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "
             "early with --patience"
         )
     code = code_of(model)
@@ -89,7 +92,7 @@ async def train_on(
         def planned(job: TrainJob, compiling_took_s: float = 0.0) -> tuple[Question, Plan]:
             return make_plan(
                 ask(
-                    *(job, arrays.spec, model, session.capacity, settings),
+                    *(job, dataset, model, session.capacity, settings),
                     store_mb=session.examination.room_mb,
                     compiling_took_s=compiling_took_s,
                 )
@@ -98,7 +101,7 @@ async def train_on(
         question, plan = planned(job)
         compiled = None
         if plan.runtime == "compiled":
-            compiled = await _compiled(job, arrays, model, code, settings, session.capacity)
+            compiled = await _compiled(job, dataset, model, code, settings, session.capacity)
             if question.calls is None:
                 # Now the compiler has said how much memory a step takes.
                 question, plan = planned(job, question.compile_s)
@@ -107,7 +110,12 @@ async def train_on(
         warn_of_store(session, plan.store_mb, emit)
         progress = Progress(
             job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
-            dataset=(arrays.spec.version, arrays.spec.train_samples, arrays.spec.test_samples),
+            dataset=(
+                dataset.version,
+                dataset.train_samples,
+                dataset.validation_samples,
+                dataset.test_samples,
+            ),
             dataset_digest=arrays.digest,
             planned_rounds=plan.rounds,
         )
@@ -118,7 +126,7 @@ async def train_on(
             progress, folder = take_up(resumed, progress, plan), resumed.folder
             # Of the time between the last complete round and now, nobody speaks.
             started_s -= progress.spent_s
-        emit(PlanMade(run=folder.run, job=job, dataset=arrays.spec, model=model.name, plan=plan))
+        emit(PlanMade(run=folder.run, job=job, dataset=dataset, model=model.name, plan=plan))
         keys = RunKeys.of_turn(folder.run, lease.holder.token)
         invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
         if code is not None:
@@ -128,7 +136,7 @@ async def train_on(
         crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1])
         action = partial(_action, plan=plan, settings=settings, code=code, compiled=compiled)
         run = TrainRun(
-            progress, model, compiled, action, crew, arrays, settings, invoker, lease, emit
+            progress, model, compiled, action, crew, samples, settings, invoker, lease, emit
         )
         try:
             report = await run_to_report(
@@ -148,13 +156,13 @@ async def train_on(
 
 async def _compiled(
     job: TrainJob,
-    arrays: DatasetArrays,
+    dataset: DatasetSpec,
     model: ModelSpec,
     code: UserCode | None,
     settings: Settings,
     capacity: Capacity,
 ) -> CompiledNetwork:
-    wanted = compile_job(job, arrays.spec, model, settings)
+    wanted = compile_job(job, dataset, model, settings)
     return await in_thread(compile_network, wanted, code, capacity.kinds)
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from disdel.data.cache import find_test_split
 from disdel.data.folders import PreparedFolder
 from disdel.data.holdout import held_out_size
 from disdel.data.names import DatasetRef
@@ -154,7 +153,7 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
         raise DatasetError(
             f"{folder.full_name!r} has no 'train' split, only {', '.join(sorted(counts)) or 'none'}"
         )
-    test = find_test_split(counts)
+    test = counts.get("test")
     held = held_out_size(counts["train"]) if test is None else 0
     record = folder.import_record
     return DatasetSpec(
@@ -164,7 +163,8 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
         input_dtype=form.dtype,
         classes=len(form.class_names),
         train_samples=counts["train"] - held,
-        test_samples=held if test is None else counts[test],
+        test_samples=held if test is None else test,
+        validation_samples=counts.get("validation", 0),
         held_out=test is None or (record is not None and record.held_out),
         class_names=form.class_names if form.named else (),
         description=" ".join((info.description or "").split()),

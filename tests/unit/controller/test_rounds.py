@@ -86,7 +86,7 @@ def test_some_rounds_are_scored_and_the_last_one_always(run):
 def test_a_target_that_is_reached_ends_the_run(run, arithmetic):
     report, folder = run(epochs=5, validation=Validation(every=2, target_accuracy=0.5))
     assert len(report.rounds) == report.model_round == 2
-    assert report.stopped == "accuracy 0.5000 has reached the target of 0.5"
+    assert report.stopped == "validation accuracy 0.5000 has reached the target of 0.5"
     assert folder.model.is_file()
     assert arithmetic.exported == 3.0
     assert json.loads(folder.report.read_text())["stopped"] == report.stopped
@@ -96,7 +96,7 @@ def test_patience_ends_the_run_with_the_best_model(run, arithmetic):
     arithmetic.loss_of = lambda weight: abs(4.5 - weight)
     report, folder = run(epochs=9, validation=Validation(patience=2))
     assert [entry.loss for entry in report.rounds] == [3.0, 1.5, 0.0, 1.5, 3.0]
-    assert report.stopped == "no lower loss for 2 rounds than after round 3"
+    assert report.stopped == "no lower validation loss for 2 rounds than after round 3"
     assert (report.model_round, report.loss) == (3, 0.0)
     assert arithmetic.exported == 4.5
     assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0

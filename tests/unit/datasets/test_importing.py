@@ -154,6 +154,20 @@ def test_a_table_gets_a_held_out_split_that_outlives_the_cache(tmp_path, tfds_lo
     assert np.array_equal(after.test_x, before.test_x)
 
 
+def test_a_validation_split_is_kept_as_such_and_a_test_split_held_out(tmp_path, tfds_load):
+    x, y = pixels(13, 4, 4, 1), np.arange(13) % 2
+    np.savez(tmp_path / "set.npz", x_train=x[:10], y_train=y[:10], x_val=x[10:], y_val=y[10:])
+    spec = import_dataset("mine", tmp_path / "set.npz", tmp_path / "data")
+    assert (spec.train_samples, spec.validation_samples, spec.test_samples) == (8, 3, 2)
+    assert (spec.held_out, spec.validation_held_out) == (True, False)
+    arrays = load_arrays("mine", tmp_path / "data")
+    assert np.array_equal(arrays.validation_x, x[10:])
+    assert arrays.validation_y.tolist() == y[10:].tolist()
+    held = {image.tobytes() for image in (*arrays.train_x, *arrays.test_x)}
+    assert held == {image.tobytes() for image in x[:10]}
+    assert len(tfds_load("mine", tmp_path / "data")["validation.image"]) == 3
+
+
 def test_a_name_of_the_catalog_is_written_as_the_catalog_has_it(tmp_path, tfds_load):
     x, y = pixels(12, 32, 32, 3), np.arange(12) % 10
     np.savez(tmp_path / "c.npz", x_train=x, y_train=y[:, None])

@@ -89,14 +89,17 @@ def test_an_image_set_is_found_by_type_and_a_test_split_held_out(data_dir):
     assert describe_dataset("shapes:1.2.3", data_dir) == spec
 
 
-def test_a_set_of_arrays_becomes_float32_and_validation_serves_as_test(data_dir):
+def test_a_set_of_arrays_becomes_float32_and_validation_serves_as_no_test(data_dir):
     arrays = load_arrays("points", data_dir)
     assert arrays.spec.input_shape == (2,)
     assert arrays.spec.input_dtype == "float32"
-    assert not arrays.spec.held_out
+    assert arrays.spec.held_out
     assert arrays.train_x.dtype == np.float32
-    assert sorted(arrays.train_x[:, 1]) == [-4, -3, -2, -1, 0]
-    assert len(arrays.test_x) == arrays.spec.test_samples == 2
+    assert sorted([*arrays.train_x[:, 1], *arrays.test_x[:, 1]]) == [-4, -3, -2, -1, 0]
+    assert len(arrays.test_x) == arrays.spec.test_samples == 1
+    assert arrays.validation_x[:, 1].tolist() == [0, -1]
+    assert arrays.spec.validation_samples == 2
+    assert len(arrays.validation_y) == 2
 
 
 @pytest.mark.parametrize(

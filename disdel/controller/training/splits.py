@@ -1,0 +1,104 @@
+"""The samples of a training by what they are for: training, decisions, and the test at its end.
+
+Where a score may stop a run or choose its model, it is one on the validation split: the data set's
+own, else one that is held out of its training split by the run's seed. The test split is then
+touched once, by the finished model. Where nothing is decided, the test split scores the rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.data import DatasetArrays, held_out_size, hold_out, scaling_of
+from disdel.types import DatasetSpec, Split, SplitReport, TrainJob
+from disdel.types.arrays import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SplitSamples:
+    """One split: `positions` in `x` and `y` of its samples, ascending; None for all of them."""
+
+    x: Array
+    y: Array
+    positions: NDArray[np.intp] | None = None
+
+    def rows(self, chosen: slice | Array) -> slice | Array:
+        """Where some of the split's samples are in `x` and `y`."""
+        return chosen if self.positions is None else self.positions[chosen]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JobSamples:
+    """The samples of a training.
+
+    Attributes:
+        spec: the data set with as many samples as each split has in this training.
+        splits: those that are used; a validation split only where something is decided.
+    """
+
+    spec: DatasetSpec
+    splits: Mapping[Split, SplitSamples]
+
+
+def job_dataset(spec: DatasetSpec, job: TrainJob) -> DatasetSpec:
+    """The data set with as many samples as each split has in this training.
+
+    Raises:
+        DatasetError: there are too few to hold some out.
+    """
+    if not job.validation.decides or spec.validation_samples:
+        return spec
+    held = held_out_size(spec.train_samples, "validation")
+    return replace(
+        spec,
+        train_samples=spec.train_samples - held,
+        validation_samples=held,
+        validation_held_out=True,
+    )
+
+
+def job_samples(arrays: DatasetArrays, job: TrainJob) -> JobSamples:
+    """The samples of a training.
+
+    Raises:
+        DatasetError: there are too few to hold some out.
+    """
+    spec = job_dataset(arrays.spec, job)
+    train = SplitSamples(x=arrays.train_x, y=arrays.train_y)
+    splits: dict[Split, SplitSamples] = {
+        "train": train,
+        "test": SplitSamples(x=arrays.test_x, y=arrays.test_y),
+    }
+    if spec.validation_held_out:
+        kept, held = hold_out(np.asarray(arrays.train_y), "validation", job.seed)
+        splits["train"] = replace(train, positions=kept)
+        splits["validation"] = replace(train, positions=held)
+        if spec.scaling is not None:
+            spec = replace(spec, scaling=scaling_of(train.x, train.y, kept))
+    elif job.validation.decides:
+        assert arrays.validation_x is not None
+        assert arrays.validation_y is not None
+        splits["validation"] = SplitSamples(x=arrays.validation_x, y=arrays.validation_y)
+    return JobSamples(spec=spec, splits=splits)
+
+
+def split_reports(spec: DatasetSpec, *, decides: bool) -> tuple[SplitReport, ...]:
+    """What a report tells of the splits of a training, `spec` being that of `job_dataset`."""
+    train = SplitReport(split="train", samples=spec.train_samples, held_out=False, use="training")
+    validation = SplitReport(
+        split="validation",
+        samples=spec.validation_samples,
+        held_out=spec.validation_held_out,
+        use="decisions" if decides else "none",
+    )
+    test = SplitReport(
+        split="test",
+        samples=spec.test_samples,
+        held_out=spec.held_out,
+        use="result" if decides else "rounds and result",
+    )
+    return (train, validation, test) if spec.validation_samples else (train, test)
