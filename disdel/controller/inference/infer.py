@@ -202,7 +202,9 @@ class _InferRun:
         action = SizedAction(
             invoker.session.platform, invoker.package, spec, timeout_max_s=plan.timeout_max_s
         )
-        self._evaluators = Evaluators(plan, not source.spec.classes, action, invoker)
+        self._evaluators = Evaluators(
+            plan, numbers=not source.spec.classes, action=action, invoker=invoker
+        )
         self._outputs: Array = np.empty((0, source.spec.outputs), np.float32)
 
     async def execute(self) -> None:

@@ -187,7 +187,7 @@ class TrainRun:
 
     async def _warm_up(self, number: int) -> None:
         """Have a container for the average; the workers' code, which is waited for, goes first."""
-        await self._fleet.exist()
+        await self._fleet.ensure_created()
         await self._collector.warm_up(number)
 
     async def _conclude(self) -> None:

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from disdel.controller.invoking.recovery import MAX_LOSSES
-from disdel.controller.training import fleet
+from disdel.controller.training import speculation
 from disdel.errors import ActivationFailed
 from disdel.types.events import ActivationEnded, Noted, RoundDone, RunEnded
 from tests.support.arithmetic import scores
@@ -63,8 +63,8 @@ def test_a_worker_that_stays_lost_ends_the_run(run, arithmetic):
 
 
 def test_a_late_worker_gets_a_twin_and_one_of_the_two_counts(run, arithmetic, monkeypatch):
-    monkeypatch.setattr(fleet, "STRAGGLER_MARGIN_S", 0.1)
-    monkeypatch.setattr(fleet, "_WATCH_INTERVAL_S", 0.02)
+    monkeypatch.setattr(speculation, "LATE_MARGIN_S", 0.1)
+    monkeypatch.setattr(speculation, "_WATCH_INTERVAL_S", 0.02)
     whole, _ = run(epochs=3)
     ended = threading.Event()
 
@@ -102,8 +102,8 @@ def test_a_platform_that_has_lost_everything_gets_it_again(run, platform):
 
 
 def test_a_killed_worker_counts_also_where_its_twin_was_faster(run, arithmetic, monkeypatch):
-    monkeypatch.setattr(fleet, "STRAGGLER_MARGIN_S", 0.1)
-    monkeypatch.setattr(fleet, "_WATCH_INTERVAL_S", 0.02)
+    monkeypatch.setattr(speculation, "LATE_MARGIN_S", 0.1)
+    monkeypatch.setattr(speculation, "_WATCH_INTERVAL_S", 0.02)
     replaced, heard = threading.Event(), threading.Event()
 
     def die_late(request):

@@ -1,0 +1,125 @@
+"""The workers of a run, whatever they do: how each is run at present, and again after a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from disdel.controller.invoking.actions import SizedAction, persist
+from disdel.controller.invoking.invoker import Call, Invoker
+from disdel.controller.invoking.recovery import Attempt, after_warning
+from disdel.errors import ActivationFailed
+from disdel.types.events import Noted
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Workers:
+    """Each worker's action: its memory, the parts of its batches, its losses in a row.
+
+    Attributes:
+        action: what they run.
+        invoker: runs activations.
+        name: what a worker is called in messages.
+        numbers: which workers there are.
+        planned: how each of them begins.
+        batch_size: samples of a step.
+        memory_max_mb: the most memory that an action can have.
+        pool_mb: memory of all containers together; None where nothing bounds it.
+        reserved_mb: of the pool, for containers that are not these workers'.
+        batches: how batches are cut, in words, for a message.
+    """
+
+    action: SizedAction
+    invoker: Invoker
+    name: str
+    numbers: Collection[int]
+    planned: Attempt
+    batch_size: int
+    memory_max_mb: int
+    pool_mb: int | None
+    reserved_mb: int = 0
+    batches: Callable[[Attempt], str]
+    _attempts: dict[int, Attempt] = field(default_factory=dict)
+
+    def attempt(self, worker: int) -> Attempt:
+        """How this worker is run at present."""
+        return self._attempts.get(worker, self.planned)
+
+    def recut(self, numbers: Collection[int], planned: Attempt) -> None:
+        """Go on with other workers; those that have grown stay as large as they are."""
+        self.numbers, self.planned = numbers, planned
+        self._attempts = {
+            worker: replace(attempt, memory_mb=max(attempt.memory_mb, planned.memory_mb))
+            for worker, attempt in self._attempts.items()
+        }
+
+    async def call(
+        self, task: str, request: object, worker: int, attempt: Attempt, *, number: int = 0
+    ) -> Call:
+        """An activation of this worker, in the action's size; `number` is the round."""
+        spec = await self.action.of_size(
+            attempt.memory_mb,
+            generation=self.invoker.generation,
+            longest=attempt.longest,
+        )
+        return Call(
+            action=spec.name,
+            image=spec.image,
+            request=request,
+            task=task,
+            worker=worker,
+            round=number,
+            attempt=attempt.losses,
+            memory_mb=spec.memory_mb,
+            timeout_s=spec.timeout_s,
+        )
+
+    async def persist(self, worker: int, send: Callable[[Attempt], Awaitable[T]]) -> T:
+        """Send until it ends well, each time in the way that the last loss suggests.
+
+        Raises:
+            ActivationFailed: it failed in a way that another attempt would not mend.
+        """
+
+        def moved(following: Attempt, failure: ActivationFailed) -> None:
+            self._move(worker, following, f"was lost ({failure.outcome})")
+
+        ended = await persist(
+            send,
+            self.attempt(worker),
+            ceiling_mb=lambda: self._ceiling_mb(worker),
+            batch_size=self.batch_size,
+            moved=moved,
+        )
+        # The losses are behind this worker; the way in which it runs is kept.
+        self._attempts[worker] = replace(self.attempt(worker), losses=0)
+        return ended
+
+    def give_room(self, worker: int) -> None:
+        """After a segment that saved its work for lack of memory."""
+        following = after_warning(
+            self.attempt(worker), ceiling_mb=self._ceiling_mb(worker), batch_size=self.batch_size
+        )
+        self._move(worker, following, "is short of memory")
+
+    def free_mb(self, worker: int) -> int:
+        """The memory that is left for this worker beside the others."""
+        if self.pool_mb is None:
+            return self.memory_max_mb
+        taken = sum(self.attempt(other).memory_mb for other in self.numbers if other != worker)
+        return self.pool_mb - taken - self.reserved_mb
+
+    def _ceiling_mb(self, worker: int) -> int:
+        return min(self.memory_max_mb, self.free_mb(worker))
+
+    def _move(self, worker: int, following: Attempt, why: str) -> None:
+        self._attempts[worker] = following
+        self.invoker.emit(
+            Noted(
+                message=f"{self.name} {worker} {why}; it goes on with {following.memory_mb} MB"
+                f"{self.batches(following)}"
+            )
+        )
