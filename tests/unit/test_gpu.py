@@ -114,7 +114,7 @@ def test_a_compiled_network_uses_no_gpu():
     assert dataclasses.replace(asked, shipped=COMPILED).gpu_memory_mb == 0
 
 
-def test_a_late_worker_gets_no_twin_that_the_gpu_does_not_hold():
+def test_a_late_worker_gets_no_copy_that_the_gpu_does_not_hold():
     def has_room(gpu_actions):
         made = dataclasses.replace(plan(TrainJob(dataset="mnist", workers=2)), pool_mb=None)
         made = dataclasses.replace(made, gpu_actions=gpu_actions)
