@@ -1,76 +1,20 @@
-"""The commands and programs of README, docs and examples do what the pages say: they end well."""
-
-import os
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+"""The commands and programs of README and docs end as their pages say."""
 
 import pytest
 
-from tests.support.docs_pages import ROOT, Snippet, pages, snippets
+from tests.support.docs_pages import ROOT, pages, snippets
+from tests.support.reader import do_what_it_says
 
 pytestmark = pytest.mark.framework
 
-
-def run_pages():
-    """The pages with something to run."""
-    for page in pages():
-        if any(snippet.mark == "run" for snippet in snippets(page)):
-            yield pytest.param(page, id=str(page.relative_to(ROOT)))
-
-
-class Reader:
-    """Somebody who does what a page says, in a folder and a home of his own."""
-
-    def __init__(self, folder: Path, home: Path) -> None:
-        self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if not _ours(name)}
-        bin_folder = str(Path(sys.executable).parent)
-        path = os.pathsep.join([bin_folder, kept["PATH"]])
-        self.env = kept | {"HOME": str(home), "PATH": path, "COLUMNS": "120"}
-
-    def does(self, snippet: Snippet) -> None:
-        """Run a block, or save it as the file that it is."""
-        if snippet.mark == "file":
-            (self.folder / str(snippet.detail)).write_text(snippet.text)
-        elif snippet.mark == "run" and snippet.language == "python":
-            script = self.folder / "snippet.py"
-            script.write_text(snippet.text)
-            self._run([sys.executable, script.name], snippet)
-        elif snippet.mark == "run":
-            for command in snippet.commands:
-                if re.search(r"\bRUN\b", command):
-                    command = re.sub(r"\bRUN\b", self._newest_run(), command)
-                self._run(["bash", "-c", command], snippet)
-
-    def _newest_run(self) -> str:
-        runs = [folder for folder in (self.folder / "runs").iterdir() if folder.is_dir()]
-        return max(runs, key=lambda folder: folder.stat().st_ctime_ns).name
-
-    def _run(self, command: list[str], snippet: Snippet) -> None:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
-        )
-        what = f"{snippet}: {command[-1]}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == snippet.exit_code, what
-        assert "Traceback" not in done.stderr, what
+PAGES = [
+    page
+    for page in pages()
+    if not page.is_relative_to(ROOT / "examples")
+    and any(snippet.mark == "run" for snippet in snippets(page))
+]
 
 
-def _ours(name: str) -> bool:
-    return name.startswith(("DISDEL_", "TFDS_")) or name == "WSK_CONFIG_FILE"
-
-
-@pytest.mark.parametrize("page", list(run_pages()))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_says_can_be_done(page, tmp_path):
-    folder, home = tmp_path / "work", tmp_path / "home"
-    home.mkdir()
-    # An example brings its files; everybody else begins in an empty folder.
-    if page.is_relative_to(ROOT / "examples"):
-        shutil.copytree(page.parent, folder)
-    else:
-        folder.mkdir()
-    reader = Reader(folder, home)
-    for snippet in snippets(page):
-        reader.does(snippet)
+    do_what_it_says(page, tmp_path)
