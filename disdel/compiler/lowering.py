@@ -1,6 +1,6 @@
 """Keras layers whose computations IREE compiles well. Imports Keras on JAX.
 
-What a layer computes stays as it is; how it is written, in `disdel.compiler.forms`, decides its
+What a layer computes stays as it is; how it is written, in `disdel.compiler.kernels`, decides its
 speed. Two things are the step's and not the layer's. Batch normalisation is a weighted mean over
 the batch: samples that only fill up a ragged batch have weight 0. What is drawn at random depends
 on the step's own random state, and not on how often a layer was called before.
@@ -20,7 +20,7 @@ import keras
 from jax import lax
 
 from disdel.compiler.draws import Draws
-from disdel.compiler.forms import (
+from disdel.compiler.kernels import (
     Window,
     average_pool,
     convolution,
@@ -112,7 +112,7 @@ def lowered(model: KerasModel) -> KerasModel:
     """A model like `model` of layers that compile well, without values.
 
     Raises:
-        UsageError: a layer has no such form; the message names it and what to use instead.
+        UsageError: a layer has no such kernel; the message names it and what to use instead.
     """
     for inner in model._flatten_layers():
         if isinstance(inner, keras.Model) and not type(inner).__module__.startswith("keras."):
@@ -160,7 +160,7 @@ def _refusal(layer: KerasLayer) -> UsageError:
 
 
 def _check(layer: KerasLayer) -> None:
-    """Raise `UsageError` for a setting that the lowered form of `layer` does not have."""
+    """Raise `UsageError` for a setting that the kernel of `layer` does not have."""
     wanted: dict[str, str | int | None] = {
         "data_format": "channels_last",
         "compute_dtype": "float32",

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import keras
 
-from disdel.compiler.forms import binary_cross_entropy, cross_entropy
+from disdel.compiler.kernels import binary_cross_entropy, cross_entropy
 from disdel.errors import UsageError
 from disdel.types import Target
 

@@ -14,10 +14,10 @@ from disdel.errors import StoreError
 from disdel.protocol.messages import Common, check_version, from_json
 from disdel.store.base import Store
 from disdel.types.units import mb_ceil
+from disdel.worker.cancellation import Cancelled
 from disdel.worker.footprint import working_set_bytes
 from disdel.worker.phases import PhaseClock
 from disdel.worker.run_store import RunStore
-from disdel.worker.wanted import NotWanted
 from openwhisk_local.machine.container_memory import UsesMemory, critical_region_bytes, watch_memory
 
 # A whole process without a deadline (a test, a replay) may run for a day.
@@ -97,7 +97,7 @@ def activation_context(
         UsageError: the arguments are of another version.
         ConnectionRefused: the store does not answer.
         ClaimedElsewhere: another activation is doing the work.
-        NotWanted: the run is over.
+        Cancelled: the run is over.
     """
     common = from_json(Common, args)
     check_version(common)
@@ -146,7 +146,7 @@ def _claimed(store: RunStore, invocation: str | None, environ: Mapping[str, str]
         yield
     finally:
         # Only to be found sooner, should its answer get lost.
-        with suppress(StoreError, NotWanted):
+        with suppress(StoreError, Cancelled):
             store.ended(invocation, own)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from disdel.protocol.keys import RunKeys
 from disdel.store.base import Buffer
 from disdel.store.redis_store import SHORT_PATIENCE_S, RedisStore
-from disdel.worker.wanted import NotWanted
+from disdel.worker.cancellation import Cancelled
 
 
 class RunStore(RedisStore):
@@ -47,10 +47,10 @@ class RunStore(RedisStore):
         """Who is to do the work of an invocation: the first activation that asks.
 
         Raises:
-            NotWanted: the run is over.
+            Cancelled: the run is over.
         """
         if not self._marked:
-            raise NotWanted("the run is over")
+            raise Cancelled("the run is over")
         first = self.claim_field(self._claims, invocation, activation)
         self._keep_claims_while_open()
         return first.split()[0]
@@ -59,7 +59,7 @@ class RunStore(RedisStore):
         """The activation that has claimed an invocation ends, and its record is to come.
 
         Raises:
-            NotWanted: the run is over.
+            Cancelled: the run is over.
         """
         self.set_field(self._claims, invocation, f"{activation} ended")
         self._keep_claims_while_open()
@@ -67,7 +67,7 @@ class RunStore(RedisStore):
     def _keep_claims_while_open(self) -> None:
         if not self._is_marked():
             self.delete_fields(self._claims)
-            raise NotWanted("the run is over")
+            raise Cancelled("the run is over")
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
         super().put_stream(key, pieces)
@@ -85,4 +85,4 @@ class RunStore(RedisStore):
     def _keep_while_open(self, key: str) -> None:
         if self._marked and not self._is_marked():
             self.delete(key)
-            raise NotWanted(f"{key} was not kept: the run is over")
+            raise Cancelled(f"{key} was not kept: the run is over")

@@ -10,10 +10,10 @@ from disdel.errors import TrainingDiverged
 from disdel.protocol.messages import ScoreReply, ScoreRequest
 from disdel.runtimes.base import sum_of
 from disdel.store.codec import read_tensors
+from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, Progress
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import ShardCache
-from disdel.worker.wanted import check_wanted
 
 
 def score_slice(
@@ -24,7 +24,7 @@ def score_slice(
     Raises:
         StoreError: the state or the slice cannot be read.
         TrainingDiverged: the loss is infinite or not a number.
-        NotWanted: the state has been removed meanwhile.
+        Cancelled: the state has been removed meanwhile.
     """
     progress = {"state": "scoring", "round": request.round}
     context.report(request.progress_key, Progress(request.worker, progress))
@@ -44,7 +44,7 @@ def score_slice(
             f"samples of worker {request.worker}"
         )
     clock.ended("computed")
-    check_wanted(context.store, state_key=request.state_key, progress_key=request.progress_key)
+    check_cancelled(context.store, state_key=request.state_key, progress_key=request.progress_key)
     if request.model_key is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model{trainer.model_suffix}"

@@ -17,10 +17,10 @@ from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
+from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
-from disdel.worker.wanted import check_wanted
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
 PROGRESS_INTERVAL_S = 0.25
@@ -38,7 +38,7 @@ def train_segment(
 
     Raises:
         TrainingDiverged: the loss or a weight became infinite or not a number.
-        NotWanted: the state that the segment started from has been removed meanwhile.
+        Cancelled: the state that the segment started from has been removed meanwhile.
         StoreError: the state or the shard cannot be read, or the result not written.
     """
     watch = _Watch(request, context)
@@ -58,7 +58,7 @@ def train_segment(
     train_s = time.perf_counter() - started_s
     clock.ended("computed")
 
-    check_wanted(context.store, state_key=request.state_key, progress_key=request.progress_key)
+    check_cancelled(context.store, state_key=request.state_key, progress_key=request.progress_key)
     watch.say("storing")
     give_back_freed_memory()
     schedule = _schedule(request, samples)
@@ -129,7 +129,9 @@ def _train_steps(
     reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
     steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)
     for step, positions in steps:
-        check_wanted(context.store, state_key=request.state_key, progress_key=request.progress_key)
+        check_cancelled(
+            context.store, state_key=request.state_key, progress_key=request.progress_key
+        )
         # At least one block an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", reached, loss_sum

@@ -5,8 +5,8 @@ import redis
 
 from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
+from disdel.worker.cancellation import Cancelled
 from disdel.worker.run_store import RunStore
-from disdel.worker.wanted import NotWanted
 
 KEYS = RunKeys("swift-river-1a2b")
 
@@ -33,9 +33,9 @@ def test_what_a_late_activation_writes_is_gone(controllers, activations, redis_u
         controllers.delete_prefix(KEYS.prefix)
         yield b"ended when it is over"
 
-    with pytest.raises(NotWanted, match="state:1 was not kept: the run is over"):
+    with pytest.raises(Cancelled, match="state:1 was not kept: the run is over"):
         activations.put_stream(KEYS.state(1), pieces())
-    with pytest.raises(NotWanted, match="state:0 was not kept"):
+    with pytest.raises(Cancelled, match="state:0 was not kept"):
         activations.put_if_absent(KEYS.state(0), b"initial")
     with redis.Redis.from_url(redis_url) as client:
         assert client.keys(f"{KEYS.prefix}*") == []

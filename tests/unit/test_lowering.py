@@ -1,4 +1,4 @@
-"""The lowered forms against Keras's own, values and gradients; what is drawn; what is refused."""
+"""The kernels against Keras's own, values and gradients; what is drawn; what is refused."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_convolutions_of_more_than_one_position_have_patches():
 
 
 def test_samples_of_weight_0_have_no_part_in_the_moments():
-    from disdel.compiler.forms import weighted_moments
+    from disdel.compiler.kernels import weighted_moments
 
     x = np.random.default_rng(0).standard_normal((6, 3, 2, 5)).astype(np.float32)
     weights = np.array([1, 1, 1, 1, 0, 0], np.float32)
@@ -73,7 +73,7 @@ def test_the_loss_is_keras_s_cross_entropy():
     """Of logits that are large, and without a constant a sample."""
     import keras
 
-    from disdel.compiler.forms import cross_entropy
+    from disdel.compiler.kernels import cross_entropy
 
     x = 50 * np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32)
     y = (np.arange(40) % 5).astype(np.int32)
@@ -134,7 +134,7 @@ def model_of(*layers, shape=(8, 8, 4)):
 
 
 def refused():
-    """Layers that have no form, and what the message says."""
+    """Layers that have no kernel, and what the message says."""
     from keras import layers
 
     class Mine(layers.Dense):

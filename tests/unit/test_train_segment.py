@@ -10,11 +10,11 @@ from disdel.protocol import messages
 from disdel.runtimes.base import Trainer
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.types import ModelSpec, RateSchedule
+from disdel.worker.cancellation import Cancelled
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import TrainingDiverged, train_segment
-from disdel.worker.wanted import NotWanted
 from openwhisk_local.machine.container_memory import MemoryUse
 from tests.support.memory_store import MemoryStore
 
@@ -266,7 +266,7 @@ def test_a_checkpoint_is_whole_whatever_is_averaged(store):
 def test_a_segment_that_nobody_waits_for_leaves_nothing(store):
     trainer = Counting()
     trainer.after_block = lambda: store.delete_prefix("state")
-    with pytest.raises(NotWanted, match="state:0 has been removed"):
+    with pytest.raises(Cancelled, match="state:0 has been removed"):
         run(store, trainer)
     assert store.open("part") is None
     assert store.open("checkpoint") is None

@@ -34,9 +34,9 @@ from disdel.types.events import ActivationEnded, Listener, Noted, WorkerProgress
 _FIRST_PATIENCE_S = 15.0
 _NOT_FOUND = 404
 # What an activation says whose twin was faster, or whose run is over.
-_NOT_WANTED = "not-wanted"
+_CANCELLED = "cancelled"
 # The kinds of an action's errors behind which the store may be.
-_OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, _NOT_WANTED})
+_OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, _CANCELLED})
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class Invoker:
         if failure is not None:
             logs = await self.logs.of_failed(record.id, call.worker)
             failure = explained(failure, logs, memory_mb=call.memory_mb)
-            if failure.cause != _NOT_WANTED:
+            if failure.cause != _CANCELLED:
                 self._note(call, record, failure.outcome, times, Measured())
             if failure.cause in _OF_THE_STORE:
                 gone = await asyncio.to_thread(self.why_gone, failure.reason)

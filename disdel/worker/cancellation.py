@@ -1,4 +1,4 @@
-"""Whether anybody still waits for an activation."""
+"""Cancellation: an activation for which nobody waits any more ends by itself."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from disdel.errors import DisdelError
 from disdel.store.base import Store
 
 
-class NotWanted(DisdelError):
+class Cancelled(DisdelError):
     """Nobody waits for this activation: its run has ended, or another container was faster."""
 
-    kind = "not-wanted"
+    kind = "cancelled"
 
 
-def check_wanted(store: Store, *, state_key: str, progress_key: str) -> None:
+def check_cancelled(store: Store, *, state_key: str, progress_key: str) -> None:
     """End an activation whose state is gone: what it would store now, nobody would remove.
 
     Raises:
-        NotWanted: the state has been removed since the activation has read it.
+        Cancelled: the state has been removed since the activation has read it.
     """
     if store.open(state_key) is None:
         store.delete_fields(progress_key)
-        raise NotWanted(f"{state_key} has been removed: the run or its round is over")
+        raise Cancelled(f"{state_key} has been removed: the run or its round is over")

@@ -1,6 +1,6 @@
-"""What layers compute, in the forms that IREE compiles well: pure functions of JAX arrays.
+"""Kernels: what layers compute, written as IREE compiles it well; pure functions of JAX arrays.
 
-A convolution is a matrix product over patches, and so is its kernel's gradient, summed over parts
+A convolution is a matrix product over patches, and so is its weights' gradient, summed over parts
 of the batch so that they run in parallel; its input's gradient is a direct convolution. A depthwise
 convolution and a pool are sums and maxima over shifted slices, and a pool remembers which sample of
 a window was the largest. docs/compiled.md has what each is worth.
