@@ -21,6 +21,7 @@ from disdel.planner.question import Bounds
 from disdel.planner.runtimes import Runtime
 from disdel.planner.timing import step_s
 from disdel.types import Estimate, InferPlan, ModelFacts, Objective, Shard
+from disdel.types.plan import STORE_MARGIN_S
 from disdel.types.units import MIB, mb_ceil
 
 # Larger batches are hardly faster; smaller ones where a layer would take more for a batch.
@@ -39,8 +40,6 @@ _START_SHARE = 0.75
 _RUN_OVERHEAD_S = 0.8
 # One more activation: it is invoked, reads the model, and its start competes with the others'.
 _ACTION_OVERHEAD_S = 0.02
-# What an activation keeps for storing its results before the deadline.
-_STORE_MARGIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +196,7 @@ def _candidate(workers: int, question: InferQuestion) -> _Candidate:
             question,
             workers,
             memory_mb,
-            first_s=runtime.import_s + reading_s + batch_s + _STORE_MARGIN_S,
+            first_s=runtime.import_s + reading_s + batch_s + STORE_MARGIN_S,
         ),
     )
 

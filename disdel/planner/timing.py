@@ -9,12 +9,12 @@ from disdel.planner.averaging import STORE_BYTES_PER_S, Averaging
 from disdel.planner.memory import Work, sample_bytes, state_bytes
 from disdel.planner.runtimes import Runtime
 from disdel.types import ModelFacts
+from disdel.types.plan import STORE_MARGIN_S
 
 # Servers up, package created, and all of it removed again.
 _RUN_OVERHEAD_S = 0.5
 # Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
 _ROUND_OVERHEAD_S = 0.08
-_STORE_MARGIN_S = 1.0
 # Importing Keras and JAX and lowering a network, and compiling what a layer becomes.
 _COMPILER_START_S = 3.5
 _COMPILE_LAYER_S = 0.12
@@ -114,7 +114,7 @@ def predict(
     return Timing(
         step_s=one_step_s,
         round_s=training_s / rounds,
-        first_s=runtime.import_s + trace_s(runtime, work.model) + one_step_s + _STORE_MARGIN_S,
+        first_s=runtime.import_s + trace_s(runtime, work.model) + one_step_s + STORE_MARGIN_S,
         busy_s=busy_s,
         collect_s=rounds * averaging.busy_s,
         start_s=_RUN_OVERHEAD_S + compile_s + start_s,

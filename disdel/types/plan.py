@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from disdel.types.names import EstimatorName, Objective, RuntimeName, Split
 
+# Before its time limit, an activation has so long to store what it has and to answer; the plan
+# counts with it, and the action stops by it.
+STORE_MARGIN_S = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:

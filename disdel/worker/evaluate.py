@@ -16,12 +16,11 @@ from disdel.errors import UsageError
 from disdel.protocol.messages import EvaluateReply, EvaluateRequest
 from disdel.store.codec import Rows, encoded_rows, open_rows
 from disdel.types.arrays import Array
+from disdel.types.plan import STORE_MARGIN_S
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.model_file import Predictor, PredictorCache
 
 PROGRESS_INTERVAL_S = 0.25
-# Beside the next batch, the results must still be stored and the answer sent before the deadline.
-STORE_MARGIN_S = 2.0
 # Sums of probabilities as they come from half precision.
 _SUM_TOLERANCE = 1e-2
 

@@ -17,6 +17,7 @@ from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
+from disdel.types.plan import STORE_MARGIN_S
 from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.network import TrainerCache
@@ -24,8 +25,6 @@ from disdel.worker.shards import Samples, ShardCache
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
 PROGRESS_INTERVAL_S = 0.25
-# Beside the next block, the state must still be stored and the answer sent before the deadline.
-STORE_MARGIN_S = 2.0
 
 
 Ending = Literal["ok", "continued-time", "continued-memory"]
@@ -58,7 +57,7 @@ def train_segment(
     train_s = time.perf_counter() - started_s
     clock.ended("computed")
 
-    check_cancelled(context.store, state_key=request.state_key, progress_key=request.progress_key)
+    _check_cancelled(request, context)
     watch.say("storing")
     give_back_freed_memory()
     schedule = _schedule(request, samples)
@@ -87,6 +86,10 @@ def train_segment(
         framework_mapped_mb=None if framework is None else framework.mapped_mb,
         phases=clock.phases(),
     )
+
+
+def _check_cancelled(request: TrainRequest, context: Context) -> None:
+    check_cancelled(context.store, state_key=request.state_key, progress_key=request.progress_key)
 
 
 def _schedule(request: TrainRequest, samples: Samples) -> Schedule:
