@@ -2,8 +2,8 @@
 
 disdel:<run>:shard:<split>:<start>-<stop>                      samples and labels
 disdel:<run>:state:<round>                                     the average; 0 is initial
-disdel:<run>:part:<round>:<worker>:<segment>:<attempt>         a worker's share of a round
-disdel:<run>:partial:<round>:<level>:<group>                   the average of some parts
+disdel:<run>:update:<round>:<worker>:<segment>:<attempt>       a worker's share of a round
+disdel:<run>:partial:<round>:<level>:<group>                   the average of some updates
 disdel:<run>:checkpoint:<round>:<worker>:<segment>:<attempt>   state between two segments
 disdel:<run>:slots:<round>:<worker>:<segment>:<attempt>        an optimizer that is not averaged
 disdel:<run>:model                                             a Keras file
@@ -54,8 +54,8 @@ class RunKeys:
     def state(self, round_number: int) -> str:
         return f"{self.prefix}state:{round_number}"
 
-    def part(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
-        return f"{self.prefix}part:{round_number}:{worker}:{segment}:{attempt}"
+    def update(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}update:{round_number}:{worker}:{segment}:{attempt}"
 
     def partial(self, round_number: int, level: int, group: int) -> str:
         return f"{self.prefix}partial:{round_number}:{level}:{group}"

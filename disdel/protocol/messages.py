@@ -26,7 +26,7 @@ from disdel.types import (
     Target,
 )
 
-WIRE_VERSION = 6
+WIRE_VERSION = 7
 
 T = TypeVar("T")
 
@@ -78,12 +78,12 @@ class TrainRequest:
     """Train steps `start_step` to `stop_step` of a worker's sequence.
 
     The state comes from `state_key`; with `initialise` it is made from the seed and published
-    there by whichever worker is first. It goes to `part_key` when `stop_step` is reached, else to
+    there by whichever worker is first. It goes to `update_key` when `stop_step` is reached, else to
     `checkpoint_key`. `samples_before` were seen in this round's earlier segments. A batch is cut
     into `micro_batches` parts; deadline and memory are looked at every `block_steps` steps, memory
     only with `heed_memory`.
 
-    A part has the optimizer's tensors only where these are averaged. A worker that keeps its own
+    An update has the optimizer's tensors only where these are averaged. A worker that keeps its own
     reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
     is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
     over the worker's `total_steps`, with so many `workers` in the round.
@@ -105,7 +105,7 @@ class TrainRequest:
     shard_key: str
     state_key: str
     initialise: bool
-    part_key: str
+    update_key: str
     checkpoint_key: str
     progress_key: str
     optimizer_state: OptimizerState = "average"
@@ -168,7 +168,7 @@ class ScoreReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Update:
     """One worker's contribution to a round: where it is, what made it, and its weight."""
 
     worker: int
@@ -180,17 +180,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectRequest:
-    """Average `parts` into `state_key`; no parts are to start a container, and nothing else."""
+    """Average `updates` into `state_key`; no updates are to start a container, and nothing else."""
 
     task: Literal["collect"] = "collect"
     round: int
-    parts: tuple[Part, ...]
+    updates: tuple[Update, ...]
     state_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollectedPart:
-    """What went into an average; `checksum` is BLAKE2b-128 of the part's tensors as stored."""
+class CollectedUpdate:
+    """What went into an average; `checksum` is BLAKE2b-128 of the update's tensors as stored."""
 
     worker: int
     attempt: int
@@ -200,7 +200,7 @@ class CollectedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectReply:
-    parts: tuple[CollectedPart, ...]
+    updates: tuple[CollectedUpdate, ...]
     tensors: int
     bytes: int
     peak_mb: int

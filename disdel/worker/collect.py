@@ -1,4 +1,4 @@
-"""collectWeights: the parts of a round become their average. numpy only, in constant memory."""
+"""collectWeights: the updates of a round become their average. numpy only, in constant memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import CollectedPart, CollectReply, CollectRequest, Part
+from disdel.protocol.messages import CollectedUpdate, CollectReply, CollectRequest, Update
 from disdel.store.base import Blob, Store
 from disdel.store.codec import Header, TensorInfo, read_header
 from disdel.strategies.aggregation import weighted_mean
@@ -21,18 +21,18 @@ BLOCK_BYTES = 2 << 20
 
 
 def collect(request: CollectRequest, context: Context) -> CollectReply:
-    """Average the parts of a round and publish the result; do nothing where there are none.
+    """Average the updates of a round and publish the result; do nothing where there are none.
 
     Raises:
-        AggregationError: a part is missing, is not what the request says, or the parts do not
+        AggregationError: an update is missing, is not what the request says, or the updates do not
             describe the same tensors.
     """
     averaged = None
-    if request.parts:
-        averaged = average(context.store, request.parts, request.state_key)
+    if request.updates:
+        averaged = average(context.store, request.updates, request.state_key)
     context.clock.ended("computed")
     return CollectReply(
-        parts=averaged.parts if averaged else (),
+        updates=averaged.updates if averaged else (),
         tensors=len(averaged.header.tensors) if averaged else 0,
         bytes=averaged.header.data_bytes if averaged else 0,
         peak_mb=context.peak_mb(),
@@ -46,26 +46,26 @@ class Averaged:
     """An average: the header of its blob, and exactly what went into it, by worker."""
 
     header: Header
-    parts: tuple[CollectedPart, ...]
+    updates: tuple[CollectedUpdate, ...]
 
 
 def average(
-    store: Store, parts: Sequence[Part], state_key: str, *, block_bytes: int = BLOCK_BYTES
+    store: Store, updates: Sequence[Update], state_key: str, *, block_bytes: int = BLOCK_BYTES
 ) -> Averaged:
-    """Write the weighted mean of `parts` under `state_key`, block by block.
+    """Write the weighted mean of `updates` under `state_key`, block by block.
 
-    Memory is a few blocks whatever the size of the model, and grows by one block a part. The
+    Memory is a few blocks whatever the size of the model, and grows by one block an update. The
     result appears under its key only when it is complete.
 
     Raises:
-        AggregationError: no parts, two of one worker, one missing, one made of other samples than
-            the request says, or parts that differ in names, shapes or dtypes.
+        AggregationError: no updates, two of one worker, one missing, one made of other samples than
+            the request says, or updates that differ in names, shapes or dtypes.
     """
-    workers = [part.worker for part in parts]
+    workers = [update.worker for update in updates]
     if len(set(workers)) != len(workers):
-        raise AggregationError(f"a worker has two parts in one round: {workers}")
-    ordered = sorted(parts, key=lambda part: part.worker)
-    sources = [_open(store, part) for part in ordered]
+        raise AggregationError(f"a worker has two updates in one round: {workers}")
+    ordered = sorted(updates, key=lambda update: update.worker)
+    sources = [_open(store, update) for update in ordered]
     _check_alike(sources)
     store.put_stream(state_key, _averaged(sources, block_bytes))
     return Averaged(sources[0].header, tuple(source.collected() for source in sources))
@@ -73,9 +73,9 @@ def average(
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A part that is being read; its checksum is that of what was read so far."""
+    """An update that is being read; its checksum is that of what was read so far."""
 
-    part: Part
+    update: Update
     blob: Blob
     header: Header
     digest: _Digest
@@ -85,11 +85,11 @@ class _Source:
         self.digest.update(data)
         return np.frombuffer(data, block.dtype)
 
-    def collected(self) -> CollectedPart:
-        return CollectedPart(
-            worker=self.part.worker,
-            attempt=self.part.attempt,
-            samples=self.part.samples,
+    def collected(self) -> CollectedUpdate:
+        return CollectedUpdate(
+            worker=self.update.worker,
+            attempt=self.update.attempt,
+            samples=self.update.samples,
             checksum=self.digest.hexdigest(),
         )
 
@@ -100,32 +100,33 @@ class _Digest(Protocol):
     def hexdigest(self) -> str: ...
 
 
-def _open(store: Store, part: Part) -> _Source:
-    blob = store.open(part.key)
+def _open(store: Store, update: Update) -> _Source:
+    blob = store.open(update.key)
     if blob is None:
         raise AggregationError(
-            f"the part of worker {part.worker} is missing ({part.key}), so the round has no average"
+            f"the update of worker {update.worker} is missing ({update.key}), so the round has no "
+            "average"
         )
     header = read_header(blob)
     made_of = header.metadata.get("samples")
-    if made_of != str(part.samples):
+    if made_of != str(update.samples):
         raise AggregationError(
-            f"the part of worker {part.worker} is made of {made_of} samples, and {part.samples} "
-            "were reported"
+            f"the update of worker {update.worker} is made of {made_of} samples, and "
+            f"{update.samples} were reported"
         )
-    return _Source(part, blob, header, hashlib.blake2b(digest_size=16))
+    return _Source(update, blob, header, hashlib.blake2b(digest_size=16))
 
 
 def _check_alike(sources: Sequence[_Source]) -> None:
     if not sources:
-        raise AggregationError("a round without parts has no average")
+        raise AggregationError("a round without updates has no average")
     first = sources[0]
     for source in sources[1:]:
         if source.header.tensors != first.header.tensors:
             odd = _first_difference(first.header, source.header)
             raise AggregationError(
-                f"workers {first.part.worker} and {source.part.worker} trained different networks: "
-                f"{odd}"
+                f"workers {first.update.worker} and {source.update.worker} trained different "
+                f"networks: {odd}"
             )
 
 
@@ -138,8 +139,8 @@ def _first_difference(left: Header, right: Header) -> str:
 
 def _averaged(sources: Sequence[_Source], block_bytes: int) -> Iterator[bytes]:
     header = sources[0].header
-    weights = [source.part.weight for source in sources]
-    samples = sum(source.part.samples for source in sources)
+    weights = [source.update.weight for source in sources]
+    samples = sum(source.update.samples for source in sources)
     yield header.with_metadata({"samples": str(samples)})
     for block in blocks(header.tensors, block_bytes):
         yield weighted_mean([source.read(block) for source in sources], weights).tobytes()

@@ -66,7 +66,7 @@ def train_segment(
     state = trainer.state()
     _check_finite(request, state, infinite)
     if outcome == "ok":
-        _store_part(request, context, state, metadata)
+        _store_update(request, context, state, metadata)
     else:
         context.store.put_stream(request.checkpoint_key, encoded(state, metadata))
     del state
@@ -116,12 +116,12 @@ def _shared(request: TrainRequest, state: Tensors) -> Tensors:
     return state if request.optimizer_state == "average" else split_state(state)[0]
 
 
-def _store_part(
+def _store_update(
     request: TrainRequest, context: Context, state: Tensors, metadata: Mapping[str, str]
 ) -> None:
     if request.new_slots_key is not None:
         context.store.put_stream(request.new_slots_key, encoded(split_state(state)[1]))
-    context.store.put_stream(request.part_key, encoded(_shared(request, state), metadata))
+    context.store.put_stream(request.update_key, encoded(_shared(request, state), metadata))
 
 
 def _train_steps(

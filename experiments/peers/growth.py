@@ -4,7 +4,7 @@
 
 States of MLPs with Adam's two slots go through a real Redis by the library's own store and average:
 processes, as many as CPUs, play the workers. What a worker's state takes three times over, and all
-parts at once in Redis, must fit `--memory-gb`. Where it does not, the weights alone go, as with
+updates at once in Redis, must fit `--memory-gb`. Where it does not, the weights alone go, as with
 `--optimizer-state reset`; setups that do not fit even so are left out and named. Writes
 `growth.json` after every measurement, and from it `growth.png`; `--plot` only draws.
 """
@@ -24,7 +24,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from disdel.protocol.messages import Part
+from disdel.protocol.messages import Update
 from disdel.store.codec import encode, read_tensors
 from disdel.store.private_redis import PrivateRedis
 from disdel.store.redis_store import RedisStore
@@ -88,7 +88,7 @@ class Worker:
 
     @classmethod
     def up(cls, url, key):
-        """When writing a part began and ended."""
+        """When writing an update began and ended."""
         store = RedisStore(url)
         began_s = time.monotonic()
         store.put(key, encode(cls.state, {"samples": str(SAMPLES)}))
@@ -117,14 +117,14 @@ def measure(url, parameters, kinds, workers):
         down = [pool.submit(Worker.down, url, "growth:state:0") for _ in range(workers)]
         down_s = span_s(down)
         up_s = span_s(
-            [pool.submit(Worker.up, url, f"growth:part:{worker}") for worker in range(workers)]
+            [pool.submit(Worker.up, url, f"growth:update:{worker}") for worker in range(workers)]
         )
-    parts = [
-        Part(worker=worker, attempt=0, key=f"growth:part:{worker}", samples=SAMPLES, weight=1)
+    updates = [
+        Update(worker=worker, attempt=0, key=f"growth:update:{worker}", samples=SAMPLES, weight=1)
         for worker in range(workers)
     ]
     began_s = time.monotonic()
-    average(store, parts, "growth:state:1")
+    average(store, updates, "growth:state:1")
     average_s = time.monotonic() - began_s
     store.delete_prefix("growth:")
     store.close()
@@ -132,7 +132,7 @@ def measure(url, parameters, kinds, workers):
 
 
 def needed_bytes(parameters, kinds, workers):
-    """Redis holds every part and two states; the processes hold their copies."""
+    """Redis holds every update and two states; the processes hold their copies."""
     in_processes = COPIES_IN_A_WORKER * min(workers, os.cpu_count() or 1)
     return BYTES_PER_PARAMETER * kinds * parameters * (workers + 2 + in_processes)
 

@@ -32,7 +32,7 @@ def part_of(worker):
 
 
 async def collect(folder, redis_url, fan_in):
-    """Average the workers' parts; the mean, the ledger and the activations."""
+    """Average the workers' updates; the mean, the ledger and the activations."""
     async with open_session(Settings(redis=redis_url)) as session:
         keys = RunKeys(folder.run)
         invoker = Invoker(session, "collecting", keys, folder, silent)
@@ -46,13 +46,13 @@ async def collect(folder, redis_url, fan_in):
             timeout_s=60,
         )
         session.store.set_field(keys.open, "wire_version", str(messages.WIRE_VERSION))
-        parts = []
+        updates = []
         for worker in range(WORKERS):
-            key = keys.part(1, worker, 0, 0)
+            key = keys.update(1, worker, 0, 0)
             samples = 100 + worker
             session.store.put(key, encode(part_of(worker), {"samples": str(samples)}))
-            parts.append(
-                messages.Part(worker=worker, attempt=0, key=key, samples=samples, weight=samples)
+            updates.append(
+                messages.Update(worker=worker, attempt=0, key=key, samples=samples, weight=samples)
             )
         collector = Collector(
             action=SizedAction(session.platform, "collecting", spec, timeout_max_s=60),
@@ -61,7 +61,7 @@ async def collect(folder, redis_url, fan_in):
             fan_in=fan_in,
             memory_max_mb=SMALLEST_MB,
         )
-        ledger = await collector.collect(1, parts)
+        ledger = await collector.collect(1, updates)
         await invoker.logs.finish()
         mean = read_tensors(session.store, keys.state(1))
         session.store.delete_prefix(keys.prefix)

@@ -43,7 +43,7 @@ class Arithmetic:
             and request.segment < self.segments_of_worker_1 - 1
             and halfway > request.start_step
         )
-        key = request.checkpoint_key if pauses else request.part_key
+        key = request.checkpoint_key if pauses else request.update_key
         reached = halfway if pauses else request.stop_step
         if request.new_slots_key is not None:
             self.count_rounds(request)

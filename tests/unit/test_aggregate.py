@@ -15,25 +15,25 @@ floats = npst.arrays(
 
 
 def test_hand_computed():
-    parts = [np.array([1.0, 2.0], np.float32), np.array([4.0, -2.0], np.float32)]
-    assert weighted_mean(parts, [1, 3]).tolist() == [3.25, -1.0]
+    updates = [np.array([1.0, 2.0], np.float32), np.array([4.0, -2.0], np.float32)]
+    assert weighted_mean(updates, [1, 3]).tolist() == [3.25, -1.0]
 
 
-@given(part=floats, weights=st.lists(st.integers(1, 10**9), min_size=1, max_size=6))
-def test_copies_of_one_part_average_to_it(part, weights):
-    mean = weighted_mean([part] * len(weights), weights)
-    assert mean.dtype == part.dtype
-    assert mean.shape == part.shape
-    np.testing.assert_allclose(mean, part, rtol=1e-12, atol=0)
+@given(update=floats, weights=st.lists(st.integers(1, 10**9), min_size=1, max_size=6))
+def test_copies_of_one_part_average_to_it(update, weights):
+    mean = weighted_mean([update] * len(weights), weights)
+    assert mean.dtype == update.dtype
+    assert mean.shape == update.shape
+    np.testing.assert_allclose(mean, update, rtol=1e-12, atol=0)
 
 
-@given(part=floats, data=st.data())
-def test_the_mean_lies_between_the_parts(part, data):
-    other = part + part.dtype.type(1)
+@given(update=floats, data=st.data())
+def test_the_mean_lies_between_the_parts(update, data):
+    other = update + update.dtype.type(1)
     weight = data.draw(st.integers(1, 1000))
-    mean = weighted_mean([part, other], [weight, 1000])
-    slack = np.abs(part) * np.finfo(part.dtype).eps
-    assert np.all(mean >= part - slack)
+    mean = weighted_mean([update, other], [weight, 1000])
+    slack = np.abs(update) * np.finfo(update.dtype).eps
+    assert np.all(mean >= update - slack)
     assert np.all(mean <= other + slack)
 
 
@@ -45,15 +45,15 @@ def test_counters_are_not_weights():
 
 
 @pytest.mark.parametrize(
-    ("parts", "weights", "told"),
+    ("updates", "weights", "told"),
     [
-        ([], [], "0 parts"),
-        ([np.zeros(2)], [1, 2], "1 parts cannot be averaged with 2 weights"),
+        ([], [], "0 updates"),
+        ([np.zeros(2)], [1, 2], "1 updates cannot be averaged with 2 weights"),
         ([np.zeros(2), np.zeros(2)], [1, 0], "weights must be positive"),
-        ([np.zeros(2), np.zeros(3)], [1, 1], "parts differ"),
-        ([np.zeros(2, np.float32), np.zeros(2)], [1, 1], "parts differ"),
+        ([np.zeros(2), np.zeros(3)], [1, 1], "updates differ"),
+        ([np.zeros(2, np.float32), np.zeros(2)], [1, 1], "updates differ"),
     ],
 )
-def test_what_does_not_average_is_refused(parts, weights, told):
+def test_what_does_not_average_is_refused(updates, weights, told):
     with pytest.raises(AggregationError, match=told):
-        weighted_mean(parts, weights)
+        weighted_mean(updates, weights)

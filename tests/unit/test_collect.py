@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import Part
+from disdel.protocol.messages import Update
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.worker.collect import average, blocks
 from tests.support.memory_store import MemoryStore
@@ -22,15 +22,15 @@ def network(seed, iterations):
     return tensors | {"iterations": np.array(iterations, np.int64)}
 
 
-def store_parts(networks, samples):
+def store_updates(networks, samples):
     store = MemoryStore()
-    parts = []
+    updates = []
     for worker, (tensors, count) in enumerate(zip(networks, samples, strict=True)):
-        store.put(f"part:{worker}", encode(tensors, {"samples": str(count)}))
-        parts.append(
-            Part(worker=worker, attempt=0, key=f"part:{worker}", samples=count, weight=count)
+        store.put(f"update:{worker}", encode(tensors, {"samples": str(count)}))
+        updates.append(
+            Update(worker=worker, attempt=0, key=f"update:{worker}", samples=count, weight=count)
         )
-    return store, parts
+    return store, updates
 
 
 @given(
@@ -40,14 +40,14 @@ def store_parts(networks, samples):
 )
 def test_the_average_of_whole_networks(samples, block_bytes, order):
     networks = [network(seed, seed) for seed in range(len(samples))]
-    store, parts = store_parts(networks, samples)
-    order.shuffle(parts)
-    averaged = average(store, parts, "state", block_bytes=block_bytes)
+    store, updates = store_updates(networks, samples)
+    order.shuffle(updates)
+    averaged = average(store, updates, "state", block_bytes=block_bytes)
     mean = read_tensors(store, "state")
     names = {tensor.name for tensor in averaged.header.tensors}
     assert names == mean.keys() == networks[0].keys()
-    assert [part.worker for part in averaged.parts] == list(range(len(samples)))
-    assert [part.samples for part in averaged.parts] == samples
+    assert [update.worker for update in averaged.updates] == list(range(len(samples)))
+    assert [update.samples for update in averaged.updates] == samples
     for name in NETWORK:
         expected = np.average([n[name] for n in networks], axis=0, weights=samples)
         np.testing.assert_allclose(mean[name], expected, rtol=1e-6, atol=1e-7)
@@ -56,8 +56,8 @@ def test_the_average_of_whole_networks(samples, block_bytes, order):
 
 def test_equal_weights_are_no_matter_of_samples():
     networks = [network(seed, 1) for seed in range(2)]
-    store, parts = store_parts(networks, [10, 1000])
-    average(store, [dataclasses.replace(part, weight=1) for part in parts], "state")
+    store, updates = store_updates(networks, [10, 1000])
+    average(store, [dataclasses.replace(update, weight=1) for update in updates], "state")
     expected = (networks[0]["kernel"] + networks[1]["kernel"]) / 2
     np.testing.assert_allclose(read_tensors(store, "state")["kernel"], expected, rtol=1e-6)
     assert read_header(store.existing("state")).metadata["samples"] == "1010"
@@ -65,55 +65,55 @@ def test_equal_weights_are_no_matter_of_samples():
 
 def test_the_order_of_arrival_does_not_change_a_bit():
     networks = [network(seed, 1) for seed in range(4)]
-    store, parts = store_parts(networks, [3, 5, 7, 11])
-    average(store, parts, "one")
-    average(store, parts[::-1], "other")
+    store, updates = store_updates(networks, [3, 5, 7, 11])
+    average(store, updates, "one")
+    average(store, updates[::-1], "other")
     assert store.get("one") == store.get("other")
 
 
 def test_the_ledger_tells_what_was_averaged():
-    """The checksum is that of the part's tensors as they are stored."""
-    store, parts = store_parts([network(0, 1), network(1, 1)], [3, 4])
-    averaged = average(store, parts, "state")
-    for part, entry in zip(parts, averaged.parts, strict=True):
-        data = store.get(part.key)
-        header = read_header(store.existing(part.key))
+    """The checksum is that of the update's tensors as they are stored."""
+    store, updates = store_updates([network(0, 1), network(1, 1)], [3, 4])
+    averaged = average(store, updates, "state")
+    for update, entry in zip(updates, averaged.updates, strict=True):
+        data = store.get(update.key)
+        header = read_header(store.existing(update.key))
         expected = hashlib.blake2b(data[len(header.raw) :], digest_size=16).hexdigest()
         assert entry.checksum == expected
 
 
 def test_a_part_of_other_samples_than_reported_is_refused():
-    store, parts = store_parts([network(0, 1), network(1, 1)], [3, 4])
-    parts[1] = dataclasses.replace(parts[1], samples=5)
+    store, updates = store_updates([network(0, 1), network(1, 1)], [3, 4])
+    updates[1] = dataclasses.replace(updates[1], samples=5)
     with pytest.raises(
         AggregationError, match="worker 1 is made of 4 samples, and 5 were reported"
     ):
-        average(store, parts, "state")
+        average(store, updates, "state")
 
 
 def test_a_missing_part_means_no_average():
-    store, parts = store_parts([network(0, 1), network(1, 1)], [1, 1])
-    store.delete_prefix("part:1")
-    with pytest.raises(AggregationError, match="the part of worker 1 is missing"):
-        average(store, parts, "state")
+    store, updates = store_updates([network(0, 1), network(1, 1)], [1, 1])
+    store.delete_prefix("update:1")
+    with pytest.raises(AggregationError, match="the update of worker 1 is missing"):
+        average(store, updates, "state")
     assert store.open("state") is None
 
 
 def test_two_parts_of_one_worker_are_refused():
-    store, [part] = store_parts([network(0, 1)], [1])
-    with pytest.raises(AggregationError, match="a worker has two parts"):
-        average(store, [part, part], "state")
+    store, [update] = store_updates([network(0, 1)], [1])
+    with pytest.raises(AggregationError, match="a worker has two updates"):
+        average(store, [update, update], "state")
 
 
 def test_no_parts_are_no_average():
-    with pytest.raises(AggregationError, match="without parts"):
+    with pytest.raises(AggregationError, match="without updates"):
         average(MemoryStore(), [], "state")
 
 
 def test_a_worker_without_samples_is_refused():
-    store, parts = store_parts([network(0, 1), network(1, 1)], [5, 0])
+    store, updates = store_updates([network(0, 1), network(1, 1)], [5, 0])
     with pytest.raises(AggregationError, match="weights must be positive"):
-        average(store, parts, "state")
+        average(store, updates, "state")
     assert store.open("state") is None
 
 
@@ -126,15 +126,15 @@ def test_a_worker_without_samples_is_refused():
     ],
 )
 def test_different_networks_are_refused(other):
-    store, parts = store_parts([network(0, 1), network(0, 1) | other], [1, 1])
+    store, updates = store_updates([network(0, 1), network(0, 1) | other], [1, 1])
     with pytest.raises(AggregationError, match="workers 0 and 1 trained different networks"):
-        average(store, parts, "state")
+        average(store, updates, "state")
 
 
 @given(block_bytes=st.integers(1, 400))
 def test_blocks_cover_the_data_once_and_stay_small(block_bytes):
-    store, [part] = store_parts([network(0, 1)], [1])
-    header = average(store, [part], "state").header
+    store, [update] = store_updates([network(0, 1)], [1])
+    header = average(store, [update], "state").header
     covered = list(blocks(header.tensors, block_bytes))
     assert covered[0].start == 0
     assert covered[-1].stop == header.data_bytes

@@ -115,7 +115,7 @@ def request(**changes):
         "shard_key": "shard",
         "state_key": "state:0",
         "initialise": True,
-        "part_key": "part",
+        "update_key": "update",
         "checkpoint_key": "checkpoint",
         "progress_key": "progress",
     }
@@ -137,7 +137,7 @@ def test_three_epochs_see_every_sample_three_times(store):
     ended = [getattr(reply.phases, field.name) for field in fields(reply.phases)]
     assert ended == sorted(ended)
     assert (reply.framework_anonymous_mb, reply.framework_mapped_mb) == (230, 330)
-    assert read_tensors(store, "part")["total"] == 3 * sum(range(SAMPLES))
+    assert read_tensors(store, "update")["total"] == 3 * sum(range(SAMPLES))
 
 
 def test_the_first_worker_publishes_the_initial_state_and_others_keep_it(store):
@@ -145,15 +145,15 @@ def test_the_first_worker_publishes_the_initial_state_and_others_keep_it(store):
     assert read_tensors(store, "state:0")["total"] == 0
     other = Counting()
     other.total = np.array(10**9)
-    run(store, other, worker=1, stop_step=100, part_key="part:1")
-    assert read_tensors(store, "part:1")["total"] == sum(range(SAMPLES))
+    run(store, other, worker=1, stop_step=100, update_key="update:1")
+    assert read_tensors(store, "update:1")["total"] == sum(range(SAMPLES))
 
 
 def test_near_the_deadline_it_checkpoints_and_asks_to_go_on(store):
     # No time beyond the first block, which every activation may take.
     replies = [run(store, Counting(), remaining_s=0.0)]
     while replies[-1].outcome == "continued-time":
-        assert store.open("part") is None
+        assert store.open("update") is None
         replies.append(
             run(
                 store,
@@ -167,7 +167,7 @@ def test_near_the_deadline_it_checkpoints_and_asks_to_go_on(store):
         )
     assert len(replies) > 5
     assert sum(reply.samples for reply in replies) == 3 * SAMPLES
-    assert read_tensors(store, "part")["total"] == 3 * sum(range(SAMPLES))
+    assert read_tensors(store, "update")["total"] == 3 * sum(range(SAMPLES))
 
 
 def test_short_of_memory_it_saves_its_work_and_says_so(store):
@@ -195,7 +195,7 @@ def test_the_learning_rate_goes_on_where_it_was(store):
     whole, first, second = Counting(), Counting(), Counting()
     falling = {"rate_schedule": RateSchedule(shape="linear", warmup=10), "total_steps": 300}
     run(store, whole, **falling)
-    run(store, first, stop_step=130, part_key="half", **falling)
+    run(store, first, stop_step=130, update_key="half", **falling)
     run(store, second, start_step=130, state_key="half", initialise=False, **falling)
     assert first.factors + second.factors == whole.factors
     assert len(set(whole.factors)) > 250
@@ -204,7 +204,7 @@ def test_the_learning_rate_goes_on_where_it_was(store):
 def test_random_numbers_begin_at_each_step_wherever_a_round_is_cut(store):
     whole, first, second, other = Counting(), Counting(), Counting(), Counting()
     run(store, whole)
-    run(store, first, stop_step=130, part_key="half")
+    run(store, first, stop_step=130, update_key="half")
     run(store, second, start_step=130, state_key="half", initialise=False)
     run(store, other, worker=1)
     assert first.seeds + second.seeds == whole.seeds
@@ -218,7 +218,7 @@ def test_a_loss_that_is_no_number_stops_the_run(store):
         TrainingDiverged, match=r"the loss became nan in round 1 on worker 0, step 32"
     ):
         run(store, trainer)
-    assert store.open("part") is None
+    assert store.open("update") is None
 
 
 class WithOptimizer(Counting):
@@ -247,12 +247,12 @@ def test_what_becomes_of_the_optimizer(store, kept, in_parts, blocks_after):
     slots = {"new_slots_key": "slots:1"} if kept == "local" else {}
     run(store, WithOptimizer(), optimizer_state=kept, stop_step=32, **slots)
     assert len(read_tensors(store, "state:0")) == in_parts
-    assert len(read_tensors(store, "part")) == in_parts
+    assert len(read_tensors(store, "update")) == in_parts
     slots = {"slots_key": "slots:1", "new_slots_key": "slots:2"} if kept == "local" else {}
     trainer = WithOptimizer()
     trainer.blocks += 100
-    again = {"start_step": 32, "stop_step": 64, "state_key": "part", "initialise": False}
-    run(store, trainer, optimizer_state=kept, part_key="part:2", **again, **slots)
+    again = {"start_step": 32, "stop_step": 64, "state_key": "update", "initialise": False}
+    run(store, trainer, optimizer_state=kept, update_key="update:2", **again, **slots)
     assert trainer.blocks == blocks_after
     if kept == "local":
         assert read_tensors(store, "slots:2") == {"optimizer/blocks": 2}
@@ -268,7 +268,7 @@ def test_a_segment_that_nobody_waits_for_leaves_nothing(store):
     trainer.after_block = lambda: store.delete_prefix("state")
     with pytest.raises(Cancelled, match="state:0 has been removed"):
         run(store, trainer)
-    assert store.open("part") is None
+    assert store.open("update") is None
     assert store.open("checkpoint") is None
     assert len(trainer.factors) == 32
     assert not store.fields("progress")
@@ -299,7 +299,7 @@ class Masked(Counting):
 
 def test_what_was_infinite_from_the_start_may_stay(store):
     assert run(store, Masked()).outcome == "ok"
-    assert read_tensors(store, "part")["mask"].tolist() == [0, -np.inf, -np.inf]
+    assert read_tensors(store, "update")["mask"].tolist() == [0, -np.inf, -np.inf]
 
 
 def test_what_training_made_infinite_ends_the_run(store):

@@ -32,7 +32,7 @@ MESSAGES = [
         shard_key="s",
         state_key="t",
         initialise=True,
-        part_key="p",
+        update_key="p",
         checkpoint_key="c",
         progress_key="g",
     ),
@@ -47,7 +47,7 @@ MESSAGES = [
     ),
     messages.CollectRequest(
         round=1,
-        parts=(messages.Part(worker=0, attempt=0, key="p", samples=5, weight=1),),
+        updates=(messages.Update(worker=0, attempt=0, key="p", samples=5, weight=1),),
         state_key="t",
     ),
 ]
@@ -71,5 +71,5 @@ def test_a_message_that_lacks_a_field_is_refused(message):
 
 
 def test_a_request_of_another_version_is_refused():
-    with pytest.raises(UsageError, match="speaks version 99 and this action version 6"):
+    with pytest.raises(UsageError, match="speaks version 99 and this action version 7"):
         messages.check_version(messages.Common(v=99, run="r", redis="redis://"))

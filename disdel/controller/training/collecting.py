@@ -1,8 +1,8 @@
-"""The join of a round: its parts become one average, in one action or in a tree of them.
+"""The join of a round: its updates become one average, in one action or in a tree of them.
 
-One collectWeights action reads every part, so its time grows with the workers while the workers'
-own does not. Above `fan_in` parts, groups of them are averaged at the same time into partial
-averages, those again, until one action can finish. A partial average weighs as much as its parts
+One collectWeights action reads every update, so its time grows with the workers while the workers'
+own does not. Above `fan_in` updates, groups of them are averaged at the same time into partial
+averages, those again, until one action can finish. A partial average weighs as much as its updates
 together, so the result is the same mean, to the rounding of the partial ones.
 """
 
@@ -29,7 +29,7 @@ class Collector:
         action: collectWeights; or train, whose one container is there already.
         memory_mb: the limit of the container that is to average.
         invoker: runs activations.
-        fan_in: the most parts that one activation reads, at least 2.
+        fan_in: the most updates that one activation reads, at least 2.
         memory_max_mb: the most memory that it may be given when it is lost.
     """
 
@@ -62,7 +62,7 @@ class Collector:
             self._warm = background(nothing)
         await self._warm
 
-    async def collect(self, number: int, parts: Sequence[messages.Part]) -> list[LedgerEntry]:
+    async def collect(self, number: int, updates: Sequence[messages.Update]) -> list[LedgerEntry]:
         """Publish the average of a round, and say what went into it, by worker.
 
         Raises:
@@ -73,27 +73,27 @@ class Collector:
         ledger: list[LedgerEntry] = []
         partials: list[str] = []
         level = 0
-        while len(parts) > self.fan_in:
-            groups = [parts[i : i + self.fan_in] for i in range(0, len(parts), self.fan_in)]
+        while len(updates) > self.fan_in:
+            groups = [updates[i : i + self.fan_in] for i in range(0, len(updates), self.fan_in)]
             keys = [self.invoker.keys.partial(number, level, i) for i in range(len(groups))]
             replies = await all_of(
                 self._average(number, group, key) for group, key in zip(groups, keys, strict=True)
             )
             if level == 0:
                 ledger += [entry for reply in replies for entry in _entries(number, reply)]
-            parts = [
-                messages.Part(
+            updates = [
+                messages.Update(
                     worker=group[0].worker,
                     attempt=0,
                     key=key,
-                    samples=sum(part.samples for part in group),
-                    weight=sum(part.weight for part in group),
+                    samples=sum(update.samples for update in group),
+                    weight=sum(update.weight for update in group),
                 )
                 for group, key in zip(groups, keys, strict=True)
             ]
             partials += keys
             level += 1
-        reply = await self._average(number, parts, self.invoker.keys.state(number))
+        reply = await self._average(number, updates, self.invoker.keys.state(number))
         if level == 0:
             ledger = _entries(number, reply)
         for key in partials:
@@ -101,12 +101,12 @@ class Collector:
         return ledger
 
     async def _average(
-        self, number: int, parts: Sequence[messages.Part], key: str
+        self, number: int, updates: Sequence[messages.Update], key: str
     ) -> messages.CollectReply:
         call = Call(
             action=self.action.spec.name,
             image=self.action.spec.image,
-            request=messages.CollectRequest(round=number, parts=tuple(parts), state_key=key),
+            request=messages.CollectRequest(round=number, updates=tuple(updates), state_key=key),
             task="collect",
             worker=None,
             round=number,
@@ -122,10 +122,10 @@ def _entries(number: int, reply: messages.CollectReply) -> list[LedgerEntry]:
     return [
         LedgerEntry(
             round=number,
-            worker=part.worker,
-            attempt=part.attempt,
-            samples=part.samples,
-            checksum=part.checksum,
+            worker=update.worker,
+            attempt=update.attempt,
+            samples=update.samples,
+            checksum=update.checksum,
         )
-        for part in reply.parts
+        for update in reply.updates
     ]

@@ -25,9 +25,9 @@ from disdel.types.events import Listener, Noted
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A worker's round: its part, its loss summed over the samples, and keys that are spent."""
+    """A worker's round: its update, its loss summed over the samples, and keys that are spent."""
 
-    part: messages.Part
+    update: messages.Update
     loss_sum: float
     spent: tuple[str, ...]
 
@@ -91,7 +91,7 @@ class Fleet:
         await self.action.of_size(self.plan.memory_mb, generation=self.invoker.generation)
 
     async def train_round(self, number: int) -> list[Trained]:
-        """Every worker's part of a round, all trained at the same time.
+        """Every worker's update of a round, all trained at the same time.
 
         Raises:
             ActivationFailed: a worker failed in a way that another attempt would not mend.
@@ -162,7 +162,7 @@ class Fleet:
                 shard_key=keys.shard("train", shard),
                 state_key=state_key,
                 initialise=number == 1 and segment == 0,
-                part_key="",
+                update_key="",
                 checkpoint_key="",
                 progress_key=keys.progress,
                 optimizer_state=self.job.optimizer_state,
@@ -178,14 +178,14 @@ class Fleet:
             loss_sum += reply.loss_sum
             if reply.outcome == "ok":
                 clock.worker_done()
-                part = messages.Part(
+                update = messages.Update(
                     worker=shard.worker,
                     attempt=sent.attempt,
-                    key=sent.part_key,
+                    key=sent.update_key,
                     samples=samples,
                     weight=samples if self.job.average == "samples" else 1,
                 )
-                return Trained(part, loss_sum, (*checkpoints, *self._replace_slots(sent)))
+                return Trained(update, loss_sum, (*checkpoints, *self._replace_slots(sent)))
             if reply.outcome == "continued-memory":
                 self._workers.give_room(shard.worker)
             next_step, state_key = reply.next_step, sent.checkpoint_key
@@ -292,7 +292,7 @@ class _Tries:
             micro_batches=attempt.micro_batches,
             block_steps=attempt.block_steps,
             heed_memory=attempt.heed_memory,
-            part_key=keys.part(*place),
+            update_key=keys.update(*place),
             checkpoint_key=keys.checkpoint(*place),
             new_slots_key=keys.slots(*place) if own else None,
         )

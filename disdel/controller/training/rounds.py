@@ -220,15 +220,15 @@ class TrainRun:
             )
         )
         trained = await self._fleet.train_round(number)
-        self._ledger += await self._collector.collect(number, [work.part for work in trained])
+        self._ledger += await self._collector.collect(number, [work.update for work in trained])
         await self._states.saved()
-        await asyncio.to_thread(self._states.forget_parts, trained)
+        await asyncio.to_thread(self._states.forget_updates, trained)
         score = None
         if is_scored(number, self._plan):
             # Where something is decided, the model is still to be tested.
             exports = number == rounds and not self._job.validation.decides
             score = await self._ensemble.score(number, self._plan.scored_on, exports=exports)
-        samples = sum(work.part.samples for work in trained)
+        samples = sum(work.update.samples for work in trained)
         report = RoundReport(
             round=number,
             wall_s=round(time.monotonic() - started_s, 3),

@@ -66,10 +66,10 @@ class States:
                 self._store.put(key, self._files.read_tensors(slots_name(done, shard.worker)))
         return slots
 
-    def forget_parts(self, trained: Sequence[Trained]) -> None:
+    def forget_updates(self, trained: Sequence[Trained]) -> None:
         """Delete what went into a new average."""
         for work in trained:
-            for key in (work.part.key, *work.spent):
+            for key in (work.update.key, *work.spent):
                 self._store.delete(key)
 
     def forget_averages(self, rounds: Sequence[RoundReport]) -> None:

@@ -66,15 +66,15 @@ def test_a_run_that_diverges_at_once_says_that_there_is_no_model(run, arithmetic
 
 
 def test_a_lost_part_is_no_quieter_average(run, arithmetic):
-    def lose_part(request):
+    def lose_update(request):
         return messages.to_json(
             messages.TrainReply(
                 outcome="ok", next_step=12, samples=719, loss_sum=1.0, train_s=0.1, peak_mb=1
             )
         )
 
-    arithmetic.hooks[0, 1] = lose_part
-    with pytest.raises(AggregationError, match="the part of worker 0 is missing"):
+    arithmetic.hooks[0, 1] = lose_update
+    with pytest.raises(AggregationError, match="the update of worker 0 is missing"):
         run(epochs=1)
 
 

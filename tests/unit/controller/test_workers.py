@@ -1,4 +1,4 @@
-"""The workers of a round: which samples each has, and how their parts become one average."""
+"""The workers of a round: which samples each has, and how their updates become one average."""
 
 import json
 import time
@@ -92,7 +92,7 @@ def test_many_workers_are_averaged_in_a_tree(run, arithmetic):
 def test_the_container_of_the_averages_starts_while_the_workers_train(run, arithmetic, platform):
     report, _ = run(epochs=2)
     collects = [request for action, request in platform.invoked if action == "collectWeights"]
-    assert [len(request["parts"]) for request in collects] == [0, 2, 2]
+    assert [len(request["updates"]) for request in collects] == [0, 2, 2]
     starts = [entry.start for entry in report.activations if entry.task == "collect"]
     assert starts == ["cold", "warm", "warm"]
 
