@@ -1,6 +1,8 @@
 """The docs hold together: links lead somewhere, every snippet has its mark, the site builds."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from tests.support.docs_pages import (
 )
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
+CODE = ("disdel", "openwhisk_local", "runtime-image")
 ALL_PAGES = [*PAGES, *(pytest.param(p, id=str(p.relative_to(ROOT))) for p in other_pages())]
 
 
@@ -61,6 +64,29 @@ def test_every_snippet_is_run_or_says_why_not(page):
         and (snippet.mark is None or (snippet.mark != "run" and not snippet.detail))
     ]
     assert unmarked == []
+
+
+def written_in(folder):
+    """The texts in the Python files of a folder, cut where a value is put in."""
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def runs_of_words(text):
+    """Each run of three words, which are enough to know a message by; of shorter ones all words."""
+    words = re.findall(r"\w+", text)
+    return {tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))}
+
+
+def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    quoted = [" ".join(text.split()) for text in re.findall(r"^\*\*`(.+?)`\*\*", page, re.M | re.S)]
+    said = {run for folder in CODE for text in written_in(folder) for run in runs_of_words(text)}
+    unknown = [message for message in quoted if said.isdisjoint(runs_of_words(message))]
+    assert len(quoted) > 20
+    assert unknown == []
 
 
 @pytest.mark.skipif(find_spec("zensical") is None, reason="zensical, which builds it, is missing")
