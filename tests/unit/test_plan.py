@@ -146,9 +146,9 @@ def test_more_workers_than_the_platform_runs_at_once():
 
 
 def test_a_short_time_limit_is_kept_and_explained():
-    made = plan(TrainJob(dataset="mnist", sync="once"), limits=Limits(timeout_max_s=4))
-    assert made.timeout_s == 4
-    assert any("segments of at most 4 s" in reason for reason in made.reasons)
+    made = plan(TrainJob(dataset="mnist", sync="once"), limits=Limits(timeout_max_s=5))
+    assert made.timeout_s == 5
+    assert any("segments of at most 5 s" in reason for reason in made.reasons)
 
 
 def test_collect_weights_fits_the_smallest_action_whatever_the_model():
@@ -233,7 +233,7 @@ def test_redis_must_hold_the_run():
 
 
 def test_a_time_limit_below_one_import_and_one_step():
-    with pytest.raises(PlanError, match="--timeout-max is 1 s; raise --timeout-max to 4"):
+    with pytest.raises(PlanError, match="--timeout-max is 1 s; raise --timeout-max to 5"):
         plan(limits=Limits(timeout_max_s=1))
 
 
