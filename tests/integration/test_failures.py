@@ -73,7 +73,7 @@ def disdel(*arguments, cwd):
         ("logs nothing", "there is no run"),
         ("dataset import mine nowhere.npz", "nowhere.npz"),
         ("dataset info digts", "did you mean 'digits'"),
-        ("teach digits", "No such command"),
+        ("teach digits", "no such command 'teach'"),
     ],
 )
 def test_bad_input(arguments, told, tmp_path):
