@@ -11,5 +11,5 @@ EXAMPLES = [page for page in pages() if page.parent.parent == ROOT / "examples"]
 
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.parent.name)
-def test_an_example_does_what_it_says(page, tmp_path):
-    do_what_it_says(page, tmp_path)
+def test_an_example_does_what_it_says(page, tmp_path, reader_home):
+    do_what_it_says(page, tmp_path / "work", reader_home)

@@ -16,5 +16,5 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_a_page_says_can_be_done(page, tmp_path):
-    do_what_it_says(page, tmp_path)
+def test_what_a_page_says_can_be_done(page, tmp_path, reader_home):
+    do_what_it_says(page, tmp_path / "work", reader_home)

@@ -12,10 +12,8 @@ from pathlib import Path
 from tests.support.docs_pages import ROOT, Snippet, snippets
 
 
-def do_what_it_says(page: Path, scratch: Path) -> None:
-    """Do what a page says, below the empty folder `scratch`; an example's files are at hand."""
-    folder, home = scratch / "work", scratch / "home"
-    home.mkdir()
+def do_what_it_says(page: Path, folder: Path, home: Path) -> None:
+    """Do what a page says in a new `folder`; an example's files are at hand."""
     if page.is_relative_to(ROOT / "examples"):
         shutil.copytree(page.parent, folder)
     else:
@@ -26,7 +24,7 @@ def do_what_it_says(page: Path, scratch: Path) -> None:
 
 
 class Reader:
-    """Somebody who does what a page says, in a folder and a home of his own."""
+    """Somebody who does what a page says, in a folder of his own, with his home."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
