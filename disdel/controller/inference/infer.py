@@ -25,7 +25,7 @@ from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.nodes import with_nodes
-from disdel.controller.planning.plan_report import infer_plan_report
+from disdel.controller.planning.plan_report import plan_report
 from disdel.controller.runs.lease import claimed
 from disdel.controller.runs.run_folder import RunFolder, create_run_folder
 from disdel.controller.session import Session, open_session, warn_of_store
@@ -274,7 +274,7 @@ class _InferRun:
             accuracy=scored.accuracy,
             loss=scored.loss,
             model=str(self._model.path),
-            plan=infer_plan_report(self._plan),
+            plan=plan_report(self._plan),
             activations=tuple(self._invoker.journal.activations),
             totals=self._invoker.journal.totals(),
             evaluation=scored.evaluation,

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from disdel.types import Estimate, InferPlan, Plan, PlanReport, Shard, ShardReport
 from disdel.types.units import MIB
 
 
-def plan_report(plan: Plan) -> PlanReport:
-    """What the report of a training, and `disdel plan --json`, tell of its plan."""
+def plan_report(plan: Plan | InferPlan) -> PlanReport:
+    """What a report, and `disdel plan --json`, tell of a plan."""
     return PlanReport(
-        runtime=plan.runtime,
         workers=plan.workers,
         memory_mb=plan.memory_mb,
-        collect_memory_mb=plan.collect_memory_mb,
-        fan_in=plan.fan_in,
-        micro_batches=plan.micro_batches,
-        rounds=plan.rounds,
         timeout_s=plan.timeout_s,
         threads=plan.threads,
         predicted_s=plan.predicted_s,
@@ -27,36 +23,31 @@ def plan_report(plan: Plan) -> PlanReport:
         estimate_mb=_estimate_mb(plan.estimate),
         invocations=plan.invocations,
         optimize=plan.optimize,
-        estimator=plan.estimator,
         basis=plan.basis,
-        zones_mb=plan.zones,
-        considered=plan.considered,
         reasons=plan.reasons,
-        gpu_memory_mb=plan.gpu_memory_mb,
-        score_every=plan.score_every,
-        throttled_s=plan.throttled_s,
+        **(_of_training(plan) if isinstance(plan, Plan) else _of_inference(plan)),
     )
 
 
-def infer_plan_report(plan: InferPlan) -> PlanReport:
-    """What the report of an inference tells of its plan."""
-    return PlanReport(
-        workers=plan.workers,
-        memory_mb=plan.memory_mb,
-        # One fork and one join.
-        rounds=1,
-        timeout_s=plan.timeout_s,
-        threads=plan.threads,
-        batch_size=plan.batch_size,
-        predicted_s=plan.predicted_s,
-        gb_s=plan.gb_s,
-        shards=_shards(plan.shards),
-        estimate_mb=_estimate_mb(plan.estimate),
-        invocations=plan.invocations,
-        optimize=plan.optimize,
-        basis=plan.basis,
-        reasons=plan.reasons,
-    )
+def _of_training(plan: Plan) -> dict[str, Any]:
+    return {
+        "runtime": plan.runtime,
+        "collect_memory_mb": plan.collect_memory_mb,
+        "fan_in": plan.fan_in,
+        "micro_batches": plan.micro_batches,
+        "rounds": plan.rounds,
+        "estimator": plan.estimator,
+        "zones_mb": plan.zones,
+        "considered": plan.considered,
+        "gpu_memory_mb": plan.gpu_memory_mb,
+        "score_every": plan.score_every,
+        "throttled_s": plan.throttled_s,
+    }
+
+
+def _of_inference(plan: InferPlan) -> dict[str, Any]:
+    # One fork and one join.
+    return {"rounds": 1, "batch_size": plan.batch_size}
 
 
 def _shards(shards: Sequence[Shard]) -> tuple[ShardReport, ...]:
