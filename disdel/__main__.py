@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from disdel.host.interrupts import taken_as_interrupts
 
@@ -96,9 +97,21 @@ def _complain(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, streams.OutputLost) and error.reader_left:
         return 0  # As of `| head`, which has what it wanted.
-    message, code = telling.told(error) or crashes.kept(error)
+    message, code = telling.told(error, (_run_dir, _data_dir)) or crashes.kept(error)
     streams.say(f"disdel: {message}")
     return code
+
+
+def _run_dir() -> Path:
+    from disdel.settings import run_dir
+
+    return run_dir()
+
+
+def _data_dir() -> Path:
+    from disdel.settings import data_dir
+
+    return data_dir()
 
 
 if __name__ == "__main__":

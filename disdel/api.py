@@ -125,7 +125,7 @@ def train(
         dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
         settings: where it runs; options that are given count before them.
         listener: called with every event of the run.
-        options: as below.
+        options: those of `disdel train`.
 
     Raises:
         UsageError: a value is of another type, or the job cannot be done as asked.
@@ -152,7 +152,7 @@ def infer(
         dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
         settings: where it runs; options that are given count before them.
         listener: called with every event of the run.
-        options: as below.
+        options: those of `disdel infer`.
 
     Raises:
         UsageError: a value is of another type; no such model, data set or input.

@@ -39,13 +39,31 @@ class Commands(typer.Typer):
         register = super().command(name, cls=_Command, **settings)
 
         def decorate(function: F) -> F:
-            register(with_settings(function))
+            def later() -> None: ...
+
+            later.__name__, later.__doc__ = function.__name__, function.__doc__
+            later.function = function  # type: ignore[attr-defined]
+            register(later)
             return function
 
         return decorate
 
 
 class _Command(TyperCommand):
+    """A command whose parameters are made when it is used: all commands together have 200."""
+
+    _is_made = False
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        if not self._is_made:
+            self._is_made = True
+            alone = typer.Typer(add_completion=False)
+            flat = with_settings(self.callback.function)  # type: ignore[union-attr]
+            alone.command(epilog=flat.epilog)(flat)  # type: ignore[attr-defined]
+            made: Any = typer.main.get_command(alone)
+            self.params, self.callback, self.epilog = made.params, made.callback, made.epilog
+        return super().get_params(ctx)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given, *_ = self.make_parser(ctx).parse_args(args=list(args))
         if not given.get("help"):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from disdel.cli.commands import Commands
+from disdel.cli.declared import Given
 from disdel.cli.options import DataDir, JsonOutput
 from disdel.cli.output import check_json_target, print_table, write_json
-from disdel.errors import DisdelError, UsageError
+from disdel.errors import DisdelError
+from disdel.settings.read_options import ReadOptions
 from disdel.types import DatasetSpec, TrainJob
 
 _DATASET = "A data set (`disdel dataset list` shows some), or FILE.py:FUNCTION."
@@ -98,9 +98,6 @@ def _told_reading(spec: DatasetSpec) -> Iterator[str]:
             )
 
 
-_table_option = partial(typer.Option, rich_help_panel="Tables")
-
-
 @app.command("import")
 def import_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="How it will be called.")],
@@ -110,78 +107,10 @@ def import_command(
             metavar="PATH", help=".npz, IDX, CSV, a folder of images, or a zip of these."
         ),
     ],
+    asked: Given[ReadOptions],
     data_dir: DataDir,
     output: JsonOutput,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
-    regression: Annotated[
-        bool | None,
-        typer.Option(
-            "--regression/--classification",
-            help="Labels are numbers to predict, or they are classes, whatever they look like.",
-        ),
-    ] = None,
-    samples: Annotated[
-        str | None,
-        typer.Option(
-            "--samples", metavar="images|numbers", help="What arrays of whole numbers are."
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            "--size",
-            metavar="HEIGHTxWIDTH",
-            help="Scale the images of a folder to one size: bilinearly, not in proportion.",
-        ),
-    ] = None,
-    rounded: Annotated[
-        bool,
-        typer.Option("--rounded", help="Take numbers that float32 does not tell apart."),
-    ] = False,
-    label: Annotated[
-        str | None,
-        _table_option("--label", metavar="COLUMN", help="The label; by position where unnamed."),
-    ] = None,
-    drop: Annotated[
-        list[str] | None,
-        _table_option("--drop", metavar="COLUMN", help="Leave a column out; can be repeated."),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        _table_option("--keep", metavar="COLUMN", help="Take a column that counts the rows."),
-    ] = None,
-    delimiter: Annotated[
-        str | None,
-        _table_option("--delimiter", metavar="CHAR|tab|space", help="Between columns."),
-    ] = None,
-    decimal: Annotated[
-        str | None, _table_option("--decimal", metavar=".|,", help="The decimal mark.")
-    ] = None,
-    header: Annotated[
-        bool | None,
-        _table_option("--header/--no-header", help="Whether the first line names the columns."),
-    ] = None,
-    missing: Annotated[
-        str,
-        _table_option(
-            "--missing",
-            metavar="refuse|drop|mean",
-            help="What becomes of rows with missing values: none are taken, they are left out, or "
-            "numbers are filled with the mean of their column in the training split.",
-        ),
-    ] = "refuse",
-    na: Annotated[
-        list[str] | None,
-        _table_option(
-            "--na",
-            metavar="TEXT",
-            help="What marks a missing value beside blanks, instead of NA, NaN, null, ?; can be "
-            "repeated.",
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None, _table_option("--encoding", metavar="NAME", help="Of a table's text.")
-    ] = None,
     compiles: Annotated[
         bool,
         typer.Option(
@@ -193,27 +122,12 @@ def import_command(
     """Turn files into a prepared TFDS data set; what was guessed of them is told."""
     from dataclasses import asdict
 
-    from disdel.data import ReadOptions, import_dataset
+    from disdel.data import import_dataset
 
     check_json_target(output.json)
     told_to_stderr = output.json == "-"
-    read_options = ReadOptions(
-        targets=None if regression is None else "numbers" if regression else "classes",
-        samples=_one_of("--samples", samples, ("images", "numbers")),
-        size=_size_of(size),
-        rounded=rounded,
-        label=label,
-        drop=tuple(drop or ()),
-        keep=tuple(keep or ()),
-        delimiter=delimiter,
-        decimal=decimal,
-        header=header,
-        missing=_one_of("--missing", missing, ("refuse", "drop", "mean")) or "refuse",
-        missing_marks=None if na is None else tuple(na),
-        encoding=encoding,
-        tell=lambda line: typer.echo(line, err=told_to_stderr),
-    )
-    spec = import_dataset(name, path, data_dir, overwrite=overwrite, options=read_options)
+    options = asked.made(tell=lambda line: typer.echo(line, err=told_to_stderr))
+    spec = import_dataset(name, path, data_dir, overwrite=overwrite, options=options)
     write_json(output.json, asdict(spec))
     if output.json != "-":
         targets = f"{spec.classes} classes" if spec.classes else "numbers to predict"
@@ -227,29 +141,6 @@ def import_command(
         )
     if compiles:
         _compile_ahead(spec, data_dir, quiet=output.json == "-")
-
-
-def _size_of(text: str | None) -> tuple[int, int] | None:
-    """Height and width as a user writes them: 32x48."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9][0-9]{0,4})[x×X]([1-9][0-9]{0,4})", text.strip(), re.ASCII)
-    if found is None:
-        raise UsageError(f"--size must be HEIGHTxWIDTH in pixels, as 32x48, not {text!r}")
-    return int(found[1]), int(found[2])
-
-
-_Word = TypeVar("_Word", bound=str)
-
-
-def _one_of(option: str, value: str | None, known: tuple[_Word, ...]) -> _Word | None:
-    """The one of `known` that a user wrote; None where nothing was."""
-    for word in known:
-        if value == word:
-            return word
-    if value is None:
-        return None
-    raise UsageError(f"{option} must be {' or '.join(known)}, not {value!r}")
 
 
 def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None:

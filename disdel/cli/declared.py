@@ -118,9 +118,21 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         command(**said)
 
     flat.__name__, flat.__doc__ = command.__name__, command.__doc__
+    flat.epilog = _epilog(groups)  # type: ignore[attr-defined]
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {entry.name: entry.annotation for entry in parameters}
     return flat
+
+
+def _epilog(groups: Iterable[_Group]) -> str:
+    """What `--help` says of environment variables: one of each kind stands for the others."""
+    examples: dict[str | None, str] = {}
+    for option in (option for group in groups for option in group.options):
+        if option.variables:
+            examples.setdefault(option.prefix, f"{option.variables[0]} for {option.flag}")
+    if not examples:
+        return ""
+    return f"Environment variables set options, too: {', '.join(examples.values())}, and so on."
 
 
 def _group(parameter: str, hint: Any) -> _Group | None:
@@ -162,9 +174,7 @@ def _typer_parameter(option: Declared, group: _Group) -> inspect.Parameter:
         flags = [option.flag, *([setting.short] if setting.short else [])]
         if option.is_switch:
             kind = bool | None
-            # What a variable has switched on can be switched off.
-            off = setting.off or (f"--no-{option.flag[2:]}" if option.variables else "")
-            flags[0] += f"/{off}" if off else ""
+            flags[0] += f"/{option.off_flag}" if option.off_flag else ""
         panel = None if setting.group == "Options" else setting.group
         metavar = None if option.is_switch else option.metavar
         info = typer.Option(*flags, metavar=metavar, rich_help_panel=panel, **shared)
@@ -179,7 +189,8 @@ def _typer_parameter(option: Declared, group: _Group) -> inspect.Parameter:
 
 def _read(option: Declared, value: Any) -> Any:
     if isinstance(value, bool):
-        return value
+        means = option.setting.means
+        return value if means is None else means[0 if value else 1]
     if isinstance(value, str):
         source = option.name.upper() if option.setting.argument else option.flag
         return value_of(option, value, source)

@@ -13,9 +13,9 @@ import numpy as np
 
 from disdel.data.holdout import hold_out
 from disdel.data.sources.csv_samples import some
-from disdel.data.sources.options import Tell
 from disdel.data.sources.samples import LabelledSplits, RawSplit
 from disdel.errors import DatasetError
+from disdel.settings.read_options import Tell
 from disdel.types import Column
 
 

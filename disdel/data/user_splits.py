@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from disdel.data.bounds import bounded, check_finite, most_samples
 from disdel.data.sources.labels import plain
-from disdel.data.sources.options import ReadOptions, Tell, tell_nobody
 from disdel.data.sources.samples import LabelledSplits, RawSplit, labelled, raw_split, split_name
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions, Tell, tell_nobody
 from disdel.user_code.module import UserModule
 
 _FORMS = (

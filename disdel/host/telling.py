@@ -10,11 +10,14 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from disdel import config
 from disdel.errors import DisdelError, UsageError
+
+# Asked only when they are looked at: it may take a look at the home folder.
+Places = Sequence[Callable[[], Path]]
 
 _NO_ROOM = (
     "make room, or name another place: --run-dir, --data-dir, DISDEL_STATE_DIR, TMPDIR for "
@@ -64,14 +67,19 @@ _ROOM_BYTES = 1 << 20
 _NETWORK = frozenset({"httpx", "httpcore", "redis", "ssl", "socket"})
 
 
-def told(error: BaseException) -> tuple[str, int] | None:
-    """An exception as a sentence and an exit code; None where it is a fault of the program."""
+def told(error: BaseException, places: Places = ()) -> tuple[str, int] | None:
+    """An exception as a sentence and an exit code; None where it is a fault of the program.
+
+    Args:
+        error: the exception.
+        places: folders that the user has named, one of which may be full.
+    """
     if isinstance(error, DisdelError):
         return str(error), error.exit_code
     if isinstance(error, BaseExceptionGroup):
-        return told(error.exceptions[0])
+        return told(error.exceptions[0], places)
     if isinstance(error, OSError) and type(error).__module__ not in _NETWORK:
-        return _told_of_file(error)
+        return _told_of_file(error, places)
     if isinstance(error, MemoryError):
         why = f" ({error})" if str(error) else ""
         return (
@@ -95,27 +103,26 @@ def told(error: BaseException) -> tuple[str, int] | None:
     return None
 
 
-def _full_places() -> Iterator[str]:
+def _full_places(places: Places) -> Iterator[str]:
     """Where commands write, as far as there is no room left."""
-    from disdel.settings import data_dir, run_dir
-
-    for place in (Path.cwd, run_dir, config.state_dir, data_dir, tempfile.gettempdir):
+    own: Places = (Path.cwd, config.state_dir, lambda: Path(tempfile.gettempdir()))
+    for place in (*own, *places):
         with contextlib.suppress(OSError, DisdelError):
-            path = Path(place())
+            path = place()
             path = next(parent for parent in (path, *path.parents) if parent.exists())
             room = os.statvfs(path)
             if room.f_bavail * room.f_frsize < _ROOM_BYTES or room.f_favail == 0 < room.f_files:
                 yield str(path)
 
 
-def _told_of_file(error: OSError) -> tuple[str, int]:
+def _told_of_file(error: OSError, places: Places) -> tuple[str, int]:
     names = (error.filename, error.filename2)
     where = " to ".join(os.fsdecode(name) for name in names if isinstance(name, str | bytes))
     what = (error.strerror or str(error) or type(error).__name__).strip()
     number = error.errno or 0
     if number == errno.ENOSPC and not where:
         # What is written to an open file is not told by name.
-        where = ", ".join(_full_places())
+        where = ", ".join(_full_places(places))
     step = _MACHINE.get(number) or (_NAMED.get(number) if where else None)
     message = f"{where}: {what}" if where else what
     # Without a path, nothing that the user has named is known to be at fault.

@@ -91,11 +91,20 @@ class Declared:
 
     @property
     def is_switch(self) -> bool:
-        return self.kinds == (bool,)
+        """Whether it is a flag without a value."""
+        return self.kinds == (bool,) or self.setting.means is not None
 
     @property
     def is_repeated(self) -> bool:
-        return get_origin(self.kinds[0]) is tuple
+        """Whether it has any number of texts."""
+        return get_args(self.kinds[0]) == (str, ...)
+
+    @property
+    def off_flag(self) -> str | None:
+        """The opposite of a flag without a value: what a variable says can be taken back."""
+        if not self.is_switch:
+            return None
+        return self.setting.off or (f"--no-{self.flag[2:]}" if self.variables else None)
 
     @property
     def metavar(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from disdel.settings.fields import Declared, declared
 
 F = TypeVar("F", bound=Callable[..., Any])
-_MARK = "    options: as below."
+_MARK = re.compile(r"^    options: .*", re.MULTILINE)
 _WIDTH = 96
 
 
@@ -34,7 +35,7 @@ def takes_settings(*classes: type) -> Callable[[F], F]:
             parameters=[*own, *map(_parameter, options)]
         )
         text = inspect.cleandoc(function.__doc__ or "")
-        function.__doc__ = text.replace(_MARK, "\n".join(map(_described, options)))
+        function.__doc__ = _MARK.sub(lambda _: "\n".join(map(_described, options)), text)
         return function
 
     return decorate

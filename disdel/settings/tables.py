@@ -22,6 +22,7 @@ def table(cls: type) -> str:
 
 def _flags(option: Declared) -> str:
     flag = f"`{option.flag}`" if option.is_switch else f"`{option.flag} {option.metavar}`"
+    flag += f", `{option.off_flag}`" if option.off_flag else ""
     return f"{flag}, `{option.setting.short}`" if option.setting.short else flag
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import shlex
@@ -42,7 +43,10 @@ def value_of(option: Declared, text: str, source: str) -> Any:
             return tuple(shlex.split(text))
         except ValueError as error:
             raise UsageError(f"{source} cannot be read as a shell does ({error})") from error
-    for kind in option.kinds:
+    if option.setting.reads is not None:
+        with contextlib.suppress(ValueError):
+            return option.setting.reads(text)
+    for kind in () if option.setting.reads else option.kinds:
         if get_origin(kind) is Literal:
             if text in get_args(kind):
                 return text
@@ -52,10 +56,13 @@ def value_of(option: Declared, text: str, source: str) -> Any:
                 return number
         elif kind is not bool:
             return kind(text)
-    shown = (
-        "…" if option.setting.secret else repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
-    )
-    raise UsageError(f"{source} must be {_wanted(option)}, not {shown}")
+    raise UsageError(f"{source} must be {_wanted(option)}, not {_shown(option, text)}")
+
+
+def _shown(option: Declared, text: str) -> str:
+    if option.setting.secret:
+        return "what was given"
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _number(text: str, kind: type[int] | type[float]) -> float | None:
@@ -73,6 +80,8 @@ def _wanted(option: Declared) -> str:
     """What a value may be, in words."""
     if option.is_switch:
         return "1 or 0"
+    if option.setting.reads is not None:
+        return option.setting.wanted
     wanted = list(option.setting.words)
     for kind in option.kinds:
         if get_origin(kind) is Literal:

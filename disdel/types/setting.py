@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -35,6 +35,9 @@ class Setting:
         argument: it is positional, and no flag.
         short: a second flag, of one letter.
         off: the flag that says the opposite, where `--no-NAME` does not.
+        means: the values that a flag and its opposite stand for, where these are no truth values.
+        reads: makes a value of a text, or raises `ValueError`, and
+        wanted: what it reads, for a message.
         in_environment: a variable can set it.
         variables: further variables, which count after its own.
         wskprops: the key in OpenWhisk's `.wskprops` that counts after the variables.
@@ -54,6 +57,9 @@ class Setting:
     argument: bool = False
     short: str | None = None
     off: str | None = None
+    means: tuple[Any, Any] | None = None
+    reads: Callable[[str], Any] | None = None
+    wanted: str = ""
     in_environment: bool = True
     variables: tuple[str, ...] = ()
     wskprops: str | None = None

@@ -17,12 +17,14 @@ from typer.main import get_command
 
 from disdel import api
 from disdel.cli.app import app
+from disdel.cli.plan import Prices
+from disdel.cli.runs import Pruned
 from disdel.config import read_wskprops
 from disdel.controller.runs import lease
 from disdel.errors import UsageError
 from disdel.host.telling import told
-from disdel.settings import Settings, data_dir, run_dir
-from disdel.types import RunReport
+from disdel.settings import Settings, data_dir, declared, run_dir
+from disdel.types import InferJob, RunReport, TrainJob
 from disdel.types.report_json import report_to_json
 
 # Made once: it takes longer than a command.
@@ -35,21 +37,25 @@ TEXTS = st.one_of(
     st.sampled_from(["\udcff\udcfe", "a\nb", "\x1b[2J", "😀", "a" * 300, "~nobody", "/", ".."]),
     st.text(st.characters(exclude_characters="\0", exclude_categories=()), max_size=12),
 )
-JOB = ["--batch", "--epochs", "--workers", "--sync", "--fan-in", "--model", "--runtime"]
-JOB += ["--precision", "--optimizer", "--learning-rate", "--seed"]
-LIMITS = ["--memory-max", "--pool-memory", "--gpu-memory", "--timeout-max", "--limits"]
-LIMITS += ["--optimize", "--estimator", "--miss-rate"]
-ROUNDS = ["--schedule", "--warmup", "--scale-rate", "--validate-every", "--target-accuracy"]
-ROUNDS += ["--patience", "--workers-policy", "--workers-max", "--average", "--optimizer-state"]
+
+
+def flags(*classes, but=()):
+    options = [option for cls in classes for option in declared(cls)]
+    return [o.flag for o in options if not (o.is_switch or o.setting.argument or o.name in but)]
+
+
+# These would be asked, or made.
+ELSEWHERE = ("apihost", "redis", "data_dir", "run_dir")
 OPTIONS = {
-    ("plan", "digits"): [*JOB, *LIMITS, "--price-gb-s", "--price-invocation", "--arch"],
-    ("train", "digits"): [*JOB, *LIMITS, *ROUNDS, "--resume", "--action-env", "--json"],
-    ("infer", "digits"): ["--workers", "--top-k", "--model", "--model-code", "--predictions"],
-    ("runs", "prune"): ["--keep", "--older-than"],
+    ("plan", "digits"): flags(TrainJob, Settings, Prices, but=(*ELSEWHERE, "action_env")),
+    ("train", "digits"): [*flags(TrainJob, Settings, but=ELSEWHERE), "--resume", "--json"],
+    ("infer", "digits"): [*flags(InferJob, but=("input",)), "--predictions"],
+    ("runs", "prune"): flags(Pruned),
     ("logs", "RUN"): ["--worker"],
 }
 VARIABLES = ["APIHOST", "AUTH", "REDIS", "IMAGE_PREFIX", "IMAGE_TAG", "ARCH", "DATA_DIR", "RUN_DIR"]
-VARIABLES += ["STATE_DIR", "HELPER_MEMORY_MB", "HELPER_TIMEOUT_S", "DEBUG"]
+VARIABLES += ["STATE_DIR", "HELPER_MEMORY_MB", "HELPER_TIMEOUT_S", "DEBUG", "PATIENCE_NETWORK"]
+VARIABLES += ["TRAIN_BATCH", "TRAIN_SYNC", "TRAIN_WARMUP", "MEMORY_MAX", "KEEP", "ACTION_ENV"]
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ ALLOWED = {
     # The process on the user's machine, and what its user has set.
     "config": {"connections", "errors", "host"},
     "settings": {"__init__", "config", "connections", "errors", "host", "types"},
-    "host": {"config", "connections", "errors", "settings"},
+    "host": {"config", "connections", "errors"},
     "store": LEAVES,
     "planner": {"errors", "types"},
     "strategies": {"errors", "types"},
     "report": {"errors", "types", "host"},
     "runtimes": {"errors", "types", "protocol", "machine"},
     "models": {"errors", "types", "protocol", "user_code", "runtimes"},
-    "data": LEAVES | {"config", "host"},
+    "data": LEAVES | {"config", "host", "settings"},
     "worker": LEAVES | {"models", "runtimes", "store", "strategies"},
     # A process of its own, which the controller starts; it builds networks as workers do.
     "compiler": LEAVES | {"config", "host", "models"},
@@ -41,12 +41,12 @@ ALLOWED = {
     "cli": LEAVES
     | {"api", "config", "controller", "data", "host", "memory_agent", "models", "platforms"}
     | {"report", "settings"},
-    "__main__": {"cli", "host", "machine"},
+    "__main__": {"cli", "host", "machine", "settings"},
     "__init__": {"api", "controller", "errors", "settings"},
     "openwhisk_local": {"machine"},
 }
-# The rooms of the controller, from the ground up: each may import those before it, and `session`,
-# `settings` and `lifecycle`, which stand beside them.
+# The rooms of the controller, from the ground up: each may import those before it, and `session`
+# and `lifecycle`, which stand beside them.
 CONTROLLER = ("runs", "invoking", "planning", "training", "inference")
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.data.sources.labels import plain
-from disdel.data.sources.options import ReadOptions
 from disdel.data.sources.rounding import check_exact
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 from disdel.types import DatasetSpec, Reading
 
 Samples = NDArray[Any]

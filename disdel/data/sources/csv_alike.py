@@ -9,9 +9,9 @@ from disdel.data.sources.csv_columns import Marks, features_of
 from disdel.data.sources.csv_guess import guess_label, names_in
 from disdel.data.sources.csv_samples import read_grid, samples_of, some
 from disdel.data.sources.csv_text import Row
-from disdel.data.sources.options import ReadOptions
 from disdel.data.sources.samples import RawSplit
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 from disdel.types import Column, DatasetSpec, TableLayout
 
 

@@ -13,10 +13,10 @@ from disdel.data.sources.cells import is_infinite, is_missing, number_of
 from disdel.data.sources.csv_columns import Cells, Floats, Where
 from disdel.data.sources.csv_text import Row
 from disdel.data.sources.labels import convert_labels
-from disdel.data.sources.options import ReadOptions
 from disdel.data.sources.rounding import check_exact, check_targets
 from disdel.data.sources.samples import RawSplit
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 from disdel.types import Reading, TableLayout
 
 # Rows that are parsed at a time.

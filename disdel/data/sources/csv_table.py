@@ -43,10 +43,10 @@ from disdel.data.sources.csv_text import (
     rows,
 )
 from disdel.data.sources.files import FileTree
-from disdel.data.sources.options import ReadOptions, Tell
 from disdel.data.sources.rounding import inexact_numbers
 from disdel.data.sources.samples import RawSplit, Source, split_name
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions, Tell
 from disdel.types import TableLayout
 
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab")

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.data.sources.files import FileTree, open_maybe_gzipped
-from disdel.data.sources.options import ReadOptions
 from disdel.data.sources.room import array_bytes, read_at_most
 from disdel.data.sources.samples import RawSplit, Source, raw_split
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 
 _NAME = re.compile(
     r"(?P<before>.*?)(?P<split>train|t10k|test)-(?P<part>images|labels)[-.]idx\d-ubyte(?P<gz>\.gz)?"

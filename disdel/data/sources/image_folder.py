@@ -11,10 +11,10 @@ import numpy as np
 
 from disdel.data.sources.files import FileTree
 from disdel.data.sources.images import SUFFIXES, UNREADABLE, ImageReader, is_image, pixels_of
-from disdel.data.sources.options import ReadOptions
 from disdel.data.sources.room import array_bytes, check_room
 from disdel.data.sources.samples import RawSplit, Source, split_name, targets_alike
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 from disdel.types import DatasetSpec
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.data.sources.csv_columns import sentinel_in
-from disdel.data.sources.options import TargetKind, Tell
 from disdel.errors import DatasetError
+from disdel.settings.read_options import TargetKind, Tell
 
 Labels = NDArray[Any]
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.data.sources.files import FileTree, first_line
-from disdel.data.sources.options import ReadOptions
 from disdel.data.sources.room import check_room
 from disdel.data.sources.samples import RawSplit, Source, raw_split, split_name
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 
 _SAMPLES = {"x", "image", "images", "data", "feature", "features", "input", "inputs"}
 _LABELS = {"y", "label", "labels", "target", "targets", "class", "classes"}

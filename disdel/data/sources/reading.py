@@ -7,9 +7,9 @@ from pathlib import Path
 
 from disdel.data.sources import csv_table, idx, image_folder, npz
 from disdel.data.sources.files import Below, FileTree, Folder, open_tree
-from disdel.data.sources.options import ReadOptions, SourceKind
 from disdel.data.sources.samples import RawSplit, Source, split_name
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions, SourceKind
 
 # Asked in this order; an archive of arrays may well lie beside a preview image.
 _FORMATS: tuple[

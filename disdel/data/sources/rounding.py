@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.data.sources.options import ReadOptions
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 
 _EXACT_UP_TO = 2**24
 _BEYOND_FLOAT32 = 3.4e38

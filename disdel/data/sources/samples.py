@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from disdel.data.sources import arrays
 from disdel.data.sources.labels import check_classes, convert_labels, plain, told_labels
-from disdel.data.sources.options import ReadOptions
 from disdel.data.sources.rounding import check_targets
 from disdel.errors import DatasetError
+from disdel.settings.read_options import ReadOptions
 from disdel.types import DatasetSpec, Reading
 
 _SPLITS = {
