@@ -168,7 +168,9 @@ def _settings(settings: Settings | None, options: Mapping[str, Any] | None = Non
     given: Settings | None = taken("settings", settings, Settings | None)
     if given is None:
         return resolve(Settings, options or {})
-    return changed(given, options or {})
+    # None leaves it to them, as it leaves it to the environment where there are none.
+    said = {name: value for name, value in (options or {}).items() if value is not None}
+    return changed(given, said)
 
 
 def run_train(

@@ -146,9 +146,9 @@ def import_command(
 def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None:
     """Compile what `disdel train` on a new data set would; it stands imported in any case."""
     from disdel.api import compile_ahead
-    from disdel.settings import Settings
+    from disdel.settings import Settings, resolve
 
-    job = TrainJob(dataset=dataset.name)
+    job = resolve(TrainJob, {"dataset": dataset.name})
     began_s = time.monotonic()
     try:
         compiled = compile_ahead(job, Settings(data_dir=data_dir))

@@ -81,7 +81,7 @@ class _Group:
         """
         values, sources = {}, {}
         for option in self.options:
-            if (value := said[_parameter(option)]) is not None:
+            if (value := said[option.name]) is not None:
                 values[option.name] = _read(option, value)
                 sources[option.name] = "DATASET" if option.setting.argument else option.flag
         if self.is_one:
@@ -113,7 +113,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         for group in groups:
             made = group.value(said)
             for option in group.options:
-                del said[_parameter(option)]
+                del said[option.name]
             said[group.parameter] = made
         command(**said)
 
@@ -156,11 +156,6 @@ def _group(parameter: str, hint: Any) -> _Group | None:
     return _Group(parameter, kind, options, is_given)
 
 
-def _parameter(option: Declared) -> str:
-    """What Typer calls it; no command has two options of one name."""
-    return option.name
-
-
 def _typer_parameter(option: Declared, group: _Group) -> inspect.Parameter:
     setting, default = option.setting, option.shown_default
     help_text = setting.help + (f" [default: {default}]" if default else "")
@@ -180,7 +175,7 @@ def _typer_parameter(option: Declared, group: _Group) -> inspect.Parameter:
         info = typer.Option(*flags, metavar=metavar, rich_help_panel=panel, **shared)
     required = setting.argument and option.default is REQUIRED and not group.is_given
     return inspect.Parameter(
-        _parameter(option),
+        option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if required else None,
         annotation=Annotated[kind, info],

@@ -7,13 +7,12 @@ ends in `_ms`.
 from disdel.types.job import (
     MAX_BATCH_SIZE,
     MAX_EPOCHS,
-    Aims,
     InferJob,
-    Limits,
     RateSchedule,
     TrainJob,
     Validation,
 )
+from disdel.types.limits import Aims, Limits
 from disdel.types.names import (
     DEFAULT_OPTIMIZER,
     OPTIMIZERS,

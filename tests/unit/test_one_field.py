@@ -18,7 +18,7 @@ from disdel.errors import UsageError
 from disdel.settings import declared, entries, resolve
 from disdel.settings.signatures import split, takes_settings
 from disdel.settings.tables import keywords, table
-from disdel.types import InferJob, TrainJob
+from disdel.types import InferJob, Limits, TrainJob
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 
@@ -181,6 +181,19 @@ def test_a_self_resolving_class_takes_what_is_given_before_the_environment(monke
     assert settings.action_env == ("A=1", "B=two words")
     assert disdel.Settings(keep=False).keep is False
     assert resolve(disdel.Settings, {"memory_max": 5}).limits.memory_max_mb == 5
+
+
+def test_options_beside_settings_change_only_what_they_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr("disdel.api.run_train", lambda job, settings, *_: asked.append(settings))
+    settings = disdel.Settings(limits=Limits(memory_max_mb=512), keep=True, patience_network_s=5)
+    with pytest.raises(TypeError):  # It returns nothing.
+        disdel.train(
+            "digits", settings=settings, timeout_max=9, limits="stock", patience_network=None
+        )
+    [used] = asked
+    assert used.limits == Limits(memory_max_mb=512, timeout_max_s=9)
+    assert (used.platform_limits, used.keep, used.patience_network_s) == ("stock", True, 5)
 
 
 def test_secrets_are_in_no_report():
