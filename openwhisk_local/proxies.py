@@ -27,15 +27,21 @@ def runtime_image() -> Path:
     raise FileNotFoundError(f"the action proxy is not installed: looked at {looked}")
 
 
+def proxy_files() -> list[Path]:
+    """The modules of the proxy for Python, as they lie in one folder in the image."""
+    names = ("proxy.py", "proxy_code.py", "proxy_runner.py")
+    return [*(runtime_image() / name for name in names), Path(container_memory.__file__)]
+
+
 def lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
     """The commands of the action proxies.
 
     The one for Python is copied with the modules that it needs into a new folder, as in the image.
     """
     folder.mkdir()
-    for module in (container_memory.__file__, container_mounts.__file__):
+    for module in (*proxy_files(), Path(container_mounts.__file__)):
         shutil.copy(module, folder)
-    proxy = str(shutil.copy(runtime_image() / "proxy.py", folder))
+    proxy = str(folder / "proxy.py")
     mounts = str(folder / Path(container_mounts.__file__).name)
     node = str(_PACKAGE / "containers" / "node_proxy.js")
     return {

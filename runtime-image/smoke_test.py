@@ -39,6 +39,8 @@ HERE = Path(__file__).resolve().parent
 # What lies beside the proxy in the image.
 PROXY_FILES = (
     HERE / "proxy.py",
+    HERE / "proxy_code.py",
+    HERE / "proxy_runner.py",
     HERE.parent / "openwhisk_local" / "machine" / "container_memory.py",
     HERE.parent / "disdel" / "memory_agent" / "memory_warning.py",
 )

@@ -17,6 +17,7 @@ import pytest
 
 import disdel
 from disdel.controller.invoking.bundle import build_bundle
+from openwhisk_local.proxies import proxy_files
 
 IMAGE = Path("runtime-image").resolve()
 ROOT = IMAGE.parent
@@ -47,16 +48,23 @@ def test_the_proxy_passes_the_smoke_test() -> None:
     ("fault", "failed"),
     [
         ("print('XXX')", "Each stream has the action's lines"),
-        ("ALREADY_INITIALIZED = 'no'", "A second /init is refused"),
-        ("MemoryMonitor.use = lambda self: MemoryUse(1, 1, None)", "The monitor knows the limit"),
+        ("proxy_runner.ALREADY_INITIALIZED = 'no'", "A second /init is refused"),
+        (
+            "memory.MemoryMonitor.use = lambda self: memory.MemoryUse(1, 1, None)",
+            "The monitor knows the limit",
+        ),
     ],
 )
 def test_the_smoke_test_finds_faults(tmp_path: Path, fault: str, failed: str) -> None:
-    for source in ("runtime-image/proxy.py", "openwhisk_local/machine/container_memory.py"):
-        shutil.copy(ROOT / source, tmp_path)
+    for module in proxy_files():
+        shutil.copy(module, tmp_path)
+    if "print" in fault:
+        runner = tmp_path / "proxy_runner.py"
+        runner.write_text(runner.read_text().replace('SENTINEL = "XXX_THE', 'SENTINEL = "THE'))
     proxy = tmp_path / "proxy.py"
-    source = proxy.read_text().replace('SENTINEL = "XXX_THE', 'SENTINEL = "THE', "print" in fault)
-    proxy.write_text(source.replace("\n\ndef main()", f"\n\n{fault}\n\ndef main()"))
+    faulty = f"import container_memory as memory, proxy_runner\n{fault}"
+    source = proxy.read_text()
+    proxy.write_text(source.replace("\n\ndef main()", f"\n\n{faulty}\n\ndef main()"))
     done = subprocess.run(
         [
             *(sys.executable, str(IMAGE / "smoke_test.py"), "--"),
@@ -112,7 +120,7 @@ def test_what_the_actions_import_is_in_every_image() -> None:
                         imported |= {alias.name.split(".")[0] for alias in node.names}
                     elif isinstance(node, ast.ImportFrom):
                         imported.add((node.module or "").split(".")[0])
-    foreign = imported - sys.stdlib_module_names - {"disdel"}
+    foreign = imported - sys.stdlib_module_names - {"disdel", "openwhisk_local"}
     # What is a framework's own is imported where that framework is at work.
     assert foreign <= {*requirements("none"), "iree", "keras", "tensorflow", "torch"}
 

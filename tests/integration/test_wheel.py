@@ -29,6 +29,7 @@ def test_it_holds_actions_and_proxy_and_no_leftovers(wheel):
         "disdel/_actions/collectWeights/__main__.py",
         "disdel/_actions/evaluate/__main__.py",
         "openwhisk_local/_runtime_image/proxy.py",
+        "openwhisk_local/_runtime_image/proxy_runner.py",
         "disdel/report/report.html.j2",
         "disdel/py.typed",
     ):

@@ -15,8 +15,7 @@ from typing import Any
 import httpx
 
 from disdel.memory_agent import memory_warning
-from openwhisk_local.machine import container_memory
-from openwhisk_local.proxies import runtime_image
+from openwhisk_local.proxies import proxy_files
 
 SENTINEL = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
 ECHO = "def main(args): return args"
@@ -47,8 +46,8 @@ def proxy(folder: Path, *, agent: bool = False, **environment: str) -> Iterator[
     laid = folder / "proxy"
     if not laid.exists():
         laid.mkdir()
-        shutil.copy(runtime_image() / "proxy.py", laid)
-        shutil.copy(container_memory.__file__, laid)
+        for module in proxy_files():
+            shutil.copy(module, laid)
         if agent:
             shutil.copy(memory_warning.__file__, laid)
     with socket.create_server(("127.0.0.1", 0), backlog=8) as listener:

@@ -28,8 +28,8 @@ _LIBRARY = (
     "disdel/worker",
     "openwhisk_local/machine",
 )
-# Starts servers on the controller's host, by packages that no image has.
-_LEFT_OUT = ("disdel/store/private_redis.py",)
+# For the controller's host alone, by packages that no image has.
+_LEFT_OUT = ("disdel/store/private_redis.py", "openwhisk_local/machine/process_identity.py")
 # The front doors lead to what is not in the bundle.
 _FRONT_DOORS = {
     "disdel/__init__.py": b'"""The worker side of disdel."""\n',

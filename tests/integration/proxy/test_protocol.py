@@ -16,8 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from openwhisk_local.machine import container_memory
-from openwhisk_local.proxies import runtime_image
+from openwhisk_local.proxies import proxy_files
 from tests.support.action_proxy import SENTINEL, Proxy, proxy
 
 
@@ -188,9 +187,8 @@ def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals, busy: str | No
 def test_listens_on_a_port_by_itself(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    source = runtime_image() / "proxy.py"
-    shutil.copy(source, tmp_path)
-    shutil.copy(container_memory.__file__, tmp_path)
+    for module in proxy_files():
+        shutil.copy(module, tmp_path)
     process = subprocess.Popen([sys.executable, str(tmp_path / "proxy.py"), "--port", str(port)])
     try:
         end = time.monotonic() + 30

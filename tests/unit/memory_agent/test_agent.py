@@ -24,8 +24,7 @@ from disdel.memory_agent.check import Checker
 from disdel.memory_agent.decide import DEFERRED_S, UNSETTLED_S, Pod, Policy, decide
 from disdel.memory_agent.memory_warning import CHANNEL, MemoryWarning, publish
 from disdel.protocol.memory_grant import issue
-from openwhisk_local.machine import container_memory
-from openwhisk_local.proxies import runtime_image
+from openwhisk_local.proxies import proxy_files
 from tests.support.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
 from tests.support.waiting import wait_until
 
@@ -537,8 +536,7 @@ def test_an_action_that_runs_out_of_memory_sees_its_limit_grow(redis_url, tmp_pa
     limit.write_text(str(128 * MIB))
     laid = tmp_path / "proxy"
     laid.mkdir()
-    proxy = runtime_image() / "proxy.py"
-    for source in (proxy, container_memory.__file__, memory_warning.__file__):
+    for source in (*proxy_files(), memory_warning.__file__):
         shutil.copy(source, laid)
     cluster = Cluster(
         {socket.gethostname(): "128Mi"},
