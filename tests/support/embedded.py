@@ -106,6 +106,15 @@ def containers(record: PlatformRecord) -> list[psutil.Process]:
     return found
 
 
+def commands(record: PlatformRecord) -> list[str]:
+    """The command lines of what runs in containers; of those that end meanwhile, none."""
+    found = []
+    for process in containers(record):
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return found
+
+
 def proxies(record: PlatformRecord) -> dict[str, psutil.Process]:
     """The process that serves each container, by the container's id."""
     found = {}

@@ -17,8 +17,8 @@ from typing import Any
 
 import dacite
 
-from disdel.errors import DisdelError, UsageError
 from disdel.connections.masking import masked
+from disdel.errors import DisdelError, UsageError
 from disdel.platforms.base import Platform
 from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore

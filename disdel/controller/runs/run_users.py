@@ -13,10 +13,10 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from disdel.controller.session import Session
 from disdel.errors import DisdelError, StoreError, StoreLost
-from disdel.types.events import Listener, Noted
-from disdel.protocol.memory_grant import CHANNEL
 from disdel.protocol.keys import RunKeys
+from disdel.protocol.memory_grant import CHANNEL
 from disdel.store.redis_store import RedisStore, escaped
+from disdel.types.events import Listener, Noted
 
 # What activations send: docs/openwhisk.md has the same list.
 COMMANDS = (
