@@ -14,11 +14,10 @@ from disdel.controller.inference import infer as infer_run
 from disdel.controller.inference.infer import Inferred
 from disdel.controller.planning.compiled import compile_job, compile_network
 from disdel.controller.planning.networks import choose_network, code_of
-from disdel.controller.planning.nodes import with_seen_nodes
+from disdel.controller.planning.nodes import offered_capacity
 from disdel.controller.planning.planning import ask
 from disdel.controller.runs.cleaning import stop_run
 from disdel.controller.runs.run_folder import RunFolder, find_run
-from disdel.controller.session import offered_capacity, runs_here
 from disdel.controller.training import calibration
 from disdel.controller.training import train as train_run
 from disdel.controller.training.calibration import Calibrated
@@ -28,9 +27,10 @@ from disdel.data import describe_dataset, load_arrays
 from disdel.errors import UsageError
 from disdel.host.interrupts import taken_as_interrupts
 from disdel.planner.plan import make_plan
-from disdel.planner.prices import costs
 from disdel.planner.question import Question
 from disdel.planner.runtimes import TORCH, runtime_of
+from disdel.platforms.prices import costs, price_given
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings, changed, resolve
 from disdel.settings.keywords import InferOptions, TrainOptions
 from disdel.settings.signatures import split, takes_settings
@@ -289,8 +289,6 @@ def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     dataset = job_dataset(describe_dataset(job.dataset, data_dir), job)
     model = choose_network(job, dataset, lambda: load_arrays(job.dataset, data_dir))
     capacity = _run(lambda: offered_capacity(settings))
-    if (access := settings.access) is not None:
-        capacity = with_seen_nodes(capacity, access.apihost)
     return ask(job, dataset, model, capacity, settings)
 
 
@@ -305,7 +303,7 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
         UsageError: the job cannot be done as asked.
         CompileFailed: the compiler refused the network.
     """
-    if not runs_here(settings):
+    if not chosen(settings).traits.host_packages:
         return False
     for asked in _questions(job, settings):
         if asked.shipped.name == "compiled":
@@ -316,10 +314,19 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
 
 
 def plan_costs(
-    plan: Plan, *, per_gb_s: float | None = None, per_invocation: float | None = None
+    plan: Plan,
+    settings: Settings | None = None,
+    *,
+    per_gb_s: float | None = None,
+    per_invocation: float | None = None,
 ) -> tuple[Cost, ...]:
-    """What a plan costs at the prices of the large providers, or at those given (US dollars)."""
-    return costs(plan, per_gb_s=per_gb_s, per_invocation=per_invocation)
+    """What a plan costs where the settings lead to, or at the prices given (US dollars).
+
+    A platform that bills nobody is compared with the large providers.
+    """
+    if per_gb_s is None and per_invocation is None:
+        return costs(plan, chosen(_settings(settings)).prices)
+    return costs(plan, [price_given(per_gb_s=per_gb_s, per_invocation=per_invocation)])
 
 
 def run_calibrate(

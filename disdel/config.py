@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
 
-from disdel.connections.masking import masked
 from disdel.errors import UsageError
 from disdel.host.home import expanded, in_home
 
@@ -34,20 +31,6 @@ DEFAULT_PATIENCE_NETWORK_S = 60.0
 # A week: who waits longer has forgotten, and timers of 32 bits end soon after.
 LONGEST_S = 604_800.0
 _MOST_MB = 2**31
-# What stands before every path of OpenWhisk's API.
-_API_PATH = "/api/v1"
-
-
-@dataclass(frozen=True, slots=True)
-class ApiAccess:
-    """How to reach an OpenWhisk: the host as a URL, and the key as `uuid:secret`."""
-
-    apihost: str
-    auth: str
-    insecure: bool = False
-
-    def __repr__(self) -> str:
-        return f"ApiAccess(apihost={self.apihost!r}, auth=<hidden>)"
 
 
 def read_wskprops(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -75,45 +58,6 @@ def read_wskprops(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         ) from error
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, _, value in pairs if not key.startswith("#")}
-
-
-def access_to(apihost: str, auth: str | None, *, insecure: bool = False) -> ApiAccess:
-    """How to reach an OpenWhisk.
-
-    A host without a scheme means https, as `wsk` reads it; the API's path may stand behind it.
-
-    Args:
-        apihost: its host or URL; a key may stand in it.
-        auth: its key; comes before that in the URL.
-        insecure: do not check its certificate.
-
-    Raises:
-        UsageError: the host is no URL.
-    """
-    url, in_url = _split_host(apihost)
-    return ApiAccess(url, auth or in_url, insecure)
-
-
-def _split_host(host: str) -> tuple[str, str]:
-    """The URL of an API host, and the key that stands in it, if any."""
-    url = host if "://" in host else f"https://{host}"
-    wrong = UsageError(
-        f"the API host {masked(url)} is no URL of the form https://HOST[:PORT]: check --apihost "
-        "(or APIHOST in ~/.wskprops); the key goes with --auth"
-    )
-    try:
-        parts = urlsplit(url)
-        name, port = parts.hostname, parts.port
-        (name or "").encode("idna")
-    except ValueError:
-        raise wrong from None
-    if parts.scheme not in ("http", "https") or not name or parts.query or parts.fragment:
-        raise wrong
-    if "@" in parts.path or port == 0:
-        raise wrong
-    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
-    place = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
-    return place.removesuffix(_API_PATH).rstrip("/"), user
 
 
 def checked_text(name: str, value: str) -> str:

@@ -63,7 +63,10 @@ def plan_command(job: TrainJob, settings: PlannedSettings, prices: Prices, outpu
     check_json_target(output.json)
     made = run_plan(job, settings)
     costs = plan_costs(
-        made.plan, per_gb_s=prices.per_gb_second, per_invocation=prices.per_invocation
+        made.plan,
+        settings,
+        per_gb_s=prices.per_gb_second,
+        per_invocation=prices.per_invocation,
     )
     if not output.quiet and output.json != "-":
         for line in [*plan_lines(made), *plan_details(made.plan, costs)]:

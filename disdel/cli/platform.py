@@ -9,16 +9,15 @@ import typer
 from disdel.cli.commands import Commands
 from disdel.cli.options import JsonOutput
 from disdel.cli.output import check_json_target, write_json
-from disdel.platforms.embedded import (
-    EmbeddedOptions,
+from disdel.platforms.embedded.finding import (
     PlatformInfo,
     platform_down,
     platform_status,
-    platform_up,
     platforms_elsewhere,
-    start_embedded,
 )
-from disdel.platforms.embedded_sizes import check_sizes
+from disdel.platforms.embedded.launching import platform_up, start_embedded
+from disdel.platforms.embedded.limits import check_sizes
+from disdel.platforms.embedded.options import EmbeddedOptions
 
 app = Commands(help="The embedded platform, for longer than one run.")
 

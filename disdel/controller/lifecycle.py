@@ -39,9 +39,9 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
     asks_for_memory = invoker.memory_secret is not None
     user = user_of_run(session, folder.run, asks_for_memory=asks_for_memory)
     place = Place(
-        apihost=session.lasting_apihost,
+        platform=session.platform_name,
+        address=session.lasting_address,
         insecure=session.insecure,
-        embedded=session.platform_name == "embedded",
         redis=session.lasting_redis,
         redis_user=None if user is None else user.name,
     )

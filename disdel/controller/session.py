@@ -7,20 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
-from urllib.parse import urlsplit
 
-from disdel.config import DEFAULT_PATIENCE_NETWORK_S, ApiAccess
-from disdel.connections.trust import is_loopback
+from disdel.config import DEFAULT_PATIENCE_NETWORK_S
 from disdel.errors import ConnectionRefused
-from disdel.platforms.base import Platform
-from disdel.platforms.embedded import (
-    EmbeddedOptions,
-    embedded_capacity,
-    find_running,
-    start_embedded,
-)
-from disdel.platforms.openwhisk.client import OpenWhisk
+from disdel.platforms.base import Platform, Provider
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.store.redis_examination import Examination
@@ -37,13 +28,13 @@ class Session:
 
     Attributes:
         platform: where actions run.
-        platform_name: the word of the report.
+        platform_name: what reports and records call it.
         description: the platform for people.
         capacity: what it allows.
         store: the run's store.
         examination: what was seen of it.
         redis_url: the store as the actions reach it.
-        lasting_apihost: the platform, where it outlives this session.
+        lasting_address: what the platform is found by, where it outlives this session.
         insecure: whether the platform's certificate is not checked.
         lasting_redis: the Redis, where it outlives this session.
         patience_s: how long either is tried again when it fails.
@@ -51,12 +42,12 @@ class Session:
     """
 
     platform: Platform
-    platform_name: Literal["embedded", "openwhisk"]
+    platform_name: str
     description: str
     capacity: Capacity
     store: RedisStore
     redis_url: str
-    lasting_apihost: str | None = None
+    lasting_address: str | None = None
     insecure: bool = False
     lasting_redis: str | None = None
     patience_s: float = DEFAULT_PATIENCE_NETWORK_S
@@ -76,11 +67,6 @@ def warn_of_store(session: Session, needed_mb: int, emit: Listener) -> None:
         emit(Noted(message=warning))
 
 
-def runs_here(settings: Settings) -> bool:
-    """Whether actions run on the embedded platform, and not on an OpenWhisk that is configured."""
-    return settings.access is None
-
-
 @asynccontextmanager
 async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIterator[Session]:
     """The servers that `settings` name, or private ones; those that were started end with it.
@@ -97,22 +83,14 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
     def tell(sentence: str) -> None:
         emit(Noted(message=sentence))
 
-    configured = settings.access
-    running = find_running() if configured is None else None
+    provider = chosen(settings)
     url = settings.redis
     async with AsyncExitStack() as stack:
         private = None
         if url is None:
-            private = PrivateRedis(await _redis_address(configured))
+            private = PrivateRedis(await _redis_address(provider, settings))
             stack.push_async_callback(asyncio.to_thread, private.close)
-        access = configured or running
-        enforcement = ""
-        if access is None:
-            # In this thread: the platform ends with the thread that started it.
-            embedded = start_embedded(EmbeddedOptions(limits=settings.platform_limits))
-            stack.push_async_callback(asyncio.to_thread, embedded.close)
-            access = embedded.access
-            enforcement = f", memory enforced by {embedded.enforcement}"
+        opened = await stack.enter_async_context(provider.open(settings, tell))
         if private is not None:
             private.ready()
             url = private.url
@@ -120,17 +98,15 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
         connect = partial(RedisStore, url, patience_s=settings.patience_network_s, tell=tell)
         store = await asyncio.to_thread(connect)
         stack.callback(store.close)
-        platform = OpenWhisk(access, patience_s=settings.patience_network_s, tell=tell)
-        stack.push_async_callback(platform.close)
         yield Session(
-            platform=platform,
-            platform_name="embedded" if configured is None else "openwhisk",
-            description=_describe(access, configured) + enforcement,
-            capacity=await platform.capacity(),
+            platform=opened.platform,
+            platform_name=provider.name,
+            description=opened.description,
+            capacity=await opened.platform.capacity(),
             store=store,
             redis_url=url,
-            lasting_apihost=access.apihost if configured or running else None,
-            insecure=access.insecure,
+            lasting_address=opened.address,
+            insecure=opened.insecure,
             lasting_redis=url if private is None else None,
             patience_s=settings.patience_network_s,
             examination=await asyncio.to_thread(store.examine),
@@ -138,47 +114,19 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
         )
 
 
-async def offered_capacity(settings: Settings) -> Capacity:
-    """What the platform of `settings` would allow, without starting one.
-
-    Raises:
-        ConnectionRefused: the API host that is configured does not answer or refuses the key.
-    """
-    access = settings.access or find_running()
-    if access is None:
-        return embedded_capacity(EmbeddedOptions(limits=settings.platform_limits))
-    platform = OpenWhisk(access, patience_s=settings.patience_network_s)
-    try:
-        return await platform.capacity()
-    finally:
-        await platform.close()
-
-
-async def _redis_address(configured: ApiAccess | None) -> str:
+async def _redis_address(provider: Provider, settings: Settings) -> str:
     """The address of this machine where actions reach a private Redis.
 
     Raises:
-        ConnectionRefused: there is none, or the API host that is configured does not answer.
+        ConnectionRefused: there is none, or the platform that has to be asked does not answer.
     """
-    if configured is None:
+    reach = await provider.reach(settings)
+    if reach == "loopback":
         return _LOOPBACK
-    bridge = None
-    if is_loopback(urlsplit(configured.apihost).hostname or ""):
-        platform = OpenWhisk(configured)
-        try:
-            if (await platform.capacity()).on_loopback:
-                return _LOOPBACK
-        finally:
-            await platform.close()
-        bridge = bridge_address()
+    bridge = bridge_address() if reach == "bridge" else None
     if bridge is None:
         raise ConnectionRefused(
-            f"actions at {configured.apihost} cannot reach a private Redis on this machine; name "
-            "one that they reach with --redis URL"
+            f"actions at {provider.address(settings)} cannot reach a private Redis on this "
+            "machine; name one that they reach with --redis URL"
         )
     return bridge
-
-
-def _describe(access: ApiAccess, configured: ApiAccess | None) -> str:
-    kind = "embedded platform" if configured is None else "OpenWhisk"
-    return f"{kind} at {access.apihost}"

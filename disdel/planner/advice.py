@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from disdel.errors import InsufficientMemory, PlanError
 from disdel.planner.candidates import Candidate, Shortage, candidates, feasible, gpu_action_mb
 from disdel.planner.question import Question
+from disdel.types.plan import in_brackets
 from disdel.types.units import MIB
 
 # More limits than there are can not be in the way.
@@ -81,8 +82,8 @@ def _lifted(question: Question, shortage: Shortage) -> Suggestion | None:
             if capacity.memory_max_mb < need:
                 capacity = replace(capacity, memory_max_mb=need)
                 text += " and " * ours + (
-                    f"raise the platform's memory limit to {need} MB (whisk.memory.max; helm: "
-                    "whisk.limits.actions.memory.max)"
+                    f"raise the platform's memory limit to {need} MB"
+                    f"{in_brackets(capacity.names.memory)}"
                 )
         case "pool":
             ours = limits.pool_memory_mb is not None and limits.pool_memory_mb < need
@@ -92,8 +93,8 @@ def _lifted(question: Question, shortage: Shortage) -> Suggestion | None:
             if capacity.pool_memory_mb is not None and capacity.pool_memory_mb < need:
                 capacity = replace(capacity, pool_memory_mb=need)
                 text += " and " * ours + (
-                    f"raise the platform's user memory to {need} MB (embedded: disdel platform up "
-                    f"--user-memory {need}; helm: whisk.containerPool.userMemory)"
+                    f"raise the platform's user memory to {need} MB"
+                    f"{in_brackets(capacity.names.pool.format(need=need))}"
                 )
         case "timeout":
             ours = limits.timeout_max_s is not None and limits.timeout_max_s < need
@@ -103,8 +104,8 @@ def _lifted(question: Question, shortage: Shortage) -> Suggestion | None:
             if capacity.timeout_max_s < need:
                 capacity = replace(capacity, timeout_max_s=float(need))
                 text += " and " * ours + (
-                    f"raise the platform's time limit to {need} s (whisk.duration.max; helm: "
-                    "whisk.limits.actions.time.max)"
+                    f"raise the platform's time limit to {need} s"
+                    f"{in_brackets(capacity.names.timeout)}"
                 )
         case "gpu":
             limits = replace(limits, gpu_memory_mb=0)

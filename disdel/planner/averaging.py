@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from disdel.planner.memory import estimate_collect
 from disdel.types.units import MIB
 
-# OpenWhisk takes and gives at most 1 MiB of JSON; collectWeights is told of every part.
-_PAYLOAD_BYTES = MIB
+# In the request of collectWeights, which is told of every part.
 _PART_JSON_BYTES = 200
 _REQUEST_JSON_BYTES = 4096
-MOST_PARTS = (_PAYLOAD_BYTES - _REQUEST_JSON_BYTES) // _PART_JSON_BYTES
 
 # Of one action: through a Redis on the same machine, and for the arithmetic of an average. All
 # actions together pass one Redis. `experiments/scale`.
@@ -45,6 +43,11 @@ class Averaging:
     actions: int
 
 
+def most_parts(payload_bytes: int) -> int:
+    """The parts that one action can be told of in a request of so many bytes."""
+    return (payload_bytes - _REQUEST_JSON_BYTES) // _PART_JSON_BYTES
+
+
 def level_sizes(parts: int, fan_in: int) -> list[int]:
     """The actions of each level of the tree, leaves first; the last level is one action."""
     sizes = [math.ceil(parts / fan_in)]
@@ -58,6 +61,7 @@ def choose_averaging(
     state_bytes: int,
     *,
     asked: int | None,
+    payload_bytes: int,
     cpus: int,
     memory_max_mb: float,
     free_mb: float,
@@ -69,12 +73,13 @@ def choose_averaging(
         workers: parts of a round.
         state_bytes: of one part.
         asked: the fan-in that the user asks for.
+        payload_bytes: the most JSON of a request.
         cpus: of the platform.
         memory_max_mb: the most that one action may have.
         free_mb: what all collectWeights actions may have beside the train actions.
         rounds: over which starting the tree's containers is spread.
     """
-    most = max(2, min(workers, MOST_PARTS))
+    most = max(2, min(workers, most_parts(payload_bytes)))
     fan_ins = [most] + [2**i for i in range(1, most.bit_length()) if 2**i < most]
     ways = [
         _averaging(workers, state_bytes, fan_in, cpus, free_mb, rounds)

@@ -215,6 +215,7 @@ def _cut_candidate(
         workers,
         state_bytes(question.facts),
         asked=job.fan_in,
+        payload_bytes=question.capacity.payload_bytes,
         cpus=question.cpus,
         memory_max_mb=question.memory_max_mb,
         free_mb=question.pool_mb - workers * memory_mb,

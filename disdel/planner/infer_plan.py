@@ -21,7 +21,7 @@ from disdel.planner.question import Bounds
 from disdel.planner.runtimes import Runtime
 from disdel.planner.timing import step_s
 from disdel.types import Estimate, InferPlan, ModelFacts, Objective, Shard
-from disdel.types.plan import STORE_MARGIN_S
+from disdel.types.plan import STORE_MARGIN_S, in_brackets
 from disdel.types.units import MIB, mb_ceil
 
 # Larger batches are hardly faster; smaller ones where a layer would take more for a batch.
@@ -278,6 +278,7 @@ def _refusal(nearest: _Candidate, question: InferQuestion) -> PlanError:
 
 def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion) -> str:
     need, limit, limits = math.ceil(shortage.need), shortage.limit, question.limits
+    names = question.capacity.names
     match shortage.bound:
         case "batches":
             return (
@@ -302,7 +303,7 @@ def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion)
                     "memory limit",
                     question.capacity.memory_max_mb,
                     need,
-                    "MB (whisk.memory.max; helm: whisk.limits.actions.memory.max)",
+                    f"MB{in_brackets(names.memory)}",
                 )
             )
         case "pool":
@@ -316,7 +317,7 @@ def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion)
                     "user memory",
                     question.capacity.pool_memory_mb,
                     need,
-                    "MB (helm: whisk.containerPool.userMemory)",
+                    f"MB{in_brackets(names.pool.format(need=need))}",
                 )
             )
         case "timeout":
@@ -329,7 +330,7 @@ def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion)
                     "time limit",
                     question.capacity.timeout_max_s,
                     need,
-                    "s (whisk.duration.max; helm: whisk.limits.actions.time.max)",
+                    f"s{in_brackets(names.timeout)}",
                 )
             )
         case _:

@@ -12,6 +12,7 @@ from disdel.planner.advice import refusal
 from disdel.planner.candidates import Candidate, Shortage, candidates, gpu_action_mb, order
 from disdel.planner.question import Question
 from disdel.types import Option, Plan
+from disdel.types.plan import in_brackets
 from disdel.types.units import mb_ceil
 
 # Times within this factor of the least are equal, as far as predictions go.
@@ -186,8 +187,8 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
     if best.throttled_s >= 1:
         reasons.append(
             f"about {best.throttled_s:.0f} s of it are waiting for the next minute: the platform "
-            f"takes {per_minute} invocations a minute and the run makes {best.invocations} "
-            "(helm: whisk.limits.actionsInvokesPerminute)"
+            f"takes {per_minute} invocations a minute and the run makes {best.invocations}"
+            f"{in_brackets(question.capacity.names.invokes_per_minute)}"
         )
     limit_s = question.timeout_max_s
     if best.timing.round_s > limit_s:

@@ -6,7 +6,7 @@ puts in their place. `docs/measurements.md` has the figures and how they were ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from disdel.types import RuntimeName
@@ -167,11 +167,6 @@ COMPILED = Runtime(
     cuts_batches=False,
     uses_gpu=False,
 )
-
-# The same in OpenWhisk's own Python image, whose proxy is a process beside the action: of an /init
-# with a zip of 12 MB it kept 27 to 55 MB.
-STOCK_PROXY_MB = 55
-COMPILED_ON_STOCK = replace(COMPILED, anonymous_mb=COMPILED.anonymous_mb + STOCK_PROXY_MB)
 
 RUNTIMES: dict[RuntimeName, Runtime] = {
     runtime.name: runtime for runtime in (TENSORFLOW, TORCH, COMPILED)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import disdel
-from disdel.config import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S, ApiAccess, access_to, checked_text
+from disdel.config import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S, checked_text
 from disdel.errors import UsageError
 from disdel.host.home import expanded, in_home
 from disdel.settings.resolving import find, resolving
@@ -42,6 +42,7 @@ class Settings:
     the default.
 
     Attributes:
+        platform: what runs the actions, by its name; None leaves it to `apihost`.
         apihost: an OpenWhisk's URL; without one anywhere, the embedded platform is started.
         auth: its key, `uuid:secret`.
         insecure: do not check the API host's certificate.
@@ -74,6 +75,15 @@ class Settings:
         ),
     ] = "roomy"
     aims: Aims = field(default_factory=Aims)
+    platform: Annotated[
+        str | None,
+        Setting(
+            "What runs the actions: openwhisk, embedded, or another that is installed.",
+            metavar="NAME",
+            default="openwhisk where an API host is named, else embedded",
+            group=_PLACE,
+        ),
+    ] = None
     apihost: Annotated[
         str | None,
         Setting(
@@ -164,17 +174,6 @@ class Settings:
         checked_text("the Redis (--redis)", self.redis or "")
         object.__setattr__(self, "data_dir", expanded(self.data_dir, "--data-dir"))
         object.__setattr__(self, "run_dir", expanded(self.run_dir, "--run-dir"))
-
-    @property
-    def access(self) -> ApiAccess | None:
-        """The OpenWhisk that the user has named; None for the embedded platform.
-
-        Raises:
-            UsageError: its host is no URL.
-        """
-        if self.apihost is None:
-            return None
-        return access_to(self.apihost, self.auth, insecure=self.insecure)
 
     @property
     def architectures(self) -> list[str]:

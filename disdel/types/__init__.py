@@ -17,6 +17,7 @@ from disdel.types.names import (
     DEFAULT_OPTIMIZER,
     OPTIMIZERS,
     Average,
+    Ending,
     EstimatorName,
     Objective,
     OptimizerState,
@@ -26,12 +27,21 @@ from disdel.types.names import (
     RateShape,
     RuntimeName,
     Split,
-    Status,
     Sync,
     Target,
     WorkersPolicy,
 )
-from disdel.types.plan import Capacity, Cost, Estimate, InferPlan, Option, Plan, Shard, Zones
+from disdel.types.plan import (
+    Capacity,
+    Cost,
+    Estimate,
+    InferPlan,
+    LimitNames,
+    Option,
+    Plan,
+    Shard,
+    Zones,
+)
 from disdel.types.reading import Column, ColumnKind, Reading, Scaling, TableLayout
 from disdel.types.report import (
     Activation,
@@ -78,6 +88,7 @@ __all__ = [
     "ColumnKind",
     "Cost",
     "DatasetSpec",
+    "Ending",
     "ErrorReport",
     "Estimate",
     "EstimatorName",
@@ -85,6 +96,7 @@ __all__ = [
     "InferJob",
     "InferPlan",
     "LedgerEntry",
+    "LimitNames",
     "Limits",
     "ModelFacts",
     "ModelSpec",
@@ -112,7 +124,6 @@ __all__ = [
     "ShardReport",
     "Split",
     "SplitReport",
-    "Status",
     "Sync",
     "TableLayout",
     "Target",

@@ -6,7 +6,19 @@ from typing import Literal
 
 Sync = Literal["once", "epoch"] | int
 Split = Literal["train", "validation", "test"]
-Status = Literal["success", "application error", "action developer error", "whisk internal error"]
+# How an activation ended, whatever the platform calls it: `disdel.platforms.base` explains them.
+Ending = Literal[
+    "success",
+    "application-error",
+    "out-of-memory",
+    "time-limit",
+    "start-time-limit",
+    "not-started",
+    "image-missing",
+    "no-container",
+    "vanished",
+    "platform-error",
+]
 Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", "error"]
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]

@@ -5,6 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from disdel.types.names import EstimatorName, Objective, RuntimeName, Split
+from disdel.types.units import MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitNames:
+    """By which of its own settings a platform's limits are raised, in words for whoever runs it.
+
+    Empty where there is none. In `pool`, `{need}` stands for the MB that are needed.
+    """
+
+    memory: str = ""
+    pool: str = ""
+    timeout: str = ""
+    invokes_per_minute: str = ""
+
+
+def in_brackets(name: str) -> str:
+    """The name of a setting behind what it raises; nothing where there is none."""
+    return f" ({name})" if name else ""
 
 # Before its time limit, an activation has so long to store what it has and to answer; the plan
 # counts with it, and the action stops by it.
@@ -19,7 +38,8 @@ class Capacity:
     containers share) are None where the platform does not tell, as OpenWhisk does not. `kinds` are
     its own runtimes, as `python:3.11`. For `settle_s` after an activation's answer its container
     may be busy with what comes after it, and take no other. `on_loopback` is whether its containers
-    have the loopback of the machine that they run on.
+    have the loopback of the machine that they run on. `payload_bytes` is the most JSON that an
+    activation is given or answers. `names` say how the limits are raised.
     """
 
     memory_min_mb: int
@@ -33,6 +53,8 @@ class Capacity:
     kinds: tuple[str, ...] = ()
     settle_s: float = 0.0
     on_loopback: bool = False
+    payload_bytes: int = MIB
+    names: LimitNames = LimitNames()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from disdel.types.names import EstimatorName, Objective, Outcome, RuntimeName, Split, Status
+from disdel.types.names import Ending, EstimatorName, Objective, Outcome, RuntimeName, Split
 from disdel.types.plan import Option, Zones
 
 
@@ -13,8 +13,9 @@ from disdel.types.plan import Option, Zones
 class ActivationRecord:
     """One finished activation, as the platform recorded it.
 
-    `init_ms` is None on a warm start: that absence is OpenWhisk's own mark of one. `wait_ms` is
-    the time from the request to the start of init or run, container creation included.
+    `init_ms` is None on a warm start. `wait_ms` is the time from the request to the start of init
+    or run, container creation included. `ending` is how it ended, and `result` what it answered,
+    or the platform's own words on why it did not.
     """
 
     id: str
@@ -23,8 +24,7 @@ class ActivationRecord:
     duration_ms: int
     wait_ms: int
     init_ms: int | None
-    status: Status
-    timed_out: bool
+    ending: Ending
     result: object
     logs: tuple[str, ...] = ()
 
@@ -289,7 +289,7 @@ class RunReport:
     run: str
     job: Literal["train", "infer"]
     dataset: str
-    platform: Literal["embedded", "openwhisk"]
+    platform: str
     status: Literal["running", "ok", "failed", "lost"]
     error: ErrorReport | None = None
     accuracy: float | None = None

@@ -22,7 +22,8 @@ from typing import Any
 
 import httpx
 
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 
 CONTAINERS = 4
 MEMORY_MB = 128

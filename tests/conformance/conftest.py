@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.config import ApiAccess
+from disdel.platforms.openwhisk.access import ApiAccess
 from tests.support.openwhisk import OpenWhisk
 from tests.support.platforms import embedded
 

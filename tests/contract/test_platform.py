@@ -6,10 +6,11 @@ import zipfile
 
 import pytest
 
-from disdel.config import ApiAccess
 from disdel.errors import ConnectionRefused, PlatformRejected
 from disdel.platforms.base import ActionSpec
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from tests.support.fake_platform import FakePlatform
 
@@ -91,10 +92,9 @@ def test_an_action_sees_the_package_parameters_under_its_arguments(client):
         return record
 
     record = client(use)
-    assert record.status == "success"
+    assert record.ending == "success"
     assert record.result == {"seen": {"a": 1, "b": 3, "c": {"d": [None]}}}
     assert len(record.id) == 32
-    assert not record.timed_out
 
 
 def test_the_first_activation_is_cold_and_the_next_warm(client):
@@ -120,7 +120,7 @@ def test_a_failing_action_is_a_record_and_no_exception(client):
         return record, logs
 
     record, logs = client(use)
-    assert record.status == "application error"
+    assert record.ending == "application-error"
     assert record.result == {"error": "asked to fail"}
     assert logs
 

@@ -4,7 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.store.private_redis import PrivateRedis
 from disdel.types.events import silent
 from tests.support.fault_proxies import PlatformProxy, RedisProxy

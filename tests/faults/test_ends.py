@@ -14,8 +14,8 @@ import psutil
 import pytest
 import redis
 
-from disdel.config import ApiAccess
-from disdel.platforms.embedded import platform_down
+from disdel.platforms.embedded.finding import platform_down
+from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.store.private_redis import PrivateRedis
 from tests.support.linear import linear_job
 from tests.support.waiting import wait_until

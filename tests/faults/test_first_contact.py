@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from disdel.config import ApiAccess
 from disdel.errors import ConnectionRefused, PlatformLost, PlatformRejected
+from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from tests.support.fault_proxies import CUT_AFTER, http_reply
 

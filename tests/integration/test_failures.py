@@ -14,7 +14,8 @@ import disdel as library
 from disdel.controller.inference import infer as infer_module
 from disdel.controller.training import train as train_module
 from disdel.errors import ActivationFailed
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 
 
 def disdel(*arguments, cwd):

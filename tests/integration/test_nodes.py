@@ -17,7 +17,7 @@ def test_a_container_tells_the_cpus_that_it_sees(monkeypatch, tmp_path, redis_ur
         settings = Settings(redis=redis_url)
         async with open_session(settings) as session:
             silent = replace(session, capacity=replace(session.capacity, cpus=None))
-            silent = replace(silent, lasting_apihost="http://silent")
+            silent = replace(silent, lasting_address="http://silent")
             return await with_nodes(silent, settings, notes.append)
 
     assert asyncio.run(ask()).capacity.cpus == usable_cpus()

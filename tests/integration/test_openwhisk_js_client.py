@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from tests.support import SUPPORT
 
 VERSION = "3.21.9"

@@ -17,7 +17,8 @@ import redis
 import disdel
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.memory_agent.pods import SELECTOR
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.protocol import memory_grant
 from disdel.protocol.messages import WIRE_VERSION
 from disdel.store.redis_store import RedisStore

@@ -12,8 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from disdel.config import ApiAccess
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.openwhisk.access import ApiAccess
 from openwhisk_local.containers.isolation import CONTAINER_ENV
 from openwhisk_local.records import PlatformRecord, read_records
 from tests.support.waiting import wait_until

@@ -7,6 +7,7 @@ import itertools
 from disdel.controller.session import Session
 from disdel.errors import ActivationLost, PlatformRejected
 from disdel.platforms.base import Platform
+from disdel.platforms.openwhisk.outcomes import ending_of
 from disdel.types import ActivationRecord, Capacity
 from disdel.types.events import silent
 
@@ -89,7 +90,7 @@ def sessions_of(platform, store, redis_url, capacity=CAPACITY):
             capacity=capacity,
             store=store,
             redis_url=redis_url,
-            lasting_apihost="http://fake",
+            lasting_address="http://fake",
             lasting_redis=redis_url,
         )
 
@@ -107,7 +108,6 @@ def activation(number, action, result, *, init_ms=None, status="success", timed_
         duration_ms=100,
         wait_ms=1,
         init_ms=init_ms,
-        status=status,
-        timed_out=timed_out,
+        ending=ending_of(status, result, timed_out=timed_out),
         result=result,
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from disdel.config import ApiAccess
+from disdel.platforms.openwhisk.access import ApiAccess
 
 ECHO = "def main(args): return args"
 NO_RESOURCE = "The requested resource does not exist."

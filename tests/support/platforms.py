@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from tests.support.openwhisk import OpenWhisk
 
 

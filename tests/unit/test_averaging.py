@@ -3,13 +3,14 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.planner.averaging import MOST_PARTS, choose_averaging, level_sizes
+from disdel.planner.averaging import choose_averaging, level_sizes, most_parts
 from disdel.types.units import MIB
 
 
 def choose(workers, state=8 * MIB, **others):
     settings = {
         "asked": None,
+        "payload_bytes": MIB,
         "cpus": 4,
         "memory_max_mb": 4096,
         "free_mb": math.inf,
@@ -52,9 +53,9 @@ def test_the_fan_in_that_is_asked_for_is_taken():
     assert choose(64, asked=4).actions == 16 + 4 + 1
 
 
-@given(st.integers(1, 50_000))
-def test_no_request_names_more_parts_than_openwhisk_takes(workers):
-    assert 2 <= choose(workers).fan_in <= MOST_PARTS
+@given(st.integers(1, 50_000), st.integers(MIB // 8, 8 * MIB))
+def test_no_request_names_more_parts_than_the_platform_takes(workers, payload_bytes):
+    assert 2 <= choose(workers, payload_bytes=payload_bytes).fan_in <= most_parts(payload_bytes)
 
 
 @given(st.integers(1, 1000), st.integers(1, 64), st.integers(128, 4096))

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from disdel import config
-from disdel.config import ApiAccess
 from disdel.errors import UsageError
 from disdel.host import home
 from disdel.host.home import make_own
+from disdel.platforms.openwhisk.access import ApiAccess, access_of
 from disdel.settings import Settings, data_dir, entries, resolve, run_dir
 
 
@@ -30,24 +30,24 @@ def props(environ, tmp_path):
 
 
 def test_nothing_configured_means_the_embedded_platform():
-    assert Settings().access is None
+    assert access_of(Settings()) is None
 
 
 @pytest.mark.usefixtures("props")
 def test_wskprops_is_read_as_wsk_reads_it():
-    assert Settings().access == ApiAccess("https://whisk.example", "uuid:secret")
+    assert access_of(Settings()) == ApiAccess("https://whisk.example", "uuid:secret")
 
 
 @pytest.mark.usefixtures("props")
 def test_flag_before_environment_before_file(environ):
     environ(DISDEL_APIHOST="http://one:3233", DISDEL_AUTH="a:b")
-    assert Settings().access == ApiAccess("http://one:3233", "a:b")
+    assert access_of(Settings()) == ApiAccess("http://one:3233", "a:b")
     given = resolve(Settings, {"apihost": "http://two/", "auth": "c:d"})
-    assert given.access == ApiAccess("http://two", "c:d")
+    assert access_of(given) == ApiAccess("http://two", "c:d")
 
 
 def test_a_host_without_a_scheme_is_https():
-    assert Settings(apihost="whisk.example").access == ApiAccess("https://whisk.example", "")
+    assert access_of(Settings(apihost="whisk.example")) == ApiAccess("https://whisk.example", "")
 
 
 def test_the_key_does_not_show_in_a_traceback():
@@ -72,15 +72,15 @@ def test_the_key_does_not_show_in_a_traceback():
 )
 def test_a_host_that_is_none_is_told_without_a_secret(host):
     with pytest.raises(UsageError, match="API host") as refused:
-        Settings(apihost=host).access  # noqa: B018
+        access_of(Settings(apihost=host))
     assert "sEc" not in str(refused.value)
 
 
 def test_a_key_in_the_url_is_a_key_and_not_shown():
     found = Settings(apihost="https://u%3A:s%40@host:1/base/")
-    assert found.access == ApiAccess("https://host:1/base", "u::s@")
+    assert access_of(found) == ApiAccess("https://host:1/base", "u::s@")
     assert entries(found)["apihost"] == "https://***@host:1/base/"
-    assert Settings(apihost="https://u:s@host", auth="a:b").access.auth == "a:b"
+    assert access_of(Settings(apihost="https://u:s@host", auth="a:b")).auth == "a:b"
 
 
 @pytest.mark.parametrize("text", [b"APIHOST=\xff", None], ids=["not UTF-8", "a folder"])
@@ -119,7 +119,7 @@ def test_folders(tmp_path, environ):
 
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/"])
 def test_the_apis_own_path_may_stand_behind_the_host(path):
-    access = Settings(apihost=f"http://whisk.example:3233{path}").access
+    access = access_of(Settings(apihost=f"http://whisk.example:3233{path}"))
     assert access.apihost == "http://whisk.example:3233"
 
 

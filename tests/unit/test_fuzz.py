@@ -23,6 +23,7 @@ from disdel.config import read_wskprops
 from disdel.controller.runs import lease
 from disdel.errors import UsageError
 from disdel.host.telling import told
+from disdel.platforms.openwhisk.access import access_of
 from disdel.settings import Settings, data_dir, declared, run_dir
 from disdel.types import InferJob, RunReport, TrainJob
 from disdel.types.report_json import report_to_json
@@ -111,7 +112,7 @@ def test_variables(here, variables):
         for name, value in variables:
             # A variable holds bytes, and so no half of a character as UTF-16 has them.
             patch.setenv(f"DISDEL_{name}", os.fsdecode(value.encode("utf-8", "surrogatepass")))
-        for read in (lambda: Settings().access, data_dir, run_dir):
+        for read in (lambda: access_of(Settings()), data_dir, run_dir):
             with contextlib.suppress(UsageError):
                 read()
         if "APIHOST" not in dict(variables):  # That would be asked.

@@ -32,12 +32,13 @@ ALLOWED = {
     "compiler": LEAVES | {"config", "host", "models"},
     "memory_agent": {"errors", "types", "protocol"},
     # The launcher of the embedded platform reads its limits and its records; nobody else does.
-    "platforms": LEAVES | {"config", "host", "openwhisk_local"},
+    "platforms": LEAVES | {"config", "host", "openwhisk_local", "settings"},
     "controller": LEAVES
     | {"compiler", "config", "data", "host", "models", "planner", "platforms", "runtimes"}
     | {"settings", "store"},
     "api": LEAVES
-    | {"config", "controller", "data", "host", "models", "planner", "report", "settings"},
+    | {"config", "controller", "data", "host", "models", "planner", "platforms", "report"}
+    | {"settings"},
     "cli": LEAVES
     | {"api", "config", "controller", "data", "host", "memory_agent", "models", "platforms"}
     | {"report", "settings"},

@@ -5,9 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from disdel.config import ApiAccess
 from disdel.connections.patience import Patience
 from disdel.platforms.base import ActionSpec
+from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from disdel.platforms.openwhisk.exchange import Exchange, Throttled
 

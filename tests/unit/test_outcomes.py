@@ -1,6 +1,7 @@
 import pytest
 
 from disdel.controller.invoking.outcomes import activation_failed, explained, failure_of
+from disdel.platforms.openwhisk.outcomes import ending_of
 from disdel.types import ActivationRecord
 from openwhisk_local.machine.container_memory import MemoryUse, critical_line
 
@@ -13,8 +14,7 @@ def record(status="action developer error", error="", timed_out=False):
         duration_ms=1,
         wait_ms=0,
         init_ms=None,
-        status=status,
-        timed_out=timed_out,
+        ending=ending_of(status, {"error": error}, timed_out=timed_out),
         result={"error": error},
     )
 

@@ -9,7 +9,7 @@ from disdel.models import model_facts
 from disdel.planner.advice import suggestions
 from disdel.planner.memory import estimate_collect
 from disdel.planner.plan import AS_GOOD, make_plan
-from disdel.planner.prices import PRICES, costs
+from disdel.platforms.prices import PUBLISHED, costs, price_given
 from disdel.types import Aims, Limits, ModelSpec, TrainJob, Validation
 from disdel.types.units import MIB
 from tests.support.planning import as_good, capacity, dataset, jobs, plan, platforms, question
@@ -246,9 +246,9 @@ def test_a_shard_holds_a_batch():
 def test_costs_are_gb_s_and_invocations_at_published_prices():
     made = plan()
     aws = costs(made)[0]
-    assert len(costs(made)) == len(PRICES)
+    assert len(costs(made)) == len(PUBLISHED)
     assert aws.usd == pytest.approx(made.gb_s * 0.0000166667 + made.invocations * 0.2e-6)
-    [own] = costs(made, per_gb_s=2.0, per_invocation=3.0)
+    [own] = costs(made, [price_given(per_gb_s=2.0, per_invocation=3.0)])
     assert own.usd == pytest.approx(2 * made.gb_s + 3 * made.invocations)
 
 

@@ -10,19 +10,21 @@ import psutil
 import pytest
 import redis
 
-from disdel.config import ApiAccess
 from disdel.controller import session
 from disdel.errors import ConnectionRefused
+from disdel.platforms.openwhisk import provider
+from disdel.platforms.registry import chosen
+from disdel.settings import Settings
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from tests.support.fake_platform import CAPACITY, FakePlatform
 
 
 def address(monkeypatch, apihost, *, on_loopback=False, bridge=None):
     capacity = replace(CAPACITY, on_loopback=on_loopback)
-    monkeypatch.setattr(session, "OpenWhisk", lambda access: FakePlatform({}, capacity))
+    monkeypatch.setattr(provider, "OpenWhisk", lambda access: FakePlatform({}, capacity))
     monkeypatch.setattr(session, "bridge_address", lambda: bridge)
-    access = apihost and ApiAccess(apihost=apihost, auth="a:b", insecure=False)
-    return asyncio.run(session._redis_address(access))
+    settings = Settings(apihost=apihost, auth="a:b")
+    return asyncio.run(session._redis_address(chosen(settings), settings))
 
 
 @pytest.mark.parametrize("bridge", [None, "172.17.0.1"])

@@ -136,7 +136,7 @@ def test_a_run_that_goes_on_is_not_pruned(disdel, tmp_path):
 
 def test_a_run_with_something_elsewhere_is_not_pruned(disdel, tmp_path, redis_url):
     folder = ended(tmp_path)
-    write_places(folder.path, [Place(apihost=None, redis=redis_url)])
+    write_places(folder.path, [Place(platform="openwhisk", address=None, redis=redis_url)])
     said = disdel("runs", "prune", "--keep", "0").stderr
     assert f"disdel stop {folder.run} removes it" in said
     assert folder.path.exists()
@@ -158,7 +158,7 @@ def test_a_run_of_another_release_is_not_taken_for_a_failed_one(disdel, tmp_path
 def test_what_a_run_of_another_release_has_left_is_removed(disdel, tmp_path, redis_url):
     folder = ended(tmp_path)
     folder.report.write_bytes(NEWER)
-    write_places(folder.path, [Place(apihost=None, redis=redis_url)])
+    write_places(folder.path, [Place(platform="openwhisk", address=None, redis=redis_url)])
     assert "removed what it had left" in disdel("stop", folder.run).stdout
     assert read_places(folder.path) == ()
     assert folder.report.read_bytes() == NEWER
@@ -180,8 +180,8 @@ def test_what_could_not_be_removed_stays_on_record(disdel, tmp_path, redis_url):
     store.put(key, b"a state")
     user = RunUser(run=folder.run)
     store.make_user(user.name, user.rules)
-    away = Place(apihost=None, redis="redis://:secret@127.0.0.1:1")
-    here = Place(apihost=None, redis=redis_url, redis_user=user.name)
+    away = Place(platform="openwhisk", address=None, redis="redis://:secret@127.0.0.1:1")
+    here = Place(platform="openwhisk", address=None, redis=redis_url, redis_user=user.name)
     write_places(folder.path, [away, here])
     assert (folder.path / "controller.json").stat().st_mode & 0o077 == 0
     failed = disdel("stop", folder.run).exception

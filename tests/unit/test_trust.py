@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from disdel.config import ApiAccess
 from disdel.connections.trust import certificates, is_loopback, tls_context
 from disdel.errors import ConnectionRefused, PlatformLost, UsageError
+from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from disdel.store.redis_store import RedisStore
 

@@ -70,8 +70,7 @@ class Claims:
                 wait_ms=0,
                 # A container that is not known of is not counted.
                 init_ms=None,
-                status="whisk internal error",
-                timed_out=False,
+                ending="platform-error",
                 result={"error": f"{lost}."},
             )
         return record

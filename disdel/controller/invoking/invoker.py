@@ -117,7 +117,7 @@ class Invoker:
         record = await self._invoke(call)
         times = self._times(record, submitted_s)
         used_mb = None
-        if record.status != "success" and call.worker is not None and not error_kind(record):
+        if record.ending != "success" and call.worker is not None and not error_kind(record):
             # It did not end by itself.
             used_mb = (await self.progress()).get(call.worker, _UNKNOWN).memory_mb
         failure = failure_of(
@@ -126,6 +126,7 @@ class Invoker:
             last_used_mb=used_mb,
             image=call.image,
             reached_store=self._reached,
+            names=self.session.capacity.names,
         )
         if failure is not None:
             logs = await self.logs.of_failed(record.id, call.worker)

@@ -1,4 +1,4 @@
-"""What became of an activation: OpenWhisk's record read as one of a few outcomes."""
+"""What became of an activation for the run that it belongs to, by how the platform says it ended."""
 
 from __future__ import annotations
 
@@ -6,28 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from disdel.errors import ActivationFailed, ConnectionRefused, StoreLost
-from disdel.types import ActivationRecord, Outcome
+from disdel.types import ActivationRecord, LimitNames, Outcome
+from disdel.types.plan import in_brackets
 from openwhisk_local.machine.container_memory import CRITICAL_TEXT
 
 # A container that was using this much of its limit when it vanished most likely ran out of it.
 _NEARLY_FULL = 0.9
 
-_OOM_TEXT = "exhausted its memory"
-# Under Kubernetes, and where only the action's process is killed, nothing says why (openwhisk
-# KubernetesContainer.scala; runtime-go executor.go).
-_VANISHED_TEXTS = ("command exited", "exited unexpectedly")
-# The same before the action runs, or what it imports fails: then the log has a traceback.
-_NO_START_TEXT = "Cannot start action"
+# What a log has where it was the code that failed.
 _RAISED_TEXTS = ("Traceback (most recent call last)", "SyntaxError")
-_PULL_TEXT = "pull container image"
-# An image that is not there is one or the other, by the platform's settings.
-_NO_CONTAINER_TEXTS = (_PULL_TEXT, "provision resources to run")
 _LOG_LINES_SHOWN = 20
-_IN_INIT = "during initialization"
-_SLOW_START = (
-    "its container took that long to start: raise --timeout-max or the platform's time limit "
-    "(whisk.duration.max; helm: whisk.limits.actions.time.max), or give containers more CPU"
-)
+_SEE_LOG = "the activation's log says more"
 # What an action says when its store does not answer: never, or not any more.
 STORE_AWAY = frozenset({ConnectionRefused.kind, StoreLost.kind})
 _STORE_ADVICE = (
@@ -63,6 +52,7 @@ def failure_of(
     last_used_mb: int | None,
     reached_store: bool = False,
     image: str | None = None,
+    names: LimitNames = LimitNames(),
 ) -> Failure | None:
     """None for a success, else what happened.
 
@@ -72,31 +62,39 @@ def failure_of(
         last_used_mb: what the action last said that it used, where it did.
         reached_store: whether other actions have found the store at its address.
         image: what the action's container is of, where it is of an image.
+        names: of the platform's settings that raise its limits.
     """
-    if record.status == "success":
-        return None
     reason = _reason(record.result)
-    if record.timed_out:
-        in_init = _IN_INIT in reason
-        advice = _SLOW_START if in_init else "raise --timeout-max, or use more --workers"
-        return Failure("timeout", reason, advice, in_init=in_init)
-    vanished = any(text in reason for text in _VANISHED_TEXTS)
-    full = last_used_mb is not None and last_used_mb >= _NEARLY_FULL * memory_mb
-    if _OOM_TEXT in reason or (vanished and full):
-        used = "" if last_used_mb is None else f" (last measured: {last_used_mb} MB)"
-        return _out_of_memory(reason, memory_mb, used)
-    kind = error_kind(record)
-    if kind in STORE_AWAY:
-        return Failure("error", reason, _STORE_ADVICE, reached_store, kind)
-    if any(text in reason for text in _NO_CONTAINER_TEXTS):
-        # A pull that failed has been tried by the platform; room for a container may come.
-        missing = _PULL_TEXT in reason
-        return Failure("error", reason, _image_advice(image), not missing, missing_image=True)
-    advice = "the activation's log says more"
-    if _NO_START_TEXT in reason:
-        return Failure("error", reason, advice, in_init=True, unexplained=True)
-    lost = vanished or record.status == "whisk internal error"
-    return Failure("error", reason, advice, lost, kind, unexplained=vanished)
+    match record.ending:
+        case "success":
+            return None
+        case "time-limit":
+            return Failure("timeout", reason, "raise --timeout-max, or use more --workers")
+        case "start-time-limit":
+            return Failure("timeout", reason, _slow_start(names), in_init=True)
+        case "out-of-memory":
+            used = "" if last_used_mb is None else f" (last measured: {last_used_mb} MB)"
+            return _out_of_memory(reason, memory_mb, used)
+        case "vanished":
+            if last_used_mb is not None and last_used_mb >= _NEARLY_FULL * memory_mb:
+                return _out_of_memory(reason, memory_mb, f" (last measured: {last_used_mb} MB)")
+            return Failure("error", reason, _SEE_LOG, unexplained=True)
+        case "not-started":
+            return Failure("error", reason, _SEE_LOG, in_init=True, unexplained=True)
+        case "image-missing":
+            # The platform has tried to have it.
+            advice = _image_advice(image)
+            return Failure("error", reason, advice, lost=False, missing_image=True)
+        case "no-container":
+            # Room for one may come.
+            return Failure("error", reason, _image_advice(image), missing_image=True)
+        case "platform-error":
+            return Failure("error", reason, _SEE_LOG)
+        case "application-error":
+            kind = error_kind(record)
+            if kind in STORE_AWAY:
+                return Failure("error", reason, _STORE_ADVICE, reached_store, kind)
+            return Failure("error", reason, _SEE_LOG, lost=False, cause=kind)
 
 
 def explained(failure: Failure, logs: Sequence[str], *, memory_mb: int) -> Failure:
@@ -116,6 +114,13 @@ def _out_of_memory(reason: str, memory_mb: int, seen: str) -> Failure:
         "oom",
         f"{reason.rstrip('.')}. Its limit was {memory_mb} MB{seen}.",
         "raise --memory-max or the platform's limit, or train with a smaller --batch",
+    )
+
+
+def _slow_start(names: LimitNames) -> str:
+    return (
+        "its container took that long to start: raise --timeout-max or the platform's time limit"
+        f"{in_brackets(names.timeout)}, or give containers more CPU"
     )
 
 

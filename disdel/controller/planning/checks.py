@@ -25,6 +25,7 @@ from disdel.protocol import messages
 from disdel.settings import Settings
 from disdel.store.private_redis import find_redis_server
 from disdel.types import ActivationRecord, RuntimeName
+from disdel.types.plan import in_brackets
 
 _TIMEOUT_S = 60.0
 # A container that does not reach the store at once most likely never will.
@@ -150,8 +151,8 @@ def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:
             "platform",
             False,
             f"{session.description} allows {capacity.memory_max_mb} MB an action, and "
-            f"{largest.name} alone needs {needed_mb} MB; raise whisk.memory.max (helm: "
-            "whisk.limits.actions.memory.max)",
+            f"{largest.name} alone needs {needed_mb} MB; raise the platform's memory limit"
+            f"{in_brackets(capacity.names.memory)}",
         )
     detail = (
         f"{session.description}; {capacity.memory_min_mb} to {capacity.memory_max_mb} MB and up to "
@@ -160,8 +161,8 @@ def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:
     )
     if capacity.invokes_per_minute < _FEW_INVOKES_PER_MINUTE:
         detail += (
-            "; runs of many workers or rounds will wait for the next minute (helm: "
-            "whisk.limits.actionsInvokesPerminute)"
+            "; runs of many workers or rounds will wait for the next minute"
+            f"{in_brackets(capacity.names.invokes_per_minute)}"
         )
     return Check("platform", True, detail)
 

@@ -15,8 +15,8 @@ from disdel.compiler.keras_file import TEMPLATE, filled
 from disdel.compiler.packages import kind_of, own_python, packages_zip, pins, stock_python
 from disdel.compiler.targets import HOST, portable, target
 from disdel.controller.invoking.bundle import build_bundle, library
-from disdel.controller.session import runs_here
 from disdel.platforms.base import ActionSpec
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code.collecting import UserCode
@@ -72,13 +72,14 @@ def compile_job(
     Raises:
         UsageError: the settings name an architecture that nothing can be compiled for.
     """
+    on_host = chosen(settings).traits.host_packages
     usual = DEFAULT_OPTIMIZER if model.own is None else None
     return CompileJob(
         model=model,
         input_dtype=dataset.input_dtype,
         batch_size=job.batch_size,
         optimizer=job.optimizer or usual,
-        targets=HOST if runs_here(settings) else portable(settings.architectures),
+        targets=HOST if on_host else portable(settings.architectures),
     )
 
 
@@ -98,7 +99,7 @@ def compile_network(
         CompileFailed: the compiler refused it.
     """
     stock = stock_python(kinds)
-    # The embedded platform runs actions on the Python that runs here, whatever their kind.
+    # Where this machine is what runs it, so is its Python, whatever the kind.
     python = own_python() if job.targets == HOST else stock
     machines = None
     if job.targets != HOST:

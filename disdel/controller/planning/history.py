@@ -25,13 +25,14 @@ from disdel import config
 from disdel.host.home import make_own
 from disdel.planner.observations import Observation
 from disdel.planner.runtimes import Runtime
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from openwhisk_local.machine.gpu import first_gpu
 
 MAX_LINES = 4000
 # What is measured: all processes of a container, and not the action's alone.
 _COUNTED = "containers"
-# What decides how much memory and time a container of the embedded platform takes.
+# What decides how much memory and time an action takes that has this machine's packages.
 _PACKAGES = (
     "tensorflow",
     "tensorflow-cpu",
@@ -97,18 +98,20 @@ def _parsed(line: str) -> Observation | None:
 def history_of(runtime: Runtime, settings: Settings) -> History:
     """The history of a runtime on the platform that `settings` lead to.
 
-    It is named by a digest of what decides a container's memory: this release, and on a cluster the
-    cluster and the image, on the embedded platform this machine's packages and processor; and the
+    It is named by a digest of what decides a container's memory: this release, and the platform
+    and the image, or where actions have this machine's packages those and its processor; and the
     GPU that is planned with, if any.
     """
-    configured = settings.access
-    if configured is not None:
-        facts = [configured.apihost, settings.image(runtime.image)]
-    else:
-        facts = [platform.python_version(), _processor(), str(os.cpu_count())]
+    provider = chosen(settings)
+    on_host, address = provider.traits.host_packages, provider.address(settings)
+    facts = [] if address is None else [address]
+    if on_host:
+        facts += [platform.python_version(), _processor(), str(os.cpu_count())]
         facts += [f"{name} {_version(name)}" for name in _PACKAGES]
+    else:
+        facts.append(settings.image(runtime.image))
     asked = settings.limits.gpu_memory_mb
-    told = configured is None and first_gpu() is not None
+    told = on_host and first_gpu() is not None
     if asked or (told and asked is None):
         facts.append("gpu")
     text = json.dumps([disdel.__version__, runtime.name, _COUNTED, *facts])

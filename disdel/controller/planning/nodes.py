@@ -2,7 +2,7 @@
 
 OpenWhisk tells neither the CPUs of its nodes nor how much memory it has for containers, and four
 workers on two CPUs are slower than two. Before the first plan a container is asked for the CPUs;
-the memory shows when warm containers have been removed. Both are kept for a week, by API host.
+the memory shows when warm containers have been removed. Both are kept for a week, by its address.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from disdel.errors import DisdelError, PlatformError
 from disdel.host.home import make_own
 from disdel.planner.runtimes import BASE_IMAGE
 from disdel.platforms.base import ActionSpec, Platform
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.types import Capacity
 from disdel.types.events import Listener, Noted
@@ -38,7 +39,7 @@ _MOST_CPUS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of an API host's containers; None of what was not.
+    """What was seen of a platform's containers; None of what was not.
 
     Attributes:
         cpus: that a container may use.
@@ -54,24 +55,36 @@ async def with_nodes(session: Session, settings: Settings, emit: Listener) -> Se
 
     A platform that tells by itself, or ends with the session, is not asked.
     """
-    apihost = session.lasting_apihost
-    if session.capacity.cpus is not None or apihost is None:
+    address = session.lasting_address
+    if session.capacity.cpus is not None or address is None:
         return session
-    if _read(apihost).cpus is None:
+    if _read(address).cpus is None:
         try:
             cpus = await _asked(session.platform, session.capacity, settings)
         except DisdelError as error:
             emit(Noted(message=f"the CPUs of the platform are unknown: {error}"))
         else:
-            await asyncio.to_thread(_keep, apihost, replace(_read(apihost), cpus=cpus))
+            await asyncio.to_thread(_keep, address, replace(_read(address), cpus=cpus))
             told = replace(session.capacity, cpus=cpus)
-            return replace(session, capacity=with_seen_nodes(told, apihost))
-    return replace(session, capacity=with_seen_nodes(session.capacity, apihost))
+            return replace(session, capacity=with_seen_nodes(told, address))
+    return replace(session, capacity=with_seen_nodes(session.capacity, address))
 
 
-def with_seen_nodes(capacity: Capacity, apihost: str) -> Capacity:
+async def offered_capacity(settings: Settings) -> Capacity:
+    """What the platform of `settings` would allow, with what was seen of it; nothing is started.
+
+    Raises:
+        UsageError: the settings do not lead to one.
+        ConnectionRefused: it does not answer or refuses the key.
+    """
+    provider = chosen(settings)
+    capacity, address = await provider.offered(settings), provider.address(settings)
+    return capacity if address is None else with_seen_nodes(capacity, address)
+
+
+def with_seen_nodes(capacity: Capacity, address: str) -> Capacity:
     """What a platform tells, with what was seen of it before; nothing is asked."""
-    seen = _read(apihost)
+    seen = _read(address)
     if capacity.cpus is None:
         capacity = replace(capacity, cpus=seen.cpus)
     if capacity.pool_memory_mb is None and seen.pool_below_mb is not None:
@@ -79,11 +92,11 @@ def with_seen_nodes(capacity: Capacity, apihost: str) -> Capacity:
     return capacity
 
 
-def remember_pool(apihost: str, *, below_mb: int) -> None:
+def remember_pool(address: str, *, below_mb: int) -> None:
     """Keep that so many MB of containers were more than the platform has room for."""
-    seen = _read(apihost)
+    seen = _read(address)
     known_mb = seen.pool_below_mb or below_mb
-    _keep(apihost, replace(seen, pool_below_mb=min(known_mb, below_mb)))
+    _keep(address, replace(seen, pool_below_mb=min(known_mb, below_mb)))
 
 
 async def _asked(platform: Platform, capacity: Capacity, settings: Settings) -> int:
@@ -116,19 +129,19 @@ async def _asked(platform: Platform, capacity: Capacity, settings: Settings) -> 
         await platform.remove_package(package)
     result = record.result if isinstance(record.result, dict) else {}
     cpus = result.get("cpus")
-    if record.status != "success" or type(cpus) is not int or not 1 <= cpus <= _MOST_CPUS:
+    if record.ending != "success" or type(cpus) is not int or not 1 <= cpus <= _MOST_CPUS:
         raise PlatformError(f"a container asked for them answered {str(record.result)[:200]}")
     return cpus
 
 
-def _file(apihost: str) -> Path:
-    digest = hashlib.blake2b(apihost.encode(), digest_size=8).hexdigest()
+def _file(address: str) -> Path:
+    digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
     return config.state_dir() / "history" / f"nodes-{digest}.json"
 
 
-def _read(apihost: str) -> Seen:
+def _read(address: str) -> Seen:
     """What was kept and is not too old; a file of anything else is as good as none."""
-    file = _file(apihost)
+    file = _file(address)
     try:
         if time.time() - file.stat().st_mtime > _KEPT_S:
             return Seen()
@@ -140,9 +153,9 @@ def _read(apihost: str) -> Seen:
     return seen if sound else Seen()
 
 
-def _keep(apihost: str, seen: Seen) -> None:
+def _keep(address: str, seen: Seen) -> None:
     """A run is not lost over a state directory that cannot be written."""
-    file = _file(apihost)
+    file = _file(address)
     partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
         make_own(file.parent)

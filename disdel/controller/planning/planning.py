@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from disdel.compiler import call_memory
 from disdel.controller.planning.compiled import can_be_compiled, compile_job
 from disdel.controller.planning.history import History, history_of
-from disdel.controller.session import runs_here
 from disdel.errors import UsageError
 from disdel.models import model_facts
 from disdel.planner.gpu import HOST_MB
@@ -21,13 +20,13 @@ from disdel.planner.observations import Observation, containers
 from disdel.planner.question import Question
 from disdel.planner.runtimes import (
     COMPILED,
-    COMPILED_ON_STOCK,
     RUNTIMES,
     TENSORFLOW,
     TORCH,
     Runtime,
 )
 from disdel.planner.timing import predicted_compile_s, step_s
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, RuntimeName, TrainJob
 from disdel.types.events import Listener, Noted
@@ -83,7 +82,11 @@ def _is_compiled(question: Question) -> bool:
 
 def _in_its_image(runtime: Runtime, settings: Settings) -> Runtime:
     """The runtime with what else its containers run."""
-    return COMPILED_ON_STOCK if runtime is COMPILED and not runs_here(settings) else runtime
+    if runtime is not COMPILED:
+        return runtime
+    # It runs on the platform's own Python.
+    proxy_mb = chosen(settings).traits.proxy_mb
+    return replace(runtime, anonymous_mb=runtime.anonymous_mb + proxy_mb)
 
 
 def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:
@@ -128,12 +131,12 @@ def _fitting_runtimes(
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
     """The runtime asked for, or those that the platform's containers have.
 
-    An OpenWhisk does not tell which images it has; there `auto` means the one for TensorFlow. On
-    this machine it is what is installed, the compiler included.
+    A platform does not tell which images it has; there `auto` means the one for TensorFlow. Where
+    actions have this machine's packages it is what is installed, the compiler included.
     """
     if asked is not None:
         return [RUNTIMES[asked]]
-    if not runs_here(settings):
+    if not chosen(settings).traits.host_packages:
         return [TENSORFLOW]
     return [runtime for runtime in RUNTIMES.values() if _is_installed(runtime)] or [TENSORFLOW]
 

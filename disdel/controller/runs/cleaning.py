@@ -11,13 +11,11 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from disdel.config import ApiAccess, access_to
 from disdel.controller.runs.lease import Holder, RunTaken, claimed, holder_of, is_driven
 from disdel.controller.runs.places import Place, read_places, remove_from, write_places
 from disdel.controller.runs.run_folder import RunFolder, as_lost
 from disdel.errors import DisdelError, UsageError
-from disdel.platforms.embedded import find_running
-from disdel.platforms.openwhisk.client import OpenWhisk
+from disdel.platforms.registry import provider_of
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import RunReport
@@ -103,9 +101,10 @@ async def _remove_from(
     patience_s = settings.patience_network_s
     async with AsyncExitStack() as stack:
         platform, store = None, None
-        access = _access(place, settings)
-        if access is not None:
-            platform = OpenWhisk(access, patience_s=patience_s)
+        if place.address is not None:
+            provider = provider_of(place.platform)
+            platform = provider.find(place.address, settings, insecure=place.insecure)
+        if platform is not None:
             stack.push_async_callback(platform.close)
         if place.redis is not None:
             try:
@@ -116,16 +115,6 @@ async def _remove_from(
                 errors.append(error)
         place, failures = await remove_from(place, run, platform, store)
     return place, errors + failures
-
-
-def _access(place: Place, settings: Settings) -> ApiAccess | None:
-    """How to reach the platform of a run, whose key is not kept with it; None where it is gone."""
-    if place.apihost is None:
-        return None
-    if place.embedded:
-        # One that was started again, with what it held, may be at another port.
-        return find_running()
-    return access_to(place.apihost, settings.auth, insecure=place.insecure)
 
 
 def interrupt(folder: Path) -> None:

@@ -24,6 +24,8 @@ from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
 
 CONTROLLER_NAME = "controller.json"
+# What an earlier release called them: whether the platform was the embedded one.
+_EARLIER_PLATFORMS = {False: "openwhisk", True: "embedded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,26 +33,26 @@ class Place:
     """Servers on which a run has a package, keys, or both.
 
     Attributes:
-        apihost: the OpenWhisk with the package, or None.
-        insecure: whether that host's certificate is not checked.
-        embedded: whether it is an embedded platform, which may have ended with what it held.
+        platform: the name of the platform with the package.
+        address: what that is found by; None where it has nothing that outlives the run.
+        insecure: whether its certificate is not checked.
         redis: the Redis with the keys, or None.
         redis_user: the user there that was made for the run's actions, or None.
     """
 
-    apihost: str | None
+    platform: str
+    address: str | None
     insecure: bool = False
-    embedded: bool = False
     redis: str | None
     redis_user: str | None = None
 
     def __str__(self) -> str:
-        named = (self.apihost, None if self.redis is None else masked(self.redis))
+        named = (self.address, None if self.redis is None else masked(self.redis))
         return " and ".join(name for name in named if name is not None)
 
     @property
     def is_empty(self) -> bool:
-        return self.apihost is None and self.redis is None
+        return self.address is None and self.redis is None
 
 
 def read_places(folder: Path) -> tuple[Place, ...]:
@@ -62,7 +64,7 @@ def read_places(folder: Path) -> tuple[Place, ...]:
     path = folder / CONTROLLER_NAME
     try:
         fields = json.loads(path.read_bytes())
-        return tuple(dacite.from_dict(Place, place) for place in fields["places"])
+        return tuple(dacite.from_dict(Place, _renamed(place)) for place in fields["places"])
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, TypeError, KeyError, RecursionError, dacite.DaciteError) as error:
@@ -71,6 +73,15 @@ def read_places(folder: Path) -> tuple[Place, ...]:
             f"left elsewhere: its package and perhaps a Redis user are disdel-{folder.name}, its "
             f"keys begin with disdel:{folder.name}: ; remove them by hand, then the file"
         ) from error
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    """A place as it is written today, also where an earlier release has written it."""
+    if "apihost" in fields:
+        embedded = fields.get("embedded", False)
+        fields["platform"] = _EARLIER_PLATFORMS[bool(embedded)]
+        fields["address"] = fields.pop("apihost")
+    return fields
 
 
 def write_places(folder: Path, places: Sequence[Place]) -> None:
@@ -106,11 +117,11 @@ async def remove_from(
     """
     errors: list[DisdelError] = []
     if platform is None:
-        place = replace(place, apihost=None)
-    if platform is not None and place.apihost is not None:
+        place = replace(place, address=None)
+    if platform is not None and place.address is not None:
         try:
             await platform.remove_package(f"disdel-{run}")
-            place = replace(place, apihost=None)
+            place = replace(place, address=None)
         except DisdelError as error:
             errors.append(error)
     if store is not None and place.redis is not None:

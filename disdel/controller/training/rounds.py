@@ -282,8 +282,8 @@ class TrainRun:
                 "container averages; --pool-memory MB plans for what there is"
             )
         )
-        if (apihost := self._invoker.session.lasting_apihost) is not None:
-            await asyncio.to_thread(remember_pool, apihost, below_mb=together_mb)
+        if (address := self._invoker.session.lasting_address) is not None:
+            await asyncio.to_thread(remember_pool, address, below_mb=together_mb)
 
     def _optimizer(self) -> str:
         own = self._model.own and self._model.own.optimizer

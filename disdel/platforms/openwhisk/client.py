@@ -12,15 +12,17 @@ import base64
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from disdel.config import DEFAULT_PATIENCE_NETWORK_S, ApiAccess
+from disdel.config import DEFAULT_PATIENCE_NETWORK_S
 from disdel.connections.patience import Patience, Tell, tell_nobody
 from disdel.errors import ActivationLost, PlatformError, PlatformRejected
 from disdel.platforms.base import ActionSpec, LookUp, Platform, nowhere
+from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.exchange import (
     ACTIVATION_ID,
     UNREADABLE,
@@ -29,8 +31,9 @@ from disdel.platforms.openwhisk.exchange import (
     Passing,
     Throttled,
 )
-from disdel.types import ActivationRecord, Capacity
-from disdel.types.units import MIB
+from disdel.platforms.openwhisk.limits import NAMES, capacity_of
+from disdel.platforms.openwhisk.outcomes import ending_of
+from disdel.types import ActivationRecord, Capacity, LimitNames
 
 # Above the platform's own wait of 60 s for a blocking invocation and nginx's 75 s.
 _INVOKE_TIMEOUT_S = 90.0
@@ -51,17 +54,6 @@ _RECORD_S = 30.0
 _STILL_THERE_S = 5.0
 # A record that is later than that is spoken of.
 _TELL_AFTER_S = 2.0
-# What collecting an activation's log takes after its answer, as seen on Docker: 40 to 100 ms.
-_SETTLE_MS = 150
-
-# What upstream ships (contract of `GET /`: bytes and milliseconds), for a host that hides its info.
-_DEFAULT_INFO = {
-    "min_action_memory": 128 * MIB,
-    "max_action_memory": 512 * MIB,
-    "max_action_duration": 300_000,
-    "concurrent_actions": 30,
-    "actions_per_minute": 60,
-}
 
 
 class OpenWhisk(Platform):
@@ -71,6 +63,7 @@ class OpenWhisk(Platform):
         access: the host and the key.
         patience_s: how long a host that fails is tried again.
         tell: told of outages.
+        names: of the settings by which its limits are raised.
     """
 
     def __init__(
@@ -79,17 +72,19 @@ class OpenWhisk(Platform):
         *,
         patience_s: float = DEFAULT_PATIENCE_NETWORK_S,
         tell: Tell = tell_nobody,
+        names: LimitNames = NAMES,
     ) -> None:
         name = f"OpenWhisk at {access.apihost}"
         self._patience = Patience(name, patience_s, tell=tell)
         self._throttle = Patience(name, _THROTTLE_PATIENCE_S, tell=tell)
         self._tell = tell
+        self._names = names
         self._exchange = Exchange(access, self._patience)
 
     async def capacity(self) -> Capacity:
         # Asked first, since it needs a valid key, which the public info page does not.
         await self._exchange.answer("GET", "/api/v1/namespaces", read=_strings)
-        return await self._exchange.answer("GET", "/", read=_capacity_of)
+        return await self._exchange.answer("GET", "/", read=partial(capacity_of, names=self._names))
 
     async def create_package(self, package: str, parameters: Mapping[str, object]) -> None:
         body = {"parameters": [{"key": key, "value": value} for key, value in parameters.items()]}
@@ -289,28 +284,10 @@ def _record_in(response: httpx.Response) -> ActivationRecord | None:
         return None
 
 
-def _capacity_of(info: Json) -> Capacity:
-    limits = {**_DEFAULT_INFO, **info.get("limits", {})}
-    extension = info.get("capacity", {})
-    return Capacity(
-        memory_min_mb=limits["min_action_memory"] // MIB,
-        memory_max_mb=limits["max_action_memory"] // MIB,
-        timeout_max_s=limits["max_action_duration"] / 1000,
-        concurrency=int(limits["concurrent_actions"]),
-        invokes_per_minute=int(limits["actions_per_minute"]),
-        pool_memory_mb=extension.get("user_memory_mb"),
-        cpus=extension.get("cpus"),
-        gpu_memory_mb=extension.get("gpu_memory_mb"),
-        on_loopback=bool(extension),
-        settle_s=extension.get("settle_ms", _SETTLE_MS) / 1000,
-        kinds=tuple(
-            runtime["kind"] for family in info.get("runtimes", {}).values() for runtime in family
-        ),
-    )
-
-
 def _record_of(body: Json) -> ActivationRecord:
     annotations = {entry["key"]: entry["value"] for entry in body.get("annotations", ())}
+    response = body["response"]
+    timed_out = bool(annotations.get("timeout", False))
     return ActivationRecord(
         id=body["activationId"],
         action=body["name"],
@@ -318,8 +295,7 @@ def _record_of(body: Json) -> ActivationRecord:
         duration_ms=body.get("duration", 0),
         wait_ms=annotations.get("waitTime", 0),
         init_ms=annotations.get("initTime"),
-        status=body["response"]["status"],
-        timed_out=bool(annotations.get("timeout", False)),
-        result=body["response"].get("result"),
+        ending=ending_of(response["status"], response.get("result"), timed_out=timed_out),
+        result=response.get("result"),
         logs=tuple(body.get("logs", ())),
     )

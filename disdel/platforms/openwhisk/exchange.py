@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-from disdel.config import ApiAccess
 from disdel.connections.patience import Patience, Tries
 from disdel.connections.trust import is_loopback, tls_context
 from disdel.errors import (
@@ -25,6 +24,7 @@ from disdel.errors import (
     PlatformRejected,
     UsageError,
 )
+from disdel.platforms.openwhisk.access import ApiAccess
 
 ACTIVATION_ID = "x-openwhisk-activation-id"
 # Patience with a host that has never answered: the address may be wrong.

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from disdel.errors import PlatformError, UsageError
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from tests.support.embedded import (
     OURS,
     WAIT,

@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 from disdel.errors import PlatformError, UsageError
-from disdel.platforms import embedded
-from disdel.platforms.embedded import EmbeddedOptions, EmbeddedPlatform, start_embedded
+from disdel.platforms.embedded import finding, launching
+from disdel.platforms.embedded.launching import EmbeddedPlatform, start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from openwhisk_local.records import read_records
 from tests.support.embedded import (
     WAIT,
@@ -119,25 +120,25 @@ def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
 
 def test_up_status_and_down(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    assert embedded.find_running(state) is None
-    assert embedded.platform_down(state) is None
+    assert finding.find_running(state) is None
+    assert finding.platform_down(state) is None
     options = EmbeddedOptions(state_dir=state, limits="stock", user_memory_mb=300)
-    up = embedded.platform_up(options)
+    up = launching.platform_up(options)
     try:
-        assert embedded.find_running(state) == up.access
-        assert embedded.platform_status(state) == up
+        assert finding.find_running(state) == up.access
+        assert finding.platform_status(state) == up
         assert (up.limits, up.user_memory_mb) == ("stock", 300)
         with pytest.raises(UsageError, match="already running"):
-            embedded.platform_up(options)
+            launching.platform_up(options)
         # One that belongs to a command is not for others to find.
         with platform_beside(state) as private:
-            assert embedded.find_running(state) == up.access
+            assert finding.find_running(state) == up.access
             assert private.access != up.access
         with user_of(up.access, state) as user:
             user.put("echo")
             assert user.invoke("echo").status_code == 200
     finally:
-        assert embedded.platform_down(state) == up
+        assert finding.platform_down(state) == up
     assert_nothing_left(user.record, state)
 
 
@@ -147,7 +148,7 @@ def test_of_several_that_start_at_once_one_runs(tmp_path: Path) -> None:
 
     def up(_: int) -> object:
         try:
-            return embedded.platform_up(options)
+            return launching.platform_up(options)
         except UsageError as error:
             return str(error)
 
@@ -155,11 +156,11 @@ def test_of_several_that_start_at_once_one_runs(tmp_path: Path) -> None:
         outcomes = [*threads.map(up, range(3))]
     try:
         [running] = [each for each in outcomes if not isinstance(each, str)]
-        assert embedded.platform_status(state) == running
+        assert finding.platform_status(state) == running
         refusals = [each for each in outcomes if isinstance(each, str)]
         assert all(f"already running at {running.access.apihost}" in said for said in refusals)
     finally:
-        embedded.platform_down(state)
+        finding.platform_down(state)
     assert not any((state / "platforms").iterdir())
 
 
@@ -171,10 +172,11 @@ def test_a_platform_of_another_pid_namespace_is_left_alone(tmp_path: Path) -> No
         pytest.skip("no PID namespace can be made here")
     code = (
         "import sys\n"
-        "from disdel.platforms import embedded as e\n"
+        "from disdel.platforms.embedded.launching import start_embedded\n"
+        "from disdel.platforms.embedded.options import EmbeddedOptions\n"
         "from pathlib import Path\n"
-        "options = e.EmbeddedOptions(state_dir=Path(sys.argv[1]), user_memory_mb=256)\n"
-        "with e.start_embedded(options, shared=True) as platform:\n"
+        "options = EmbeddedOptions(state_dir=Path(sys.argv[1]), user_memory_mb=256)\n"
+        "with start_embedded(options, shared=True) as platform:\n"
         "    print(platform.access.apihost, flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -192,14 +194,14 @@ def test_a_platform_of_another_pid_namespace_is_left_alone(tmp_path: Path) -> No
             [record] = [r for r in read_records(state) if r.apihost == apihost]
             assert not record.alive
             assert Path(record.folder).exists()
-        assert embedded.find_running(state) is None
-        assert embedded.platform_down(state) is None
+        assert finding.find_running(state) is None
+        assert finding.platform_down(state) is None
         with pytest.raises(UsageError, match="runs elsewhere: process"):
-            embedded.platform_up(EmbeddedOptions(state_dir=state))
+            launching.platform_up(EmbeddedOptions(state_dir=state))
         assert httpx.get(f"{apihost}/ping", trust_env=False).text == "pong"
         other.stdin.close()
     assert not Path(record.folder).exists()
-    assert embedded.platforms_elsewhere(state) == []
+    assert finding.platforms_elsewhere(state) == []
 
 
 @contextlib.contextmanager

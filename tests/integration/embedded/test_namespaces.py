@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from disdel.errors import UsageError
-from disdel.platforms.embedded import EmbeddedOptions, start_embedded
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from openwhisk_local.records import read_records
 from tests.support.embedded import User, is_error
 from tests.support.waiting import wait_until

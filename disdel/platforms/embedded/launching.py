@@ -1,160 +1,41 @@
-"""Starts, finds and stops the embedded platform, which is a process of its own.
+"""Starts the embedded platform, which is a process of its own.
 
 `start_embedded` is for one command: the platform ends with it, even when it is killed.
-`platform_up` leaves one running in the background, which `find_running` finds from then on.
+`platform_up` leaves one running in the background, which `finding` finds from then on.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Annotated, Any, ClassVar, Literal
+from typing import IO, Any
 
-from disdel.config import ApiAccess, state_dir
 from disdel.connections.trust import certificates
 from disdel.errors import PlatformError, UsageError
 from disdel.host.home import make_own
 from disdel.host.telling import told
-from disdel.types import Capacity
-from disdel.types.checks import take_fields
-from disdel.types.setting import Setting
-from openwhisk_local.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB
-from openwhisk_local.machine.cpus import usable_cpus
-from openwhisk_local.machine.gpu import first_gpu
-from openwhisk_local.records import PlatformRecord, is_dead, read_records
+from disdel.platforms.embedded.finding import (
+    STOP_DEADLINE_S,
+    PlatformInfo,
+    platform_status,
+    platforms_elsewhere,
+)
+from disdel.platforms.embedded.lock import LOCK_NAME, try_lock
+from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.openwhisk.access import ApiAccess
 
 START_DEADLINE_S = 30.0
-STOP_DEADLINE_S = 15.0
-_PING_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _LOG_TAIL_LINES = 15
-_LOCK_NAME = "platform.lock"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedOptions:
-    """How to start a platform; None leaves a choice to the platform or to the settings.
-
-    Args:
-        port: 0 is any free one.
-        enforcement: "auto" limits memory by the kernel where it can.
-        state_dir: where running platforms are recorded.
-        state: the folder that keeps packages, actions, activations and the key from one platform
-            to the next; None keeps nothing.
-        prewarm: containers to keep started, each `KIND_OR_IMAGE:MB:COUNT`.
-        grow_to_mb: up to where the limit of a container grows that reaches it; 0 is not at all.
-        max_records: how many activation records are kept, and `max_records_mb` of how many MB
-            together; beyond that the oldest go.
-        namespaces: those beside `guest`, each with a key of its own.
-        max_entities_mb: what packages, actions, triggers and rules may take, their code included.
-    """
-
-    VARIABLES: ClassVar[str] = "DISDEL_PLATFORM_"
-
-    limits: Annotated[
-        Literal["roomy", "stock"],
-        Setting("Limits of a roomy deployment, or OpenWhisk's own."),
-    ] = "roomy"
-    user_memory_mb: Annotated[
-        int | None,
-        Setting("Memory of all containers together.", low=1, default="by the limits"),
-    ] = None
-    prewarm: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Keep so many containers started; may be repeated.", metavar="KIND_OR_IMAGE:MB:COUNT"
-        ),
-    ] = ()
-    grow_to_mb: Annotated[
-        int,
-        Setting(
-            "Raise the limit of a container that is about to reach it, up to this; 0: never.",
-            low=0,
-        ),
-    ] = 0
-    state: Annotated[
-        Path | None,
-        Setting("Keep actions, activations and the key there.", metavar="DIR"),
-    ] = None
-    namespaces: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Have this one beside guest, with a key of its own; may be repeated.",
-            name="namespace",
-            metavar="NAME",
-        ),
-    ] = ()
-    max_records: Annotated[int, Setting("Activation records to keep, the newest ones.", low=1)] = (
-        MAX_RECORDS
-    )
-    max_records_mb: Annotated[
-        int, Setting("Of all of them together.", name="max_records_mb", low=1)
-    ] = MAX_RECORDS_MB
-    max_entities_mb: Annotated[
-        int,
-        Setting(
-            "Of packages, actions with their code, triggers and rules together.",
-            name="max_entities_mb",
-            low=1,
-        ),
-    ] = MAX_ENTITIES_MB
-    port: Annotated[int, Setting("0 takes a free one.", low=0, high=65_535)] = 0
-    enforcement: Literal["auto", "sampling"] = "auto"
-    state_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        take_fields(self)
-
-    @property
-    def state_folder(self) -> Path:
-        return self.state_dir or state_dir()
-
-    def arguments(self) -> list[str]:
-        arguments = [
-            f"--limits={self.limits}",
-            f"--port={self.port}",
-            f"--enforcement={self.enforcement}",
-            f"--state-dir={self.state_folder.absolute()}",
-            f"--grow-to={self.grow_to_mb}",
-            f"--max-records={self.max_records}",
-            f"--max-records-mb={self.max_records_mb}",
-            f"--max-entities-mb={self.max_entities_mb}",
-            *(f"--prewarm={stem}" for stem in self.prewarm),
-            *(f"--namespace={name}" for name in self.namespaces),
-        ]
-        if self.state is not None:
-            arguments.append(f"--state={self.state.absolute()}")
-        if self.user_memory_mb is not None:
-            arguments.append(f"--user-memory={self.user_memory_mb}")
-        return arguments
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformInfo:
-    """A platform that runs, or ran: how to reach it, and how it enforces memory limits.
-
-    `namespaces` are those beside `guest`, with their keys.
-    """
-
-    access: ApiAccess
-    pid: int
-    enforcement: str
-    isolation: str
-    limits: str
-    user_memory_mb: int
-    namespaces: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class EmbeddedPlatform:
@@ -203,24 +84,6 @@ class EmbeddedPlatform:
         self.close()
 
 
-def embedded_capacity(options: EmbeddedOptions) -> Capacity:
-    """What a platform started with `options` would allow; nothing is started."""
-    from openwhisk_local.limits import MAX_TIMEOUT_MS, platform_limits
-
-    limits = platform_limits(options.limits, options.user_memory_mb)
-    gpu = first_gpu()
-    return Capacity(
-        memory_min_mb=limits.min_memory_mb,
-        memory_max_mb=limits.max_memory_mb,
-        timeout_max_s=MAX_TIMEOUT_MS / 1000,
-        concurrency=limits.concurrent_invokes,
-        invokes_per_minute=limits.invokes_per_minute,
-        pool_memory_mb=limits.user_memory_mb,
-        cpus=usable_cpus(),
-        gpu_memory_mb=None if gpu is None else gpu.memory_mb,
-    )
-
-
 def start_embedded(options: EmbeddedOptions, *, shared: bool = False) -> EmbeddedPlatform:
     """Start a platform that ends with this process, and wait until it answers.
 
@@ -252,55 +115,6 @@ def platform_up(options: EmbeddedOptions) -> PlatformInfo:
     return info
 
 
-def platform_status(state_folder: Path | None = None) -> PlatformInfo | None:
-    """The platform that runs in the background, if its process lives and answers."""
-    record = _shared_record(state_folder)
-    return _info(record) if record and _answers(record) else None
-
-
-def find_running(state_folder: Path | None = None) -> ApiAccess | None:
-    """How to reach the platform that runs in the background, if there is one."""
-    running = platform_status(state_folder)
-    return running.access if running else None
-
-
-def platform_down(state_folder: Path | None = None) -> PlatformInfo | None:
-    """Stop the platform that runs in the background, and wait until it has cleaned up.
-
-    Returns:
-        What was stopped, None if there was nothing to stop.
-    """
-    record = _shared_record(state_folder)
-    if record is None:
-        return None
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(record.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_DEADLINE_S
-    while record.alive:
-        if time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(record.pid, signal.SIGKILL)
-        time.sleep(_POLL_S)
-    with contextlib.suppress(ChildProcessError):
-        # Where this very process has started it, it is also the one to bury it.
-        os.waitpid(record.pid, os.WNOHANG)
-    return _info(record)
-
-
-def _shared_record(state_folder: Path | None) -> PlatformRecord | None:
-    records = read_records(state_folder or state_dir())
-    return next((record for record in records if record.shared and record.alive), None)
-
-
-def platforms_elsewhere(state_folder: Path | None = None) -> list[str]:
-    """Where shared platforms run that are recorded here and cannot be seen from here."""
-    folder = state_folder or state_dir()
-    hidden = [r for r in read_records(folder) if r.shared and not r.process.seen_from_here]
-    if not hidden or _is_free(folder / _LOCK_NAME):
-        return []
-    return [record.process.place for record in hidden if not is_dead(folder, record)]
-
-
 @contextlib.contextmanager
 def _the_only_one(state_folder: Path) -> Iterator[int]:
     """The lock that the one shared platform of a state folder holds, from before its start.
@@ -313,11 +127,11 @@ def _the_only_one(state_folder: Path) -> Iterator[int]:
         PlatformError: the lock cannot be had.
     """
     make_own(state_folder)
-    path = state_folder / _LOCK_NAME
+    path = state_folder / LOCK_NAME
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         deadline = time.monotonic() + START_DEADLINE_S
-        while not _try_lock(lock, path):
+        while not try_lock(lock, path):
             _refuse_where_one_runs(state_folder)
             _refuse_where_one_hides(state_folder)
             if time.monotonic() > deadline:
@@ -330,27 +144,6 @@ def _the_only_one(state_folder: Path) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
-
-
-def _try_lock(descriptor: int, path: Path) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise PlatformError(
-            f"{path} cannot be locked ({error}): name a folder of a file system with locks in "
-            "DISDEL_STATE_DIR"
-        ) from error
-    return True
-
-
-def _is_free(path: Path) -> bool:
-    try:
-        with path.open("r+b") as file:
-            return _try_lock(file.fileno(), path)
-    except FileNotFoundError:
-        return True
 
 
 def _refuse_where_one_runs(state_folder: Path) -> None:
@@ -369,28 +162,6 @@ def _refuse_where_one_hides(state_folder: Path) -> None:
             f"a platform that uses the same state folder, {state_folder}, runs elsewhere: "
             f"{elsewhere[0]}. Stop it there, or choose another folder with DISDEL_STATE_DIR"
         )
-
-
-def _info(record: PlatformRecord) -> PlatformInfo:
-    return PlatformInfo(
-        access=ApiAccess(record.apihost, record.auth),
-        pid=record.pid,
-        enforcement=record.enforcement,
-        isolation=record.isolation,
-        limits=record.limits,
-        user_memory_mb=record.user_memory_mb,
-        namespaces=record.namespaces,
-    )
-
-
-def _answers(record: PlatformRecord) -> bool:
-    import httpx
-
-    try:
-        reply = httpx.get(f"{record.apihost}/ping", timeout=_PING_TIMEOUT_S, trust_env=False)
-    except httpx.HTTPError:
-        return False
-    return reply.text == "pong"
 
 
 def _launch(
@@ -475,7 +246,7 @@ def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 def _python_path() -> str:
     """The module search path under which the child finds the same disdel, installed or not."""
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 

@@ -1,0 +1,74 @@
+"""The OpenWhisk of this machine: the one that runs in the background, or one for the session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from disdel.connections.patience import Tell, tell_nobody
+from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
+from disdel.platforms.embedded.finding import find_running
+from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.limits import NAMES, embedded_capacity
+from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.openwhisk.access import ApiAccess
+from disdel.platforms.openwhisk.client import OpenWhisk
+from disdel.settings import Settings
+from disdel.types import Capacity
+
+
+class EmbeddedProvider(Provider):
+    name = "embedded"
+    traits = Traits(host_packages=True)
+
+    @asynccontextmanager
+    async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
+        running = find_running()
+        async with AsyncExitStack() as stack:
+            access, enforcement = running, ""
+            if access is None:
+                # In this thread: the platform ends with the thread that started it.
+                started = start_embedded(_options(settings))
+                stack.push_async_callback(asyncio.to_thread, started.close)
+                access = started.access
+                enforcement = f", memory enforced by {started.enforcement}"
+            platform = _client(access, settings, tell)
+            stack.push_async_callback(platform.close)
+            yield Opened(
+                platform=platform,
+                description=f"embedded platform at {access.apihost}{enforcement}",
+                address=None if running is None else access.apihost,
+            )
+
+    async def offered(self, settings: Settings) -> Capacity:
+        running = find_running()
+        if running is None:
+            return embedded_capacity(_options(settings))
+        platform = _client(running, settings)
+        try:
+            return await platform.capacity()
+        finally:
+            await platform.close()
+
+    def address(self, settings: Settings) -> str | None:
+        return None
+
+    async def reach(self, settings: Settings) -> Reach:
+        return "loopback"
+
+    def find(self, address: str, settings: Settings, *, insecure: bool) -> Platform | None:
+        # One that was started again, with what it held, may be at another port.
+        running = find_running()
+        return None if running is None else _client(running, settings)
+
+
+def _options(settings: Settings) -> EmbeddedOptions:
+    return EmbeddedOptions(limits=settings.platform_limits)
+
+
+def _client(access: ApiAccess, settings: Settings, tell: Tell = tell_nobody) -> OpenWhisk:
+    return OpenWhisk(access, patience_s=settings.patience_network_s, tell=tell, names=NAMES)
+
+
+PROVIDER = EmbeddedProvider()

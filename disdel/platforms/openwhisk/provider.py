@@ -1,0 +1,77 @@
+"""The OpenWhisk that an API host and a key lead to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from disdel.connections.patience import Tell, tell_nobody
+from disdel.connections.trust import is_loopback
+from disdel.errors import UsageError
+from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
+from disdel.platforms.openwhisk.access import ApiAccess, access_of, access_to
+from disdel.platforms.openwhisk.client import OpenWhisk
+from disdel.platforms.openwhisk.limits import STOCK_PROXY_MB
+from disdel.settings import Settings
+from disdel.types import Capacity
+
+
+class OpenWhiskProvider(Provider):
+    name = "openwhisk"
+    traits = Traits(proxy_mb=STOCK_PROXY_MB)
+
+    @asynccontextmanager
+    async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
+        access = _named(settings)
+        platform = OpenWhisk(access, patience_s=settings.patience_network_s, tell=tell)
+        try:
+            yield Opened(
+                platform=platform,
+                description=f"OpenWhisk at {access.apihost}",
+                address=access.apihost,
+                insecure=access.insecure,
+            )
+        finally:
+            await platform.close()
+
+    async def offered(self, settings: Settings) -> Capacity:
+        platform = OpenWhisk(_named(settings), patience_s=settings.patience_network_s)
+        try:
+            return await platform.capacity()
+        finally:
+            await platform.close()
+
+    def address(self, settings: Settings) -> str | None:
+        return _named(settings).apihost
+
+    async def reach(self, settings: Settings) -> Reach:
+        access = _named(settings)
+        if not is_loopback(urlsplit(access.apihost).hostname or ""):
+            return "nowhere"
+        platform = OpenWhisk(access)
+        try:
+            return "loopback" if (await platform.capacity()).on_loopback else "bridge"
+        finally:
+            await platform.close()
+
+    def find(self, address: str, settings: Settings, *, insecure: bool) -> Platform | None:
+        access = access_to(address, settings.auth, insecure=insecure)
+        return OpenWhisk(access, patience_s=settings.patience_network_s)
+
+
+def _named(settings: Settings) -> ApiAccess:
+    """The OpenWhisk that the user has named.
+
+    Raises:
+        UsageError: none is, or its host is no URL.
+    """
+    access = access_of(settings)
+    if access is None:
+        raise UsageError(
+            "no OpenWhisk is named: --apihost, DISDEL_APIHOST, or APIHOST in ~/.wskprops"
+        )
+    return access
+
+
+PROVIDER = OpenWhiskProvider()

@@ -1,0 +1,49 @@
+"""The platforms that there are, by name: a folder each, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import disdel.platforms
+from disdel.errors import UsageError
+from disdel.platforms.base import Provider
+from disdel.settings import Settings
+
+_registered: dict[str, Provider] = {}
+
+
+def register(provider: Provider) -> None:
+    """Let a platform be named that has its folder elsewhere."""
+    _registered[provider.name] = provider
+
+
+def names() -> list[str]:
+    """Of all platforms that can be named."""
+    folders = (entry.name for entry in pkgutil.iter_modules(disdel.platforms.__path__) if entry.ispkg)
+    return sorted({*folders, *_registered})
+
+
+def provider_of(name: str) -> Provider:
+    """The platform of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in _registered:
+        if name not in names():
+            raise UsageError(f"there is no platform {name!r}, only {', '.join(names())}")
+        module = importlib.import_module(f"disdel.platforms.{name}.provider")
+        register(module.PROVIDER)
+    return _registered[name]
+
+
+def chosen(settings: Settings) -> Provider:
+    """The platform that the user has named, or an API host's, or else that of this machine.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if settings.platform is not None:
+        return provider_of(settings.platform)
+    return provider_of("embedded" if settings.apihost is None else "openwhisk")
