@@ -1,7 +1,8 @@
 """What function platforms take, to show what a plan would cost there.
 
-`PUBLISHED` are list prices in US dollars without free tiers, for the cheapest common region and x86 CPUs, as read
-in the sources that are named beside them. They are for comparison, where a platform bills nobody.
+`PUBLISHED` are list prices in US dollars without free tiers, for the cheapest common region and x86
+CPUs, as read in the sources that are named beside them. They are for comparison, where a platform
+bills nobody.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ def register(provider: Provider) -> None:
 
 def names() -> list[str]:
     """Of all platforms that can be named."""
-    folders = (entry.name for entry in pkgutil.iter_modules(disdel.platforms.__path__) if entry.ispkg)
+    folders = (
+        entry.name for entry in pkgutil.iter_modules(disdel.platforms.__path__) if entry.ispkg
+    )
     return sorted({*folders, *_registered})
 
 
@@ -32,7 +34,8 @@ def provider_of(name: str) -> Provider:
     """
     if name not in _registered:
         if name not in names():
-            raise UsageError(f"there is no platform {name!r}, only {', '.join(names())}")
+            known = " and ".join(names())
+            raise UsageError(f"--platform {name}: there is none of that name, only {known}")
         module = importlib.import_module(f"disdel.platforms.{name}.provider")
         register(module.PROVIDER)
     return _registered[name]

@@ -42,6 +42,7 @@ class TrainOptions(TypedDict, total=False):
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float
+    platform: str | None
     apihost: str | None
     auth: str | None
     insecure: bool
@@ -73,6 +74,7 @@ class InferOptions(TypedDict, total=False):
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float
+    platform: str | None
     apihost: str | None
     auth: str | None
     insecure: bool

@@ -25,6 +25,7 @@ def in_brackets(name: str) -> str:
     """The name of a setting behind what it raises; nothing where there is none."""
     return f" ({name})" if name else ""
 
+
 # Before its time limit, an activation has so long to store what it has and to answer; the plan
 # counts with it, and the action stops by it.
 STORE_MARGIN_S = 2.0

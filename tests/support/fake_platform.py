@@ -7,6 +7,7 @@ import itertools
 from disdel.controller.session import Session
 from disdel.errors import ActivationLost, PlatformRejected
 from disdel.platforms.base import Platform
+from disdel.platforms.openwhisk.limits import NAMES
 from disdel.platforms.openwhisk.outcomes import ending_of
 from disdel.types import ActivationRecord, Capacity
 from disdel.types.events import silent
@@ -20,6 +21,7 @@ CAPACITY = Capacity(
     pool_memory_mb=16_384,
     cpus=2,
     kinds=("python:3.11",),
+    names=NAMES,
 )
 
 

@@ -7,6 +7,7 @@ from disdel.planner.memory import Work
 from disdel.planner.plan import AS_GOOD, make_plan
 from disdel.planner.question import Question
 from disdel.planner.runtimes import TENSORFLOW
+from disdel.platforms.openwhisk.limits import NAMES
 from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, TrainJob
 
 CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)
@@ -33,6 +34,7 @@ def capacity(**changes):
         "invokes_per_minute": 6000,
         "pool_memory_mb": 18_000,
         "cpus": 2,
+        "names": NAMES,
     }
     return Capacity(**(fields | changes))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from disdel.platforms.registry import names
+
 # Which room may import which, itself aside. `openwhisk_local.machine` is a room like these; the
 # rest of `openwhisk_local` is a house of its own.
 LEAVES = {"errors", "types", "protocol", "user_code", "connections", "machine"}
@@ -115,6 +117,59 @@ def test_the_rooms_of_the_controller_point_inwards():
         if here is not None and there is not None and there > here:
             odd.add((module, target))
     assert not odd
+
+
+def conditions(tree):
+    """The expressions on whose value it depends what is done."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+            yield node.test
+        elif isinstance(node, ast.comprehension):
+            yield from node.ifs
+        elif isinstance(node, ast.Compare | ast.BoolOp):
+            yield node
+        elif isinstance(node, ast.Match):
+            yield node.subject
+        elif isinstance(node, ast.MatchValue):
+            yield node.value
+
+
+def asks_which(condition, platforms):
+    """The words of a condition that ask which platform it is."""
+    for node in ast.walk(condition):
+        if isinstance(node, ast.Constant) and node.value in platforms:
+            yield node.value
+        word = getattr(node, "attr", getattr(node, "id", ""))
+        if word in ("runs_here", "platform_name") or any(name in word for name in platforms):
+            yield word
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("if session.platform_name == other: pass", True),
+        ("x = 1 if name == 'embedded' else 2", True),
+        ("match name:\n    case 'openwhisk': pass", True),
+        ("names = [n for n in names if n.is_embedded]", True),
+        ("if provider.traits.host_packages: pass", False),
+        ("register('openwhisk')", False),
+    ],
+)
+def test_what_asks_for_a_platform_is_seen(code, found):
+    words = [w for c in conditions(ast.parse(code)) for w in asks_which(c, names())]
+    assert bool(words) is found
+
+
+def test_nobody_asks_which_platform_it_is():
+    """Its traits, its capacity and the endings of its records say what matters."""
+    asked = {
+        (str(file), word)
+        for file in Path("disdel").rglob("*.py")
+        if "platforms" not in file.parts
+        for condition in conditions(ast.parse(file.read_text()))
+        for word in asks_which(condition, names())
+    }
+    assert not asked
 
 
 def test_actions_import_the_worker_side_only():

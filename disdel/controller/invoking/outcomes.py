@@ -1,4 +1,4 @@
-"""What became of an activation for the run that it belongs to, by how the platform says it ended."""
+"""What the ending of an activation means to its run, and what to advise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _NEARLY_FULL = 0.9
 # What a log has where it was the code that failed.
 _RAISED_TEXTS = ("Traceback (most recent call last)", "SyntaxError")
 _LOG_LINES_SHOWN = 20
+_UNNAMED = LimitNames()
 _SEE_LOG = "the activation's log says more"
 # What an action says when its store does not answer: never, or not any more.
 STORE_AWAY = frozenset({ConnectionRefused.kind, StoreLost.kind})
@@ -52,7 +53,7 @@ def failure_of(
     last_used_mb: int | None,
     reached_store: bool = False,
     image: str | None = None,
-    names: LimitNames = LimitNames(),
+    names: LimitNames = _UNNAMED,
 ) -> Failure | None:
     """None for a success, else what happened.
 

@@ -51,14 +51,19 @@ class EmbeddedProvider(Provider):
         finally:
             await platform.close()
 
-    def address(self, settings: Settings) -> str | None:
+    def address(self, settings: Settings) -> str | None:  # noqa: ARG002 - there is one
         return None
 
-    async def reach(self, settings: Settings) -> Reach:
+    async def reach(self, settings: Settings) -> Reach:  # noqa: ARG002 - of any
         return "loopback"
 
-    def find(self, address: str, settings: Settings, *, insecure: bool) -> Platform | None:
-        # One that was started again, with what it held, may be at another port.
+    def find(
+        self,
+        address: str,  # noqa: ARG002 - started again, with what it held, it may be at another port
+        settings: Settings,
+        *,
+        insecure: bool,  # noqa: ARG002 - it has no certificate
+    ) -> Platform | None:
         running = find_running()
         return None if running is None else _client(running, settings)
 
