@@ -78,12 +78,12 @@ class Trained:
 
     @property
     def model_path(self) -> Path:
-        """The file of the ensemble model: Keras's, or safetensors of PyTorch tensors."""
+        """The file of the averaged model: Keras's, or safetensors of PyTorch tensors."""
         return RunFolder(self.folder).model
 
     @property
     def model(self) -> Any:
-        """The ensemble model, loaded in this process by the framework that trained it.
+        """The averaged model, loaded in this process by the framework that trained it.
 
         For a network of your own, the code that made it is imported from the run's folder.
 
@@ -101,7 +101,7 @@ class Trained:
         return load_keras_network(self.model_path, module)
 
     def evaluate(self, input: Path | str | None = None) -> RunReport:  # noqa: A002 - the command's word
-        """Evaluate the ensemble in an action, on the test split or on `input`."""
+        """Evaluate the averaged model in an action, on the test split or on `input`."""
         job = InferJob(
             dataset=self.report.dataset,
             model=str(self.model_path),

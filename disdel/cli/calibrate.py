@@ -26,9 +26,9 @@ PlaceOfRuns = Annotated[
 
 
 def calibrate_command(asked: Runtime, settings: PlaceOfRuns, output: Output) -> None:
-    """Measure what a runtime costs on this platform, with a few short trainings.
+    """Measure what a runtime takes on this platform, with three short trainings.
 
-    Every training measures it too; this is for a first plan that rests on measurements.
+    Every training measures it too; this is for a first plan that is based on measurements.
     """
     from disdel.api import run_calibrate
     from disdel.report.views import choose_view

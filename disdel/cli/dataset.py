@@ -119,7 +119,7 @@ def import_command(
         ),
     ] = True,
 ) -> None:
-    """Turn files into a prepared TFDS data set; what was guessed of them is told."""
+    """Turn files into a prepared TFDS data set, and say what was guessed about them."""
     from dataclasses import asdict
 
     from disdel.data import import_dataset

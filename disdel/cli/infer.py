@@ -34,7 +34,7 @@ class InferOutput(Output):
     predictions: Annotated[
         Path | None,
         Setting(
-            "Write the prediction of every sample there.",
+            "Write the prediction for every sample to this file.",
             metavar="FILE.csv|.json",
             group=OUTPUT,
         ),
@@ -42,7 +42,7 @@ class InferOutput(Output):
 
 
 def infer_command(job: InferJob, settings: InferSettings, output: InferOutput) -> None:
-    """Evaluate the ensemble model of a data set, or predict for new samples."""
+    """Score the model of a data set on its test split, or predict new samples."""
     from disdel.api import run_infer
     from disdel.controller.inference.predictions import check_predictions_target, write_predictions
     from disdel.report.views import choose_view

@@ -34,32 +34,32 @@ class AgentOptions:
 
     VARIABLES: ClassVar[str] = "DISDEL_AGENT_"
 
-    ceiling_mb: Annotated[int, Setting("Largest memory limit of one pod.", low=1, high=_MOST_MB)]
+    ceiling_mb: Annotated[int, Setting("Largest memory limit of a pod.", low=1, high=_MOST_MB)]
     pool_mb: Annotated[
-        int, Setting("Largest sum of all action pods' limits.", low=1, high=_MOST_MB)
+        int, Setting("Largest sum of all action pods' memory limits.", low=1, high=_MOST_MB)
     ]
-    step_mb: Annotated[int, Setting("What one warning adds to a limit.", low=1, high=_MOST_MB)] = (
-        DEFAULT_STEP_MB
-    )
+    step_mb: Annotated[
+        int, Setting("How much one warning adds to a limit.", low=1, high=_MOST_MB)
+    ] = DEFAULT_STEP_MB
     per_activation_mb: Annotated[
         int,
         Setting(
-            "The most that one activation is given, all its warnings together.",
+            "How much one activation may gain in all.",
             low=1,
             high=_MOST_MB,
         ),
     ] = DEFAULT_ACTIVATION_MB
     namespace: Annotated[
-        str, Setting("Where OpenWhisk's invoker starts action pods.", metavar="NAME")
+        str, Setting("Namespace in which OpenWhisk's invoker starts action pods.", metavar="NAME")
     ] = "openwhisk"
     redis: Annotated[
         str | None,
-        Setting("What the actions use.", metavar="URL", variables=("DISDEL_REDIS",)),
+        Setting("The Redis that the actions use.", metavar="URL", variables=("DISDEL_REDIS",)),
     ] = None
     secret_file: Annotated[
         Path | None,
         Setting(
-            "The controllers' DISDEL_MEMORY_SECRET, which is read where this is not given.",
+            "File with the controllers' secret; without it, DISDEL_MEMORY_SECRET is read.",
             metavar="FILE",
         ),
     ] = None
@@ -72,7 +72,7 @@ def memory_agent_command(agent: AgentOptions) -> None:
     """Grow action pods on Kubernetes when their memory monitors warn, until it is stopped.
 
     Needs Kubernetes 1.33 or later, and `pip install 'disdel[kubernetes]'`. Only warnings of
-    controllers that have its secret are heard.
+    controllers with the same secret count.
     """
     if agent.redis is None:
         raise UsageError("name the Redis that the actions use, with --redis URL or DISDEL_REDIS")

@@ -19,7 +19,7 @@ class JsonOutput:
     """Where the machine's form of a result goes."""
 
     json: Annotated[
-        str | None, Setting("Write JSON there; - is stdout.", metavar="FILE", group=OUTPUT)
+        str | None, Setting("Write JSON to this file; - is stdout.", metavar="FILE", group=OUTPUT)
     ] = None
 
 

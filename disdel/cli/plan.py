@@ -30,7 +30,7 @@ class Prices:
     per_gb_second: Annotated[
         float | None,
         Setting(
-            "Of a GB·s, in place of the published prices.",
+            "Price of a GB·s, instead of the published ones.",
             name="price_gb_s",
             metavar="USD",
             low=0,
@@ -41,7 +41,7 @@ class Prices:
     per_invocation: Annotated[
         float | None,
         Setting(
-            "Of an activation, in place of the published prices.",
+            "Price of an activation, instead of the published ones.",
             name="price_invocation",
             metavar="USD",
             low=0,
@@ -55,7 +55,7 @@ class Prices:
 
 
 def plan_command(job: TrainJob, settings: PlannedSettings, prices: Prices, output: Output) -> None:
-    """Show how a training would be cut and what it would take; run nothing."""
+    """Show the plan of a training and what it would cost; run nothing."""
     from disdel.api import plan_costs, run_plan
     from disdel.controller.planning.plan_report import plan_report
     from disdel.report.lines import plan_details, plan_lines

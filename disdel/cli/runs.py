@@ -78,7 +78,7 @@ def compare_command(
     run_dir: RunDir,
     output: JsonOutput,
 ) -> None:
-    """Show runs side by side: what came out, and the settings in which they differ."""
+    """Show runs side by side: results, and the settings that differ."""
     from disdel.controller.runs.run_folder import find_run
 
     check_json_target(output.json)
@@ -141,7 +141,7 @@ class Pruned:
 
     keep: Annotated[int | None, Setting("Keep the newest N runs.", low=0)] = None
     older_than: Annotated[
-        float | None, Setting("Only runs that ended so long ago.", metavar="DAYS", low=0)
+        float | None, Setting("Only runs that ended this many days ago.", metavar="DAYS", low=0)
     ] = None
     failed: Annotated[bool, Setting("Only failed runs.")] = False
 
@@ -151,7 +151,7 @@ class Pruned:
 
 @app.command("prune")
 def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
-    """Delete the folders of runs to which all that is said applies; never one that is running."""
+    """Delete the folders of runs that match all options; never one that is running."""
     from disdel.controller.runs.lease import RunTaken
     from disdel.controller.runs.places import read_places
     from disdel.controller.runs.run_folder import run_folders

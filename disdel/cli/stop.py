@@ -20,7 +20,7 @@ def stop_command(
         bool, typer.Option("--forget", help="Give up what is on servers that do not answer.")
     ] = False,
 ) -> None:
-    """Stop a run on this machine as Ctrl-C does, and remove what it has created."""
+    """Stop a run on this machine, as Ctrl-C does, and remove what it has created."""
     from disdel.api import stop
 
     typer.echo(stop(run, settings, forget=forget))

@@ -21,7 +21,7 @@ Resume = Annotated[
     typer.Option(
         "--resume",
         metavar="RUN",
-        help="Go on after a run's last complete round, with its settings and its DATASET.",
+        help="Resume a run after its last complete round, with its settings and DATASET.",
         rich_help_panel="Rounds",
     ),
 ]

@@ -37,7 +37,7 @@ STYLES: dict[Stage, Style] = {
     "load": Style("weights in", "↓", "#d9c2ec", "#000000", "weights loaded"),
     "train": Style("train", "T", "#0072b2", "#ffffff", "steps trained"),
     "score": Style("score", "S", "#cc79a7", "#000000", "average scored on held-out samples"),
-    "average": Style("average", "A", "#d55e00", "#ffffff", "parts read, averaged, published"),
+    "average": Style("average", "A", "#d55e00", "#ffffff", "updates read, averaged, published"),
     "predict": Style("predict", "P", "#0072b2", "#ffffff", "samples predicted"),
     "store": Style("weights out", "↑", "#009e73", "#ffffff", "weights or model stored"),
     "run": Style("failed", "✕", "#000000", "#ffffff", "ended without a result"),

@@ -73,44 +73,45 @@ class ReadOptions:
     targets: Annotated[
         TargetKind | None,
         Setting(
-            "Labels are numbers to predict, or they are classes, whatever they look like.",
+            "Treat labels as numbers to predict, or as classes.",
             name="regression",
             off="--classification",
             means=("numbers", "classes"),
         ),
     ] = None
     samples: Annotated[
-        SampleKind | None, Setting("What arrays of whole numbers are.", group=_ARRAYS)
+        SampleKind | None,
+        Setting("Treat arrays of whole numbers as images, or as numbers.", group=_ARRAYS),
     ] = None
     size: Annotated[
         tuple[int, int] | None,
         Setting(
-            "Scale the images of a folder to one size: bilinearly, not in proportion.",
+            "Scale images to this size: bilinear, proportions are not kept.",
             metavar="HEIGHTxWIDTH",
             reads=_size_of,
             wanted="HEIGHTxWIDTH in pixels, as 32x48",
             group=_FOLDERS,
         ),
     ] = None
-    rounded: Annotated[bool, Setting("Take numbers that float32 does not tell apart.")] = False
+    rounded: Annotated[bool, Setting("Accept numbers that become equal in float32.")] = False
     label: Annotated[
         str | None,
-        Setting("The label; by position where unnamed.", metavar="COLUMN", group=_TABLES),
+        Setting("Label column; by position if it has no name.", metavar="COLUMN", group=_TABLES),
     ] = None
     drop: Annotated[
         tuple[str, ...],
-        Setting("Leave a column out; can be repeated.", metavar="COLUMN", group=_TABLES),
+        Setting("Leave this column out; may be repeated.", metavar="COLUMN", group=_TABLES),
     ] = ()
     keep: Annotated[
         tuple[str, ...],
-        Setting("Take a column that counts the rows.", metavar="COLUMN", group=_TABLES),
+        Setting(
+            "Keep this column, though it only counts the rows.", metavar="COLUMN", group=_TABLES
+        ),
     ] = ()
     delimiter: Annotated[
-        str | None, Setting("Between columns.", metavar="CHAR|tab|space", group=_TABLES)
+        str | None, Setting("Character between columns.", metavar="CHAR|tab|space", group=_TABLES)
     ] = None
-    decimal: Annotated[str | None, Setting("The decimal mark.", metavar=".|,", group=_TABLES)] = (
-        None
-    )
+    decimal: Annotated[str | None, Setting("Decimal mark.", metavar=".|,", group=_TABLES)] = None
     header: Annotated[
         bool | None,
         Setting("Whether the first line names the columns.", off="--no-header", group=_TABLES),
@@ -118,23 +119,22 @@ class ReadOptions:
     missing: Annotated[
         MissingPolicy,
         Setting(
-            "What becomes of rows with missing values: none are taken, they are left out, or "
-            "numbers are filled with the mean of their column in the training split.",
+            "Rows with missing values: refuse the table, drop them, or fill numbers with "
+            "the mean of their column in the training split.",
             group=_TABLES,
         ),
     ] = "refuse"
     missing_marks: Annotated[
         tuple[str, ...] | None,
         Setting(
-            "What marks a missing value beside blanks, instead of NA, NaN, null, ?; can be "
-            "repeated.",
+            "Mark of a missing value, instead of NA, NaN, null, ?; may be repeated.",
             name="na",
             metavar="TEXT",
             group=_TABLES,
         ),
     ] = None
     encoding: Annotated[
-        str | None, Setting("Of a table's text.", metavar="NAME", group=_TABLES)
+        str | None, Setting("Encoding of the text.", metavar="NAME", group=_TABLES)
     ] = None
     from_code: bool = False
     like: DatasetSpec | None = None

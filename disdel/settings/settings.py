@@ -69,7 +69,8 @@ class Settings:
     platform_limits: Annotated[
         LimitsName,
         Setting(
-            "Limits of the embedded platform: a roomy deployment's, or OpenWhisk's own.",
+            "Limits of the embedded platform: those of a roomy deployment, or OpenWhisk's "
+            "defaults.",
             name="limits",
             group="Limits",
         ),
@@ -87,7 +88,7 @@ class Settings:
     apihost: Annotated[
         str | None,
         Setting(
-            "An OpenWhisk.",
+            "API host of an OpenWhisk.",
             metavar="URL",
             default="a running `disdel platform up`, else an embedded platform for this run",
             wskprops="APIHOST",
@@ -96,16 +97,22 @@ class Settings:
     ] = None
     auth: Annotated[
         str | None,
-        Setting("Its key, uuid:secret.", metavar="KEY", wskprops="AUTH", secret=True, group=_PLACE),
+        Setting(
+            "Key of the OpenWhisk, uuid:secret.",
+            metavar="KEY",
+            wskprops="AUTH",
+            secret=True,
+            group=_PLACE,
+        ),
     ] = field(default=None, repr=False)
     insecure: Annotated[
         bool,
-        Setting("Do not check the API host's certificate.", in_environment=False, group=_PLACE),
+        Setting("Do not verify the API host's certificate.", in_environment=False, group=_PLACE),
     ] = False
     redis: Annotated[
         str | None,
         Setting(
-            "A Redis that the actions reach.",
+            "Redis that the actions can reach.",
             metavar="URL",
             default="a private one for this run",
             group=_PLACE,
@@ -114,7 +121,7 @@ class Settings:
     patience_network_s: Annotated[
         float,
         Setting(
-            "How long platform and Redis are tried again when they fail.",
+            "How long a failing platform or Redis is retried.",
             metavar="SECONDS",
             low=0,
             high=LONGEST_S,
@@ -123,16 +130,18 @@ class Settings:
     ] = DEFAULT_PATIENCE_NETWORK_S
     image_prefix: Annotated[
         str,
-        Setting("Before the runtime images' names: registry.example/team/.", group=_PLACE),
+        Setting("Prefix of the runtime images, such as registry.example/team/.", group=_PLACE),
     ] = "disdel/"
     image_tag: Annotated[
         str,
-        Setting("Of the runtime images.", metavar="TAG", default="disdel's version", group=_PLACE),
+        Setting(
+            "Tag of the runtime images.", metavar="TAG", default="disdel's version", group=_PLACE
+        ),
     ] = disdel.__version__
     action_env: Annotated[
         tuple[str, ...],
         Setting(
-            "A variable of the actions' environment; may be repeated.",
+            "Environment variable for the actions; may be repeated.",
             metavar="NAME=VALUE",
             secret=True,
             group=_PLACE,
@@ -141,7 +150,7 @@ class Settings:
     arch: Annotated[
         str,
         Setting(
-            "CPUs of its nodes, for compiled networks; both with a comma.",
+            "CPUs of the cluster's nodes, for compiled networks; a comma between two.",
             metavar="amd64|arm64",
             default="this machine's",
             group=_PLACE,
@@ -150,17 +159,19 @@ class Settings:
     data_dir: Annotated[
         Path,
         Setting(
-            "Prepared data sets (TFDS).",
+            "Folder of prepared data sets (TFDS).",
             metavar="DIR",
             variables=("TFDS_DATA_DIR",),
             default="~/tensorflow_datasets",
             group=_PLACE,
         ),
     ] = field(default_factory=_default_data_dir)
-    run_dir: Annotated[Path, Setting("Reports and models.", metavar="DIR", group=_OUTPUT)] = Path(
-        "runs"
-    )
-    keep: Annotated[bool, Setting("Leave package, actions and weights.", group=_OUTPUT)] = False
+    run_dir: Annotated[
+        Path, Setting("Folder of reports and models.", metavar="DIR", group=_OUTPUT)
+    ] = Path("runs")
+    keep: Annotated[
+        bool, Setting("Keep package, actions and weights after the run.", group=_OUTPUT)
+    ] = False
 
     def __post_init__(self) -> None:
         take_fields(self)

@@ -46,7 +46,7 @@ class RateSchedule:
     shape: Annotated[
         RateShape,
         Setting(
-            "How the learning rate falls, from its warm-up to 0 at the end.",
+            "How the learning rate falls after the warm-up, to 0 at the end.",
             name="schedule",
             group=_ROUNDS,
         ),
@@ -54,14 +54,18 @@ class RateSchedule:
     warmup: Annotated[
         float,
         Setting(
-            "How long the learning rate rises first; below 1, a share of the run.",
+            "How long the learning rate rises at first: steps, or below 1 a share of the run.",
             metavar="STEPS|FRACTION",
             group=_ROUNDS,
         ),
     ] = 0.0
     scale: Annotated[
         RateScale,
-        Setting("How the learning rate grows with the workers.", name="scale_rate", group=_ROUNDS),
+        Setting(
+            "How the learning rate grows with the number of workers.",
+            name="scale_rate",
+            group=_ROUNDS,
+        ),
     ] = "none"
 
     def __post_init__(self) -> None:
@@ -111,7 +115,7 @@ class Validation:
     patience: Annotated[
         int | None,
         Setting(
-            "Stop after N rounds without a lower validation loss; the model is the best round's.",
+            "Stop after N rounds without a lower validation loss, and keep the best round's model.",
             low=1,
             high=_MOST,
             group=_ROUNDS,
@@ -157,17 +161,20 @@ class TrainJob:
         ),
     ]
     batch_size: Annotated[
-        int, Setting("Samples of a training step.", name="batch", low=1, high=MAX_BATCH_SIZE)
+        int,
+        Setting(
+            "Samples in a training step, per worker.", name="batch", low=1, high=MAX_BATCH_SIZE
+        ),
     ] = 64
     epochs: Annotated[int, Setting("Passes over the data.", low=1, high=MAX_EPOCHS)] = 5
     workers: Annotated[
         int | None,
-        Setting("Train actions at the same time.", words=_AUTO, low=1, high=_MOST_WORKERS),
+        Setting("Train actions that run at the same time.", words=_AUTO, low=1, high=_MOST_WORKERS),
     ] = None
     sync: Annotated[
         Sync,
         Setting(
-            "Average every epoch, once at the end, or every K steps.",
+            "When to average: every epoch, once at the end, or every K steps.",
             metavar="epoch|once|K",
             low=1,
             high=_MOST,
@@ -175,7 +182,7 @@ class TrainJob:
     ] = "epoch"
     fan_in: Annotated[
         int | None,
-        Setting("Most parts that one action averages.", words=_AUTO, low=2, high=_MOST_WORKERS),
+        Setting("Most updates that one action averages.", words=_AUTO, low=2, high=_MOST_WORKERS),
     ] = None
     model: Annotated[
         str,
@@ -193,7 +200,7 @@ class TrainJob:
         ),
     ] = None
     precision: Annotated[
-        Precision, Setting("What training steps compute in; weights are float32.")
+        Precision, Setting("Precision of training steps; weights stay float32.")
     ] = "float32"
     optimizer: Annotated[
         str | None,
@@ -201,16 +208,20 @@ class TrainJob:
     ] = None
     learning_rate: Annotated[
         float | None,
-        Setting("Of the first step.", above=0, high=1000, default="the optimizer's own"),
+        Setting(
+            "Learning rate of the first step.", above=0, high=1000, default="the optimizer's own"
+        ),
     ] = None
     seed: Annotated[
-        int, Setting("Of weights, shards and the order of samples.", low=0, high=2**32 - 1)
+        int, Setting("Seed of weights, shards and the order of samples.", low=0, high=2**32 - 1)
     ] = 0
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     validation: Validation = field(default_factory=Validation)
     workers_policy: Annotated[
         WorkersPolicy,
-        Setting("adapt: more workers while epochs get faster, else fewer.", group=_ROUNDS),
+        Setting(
+            "adapt adds workers while epochs get faster, and removes them otherwise.", group=_ROUNDS
+        ),
     ] = "fixed"
     workers_max: Annotated[
         int | None,
@@ -219,11 +230,15 @@ class TrainJob:
         ),
     ] = None
     average: Annotated[
-        Average, Setting("What a worker's part weighs in an average.", group=_ROUNDS)
+        Average,
+        Setting("Weight of a worker's update: its samples, or the same for all.", group=_ROUNDS),
     ] = "samples"
     optimizer_state: Annotated[
         OptimizerState,
-        Setting("What becomes of the optimizers' state between rounds.", group=_ROUNDS),
+        Setting(
+            "Optimizer state between rounds: reset, kept by each worker, or averaged like weights.",
+            group=_ROUNDS,
+        ),
     ] = "average"
 
     def __post_init__(self) -> None:
@@ -280,29 +295,33 @@ class InferJob:
     model_code: Annotated[
         str | None,
         Setting(
-            "The code of a network of your own whose file was moved away from its run.",
+            "Code of your own network, if its file was moved away from its run.",
             metavar="FILE.py:FUNCTION",
         ),
     ] = None
     trust_code: Annotated[
         bool,
         Setting(
-            "Run code that comes with the model, though no training of yours has used it.",
+            "Run the model's code, even if no training of yours has used it.",
             in_environment=False,
         ),
     ] = False
     input: Annotated[
         Path | None,
         Setting(
-            "Samples to predict, instead of evaluating the test split.",
+            "Samples to predict, instead of scoring the test split.",
             metavar="FILE.npz|.csv|.png|DIR",
         ),
     ] = None
     workers: Annotated[
         int | None,
-        Setting("Evaluate actions at the same time.", words=_AUTO, low=1, high=_MOST_WORKERS),
+        Setting(
+            "Evaluate actions that run at the same time.", words=_AUTO, low=1, high=_MOST_WORKERS
+        ),
     ] = None
-    top_k: Annotated[int, Setting("Guesses of each sample.", metavar="K", low=1)] = 1
+    top_k: Annotated[
+        int, Setting("Likeliest classes to report for each sample.", metavar="K", low=1)
+    ] = 1
 
     def __post_init__(self) -> None:
         take_fields(self)

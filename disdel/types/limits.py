@@ -46,7 +46,7 @@ class Limits:
     gpu_memory_mb: Annotated[
         int | None,
         Setting(
-            "Memory of the GPU that the actions share, if they see one.",
+            "GPU memory that the actions may use together, if they see a GPU.",
             words={"auto": None, "off": 0},
             low=0,
             high=_MOST,
@@ -84,13 +84,15 @@ class Aims:
     optimize: Annotated[
         Objective,
         Setting(
-            "What a plan makes least: predicted time, GB·s, or memory of all containers.",
+            "What the plan minimises: predicted time, GB·s, or memory of all containers.",
             group=_LIMITS,
         ),
     ] = "time"
     estimator: Annotated[
         EstimatorName,
-        Setting("Memory from measurements, or by the DISDEL thesis's formula.", group=_LIMITS),
+        Setting(
+            "Estimate memory from measurements, or by the DISDEL thesis's formula.", group=_LIMITS
+        ),
     ] = "measured"
     miss_rate: Annotated[
         float,

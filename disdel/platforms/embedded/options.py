@@ -34,7 +34,7 @@ class EmbeddedOptions:
 
     limits: Annotated[
         Literal["roomy", "stock"],
-        Setting("Limits of a roomy deployment, or OpenWhisk's own."),
+        Setting("Limits of a roomy deployment, or OpenWhisk's defaults."),
     ] = "roomy"
     user_memory_mb: Annotated[
         int | None,
@@ -43,43 +43,44 @@ class EmbeddedOptions:
     prewarm: Annotated[
         tuple[str, ...],
         Setting(
-            "Keep so many containers started; may be repeated.", metavar="KIND_OR_IMAGE:MB:COUNT"
+            "Keep COUNT containers started; may be repeated.", metavar="KIND_OR_IMAGE:MB:COUNT"
         ),
     ] = ()
     grow_to_mb: Annotated[
         int,
         Setting(
-            "Raise the limit of a container that is about to reach it, up to this; 0: never.",
+            "Raise the memory limit of a container that is about to reach it, up to this; 0"
+            " never does.",
             low=0,
         ),
     ] = 0
     state: Annotated[
         Path | None,
-        Setting("Keep actions, activations and the key there.", metavar="DIR"),
+        Setting("Folder that keeps actions, activations and the key.", metavar="DIR"),
     ] = None
     namespaces: Annotated[
         tuple[str, ...],
         Setting(
-            "Have this one beside guest, with a key of its own; may be repeated.",
+            "A namespace beside guest, with its own key; may be repeated.",
             name="namespace",
             metavar="NAME",
         ),
     ] = ()
-    max_records: Annotated[int, Setting("Activation records to keep, the newest ones.", low=1)] = (
-        MAX_RECORDS
-    )
+    max_records: Annotated[
+        int, Setting("Activation records to keep; the oldest are removed.", low=1)
+    ] = MAX_RECORDS
     max_records_mb: Annotated[
-        int, Setting("Of all of them together.", name="max_records_mb", low=1)
+        int, Setting("Size of all activation records together.", name="max_records_mb", low=1)
     ] = MAX_RECORDS_MB
     max_entities_mb: Annotated[
         int,
         Setting(
-            "Of packages, actions with their code, triggers and rules together.",
+            "Size of all packages, actions, triggers and rules together.",
             name="max_entities_mb",
             low=1,
         ),
     ] = MAX_ENTITIES_MB
-    port: Annotated[int, Setting("0 takes a free one.", low=0, high=65_535)] = 0
+    port: Annotated[int, Setting("Port on 127.0.0.1; 0 takes a free one.", low=0, high=65_535)] = 0
     enforcement: Literal["auto", "sampling"] = "auto"
     state_dir: Path | None = None
 
