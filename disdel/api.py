@@ -22,8 +22,8 @@ from disdel.controller.training import calibration
 from disdel.controller.training import train as train_run
 from disdel.controller.training.calibration import Calibrated
 from disdel.controller.training.resuming import Resumed, read_resumed
-from disdel.controller.training.splits import job_dataset
-from disdel.data import describe_dataset, load_arrays
+from disdel.controller.training.splits import job_dataset, job_partition, job_samples
+from disdel.data import DatasetArrays, describe_dataset, load_arrays
 from disdel.errors import UsageError
 from disdel.host.interrupts import taken_as_interrupts
 from disdel.planner.plan import make_plan
@@ -287,9 +287,14 @@ def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     """What the planner is asked for a job, one question a runtime; nothing is started."""
     data_dir = settings.data_dir
     dataset = job_dataset(describe_dataset(job.dataset, data_dir), job)
-    model = choose_network(job, dataset, lambda: load_arrays(job.dataset, data_dir))
+
+    def load() -> DatasetArrays:
+        return load_arrays(job.dataset, data_dir)
+
+    partition = job_partition(job, dataset, lambda: job_samples(load(), job))
+    model = choose_network(job, dataset, load)
     capacity = _run(lambda: offered_capacity(settings))
-    return ask(job, dataset, model, capacity, settings)
+    return ask(job, dataset, model, capacity, settings, counts=partition.counts)
 
 
 def compile_ahead(job: TrainJob, settings: Settings) -> bool:

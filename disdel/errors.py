@@ -4,7 +4,8 @@
     ├── UsageError                what the user asked for cannot be done as asked (exit code 2)
     │   ├── DatasetError          unknown, unprepared or unsupported data set
     │   ├── PlanError             no plan fits the limits
-    │   │   └── InsufficientMemory
+    │   │   ├── InsufficientMemory
+    │   │   └── PartitionError    the samples cannot be dealt to so many clients
     │   └── ConnectionRefused     an API host, key or Redis that the user named does not answer
     ├── PlatformError             the platform refused or failed a request
     │   ├── PlatformRejected      an HTTP status of 400 or above, with OpenWhisk's own message
@@ -56,6 +57,10 @@ class PlanError(UsageError):
 
 class InsufficientMemory(PlanError):
     kind = "insufficient-memory"
+
+
+class PartitionError(PlanError):
+    kind = "partition"
 
 
 class ConnectionRefused(UsageError):

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from disdel.errors import PartitionError
 from disdel.planner.averaging import Averaging, choose_averaging
 from disdel.planner.estimators import Estimator, choose_estimator
 from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
 from disdel.planner.memory import BLOCK_STEPS, Work, sample_bytes, state_bytes, train_parts
-from disdel.planner.partition import partition
 from disdel.planner.question import Question
 from disdel.planner.runtimes import Runtime
+from disdel.planner.slices import equal_slices, take_turns
 from disdel.planner.throttling import throttled_s
 from disdel.planner.timing import Timing, predict
-from disdel.types import Estimate, Objective, Shard, TrainJob, Zones
+from disdel.types import Estimate, Objective, Slice, TrainJob, Zones
 from disdel.types.units import MIB, mb_ceil
 
 # Memory limits are multiples of this: finer steps would tell two equal actions apart.
@@ -48,9 +49,10 @@ class Candidate:
 
     workers: int
     threads: int | None
-    shards: tuple[Shard, ...]
-    test_shards: tuple[Shard, ...]
-    validation_shards: tuple[Shard, ...]
+    client_samples: tuple[int, ...]
+    turns: tuple[tuple[int, ...], ...]
+    test_slices: tuple[Slice, ...]
+    validation_slices: tuple[Slice, ...]
     estimate: Estimate
     zones: Zones
     memory_mb: int
@@ -79,21 +81,22 @@ class Candidate:
     @property
     def gb_s(self) -> float:
         """What the activations add up to."""
-        train = self.workers * self.memory_mb * self.timing.busy_s
+        train = self.memory_mb * self.timing.billed_s
         collect = (self.collect_memory_mb or self.memory_mb) * self.timing.collect_s
         return (train + collect) / 1024
 
     @property
     def invocations(self) -> int:
-        """Activations: every worker trains in every round, and scores in some; some average.
+        """Activations: clients train in every round, workers score in some, and some average.
 
         One more starts the first container of collectWeights, where there is any.
         """
         warm_up = self.collect_memory_mb > 0
         scores = math.ceil(self.rounds / self.score_every) * self.workers
         # Where the rounds are scored on other samples than the model at the end.
-        scores += len(self.validation_shards)
-        return self.rounds * (self.workers + self.averaging.actions) + scores + warm_up
+        scores += len(self.validation_slices)
+        updates = len(self.client_samples)
+        return self.rounds * (updates + self.averaging.actions) + scores + warm_up
 
 
 _ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
@@ -109,10 +112,22 @@ def order(candidate: Candidate, objective: Objective) -> tuple[float, ...]:
 
 
 def candidates(question: Question) -> list[Candidate]:
-    """Every number of workers that is considered, the best for the objective first."""
+    """Every number of workers that is considered, the best for the objective first.
+
+    Raises:
+        PartitionError: the samples cannot be dealt for any of them.
+    """
     runtime = question.runtime
     estimator = choose_estimator(question.aims, runtime, question.observations)
-    found = [_candidate(n, question, runtime, estimator) for n in _worker_counts(question)]
+    found: list[Candidate] = []
+    refused: PartitionError | None = None
+    for workers in _worker_counts(question):
+        try:
+            found.append(_candidate(workers, question, runtime, estimator))
+        except PartitionError as error:
+            refused = error
+    if refused is not None and not found:
+        raise refused
     return sorted(found, key=_ORDERS[question.aims.optimize])
 
 
@@ -121,14 +136,14 @@ def feasible(question: Question) -> Candidate | None:
     return next((c for c in candidates(question) if not c.shortages), None)
 
 
-def count_rounds(job: TrainJob, shards: tuple[Shard, ...]) -> int:
-    """How many times the workers' weights are averaged."""
+def count_rounds(job: TrainJob, client_samples: tuple[int, ...]) -> int:
+    """How many times the clients' weights are averaged."""
     if job.sync == "once":
         return 1
     if job.sync == "epoch":
         return job.epochs
-    longest = max(shard.samples for shard in shards)
-    return math.ceil(job.epochs * math.ceil(longest / job.batch_size) / job.sync)
+    longest = math.ceil(max(client_samples) / job.batch_size)
+    return math.ceil(job.epochs * longest / job.sync)
 
 
 def round_up_memory(needed_mb: float, minimum_mb: int) -> int:
@@ -186,17 +201,19 @@ def _cut_candidate(
 ) -> Candidate:
     dataset, job = question.dataset, question.job
     dealt = min(workers, dataset.train_samples)
-    shards = partition(dataset.train_samples, dealt)
-    test_shards = partition(dataset.test_samples, dealt)
+    client_samples = question.client_samples(dealt)
+    steps = [job.epochs * math.ceil(samples / job.batch_size) for samples in client_samples]
+    turns = take_turns(steps, dealt)
+    test_slices = equal_slices(dataset.test_samples, dealt)
     decides = job.validation.decides
-    validation_shards = partition(dataset.validation_samples, dealt) if decides else ()
+    validation_slices = equal_slices(dataset.validation_samples, dealt) if decides else ()
     work = Work(
         dataset=dataset,
         model=question.facts,
         label=question.model.label,
-        shard_samples=shards[0].samples,
-        test_samples=test_shards[0].samples,
-        validation_samples=validation_shards[0].samples if decides else 0,
+        shard_samples=max(client_samples),
+        test_samples=test_slices[0].samples,
+        validation_samples=validation_slices[0].samples if decides else 0,
         batch_size=job.batch_size,
         epochs=job.epochs,
         micro_batches=micro_batches,
@@ -208,11 +225,11 @@ def _cut_candidate(
     gpu_mb = question.gpu_memory_mb and gpu_tensors_mb(work)
     if gpu_mb:
         estimate = replace(estimate, pkg=estimate.pkg + HOST_MB * MIB)
-    rounds = count_rounds(job, shards)
+    rounds = count_rounds(job, client_samples)
     minimum_mb = question.capacity.memory_min_mb
     memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
     averaging = choose_averaging(
-        workers,
+        len(client_samples),
         state_bytes(question.facts),
         asked=job.fan_in,
         payload_bytes=question.capacity.payload_bytes,
@@ -236,6 +253,8 @@ def _cut_candidate(
             runtime,
             work,
             workers=workers,
+            worker_steps=[sum(steps[client] for client in clients) for clients in turns],
+            updates=max(map(len, turns)),
             threads=threads if told else 1,
             cpus=question.cpus,
             rounds=rounds,
@@ -245,7 +264,7 @@ def _cut_candidate(
         )
         waited_s = throttled_s(
             rounds,
-            invocations=workers + averaging.actions,
+            invocations=len(client_samples) + averaging.actions,
             scores=workers,
             score_every=every,
             round_s=(timing.total_s - timing.start_s) / rounds,
@@ -256,13 +275,14 @@ def _cut_candidate(
 
     score_every, timing, waited_s = _choose_scores(job, rounds, scored)
     block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
-    store_mb = _store_mb(question, work, workers)
+    store_mb = _store_mb(question, work, len(client_samples), workers)
     return Candidate(
         workers=workers,
         threads=threads if told else None,
-        shards=shards,
-        test_shards=test_shards,
-        validation_shards=validation_shards,
+        client_samples=client_samples,
+        turns=turns,
+        test_slices=test_slices,
+        validation_slices=validation_slices,
         estimate=estimate,
         zones=_zones(runtime, work),
         memory_mb=memory_mb,
@@ -312,15 +332,15 @@ def _zones(runtime: Runtime, work: Work) -> Zones:
     )
 
 
-def _store_mb(question: Question, work: Work, workers: int) -> int:
-    """What Redis holds at most: samples, averages, and of every worker a part and a checkpoint."""
+def _store_mb(question: Question, work: Work, clients: int, workers: int) -> int:
+    """What Redis holds at most: samples, averages, each client's part, each worker's checkpoint."""
     validation = question.job.validation
     # The round before and this one; the last that was scored and the best, where they are others.
     averages = 2 + (validation.every != 1) + (validation.patience is not None)
     dataset = question.dataset
     samples = dataset.train_samples + dataset.test_samples
     samples += dataset.validation_samples if validation.decides else 0
-    states = (averages + 2 * workers) * state_bytes(question.facts)
+    states = (averages + clients + workers) * state_bytes(question.facts)
     return mb_ceil(samples * sample_bytes(work.dataset) + states)
 
 

@@ -16,11 +16,11 @@ from disdel.planner.averaging import STORE_BYTES_PER_S
 from disdel.planner.calibration import calibrated
 from disdel.planner.candidates import Shortage, round_up_memory
 from disdel.planner.memory import estimate_evaluate, layer_bytes, sample_bytes
-from disdel.planner.partition import partition
 from disdel.planner.question import Bounds
 from disdel.planner.runtimes import Runtime
+from disdel.planner.slices import equal_slices
 from disdel.planner.timing import step_s
-from disdel.types import Estimate, InferPlan, ModelFacts, Objective, Shard
+from disdel.types import Estimate, InferPlan, ModelFacts, Objective, Slice
 from disdel.types.plan import STORE_MARGIN_S, in_brackets
 from disdel.types.units import MIB, mb_ceil
 
@@ -106,7 +106,7 @@ class _Candidate:
     workers: int
     threads: int
     batch_size: int
-    shards: tuple[Shard, ...]
+    slices: tuple[Slice, ...]
     estimate: Estimate
     memory_mb: int
     busy_s: float
@@ -150,7 +150,7 @@ def make_infer_plan(question: InferQuestion) -> InferPlan:
         timeout_max_s=question.timeout_max_s,
         threads=None if question.capacity.cpus is None else best.threads,
         batch_size=best.batch_size,
-        shards=best.shards,
+        slices=best.slices,
         estimate=best.estimate,
         predicted_s=round(best.total_s, 1),
         gb_s=round(best.gb_s, 1),
@@ -172,9 +172,9 @@ def _worker_counts(question: InferQuestion) -> range:
 
 def _candidate(workers: int, question: InferQuestion) -> _Candidate:
     runtime, network = question.runtime, question.network
-    shards = partition(question.samples, min(workers, question.samples))
+    slices = equal_slices(question.samples, min(workers, question.samples))
     threads = max(1, question.cpus // workers)
-    batch_size, estimate = _batch(workers, shards[0].samples, question)
+    batch_size, estimate = _batch(workers, slices[0].samples, question)
     memory_mb = round_up_memory(estimate.total / MIB, question.capacity.memory_min_mb)
     turns = max(1.0, workers / question.cpus)
     known_threads = 1 if question.capacity.cpus is None else threads
@@ -182,12 +182,12 @@ def _candidate(workers: int, question: InferQuestion) -> _Candidate:
     batch_s = step_s(runtime, network, batch_size, known_threads) / 3 * turns
     reading_s = question.model_bytes / STORE_BYTES_PER_S * turns
     start_s = runtime.cold_start_s * _START_SHARE * turns + reading_s
-    busy_s = start_s + math.ceil(shards[0].samples / batch_size) * batch_s
+    busy_s = start_s + math.ceil(slices[0].samples / batch_size) * batch_s
     return _Candidate(
         workers=workers,
         threads=threads,
         batch_size=batch_size,
-        shards=shards,
+        slices=slices,
         estimate=estimate,
         memory_mb=memory_mb,
         busy_s=busy_s,
@@ -256,7 +256,7 @@ def _reasons(best: _Candidate, question: InferQuestion) -> list[str]:
         f"{best.memory_mb} MB an action holds the estimate of {mb_ceil(best.estimate.total)} MB; "
         f"at most {question.memory_max_mb} MB allowed",
     ]
-    if best.batch_size < min(BATCH_SIZE, best.shards[0].samples):
+    if best.batch_size < min(BATCH_SIZE, best.slices[0].samples):
         reasons.append(
             f"batches of {best.batch_size}, not {BATCH_SIZE}: the largest layer takes "
             f"{layer_bytes(question.network) / MIB:.2g} MB a sample"

@@ -28,6 +28,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     Raises:
         InsufficientMemory: no number of workers fits the memory of an action, of all containers
             or of Redis.
+        PartitionError: the samples cannot be dealt to any number of clients that is considered.
         PlanError: another limit is in the way.
     """
     considered = [(question, c) for question in questions for c in candidates(question)]
@@ -49,9 +50,10 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         timeout_max_s=question.timeout_max_s,
         rounds=best.rounds,
         threads=best.threads,
-        shards=best.shards,
-        test_shards=best.test_shards,
-        validation_shards=best.validation_shards,
+        client_samples=best.client_samples,
+        turns=best.turns,
+        test_slices=best.test_slices,
+        validation_slices=best.validation_slices,
         estimate=best.estimate,
         predicted_s=round(best.total_s, 1),
         gb_s=round(best.gb_s, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from disdel.planner.calibration import alike, at_speed, calibrated, step_ratio, traced
@@ -18,6 +19,7 @@ from disdel.types import (
     ModelSpec,
     TrainJob,
 )
+from disdel.types.assignment import equal_counts
 
 # What OpenWhisk lets an action run for where nobody has changed it.
 _ORDINARY_TIMEOUT_S = 300.0
@@ -103,6 +105,7 @@ class Question(Bounds):
         facts: its sizes.
         compile_s: what compiling the network takes before the run.
         calls: what the compiled network takes, where it was compiled.
+        counts: the samples of each of so many clients; None deals equal numbers.
     """
 
     job: TrainJob
@@ -110,6 +113,17 @@ class Question(Bounds):
     facts: ModelFacts
     compile_s: float = 0.0
     calls: CallMemory | None = None
+    counts: Callable[[int], tuple[int, ...]] | None = None
+
+    def client_samples(self, clients: int) -> tuple[int, ...]:
+        """The training samples of each of `clients` clients.
+
+        Raises:
+            PartitionError: they cannot be dealt to so many.
+        """
+        if self.counts is None:
+            return equal_counts(self.dataset.train_samples, clients)
+        return self.counts(clients)
 
     @property
     def runtime(self) -> Runtime:

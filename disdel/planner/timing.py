@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disdel.planner.averaging import STORE_BYTES_PER_S, Averaging
@@ -28,7 +28,8 @@ class Timing:
         step_s: one training step.
         round_s: a worker's training in one round.
         first_s: the shortest activation that brings the run forward.
-        busy_s: what one train container is billed for.
+        busy_s: what the busiest train container is billed for.
+        billed_s: what all of them are.
         collect_s: what collectWeights actions are billed for.
         start_s: until the first step: servers, containers, compiling, tracing.
         total_s: from the start of the controller to its end.
@@ -38,6 +39,7 @@ class Timing:
     round_s: float
     first_s: float
     busy_s: float
+    billed_s: float
     collect_s: float
     start_s: float
     total_s: float
@@ -74,6 +76,8 @@ def predict(
     work: Work,
     *,
     workers: int,
+    worker_steps: Sequence[int],
+    updates: int,
     threads: int,
     cpus: int,
     rounds: int,
@@ -87,6 +91,8 @@ def predict(
         runtime: the runtime's costs.
         work: what one worker does.
         workers: train actions at the same time.
+        worker_steps: the steps that each takes over the run.
+        updates: the most that one of them makes in a round.
         threads: CPU threads of each.
         cpus: of the platform: more workers than these take turns.
         rounds: how many times the weights are averaged.
@@ -96,17 +102,17 @@ def predict(
     """
     turns = max(1.0, workers / cpus)
     one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
-    steps = work.epochs * math.ceil(work.shard_samples / work.batch_size)
-    training_s = steps * one_step_s
+    training_s = max(worker_steps) * one_step_s
     # Scoring is the forward pass alone, a third of a step.
     sample_s = one_step_s / work.batch_size / 3
     decides = work.validation_samples > 0
     scored = scores * (work.validation_samples if decides else work.test_samples)
     scored += work.test_samples if decides else 0
     state = state_bytes(work.model)
-    move_s = 2 * state / STORE_BYTES_PER_S * turns
-    samples = work.shard_samples + work.validation_samples + work.test_samples
-    staged = workers * samples * sample_bytes(work.dataset)
+    move_s = updates * 2 * state / STORE_BYTES_PER_S * turns
+    samples = work.dataset.train_samples + work.dataset.test_samples
+    samples += work.dataset.validation_samples if decides else 0
+    staged = samples * sample_bytes(work.dataset)
     # Containers start while the shards are staged.
     start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
     start_s += trace_s(runtime, work.model) * turns
@@ -116,6 +122,7 @@ def predict(
         round_s=training_s / rounds,
         first_s=runtime.import_s + trace_s(runtime, work.model) + one_step_s + STORE_MARGIN_S,
         busy_s=busy_s,
+        billed_s=workers * (busy_s - training_s) + sum(worker_steps) * one_step_s,
         collect_s=rounds * averaging.busy_s,
         start_s=_RUN_OVERHEAD_S + compile_s + start_s,
         total_s=_RUN_OVERHEAD_S

@@ -1,11 +1,11 @@
 """The names under which a run keeps its data: one place, so that nothing else spells them.
 
-disdel:<run>:shard:<split>:<start>-<stop>                      samples and labels
+disdel:<run>:shard:<split>:<name>                              samples and labels
 disdel:<run>:state:<round>                                     the average; 0 is initial
-disdel:<run>:update:<round>:<worker>:<segment>:<attempt>       a worker's share of a round
+disdel:<run>:update:<round>:<client>:<segment>:<attempt>       a client's share of a round
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some updates
-disdel:<run>:checkpoint:<round>:<worker>:<segment>:<attempt>   state between two segments
-disdel:<run>:slots:<round>:<worker>:<segment>:<attempt>        an optimizer that is not averaged
+disdel:<run>:checkpoint:<round>:<client>:<segment>:<attempt>   state between two segments
+disdel:<run>:slots:<round>:<client>:<segment>:<attempt>        an optimizer that is not averaged
 disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.types import Shard, Split
+from disdel.types import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +48,24 @@ class RunKeys:
     def open(self) -> str:
         return f"{self.prefix}open"
 
-    def shard(self, split: Split, shard: Shard) -> str:
-        return f"{self.prefix}shard:{split}:{shard.start}-{shard.stop}"
+    def shard(self, split: Split, name: str) -> str:
+        """`name` says which samples: those of the same name are the same."""
+        return f"{self.prefix}shard:{split}:{name}"
 
     def state(self, round_number: int) -> str:
         return f"{self.prefix}state:{round_number}"
 
-    def update(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
-        return f"{self.prefix}update:{round_number}:{worker}:{segment}:{attempt}"
+    def update(self, round_number: int, client: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}update:{round_number}:{client}:{segment}:{attempt}"
 
     def partial(self, round_number: int, level: int, group: int) -> str:
         return f"{self.prefix}partial:{round_number}:{level}:{group}"
 
-    def checkpoint(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
-        return f"{self.prefix}checkpoint:{round_number}:{worker}:{segment}:{attempt}"
+    def checkpoint(self, round_number: int, client: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}checkpoint:{round_number}:{client}:{segment}:{attempt}"
 
-    def slots(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
-        return f"{self.prefix}slots:{round_number}:{worker}:{segment}:{attempt}"
+    def slots(self, round_number: int, client: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}slots:{round_number}:{client}:{segment}:{attempt}"
 
     @property
     def model(self) -> str:

@@ -75,23 +75,24 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """Train steps `start_step` to `stop_step` of a worker's sequence.
+    """Train steps `start_step` to `stop_step` of a client's sequence, on one of the workers.
 
     The state comes from `state_key`; with `initialise` it is made from the seed and published
-    there by whichever worker is first. It goes to `update_key` when `stop_step` is reached, else to
+    there by whoever is first. It goes to `update_key` when `stop_step` is reached, else to
     `checkpoint_key`. `samples_before` were seen in this round's earlier segments. A batch is cut
     into `micro_batches` parts; deadline and memory are looked at every `block_steps` steps, memory
     only with `heed_memory`.
 
-    An update has the optimizer's tensors only where these are averaged. A worker that keeps its own
+    An update has the optimizer's tensors only where these are averaged. A client that keeps its own
     reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
     is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
-    over the worker's `total_steps`, with so many `workers` in the round.
+    over the client's `total_steps`, with so many `clients` in the run.
     """
 
     task: Literal["train"] = "train"
     network: Network
     worker: int
+    client: int
     round: int
     segment: int
     attempt: int
@@ -113,7 +114,7 @@ class TrainRequest:
     new_slots_key: str | None = None
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     total_steps: int = 0
-    workers: int = 1
+    clients: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +170,12 @@ class ScoreReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """One worker's contribution to a round: where it is, what made it, and its weight."""
+    """One client's contribution to a round: where it is, what made it, and its weight.
 
+    `worker` is the one that has trained it.
+    """
+
+    client: int
     worker: int
     attempt: int
     key: str
@@ -192,6 +197,7 @@ class CollectRequest:
 class CollectedUpdate:
     """What went into an average; `checksum` is BLAKE2b-128 of the update's tensors as stored."""
 
+    client: int
     worker: int
     attempt: int
     samples: int

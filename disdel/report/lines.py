@@ -68,11 +68,11 @@ def _samples(dataset: DatasetSpec, job: TrainJob) -> str:
 
 def describe_plan(plan: Plan) -> list[str]:
     """Workers, memory by part, rounds and the reasons."""
-    shard = plan.shards[0].samples
     return [
         f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{plan.memory_mb} MB, {shard} samples each; {plan.rounds} round{'s' * (plan.rounds > 1)}, "
-        f"time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
+        f"{plan.memory_mb} MB, {_samples_each(plan.client_samples)}; "
+        f"{plan.rounds} round{'s' * (plan.rounds > 1)}, time limit {plan.timeout_s:g} s; "
+        f"about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.estimator}: {plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
     ]
@@ -86,12 +86,18 @@ def infer_plan_lines(event: InferPlanMade) -> list[str]:
         f"plan    {event.samples} samples of {dataset.name} {shape}; model {event.model}, "
         f"{format_bytes(event.model_bytes)}",
         f"        {plan.workers} action{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{plan.memory_mb} MB, {plan.shards[0].samples} samples each in batches of "
+        f"{plan.memory_mb} MB, {plan.slices[0].samples} samples each in batches of "
         f"{plan.batch_size}; time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and "
         f"{plan.gb_s:.0f} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
     ]
+
+
+def _samples_each(counts: Sequence[int]) -> str:
+    """The samples of each client; those that are equal to one differ by one at most."""
+    least, most = min(counts), max(counts)
+    return f"{most} samples each" if most - least <= 1 else f"{least} to {most} samples each"
 
 
 def _threads(plan: Plan | InferPlan) -> str:

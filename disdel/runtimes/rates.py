@@ -1,6 +1,6 @@
 """The learning rate at each step: a pure function of the step's number.
 
-A worker's steps are numbered through all rounds and segments, so a rate that depends on the number
+A client's steps are numbered through all rounds and segments, so a rate that depends on the number
 alone goes on where it was, wherever the work was cut. It is a factor on the optimizer's own rate:
 only the framework knows that.
 """
@@ -25,22 +25,22 @@ _SCALES: dict[RateScale, Callable[[int], float]] = {
 
 
 def rate_factors(
-    schedule: RateSchedule, start: int, stop: int, total: int, *, workers: int = 1
+    schedule: RateSchedule, start: int, stop: int, total: int, *, clients: int = 1
 ) -> Factors:
     """What the learning rate is multiplied by at steps `start` to `stop`, (steps,) float32.
 
     It rises in equal steps to 1 at the last step of the warm-up, and from there falls towards 0
     behind the last step of all: as a line, as half a period of a cosine (Loshchilov and Hutter,
     2017, https://arxiv.org/abs/1608.03983, equation 5), or not at all. All of it is multiplied by
-    the workers (Goyal et al., 2017, https://arxiv.org/abs/1706.02677, section 2.1), by their square
+    the clients (Goyal et al., 2017, https://arxiv.org/abs/1706.02677, section 2.1), by their square
     root (Krizhevsky, 2014, https://arxiv.org/abs/1404.5997, section 5), or not.
 
     Args:
         schedule: its shape, and how long it warms up.
         start: the first step, from 0.
         stop: one past the last.
-        total: the worker's steps from the first round to the last.
-        workers: how many train at the same time.
+        total: the client's steps from the first round to the last.
+        clients: how many updates a round averages.
     """
     warmup = _warmup_steps(schedule.warmup, total)
     steps = np.arange(start, stop, dtype=np.float64)
@@ -54,7 +54,7 @@ def rate_factors(
             factors = 1 - done
     rising = steps < warmup
     factors[rising] = (steps[rising] + 1) / warmup
-    return (factors * _SCALES[schedule.scale](workers)).astype(np.float32)
+    return (factors * _SCALES[schedule.scale](clients)).astype(np.float32)
 
 
 def _warmup_steps(warmup: float, total: int) -> int:

@@ -1,8 +1,8 @@
-"""Which samples a worker trains on at which step: pure functions of the seed.
+"""Which samples a client trains on at which step: pure functions of the seed.
 
-A worker's training is one sequence of steps, numbered from 0. Epoch `e` of a shard of `n` samples
+A client's training is one sequence of steps, numbered from 0. Epoch `e` of a shard of `n` samples
 is steps `e*s` to `(e+1)*s` with `s = ceil(n / batch)`; its order is a permutation drawn from (seed,
-worker, epoch), and its last batch is the ragged rest, as in Keras's `fit`. A round, and a segment
+client, epoch), and its last batch is the ragged rest, as in Keras's `fit`. A round, and a segment
 of a round, is a range of steps; wherever the sequence is cut, the same samples follow.
 """
 
@@ -23,19 +23,19 @@ _STEPS = (1,)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The steps of one worker.
+    """The steps of one client.
 
     Args:
         samples: the samples of the shard.
         batch_size: samples of a step; the last step of an epoch has what is left.
         seed: the run's seed.
-        worker: the worker's number.
+        client: the client's number.
     """
 
     samples: int
     batch_size: int
     seed: int
-    worker: int
+    client: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -51,12 +51,12 @@ class Schedule:
 
     def order(self, epoch: int) -> Indices:
         """The permutation of the shard's positions in `epoch`, (samples,) int64."""
-        rng = np.random.default_rng((self.seed, self.worker, epoch))
+        rng = np.random.default_rng((self.seed, self.client, epoch))
         return rng.permutation(self.samples)
 
     def seeds(self, start: int, stop: int) -> Seeds:
         """What the random numbers of steps `start` to `stop` begin with, (steps,) uint32."""
-        entropies = ((self.seed, self.worker, step) for step in range(start, stop))
+        entropies = ((self.seed, self.client, step) for step in range(start, stop))
         drawn = (np.random.SeedSequence(e, spawn_key=_STEPS).generate_state(1) for e in entropies)
         return np.concatenate([np.empty(0, np.uint32), *drawn])
 
@@ -90,10 +90,10 @@ class Schedule:
 def round_steps(
     schedule: Schedule, *, epochs: int, rounds: int, sync: str | int, round_number: int
 ) -> tuple[int, int]:
-    """The range of steps that `round_number` (from 1) has for this worker; may be empty.
+    """The range of steps that `round_number` (from 1) has for this client; may be empty.
 
-    With `sync` an integer K, a worker whose shard has one step less an epoch than another's can
-    have nothing left to do in the last round.
+    With `sync` an integer K, a client whose shard has fewer steps an epoch than another's has
+    nothing left to do in the last rounds.
     """
     total = epochs * schedule.steps_per_epoch
     if sync == "once":

@@ -24,6 +24,7 @@ class TrainOptions(TypedDict, total=False):
     optimizer: str | None
     learning_rate: float | None
     seed: int
+    partition: str
     schedule: Literal["constant", "cosine", "linear"]
     warmup: float
     scale_rate: Literal["none", "sqrt", "linear"]

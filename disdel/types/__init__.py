@@ -39,7 +39,7 @@ from disdel.types.plan import (
     LimitNames,
     Option,
     Plan,
-    Shard,
+    Slice,
     Zones,
 )
 from disdel.types.reading import Column, ColumnKind, Reading, Scaling, TableLayout
@@ -120,8 +120,8 @@ __all__ = [
     "RuntimeName",
     "Scaling",
     "Score",
-    "Shard",
     "ShardReport",
+    "Slice",
     "Split",
     "SplitReport",
     "Sync",

@@ -215,6 +215,9 @@ class TrainJob:
     seed: Annotated[
         int, Setting("Seed of weights, shards and the order of samples.", low=0, high=2**32 - 1)
     ] = 0
+    partition: Annotated[
+        str, Setting("How training samples are dealt to the workers: iid.", metavar="NAME")
+    ] = "iid"
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     validation: Validation = field(default_factory=Validation)
     workers_policy: Annotated[

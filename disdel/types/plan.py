@@ -116,8 +116,8 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """The samples that worker `worker` owns: positions `start` to `stop` of the shuffled split."""
+class Slice:
+    """Positions `start` to `stop` of a split, which worker `worker` runs a model over."""
 
     worker: int
     start: int
@@ -126,6 +126,11 @@ class Shard:
     @property
     def samples(self) -> int:
         return self.stop - self.start
+
+    @property
+    def name(self) -> str:
+        """What it holds, in a word."""
+        return f"{self.start}-{self.stop}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +145,10 @@ class Plan:
     to need more, and `pool_mb` is what all containers together may have (None where the platform
     does not tell).
     `threads` is the CPU threads of one worker, None where the platform does not tell its CPUs.
-    `validation_shards` are the slices of the validation split that the workers score between
-    rounds where scores decide something, and `test_shards` those of the test split, which they then
+    `client_samples` are the training samples of each client, and `turns` the clients that each
+    worker trains, one after the other.
+    `validation_slices` are the slices of the validation split that the workers score between
+    rounds where scores decide something, and `test_slices` those of the test split, which they then
     score once, at the end, and else between rounds.
     A batch is cut into `micro_batches` parts; `block_steps` is the steps between two looks at the
     deadline. `basis` says what the estimate rests on, `considered` what else could have been done.
@@ -164,8 +171,9 @@ class Plan:
     timeout_max_s: float
     rounds: int
     threads: int | None
-    shards: tuple[Shard, ...]
-    test_shards: tuple[Shard, ...]
+    client_samples: tuple[int, ...]
+    turns: tuple[tuple[int, ...], ...]
+    test_slices: tuple[Slice, ...]
     estimate: Estimate
     predicted_s: float
     gb_s: float
@@ -183,21 +191,17 @@ class Plan:
     score_every: int = 1
     throttled_s: float = 0.0
     store_mb: int = 0
-    validation_shards: tuple[Shard, ...] = ()
+    validation_slices: tuple[Slice, ...] = ()
 
     @property
     def scored_on(self) -> Split:
         """The split on which rounds are scored."""
-        return "validation" if self.validation_shards else "test"
+        return "validation" if self.validation_slices else "test"
 
-    def slices(self, split: Split) -> tuple[Shard, ...]:
-        """The workers' slices of a split; empty where it is not used."""
-        slices = {
-            "train": self.shards,
-            "validation": self.validation_shards,
-            "test": self.test_shards,
-        }
-        return slices[split]
+    def slices(self, split: Split) -> tuple[Slice, ...]:
+        """The workers' slices of a split that is scored; empty where it is not used."""
+        slices = {"validation": self.validation_slices, "test": self.test_slices}
+        return slices.get(split, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +209,7 @@ class InferPlan:
     """How a model is run over samples, and why.
 
     `memory_mb` is the limit of one evaluate action, of which `workers` run at the same time on a
-    shard each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `timeout_max_s`,
+    slice each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `timeout_max_s`,
     `pool_mb`, `basis`, `predicted_s`, `gb_s`, `invocations` and `store_mb` are those of `Plan`.
     """
 
@@ -217,7 +221,7 @@ class InferPlan:
     timeout_max_s: float
     threads: int | None
     batch_size: int
-    shards: tuple[Shard, ...]
+    slices: tuple[Slice, ...]
     estimate: Estimate
     predicted_s: float
     gb_s: float

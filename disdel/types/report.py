@@ -68,6 +68,8 @@ class Activation:
     """One activation of a run, as reported.
 
     Attributes:
+        worker: whose container it ran in; None of collectWeights.
+        client: whose samples it trained on; None where it did not train.
         peak_mb: the most that was charged to its container; None when it died unmeasured.
         working_set_mb: the most that its container's processes had resident so far, mapped library
             pages included whoever they are charged to; None when it died unmeasured.
@@ -93,6 +95,7 @@ class Activation:
     init_ms: int
     duration_ms: int
     outcome: Outcome
+    client: int | None = None
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
@@ -104,10 +107,11 @@ class Activation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One worker's part in one average: what it was made of, and a checksum of what was averaged.
+    """One client's part in one average: what it was made of, and a checksum of what was averaged.
 
-    `attempt` counts the activations that were lost or overtaken before this one; `samples` made
-    the part, and are its weight unless all weigh the same.
+    `worker` has trained it. `attempt` counts the activations that were lost or overtaken before
+    this one; `samples` made the part, and are its weight unless all weigh the same. `client` is
+    None in reports of before there were clients, which were the workers.
     """
 
     round: int
@@ -115,6 +119,7 @@ class LedgerEntry:
     attempt: int
     samples: int
     checksum: str
+    client: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +225,11 @@ class ErrorReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReport:
+    """Samples that a worker works on; `client` is whose they are, in a training."""
+
     worker: int
     samples: int
+    client: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ def collect(request: CollectRequest, context: Context) -> CollectReply:
 
 @dataclass(frozen=True, slots=True)
 class Averaged:
-    """An average: the header of its blob, and exactly what went into it, by worker."""
+    """An average: the header of its blob, and exactly what went into it, by client."""
 
     header: Header
     updates: tuple[CollectedUpdate, ...]
@@ -58,13 +58,13 @@ def average(
     result appears under its key only when it is complete.
 
     Raises:
-        AggregationError: no updates, two of one worker, one missing, one made of other samples than
+        AggregationError: no updates, two of one client, one missing, one made of other samples than
             the request says, or updates that differ in names, shapes or dtypes.
     """
-    workers = [update.worker for update in updates]
-    if len(set(workers)) != len(workers):
-        raise AggregationError(f"a worker has two updates in one round: {workers}")
-    ordered = sorted(updates, key=lambda update: update.worker)
+    clients = [update.client for update in updates]
+    if len(set(clients)) != len(clients):
+        raise AggregationError(f"a client has two updates in one round: {clients}")
+    ordered = sorted(updates, key=lambda update: update.client)
     sources = [_open(store, update) for update in ordered]
     _check_alike(sources)
     store.put_stream(state_key, _averaged(sources, block_bytes))
@@ -87,6 +87,7 @@ class _Source:
 
     def collected(self) -> CollectedUpdate:
         return CollectedUpdate(
+            client=self.update.client,
             worker=self.update.worker,
             attempt=self.update.attempt,
             samples=self.update.samples,
@@ -104,14 +105,14 @@ def _open(store: Store, update: Update) -> _Source:
     blob = store.open(update.key)
     if blob is None:
         raise AggregationError(
-            f"the update of worker {update.worker} is missing ({update.key}), so the round has no "
+            f"the update of client {update.client} is missing ({update.key}), so the round has no "
             "average"
         )
     header = read_header(blob)
     made_of = header.metadata.get("samples")
     if made_of != str(update.samples):
         raise AggregationError(
-            f"the update of worker {update.worker} is made of {made_of} samples, and "
+            f"the update of client {update.client} is made of {made_of} samples, and "
             f"{update.samples} were reported"
         )
     return _Source(update, blob, header, hashlib.blake2b(digest_size=16))
@@ -125,7 +126,7 @@ def _check_alike(sources: Sequence[_Source]) -> None:
         if source.header.tensors != first.header.tensors:
             odd = _first_difference(first.header, source.header)
             raise AggregationError(
-                f"workers {first.update.worker} and {source.update.worker} trained different "
+                f"clients {first.update.client} and {source.update.client} trained different "
                 f"networks: {odd}"
             )
 

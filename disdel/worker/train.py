@@ -1,4 +1,4 @@
-"""A train activation: one segment of one worker's round."""
+"""A train activation: one segment of one client's round."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ def _check_cancelled(request: TrainRequest, context: Context) -> None:
 
 
 def _schedule(request: TrainRequest, samples: Samples) -> Schedule:
-    return Schedule(len(samples.x), request.batch_size, request.network.seed, request.worker)
+    return Schedule(len(samples.x), request.batch_size, request.network.seed, request.client)
 
 
 def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> Tensors:
-    """Start from the request's state, and return it; the first worker makes it from the seed.
+    """Start from the request's state, and return it; whoever is first makes it from the seed.
 
-    Every worker, the first included, then reads what was published: all start alike even where
+    Everybody, the first included, then reads what was published: all start alike even where
     two runtimes would draw different weights from one seed.
     """
     if request.initialise and context.store.open(request.state_key) is None:
@@ -146,7 +146,7 @@ def _train_steps(
             step - len(positions),
             step,
             request.total_steps,
-            workers=request.workers,
+            clients=request.clients,
         )
         x, y = samples.x[positions], samples.y[positions]
         seeds = schedule.seeds(step - len(positions), step)

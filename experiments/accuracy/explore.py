@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from disdel.data import import_dataset, load_arrays
-from disdel.planner.partition import partition, shuffled
+from disdel.data.partitioners.built_in import shuffled
 from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule, round_steps
 from disdel.strategies.aggregation import weighted_mean
 from disdel.types import ModelSpec, RateSchedule
+from disdel.types.assignment import equal_counts
 from disdel.worker.network import TrainerCache
 
 RESULTS = Path(__file__).parent / "explored.jsonl"
@@ -52,7 +53,8 @@ def explore(options: argparse.Namespace, arrays) -> dict:
     )
     trainer = TrainerCache().get(network, arrays.spec.input_dtype)
     order = shuffled(len(arrays.train_x), options.seed)
-    shards = [order[shard.start : shard.stop] for shard in partition(len(order), options.workers)]
+    ends = np.cumsum(equal_counts(len(order), options.workers))[:-1]
+    shards = np.split(order, ends)
     schedules = [
         Schedule(len(shard), options.batch, options.seed, worker)
         for worker, shard in enumerate(shards)

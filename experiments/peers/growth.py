@@ -120,7 +120,14 @@ def measure(url, parameters, kinds, workers):
             [pool.submit(Worker.up, url, f"growth:update:{worker}") for worker in range(workers)]
         )
     updates = [
-        Update(worker=worker, attempt=0, key=f"growth:update:{worker}", samples=SAMPLES, weight=1)
+        Update(
+            client=worker,
+            worker=worker,
+            attempt=0,
+            key=f"growth:update:{worker}",
+            samples=SAMPLES,
+            weight=1,
+        )
         for worker in range(workers)
     ]
     began_s = time.monotonic()

@@ -52,7 +52,14 @@ async def collect(folder, redis_url, fan_in):
             samples = 100 + worker
             session.store.put(key, encode(part_of(worker), {"samples": str(samples)}))
             updates.append(
-                messages.Update(worker=worker, attempt=0, key=key, samples=samples, weight=samples)
+                messages.Update(
+                    client=worker,
+                    worker=worker,
+                    attempt=0,
+                    key=key,
+                    samples=samples,
+                    weight=samples,
+                )
             )
         collector = Collector(
             action=SizedAction(session.platform, "collecting", spec, timeout_max_s=60),

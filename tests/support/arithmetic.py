@@ -14,7 +14,7 @@ def scores(report):
 
 
 class Arithmetic:
-    """Workers whose weight is a number: training adds the worker's number + 1, once a round."""
+    """Clients whose weight is a number: training adds the client's number + 1, once a round."""
 
     def __init__(self, store):
         self.store = store
@@ -51,7 +51,7 @@ class Arithmetic:
         self.store.put(
             key,
             encode(
-                {"w": state["w"] + (0 if pauses else request.worker + 1)},
+                {"w": state["w"] + (0 if pauses else request.client + 1)},
                 {"samples": str(request.samples_before + samples)},
             ),
         )
@@ -67,12 +67,12 @@ class Arithmetic:
         )
 
     def count_rounds(self, request):
-        """A worker's own optimizer counts its rounds; a checkpoint would carry it, too."""
+        """A client's own optimizer counts its rounds; a checkpoint would carry it, too."""
         before = {"rounds": np.zeros((), np.int64)}
         if request.slots_key is not None:
             before = read_tensors(self.store, request.slots_key)
         counted = before["rounds"] + (request.segment == 0)
-        self.own_rounds[request.worker, request.round] = int(counted)
+        self.own_rounds[request.client, request.round] = int(counted)
         self.store.put(request.new_slots_key, encode({"rounds": counted}))
 
     def score(self, arguments):

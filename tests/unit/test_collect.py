@@ -28,7 +28,14 @@ def store_updates(networks, samples):
     for worker, (tensors, count) in enumerate(zip(networks, samples, strict=True)):
         store.put(f"update:{worker}", encode(tensors, {"samples": str(count)}))
         updates.append(
-            Update(worker=worker, attempt=0, key=f"update:{worker}", samples=count, weight=count)
+            Update(
+                client=worker,
+                worker=worker,
+                attempt=0,
+                key=f"update:{worker}",
+                samples=count,
+                weight=count,
+            )
         )
     return store, updates
 
@@ -86,7 +93,7 @@ def test_a_part_of_other_samples_than_reported_is_refused():
     store, updates = store_updates([network(0, 1), network(1, 1)], [3, 4])
     updates[1] = dataclasses.replace(updates[1], samples=5)
     with pytest.raises(
-        AggregationError, match="worker 1 is made of 4 samples, and 5 were reported"
+        AggregationError, match="client 1 is made of 4 samples, and 5 were reported"
     ):
         average(store, updates, "state")
 
@@ -94,14 +101,14 @@ def test_a_part_of_other_samples_than_reported_is_refused():
 def test_a_missing_part_means_no_average():
     store, updates = store_updates([network(0, 1), network(1, 1)], [1, 1])
     store.delete_prefix("update:1")
-    with pytest.raises(AggregationError, match="the update of worker 1 is missing"):
+    with pytest.raises(AggregationError, match="the update of client 1 is missing"):
         average(store, updates, "state")
     assert store.open("state") is None
 
 
-def test_two_parts_of_one_worker_are_refused():
+def test_two_updates_of_one_client_are_refused():
     store, [update] = store_updates([network(0, 1)], [1])
-    with pytest.raises(AggregationError, match="a worker has two updates"):
+    with pytest.raises(AggregationError, match="a client has two updates"):
         average(store, [update, update], "state")
 
 
@@ -127,7 +134,7 @@ def test_a_worker_without_samples_is_refused():
 )
 def test_different_networks_are_refused(other):
     store, updates = store_updates([network(0, 1), network(0, 1) | other], [1, 1])
-    with pytest.raises(AggregationError, match="workers 0 and 1 trained different networks"):
+    with pytest.raises(AggregationError, match="clients 0 and 1 trained different networks"):
         average(store, updates, "state")
 
 

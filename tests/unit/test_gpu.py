@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from disdel.controller.planning.history import history_of
+from disdel.controller.training.crew import Crew
 from disdel.controller.training.fleet import Fleet
 from disdel.errors import InsufficientMemory
 from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
@@ -118,7 +119,9 @@ def test_a_late_worker_gets_no_copy_that_the_gpu_does_not_hold():
     def has_room(gpu_actions):
         made = dataclasses.replace(plan(TrainJob(dataset="mnist", workers=2)), pool_mb=None)
         made = dataclasses.replace(made, gpu_actions=gpu_actions)
-        return Fleet(TrainJob(dataset="mnist"), made, CNN, None, None, None)._has_room(0)
+        return Fleet(
+            TrainJob(dataset="mnist"), Crew(made, None, None), CNN, None, None, None
+        )._has_room(0)
 
     assert [has_room(actions) for actions in (None, 2, 3)] == [True, False, True]
 

@@ -123,8 +123,8 @@ def test_shards_are_joined_in_order_and_scored(run, arithmetic):
     saved = json.loads(done.folder.report.read_text())
     assert saved["plan"]["workers"] == 2
     assert saved["plan"]["shards"] == [
-        {"worker": 0, "samples": 180},
-        {"worker": 1, "samples": 179},
+        {"worker": 0, "samples": 180, "client": None},
+        {"worker": 1, "samples": 179, "client": None},
     ]
     assert saved["evaluation"]["confusion"] == [list(row) for row in report.evaluation.confusion]
 

@@ -82,11 +82,11 @@ def test_a_plan_keeps_every_limit(asked):
     assert made.timeout_s <= asked.timeout_max_s
     assert 1 <= made.batch_size <= BATCH_SIZE
     assert asked.workers in (None, made.workers)
-    assert len(made.shards) == made.workers == made.invocations
-    positions = [position for shard in made.shards for position in (shard.start, shard.stop)]
+    assert len(made.slices) == made.workers == made.invocations
+    positions = [position for part in made.slices for position in (part.start, part.stop)]
     assert positions[0] == 0
     assert positions[-1] == asked.samples
-    assert all(shard.samples for shard in made.shards)
+    assert all(part.samples for part in made.slices)
 
 
 @given(asked=questions, more=st.integers(1, 4096))

@@ -29,9 +29,9 @@ def test_a_plan_keeps_every_limit(job, platform, train):
     assert made.gpu_actions is None or made.workers <= made.gpu_actions
     assert made.workers <= platform.concurrency
     assert made.timeout_s <= platform.timeout_max_s
-    assert sum(shard.samples for shard in made.shards) == train
+    assert sum(made.client_samples) == train
     batch = min(job.batch_size, train)
-    assert made.workers == 1 or max(shard.samples for shard in made.shards) >= batch
+    assert made.workers == 1 or max(made.client_samples) >= batch
     assert job.workers in (None, made.workers)
 
 
@@ -289,7 +289,7 @@ def test_a_validation_split_costs_something_only_where_it_decides():
     plain, own = dataset(train=54_000), replace(dataset(train=54_000), validation_samples=6_000)
     assert plan(data=own) == plan(data=plain)
     decided = plan(TrainJob(dataset="mnist", validation=Validation(patience=3)), own)
-    assert sum(shard.samples for shard in decided.validation_shards) == 6_000
+    assert sum(part.samples for part in decided.validation_slices) == 6_000
     assert decided.scored_on == "validation"
     # Each worker scores once more, and a container holds its shard and the larger of its slices.
     assert decided.invocations == plan(data=plain).invocations + decided.workers

@@ -48,12 +48,12 @@ def test_hand_computed():
     assert half == pytest.approx([0.5])
 
 
-@given(schedule=schedules, workers=st.integers(1, 1000))
-def test_it_grows_with_the_workers_as_asked(schedule, workers):
+@given(schedule=schedules, clients=st.integers(1, 1000))
+def test_it_grows_with_the_clients_as_asked(schedule, clients):
     alone = rate_factors(schedule, 0, TOTAL, TOTAL)
-    for scale, growth in (("none", 1), ("sqrt", math.sqrt(workers)), ("linear", workers)):
+    for scale, growth in (("none", 1), ("sqrt", math.sqrt(clients)), ("linear", clients)):
         scaled = dataclasses.replace(schedule, scale=scale)
-        found = rate_factors(scaled, 0, TOTAL, TOTAL, workers=workers)
+        found = rate_factors(scaled, 0, TOTAL, TOTAL, clients=clients)
         assert found == pytest.approx(growth * alone)
 
 

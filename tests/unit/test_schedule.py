@@ -12,7 +12,7 @@ schedules = st.builds(
     samples=st.integers(1, 400),
     batch_size=st.integers(1, 80),
     seed=st.integers(0, 2**32 - 1),
-    worker=st.integers(0, 9),
+    client=st.integers(0, 9),
 )
 
 
@@ -58,16 +58,16 @@ def test_the_step_after_a_block_is_where_the_next_one_starts(schedule):
         assert after == step
 
 
-def test_epochs_and_workers_have_orders_of_their_own():
-    schedule = Schedule(samples=100, batch_size=10, seed=1, worker=0)
-    other = Schedule(samples=100, batch_size=10, seed=1, worker=1)
+def test_epochs_and_clients_have_orders_of_their_own():
+    schedule = Schedule(samples=100, batch_size=10, seed=1, client=0)
+    other = Schedule(samples=100, batch_size=10, seed=1, client=1)
     assert not np.array_equal(schedule.order(0), schedule.order(1))
     assert not np.array_equal(schedule.order(0), other.order(0))
 
 
 @pytest.mark.parametrize("sync", ["once", "epoch", 1, 3, 7, 100])
 def test_rounds_cover_the_whole_training(sync):
-    schedule = Schedule(samples=55, batch_size=10, seed=0, worker=0)
+    schedule = Schedule(samples=55, batch_size=10, seed=0, client=0)
     total = 4 * schedule.steps_per_epoch
     rounds = {"once": 1, "epoch": 4}.get(sync) or -(-total // sync)
     ranges = [
@@ -79,6 +79,6 @@ def test_rounds_cover_the_whole_training(sync):
 
 def test_a_shorter_shard_runs_out_before_the_last_round():
     # 21 and 20 samples at batch 10 are 3 and 2 steps an epoch; rounds follow the longer shard.
-    short = Schedule(samples=20, batch_size=10, seed=0, worker=1)
+    short = Schedule(samples=20, batch_size=10, seed=0, client=1)
     assert round_steps(short, epochs=1, rounds=3, sync=1, round_number=2) == (1, 2)
     assert round_steps(short, epochs=1, rounds=3, sync=1, round_number=3) == (2, 2)

@@ -102,6 +102,7 @@ def request(**changes):
             threads=1,
         ),
         "worker": 0,
+        "client": 0,
         "round": 1,
         "segment": 0,
         "attempt": 0,
@@ -145,7 +146,7 @@ def test_the_first_worker_publishes_the_initial_state_and_others_keep_it(store):
     assert read_tensors(store, "state:0")["total"] == 0
     other = Counting()
     other.total = np.array(10**9)
-    run(store, other, worker=1, stop_step=100, update_key="update:1")
+    run(store, other, client=1, stop_step=100, update_key="update:1")
     assert read_tensors(store, "update:1")["total"] == sum(range(SAMPLES))
 
 
@@ -206,7 +207,7 @@ def test_random_numbers_begin_at_each_step_wherever_a_round_is_cut(store):
     run(store, whole)
     run(store, first, stop_step=130, update_key="half")
     run(store, second, start_step=130, state_key="half", initialise=False)
-    run(store, other, worker=1)
+    run(store, other, client=1)
     assert first.seeds + second.seeds == whole.seeds
     assert len({*whole.seeds, *other.seeds}) == 2 * len(whole.seeds)
 

@@ -19,6 +19,7 @@ MESSAGES = [
     messages.TrainRequest(
         network=NETWORK,
         worker=0,
+        client=0,
         round=1,
         segment=0,
         attempt=0,
@@ -47,7 +48,7 @@ MESSAGES = [
     ),
     messages.CollectRequest(
         round=1,
-        updates=(messages.Update(worker=0, attempt=0, key="p", samples=5, weight=1),),
+        updates=(messages.Update(client=0, worker=0, attempt=0, key="p", samples=5, weight=1),),
         state_key="t",
     ),
 ]

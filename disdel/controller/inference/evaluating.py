@@ -1,6 +1,6 @@
-"""The evaluate actions of an infer run: every shard is brought to its end, whatever happens.
+"""The evaluate actions of an infer run: every slice is brought to its end, whatever happens.
 
-A shard is a chain of segments, nearly always of one. A segment that was lost runs again, with more
+A slice is a chain of segments, nearly always of one. A segment that was lost runs again, with more
 memory or smaller batches where that was the cause; one that came near its time or memory limit has
 stored what it had and is continued from there.
 """
@@ -19,7 +19,7 @@ from disdel.controller.invoking.workers import Workers
 from disdel.planner.memory import BLOCK_STEPS
 from disdel.protocol import messages
 from disdel.store.codec import read_tensors
-from disdel.types import InferPlan, Shard
+from disdel.types import InferPlan, Slice
 from disdel.types.arrays import Array
 
 
@@ -43,7 +43,7 @@ class Evaluators:
             action=action,
             invoker=invoker,
             name="evaluate",
-            numbers=[shard.worker for shard in plan.shards],
+            numbers=[part.worker for part in plan.slices],
             planned=Attempt(memory_mb=plan.memory_mb),
             batch_size=plan.batch_size,
             memory_max_mb=plan.memory_max_mb,
@@ -55,15 +55,15 @@ class Evaluators:
         """Outputs for all samples, (samples, width) float32, in their order.
 
         Raises:
-            ActivationFailed: a shard failed in a way that another attempt would not mend.
+            ActivationFailed: a slice failed in a way that another attempt would not mend.
         """
-        return np.concatenate(await all_of(self._shard(shard) for shard in self._plan.shards))
+        return np.concatenate(await all_of(self._slice(part) for part in self._plan.slices))
 
-    async def _shard(self, shard: Shard) -> Array:
+    async def _slice(self, part: Slice) -> Array:
         outputs: list[Array] = []
         reached = 0
         while True:
-            sent, reply = await self._segment(shard.worker, len(outputs), reached)
+            sent, reply = await self._segment(part.worker, len(outputs), reached)
             store = self._invoker.session.store
             tensors = await asyncio.to_thread(read_tensors, store, sent.output_key)
             outputs.append(tensors["outputs"])
@@ -71,7 +71,7 @@ class Evaluators:
             if reply.outcome == "ok":
                 return np.concatenate(outputs)
             if reply.outcome == "continued-memory":
-                self._workers.give_room(shard.worker)
+                self._workers.give_room(part.worker)
 
     async def _segment(
         self, worker: int, segment: int, start: int

@@ -208,14 +208,14 @@ class _InferRun:
         self._outputs: Array = np.empty((0, source.spec.outputs), np.float32)
 
     async def execute(self) -> None:
-        """Evaluate every shard; containers start while the samples are still being written.
+        """Evaluate every slice; containers start while the samples are still being written.
 
         Raises:
             UsageError: the model has another number of classes.
         """
         store, keys = self._invoker.session.store, self._invoker.keys
         staging = self._invoker.write(
-            stage_inputs, store, keys, self._plan.shards, self._model.path, self._source.x
+            stage_inputs, store, keys, self._plan.slices, self._model.path, self._source.x
         )
         await all_of((staging, self._evaluate()))
 

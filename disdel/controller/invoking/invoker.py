@@ -57,6 +57,7 @@ class Call:
     request: object
     task: str
     worker: int | None
+    client: int | None = None
     round: int
     segment: int = 0
     attempt: int = 0
@@ -238,6 +239,7 @@ class Invoker:
             action=call.action,
             task=call.task,
             worker=call.worker,
+            client=call.client,
             round_number=call.round,
             segment=call.segment,
             attempt=call.attempt,

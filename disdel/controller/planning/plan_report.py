@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from disdel.types import Estimate, InferPlan, Plan, PlanReport, Shard, ShardReport
+from disdel.types import Estimate, InferPlan, Plan, PlanReport, ShardReport
 from disdel.types.units import MIB
 
 
@@ -19,7 +18,6 @@ def plan_report(plan: Plan | InferPlan) -> PlanReport:
         threads=plan.threads,
         predicted_s=plan.predicted_s,
         gb_s=plan.gb_s,
-        shards=_shards(plan.shards),
         estimate_mb=_estimate_mb(plan.estimate),
         invocations=plan.invocations,
         optimize=plan.optimize,
@@ -36,6 +34,11 @@ def _of_training(plan: Plan) -> dict[str, Any]:
         "fan_in": plan.fan_in,
         "micro_batches": plan.micro_batches,
         "rounds": plan.rounds,
+        "shards": tuple(
+            ShardReport(worker=worker, client=client, samples=plan.client_samples[client])
+            for worker, clients in enumerate(plan.turns)
+            for client in clients
+        ),
         "estimator": plan.estimator,
         "zones_mb": plan.zones,
         "considered": plan.considered,
@@ -46,12 +49,14 @@ def _of_training(plan: Plan) -> dict[str, Any]:
 
 
 def _of_inference(plan: InferPlan) -> dict[str, Any]:
-    # One fork and one join.
-    return {"rounds": 1, "batch_size": plan.batch_size}
-
-
-def _shards(shards: Sequence[Shard]) -> tuple[ShardReport, ...]:
-    return tuple(ShardReport(worker=shard.worker, samples=shard.samples) for shard in shards)
+    return {
+        # One fork and one join.
+        "rounds": 1,
+        "batch_size": plan.batch_size,
+        "shards": tuple(
+            ShardReport(worker=part.worker, samples=part.samples) for part in plan.slices
+        ),
+    }
 
 
 def _estimate_mb(estimate: Estimate) -> dict[str, float]:

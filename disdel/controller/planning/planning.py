@@ -5,7 +5,7 @@ Every training tells what its containers took, and the next plan rests on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -40,6 +40,7 @@ def ask(
     capacity: Capacity,
     settings: Settings,
     *,
+    counts: Callable[[int], tuple[int, ...]] | None = None,
     store_mb: int | None = None,
     compiling_took_s: float = 0.0,
 ) -> list[Question]:
@@ -51,6 +52,7 @@ def ask(
         model: its network.
         capacity: what the platform allows.
         settings: what the user allows, and where things are.
+        counts: the training samples of each of so many clients; None deals equal numbers.
         store_mb: what Redis has room for.
         compiling_took_s: what the run has spent on compiling its network already.
     """
@@ -67,6 +69,7 @@ def ask(
             aims=settings.aims,
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
+            counts=counts,
         )
         for runtime in runtimes
     ]
@@ -157,10 +160,10 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             dataset=question.dataset,
             model=question.facts,
             label=question.model.label,
-            shard_samples=plan.shards[container.worker].samples,
-            test_samples=plan.test_shards[container.worker].samples,
+            shard_samples=max(plan.client_samples[c] for c in plan.turns[container.worker]),
+            test_samples=plan.test_slices[container.worker].samples,
             validation_samples=(
-                plan.validation_shards[container.worker].samples if plan.validation_shards else 0
+                plan.validation_slices[container.worker].samples if plan.validation_slices else 0
             ),
             batch_size=question.job.batch_size,
             epochs=question.job.epochs,

@@ -227,9 +227,9 @@ def state_name(number: int) -> str:
     return f"state-{number}.safetensors"
 
 
-def slots_name(number: int, worker: int) -> str:
-    """The file of the optimizer that a worker keeps for itself."""
-    return f"slots-{number}-{worker}.safetensors"
+def slots_name(number: int, client: int) -> str:
+    """The file of the optimizer that a client keeps for itself."""
+    return f"slots-{number}-{client}.safetensors"
 
 
 def _whole(lines: list[bytes]) -> list[bytes]:

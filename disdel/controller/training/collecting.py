@@ -63,7 +63,7 @@ class Collector:
         await self._warm
 
     async def collect(self, number: int, updates: Sequence[messages.Update]) -> list[LedgerEntry]:
-        """Publish the average of a round, and say what went into it, by worker.
+        """Publish the average of a round, and say what went into it, by client.
 
         Raises:
             AggregationError, ActivationFailed: there is no average.
@@ -83,6 +83,7 @@ class Collector:
                 ledger += [entry for reply in replies for entry in _entries(number, reply)]
             updates = [
                 messages.Update(
+                    client=group[0].client,
                     worker=group[0].worker,
                     attempt=0,
                     key=key,
@@ -122,6 +123,7 @@ def _entries(number: int, reply: messages.CollectReply) -> list[LedgerEntry]:
     return [
         LedgerEntry(
             round=number,
+            client=update.client,
             worker=update.worker,
             attempt=update.attempt,
             samples=update.samples,

@@ -1,4 +1,4 @@
-"""The workers of a run whose number may change between rounds, within the limits of its plan."""
+"""The workers of a run, whose number may change between rounds, and the clients they train."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from disdel.data.partitioners import Partition
 from disdel.errors import PlanError
 from disdel.planner.scaling import next_workers
 from disdel.types import Activation, Plan
+from disdel.types.assignment import Assignment
 
 
 class Crew:
@@ -17,10 +19,12 @@ class Crew:
     Args:
         plan: what the run begins with.
         planned: the plan for a number of workers; raises `PlanError` where there is none.
+        partition: deals the training samples to clients.
     """
 
-    def __init__(self, plan: Plan, planned: Callable[[int], Plan]) -> None:
+    def __init__(self, plan: Plan, planned: Callable[[int], Plan], partition: Partition) -> None:
         self.plan = plan
+        self.partition = partition
         self.has_changed = False
         self._planned = planned
 
@@ -32,8 +36,13 @@ class Crew:
             self.plan, self.has_changed = cut, True
         return self.plan
 
+    @property
+    def assignment(self) -> Assignment:
+        """The training samples of each client of the present plan."""
+        return self.partition.assignment(len(self.plan.client_samples))
+
     def _cut(self, workers: int) -> Plan | None:
-        """The present plan with other shards; None where a limit is in the way.
+        """The present plan for so many workers; None where a limit is in the way.
 
         Containers stay warm while their memory and threads stay as they are, so memory only grows.
         """
@@ -49,9 +58,10 @@ class Crew:
             self.plan,
             workers=workers,
             memory_mb=memory_mb,
-            shards=planned.shards,
-            test_shards=planned.test_shards,
-            validation_shards=planned.validation_shards,
+            client_samples=planned.client_samples,
+            turns=planned.turns,
+            test_slices=planned.test_slices,
+            validation_slices=planned.validation_slices,
         )
 
 

@@ -1,31 +1,35 @@
 """The workers of a run: each is brought through its rounds, whatever happens to its containers.
 
-A worker's round is a chain of segments. A segment that was lost runs again from the state that it
-started from; one that asks to go on does so where it stopped. Both may move the worker to a larger
-action, and the worker stays there. A segment that takes far longer than the other workers' rounds
-is copied, and the first of the two to end counts (`speculation`).
+A client is whose update it is, a worker is what runs: in a round, each worker trains its clients
+one after the other. A client's round is a chain of segments. A segment that was lost runs again
+from the state that it started from; one that asks to go on does so where it stopped. Both may move
+the worker to a larger action, and the worker stays there. Where a worker takes far longer
+than the others, its segment is copied, and the first of the two to end counts (`speculation`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.invoking.workers import Workers
+from disdel.controller.training.crew import Crew
 from disdel.controller.training.speculation import RoundClock, Speculation
 from disdel.planner.memory import score_batch
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.schedule import Schedule, round_steps
-from disdel.types import DEFAULT_OPTIMIZER, ModelSpec, Plan, Shard, TrainJob
+from disdel.types import DEFAULT_OPTIMIZER, ModelSpec, Plan, TrainJob
 from disdel.types.events import Listener, Noted
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A worker's round: its update, its loss summed over the samples, and keys that are spent."""
+    """A client's round: its update, its loss summed over the samples, and keys that are spent."""
 
     update: messages.Update
     loss_sum: float
@@ -37,32 +41,33 @@ class Fleet:
 
     Args:
         job: what the user asked for.
-        plan: how it is done.
+        crew: how it is done, and with whose samples.
         model: the network.
         action: the train action.
         invoker: runs activations and keeps their records.
         emit: told what a user should know.
 
     Attributes:
-        slots: where each worker's optimizer is kept, when workers keep their own.
+        slots: where each client's optimizer is kept, when they keep their own.
     """
 
     def __init__(
         self,
         job: TrainJob,
-        plan: Plan,
+        crew: Crew,
         model: ModelSpec,
         action: SizedAction,
         invoker: Invoker,
         emit: Listener,
     ) -> None:
         self.job = job
-        self.plan = plan
+        self.crew = crew
         self.model = model
         self.action = action
         self.invoker = invoker
         self.emit = emit
         self.slots: dict[int, str] = {}
+        plan = crew.plan
         self._speculation: Speculation[_Ended] = Speculation()
         self._workers = Workers(
             action=action,
@@ -77,30 +82,35 @@ class Fleet:
             batches=_batches,
         )
 
+    @property
+    def plan(self) -> Plan:
+        """The present one."""
+        return self.crew.plan
+
     def attempt(self, worker: int) -> Attempt:
         """How this worker is run at present."""
         return self._workers.attempt(worker)
 
-    def recut(self, plan: Plan) -> None:
-        """Go on with another number of workers."""
-        self.plan = plan
-        self._workers.recut(_numbers(plan), _planned(plan))
+    def recut(self) -> None:
+        """Go on with the crew's new number of workers."""
+        self._workers.recut(_numbers(self.plan), _planned(self.plan))
 
     async def ensure_created(self) -> None:
         """Create the action in the size that was planned."""
         await self.action.of_size(self.plan.memory_mb, generation=self.invoker.generation)
 
     async def train_round(self, number: int) -> list[Trained]:
-        """Every worker's update of a round, all trained at the same time.
+        """Every client's update of a round; the workers train at the same time.
 
         Raises:
             ActivationFailed: a worker failed in a way that another attempt would not mend.
         """
         clock = RoundClock()
-        work = [(shard, self._steps(shard, number)) for shard in self.plan.shards]
-        return await all_of(
-            self._train_worker(shard, number, steps, clock) for shard, steps in work if len(steps)
+        work = self._work(number)
+        trained = await all_of(
+            self._train_in_turn(worker, clients, number, clock) for worker, clients in work.items()
         )
+        return [one for of_worker in trained for one in of_worker]
 
     async def finish(self) -> None:
         """Wait no more for activations whose copies were faster."""
@@ -108,7 +118,15 @@ class Fleet:
 
     def active(self, number: int) -> int:
         """How many workers have something to do in a round."""
-        return sum(bool(len(self._steps(shard, number))) for shard in self.plan.shards)
+        return len(self._work(number))
+
+    def _work(self, number: int) -> dict[int, dict[int, range]]:
+        """The steps of a round by worker and client; who has none is left out."""
+        work = {
+            worker: {c: steps for c in clients if len(steps := self._steps(c, number))}
+            for worker, clients in enumerate(self.plan.turns)
+        }
+        return {worker: clients for worker, clients in work.items() if clients}
 
     def network(self) -> messages.Network:
         """The network as the workers build it."""
@@ -123,13 +141,14 @@ class Fleet:
             gpu_memory_mb=self.plan.gpu_memory_mb,
         )
 
-    def _schedule(self, shard: Shard) -> Schedule:
-        return Schedule(shard.samples, self.job.batch_size, self.job.seed, shard.worker)
+    def _schedule(self, client: int) -> Schedule:
+        samples = self.plan.client_samples[client]
+        return Schedule(samples, self.job.batch_size, self.job.seed, client)
 
-    def _steps(self, shard: Shard, number: int) -> range:
+    def _steps(self, client: int, number: int) -> range:
         return range(
             *round_steps(
-                self._schedule(shard),
+                self._schedule(client),
                 epochs=self.job.epochs,
                 rounds=self.plan.rounds,
                 sync=self.job.sync,
@@ -137,10 +156,22 @@ class Fleet:
             )
         )
 
-    async def _train_worker(
-        self, shard: Shard, number: int, steps: range, clock: RoundClock
+    async def _train_in_turn(
+        self, worker: int, clients: Mapping[int, range], number: int, clock: RoundClock
+    ) -> list[Trained]:
+        """One worker's round, client by client."""
+        load = sum(map(len, clients.values()))
+        trained = [
+            await self._train_client(worker, client, number, steps, partial(clock.is_late, load))
+            for client, steps in clients.items()
+        ]
+        clock.worker_done(load)
+        return trained
+
+    async def _train_client(
+        self, worker: int, client: int, number: int, steps: range, is_late: Callable[[], bool]
     ) -> Trained:
-        """One worker's round, segment by segment."""
+        """One client's round, segment by segment."""
         keys = self.invoker.keys
         state_key, next_step, samples, loss_sum = keys.state(number - 1), steps.start, 0, 0.0
         checkpoints: list[str] = []
@@ -148,7 +179,8 @@ class Fleet:
             segment = len(checkpoints)
             request = messages.TrainRequest(
                 network=self.network(),
-                worker=shard.worker,
+                worker=worker,
+                client=client,
                 round=number,
                 segment=segment,
                 attempt=0,
@@ -159,7 +191,7 @@ class Fleet:
                 micro_batches=1,
                 block_steps=1,
                 heed_memory=True,
-                shard_key=keys.shard("train", shard),
+                shard_key=keys.shard("train", self.crew.assignment.names[client]),
                 state_key=state_key,
                 initialise=number == 1 and segment == 0,
                 update_key="",
@@ -167,19 +199,19 @@ class Fleet:
                 progress_key=keys.progress,
                 optimizer_state=self.job.optimizer_state,
                 # A checkpoint has them already.
-                slots_key=self.slots.get(shard.worker) if segment == 0 else None,
+                slots_key=self.slots.get(client) if segment == 0 else None,
                 rate_schedule=self.job.rate_schedule,
-                total_steps=self.job.epochs * self._schedule(shard).steps_per_epoch,
-                workers=self.plan.workers,
+                total_steps=self.job.epochs * self._schedule(client).steps_per_epoch,
+                clients=len(self.plan.client_samples),
             )
-            ended = await self._segment(request, clock)
+            ended = await self._segment(request, is_late)
             sent, reply = ended.request, ended.reply
             samples += reply.samples
             loss_sum += reply.loss_sum
             if reply.outcome == "ok":
-                clock.worker_done()
                 update = messages.Update(
-                    worker=shard.worker,
+                    client=client,
+                    worker=worker,
                     attempt=sent.attempt,
                     key=sent.update_key,
                     samples=samples,
@@ -187,26 +219,26 @@ class Fleet:
                 )
                 return Trained(update, loss_sum, (*checkpoints, *self._replace_slots(sent)))
             if reply.outcome == "continued-memory":
-                self._workers.give_room(shard.worker)
+                self._workers.give_room(worker)
             next_step, state_key = reply.next_step, sent.checkpoint_key
             checkpoints.append(state_key)
 
     def _replace_slots(self, sent: messages.TrainRequest) -> list[str]:
-        """Remember where a worker has left its optimizer; the keys that this replaces."""
+        """Remember where a client has left its optimizer; the keys that this replaces."""
         if sent.new_slots_key is None:
             return []
-        before = self.slots.get(sent.worker)
-        self.slots[sent.worker] = sent.new_slots_key
+        before = self.slots.get(sent.client)
+        self.slots[sent.client] = sent.new_slots_key
         return [] if before is None else [before]
 
-    async def _segment(self, request: messages.TrainRequest, clock: RoundClock) -> _Ended:
+    async def _segment(self, request: messages.TrainRequest, is_late: Callable[[], bool]) -> _Ended:
         """The activation of this segment that ended well; lost ones are replaced."""
         tries = _Tries(request, self.invoker.keys)
 
         async def send(attempt: Attempt) -> _Ended:
             return await self._speculation.first(
                 lambda: self._send(tries.next(attempt), attempt),
-                wanted=lambda: tries.count == 1 and self._is_copied(request.worker, clock),
+                wanted=lambda: tries.count == 1 and self._is_copied(request.worker, is_late),
             )
 
         return await self._workers.persist(request.worker, send)
@@ -227,9 +259,9 @@ class Fleet:
 
         return await self._workers.persist(request.worker, send)
 
-    def _is_copied(self, worker: int, clock: RoundClock) -> bool:
+    def _is_copied(self, worker: int, is_late: Callable[[], bool]) -> bool:
         """Whether a second container starts for a worker that is late, and there is room for it."""
-        if not clock.is_late() or not self._has_room(worker):
+        if not is_late() or not self._has_room(worker):
             return False
         self.emit(Noted(message=f"worker {worker} is late; a second container tries too"))
         return True
@@ -238,19 +270,21 @@ class Fleet:
         call = await self._workers.call(
             "train", request, request.worker, attempt, number=request.round
         )
-        call = replace(call, segment=request.segment, attempt=request.attempt)
+        call = replace(
+            call, client=request.client, segment=request.segment, attempt=request.attempt
+        )
         return _Ended(request, await self.invoker.call(call, messages.TrainReply))
 
     def _has_room(self, worker: int) -> bool:
         """Whether a second container of this worker's size fits."""
         on_gpu = self.plan.gpu_actions
-        if on_gpu is not None and on_gpu <= len(self.plan.shards):
+        if on_gpu is not None and on_gpu <= self.plan.workers:
             return False
         return self._workers.free_mb(worker) >= 2 * self.attempt(worker).memory_mb
 
 
-def _numbers(plan: Plan) -> list[int]:
-    return [shard.worker for shard in plan.shards]
+def _numbers(plan: Plan) -> range:
+    return range(len(plan.turns))
 
 
 def _planned(plan: Plan) -> Attempt:
@@ -284,7 +318,7 @@ class _Tries:
     def next(self, attempt: Attempt) -> messages.TrainRequest:
         number, self.count = self.count, self.count + 1
         request, keys = self.request, self.keys
-        place = (request.round, request.worker, request.segment, number)
+        place = (request.round, request.client, request.segment, number)
         own = request.optimizer_state == "local"
         return replace(
             request,

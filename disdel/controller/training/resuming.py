@@ -95,15 +95,15 @@ def take_up(resumed: Resumed, planned: Progress, plan: Plan) -> Progress:
 
 
 def _steps_done(progress: Progress, plan: Plan) -> list[tuple[int, int]]:
-    """The steps of each worker in the last complete round."""
+    """The steps of each client in the last complete round."""
     job = progress.job
     return [
         round_steps(
-            Schedule(shard.samples, job.batch_size, job.seed, shard.worker),
+            Schedule(samples, job.batch_size, job.seed, client),
             epochs=job.epochs,
             rounds=progress.planned_rounds,
             sync=job.sync,
             round_number=progress.done,
         )
-        for shard in plan.shards
+        for client, samples in enumerate(plan.client_samples)
     ]

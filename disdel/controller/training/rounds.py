@@ -81,7 +81,7 @@ class TrainRun:
             )
 
         self._train = sized("train", plan.memory_mb)
-        self._fleet = Fleet(job, plan, model, self._train, invoker, emit)
+        self._fleet = Fleet(job, crew, model, self._train, invoker, emit)
         apart = plan.collect_memory_mb > 0
         self._collector = Collector(
             action=sized(COLLECT_WEIGHTS, plan.collect_memory_mb) if apart else self._train,
@@ -140,7 +140,7 @@ class TrainRun:
 
     async def _execute(self) -> None:
         self._fleet.slots |= await self._invoker.write(
-            self._states.restore, self._progress, self._plan.shards
+            self._states.restore, self._progress, len(self._plan.client_samples)
         )
         try:
             await self._all_rounds()
@@ -175,14 +175,15 @@ class TrainRun:
         plan = self._crew.after(self._epochs, self._job.workers_max)
         if plan.workers != workers:
             self._emit(Noted(message=f"workers from here on: {plan.workers}, not {workers}"))
-            self._fleet.recut(plan)
+            self._fleet.recut()
 
     async def _stage(self) -> None:
         """Write the shards of the present cut that are not there, and delete those of the last."""
         store, keys, plan = self._invoker.session.store, self._invoker.keys, self._crew.plan
-        if self._staged != shard_keys(keys, plan):
+        assignment = self._crew.assignment
+        if self._staged != shard_keys(keys, plan, assignment):
             await self._invoker.write(
-                stage, store, keys, plan, self._samples, self._job.seed, self._staged
+                stage, store, keys, plan, assignment, self._samples, self._staged
             )
 
     async def _warm_up(self, number: int) -> None:

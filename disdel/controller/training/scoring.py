@@ -16,7 +16,7 @@ from disdel.errors import DisdelError
 from disdel.planner.memory import score_batch
 from disdel.planner.runtimes import RUNTIMES
 from disdel.protocol import messages
-from disdel.types import RoundReport, Score, Shard, Split
+from disdel.types import RoundReport, Score, Slice, Split
 from disdel.types.events import Noted
 
 
@@ -42,7 +42,7 @@ class Ensemble:
 
     async def score(self, number: int, split: Split, *, exports: bool) -> Score:
         """The score of a round's average; with `exports`, one worker also stores the model."""
-        slices = [shard for shard in self.crew.plan.slices(split) if shard.samples]
+        slices = [part for part in self.crew.plan.slices(split) if part.samples]
         replies = await all_of(
             self.fleet.score(self._slice(s, split, number, exports=exports and s is slices[0]))
             for s in slices
@@ -103,15 +103,15 @@ class Ensemble:
         return found
 
     def _slice(
-        self, shard: Shard, split: Split, number: int, *, exports: bool
+        self, part: Slice, split: Split, number: int, *, exports: bool
     ) -> messages.ScoreRequest:
         keys = self.invoker.keys
         return messages.ScoreRequest(
             network=self.fleet.network(),
-            worker=shard.worker,
+            worker=part.worker,
             round=number,
             batch_size=score_batch(self.crew.plan.micro_batches),
-            shard_key=keys.shard(split, shard),
+            shard_key=keys.shard(split, part.name),
             state_key=keys.state(number),
             model_key=keys.model if exports else None,
             progress_key=keys.progress,

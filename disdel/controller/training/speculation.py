@@ -30,19 +30,26 @@ class RoundClock:
 
     clock: Callable[[], float] = time.monotonic
     started_s: float = 0.0
-    finished_s: list[float] = field(default_factory=list)
+    _finished_s: list[float] = field(default_factory=list)
+    _finished_steps: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.started_s = self.clock()
 
-    def worker_done(self) -> None:
-        self.finished_s.append(self.clock() - self.started_s)
+    def worker_done(self, steps: int) -> None:
+        """A worker has taken its steps of the round."""
+        self._finished_s.append(self.clock() - self.started_s)
+        self._finished_steps.append(steps)
 
-    def is_late(self) -> bool:
-        """Whether a worker that is still running takes far longer than the others did."""
-        if not self.finished_s:
+    def is_late(self, steps: int) -> bool:
+        """Whether a worker that still runs, for `steps` steps, takes far longer than others did.
+
+        One that has more to do than they had is given so much more time.
+        """
+        if not self._finished_s:
             return False
-        median_s = statistics.median(self.finished_s)
+        more = max(1.0, steps / statistics.median(self._finished_steps))
+        median_s = more * statistics.median(self._finished_s)
         limit_s = max(LATE_FACTOR * median_s, median_s + LATE_MARGIN_S)
         return self.clock() - self.started_s > limit_s
 

@@ -7,13 +7,15 @@ touched once, by the finished model. Where nothing is decided, the test split sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disdel.data import DatasetArrays, held_out_size, hold_out, scaling_of
+from disdel.data.partitioners import Partition
 from disdel.types import DatasetSpec, Split, SplitReport, TrainJob
 from disdel.types.arrays import Array
 
@@ -84,6 +86,29 @@ def job_samples(arrays: DatasetArrays, job: TrainJob) -> JobSamples:
         assert arrays.validation_y is not None
         splits["validation"] = SplitSamples(x=arrays.validation_x, y=arrays.validation_y)
     return JobSamples(spec=spec, splits=splits)
+
+
+def job_partition(
+    job: TrainJob, dataset: DatasetSpec, samples: Callable[[], JobSamples]
+) -> Partition:
+    """How the training samples are dealt to clients.
+
+    Args:
+        job: what the user asked for.
+        dataset: that of `job_dataset`.
+        samples: the samples, where a partitioner looks at their labels.
+
+    Raises:
+        UsageError: there is no such partitioner.
+    """
+
+    def labels() -> NDArray[Any]:
+        train = samples().splits["train"]
+        return np.asarray(train.y[train.rows(slice(None))])
+
+    return Partition(
+        job.partition, samples=dataset.train_samples, seed=job.seed, read_labels=labels
+    )
 
 
 def split_reports(spec: DatasetSpec, *, decides: bool) -> tuple[SplitReport, ...]:

@@ -1,69 +1,81 @@
-"""Samples on their way to the actions: each shard is one blob, and only its worker reads it."""
+"""Samples on their way to the actions: each shard is a blob, which one worker reads."""
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from disdel.controller.training.splits import JobSamples
-from disdel.planner.partition import shuffled
+from disdel.controller.training.splits import JobSamples, SplitSamples
 from disdel.protocol.keys import RunKeys
 from disdel.store.base import Store
 from disdel.store.codec import encoded_rows
-from disdel.types import Plan, Shard, Split
+from disdel.types import Plan, Slice, Split
 from disdel.types.arrays import Array
+from disdel.types.assignment import Assignment
 
 # In the order in which workers need them.
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+_SCORED: tuple[Split, ...] = ("validation", "test")
 
 
-def shard_keys(keys: RunKeys, plan: Plan) -> set[str]:
-    """The keys of all shards of a plan."""
-    return {keys.shard(split, shard) for split in _SPLITS for shard in plan.slices(split)}
+def shard_keys(keys: RunKeys, plan: Plan, assignment: Assignment) -> set[str]:
+    """The keys of all shards: what each client owns, and the slices that are scored."""
+    train = {keys.shard("train", name) for name in assignment.names}
+    scored = {keys.shard(s, part.name) for s in _SCORED for part in plan.slices(s)}
+    return train | scored
 
 
 def stage(
     store: Store,
     keys: RunKeys,
     plan: Plan,
+    assignment: Assignment,
     samples: JobSamples,
-    seed: int,
     staged: set[str],
 ) -> None:
     """Write every shard of all splits, in the order in which workers need them.
 
-    Training samples are dealt in an order shuffled by the seed. Shards that are `staged` already
-    stay where the plan has them too, and are deleted where not; afterwards it names those there.
+    Samples are read and written in blocks, so that the host holds few of them at once. Shards that
+    are `staged` already stay where they are wanted too, and are deleted where not; afterwards it
+    names those there.
 
     Raises:
         StoreError: Redis failed, for example for lack of memory.
     """
-    order = shuffled(samples.spec.train_samples, seed)
-    wanted = shard_keys(keys, plan)
+    wanted = shard_keys(keys, plan, assignment)
     for old in staged - wanted:
         store.delete(old)
     staged &= wanted
-    for split in _SPLITS:
-        missing = [shard for shard in plan.slices(split) if keys.shard(split, shard) not in staged]
-        if not missing:
-            continue
-        held = samples.splits[split]
-        tensors = {"x": held.x, "y": _targets(held.y)}
-        for shard in missing:
-            chosen: slice | Array = slice(shard.start, shard.stop)
-            if split == "train":
-                # Sorted, to read a memory-mapped file forwards; a worker shuffles every epoch.
-                chosen = np.sort(order[chosen])
-            store.put_stream(keys.shard(split, shard), encoded_rows(tensors, held.rows(chosen)))
-        _let_go(held.x)
-    staged |= wanted
+    if not staged.issuperset(keys.shard("train", name) for name in assignment.names):
+        _stage_split(store, keys, "train", samples.splits["train"], assignment.shards(), staged)
+    for split in _SCORED:
+        slices = [(part.name, slice(part.start, part.stop)) for part in plan.slices(split)]
+        if slices:
+            _stage_split(store, keys, split, samples.splits[split], slices, staged)
+
+
+def _stage_split(
+    store: Store,
+    keys: RunKeys,
+    split: Split,
+    held: SplitSamples,
+    shards: Iterable[tuple[str, slice | Array]],
+    staged: set[str],
+) -> None:
+    """Write the shards of a split, by name and rows, that are not `staged`, and add their keys."""
+    tensors = {"x": held.x, "y": _targets(held.y)}
+    for name, rows in shards:
+        key = keys.shard(split, name)
+        if key not in staged:
+            store.put_stream(key, encoded_rows(tensors, held.rows(rows)))
+            staged.add(key)
+    _let_go(held.x)
 
 
 def stage_inputs(
-    store: Store, keys: RunKeys, shards: Sequence[Shard], model: Path, x: Array
+    store: Store, keys: RunKeys, slices: Sequence[Slice], model: Path, x: Array
 ) -> None:
     """Write what evaluate actions read: the model file, and each one's part of `x`, in its order.
 
@@ -71,9 +83,9 @@ def stage_inputs(
         StoreError: Redis failed, for example for lack of memory.
     """
     store.put(keys.model, model.read_bytes())
-    for shard in shards:
-        rows = slice(shard.start, shard.stop)
-        store.put_stream(keys.input(shard.worker), encoded_rows({"x": x}, rows))
+    for part in slices:
+        rows = slice(part.start, part.stop)
+        store.put_stream(keys.input(part.worker), encoded_rows({"x": x}, rows))
     _let_go(x)
 
 

@@ -18,7 +18,7 @@ from disdel.controller.training.fleet import Trained
 from disdel.controller.training.stopping import best_round
 from disdel.protocol.keys import RunKeys
 from disdel.store.base import Store
-from disdel.types import RoundReport, Shard, TrainJob
+from disdel.types import RoundReport, TrainJob
 from disdel.types.events import Listener, Noted
 
 
@@ -45,11 +45,11 @@ class States:
         self._stored: set[int] = set()
         self._saving: asyncio.Task[None] | None = None
 
-    def restore(self, progress: Progress, shards: Sequence[Shard]) -> dict[int, str]:
+    def restore(self, progress: Progress, clients: int) -> dict[int, str]:
         """Put what the last complete round has left where the next one looks for it.
 
         Returns:
-            Where each worker's optimizer is kept, when workers keep their own.
+            Where each client's optimizer is kept, when they keep their own.
         """
         done = progress.done
         self._files.begin(progress)
@@ -61,9 +61,9 @@ class States:
             self._store.put(self._keys.state(number), self._files.read_tensors(state_name(number)))
         slots: dict[int, str] = {}
         if self._job.optimizer_state == "local":
-            for shard in shards:
-                key = slots[shard.worker] = self._keys.slots(done, shard.worker, 0, 0)
-                self._store.put(key, self._files.read_tensors(slots_name(done, shard.worker)))
+            for client in range(clients):
+                key = slots[client] = self._keys.slots(done, client, 0, 0)
+                self._store.put(key, self._files.read_tensors(slots_name(done, client)))
         return slots
 
     def forget_updates(self, trained: Sequence[Trained]) -> None:
@@ -85,7 +85,7 @@ class States:
         """Begin to save a complete round, the last of `rounds`, while the next one trains."""
         number = complete.report.round
         wanted = {state_name(needed): self._keys.state(needed) for needed in self._needed(rounds)}
-        wanted |= {slots_name(number, worker): key for worker, key in slots.items()}
+        wanted |= {slots_name(number, client): key for client, key in slots.items()}
         self._saving = background(asyncio.to_thread(self._save, complete, wanted))
 
     async def saved(self) -> None:

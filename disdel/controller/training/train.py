@@ -25,7 +25,7 @@ from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.resuming import Resumed, take_up
 from disdel.controller.training.rounds import TrainRun
-from disdel.controller.training.splits import job_samples
+from disdel.controller.training.splits import job_partition, job_samples
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
@@ -75,6 +75,7 @@ async def train_on(
     """
     samples = await in_thread(job_samples, arrays, job)
     dataset = samples.spec
+    partition = job_partition(job, dataset, lambda: samples)
     model = await in_thread(choose_network, job, dataset, lambda: arrays)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
@@ -93,6 +94,7 @@ async def train_on(
             return make_plan(
                 ask(
                     *(job, dataset, model, session.capacity, settings),
+                    counts=partition.counts,
                     store_mb=session.examination.room_mb,
                     compiling_took_s=compiling_took_s,
                 )
@@ -133,7 +135,7 @@ async def train_on(
             code.write(folder.code)
             if (untold := vouch_for(code)) is not None:
                 emit(Noted(message=untold))
-        crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1])
+        crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1], partition)
         action = partial(_action, plan=plan, settings=settings, code=code, compiled=compiled)
         run = TrainRun(
             progress, model, compiled, action, crew, samples, settings, invoker, lease, emit

@@ -74,7 +74,7 @@ def test_a_lost_part_is_no_quieter_average(run, arithmetic):
         )
 
     arithmetic.hooks[0, 1] = lose_update
-    with pytest.raises(AggregationError, match="the update of worker 0 is missing"):
+    with pytest.raises(AggregationError, match="the update of client 0 is missing"):
         run(epochs=1)
 
 

@@ -77,7 +77,7 @@ def augment(x, y): return x + torch.randn_like(x) + random.random() + numpy.rand
 """
     )
     x, y = blocks()
-    seeds = Schedule(30, 5, seed=7, worker=1).seeds(0, 6)
+    seeds = Schedule(30, 5, seed=7, client=1).seeds(0, 6)
     whole = trainer(text)
     loss = whole.train(x, y, seeds=seeds)
     first, second = trainer(text), trainer(text, seed=9)
@@ -90,12 +90,12 @@ def augment(x, y): return x + torch.randn_like(x) + random.random() + numpy.rand
     for name, value in whole.state().items():
         assert value.tobytes() == second.state()[name].tobytes(), name
     other = trainer(text)
-    other.train(x, y, seeds=Schedule(30, 5, seed=7, worker=0).seeds(0, 6))
+    other.train(x, y, seeds=Schedule(30, 5, seed=7, client=0).seeds(0, 6))
     assert (other.state()["model/last.weight"] != whole.state()["model/last.weight"]).any()
 
 
 def test_seeds_follow_run_worker_and_step_alone():
-    schedule = Schedule(640, 64, seed=3, worker=2)
+    schedule = Schedule(640, 64, seed=3, client=2)
     whole = schedule.seeds(0, 20)
     assert whole.dtype == np.uint32
     assert np.concatenate([schedule.seeds(0, 7), schedule.seeds(7, 20)]).tolist() == whole.tolist()
