@@ -27,7 +27,7 @@ from disdel.controller.training.states import States
 from disdel.controller.training.stopping import is_scored, model_round, reason_to_stop
 from disdel.errors import ActivationFailed, DisdelError, PlatformError, StoreError, TrainingDiverged
 from disdel.platforms.base import ActionSpec
-from disdel.settings import Settings, entries
+from disdel.settings import Settings, entries, run_dir
 from disdel.types import DEFAULT_OPTIMIZER, Activation, ModelSpec, RoundReport, RunReport, Score
 from disdel.types.events import Listener, Noted, RoundDone, RoundStarted
 
@@ -134,7 +134,7 @@ class TrainRun:
     def _how_to_go_on(self) -> str:
         run, rounds = self._invoker.folder.run, len(self._rounds)
         place = self._settings.run_dir
-        where = "" if place is None else f" --run-dir {shlex.quote(str(place))}"
+        where = "" if place == run_dir() else f" --run-dir {shlex.quote(str(place))}"
         after = f"after round {rounds}" if rounds else "from its beginning"
         return f"disdel train --resume {run}{where} goes on {after}"
 
