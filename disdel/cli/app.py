@@ -21,6 +21,8 @@ from disdel.cli import (
     train,
 )
 from disdel.cli.commands import Commands
+from disdel.cli.variables import misnamed
+from disdel.host.streams import say
 
 app = Commands(
     name="disdel",
@@ -56,3 +58,5 @@ def _root(
     if version:
         typer.echo(f"disdel {disdel.__version__}")
         raise typer.Exit
+    for sentence in misnamed():
+        say(f"note    {sentence}")

@@ -16,7 +16,7 @@ class TrainOptions(TypedDict, total=False):
     batch: int
     epochs: int
     workers: int | None
-    sync: Literal["once", "epoch"] | int
+    sync: Literal["epoch", "once"] | int
     fan_in: int | None
     model: str
     runtime: Literal["tensorflow", "torch", "compiled"] | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Sync = Literal["once", "epoch"] | int
+Sync = Literal["epoch", "once"] | int
 Split = Literal["train", "validation", "test"]
 # How an activation ended, whatever the platform calls it: `disdel.platforms.base` explains them.
 Ending = Literal[

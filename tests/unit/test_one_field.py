@@ -1,6 +1,7 @@
 """An option is one field: it is found everywhere, and nothing else has to be written."""
 
 import inspect
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import disdel
 from disdel.cli.app import app
 from disdel.cli.commands import Commands
 from disdel.cli.declared import Given
+from disdel.cli.variables import misnamed
 from disdel.errors import UsageError
 from disdel.settings import declared, entries, resolve
 from disdel.settings.signatures import split, takes_settings
@@ -194,6 +196,31 @@ def test_options_beside_settings_change_only_what_they_name(monkeypatch):
     [used] = asked
     assert used.limits == Limits(memory_max_mb=512, timeout_max_s=9)
     assert (used.platform_limits, used.keep, used.patience_network_s) == ("stock", True, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("EPOCHS", "DISDEL_EPOCHS sets nothing; DISDEL_TRAIN_EPOCHS does"),
+        (
+            "WORKERS",
+            "DISDEL_WORKERS sets nothing; DISDEL_TRAIN_WORKERS or DISDEL_INFER_WORKERS does",
+        ),
+        ("TRAIN_EPOCH", "DISDEL_TRAIN_EPOCH sets nothing; DISDEL_TRAIN_EPOCHS does"),
+        ("API_HOST", "DISDEL_API_HOST sets nothing; DISDEL_APIHOST does"),
+        ("INSECURE", "DISDEL_INSECURE sets nothing; --insecure is a flag only"),
+        ("STATEDIR", "DISDEL_STATEDIR sets nothing; DISDEL_STATE_DIR does"),
+        ("TRAIN_EPOCHS", None),
+        ("TEST_DATA", None),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_told_where_it_looks_like_one_that_does(
+    name, said, monkeypatch
+):
+    for other in [other for other in os.environ if other.startswith("DISDEL_")]:
+        monkeypatch.delenv(other)
+    monkeypatch.setenv(f"DISDEL_{name}", "1")
+    assert list(misnamed()) == ([] if said is None else [said])
 
 
 def test_secrets_are_in_no_report():
