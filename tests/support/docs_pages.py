@@ -27,6 +27,7 @@ RUNNABLE = ("bash", "console", "ipython", "python", "sh", "shell")
 
 # Files of code and configuration below a folder; what a run or a user makes has other names.
 _FILE = re.compile(r"[\w-]+(/[\w.-]+)*/[\w.-]+\.(py|toml|yaml|sh|j2)")
+_DOTTED = re.compile(r"(disdel|openwhisk_local)(\.\w+)+")
 _MARK = re.compile(r"<!--\s*(run|file|shown)(?::\s*(.+?))?\s*-->", re.DOTALL)
 
 
@@ -113,13 +114,17 @@ def links(page: Path) -> Iterator[tuple[str, int]]:
 
 def named_files(page: Path) -> list[str]:
     """The files of the repository that a page names in its text, as `folder/file.py`."""
-    spans = (
-        child.content
-        for token in MarkdownIt().enable("table").parse(page.read_text())
-        for child in token.children or ()
-        if child.type == "code_inline"
-    )
-    return [span for span in spans if _FILE.fullmatch(span)]
+    return [span for span in _code_spans(page) if _FILE.fullmatch(span)]
+
+
+def dotted_names(page: Path) -> list[str]:
+    """The modules, classes and functions that a page names in its text, as `disdel.train`."""
+    return [span for span in _code_spans(page) if _DOTTED.fullmatch(span)]
+
+
+def _code_spans(page: Path) -> Iterator[str]:
+    for token in MarkdownIt().enable("table").parse(page.read_text()):
+        yield from (one.content for one in token.children or () if one.type == "code_inline")
 
 
 def anchors(page: Path) -> set[str]:

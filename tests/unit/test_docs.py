@@ -15,6 +15,7 @@ from tests.support.docs_pages import (
     ROOT,
     RUNNABLE,
     anchors,
+    dotted_names,
     links,
     named_files,
     other_pages,
@@ -52,6 +53,23 @@ def test_pages_of_the_site_link_to_nothing_outside_of_it(page):
 def test_the_files_that_a_page_names_are_there(page):
     near = (page.parent, ROOT, ROOT / "disdel")
     missing = [name for name in named_files(page) if not any((a / name).exists() for a in near)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_names_of_the_library_that_a_page_uses_are_there(page):
+    missing = []
+    for name in dotted_names(page):
+        file, rest = ROOT, name.split(".")
+        while rest and (file / rest[0]).is_dir():
+            file /= rest.pop(0)
+        file = (
+            file / f"{rest.pop(0)}.py"
+            if rest and (file / f"{rest[0]}.py").exists()
+            else file / "__init__.py"
+        )
+        if not file.exists() or (rest and not re.search(rf"\b{rest[0]}\b", file.read_text())):
+            missing.append(name)
     assert missing == []
 
 
