@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from disdel.errors import InsufficientMemory, PlanError
-from disdel.planner.candidates import Candidate, Shortage, candidates, feasible, gpu_action_mb
+from disdel.planner.candidates import Candidate, candidates, feasible, gpu_action_mb
+from disdel.planner.limits import Shortage, lifted
 from disdel.planner.question import Question
-from disdel.types.plan import in_brackets
 from disdel.types.units import MIB
 
 # More limits than there are can not be in the way.
@@ -61,64 +60,12 @@ def _lift_limits(question: Question) -> Suggestion | None:
     for _ in range(_MOST_CHANGES):
         if feasible(changed) is not None:
             return Suggestion(" and ".join(texts), changed)
-        lifted = _lifted(changed, _nearest(changed).shortages[0])
-        if lifted is None:
+        raised = lifted(changed, _nearest(changed).shortages[0])
+        if raised is None:
             return None
-        texts.append(lifted.text)
-        changed = lifted.question
+        text, changed = raised
+        texts.append(text)
     return None
-
-
-def _lifted(question: Question, shortage: Shortage) -> Suggestion | None:
-    """The question with one limit raised to the need; None for limits that nobody can raise."""
-    limits, capacity = question.limits, question.capacity
-    need = math.ceil(shortage.need)
-    match shortage.bound:
-        case "memory":
-            ours = limits.memory_max_mb is not None and limits.memory_max_mb < need
-            if ours:
-                limits = replace(limits, memory_max_mb=need)
-            text = f"raise --memory-max to {need}" if ours else ""
-            if capacity.memory_max_mb < need:
-                capacity = replace(capacity, memory_max_mb=need)
-                text += " and " * ours + (
-                    f"raise the platform's memory limit to {need} MB"
-                    f"{in_brackets(capacity.names.memory)}"
-                )
-        case "pool":
-            ours = limits.pool_memory_mb is not None and limits.pool_memory_mb < need
-            if ours:
-                limits = replace(limits, pool_memory_mb=need)
-            text = f"raise --pool-memory to {need}" if ours else ""
-            if capacity.pool_memory_mb is not None and capacity.pool_memory_mb < need:
-                capacity = replace(capacity, pool_memory_mb=need)
-                text += " and " * ours + (
-                    f"raise the platform's user memory to {need} MB"
-                    f"{in_brackets(capacity.names.pool.format(need=need))}"
-                )
-        case "timeout":
-            ours = limits.timeout_max_s is not None and limits.timeout_max_s < need
-            if ours:
-                limits = replace(limits, timeout_max_s=float(need))
-            text = f"raise --timeout-max to {need}" if ours else ""
-            if capacity.timeout_max_s < need:
-                capacity = replace(capacity, timeout_max_s=float(need))
-                text += " and " * ours + (
-                    f"raise the platform's time limit to {need} s"
-                    f"{in_brackets(capacity.names.timeout)}"
-                )
-        case "gpu":
-            limits = replace(limits, gpu_memory_mb=0)
-            text = "train on the CPU with --gpu-memory off"
-        case "store":
-            missing_mb = need - math.floor(shortage.limit)
-            return Suggestion(
-                f"give Redis {missing_mb} MB more (its setting maxmemory)",
-                replace(question, store_mb=need),
-            )
-        case _:
-            return None
-    return Suggestion(text, replace(question, limits=limits, capacity=capacity))
 
 
 def _other_workers(question: Question) -> Suggestion | None:
@@ -135,12 +82,12 @@ def _other_workers(question: Question) -> Suggestion | None:
 
 def _other_workers_and_limits(question: Question) -> tuple[Suggestion, ...]:
     """Both changes at once, where neither is enough."""
-    lifted = _lift_limits(replace(question, job=replace(question.job, workers=None)))
-    best = feasible(lifted.question) if lifted is not None else None
-    if lifted is None or best is None:
+    free = _lift_limits(replace(question, job=replace(question.job, workers=None)))
+    best = feasible(free.question) if free is not None else None
+    if free is None or best is None:
         return ()
-    changed = replace(lifted.question, job=replace(question.job, workers=best.workers))
-    return (Suggestion(f"use --workers {best.workers} and {lifted.text}", changed),)
+    changed = replace(free.question, job=replace(question.job, workers=best.workers))
+    return (Suggestion(f"use --workers {best.workers} and {free.text}", changed),)
 
 
 def _smaller_batch(question: Question) -> Suggestion | None:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from disdel.errors import PartitionError
 from disdel.planner.averaging import Averaging, choose_averaging
 from disdel.planner.estimators import Estimator, choose_estimator
 from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
+from disdel.planner.limits import Shortage, order, round_up_memory, shortages
 from disdel.planner.memory import BLOCK_STEPS, Work, sample_bytes, state_bytes, train_parts
 from disdel.planner.question import Question
 from disdel.planner.runtimes import Runtime
 from disdel.planner.slices import equal_slices, take_turns
 from disdel.planner.throttling import throttled_s
 from disdel.planner.timing import Timing, predict
-from disdel.types import Estimate, Objective, Slice, TrainJob, Zones
+from disdel.types import Estimate, Slice, TrainJob, Zones
 from disdel.types.units import MIB, mb_ceil
-
-# Memory limits are multiples of this: finer steps would tell two equal actions apart.
-MEMORY_STEP_MB = 32
 
 # Rounds from one score to the next, where a platform's limit on invocations makes scores dear.
 _SCORE_EVERY = (1, 2, 5, 10, 20, 50)
@@ -30,17 +27,6 @@ _SCORES_WORTH = 1.05
 
 # The share of an activation's time that one graph call may take.
 _BLOCK_SHARE_OF_TIMEOUT = 1 / 8
-
-Bound = Literal["batches", "workers", "memory", "pool", "gpu", "store", "timeout"]
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """A limit that a candidate breaks; both figures in the limit's own unit."""
-
-    bound: Bound
-    need: float
-    limit: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +85,6 @@ class Candidate:
         return self.rounds * (updates + self.averaging.actions) + scores + warm_up
 
 
-_ORDERS: dict[Objective, Callable[[Candidate], tuple[float, ...]]] = {
-    "time": lambda c: (c.total_s, c.workers),
-    "cost": lambda c: (c.gb_s, c.total_s, c.workers),
-    "memory": lambda c: (c.pool_mb, c.total_s, c.workers),
-}
-
-
-def order(candidate: Candidate, objective: Objective) -> tuple[float, ...]:
-    """Smaller for the candidate that serves the objective better."""
-    return _ORDERS[objective](candidate)
-
-
 def candidates(question: Question) -> list[Candidate]:
     """Every number of workers that is considered, the best for the objective first.
 
@@ -128,7 +102,7 @@ def candidates(question: Question) -> list[Candidate]:
             refused = error
     if refused is not None and not found:
         raise refused
-    return sorted(found, key=_ORDERS[question.aims.optimize])
+    return sorted(found, key=lambda candidate: order(candidate, question.aims.optimize))
 
 
 def feasible(question: Question) -> Candidate | None:
@@ -144,11 +118,6 @@ def count_rounds(job: TrainJob, client_samples: tuple[int, ...]) -> int:
         return job.epochs
     longest = math.ceil(max(client_samples) / job.batch_size)
     return math.ceil(job.epochs * longest / job.sync)
-
-
-def round_up_memory(needed_mb: float, minimum_mb: int) -> int:
-    """The memory limit that holds `needed_mb`."""
-    return max(minimum_mb, math.ceil(needed_mb / MEMORY_STEP_MB) * MEMORY_STEP_MB)
 
 
 def _worker_counts(question: Question) -> list[int]:
@@ -296,7 +265,19 @@ def _cut_candidate(
         score_every=score_every,
         throttled_s=waited_s,
         store_mb=store_mb,
-        shortages=_shortages(question, workers, memory_mb, collect_mb, gpu_mb, timing, store_mb),
+        shortages=shortages(
+            question,
+            {
+                "batches": workers,
+                "workers": workers,
+                "memory": max(memory_mb, collect_mb),
+                "timeout": timing.first_s,
+                "pool": workers * memory_mb + collect_mb,
+                "gpu": workers * gpu_action_mb(gpu_mb),
+                "store": store_mb,
+            },
+            batches=max(1, dataset.train_samples // job.batch_size),
+        ),
     )
 
 
@@ -342,26 +323,3 @@ def _store_mb(question: Question, work: Work, clients: int, workers: int) -> int
     samples += dataset.validation_samples if validation.decides else 0
     states = (averages + clients + workers) * state_bytes(question.facts)
     return mb_ceil(samples * sample_bytes(work.dataset) + states)
-
-
-def _shortages(
-    question: Question,
-    workers: int,
-    memory_mb: int,
-    collect_mb: int,
-    gpu_mb: int | None,
-    timing: Timing,
-    store_mb: int,
-) -> tuple[Shortage, ...]:
-    """The limits that are broken, in the order in which a user would lift them."""
-    batches = max(1, question.dataset.train_samples // question.job.batch_size)
-    needs: tuple[tuple[Bound, float, float], ...] = (
-        ("batches", workers, batches),
-        ("workers", workers, question.capacity.concurrency),
-        ("memory", max(memory_mb, collect_mb), question.memory_max_mb),
-        ("timeout", timing.first_s, question.timeout_max_s),
-        ("pool", workers * memory_mb + collect_mb, question.pool_mb),
-        ("gpu", workers * gpu_action_mb(gpu_mb), question.gpu_memory_mb or math.inf),
-        ("store", store_mb, math.inf if question.store_mb is None else question.store_mb),
-    )
-    return tuple(Shortage(bound, need, limit) for bound, need, limit in needs if need > limit)

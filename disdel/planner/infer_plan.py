@@ -8,20 +8,19 @@ the model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from disdel.errors import InsufficientMemory, PlanError, UsageError
 from disdel.planner.averaging import STORE_BYTES_PER_S
 from disdel.planner.calibration import calibrated
-from disdel.planner.candidates import Shortage, round_up_memory
+from disdel.planner.limits import Shortage, lifted, order, round_up_memory, shortages
 from disdel.planner.memory import estimate_evaluate, layer_bytes, sample_bytes
 from disdel.planner.question import Bounds
 from disdel.planner.runtimes import Runtime
 from disdel.planner.slices import equal_slices
 from disdel.planner.timing import step_s
-from disdel.types import Estimate, InferPlan, ModelFacts, Objective, Slice
-from disdel.types.plan import STORE_MARGIN_S, in_brackets
+from disdel.types import Estimate, InferPlan, ModelFacts, Slice
+from disdel.types.plan import STORE_MARGIN_S
 from disdel.types.units import MIB, mb_ceil
 
 # Larger batches are hardly faster; smaller ones where a layer would take more for a batch.
@@ -122,13 +121,6 @@ class _Candidate:
         return self.pool_mb * self.busy_s / 1024
 
 
-_ORDERS: dict[Objective, Callable[[_Candidate], tuple[float, ...]]] = {
-    "time": lambda c: (c.total_s, c.workers),
-    "cost": lambda c: (c.gb_s, c.total_s, c.workers),
-    "memory": lambda c: (c.pool_mb, c.total_s, c.workers),
-}
-
-
 def make_infer_plan(question: InferQuestion) -> InferPlan:
     """The best plan for the question's objective that breaks no limit.
 
@@ -140,7 +132,7 @@ def make_infer_plan(question: InferQuestion) -> InferPlan:
     fitting = [candidate for candidate in found if not candidate.shortages]
     if not fitting:
         raise _refusal(min(found, key=lambda c: (len(c.shortages), c.workers)), question)
-    best = min(fitting, key=_ORDERS[question.aims.optimize])
+    best = min(fitting, key=lambda candidate: order(candidate, question.aims.optimize))
     return InferPlan(
         workers=best.workers,
         memory_mb=best.memory_mb,
@@ -192,11 +184,17 @@ def _candidate(workers: int, question: InferQuestion) -> _Candidate:
         memory_mb=memory_mb,
         busy_s=busy_s,
         total_s=_RUN_OVERHEAD_S + busy_s + workers * _ACTION_OVERHEAD_S,
-        shortages=_shortages(
+        shortages=shortages(
             question,
-            workers,
-            memory_mb,
-            first_s=runtime.import_s + reading_s + batch_s + STORE_MARGIN_S,
+            {
+                "batches": workers,
+                "workers": workers,
+                "memory": memory_mb,
+                "timeout": runtime.import_s + reading_s + batch_s + STORE_MARGIN_S,
+                "pool": workers * memory_mb,
+                "store": _store_mb(question),
+            },
+            batches=question.samples,
         ),
     )
 
@@ -226,22 +224,6 @@ def _store_mb(question: InferQuestion) -> int:
     """What Redis holds at most: the model, and of every sample itself and its outputs."""
     sample = sample_bytes(question.dataset) + question.dataset.outputs * _FLOAT_BYTES
     return mb_ceil(question.model_bytes + question.samples * sample)
-
-
-def _shortages(
-    question: InferQuestion, workers: int, memory_mb: int, *, first_s: float
-) -> tuple[Shortage, ...]:
-    """The limits that are broken, in the order in which a user would lift them."""
-    store_mb = _store_mb(question)
-    found = [
-        Shortage("batches", workers, question.samples),
-        Shortage("workers", workers, question.capacity.concurrency),
-        Shortage("memory", memory_mb, question.memory_max_mb),
-        Shortage("timeout", first_s, question.timeout_max_s),
-        Shortage("pool", workers * memory_mb, question.pool_mb),
-        Shortage("store", store_mb, math.inf if question.store_mb is None else question.store_mb),
-    ]
-    return tuple(shortage for shortage in found if shortage.need > shortage.limit)
 
 
 def _reasons(best: _Candidate, question: InferQuestion) -> list[str]:
@@ -277,8 +259,9 @@ def _refusal(nearest: _Candidate, question: InferQuestion) -> PlanError:
 
 
 def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion) -> str:
-    need, limit, limits = math.ceil(shortage.need), shortage.limit, question.limits
-    names = question.capacity.names
+    need, limit = math.ceil(shortage.need), shortage.limit
+    raised = lifted(question, shortage)
+    how = "" if raised is None else raised[0]
     match shortage.bound:
         case "batches":
             return (
@@ -296,63 +279,21 @@ def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion)
                 f"an evaluate action needs {need} MB ({parts.pkg / MIB:.0f} for the framework, "
                 f"{parts.dta / MIB:.0f} results, {parts.mod / MIB:.0f} model, "
                 f"{parts.fit / MIB:.0f} loading or a batch, {parts.saf / MIB:.0f} margin) and "
-                f"{limit:.0f} MB is the limit; "
-                + _raised(
-                    "--memory-max",
-                    limits.memory_max_mb,
-                    "memory limit",
-                    question.capacity.memory_max_mb,
-                    need,
-                    f"MB{in_brackets(names.memory)}",
-                )
+                f"{limit:.0f} MB is the limit; {how}"
             )
         case "pool":
+            fewer = "use fewer --workers, or " if nearest.workers > 1 else ""
             return (
                 f"{nearest.workers} × {nearest.memory_mb} MB are above the {limit:.0f} MB for all "
-                "containers; "
-                + "use fewer --workers, or " * (nearest.workers > 1)
-                + _raised(
-                    "--pool-memory",
-                    limits.pool_memory_mb,
-                    "user memory",
-                    question.capacity.pool_memory_mb,
-                    need,
-                    f"MB{in_brackets(names.pool.format(need=need))}",
-                )
+                f"containers; {fewer}{how}"
             )
         case "timeout":
             return (
                 f"importing the framework, reading the model and one batch need "
-                f"{shortage.need:.1f} s, and {limit:g} s is the time limit; "
-                + _raised(
-                    "--timeout-max",
-                    limits.timeout_max_s,
-                    "time limit",
-                    question.capacity.timeout_max_s,
-                    need,
-                    f"s{in_brackets(names.timeout)}",
-                )
+                f"{shortage.need:.1f} s, and {limit:g} s is the time limit; {how}"
             )
         case _:
             return (
                 f"the model, {question.samples} samples and their results take {need} MB of Redis, "
-                f"and it has {limit:.0f} MB left; give it {need - math.floor(limit)} MB more (its "
-                "setting maxmemory), or infer fewer samples at a time"
+                f"and it has {limit:.0f} MB left; {how}, or infer fewer samples at a time"
             )
-
-
-def _raised(
-    option: str,
-    ours: float | None,
-    setting: str,
-    theirs: float | None,
-    need: int,
-    where: str,
-) -> str:
-    """Which of the user's and the platform's limit to raise to `need`."""
-    texts = []
-    if ours is not None and ours < need:
-        texts.append(f"raise {option} to {need}")
-    if theirs is not None and theirs < need:
-        texts.append(f"raise the platform's {setting} to {need} {where}")
-    return " and ".join(texts)

@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 
 from disdel.planner.advice import refusal
-from disdel.planner.candidates import Candidate, Shortage, candidates, gpu_action_mb, order
+from disdel.planner.candidates import Candidate, candidates, gpu_action_mb
+from disdel.planner.limits import Shortage, order
 from disdel.planner.question import Question
 from disdel.types import Option, Plan
 from disdel.types.plan import in_brackets

@@ -169,7 +169,7 @@ def test_the_message_has_every_limit_in_the_way_and_what_lifts_them():
         ),
         ({"workers": 100}, "use fewer --workers, or raise the platform's user memory to"),
         ({"limits": Limits(pool_memory_mb=300)}, "raise --pool-memory to"),
-        ({"store_mb": 5}, "give it 6 MB more"),
+        ({"store_mb": 5}, "give Redis 6 MB more"),
         ({"capacity": capacity(memory_max_mb=512), "model_bytes": 10**8}, "whisk.memory.max"),
     ],
 )

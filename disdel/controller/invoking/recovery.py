@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from disdel.errors import ActivationFailed
-from disdel.planner.candidates import MEMORY_STEP_MB
+from disdel.planner.limits import MEMORY_STEP_MB
 from disdel.planner.memory import BLOCK_STEPS
 
 # A segment that was lost this often in a row is not unlucky.

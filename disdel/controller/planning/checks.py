@@ -18,7 +18,7 @@ from disdel.controller.planning.planning import offered_runtimes
 from disdel.controller.session import Session, open_session
 from disdel.errors import DisdelError
 from disdel.planner.calibration import calibrated
-from disdel.planner.candidates import round_up_memory
+from disdel.planner.limits import round_up_memory
 from disdel.planner.runtimes import BASE_FLOOR_MB, BASE_IMAGE, Runtime
 from disdel.platforms.base import ActionSpec
 from disdel.protocol import messages
