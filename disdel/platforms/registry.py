@@ -18,6 +18,11 @@ def register(provider: Provider) -> None:
     _registered[provider.name] = provider
 
 
+def forget(provider: Provider) -> None:
+    """Take back what `register` did."""
+    _registered.pop(provider.name, None)
+
+
 def names() -> list[str]:
     """Of all platforms that can be named."""
     folders = (

@@ -13,16 +13,29 @@ from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from tests.support.fake_platform import FakePlatform
+from tests.support.process_platform.client import Processes
 
 CODE = """
+import os
 import time
 
 def main(args):
     if args.get("fail"):
         raise ValueError("asked to fail")
+    if args.get("exit"):
+        os._exit(3)
+    if args.get("eat"):
+        eaten = []
+        while len(eaten) < 1000:
+            eaten.append(bytearray(1 << 20))
+            time.sleep(0.001)
+    if args.get("told"):
+        return {name: os.environ[name] for name in ("__OW_ACTIVATION_ID", "__OW_DEADLINE")}
+    time.sleep(args.get("sleep", 0))
     print("log line")
     return {"seen": args}
 """
+BROKEN = "import no_such_module\n\ndef main(args): return {}\n"
 
 
 def python_handler(args):
@@ -35,14 +48,15 @@ def embedded():
         yield platform
 
 
-@pytest.fixture(params=["fake", "embedded"])
-def client(request):
-    """A function that runs a coroutine of a fresh client."""
+def runner(name, request):
+    """A function that runs a coroutine of a fresh client of a platform."""
 
     def run(use):
         async def body():
-            if request.param == "fake":
+            if name == "fake":
                 platform = FakePlatform({"act": python_handler})
+            elif name == "processes":
+                platform = Processes()
             else:
                 platform = OpenWhisk(request.getfixturevalue("embedded").access)
             try:
@@ -52,14 +66,26 @@ def client(request):
 
         return asyncio.run(body())
 
-    request.getfixturevalue("embedded")
+    if name == "embedded":
+        request.getfixturevalue("embedded")
     return run
 
 
-def action(**changes):
+@pytest.fixture(params=["fake", "embedded", "processes"])
+def client(request):
+    return runner(request.param, request)
+
+
+@pytest.fixture(params=["embedded", "processes"])
+def real(request):
+    """Of those whose containers can be killed."""
+    return runner(request.param, request)
+
+
+def action(main=CODE, **changes):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("__main__.py", CODE)
+        archive.writestr("__main__.py", main)
     fields = {
         "name": "act",
         "image": "disdel/runtime-base",
@@ -81,7 +107,7 @@ def test_capacity_is_a_range(client):
     assert capacity.timeout_max_s >= 60
     assert capacity.concurrency >= 1
     assert capacity.cpus >= 1
-    assert "python:3.11" in capacity.kinds
+    assert capacity.payload_bytes >= 2**16
 
 
 def test_an_action_sees_the_package_parameters_under_its_arguments(client):
@@ -158,21 +184,68 @@ def test_removing_takes_the_actions_along_and_may_be_repeated(client):
     assert client(use).status == 404
 
 
-def test_a_refusal_carries_the_platforms_own_words(embedded):
-    async def use():
-        platform = OpenWhisk(embedded.access)
+def test_an_activation_is_told_its_id_and_its_deadline(real):
+    async def use(platform):
+        await deployed(platform)
+        record = await platform.invoke("p", "act", {"told": True})
+        await platform.remove_package("p")
+        return record
+
+    record = real(use)
+    assert record.result["__OW_ACTIVATION_ID"] == record.id
+    deadline_ms = int(record.result["__OW_DEADLINE"])
+    assert record.start_ms < deadline_ms <= record.start_ms + record.duration_ms + 10_500
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "ending"),
+    [
+        ({}, {"eat": True}, "out-of-memory"),
+        ({"timeout_s": 5.0}, {"sleep": 30}, "time-limit"),
+        ({}, {"exit": True}, "vanished"),
+        ({"main": BROKEN, "image": None, "kind": "python:3.11"}, {}, "not-started"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_ends_an_activation_is_told_in_one_of_a_few_words(real, changes, arguments, ending):
+    async def use(platform):
+        await platform.create_package("ends", {})
+        await platform.create_action("ends", action(**changes))
+        record = await platform.invoke("ends", "act", arguments, timeout_s=10)
+        logs = await platform.logs(record.id, within_s=10)
+        await platform.remove_package("ends")
+        return record, logs
+
+    record, logs = real(use)
+    assert record.ending == ending
+    assert record.result["error"]
+    if ending == "not-started":
+        assert any("no_such_module" in line for line in logs)
+
+
+def test_a_refusal_carries_the_platforms_own_words(real):
+    async def use(platform):
         await platform.create_package("p", {})
         try:
             await platform.create_action("p", action(memory_mb=9999))
         finally:
             await platform.remove_package("p")
+
+    with pytest.raises(PlatformRejected, match="9999 MB") as error:
+        real(use)
+    assert error.value.status == 400
+
+
+def test_a_refusal_shows_no_key(embedded):
+    async def use():
+        platform = OpenWhisk(embedded.access)
+        try:
+            await platform.invoke("p", "none", {})
+        finally:
             await platform.close()
 
-    with pytest.raises(
-        PlatformRejected, match="memory size 9999 MB exceeds allowed threshold"
-    ) as error:
+    with pytest.raises(PlatformRejected) as error:
         asyncio.run(use())
-    assert error.value.status == 400
     assert embedded.access.auth.partition(":")[2] not in str(error.value)
 
 

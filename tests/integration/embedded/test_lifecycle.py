@@ -213,10 +213,8 @@ def platform_beside(state: Path) -> Iterator[EmbeddedPlatform]:
 def test_the_command_prints_how_to_connect(tmp_path: Path) -> None:
 
     command = [sys.executable, "-m", "openwhisk_local", "--stop-on-eof", "--user-memory=200"]
-    environment = {**os.environ, "DISDEL_STATE_DIR": str(tmp_path / "state")}
-    said = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=True
-    )
+    command.append(f"--state-dir={tmp_path / 'state'}")
+    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
     facts = json.loads(said.stdout)
     assert facts["apihost"] == f"http://127.0.0.1:{facts['port']}"
     assert len(facts["auth"].partition(":")[2]) == 64

@@ -1,0 +1,71 @@
+"""A training on a platform of which nothing outside of its own folder knows."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+import disdel
+from disdel.api import plan_costs, run_plan
+from disdel.controller.planning.history import history_of
+from disdel.errors import InsufficientMemory, UsageError
+from disdel.planner.runtimes import TORCH
+from disdel.platforms import registry
+from disdel.settings import Settings
+from disdel.types import TrainJob
+from tests.support import process_platform
+from tests.support.process_platform.limits import PRICES
+from tests.support.process_platform.provider import PROVIDER
+
+JOB = TrainJob(dataset="digits", epochs=2, workers=2, runtime="torch")
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "state"))
+    registry.register(PROVIDER)
+    yield Settings(platform=PROVIDER.name, run_dir=tmp_path / "runs")
+    registry.forget(PROVIDER)
+
+
+def processes():
+    """Those that serve actions there."""
+    script = str(Path(process_platform.__path__[0]) / "container.py")
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if script in (process.info["cmdline"] or ())]
+
+
+@pytest.mark.framework
+def test_a_training_runs_there(settings):
+    before = {process.pid for process in processes()}
+    told = []
+    trained = disdel.train(
+        "digits", epochs=2, workers=2, runtime="torch", settings=settings, listener=told.append
+    )
+    report = trained.report
+    assert (report.status, report.platform, report.totals.failed) == ("ok", "processes", 0)
+    assert report.accuracy > 0.5
+    assert report.totals.containers == 3
+    assert {process.pid for process in processes()} <= before
+    # What its containers took is remembered for it alone.
+    assert history_of(TORCH, settings).read()
+    assert history_of(TORCH, settings) != history_of(TORCH, Settings())
+
+
+def test_plans_keep_its_limits_at_its_prices(settings, monkeypatch):
+    plan = run_plan(JOB, settings).plan
+    [cost] = plan_costs(plan, settings)
+    assert cost.provider == PRICES[0].provider
+    monkeypatch.setenv("DISDEL_PROCESSES_MEMORY_MAX", "128")
+    named = r"128 MB is the limit.*memory limit to \d+ MB \(DISDEL_PROCESSES_MEMORY_MAX\)"
+    with pytest.raises(InsufficientMemory, match=named):
+        run_plan(JOB, settings)
+    monkeypatch.setenv("DISDEL_PROCESSES_MEMORY_MAX", "12")
+    with pytest.raises(UsageError, match=r"DISDEL_PROCESSES_MEMORY_MAX must .* at least 128"):
+        run_plan(JOB, settings)
+
+
+def test_a_name_that_nobody_has_is_refused_with_those_that_there_are(settings):
+    known = r"--platform lambda: .* only embedded and openwhisk and processes"
+    with pytest.raises(UsageError, match=known):
+        run_plan(JOB, Settings(platform="lambda"))

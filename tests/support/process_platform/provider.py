@@ -1,0 +1,37 @@
+"""How settings lead to the platform: it is of this process, and ends with the session."""
+
+from contextlib import asynccontextmanager
+
+from disdel.connections.patience import tell_nobody
+from disdel.platforms.base import Opened, Provider, Traits
+from tests.support.process_platform.client import Processes
+from tests.support.process_platform.limits import PRICES, capacity
+
+
+class ProcessProvider(Provider):
+    name = "processes"
+    traits = Traits(host_packages=True)
+    prices = PRICES
+
+    @asynccontextmanager
+    async def open(self, settings, tell=tell_nobody):
+        platform = Processes()
+        try:
+            yield Opened(platform=platform, description="processes of this machine")
+        finally:
+            await platform.close()
+
+    async def offered(self, settings):
+        return capacity()
+
+    def address(self, settings):
+        return "processes"
+
+    async def reach(self, settings):
+        return "loopback"
+
+    def find(self, address, settings, *, insecure):
+        return None
+
+
+PROVIDER = ProcessProvider()
