@@ -46,6 +46,7 @@ class Candidate:
     gpu_memory_mb: int | None
     averaging: Averaging
     rounds: int
+    updates: int
     micro_batches: int
     block_steps: int
     timing: Timing
@@ -73,7 +74,7 @@ class Candidate:
 
     @property
     def invocations(self) -> int:
-        """Activations: clients train in every round, workers score in some, and some average.
+        """Activations: clients train until they are through, workers score, and some average.
 
         One more starts the first container of collectWeights, where there is any.
         """
@@ -81,8 +82,7 @@ class Candidate:
         scores = math.ceil(self.rounds / self.score_every) * self.workers
         # Where the rounds are scored on other samples than the model at the end.
         scores += len(self.validation_slices)
-        updates = len(self.client_samples)
-        return self.rounds * (updates + self.averaging.actions) + scores + warm_up
+        return self.updates + self.rounds * self.averaging.actions + scores + warm_up
 
 
 def candidates(question: Question) -> list[Candidate]:
@@ -120,12 +120,17 @@ def count_rounds(job: TrainJob, client_samples: tuple[int, ...]) -> int:
     return math.ceil(job.epochs * longest / job.sync)
 
 
+def _updates(job: TrainJob, steps: int, rounds: int) -> int:
+    """In how many rounds a client of so many steps over the run takes part."""
+    return math.ceil(steps / job.sync) if isinstance(job.sync, int) else rounds
+
+
 def _worker_counts(question: Question) -> list[int]:
     """Up to the cores, and beyond them by doubling: those only take turns, but hold less each."""
     if question.job.workers is not None:
         return [question.job.workers]
     batches = max(1, question.dataset.train_samples // question.job.batch_size)
-    most = min(batches, question.capacity.concurrency)
+    most = min(batches, question.capacity.concurrency, question.job.clients or batches)
     counts = list(range(1, min(question.cpus, most) + 1))
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
@@ -170,9 +175,11 @@ def _cut_candidate(
 ) -> Candidate:
     dataset, job = question.dataset, question.job
     dealt = min(workers, dataset.train_samples)
-    client_samples = question.client_samples(dealt)
+    client_samples = question.client_samples(job.clients or dealt)
     steps = [job.epochs * math.ceil(samples / job.batch_size) for samples in client_samples]
     turns = take_turns(steps, dealt)
+    loads = [sum(steps[client] for client in clients) for clients in turns]
+    busiest = turns[loads.index(max(loads))]
     test_slices = equal_slices(dataset.test_samples, dealt)
     decides = job.validation.decides
     validation_slices = equal_slices(dataset.validation_samples, dealt) if decides else ()
@@ -208,9 +215,10 @@ def _cut_candidate(
         rounds=rounds,
     )
     collect_mb = round_up_memory(averaging.memory_mb, minimum_mb)
-    # One worker that stays alone averages by itself. Where there is no room for one more container,
-    # the platform would evict a worker's for each average; there one of them averages as well.
-    alone = workers == 1 and job.workers_policy == "fixed"
+    # One worker that stays alone with one client averages by itself. Where there is no room for one
+    # more container, the platform would evict a worker's for each average; there one of them
+    # averages as well.
+    alone = len(client_samples) == workers == 1 and job.workers_policy == "fixed"
     evicts = workers * memory_mb <= question.pool_mb < workers * memory_mb + collect_mb
     if alone or (evicts and collect_mb <= memory_mb):
         collect_mb = 0
@@ -222,8 +230,10 @@ def _cut_candidate(
             runtime,
             work,
             workers=workers,
-            worker_steps=[sum(steps[client] for client in clients) for clients in turns],
+            worker_steps=loads,
             updates=max(map(len, turns)),
+            # A container holds one client's samples at a time.
+            read_again=sum(client_samples[c] for c in busiest) if len(busiest) > 1 else 0,
             threads=threads if told else 1,
             cpus=question.cpus,
             rounds=rounds,
@@ -259,6 +269,7 @@ def _cut_candidate(
         gpu_memory_mb=gpu_mb,
         averaging=averaging,
         rounds=rounds,
+        updates=sum(_updates(job, one, rounds) for one in steps),
         micro_batches=micro_batches,
         block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,

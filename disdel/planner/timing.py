@@ -78,6 +78,7 @@ def predict(
     workers: int,
     worker_steps: Sequence[int],
     updates: int,
+    read_again: int,
     threads: int,
     cpus: int,
     rounds: int,
@@ -93,6 +94,7 @@ def predict(
         workers: train actions at the same time.
         worker_steps: the steps that each takes over the run.
         updates: the most that one of them makes in a round.
+        read_again: samples that the busiest reads again in every round.
         threads: CPU threads of each.
         cpus: of the platform: more workers than these take turns.
         rounds: how many times the weights are averaged.
@@ -109,7 +111,8 @@ def predict(
     scored = scores * (work.validation_samples if decides else work.test_samples)
     scored += work.test_samples if decides else 0
     state = state_bytes(work.model)
-    move_s = updates * 2 * state / STORE_BYTES_PER_S * turns
+    moved = updates * 2 * state + read_again * sample_bytes(work.dataset)
+    move_s = moved / STORE_BYTES_PER_S * turns
     samples = work.dataset.train_samples + work.dataset.test_samples
     samples += work.dataset.validation_samples if decides else 0
     staged = samples * sample_bytes(work.dataset)

@@ -70,7 +70,7 @@ def describe_plan(plan: Plan) -> list[str]:
     """Workers, memory by part, rounds and the reasons."""
     return [
         f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{plan.memory_mb} MB, {_samples_each(plan.client_samples)}; "
+        f"{plan.memory_mb} MB, {_samples_each(plan)}; "
         f"{plan.rounds} round{'s' * (plan.rounds > 1)}, time limit {plan.timeout_s:g} s; "
         f"about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.estimator}: {plan.basis})",
@@ -94,10 +94,12 @@ def infer_plan_lines(event: InferPlanMade) -> list[str]:
     ]
 
 
-def _samples_each(counts: Sequence[int]) -> str:
+def _samples_each(plan: Plan) -> str:
     """The samples of each client; those that are equal to one differ by one at most."""
+    counts = plan.client_samples
     least, most = min(counts), max(counts)
-    return f"{most} samples each" if most - least <= 1 else f"{least} to {most} samples each"
+    samples = f"{most} samples each" if most - least <= 1 else f"{least} to {most} samples each"
+    return samples if len(counts) == plan.workers else f"{len(counts)} clients in turn, {samples}"
 
 
 def _threads(plan: Plan | InferPlan) -> str:

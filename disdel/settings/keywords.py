@@ -25,6 +25,7 @@ class TrainOptions(TypedDict, total=False):
     learning_rate: float | None
     seed: int
     partition: str
+    clients: int | None
     schedule: Literal["constant", "cosine", "linear"]
     warmup: float
     scale_rate: Literal["none", "sqrt", "linear"]

@@ -37,7 +37,7 @@ class RateSchedule:
     Attributes:
         shape: how it falls after the warm-up.
         warmup: steps of a worker during which it rises; below 1, a share of all its steps.
-        scale: how all of it grows with the workers of a round.
+        scale: how all of it grows with the updates that are averaged: one a client.
 
     Raises:
         UsageError: a value is of another type or out of range.
@@ -62,7 +62,7 @@ class RateSchedule:
     scale: Annotated[
         RateScale,
         Setting(
-            "How the learning rate grows with the number of workers.",
+            "How the learning rate grows with the number of workers, or of clients.",
             name="scale_rate",
             group=_ROUNDS,
         ),
@@ -139,9 +139,12 @@ class TrainJob:
     is `model`. `optimizer` is None for that of the user's model, else `DEFAULT_OPTIMIZER`.
 
     Attributes:
-        average: a worker's weight in an average: the samples that it has seen, or 1.
+        average: a client's weight in an average: the samples that it has seen, or 1.
         optimizer_state: what becomes of the optimizers' slots and counters at the end of a round:
-            forgotten, kept by each worker for itself, or averaged as the weights are.
+            forgotten, kept by each client for itself, or averaged as the weights are.
+        partition: how the training samples are dealt to clients: a partitioner, and its number.
+        clients: how many there are; None is one for each worker. A worker trains its clients one
+            after another, and each is an update of the round.
         rate_schedule: how the learning rate changes over the run.
         validation: when the average is scored, and what ends the run early.
         workers_policy: whether the workers may become more or fewer between rounds, and
@@ -216,8 +219,17 @@ class TrainJob:
         int, Setting("Seed of weights, shards and the order of samples.", low=0, high=2**32 - 1)
     ] = 0
     partition: Annotated[
-        str, Setting("How training samples are dealt to the workers: iid.", metavar="NAME")
+        str, Setting("How training samples are dealt to the clients: iid.", metavar="NAME")
     ] = "iid"
+    clients: Annotated[
+        int | None,
+        Setting(
+            "Clients that the samples are dealt to; a worker trains its own one after another.",
+            low=1,
+            high=_MOST_WORKERS,
+            default="one for each worker",
+        ),
+    ] = None
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     validation: Validation = field(default_factory=Validation)
     workers_policy: Annotated[
@@ -250,10 +262,19 @@ class TrainJob:
             raise UsageError(
                 f"--workers-policy adapt compares epochs, so it needs --sync epoch, not {self.sync}"
             )
-        if self.workers_policy == "adapt" and self.optimizer_state == "local":
+        if self.clients is not None and (self.workers or 1) > self.clients:
+            raise UsageError(
+                f"--workers {self.workers} is more than --clients {self.clients}: a worker trains "
+                f"at least one; use --workers {self.clients} or fewer, or more --clients"
+            )
+        if (
+            self.workers_policy == "adapt"
+            and self.optimizer_state == "local"
+            and self.clients is None
+        ):
             raise UsageError(
                 "--workers-policy adapt cannot go with --optimizer-state local: a worker that is "
-                "gone would take its optimizer with it"
+                "gone would take its optimizer with it (with --clients N, they keep theirs)"
             )
         if self.runtime == "compiled" and self.precision != "float32":
             raise UsageError(

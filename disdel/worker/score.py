@@ -29,7 +29,7 @@ def score_slice(
     progress = {"state": "scoring", "round": request.round}
     context.report(request.progress_key, Progress(request.worker, progress))
     clock = context.clock
-    samples = shards.get(request.shard_key, context)
+    samples = shards.get(request.shard_key, context, "score")
     clock.ended("data")
     trainer = trainers.get(request.network, samples.x)
     clock.ended("built")

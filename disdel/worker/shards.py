@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from disdel.store.codec import read_tensors
 from disdel.types.arrays import Array
 from disdel.worker.context import Context
+
+Use = Literal["train", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +21,24 @@ class Samples:
 
 
 class ShardCache:
-    """The last few shards of this container: it trains and scores the same ones every round."""
+    """The last shard that this container has trained on, and the last that it has scored.
 
-    def __init__(self, keep: int = 2) -> None:
-        self._keep = keep
-        self._held: dict[str, Samples] = {}
+    Most containers use the same ones every round. One whose worker trains several clients in turn
+    reads theirs again, and never holds two.
+    """
 
-    def get(self, key: str, context: Context) -> Samples:
+    def __init__(self) -> None:
+        self._held: dict[Use, tuple[str, Samples]] = {}
+
+    def get(self, key: str, context: Context, use: Use) -> Samples:
         """The samples under `key`, waiting for the controller to finish writing them."""
-        samples = self._held.pop(key, None)
-        if samples is None:
-            while len(self._held) >= self._keep:
-                del self._held[next(iter(self._held))]
+        held_key, samples = self._held.get(use, (None, None))
+        if samples is None or held_key != key:
+            # Let go before the next one is read.
+            samples = None
+            self._held.pop(use, None)
             context.wait_for(key)
             tensors = read_tensors(context.store, key)
             samples = Samples(tensors["x"], tensors["y"])
-        self._held[key] = samples
+            self._held[use] = key, samples
         return samples

@@ -45,7 +45,7 @@ def train_segment(
     clock = context.clock
     trainers.import_framework(request.network.runtime)
     clock.ended("imported")
-    samples = shards.get(request.shard_key, context)
+    samples = shards.get(request.shard_key, context, "train")
     clock.ended("data")
     trainer = trainers.get(request.network, samples.x)
     clock.ended("built")

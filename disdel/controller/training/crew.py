@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from disdel.data.partitioners import Partition
-from disdel.errors import PlanError
+from disdel.errors import UsageError
 from disdel.planner.scaling import next_workers
 from disdel.types import Activation, Plan
 from disdel.types.assignment import Assignment
@@ -18,7 +18,7 @@ class Crew:
 
     Args:
         plan: what the run begins with.
-        planned: the plan for a number of workers; raises `PlanError` where there is none.
+        planned: the plan for a number of workers; raises `UsageError` where there is none.
         partition: deals the training samples to clients.
     """
 
@@ -48,7 +48,7 @@ class Crew:
         """
         try:
             planned = self._planned(workers)
-        except PlanError:
+        except UsageError:
             return None
         memory_mb = max(self.plan.memory_mb, planned.memory_mb)
         pool_mb = self.plan.pool_mb

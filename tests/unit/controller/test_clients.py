@@ -9,6 +9,7 @@ import pytest
 from disdel.controller.runs.run_folder import run_folders
 from disdel.errors import ActivationFailed, UsageError
 from disdel.store.codec import read_tensors
+from disdel.types import TrainJob
 from disdel.types.events import RoundStarted
 from tests.support import partitioners  # noqa: F401  # registers them
 from tests.support.arithmetic import scores
@@ -94,6 +95,72 @@ def test_more_epochs_of_rounds_of_steps_that_cut_a_client_short_are_refused(run)
     _, folder = run(epochs=2, workers=3, partition="ramp", sync=5)
     with pytest.raises(UsageError, match="cannot be raised any more"):
         run(resumed=folder, epochs=4)
+
+
+@pytest.mark.parametrize(
+    "job", [{}, {"optimizer_state": "local"}, {"sync": 4}, {"average": "equal"}]
+)
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_clients_take_turns_and_nothing_is_other_than_side_by_side(run, platform, workers, job):
+    def updates(report):
+        return [(e.round, e.client, e.samples, e.checksum) for e in report.ledger]
+
+    # One average a round: a tree would round otherwise.
+    job = {"epochs": 2, "partition": "ramp", "clients": 5, "fan_in": 5, **job}
+    side_by_side, _ = run(workers=5, **job)
+    in_turn, _ = run(workers=workers, **job)
+    assert updates(in_turn) == updates(side_by_side)
+    # Another number of workers scores in other slices.
+    losses = [entry.loss for entry in side_by_side.rounds]
+    assert [entry.loss for entry in in_turn.rounds] == pytest.approx(losses)
+    assert [r.train_loss for r in in_turn.rounds] == [r.train_loss for r in side_by_side.rounds]
+    trained_by = {entry.client: entry.worker for entry in in_turn.ledger}
+    assert set(trained_by.values()) == set(range(workers))
+    assert trained_by == {share.client: share.worker for share in in_turn.plan.shards}
+    owners = {(e.client, e.worker) for e in in_turn.activations if e.task == "train"}
+    assert owners == set(trained_by.items())
+    assert in_turn.plan.invocations == len(in_turn.activations)
+
+
+def test_workers_may_become_more_while_clients_keep_their_samples_and_optimizers(run, arithmetic):
+    arithmetic.train_s = lambda request: 1.0 / request.round
+    report, folder = run(
+        epochs=4, clients=5, workers_policy="adapt", optimizer_state="local", partition="ramp"
+    )
+    by_round = [[e for e in report.ledger if e.round == number] for number in range(1, 5)]
+    assert [len({e.worker for e in entries}) for entries in by_round] == [2, 3, 4, 5]
+    assert [[(e.client, e.samples) for e in entries] for entries in by_round] == [
+        [(e.client, e.samples) for e in by_round[0]]
+    ] * 4
+    assert all(counted == number for (_, number), counted in arithmetic.own_rounds.items())
+    assert len(arithmetic.own_rounds) == 5 * 4
+    assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0
+
+
+def test_a_lost_turn_is_taken_again_and_others_are_not(run, arithmetic, platform):
+    job = {"epochs": 1, "clients": 4, "partition": "ramp"}
+    whole, _ = run(**job)
+    lost = []
+
+    def kill_once(request):
+        if request.client == 3 and not lost:
+            lost.append(request)
+            text = "The action did not produce a valid response and exited unexpectedly."
+            return activation(78, "train", {"error": text}, status="action developer error")
+        return None
+
+    for worker in range(2):
+        arithmetic.hooks[worker, 1] = kill_once
+    report, _ = run(**job)
+    assert [e.attempt for e in report.ledger] == [0, 0, 0, 1]
+    assert scores(report) == scores(whole)
+    again = [entry for entry in report.activations if entry.attempt]
+    assert [entry.client for entry in again if entry.task == "train"] == [3]
+
+
+def test_more_workers_than_clients_are_refused():
+    with pytest.raises(UsageError, match="--workers 4 is more than --clients 3: a worker trains"):
+        TrainJob(dataset="digits", workers=4, clients=3)
 
 
 def test_another_number_of_workers_deals_unequal_clients_anew(run, arithmetic):
