@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from disdel.config import DEFAULT_PATIENCE_NETWORK_S
+from disdel.connections.patience import Tell
+from disdel.controller.runs.places import Place
+from disdel.controller.runs.probes import sweep
 from disdel.errors import ConnectionRefused
-from disdel.platforms.base import Platform, Provider
+from disdel.platforms.base import Opened, Platform, Provider
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.store.private_redis import PrivateRedis, bridge_address
@@ -98,11 +101,14 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
         connect = partial(RedisStore, url, patience_s=settings.patience_network_s, tell=tell)
         store = await asyncio.to_thread(connect)
         stack.callback(store.close)
+        capacity = await opened.platform.capacity()
+        if opened.address is not None:
+            await _sweep(provider, opened, settings, tell)
         yield Session(
             platform=opened.platform,
             platform_name=provider.name,
             description=opened.description,
-            capacity=await opened.platform.capacity(),
+            capacity=capacity,
             store=store,
             redis_url=url,
             lasting_address=opened.address,
@@ -112,6 +118,18 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             examination=await asyncio.to_thread(store.examine),
             action_env=settings.action_variables,
         )
+
+
+async def _sweep(provider: Provider, opened: Opened, settings: Settings, tell: Tell) -> None:
+    """Remove what killed commands have asked this platform with."""
+    one = provider.address(settings)
+
+    def is_there(place: Place) -> bool:
+        # Of a platform that is one for all settings the address may have changed.
+        return place.platform == provider.name and (one is None or place.address == opened.address)
+
+    for error in await sweep(opened.platform, is_there):
+        tell(f"a package of a command that was killed is not removed: {error}")
 
 
 async def _redis_address(provider: Provider, settings: Settings) -> str:

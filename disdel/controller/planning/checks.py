@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.invoking.outcomes import failure_of
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.planning import offered_runtimes
+from disdel.controller.planning.probing import probe_package
 from disdel.controller.session import Session, open_session
 from disdel.errors import DisdelError
 from disdel.planner.calibration import calibrated
@@ -175,21 +175,20 @@ async def _container_checks(
     session: Session, settings: Settings, runtimes: Sequence[Runtime]
 ) -> list[Check]:
     """Start a container of each image and ask it what it is."""
-    package = f"disdel-doctor-{secrets.token_hex(4)}"
-    common = messages.Common(
-        v=messages.WIRE_VERSION,
-        run=package,
-        redis=session.redis_url,
-        env=dict(session.action_env),
-    )
     minimum_mb = session.capacity.memory_min_mb
     probes = (
         (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),
         *((r.image, "train", _framework_mb(r, minimum_mb)) for r in runtimes if r.image),
     )
-    try:
+    checks = []
+    async with probe_package(session, "doctor") as package:
+        common = messages.Common(
+            v=messages.WIRE_VERSION,
+            run=package,
+            redis=session.redis_url,
+            env=dict(session.action_env),
+        )
         await session.platform.create_package(package, messages.to_json(common))
-        checks = []
         for image, action, memory_mb in probes:
             spec = ActionSpec(
                 name=image,
@@ -204,9 +203,7 @@ async def _container_checks(
                 package, spec.name, request, timeout_s=spec.timeout_s
             )
             checks.append(_read_probe(spec, record))
-        return checks
-    finally:
-        await session.platform.remove_package(package)
+    return checks
 
 
 def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:

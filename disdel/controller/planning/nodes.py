@@ -20,11 +20,12 @@ import dacite
 
 from disdel import config
 from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.planning.probing import probe_package
 from disdel.controller.session import Session
 from disdel.errors import DisdelError, PlatformError
 from disdel.host.home import make_own
 from disdel.planner.runtimes import BASE_IMAGE
-from disdel.platforms.base import ActionSpec, Platform
+from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.types import Capacity
@@ -60,7 +61,7 @@ async def with_nodes(session: Session, settings: Settings, emit: Listener) -> Se
         return session
     if _read(address).cpus is None:
         try:
-            cpus = await _asked(session.platform, session.capacity, settings)
+            cpus = await _asked(session, settings)
         except DisdelError as error:
             emit(Noted(message=f"the CPUs of the platform are unknown: {error}"))
         else:
@@ -99,12 +100,13 @@ def remember_pool(address: str, *, below_mb: int) -> None:
     _keep(address, replace(seen, pool_below_mb=min(known_mb, below_mb)))
 
 
-async def _asked(platform: Platform, capacity: Capacity, settings: Settings) -> int:
+async def _asked(session: Session, settings: Settings) -> int:
     """What a container says.
 
     Raises:
         DisdelError: there is none, or it says something else.
     """
+    capacity = session.capacity
     source = Path(container_cpus.__file__).read_bytes()
     files = {
         "openwhisk_local/__init__.py": b"",
@@ -120,13 +122,11 @@ async def _asked(platform: Platform, capacity: Capacity, settings: Settings) -> 
         kind=kind,
         image=None if kind else settings.image(BASE_IMAGE),
     )
-    package = f"disdel-node-{secrets.token_hex(4)}"
-    try:
+    platform = session.platform
+    async with probe_package(session, "node") as package:
         await platform.create_package(package, {})
         await platform.create_action(package, action)
         record = await platform.invoke(package, action.name, {})
-    finally:
-        await platform.remove_package(package)
     result = record.result if isinstance(record.result, dict) else {}
     cpus = result.get("cpus")
     if record.ending != "success" or type(cpus) is not int or not 1 <= cpus <= _MOST_CPUS:
