@@ -165,3 +165,9 @@ class StoreLost(StoreError):
 
 class AggregationError(DisdelError):
     kind = "aggregation"
+
+
+class StrategyFailed(DisdelError):
+    """A strategy asked for what cannot be done."""
+
+    kind = "strategy"

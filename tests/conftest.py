@@ -1,5 +1,7 @@
 """Fixtures of every layer: a clean environment, a real Redis, a compiled network."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -36,6 +38,13 @@ def compiled_state_dir(tmp_path_factory):
     """A state directory that keeps what was compiled and packed."""
     pytest.importorskip("iree.compiler")
     return tmp_path_factory.mktemp("compiled-state")
+
+
+@pytest.fixture
+def program_with_terms(compiled_state_dir, monkeypatch):
+    """The folder of `JOB` by plain SGD, whose steps add terms to the gradients."""
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+    return compile_program(replace(JOB, optimizer="sgd", adds_terms=True))
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ class CompileJob:
 
     `targets` are names of `disdel.compiler.targets`, the fastest first. `optimizer` is None for the
     one beside the user's own network. Seed and learning rate are not of it: the state has them.
+    With `adds_terms`, a training step adds what a strategy wants to its gradients.
     """
 
     model: ModelSpec
@@ -51,6 +52,7 @@ class CompileJob:
     batch_size: int
     optimizer: str | None
     targets: tuple[str, ...]
+    adds_terms: bool = False
 
 
 def compile_program(job: CompileJob, code: UserCode | None = None) -> Path:

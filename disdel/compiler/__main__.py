@@ -84,7 +84,7 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
     """
     from disdel.compiler.steps import Steps
 
-    steps = Steps(network, input_dtype=job.input_dtype)
+    steps = Steps(network, input_dtype=job.input_dtype, adds_terms=job.adds_terms)
     targets = tuple(target(name) for name in job.targets)
     make_own(folder.parent)
     sweep(_MAKING, folder.parent)
@@ -118,6 +118,8 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
             score_batch=SCORE_BATCH,
             state=steps.tensors,
             model_tensors=steps.model_tensors,
+            trained=steps.trained,
+            adds_terms=job.adds_terms,
             draws=steps.draws,
             classifies=network.recipe.target != "number",
             metrics=tuple(network.recipe.metrics),

@@ -43,20 +43,24 @@ class Steps:
     Args:
         network: what is compiled.
         input_dtype: numpy name of the samples' dtype.
+        adds_terms: whether a training step adds terms to its gradients.
 
     Raises:
         UsageError: a layer or an initializer cannot be compiled.
     """
 
-    def __init__(self, network: Network, *, input_dtype: str) -> None:
+    def __init__(self, network: Network, *, input_dtype: str, adds_terms: bool = False) -> None:
         self._model, self._recipe = _without_activation(lowered(network.model), network.recipe)
         self._input_dtype = input_dtype
         self._optimizer = network.optimizer
         self._optimizer.build(self._model.trainable_variables)
         self.draws = draws_at_random(self._model)
+        self._adds_terms = adds_terms
         self._patch_elements = patch_elements(self._model)
         self.model_tensors = len(self._model.variables)
         self.tensors = (*self._model_tensors(), *self._optimizer_tensors())
+        names = [tensor.name for tensor in self.tensors[: self.model_tensors]]
+        self.trained = tuple(self._split(names)[0])
 
     def _model_tensors(self) -> Iterator[StateTensor]:
         for i, variable in enumerate(self._model.variables):
@@ -72,8 +76,11 @@ class Steps:
 
     def train_text(self, batch_size: int) -> bytes:
         """One training step of `batch_size` samples as StableHLO."""
-        random = [((), "uint32")] if self.draws else []
-        return self._text(self._train, self.tensors, batch_size, random)
+        more: list[tuple[tuple[int, ...], str]] = [((), "uint32")] if self.draws else []
+        if self._adds_terms:
+            trained = self._split(self.tensors[: self.model_tensors])[0]
+            more += [((), "float32"), *((tensor.shape, "float32") for tensor in trained)]
+        return self._text(self._train, self.tensors, batch_size, more)
 
     def score_text(self, batch_size: int) -> bytes:
         """The score of `batch_size` samples as StableHLO."""
@@ -103,8 +110,8 @@ class Steps:
 
     def _train(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
         count = len(self.tensors)
-        state, (x, y, weights, *random) = arguments[:count], arguments[count:]
-        [seed] = random or [jnp.uint32(0)]
+        state, (x, y, weights, *more) = arguments[:count], arguments[count:]
+        seed, *terms = more if self.draws else [jnp.uint32(0), *more]
         trainable, frozen = self._split(state[: self.model_tensors])
         slots = state[self.model_tensors :]
         lean = len(x) * self._patch_elements * _FLOAT_BYTES > _PATCHES_AT_MOST_BYTES
@@ -123,6 +130,12 @@ class Steps:
         gradients = lax.optimization_barrier(gradients)  # type: ignore[no-untyped-call]
         used = _depends_on_anything(lambda values: gradient(values)[1], trainable)
         gradients = [g if is_used else None for g, is_used in zip(gradients, used, strict=True)]
+        if terms:
+            proximal, *shift = terms
+            gradients = [
+                None if gradient is None else gradient + proximal * weight + added
+                for gradient, weight, added in zip(gradients, trainable, shift, strict=True)
+            ]
         trainable, slots = self._optimizer.stateless_apply(slots, gradients, trainable)
         loss_sum = loss * self._recipe.loss_unit * weights.sum()
         return (*self._joined(trainable, frozen), *slots, loss_sum)
@@ -140,7 +153,7 @@ class Steps:
         ]
         return (sums[0], hits.astype(jnp.int32).sum(), *sums[1:])
 
-    def _split(self, values: Sequence[JaxArray]) -> tuple[list[JaxArray], list[JaxArray]]:
+    def _split(self, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The model's values as trainable and not, each in the order of Keras."""
         by_variable = dict(zip(map(id, self._model.variables), values, strict=True))
         trainable = [by_variable[id(v)] for v in self._model.trainable_variables]

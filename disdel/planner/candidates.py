@@ -11,7 +11,14 @@ from disdel.planner.averaging import Averaging, choose_averaging
 from disdel.planner.estimators import Estimator, choose_estimator
 from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
 from disdel.planner.limits import Shortage, order, round_up_memory, shortages
-from disdel.planner.memory import BLOCK_STEPS, Work, sample_bytes, state_bytes, train_parts
+from disdel.planner.memory import (
+    BLOCK_STEPS,
+    FLOAT_BYTES,
+    Work,
+    sample_bytes,
+    state_bytes,
+    train_parts,
+)
 from disdel.planner.question import Question
 from disdel.planner.runtimes import Runtime
 from disdel.planner.slices import equal_slices, take_turns
@@ -195,6 +202,7 @@ def _cut_candidate(
         micro_batches=micro_batches,
         precision=job.precision,
         held=runtime.held,
+        term_copies=question.term_copies,
         calls=question.calls,
     )
     estimate = estimator.estimate(work)
@@ -325,12 +333,16 @@ def _zones(runtime: Runtime, work: Work) -> Zones:
 
 
 def _store_mb(question: Question, work: Work, clients: int, workers: int) -> int:
-    """What Redis holds at most: samples, averages, each client's part, each worker's checkpoint."""
+    """What Redis holds at most: samples, states, each client's update, each worker's checkpoint."""
     validation = question.job.validation
     # The round before and this one; the last that was scored and the best, where they are others.
     averages = 2 + (validation.every != 1) + (validation.patience is not None)
     dataset = question.dataset
     samples = dataset.train_samples + dataset.test_samples
     samples += dataset.validation_samples if validation.decides else 0
+    # The mean that a strategy makes the next state of.
+    averages += question.advances
     states = (averages + clients + workers) * state_bytes(question.facts)
-    return mb_ceil(samples * sample_bytes(work.dataset) + states)
+    # Of the round before and of this one.
+    kept = 2 * question.kept_copies * question.facts.parameters * FLOAT_BYTES
+    return mb_ceil(samples * sample_bytes(work.dataset) + states + kept)

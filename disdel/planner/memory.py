@@ -16,7 +16,7 @@ from disdel.planner.runtimes import BASE_FLOOR_MB, Held, Runtime
 from disdel.types import CallMemory, DatasetSpec, Estimate, ModelFacts, Precision
 from disdel.types.units import MIB
 
-_FLOAT_BYTES = 4
+FLOAT_BYTES = 4
 _LABEL_BYTES = 4
 
 STATE_COPIES = 3
@@ -63,6 +63,7 @@ class Work:
         held: what the runtime's train actions hold.
         micro_batches: parts that a batch is cut into, to hold less of it at once.
         precision: what a training step computes in.
+        term_copies: copies of the weights that what a strategy adds to the gradients takes.
         calls: of a compiled network, what the compiler says of it; None where that is not known.
     """
 
@@ -76,6 +77,7 @@ class Work:
     held: Held
     micro_batches: int = 1
     precision: Precision = "float32"
+    term_copies: int = 0
     calls: CallMemory | None = None
     validation_samples: int = 0
 
@@ -111,12 +113,12 @@ def score_batch(micro_batches: int) -> int:
 
 def state_bytes(model: ModelFacts) -> int:
     """Bytes of a stored state: weights and the optimizer's slots."""
-    return model.parameters * _FLOAT_BYTES * STATE_COPIES
+    return model.parameters * FLOAT_BYTES * STATE_COPIES
 
 
 def layer_bytes(model: ModelFacts) -> int:
     """Bytes that the largest layer takes for one sample, beside what is kept of the others."""
-    return model.largest * _LARGEST_COPIES * _FLOAT_BYTES
+    return model.largest * _LARGEST_COPIES * FLOAT_BYTES
 
 
 def graph_bytes(model: ModelFacts, held: Held) -> int:
@@ -127,7 +129,7 @@ def graph_bytes(model: ModelFacts, held: Held) -> int:
 def weight_bytes(work: Work, copies: int) -> int:
     """Bytes of so many copies of the weights, and of those that a step of mixed precision makes."""
     mixed = _MIXED_WEIGHT_COPIES if work.precision != "float32" else 0.0
-    return int(work.model.parameters * _FLOAT_BYTES * (copies + mixed))
+    return int(work.model.parameters * FLOAT_BYTES * (copies + mixed))
 
 
 def step_bytes(work: Work) -> int:
@@ -140,7 +142,7 @@ def step_bytes(work: Work) -> int:
         return max(work.calls.train_bytes + block_bytes, work.calls.score_bytes)
     at_once = math.ceil(work.batch_size / work.micro_batches)
     kept = max(model.activations, math.ceil(work.held.outputs * model.outputs))
-    a_sample = kept * _FLOAT_BYTES + layer_bytes(model)
+    a_sample = kept * FLOAT_BYTES + layer_bytes(model)
     if work.precision != "float32":
         a_sample = math.ceil(a_sample * _MIXED_SHARE)
     training = at_once * a_sample + block_bytes
@@ -154,7 +156,7 @@ def train_parts(work: Work) -> Parts:
     graph = graph_bytes(work.model, work.held) if work.calls is None else 0
     return Parts(
         dta=work.held_samples * sample_bytes(work.dataset),
-        mod=weight_bytes(work, work.held.weight_copies),
+        mod=weight_bytes(work, work.held.weight_copies + work.term_copies),
         fit=step_bytes(work) + graph,
     )
 
@@ -173,10 +175,10 @@ def estimate_evaluate(
     Samples are read batch by batch, so of a shard only its outputs and a chunk on its way to
     the store are held.
     """
-    outputs = samples * dataset.outputs * _FLOAT_BYTES
-    sample_floats = math.prod(dataset.input_shape) * _FLOAT_BYTES
+    outputs = samples * dataset.outputs * FLOAT_BYTES
+    sample_floats = math.prod(dataset.input_shape) * FLOAT_BYTES
     held = runtime.held_to_evaluate
-    largest = held.largest_copies * model.largest * _FLOAT_BYTES
+    largest = held.largest_copies * model.largest * FLOAT_BYTES
     batch = batch_size * (sample_bytes(dataset) + sample_floats + largest)
     return _with_margin(
         pkg=math.ceil(runtime.floor_mb * MIB),

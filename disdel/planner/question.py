@@ -106,6 +106,9 @@ class Question(Bounds):
         compile_s: what compiling the network takes before the run.
         calls: what the compiled network takes, where it was compiled.
         counts: the samples of each of so many clients; None deals equal numbers.
+        term_copies: copies of the weights that the strategy's terms take in a train action.
+        advances: whether the strategy makes the next state of the updates' mean, and
+        kept_copies: copies of the weights that it keeps between rounds.
     """
 
     job: TrainJob
@@ -114,6 +117,9 @@ class Question(Bounds):
     compile_s: float = 0.0
     calls: CallMemory | None = None
     counts: Callable[[int], tuple[int, ...]] | None = None
+    term_copies: int = 0
+    advances: bool = False
+    kept_copies: int = 0
 
     def client_samples(self, clients: int) -> tuple[int, ...]:
         """The training samples of each of `clients` clients.

@@ -2,7 +2,9 @@
 
 disdel:<run>:shard:<split>:<name>                              samples and labels
 disdel:<run>:state:<round>                                     the average; 0 is initial
+disdel:<run>:kept:<round>                                      what the server keeps of weights
 disdel:<run>:update:<round>:<client>:<segment>:<attempt>       a client's share of a round
+disdel:<run>:mean:<round>                                      a mean that is no state yet
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some updates
 disdel:<run>:checkpoint:<round>:<client>:<segment>:<attempt>   state between two segments
 disdel:<run>:slots:<round>:<client>:<segment>:<attempt>        an optimizer that is not averaged
@@ -54,6 +56,12 @@ class RunKeys:
 
     def state(self, round_number: int) -> str:
         return f"{self.prefix}state:{round_number}"
+
+    def kept(self, round_number: int) -> str:
+        return f"{self.prefix}kept:{round_number}"
+
+    def mean(self, round_number: int) -> str:
+        return f"{self.prefix}mean:{round_number}"
 
     def update(self, round_number: int, client: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}update:{round_number}:{client}:{segment}:{attempt}"

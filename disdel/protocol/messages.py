@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import dacite
 
@@ -27,6 +27,9 @@ from disdel.types import (
 )
 
 WIRE_VERSION = 7
+
+# In the metadata of an update: the model's tensors that gradients do not train, as a list in JSON.
+UNTRAINED = "untrained"
 
 T = TypeVar("T")
 
@@ -74,6 +77,20 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepTerms:
+    """What each step adds to its gradients: `proximal` · (w - w_round), and a correction.
+
+    `anchor_key` is the state w_round that the round began with. The correction is the tensors that
+    the blob `correction_key` has under the prefix `correction`; None where there is none.
+    """
+
+    proximal: float
+    anchor_key: str
+    correction: str | None = None
+    correction_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
     """Train steps `start_step` to `stop_step` of a client's sequence, on one of the workers.
 
@@ -86,7 +103,8 @@ class TrainRequest:
     An update has the optimizer's tensors only where these are averaged. A client that keeps its own
     reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
     is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
-    over the client's `total_steps`, with so many `clients` in the run.
+    over the client's `total_steps`, with so many `clients` in the run. With `tells_untrained`, an
+    update's metadata names the tensors that gradients do not train.
     """
 
     task: Literal["train"] = "train"
@@ -115,6 +133,8 @@ class TrainRequest:
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     total_steps: int = 0
     clients: int = 1
+    terms: StepTerms | None = None
+    tells_untrained: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,17 +200,37 @@ class Update:
     attempt: int
     key: str
     samples: int
-    weight: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """Let a strategy make the next state of a mean, which lies at `mean_key` meanwhile.
+
+    `strategy` has the values `parameters` of its fields. The round began with `before_key`; what
+    the server keeps comes from `kept_key` (None before the first round) and goes to `new_kept_key`.
+    """
+
+    strategy: str
+    parameters: dict[str, Any]
+    mean_key: str
+    before_key: str
+    kept_key: str | None
+    new_kept_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectRequest:
-    """Average `updates` into `state_key`; no updates are to start a container, and nothing else."""
+    """Make the state `state_key` of `updates`: their mean, or what `advance` makes of that.
+
+    No updates are to start a container, and nothing else.
+    """
 
     task: Literal["collect"] = "collect"
     round: int
     updates: tuple[Update, ...]
     state_key: str
+    advance: Advance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

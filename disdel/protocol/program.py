@@ -5,6 +5,7 @@ A folder with `program.json` (this description), and for each target CPU `train-
 
     train: state…, x (batch, *input_shape), y (batch,), weight (batch,) float32,
            if the network draws at random: seed () uint32
+           if it adds terms: proximal () float32, and a shift of each trained tensor, float32
            → the state after one step…, the loss summed over the samples, float32
     score: the model's part of the state…, x (score_batch, …), y, weight
            → loss summed, float32; samples classified correctly, int32; each metric summed, float32
@@ -76,6 +77,8 @@ class Program:
         score_batch: samples of a call of `score`.
         state: the tensors of the state in the modules' order, those of the model first.
         model_tensors: how many of them are the model's; the others are the optimizer's.
+        trained: the names of the tensors that steps change by gradients.
+        adds_terms: whether a training step adds a strategy's terms to its gradients.
         draws: whether a training step draws at random.
         classifies: whether samples have classes.
         metrics: names of what `score` gives beside the loss.
@@ -89,6 +92,8 @@ class Program:
     score_batch: int
     state: tuple[StateTensor, ...]
     model_tensors: int
+    trained: tuple[str, ...]
+    adds_terms: bool
     draws: bool
     classifies: bool
     metrics: tuple[str, ...]

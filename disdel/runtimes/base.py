@@ -47,6 +47,22 @@ def sum_of(batches: Iterable[Scored]) -> Scored:
     return Scored(loss_sum, correct, metric_sums)
 
 
+@dataclass(frozen=True, slots=True)
+class AddedTerms:
+    """What is added to the gradients of each step: `proximal` · w + `shift`, w being the weights.
+
+    With w₀ the weights that the round began with, mu (w - w₀) is `proximal` mu and `shift` -mu w₀;
+    a control variate is a shift alone.
+
+    Attributes:
+        proximal: 0 for none.
+        shift: of trained tensors by their names in the state, float32 and of their shapes.
+    """
+
+    proximal: float
+    shift: Tensors
+
+
 class Trainer(ABC):
     """A model, its optimizer and its loss in one framework, driven block by block.
 
@@ -72,6 +88,22 @@ class Trainer(ABC):
 
         Raises:
             StoreError: names, shapes or dtypes are not those of this model and optimizer.
+        """
+
+    @abstractmethod
+    def trained(self) -> tuple[str, ...]:
+        """The names of the tensors of the state that steps change by gradients."""
+
+    @abstractmethod
+    def add_terms(self, terms: AddedTerms | None) -> None:
+        """Add `terms` to the gradients of all steps from now on; None is for nothing.
+
+        They are added once a step, to what the optimizer is given: to the whole batch's gradients,
+        in the unit of the loss. A weight that the loss does not depend on stays as it is. The loss
+        that is told is without them.
+
+        Raises:
+            UsageError: this trainer cannot.
         """
 
     @abstractmethod

@@ -35,6 +35,7 @@ class TrainOptions(TypedDict, total=False):
     workers_policy: Literal["fixed", "adapt"]
     workers_max: int | None
     average: Literal["samples", "equal"]
+    strategy: str
     optimizer_state: Literal["reset", "local", "average"]
     memory_max: int | None
     pool_memory: int | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,6 +137,25 @@ def read_tensors(store: Store, key: str) -> dict[str, Array]:
     return {
         tensor.name: np.ndarray(tensor.shape, tensor.dtype, data, len(header.raw) + tensor.start)
         for tensor in header.tensors
+    }
+
+
+def read_named(store: Store, key: str, names: Collection[str]) -> dict[str, Array]:
+    """Some tensors of a blob, each in memory of its own.
+
+    Raises:
+        StoreError: no such blob or tensor, or not a readable one (see `read_header`).
+    """
+    blob = store.existing(key)
+    header = read_header(blob)
+    wanted = [tensor for tensor in header.tensors if tensor.name in names]
+    if missing := set(names) - {tensor.name for tensor in wanted}:
+        raise StoreError(f"{key} has no tensor {min(missing)}")
+    return {
+        tensor.name: np.ndarray(
+            tensor.shape, tensor.dtype, header.read_range(blob, tensor.start, tensor.stop)
+        )
+        for tensor in wanted
     }
 
 

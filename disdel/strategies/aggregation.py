@@ -1,11 +1,12 @@
 """The average of a round: a pure function of the updates and their weights.
 
 Federated averaging (McMahan et al., 2017, https://arxiv.org/abs/1602.05629, algorithm 1): the
-weighted mean of the workers' tensors, weighted by the samples that each has seen, or equally.
+weighted mean of the clients' tensors, weighted by the samples that each has seen, or equally.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from disdel.errors import AggregationError
 from disdel.types.arrays import Array
 
 
-def weighted_mean(updates: Sequence[Array], weights: Sequence[int]) -> Array:
+def weighted_mean(updates: Sequence[Array], weights: Sequence[float]) -> Array:
     """The mean of `updates`, weighted by `weights`, element by element.
 
     Floating-point updates are accumulated in float64 in the order given and rounded once, so the
@@ -36,7 +37,7 @@ def weighted_mean(updates: Sequence[Array], weights: Sequence[int]) -> Array:
         raise AggregationError(
             f"{len(updates)} updates cannot be averaged with {len(weights)} weights"
         )
-    if min(weights) <= 0:
+    if not all(0 < weight < math.inf for weight in weights):
         raise AggregationError(f"weights must be positive, not {list(weights)}")
     first = updates[0]
     for update in updates[1:]:

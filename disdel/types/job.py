@@ -139,6 +139,7 @@ class TrainJob:
     is `model`. `optimizer` is None for that of the user's model, else `DEFAULT_OPTIMIZER`.
 
     Attributes:
+        strategy: a name of `disdel.strategies`: who trains in a round, and what becomes of it.
         average: a client's weight in an average: the samples that it has seen, or 1.
         optimizer_state: what becomes of the optimizers' slots and counters at the end of a round:
             forgotten, kept by each client for itself, or averaged as the weights are.
@@ -248,6 +249,14 @@ class TrainJob:
         Average,
         Setting("Weight of a worker's update: its samples, or the same for all.", group=_ROUNDS),
     ] = "samples"
+    strategy: Annotated[
+        str,
+        Setting(
+            "How the updates of a round become the next model: fedavg.",
+            metavar="NAME",
+            group=_ROUNDS,
+        ),
+    ] = "fedavg"
     optimizer_state: Annotated[
         OptimizerState,
         Setting(

@@ -10,18 +10,24 @@ from typing import Protocol
 import numpy as np
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import CollectedUpdate, CollectReply, CollectRequest, Update
+from disdel.protocol.messages import (
+    UNTRAINED,
+    CollectedUpdate,
+    CollectReply,
+    CollectRequest,
+    Update,
+)
 from disdel.store.base import Blob, Store
-from disdel.store.codec import Header, TensorInfo, read_header
+from disdel.store.codec import Header, read_header
 from disdel.strategies.aggregation import weighted_mean
 from disdel.types.arrays import Array
+from disdel.worker.advance import advance
 from disdel.worker.context import Context
-
-BLOCK_BYTES = 2 << 20
+from disdel.worker.spans import SPAN_BYTES, Span, spans
 
 
 def collect(request: CollectRequest, context: Context) -> CollectReply:
-    """Average the updates of a round and publish the result; do nothing where there are none.
+    """Make the next state of a round's updates and publish it; do nothing where there are none.
 
     Raises:
         AggregationError: an update is missing, is not what the request says, or the updates do not
@@ -29,7 +35,11 @@ def collect(request: CollectRequest, context: Context) -> CollectReply:
     """
     averaged = None
     if request.updates:
-        averaged = average(context.store, request.updates, request.state_key)
+        wanted = request.advance
+        mean_key = request.state_key if wanted is None else wanted.mean_key
+        averaged = average(context.store, request.updates, mean_key)
+        if wanted is not None:
+            advance(context.store, wanted, request.state_key)
     context.clock.ended("computed")
     return CollectReply(
         updates=averaged.updates if averaged else (),
@@ -50,7 +60,7 @@ class Averaged:
 
 
 def average(
-    store: Store, updates: Sequence[Update], state_key: str, *, block_bytes: int = BLOCK_BYTES
+    store: Store, updates: Sequence[Update], state_key: str, *, span_bytes: int = SPAN_BYTES
 ) -> Averaged:
     """Write the weighted mean of `updates` under `state_key`, block by block.
 
@@ -67,7 +77,7 @@ def average(
     ordered = sorted(updates, key=lambda update: update.client)
     sources = [_open(store, update) for update in ordered]
     _check_alike(sources)
-    store.put_stream(state_key, _averaged(sources, block_bytes))
+    store.put_stream(state_key, _averaged(sources, span_bytes))
     return Averaged(sources[0].header, tuple(source.collected() for source in sources))
 
 
@@ -80,10 +90,10 @@ class _Source:
     header: Header
     digest: _Digest
 
-    def read(self, block: Block) -> Array:
-        data = self.header.read_range(self.blob, block.start, block.stop)
+    def read(self, span: Span) -> Array:
+        data = self.header.read_range(self.blob, span.start, span.stop)
         self.digest.update(data)
-        return np.frombuffer(data, block.dtype)
+        return np.frombuffer(data, span.dtype)
 
     def collected(self) -> CollectedUpdate:
         return CollectedUpdate(
@@ -138,36 +148,11 @@ def _first_difference(left: Header, right: Header) -> str:
     return f"{len(left.tensors)} tensors against {len(right.tensors)}"
 
 
-def _averaged(sources: Sequence[_Source], block_bytes: int) -> Iterator[bytes]:
+def _averaged(sources: Sequence[_Source], span_bytes: int) -> Iterator[bytes]:
     header = sources[0].header
     weights = [source.update.weight for source in sources]
     samples = sum(source.update.samples for source in sources)
-    yield header.with_metadata({"samples": str(samples)})
-    for block in blocks(header.tensors, block_bytes):
-        yield weighted_mean([source.read(block) for source in sources], weights).tobytes()
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Bytes `start` to `stop` of the data section, all of one dtype."""
-
-    dtype: np.dtype[np.generic]
-    start: int
-    stop: int
-
-
-def blocks(tensors: Sequence[TensorInfo], block_bytes: int) -> Iterator[Block]:
-    """The data section as blocks: neighbours of one dtype together, none above `block_bytes`.
-
-    Many small tensors become one read, and one large tensor several.
-    """
-    index = 0
-    while index < len(tensors):
-        dtype, start, stop = tensors[index].dtype, tensors[index].start, tensors[index].stop
-        index += 1
-        while index < len(tensors) and tensors[index].dtype == dtype:
-            stop = tensors[index].stop
-            index += 1
-        stride = max(1, block_bytes // dtype.itemsize) * dtype.itemsize
-        for first in range(start, stop, stride):
-            yield Block(dtype, first, min(stop, first + stride))
+    told = {name: header.metadata[name] for name in (UNTRAINED,) if name in header.metadata}
+    yield header.with_metadata({"samples": str(samples), **told})
+    for span in spans(header.tensors, span_bytes):
+        yield weighted_mean([source.read(span) for source in sources], weights).tobytes()

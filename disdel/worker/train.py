@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import TrainingDiverged
-from disdel.protocol.messages import TrainReply, TrainRequest
+from disdel.protocol.messages import UNTRAINED, TrainReply, TrainRequest
 from disdel.runtimes.base import Trainer, split_state
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
@@ -22,6 +23,7 @@ from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, Progress, Throttle
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
+from disdel.worker.terms import added_terms
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
 PROGRESS_INTERVAL_S = 0.25
@@ -50,6 +52,7 @@ def train_segment(
     trainer = trainers.get(request.network, samples.x)
     clock.ended("built")
     infinite = _infinite(_load_initial(request, context, trainer))
+    trainer.add_terms(added_terms(context.store, request.terms, trainer.trained()))
     clock.ended("loaded")
 
     started_s = time.perf_counter()
@@ -64,6 +67,8 @@ def train_segment(
     seen = schedule.samples_between(request.start_step, reached)
     metadata = {"samples": str(request.samples_before + seen)}
     state = trainer.state()
+    if request.tells_untrained:
+        metadata[UNTRAINED] = json.dumps(sorted(split_state(state)[0].keys() - trainer.trained()))
     _check_finite(request, state, infinite)
     if outcome == "ok":
         _store_update(request, context, state, metadata)

@@ -178,6 +178,8 @@ def made_for(*targets):
         score_batch=1,
         state=(),
         model_tensors=0,
+        trained=(),
+        adds_terms=False,
         draws=False,
         classifies=True,
         metrics=(),

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.errors import StoreError
+from disdel.errors import StoreError, UsageError
+from disdel.runtimes.base import AddedTerms
 from disdel.strategies.aggregation import weighted_mean
 from disdel.types import OPTIMIZERS, ModelFacts, ModelSpec, OwnModel
 from disdel.user_code.collecting import collect
@@ -369,3 +370,108 @@ def test_a_name_of_an_optimizer_means_the_same_rule(optimizer):
         assert way > 0
         # Rules that go by a gradient's sign, or nearly so, part where it is almost zero.
         assert np.mean(apart > 1e-2 * way) < 0.01, variable.path
+
+
+RATE, MU = 0.1, 0.3
+
+
+def compiled_trainer(program, learning_rate=RATE):
+    from disdel.runtimes.compiled.trainer import CompiledTrainer
+
+    return CompiledTrainer(program, seed=0, learning_rate=learning_rate, threads=1)
+
+
+@pytest.fixture(params=["tensorflow", "torch", "own-torch", "compiled"])
+def by_sgd(request):
+    """Makes trainers by plain SGD that take added terms."""
+    if request.param == "compiled":
+        program = request.getfixturevalue("program_with_terms")
+        return lambda: compiled_trainer(program)
+    makers = {"tensorflow": keras_trainer, "torch": torch_trainer, "own-torch": own_torch_trainer}
+    return lambda: makers[request.param](optimizer="sgd", learning_rate=RATE)[1]
+
+
+def some_terms(trainer):
+    """A pull towards the present weights, and a correction of all tensors but one."""
+    rng = np.random.default_rng(3)
+    state = trainer.state()
+    shift = {
+        name: np.float32(rng.normal(0, 0.1, state[name].shape) - MU * state[name])
+        for name in trainer.trained()[1:]
+    }
+    return AddedTerms(MU, shift)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_added_terms_are_those_of_a_calculation_by_hand(by_sgd, parts):
+    x, y = samples(steps=3)
+    plain, trainer = by_sgd(), by_sgd()
+    trainer.load_state(plain.state())
+    terms = some_terms(trainer)
+    trainer.add_terms(terms)
+    assert len(trainer.trained()) == len(set(trainer.trained())) > 3
+    for step in range(len(x)):
+        before = trainer.state()
+        plain.load_state(before)
+        block = x[step : step + 1], y[step : step + 1]
+        assert trainer.train(*block, parts) == pytest.approx(plain.train(*block, parts), rel=1e-4)
+        after, without = trainer.state(), plain.state()
+        for name in trainer.trained():
+            added = MU * before[name] + terms.shift.get(name, 0)
+            wanted = without[name] - RATE * added
+            np.testing.assert_allclose(after[name], wanted, rtol=1e-4, atol=1e-6, err_msg=name)
+            assert np.abs(after[name] - without[name]).max() > 1e-4
+        for name in after.keys() - trainer.trained():
+            np.testing.assert_array_equal(after[name], without[name])
+    # In one block, too; and without terms a trainer is what it was.
+    trainer.load_state(plain.state())
+    plain.load_state(trainer.state())
+    trainer.add_terms(None)
+    trainer.train(x, y)
+    plain.train(x, y)
+    assert_identical([trainer.state(), plain.state()])
+
+
+def test_an_optimizer_is_given_the_terms_with_the_gradients(make):
+    """At the end of a pull that is far stronger than the gradients are the weights it pulls to."""
+    x, y = samples(steps=120)
+    trainer = make(optimizer="adam", learning_rate=0.01)
+    goal = {name: np.full_like(trainer.state()[name], 0.5) for name in trainer.trained()}
+    trainer.add_terms(AddedTerms(1e4, {name: np.float32(-1e4) * goal[name] for name in goal}))
+    trainer.train(x, y)
+    for name, wanted in goal.items():
+        np.testing.assert_allclose(trainer.state()[name], wanted, atol=0.05)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_frameworks_agree_on_added_terms(program_with_terms, parts):
+    x, y = samples(steps=4)
+    keras_one, torch_one, pairs = twins(SPEC, "sgd", RATE)
+    compiled = compiled_trainer(program_with_terms)
+    begun = zip(compiled.state().items(), keras_one.state().values(), strict=True)
+    compiled.load_state({name: value.astype(wanted.dtype) for (name, wanted), value in begun})
+    trained = [keras_one.trained(), torch_one.trained(), compiled.trained()]
+    terms = some_terms(keras_one)
+    shifts = [terms.shift.get(name, np.zeros_like(keras_one.state()[name])) for name in trained[0]]
+    keras_one.add_terms(AddedTerms(MU, dict(zip(trained[0], shifts, strict=True))))
+    compiled.add_terms(AddedTerms(MU, dict(zip(trained[2], shifts, strict=True))))
+    torch_shifts = {}
+    for (_, tensor, axes), shift in zip(pairs, shifts, strict=True):
+        [name] = [n for n in trained[1] if torch_one.state()[n].shape == tensor.shape]
+        torch_shifts[name] = np.ascontiguousarray(shift.transpose(axes))
+    torch_one.add_terms(AddedTerms(MU, torch_shifts))
+    loss = keras_one.train(x, y, parts)
+    assert torch_one.train(x, y, parts) == pytest.approx(loss, rel=1e-4)
+    assert compiled.train(x, y, parts) == pytest.approx(loss, rel=1e-4)
+    for (variable, tensor, axes), name in zip(pairs, trained[2], strict=True):
+        wanted = np.asarray(variable)
+        np.testing.assert_allclose(compiled.state()[name], wanted, rtol=1e-3, atol=2e-5)
+        found = tensor.detach().numpy()
+        np.testing.assert_allclose(found, wanted.transpose(axes), rtol=1e-3, atol=2e-5)
+
+
+def test_a_network_compiled_without_terms_refuses_them(program):
+    trainer = compiled_trainer(program)
+    trainer.add_terms(None)
+    with pytest.raises(UsageError, match="compiled without terms"):
+        trainer.add_terms(AddedTerms(MU, {}))

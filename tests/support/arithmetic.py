@@ -3,9 +3,11 @@
 import numpy as np
 
 from disdel.protocol import messages
+from disdel.runtimes.base import AddedTerms
 from disdel.store.codec import encode, read_tensors
 from disdel.worker.collect import collect
 from disdel.worker.phases import PhaseClock
+from disdel.worker.terms import added_terms
 
 
 def scores(report):
@@ -14,7 +16,10 @@ def scores(report):
 
 
 class Arithmetic:
-    """Clients whose weight is a number: training adds the client's number + 1, once a round."""
+    """Clients whose weight is a number: training adds the client's number + 1, once a round.
+
+    It does so in two steps of equal gradients, to which the terms of a strategy are added.
+    """
 
     def __init__(self, store):
         self.store = store
@@ -51,7 +56,7 @@ class Arithmetic:
         self.store.put(
             key,
             encode(
-                {"w": state["w"] + (0 if pauses else request.client + 1)},
+                {"w": state["w"] if pauses else self.trained(state["w"], request)},
                 {"samples": str(request.samples_before + samples)},
             ),
         )
@@ -65,6 +70,14 @@ class Arithmetic:
                 peak_mb=300 + request.worker,
             )
         )
+
+    def trained(self, w, request):
+        """The weight after the two steps of a round."""
+        terms = added_terms(self.store, request.terms, ("w",)) or AddedTerms(0.0, {})
+        for _ in range(2):
+            gradient = -(request.client + 1) / 2
+            w = w - (gradient + terms.proximal * w + terms.shift.get("w", 0))
+        return w
 
     def count_rounds(self, request):
         """A client's own optimizer counts its rounds; a checkpoint would carry it, too."""

@@ -40,6 +40,12 @@ class Linear(Trainer):
     def load_state(self, tensors):
         self.w, self.b = tensors["w"].copy(), tensors["b"].copy()
 
+    def trained(self):
+        return "w", "b"
+
+    def add_terms(self, terms):
+        assert terms is None
+
     def _errors(self, x, y):
         x = x.reshape(len(x), -1).astype(np.float32) / 255
         logits = x @ self.w + self.b

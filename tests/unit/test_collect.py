@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from disdel.errors import AggregationError
 from disdel.protocol.messages import Update
 from disdel.store.codec import encode, read_header, read_tensors
-from disdel.worker.collect import average, blocks
+from disdel.worker.collect import average
+from disdel.worker.spans import spans
 from tests.support.memory_store import MemoryStore
 
 NETWORK = {"kernel": (30, 7), "bias": (7,), "scalar": (), "empty": (0, 3)}
@@ -42,14 +43,14 @@ def store_updates(networks, samples):
 
 @given(
     samples=st.lists(st.integers(1, 1000), min_size=1, max_size=5),
-    block_bytes=st.integers(1, 2000),
+    span_bytes=st.integers(1, 2000),
     order=st.randoms(use_true_random=False),
 )
-def test_the_average_of_whole_networks(samples, block_bytes, order):
+def test_the_average_of_whole_networks(samples, span_bytes, order):
     networks = [network(seed, seed) for seed in range(len(samples))]
     store, updates = store_updates(networks, samples)
     order.shuffle(updates)
-    averaged = average(store, updates, "state", block_bytes=block_bytes)
+    averaged = average(store, updates, "state", span_bytes=span_bytes)
     mean = read_tensors(store, "state")
     names = {tensor.name for tensor in averaged.header.tensors}
     assert names == mean.keys() == networks[0].keys()
@@ -138,14 +139,14 @@ def test_different_networks_are_refused(other):
         average(store, updates, "state")
 
 
-@given(block_bytes=st.integers(1, 400))
-def test_blocks_cover_the_data_once_and_stay_small(block_bytes):
+@given(span_bytes=st.integers(1, 400))
+def test_spans_cover_the_data_once_and_stay_small(span_bytes):
     store, [update] = store_updates([network(0, 1)], [1])
     header = average(store, [update], "state").header
-    covered = list(blocks(header.tensors, block_bytes))
+    covered = list(spans(header.tensors, span_bytes))
     assert covered[0].start == 0
     assert covered[-1].stop == header.data_bytes
     assert all(a.stop == b.start for a, b in itertools.pairwise(covered))
-    for block in covered:
-        assert (block.stop - block.start) % block.dtype.itemsize == 0
-        assert block.stop - block.start <= max(block_bytes, block.dtype.itemsize)
+    for span in covered:
+        assert (span.stop - span.start) % span.dtype.itemsize == 0
+        assert span.stop - span.start <= max(span_bytes, span.dtype.itemsize)

@@ -38,6 +38,8 @@ def written(folder):
             ),
         ),
         model_tensors=0,
+        trained=(),
+        adds_terms=False,
         draws=True,
         classifies=True,
         metrics=("mean_absolute_error",),

@@ -120,7 +120,7 @@ def test_a_late_worker_gets_no_copy_that_the_gpu_does_not_hold():
         made = dataclasses.replace(plan(TrainJob(dataset="mnist", workers=2)), pool_mb=None)
         made = dataclasses.replace(made, gpu_actions=gpu_actions)
         return Fleet(
-            TrainJob(dataset="mnist"), Crew(made, None, None), CNN, None, None, None
+            TrainJob(dataset="mnist"), Crew(made, None, None), CNN, None, None, None, None
         )._has_room(0)
 
     assert [has_room(actions) for actions in (None, 2, 3)] == [True, False, True]

@@ -35,7 +35,7 @@ ALLOWED = {
     "platforms": LEAVES | {"config", "host", "openwhisk_local", "settings"},
     "controller": LEAVES
     | {"compiler", "config", "data", "host", "models", "planner", "platforms", "runtimes"}
-    | {"settings", "store"},
+    | {"settings", "store", "strategies"},
     "api": LEAVES
     | {"config", "controller", "data", "host", "models", "planner", "platforms", "report"}
     | {"settings"},

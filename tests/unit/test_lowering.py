@@ -220,6 +220,8 @@ def test_weights_begin_as_those_of_keras_do(name, shape):
         score_batch=1,
         state=(tensor,),
         model_tensors=1,
+        trained=(),
+        adds_terms=False,
         draws=False,
         classifies=True,
         metrics=(),

@@ -35,6 +35,12 @@ class Counting(Trainer):
     def load_state(self, tensors):
         self.total = tensors["total"].copy()
 
+    def trained(self):
+        return ()
+
+    def add_terms(self, terms):
+        self.terms = terms
+
     def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
         self.micro_batches = micro_batches
         self.factors += rate_factors.tolist()

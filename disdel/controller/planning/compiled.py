@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from disdel.controller.invoking.bundle import build_bundle, library
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
+from disdel.strategies.registry import strategy_of
 from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code.collecting import UserCode
 
@@ -40,15 +41,17 @@ class CompiledNetwork:
         """The files that actions need, which are all but that for the host."""
         return [path for path in self.program.iterdir() if path.name != TEMPLATE]
 
-    def action(self, name: str, *, memory_mb: int, timeout_s: float) -> ActionSpec:
-        """The action of that name, on the platform's own Python."""
-        files = {f"program/{path.name}": path.read_bytes() for path in self._executed()}
+    def action(
+        self, name: str, *, memory_mb: int, timeout_s: float, files: Mapping[str, bytes]
+    ) -> ActionSpec:
+        """The action of that name with these files, on the platform's own Python."""
+        if name == "train":
+            program = {f"program/{path.name}": path.read_bytes() for path in self._executed()}
+            files = {**files, **program}
         return ActionSpec(
             name=name,
             kind=self.kind,
-            code=build_bundle(
-                name, packages=self.packages, files=files if name == "train" else None
-            ),
+            code=build_bundle(name, packages=self.packages, files=files),
             memory_mb=memory_mb,
             timeout_s=timeout_s,
         )
@@ -80,6 +83,7 @@ def compile_job(
         batch_size=job.batch_size,
         optimizer=job.optimizer or usual,
         targets=HOST if on_host else portable(settings.architectures),
+        adds_terms=strategy_of(job).terms() is not None,
     )
 
 

@@ -28,9 +28,13 @@ from disdel.planner.runtimes import (
 from disdel.planner.timing import predicted_compile_s, step_s
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
+from disdel.strategies.registry import strategy_of
 from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, RuntimeName, TrainJob
 from disdel.types.events import Listener, Noted
 from disdel.types.units import MIB
+
+# The shift, and the gradients that it is added to.
+_TERM_COPIES = 2
 
 
 def ask(
@@ -55,7 +59,11 @@ def ask(
         counts: the training samples of each of so many clients; None deals equal numbers.
         store_mb: what Redis has room for.
         compiling_took_s: what the run has spent on compiling its network already.
+
+    Raises:
+        UsageError: the runtime or the strategy asked for cannot be had.
     """
+    strategy = strategy_of(job)
     runtimes = _fitting_runtimes(job, model, capacity, settings)
     questions = [
         Question(
@@ -70,6 +78,9 @@ def ask(
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
             counts=counts,
+            term_copies=0 if strategy.terms() is None else _TERM_COPIES,
+            advances=strategy.advances,
+            kept_copies=len(strategy.kept),
         )
         for runtime in runtimes
     ]
@@ -170,6 +181,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             micro_batches=plan.micro_batches,
             precision=question.job.precision,
             held=question.shipped.held,
+            term_copies=question.term_copies,
             calls=question.calls,
         )
         observed.append(

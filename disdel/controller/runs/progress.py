@@ -227,6 +227,11 @@ def state_name(number: int) -> str:
     return f"state-{number}.safetensors"
 
 
+def kept_name(number: int) -> str:
+    """The file of what a strategy keeps after a round."""
+    return f"kept-{number}.safetensors"
+
+
 def slots_name(number: int, client: int) -> str:
     """The file of the optimizer that a client keeps for itself."""
     return f"slots-{number}-{client}.safetensors"

@@ -62,8 +62,15 @@ class Collector:
             self._warm = background(nothing)
         await self._warm
 
-    async def collect(self, number: int, updates: Sequence[messages.Update]) -> list[LedgerEntry]:
-        """Publish the average of a round, and say what went into it, by client.
+    async def collect(
+        self,
+        number: int,
+        updates: Sequence[messages.Update],
+        advance: messages.Advance | None = None,
+    ) -> list[LedgerEntry]:
+        """Publish the next state of a round, and say what went into it, by client.
+
+        It is the mean of the updates, or what `advance` makes of that.
 
         Raises:
             AggregationError, ActivationFailed: there is no average.
@@ -71,7 +78,7 @@ class Collector:
         # An average that came before the container is ready would start another one.
         await self.warm_up(number)
         ledger: list[LedgerEntry] = []
-        partials: list[str] = []
+        spent: list[str] = []
         level = 0
         while len(updates) > self.fan_in:
             groups = [updates[i : i + self.fan_in] for i in range(0, len(updates), self.fan_in)]
@@ -92,22 +99,30 @@ class Collector:
                 )
                 for group, key in zip(groups, keys, strict=True)
             ]
-            partials += keys
+            spent += keys
             level += 1
-        reply = await self._average(number, updates, self.invoker.keys.state(number))
+        reply = await self._average(number, updates, self.invoker.keys.state(number), advance)
+        if advance is not None:
+            spent.append(advance.mean_key)
         if level == 0:
             ledger = _entries(number, reply)
-        for key in partials:
+        for key in spent:
             await asyncio.to_thread(self.invoker.session.store.delete, key)
         return ledger
 
     async def _average(
-        self, number: int, updates: Sequence[messages.Update], key: str
+        self,
+        number: int,
+        updates: Sequence[messages.Update],
+        key: str,
+        advance: messages.Advance | None = None,
     ) -> messages.CollectReply:
         call = Call(
             action=self.action.spec.name,
             image=self.action.spec.image,
-            request=messages.CollectRequest(round=number, updates=tuple(updates), state_key=key),
+            request=messages.CollectRequest(
+                round=number, updates=tuple(updates), state_key=key, advance=advance
+            ),
             task="collect",
             worker=None,
             round=number,

@@ -6,12 +6,57 @@ OpenWhisk's pool removes a warm container of one action to start one of another,
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
+from disdel.controller.invoking.actions import SizedAction
+from disdel.controller.planning.nodes import remember_pool
+from disdel.controller.training.collecting import Collector
+from disdel.controller.training.crew import Crew
+from disdel.controller.training.fleet import Fleet
+from disdel.controller.training.observers import DoneRound, RoundObserver
 from disdel.types import Activation
+from disdel.types.events import Noted
 
 _LOST = ("oom", "timeout", "error")
+
+
+class Evictions(RoundObserver):
+    """Averages in a worker's container where the platform removes warm ones to make room.
+
+    The first controller of a run knows all containers of it; a later one does not.
+
+    Args:
+        collector: makes the averages.
+        train: the workers' action.
+        fleet: the workers.
+        crew: the plan.
+    """
+
+    def __init__(self, collector: Collector, train: SizedAction, fleet: Fleet, crew: Crew) -> None:
+        self._collector = collector
+        self._train = train
+        self._fleet = fleet
+        self._crew = crew
+
+    async def round_done(self, done: DoneRound) -> None:
+        again = started_again(done.before, done.activations)
+        plan = self._crew.plan
+        if not again or not self._collector.is_apart or done.number == plan.rounds:
+            return
+        together_mb = plan.workers * self._fleet.worker_mb() + plan.collect_memory_mb
+        self._collector.move_to(self._train, self._fleet.worker_mb)
+        invoker = self._fleet.invoker
+        invoker.emit(
+            Noted(
+                message=f"the platform started {again} warm container{'s' * (again > 1)} again, so "
+                f"it seems to keep less than {together_mb} MB of them: from here on a worker's "
+                "container averages; --pool-memory MB plans for what there is"
+            )
+        )
+        if (address := invoker.session.lasting_address) is not None:
+            await asyncio.to_thread(remember_pool, address, below_mb=together_mb)
 
 
 def started_again(before: Sequence[Activation], ended: Sequence[Activation]) -> int:

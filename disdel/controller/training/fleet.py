@@ -19,10 +19,13 @@ from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.invoking.workers import Workers
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.speculation import RoundClock, Speculation
+from disdel.controller.training.terms import step_terms
 from disdel.planner.memory import score_batch
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.schedule import Schedule, round_steps
+from disdel.strategies.base import Contribution, Strategy
+from disdel.strategies.selection import chosen_participants
 from disdel.types import DEFAULT_OPTIMIZER, ModelSpec, Plan, TrainJob
 from disdel.types.events import Listener, Noted
 
@@ -43,6 +46,7 @@ class Fleet:
         job: what the user asked for.
         crew: how it is done, and with whose samples.
         model: the network.
+        strategy: who takes part, on which terms, and what an update weighs.
         action: the train action.
         invoker: runs activations and keeps their records.
         emit: told what a user should know.
@@ -56,6 +60,7 @@ class Fleet:
         job: TrainJob,
         crew: Crew,
         model: ModelSpec,
+        strategy: Strategy,
         action: SizedAction,
         invoker: Invoker,
         emit: Listener,
@@ -63,6 +68,7 @@ class Fleet:
         self.job = job
         self.crew = crew
         self.model = model
+        self.strategy = strategy
         self.action = action
         self.invoker = invoker
         self.emit = emit
@@ -91,6 +97,10 @@ class Fleet:
         """How this worker is run at present."""
         return self._workers.attempt(worker)
 
+    def worker_mb(self) -> int:
+        """The limit of a worker's container, where one averages."""
+        return self.attempt(0).memory_mb
+
     def recut(self) -> None:
         """Go on with the crew's new number of workers."""
         self._workers.recut(_numbers(self.plan), _planned(self.plan))
@@ -100,10 +110,11 @@ class Fleet:
         await self.action.of_size(self.plan.memory_mb, generation=self.invoker.generation)
 
     async def train_round(self, number: int) -> list[Trained]:
-        """Every client's update of a round; the workers train at the same time.
+        """The updates of the clients that take part; the workers train at the same time.
 
         Raises:
             ActivationFailed: a worker failed in a way that another attempt would not mend.
+            StrategyFailed: the strategy chose others than there are.
         """
         clock = RoundClock()
         work = self._work(number)
@@ -121,10 +132,13 @@ class Fleet:
         return len(self._work(number))
 
     def _work(self, number: int) -> dict[int, dict[int, range]]:
-        """The steps of a round by worker and client; who has none is left out."""
+        """The steps of a round by worker and client, of those who have some and take part."""
+        clients = sorted(client for turn in self.plan.turns for client in turn)
+        steps = {c: steps for c in clients if len(steps := self._steps(c, number))}
+        chosen = set(chosen_participants(self.strategy, tuple(steps), number, self.job.seed))
         work = {
-            worker: {c: steps for c in clients if len(steps := self._steps(c, number))}
-            for worker, clients in enumerate(self.plan.turns)
+            worker: {client: steps[client] for client in turn if client in chosen}
+            for worker, turn in enumerate(self.plan.turns)
         }
         return {worker: clients for worker, clients in work.items() if clients}
 
@@ -173,6 +187,7 @@ class Fleet:
     ) -> Trained:
         """One client's round, segment by segment."""
         keys = self.invoker.keys
+        terms = step_terms(self.strategy, keys, number)
         state_key, next_step, samples, loss_sum = keys.state(number - 1), steps.start, 0, 0.0
         checkpoints: list[str] = []
         while True:
@@ -203,19 +218,24 @@ class Fleet:
                 rate_schedule=self.job.rate_schedule,
                 total_steps=self.job.epochs * self._schedule(client).steps_per_epoch,
                 clients=len(self.plan.client_samples),
+                terms=terms,
+                tells_untrained=self.strategy.advances,
             )
             ended = await self._segment(request, is_late)
             sent, reply = ended.request, ended.reply
             samples += reply.samples
             loss_sum += reply.loss_sum
             if reply.outcome == "ok":
+                contribution = Contribution(
+                    client=client, steps=len(steps), samples=samples, loss=loss_sum / samples
+                )
                 update = messages.Update(
                     client=client,
                     worker=worker,
                     attempt=sent.attempt,
                     key=sent.update_key,
                     samples=samples,
-                    weight=samples if self.job.average == "samples" else 1,
+                    weight=self.strategy.weight(contribution),
                 )
                 return Trained(update, loss_sum, (*checkpoints, *self._replace_slots(sent)))
             if reply.outcome == "continued-memory":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,7 @@ from disdel.planner.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
 from disdel.settings import Settings
+from disdel.strategies.registry import files_of, strategy_of
 from disdel.types import Capacity, DatasetSpec, ModelSpec, Plan, RunReport, TrainJob
 from disdel.types.events import Listener, Noted, PlanMade, PlatformReady
 from disdel.user_code.collecting import UserCode
@@ -136,7 +138,12 @@ async def train_on(
             if (untold := vouch_for(code)) is not None:
                 emit(Noted(message=untold))
         crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1], partition)
-        action = partial(_action, plan=plan, settings=settings, code=code, compiled=compiled)
+        strategy = strategy_of(job)
+        # Else what they compute is in the library.
+        files = files_of(strategy) if strategy.advances else {}
+        action = partial(
+            _action, plan=plan, settings=settings, code=code, compiled=compiled, files=files
+        )
         run = TrainRun(
             progress, model, compiled, action, crew, samples, settings, invoker, lease, emit
         )
@@ -181,14 +188,15 @@ def _action(
     settings: Settings,
     code: UserCode | None,
     compiled: CompiledNetwork | None,
+    files: Mapping[str, bytes],
 ) -> ActionSpec:
     if compiled is not None:
-        return compiled.action(name, memory_mb=memory_mb, timeout_s=plan.timeout_s)
+        return compiled.action(name, memory_mb=memory_mb, timeout_s=plan.timeout_s, files=files)
     trains = name == "train"
     return ActionSpec(
         name=name,
         image=settings.image(RUNTIMES[plan.runtime].image if trains else BASE_IMAGE),
-        code=build_bundle(name, code if trains else None),
+        code=build_bundle(name, code if trains else None, files=files),
         memory_mb=memory_mb,
         timeout_s=plan.timeout_s,
     )

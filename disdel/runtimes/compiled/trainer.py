@@ -13,7 +13,7 @@ import numpy as np
 
 from disdel.errors import StoreError, UsageError
 from disdel.protocol.program import Program, Target, cpu_flags, module_path
-from disdel.runtimes.base import OPTIMIZER_PREFIX, Scored, Trainer, split_state, sum_of
+from disdel.runtimes.base import OPTIMIZER_PREFIX, AddedTerms, Scored, Trainer, split_state, sum_of
 from disdel.runtimes.compiled.initial_state import initial_state
 from disdel.types.arrays import Array, Tensors
 from openwhisk_local.machine.cpus import usable_cpus
@@ -69,6 +69,9 @@ class CompiledTrainer(Trainer):
         }
         self.load_state(initial)
         self._trained = 0
+        # What a training step takes at its end: nothing but where the program adds terms.
+        self._terms: list[DeviceArray] = []
+        self.add_terms(None)
 
     def _load(self, path: Path) -> Any:
         context = iree.SystemContext(config=iree.Config(device=self._device))
@@ -106,6 +109,26 @@ class CompiledTrainer(Trainer):
             for tensor in expected
         ]
 
+    def trained(self) -> tuple[str, ...]:
+        return self._program.trained
+
+    def add_terms(self, terms: AddedTerms | None) -> None:
+        if not self._program.adds_terms:
+            if terms is not None:
+                raise UsageError("the network is compiled without terms of a strategy")
+            return
+        self._terms = []
+        added = terms or AddedTerms(0.0, {})
+        shapes = {tensor.name: tensor.shape for tensor in self._program.state}
+        shifts = [
+            np.asarray(added.shift[name] if name in added.shift else np.zeros(shapes[name]))
+            for name in self._program.trained
+        ]
+        self._terms = [
+            iree.asdevicearray(self._device, np.asarray(value, np.float32, order="C"))
+            for value in (added.proximal, *shifts)
+        ]
+
     def train(
         self,
         x: Array,
@@ -128,7 +151,7 @@ class CompiledTrainer(Trainer):
                 self._set_rate(rate_factors[step])
             batch = _padded(samples, labels, size)
             random = self._random(self._trained if seeds is None else seeds[step])
-            *self._state, loss = self._train_step(*self._state, *batch, *random)
+            *self._state, loss = self._train_step(*self._state, *batch, *random, *self._terms)
             self._trained += 1
             # Read at once: it lies in one allocation with the state, which would stay with it.
             loss_sum += float(loss.to_host())

@@ -7,13 +7,15 @@ of a step is paid once a block. Measured beside `model.fit` on the same network 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from disdel.runtimes.base import Scored, Trainer, check_state, split_state
+from disdel.runtimes.base import AddedTerms, Scored, Trainer, check_state, split_state
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
 from disdel.runtimes.keras.precision import mixed_bfloat16
 from disdel.runtimes.keras.recipe import KerasRecipe, recipe_for
@@ -59,25 +61,40 @@ class KerasTrainer(Trainer):
         label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None), label)
-        block = (samples, labels, tf.TensorSpec((None,), tf.float32))
-        self._train_block = tf.function(self._steps, input_signature=block)
-        self._train_block_in_parts = tf.function(
-            self._steps_in_parts, input_signature=(*block, tf.TensorSpec((), tf.int32))
-        )
+        self._block = (samples, labels, tf.TensorSpec((None,), tf.float32))
+        self._plain = _Blocks(self, None)
+        self._with_terms: _Blocks | None = None
+        self._blocks = self._plain
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
             self._score, input_signature=(batch, tf.TensorSpec((None,), label))
         )
 
-    def _steps(self, x: Any, y: Any, factors: Any) -> Any:
+    def _steps(self, x: Any, y: Any, factors: Any, *, terms: _Terms | None) -> Any:
         import tensorflow as tf
 
         loss_sum = tf.constant(0.0)
         for step in tf.range(tf.shape(x)[0]):
             loss, gradients = self._gradients(x[step], y[step])
-            self._optimizer.apply(gradients, factors[step])
+            self._apply(gradients, factors[step], terms)
             loss_sum += loss
         return loss_sum * tf.cast(tf.shape(x)[1], tf.float32)
+
+    def _apply(self, gradients: list[Any], factor: Any, terms: _Terms | None) -> None:
+        """Update for the gradients of a batch, with the terms where there are some."""
+        import tensorflow as tf
+
+        if terms is not None:
+            trained = self._model.trainable_variables
+            gradients = [
+                # Those of an embedding come as the rows that were looked up.
+                None
+                if gradient is None
+                else tf.convert_to_tensor(gradient)
+                + self._optimizer.scaled(terms.proximal * variable + shift)
+                for gradient, variable, shift in zip(gradients, trained, terms.shift, strict=True)
+            ]
+        self._optimizer.apply(gradients, factor)
 
     def _gradients(
         self, x: Any, y: Any, loss_share: Any = 1.0, size_share: Any = 1.0
@@ -104,7 +121,9 @@ class KerasTrainer(Trainer):
             scaled = self._optimizer.scaled(loss / self._recipe.loss_unit)
         return loss, tape.gradient(scaled, self._model.trainable_variables)
 
-    def _steps_in_parts(self, x: Any, y: Any, factors: Any, parts: Any) -> Any:
+    def _steps_in_parts(
+        self, x: Any, y: Any, factors: Any, parts: Any, *, terms: _Terms | None
+    ) -> Any:
         """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
         import tensorflow as tf
 
@@ -132,7 +151,7 @@ class KerasTrainer(Trainer):
                 ]
                 loss_sum += loss
             gradients = [total if i in connected else None for i, total in enumerate(totals)]
-            self._optimizer.apply(gradients, factors[step])
+            self._apply(gradients, factors[step], terms)
         return loss_sum * tf.cast(batch, tf.float32)
 
     def _score(self, x: Any, y: Any) -> Any:
@@ -156,8 +175,22 @@ class KerasTrainer(Trainer):
         parts = min(micro_batches, x.shape[1])
         factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
         if parts == 1:
-            return float(self._train_block(x, y, factors))
-        return float(self._train_block_in_parts(x, y, factors, parts))
+            return float(self._blocks.whole(x, y, factors))
+        return float(self._blocks.in_parts(x, y, factors, parts))
+
+    def trained(self) -> tuple[str, ...]:
+        named = {id(variable): name for name, variable in self._model_variables().items()}
+        return tuple(named[id(variable)] for variable in self._model.trainable_variables)
+
+    def add_terms(self, terms: AddedTerms | None) -> None:
+        if terms is None:
+            self._blocks = self._plain
+            return
+        if self._with_terms is None:
+            self._with_terms = _Blocks(self, _Terms.of(self._model.trainable_variables))
+        assert self._with_terms.terms is not None
+        self._with_terms.terms.assign(terms, self.trained())
+        self._blocks = self._with_terms
 
     def score(self, x: Array, y: Array) -> Scored:
         with self._optimizer.final_weights():
@@ -179,12 +212,51 @@ class KerasTrainer(Trainer):
             variable.assign(tensors[name])
 
     def _variables(self) -> dict[str, Any]:
-        named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
-        return named | self._optimizer.averages() | self._optimizer.variables()
+        averages, optimizer = self._optimizer.averages(), self._optimizer.variables()
+        return self._model_variables() | averages | optimizer
+
+    def _model_variables(self) -> dict[str, Any]:
+        return {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
 
     def save_model(self, path: Path) -> None:
         with self._optimizer.final_weights():
             (self._recipe.exported or self._model).save(path)
+
+
+class _Terms:
+    """Added terms, one number and a shift for each trained variable, where graphs read them."""
+
+    def __init__(self, proximal: Any, shift: list[Any]) -> None:
+        self.proximal = proximal
+        self.shift = shift
+
+    @classmethod
+    def of(cls, variables: Sequence[Any]) -> _Terms:
+        import tensorflow as tf
+
+        def zeros(shape: Any) -> Any:
+            return tf.Variable(tf.zeros(shape), trainable=False)
+
+        return cls(zeros(()), [zeros(variable.shape) for variable in variables])
+
+    def assign(self, terms: AddedTerms, names: Sequence[str]) -> None:
+        self.proximal.assign(terms.proximal)
+        for name, shift in zip(names, self.shift, strict=True):
+            shift.assign(terms.shift[name] if name in terms.shift else np.zeros(shift.shape))
+
+
+class _Blocks:
+    """The graphs of a block of steps; without terms, nothing in them knows of any."""
+
+    def __init__(self, trainer: KerasTrainer, terms: _Terms | None) -> None:
+        import tensorflow as tf
+
+        block, parts = trainer._block, tf.TensorSpec((), tf.int32)
+        self.terms = terms
+        self.whole = tf.function(partial(trainer._steps, terms=terms), input_signature=block)
+        self.in_parts = tf.function(
+            partial(trainer._steps_in_parts, terms=terms), input_signature=(*block, parts)
+        )
 
 
 def _optimizer(name: str) -> KerasOptimizer:

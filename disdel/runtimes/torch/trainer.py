@@ -15,7 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from disdel.errors import UsageError
-from disdel.runtimes.base import OPTIMIZER_PREFIX, Scored, Trainer, check_state, split_state
+from disdel.runtimes.base import (
+    OPTIMIZER_PREFIX,
+    AddedTerms,
+    Scored,
+    Trainer,
+    check_state,
+    split_state,
+)
 from disdel.runtimes.torch.optimizers import TorchOptimizer
 from disdel.runtimes.torch.recipe import OF_CLASSES, TorchModel, TorchRecipe
 from disdel.types import Precision
@@ -51,6 +58,9 @@ class TorchTrainer(Trainer):
         self._recipe = recipe
         self._mixed = precision == "mixed_bfloat16"
         self._device = optimizer.parameters[0].device
+        self._proximal = 0.0
+        # One for each parameter of the optimizer while terms are added.
+        self._shifts: list[Tensor] | None = None
         # PyTorch refuses to normalise a batch of one sample in training.
         self._wants_two = any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
@@ -74,6 +84,8 @@ class TorchTrainer(Trainer):
             if seeds is not None:
                 seed_all(int(seeds[step]))
             gradients, loss = self._gradients(samples, labels, parts)
+            if self._shifts is not None:
+                gradients = self._with_terms(gradients, self._shifts)
             self._optimizer.apply(gradients, float(factor))
             # Read once a block: reading it waits for it.
             loss_sum += loss
@@ -100,6 +112,39 @@ class TorchTrainer(Trainer):
         gradients = [parameter.grad for parameter in parameters]
         _forget_gradients(parameters)
         return gradients, loss_sum
+
+    def _with_terms(
+        self, gradients: list[Tensor | None], shifts: list[Tensor]
+    ) -> list[Tensor | None]:
+        """The gradients with the terms added; what had none still has none."""
+        with torch.no_grad():
+            return [
+                None
+                if gradient is None
+                # Those of a sparse embedding come as the rows that were looked up.
+                else (gradient.to_dense() if gradient.is_sparse else gradient)
+                .add(parameter, alpha=self._proximal)
+                .add_(shift)
+                for gradient, parameter, shift in zip(
+                    gradients, self._optimizer.parameters, shifts, strict=True
+                )
+            ]
+
+    def trained(self) -> tuple[str, ...]:
+        named = {id(p): f"model/{name}" for name, p in self._model.named_parameters()}
+        return tuple(named[id(parameter)] for parameter in self._optimizer.parameters)
+
+    def add_terms(self, terms: AddedTerms | None) -> None:
+        if terms is None:
+            self._shifts = None
+            return
+        self._proximal = terms.proximal
+        self._shifts = [
+            torch.zeros_like(parameter)
+            if name not in terms.shift
+            else torch.from_numpy(np.asarray(terms.shift[name])).to(self._device)
+            for name, parameter in zip(self.trained(), self._optimizer.parameters, strict=True)
+        ]
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean loss of a batch as training sees it."""

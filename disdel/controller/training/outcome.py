@@ -1,0 +1,97 @@
+"""What a training has come to, as its report tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.planning.plan_report import plan_report
+from disdel.controller.training.observers import History
+from disdel.controller.training.splits import split_reports
+from disdel.controller.training.stopping import model_round
+from disdel.settings import Settings, entries
+from disdel.types import (
+    DEFAULT_OPTIMIZER,
+    DatasetSpec,
+    ModelSpec,
+    Plan,
+    RoundReport,
+    RunReport,
+    Score,
+    TrainJob,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All that a report tells of a training, beside its activations.
+
+    Attributes:
+        job: what the user asked for.
+        plan: how it was begun.
+        model: the network.
+        settings: what the user allows.
+        dataset: with as many samples as each split has in this training.
+        history: of the rounds.
+        tested: the score of the finished model, where that is no round's.
+        model_path: where the model is, once it is there.
+        resumed_after: the last round of earlier controllers; None where there was none.
+    """
+
+    job: TrainJob
+    plan: Plan
+    model: ModelSpec
+    settings: Settings
+    dataset: DatasetSpec
+    history: History
+    tested: Score | None
+    model_path: Path
+    resumed_after: int | None
+
+    def report(self, invoker: Invoker, wall_s: float) -> RunReport:
+        """The report of the run whose activations `invoker` has the records of."""
+        decides = self.job.validation.decides
+        reports = self.history.reports
+        number = model_round(self.job.validation, reports)
+        tested: Score | RoundReport | None = self.tested
+        if number is not None and not decides:
+            tested = reports[number - 1]
+        journal = invoker.journal
+        return RunReport(
+            run=invoker.folder.run,
+            job="train",
+            dataset=self.job.dataset,
+            platform=invoker.session.platform_name,
+            status="ok",
+            wall_s=round(wall_s, 3),
+            settings=self._settings_as_used(),
+            accuracy=None if tested is None else tested.accuracy,
+            loss=None if tested is None else tested.loss,
+            metrics={} if tested is None else tested.metrics,
+            model=str(self.model_path) if self.model_path.is_file() else None,
+            splits=split_reports(self.dataset, decides=decides),
+            scored_on=self.plan.scored_on,
+            plan=plan_report(self.plan),
+            rounds=tuple(reports),
+            activations=tuple(journal.activations),
+            ledger=tuple(self.history.ledger),
+            totals=journal.totals(),
+            model_round=number,
+            stopped=self.history.stopped,
+            resumed_after=self.resumed_after,
+        )
+
+    def _settings_as_used(self) -> dict[str, object]:
+        """The settings with what was chosen for those that were left open."""
+        own = self.model.own and self.model.own.optimizer
+        return {
+            **entries(self.job),
+            **entries(self.settings),
+            "workers": self.plan.workers,
+            "runtime": self.plan.runtime,
+            "fan_in": self.plan.fan_in,
+            "model": self.model.name,
+            "optimizer": self.job.optimizer or own or DEFAULT_OPTIMIZER,
+            "validate_every": self.plan.score_every,
+        }

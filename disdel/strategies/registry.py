@@ -1,0 +1,78 @@
+"""The strategies by name: those of this folder, a module each, and others that were registered.
+
+One that is registered elsewhere travels to the actions as the file of its module, which there is
+one of this folder.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from disdel import strategies
+from disdel.errors import UsageError
+from disdel.strategies.base import Strategy
+from disdel.types import TrainJob
+
+_Kind = TypeVar("_Kind", bound=type[Strategy])
+
+_REGISTERED: dict[str, type[Strategy]] = {}
+
+
+def register(kind: _Kind) -> _Kind:
+    """Let jobs ask for a strategy by its name: a decorator of its class."""
+    known = _REGISTERED.setdefault(kind.name, kind)
+    assert known is kind, f"{kind} and {known} are both called {kind.name}"
+    return kind
+
+
+def strategy_named(name: str, parameters: Mapping[str, Any]) -> Strategy:
+    """The strategy of that name with these values of its fields; the others have their defaults.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for module in pkgutil.iter_modules(strategies.__path__, f"{strategies.__name__}."):
+        import_module(module.name)
+    if name not in _REGISTERED:
+        raise UsageError(f"--strategy {name!r} is unknown; known: {', '.join(sorted(_REGISTERED))}")
+    return _REGISTERED[name](**parameters)
+
+
+def strategy_of(job: TrainJob) -> Strategy:
+    """The strategy that a job asks for.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    return strategy_named(job.strategy, {"average": job.average})
+
+
+def files_of(strategy: Strategy) -> dict[str, bytes]:
+    """The files beyond the library that an action needs to have a strategy, by path in its zip.
+
+    Raises:
+        UsageError: its class is in no file.
+    """
+    files = {}
+    for kind in type(strategy).__mro__:
+        if not issubclass(kind, Strategy) or kind.__module__.startswith("disdel."):
+            continue
+        path = getattr(sys.modules[kind.__module__], "__file__", None)
+        if path is None:
+            raise UsageError(
+                f"strategy {strategy.name} is in no file that actions could be given: put "
+                f"{kind.__name__} into a module, which imports disdel and numpy alone"
+            )
+        files[f"disdel/strategies/{Path(path).stem}.py"] = Path(path).read_bytes()
+    return files
+
+
+def parameters_of(strategy: Strategy) -> dict[str, Any]:
+    """The values of a strategy's fields, as `strategy_named` takes them."""
+    return asdict(strategy)

@@ -1,0 +1,43 @@
+"""Strategies that disdel does not have, on the embedded platform and a real framework."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from disdel.controller.training.train import train
+from disdel.settings import Settings
+from disdel.types import TrainJob
+from disdel.types.events import silent
+from tests.support import strategies
+
+pytestmark = pytest.mark.framework
+
+JOB = TrainJob(
+    dataset="digits",
+    workers=2,
+    epochs=2,
+    batch_size=32,
+    runtime="torch",
+    optimizer="sgd",
+    learning_rate=strategies.FedProxStrong.RATE,
+)
+
+
+def losses(tmp_path, strategy):
+    """The loss of each round's state, and the means over the steps that led there."""
+    settings = Settings(run_dir=tmp_path / "runs")
+    report, _ = asyncio.run(train(replace(JOB, strategy=strategy), settings, silent))
+    assert [len([e for e in report.ledger if e.round == r]) for r in (1, 2)] == [2, 2]
+    return [entry.loss for entry in report.rounds]
+
+
+def test_terms_and_server_state_change_what_training_comes_to(tmp_path):
+    plain = losses(tmp_path, "fedavg")
+    # No step of a round goes further than one from where the round began.
+    held = losses(tmp_path, strategies.FedProxStrong.name)
+    assert plain[1] < plain[0] < held[1] < held[0]
+    # The first round is that of the mean; the second goes on in its direction.
+    pushed = losses(tmp_path, strategies.ServerMomentum.name)
+    assert pushed[0] == pytest.approx(plain[0], rel=1e-4)
+    assert pushed[1] < plain[1]
