@@ -128,9 +128,9 @@ def _complaint(question: Question, nearest: Candidate, shortage: Shortage) -> st
         case "memory":
             parts = nearest.estimate
             return (
-                f"a train action needs {shortage.need:.0f} MB ({parts.pkg / MIB:.0f} for the "
-                f"framework, {parts.dta / MIB:.0f} data, {parts.mod / MIB:.0f} model, "
-                f"{parts.fit / MIB:.0f} training step, {parts.saf / MIB:.0f} margin) and "
+                f"a train action needs {shortage.need:.0f} MB ({parts.framework / MIB:.0f} for the "
+                f"framework, {parts.data / MIB:.0f} data, {parts.model / MIB:.0f} model, "
+                f"{parts.step / MIB:.0f} training step, {parts.margin / MIB:.0f} margin) and "
                 f"{shortage.limit:.0f} MB is the limit, with {workers} and batch {job.batch_size}"
             )
         case "timeout":

@@ -208,7 +208,7 @@ def _cut_candidate(
     estimate = estimator.estimate(work)
     gpu_mb = question.gpu_memory_mb and gpu_tensors_mb(work)
     if gpu_mb:
-        estimate = replace(estimate, pkg=estimate.pkg + HOST_MB * MIB)
+        estimate = replace(estimate, framework=estimate.framework + HOST_MB * MIB)
     rounds = count_rounds(job, client_samples)
     minimum_mb = question.capacity.memory_min_mb
     memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)

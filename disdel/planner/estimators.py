@@ -59,11 +59,11 @@ class MeasuredEstimator:
     def estimate(self, work: Work) -> Estimate:
         parts = train_parts(work)
         return Estimate(
-            pkg=math.ceil(self.runtime.floor_mb * MIB),
-            dta=parts.dta,
-            mod=parts.mod,
-            fit=parts.fit,
-            saf=math.ceil(self._margin_mb(work, parts.total / MIB) * MIB),
+            framework=math.ceil(self.runtime.floor_mb * MIB),
+            data=parts.data,
+            model=parts.model,
+            step=parts.step,
+            margin=math.ceil(self._margin_mb(work, parts.total / MIB) * MIB),
         )
 
     def _margin_mb(self, work: Work, predicted_mb: float) -> float:
@@ -106,7 +106,7 @@ class SapEstimator:
         mod = work.model.parameters * _FLOAT_BYTES
         fit = work.epochs * work.model.parameters * steps
         saf = math.ceil(_SAP_MARGIN_SHARE * (pkg + dta + mod + fit))
-        return Estimate(pkg=pkg, dta=dta, mod=mod, fit=fit, saf=saf)
+        return Estimate(framework=pkg, data=dta, model=mod, step=fit, margin=saf)
 
 
 def choose_estimator(

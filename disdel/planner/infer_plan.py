@@ -276,9 +276,10 @@ def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion)
         case "memory":
             parts = nearest.estimate
             return (
-                f"an evaluate action needs {need} MB ({parts.pkg / MIB:.0f} for the framework, "
-                f"{parts.dta / MIB:.0f} results, {parts.mod / MIB:.0f} model, "
-                f"{parts.fit / MIB:.0f} loading or a batch, {parts.saf / MIB:.0f} margin) and "
+                f"an evaluate action needs {need} MB "
+                f"({parts.framework / MIB:.0f} for the framework, "
+                f"{parts.data / MIB:.0f} results, {parts.model / MIB:.0f} model, "
+                f"{parts.step / MIB:.0f} loading or a batch, {parts.margin / MIB:.0f} margin) and "
                 f"{limit:.0f} MB is the limit; {how}"
             )
         case "pool":

@@ -92,13 +92,13 @@ class Work:
 class Parts:
     """An estimate without margin and framework, in bytes."""
 
-    dta: int
-    mod: int
-    fit: int
+    data: int
+    model: int
+    step: int
 
     @property
     def total(self) -> int:
-        return self.dta + self.mod + self.fit
+        return self.data + self.model + self.step
 
 
 def sample_bytes(dataset: DatasetSpec) -> int:
@@ -155,9 +155,9 @@ def train_parts(work: Work) -> Parts:
     # A compiled step is no graph.
     graph = graph_bytes(work.model, work.held) if work.calls is None else 0
     return Parts(
-        dta=work.held_samples * sample_bytes(work.dataset),
-        mod=weight_bytes(work, work.held.weight_copies + work.term_copies),
-        fit=step_bytes(work) + graph,
+        data=work.held_samples * sample_bytes(work.dataset),
+        model=weight_bytes(work, work.held.weight_copies + work.term_copies),
+        step=step_bytes(work) + graph,
     )
 
 
@@ -181,10 +181,10 @@ def estimate_evaluate(
     largest = held.largest_copies * model.largest * FLOAT_BYTES
     batch = batch_size * (sample_bytes(dataset) + sample_floats + largest)
     return _with_margin(
-        pkg=math.ceil(runtime.floor_mb * MIB),
-        dta=outputs + min(outputs, _CHUNK_BYTES),
-        mod=held.file_copies * model_bytes,
-        fit=max(batch, held.loading_copies * model_bytes) + graph_bytes(model, runtime.held),
+        framework=math.ceil(runtime.floor_mb * MIB),
+        data=outputs + min(outputs, _CHUNK_BYTES),
+        model=held.file_copies * model_bytes,
+        step=max(batch, held.loading_copies * model_bytes) + graph_bytes(model, runtime.held),
     )
 
 
@@ -192,12 +192,16 @@ def estimate_collect(parts: int) -> Estimate:
     """Memory of collectWeights: a few blocks, and one more a part, whatever the model."""
     blocks = (parts + 6) * _COLLECT_BLOCK_BYTES + 2 * _CHUNK_BYTES
     return _with_margin(
-        pkg=BASE_FLOOR_MB * MIB, dta=0, mod=blocks, fit=0, margin_bytes=_COLLECT_MARGIN_BYTES
+        framework=BASE_FLOOR_MB * MIB,
+        data=0,
+        model=blocks,
+        step=0,
+        margin_bytes=_COLLECT_MARGIN_BYTES,
     )
 
 
 def _with_margin(
-    *, pkg: int, dta: int, mod: int, fit: int, margin_bytes: int = _MARGIN_BYTES
+    *, framework: int, data: int, model: int, step: int, margin_bytes: int = _MARGIN_BYTES
 ) -> Estimate:
-    margin = math.ceil(_MARGIN_SHARE * (pkg + dta + mod + fit)) + margin_bytes
-    return Estimate(pkg=pkg, dta=dta, mod=mod, fit=fit, saf=margin)
+    margin = math.ceil(_MARGIN_SHARE * (framework + data + model + step)) + margin_bytes
+    return Estimate(framework=framework, data=data, model=model, step=step, margin=margin)

@@ -108,9 +108,9 @@ def _threads(plan: Plan | InferPlan) -> str:
 
 def _parts(estimate: Estimate) -> str:
     return (
-        f"pkg {estimate.pkg / MIB:.0f} + dta {estimate.dta / MIB:.0f} + "
-        f"mod {estimate.mod / MIB:.0f} + fit {estimate.fit / MIB:.0f} + "
-        f"saf {estimate.saf / MIB:.0f} = {estimate.total / MIB:.0f} MB"
+        f"framework {estimate.framework / MIB:.0f} + data {estimate.data / MIB:.0f} + "
+        f"model {estimate.model / MIB:.0f} + step {estimate.step / MIB:.0f} + "
+        f"margin {estimate.margin / MIB:.0f} = {estimate.total / MIB:.0f} MB"
     )
 
 

@@ -62,19 +62,20 @@ class Capacity:
 class Estimate:
     """Predicted memory of one action by part, in bytes.
 
-    pkg: runtime image and framework; dta: the shard; mod: weights, gradients and optimizer slots;
-    fit: activations and scratch of a training step; saf: safety margin.
+    The thesis's names, which reports have, are in brackets: the runtime image and the framework
+    (pkg), the shard's data (dta), the model with gradients and optimizer state (mod), activations
+    and scratch of a training step (fit), and a safety margin (saf).
     """
 
-    pkg: int
-    dta: int
-    mod: int
-    fit: int
-    saf: int
+    framework: int
+    data: int
+    model: int
+    step: int
+    margin: int
 
     @property
     def total(self) -> int:
-        return self.pkg + self.dta + self.mod + self.fit + self.saf
+        return self.framework + self.data + self.model + self.step + self.margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def test_memory_is_by_the_largest_client_and_time_by_the_busiest_worker():
     assert odd.client_samples == (5_000, 15_000, 40_000)
     assert odd.turns == ((0,), (1,), (2,))
     sample_bytes = 28 * 28 + 4
-    assert odd.estimate.dta - even.estimate.dta == 20_000 * sample_bytes
+    assert odd.estimate.data - even.estimate.data == 20_000 * sample_bytes
     # With three workers on two CPUs, the busiest takes twice the steps of an equal share.
     small = plan(job(epochs=50), counts=dealt(5_000, 15_000, 40_000))
     level = plan(job(epochs=50), counts=dealt(20_000, 20_000, 20_000))

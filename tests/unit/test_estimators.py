@@ -36,13 +36,13 @@ def test_sap_on_the_thesis_network():
     # Convolution 1·3²·32 + 32 = 320; dense 13·13·32·128 + 128 = 692,352; dense 1,290: 693,962.
     # 20,000 samples at batch 64 are 313 steps: fit = 5 · 693,962 · 313.
     estimate = SapEstimator(RUNTIME).estimate(work())
-    assert estimate.fit == 5 * 693_962 * 313 == 1_086_050_530
-    assert estimate.dta == 20_000 * 784
-    assert estimate.mod == 4 * 693_962
-    assert estimate.pkg == 600 * MIB
-    rest = estimate.fit + estimate.dta + estimate.mod + estimate.pkg
-    assert estimate.saf == pytest.approx(rest / 10, abs=1)
-    assert estimate.total == rest + estimate.saf
+    assert estimate.step == 5 * 693_962 * 313 == 1_086_050_530
+    assert estimate.data == 20_000 * 784
+    assert estimate.model == 4 * 693_962
+    assert estimate.framework == 600 * MIB
+    rest = estimate.step + estimate.data + estimate.model + estimate.framework
+    assert estimate.margin == pytest.approx(rest / 10, abs=1)
+    assert estimate.total == rest + estimate.margin
 
 
 def test_sap_on_a_network_without_a_convolution():
@@ -50,20 +50,20 @@ def test_sap_on_a_network_without_a_convolution():
     estimate = SapEstimator(RUNTIME).estimate(
         work(shape=(64,), model="mlp", shard_samples=1438, batch_size=32, epochs=2)
     )
-    assert estimate.fit == 2 * 37_510 * 45 == 3_375_900
-    assert estimate.dta == 1438 * 64
+    assert estimate.step == 2 * 37_510 * 45 == 3_375_900
+    assert estimate.data == 1438 * 64
 
 
 def test_measured_without_history():
     estimate = MeasuredEstimator(RUNTIME, (), 1e-3).estimate(work())
     # Stored samples are a byte a pixel and four of label; nine copies of the weights.
-    assert estimate.dta == 22_500 * 788
-    assert estimate.mod == 9 * 4 * 693_962
+    assert estimate.data == 22_500 * 788
+    assert estimate.model == 9 * 4 * 693_962
     # Scoring 128 samples takes more than training on 64: three times the convolution's output of
     # 26·26·32 floats; and the graph of five layers.
-    assert estimate.fit == 128 * 21_632 * 4 * 3 + 5 * GRAPH
-    predicted_mb = (estimate.dta + estimate.mod + estimate.fit) / MIB
-    assert estimate.saf / MIB == pytest.approx(16 + 0.05 * 600 + 0.2 * predicted_mb)
+    assert estimate.step == 128 * 21_632 * 4 * 3 + 5 * GRAPH
+    predicted_mb = (estimate.data + estimate.model + estimate.step) / MIB
+    assert estimate.margin / MIB == pytest.approx(16 + 0.05 * 600 + 0.2 * predicted_mb)
 
 
 def test_a_larger_batch_takes_more_than_scoring():
@@ -71,14 +71,14 @@ def test_a_larger_batch_takes_more_than_scoring():
     # Input 784, convolution 26·26·32, pool 13·13·32 twice (flattened), dense 128 and 10, which are
     # 33,370 floats; three times the largest; 32 batches of samples twice.
     floats = 33_370 + 3 * 21_632
-    assert estimate.fit == 256 * floats * 4 + 256 * 788 * 32 * 2 + 5 * GRAPH
+    assert estimate.step == 256 * floats * 4 + 256 * 788 * 32 * 2 + 5 * GRAPH
 
 
 def test_pytorch_holds_every_output_and_no_graph():
     parts = train_parts(work(batch_size=256, held=TORCH.held))
     # The layers' outputs, without the input: 32,586 floats, of which it holds 1.2 times.
-    assert parts.fit == 256 * (39_104 + 3 * 21_632) * 4 + 256 * 788 * 32 * 2
-    assert parts.mod == 7 * 4 * 693_962
+    assert parts.step == 256 * (39_104 + 3 * 21_632) * 4 + 256 * 788 * 32 * 2
+    assert parts.model == 7 * 4 * 693_962
 
 
 def test_what_the_compiler_said_stands_for_what_sizes_say():
@@ -86,12 +86,12 @@ def test_what_the_compiler_said_stands_for_what_sizes_say():
     blocks = 64 * 788 * 32 * 2
     for train, score, fit in ((10**8, 10**7, 10**8 + blocks), (10**6, 10**8, 10**8)):
         calls = CallMemory(train_bytes=train, score_bytes=score)
-        assert train_parts(work(calls=calls)).fit == fit
+        assert train_parts(work(calls=calls)).step == fit
 
 
 def test_history_of_the_same_network_narrows_the_margin():
     def margin_mb(*observations):
-        return MeasuredEstimator(RUNTIME, observations, 1e-3).estimate(work()).saf / MIB
+        return MeasuredEstimator(RUNTIME, observations, 1e-3).estimate(work()).margin / MIB
 
     seen = [observation(working_set_mb=710) for _ in range(8)]
     assert margin_mb(*seen) < margin_mb(seen[0]) < margin_mb()
@@ -99,7 +99,7 @@ def test_history_of_the_same_network_narrows_the_margin():
 
 def test_history_of_another_network_only_widens_it():
     def margin_mb(*observations):
-        return MeasuredEstimator(RUNTIME, observations, 1e-3).estimate(work()).saf
+        return MeasuredEstimator(RUNTIME, observations, 1e-3).estimate(work()).margin
 
     other = observation(model="mlp-64-10")
     assert margin_mb(*[other] * 50) == margin_mb()
@@ -109,7 +109,7 @@ def test_history_of_another_network_only_widens_it():
 def test_the_margin_holds_what_was_measured():
     above = [observation(working_set_mb=size) for size in (760, 790, 840)]
     estimate = MeasuredEstimator(RUNTIME, above, 1e-3).estimate(work())
-    assert (estimate.total - estimate.saf) / MIB + 140 <= estimate.total / MIB
+    assert (estimate.total - estimate.margin) / MIB + 140 <= estimate.total / MIB
 
 
 @given(
@@ -129,7 +129,9 @@ def test_an_estimate_grows_with_the_shard(samples, batch, more, name):
 
 @given(batch=st.integers(1, 1024), more=st.integers(0, 1024))
 def test_measured_grows_with_the_batch(batch, more):
-    assert train_parts(work(batch_size=batch + more)).fit >= train_parts(work(batch_size=batch)).fit
+    assert (
+        train_parts(work(batch_size=batch + more)).step >= train_parts(work(batch_size=batch)).step
+    )
 
 
 def test_mixed_precision_takes_less_a_sample_and_half_a_copy_of_the_weights_more():
@@ -138,9 +140,9 @@ def test_mixed_precision_takes_less_a_sample_and_half_a_copy_of_the_weights_more
         for precision in ("float32", "mixed_bfloat16")
     )
     # Of 33,370 + 3 · 21,632 floats a sample, see above.
-    assert exact.fit - mixed.fit == pytest.approx(0.2 * 256 * (33_370 + 3 * 21_632) * 4, abs=256)
-    assert mixed.mod - exact.mod == 2 * 693_962
-    assert mixed.dta == exact.dta
+    assert exact.step - mixed.step == pytest.approx(0.2 * 256 * (33_370 + 3 * 21_632) * 4, abs=256)
+    assert mixed.model - exact.model == 2 * 693_962
+    assert mixed.data == exact.data
 
 
 def test_precisions_do_not_teach_each_other():
@@ -151,7 +153,7 @@ def test_precisions_do_not_teach_each_other():
 
     def margin_mb(observations, precision):
         estimator = MeasuredEstimator(RUNTIME, observations, 1e-3)
-        return estimator.estimate(work(precision=precision)).saf / MIB
+        return estimator.estimate(work(precision=precision)).margin / MIB
 
     assert margin_mb([slow] * 9 + [fast] * 9, "float32") == margin_mb([slow] * 9, "float32")
     # What was seen in the other precision may widen a margin, as another network's may.

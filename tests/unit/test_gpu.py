@@ -80,7 +80,7 @@ def test_actions_that_share_a_gpu_fit_in_it_together():
     assert made.workers * action_mb <= 4096
     assert made.gpu_actions == 4096 // action_mb
     # The host's side of CUDA is in the estimate of RAM.
-    assert made.estimate.pkg == plan().estimate.pkg + HOST_MB * MIB
+    assert made.estimate.framework == plan().estimate.framework + HOST_MB * MIB
 
 
 def test_a_gpu_that_is_too_small_cuts_batches_and_workers():

@@ -106,7 +106,7 @@ def test_a_run_becomes_one_observation_a_worker(question):
     assert [entry.step_s for entry in seen] == [pytest.approx(0.005)] * 2
     # The prediction that it is compared with is the estimate without framework and margin.
     parts = plan.estimate
-    assert seen[0].predicted_mb * 2**20 == parts.dta + parts.mod + parts.fit
+    assert seen[0].predicted_mb * 2**20 == parts.data + parts.model + parts.step
 
 
 def test_what_is_left_follows_the_last_round():

@@ -129,7 +129,7 @@ def test_a_large_network_gets_smaller_batches_instead_of_more_memory():
     huge = network(largest=300_000)
     made = plan(facts=huge)
     assert made.batch_size == 16
-    assert made.estimate.fit < 100 * MIB
+    assert made.estimate.step < 100 * MIB
     assert any("batches of 16, not 128" in reason for reason in made.reasons)
 
 

@@ -269,7 +269,7 @@ def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
     cut = answer(whole.memory_mb - 256)
     assert cut.micro_batches > 1
     assert cut.memory_mb <= whole.memory_mb - 256
-    assert cut.estimate.fit < whole.estimate.fit
+    assert cut.estimate.step < whole.estimate.step
     assert any("cut into" in reason for reason in cut.reasons)
     assert cut.predicted_s >= whole.predicted_s
 
@@ -293,5 +293,5 @@ def test_a_validation_split_costs_something_only_where_it_decides():
     assert decided.scored_on == "validation"
     # Each worker scores once more, and a container holds its shard and the larger of its slices.
     assert decided.invocations == plan(data=plain).invocations + decided.workers
-    assert decided.estimate.dta == plan(data=plain).estimate.dta
+    assert decided.estimate.data == plan(data=plain).estimate.data
     assert decided.store_mb > plan(data=plain).store_mb

@@ -17,7 +17,7 @@ def shown(*arguments):
 
 def test_parts_zones_alternatives_and_costs():
     text = shown("--limits", "roomy", "--runtime", "tensorflow")
-    assert f"pkg {TENSORFLOW.floor_mb:.0f} + dta 0 + mod" in text
+    assert f"framework {TENSORFLOW.floor_mb:.0f} + data 0 + model" in text
     assert "shipped constants; this platform was not measured yet" in text
     assert "zones   killed below" in text
     assert "workers  MB each  MB in all" in text

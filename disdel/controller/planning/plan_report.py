@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from disdel.types import Estimate, InferPlan, Plan, PlanReport, ShardReport
@@ -60,5 +59,13 @@ def _of_inference(plan: InferPlan) -> dict[str, Any]:
 
 
 def _estimate_mb(estimate: Estimate) -> dict[str, float]:
-    parts = {**asdict(estimate), "total": estimate.total}
+    """MB by the thesis's names of the parts."""
+    parts = {
+        "pkg": estimate.framework,
+        "dta": estimate.data,
+        "mod": estimate.model,
+        "fit": estimate.step,
+        "saf": estimate.margin,
+        "total": estimate.total,
+    }
     return {name: round(value / MIB, 1) for name, value in parts.items()}
