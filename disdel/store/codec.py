@@ -162,19 +162,24 @@ def read_named(store: Store, key: str, names: Collection[str]) -> dict[str, Arra
 def encoded_rows(tensors: Tensors, rows: slice | Array) -> Iterator[Buffer]:
     """The blob of some rows of `tensors` for `Store.put_stream`, made block by block.
 
+    The rows of a range are not copied.
+
     Args:
         tensors: arrays of the same length; memory-mapped ones are read as they are written.
         rows: which, as a range of step 1 or as positions.
     """
     ordered = _widest_first(tensors)
-    length = len(next(iter(tensors.values())))
-    positions = np.arange(length)[rows] if isinstance(rows, slice) else rows
-    yield _head(ordered, [(len(positions), *tensor.shape[1:]) for _, tensor in ordered], {})
+    if isinstance(rows, slice):
+        ordered = [(name, tensor[rows]) for name, tensor in ordered]
+    count = len(ordered[0][1]) if isinstance(rows, slice) else len(rows)
+    yield _head(ordered, [(count, *tensor.shape[1:]) for _, tensor in ordered], {})
     for _, tensor in ordered:
         row_bytes = max(1, math.prod(tensor.shape[1:]) * tensor.dtype.itemsize)
         block = max(1, _BLOCK_BYTES // row_bytes)
-        for first in range(0, len(positions), block):
-            taken = np.require(tensor[positions[first : first + block]], requirements="C")
+        for first in range(0, count, block):
+            chosen = slice(first, first + block)
+            taken = tensor[chosen] if isinstance(rows, slice) else tensor[rows[chosen]]
+            taken = np.require(taken, requirements="C")
             yield taken.reshape(-1).view(np.uint8).data
 
 

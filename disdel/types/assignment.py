@@ -87,9 +87,11 @@ def check_cover(order: Positions, samples: int) -> None:
     if len(order) and not 0 <= order.min() <= order.max() < samples:
         odd = order[(order < 0) | (order >= samples)][0]
         raise PartitionError(f"a client is given sample {odd}, and there are 0 to {samples - 1}")
-    owners = np.bincount(order, minlength=samples)
-    if (odd_ones := np.flatnonzero(owners != 1)).size:
-        odd = odd_ones[0]
+    owned = np.zeros(samples, np.bool_)
+    owned[order] = True
+    if not owned.all() or len(order) != samples:
+        owners = np.bincount(order, minlength=samples)
+        odd = np.flatnonzero(owners != 1)[0]
         raise PartitionError(f"sample {odd} has {owners[odd]} owners, and every sample has one")
 
 

@@ -1,0 +1,76 @@
+"""What is staged is what an assignment says, of the split as the training has it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from disdel.controller.training.splits import job_partition, job_samples
+from disdel.controller.training.staging import shard_keys, stage
+from disdel.data import DatasetArrays
+from disdel.protocol.keys import RunKeys
+from disdel.store.codec import encode, encoded_rows, read_tensors
+from disdel.types import TrainJob, Validation
+from tests.support import partitioners  # noqa: F401  # registers them
+from tests.support.memory_store import MemoryStore
+from tests.support.planning import dataset, plan
+
+KEYS = RunKeys("run")
+
+
+def samples_of(job):
+    """Samples that are their number, with classes in blocks."""
+    spec = dataclasses.replace(dataset(200, 30), input_shape=(1,), input_dtype="float32")
+    train, test = np.arange(200, dtype=np.float32), np.arange(1000, 1030, dtype=np.float32)
+    arrays = DatasetArrays(
+        spec=spec,
+        train_x=train[:, None],
+        train_y=np.repeat(np.arange(10, dtype=np.int32), 20),
+        test_x=test[:, None],
+        test_y=np.zeros(30, np.int32),
+    )
+    return job_samples(arrays, job)
+
+
+@pytest.mark.parametrize("validation", [Validation(), Validation(patience=2)])
+@pytest.mark.parametrize("partition", ["iid", "shards:2", "dirichlet:1", "ramp"])
+def test_each_shard_holds_what_its_client_owns(partition, validation):
+    job = TrainJob(
+        dataset="mnist", partition=partition, validation=validation, workers=3, batch_size=8
+    )
+    samples = samples_of(job)
+    dealt = job_partition(job, samples.spec, lambda: samples)
+    made = plan(job, samples.spec, counts=dealt.counts)
+    assignment, store, staged = dealt.assignment(3), MemoryStore(), set()
+    stage(store, KEYS, made, assignment, samples, staged)
+    assert staged == shard_keys(KEYS, made, assignment) == set(store._blobs)
+    shards = [read_tensors(store, KEYS.shard("train", name)) for name in assignment.names]
+    assert tuple(len(shard["x"]) for shard in shards) == made.client_samples
+    rows = samples.splits["train"].rows(np.arange(samples.spec.train_samples))
+    numbers = np.concatenate([shard["x"][:, 0] for shard in shards])
+    assert sorted(numbers) == list(samples.splits["train"].x[rows, 0])
+    for shard in shards:
+        assert np.array_equal(shard["y"], shard["x"][:, 0] // 20)
+    test = [read_tensors(store, KEYS.shard("test", part.name))["x"] for part in made.test_slices]
+    assert np.array_equal(np.concatenate(test)[:, 0], np.arange(1000, 1030))
+
+
+def test_what_is_there_stays_and_what_is_not_wanted_goes():
+    job = TrainJob(dataset="mnist", workers=2, batch_size=8)
+    samples = samples_of(job)
+    dealt = job_partition(job, samples.spec, lambda: samples)
+    store, staged = MemoryStore(), set()
+    for workers in (2, 4, 2):
+        made = plan(dataclasses.replace(job, workers=workers), samples.spec, counts=dealt.counts)
+        assignment = dealt.assignment(workers)
+        stage(store, KEYS, made, assignment, samples, staged)
+        assert staged == shard_keys(KEYS, made, assignment) == set(store._blobs)
+
+
+def test_rows_of_a_range_are_no_copy():
+    x = np.arange(400_000, dtype=np.float32).reshape(-1, 4)
+    head, *blocks = encoded_rows({"x": x}, slice(100, 99_000))
+    assert b"".join([head, *blocks]) == encode({"x": x[100:99_000]})
+    assert all(np.shares_memory(np.frombuffer(block, np.uint8), x) for block in blocks)
+    positions = np.arange(100, 99_000)
+    assert b"".join(encoded_rows({"x": x}, positions)) == encode({"x": x[100:99_000]})
