@@ -13,7 +13,7 @@ from disdel.planner.memory import estimate_collect
 from disdel.types.units import MIB
 
 # In the request of collectWeights, which is told of every part.
-_PART_JSON_BYTES = 200
+_PART_JSON_BYTES = 240
 _REQUEST_JSON_BYTES = 4096
 
 # Of one action: through a Redis on the same machine, and for the arithmetic of an average. All
