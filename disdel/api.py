@@ -28,9 +28,9 @@ from disdel.errors import UsageError
 from disdel.host.interrupts import taken_as_interrupts
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
-from disdel.planner.runtimes import TORCH, runtime_of
 from disdel.platforms.prices import costs, price_given
 from disdel.platforms.registry import chosen
+from disdel.runtimes.registry import DEFAULT, check_runtime, runtime_named, runtime_of
 from disdel.settings import Settings, changed, resolve
 from disdel.settings.keywords import InferOptions, TrainOptions
 from disdel.settings.signatures import split, takes_settings
@@ -92,13 +92,7 @@ class Trained:
         """
         code = read_code(RunFolder(self.folder).code)
         module = None if code is None else UserModule(code.ref, code.folder)
-        if runtime_of(self.model_path) is TORCH:
-            from disdel.models.torch_files import load_torch_network
-
-            return load_torch_network(self.model_path, module)
-        from disdel.models.builtin.keras_models import load_keras_network
-
-        return load_keras_network(self.model_path, module)
+        return runtime_of(self.model_path).load_networks().load_model(self.model_path, module)
 
     def evaluate(self, input: Path | str | None = None) -> RunReport:  # noqa: A002 - the command's word
         """Evaluate the averaged model in an action, on the test split or on `input`."""
@@ -285,6 +279,7 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
 
 def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     """What the planner is asked for a job, one question a runtime; nothing is started."""
+    check_runtime(job.runtime, job.precision)
     data_dir = settings.data_dir
     dataset = job_dataset(describe_dataset(job.dataset, data_dir), job)
 
@@ -311,7 +306,7 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
     if not chosen(settings).traits.host_packages:
         return False
     for asked in _questions(job, settings):
-        if asked.shipped.name == "compiled":
+        if runtime_named(asked.shipped.name).compiles:
             wanted = compile_job(job, asked.dataset, asked.model, settings)
             compile_network(wanted, code_of(asked.model), asked.capacity.kinds)
             return True
@@ -335,7 +330,7 @@ def plan_costs(
 
 
 def run_calibrate(
-    settings: Settings, listener: Listener = silent, *, runtime: RuntimeName = "tensorflow"
+    settings: Settings, listener: Listener = silent, *, runtime: RuntimeName = DEFAULT.name
 ) -> Calibrated:
     """Measure what a runtime costs on this platform, for later plans.
 

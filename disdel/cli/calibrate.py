@@ -11,7 +11,7 @@ from disdel.cli.declared import Given, Only, Without
 from disdel.cli.options import Output
 from disdel.cli.output import check_json_target, write_json
 from disdel.settings import Settings
-from disdel.types import RuntimeName, TrainJob
+from disdel.types import TrainJob
 
 Runtime = Annotated[Given[TrainJob], Only({"runtime"})]
 PlaceOfRuns = Annotated[
@@ -32,17 +32,23 @@ def calibrate_command(asked: Runtime, settings: PlaceOfRuns, output: Output) -> 
     """
     from disdel.api import run_calibrate
     from disdel.report.views import choose_view
+    from disdel.runtimes.registry import DEFAULT, runtime_named
 
+    runtime = runtime_named(asked.values.get("runtime") or DEFAULT.name)
     check_json_target(output.json)
     with choose_view(quiet=output.quiet) as view:
-        runtime: RuntimeName = asked.values.get("runtime") or "tensorflow"
-        found = run_calibrate(settings, view, runtime=runtime)
+        found = run_calibrate(settings, view, runtime=runtime.name)
     measured = found.runtime
     write_json(
         output.json,
         {
             "version": 1,
-            "runtime": asdict(measured),
+            "runtime": {
+                "image": runtime.image,
+                "model_suffix": runtime.model_suffix,
+                "modules": runtime.modules,
+                **asdict(measured),
+            },
             "containers": found.containers,
             "history": str(found.path),
         },

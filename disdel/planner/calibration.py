@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from disdel.planner.observations import Observation
-from disdel.planner.runtimes import Runtime
-from disdel.types import Precision
+from disdel.types import Precision, RuntimeCosts
 
 # Later observations replace earlier ones: machines and their neighbours change.
 _RECENT = 32
 
 
 def calibrated(
-    shipped: Runtime, observations: Sequence[Observation], precision: Precision = "float32"
-) -> Runtime:
+    shipped: RuntimeCosts, observations: Sequence[Observation], precision: Precision = "float32"
+) -> RuntimeCosts:
     """`shipped` with what the observations say of floor, start, and speed in this precision.
 
     Medians of the recent ones; what they do not say stays as shipped.
@@ -42,7 +41,7 @@ def calibrated(
     return at_speed(measured, shipped, step_ratio([o for o in recent if o.precision == precision]))
 
 
-def at_speed(runtime: Runtime, shipped: Runtime, slowness: float) -> Runtime:
+def at_speed(runtime: RuntimeCosts, shipped: RuntimeCosts, slowness: float) -> RuntimeCosts:
     """`runtime` with steps that take `slowness` times as long as by the shipped constants."""
     return replace(
         runtime,
@@ -52,7 +51,7 @@ def at_speed(runtime: Runtime, shipped: Runtime, slowness: float) -> Runtime:
     )
 
 
-def traced(runtime: Runtime, observations: Sequence[Observation]) -> Runtime:
+def traced(runtime: RuntimeCosts, observations: Sequence[Observation]) -> RuntimeCosts:
     """`runtime` that traces as was observed, of one network."""
     seen = [o.trace_s for o in observations[-_RECENT:] if o.trace_s is not None]
     return replace(runtime, trace_s=statistics.median(seen), trace_layer_s=0.0) if seen else runtime

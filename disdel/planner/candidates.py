@@ -20,11 +20,10 @@ from disdel.planner.memory import (
     train_parts,
 )
 from disdel.planner.question import Question
-from disdel.planner.runtimes import Runtime
 from disdel.planner.slices import equal_slices, take_turns
 from disdel.planner.throttling import throttled_s
 from disdel.planner.timing import Timing, predict
-from disdel.types import Estimate, Slice, TrainJob, Zones
+from disdel.types import Estimate, RuntimeCosts, Slice, TrainJob, Zones
 from disdel.types.units import MIB, mb_ceil
 
 # Rounds from one score to the next, where a platform's limit on invocations makes scores dear.
@@ -145,7 +144,7 @@ def _worker_counts(question: Question) -> list[int]:
 
 
 def _candidate(
-    workers: int, question: Question, runtime: Runtime, estimator: Estimator
+    workers: int, question: Question, runtime: RuntimeCosts, estimator: Estimator
 ) -> Candidate:
     """A number of workers, with batches cut into as few parts as fit.
 
@@ -177,7 +176,7 @@ def _cut_candidate(
     workers: int,
     micro_batches: int,
     question: Question,
-    runtime: Runtime,
+    runtime: RuntimeCosts,
     estimator: Estimator,
 ) -> Candidate:
     dataset, job = question.dataset, question.job
@@ -323,7 +322,7 @@ def gpu_action_mb(tensors_mb: int | None) -> int:
     return tensors_mb + CONTEXT_MB if tensors_mb else 0
 
 
-def _zones(runtime: Runtime, work: Work) -> Zones:
+def _zones(runtime: RuntimeCosts, work: Work) -> Zones:
     parts = train_parts(work)
     anonymous_mb = runtime.anonymous_mb + parts.total / MIB
     return Zones(

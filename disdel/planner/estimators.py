@@ -15,8 +15,7 @@ from disdel.planner.calibration import alike
 from disdel.planner.margin import margin_mb
 from disdel.planner.memory import Work, train_parts
 from disdel.planner.observations import Observation
-from disdel.planner.runtimes import Runtime
-from disdel.types import Aims, Estimate
+from disdel.types import Aims, Estimate, RuntimeCosts
 from disdel.types.units import MIB
 
 # An action stops and asks for more when less than 24 MB of its limit are left (the critical region
@@ -52,7 +51,7 @@ class MeasuredEstimator:
         miss_rate: the share of containers that may need more than their estimate.
     """
 
-    runtime: Runtime
+    runtime: RuntimeCosts
     observations: Sequence[Observation]
     miss_rate: float
 
@@ -97,7 +96,7 @@ class SapEstimator:
     attributes, `mod` the weights.
     """
 
-    runtime: Runtime
+    runtime: RuntimeCosts
 
     def estimate(self, work: Work) -> Estimate:
         steps = math.ceil(work.shard_samples / work.batch_size)
@@ -110,7 +109,7 @@ class SapEstimator:
 
 
 def choose_estimator(
-    aims: Aims, runtime: Runtime, observations: Sequence[Observation]
+    aims: Aims, runtime: RuntimeCosts, observations: Sequence[Observation]
 ) -> Estimator:
     """The estimator that `aims` names."""
     if aims.estimator == "sap":

@@ -16,10 +16,9 @@ from disdel.planner.calibration import calibrated
 from disdel.planner.limits import Shortage, lifted, order, round_up_memory, shortages
 from disdel.planner.memory import estimate_evaluate, layer_bytes, sample_bytes
 from disdel.planner.question import Bounds
-from disdel.planner.runtimes import Runtime
 from disdel.planner.slices import equal_slices
 from disdel.planner.timing import step_s
-from disdel.types import Estimate, InferPlan, ModelFacts, Slice
+from disdel.types import Estimate, InferPlan, ModelFacts, RuntimeCosts, Slice
 from disdel.types.plan import STORE_MARGIN_S
 from disdel.types.units import MIB, mb_ceil
 
@@ -65,7 +64,7 @@ class InferQuestion(Bounds):
             raise UsageError(f"--workers must be auto or at least 1, not {self.workers}")
 
     @property
-    def runtime(self) -> Runtime:
+    def runtime(self) -> RuntimeCosts:
         """The runtime's costs as observed."""
         return calibrated(self.shipped, self.observations)
 

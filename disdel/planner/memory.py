@@ -1,7 +1,7 @@
 """Memory of an action by part, without margin: pure arithmetic on sizes, all in bytes.
 
 Covers train, evaluate and collectWeights actions of one runtime; sizes come from the model and the
-data set, constants from `runtimes`. Sizes are those of float32, but for a training step of mixed
+data set, constants from the runtime. Sizes are those of float32, but for a training step of mixed
 precision.
 """
 
@@ -12,14 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from disdel.planner.runtimes import BASE_FLOOR_MB, Held, Runtime
-from disdel.types import CallMemory, DatasetSpec, Estimate, ModelFacts, Precision
+from disdel.types import (
+    CallMemory,
+    DatasetSpec,
+    Estimate,
+    Held,
+    ModelFacts,
+    Precision,
+    RuntimeCosts,
+)
 from disdel.types.units import MIB
 
 FLOAT_BYTES = 4
 _LABEL_BYTES = 4
 
 STATE_COPIES = 3
+
+# collectWeights: Python, numpy, the Redis client and the proxy.
+BASE_FLOOR_MB = 56
 
 # Around one layer at a time, and when scoring around no other, its input, its gradient and a
 # convolution's unfolded input come in a train action to this many times the largest output.
@@ -162,7 +172,7 @@ def train_parts(work: Work) -> Parts:
 
 
 def estimate_evaluate(
-    runtime: Runtime,
+    runtime: RuntimeCosts,
     dataset: DatasetSpec,
     model: ModelFacts,
     *,

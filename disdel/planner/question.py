@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from disdel.planner.calibration import alike, at_speed, calibrated, step_ratio, traced
 from disdel.planner.observations import Observation
-from disdel.planner.runtimes import Runtime
 from disdel.types import (
     Aims,
     CallMemory,
@@ -17,6 +16,7 @@ from disdel.types import (
     Limits,
     ModelFacts,
     ModelSpec,
+    RuntimeCosts,
     TrainJob,
 )
 from disdel.types.assignment import equal_counts
@@ -44,7 +44,7 @@ class Bounds:
     """
 
     dataset: DatasetSpec
-    shipped: Runtime
+    shipped: RuntimeCosts
     capacity: Capacity
     limits: Limits = field(default_factory=Limits)
     aims: Aims = field(default_factory=Aims)
@@ -132,7 +132,7 @@ class Question(Bounds):
         return self.counts(clients)
 
     @property
-    def runtime(self) -> Runtime:
+    def runtime(self) -> RuntimeCosts:
         """The runtime's costs as observed, its speed that of the same network where it was seen."""
         runtime = calibrated(self.shipped, self.observations, self.job.precision)
         own = tuple(o for o in self._alike if o.step_s)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from disdel.planner.averaging import STORE_BYTES_PER_S, Averaging
 from disdel.planner.memory import Work, sample_bytes, state_bytes
-from disdel.planner.runtimes import Runtime
-from disdel.types import ModelFacts
+from disdel.types import ModelFacts, RuntimeCosts
 from disdel.types.plan import STORE_MARGIN_S
 
 # Servers up, package created, and all of it removed again.
@@ -46,7 +45,7 @@ class Timing:
 
 
 def step_s(
-    runtime: Runtime, model: ModelFacts, batch_size: int, threads: int, micro_batches: int = 1
+    runtime: RuntimeCosts, model: ModelFacts, batch_size: int, threads: int, micro_batches: int = 1
 ) -> float:
     """One training step; the backward pass costs two forward ones, and every part its overhead.
 
@@ -61,7 +60,7 @@ def step_s(
     return float(micro_batches * runtime.step_overhead_s + batch_size * sample_s / share)
 
 
-def trace_s(runtime: Runtime, model: ModelFacts) -> float:
+def trace_s(runtime: RuntimeCosts, model: ModelFacts) -> float:
     """What the first step of a network takes beyond a step."""
     return runtime.trace_s + model.layers * runtime.trace_layer_s
 
@@ -72,7 +71,7 @@ def predicted_compile_s(layers: int, *, targets: int) -> float:
 
 
 def predict(
-    runtime: Runtime,
+    runtime: RuntimeCosts,
     work: Work,
     *,
     workers: int,

@@ -256,14 +256,15 @@ class CollectReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateRequest:
-    """Run the model file at `model_key` over the samples at `input_key`, from `start_sample` on.
+    """Run a model over the samples at `input_key`, from `start_sample` on.
 
-    Its outputs, float32, go to `output_key`: class probabilities, (samples, classes), or with
-    `numbers` one number a sample, (samples, 1). Deadline and memory are looked at before every
-    batch of `batch_size`, memory only with `heed_memory`.
+    It is the file of `runtime` at `model_key`. Its outputs, float32, go to `output_key`: class
+    probabilities, (samples, classes), or with `numbers` one number a sample, (samples, 1). Deadline
+    and memory are looked at before every batch of `batch_size`, memory only with `heed_memory`.
     """
 
     task: Literal["evaluate"] = "evaluate"
+    runtime: RuntimeName
     worker: int
     threads: int | None
     batch_size: int

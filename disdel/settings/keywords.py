@@ -19,7 +19,7 @@ class TrainOptions(TypedDict, total=False):
     sync: Literal["epoch", "once"] | int
     fan_in: int | None
     model: str
-    runtime: Literal["tensorflow", "torch", "compiled"] | None
+    runtime: str | None
     precision: Literal["float32", "mixed_bfloat16"]
     optimizer: str | None
     learning_rate: float | None

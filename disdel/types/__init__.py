@@ -4,6 +4,7 @@
 ends in `_ms`.
 """
 
+from disdel.types.costs import Held, HeldToEvaluate, RuntimeCosts
 from disdel.types.job import (
     MAX_BATCH_SIZE,
     MAX_EPOCHS,
@@ -93,6 +94,8 @@ __all__ = [
     "Estimate",
     "EstimatorName",
     "Evaluation",
+    "Held",
+    "HeldToEvaluate",
     "InferJob",
     "InferPlan",
     "LedgerEntry",
@@ -117,6 +120,7 @@ __all__ = [
     "Reading",
     "RoundReport",
     "RunReport",
+    "RuntimeCosts",
     "RuntimeName",
     "Scaling",
     "Score",

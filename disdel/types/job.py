@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, get_args
+from typing import Annotated, ClassVar
 
 from disdel.errors import UsageError
 from disdel.types.checks import take_fields
@@ -198,7 +198,7 @@ class TrainJob:
     runtime: Annotated[
         RuntimeName | None,
         Setting(
-            f"What the actions run on: auto or {', '.join(get_args(RuntimeName))}.",
+            "What the actions run on: auto or tensorflow, torch, compiled.",
             metavar="NAME",
             words=_AUTO,
         ),
@@ -284,11 +284,6 @@ class TrainJob:
             raise UsageError(
                 "--workers-policy adapt cannot go with --optimizer-state local: a worker that is "
                 "gone would take its optimizer with it (with --clients N, they keep theirs)"
-            )
-        if self.runtime == "compiled" and self.precision != "float32":
-            raise UsageError(
-                f"--runtime compiled computes in float32, not {self.precision}: take --runtime "
-                "tensorflow or torch for that"
             )
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 Sync = Literal["epoch", "once"] | int
 Split = Literal["train", "validation", "test"]
@@ -22,7 +22,8 @@ Ending = Literal[
 Outcome = Literal["ok", "continued-time", "continued-memory", "oom", "timeout", "error"]
 Objective = Literal["time", "cost", "memory"]
 EstimatorName = Literal["measured", "sap"]
-RuntimeName = Literal["tensorflow", "torch", "compiled"]
+# A name of `disdel.runtimes.registry`.
+RuntimeName: TypeAlias = str
 # What is learnt of a sample: its class, one of two classes by one output, or a number.
 Target = Literal["class", "binary", "number"]
 # What a training step computes in; weights and optimizer are float32 either way.

@@ -14,11 +14,12 @@ import numpy as np
 
 from disdel.errors import UsageError
 from disdel.protocol.messages import EvaluateReply, EvaluateRequest
+from disdel.runtimes.runtime import Predictor
 from disdel.store.codec import Rows, encoded_rows, open_rows
 from disdel.types.arrays import Array
 from disdel.types.plan import STORE_MARGIN_S
 from disdel.worker.context import Context, Progress, Throttle
-from disdel.worker.model_file import Predictor, PredictorCache
+from disdel.worker.model_file import PredictorCache
 
 PROGRESS_INTERVAL_S = 0.25
 # Sums of probabilities as they come from half precision.
@@ -38,7 +39,7 @@ def evaluate(
     """
     _say(request, context, "loading")
     clock = context.clock
-    predict = predictors.get(request.model_key, request.threads, context)
+    predict = predictors.get(request.model_key, request.runtime, request.threads, context)
     context.wait_for(request.input_key)
     samples = open_rows(context.store, request.input_key, "x")
     # The model as well: it is loaded while the samples are still on their way.

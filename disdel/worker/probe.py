@@ -6,13 +6,14 @@ import importlib.metadata
 import platform
 
 from disdel.protocol.messages import Package, ProbeReply
+from disdel.runtimes.registry import container_packages
 from disdel.types.units import mb_ceil
 from disdel.worker.context import Context
 from openwhisk_local.machine.cpus import usable_cpus
 from openwhisk_local.machine.gpu import first_gpu
 
-# By distribution; TensorFlow's has another name where it is built for CPUs alone.
-_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "torch", "numpy", "redis", "safetensors")
+# By distribution, beside those of the frameworks.
+_PACKAGES = ("numpy", "redis", "safetensors")
 
 
 def probe(context: Context) -> ProbeReply:
@@ -26,7 +27,7 @@ def probe(context: Context) -> ProbeReply:
         python=platform.python_version(),
         packages=tuple(
             Package(name=name, version=version)
-            for name in _PACKAGES
+            for name in (*container_packages(), *_PACKAGES)
             if (version := _version(name)) is not None
         ),
         memory_limit_mb=None if limit_bytes is None else mb_ceil(limit_bytes),

@@ -18,12 +18,12 @@ import disdel
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.invoking.outcomes import failure_of
 from disdel.data import DatasetArrays, load_arrays
-from disdel.planner.runtimes import TENSORFLOW
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.limits import embedded_capacity
 from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.openwhisk.client import OpenWhisk
+from disdel.runtimes.registry import TENSORFLOW
 from disdel.store.private_redis import PrivateRedis
 
 FIRST_MEMORY_MB, MORE_MEMORY_MB = 256, 256

@@ -28,7 +28,7 @@ from tables import slowdown, tables
 from with_disdel import Way
 
 import disdel
-from disdel.planner.runtimes import RUNTIMES
+from disdel.runtimes.registry import all_runtimes
 from disdel.types import RuntimeName
 
 HERE = Path(__file__).parent
@@ -236,7 +236,9 @@ def main() -> None:
     parser.add_argument("files", type=Path, help="the folder of the data sets' files")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="configurations, as a glob")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
-    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto")
+    parser.add_argument(
+        "--runtime", choices=("auto", *(runtime.name for runtime in all_runtimes())), default="auto"
+    )
     parser.add_argument("--work", type=Path, help="imported data, kept from call to call")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     parser.add_argument("--list", action="store_true", help="list the configurations and end")

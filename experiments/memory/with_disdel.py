@@ -16,7 +16,7 @@ from disdel.controller.planning.history import history_of
 from disdel.controller.training import train as train_run
 from disdel.errors import DisdelError
 from disdel.planner.question import Question
-from disdel.planner.runtimes import RUNTIMES
+from disdel.runtimes.registry import all_runtimes
 from disdel.settings import Settings
 from disdel.types import (
     Aims,
@@ -109,8 +109,12 @@ def run(configuration: Configuration, way: Way, data_dir: Path, work: Path) -> d
 
 
 def _write_history(history: Sequence[dict], settings: Settings) -> None:
-    for name, runtime in RUNTIMES.items():
-        lines = [json.dumps(entry["observation"]) for entry in history if entry["runtime"] == name]
+    for runtime in all_runtimes():
+        lines = [
+            json.dumps(entry["observation"])
+            for entry in history
+            if entry["runtime"] == runtime.name
+        ]
         path = history_of(runtime, settings).path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -119,8 +123,9 @@ def _write_history(history: Sequence[dict], settings: Settings) -> None:
 def _read_history(known: Sequence[dict], settings: Settings) -> list[dict]:
     """What was added to `known`."""
     added = []
-    for name, runtime in RUNTIMES.items():
-        lines = history_of(runtime, settings).path.read_text(encoding="utf-8").splitlines()
+    for runtime in all_runtimes():
+        name, path = runtime.name, history_of(runtime, settings).path
+        lines = path.read_text(encoding="utf-8").splitlines()
         count = sum(entry["runtime"] == name for entry in known)
         added += [{"runtime": name, "observation": json.loads(line)} for line in lines[count:]]
     return added

@@ -16,7 +16,7 @@ from simulation import Cluster, Simulation, Work
 
 from disdel.planner.averaging import choose_averaging
 from disdel.planner.question import ASSUMED_CPUS
-from disdel.planner.runtimes import TENSORFLOW
+from disdel.runtimes.registry import TENSORFLOW
 
 HERE = Path(__file__).parent
 MEASURED = HERE.parent / "main_job" / "results.json"
@@ -49,7 +49,7 @@ def fit_step(measured):
     """Seconds of a step with one thread, from the measured time of two workers alone.
 
     The other worker counts are then predictions. One worker has both threads, which make it
-    as fast as the planner ships (disdel/planner/runtimes.py).
+    as fast as the planner ships (disdel/runtimes/keras/runtime.py).
     """
     low, high = 1e-4, 1.0
     for _ in range(60):
@@ -64,7 +64,7 @@ def fit_step(measured):
 def local(workers, step_s):
     """This machine: one invoker with two cores."""
     threads = max(1, 2 // workers)
-    step_s = step_s / threads**TENSORFLOW.thread_exponent
+    step_s = step_s / threads**TENSORFLOW.costs.thread_exponent
     work = Work(**MNIST, step_s=step_s, score_s=step_s / 3 * 10_000 / 64)
     cluster = Cluster(invokers=1, user_memory_mb=18_000, cores=2)
     return Simulation(work, cluster, workers, None).run()

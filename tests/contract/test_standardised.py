@@ -194,7 +194,7 @@ def test_a_pytorch_file_takes_raw_samples(tmp_path, y):
     trainer.train(X[None], y[None])
     path = Path(tmp_path / "model.safetensors")
     trainer.save_model(path)
-    given = load_predictor(path, None)(X)
+    given = load_predictor("torch", path, None)(X)
     if y is NUMBERS:
         assert given.shape == (len(X), 1)
         squares = float(np.square(given[:, 0] - y).sum())

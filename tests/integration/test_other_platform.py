@@ -9,8 +9,8 @@ import disdel
 from disdel.api import plan_costs, run_plan
 from disdel.controller.planning.history import history_of
 from disdel.errors import InsufficientMemory, UsageError
-from disdel.planner.runtimes import TORCH
 from disdel.platforms import registry
+from disdel.runtimes.registry import TORCH
 from disdel.settings import Settings
 from disdel.types import TrainJob
 from tests.support import process_platform

@@ -12,8 +12,8 @@ import pytest
 from disdel import __main__ as command
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.training import train as train_module
-from disdel.planner.runtimes import BASE_IMAGE
 from disdel.platforms.base import ActionSpec
+from disdel.runtimes.registry import BASE_IMAGE
 from disdel.settings import Settings
 from disdel.types import TrainJob
 

@@ -6,8 +6,8 @@ from disdel.models import model_facts
 from disdel.planner.memory import Work
 from disdel.planner.plan import AS_GOOD, make_plan
 from disdel.planner.question import Question
-from disdel.planner.runtimes import TENSORFLOW
 from disdel.platforms.openwhisk.limits import NAMES
+from disdel.runtimes.registry import TENSORFLOW
 from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, TrainJob
 
 CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)
@@ -45,7 +45,7 @@ def question(job=None, data=None, platform=None, **others):
         dataset=data or dataset(),
         model=CNN,
         facts=model_facts(CNN),
-        shipped=TENSORFLOW,
+        shipped=TENSORFLOW.costs,
         capacity=platform or capacity(),
         **others,
     )
@@ -78,7 +78,7 @@ def work(shape=(28, 28, 1), classes=10, model="cnn", **changes):
         "test_samples": 2_500,
         "batch_size": 64,
         "epochs": 5,
-        "held": TENSORFLOW.held,
+        "held": TENSORFLOW.costs.held,
     }
     return Work(**(fields | changes))
 

@@ -6,9 +6,9 @@ import types
 from disdel.controller.planning.checks import _as_measured, _limits, _read_probe
 from disdel.controller.planning.history import history_of
 from disdel.planner.observations import Observation
-from disdel.planner.runtimes import TENSORFLOW, TORCH
 from disdel.platforms.base import ActionSpec
 from disdel.protocol import messages
+from disdel.runtimes.registry import TENSORFLOW, TORCH
 from disdel.settings import Settings
 from tests.support.fake_platform import CAPACITY, activation
 
@@ -78,5 +78,5 @@ def test_a_framework_is_asked_for_with_the_memory_that_its_build_was_seen_to_tak
     )
     history_of(TORCH, settings).append([seen])
     [torch, tensorflow] = _as_measured([TORCH, TENSORFLOW], settings)
-    assert torch.floor_mb == 290 + 70 + TORCH.held.tracing_anonymous_mb
+    assert torch.costs.floor_mb == 290 + 70 + TORCH.costs.held.tracing_anonymous_mb
     assert tensorflow == TENSORFLOW

@@ -10,14 +10,14 @@ from disdel.planner.calibration import calibrated, step_ratio, traced
 from disdel.planner.estimators import MeasuredEstimator, SapEstimator, choose_estimator
 from disdel.planner.memory import train_parts
 from disdel.planner.observations import Observation
-from disdel.planner.runtimes import TENSORFLOW, TORCH
+from disdel.runtimes.registry import TENSORFLOW, TORCH
 from disdel.types import Aims, CallMemory
 from disdel.types.units import MIB
 from tests.support.planning import work
 
 # Of the graph, a layer.
 GRAPH = int(0.7 * MIB)
-RUNTIME = dataclasses.replace(TENSORFLOW, anonymous_mb=250, mapped_mb=350)
+RUNTIME = dataclasses.replace(TENSORFLOW.costs, anonymous_mb=250, mapped_mb=350)
 
 
 def observation(**changes):
@@ -75,7 +75,7 @@ def test_a_larger_batch_takes_more_than_scoring():
 
 
 def test_pytorch_holds_every_output_and_no_graph():
-    parts = train_parts(work(batch_size=256, held=TORCH.held))
+    parts = train_parts(work(batch_size=256, held=TORCH.costs.held))
     # The layers' outputs, without the input: 32,586 floats, of which it holds 1.2 times.
     assert parts.step == 256 * (39_104 + 3 * 21_632) * 4 + 256 * 788 * 32 * 2
     assert parts.model == 7 * 4 * 693_962

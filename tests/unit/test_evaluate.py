@@ -34,7 +34,7 @@ class Loads:
         self.files = []
         self.batches = []
 
-    def __call__(self, path, threads):
+    def __call__(self, runtime, path, threads):
         self.files.append(path.read_bytes())
         return self.predict
 
@@ -54,6 +54,7 @@ def store():
 
 def run(store, cache, *, remaining_s=3600.0, critical=False, **changes):
     fields = {
+        "runtime": "tensorflow",
         "worker": 0,
         "threads": 1,
         "batch_size": 64,
@@ -122,21 +123,21 @@ def test_short_of_memory_it_stores_what_it_has_and_says_so(store):
     ],
 )
 def test_outputs_that_are_no_probabilities_are_refused(store, outputs, told):
-    cache = PredictorCache(lambda path, threads: lambda x: np.array(outputs, np.float32))
+    cache = PredictorCache(lambda runtime, path, threads: lambda x: np.array(outputs, np.float32))
     with pytest.raises(UsageError, match=told):
         run(store, cache, batch_size=1)
     assert store.open("output") is None
 
 
 def test_numbers_are_stored_as_they_are(store):
-    cache = PredictorCache(lambda path, threads: lambda x: x.astype(np.float32) - 7)
+    cache = PredictorCache(lambda runtime, path, threads: lambda x: x.astype(np.float32) - 7)
     run(store, cache, numbers=True)
     assert read_tensors(store, "output")["outputs"][:, 0].tolist() == list(range(-7, SAMPLES - 7))
 
 
 @pytest.mark.parametrize("outputs", [[[0.5, 0.5]], [1.0], [[[1.0]]]])
 def test_outputs_that_are_no_numbers_are_refused(store, outputs):
-    cache = PredictorCache(lambda path, threads: lambda x: np.array(outputs, np.float32))
+    cache = PredictorCache(lambda runtime, path, threads: lambda x: np.array(outputs, np.float32))
     with pytest.raises(UsageError, match="the data set has one number a sample; name a model"):
         run(store, cache, batch_size=1, numbers=True)
     assert store.open("output") is None
@@ -164,7 +165,7 @@ def test_a_keras_file_becomes_a_predictor(tmp_path):
     layers = [keras.Input((3, 2)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
     model = keras.Sequential(layers)
     model.save(tmp_path / "model.keras")
-    predict = load_predictor(tmp_path / "model.keras", None)
+    predict = load_predictor("tensorflow", tmp_path / "model.keras", None)
     x = np.random.default_rng(0).integers(0, 256, (5, 3, 2), np.uint8)
     assert np.allclose(predict(x), model(x.astype(np.float32)), atol=1e-6)
     assert predict(x[:2]).shape == (2, 4)
@@ -172,4 +173,4 @@ def test_a_keras_file_becomes_a_predictor(tmp_path):
         predict(x.reshape(5, 2, 3))
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(UsageError, match="cannot be loaded"):
-        load_predictor(tmp_path / "text.keras", None)
+        load_predictor("tensorflow", tmp_path / "text.keras", None)

@@ -14,8 +14,8 @@ from disdel.controller.training.crew import Crew
 from disdel.controller.training.fleet import Fleet
 from disdel.errors import InsufficientMemory
 from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
-from disdel.planner.runtimes import COMPILED, TENSORFLOW
 from disdel.runtimes.devices import choose_keras_device, choose_torch_device
+from disdel.runtimes.registry import COMPILED, TENSORFLOW
 from disdel.settings import Settings
 from disdel.types import Limits, TrainJob
 from disdel.types.units import MIB
@@ -112,7 +112,7 @@ def test_the_memory_that_actions_share_is_the_platforms_or_the_users(offered, as
 def test_a_compiled_network_uses_no_gpu():
     asked = question(**on_gpu(8000))
     assert asked.gpu_memory_mb == 8000
-    assert dataclasses.replace(asked, shipped=COMPILED).gpu_memory_mb == 0
+    assert dataclasses.replace(asked, shipped=COMPILED.costs).gpu_memory_mb == 0
 
 
 def test_a_late_worker_gets_no_copy_that_the_gpu_does_not_hold():

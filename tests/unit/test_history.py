@@ -11,7 +11,7 @@ from disdel.data import load_arrays
 from disdel.models import choose_model
 from disdel.planner.observations import Observation
 from disdel.planner.plan import make_plan
-from disdel.planner.runtimes import TENSORFLOW
+from disdel.runtimes.registry import TENSORFLOW
 from disdel.settings import Settings
 from disdel.types import TrainJob
 from disdel.types.events import Noted

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from disdel.errors import InsufficientMemory, PlanError, UsageError
 from disdel.models import model_facts
 from disdel.planner.infer_plan import BATCH_SIZE, InferQuestion, make_infer_plan
-from disdel.planner.runtimes import TENSORFLOW
+from disdel.runtimes.registry import TENSORFLOW
 from disdel.types import Aims, Limits, ModelFacts
 from disdel.types.units import MIB
 from tests.support.planning import CNN, capacity, dataset
@@ -16,7 +16,7 @@ from tests.support.planning import CNN, capacity, dataset
 def question(**changes):
     fields = {
         "dataset": dataset(),
-        "shipped": TENSORFLOW,
+        "shipped": TENSORFLOW.costs,
         "capacity": capacity(),
         "samples": 10_000,
         "model_bytes": 2_800_000,

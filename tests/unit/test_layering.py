@@ -24,7 +24,7 @@ ALLOWED = {
     "planner": {"errors", "types"},
     "strategies": {"errors", "types"},
     "report": {"errors", "types", "host"},
-    "runtimes": {"errors", "types", "protocol", "machine"},
+    "runtimes": {"errors", "types", "protocol", "user_code", "machine"},
     "models": {"errors", "types", "protocol", "user_code", "runtimes"},
     "data": LEAVES | {"config", "host", "settings"},
     "worker": LEAVES | {"models", "runtimes", "store", "strategies"},
@@ -38,10 +38,10 @@ ALLOWED = {
     | {"settings", "store", "strategies"},
     "api": LEAVES
     | {"config", "controller", "data", "host", "models", "planner", "platforms", "report"}
-    | {"settings"},
+    | {"runtimes", "settings"},
     "cli": LEAVES
     | {"api", "config", "controller", "data", "host", "memory_agent", "models", "platforms"}
-    | {"report", "settings"},
+    | {"report", "runtimes", "settings"},
     "__main__": {"cli", "host", "machine", "settings"},
     "__init__": {"api", "controller", "errors", "settings"},
     "openwhisk_local": {"machine"},

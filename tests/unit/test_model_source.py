@@ -6,11 +6,11 @@ import zipfile
 
 import pytest
 
-from disdel.controller.inference import keras_config
-from disdel.controller.inference.keras_config import input_shape, read_keras_config, runs_code
 from disdel.controller.inference.model_source import find_model
 from disdel.controller.planning.trusted_code import vouch_for
 from disdel.errors import UsageError
+from disdel.models import keras_config
+from disdel.models.keras_config import input_shape, read_keras_config, runs_code
 from disdel.models.torch_files import read_torch_file
 from disdel.user_code.collecting import collect
 

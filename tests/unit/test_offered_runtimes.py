@@ -4,6 +4,7 @@ import pytest
 
 from disdel.controller.planning import planning
 from disdel.errors import UsageError
+from disdel.runtimes import runtime
 from disdel.settings import Settings
 from disdel.types import (
     CallMemory,
@@ -34,11 +35,11 @@ FRAMEWORKS = {"keras", "tensorflow", "torch"}
 COMPILER = {"async_timeout", "h5py", "iree.compiler", "iree.runtime", "jax"}
 
 
-def own(runtime):
+def own(home):
     """A network of the user's, of that runtime's framework."""
     code = CodeRef(entry="net.py:f", source="net.py", function="f", requirements=(), digest="0")
     found = OwnModel(
-        code=code, runtime=runtime, facts=FACTS, gives_probabilities=False, optimizer=None
+        code=code, runtime=home, facts=FACTS, gives_probabilities=False, optimizer=None
     )
     return ModelSpec(name="net.py:f", input_shape=(8, 8, 1), classes=10, own=found)
 
@@ -49,7 +50,7 @@ def asked(monkeypatch, tmp_path):
     monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
 
     def ask(installed, *, model=CNN, gpu_memory_mb=None, **job):
-        monkeypatch.setattr(planning, "find_spec", lambda name: name in installed or None)
+        monkeypatch.setattr(runtime, "find_spec", lambda name: name in installed or None)
         monkeypatch.setattr(
             planning, "call_memory", lambda job: CALLS if job.batch_size == 32 else None
         )
@@ -94,8 +95,8 @@ def test_built_in_networks_predict_numbers_on_each_runtime(asked):
     numbers = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=0, target="number")
     assert asked(everything, model=numbers) == {"tensorflow": False, "torch": False}
     assert asked({"torch"}, model=numbers) == {"torch": False}
-    for runtime in ("tensorflow", "torch", "compiled"):
-        assert list(asked(everything, model=numbers, runtime=runtime)) == [runtime]
+    for name in ("tensorflow", "torch", "compiled"):
+        assert list(asked(everything, model=numbers, runtime=name)) == [name]
 
 
 def test_own_keras_models_are_compiled_for_who_asks(asked):

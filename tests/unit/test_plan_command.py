@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
-from disdel.planner.runtimes import TENSORFLOW
+from disdel.runtimes.registry import TENSORFLOW
 
 
 def shown(*arguments):
@@ -17,7 +17,7 @@ def shown(*arguments):
 
 def test_parts_zones_alternatives_and_costs():
     text = shown("--limits", "roomy", "--runtime", "tensorflow")
-    assert f"framework {TENSORFLOW.floor_mb:.0f} + data 0 + model" in text
+    assert f"framework {TENSORFLOW.costs.floor_mb:.0f} + data 0 + model" in text
     assert "shipped constants; this platform was not measured yet" in text
     assert "zones   killed below" in text
     assert "workers  MB each  MB in all" in text

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from disdel.errors import InsufficientMemory, PlanError
 from disdel.planner.plan import make_plan
-from disdel.planner.runtimes import COMPILED, TENSORFLOW, TORCH
+from disdel.runtimes.registry import COMPILED, TENSORFLOW, TORCH
 from disdel.types import Aims, Limits, TrainJob
 from tests.support.planning import as_good, dataset, jobs, plan, platforms, question
 
 runtimes = st.builds(
     replace,
-    st.sampled_from([TENSORFLOW, TORCH, COMPILED]),
+    st.sampled_from([TENSORFLOW.costs, TORCH.costs, COMPILED.costs]),
     cold_start_s=st.floats(0, 10),
     multiply_adds_per_s=st.floats(1e9, 1e11),
     anonymous_mb=st.floats(30, 1000),
@@ -70,7 +70,7 @@ def test_of_equal_runtimes_the_best_is_taken(job, platform, more, objective, off
 def test_the_compilers_time_counts_until_it_has_compiled():
     job = TrainJob(dataset="mnist", epochs=1, workers=1)
     framework = question(job, dataset(train=2000))
-    kept = replace(framework, shipped=COMPILED)
+    kept = replace(framework, shipped=COMPILED.costs)
     new = replace(kept, compile_s=9.0)
     assert make_plan([framework, kept])[0] is kept
     assert make_plan([kept])[1].predicted_s == pytest.approx(make_plan([new])[1].predicted_s - 9)
@@ -85,7 +85,7 @@ def test_the_compilers_time_counts_until_it_has_compiled():
 
 
 def test_the_faster_runtime_is_taken_where_it_fits_and_all_are_shown():
-    small = replace(TENSORFLOW, anonymous_mb=60, mapped_mb=20, cold_start_s=20)
+    small = replace(TENSORFLOW.costs, anonymous_mb=60, mapped_mb=20, cold_start_s=20)
     heavy, light = question(), question()
     light = replace(light, shipped=small)
     assert make_plan([heavy, light])[0] is heavy

@@ -53,11 +53,6 @@ def test_what_an_adapting_number_of_workers_cannot_go_with(other, told):
         TrainJob(dataset="mnist", workers_policy="adapt", **other)
 
 
-def test_a_compiled_network_refuses_mixed_precision():
-    with pytest.raises(UsageError, match="--runtime compiled computes in float32, not mixed"):
-        TrainJob(dataset="mnist", runtime="compiled", precision="mixed_bfloat16")
-
-
 def test_the_defaults_are_batch_64_and_5_epochs():
     job = TrainJob(dataset="mnist")
     assert (job.batch_size, job.epochs, job.sync) == (64, 5, "epoch")

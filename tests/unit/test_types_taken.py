@@ -21,7 +21,7 @@ from disdel.types import InferJob, Limits, TrainJob
         ({"seed": True}, "--seed must be a whole number, not True"),
         ({"sync": True}, "--sync must be epoch or once or a whole number, not True"),
         ({"sync": 1.5}, "--sync must be epoch or once or a whole number, not 1.5"),
-        ({"runtime": "auto"}, "--runtime must be tensorflow or torch or compiled or None, not"),
+        ({"runtime": 1}, "--runtime must be a text or None, not 1"),
         ({"model": len}, "--model must be a text, not <built-in function len>"),
         ({"optimizer": [1]}, "--optimizer must be a text or None, not [1]"),
         ({"learning_rate": "0.1"}, "--learning-rate must be a number or None, not '0.1'"),

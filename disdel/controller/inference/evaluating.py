@@ -19,7 +19,7 @@ from disdel.controller.invoking.workers import Workers
 from disdel.planner.memory import BLOCK_STEPS
 from disdel.protocol import messages
 from disdel.store.codec import read_tensors
-from disdel.types import InferPlan, Slice
+from disdel.types import InferPlan, RuntimeName, Slice
 from disdel.types.arrays import Array
 
 
@@ -28,15 +28,23 @@ class Evaluators:
 
     Args:
         plan: how many there are, and how large.
+        runtime: what they compute with.
         numbers: whether the model gives a number a sample, and not class probabilities.
         action: evaluate.
         invoker: runs activations.
     """
 
     def __init__(
-        self, plan: InferPlan, *, numbers: bool, action: SizedAction, invoker: Invoker
+        self,
+        plan: InferPlan,
+        *,
+        runtime: RuntimeName,
+        numbers: bool,
+        action: SizedAction,
+        invoker: Invoker,
     ) -> None:
         self._plan = plan
+        self._runtime = runtime
         self._numbers = numbers
         self._invoker = invoker
         self._workers = Workers(
@@ -81,6 +89,7 @@ class Evaluators:
 
         async def send(attempt: Attempt) -> tuple[messages.EvaluateRequest, messages.EvaluateReply]:
             request = messages.EvaluateRequest(
+                runtime=self._runtime,
                 worker=worker,
                 threads=plan.threads,
                 batch_size=_batch_size(plan.batch_size, attempt),

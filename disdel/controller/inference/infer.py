@@ -34,9 +34,9 @@ from disdel.data import describe_dataset, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
 from disdel.planner.infer_plan import InferQuestion, make_infer_plan
-from disdel.planner.runtimes import runtime_of
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
+from disdel.runtimes.registry import runtime_of
 from disdel.settings import Settings, entries
 from disdel.types import DatasetSpec, Evaluation, InferJob, InferPlan, NumberEvaluation, RunReport
 from disdel.types.arrays import Array
@@ -152,7 +152,7 @@ def _ask(
     runtime = runtime_of(model.path)
     return InferQuestion(
         dataset=source.spec,
-        shipped=runtime,
+        shipped=runtime.costs,
         capacity=session.capacity,
         limits=settings.limits,
         aims=settings.aims,
@@ -192,9 +192,10 @@ class _InferRun:
         self._plan = plan
         self._settings = settings
         self._invoker = invoker
+        runtime = runtime_of(model.path)
         spec = ActionSpec(
             name="evaluate",
-            image=settings.image(runtime_of(model.path).image),
+            image=settings.image(runtime.image),
             code=build_bundle("evaluate", model.code),
             memory_mb=plan.memory_mb,
             timeout_s=plan.timeout_s,
@@ -203,7 +204,11 @@ class _InferRun:
             invoker.session.platform, invoker.package, spec, timeout_max_s=plan.timeout_max_s
         )
         self._evaluators = Evaluators(
-            plan, numbers=not source.spec.classes, action=action, invoker=invoker
+            plan,
+            runtime=runtime.name,
+            numbers=not source.spec.classes,
+            action=action,
+            invoker=invoker,
         )
         self._outputs: Array = np.empty((0, source.spec.outputs), np.float32)
 

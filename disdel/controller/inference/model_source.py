@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from disdel.controller.inference.keras_config import input_shape, read_keras_config, runs_code
 from disdel.controller.planning.trusted_code import check_trusted
 from disdel.controller.runs.run_folder import RunFolder, find_run, latest_trained, runs_named
 from disdel.errors import UsageError
 from disdel.models import choose_model, model_facts
-from disdel.models.torch_files import read_torch_file
-from disdel.planner.runtimes import RUNTIMES, TORCH, runtime_of
-from disdel.types import DatasetSpec, ModelFacts, ModelSpec
+from disdel.runtimes.registry import model_suffixes, runtime_of
+from disdel.runtimes.runtime import ModelFile
+from disdel.types import DatasetSpec, ModelFacts
 from disdel.user_code.collecting import UserCode, collect, read_code
-
-_SUFFIXES = sorted({runtime.model_suffix for runtime in RUNTIMES.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,8 @@ class ModelSource:
         Raises:
             UsageError: it does, or is, or the file is no model file.
         """
-        shape, wanted = self._input_shape(), dataset.input_shape
+        file = look_at(self.path)
+        shape, wanted = file.input_shape, dataset.input_shape
         if shape is not None and (
             len(shape) != len(wanted)
             or any(size not in (None, w) for size, w in zip(shape, wanted, strict=True))
@@ -44,7 +42,7 @@ class ModelSource:
                 f"the model {self.path} takes samples of shape {shape}, and {dataset.name} has "
                 f"{wanted}; name another with --model RUN or --model FILE"
             )
-        spec = self._torch_spec()
+        spec = file.spec
         if spec is not None and spec.own is not None and self.code is None:
             raise UsageError(
                 f"{self.path} holds weights of {spec.own.code.entry}, whose code does not lie "
@@ -53,15 +51,15 @@ class ModelSource:
 
     def changed_code(self) -> str | None:
         """A sentence where the code is known to be another than that which was trained."""
-        spec = self._torch_spec()
+        spec = look_at(self.path).spec
         own = None if spec is None else spec.own
         if own is None or self.code is None or own.code.digest == self.code.ref.digest:
             return None
         return f"{self.code.ref.entry} is not as {own.code.entry} was when {self.path} was trained"
 
     def facts(self, dataset: DatasetSpec) -> ModelFacts | None:
-        """The network's sizes; of a Keras file only where its run trained a built-in network."""
-        spec = self._torch_spec()
+        """The network's sizes; None where neither its file says them nor the run that it is of."""
+        spec = look_at(self.path).spec
         if spec is not None:
             return model_facts(spec)
         folder = RunFolder(self.path.parent)
@@ -72,16 +70,14 @@ class ModelSource:
         except (UsageError, KeyError):
             return None
 
-    def _torch_spec(self) -> ModelSpec | None:
-        """The network of a PyTorch file; None for a Keras file."""
-        return read_torch_file(self.path).model if runtime_of(self.path) is TORCH else None
 
-    def _input_shape(self) -> tuple[int | None, ...] | None:
-        """Without the batch axis; None where the file does not say it in the plain way."""
-        spec = self._torch_spec()
-        if spec is not None:
-            return spec.input_shape
-        return input_shape(read_keras_config(self.path))
+def look_at(path: Path) -> ModelFile:
+    """What a model file says of itself.
+
+    Raises:
+        UsageError: it is none of the runtime that its suffix is of.
+    """
+    return runtime_of(path).load_networks().look_at(path)
 
 
 def find_model(
@@ -109,8 +105,7 @@ def find_model(
         return ModelSource(path, collect(code))
     beside = read_code(RunFolder(path.parent).code)
     if not trust_code:
-        is_keras = runtime_of(path) is not TORCH
-        check_trusted(path, beside, runs_code(read_keras_config(path)) if is_keras else [])
+        check_trusted(path, beside, look_at(path).runs_code)
     return ModelSource(path, beside)
 
 
@@ -118,15 +113,16 @@ def _find_file(model: str | None, dataset: str, run_dir: Path) -> Path:
     if model is None:
         return latest_trained(run_dir, dataset).model
     path = Path(model)
-    if path.suffix in _SUFFIXES:
+    if path.suffix in model_suffixes():
         if not path.is_file():
             raise UsageError(f"--model {path} does not exist")
         return path
     # A run's id may have a dot too, and its folder is a path.
     if not runs_named(run_dir, model) and (path.suffix or path.exists() or len(path.parts) > 1):
         there = "is no model file" if path.exists() else "does not exist"
+        suffixes = " or ".join(model_suffixes())
         raise UsageError(
-            f"--model {path} {there}; needed is a file that ends in {' or '.join(_SUFFIXES)}, or "
+            f"--model {path} {there}; needed is a file that ends in {suffixes}, or "
             "the id of a run (`disdel runs list`)"
         )
     folder = find_run(run_dir, model)

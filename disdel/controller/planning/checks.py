@@ -6,8 +6,8 @@ import asyncio
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from disdel.controller.invoking.bundle import build_bundle
@@ -19,9 +19,11 @@ from disdel.controller.session import Session, open_session
 from disdel.errors import DisdelError
 from disdel.planner.calibration import calibrated
 from disdel.planner.limits import round_up_memory
-from disdel.planner.runtimes import BASE_FLOOR_MB, BASE_IMAGE, Runtime
+from disdel.planner.memory import BASE_FLOOR_MB
 from disdel.platforms.base import ActionSpec
 from disdel.protocol import messages
+from disdel.runtimes.registry import BASE_IMAGE
+from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
 from disdel.store.private_redis import find_redis_server
 from disdel.types import ActivationRecord, RuntimeName
@@ -30,12 +32,6 @@ from disdel.types.plan import in_brackets
 _TIMEOUT_S = 60.0
 # A container that does not reach the store at once most likely never will.
 _PROBE_PATIENCE_S = 5.0
-# A runtime's package has another name where it is built for CPUs alone.
-_DISTRIBUTIONS: Mapping[RuntimeName, tuple[str, ...]] = {
-    "tensorflow": ("tensorflow", "tensorflow-cpu"),
-    "torch": ("torch",),
-    "compiled": ("iree-base-compiler",),
-}
 # A handful of workers with a round every few seconds make more invocations than this.
 _FEW_INVOKES_PER_MINUTE = 120
 
@@ -59,7 +55,7 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
     runtimes = _as_measured(offered_runtimes(runtime, settings), settings)
     yield Check("python", True, sys.version.split()[0])
     for one in runtimes:
-        yield _package(one.name, _DISTRIBUTIONS[one.name], f"disdel[{one.name}]")
+        yield _package(one.name, one.distributions, f"disdel[{one.name}]")
     yield _package("data sets", ("tensorflow-datasets",), "disdel[datasets]")
     yield _checked("redis", lambda: _redis(settings))
     yield _checked("data directory", lambda: _writable(settings.data_dir))
@@ -69,7 +65,10 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
 
 def _as_measured(runtimes: Sequence[Runtime], settings: Settings) -> list[Runtime]:
     """The runtimes with the floor of the builds that are there, as earlier containers told it."""
-    return [calibrated(one, history_of(one, settings).read()) for one in runtimes]
+    return [
+        replace(one, costs=calibrated(one.costs, history_of(one, settings).read()))
+        for one in runtimes
+    ]
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:
@@ -144,7 +143,7 @@ def _store(session: Session) -> Check:
 def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:
     """Whether the platform lets the frameworks in."""
     capacity = session.capacity
-    largest = max(runtimes, key=lambda runtime: runtime.floor_mb)
+    largest = max(runtimes, key=lambda runtime: runtime.costs.floor_mb)
     needed_mb = _framework_mb(largest, capacity.memory_min_mb)
     if capacity.memory_max_mb < needed_mb:
         return Check(
@@ -168,7 +167,7 @@ def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:
 
 
 def _framework_mb(runtime: Runtime, minimum_mb: int) -> int:
-    return round_up_memory(runtime.floor_mb, minimum_mb)
+    return round_up_memory(runtime.costs.floor_mb, minimum_mb)
 
 
 async def _container_checks(

@@ -62,11 +62,6 @@ class CompiledNetwork:
             return filled(self.program / TEMPLATE, dict(tensors))
 
 
-def can_be_compiled(model: ModelSpec) -> bool:
-    """Whether it is a Keras model, and no PyTorch module."""
-    return model.own is None or model.own.runtime == "tensorflow"
-
-
 def compile_job(
     job: TrainJob, dataset: DatasetSpec, model: ModelSpec, settings: Settings
 ) -> CompileJob:

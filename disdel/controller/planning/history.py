@@ -24,24 +24,17 @@ import disdel
 from disdel import config
 from disdel.host.home import make_own
 from disdel.planner.observations import Observation
-from disdel.planner.runtimes import Runtime
 from disdel.platforms.registry import chosen
+from disdel.runtimes.registry import all_runtimes
+from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
 from openwhisk_local.machine.gpu import first_gpu
 
 MAX_LINES = 4000
 # What is measured: all processes of a container, and not the action's alone.
 _COUNTED = "containers"
-# What decides how much memory and time an action takes that has this machine's packages.
-_PACKAGES = (
-    "tensorflow",
-    "tensorflow-cpu",
-    "keras",
-    "torch",
-    "iree-base-runtime",
-    "numpy",
-    "redis",
-)
+# What else of this machine decides how much memory and time a container takes.
+_PACKAGES = ("numpy", "redis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +99,9 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
     on_host, address = provider.traits.host_packages, provider.address(settings)
     facts = [] if address is None else [address]
     if on_host:
+        frameworks = [name for one in all_runtimes() for name in one.packages]
         facts += [platform.python_version(), _processor(), str(os.cpu_count())]
-        facts += [f"{name} {_version(name)}" for name in _PACKAGES]
+        facts += [f"{name} {_version(name)}" for name in (*frameworks, *_PACKAGES)]
     else:
         facts.append(settings.image(runtime.image))
     asked = settings.limits.gpu_memory_mb

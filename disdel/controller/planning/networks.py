@@ -26,6 +26,7 @@ from disdel.host.helper import run_helper
 from disdel.host.home import make_own
 from disdel.models import choose_model
 from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
+from disdel.runtimes.registry import all_runtimes, container_packages
 from disdel.types import DatasetSpec, ModelSpec, OwnModel, TrainJob
 from disdel.types.arrays import Array
 from disdel.user_code.collecting import UserCode, collect, is_entry, package_version, packages_of
@@ -36,7 +37,8 @@ _FORMAT = 5
 # Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
 _SAMPLES_BYTES = 64 << 20
 _SAMPLES_LEAST = 2
-_PACKAGES = ("disdel", "keras", "numpy", "tensorflow", "tensorflow-cpu", "torch")
+# What decides what a description says, beside the frameworks.
+_PACKAGES = ("disdel", "numpy")
 
 
 def choose_network(
@@ -126,7 +128,7 @@ class _Asked:
 
     def key(self, samples: Mapping[str, Array]) -> str:
         """The same for what is described alike."""
-        packages = sorted({*_PACKAGES, *packages_of(self.code)})
+        packages = sorted({*_PACKAGES, *container_packages(), *packages_of(self.code)})
         versions = [sys.version, *(f"{name} {package_version(name)}" for name in packages)]
         dataset, job = self.dataset, self.job
         form = (dataset.input_shape, dataset.input_dtype, dataset.classes)
@@ -203,7 +205,6 @@ def _environ() -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **{name: value for one in all_runtimes() for name, value in one.environment.items()},
         "CUDA_VISIBLE_DEVICES": "-1",
     }

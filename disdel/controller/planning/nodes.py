@@ -24,9 +24,9 @@ from disdel.controller.planning.probing import probe_package
 from disdel.controller.session import Session
 from disdel.errors import DisdelError, PlatformError
 from disdel.host.home import make_own
-from disdel.planner.runtimes import BASE_IMAGE
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
+from disdel.runtimes.registry import BASE_IMAGE
 from disdel.settings import Settings
 from disdel.types import Capacity
 from disdel.types.events import Listener, Noted

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
+from typing import NoReturn
 
 from disdel.compiler import call_memory
-from disdel.controller.planning.compiled import can_be_compiled, compile_job
+from disdel.controller.planning.compiled import compile_job
 from disdel.controller.planning.history import History, history_of
 from disdel.errors import UsageError
 from disdel.models import model_facts
@@ -18,18 +18,22 @@ from disdel.planner.gpu import HOST_MB
 from disdel.planner.memory import Work, train_parts
 from disdel.planner.observations import Observation, containers
 from disdel.planner.question import Question
-from disdel.planner.runtimes import (
-    COMPILED,
-    RUNTIMES,
-    TENSORFLOW,
-    TORCH,
-    Runtime,
-)
 from disdel.planner.timing import predicted_compile_s, step_s
 from disdel.platforms.registry import chosen
+from disdel.runtimes.registry import DEFAULT, all_runtimes, check_runtime, runtime_named
+from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
 from disdel.strategies.registry import strategy_of
-from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, Plan, RuntimeName, TrainJob
+from disdel.types import (
+    Activation,
+    Capacity,
+    DatasetSpec,
+    ModelSpec,
+    Plan,
+    RuntimeCosts,
+    RuntimeName,
+    TrainJob,
+)
 from disdel.types.events import Listener, Noted
 from disdel.types.units import MIB
 
@@ -71,7 +75,7 @@ def ask(
             dataset=dataset,
             model=model,
             facts=model_facts(model),
-            shipped=_in_its_image(runtime, settings),
+            shipped=_shipped(runtime, settings),
             capacity=capacity,
             limits=settings.limits,
             aims=settings.aims,
@@ -85,22 +89,18 @@ def ask(
         for runtime in runtimes
     ]
     return [
-        _of_compiled(asked, settings, compiling_took_s) if _is_compiled(asked) else asked
-        for asked in questions
+        _of_compiled(asked, settings, compiling_took_s) if runtime.compiles else asked
+        for runtime, asked in zip(runtimes, questions, strict=True)
     ]
 
 
-def _is_compiled(question: Question) -> bool:
-    return question.shipped.name == COMPILED.name
-
-
-def _in_its_image(runtime: Runtime, settings: Settings) -> Runtime:
-    """The runtime with what else its containers run."""
-    if runtime is not COMPILED:
-        return runtime
+def _shipped(runtime: Runtime, settings: Settings) -> RuntimeCosts:
+    """What the runtime costs, with what else its containers run."""
+    if runtime.image:
+        return runtime.costs
     # It runs on the platform's own Python.
     proxy_mb = chosen(settings).traits.proxy_mb
-    return replace(runtime, anonymous_mb=runtime.anonymous_mb + proxy_mb)
+    return replace(runtime.costs, anonymous_mb=runtime.costs.anonymous_mb + proxy_mb)
 
 
 def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:
@@ -116,51 +116,59 @@ def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question
 def _fitting_runtimes(
     job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings
 ) -> list[Runtime]:
-    """The runtimes that a job may take: the user's own networks have one.
+    """The runtimes that a job may take: the one that it names, or those that suit it.
 
-    They are compiled where that is asked for, and so are built-in ones that predict numbers.
-    Compiled networks compute in float32, and a GPU would stay idle.
+    Networks of the user's own are trained where they are at home, unless another runtime is named
+    that lowers them.
 
     Raises:
-        UsageError: the job asks for another one.
+        UsageError: the job names a runtime that does not exist, or does not train such a network.
     """
-    if model.own is None:
-        offered = offered_runtimes(job.runtime, settings)
-        compiles = job.precision == "float32" and not capacity.gpu_memory_mb
-        if job.runtime or (compiles and model.target == "class"):
-            return offered
-        return [runtime for runtime in offered if runtime is not COMPILED] or [TENSORFLOW]
-    if job.runtime == "compiled" and can_be_compiled(model):
-        return [COMPILED]
-    only = RUNTIMES[model.own.runtime]
-    if job.runtime not in (None, only.name):
-        kind = "PyTorch module" if only is TORCH else "Keras model"
-        raise UsageError(
-            f"{model.name} returns a {kind}, which --runtime {only.name} (or auto) trains, and "
-            f"{job.runtime} does not"
-        )
-    return [only]
+    check_runtime(job.runtime, job.precision)
+    home = model.own.runtime if model.own else None
+    if job.runtime is not None:
+        named = runtime_named(job.runtime)
+        if not named.trains(home):
+            _refuse(model, named)
+        return [named]
+    if home is not None:
+        return [runtime_named(home)]
+    suitable = [
+        runtime
+        for runtime in offered_runtimes(None, settings)
+        if job.precision in runtime.precisions
+        and model.target in runtime.chosen_for
+        # It would stay idle.
+        and (runtime.costs.uses_gpu or not capacity.gpu_memory_mb)
+    ]
+    return suitable or [DEFAULT]
+
+
+def _refuse(model: ModelSpec, named: Runtime) -> NoReturn:
+    """Say which runtime trains a network of the user's own, where `named` does not."""
+    assert model.own is not None
+    home = runtime_named(model.own.runtime)
+    kind = "network" if home.users is None else home.users.kind
+    raise UsageError(
+        f"{model.name} returns a {kind}, which --runtime {home.name} (or auto) trains, and "
+        f"{named.name} does not"
+    )
 
 
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
     """The runtime asked for, or those that the platform's containers have.
 
-    A platform does not tell which images it has; there `auto` means the one for TensorFlow. Where
-    actions have this machine's packages it is what is installed, the compiler included.
+    A platform does not tell which images it has; there `auto` means the default one. Where actions
+    have this machine's packages it is what is installed, the compiler included.
+
+    Raises:
+        UsageError: there is no runtime of that name.
     """
     if asked is not None:
-        return [RUNTIMES[asked]]
+        return [runtime_named(asked)]
     if not chosen(settings).traits.host_packages:
-        return [TENSORFLOW]
-    return [runtime for runtime in RUNTIMES.values() if _is_installed(runtime)] or [TENSORFLOW]
-
-
-def _is_installed(runtime: Runtime) -> bool:
-    try:
-        return all(map(find_spec, runtime.modules))
-    except ModuleNotFoundError:
-        # Of a package that a module would be in.
-        return False
+        return [DEFAULT]
+    return [runtime for runtime in all_runtimes() if runtime.is_installed()] or [DEFAULT]
 
 
 def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:

@@ -7,6 +7,7 @@ lies: training notes a digest of it in the state directory.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from disdel import config
@@ -29,7 +30,7 @@ def vouch_for(code: UserCode) -> str | None:
     return None
 
 
-def check_trusted(path: Path, code: UserCode | None, imports: list[str]) -> None:
+def check_trusted(path: Path, code: UserCode | None, imports: Sequence[str]) -> None:
     """Refuse a model that is not this user's and whose loading runs code.
 
     Args:

@@ -17,9 +17,9 @@ from disdel.controller.planning.history import history_of
 from disdel.controller.training.train import train_on
 from disdel.data import DatasetArrays
 from disdel.planner.calibration import calibrated
-from disdel.planner.runtimes import RUNTIMES, Runtime
+from disdel.runtimes.registry import runtime_named
 from disdel.settings import Settings
-from disdel.types import DatasetSpec, RuntimeName, TrainJob
+from disdel.types import DatasetSpec, RuntimeCosts, RuntimeName, TrainJob
 from disdel.types.events import Listener, Noted, silent
 from openwhisk_local.machine.scratch import Scratch, sweep
 
@@ -37,7 +37,7 @@ _SETUPS = ((1, 64), (None, 64), (None, 256))
 class Calibrated:
     """What a calibration has found, and where it is kept."""
 
-    runtime: Runtime
+    runtime: RuntimeCosts
     containers: int
     path: Path
 
@@ -63,10 +63,10 @@ async def calibrate(name: RuntimeName, settings: Settings, emit: Listener) -> Ca
             report, _ = await train_on(arrays, job, here, silent, started_s=time.monotonic())
             used = report.settings["workers"]
             emit(Noted(message=f"workers {used}, batch {batch}: {report.wall_s:.1f} s"))
-    shipped = RUNTIMES[name]
-    history = history_of(shipped, settings)
+    runtime = runtime_named(name)
+    history = history_of(runtime, settings)
     observations = history.read()
-    return Calibrated(calibrated(shipped, observations), len(observations), history.path)
+    return Calibrated(calibrated(runtime.costs, observations), len(observations), history.path)
 
 
 def _random_arrays() -> DatasetArrays:

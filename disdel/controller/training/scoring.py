@@ -14,8 +14,8 @@ from disdel.controller.training.crew import Crew
 from disdel.controller.training.fleet import Fleet
 from disdel.errors import DisdelError
 from disdel.planner.memory import score_batch
-from disdel.planner.runtimes import RUNTIMES
 from disdel.protocol import messages
+from disdel.runtimes.registry import runtime_named
 from disdel.types import RoundReport, Score, Slice, Split
 from disdel.types.events import Noted
 
@@ -90,7 +90,7 @@ class Ensemble:
 
     @property
     def _suffix(self) -> str:
-        return RUNTIMES[self.crew.plan.runtime].model_suffix
+        return runtime_named(self.crew.plan.runtime).model_suffix
 
     async def _fetch(self, path: Path) -> Path:
         store, key = self.invoker.session.store, self.invoker.keys.model

@@ -32,9 +32,9 @@ from disdel.errors import UsageError
 from disdel.host.helper import in_thread
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
-from disdel.planner.runtimes import BASE_IMAGE, RUNTIMES
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
+from disdel.runtimes.registry import BASE_IMAGE, check_runtime, runtime_named
 from disdel.settings import Settings
 from disdel.strategies.registry import files_of, strategy_of
 from disdel.types import Capacity, DatasetSpec, ModelSpec, Plan, RunReport, TrainJob
@@ -54,6 +54,7 @@ async def train(
         DisdelError: the run failed.
     """
     started_s = time.monotonic()
+    check_runtime(job.runtime, job.precision)
     with contextlib.nullcontext() if resumed is None else resumed.claimed() as lease:
         arrays = await in_thread(_load, job.dataset, settings.data_dir)
         return await train_on(
@@ -104,12 +105,12 @@ async def train_on(
 
         question, plan = planned(job)
         compiled = None
-        if plan.runtime == "compiled":
+        if runtime_named(plan.runtime).compiles:
             compiled = await _compiled(job, dataset, model, code, settings, session.capacity)
             if question.calls is None:
                 # Now the compiler has said how much memory a step takes.
                 question, plan = planned(job, question.compile_s)
-                if plan.runtime != "compiled":
+                if not runtime_named(plan.runtime).compiles:
                     compiled = None
         warn_of_store(session, plan.store_mb, emit)
         progress = Progress(
@@ -156,7 +157,7 @@ async def train_on(
                 keep=settings.keep,
             )
         finally:
-            history = history_of(question.shipped, settings)
+            history = history_of(runtime_named(plan.runtime), settings)
             # A container that has had several shards tells nothing of any.
             if not crew.has_changed:
                 remember(history, observe(question, plan, run.own_activations), emit)
@@ -195,7 +196,7 @@ def _action(
     trains = name == "train"
     return ActionSpec(
         name=name,
-        image=settings.image(RUNTIMES[plan.runtime].image if trains else BASE_IMAGE),
+        image=settings.image(runtime_named(plan.runtime).image if trains else BASE_IMAGE),
         code=build_bundle(name, code if trains else None, files=files),
         memory_mb=memory_mb,
         timeout_s=plan.timeout_s,

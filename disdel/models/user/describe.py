@@ -15,13 +15,11 @@ from typing import Any
 from disdel.errors import DisdelError, UsageError
 from disdel.models.user.bundled import a_kind
 from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
-from disdel.types import RuntimeName
+from disdel.runtimes.registry import all_runtimes
+from disdel.runtimes.runtime import Runtime
 from disdel.user_code.collecting import imported_packages
 from disdel.user_code.files_read import FilesRead
 from disdel.user_code.module import UserModule, end_process
-
-# The packages that the classes of a network come from.
-_FAMILIES: dict[str, RuntimeName] = {"keras": "tensorflow", "torch": "torch"}
 
 
 def describe(request: DescribeRequest) -> DescribeReply:
@@ -31,35 +29,28 @@ def describe(request: DescribeRequest) -> DescribeReply:
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
     module = UserModule(request.code, Path(request.folder))
-    if _runtime(module, request) == "torch":
-        from disdel.models.user.describe_torch import describe_torch
-
-        return describe_torch(module, request)
-    from disdel.models.user.describe_keras import describe_keras
-
-    return describe_keras(module, request)
+    return _home(module, request).load_networks().describe(module, request)
 
 
-def _runtime(module: UserModule, request: DescribeRequest) -> RuntimeName:
-    """What the user's function returns a network of.
+def _home(module: UserModule, request: DescribeRequest) -> Runtime:
+    """The runtime whose framework the user's network is made with.
 
-    The two take the shape of an image differently, so it is called to be told only where its files
-    import both frameworks, or none.
+    Frameworks take the shape of an image differently, so the function is called to be told only
+    where its files import several of them, or none.
     """
+    homes = [(runtime, runtime.users) for runtime in all_runtimes() if runtime.users is not None]
     imported = imported_packages(Path(request.folder))
-    keras, torch = not imported.isdisjoint(("keras", "tensorflow")), "torch" in imported
-    if keras != torch:
-        return "torch" if torch else "tensorflow"
+    used = [runtime for runtime, users in homes if not imported.isdisjoint(users.packages)]
+    if len(used) == 1:
+        return used[0]
     made = module.call(input_shape=request.input_shape, classes=request.classes)
-    # Neither framework is imported for the answer: it may not be there.
+    # No framework is imported for the answer: it may not be there.
     families = {kind.__module__.partition(".")[0] for kind in type(made).__mro__}
-    for family, runtime in _FAMILIES.items():
-        if family in families:
+    for runtime, users in homes:
+        if not families.isdisjoint(users.packages):
             return runtime
-    raise UsageError(
-        f"{request.code.entry} returned {a_kind(made)}, where an uncompiled keras.Model or a "
-        "torch.nn.Module is needed"
-    )
+    needed = " or ".join(users.needed for _, users in homes)
+    raise UsageError(f"{request.code.entry} returned {a_kind(made)}, where {needed} is needed")
 
 
 def main(request_path: str, reply_path: str) -> None:

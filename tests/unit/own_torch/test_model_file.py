@@ -32,14 +32,14 @@ def test_the_file_is_a_plain_state_dict_and_predicts_alone(trainer, tmp_path, mo
     assert model.again.weight is model.inner.weight
     monkeypatch.setattr(own_code, "BUNDLED", tmp_path)
     with pytest.raises(UsageError, match=r"net.py:make, and its code is not here"):
-        load_predictor(path, None)
+        load_predictor("torch", path, None)
     code = collect(f"{tmp_path}/net.py:make")
     code.write(tmp_path)
-    np.testing.assert_allclose(load_predictor(path, None)(x[0]), expected, rtol=1e-6)
+    np.testing.assert_allclose(load_predictor("torch", path, None)(x[0]), expected, rtol=1e-6)
     (tmp_path / "net.py").write_text(make("nn.Linear(4, 3)"))
     collect(f"{tmp_path}/net.py:make").write(tmp_path)
     with pytest.raises(UsageError, match=r"weights are not those of .*net.py:make as it is now"):
-        load_predictor(path, None)
+        load_predictor("torch", path, None)
 
 
 def test_a_finished_training_gives_the_users_module(trainer, tmp_path):
@@ -76,5 +76,5 @@ def test_predictions_are_probabilities_or_numbers(
     trainer(make(modules, head=ZERO), classes=classes).save_model(tmp_path / "model.safetensors")
     collect(f"{tmp_path}/net.py:make").write(tmp_path)
     monkeypatch.setattr(own_code, "BUNDLED", tmp_path)
-    predict = load_predictor(tmp_path / "model.safetensors", None)
+    predict = load_predictor("torch", tmp_path / "model.safetensors", None)
     np.testing.assert_allclose(predict(np.ones((2, 4), np.float32)), [expected] * 2, rtol=1e-6)

@@ -1,15 +1,15 @@
 """What a runtime costs before it does any work, as measured.
 
-The constants serve until there are observations of the platform at hand, which `calibration` then
-puts in their place. `docs/measurements.md` has the figures and how they were taken.
+The shipped figures stand beside each runtime (`disdel.runtimes`). They serve until there are
+observations of the platform at hand, which `planner/calibration.py` then puts in their place.
+`docs/measurements.md` has the figures and how they were taken.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from disdel.types import RuntimeName
+from disdel.types.names import RuntimeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +52,11 @@ class HeldToEvaluate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """A runtime image and its measured costs.
+class RuntimeCosts:
+    """The measured costs of a runtime, and what a plan may do with it.
 
     Attributes:
         name: as users write it.
-        modules: what must be importable where its actions run.
-        image: the name of its actions' container image, without prefix and tag; "" for the
-            platform's own Python, which has no framework.
-        model_suffix: of the files of its trained models.
         cuts_batches: whether its steps hold less where a batch is cut into parts.
         uses_gpu: whether its actions compute on a GPU where they see one.
         anonymous_mb: anonymous memory of a container that has imported the framework, built a
@@ -80,9 +76,6 @@ class Runtime:
     """
 
     name: RuntimeName
-    image: str
-    model_suffix: str
-    modules: tuple[str, ...]
     anonymous_mb: float
     mapped_mb: float
     import_s: float
@@ -102,89 +95,3 @@ class Runtime:
     def floor_mb(self) -> float:
         """Memory before any samples."""
         return self.anonymous_mb + self.mapped_mb
-
-
-TENSORFLOW = Runtime(
-    name="tensorflow",
-    image="runtime-tensorflow",
-    model_suffix=".keras",
-    modules=("keras", "tensorflow"),
-    anonymous_mb=210,
-    mapped_mb=168,
-    import_s=2.4,
-    cold_start_s=2.5,
-    trace_s=0.3,
-    trace_layer_s=0.03,
-    step_overhead_s=0.8e-3,
-    activations_per_s=0.58e9,
-    multiply_adds_per_s=66e9,
-    thread_exponent=0.45,
-)
-
-TORCH = Runtime(
-    name="torch",
-    image="runtime-torch",
-    model_suffix=".safetensors",
-    modules=("torch",),
-    anonymous_mb=175,
-    mapped_mb=39,
-    import_s=1.2,
-    cold_start_s=1.5,
-    trace_s=0.02,
-    trace_layer_s=0.0,
-    step_overhead_s=0.6e-3,
-    activations_per_s=0.23e9,
-    multiply_adds_per_s=80e9,
-    thread_exponent=0.4,
-    held=Held(
-        weight_copies=7,
-        outputs=1.2,
-        layer_mb=0,
-        tracing_anonymous_mb=20,
-        tracing_mapped_mb=0,
-    ),
-    held_to_evaluate=HeldToEvaluate(file_copies=2, loading_copies=1, largest_copies=7),
-)
-
-# Training steps that the host compiles, executed by IREE's runtime.
-COMPILED = Runtime(
-    name="compiled",
-    image="",
-    model_suffix=".keras",
-    modules=("async_timeout", "h5py", "iree.compiler", "iree.runtime", "jax", "keras"),
-    anonymous_mb=64,
-    mapped_mb=14,
-    import_s=0.6,
-    cold_start_s=0.8,
-    trace_s=0.02,
-    trace_layer_s=0.0,
-    step_overhead_s=0.5e-3,
-    # The multiplications of ResNet-20, the slowest beside a framework, moving its outputs included:
-    # until a network was seen, `auto` does not hope.
-    activations_per_s=1e12,
-    multiply_adds_per_s=15e9,
-    thread_exponent=0.35,
-    cuts_batches=False,
-    uses_gpu=False,
-)
-
-RUNTIMES: dict[RuntimeName, Runtime] = {
-    runtime.name: runtime for runtime in (TENSORFLOW, TORCH, COMPILED)
-}
-
-
-def runtime_of(model: Path) -> Runtime:
-    """The runtime whose containers open a model file, by the file's suffix.
-
-    Raises:
-        LookupError: none of them does.
-    """
-    for runtime in RUNTIMES.values():
-        if runtime.image and runtime.model_suffix == model.suffix:
-            return runtime
-    raise LookupError(model.suffix)
-
-
-# collectWeights: Python, numpy, the Redis client and the proxy.
-BASE_IMAGE = "runtime-base"
-BASE_FLOOR_MB = 56

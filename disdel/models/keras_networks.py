@@ -1,0 +1,103 @@
+"""Networks of Keras on TensorFlow, as `runtimes.runtime.Networks`. Imports Keras when called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disdel.errors import UsageError
+from disdel.models.keras_config import input_shape, read_keras_config, runs_code
+from disdel.models.user.bundled import bundled_module
+from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
+from disdel.runtimes.base import Trainer
+from disdel.runtimes.runtime import ModelFile, Predictor
+from disdel.types import DEFAULT_OPTIMIZER
+from disdel.types.arrays import Array
+from disdel.user_code.module import UserModule
+
+# Keras ships no types.
+KerasModel = Any
+
+
+def build_trainer(network: Network, samples: Array) -> Trainer:
+    """As `Networks.build_trainer`."""
+    import keras
+
+    from disdel.models.builtin.keras_models import build_keras_model
+    from disdel.models.user.keras_model import own_keras_trainer
+    from disdel.runtimes.devices import choose_keras_device
+    from disdel.runtimes.keras.recipe import recipe_for
+    from disdel.runtimes.keras.trainer import KerasTrainer, pin_threads
+
+    pin_threads(network.threads)
+    choose_keras_device(network.gpu_memory_mb)
+    keras.utils.set_random_seed(network.seed)
+    input_dtype = samples.dtype.name
+    if network.model.own is not None:
+        return own_keras_trainer(network, network.model.own, input_dtype)
+    return KerasTrainer(
+        build_keras_model(network.model, input_dtype=input_dtype),
+        optimizer=network.optimizer or DEFAULT_OPTIMIZER,
+        learning_rate=network.learning_rate,
+        input_dtype=input_dtype,
+        recipe=replace(
+            recipe_for(network.model.target, probabilities=True),
+            loss_unit=network.model.loss_unit,
+        ),
+        precision=network.precision,
+    )
+
+
+def load_predictor(path: Path, threads: int | None) -> Predictor:
+    """As `Networks.load_predictor`."""
+    import tensorflow as tf
+
+    from disdel.runtimes.devices import choose_keras_device
+    from disdel.runtimes.keras.trainer import pin_threads
+
+    pin_threads(threads)
+    # Plans of evaluate actions know of no GPU, and one action would take all of it.
+    choose_keras_device(0)
+    model = load_model(path, bundled_module())
+    inputs = model.inputs or []
+    if len(inputs) != 1:
+        raise UsageError(f"the model has {len(inputs)} inputs, and it must have one: the samples")
+    wanted = tuple(inputs[0].shape[1:])
+    # Compiled, since a batch layer by layer takes half as much memory again, and longer.
+    forward = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec((None, *wanted), tf.float32)],
+    )
+
+    def predict(x: Array) -> Array:
+        sizes = x.shape[1:]
+        if len(sizes) != len(wanted) or any(
+            w not in (None, s) for w, s in zip(wanted, sizes, strict=True)
+        ):
+            raise UsageError(f"the model takes samples of shape {wanted}, not {sizes}")
+        return np.asarray(forward(x.astype(np.float32)), np.float32)
+
+    return predict
+
+
+def load_model(path: Path, code: UserModule | None) -> KerasModel:
+    """As `Networks.load_model`: an uncompiled `keras.Model`."""
+    from disdel.models.builtin.keras_models import load_keras_network
+
+    return load_keras_network(path, code)
+
+
+def look_at(path: Path) -> ModelFile:
+    """As `Networks.look_at`."""
+    config = read_keras_config(path)
+    return ModelFile(input_shape=input_shape(config), runs_code=tuple(runs_code(config)))
+
+
+def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
+    """As `Networks.describe`."""
+    from disdel.models.user.describe_keras import describe_keras
+
+    return describe_keras(module, request)

@@ -1,0 +1,171 @@
+"""What there is to know of a runtime: one object, which loads no framework.
+
+A runtime is what train actions compute with. All that other rooms need of it stands here: the
+planner takes its costs, the controller its image and files, an activation its trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from disdel.errors import UsageError
+from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
+from disdel.runtimes.base import Trainer
+from disdel.types import ModelSpec, Precision, RuntimeCosts, RuntimeName, Target
+from disdel.types.arrays import Array
+
+if TYPE_CHECKING:
+    from disdel.user_code.module import UserModule
+
+# From samples as stored, (n, *input_shape), to what a model gives for them, (n, outputs) float32.
+Predictor: TypeAlias = Callable[[Array], Array]
+
+_EVERY_TARGET: tuple[Target, ...] = ("class", "binary", "number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """What a model file says of itself, read without its framework.
+
+    Attributes:
+        input_shape: of a sample; None where the file does not say it in the plain way, and so is
+            each size that it leaves open.
+        spec: the network, where the file has it.
+        runs_code: what of the network is code of somebody's, which loading it runs.
+    """
+
+    input_shape: tuple[int | None, ...] | None
+    spec: ModelSpec | None = None
+    runs_code: tuple[str, ...] = ()
+
+
+class Networks(Protocol):
+    """Networks in a runtime's framework: what the module offers that `Runtime.networks` names."""
+
+    def build_trainer(self, network: Network, samples: Array) -> Trainer:
+        """The trainer of a network for such samples as stored, in its initial state.
+
+        Raises:
+            UsageError: it cannot be built or trained here.
+        """
+
+    def load_predictor(self, path: Path, threads: int | None) -> Predictor:
+        """The model in a file as a function, on so many CPU threads; None for the machine's.
+
+        Raises:
+            UsageError: the file is no model of one input; from the function, the samples have
+                another shape.
+        """
+
+    def load_model(self, path: Path, code: UserModule | None) -> Any:
+        """The model in a file as its framework has it, with the user's own code, if it is of that.
+
+        Raises:
+            UsageError: the file is no model, or its code is missing or fails.
+        """
+
+    def look_at(self, path: Path) -> ModelFile:
+        """What a model file says of itself; the framework is not imported.
+
+        Raises:
+            UsageError: it is no model file of this runtime.
+        """
+
+    def describe(self, module: UserModule, request: DescribeRequest) -> DescribeReply:
+        """Build the user's network and try it out.
+
+        Raises:
+            UsageError: it cannot be built, trained or saved.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserNetworks:
+    """The networks of users' own that are made with a runtime's framework.
+
+    Attributes:
+        packages: the packages that such code imports, and that classes of networks come from.
+        kind: what its functions return, in a word or two.
+        needed: the same as a message asks for it.
+    """
+
+    packages: tuple[str, ...]
+    kind: str
+    needed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """A runtime.
+
+    Attributes:
+        costs: what was measured of it; they have its name.
+        networks: the module with its `Networks`, which is imported when it is first needed.
+        image: the name of its actions' container image, without prefix and tag; "" for the
+            platform's own Python, whose actions carry all that they need.
+        environment: what its processes have in their environment.
+        imports: what an activation imports first of all.
+        modules: what must be importable where its actions run, or where they are compiled.
+        distributions: packages of which one is installed on this machine where it can run here.
+        packages: those whose versions decide what its containers take.
+        model_suffix: of the files of its trained models.
+        opens_models: whether its containers open model files.
+        precisions: what its training steps can compute in.
+        chosen_for: the targets for which `auto` takes it.
+        users: the networks of users' own that it is the home of, if any.
+        lowers: the runtimes whose networks, of users' own, it trains when it is asked for by name.
+        compiles: whether networks are compiled on this machine, before a run.
+    """
+
+    costs: RuntimeCosts
+    networks: str
+    image: str
+    imports: str
+    modules: tuple[str, ...]
+    distributions: tuple[str, ...]
+    packages: tuple[str, ...]
+    model_suffix: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    opens_models: bool = True
+    precisions: tuple[Precision, ...] = ("float32",)
+    chosen_for: tuple[Target, ...] = _EVERY_TARGET
+    users: UserNetworks | None = None
+    lowers: tuple[RuntimeName, ...] = ()
+    compiles: bool = False
+
+    @property
+    def name(self) -> RuntimeName:
+        """As users write it."""
+        return self.costs.name
+
+    def trains(self, home: RuntimeName | None) -> bool:
+        """Whether it trains networks whose framework is that of `home`; None for built-in ones."""
+        return home is None or home == self.name or home in self.lowers
+
+    def is_installed(self) -> bool:
+        """Whether this machine has what it needs."""
+        try:
+            return all(map(find_spec, self.modules))
+        except ModuleNotFoundError:
+            # Of a package that a module would be in.
+            return False
+
+    def import_framework(self) -> None:
+        """Import what its trainers need.
+
+        Raises:
+            UsageError: this process does not have it.
+        """
+        try:
+            import_module(self.imports)
+        except ImportError as error:
+            raise UsageError(f"this container cannot run {self.name}: {error}") from error
+
+    def load_networks(self) -> Networks:
+        """Its networks; their module may import the framework when it is called."""
+        return cast(Networks, import_module(self.networks))
