@@ -42,6 +42,33 @@ def test_an_image_that_is_not_there_is_named_and_how_to_make_it(status, error, l
     assert "its own log says why" in of_a_kind.advice
 
 
+DEVELOPER, INTERNAL = "action developer error", "whisk internal error"
+OOM = "The action exhausted its memory and was aborted."
+LATE = "The action exceeded its time limits of 100 milliseconds"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "ending"),
+    [
+        (DEVELOPER, OOM, "out-of-memory"),
+        (DEVELOPER, f"{LATE}.", "time-limit"),
+        (DEVELOPER, f"{LATE} during initialization.", "start-time-limit"),
+        (DEVELOPER, "Cannot start action. Check logs for details.", "not-started"),
+        (DEVELOPER, "Failed to pull container image 'a/b:1'.", "image-missing"),
+        (INTERNAL, "Failed to provision resources to run the action.", "no-container"),
+        (DEVELOPER, "command exited", "vanished"),
+        (INTERNAL, "anything else", "platform-error"),
+        (DEVELOPER, "anything else", "application-error"),
+        # An action that quotes the platform has ended by itself all the same.
+        ("application error", {"kind": "x", "message": OOM}, "application-error"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "quoted",
+)
+def test_what_openwhisk_says_is_one_of_ten_endings(status, error, ending):
+    timed_out = isinstance(error, str) and error.startswith(LATE)
+    assert ending_of(status, {"error": error}, timed_out=timed_out) == ending
+
+
 def test_a_success_is_no_failure():
     assert failure_of(record(status="success"), memory_mb=512, last_used_mb=512) is None
 

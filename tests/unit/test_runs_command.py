@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,29 @@ def test_what_could_not_be_removed_stays_on_record(disdel, tmp_path, redis_url):
     assert read_places(folder.path) == (away,)
     assert "removed" in disdel("stop", folder.run, "--forget").stdout
     assert not (folder.path / "controller.json").exists()
+
+
+def test_what_a_platform_holds_that_is_not_installed_here_stays_on_record(
+    disdel, tmp_path, redis_url
+):
+    folder = ended(tmp_path)
+    place = Place(platform="elsewhere", address="there", redis=redis_url)
+    write_places(folder.path, [place])
+    with pytest.raises(UsageError, match=r"not all of .* there is none of that name.*--forget"):
+        raise disdel("stop", folder.run).exception
+    assert read_places(folder.path) == (replace(place, redis=None),)
+    assert disdel("stop", folder.run, "--forget").exit_code == 0
+    assert read_places(folder.path) == ()
+
+
+@pytest.mark.parametrize(
+    ("embedded", "platform"), [({"embedded": True}, "embedded"), ({}, "openwhisk")]
+)
+def test_a_record_of_an_earlier_release_is_read(tmp_path, embedded, platform):
+    place = {"apihost": "http://host", "insecure": False, "redis": None, **embedded}
+    (tmp_path / "controller.json").write_text(json.dumps({"places": [place]}))
+    [read] = read_places(tmp_path)
+    assert read == Place(platform=platform, address="http://host", redis=None)
 
 
 def test_a_record_that_cannot_be_read_says_what_to_remove(disdel, tmp_path):

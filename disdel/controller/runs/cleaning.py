@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -100,10 +101,14 @@ async def _remove_from(
     errors: list[DisdelError] = []
     patience_s = settings.patience_network_s
     async with AsyncExitStack() as stack:
-        platform, store = None, None
+        platform, store, unknown = None, None, None
         if place.address is not None:
-            provider = provider_of(place.platform)
-            platform = provider.find(place.address, settings, insecure=place.insecure)
+            try:
+                provider = provider_of(place.platform)
+                platform = provider.find(place.address, settings, insecure=place.insecure)
+            except DisdelError as error:
+                errors.append(error)
+                unknown = place.address
         if platform is not None:
             stack.push_async_callback(platform.close)
         if place.redis is not None:
@@ -113,8 +118,8 @@ async def _remove_from(
                 stack.callback(store.close)
             except DisdelError as error:
                 errors.append(error)
-        place, failures = await remove_from(place, run, platform, store)
-    return place, errors + failures
+        left, failures = await remove_from(place, run, platform, store)
+    return replace(left, address=unknown or left.address), errors + failures
 
 
 def interrupt(folder: Path) -> None:

@@ -77,9 +77,8 @@ def read_places(folder: Path) -> tuple[Place, ...]:
 
 def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
     """A place as it is written today, also where an earlier release has written it."""
-    if "apihost" in fields:
-        embedded = fields.get("embedded", False)
-        fields["platform"] = _EARLIER_PLATFORMS[bool(embedded)]
+    if isinstance(fields, dict) and "apihost" in fields:
+        fields["platform"] = _EARLIER_PLATFORMS[bool(fields.pop("embedded", False))]
         fields["address"] = fields.pop("apihost")
     return fields
 
