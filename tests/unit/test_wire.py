@@ -36,6 +36,10 @@ MESSAGES = [
         update_key="p",
         checkpoint_key="c",
         progress_key="g",
+        terms=messages.StepTerms(
+            proximal=0.1, anchor_key="t", correction="momentum", correction_key="k"
+        ),
+        tells_untrained=True,
     ),
     messages.TrainReply(
         outcome="ok",
@@ -48,8 +52,16 @@ MESSAGES = [
     ),
     messages.CollectRequest(
         round=1,
-        updates=(messages.Update(client=0, worker=0, attempt=0, key="p", samples=5, weight=1),),
+        updates=(messages.Update(client=0, worker=0, attempt=0, key="p", samples=5, weight=0.5),),
         state_key="t",
+        advance=messages.Advance(
+            strategy="fedavgm",
+            parameters={"beta": 0.9, "average": "equal"},
+            mean_key="m",
+            before_key="b",
+            kept_key=None,
+            new_kept_key="n",
+        ),
     ),
 ]
 
