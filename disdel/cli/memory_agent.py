@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from disdel.config import checked_text
 from disdel.errors import UsageError
+from disdel.host.environment import checked_text
 from disdel.memory_agent.decide import Policy
 from disdel.protocol.memory_grant import SECRET_ENV, find_secret
 from disdel.types.checks import take_fields

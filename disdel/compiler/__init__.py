@@ -19,8 +19,8 @@ from pathlib import Path
 
 import dacite
 
-from disdel import config
 from disdel.errors import DisdelError, UsageError
+from disdel.host import environment
 from disdel.host.helper import Ended, run_helper
 from disdel.protocol.program import Program, cpu_flags
 from disdel.types import CallMemory, ModelSpec
@@ -93,7 +93,7 @@ def _program(folder: Path) -> Program | None:
 
 
 def _folder(job: CompileJob) -> Path:
-    return config.state_dir() / "compiled" / _digest(job)
+    return environment.state_dir() / "compiled" / _digest(job)
 
 
 def _digest(job: CompileJob) -> str:

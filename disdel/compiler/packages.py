@@ -24,11 +24,11 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from disdel import config
 from disdel.compiler.blas import without_blas
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
+from disdel.host import environment
 from disdel.host.home import make_own
 from openwhisk_local.machine.scratch import Scratch
 
@@ -114,7 +114,7 @@ def packages_zip(
     """
     compiler = python_for(python)
     digest = _digest(library, python, machines, compiler)
-    kept = config.state_dir() / "compiled" / f"packages-{digest}.zip"
+    kept = environment.state_dir() / "compiled" / f"packages-{digest}.zip"
     if kept.exists():
         return kept.read_bytes()
     data = _build(library, python, machines, compiler)

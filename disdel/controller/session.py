@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from disdel.config import DEFAULT_PATIENCE_NETWORK_S
 from disdel.connections.patience import Tell
 from disdel.controller.runs.places import Place
 from disdel.controller.runs.probes import sweep
 from disdel.errors import ConnectionRefused
+from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
 from disdel.platforms.base import Opened, Platform, Provider
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import disdel
-from disdel import config
 from disdel.connections.masking import masked
 from disdel.errors import DisdelError
+from disdel.host import environment
 from disdel.host.streams import say
 
 # What follows these options, and stands in these variables, is for nobody else.
@@ -67,7 +67,7 @@ def _write(text: str) -> str:
 
 def _folders() -> Iterator[Path]:
     with contextlib.suppress(OSError, DisdelError):
-        yield config.state_dir() / "faults"
+        yield environment.state_dir() / "faults"
     with contextlib.suppress(OSError):
         yield Path(tempfile.mkdtemp(prefix="disdel-fault-"))
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, ParamSpec, TypeVar
 
-from disdel import config
+from disdel.host import environment
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,8 +91,8 @@ def run_helper(
         scratch: a folder that is removed if this process is killed meanwhile.
         bounded: whether its time is bounded; its memory always is.
     """
-    memory_mb = config.helper_memory_mb()
-    timeout_s = config.helper_timeout_s() if bounded else None
+    memory_mb = environment.helper_memory_mb()
+    timeout_s = environment.helper_timeout_s() if bounded else None
     request = {
         "command": list(command),
         "cwd": None if cwd is None else str(cwd),

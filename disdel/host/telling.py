@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from disdel import config
 from disdel.errors import DisdelError, UsageError
+from disdel.host import environment
 
 # Asked only when they are looked at: it may take a look at the home folder.
 Places = Sequence[Callable[[], Path]]
@@ -105,7 +105,7 @@ def told(error: BaseException, places: Places = ()) -> tuple[str, int] | None:
 
 def _full_places(places: Places) -> Iterator[str]:
     """Where commands write, as far as there is no room left."""
-    own: Places = (Path.cwd, config.state_dir, lambda: Path(tempfile.gettempdir()))
+    own: Places = (Path.cwd, environment.state_dir, lambda: Path(tempfile.gettempdir()))
     for place in (*own, *places):
         with contextlib.suppress(OSError, DisdelError):
             path = place()

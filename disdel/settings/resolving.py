@@ -12,7 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from disdel.config import read_wskprops, variable
+from disdel.host.environment import read_wskprops, variable
 from disdel.host.home import expanded
 from disdel.settings.fields import Declared, arguments, build, declared
 from disdel.settings.texts import value_of

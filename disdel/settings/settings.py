@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import disdel
-from disdel.config import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S, checked_text
 from disdel.errors import UsageError
+from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S, checked_text
 from disdel.host.home import expanded, in_home
 from disdel.settings.resolving import find, resolving
 from disdel.types import Aims, Limits

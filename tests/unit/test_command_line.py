@@ -3,10 +3,10 @@
 import pytest
 from typer.testing import CliRunner
 
-from disdel import config
 from disdel.cli.app import app
 from disdel.cli.commands import said_by_typer
 from disdel.errors import UsageError
+from disdel.host import environment
 from disdel.settings import Settings, data_dir, run_dir
 
 EMPTY = [
@@ -99,13 +99,13 @@ def test_help_is_shown_whatever_else_is_wrong():
     [
         ("DISDEL_RUN_DIR", run_dir),
         ("DISDEL_DATA_DIR", data_dir),
-        ("DISDEL_STATE_DIR", config.state_dir),
+        ("DISDEL_STATE_DIR", environment.state_dir),
         ("DISDEL_APIHOST", Settings),
         ("DISDEL_REDIS", Settings),
         ("DISDEL_ARCH", Settings),
         ("DISDEL_IMAGE_PREFIX", Settings),
         ("DISDEL_PATIENCE_NETWORK", Settings),
-        ("DISDEL_HELPER_MEMORY_MB", config.helper_memory_mb),
+        ("DISDEL_HELPER_MEMORY_MB", environment.helper_memory_mb),
     ],
 )
 def test_a_variable_that_is_set_to_nothing_is_refused(variable, read, monkeypatch):

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from disdel import config
 from disdel.errors import UsageError
-from disdel.host import home
+from disdel.host import environment, home
 from disdel.host.home import make_own
 from disdel.platforms.openwhisk.access import ApiAccess, access_of
 from disdel.settings import Settings, data_dir, entries, resolve, run_dir
@@ -113,8 +112,8 @@ def test_folders(tmp_path, environ):
     assert str(data_dir()) == "/mine"
     assert data_dir(tmp_path) == Settings(data_dir=tmp_path).data_dir == tmp_path
     assert str(run_dir()) == "/r"
-    assert str(config.state_dir(environ={"XDG_STATE_HOME": "/x"})) == "/x/disdel"
-    assert str(config.state_dir(environ={"DISDEL_STATE_DIR": "/s"})) == "/s"
+    assert str(environment.state_dir(environ={"XDG_STATE_HOME": "/x"})) == "/x/disdel"
+    assert str(environment.state_dir(environ={"DISDEL_STATE_DIR": "/s"})) == "/s"
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/"])
@@ -174,5 +173,5 @@ def test_a_home_in_which_nothing_can_be_made_has_a_stand_in(monkeypatch, tmp_pat
     home._elsewhere.cache_clear()
     for name in ("DISDEL_STATE_DIR", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    assert config.state_dir().is_relative_to(tmp_path)
+    assert environment.state_dir().is_relative_to(tmp_path)
     home._elsewhere.cache_clear()

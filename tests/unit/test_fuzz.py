@@ -19,9 +19,9 @@ from disdel import api
 from disdel.cli.app import app
 from disdel.cli.plan import Prices
 from disdel.cli.runs import Pruned
-from disdel.config import read_wskprops
 from disdel.controller.runs import lease
 from disdel.errors import UsageError
+from disdel.host.environment import read_wskprops
 from disdel.host.telling import told
 from disdel.platforms.openwhisk.access import access_of
 from disdel.settings import Settings, data_dir, declared, run_dir

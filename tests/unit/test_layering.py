@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -16,31 +17,30 @@ ALLOWED = {
     "protocol": {"errors", "types"},
     "user_code": {"errors", "types"},
     "connections": {"errors"},
-    # The process on the user's machine, and what its user has set.
-    "config": {"connections", "errors", "host"},
-    "settings": {"__init__", "config", "connections", "errors", "host", "types"},
-    "host": {"config", "connections", "errors"},
+    # The process on the user's machine, and its environment.
+    "settings": {"__init__", "connections", "errors", "host", "types"},
+    "host": {"connections", "errors"},
     "store": LEAVES,
     "planner": {"errors", "types"},
     "strategies": {"errors", "types"},
     "report": {"errors", "types", "host"},
     "runtimes": {"errors", "types", "protocol", "user_code", "machine"},
     "models": {"errors", "types", "protocol", "user_code", "runtimes"},
-    "data": LEAVES | {"config", "host", "settings"},
+    "data": LEAVES | {"host", "settings"},
     "worker": LEAVES | {"models", "runtimes", "store", "strategies"},
     # A process of its own, which the controller starts; it builds networks as workers do.
-    "compiler": LEAVES | {"config", "host", "models"},
+    "compiler": LEAVES | {"host", "models"},
     "memory_agent": {"errors", "types", "protocol"},
     # The launcher of the embedded platform reads its limits and its records; nobody else does.
-    "platforms": LEAVES | {"config", "host", "openwhisk_local", "settings"},
+    "platforms": LEAVES | {"host", "openwhisk_local", "settings"},
     "controller": LEAVES
-    | {"compiler", "config", "data", "host", "models", "planner", "platforms", "runtimes"}
+    | {"compiler", "data", "host", "models", "planner", "platforms", "runtimes"}
     | {"settings", "store", "strategies"},
     "api": LEAVES
-    | {"config", "controller", "data", "host", "models", "planner", "platforms", "report"}
+    | {"controller", "data", "host", "models", "planner", "platforms", "report"}
     | {"runtimes", "settings"},
     "cli": LEAVES
-    | {"api", "config", "controller", "data", "host", "memory_agent", "models", "platforms"}
+    | {"api", "controller", "data", "host", "memory_agent", "models", "platforms"}
     | {"report", "runtimes", "settings"},
     "__main__": {"cli", "host", "machine", "settings"},
     "__init__": {"api", "controller", "errors", "settings"},
@@ -101,6 +101,12 @@ def test_imports_point_inwards(room):
         if room_of(module) == room and room_of(target) not in allowed and target != "disdel"
     }
     assert not odd
+
+
+def test_no_two_rooms_need_each_other():
+    # The package's front door, which all may ask for the version, is no room.
+    rooms = {room: needs - {"__init__"} for room, needs in ALLOWED.items() if room != "__init__"}
+    graphlib.TopologicalSorter(rooms).prepare()
 
 
 def test_the_rooms_of_the_controller_point_inwards():

@@ -21,7 +21,7 @@ from pathlib import Path
 import dacite
 
 import disdel
-from disdel import config
+from disdel.host import environment
 from disdel.host.home import make_own
 from disdel.planner.observations import Observation
 from disdel.platforms.registry import chosen
@@ -110,7 +110,7 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
         facts.append("gpu")
     text = json.dumps([disdel.__version__, runtime.name, _COUNTED, *facts])
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    return History(config.state_dir() / "history" / f"{runtime.name}-{digest}.jsonl")
+    return History(environment.state_dir() / "history" / f"{runtime.name}-{digest}.jsonl")
 
 
 def _version(distribution: str) -> str:

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from disdel import config
 from disdel.data import DatasetArrays
 from disdel.errors import UsageError
+from disdel.host import environment
 from disdel.host.helper import run_helper
 from disdel.host.home import make_own
 from disdel.models import choose_model
@@ -143,7 +143,7 @@ class _Asked:
 
 def _described(asked: _Asked) -> DescribeReply:
     samples = asked.samples()
-    kept = config.state_dir() / "models" / f"{asked.key(samples)}.json"
+    kept = environment.state_dir() / "models" / f"{asked.key(samples)}.json"
     try:
         answer = json.loads(kept.read_text(encoding="utf-8"))
         if still_holds(answer["read"]):

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import dacite
 
-from disdel import config
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.planning.probing import probe_package
 from disdel.controller.session import Session
 from disdel.errors import DisdelError, PlatformError
+from disdel.host import environment
 from disdel.host.home import make_own
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
@@ -136,7 +136,7 @@ async def _asked(session: Session, settings: Settings) -> int:
 
 def _file(address: str) -> Path:
     digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
-    return config.state_dir() / "history" / f"nodes-{digest}.json"
+    return environment.state_dir() / "history" / f"nodes-{digest}.json"
 
 
 def _read(address: str) -> Seen:

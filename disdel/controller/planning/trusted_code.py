@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from disdel import config
 from disdel.errors import UsageError
+from disdel.host import environment
 from disdel.host.home import make_own
 from disdel.user_code.collecting import UserCode
 
@@ -59,4 +59,4 @@ def _note(code: UserCode) -> Path:
     digest = hashlib.blake2b(f"{code.ref.source}:{code.ref.function}".encode(), digest_size=16)
     for name, data in sorted(code.files.items()):
         digest.update(f"\0{name}\0{len(data)}\0".encode() + data)
-    return config.state_dir() / "trusted-code" / digest.hexdigest()
+    return environment.state_dir() / "trusted-code" / digest.hexdigest()

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from disdel import config
 from disdel.controller.runs.lease import STALE_S, RunTaken, claimed, is_driven
 from disdel.controller.runs.places import (
     CONTROLLER_NAME,
@@ -23,12 +22,13 @@ from disdel.controller.runs.places import (
     write_places,
 )
 from disdel.errors import DisdelError, UsageError
+from disdel.host import environment
 from disdel.host.home import make_own
 from disdel.platforms.base import Platform
 
 
 def _folder() -> Path:
-    return config.state_dir() / "probes"
+    return environment.state_dir() / "probes"
 
 
 @contextmanager

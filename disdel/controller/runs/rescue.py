@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from disdel import config
 from disdel.errors import DisdelError, HostFailed
+from disdel.host import environment
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -64,7 +64,7 @@ def write_somewhere(path: Path, data: bytes) -> tuple[Path, str | None]:
 def _places() -> Iterator[Path]:
     yield Path.cwd()
     with contextlib.suppress(DisdelError):
-        yield config.state_dir()
+        yield environment.state_dir()
     yield Path(tempfile.gettempdir())
     with contextlib.suppress(RuntimeError):
         yield Path.home()

@@ -19,13 +19,7 @@ from disdel.controller.training.collecting import COLLECT_WEIGHTS, Collector
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.evictions import Evictions
 from disdel.controller.training.fleet import Fleet
-from disdel.controller.training.observers import (
-    DoneRound,
-    EarlyStop,
-    History,
-    RoundObserver,
-    Shown,
-)
+from disdel.controller.training.observers import DoneRound, EarlyStop, History, RoundObserver, Shown
 from disdel.controller.training.outcome import Outcome
 from disdel.controller.training.scoring import Ensemble
 from disdel.controller.training.splits import JobSamples

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable
 from typing import IO
 
-from disdel import config
 from disdel.errors import DatasetError
+from disdel.host import environment
 
 _BLOCK_BYTES = 1 << 20
 
@@ -19,7 +19,7 @@ def check_room(size_bytes: int, where: str) -> None:
     Raises:
         DatasetError: it does not.
     """
-    room_mb = config.helper_memory_mb()
+    room_mb = environment.helper_memory_mb()
     if room_mb is not None and size_bytes > room_mb << 20:
         raise DatasetError(
             f"{where} takes {size_bytes / 2**20:,.0f} MB in memory, and {room_mb:,} MB are free "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from disdel.config import state_dir
+from disdel.host.environment import state_dir
 from disdel.platforms.embedded.lock import LOCK_NAME, is_free
 from disdel.platforms.openwhisk.access import ApiAccess
 from openwhisk_local.records import PlatformRecord, is_dead, read_records

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from disdel.config import state_dir
+from disdel.host.environment import state_dir
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 from openwhisk_local.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB

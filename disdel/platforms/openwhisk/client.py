@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 import httpx
 
-from disdel.config import DEFAULT_PATIENCE_NETWORK_S
 from disdel.connections.patience import Patience, Tell, tell_nobody
 from disdel.errors import ActivationLost, PlatformError, PlatformRejected
+from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
 from disdel.platforms.base import ActionSpec, LookUp, Platform, nowhere
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.exchange import (
