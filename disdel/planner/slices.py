@@ -23,15 +23,16 @@ def equal_slices(samples: int, workers: int) -> tuple[Slice, ...]:
 def take_turns(steps: Sequence[int], workers: int) -> tuple[tuple[int, ...], ...]:
     """The clients of each of `workers` workers, so that the busiest has little more to do.
 
-    The client with most steps first, each goes to the worker that has least so far. As many
-    clients as workers are one each, in their order.
+    The client with most steps first, each goes to the worker that has least so far. Where there are
+    no more clients than workers, they are one each, in their order, and other workers have none.
 
     Args:
-        steps: those of each client; there are at least as many clients as workers.
+        steps: those of each client, all above 0.
         workers: how many train at the same time.
     """
-    if len(steps) == workers:
-        return tuple((client,) for client in range(workers))
+    if len(steps) <= workers:
+        alone = tuple((client,) for client in range(len(steps)))
+        return alone + ((),) * (workers - len(steps))
     turns: list[list[int]] = [[] for _ in range(workers)]
     busy = [0] * workers
     for client in sorted(range(len(steps)), key=lambda c: (-steps[c], c)):

@@ -37,5 +37,6 @@ def test_the_busiest_worker_has_at_most_one_client_more_to_do_than_the_mean(step
     assert busiest <= sum(steps) / workers + max(steps)
 
 
-def test_as_many_clients_as_workers_are_one_each_in_their_order():
+def test_as_many_clients_as_workers_or_fewer_are_one_each_in_their_order():
     assert take_turns([3, 9, 1], 3) == ((0,), (1,), (2,))
+    assert take_turns([3, 9], 4) == ((0,), (1,), (), ())

@@ -21,6 +21,7 @@ from disdel.controller.training.crew import Crew
 from disdel.controller.training.speculation import RoundClock, Speculation
 from disdel.controller.training.terms import step_terms
 from disdel.planner.memory import score_batch
+from disdel.planner.slices import take_turns
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.schedule import Schedule, round_steps
@@ -132,13 +133,22 @@ class Fleet:
         return len(self._work(number))
 
     def _work(self, number: int) -> dict[int, dict[int, range]]:
-        """The steps of a round by worker and client, of those who have some and take part."""
+        """The steps of a round by worker and client, of those who have some and take part.
+
+        A worker with one client keeps it, whose samples it holds. Where there are more clients and
+        some take no part, the others are shared out anew: no worker waits for another's turns.
+        """
         clients = sorted(client for turn in self.plan.turns for client in turn)
         steps = {c: steps for c in clients if len(steps := self._steps(c, number))}
         chosen = set(chosen_participants(self.strategy, tuple(steps), number, self.job.seed))
+        turns = self.plan.turns
+        if len(chosen) < len(clients) > len(turns):
+            taking = sorted(chosen)
+            dealt = take_turns([len(steps[client]) for client in taking], len(turns))
+            turns = tuple(tuple(taking[i] for i in turn) for turn in dealt)
         work = {
             worker: {client: steps[client] for client in turn if client in chosen}
-            for worker, turn in enumerate(self.plan.turns)
+            for worker, turn in enumerate(turns)
         }
         return {worker: clients for worker, clients in work.items() if clients}
 
