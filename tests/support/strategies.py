@@ -73,6 +73,17 @@ class InTurn(FedAvg):
 
 @register
 @dataclass(frozen=True)
+class EvenClients(FedAvg):
+    """Every other client, the same ones in each round."""
+
+    name = "test-even-clients"
+
+    def participants(self, roster, number, seed):
+        return [client for client in roster if client % 2 == 0]
+
+
+@register
+@dataclass(frozen=True)
 class Strangers(FedAvg):
     """Chooses somebody who is not there."""
 
