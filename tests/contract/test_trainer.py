@@ -141,6 +141,7 @@ def test_a_state_carries_what_batch_normalisation_has_seen(make):
     trained.train(x, y)
     followed = [name for name in before if re.search("moving|running", name)]
     assert len(followed) == 2 * 21
+    assert not set(followed) & set(trained.trained())
     assert all((trained.state()[name] != before[name]).any() for name in followed)
     other.load_state(trained.state())
     assert other.score(x[0], y[0]) == trained.score(x[0], y[0])
