@@ -25,9 +25,20 @@ _REGISTERED: dict[str, type[Strategy]] = {}
 
 
 def register(kind: _Kind) -> _Kind:
-    """Let jobs ask for a strategy by its name: a decorator of its class."""
-    known = _REGISTERED.setdefault(kind.name, kind)
-    assert known is kind, f"{kind} and {known} are both called {kind.name}"
+    """Let jobs ask for a strategy by its name: a decorator of its class.
+
+    A class that is defined anew, as in a notebook, takes the place of the earlier one.
+
+    Raises:
+        UsageError: another class has the name.
+    """
+    known = _REGISTERED.get(kind.name, kind)
+    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise UsageError(
+            f"{kind.__module__}.{kind.__qualname__} and {known.__module__}.{known.__qualname__} "
+            f"are both strategies of the name {kind.name}: give one another"
+        )
+    _REGISTERED[kind.name] = kind
     return kind
 
 

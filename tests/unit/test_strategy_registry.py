@@ -6,11 +6,15 @@ import zipfile
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from disdel.controller.invoking.bundle import build_bundle
-from disdel.errors import UsageError
+from disdel.controller.training.terms import step_terms
+from disdel.errors import StrategyFailed, UsageError
+from disdel.protocol.keys import RunKeys
+from disdel.strategies.base import Terms
 from disdel.strategies.fedavg import FedAvg
 from disdel.strategies.registry import (
     files_of,
@@ -32,9 +36,37 @@ def test_a_job_s_strategy_has_the_job_s_weights():
     assert strategy_of(TrainJob(dataset="digits", average="equal")) == FedAvg(average="equal")
 
 
-def test_two_classes_of_one_name_are_a_mistake_of_who_wrote_them():
-    with pytest.raises(AssertionError, match="are both called fedavg"):
+def test_two_classes_of_one_name_are_refused_and_one_may_be_defined_again():
+    with pytest.raises(UsageError, match="are both strategies of the name fedavg"):
         register(type("Other", (FedAvg,), {}))
+    again = type("FedProx", (FedAvg,), {"__module__": strategies.__name__, "name": "test-fedprox"})
+    try:
+        assert strategy_named(register(again).name, {}) == again()
+    finally:
+        register(strategies.FedProx)
+
+
+@dataclass(frozen=True)
+class Odd(FedAvg):
+    name = "odd"
+    kept: ClassVar = {"momentum": 0.0}
+    given: Terms | None = None
+
+    def terms(self):
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        (Terms(correction="drift"), "corrects gradients by 'drift', and keeps momentum"),
+        (Terms(proximal=-1.0), "a proximal term of -1.0"),
+        (Terms(proximal=float("nan")), "a proximal term of nan"),
+    ],
+)
+def test_terms_that_are_none_are_refused(terms, told):
+    with pytest.raises(StrategyFailed, match=told):
+        step_terms(Odd(given=terms), RunKeys("r"), 1)
 
 
 def test_what_disdel_has_is_in_every_bundle_already():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from disdel.errors import StrategyFailed
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import Advance, StepTerms
 from disdel.strategies.base import Strategy
@@ -9,10 +12,24 @@ from disdel.strategies.registry import parameters_of
 
 
 def step_terms(strategy: Strategy, keys: RunKeys, number: int) -> StepTerms | None:
-    """What the steps of a round add to their gradients."""
+    """What the steps of a round add to their gradients.
+
+    Raises:
+        StrategyFailed: its terms are no terms.
+    """
     terms = strategy.terms()
     if terms is None:
         return None
+    if terms.correction is not None and terms.correction not in strategy.kept:
+        raise StrategyFailed(
+            f"strategy {strategy.name} corrects gradients by {terms.correction!r}, and keeps "
+            f"{', '.join(strategy.kept) or 'nothing'}"
+        )
+    if not 0 <= terms.proximal < math.inf:
+        raise StrategyFailed(
+            f"strategy {strategy.name} has a proximal term of {terms.proximal}, which must be a "
+            "number from 0 on"
+        )
     return StepTerms(
         proximal=terms.proximal,
         anchor_key=keys.state(number - 1),
