@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from disdel.errors import UsageError
@@ -58,6 +59,8 @@ def runtime_named(name: RuntimeName) -> Runtime:
     Raises:
         UsageError: there is none; the message has those that there are.
     """
+    if name not in _runtimes and name.isidentifier():
+        _look_for(f"{__package__}.{name}")
     if name in _runtimes:
         return _runtimes[name]
     near = difflib.get_close_matches(str(name), _runtimes, n=1)
@@ -66,6 +69,36 @@ def runtime_named(name: RuntimeName) -> Runtime:
         f"unknown runtime {name!r}{hint}; known: {', '.join(_runtimes)}; auto (in Python None) "
         "chooses one of them"
     )
+
+
+def _look_for(module_name: str) -> None:
+    """Register the runtime in a module, if there is one: an action has such (see `files_of`)."""
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise
+        return
+    for value in vars(module).values():
+        if isinstance(value, Runtime):
+            register(value)
+
+
+def files_of(runtime: Runtime) -> dict[str, bytes]:
+    """The files beyond the library that an action needs to have a runtime, by path in its zip.
+
+    That is one file for a runtime that is registered by somebody else: the module of its networks,
+    which must have the runtime too.
+
+    Raises:
+        UsageError: its networks are in no file.
+    """
+    if runtime.networks.startswith("disdel."):
+        return {}
+    path = getattr(runtime.load_networks(), "__file__", None)
+    if path is None:
+        raise UsageError(f"{runtime.networks} is in no file that actions could be given")
+    return {f"disdel/runtimes/{runtime.name}.py": Path(path).read_bytes()}
 
 
 def check_runtime(name: RuntimeName | None, precision: Precision) -> None:

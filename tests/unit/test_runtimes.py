@@ -22,6 +22,7 @@ from disdel.runtimes.runtime import Networks
 from disdel.types import TrainJob
 from disdel.types.checks import setting_of
 from openwhisk_local.containers.images import _BLACKBOXES
+from tests.support.numpy_runtime import NUMPY
 from tests.unit.test_light_imports import FRAMEWORKS, modules_after
 
 
@@ -33,7 +34,7 @@ def test_the_registry_and_networks_load_no_framework():
     assert not loaded & {*FRAMEWORKS, "iree"}
 
 
-@pytest.mark.parametrize("runtime", all_runtimes(), ids=lambda runtime: runtime.name)
+@pytest.mark.parametrize("runtime", [*all_runtimes(), NUMPY], ids=lambda runtime: runtime.name)
 def test_a_runtime_offers_the_networks_that_it_says(runtime):
     offered = {"build_trainer"}
     if runtime.opens_models:

@@ -36,7 +36,7 @@ from disdel.host.helper import in_thread
 from disdel.planner.infer_plan import InferQuestion, make_infer_plan
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
-from disdel.runtimes.registry import runtime_of
+from disdel.runtimes.registry import files_of, runtime_of
 from disdel.settings import Settings, entries
 from disdel.types import DatasetSpec, Evaluation, InferJob, InferPlan, NumberEvaluation, RunReport
 from disdel.types.arrays import Array
@@ -196,7 +196,7 @@ class _InferRun:
         spec = ActionSpec(
             name="evaluate",
             image=settings.image(runtime.image),
-            code=build_bundle("evaluate", model.code),
+            code=build_bundle("evaluate", model.code, files=files_of(runtime)),
             memory_mb=plan.memory_mb,
             timeout_s=plan.timeout_s,
         )

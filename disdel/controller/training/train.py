@@ -35,6 +35,7 @@ from disdel.planner.question import Question
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import BASE_IMAGE, check_runtime, runtime_named
+from disdel.runtimes.registry import files_of as runtime_files
 from disdel.settings import Settings
 from disdel.strategies.registry import files_of, strategy_of
 from disdel.types import Capacity, DatasetSpec, ModelSpec, Plan, RunReport, TrainJob
@@ -142,6 +143,7 @@ async def train_on(
         strategy = strategy_of(job)
         # Else what they compute is in the library.
         files = files_of(strategy) if strategy.advances else {}
+        files |= runtime_files(runtime_named(plan.runtime))
         action = partial(
             _action, plan=plan, settings=settings, code=code, compiled=compiled, files=files
         )
