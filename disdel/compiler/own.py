@@ -67,10 +67,20 @@ def own_network(job: CompileJob, own: OwnModel, folder: Path) -> Network:
 
 def _built(job: CompileJob, own: OwnModel, folder: Path) -> tuple[UserModule, Built]:
     """The user's module, and what its function returns, without values."""
+    if own.takes_integers and job.input_dtype == "int64":
+        raise UsageError(
+            f"{own.code.entry} takes integers beyond int32, which compiled networks do not have: "
+            "train with --runtime tensorflow"
+        )
     with _on_jax(own.code.entry):
         module = UserModule(own.code, folder)
         with without_values() as scope:
-            built = build_own(module, job.model.input_shape, job.model.classes)
+            built = build_own(
+                module,
+                job.model.input_shape,
+                job.model.classes,
+                job.input_dtype if own.takes_integers else "float32",
+            )
     for variable in built.model.variables:
         # The second where the function has left the scope by clearing Keras's session.
         if id(variable) in scope.state_mapping or variable._value is not None:

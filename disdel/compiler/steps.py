@@ -52,6 +52,7 @@ class Steps:
     def __init__(self, network: Network, *, input_dtype: str, adds_terms: bool = False) -> None:
         self._model, self._recipe = _without_activation(lowered(network.model), network.recipe)
         self._input_dtype = input_dtype
+        self._takes = self._model.inputs[0].dtype
         self._optimizer = network.optimizer
         self._optimizer.build(self._model.trainable_variables)
         self.draws = draws_at_random(self._model)
@@ -119,7 +120,7 @@ class Steps:
         def mean_loss(trainable: list[JaxArray]) -> tuple[JaxArray, list[JaxArray]]:
             with training_step(weights, Draws(seed), lean=lean):
                 outputs, changed, penalties = self._model.stateless_call(
-                    trainable, frozen, x.astype(jnp.float32), training=True, return_losses=True
+                    trainable, frozen, x.astype(self._takes), training=True, return_losses=True
                 )
             loss = (self._recipe.losses(y, outputs) * weights).sum() / weights.sum()
             return sum(penalties, loss) / self._recipe.loss_unit, changed
@@ -144,7 +145,7 @@ class Steps:
         *state, x, y, weights = arguments
         trainable, frozen = self._split(state)
         outputs, _ = self._model.stateless_call(
-            trainable, frozen, x.astype(jnp.float32), training=False
+            trainable, frozen, x.astype(self._takes), training=False
         )
         hits = self._recipe.hits(y, outputs) & (weights > 0)
         sums = [

@@ -15,6 +15,7 @@ from disdel.data.loading import DatasetRow, describe_dataset, list_datasets, loa
 from disdel.data.preparing import prepare_dataset
 from disdel.data.scaling import scaling_of
 from disdel.data.sources import ReadOptions, read_inputs_of, targets_alike
+from disdel.data.sources.rounding import check_integers
 from disdel.data.tfds.catalog import catalog_names
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DatasetRow",
     "ReadOptions",
     "catalog_names",
+    "check_integers",
     "describe_dataset",
     "held_out_size",
     "hold_out",

@@ -25,10 +25,10 @@ from disdel.types import DatasetSpec, Split
 from disdel.user_code.files_read import FileFact
 
 FOLDER = "disdel-arrays"
-_FORMAT = 4
+_FORMAT = 5
 _BLOCK_BYTES = 64 << 20
 _PARTS = ("x", "y")
-# The samples' dtype is uint8 or float32, which only the specification tells.
+# The samples' dtype is uint8, int32, int64 or float32, which only the specification tells.
 Samples = NDArray[Any]
 # int32 for class numbers, float32 for numbers to predict.
 Labels = NDArray[Any]

@@ -57,7 +57,8 @@ def filled(content: LabelledSplits, where: str, tell: Tell) -> LabelledSplits:
         missing = np.isnan(split.x)
         for column, place in _first_features(columns):
             counts[column.name] += int(missing[:, place].sum())
-        splits[name] = replace(split, x=np.where(missing, means, split.x), reading=reading)
+        x = np.where(missing, means, split.x) if missing.any() else split.x
+        splits[name] = replace(split, x=x, reading=reading)
     _check_all_known(columns, counts, where)
     if any(counts.values()):
         gaps = [(column, counts[column.name]) for column in columns if counts[column.name]]

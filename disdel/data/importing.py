@@ -21,6 +21,7 @@ from disdel.data.folders import (
 from disdel.data.holdout import hold_out
 from disdel.data.names import DatasetRef, check_new_name, parse_name
 from disdel.data.sources import ReadOptions, read_source
+from disdel.data.sources.arrays import as_floats
 from disdel.data.sources.samples import LabelledSplits, labelled
 from disdel.data.tfds.catalog import CatalogEntry, catalog_entry, import_tfds, prepared_spec
 from disdel.data.tfds.runner import run_tfds
@@ -84,7 +85,7 @@ def import_dataset(
     content = labelled(source, str(path), options)
     held_out = False
     if target.entry is not None:
-        content = _as_in_catalog(content, target.entry, path)
+        content = _as_in_catalog(content, target.entry, path, options)
     elif "test" not in content.splits:
         content, held_out = _with_test_split(content), True
     if options.missing == "mean":
@@ -133,8 +134,33 @@ def _target(name: str) -> _Target:
     return _Target(ref=ref, version=_NEW_VERSION, entry=None)
 
 
-def _as_in_catalog(content: LabelledSplits, entry: CatalogEntry, path: Path) -> LabelledSplits:
-    """`content` with the catalog's class numbers.
+def _in_dtype(
+    content: LabelledSplits, dtype: str, path: Path, options: ReadOptions
+) -> LabelledSplits:
+    """`content` with its integers as the catalog has them: wider, or as float32.
+
+    Raises:
+        DatasetError: different ones become the same.
+    """
+    found = content.splits["train"].x.dtype
+    if found.kind != "i" or dtype not in ("int64", "float32"):
+        return content
+    splits = {
+        name: replace(
+            split,
+            x=split.x.astype(np.int64)
+            if dtype == "int64"
+            else as_floats(split.x, f"{path}, {name}", options),
+        )
+        for name, split in content.splits.items()
+    }
+    return replace(content, splits=splits)
+
+
+def _as_in_catalog(
+    content: LabelledSplits, entry: CatalogEntry, path: Path, options: ReadOptions
+) -> LabelledSplits:
+    """`content` with the catalog's dtype and class numbers.
 
     Raises:
         DatasetError: the catalog's data set of that name is a different one.
@@ -149,6 +175,7 @@ def _as_in_catalog(content: LabelledSplits, entry: CatalogEntry, path: Path) -> 
             f"{entry.name!r} in the TFDS catalog also has {', '.join(form.other_keys)}, which "
             f"{path} does not; {elsewhere}"
         )
+    content = _in_dtype(content, form.dtype, path, options)
     x = content.splits["train"].x
     if x.shape[1:] != form.shape or x.dtype != np.dtype(form.dtype):
         raise DatasetError(

@@ -22,7 +22,7 @@ def scaling_of(
     """What standardises a training split; None for images with classes, whose range is known.
 
     Args:
-        x: shape (samples, *sample), float32 or, images, uint8.
+        x: shape (samples, *sample): images uint8, others int32, int64 or float32.
         y: shape (samples,), int32 classes or float32 numbers to predict.
         positions: of the samples that count; None for all.
 

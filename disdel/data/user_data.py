@@ -32,7 +32,7 @@ from disdel.user_code.files_read import named_environment, still_holds
 _FOLDER = "disdel-user"
 _READ = "files.json"
 # Raised when a function's samples are read in another way.
-_FORMAT = 4
+_FORMAT = 5
 _VERSION = "1.0.0"
 
 

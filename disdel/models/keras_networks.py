@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from disdel.errors import UsageError
+from disdel.models.given import given_as
 from disdel.models.keras_config import input_shape, read_keras_config, runs_code
 from disdel.models.user.bundled import bundled_module
 from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
@@ -69,7 +70,7 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
     # Compiled, since a batch layer by layer takes half as much memory again, and longer.
     forward = tf.function(
         lambda x: model(x, training=False),
-        input_signature=[tf.TensorSpec((None, *wanted), tf.float32)],
+        input_signature=[tf.TensorSpec((None, *wanted), inputs[0].dtype)],
     )
 
     def predict(x: Array) -> Array:
@@ -78,7 +79,7 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
             w not in (None, s) for w, s in zip(wanted, sizes, strict=True)
         ):
             raise UsageError(f"the model takes samples of shape {wanted}, not {sizes}")
-        return np.asarray(forward(x.astype(np.float32)), np.float32)
+        return np.asarray(forward(given_as(x, inputs[0].dtype)), np.float32)
 
     return predict
 

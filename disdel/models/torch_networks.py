@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from disdel.errors import UsageError
+from disdel.models.given import given_as
 from disdel.models.torch_files import (
     TorchFile,
     load_torch_network,
@@ -80,8 +81,10 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
             raise UsageError(
                 f"the model takes samples of shape {spec.input_shape}, not {x.shape[1:]}"
             )
+        takes_integers = spec.own is not None and spec.own.takes_integers
+        taken = given_as(x, "int64") if takes_integers else x
         with torch.no_grad():
-            outputs = recipe.outputs(network, torch.from_numpy(x))
+            outputs = recipe.outputs(network, torch.from_numpy(taken))
             return np.asarray(recipe.predictions(outputs))
 
     return predict

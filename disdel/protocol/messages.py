@@ -23,6 +23,7 @@ from disdel.types import (
     Precision,
     RateSchedule,
     RuntimeName,
+    SampleKind,
     Target,
 )
 
@@ -321,10 +322,10 @@ class ProbeReply:
 class DescribeRequest:
     """Build the user's network once, in a process of its own on the controller's host.
 
-    Its files lie in `folder`; samples have `input_shape` and `input_dtype`, and `classes` classes,
-    or numbers as targets where that is 0. It is tried out in `precision` on batches of at most
-    `batch_size` of the data set's own samples, which the file `samples` holds, as numpy's `.npz`:
-    `x` as stored, (n, *input_shape), and `y`, (n,).
+    Its files lie in `folder`; samples have `input_shape` and `input_dtype` and are of `kind`, and
+    there are `classes` classes, or numbers as targets where that is 0. It is tried out in
+    `precision` on batches of at most `batch_size` of the data set's own samples, which the file
+    `samples` holds, as numpy's `.npz`: `x` as stored, (n, *input_shape), and `y`, (n,).
     """
 
     code: CodeRef
@@ -335,6 +336,7 @@ class DescribeRequest:
     classes: int
     batch_size: int
     precision: Precision = "float32"
+    kind: SampleKind = "numbers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from disdel.types.names import RuntimeName, Split, Target
+from disdel.types.names import RuntimeName, SampleKind, Split, Target
 from disdel.types.reading import Reading, Scaling
 
 
@@ -14,11 +14,12 @@ class DatasetSpec:
 
     `name` and `version` are those of the TFDS catalog or of the import. `input_shape` is the shape
     of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
-    "uint8" for images. `classes` is 0 where the targets are numbers. Where the source has no test
-    split, one was held out of its training split and `held_out` is true; where it has no validation
-    split, there are no such samples, or as many as a training holds out of its training split
-    (`validation_held_out`). `reading` says how new samples are read like those of the
-    data set. `scaling` is None for images, and where the samples have not been looked at yet.
+    "uint8" for images, "int32" or "int64" for other integers, else "float32". `classes` is 0 where
+    the targets are numbers. Where the source has no test split, one was held out of its training
+    split and `held_out` is true; where it has no validation split, there are no such samples, or
+    as many as a training holds out of its training split (`validation_held_out`). `reading` says
+    how new samples are read like those of the data set. `scaling` is None for images, and where
+    the samples have not been looked at yet.
     """
 
     name: str
@@ -35,6 +36,15 @@ class DatasetSpec:
     description: str = ""
     reading: Reading = field(default_factory=Reading)
     scaling: Scaling | None = None
+
+    @property
+    def kind(self) -> SampleKind:
+        """What a sample is. The integers of a table are numbers, and those of an array tokens."""
+        if len(self.input_shape) == 3 and self.input_dtype == "uint8":
+            return "image"
+        if self.input_dtype != "float32" and self.reading.table is None:
+            return "tokens"
+        return "vector" if len(self.input_shape) == 1 else "numbers"
 
     @property
     def outputs(self) -> int:
@@ -85,7 +95,7 @@ class OwnModel:
     `gives_probabilities` is whether its outputs are probabilities and not logits. `optimizer` names
     the one that stands beside its function, None where there is none; where that is one of
     `torch.optim`, `optimizer_groups` say what it does. `has_schedule` is whether its learning rate
-    changes by itself.
+    changes by itself. `takes_integers` is whether it is given integers as such, and not as float32.
     """
 
     code: CodeRef
@@ -95,6 +105,7 @@ class OwnModel:
     optimizer: str | None
     optimizer_groups: tuple[OptimizerGroup, ...] = ()
     has_schedule: bool = False
+    takes_integers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ class Classifier(nn.Module):
 
     def forward(self, x):
         """From (batch, 12) token numbers to (batch, classes) logits."""
-        return self.out(self.embedding(x.long()).mean(dim=1))
+        return self.out(self.embedding(x).mean(dim=1))
 
 
 def optimizer(parameters):

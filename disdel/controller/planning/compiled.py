@@ -72,9 +72,12 @@ def compile_job(
     """
     on_host = chosen(settings).traits.host_packages
     usual = DEFAULT_OPTIMIZER if model.own is None else None
+    takes_integers = model.own is not None and model.own.takes_integers
+    # XLA has no integers of 64 bits here; a step that computes with float32 needs none.
+    wide = dataset.input_dtype == "int64" and not takes_integers
     return CompileJob(
         model=model,
-        input_dtype=dataset.input_dtype,
+        input_dtype="float32" if wide else dataset.input_dtype,
         batch_size=job.batch_size,
         optimizer=job.optimizer or usual,
         targets=HOST if on_host else portable(settings.architectures),

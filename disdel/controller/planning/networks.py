@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from disdel.data import DatasetArrays
+from disdel.data import DatasetArrays, check_integers
 from disdel.errors import UsageError
 from disdel.host import environment
 from disdel.host.helper import run_helper
@@ -33,7 +33,7 @@ from disdel.user_code.collecting import UserCode, collect, is_entry, package_ver
 from disdel.user_code.files_read import named_environment, still_holds
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 5
+_FORMAT = 6
 # Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
 _SAMPLES_BYTES = 64 << 20
 _SAMPLES_LEAST = 2
@@ -61,19 +61,38 @@ def choose_network(
                 "FILE.py:FUNCTION; --resume RUN goes on with one that is trained, and disdel infer "
                 "--model FILE evaluates it"
             )
-        return choose_model(job.model, dataset)
+        spec = choose_model(job.model, dataset)
+        _check_integers(dataset, arrays, spec)
+        return spec
     code = collect(job.model)
     reply = _described(_Asked(code, dataset, job, arrays()))
     # Code that was moved or is named in another way is the same code.
     own = replace(reply.own, code=code.ref)
     _check_schedule(job, own)
-    return ModelSpec(
+    spec = ModelSpec(
         name=job.model,
         input_shape=dataset.input_shape,
         classes=dataset.classes,
         target=reply.target,
         own=own,
     )
+    _check_integers(dataset, arrays, spec)
+    return spec
+
+
+def _check_integers(
+    dataset: DatasetSpec, arrays: Callable[[], DatasetArrays], model: ModelSpec
+) -> None:
+    """Refuse a network that takes float32 where that cannot tell the data set's integers apart.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if dataset.input_dtype not in ("int32", "int64"):
+        return
+    if model.own is not None and model.own.takes_integers:
+        return
+    check_integers(arrays().train_x, dataset.name, model.name)
 
 
 def _check_schedule(job: TrainJob, own: OwnModel) -> None:
@@ -131,7 +150,7 @@ class _Asked:
         packages = sorted({*_PACKAGES, *container_packages(), *packages_of(self.code)})
         versions = [sys.version, *(f"{name} {package_version(name)}" for name in packages)]
         dataset, job = self.dataset, self.job
-        form = (dataset.input_shape, dataset.input_dtype, dataset.classes)
+        form = (dataset.input_shape, dataset.input_dtype, dataset.kind, dataset.classes)
         asked = (form, job.precision, job.batch_size)
         environment = named_environment(self.code.python.values())
         text = json.dumps([_FORMAT, self.code.ref.digest, asked, versions, environment])
@@ -176,6 +195,7 @@ def _describe(asked: _Asked, samples: Mapping[str, Array]) -> dict[str, Any]:
             classes=dataset.classes,
             batch_size=asked.job.batch_size,
             precision=asked.job.precision,
+            kind=dataset.kind,
         )
         (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
         ended = run_helper(

@@ -1,6 +1,7 @@
-"""Arrays of samples, brought into the two forms that are trained on.
+"""Arrays of samples, brought into the forms that are trained on.
 
-Images are uint8 of shape (height, width, channels); everything else is float32.
+Images are uint8 of shape (height, width, channels). Other integers are int32, or int64 where they
+are beyond that, and everything else is float32.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disdel.data.sources.integers import as_integers, whole_or_none
 from disdel.data.sources.labels import plain
-from disdel.data.sources.rounding import check_exact
+from disdel.data.sources.rounding import check_exact, told_integers
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions
 from disdel.types import DatasetSpec, Reading
@@ -70,7 +72,7 @@ def read_new(x: Samples, where: str, options: ReadOptions) -> tuple[Samples, Rea
             f"{where}: {x.dtype} samples of {_sizes(x)} are taken as numbers"
             + _otherwise(options, "--samples images takes them as images", "images are uint8")
         )
-    return _floats(x, where, options), reading
+    return _other_numbers(x, where, options), reading
 
 
 def read_alike(
@@ -82,7 +84,8 @@ def read_alike(
         x: shape (n, …), any type of numbers.
         where: the file, for messages.
         reading: what was done to the others.
-        dtype: of the others, "uint8" for images.
+        dtype: of the others, "uint8" for images. Where they are integers and these are not all
+            whole, these are float32.
         options: `rounded` and `tell` of it.
 
     Raises:
@@ -98,8 +101,12 @@ def read_alike(
                 "them first, x.transpose(0, 3, 1, 2)"
             )
         x = _channels_last(x)
+    if dtype == "float32":
+        return as_floats(x, where, options)
     if dtype != "uint8":
-        return _floats(x, where, options)
+        if x.dtype.kind == "f" and (whole := whole_or_none(x)) is not None:
+            x = whole
+        return _other_numbers(x, where, options)
     low, high = (x.min(), x.max()) if x.size else (0, 0)
     if x.dtype.kind == "f":
         raise DatasetError(
@@ -164,11 +171,28 @@ def _images(x: Samples, reading: Reading) -> Samples:
     return np.ascontiguousarray(x[..., np.newaxis] if x.ndim == 3 else x, dtype=np.uint8)
 
 
-def _floats(x: Samples, where: str, options: ReadOptions) -> Samples:
-    if x.ndim == 1:
-        x = x[:, np.newaxis]
-    if x.size == 0:
-        raise DatasetError(f"{where}: samples of shape {x.shape[1:]} are empty")
+def _other_numbers(x: Samples, where: str, options: ReadOptions) -> Samples:
+    """What is no image: integers as such, unless the user takes them rounded."""
+    if x.dtype.kind not in "iu" or options.rounded:
+        return as_floats(x, where, options)
+    x = _with_an_axis(x, where)
+    if (remark := told_integers(x, where, options)) is not None:
+        options.tell(f"{where}: {remark}")
+    return as_integers(x, where)
+
+
+def as_floats(x: Samples, where: str, options: ReadOptions) -> Samples:
+    """Numbers as float32.
+
+    Args:
+        x: shape (n, …), any type of numbers.
+        where: the file, for messages.
+        options: `rounded`, `like`, `from_code` and `tell` of it.
+
+    Raises:
+        DatasetError: one is not finite in float32, or different ones become the same.
+    """
+    x = _with_an_axis(x, where)
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
     finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
@@ -184,6 +208,14 @@ def _floats(x: Samples, where: str, options: ReadOptions) -> Samples:
         if remark is not None:
             options.tell(f"{where}: {remark}")
     return values
+
+
+def _with_an_axis(x: Samples, where: str) -> Samples:
+    if x.ndim == 1:
+        x = x[:, np.newaxis]
+    if x.size == 0:
+        raise DatasetError(f"{where}: samples of shape {x.shape[1:]} are empty")
+    return x
 
 
 def is_one_sample(x: Samples, like: DatasetSpec) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from disdel.data.sources.cells import is_infinite, is_missing, number_of
 from disdel.data.sources.csv_columns import Cells, Floats, Where
 from disdel.data.sources.csv_text import Row
+from disdel.data.sources.integers import whole_or_none
 from disdel.data.sources.labels import convert_labels
 from disdel.data.sources.rounding import check_exact, check_targets
 from disdel.data.sources.samples import RawSplit
@@ -114,7 +115,7 @@ def samples_of(
         options.tell(f"{len(x)} rows, {f'{left_out} of them left out' if left_out else 'all read'}")
     labels = [grid.labels[row] for row in kept] if labelled else []
     return RawSplit(
-        x=_as_float32(x[kept], where.table, lines),
+        x=_stored(x[kept], where.table, lines),
         labels=_labels(labels, layout.decimal, where.table, lines, options) if labels else None,
         reading=Reading(table=layout),
         names=tuple(f"line {line}" for line in lines) if alike else (),
@@ -195,7 +196,12 @@ def _complete(
     return np.flatnonzero(~lacking)
 
 
-def _as_float32(x: Floats, table: str, lines: NDArray[np.int64]) -> NDArray[np.float32]:
+def _stored(
+    x: Floats, table: str, lines: NDArray[np.int64]
+) -> NDArray[np.int32] | NDArray[np.float32]:
+    """Features as integers where all are whole and exact in float32 as well; else as float32."""
+    if (whole := whole_or_none(x)) is not None:
+        return whole
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
     finite = (np.isfinite(values) | np.isnan(x)).all(axis=1)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from disdel.data.sources.integers import EXACT_IN_FLOAT32
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions
 
-_EXACT_UP_TO = 2**24
 _BEYOND_FLOAT32 = 3.4e38
 # Numbers of which float32 has more steps than this between the least and the greatest keep all
 # that a network could learn of them.
@@ -34,6 +35,65 @@ def check_exact(
     Raises:
         DatasetError: different whole numbers become one, or most of the different numbers do.
     """
+    changed = _changed(values, names, where, options)
+    if changed is None:
+        return None
+    return (
+        f"{changed}: numbers beyond {EXACT_IN_FLOAT32:,} are rounded to float32, and so are others "
+        "of more than 7 digits"
+    )
+
+
+def told_integers(x: NDArray[Any], where: str, options: ReadOptions) -> str | None:
+    """A remark where integers, shape (samples, …), are not what they are in float32."""
+    if _are_exact(x):
+        return None
+    values = x.reshape(len(x), -1)
+    names = [str(place) for place in range(values.shape[1])]
+    changed = _changed(values, names, where, replace(options, rounded=True))
+    if changed is None:
+        return None
+    return (
+        f"{changed}: integers beyond {EXACT_IN_FLOAT32:,} are kept as they are, and a model that "
+        "computes with them in float32 would be given others"
+    )
+
+
+def check_integers(x: NDArray[Any], dataset: str, model: str) -> None:
+    """Whether integers stay apart for a model that takes float32.
+
+    Args:
+        x: shape (samples, …).
+        dataset: its name, for messages.
+        model: its name, for messages.
+
+    Raises:
+        DatasetError: different ones become the same.
+    """
+    if _are_exact(x):
+        return
+    values = x.reshape(len(x), -1)
+    for place in map(int, np.flatnonzero(_may_change(values))):
+        alike = _whole_alike(np.unique(values[:, place]))
+        if alike is not None:
+            raise DatasetError(
+                f"{dataset}: entry {place} of the samples has {_both(alike)}, and {model} takes "
+                f"float32, which is exact for integers up to {EXACT_IN_FLOAT32:,} only, so that "
+                "different ones become the same: leave it out, subtract a number first, or write a "
+                "model that takes integers, as an embedding does (in Keras with keras.Input(shape, "
+                'dtype="int32"))'
+            )
+
+
+def _are_exact(x: NDArray[Any]) -> bool:
+    least, most = (int(x.min()), int(x.max())) if x.size else (0, 0)
+    return least >= -EXACT_IN_FLOAT32 and most <= EXACT_IN_FLOAT32
+
+
+def _changed(
+    values: NDArray[Any], names: Sequence[str], where: str, options: ReadOptions
+) -> str | None:
+    """The columns with numbers that are others in float32, for people. As `check_exact`."""
     rounded = options.rounded or options.like is not None
     changed = []
     for place in map(int, np.flatnonzero(_may_change(values))):
@@ -43,17 +103,14 @@ def check_exact(
         alike = _whole_alike(column) or _most_alike(column)
         if alike is not None and not rounded:
             raise inexact_numbers(_both(alike), names[place], where, options)
-        large = column[np.abs(column) > _EXACT_UP_TO]
+        large = column[np.abs(column) > EXACT_IN_FLOAT32]
         whole = large[large == np.floor(large)]
         if alike is not None or (whole.astype(np.float32) != whole).any():
             changed.append(repr(names[place]))
     if not changed:
         return None
     told = ", ".join(changed[:8]) + (", …" if len(changed) > 8 else "")
-    return (
-        f"column{'s' if len(changed) > 1 else ''} {told}: numbers beyond {_EXACT_UP_TO:,} are "
-        "rounded to float32, and so are others of more than 7 digits"
-    )
+    return f"column{'s' if len(changed) > 1 else ''} {told}"
 
 
 def check_targets(values: NDArray[Any], where: str, options: ReadOptions) -> None:
@@ -76,7 +133,7 @@ def inexact_numbers(examples: str, name: str, where: str, options: ReadOptions) 
     drop = "" if options.from_code else f", of a table with --drop {word}"
     return DatasetError(
         f"{where}: column {name!r} has {examples}, and float32 is exact for whole numbers up to "
-        f"{_EXACT_UP_TO:,} only, and has 7 digits of others, so that different ones become the "
+        f"{EXACT_IN_FLOAT32:,} only, and has 7 digits of others, so that different ones become the "
         f"same: leave the column out{drop}; subtract a number first; {_taken(options)}"
     )
 
@@ -99,7 +156,7 @@ def _may_change(values: NDArray[Any]) -> NDArray[np.bool_]:
         size = np.maximum(np.abs(least), np.abs(most)).astype(np.float64)
         spread = most.astype(np.float64) - least
         is_close = (spread > 0) & (spread < _span(size))
-        return np.asarray(is_close | (size > _EXACT_UP_TO), dtype=np.bool_)
+        return np.asarray(is_close | (size > EXACT_IN_FLOAT32), dtype=np.bool_)
 
 
 def _span(size: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,7 +166,7 @@ def _span(size: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _whole_alike(different: NDArray[Any]) -> tuple[Any, Any] | None:
     """Two whole numbers beyond 2**24 that are one in float32."""
-    large = different[np.abs(different) > _EXACT_UP_TO]
+    large = different[np.abs(different) > EXACT_IN_FLOAT32]
     if not (large.astype(np.float32) != large)[large == np.floor(large)].any():
         return None
     return _first_alike(large)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disdel.data.sources import arrays
+from disdel.data.sources.integers import common_dtype
 from disdel.data.sources.labels import check_classes, convert_labels, plain, told_labels
 from disdel.data.sources.rounding import check_targets
 from disdel.errors import DatasetError
@@ -33,7 +34,8 @@ class RawSplit:
     """One split as its source gives it.
 
     Attributes:
-        x: shape (n, *sample), dtype uint8 (then three axes a sample: an image) or float32.
+        x: shape (n, *sample), dtype uint8 (then three axes a sample: an image), int32, int64 or
+            float32.
         labels: shape (n,), int64, text, or float32 where they are numbers with fractions; None
             where there are none, which only samples to predict may lack.
         reading: how they were read.
@@ -140,12 +142,17 @@ def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> 
         )
     first = source["train"]
     labels = {name: _required(split, f"{where}, {name}") for name, split in source.items()}
+    dtype = common_dtype({split.x.dtype for split in source.values()})
     for name, split in source.items():
-        if split.x.shape[1:] != first.x.shape[1:] or split.x.dtype != first.x.dtype:
+        if split.x.shape[1:] != first.x.shape[1:] or dtype is None:
             raise DatasetError(
                 f"{where}: samples of 'train' are {_form(first.x)}, those of {name!r} are "
                 f"{_form(split.x)}"
             )
+    source = {
+        name: replace(split, x=_in_dtype(split.x, dtype, f"{where}, {name}", options))
+        for name, split in source.items()
+    }
     kinds = {part.dtype.kind for part in labels.values()}
     numbers = options.targets == "numbers"
     if "U" in kinds and (numbers or len(kinds) > 1):
@@ -180,6 +187,15 @@ def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> 
     return LabelledSplits(
         splits=source, labels=positions, classes=len(names), class_names=() if trivial else names
     )
+
+
+def _in_dtype(
+    x: NDArray[Any], dtype: np.dtype[Any] | None, where: str, options: ReadOptions
+) -> NDArray[Any]:
+    """Samples of one split in the dtype of all."""
+    if x.dtype == dtype:
+        return x
+    return arrays.as_floats(x, where, options) if dtype == np.float32 else x.astype(np.int64)
 
 
 def _required(split: RawSplit, where: str) -> NDArray[Any]:

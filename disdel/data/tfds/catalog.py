@@ -34,7 +34,8 @@ class SampleFormat:
         input_key: name of the image or array feature.
         label_key: name of the class label feature, or of the number to predict.
         shape: shape of one sample.
-        dtype: "uint8" for images, else "float32", to which other numbers are converted.
+        dtype: "uint8" for images; other integers are "int32", or "int64" where that is needed;
+            else "float32", to which other numbers are converted.
         class_names: one a class; "0", "1", … where the catalog gives only their number. Empty where
             a number is predicted.
         named: whether the catalog gives names and not only a number of classes.
@@ -218,13 +219,23 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
         input_key=input_key,
         label_key=label_key,
         shape=tuple(feature.shape),
-        dtype="uint8" if kinds[input_key] == "image" and _dtype(feature) == np.uint8 else "float32",
+        dtype=_stored_dtype(_dtype(feature), is_image=kinds[input_key] == "image"),
         class_names=names,
         named=bool(names) and names != tuple(map(str, range(len(names)))),
         text_keys=tuple(key for key, kind in rest.items() if kind == "text"),
         other_labels=tuple(key for key, kind in rest.items() if kind == "label"),
         other_keys=tuple(key for key, kind in rest.items() if kind not in ("text", "label")),
     )
+
+
+def _stored_dtype(dtype: np.dtype[Any], *, is_image: bool) -> str:
+    if is_image:
+        return "uint8" if dtype == np.uint8 else "float32"
+    if dtype.kind not in "iu":
+        return "float32"
+    # Of the integers of 64 bits without a sign, some have no place in int64.
+    needed = np.promote_types(dtype, np.int32)
+    return needed.name if needed.kind == "i" else "float32"
 
 
 @contextmanager

@@ -205,7 +205,7 @@ def _new_info(builder: Any, task: Write) -> Any:
     if samples.dtype == np.uint8:
         key, feature = "image", tfds.features.Image(shape=shape, encoding_format="png")
     else:
-        key, feature = "features", tfds.features.Tensor(shape=shape, dtype=np.float32)
+        key, feature = "features", tfds.features.Tensor(shape=shape, dtype=samples.dtype.type)
     target, label = "label", tfds.features.Scalar(np.float32)
     if task.class_names:
         label = tfds.features.ClassLabel(names=task.class_names)

@@ -17,11 +17,13 @@ from disdel.errors import UsageError
 from disdel.models.user.bundled import Trial, look_like_probabilities
 from disdel.models.user.keras_model import (
     Built,
-    build_own,
+    built_of,
+    called,
     ends_in_probabilities,
     follows_schedule,
     own_optimizer,
     own_trainer,
+    takes_integers,
 )
 from disdel.protocol.messages import DescribeReply, DescribeRequest
 from disdel.runtimes.base import Trainer
@@ -37,7 +39,7 @@ def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeRepl
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
     trial = Trial.read(request)
-    built = build_own(module, request.input_shape, request.classes)
+    built = _built(module, request)
     facts = _facts(built, _calls_of(built), request.input_shape)
     probabilities = ends_in_probabilities(built) or (
         built.target == "class" and look_like_probabilities(_outputs(module, built, trial.few()))
@@ -55,14 +57,38 @@ def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeRepl
             if isinstance(optimizer, str | None)
             else type(optimizer).__name__.lower(),
             has_schedule=follows_schedule(optimizer),
+            takes_integers=_dtype_of(built) != "float32",
         ),
     )
+
+
+def _built(module: UserModule, request: DescribeRequest) -> Built:
+    """The model, to which integers are given as such if it takes them so.
+
+    Raises:
+        UsageError: as `build_own`.
+    """
+    made = called(module, request.input_shape, request.classes)
+    stored = request.input_dtype
+    wanted = takes_integers(made, request.kind) if stored in ("int32", "int64") else False
+    about = (module, made, request.input_shape, request.classes)
+    if wanted is not None:
+        return built_of(*about, stored if wanted else "float32")
+    try:
+        return built_of(*about, stored)
+    except UsageError:
+        return built_of(*about, "float32")
+
+
+def _dtype_of(built: Built) -> str:
+    """What its samples are given as."""
+    return str(built.model.inputs[0].dtype)
 
 
 def _outputs(module: UserModule, built: Built, x: Array) -> NDArray[np.float32]:
     """What the model gives for samples as stored."""
     return module.guarded(
-        lambda: np.asarray(built.model(x.astype(np.float32), training=False), np.float32)
+        lambda: np.asarray(built.model(x.astype(_dtype_of(built)), training=False), np.float32)
     )
 
 
@@ -137,7 +163,7 @@ def _calls_of(built: Built) -> _Calls:
     """The layers that a batch of whatever size goes through, and nothing is computed."""
     import tensorflow as tf
 
-    batch = tf.TensorSpec((None, *built.model.input_shape[1:]), tf.float32)
+    batch = tf.TensorSpec((None, *built.model.input_shape[1:]), _dtype_of(built))
     with _calls() as calls:
         tf.function(lambda x: built.model(x, training=False)).get_concrete_function(batch)
     return calls

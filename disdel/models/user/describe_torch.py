@@ -43,10 +43,16 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
     trial = Trial.read(request)
-    built = build_own(module, trial.few(), request.classes)
+    built = build_own(module, trial.few(), request.classes, request.kind)
     images = are_images(request.input_shape, request.input_dtype)
     # Whether they are probabilities is what its outputs are to tell.
-    recipe = own_recipe(module, built.target, images=images, probabilities=False)
+    recipe = own_recipe(
+        module,
+        built.target,
+        images=images,
+        probabilities=False,
+        takes_integers=built.takes_integers,
+    )
     if module.attribute("loss") is not None:
         labels = recipe.labels(torch.from_numpy(trial.y[: len(built.outputs)]))
         wanted = recipe.wanted(labels, built.outputs)
@@ -62,6 +68,7 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         gives_probabilities=_are_probabilities(built, step.last),
         optimizer=optimizer,
         optimizer_groups=groups,
+        takes_integers=built.takes_integers,
     )
     spec = ModelSpec(
         name=request.code.entry,

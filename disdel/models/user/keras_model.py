@@ -11,7 +11,7 @@ from disdel.models.user.keras_losses import loss_is_sum, own_loss, own_metrics, 
 from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.keras.recipe import KerasRecipe, mean_of, recipe_for
-from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, Target
+from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, SampleKind, Target
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.
@@ -33,7 +33,7 @@ class Built:
 
     Attributes:
         made: as the function returned it.
-        model: from samples as stored, float32, to what `made` gives for them preprocessed.
+        model: from samples as stored, or as float32, to what `made` gives for them preprocessed.
         target: what it can learn of a data set, by the width of its output.
     """
 
@@ -61,7 +61,12 @@ def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trai
     # Before the user's file says what it sets for the session, such as a policy of precision.
     keras.utils.clear_session()
     module = module_here(own.code)
-    built = build_own(module, network.model.input_shape, network.model.classes)
+    built = build_own(
+        module,
+        network.model.input_shape,
+        network.model.classes,
+        input_dtype if own.takes_integers else "float32",
+    )
     return own_trainer(
         module,
         built,
@@ -110,17 +115,29 @@ def _scaling_losses(optimizer: str | KerasOptimizer, built: Built) -> str | Kera
     return wraps(keras.optimizers.get(optimizer))
 
 
-def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) -> Built:
+def build_own(
+    module: UserModule, input_shape: tuple[int, ...], classes: int, dtype: str = "float32"
+) -> Built:
     """Call the user's function and check what it returns, within the scopes of Keras that are open.
 
     Args:
         module: its module.
         input_shape: of one sample.
         classes: of the data set, 0 where targets are numbers.
+        dtype: of the samples as they are given to it.
 
     Raises:
         UsageError: the function failed, or did not return an uncompiled Keras model of one input
             and one output that suit the data set.
+    """
+    return built_of(module, called(module, input_shape, classes), input_shape, classes, dtype)
+
+
+def called(module: UserModule, input_shape: tuple[int, ...], classes: int) -> KerasModel:
+    """The model that the user's function returns, checked as far as it can be without a call of it.
+
+    Raises:
+        UsageError: the function failed, or returned no uncompiled Keras model of one input.
     """
     import keras
 
@@ -138,7 +155,21 @@ def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) ->
     _check_input(entry, made, input_shape)
     _check_batches(entry, made)
     _check_steps(module, made)
-    samples = keras.Input(input_shape, name="samples")
+    return made
+
+
+def built_of(
+    module: UserModule, made: KerasModel, input_shape: tuple[int, ...], classes: int, dtype: str
+) -> Built:
+    """A model that was returned, with what stands around it. Takes and raises as `build_own`."""
+    import keras
+
+    entry = module.code.entry
+    samples = keras.Input(input_shape, name="samples", dtype=dtype)
+    if dtype != "float32" and type(made) is keras.Sequential and not made.built:
+        # Keras would have it begin with an input of float32.
+        whole = keras.Input(input_shape, dtype=dtype)
+        made = keras.Sequential([whole, *made.layers], name=made.name)
     inputs = _preprocessed(module, samples)
     outputs = module.guarded(lambda: made(inputs))
     target = _target(entry, outputs, classes)
@@ -148,6 +179,25 @@ def build_own(module: UserModule, input_shape: tuple[int, ...], classes: int) ->
             "(trainable=False)"
         )
     return Built(made, keras.Model(samples, outputs), target)
+
+
+def takes_integers(made: KerasModel, kind: SampleKind) -> bool | None:
+    """Whether a model is to be given integers as such, and not as float32; None to try it.
+
+    As its input says; else a model that looks things up by their numbers is given these.
+    """
+    import keras
+
+    if inputs := getattr(made, "inputs", None):
+        return "int" in inputs[0].dtype
+    layers = keras.layers
+    lookups = (
+        *(layers.Embedding, layers.CategoryEncoding, layers.Discretization, layers.Hashing),
+        *(layers.HashedCrossing, layers.IntegerLookup),
+    )
+    if any(isinstance(layer, lookups) for layer in made._flatten_layers()):
+        return True
+    return None if kind == "tokens" and type(made) is not keras.Sequential else False
 
 
 def _check_input(entry: str, made: KerasModel, input_shape: tuple[int, ...]) -> None:

@@ -21,7 +21,15 @@ from disdel.runtimes.torch.optim_settings import check_returned, read_optimizer
 from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
 from disdel.runtimes.torch.recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
 from disdel.runtimes.torch.trainer import TorchTrainer
-from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OptimizerGroup, OwnModel, Precision, Target
+from disdel.types import (
+    DEFAULT_OPTIMIZER,
+    OPTIMIZERS,
+    OptimizerGroup,
+    OwnModel,
+    Precision,
+    SampleKind,
+    Target,
+)
 from disdel.types.arrays import Array
 from disdel.user_code.module import UserModule
 
@@ -38,6 +46,9 @@ _DTYPES = {
     torch.bool,
 }
 
+# What PyTorch says where integers are needed and floating-point numbers are given.
+_OF_FLOATS = ("scalar types: Long", "only applicable to index tensor", "must be long, int")
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -47,11 +58,13 @@ class Built:
         made: as the function returned it, with its parameters.
         target: what it can learn of a data set, by the width of its output.
         outputs: what it gives for the samples that it was built with.
+        takes_integers: whether it is given integers as such.
     """
 
     made: TorchModel
     target: Target
     outputs: Tensor
+    takes_integers: bool = False
 
 
 def own_torch_trainer(
@@ -72,7 +85,7 @@ def own_torch_trainer(
     spec = network.model
     made = _made(module, samples, spec.classes)
     if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
-        _first_outputs(module, made, samples)
+        _first_outputs(module, made, samples, takes_integers=own.takes_integers)
     made.to(device)
     return own_trainer(
         module,
@@ -123,22 +136,53 @@ def own_trainer(
     )
 
 
-def build_own(module: UserModule, samples: Array, classes: int) -> Built:
+def build_own(
+    module: UserModule, samples: Array, classes: int, kind: SampleKind = "numbers"
+) -> Built:
     """Call the user's function and check what it returns.
+
+    Integers are given to it as such if it can take them so, else as float32. A module that takes
+    both is given tokens as integers, and the numbers of a table as float32.
 
     Args:
         module: its module.
         samples: some of the data set's, as stored.
         classes: of the data set, 0 where targets are numbers.
+        kind: of the samples.
 
     Raises:
         UsageError: the function failed, or did not return a module of one input and one output
             that suits the data set.
     """
     made = _made(module, samples, classes)
-    outputs = _first_outputs(module, made, samples)
+    takes_integers, outputs = False, None
+    if samples.dtype.kind == "i":
+        takes_integers, outputs = _tried(module, made, samples, first=kind == "tokens")
+    else:
+        outputs = _first_outputs(module, made, samples)
     target = _target(module.code.entry, outputs, len(samples), classes)
-    return Built(made, target, outputs.detach())
+    return Built(made, target, outputs.detach(), takes_integers)
+
+
+def _tried(
+    module: UserModule, made: TorchModel, samples: Array, *, first: bool
+) -> tuple[bool, Any]:
+    """Whether a module takes integers as such, which is tried first or second, and its outputs.
+
+    Raises:
+        UsageError: it takes them neither so nor as float32.
+    """
+    failures: dict[bool, UsageError] = {}
+    for takes_integers in (first, not first):
+        try:
+            return takes_integers, _first_outputs(
+                module, made, samples, takes_integers=takes_integers
+            )
+        except UsageError as error:
+            failures[takes_integers] = error
+    # What is told of the dtype that it does not take is beside the point.
+    wants_integers = any(said in str(failures[False]) for said in _OF_FLOATS)
+    raise failures[wants_integers]
 
 
 def _made(module: UserModule, samples: Array, classes: int) -> TorchModel:
@@ -157,19 +201,23 @@ def _made(module: UserModule, samples: Array, classes: int) -> TorchModel:
     return made
 
 
-def _first_outputs(module: UserModule, made: TorchModel, samples: Array) -> Any:
+def _first_outputs(
+    module: UserModule, made: TorchModel, samples: Array, *, takes_integers: bool = False
+) -> Any:
     """What a module gives for samples as stored; lazy ones have their parameters then."""
     made.eval()  # batch normalisation must not see these samples
     stored = torch.from_numpy(samples)
-    inputs = _inputs(images=are_images(samples.shape[1:], samples.dtype.name))
+    images = are_images(samples.shape[1:], samples.dtype.name)
+    inputs = _inputs(images=images, takes_integers=takes_integers)
     try:
         with torch.no_grad():
             return module.guarded(lambda: made(_preprocess(module)(inputs(stored))))
     except UsageError as error:
-        if "scalar types: Long" not in str(error):
+        if samples.dtype.kind == "i" or not any(said in str(error) for said in _OF_FLOATS):
             raise
         raise UsageError(
-            f"{error}; samples come as float32, token ids too: give the embedding x.long()"
+            f"{error}; the samples are {samples.dtype.name}: have the data set hold integers, or "
+            "give the embedding x.long()"
         ) from error
 
 
@@ -312,6 +360,7 @@ def recipe_of(
         spec.target,
         images=are_images(spec.input_shape, about.input_dtype),
         probabilities=spec.own.gives_probabilities,
+        takes_integers=spec.own.takes_integers,
         device=device,
     )
 
@@ -322,6 +371,7 @@ def own_recipe(
     *,
     images: bool,
     probabilities: bool,
+    takes_integers: bool = False,
     device: torch.device | str = "cpu",
 ) -> TorchRecipe:
     """How the module of a user's function is trained and scored.
@@ -331,6 +381,7 @@ def own_recipe(
         target: what is learnt.
         images: whether samples are stored as images, channels last.
         probabilities: whether the module gives probabilities and not logits.
+        takes_integers: whether it is given integers as such.
         device: what it computes on.
 
     Raises:
@@ -343,14 +394,18 @@ def own_recipe(
         loss=recipe.loss if loss is None else mean_of(loss),
         weigh=weights_of(loss),
         metrics={**recipe.metrics, **dict(_metrics(module))},
-        inputs=_inputs(images=images),
+        inputs=_inputs(images=images, takes_integers=takes_integers),
         augment=function_beside(module, "augment"),
         preprocess=_preprocess(module),
     )
 
 
-def _inputs(*, images: bool) -> Callable[[Tensor], Tensor]:
-    return _image_inputs if images else Tensor.float
+def _inputs(*, images: bool, takes_integers: bool) -> Callable[[Tensor], Tensor]:
+    if images:
+        return _image_inputs
+    # Integers are int64 in PyTorch unless one says otherwise, and one_hot takes no others.
+    inputs: Callable[[Tensor], Tensor] = Tensor.long if takes_integers else Tensor.float
+    return inputs
 
 
 def _image_inputs(x: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ class CompiledTrainer(Trainer):
         for step, (samples, labels) in enumerate(zip(x, y, strict=True)):
             if rate_factors is not None:
                 self._set_rate(rate_factors[step])
-            batch = _padded(samples, labels, size)
+            batch = _padded(self._taken(samples), labels, size)
             random = self._random(self._trained if seeds is None else seeds[step])
             *self._state, loss = self._train_step(*self._state, *batch, *random, *self._terms)
             self._trained += 1
@@ -174,9 +174,16 @@ class CompiledTrainer(Trainer):
         size = self._program.score_batch
         model = self._state[: self._program.model_tensors]
         return sum_of(
-            self._scored(model, _padded(x[start : start + size], y[start : start + size], size))
+            self._scored(
+                model,
+                _padded(self._taken(x[start : start + size]), y[start : start + size], size),
+            )
             for start in range(0, len(x), size)
         )
+
+    def _taken(self, x: Array) -> Array:
+        """Samples in the dtype that the network was compiled for."""
+        return x.astype(self._program.input_dtype, copy=False)
 
     def _scored(self, model: list[DeviceArray], batch: tuple[Array, Array, Array]) -> Scored:
         loss, hits, *metrics = (sums.to_host() for sums in self._score_batch(*model, *batch))

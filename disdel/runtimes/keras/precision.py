@@ -41,10 +41,23 @@ def mixed_bfloat16(model: KerasModel) -> Iterator[None]:
         and layer.dtype_policy.name == "float32"
     ]
     before = [layer.dtype_policy for layer in layers]
+    # Models of Keras's own only pass on what they are given. They are not to cast samples, which
+    # may be numbers of things: bfloat16 tells no two beyond 256 apart. Layers cast what they take.
+    passing = [
+        layer
+        for layer in layers
+        if isinstance(layer, keras.Model)
+        and type(layer).__module__.startswith("keras.")
+        and layer.autocast
+    ]
     for layer in layers:
         layer.dtype_policy = "mixed_bfloat16"
+    for layer in passing:
+        layer.autocast = False
     try:
         yield
     finally:
+        for layer in passing:
+            layer.autocast = True
         for layer, policy in zip(layers, before, strict=True):
             layer.dtype_policy = policy

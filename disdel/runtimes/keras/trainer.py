@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from disdel.errors import UsageError
 from disdel.runtimes.base import AddedTerms, Scored, Trainer, check_state, split_state
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
 from disdel.runtimes.keras.precision import mixed_bfloat16
@@ -31,7 +32,8 @@ class KerasTrainer(Trainer):
     """Trains a built Keras model.
 
     Args:
-        model: an uncompiled model from stored samples, as float32, to what the recipe's loss takes.
+        model: an uncompiled model from stored samples, in the dtype of its input, to what the
+            recipe's loss takes.
         optimizer: a name of `disdel.types.OPTIMIZERS`, or a Keras optimizer of its own.
         learning_rate: None for the optimizer's own default.
         input_dtype: numpy name of the samples' dtype.
@@ -54,6 +56,7 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         self._model = model
+        self._takes = tf.as_dtype(model.inputs[0].dtype)
         self._recipe = recipe or recipe_for("class", probabilities=True)
         self._precision = precision
         made = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
@@ -106,11 +109,16 @@ class KerasTrainer(Trainer):
         """
         import tensorflow as tf
 
-        x = tf.cast(x, tf.float32)
+        x = tf.cast(x, self._takes)
         if self._recipe.augment is not None:
             shape = x.shape
             x, y = self._recipe.augment(x, y)
-            x = tf.ensure_shape(tf.cast(x, tf.float32), shape)
+            if self._takes.is_integer and not x.dtype.is_integer:
+                raise UsageError(
+                    f"augment gave {x.dtype.name}, and the model takes {self._takes.name}: give "
+                    "integers, or a model whose keras.Input is float32"
+                )
+            x = tf.ensure_shape(tf.cast(x, self._takes), shape)
         mixed = self._precision == "mixed_bfloat16"
         with tf.GradientTape() as tape:
             with mixed_bfloat16(self._model) if mixed else nullcontext():
@@ -158,7 +166,7 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         recipe, samples = self._recipe, tf.cast(tf.shape(y)[0], tf.float32)
-        outputs = tf.cast(self._model(tf.cast(x, tf.float32), training=False), tf.float32)
+        outputs = tf.cast(self._model(tf.cast(x, self._takes), training=False), tf.float32)
         means = [recipe.loss(recipe.wanted(y), outputs)]
         given = recipe.probabilities(outputs)
         means += [metric(recipe.wanted(y), given) for metric in recipe.metrics.values()]

@@ -258,13 +258,13 @@ def test_pickles_are_never_loaded(tmp_path):
     [
         (np.zeros((2, 8, 9), np.uint8), (8, 9, 1), np.uint8),
         (np.full((2, 4, 5, 3), 255, np.int64), (4, 5, 3), np.uint8),
-        (np.full((2, 4, 5), 256, np.int64), (4, 5), np.float32),
+        (np.full((2, 4, 5), 256, np.int64), (4, 5), np.int32),
         (np.zeros((2, 4, 5), np.float64), (4, 5), np.float32),
-        (np.zeros((2, 7), np.uint8), (7,), np.float32),
+        (np.zeros((2, 7), np.uint8), (7,), np.int32),
         (np.zeros(2), (1,), np.float32),
     ],
 )
-def test_samples_become_images_or_floats(x, shape, dtype):
+def test_samples_become_images_or_numbers(x, shape, dtype):
     split = raw_split(x, np.arange(2), "here")
     assert (split.x.shape[1:], split.x.dtype) == (shape, dtype)
 

@@ -138,7 +138,7 @@ def test_what_is_no_data_set_is_refused(returned, expression, message):
 @pytest.mark.parametrize(
     ("expression", "advice"),
     [
-        ("np.arange(20).reshape(10, 2) + 2**53, classes", r'rounded by .astype\("float32"\)'),
+        ("np.arange(20.0).reshape(10, 2) + 2**53, classes", r'rounded by .astype\("float32"\)'),
         ("x, numbers / 1e6 + 2459000", r'subtract a number first; .* .astype\("float32"\)'),
         ("np.zeros((10, 4, 4), np.uint8), classes", "give images an axis of channels"),
     ],

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.framework
         (make(ONE), r"gives \(1,\) for a sample, and the data set needs \(3,\)"),
         (forward("self.dense(x)[:, 0]"), r"gives \(\) for a sample, and the data set needs \(3,\)"),
         (forward("self.dense(x).sum()"), r"tensor of shape \(\) for 2 samples; its first axis"),
-        (make("nn.EmbeddingBag(9, 3)"), "FloatTensor .*; samples come as float32, .* x.long"),
+        (make("nn.EmbeddingBag(9, 3)"), "FloatTensor .*; the samples are float32: .* x.long"),
         (make("nn.Linear(5, classes)"), r"net.py:make: RuntimeError: mat1 and mat2"),
         (
             forward("self.dense(x)").replace("forward(self, x)", "forward(self, x, mask)"),
