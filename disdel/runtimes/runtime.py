@@ -6,6 +6,7 @@ planner takes its costs, the controller its image and files, an activation its t
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -113,6 +114,9 @@ class Runtime:
         modules: what must be importable where its actions run, or where they are compiled.
         distributions: packages of which one is installed on this machine where it can run here.
         packages: those whose versions decide what its containers take.
+        not_in_image: what the framework takes along where it is installed, and its image lacks.
+        measured_build: the distribution that `costs` are of, and behind a plus what its local
+            version begins with, as `torch+cpu`; "" where there is but one build.
         model_suffix: of the files of its trained models.
         opens_models: whether its containers open model files.
         precisions: what its training steps can compute in.
@@ -130,6 +134,8 @@ class Runtime:
     distributions: tuple[str, ...]
     packages: tuple[str, ...]
     model_suffix: str
+    not_in_image: tuple[str, ...] = ()
+    measured_build: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     opens_models: bool = True
     precisions: tuple[Precision, ...] = ("float32",)
@@ -154,6 +160,15 @@ class Runtime:
         except ModuleNotFoundError:
             # Of a package that a module would be in.
             return False
+
+    def has_measured_build(self) -> bool:
+        """Whether what this machine has is the build that `costs` are of."""
+        distribution, _, local = self.measured_build.partition("+")
+        try:
+            version = importlib.metadata.version(distribution) if distribution else ""
+        except importlib.metadata.PackageNotFoundError:
+            return False
+        return version.partition("+")[2].startswith(local)
 
     def import_framework(self) -> None:
         """Import what its trainers need.

@@ -23,6 +23,7 @@ from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
+from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.planning.plan_report import plan_report
@@ -152,7 +153,7 @@ def _ask(
     runtime = runtime_of(model.path)
     return InferQuestion(
         dataset=source.spec,
-        shipped=runtime.costs,
+        shipped=shipped_costs(runtime, settings),
         capacity=session.capacity,
         limits=settings.limits,
         aims=settings.aims,

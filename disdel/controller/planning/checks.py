@@ -12,6 +12,7 @@ from pathlib import Path
 
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.invoking.outcomes import failure_of
+from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.planning import offered_runtimes
 from disdel.controller.planning.probing import probe_package
@@ -66,7 +67,9 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
 def _as_measured(runtimes: Sequence[Runtime], settings: Settings) -> list[Runtime]:
     """The runtimes with the floor of the builds that are there, as earlier containers told it."""
     return [
-        replace(one, costs=calibrated(one.costs, history_of(one, settings).read()))
+        replace(
+            one, costs=calibrated(shipped_costs(one, settings), history_of(one, settings).read())
+        )
         for one in runtimes
     ]
 

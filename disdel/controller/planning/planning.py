@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from disdel.compiler import call_memory
 from disdel.controller.planning.compiled import compile_job
+from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import History, history_of
 from disdel.errors import UsageError
 from disdel.models import model_facts
@@ -30,7 +31,6 @@ from disdel.types import (
     DatasetSpec,
     ModelSpec,
     Plan,
-    RuntimeCosts,
     RuntimeName,
     TrainJob,
 )
@@ -75,7 +75,7 @@ def ask(
             dataset=dataset,
             model=model,
             facts=model_facts(model),
-            shipped=_shipped(runtime, settings),
+            shipped=shipped_costs(runtime, settings),
             capacity=capacity,
             limits=settings.limits,
             aims=settings.aims,
@@ -92,15 +92,6 @@ def ask(
         _of_compiled(asked, settings, compiling_took_s) if runtime.compiles else asked
         for runtime, asked in zip(runtimes, questions, strict=True)
     ]
-
-
-def _shipped(runtime: Runtime, settings: Settings) -> RuntimeCosts:
-    """What the runtime costs, with what else its containers run."""
-    if runtime.image:
-        return runtime.costs
-    # It runs on the platform's own Python.
-    proxy_mb = chosen(settings).traits.proxy_mb
-    return replace(runtime.costs, anonymous_mb=runtime.costs.anonymous_mb + proxy_mb)
 
 
 def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:

@@ -33,6 +33,7 @@ TORCH = Runtime(
     modules=("torch",),
     distributions=("torch",),
     packages=("torch",),
+    measured_build="torch+cpu",
     model_suffix=".safetensors",
     precisions=("float32", "mixed_bfloat16"),
     users=UserNetworks(packages=("torch",), kind="PyTorch module", needed="a torch.nn.Module"),

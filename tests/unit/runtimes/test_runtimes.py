@@ -90,3 +90,4 @@ def test_images_have_the_environment_of_their_runtime(runtime):
         assert embedded[name] == value
         assert re.search(rf"\b{name}={value}\b", dockerfile), name
     assert runtime.imports in embedded["DISDEL_PREIMPORT"].split(",")
+    assert ",".join(runtime.not_in_image) == embedded.get("DISDEL_PREIMPORT_WITHOUT", "")
