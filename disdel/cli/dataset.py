@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,10 +33,23 @@ def list_command(data_dir: DataDir, output: JsonOutput) -> None:
 
     check_json_target(output.json)
     rows = list_datasets(data_dir)
-    write_json(output.json, [asdict(row) for row in rows])
+    write_json(
+        output.json,
+        [{**asdict(row), "spec": None if row.spec is None else _entries(row.spec)} for row in rows],
+    )
     if output.json != "-":
         print_table(
-            ("name", "version", "state", "shape", "classes", "train", "validation", "test"),
+            (
+                "name",
+                "version",
+                "state",
+                "shape",
+                "samples",
+                "classes",
+                "train",
+                "validation",
+                "test",
+            ),
             [
                 (row.name, row.version, row.state, *_shape_cells(row.spec, row.problem))
                 for row in rows
@@ -50,10 +63,19 @@ def list_command(data_dir: DataDir, output: JsonOutput) -> None:
 
 def _shape_cells(spec: DatasetSpec | None, problem: str) -> tuple[object, ...]:
     if spec is None:
-        return (problem, "", "", "", "")
+        return (problem, "", "", "", "", "")
     shape = "×".join(map(str, spec.input_shape))
     validation = spec.validation_samples or ""
-    return (shape, spec.classes, spec.train_samples, validation, spec.test_samples)
+    samples = f"{spec.kind}, {spec.input_dtype}"
+    return (shape, samples, spec.classes, spec.train_samples, validation, spec.test_samples)
+
+
+def _entries(spec: DatasetSpec) -> dict[str, Any]:
+    """What is told of a data set by name; its features and target beside what they come of."""
+    from dataclasses import asdict
+
+    features = [asdict(feature) for feature in spec.features]
+    return {**asdict(spec), "features": features, "target": asdict(spec.target)}
 
 
 @app.command("info")
@@ -63,16 +85,16 @@ def info_command(
     output: JsonOutput,
 ) -> None:
     """Describe a data set."""
-    from dataclasses import asdict
-
     from disdel.data import describe_dataset
 
     check_json_target(output.json)
     spec = describe_dataset(dataset, data_dir)
-    write_json(output.json, asdict(spec))
+    entries = _entries(spec)
+    write_json(output.json, entries)
     if output.json != "-":
-        for name, value in asdict(spec).items():
-            if name not in ("reading", "scaling"):
+        typer.echo(f"{'kind':14} {spec.kind}")
+        for name, value in entries.items():
+            if name not in ("reading", "scaling", "features", "target"):
                 typer.echo(f"{name:14} {value}")
         for line in _told_reading(spec):
             typer.echo(line)

@@ -27,6 +27,7 @@ RuntimeName: TypeAlias = str
 # What samples are: bytes of (height, width, channels); one row of numbers, as of a table; integers
 # that may name things; numbers of any other shape.
 SampleKind = Literal["image", "vector", "tokens", "numbers"]
+TargetKind = Literal["class", "number"]
 # What is learnt of a sample: its class, one of two classes by one output, or a number.
 Target = Literal["class", "binary", "number"]
 # What a training step computes in; weights and optimizer are float32 either way.

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from disdel.types.names import RuntimeName, SampleKind, Split, Target
+from disdel.types.names import RuntimeName, SampleKind, Split, Target, TargetKind
 from disdel.types.reading import Reading, Scaling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """One of the tensors that a sample is made of, or its target.
+
+    `shape` is without the batch axis; `dtype` is numpy's name.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: SampleKind | TargetKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +58,22 @@ class DatasetSpec:
         if self.input_dtype != "float32" and self.reading.table is None:
             return "tokens"
         return "vector" if len(self.input_shape) == 1 else "numbers"
+
+    @property
+    def features(self) -> tuple[FeatureSpec, ...]:
+        """What a sample is made of: one tensor."""
+        return (
+            FeatureSpec(
+                name="samples", shape=self.input_shape, dtype=self.input_dtype, kind=self.kind
+            ),
+        )
+
+    @property
+    def target(self) -> FeatureSpec:
+        """What is learnt of a sample: a class number, or a number to predict."""
+        if self.classes:
+            return FeatureSpec(name="label", shape=(), dtype="int32", kind="class")
+        return FeatureSpec(name="target", shape=(), dtype="float32", kind="number")
 
     @property
     def outputs(self) -> int:

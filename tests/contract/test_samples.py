@@ -7,6 +7,7 @@ asked for predictions.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,20 @@ def dataset(kind: str) -> DatasetSpec:
         test_samples=0,
         reading=Reading(table=table if "table" in kind else None),
     )
+
+
+def test_features_say_what_samples_are():
+    found = {kind: dataset(kind).features[0].kind for kind in SAMPLES}
+    assert found == {
+        "image": "image",
+        "vector": "vector",
+        "table of integers": "vector",
+        "numbers": "numbers",
+        "tokens": "tokens",
+        "large tokens": "tokens",
+    }
+    assert dataset("tokens").target.kind == "class"
+    assert replace(dataset("tokens"), classes=0).target.dtype == "float32"
 
 
 @pytest.mark.parametrize("framework", ["keras", "torch"])

@@ -53,7 +53,9 @@ def read_inputs(path: Path, dataset: DatasetSpec) -> Inputs:
         y = None if split.labels is None else targets_alike(split.labels, dataset, where)
     except DatasetError as error:
         raise UsageError(f"--input {error}") from error
-    if dataset.scaling is not None and (remark := _other_units(split.x, dataset.scaling)):
+    # Tokens are in no units.
+    scaling = None if dataset.kind == "tokens" else dataset.scaling
+    if scaling is not None and (remark := _other_units(split.x, scaling)):
         told.append(f"{path}: {remark}")
     names = split.names or tuple(map(str, range(len(split.x))))
     return Inputs(names, split.x, y, tuple(told))

@@ -86,6 +86,8 @@ async def train_on(
             f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "
             "early with --patience"
         )
+    if dataset.kind == "tokens" and not (model.own and model.own.takes_integers):
+        emit(Noted(message=f"{model.name} takes the samples' integers as numbers, in float32"))
     code = code_of(model)
     for sentence in () if code is None else code.left_out:
         emit(Noted(message=sentence))
