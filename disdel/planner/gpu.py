@@ -18,7 +18,7 @@ _WORKSPACE_MB = 512
 _MARGIN_SHARE = 0.25
 _STEP_MB = 32
 
-# Variables, gradients and the optimizer's two slots (Adam's); a state on its way is in RAM.
+# Variables, gradients and the optimizer's state (Adam's two); a state on its way is in RAM.
 _WEIGHT_COPIES = 4
 
 

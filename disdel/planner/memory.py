@@ -122,7 +122,7 @@ def score_batch(micro_batches: int) -> int:
 
 
 def state_bytes(model: ModelFacts) -> int:
-    """Bytes of a stored state: weights and the optimizer's slots."""
+    """Bytes of a stored state: weights and the optimizer's state."""
     return model.parameters * FLOAT_BYTES * STATE_COPIES
 
 

@@ -7,7 +7,7 @@ disdel:<run>:update:<round>:<client>:<segment>:<attempt>       a client's share 
 disdel:<run>:mean:<round>                                      a mean that is no state yet
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some updates
 disdel:<run>:checkpoint:<round>:<client>:<segment>:<attempt>   state between two segments
-disdel:<run>:slots:<round>:<client>:<segment>:<attempt>        an optimizer that is not averaged
+disdel:<run>:optimizer:<round>:<client>:<segment>:<attempt>        an optimizer that is not averaged
 disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
@@ -72,8 +72,8 @@ class RunKeys:
     def checkpoint(self, round_number: int, client: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}checkpoint:{round_number}:{client}:{segment}:{attempt}"
 
-    def slots(self, round_number: int, client: int, segment: int, attempt: int) -> str:
-        return f"{self.prefix}slots:{round_number}:{client}:{segment}:{attempt}"
+    def optimizer(self, round_number: int, client: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}optimizer:{round_number}:{client}:{segment}:{attempt}"
 
     @property
     def model(self) -> str:

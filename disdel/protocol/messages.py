@@ -102,10 +102,10 @@ class TrainRequest:
     only with `heed_memory`.
 
     An update has the optimizer's tensors only where these are averaged. A client that keeps its own
-    reads them from `slots_key` (None in its first round, and where the state is a checkpoint, which
-    is always whole) and leaves them at `new_slots_key`. The learning rate follows `rate_schedule`
-    over the client's `total_steps`, with so many `clients` in the run. With `tells_untrained`, an
-    update's metadata names the tensors that gradients do not train.
+    reads them from `optimizer_key` (None in its first round, and where the state is a checkpoint,
+    which is always whole) and leaves them at `new_optimizer_key`. The learning rate follows
+    `rate_schedule` over the client's `total_steps`, with so many `clients` in the run. With
+    `tells_untrained`, an update's metadata names the tensors that gradients do not train.
     """
 
     task: Literal["train"] = "train"
@@ -129,8 +129,8 @@ class TrainRequest:
     checkpoint_key: str
     progress_key: str
     optimizer_state: OptimizerState = "average"
-    slots_key: str | None = None
-    new_slots_key: str | None = None
+    optimizer_key: str | None = None
+    new_optimizer_key: str | None = None
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     total_steps: int = 0
     clients: int = 1

@@ -99,7 +99,7 @@ _TOP = 26.0
 def timeline(activations: Sequence[Activation], start_s: float, stop_s: float) -> Timeline:
     """The activations with times that overlap `start_s` to `stop_s`, one row a worker.
 
-    Activations of one worker that ran at the same time (a twin) stand in rows of their own.
+    Activations of one worker that ran at the same time (speculative copies) stand in rows each.
     """
     scale = Scale(start_s, max(stop_s, start_s + 1e-3), LABELS_WIDTH, WIDTH - MARGIN)
     shown = [

@@ -17,9 +17,9 @@ class Held:
     """What a train action holds at once, fitted to the working sets of containers.
 
     Attributes:
-        weight_copies: of the weights: the variables, their gradients and the optimizer's two slots
-            (Adam's), or in place of the gradients a state on its way to the store or from it; and
-            what loading and storing one every round leaves unused, reached by the sixth round.
+        weight_copies: of the weights: the variables, their gradients and the optimizer's state
+            (Adam's two), or in place of the gradients a state on its way to the store or from it;
+            and what loading and storing one every round leaves unused, reached by the sixth round.
         outputs: how often all layers' outputs are held in a training step, where that is more than
             what is kept for the backward pass.
         layer_mb: what a traced graph takes a layer, beyond what the floor has of it.

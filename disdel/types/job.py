@@ -141,7 +141,7 @@ class TrainJob:
     Attributes:
         strategy: a name of `disdel.strategies`: who trains in a round, and what becomes of it.
         average: a client's weight in an average: the samples that it has seen, or 1.
-        optimizer_state: what becomes of the optimizers' slots and counters at the end of a round:
+        optimizer_state: what becomes of the optimizers' state and counters at the end of a round:
             forgotten, kept by each client for itself, or averaged as the weights are.
         partition: how the training samples are dealt to clients: a partitioner, and its number.
         clients: how many there are; None is one for each worker. A worker trains its clients one

@@ -203,7 +203,7 @@ class RoundReport:
 class Totals:
     """Sums over a run; `memory_mb` sums the limits of all containers that were created.
 
-    `overtaken` counts activations whose twin was faster and of which nothing more was heard.
+    `overtaken` counts activations whose copy was faster and of which nothing more was heard.
     """
 
     containers: int

@@ -110,8 +110,8 @@ def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> 
     if request.initialise and context.store.open(request.state_key) is None:
         context.store.put_if_absent(request.state_key, encode(_shared(request, trainer.state())))
     state = read_tensors(context.store, request.state_key)
-    if request.slots_key is not None:
-        state |= read_tensors(context.store, request.slots_key)
+    if request.optimizer_key is not None:
+        state |= read_tensors(context.store, request.optimizer_key)
     trainer.load_state(state)
     return state
 
@@ -124,8 +124,8 @@ def _shared(request: TrainRequest, state: Tensors) -> Tensors:
 def _store_update(
     request: TrainRequest, context: Context, state: Tensors, metadata: Mapping[str, str]
 ) -> None:
-    if request.new_slots_key is not None:
-        context.store.put_stream(request.new_slots_key, encoded(split_state(state)[1]))
+    if request.new_optimizer_key is not None:
+        context.store.put_stream(request.new_optimizer_key, encoded(split_state(state)[1]))
     context.store.put_stream(request.update_key, encoded(_shared(request, state), metadata))
 
 

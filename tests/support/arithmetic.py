@@ -50,7 +50,7 @@ class Arithmetic:
         )
         key = request.checkpoint_key if pauses else request.update_key
         reached = halfway if pauses else request.stop_step
-        if request.new_slots_key is not None:
+        if request.new_optimizer_key is not None:
             self.count_rounds(request)
         samples = 10 * (reached - request.start_step)
         self.store.put(
@@ -82,11 +82,11 @@ class Arithmetic:
     def count_rounds(self, request):
         """A client's own optimizer counts its rounds; a checkpoint would carry it, too."""
         before = {"rounds": np.zeros((), np.int64)}
-        if request.slots_key is not None:
-            before = read_tensors(self.store, request.slots_key)
+        if request.optimizer_key is not None:
+            before = read_tensors(self.store, request.optimizer_key)
         counted = before["rounds"] + (request.segment == 0)
         self.own_rounds[request.client, request.round] = int(counted)
-        self.store.put(request.new_slots_key, encode({"rounds": counted}))
+        self.store.put(request.new_optimizer_key, encode({"rounds": counted}))
 
     def score(self, arguments):
         request = messages.from_json(messages.ScoreRequest, arguments)

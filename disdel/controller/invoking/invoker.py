@@ -33,7 +33,7 @@ from disdel.types.events import ActivationEnded, Listener, Noted, WorkerProgress
 # The address may be one that containers do not reach, and they have no user to ask.
 _FIRST_PATIENCE_S = 15.0
 _NOT_FOUND = 404
-# What an activation says whose twin was faster, or whose run is over.
+# What an activation says whose copy was faster, or whose run is over.
 _CANCELLED = "cancelled"
 # The kinds of an action's errors behind which the store may be.
 _OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, _CANCELLED})

@@ -76,7 +76,7 @@ def total(activations: Sequence[Activation], *, overtaken: int = 0) -> Totals:
 
     Args:
         activations: that have ended.
-        overtaken: those besides whose twin was faster, and whose end nobody has heard of.
+        overtaken: those besides whose copy was faster, and whose end nobody has heard of.
     """
     cold = [activation for activation in activations if activation.start == "cold"]
     failed = [a for a in activations if a.outcome in ("oom", "timeout", "error")]

@@ -232,9 +232,9 @@ def kept_name(number: int) -> str:
     return f"kept-{number}.safetensors"
 
 
-def slots_name(number: int, client: int) -> str:
+def optimizer_name(number: int, client: int) -> str:
     """The file of the optimizer that a client keeps for itself."""
-    return f"slots-{number}-{client}.safetensors"
+    return f"optimizer-{number}-{client}.safetensors"
 
 
 def _whole(lines: list[bytes]) -> list[bytes]:

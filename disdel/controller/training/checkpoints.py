@@ -12,7 +12,7 @@ from disdel.controller.runs.progress import (
     Progress,
     ProgressFiles,
     kept_name,
-    slots_name,
+    optimizer_name,
     state_name,
 )
 from disdel.controller.training.fleet import Fleet, Trained
@@ -43,7 +43,7 @@ class Checkpoints(RoundObserver):
 
     async def run_started(self, progress: Progress) -> None:
         """Put what the last complete round has left where the next one looks for it."""
-        self._fleet.slots |= await self._fleet.invoker.write(self._restore, progress)
+        self._fleet.optimizers |= await self._fleet.invoker.write(self._restore, progress)
 
     def _restore(self, progress: Progress) -> dict[int, str]:
         """Where each client's optimizer is then kept, when they keep their own."""
@@ -57,15 +57,15 @@ class Checkpoints(RoundObserver):
             self._store.put(self._keys.state(number), self._files.read_tensors(state_name(number)))
         if self._keeps:
             self._store.put(self._keys.kept(done), self._files.read_tensors(kept_name(done)))
-        slots: dict[int, str] = {}
+        optimizers: dict[int, str] = {}
         if self._fleet.job.optimizer_state == "local":
             for client in range(len(self._fleet.plan.client_samples)):
-                name = slots_name(done, client)
+                name = optimizer_name(done, client)
                 # Who has not taken part in any round yet has none.
                 if name in progress.rounds[-1].checksums:
-                    key = slots[client] = self._keys.slots(done, client, 0, 0)
+                    key = optimizers[client] = self._keys.optimizer(done, client, 0, 0)
                     self._store.put(key, self._files.read_tensors(name))
-        return slots
+        return optimizers
 
     async def round_joined(
         self,
@@ -86,8 +86,8 @@ class Checkpoints(RoundObserver):
         if self._keeps:
             old.append(self._keys.kept(done.number - 1))
             wanted[kept_name(done.number)] = self._keys.kept(done.number)
-        slots = self._fleet.slots.items()
-        wanted |= {slots_name(done.number, client): key for client, key in slots}
+        kept = self._fleet.optimizers.items()
+        wanted |= {optimizer_name(done.number, client): key for client, key in kept}
         await asyncio.to_thread(self._delete, old)
         self._stored = needed
         self._saving = background(asyncio.to_thread(self._save, done.complete, wanted))

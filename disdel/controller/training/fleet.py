@@ -53,7 +53,7 @@ class Fleet:
         emit: told what a user should know.
 
     Attributes:
-        slots: where each client's optimizer is kept, when they keep their own.
+        optimizers: where each client's optimizer is kept, when they keep their own.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Fleet:
         self.action = action
         self.invoker = invoker
         self.emit = emit
-        self.slots: dict[int, str] = {}
+        self.optimizers: dict[int, str] = {}
         plan = crew.plan
         self._speculation: Speculation[_Ended] = Speculation()
         self._workers = Workers(
@@ -224,7 +224,7 @@ class Fleet:
                 progress_key=keys.progress,
                 optimizer_state=self.job.optimizer_state,
                 # A checkpoint has them already.
-                slots_key=self.slots.get(client) if segment == 0 else None,
+                optimizer_key=self.optimizers.get(client) if segment == 0 else None,
                 rate_schedule=self.job.rate_schedule,
                 total_steps=self.job.epochs * self._schedule(client).steps_per_epoch,
                 clients=len(self.plan.client_samples),
@@ -247,18 +247,18 @@ class Fleet:
                     samples=samples,
                     weight=self.strategy.weight(contribution),
                 )
-                return Trained(update, loss_sum, (*checkpoints, *self._replace_slots(sent)))
+                return Trained(update, loss_sum, (*checkpoints, *self._replace_optimizer(sent)))
             if reply.outcome == "continued-memory":
                 self._workers.give_room(worker)
             next_step, state_key = reply.next_step, sent.checkpoint_key
             checkpoints.append(state_key)
 
-    def _replace_slots(self, sent: messages.TrainRequest) -> list[str]:
+    def _replace_optimizer(self, sent: messages.TrainRequest) -> list[str]:
         """Remember where a client has left its optimizer; the keys that this replaces."""
-        if sent.new_slots_key is None:
+        if sent.new_optimizer_key is None:
             return []
-        before = self.slots.get(sent.client)
-        self.slots[sent.client] = sent.new_slots_key
+        before = self.optimizers.get(sent.client)
+        self.optimizers[sent.client] = sent.new_optimizer_key
         return [] if before is None else [before]
 
     async def _segment(self, request: messages.TrainRequest, is_late: Callable[[], bool]) -> _Ended:
@@ -358,5 +358,5 @@ class _Tries:
             heed_memory=attempt.heed_memory,
             update_key=keys.update(*place),
             checkpoint_key=keys.checkpoint(*place),
-            new_slots_key=keys.slots(*place) if own else None,
+            new_optimizer_key=keys.optimizer(*place) if own else None,
         )

@@ -72,7 +72,7 @@ def make_endless(path):
     ("damage", "told"),
     [(flip, "its checksum differs"), (truncate, "its checksum differs"), (make_endless, "no file")],
 )
-@pytest.mark.parametrize("name", ["state-2.safetensors", "slots-2-0.safetensors"])
+@pytest.mark.parametrize("name", ["state-2.safetensors", "optimizer-2-0.safetensors"])
 def test_damaged_tensors_are_not_gone_on_from(run, arithmetic, damage, told, name):
     fail_in(arithmetic, 3)
     with pytest.raises(ActivationFailed):

@@ -251,18 +251,19 @@ class WithOptimizer(Counting):
     ("kept", "in_parts", "blocks_after"), [("reset", 1, 1), ("local", 1, 2), ("average", 2, 2)]
 )
 def test_what_becomes_of_the_optimizer(store, kept, in_parts, blocks_after):
-    slots = {"new_slots_key": "slots:1"} if kept == "local" else {}
-    run(store, WithOptimizer(), optimizer_state=kept, stop_step=32, **slots)
+    own = {"new_optimizer_key": "optimizer:1"} if kept == "local" else {}
+    run(store, WithOptimizer(), optimizer_state=kept, stop_step=32, **own)
     assert len(read_tensors(store, "state:0")) == in_parts
     assert len(read_tensors(store, "update")) == in_parts
-    slots = {"slots_key": "slots:1", "new_slots_key": "slots:2"} if kept == "local" else {}
+    own = {"optimizer_key": "optimizer:1", "new_optimizer_key": "optimizer:2"}
+    own = own if kept == "local" else {}
     trainer = WithOptimizer()
     trainer.blocks += 100
     again = {"start_step": 32, "stop_step": 64, "state_key": "update", "initialise": False}
-    run(store, trainer, optimizer_state=kept, update_key="update:2", **again, **slots)
+    run(store, trainer, optimizer_state=kept, update_key="update:2", **again, **own)
     assert trainer.blocks == blocks_after
     if kept == "local":
-        assert read_tensors(store, "slots:2") == {"optimizer/blocks": 2}
+        assert read_tensors(store, "optimizer:2") == {"optimizer/blocks": 2}
 
 
 def test_a_checkpoint_is_whole_whatever_is_averaged(store):
