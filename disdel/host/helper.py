@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import IO, Literal, ParamSpec, TypeVar
 
 from disdel.host import environment
+from openwhisk_local.machine.scratch import Scratch, sweep
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # Of what a helper writes, its end is kept.
 _KEPT_BYTES = 1 << 16
+_TEMPORARY = "disdel-helper-"
 _GUARD = Path(__file__).with_name("helper_guard.py")
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -83,6 +85,8 @@ def run_helper(
 ) -> Ended:
     """Run a command below a guard and wait for its end.
 
+    Its folder of temporary files is its own, and removed with it: frameworks leave files there.
+
     Args:
         command: as for `subprocess`.
         environ: its environment.
@@ -93,14 +97,25 @@ def run_helper(
     """
     memory_mb = environment.helper_memory_mb()
     timeout_s = environment.helper_timeout_s() if bounded else None
-    request = {
-        "command": list(command),
-        "cwd": None if cwd is None else str(cwd),
-        "input": said,
-        "memory_bytes": None if memory_mb is None else memory_mb << 20,
-        "timeout_s": timeout_s,
-        "scratch": None if scratch is None else str(scratch.resolve()),
-    }
+    sweep(_TEMPORARY)
+    with Scratch(_TEMPORARY) as temporary:
+        folders = (temporary, *(() if scratch is None else (scratch,)))
+        request = {
+            "command": list(command),
+            "cwd": None if cwd is None else str(cwd),
+            "input": said,
+            "memory_bytes": None if memory_mb is None else memory_mb << 20,
+            "timeout_s": timeout_s,
+            "scratch": [str(folder.resolve()) for folder in folders],
+        }
+        told, (stdout, stderr) = _guarded(request, {**environ, "TMPDIR": str(temporary)})
+    # Where the guard was killed, so was the helper.
+    ended = json.loads(told) if told else {"status": -signal.SIGKILL, "stopped": None}
+    return Ended(**ended, stdout=stdout, stderr=stderr, memory_mb=memory_mb, timeout_s=timeout_s)
+
+
+def _guarded(request: Mapping[str, object], environ: Mapping[str, str]) -> tuple[bytes, list[str]]:
+    """Run what is asked for below a guard: the guard's line, and the ends of both outputs."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as report:
         try:
@@ -130,10 +145,7 @@ def run_helper(
             _abandon(process)
             process.wait()
             _running.discard(process)
-    stdout, stderr = (output.text() for output in outputs)
-    # Where the guard was killed, so was the helper.
-    ended = json.loads(told) if told else {"status": -signal.SIGKILL, "stopped": None}
-    return Ended(**ended, stdout=stdout, stderr=stderr, memory_mb=memory_mb, timeout_s=timeout_s)
+    return told, [output.text() for output in outputs]
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

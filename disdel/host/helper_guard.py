@@ -165,8 +165,9 @@ def main(report: int) -> None:
     guard = _Guard(request)
     stopped = guard.wait()
     guard.end_all()
-    if stopped == "abandoned" and request["scratch"]:
-        shutil.rmtree(request["scratch"], ignore_errors=True)
+    if stopped == "abandoned":
+        for folder in request["scratch"]:
+            shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(BrokenPipeError):
         os.write(report, json.dumps({"status": guard.status, "stopped": stopped}).encode())
 

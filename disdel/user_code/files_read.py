@@ -98,14 +98,14 @@ class FilesRead:
             self._watching = False
 
     def note(
-        self, sources: Iterable[bytes], folders: Iterable[Path], leave_out: Path | None = None
+        self, sources: Iterable[bytes], folders: Iterable[Path], leave_out: Iterable[Path] = ()
     ) -> dict[str, Any]:
         """What was read, and what texts in the code name, as it is now: JSON for `still_holds`.
 
         Args:
             sources: the Python files of the code.
             folders: where a relative name may be looked for.
-            leave_out: a folder whose files do not count.
+            leave_out: folders whose files do not count.
         """
         if self._children is not None:
             os.lseek(self._children, 0, os.SEEK_SET)
@@ -124,8 +124,8 @@ class FilesRead:
                             facts.setdefault(str(found), named)
         for output in self._written - self._paths:
             facts.pop(output, None)
-        if leave_out is not None:
-            facts = {p: f for p, f in facts.items() if not Path(p).is_relative_to(leave_out)}
+        for folder in leave_out:
+            facts = {p: f for p, f in facts.items() if not Path(p).is_relative_to(folder)}
         files = {path: astuple(fact) for path, fact in facts.items()}
         return {"files": files, "is_complete": self.is_complete}
 

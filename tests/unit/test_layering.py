@@ -19,7 +19,7 @@ ALLOWED = {
     "connections": {"errors"},
     # The process on the user's machine, and its environment.
     "settings": {"__init__", "connections", "errors", "host", "types"},
-    "host": {"connections", "errors"},
+    "host": {"connections", "errors", "machine"},
     "store": LEAVES,
     "planner": {"errors", "types"},
     "strategies": {"errors", "types"},

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,11 @@ def call(task: Call) -> None:
     found = {
         "classes": splits.classes,
         "class_names": splits.class_names,
-        "read": read.note((source.encode() for source in task.sources), (here, folder)),
+        "read": read.note(
+            (source.encode() for source in task.sources),
+            (here, folder),
+            leave_out=(Path(tempfile.gettempdir()),),
+        ),
         "reading": dataclasses.asdict(splits.reading),
         "told": told,
     }

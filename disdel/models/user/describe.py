@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ def main(request_path: str, reply_path: str) -> None:
         with read.watched():
             found = to_json(describe(request))
         sources = [path.read_bytes() for path in folder.rglob("*.py")]
-        # The request's own files are gone afterwards.
-        scratch = Path(request_path).absolute().parent
-        reply = {"reply": found, "read": read.note(sources, (folder,), leave_out=scratch)}
+        # The request's own files and this process's temporary ones are gone afterwards.
+        gone = (Path(request_path).absolute().parent, Path(tempfile.gettempdir()))
+        reply = {"reply": found, "read": read.note(sources, (folder,), leave_out=gone)}
     except DisdelError as error:
         reply = {"error": str(error)}
     Path(reply_path).write_text(json.dumps(reply), encoding="utf-8")

@@ -109,8 +109,21 @@ def test_children_end_with_it(tmp_path):
     assert is_gone(int((tmp_path / "id").read_text()))
 
 
+def test_its_temporary_files_go_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = tmp_path / "disdel-helper-dead"
+    dead.mkdir()
+    (dead / ".owner").touch()
+    code = "import tempfile; print(tempfile.mkdtemp()); tempfile.mkstemp()"
+    ended = run(code)
+    assert Path(ended.stdout.strip()).is_relative_to(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_it_ends_however_its_command_ends(tmp_path, number):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     scratch, process_id = tmp_path / "scratch", tmp_path / "id"
     scratch.mkdir()
     code = AS_IN_A_TERMINAL + (
@@ -122,12 +135,13 @@ def test_it_ends_however_its_command_ends(tmp_path, number):
     command = subprocess.Popen(
         [sys.executable, "-c", code, json.dumps([helper, str(scratch)])],
         stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(temporary)},
     )
     with command:
         until(process_id.exists)
         command.send_signal(number)
     until(lambda: is_gone(int(process_id.read_text())))
-    until(lambda: not scratch.exists())
+    until(lambda: not scratch.exists() and not list(temporary.iterdir()))
 
 
 def test_it_ends_when_its_guard_is_killed(tmp_path):
