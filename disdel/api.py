@@ -33,6 +33,7 @@ from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import DEFAULT, check_runtime, runtime_named, runtime_of
 from disdel.settings import Settings, changed, resolve
 from disdel.settings.keywords import InferOptions, TrainOptions
+from disdel.settings.settings import NOT_OF_INFER
 from disdel.settings.signatures import split, takes_settings
 from disdel.types import Cost, InferJob, Plan, RunReport, RuntimeName, TrainJob
 from disdel.types.checks import taken
@@ -153,6 +154,10 @@ def infer(
         DisdelError: the run failed.
     """
     of_job, of_settings = split(options, InferJob, Settings)
+    if unused := sorted(
+        NOT_OF_INFER & {name for name, value in of_settings.items() if value is not None}
+    ):
+        raise UsageError(f"{unused[0]} is for trainings, and an inference makes nothing of it")
     job = resolve(InferJob, {"dataset": dataset, **of_job})
     return run_infer(job, _settings(settings, of_settings), listener)
 

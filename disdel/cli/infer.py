@@ -13,7 +13,9 @@ from disdel.cli.declared import OUTPUT, Without
 from disdel.cli.options import Output
 from disdel.cli.output import JsonWriter, OutputFailed, both, check_json_target, print_table
 from disdel.errors import UsageError
+from disdel.host.targets import check_all_differ
 from disdel.settings import Settings
+from disdel.settings.settings import NOT_OF_INFER
 from disdel.types import Evaluation, InferJob
 from disdel.types.setting import Setting
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 # Of the user's samples; a file given with --predictions has them all.
 _ROWS_SHOWN = 20
 
-InferSettings = Annotated[Settings, Without({"gpu_memory", "estimator", "miss_rate", "arch"})]
+InferSettings = Annotated[Settings, Without(NOT_OF_INFER)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,14 @@ def infer_command(job: InferJob, settings: InferSettings, output: InferOutput) -
     from disdel.report.views import choose_view
 
     predictions = output.predictions
+    check_all_differ(
+        {
+            "--model": job.model,
+            "--input": job.input,
+            "--json": output.json,
+            "--predictions": predictions,
+        }
+    )
     check_json_target(output.json)
     check_predictions_target(predictions)
     writer = JsonWriter(output.json)

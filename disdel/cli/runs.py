@@ -12,6 +12,7 @@ from disdel.cli.commands import Commands
 from disdel.cli.options import JsonOutput, RunDir
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import UsageError
+from disdel.host.targets import check_all_differ
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 
@@ -237,6 +238,7 @@ def report_command(
     file = Path(run)
     source = file if file.is_file() else find_run(run_dir, run).report
     target = output or source.with_suffix(".html")
+    check_all_differ({"the report": source, "--output": target})
     write_page(source, target)
     typer.echo(str(target))
 

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from disdel.errors import UsageError
 
 # More than fits where nothing fits any more: file systems keep small files in their own records.
 _TRIED_BYTES = 8192
+
+
+def check_all_differ(files: Mapping[str, Path | str | None]) -> None:
+    """Refuse two options that name one file: the one would replace the other.
+
+    Args:
+        files: by the option that names each; None and `-` are none.
+
+    Raises:
+        UsageError: two are the same, also over links.
+    """
+    seen: dict[Path, str] = {}
+    for option, name in files.items():
+        if name is None or str(name) == "-":
+            continue
+        file = Path(os.path.realpath(name))
+        if file.exists() and not file.is_file():
+            continue  # A terminal or a pipe takes both.
+        if file in seen:
+            raise UsageError(f"{seen[file]} and {option} are one file, {name}: name two")
+        seen[file] = option
 
 
 def check_target(option: str, path: Path) -> None:

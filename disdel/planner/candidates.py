@@ -136,7 +136,9 @@ def _worker_counts(question: Question) -> list[int]:
     if question.job.workers is not None:
         return [question.job.workers]
     batches = max(1, question.dataset.train_samples // question.job.batch_size)
-    most = min(batches, question.capacity.concurrency, question.job.clients or batches)
+    job = question.job
+    bounds = (job.clients, job.workers_max)
+    most = min(batches, question.capacity.concurrency, *(bound for bound in bounds if bound))
     counts = list(range(1, min(question.cpus, most) + 1))
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))

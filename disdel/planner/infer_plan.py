@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from disdel.errors import InsufficientMemory, PlanError, UsageError
 from disdel.planner.averaging import STORE_BYTES_PER_S
 from disdel.planner.calibration import calibrated
-from disdel.planner.limits import Shortage, lifted, order, round_up_memory, shortages
+from disdel.planner.limits import Shortage, capped, lifted, order, round_up_memory, shortages
 from disdel.planner.memory import estimate_evaluate, layer_bytes, sample_bytes
 from disdel.planner.question import Bounds
 from disdel.planner.slices import equal_slices
@@ -247,7 +247,7 @@ def _reasons(best: _Candidate, question: InferQuestion) -> list[str]:
             f"{best.busy_s:.0f} s of an action are cut into segments of at most "
             f"{question.timeout_max_s:g} s"
         )
-    return reasons
+    return [*reasons, *capped(question)]
 
 
 def _refusal(nearest: _Candidate, question: InferQuestion) -> PlanError:

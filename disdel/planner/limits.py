@@ -121,6 +121,27 @@ def lifted(bounds: B, shortage: Shortage) -> tuple[str, B] | None:
     return " and ".join(texts), replace(bounds, limits=limits, capacity=capacity)
 
 
+def capped(bounds: Bounds) -> list[str]:
+    """What the user allows and the platform does not, in sentences: the platform's counts."""
+    limits, capacity = bounds.limits, bounds.capacity
+    told = [
+        f"{option} {asked:.0f} is above the platform's limit of {limit:.0f} {unit}, which counts"
+        for option, asked, limit, unit in (
+            ("--memory-max", limits.memory_max_mb, capacity.memory_max_mb, "MB"),
+            ("--pool-memory", limits.pool_memory_mb, capacity.pool_memory_mb, "MB"),
+            ("--gpu-memory", limits.gpu_memory_mb, capacity.gpu_memory_mb, "MB"),
+            ("--timeout-max", limits.timeout_max_s, capacity.timeout_max_s, "s"),
+        )
+        if asked is not None and limit is not None and asked > limit
+    ]
+    if limits.gpu_memory_mb and capacity.gpu_memory_mb is None and bounds.shipped.uses_gpu:
+        told.append(
+            f"--gpu-memory {limits.gpu_memory_mb}: the platform tells of no GPU, and actions that "
+            "see none train on the CPU (--gpu-memory off plans no memory for CUDA)"
+        )
+    return told
+
+
 def round_up_memory(needed_mb: float, minimum_mb: int) -> int:
     """The memory limit that holds `needed_mb`."""
     return max(minimum_mb, math.ceil(needed_mb / MEMORY_STEP_MB) * MEMORY_STEP_MB)

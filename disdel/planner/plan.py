@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from disdel.errors import PlanError
 from disdel.planner.advice import refusal
 from disdel.planner.candidates import Candidate, candidates, gpu_action_mb
-from disdel.planner.limits import Shortage, order
+from disdel.planner.limits import Shortage, capped, order
 from disdel.planner.question import Question
-from disdel.types import Option, Plan
+from disdel.types import Option, Plan, TrainJob
 from disdel.types.plan import in_brackets
 from disdel.types.units import mb_ceil
 
@@ -30,13 +31,14 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         InsufficientMemory: no number of workers fits the memory of an action, of all containers
             or of Redis.
         PartitionError: the samples cannot be dealt to any number of clients that is considered.
-        PlanError: another limit is in the way.
+        PlanError: another limit is in the way, or the warm-up is longer than the run.
     """
     considered = [(question, c) for question in questions for c in candidates(question)]
     fitting = [(question, c) for question, c in considered if not c.shortages]
     if not fitting:
         raise refusal(questions)
     question, best = _best(fitting)
+    _check_warmup(question.job, best)
     place = {id(asked): number for number, asked in enumerate(questions)}
     considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
     return question, Plan(
@@ -75,6 +77,22 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         throttled_s=round(best.throttled_s, 1),
         store_mb=best.store_mb,
     )
+
+
+def _check_warmup(job: TrainJob, best: Candidate) -> None:
+    """Refuse a warm-up that no client lives to see the end of: the rate would never be reached.
+
+    Raises:
+        PlanError: it is one.
+    """
+    warmup = job.rate_schedule.warmup
+    steps = job.epochs * math.ceil(max(best.client_samples) / job.batch_size)
+    if warmup > steps:
+        raise PlanError(
+            f"--warmup {warmup:.0f} is longer than the run: a worker takes {steps} steps, and the "
+            f"learning rate would never be reached; use --warmup {steps} at most, or a share such "
+            "as 0.1"
+        )
 
 
 def _best(fitting: Sequence[tuple[Question, Candidate]]) -> tuple[Question, Candidate]:
@@ -200,4 +218,10 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
             f"a round of {best.timing.round_s:.0f} s is cut into about {segments} segments of at "
             f"most {limit_s:g} s"
         )
-    return reasons
+    patience = question.job.validation.patience
+    if patience is not None and patience >= best.rounds:
+        reasons.append(
+            f"--patience {patience} ends nothing early in {best.rounds} rounds; the model is that "
+            "of the best round"
+        )
+    return [*reasons, *capped(question), *question.notes]

@@ -109,6 +109,7 @@ class Question(Bounds):
         term_copies: copies of the weights that the strategy's terms take in a train action.
         advances: whether the strategy makes the next state of the updates' mean, and
         kept_copies: copies of the weights that it keeps between rounds.
+        notes: what else the user should know of the plan.
     """
 
     job: TrainJob
@@ -120,6 +121,7 @@ class Question(Bounds):
     term_copies: int = 0
     advances: bool = False
     kept_copies: int = 0
+    notes: tuple[str, ...] = ()
 
     def client_samples(self, clients: int) -> tuple[int, ...]:
         """The training samples of each of `clients` clients.

@@ -50,8 +50,14 @@ def chosen(settings: Settings) -> Provider:
     """The platform that the user has named, or an API host's, or else that of this machine.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or something is said of an API host that is not.
     """
     if settings.platform is not None:
         return provider_of(settings.platform)
+    if settings.apihost is None and (settings.insecure or settings.auth is not None):
+        option = "--insecure" if settings.insecure else "a key (--auth, DISDEL_AUTH, .wskprops)"
+        raise UsageError(
+            f"{option} is for an OpenWhisk, and none is named: add --apihost URL, or "
+            "--platform embedded to use the platform of this machine"
+        )
     return provider_of("embedded" if settings.apihost is None else "openwhisk")

@@ -41,7 +41,7 @@ class TrainOptions(TypedDict, total=False):
     pool_memory: int | None
     gpu_memory: int | None
     timeout_max: float | None
-    limits: Literal["roomy", "stock"]
+    limits: Literal["roomy", "stock"] | None
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float
@@ -73,7 +73,7 @@ class InferOptions(TypedDict, total=False):
     pool_memory: int | None
     gpu_memory: int | None
     timeout_max: float | None
-    limits: Literal["roomy", "stock"]
+    limits: Literal["roomy", "stock"] | None
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float

@@ -17,14 +17,22 @@ from disdel.types import Aims, Limits
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 
+# By name, what is for trainings alone.
+NOT_OF_INFER = frozenset({"gpu_memory", "estimator", "miss_rate", "arch"})
+
 LimitsName = Literal["roomy", "stock"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[^\0]*", re.ASCII)
+# In Kubernetes' names.
+_ARCHITECTURES = ("amd64", "arm64")
+# Parts of an image's name and a registry's port (https://docs.docker.com/reference/).
+_IMAGE_PREFIX = re.compile(r"([A-Za-z0-9._:-]+/)*[A-Za-z0-9._-]*")
 _PLACE = "Where it runs"
 _OUTPUT = "Output"
 
 
-def _own_architecture() -> str:
+def own_architecture() -> str:
+    """This machine's CPU architecture, in Kubernetes' names."""
     machine = platform.machine().lower()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
@@ -57,7 +65,7 @@ class Settings:
         keep: leave package, actions and stored weights when the run ends.
         limits: what the user allows beyond what the platform allows.
         aims: what the plan is to be good at.
-        platform_limits: the limits of an embedded platform started for this run.
+        platform_limits: the limits of the embedded platform; None takes those of one that runs.
 
     Raises:
         UsageError: a value is of another type or out of range, or a variable has no name.
@@ -67,14 +75,15 @@ class Settings:
 
     limits: Limits = field(default_factory=Limits)
     platform_limits: Annotated[
-        LimitsName,
+        LimitsName | None,
         Setting(
             "Limits of the embedded platform: those of a roomy deployment, or OpenWhisk's "
             "defaults.",
             name="limits",
+            default="those of a running `disdel platform up`, else roomy",
             group="Limits",
         ),
-    ] = "roomy"
+    ] = None
     aims: Aims = field(default_factory=Aims)
     platform: Annotated[
         str | None,
@@ -155,7 +164,7 @@ class Settings:
             default="this machine's",
             group=_PLACE,
         ),
-    ] = field(default_factory=_own_architecture)
+    ] = field(default_factory=own_architecture)
     data_dir: Annotated[
         Path,
         Setting(
@@ -179,7 +188,22 @@ class Settings:
             if _VARIABLE.fullmatch(pair) is None:
                 # It may hold a secret.
                 name = pair.partition("=")[0][:40]
-                raise UsageError(f"--action-env must be NAME=VALUE, not {name!r} and so on")
+                raise UsageError(
+                    f"--action-env must be NAME=VALUE, and what begins with {name!r} is not"
+                    if name
+                    else "--action-env must be NAME=VALUE, and one of them has no name"
+                )
+        names = [name for name, _ in set(self.action_variables)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(f"--action-env gives {twice[0]} two values: name one")
+        for name in self.architectures:
+            if name not in (*_ARCHITECTURES, own_architecture()):
+                known = " and ".join(_ARCHITECTURES)
+                raise UsageError(
+                    f"--arch must be {known} or one of them, not {name!r}: compiled networks run "
+                    "on no other"
+                )
+        _check_image_prefix(self.image_prefix)
         checked_text("the API host (--apihost)", self.apihost or "")
         checked_text("the key (--auth)", self.auth or "")
         checked_text("the Redis (--redis)", self.redis or "")
@@ -200,6 +224,14 @@ class Settings:
     def image(self, name: str) -> str:
         """The full name of a runtime image."""
         return f"{self.image_prefix}{name}:{self.image_tag}"
+
+
+def _check_image_prefix(prefix: str) -> None:
+    if _IMAGE_PREFIX.fullmatch(prefix) is None:
+        raise UsageError(
+            f"--image-prefix {prefix!r} is no beginning of an image's name: letters, digits and "
+            ". _ - / alone, as registry.example/team/"
+        )
 
 
 def run_dir(given: Path | None = None) -> Path:

@@ -271,6 +271,8 @@ class TrainJob:
             raise UsageError(
                 f"--workers-policy adapt compares epochs, so it needs --sync epoch, not {self.sync}"
             )
+        if self.workers_max is not None:
+            self._check_most_workers(self.workers_max)
         if self.clients is not None and (self.workers or 1) > self.clients:
             raise UsageError(
                 f"--workers {self.workers} is more than --clients {self.clients}: a worker trains "
@@ -288,6 +290,19 @@ class TrainJob:
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
+            )
+
+    def _check_most_workers(self, most: int) -> None:
+        if self.workers_policy != "adapt":
+            raise UsageError(
+                f"--workers-max {most} bounds --workers-policy adapt, and the policy is "
+                f"{self.workers_policy}: add --workers-policy adapt, or fix their number with "
+                "--workers"
+            )
+        if (self.workers or 1) > most:
+            raise UsageError(
+                f"--workers {self.workers} is more than --workers-max {most}: lower the one or "
+                "raise the other"
             )
 
 

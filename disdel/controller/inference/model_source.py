@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,11 +103,28 @@ def find_model(
     """
     path = _find_file(model, dataset, run_dir)
     if code is not None:
+        _check_wants_code(path)
         return ModelSource(path, collect(code))
     beside = read_code(RunFolder(path.parent).code)
     if not trust_code:
         check_trusted(path, beside, look_at(path).runs_code)
     return ModelSource(path, beside)
+
+
+def _check_wants_code(path: Path) -> None:
+    """Refuse code for a model that is known to be a built-in network.
+
+    Raises:
+        UsageError: it is one.
+    """
+    spec, folder = look_at(path).spec, RunFolder(path.parent)
+    built_in = spec is not None and spec.own is None
+    if spec is None and path == folder.model and folder.report.is_file():
+        with contextlib.suppress(UsageError):
+            name = folder.read_report().settings.get("model")
+            built_in = isinstance(name, str) and ":" not in name
+    if built_in:
+        raise UsageError(f"--model-code is for networks of your own, and {path} is a built-in one")
 
 
 def _find_file(model: str | None, dataset: str, run_dir: Path) -> Path:

@@ -24,6 +24,7 @@ from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import DEFAULT, all_runtimes, check_runtime, runtime_named
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
+from disdel.settings.settings import own_architecture
 from disdel.strategies.registry import strategy_of
 from disdel.types import (
     Activation,
@@ -85,6 +86,7 @@ def ask(
             term_copies=0 if strategy.terms() is None else _TERM_COPIES,
             advances=strategy.advances,
             kept_copies=len(strategy.kept),
+            notes=_notes(runtime, settings),
         )
         for runtime in runtimes
     ]
@@ -92,6 +94,13 @@ def ask(
         _of_compiled(asked, settings, compiling_took_s) if runtime.compiles else asked
         for runtime, asked in zip(runtimes, questions, strict=True)
     ]
+
+
+def _notes(runtime: Runtime, settings: Settings) -> tuple[str, ...]:
+    """What was asked for that this runtime makes nothing of."""
+    if runtime.compiles or settings.arch == own_architecture():
+        return ()
+    return (f"--arch {settings.arch} counts for compiled networks, and {runtime.name} has none",)
 
 
 def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from disdel.connections.patience import Tell, tell_nobody
+from disdel.errors import UsageError
 from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
-from disdel.platforms.embedded.finding import find_running
+from disdel.platforms.embedded.finding import find_running, platform_status
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.limits import NAMES, embedded_capacity
 from disdel.platforms.embedded.options import EmbeddedOptions
@@ -24,7 +25,7 @@ class EmbeddedProvider(Provider):
 
     @asynccontextmanager
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
-        running = find_running()
+        running = _running(settings)
         async with AsyncExitStack() as stack:
             access, enforcement = running, ""
             if access is None:
@@ -42,7 +43,7 @@ class EmbeddedProvider(Provider):
             )
 
     async def offered(self, settings: Settings) -> Capacity:
-        running = find_running()
+        running = _running(settings)
         if running is None:
             return embedded_capacity(_options(settings))
         platform = _client(running, settings)
@@ -68,8 +69,27 @@ class EmbeddedProvider(Provider):
         return None if running is None else _client(running, settings)
 
 
+def _running(settings: Settings) -> ApiAccess | None:
+    """How to reach the platform that runs in the background, if there is one.
+
+    Raises:
+        UsageError: it runs with other limits than those asked for.
+    """
+    running = platform_status()
+    if running is None:
+        return None
+    asked = settings.platform_limits
+    if asked not in (None, running.limits):
+        raise UsageError(
+            f"--limits {asked} is asked for, and the platform that runs at "
+            f"{running.access.apihost} has the limits {running.limits}: leave --limits out to use "
+            "it as it is, or stop it first with `disdel platform down`"
+        )
+    return running.access
+
+
 def _options(settings: Settings) -> EmbeddedOptions:
-    return EmbeddedOptions(limits=settings.platform_limits)
+    return EmbeddedOptions(limits=settings.platform_limits or "roomy")
 
 
 def _client(access: ApiAccess, settings: Settings, tell: Tell = tell_nobody) -> OpenWhisk:

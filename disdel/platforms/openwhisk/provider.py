@@ -64,12 +64,18 @@ def _named(settings: Settings) -> ApiAccess:
     """The OpenWhisk that the user has named.
 
     Raises:
-        UsageError: none is, or its host is no URL.
+        UsageError: none is, its host is no URL, or limits are asked for that are another's.
     """
     access = access_of(settings)
     if access is None:
         raise UsageError(
             "no OpenWhisk is named: --apihost, DISDEL_APIHOST, or APIHOST in ~/.wskprops"
+        )
+    if settings.platform_limits is not None:
+        raise UsageError(
+            f"--limits {settings.platform_limits} is for the embedded platform, and the OpenWhisk "
+            f"at {access.apihost} has limits of its own: leave it out, or say --memory-max and "
+            "--timeout-max"
         )
     return access
 
