@@ -192,7 +192,7 @@ def takes_integers(made: KerasModel, kind: SampleKind) -> bool | None:
         return "int" in inputs[0].dtype
     layers = keras.layers
     lookups = (
-        *(layers.Embedding, layers.CategoryEncoding, layers.Discretization, layers.Hashing),
+        *(layers.Embedding, layers.CategoryEncoding, layers.Hashing),
         *(layers.HashedCrossing, layers.IntegerLookup),
     )
     if any(isinstance(layer, lookups) for layer in made._flatten_layers()):
