@@ -24,7 +24,7 @@ from disdel.compiler.keras_file import TEMPLATE, write_template
 from disdel.compiler.targets import compile_flags, target
 from disdel.errors import DisdelError
 from disdel.host.home import make_own
-from disdel.protocol.program import Program, Target, module_path
+from disdel.protocol.program import CompileTarget, Program, module_path
 from disdel.types import CallMemory
 from disdel.user_code.module import end_process
 from openwhisk_local.machine.allocator import collect_rarely
@@ -32,7 +32,7 @@ from openwhisk_local.machine.scratch import Scratch, sweep
 
 if TYPE_CHECKING:
     # It imports Keras.
-    from disdel.compiler.network import Network
+    from disdel.compiler.network import LoweredNetwork
 
 _MAKING = ".making-"
 # Large enough to keep the cores busy, small enough that a convolution's patches stay in the caches.
@@ -59,7 +59,7 @@ def main() -> int:
     return 0
 
 
-def _network(job: CompileJob, code: Path | None = None) -> Network:
+def _network(job: CompileJob, code: Path | None = None) -> LoweredNetwork:
     if job.model.own is not None:
         from disdel.compiler.own import own_network
 
@@ -70,7 +70,7 @@ def _network(job: CompileJob, code: Path | None = None) -> Network:
     return built_in_network(job)
 
 
-def write_program(network: Network, job: CompileJob, folder: Path) -> None:
+def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> None:
     """Write the program of a network into a folder of its own, and move it where it belongs.
 
     Args:
@@ -88,7 +88,7 @@ def write_program(network: Network, job: CompileJob, folder: Path) -> None:
     targets = tuple(target(name) for name in job.targets)
     make_own(folder.parent)
     sweep(_MAKING, folder.parent)
-    modules: list[tuple[str, Target, Future[_Module]]] = []
+    modules: list[tuple[str, CompileTarget, Future[_Module]]] = []
     with (
         Scratch(_MAKING, folder.parent) as scratch,
         # A compiler is a process, and uses one core.

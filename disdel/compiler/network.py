@@ -18,7 +18,7 @@ KerasOptimizer = Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class LoweredNetwork:
     """A network to compile.
 
     Attributes:
@@ -34,11 +34,11 @@ class Network:
     saved: KerasModel
 
 
-def built_in_network(job: CompileJob) -> Network:
+def built_in_network(job: CompileJob) -> LoweredNetwork:
     """The built-in network that a job names."""
     with without_values():
         model = keras_model_here(job.model, input_dtype=job.input_dtype)
-    return Network(
+    return LoweredNetwork(
         model=model,
         recipe=replace(
             recipe_for(job.model.target, gives_probabilities=True), loss_unit=job.model.loss_unit

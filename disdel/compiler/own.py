@@ -16,7 +16,7 @@ import keras
 
 from disdel.compiler import CompileJob
 from disdel.compiler.lowering import without_values
-from disdel.compiler.network import Network
+from disdel.compiler.network import LoweredNetwork
 from disdel.compiler.recipe import JaxArray, Measure, Recipe, recipe_for
 from disdel.errors import UsageError
 from disdel.models.user.bundled import function_beside
@@ -47,7 +47,7 @@ _USUAL: Mapping[Target, tuple[Any, Any]] = {
 }
 
 
-def own_network(job: CompileJob, own: OwnModel, folder: Path) -> Network:
+def own_network(job: CompileJob, own: OwnModel, folder: Path) -> LoweredNetwork:
     """The network of a job, whose code lies in `folder`.
 
     Raises:
@@ -57,7 +57,7 @@ def own_network(job: CompileJob, own: OwnModel, folder: Path) -> Network:
     # Our stdout is for what we say.
     with redirect_stdout(sys.stderr):
         module, built = _built(job, own, folder)
-        return Network(
+        return LoweredNetwork(
             model=built.model,
             recipe=_recipe(module, built.target, own),
             optimizer=_optimizer(module, job.optimizer),

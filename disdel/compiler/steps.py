@@ -21,7 +21,7 @@ from disdel.compiler.lowering import (
     training_step,
     without_values,
 )
-from disdel.compiler.network import Network
+from disdel.compiler.network import LoweredNetwork
 from disdel.compiler.recipe import ACTIVATIONS, Recipe
 from disdel.protocol.program import Initial, StateTensor
 from disdel.types.units import MIB
@@ -49,7 +49,9 @@ class Steps:
         UsageError: a layer or an initializer cannot be compiled.
     """
 
-    def __init__(self, network: Network, *, input_dtype: str, adds_terms: bool = False) -> None:
+    def __init__(
+        self, network: LoweredNetwork, *, input_dtype: str, adds_terms: bool = False
+    ) -> None:
         self._model, self._recipe = _without_activation(lowered(network.model), network.recipe)
         self._input_dtype = input_dtype
         self._takes = self._model.inputs[0].dtype

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable
 
 from disdel.errors import UsageError
-from disdel.protocol.program import Target, cpu_flags
+from disdel.protocol.program import CompileTarget, cpu_flags
 
 # The psABI's levels, in Linux's names (https://gitlab.com/x86-psABIs/x86-64-ABI).
 _V2 = ("cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3")
@@ -14,11 +14,11 @@ _V3 = (*_V2, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsav
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 _PORTABLE = (
-    Target(name="x86-64-v4", machine="x86_64", cpu_flags=_V4),
-    Target(name="x86-64-v3", machine="x86_64", cpu_flags=_V3),
-    Target(name="x86-64-v2", machine="x86_64", cpu_flags=_V2),
+    CompileTarget(name="x86-64-v4", machine="x86_64", cpu_flags=_V4),
+    CompileTarget(name="x86-64-v3", machine="x86_64", cpu_flags=_V3),
+    CompileTarget(name="x86-64-v2", machine="x86_64", cpu_flags=_V2),
     # Linux runs on no 64-bit Arm without floating point and NEON.
-    Target(name="arm64", machine="aarch64", cpu_flags=()),
+    CompileTarget(name="arm64", machine="aarch64", cpu_flags=()),
 )
 # The compiler's name of a CPU where it is not ours.
 _GENERIC = {"arm64": "generic"}
@@ -63,21 +63,23 @@ def portable(architectures: Iterable[str]) -> tuple[str, ...]:
     return tuple(target.name for target in _PORTABLE if target.machine in machines)
 
 
-def target(name: str) -> Target:
+def target(name: str) -> CompileTarget:
     """The target of that name.
 
     Raises:
         UsageError: there is none.
     """
     if name == "host":
-        return Target(name=name, machine=platform.machine(), cpu_flags=tuple(sorted(cpu_flags())))
+        return CompileTarget(
+            name=name, machine=platform.machine(), cpu_flags=tuple(sorted(cpu_flags()))
+        )
     for target in _PORTABLE:
         if target.name == name:
             return target
     raise UsageError(f"unknown CPU {name!r}; known: host, {', '.join(PORTABLE)}")
 
 
-def compile_flags(target: Target) -> list[str]:
+def compile_flags(target: CompileTarget) -> list[str]:
     """The compiler's arguments for `target`."""
     return [
         *COMPILE_FLAGS,

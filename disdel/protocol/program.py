@@ -56,7 +56,7 @@ class StateTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class CompileTarget:
     """A CPU that modules are compiled for: its machine as `platform.machine` names it, and the
     instructions it takes as Linux names them.
     """
@@ -98,7 +98,7 @@ class Program:
     classifies: bool
     metrics: tuple[str, ...]
     memory: CallMemory
-    targets: tuple[Target, ...]
+    targets: tuple[CompileTarget, ...]
 
     def write(self, folder: Path) -> None:
         (folder / DESCRIPTION).write_text(json.dumps(asdict(self), indent=1))
@@ -110,7 +110,7 @@ class Program:
         return dacite.from_dict(cls, data, dacite.Config(cast=[tuple]))
 
 
-def module_path(folder: Path, function: str, target: Target) -> Path:
+def module_path(folder: Path, function: str, target: CompileTarget) -> Path:
     """The file of `train` or `score` for a target."""
     return folder / f"{function}-{target.name}.vmfb"
 

@@ -65,7 +65,7 @@ class Context:
         """Wait for a blob that the controller is still staging, at most until the deadline."""
         self.store.wait_for(key, time.monotonic() + max(0.0, self.remaining_s()))
 
-    def report(self, progress_key: str, progress: Progress) -> None:
+    def report(self, progress_key: str, progress: ProgressEntry) -> None:
         """Show `progress` to whoever watches the run; losing it loses nothing."""
         use = self.memory.use()
         shown = {
@@ -80,7 +80,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProgressEntry:
     """A line of the live view: the worker's number, and its state, epoch, step and loss."""
 
     worker: int

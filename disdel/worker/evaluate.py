@@ -18,7 +18,7 @@ from disdel.runtimes.runtime import Predictor
 from disdel.store.codec import Rows, encoded_rows, open_rows
 from disdel.types.arrays import Array
 from disdel.types.plan import STORE_MARGIN_S
-from disdel.worker.context import Context, Progress, Throttle
+from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.model_file import PredictorCache
 
 PROGRESS_INTERVAL_S = 0.25
@@ -120,4 +120,4 @@ def _check_probabilities(batch: Array) -> None:
 
 
 def _say(request: EvaluateRequest, context: Context, state: str, **fields: object) -> None:
-    context.report(request.progress_key, Progress(request.worker, {"state": state, **fields}))
+    context.report(request.progress_key, ProgressEntry(request.worker, {"state": state, **fields}))

@@ -11,7 +11,7 @@ from disdel.protocol.messages import ScoreReply, ScoreRequest
 from disdel.runtimes.base import sum_of
 from disdel.store.codec import read_tensors
 from disdel.worker.cancellation import check_cancelled
-from disdel.worker.context import Context, Progress
+from disdel.worker.context import Context, ProgressEntry
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import ShardCache
 
@@ -27,7 +27,7 @@ def score_slice(
         Cancelled: the state has been removed meanwhile.
     """
     progress = {"state": "scoring", "round": request.round}
-    context.report(request.progress_key, Progress(request.worker, progress))
+    context.report(request.progress_key, ProgressEntry(request.worker, progress))
     clock = context.clock
     samples = shards.get(request.shard_key, context, "score")
     clock.ended("data")
@@ -51,7 +51,9 @@ def score_slice(
             trainer.save_model(path)
             context.store.put(request.model_key, path.read_bytes())
         clock.ended("stored")
-    context.report(request.progress_key, Progress(request.worker, {**progress, "state": "done"}))
+    context.report(
+        request.progress_key, ProgressEntry(request.worker, {**progress, "state": "done"})
+    )
     return ScoreReply(
         samples=len(samples.x),
         loss_sum=scored.loss_sum,

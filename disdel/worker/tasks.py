@@ -32,7 +32,7 @@ from disdel.worker.shards import ShardCache
 from disdel.worker.train import train_segment
 
 Args = Mapping[str, object]
-Reply = dict[str, object]
+TaskReply = dict[str, object]
 
 
 class TrainAction:
@@ -47,7 +47,7 @@ class TrainAction:
         self._trainers = TrainerCache()
         self._shards = ShardCache()
 
-    def __call__(self, args: Args) -> Reply:
+    def __call__(self, args: Args) -> TaskReply:
         return _answer(args, self._run)
 
     def _run(self, args: Args, context: Context) -> object:
@@ -60,7 +60,7 @@ class TrainAction:
         return train_segment(segment, context, self._trainers, self._shards)
 
 
-def collect_weights(args: Args) -> Reply:
+def collect_weights(args: Args) -> TaskReply:
     """What the `collectWeights` action runs."""
     return _answer(args, lambda args, context: collect(from_json(CollectRequest, args), context))
 
@@ -74,14 +74,14 @@ class EvaluateAction:
     def __init__(self) -> None:
         self._predictors = PredictorCache()
 
-    def __call__(self, args: Args) -> Reply:
+    def __call__(self, args: Args) -> TaskReply:
         return _answer(args, self._run)
 
     def _run(self, args: Args, context: Context) -> object:
         return evaluate(from_json(EvaluateRequest, args), context, self._predictors)
 
 
-def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:
+def _answer(args: Args, run: Callable[[Args, Context], object]) -> TaskReply:
     try:
         with activation_context(args) as context:
             reply = to_json(probe(context) if args.get("task") == "probe" else run(args, context))
@@ -93,7 +93,7 @@ def _answer(args: Args, run: Callable[[Args, Context], object]) -> Reply:
         return {"error": {"kind": error.kind, "message": str(error)}}
 
 
-def _log(args: Args, reply: Reply, context: Context) -> None:
+def _log(args: Args, reply: TaskReply, context: Context) -> None:
     """One line in the activation's log, for whoever reads it without the run's report."""
     said = {**args, "run": RunKeys(str(args["run"])).run_id}
     names = [

@@ -20,7 +20,7 @@ from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
 from disdel.types.plan import STORE_MARGIN_S
 from disdel.worker.cancellation import check_cancelled
-from disdel.worker.context import Context, Progress, Throttle
+from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.terms import added_terms
@@ -211,7 +211,7 @@ class _Watch:
             "last_step": self.request.stop_step,
             **fields,
         }
-        self.context.report(self.request.progress_key, Progress(self.request.worker, shown))
+        self.context.report(self.request.progress_key, ProgressEntry(self.request.worker, shown))
 
     def step(self, step: int, loss: float, schedule: Schedule) -> None:
         if self.throttle.due():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from disdel.errors import StoreError, UsageError
-from disdel.protocol.program import Program, Target
+from disdel.protocol.program import CompileTarget, Program
 from disdel.runtimes.base import split_state
 from disdel.types import CallMemory, ModelSpec
 from disdel.types.units import MIB
@@ -193,9 +193,9 @@ def test_the_fastest_modules_that_a_machine_executes_are_taken():
     from disdel.runtimes.compiled.trainer import choose_target
 
     made = made_for(
-        Target(name="new", machine="x86_64", cpu_flags=("a", "b")),
-        Target(name="old", machine="x86_64", cpu_flags=("a",)),
-        Target(name="arm", machine="aarch64", cpu_flags=("n",)),
+        CompileTarget(name="new", machine="x86_64", cpu_flags=("a", "b")),
+        CompileTarget(name="old", machine="x86_64", cpu_flags=("a",)),
+        CompileTarget(name="arm", machine="aarch64", cpu_flags=("n",)),
     )
     assert choose_target(made, "x86_64", frozenset("abc")).name == "new"
     assert choose_target(made, "x86_64", frozenset("acn")).name == "old"

@@ -155,7 +155,7 @@ def write(name, optimizer, folder):
     from disdel.compiler import CompileJob
     from disdel.compiler.__main__ import write_program
     from disdel.compiler.lowering import without_values
-    from disdel.compiler.network import Network
+    from disdel.compiler.network import LoweredNetwork
     from disdel.compiler.recipe import recipe_for
 
     job = CompileJob(
@@ -169,7 +169,7 @@ def write(name, optimizer, folder):
     keras.utils.clear_session()
     with without_values():
         model = build(name)
-    network = Network(
+    network = LoweredNetwork(
         model=model,
         recipe=recipe_for("class", gives_probabilities=True),
         optimizer=keras.optimizers.get(optimizer),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from disdel.controller.invoking.background import background
-from disdel.controller.invoking.invoker import Call, Invoker, Reply
+from disdel.controller.invoking.invoker import Call, Invoker, ReplyT
 from disdel.controller.invoking.recovery import Attempt, after_loss
 from disdel.errors import ActivationFailed
 from disdel.platforms.base import ActionSpec, Platform
@@ -91,15 +91,15 @@ async def persist(
 
 
 async def call_persistently(
-    action: SizedAction, invoker: Invoker, call: Call, reply_type: type[Reply], *, ceiling_mb: int
-) -> Reply:
+    action: SizedAction, invoker: Invoker, call: Call, reply_type: type[ReplyT], *, ceiling_mb: int
+) -> ReplyT:
     """Run an activation that stands alone, again if it is lost; `call` has its first size.
 
     Raises:
         ActivationFailed: it failed in a way that another attempt would not mend.
     """
 
-    async def send(attempt: Attempt) -> Reply:
+    async def send(attempt: Attempt) -> ReplyT:
         spec = await action.of_size(
             attempt.memory_mb, generation=invoker.generation, longest=attempt.longest
         )

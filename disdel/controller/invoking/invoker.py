@@ -40,8 +40,12 @@ _OF_THE_STORE = frozenset({*STORE_AWAY, StoreError.kind, AggregationError.kind, 
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Reply = TypeVar(
-    "Reply", messages.TrainReply, messages.ScoreReply, messages.CollectReply, messages.EvaluateReply
+ReplyT = TypeVar(
+    "ReplyT",
+    messages.TrainReply,
+    messages.ScoreReply,
+    messages.CollectReply,
+    messages.EvaluateReply,
 )
 
 
@@ -107,7 +111,7 @@ class Invoker:
         self._claims = Claims(session.platform, session.store, self.keys)
         self._settling = Settling(session.capacity.settle_s)
 
-    async def call(self, call: Call, reply_type: type[Reply]) -> Reply:
+    async def call(self, call: Call, reply_type: type[ReplyT]) -> ReplyT:
         """The reply of an action.
 
         Raises:

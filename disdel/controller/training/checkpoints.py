@@ -15,7 +15,7 @@ from disdel.controller.runs.progress import (
     optimizer_name,
     state_name,
 )
-from disdel.controller.training.fleet import Fleet, Trained
+from disdel.controller.training.fleet import Fleet, TrainedClient
 from disdel.controller.training.observers import DoneRound, RoundObserver
 from disdel.controller.training.stopping import best_round
 from disdel.types import LedgerEntry, RoundReport
@@ -69,7 +69,7 @@ class Checkpoints(RoundObserver):
 
     async def round_joined(
         self,
-        trained: Sequence[Trained],
+        trained: Sequence[TrainedClient],
         ledger: Sequence[LedgerEntry],  # noqa: ARG002
     ) -> None:
         """Delete what went into a new state."""

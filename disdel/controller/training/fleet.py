@@ -32,7 +32,7 @@ from disdel.types.events import Listener, Noted
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedClient:
     """A client's round: its update, its loss summed over the samples, and keys that are spent."""
 
     update: messages.Update
@@ -110,7 +110,7 @@ class Fleet:
         """Create the action in the size that was planned."""
         await self.action.of_size(self.plan.memory_mb, generation=self.invoker.generation)
 
-    async def train_round(self, number: int) -> list[Trained]:
+    async def train_round(self, number: int) -> list[TrainedClient]:
         """The updates of the clients that take part; the workers train at the same time.
 
         Raises:
@@ -182,7 +182,7 @@ class Fleet:
 
     async def _train_in_turn(
         self, worker: int, clients: Mapping[int, range], number: int, clock: RoundClock
-    ) -> list[Trained]:
+    ) -> list[TrainedClient]:
         """One worker's round, client by client."""
         load = sum(map(len, clients.values()))
         trained = [
@@ -194,7 +194,7 @@ class Fleet:
 
     async def _train_client(
         self, worker: int, client: int, number: int, steps: range, is_late: Callable[[], bool]
-    ) -> Trained:
+    ) -> TrainedClient:
         """One client's round, segment by segment."""
         keys = self.invoker.keys
         terms = step_terms(self.strategy, keys, number)
@@ -247,7 +247,9 @@ class Fleet:
                     samples=samples,
                     weight=self.strategy.weight(contribution),
                 )
-                return Trained(update, loss_sum, (*checkpoints, *self._replace_optimizer(sent)))
+                return TrainedClient(
+                    update, loss_sum, (*checkpoints, *self._replace_optimizer(sent))
+                )
             if reply.outcome == "continued-memory":
                 self._workers.give_room(worker)
             next_step, state_key = reply.next_step, sent.checkpoint_key

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from disdel.controller.planning.planning import remaining_s
 from disdel.controller.runs.progress import CompleteRound, Progress
-from disdel.controller.training.fleet import Trained
+from disdel.controller.training.fleet import TrainedClient
 from disdel.controller.training.stopping import reason_to_stop
 from disdel.types import Activation, LedgerEntry, RoundReport, Split, Validation
 from disdel.types.events import Listener, RoundDone, RoundStarted
@@ -65,7 +65,9 @@ class RoundObserver:
     async def round_started(self, number: int, workers: int) -> None:
         """So many workers are about to train."""
 
-    async def round_joined(self, trained: Sequence[Trained], ledger: Sequence[LedgerEntry]) -> None:
+    async def round_joined(
+        self, trained: Sequence[TrainedClient], ledger: Sequence[LedgerEntry]
+    ) -> None:
         """The updates have become the next state, and nobody reads them any more.
 
         Args:
@@ -80,7 +82,7 @@ class RoundObserver:
         """There will be no further round, however the run has ended."""
 
 
-class History(RoundObserver):
+class RoundHistory(RoundObserver):
     """What the rounds came to.
 
     Args:
@@ -99,7 +101,7 @@ class History(RoundObserver):
 
     async def round_joined(
         self,
-        trained: Sequence[Trained],  # noqa: ARG002
+        trained: Sequence[TrainedClient],  # noqa: ARG002
         ledger: Sequence[LedgerEntry],
     ) -> None:
         self.ledger += ledger
@@ -111,7 +113,7 @@ class History(RoundObserver):
 class EarlyStop(RoundObserver):
     """Ends a run whose score has reached its target, or that gets no better."""
 
-    def __init__(self, validation: Validation, history: History) -> None:
+    def __init__(self, validation: Validation, history: RoundHistory) -> None:
         self._validation = validation
         self._history = history
 

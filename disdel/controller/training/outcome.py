@@ -7,7 +7,7 @@ from pathlib import Path
 
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.planning.plan_report import plan_report
-from disdel.controller.training.observers import History
+from disdel.controller.training.observers import RoundHistory
 from disdel.controller.training.splits import split_reports
 from disdel.controller.training.stopping import model_round
 from disdel.settings import Settings, entries
@@ -44,7 +44,7 @@ class Outcome:
     model: ModelSpec
     settings: Settings
     dataset: DatasetSpec
-    history: History
+    history: RoundHistory
     tested: Score | None
     model_path: Path
     resumed_after: int | None

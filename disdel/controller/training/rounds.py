@@ -19,7 +19,13 @@ from disdel.controller.training.collecting import COLLECT_WEIGHTS, Collector
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.evictions import Evictions
 from disdel.controller.training.fleet import Fleet
-from disdel.controller.training.observers import DoneRound, EarlyStop, History, RoundObserver, Shown
+from disdel.controller.training.observers import (
+    DoneRound,
+    EarlyStop,
+    RoundHistory,
+    RoundObserver,
+    Shown,
+)
 from disdel.controller.training.outcome import Outcome
 from disdel.controller.training.scoring import Ensemble
 from disdel.controller.training.splits import JobSamples
@@ -98,7 +104,7 @@ class TrainRun:
         invoker.journal.activations += [a for entry in progress.rounds for a in entry.activations]
         # What earlier activations took, the controller of that time has observed.
         self._first_own = len(invoker.journal.activations)
-        self._history = History(progress)
+        self._history = RoundHistory(progress)
         # Told in this order: the history is complete for all, and a round is shown when it is safe.
         self._observers: tuple[RoundObserver, ...] = (
             self._history,

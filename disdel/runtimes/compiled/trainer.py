@@ -12,7 +12,7 @@ import iree.runtime as iree
 import numpy as np
 
 from disdel.errors import StoreError, UsageError
-from disdel.protocol.program import Program, Target, cpu_flags, module_path
+from disdel.protocol.program import CompileTarget, Program, cpu_flags, module_path
 from disdel.runtimes.base import OPTIMIZER_PREFIX, AddedTerms, Scored, Trainer, split_state, sum_of
 from disdel.runtimes.compiled.initial_state import initial_state
 from disdel.types.arrays import Array, Tensors
@@ -198,7 +198,7 @@ class CompiledTrainer(Trainer):
         np.savez(path, allow_pickle=False, **self.state())
 
 
-def choose_target(program: Program, machine: str, flags: frozenset[str]) -> Target:
+def choose_target(program: Program, machine: str, flags: frozenset[str]) -> CompileTarget:
     """The fastest target of `program` that a CPU of `machine` with `flags` executes.
 
     Raises:

@@ -21,15 +21,15 @@ from torch.optim.nadam import nadam
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
-from disdel.runtimes.torch.optimizers import Rule, Update, steps_before
+from disdel.runtimes.torch.optimizers import Rule, StepUpdate, steps_before
 
-Settings = Mapping[str, float | bool]
+OptimSettings = Mapping[str, float | bool]
 
 # Later factors of NAdam's product of momenta change nothing: it has vanished.
 _NADAM_FACTORS = 1000
 
 
-def torch_rule(name: str, settings: Settings, learning_rate: float | None) -> Rule:
+def torch_rule(name: str, settings: OptimSettings, learning_rate: float | None) -> Rule:
     """The rule of a group that was read of one of `KINDS`; None leaves its own learning rate."""
     kind = KINDS[name]
     given = dict(settings)
@@ -43,7 +43,9 @@ def torch_rule(name: str, settings: Settings, learning_rate: float | None) -> Ru
     )
 
 
-def _sgd(settings: Settings, update: Update, momentum_buffer: Sequence[Tensor] = ()) -> None:
+def _sgd(
+    settings: OptimSettings, update: StepUpdate, momentum_buffer: Sequence[Tensor] = ()
+) -> None:
     # The first gradient is taken whole, whatever the dampening.
     fresh = update.step == 1 or not momentum_buffer
     buffers: list[Any] = [None] * len(update.parameters) if fresh else list(momentum_buffer)
@@ -54,8 +56,8 @@ def _sgd(settings: Settings, update: Update, momentum_buffer: Sequence[Tensor] =
 
 
 def _adam(
-    settings: Settings,
-    update: Update,
+    settings: OptimSettings,
+    update: StepUpdate,
     exp_avg: list[Tensor],
     exp_avg_sq: list[Tensor],
     max_exp_avg_sq: Sequence[Tensor] = (),
@@ -72,12 +74,12 @@ def _adam(
     )
 
 
-def _adamw(settings: Settings, update: Update, *moments: list[Tensor]) -> None:
+def _adamw(settings: OptimSettings, update: StepUpdate, *moments: list[Tensor]) -> None:
     _adam({**settings, "decoupled_weight_decay": True}, update, *moments)
 
 
 def _rmsprop(
-    settings: Settings, update: Update, square_avg: list[Tensor], *others: list[Tensor]
+    settings: OptimSettings, update: StepUpdate, square_avg: list[Tensor], *others: list[Tensor]
 ) -> None:
     left = list(others)
     grad_avg = left.pop(0) if settings["centered"] else []
@@ -94,15 +96,15 @@ def _rmsprop(
     )
 
 
-def _adagrad(settings: Settings, update: Update, total: list[Tensor]) -> None:
+def _adagrad(settings: OptimSettings, update: StepUpdate, total: list[Tensor]) -> None:
     known = {name: settings[name] for name in settings if name != "initial_accumulator_value"}
     steps = steps_before(update)
     adagrad(update.parameters, update.gradients, total, steps, lr=update.rate, **known)
 
 
 def _nadam(
-    settings: Settings,
-    update: Update,
+    settings: OptimSettings,
+    update: StepUpdate,
     exp_avg: list[Tensor],
     exp_avg_sq: list[Tensor],
 ) -> None:
@@ -129,15 +131,15 @@ class Kind:
 
     title: str
     run: Callable[..., None]
-    slots: Callable[[Settings], dict[str, float]]
+    slots: Callable[[OptimSettings], dict[str, float]]
 
 
-def _moments(settings: Settings) -> dict[str, float]:
+def _moments(settings: OptimSettings) -> dict[str, float]:
     slots = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
     return slots | ({"max_exp_avg_sq": 0.0} if settings.get("amsgrad") else {})
 
 
-def _averages(settings: Settings) -> dict[str, float]:
+def _averages(settings: OptimSettings) -> dict[str, float]:
     wanted = (("grad_avg", "centered"), ("momentum_buffer", "momentum"))
     return {"square_avg": 0.0} | {slot: 0.0 for slot, setting in wanted if settings[setting]}
 

@@ -23,7 +23,7 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class StepUpdate:
     """What every rule is given; `step` counts from 1, and is the same for all of `parameters`."""
 
     parameters: list[Tensor]
@@ -36,7 +36,7 @@ class Update:
 class Rule:
     """An update, its learning rate, and its slots by name with their first values.
 
-    `run` takes an `Update` and, of each slot, the tensors of all parameters. `takes_sparse` is
+    `run` takes a `StepUpdate` and, of each slot, the tensors of all parameters. `takes_sparse` is
     whether it may be given the gradients of sparse embeddings, as dense ones.
     """
 
@@ -123,7 +123,7 @@ def _update(
         names, dense_ones = [name for name, _ in members], [gradient for _, gradient in members]
         parameters = [group.parameters[name] for name in names]
         rule.run(
-            Update(parameters, dense_ones, rule.learning_rate * rate_factor, step),
+            StepUpdate(parameters, dense_ones, rule.learning_rate * rate_factor, step),
             *([slots[f"{slot}/{name}"] for name in names] for slot in rule.slots),
         )
 
@@ -157,23 +157,23 @@ def _laid_out_as(gradient: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-def _sgd(update: Update) -> None:
+def _sgd(update: StepUpdate) -> None:
     for parameter, gradient in zip(update.parameters, update.gradients, strict=True):
         parameter.sub_(gradient, alpha=update.rate)
 
 
-def _adam(update: Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
+def _adam(update: StepUpdate, momentum: list[Tensor], velocity: list[Tensor]) -> None:
     _fused_adam(adam, 0.0, update, momentum, velocity)
 
 
-def _adamw(update: Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
+def _adamw(update: StepUpdate, momentum: list[Tensor], velocity: list[Tensor]) -> None:
     _fused_adam(adamw, 0.004, update, momentum, velocity)
 
 
 def _fused_adam(
     kernel: Callable[..., None],
     weight_decay: float,
-    update: Update,
+    update: StepUpdate,
     momentum: list[Tensor],
     velocity: list[Tensor],
 ) -> None:
@@ -195,18 +195,18 @@ def _fused_adam(
     )
 
 
-def steps_before(update: Update) -> list[Tensor]:
+def steps_before(update: StepUpdate) -> list[Tensor]:
     """The counters as PyTorch's kernel wants them: one a parameter, which it counts up itself."""
     done = float(update.step - 1)
     return [torch.full((), done, device=parameter.device) for parameter in update.parameters]
 
 
-def _torch_epsilon(update: Update) -> float:
+def _torch_epsilon(update: StepUpdate) -> float:
     # Keras adds epsilon before the bias correction of the velocity, PyTorch after it.
     return float(_EPSILON / math.sqrt(1 - _BETA_2**update.step))
 
 
-def _nadam(update: Update, momentum: list[Tensor], velocity: list[Tensor]) -> None:
+def _nadam(update: StepUpdate, momentum: list[Tensor], velocity: list[Tensor]) -> None:
     now, after = _nadam_momentum(update.step), _nadam_momentum(update.step + 1)
     # After a few hundred steps the product vanishes, and only its first factors matter.
     product = math.prod(_nadam_momentum(step) for step in range(1, min(update.step, 1000) + 1))
@@ -224,13 +224,13 @@ def _nadam_momentum(step: int) -> float:
     return float(_BETA_1 * (1 - 0.5 * 0.96**step))
 
 
-def _rmsprop(update: Update, velocity: list[Tensor]) -> None:
+def _rmsprop(update: StepUpdate, velocity: list[Tensor]) -> None:
     for parameter, gradient, v in zip(update.parameters, update.gradients, velocity, strict=True):
         v.mul_(0.9).addcmul_(gradient, gradient, value=0.1)
         parameter.addcdiv_(gradient, (v + _EPSILON).sqrt_(), value=-update.rate)
 
 
-def _adagrad(update: Update, accumulator: list[Tensor]) -> None:
+def _adagrad(update: StepUpdate, accumulator: list[Tensor]) -> None:
     for parameter, gradient, a in zip(
         update.parameters, update.gradients, accumulator, strict=True
     ):
@@ -238,7 +238,7 @@ def _adagrad(update: Update, accumulator: list[Tensor]) -> None:
         parameter.addcdiv_(gradient, (a + _EPSILON).sqrt_(), value=-update.rate)
 
 
-def _lion(update: Update, momentum: list[Tensor]) -> None:
+def _lion(update: StepUpdate, momentum: list[Tensor]) -> None:
     for parameter, gradient, m in zip(update.parameters, update.gradients, momentum, strict=True):
         parameter.sub_(torch.lerp(m, gradient, 1 - _BETA_1).sign_(), alpha=update.rate)
         m.lerp_(gradient, 0.01)
