@@ -58,7 +58,7 @@ def tensorflow_trainer(arrays, state):
 
 def accuracy(trainer, arrays, seed, schedule):
     """Of the test set, after one worker's steps of the job."""
-    order = Schedule(len(arrays.train_x), BATCH, seed, worker=0)
+    order = Schedule(len(arrays.train_x), BATCH, seed, client=0)
     total = EPOCHS * order.steps_per_epoch
     for step, positions in order.blocks(0, total, BLOCK_STEPS):
         factors = rate_factors(RateSchedule(shape=schedule), step - len(positions), step, total)

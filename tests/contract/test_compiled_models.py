@@ -115,7 +115,7 @@ def test_weights_after_an_epoch_are_tensorflow_s(compiled, name, optimizer):
     x, y = digits.images[..., None].astype(np.uint8), digits.target.astype(np.int32)
     mine, theirs = both(compiled(name, optimizer), name, optimizer)
     of_weights, of_losses = EPOCH_TOLERANCES[name, optimizer]
-    schedule = Schedule(len(x), BATCH, seed=0, worker=0)
+    schedule = Schedule(len(x), BATCH, seed=0, client=0)
     for _, positions in schedule.blocks(0, schedule.steps_per_epoch, 32):
         found = mine.train(x[positions], y[positions])
         assert found == pytest.approx(theirs.train(x[positions], y[positions]), rel=of_losses)
