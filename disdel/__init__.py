@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from disdel.errors import DisdelError, UsageError
 
 if TYPE_CHECKING:
-    from disdel.api import Trained, infer, resume, train
+    from disdel.api import Inferred, Trained, infer, resume, train
     from disdel.settings import Settings
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DisdelError",
+    "Inferred",
     "Settings",
     "Trained",
     "UsageError",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Inferred": "disdel.api",
     "Settings": "disdel.settings",
     "Trained": "disdel.api",
     "infer": "disdel.api",

@@ -32,16 +32,26 @@ from disdel.platforms.prices import costs, price_given
 from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import DEFAULT, check_runtime, runtime_named, runtime_of
 from disdel.settings import Settings, changed, resolve
-from disdel.settings.keywords import InferOptions, TrainOptions
+from disdel.settings.keywords import InferOptions, SettingsOptions, TrainOptions
 from disdel.settings.settings import NOT_OF_INFER
 from disdel.settings.signatures import split, takes_settings
+from disdel.settings.wording import in_keywords
 from disdel.types import Cost, InferJob, Plan, RunReport, RuntimeName, TrainJob
 from disdel.types.checks import taken
-from disdel.types.events import Event, Listener, Noted, PlanMade, RunEnded, silent
+from disdel.types.events import (
+    Event,
+    Listener,
+    Noted,
+    PlanMade,
+    RunEnded,
+    check_listener,
+    silent,
+)
 from disdel.user_code.collecting import read_code
 from disdel.user_code.module import UserModule
 
 __all__ = [
+    "Inferred",
     "Trained",
     "compile_ahead",
     "find_resumed",
@@ -78,6 +88,11 @@ class Trained:
     settings: Settings
 
     @property
+    def accuracy(self) -> float | None:
+        """On the test split; None where there are no classes."""
+        return self.report.accuracy
+
+    @property
     def model_path(self) -> Path:
         """The file of the averaged model: Keras's, or safetensors of PyTorch tensors."""
         return RunFolder(self.folder).model
@@ -100,10 +115,11 @@ class Trained:
         job = InferJob(
             dataset=self.report.dataset,
             model=str(self.model_path),
-            input=taken("--input", input, Path | None),
+            input=taken("input", input, Path | None),
             trust_code=True,
         )
-        return run_infer(job, self.settings, silent).report
+        with in_keywords(InferJob, Settings):
+            return run_infer(job, self.settings, silent).report
 
 
 @takes_settings(TrainJob, Settings)
@@ -126,6 +142,7 @@ def train(
         UsageError: a value is of another type, or the job cannot be done as asked.
         DisdelError: the run failed.
     """
+    check_listener(listener)
     of_job, of_settings = split(options, TrainJob, Settings)
     job = resolve(TrainJob, {"dataset": dataset, **of_job})
     settings = _settings(settings, of_settings)
@@ -153,6 +170,7 @@ def infer(
         UsageError: a value is of another type; no such model, data set or input.
         DisdelError: the run failed.
     """
+    check_listener(listener)
     of_job, of_settings = split(options, InferJob, Settings)
     if unused := sorted(
         NOT_OF_INFER & {name for name, value in of_settings.items() if value is not None}
@@ -208,29 +226,35 @@ def stop(run: str, settings: Settings, *, forget: bool = False) -> str:
     return _run(lambda: stop_run(folder, settings, forget=forget))
 
 
+@takes_settings(Settings)
 def resume(
     run: str,
     *,
     epochs: int | None = None,
     settings: Settings | None = None,
     listener: Listener = silent,
+    **options: Unpack[SettingsOptions],
 ) -> Trained:
     """Go on with a training after its last complete round.
 
     Args:
         run: its id, or enough of it.
         epochs: more epochs than it had; None leaves them.
-        settings: where it runs, and in which `run_dir` it is.
+        settings: where it runs, and in which `run_dir` it is; options count before them.
         listener: called with every event from here on.
+        options: those of `disdel train` that are not about the training itself.
 
     Raises:
-        UsageError: it cannot be resumed.
+        UsageError: a value is of another type, or it cannot be resumed.
         DisdelError: the run failed.
     """
-    settings = _settings(settings)
+    check_listener(listener)
+    [of_settings] = split(options, Settings)
+    settings = _settings(settings, of_settings)
     resumed = find_resumed(taken("run", run, str), settings.run_dir)
-    epochs = taken("--epochs", epochs, int | None)
-    report, folder = run_train(resumed.job(epochs), settings, listener, resumed=resumed)
+    epochs = taken("epochs", epochs, int | None)
+    with in_keywords(TrainJob):
+        report, folder = run_train(resumed.job(epochs), settings, listener, resumed=resumed)
     return Trained(report, folder.path, settings)
 
 

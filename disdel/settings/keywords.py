@@ -1,4 +1,4 @@
-"""The settings as keywords of `disdel.train` and `disdel.infer`, for type checkers and editors.
+"""The settings as keywords of `disdel.train` and its like, for type checkers and editors.
 
 `scripts/generate` writes this file from the fields that declare the settings.
 """
@@ -74,6 +74,32 @@ class InferOptions(TypedDict, total=False):
     gpu_memory: int | None
     timeout_max: float | None
     limits: Literal["roomy", "stock"] | None
+    optimize: Literal["time", "cost", "memory"]
+    estimator: Literal["measured", "sap"]
+    miss_rate: float
+    platform: str | None
+    apihost: str | None
+    auth: str | None
+    insecure: bool
+    redis: str | None
+    patience_network: float
+    image_prefix: str
+    image_tag: str
+    action_env: Sequence[str]
+    arch: str
+    data_dir: Path | str
+    run_dir: Path | str
+    keep: bool
+
+
+class SettingsOptions(TypedDict, total=False):
+    """Written by `scripts/generate`."""
+
+    memory_max: int | None
+    pool_memory: int | None
+    gpu_memory: int | None
+    timeout_max: float | None
+    limits: Literal["roomy", "stock"]
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float

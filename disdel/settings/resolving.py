@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Mapping
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from disdel.host.environment import read_wskprops, variable
 from disdel.host.home import expanded
 from disdel.settings.fields import Declared, arguments, build, declared
+from disdel.settings.signatures import split
 from disdel.settings.texts import value_of
 
 T = TypeVar("T")
@@ -89,15 +91,22 @@ def _said(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
 def resolving(cls: type[T]) -> type[T]:
     """A class decorator: what is not given to the class, or None, is looked up when it is made.
 
-    So whoever has an instance has values, and asks nobody where they are from.
+    So whoever has an instance has values, and asks nobody where they are from. Settings may be
+    given by their names, too: `memory_max=512` beside `limits=Limits(memory_max_mb=512)`.
     """
     plain: Callable[..., None] = cls.__init__
 
     @wraps(plain)
     def init(self: T, **given: Any) -> None:
-        fields = _said(cls, given)
-        named = {option.name for option in declared(cls) if option.path[0] in fields}
-        plain(self, **(arguments(cls, found(cls, named)[0]) | fields))
+        said, own = _said(cls, given), {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        whole = {name: value for name, value in said.items() if name in own}
+        [single] = split({name: value for name, value in given.items() if name not in own}, cls)
+        named = {option.name for option in declared(cls) if option.path[0] in whole}
+        if twice := sorted(named & single.keys()):
+            raise TypeError(f"{', '.join(twice)} is given twice: by itself and as a part")
+        single = {name: value for name, value in single.items() if value is not None}
+        values = found(cls, named | single.keys())[0] | single
+        plain(self, **(arguments(cls, values) | whole))
 
     cls.RESOLVES_ITSELF = True  # type: ignore[attr-defined]
     cls.__init__ = init  # type: ignore[assignment,method-assign]

@@ -47,7 +47,7 @@ class Settings:
     """Settings of a run. What is not given, or None, is looked up when they are made.
 
     A value that is given comes before the environment, that before `~/.wskprops`, and that before
-    the default.
+    the default. Limits and aims may be given as single options, too: `Settings(memory_max=512)`.
 
     Attributes:
         platform: what runs the actions, by its name; None leaves it to `apihost`.

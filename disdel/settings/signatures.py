@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from disdel.settings.fields import Declared, declared
+from disdel.settings.wording import as_keywords, in_keywords
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = re.compile(r"^    options: .*", re.MULTILINE)
@@ -19,7 +21,7 @@ _WIDTH = 96
 def takes_settings(*classes: type) -> Callable[[F], F]:
     """A decorator for a function whose `**options` are the settings of `classes`.
 
-    Its signature and its docstring then have each of them.
+    Its signature and its docstring then have each of them, and its errors name them as keywords.
     """
 
     def decorate(function: F) -> F:
@@ -31,12 +33,19 @@ def takes_settings(*classes: type) -> Callable[[F], F]:
             for option in declared(cls)
             if option.name not in signature.parameters
         ]
-        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+
+        @functools.wraps(function)
+        def called(*args: Any, **given: Any) -> Any:
+            with in_keywords(*classes):
+                return function(*args, **given)
+
+        called.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*own, *map(_parameter, options)]
         )
+        lines = "\n".join(_described(option, classes) for option in options)
         text = inspect.cleandoc(function.__doc__ or "")
-        function.__doc__ = _MARK.sub(lambda _: "\n".join(map(_described, options)), text)
-        return function
+        called.__doc__ = _MARK.sub(lambda _: lines, text)
+        return cast(F, called)
 
     return decorate
 
@@ -55,13 +64,16 @@ class _Default(str):
         return f"<{self}>"
 
 
-def _described(option: Declared) -> str:
-    text = f"{option.name}: {option.setting.help}"
+def _described(option: Declared, classes: tuple[type, ...]) -> str:
+    text = f"{option.name}: {as_keywords(option.setting.help, *classes)}"
     if bound := option.setting.told_range:
         unit = f" {option.unit}" if option.unit else ""
         text += f" {bound[0].upper()}{bound[1:]}{unit}."
+    for word, value in option.setting.words.items():
+        text += f" {value!r} is {word}."
     if option.setting.default is not None:
-        text += f" By default {option.setting.default}."
+        none = option.default is None and not option.is_made
+        text += f" {'None:' if none else 'By default'} {option.setting.default}."
     indent = " " * 8
     return textwrap.fill(text, _WIDTH, initial_indent=indent[:4], subsequent_indent=indent)
 

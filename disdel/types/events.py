@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from disdel.errors import UsageError
 from disdel.types import (
     Activation,
     DatasetSpec,
@@ -128,3 +129,16 @@ Listener: TypeAlias = Callable[[Event], None]
 
 def silent(event: Event) -> None:
     """Show nothing."""
+
+
+def check_listener(listener: Any) -> None:
+    """Refuse what cannot be called with an event, before there is one.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not callable(listener):
+        raise UsageError(
+            f"listener must be a function that takes an event, not {listener!r}; leave it out for "
+            "none"
+        )

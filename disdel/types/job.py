@@ -217,7 +217,10 @@ class TrainJob:
         ),
     ] = None
     seed: Annotated[
-        int, Setting("Seed of weights, shards and the order of samples.", low=0, high=2**32 - 1)
+        int,
+        Setting(
+            "Seed of weights, shards and the order of samples, below 2^32.", low=0, high=2**32 - 1
+        ),
     ] = 0
     partition: Annotated[
         str, Setting("How training samples are dealt to the clients: iid.", metavar="NAME")

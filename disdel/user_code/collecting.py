@@ -16,8 +16,9 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.machinery import PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path, PurePosixPath
+from sysconfig import get_path
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -41,6 +42,9 @@ _MOST_BYTES = 8 << 20
 # OpenWhisk's limit on an action's code is 48 MB, counted as base64.
 _MOST_LISTED_BYTES = 32 << 20
 _REF_NAME = "disdel-code.json"
+_OF_A_LIBRARY = (
+    "write a function that calls it into a file of yours, and name that, FILE.py:FUNCTION"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,10 @@ def _package_files(entry: str, module: str) -> tuple[Path, set[Path]]:
     """The folder that a module's top-level package lies in, and the package's Python files."""
     top = module.partition(".")[0]
     spec = PathFinder.find_spec(top, [str(Path.cwd()), *sys.path])
+    # A module of the user's may have the name of one of Python's.
+    is_here = spec and spec.origin and Path(spec.origin).is_relative_to(Path.cwd())
+    if top in sys.stdlib_module_names and not is_here:
+        raise UsageError(f"{entry} is of Python's own library: {_OF_A_LIBRARY}")
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UsageError(
             f"{entry}: there is no Python package or module {top!r} here; a file is named with its "
@@ -193,6 +201,12 @@ def _package_files(entry: str, module: str) -> tuple[Path, set[Path]]:
     origin = Path(spec.origin)
     if spec.submodule_search_locations is None:
         return origin.parent, _with_siblings(origin)
+    installed = any(origin.is_relative_to(get_path(kind)) for kind in ("purelib", "platlib"))
+    if installed and any(origin.parent.rglob(f"*{EXTENSION_SUFFIXES[-1]}")):
+        raise UsageError(
+            f"{entry} is of the library {top}, parts of which are no Python and cannot travel to "
+            f"the actions: {_OF_A_LIBRARY}"
+        )
     return origin.parent.parent, set(origin.parent.rglob("*.py"))
 
 

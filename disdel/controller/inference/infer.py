@@ -46,11 +46,22 @@ from disdel.types.events import InferPlanMade, Listener, Noted, PlatformReady
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """A finished inference: everything that is known of the run, its predictions and its folder."""
+    """A finished inference.
+
+    Attributes:
+        report: everything that is known of the run.
+        predictions: the classes, or the numbers, that the model predicted.
+        folder: where its report and logs are.
+    """
 
     report: RunReport
     predictions: Predictions | NumberPredictions
     folder: RunFolder
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the samples; None where their classes are not known, or where there are none."""
+        return self.report.accuracy
 
 
 async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:

@@ -92,7 +92,7 @@ def test_it_is_a_keyword_of_the_api():
     assert "dropout: When what is slow is dropped. Above 0 and at most 60 s." in work.__doc__
     with pytest.raises(TypeError, match="no option 'colr'; did you mean 'colour'"):
         work(colr="red")
-    with pytest.raises(UsageError, match="--dropout must be a number or None, not '3'"):
+    with pytest.raises(UsageError, match=r"^dropout must be a number or None, not '3'"):
         work(dropout="3")
     assert "    dropout: float | None\n" in keywords("Options", [Wider])
 

@@ -303,6 +303,19 @@ def test_requirements_that_do_not_apply_here_are_not_asked_for(write):
     assert load("net.py:make").call() is None
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("os:getcwd", "os:getcwd is of Python's own library: write a function"),
+        ("email.message:Message", "is of Python's own library"),
+        ("numpy:array", "is of the library numpy, parts of which are no Python"),
+    ],
+)
+def test_a_function_of_a_library_is_refused_at_once(entry, said, write):
+    with pytest.raises(UsageError, match=said):
+        collect(entry)
+
+
 def test_an_imported_module_is_no_attribute(write):
     write(net="import json as metrics\nloss = 'mse'\ndef make(): pass")
     module = load("net.py:make")
