@@ -6,6 +6,7 @@ range, in words that change with its version; and an empty path is a folder to i
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ _MAY_BE_EMPTY = frozenset({"--label", "--drop", "--keep", "--na"})
 _NUMBERS = {int: "a whole number", float: "a number"}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 _SHOWN = 60
+# As for `difflib`: a letter or two of an option are others.
+_ALIKE = 0.8
 
 
 class Commands(typer.Typer):
@@ -155,6 +158,9 @@ def said_by_typer(error: Exception) -> str | None:
     message: str = error.format_message()
     if "\n" in message:
         return message
+    if (option := getattr(error, "option_name", None)) and hasattr(error, "possibilities"):
+        near = difflib.get_close_matches(option, error.possibilities or (), n=1, cutoff=_ALIKE)
+        message = f"No such option: {option}" + (f" (did you mean {near[0]}?)" if near else "")
     context = getattr(error, "ctx", None)
     command = "disdel" if context is None else context.command_path
     sentence = message[:1].lower() + message[1:].removesuffix(".")

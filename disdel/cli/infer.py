@@ -77,7 +77,7 @@ def infer_command(job: InferJob, settings: InferSettings, output: InferOutput) -
         for line in told:
             typer.echo(line)
         if job.input is not None:
-            _print_predictions(inferred.predictions)
+            _print_predictions(inferred.predictions, predictions)
 
 
 def _draw(inferred: Inferred) -> list[str]:
@@ -99,7 +99,7 @@ def _draw(inferred: Inferred) -> list[str]:
     return [f"        {path}"]
 
 
-def _print_predictions(predictions: Predictions | NumberPredictions) -> None:
+def _print_predictions(predictions: Predictions | NumberPredictions, file: Path | None) -> None:
     from disdel.controller.inference.predictions import Predictions
 
     if isinstance(predictions, Predictions):
@@ -112,7 +112,8 @@ def _print_predictions(predictions: Predictions | NumberPredictions) -> None:
         headings, *rows = islice(predictions.table(), 1 + _ROWS_SHOWN)
         print_table(headings, rows)
     if (hidden := len(predictions) - _ROWS_SHOWN) > 0:
-        typer.echo(f"and {hidden} more: --predictions FILE.csv writes them all")
+        where = "--predictions FILE.csv writes them all" if file is None else f"all are in {file}"
+        typer.echo(f"and {hidden} more: {where}")
 
 
 def _row(entry: Prediction) -> list[str]:

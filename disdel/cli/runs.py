@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +13,14 @@ from disdel.cli.commands import Commands
 from disdel.cli.options import JsonOutput, RunDir
 from disdel.cli.output import check_json_target, print_table, write_json
 from disdel.errors import UsageError
-from disdel.host.targets import check_all_differ
+from disdel.host.targets import check_all_differ, check_target
+from disdel.settings import run_dir as default_run_dir
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 
 if TYPE_CHECKING:
-    from disdel.types import RunReport
+    from disdel.controller.runs.run_folder import RunFolder
+    from disdel.types import RoundReport, RunReport
 
 app = Commands(help="Earlier runs: list, show, compare, prune.")
 
@@ -34,6 +37,7 @@ def list_command(run_dir: RunDir, output: JsonOutput) -> None:
     from disdel.types.report_json import report_to_json
 
     check_json_target(output.json)
+    _check_there(run_dir)
     reports = []
     for folder in run_folders(run_dir):
         try:
@@ -49,7 +53,7 @@ def list_command(run_dir: RunDir, output: JsonOutput) -> None:
                     report.run,
                     report.job,
                     report.dataset,
-                    report.status,
+                    _status(report),
                     "" if report.accuracy is None else f"{report.accuracy:.4f}",
                     f"{report.wall_s:.1f} s",
                 )
@@ -58,17 +62,53 @@ def list_command(run_dir: RunDir, output: JsonOutput) -> None:
         )
 
 
+def _check_there(folder: Path) -> None:
+    """Refuse a run directory that is none; the one that runs will be in may not be there yet.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not folder.is_dir() and (folder.exists() or folder != default_run_dir()):
+        why = "is no folder" if folder.exists() else "does not exist"
+        raise UsageError(f"--run-dir {folder} {why}: name the folder that the runs are in")
+
+
+def _status(report: RunReport) -> str:
+    """How a run has ended, in a word."""
+    return "interrupted" if _was_interrupted(report) else report.status
+
+
+def _was_interrupted(report: RunReport) -> bool:
+    return report.error is not None and report.error.kind == "interrupted"
+
+
+def _resuming(report: RunReport, folder: RunFolder) -> str | None:
+    """The command that takes up a run which was cut off; None where there is none."""
+    if report.job != "train" or not (report.status == "lost" or _was_interrupted(report)):
+        return None
+    from disdel.controller.training.resuming import read_resumed
+
+    try:
+        read_resumed(folder)
+    except UsageError:
+        return None
+    place = folder.path.parent
+    where = "" if place == default_run_dir() else f" --run-dir {shlex.quote(str(place))}"
+    return f"disdel train --resume {folder.run}{where}"
+
+
 @app.command("show")
 def show_command(run: Run, run_dir: RunDir, output: JsonOutput) -> None:
-    """Show one run: settings, plan, rounds and activations."""
+    """Show one run: settings, plan, splits, rounds and activations."""
     from disdel.controller.runs.run_folder import find_run
     from disdel.types.report_json import report_to_json
 
     check_json_target(output.json)
-    report = find_run(run_dir, run).read_report()
+    folder = find_run(run_dir, run)
+    report = folder.read_report()
     write_json(output.json, report_to_json(report))
     if output.json != "-":
-        _print_report(report)
+        _print_report(report, _resuming(report, folder))
 
 
 @app.command("compare")
@@ -144,7 +184,9 @@ class Pruned:
     older_than: Annotated[
         float | None, Setting("Only runs that ended this many days ago.", metavar="DAYS", low=0)
     ] = None
-    failed: Annotated[bool, Setting("Only failed runs.")] = False
+    failed: Annotated[bool, Setting("Only failed runs; those that can be resumed are kept.")] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         take_fields(self)
@@ -159,6 +201,7 @@ def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
 
     if pruned == Pruned():
         raise UsageError("say which runs: --keep N, --older-than DAYS, --failed, or several")
+    _check_there(run_dir)
     ended = [folder for folder in run_folders(run_dir) if not folder.is_running]
     for place, folder in enumerate(ended):
         if pruned.keep is not None and place < pruned.keep:
@@ -167,11 +210,18 @@ def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
             continue
         if pruned.failed:
             try:
-                status = folder.read_report().status
+                report = folder.read_report()
             except UsageError as error:
                 typer.echo(f"kept {folder.run}, since nobody knows how it ended: {error}", err=True)
                 continue
-            if status == "ok":
+            if report.status == "ok":
+                continue
+            if (resuming := _resuming(report, folder)) is not None:
+                typer.echo(
+                    f"kept {folder.run}, which was cut off and goes on with {resuming}; "
+                    "--keep and --older-than delete such runs, too",
+                    err=True,
+                )
                 continue
         if has_left := read_places(folder.path):
             where = ", ".join(str(place) for place in has_left)
@@ -188,11 +238,13 @@ def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
         typer.echo(f"removed {folder.run}")
 
 
-def _print_report(report: RunReport) -> None:
+def _print_report(report: RunReport, resuming: str | None) -> None:
     typer.echo(f"run       {report.run} ({report.job} {report.dataset})")
-    typer.echo(f"status    {report.status}, {report.wall_s:.1f} s on {report.platform}")
+    typer.echo(f"status    {_status(report)}, {report.wall_s:.1f} s on {report.platform}")
     if report.error is not None:
         typer.echo(f"error     {report.error.kind}: {report.error.message}")
+    if resuming is not None:
+        typer.echo(f"resume    {resuming}")
     loss = None if report.loss is None else f"{report.loss:.4f}"
     if report.accuracy is not None:
         typer.echo(f"accuracy  {report.accuracy:.4f}, loss {loss or '-'}")
@@ -202,7 +254,28 @@ def _print_report(report: RunReport) -> None:
         typer.echo(f"model     {report.model}")
     given = {name: value for name, value in report.settings.items() if value is not None}
     settings = ", ".join(f"{name} {value}" for name, value in given.items())
-    typer.echo(f"settings  {settings}\n")
+    typer.echo(f"settings  {settings}")
+    if (plan := report.plan) is not None:
+        of = "" if plan.runtime is None else f"{plan.runtime} "
+        typer.echo(
+            f"plan      {plan.workers} {of}worker{'s' * (plan.workers > 1)} × {plan.memory_mb} MB, "
+            f"{plan.rounds} round{'s' * (plan.rounds > 1)}, about {plan.predicted_s:g} s and "
+            f"{plan.gb_s:g} GB·s"
+        )
+    for split in report.splits:
+        held_out = ", held out" if split.held_out else ""
+        typer.echo(f"{split.split:<10}{split.samples} samples{held_out}, for {split.use}")
+    typer.echo("")
+    if report.rounds:
+        figures = ("train_loss", "loss", "accuracy")
+        print_table(
+            ("round", "seconds", *figures),
+            [
+                (entry.round, f"{entry.wall_s:.2f}", *(_shown(entry, name) for name in figures))
+                for entry in report.rounds
+            ],
+        )
+        typer.echo("")
     columns = ("action", "task", "worker", "round", "memory_mb", "peak_mb", "start", "duration_ms")
     rows = [[getattr(entry, name) for name in columns] for entry in report.activations]
     print_table(
@@ -212,6 +285,11 @@ def _print_report(report: RunReport) -> None:
             for row, entry in zip(rows, report.activations, strict=True)
         ],
     )
+
+
+def _shown(entry: RoundReport, name: str) -> str:
+    value = getattr(entry, name)
+    return "-" if value is None else f"{value:.4f}"
 
 
 def report_command(
@@ -238,6 +316,9 @@ def report_command(
     file = Path(run)
     source = file if file.is_file() else find_run(run_dir, run).report
     target = output or source.with_suffix(".html")
+    if str(target) == "-":
+        raise UsageError("--output - would be a file of that name: name it, or use /dev/stdout")
+    check_target("--output", target)
     check_all_differ({"the report": source, "--output": target})
     write_page(source, target)
     typer.echo(str(target))

@@ -78,14 +78,18 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
             pass  # What is there is another controller's.
         elif keep:
             invoker.emit(
-                Noted(
-                    message=f"kept: package {package}, store keys {invoker.keys.prefix}*; "
+                _left(
+                    f"kept: package {package}, store keys {invoker.keys.prefix}*; "
                     f"disdel stop {folder.run} removes them"
                 )
             )
         else:
             await invoker.stop_writing()
             await _remove(invoker, place)
+
+
+def _left(message: str) -> Noted:
+    return Noted(message=message, matters=True)
 
 
 def _open(store: Store, run: str, keys: RunKeys) -> None:
@@ -102,7 +106,7 @@ async def _remove(invoker: Invoker, place: Place) -> None:
     session, folder = invoker.session, invoker.folder
     left, errors = await remove_from(place, folder.run, session.platform, session.store)
     for error in errors:
-        invoker.emit(Noted(message=f"not removed: {error}. Later: disdel stop {folder.run}"))
+        invoker.emit(_left(f"not removed: {error}. Later: disdel stop {folder.run}"))
     places = [left if other == place else other for other in read_places(folder.path)]
     write_places(folder.path, places)
 
@@ -179,7 +183,7 @@ def _save_report(invoker: Invoker, report: RunReport) -> None:
     try:
         found, why = write_somewhere(path, data)
     except HostFailed as error:
-        invoker.emit(Noted(message=f"the report is lost: {error}"))
+        invoker.emit(_left(f"the report is lost: {error}"))
         return
     if why is not None:
-        invoker.emit(Noted(message=f"{why}: the report is in {found}"))
+        invoker.emit(_left(f"{why}: the report is in {found}"))

@@ -58,7 +58,12 @@ def check_new_name(name: str) -> None:
 
 def unknown_name(ref: DatasetRef, known: Iterable[str]) -> DatasetError:
     """The error for a name that nothing has, with the nearest names."""
-    near = difflib.get_close_matches(ref.name.lower(), sorted(set(known)), n=3, cutoff=0.7)
+    if ref.name in (known := set(known)):
+        return DatasetError(
+            f"{str(ref)!r}: {ref.name} is known, and not with that version or configuration: name "
+            f"{ref.name!r} alone"
+        )
+    near = difflib.get_close_matches(ref.name.lower(), sorted(known), n=3, cutoff=0.7)
     hint = f"; did you mean {', '.join(repr(name) for name in near)}?" if near else "."
     return DatasetError(
         f"unknown data set {ref.name!r}{hint} `disdel dataset list` shows those at hand, and "

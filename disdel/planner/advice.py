@@ -72,6 +72,11 @@ def _other_workers(question: Question) -> Suggestion | None:
     """The number of workers that fits, where the user asked for one that does not."""
     if question.job.workers is None:
         return None
+    shortage = _nearest(question).shortages[0]
+    if shortage.bound in ("batches", "workers"):
+        most = replace(question, job=replace(question.job, workers=int(shortage.limit)))
+        if feasible(most) is not None:
+            return Suggestion(f"use --workers {most.job.workers} or fewer", most)
     free = replace(question, job=replace(question.job, workers=None))
     best = feasible(free)
     if best is None:
@@ -118,7 +123,7 @@ def _complaint(question: Question, nearest: Candidate, shortage: Shortage) -> st
             if nearest.workers > dataset.train_samples:
                 return (
                     f"--workers {nearest.workers} is more than the {dataset.train_samples} "
-                    f"training samples of {dataset.name}: every worker needs at least a batch"
+                    f"training samples of {dataset.name}: every worker needs at least one"
                 )
             return (
                 f"--workers {nearest.workers} is more than the {shortage.limit:.0f} batches of "

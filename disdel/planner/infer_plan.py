@@ -254,7 +254,10 @@ def _refusal(nearest: _Candidate, question: InferQuestion) -> PlanError:
     """The error of a question that has no plan: every broken limit, and what would lift it."""
     kinds = {shortage.bound for shortage in nearest.shortages}
     error = InsufficientMemory if kinds & {"memory", "pool", "store"} else PlanError
-    return error("; ".join(_complaint(s, nearest, question) for s in nearest.shortages))
+    # With more actions than can be, the other needs are those of no plan.
+    counted = [s for s in nearest.shortages if s.bound in ("batches", "workers")]
+    told = [min(counted, key=lambda s: s.limit)] if counted else nearest.shortages
+    return error("; ".join(_complaint(s, nearest, question) for s in told))
 
 
 def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion) -> str:

@@ -67,8 +67,16 @@ class View:
 def choose_view(*, quiet: bool) -> View:
     """The view for this terminal; one that is gone ends no run."""
     if quiet:
-        return View()
+        return QuietView()
     return LastingView(LiveView() if sys.stderr.isatty() else PlainView())
+
+
+class QuietView(View):
+    """Says only what a user needs later: what is left somewhere, and how a run goes on."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Noted) and event.matters:
+            say(f"note    {event.message}")
 
 
 class LastingView(View):

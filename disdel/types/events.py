@@ -102,9 +102,13 @@ class RoundDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """Something that a user should know and that is no error."""
+    """Something that a user should know and that is no error.
+
+    `matters` is whether it is told also where progress is not: what is left, and what goes on.
+    """
 
     message: str
+    matters: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,8 @@ def report_from_json(fields: object) -> RunReport:
     if not isinstance(fields, Mapping):
         raise UsageError(f"it is no report of a run, but a {type(fields).__name__}")
     version = fields.get("version")
+    if version is None:
+        raise UsageError("it is no report of a run: it has no version")
     if type(version) is not int or version not in _READABLE:
         raise UsageError(
             f"it is a report of version {version!r}, and this disdel reads versions "
@@ -61,8 +63,12 @@ def report_from_json(fields: object) -> RunReport:
         raise UsageError(f"it is no report of a run: {error}") from error
 
 
-def read_report(path: Path) -> RunReport:
+def read_report(path: Path, instead: str = "name a run, or its report.json") -> RunReport:
     """The report in a file.
+
+    Args:
+        path: the file.
+        instead: what a user may do where it holds something else.
 
     Raises:
         UsageError: the file cannot be read, or holds no report.
@@ -76,7 +82,7 @@ def read_report(path: Path) -> RunReport:
         raise UsageError(f"{path} cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path} is {_kind_of(data)}, and no report of a run: name a run, or its report.json"
+            f"{path} is {_kind_of(data)}, and no report of a run: {instead}"
         ) from error
     except UsageError as error:
         raise UsageError(f"{path} cannot be read as a report: {error}") from error

@@ -35,6 +35,8 @@ _ENTRY = re.compile(
     r"(?P<source>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)"
 )
 # A file of code, with no function or something that is none.
+# Of functions, those that seem to make a network.
+_MODEL_ALIKE = re.compile("model|net|make|build|create", re.IGNORECASE)
 _FILE_ALONE = re.compile(r"(?P<file>.+\.py)(:.*)?", re.DOTALL)
 # The names of files that travel with the code, where it lists them itself.
 _LISTED = "files_beside"
@@ -162,8 +164,9 @@ def _without_function(entry: str) -> UsageError:
     public = [name for name in names if not name.startswith("_")] or names
     if not public:
         return UsageError(f"{entry} names no function, and {file} has none: it needs one")
+    likeliest = next((name for name in public if _MODEL_ALIKE.search(name)), public[0])
     return UsageError(
-        f"{entry} names no function: name one as {file}:{public[0]}; {file} has {', '.join(public)}"
+        f"{entry} names no function: name one as {file}:{likeliest}; {file} has {', '.join(public)}"
     )
 
 

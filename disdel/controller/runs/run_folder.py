@@ -100,7 +100,7 @@ class RunFolder:
         Raises:
             UsageError: there is none, or it cannot be read.
         """
-        return read_report(self.report)
+        return read_report(self.report, "name another run; what happened in this one is lost")
 
     def age_s(self) -> float:
         """How long ago the report was written."""

@@ -132,7 +132,7 @@ class TrainRun:
             await self._execute()
         except asyncio.CancelledError:
             if self._history.reports:
-                self._emit(Noted(message=self._how_to_go_on()))
+                self._emit(Noted(message=self._how_to_go_on(), matters=True))
             raise
         except (PlatformError, StoreError) as failure:
             told: DisdelError = failure

@@ -3,15 +3,22 @@
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 import disdel
+from disdel.cli.app import app
+from disdel.cli.commands import said_by_typer
 from disdel.controller.planning.planning import ask
+from disdel.data.names import parse_name, unknown_name
 from disdel.errors import PlanError, UsageError
 from disdel.host.targets import check_all_differ
 from disdel.platforms.embedded import provider
 from disdel.platforms.openwhisk.provider import PROVIDER as OPENWHISK
 from disdel.platforms.registry import chosen
+from disdel.report.views import choose_view
 from disdel.types import Limits, RateSchedule, TrainJob, Validation
+from disdel.types.events import Noted
+from disdel.user_code.collecting import collect
 from tests.support.planning import capacity, dataset, plan, question
 
 
@@ -148,3 +155,47 @@ def test_what_is_said_of_no_api_host_is_refused(said):
 def test_what_an_inference_makes_nothing_of_is_refused():
     with pytest.raises(UsageError, match="gpu_memory is for trainings"):
         disdel.infer("digits", gpu_memory=0)
+
+
+def test_quiet_tells_what_is_left_and_how_a_run_goes_on(capsys):
+    with choose_view(quiet=True) as view:
+        view(Noted(message="worker 1 is late"))
+        view(Noted(message="disdel train --resume r goes on", matters=True))
+    assert capsys.readouterr().err == "note    disdel train --resume r goes on\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("plan digits --redis r://h", "no such option: --redis; `"),
+        ("plan digits --epoch 3", "no such option: --epoch (did you mean --epochs?)"),
+        ("report FILE --output -", "--output - would be a file of that name"),
+        ("report FILE --output /nonexistent/x.html", "there is no such folder as /nonexistent"),
+    ],
+)
+def test_what_is_refused_names_a_step_that_helps(command, told, tmp_path):
+    file = tmp_path / "report.json"
+    file.touch()
+    arguments = command.replace("FILE", str(file)).split()
+    error = CliRunner().invoke(app, arguments, standalone_mode=False).exception
+    assert told in (said_by_typer(error) or str(error))
+
+
+def test_too_many_workers_are_told_how_many_there_can_be():
+    job = TrainJob(dataset="digits", workers=100)
+    with pytest.raises(PlanError, match=r"the 22 batches.*use --workers 22 or fewer"):
+        plan(job, dataset(train=1437), platform=capacity(pool_memory_mb=None))
+
+
+def test_a_function_that_makes_a_model_is_named_before_others(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text("def optimizer(): ...\ndef loss(): ...\ndef make_model(): ...\n")
+    with pytest.raises(UsageError, match=r"net\.py:make_model; "):
+        collect(str(file))
+
+
+@pytest.mark.parametrize("name", ["digits:9.9.9", "digits/foo"])
+def test_another_version_of_what_is_known_is_no_misspelt_name(name):
+    with pytest.raises(UsageError, match="digits is known, and not with that version") as refused:
+        raise unknown_name(parse_name(name), ["digits"])
+    assert "did you mean" not in str(refused.value)

@@ -13,15 +13,18 @@ import pytest
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
+from disdel.controller.planning.plan_report import plan_report
 from disdel.controller.runs.cleaning import interrupt
 from disdel.controller.runs.lease import claim, claimed, is_driven
 from disdel.controller.runs.places import Place, read_places, write_places
+from disdel.controller.runs.progress import Progress, ProgressFiles
 from disdel.controller.runs.run_folder import create_run_folder, latest_trained
 from disdel.controller.runs.run_users import RunUser
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
-from disdel.types import RunReport
+from disdel.types import ErrorReport, RoundReport, RunReport, SplitReport, TrainJob
+from tests.support.planning import plan
 
 
 @pytest.fixture
@@ -118,6 +121,64 @@ def test_pruning(disdel, tmp_path, arguments, left):
     assert done.exit_code == 0
     assert {name for name, path in folders.items() if path.exists()} == left
     assert len(done.stdout.splitlines()) == 3 - len(left)
+
+
+def cut_off(run_dir, *, resumable=True):
+    """A training that was interrupted after a round, or before there was anything to go on from."""
+    folder = ended(run_dir, status="failed")
+    error = ErrorReport(kind="interrupted", message="interrupted by the user")
+    folder.write_report(replace(folder.read_report(), error=error))
+    if resumable:
+        with claimed(folder.path) as lease:
+            job = TrainJob(dataset="digits")
+            dataset = ("1.0.0", 10, 0, 10)
+            progress = Progress(job=job, dataset=dataset, dataset_digest="0", planned_rounds=1)
+            ProgressFiles(folder, lease).begin(progress)
+    return folder
+
+
+def test_a_run_that_was_cut_off_is_called_so_and_kept_while_it_can_be_resumed(disdel, tmp_path):
+    goes_on, gone = cut_off(tmp_path), cut_off(tmp_path, resumable=False)
+    listed = disdel("runs", "list").stdout
+    assert listed.count("interrupted") == 2
+    assert "failed" not in listed
+    assert f"disdel train --resume {goes_on.run}" in disdel("runs", "show", goes_on.run).stdout
+    assert "--resume" not in disdel("runs", "show", gone.run).stdout
+    done = disdel("runs", "prune", "--failed")
+    assert (goes_on.path.exists(), gone.path.exists()) == (True, False)
+    assert f"disdel train --resume {goes_on.run}" in done.stderr
+
+
+def test_a_folder_of_runs_that_is_none_is_refused(disdel, tmp_path):
+    (tmp_path / "file").touch()
+    for command in (("list",), ("prune", "--failed")):
+        for name, why in (("file", "is no folder"), ("none", "does not exist")):
+            with pytest.raises(UsageError, match=why):
+                raise disdel("runs", *command, "--run-dir", str(tmp_path / name)).exception
+    # No run has been there yet.
+    tmp_path.joinpath("file").unlink()
+    tmp_path.rmdir()
+    assert disdel("runs", "list").exit_code == 0
+
+
+def test_a_run_shows_its_plan_splits_and_rounds(disdel, tmp_path):
+    folder = ended(tmp_path)
+    rounds = (RoundReport(round=1, wall_s=2.5, train_loss=0.75, loss=0.5),)
+    split = SplitReport(split="test", samples=360, held_out=True, use="rounds and result")
+    told = plan_report(plan())
+    report = replace(folder.read_report(), rounds=rounds, splits=(split,), plan=told)
+    folder.write_report(report)
+    shown = disdel("runs", "show", folder.run).stdout
+    assert f"plan      {told.workers} tensorflow workers × {told.memory_mb} MB" in shown
+    assert "test      360 samples, held out, for rounds and result" in shown
+    assert ["1", "2.50", "0.7500", "0.5000", "-"] in [line.split() for line in shown.splitlines()]
+
+
+def test_a_broken_report_is_told_with_another_step_than_to_name_a_run(disdel, tmp_path):
+    folder = ended(tmp_path)
+    folder.report.write_text("{")
+    with pytest.raises(UsageError, match=r"damaged JSON.*name another run"):
+        raise disdel("runs", "show", folder.run).exception
 
 
 def test_pruning_wants_to_know_which(disdel, tmp_path):

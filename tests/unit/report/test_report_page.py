@@ -359,7 +359,7 @@ def test_the_command_renders_a_file_again(tmp_path):
         ("[]", "it is no report of a run, but a list"),
         ('{"version": 3}', "it is a report of version 3, and this disdel reads versions 1 and 2"),
         ('{"version": true}', "version True, and this disdel reads"),
-        ("{}", "version None, and this disdel reads"),
+        ("{}", "it has no version"),
         ('{"version": 2}', "it is no report of a run"),
     ],
 )
