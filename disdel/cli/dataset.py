@@ -92,10 +92,10 @@ def info_command(
     entries = _entries(spec)
     write_json(output.json, entries)
     if output.json != "-":
-        typer.echo(f"{'kind':14} {spec.kind}")
+        typer.echo(f"{'kind':20} {spec.kind}")
         for name, value in entries.items():
             if name not in ("reading", "scaling", "features", "target"):
-                typer.echo(f"{name:14} {value}")
+                typer.echo(f"{name:20} {value}")
         for line in _told_reading(spec):
             typer.echo(line)
 
@@ -105,17 +105,17 @@ def _told_reading(spec: DatasetSpec) -> Iterator[str]:
     table, scaling = spec.reading.table, spec.scaling
     if table is not None:
         kinds = ", ".join(f"{column.name} ({column.kind})" for column in table.columns)
-        yield f"{'columns':14} {kinds}; label {table.label}"
+        yield f"{'columns':20} {kinds}; label {table.label}"
     if spec.reading.channels_first:
-        yield f"{'channels':14} came first, and are put last"
+        yield f"{'channels':20} came first, and are put last"
     if scaling is not None:
         for name, values in (("mean", scaling.mean), ("deviation", scaling.deviation)):
             shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
             more = ", … (--json has all)" if len(values) > _SHOWN else ""
-            yield f"{name:14} {shown}{more}"
+            yield f"{name:20} {shown}{more}"
         if not spec.classes:
             yield (
-                f"{'target':14} mean {scaling.target_mean:g}, deviation "
+                f"{'target':20} mean {scaling.target_mean:g}, deviation "
                 f"{scaling.target_deviation:g}"
             )
 

@@ -75,7 +75,7 @@ class Patience:
         with self._lock:
             told, self._outage_told = self._outage_told, True
         if not told:
-            self.tell(f"{self.server}: {why}; trying again for up to {limit_s:g} s")
+            self.tell(f"{self.server}: {why}; trying again for up to {round(limit_s, 1):g} s")
 
     def over(self, lasted_s: float) -> None:
         """Tell that an outage is over, if it was told of."""

@@ -72,7 +72,7 @@ def describe_plan(plan: Plan) -> list[str]:
         f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
         f"{plan.memory_mb} MB, {_samples_each(plan)}; "
         f"{plan.rounds} round{'s' * (plan.rounds > 1)}, time limit {plan.timeout_s:g} s; "
-        f"about {plan.predicted_s:.0f} s and {plan.gb_s:.0f} GB·s",
+        f"about {_rounded(plan.predicted_s)} s and {_rounded(plan.gb_s)} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.estimator}: {plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
     ]
@@ -87,11 +87,16 @@ def infer_plan_lines(event: InferPlanMade) -> list[str]:
         f"{format_bytes(event.model_bytes)}",
         f"        {plan.workers} action{'s' * (plan.workers > 1)}{_threads(plan)} × "
         f"{plan.memory_mb} MB, {plan.slices[0].samples} samples each in batches of "
-        f"{plan.batch_size}; time limit {plan.timeout_s:g} s; about {plan.predicted_s:.0f} s and "
-        f"{plan.gb_s:.0f} GB·s",
+        f"{plan.batch_size}; time limit {plan.timeout_s:g} s; about {_rounded(plan.predicted_s)} s "
+        f"and {_rounded(plan.gb_s)} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
     ]
+
+
+def _rounded(number: float) -> str:
+    """Without what an estimate does not tell, and not to nothing."""
+    return f"{number:.0f}" if number >= 2 else f"{number:.1g}"
 
 
 def _samples_each(plan: Plan) -> str:
@@ -274,9 +279,9 @@ def _decision_lines(report: RunReport) -> list[str]:
     if report.scored_on != "validation" or not chosen or chosen[0].loss is None:
         return []
     entry = chosen[0]
-    accuracy = "" if entry.accuracy is None else f" accuracy {entry.accuracy:.4f} "
+    accuracy = "" if entry.accuracy is None else f"accuracy {entry.accuracy:.4f}  "
     return [
-        f"        validation{accuracy or ' '} loss {entry.loss:.4f} in round {entry.round}, "
+        f"        validation {accuracy}loss {entry.loss:.4f} in round {entry.round}, "
         "which the model is of"
     ]
 

@@ -99,7 +99,7 @@ class SettingsOptions(TypedDict, total=False):
     pool_memory: int | None
     gpu_memory: int | None
     timeout_max: float | None
-    limits: Literal["roomy", "stock"]
+    limits: Literal["roomy", "stock"] | None
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float

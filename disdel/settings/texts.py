@@ -79,7 +79,7 @@ def _number(text: str, kind: type[int] | type[float]) -> float | None:
 def _wanted(option: Declared) -> str:
     """What a value may be, in words."""
     if option.is_switch:
-        return "1 or 0"
+        return "1 or 0 (or true, false, yes, no, on, off)"
     if option.setting.reads is not None:
         return option.setting.wanted
     wanted = list(option.setting.words)

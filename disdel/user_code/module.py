@@ -151,8 +151,8 @@ class UserModule:
         if missing:
             can_have = f" It can have {' and '.join(offered)}." if offered else ""
             raise UsageError(
-                f"{self.code.entry} wants {', '.join(missing)}, which nobody gives it; give them "
-                f"defaults.{can_have}"
+                f"{self.code.entry} wants {', '.join(missing)}, which nobody gives it; give "
+                f"{'them defaults' if len(missing) > 1 else 'it a default'}.{can_have}"
             )
         given = {p.name: offered[p.name] for p in parameters if p.name in offered}
         return self.guarded(lambda: function(**given))

@@ -28,7 +28,7 @@ from disdel.controller.planning.history import history_of
 from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.planning.plan_report import plan_report
 from disdel.controller.runs.lease import claimed
-from disdel.controller.runs.run_folder import RunFolder, create_run_folder
+from disdel.controller.runs.run_folder import RunFolder, check_run_dir, create_run_folder
 from disdel.controller.session import Session, open_session, warn_of_store
 from disdel.controller.training.staging import stage_inputs
 from disdel.data import describe_dataset, load_arrays, prepare_dataset
@@ -76,6 +76,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     model = find_model(job.model, job.dataset, run_dir, job.model_code, trust_code=job.trust_code)
     source = await in_thread(_load_source, job, settings.data_dir)
     model.check_takes(source.spec)
+    check_run_dir(run_dir)
     if (changed := model.changed_code()) is not None:
         emit(Noted(message=changed))
     for line in source.told:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from disdel.controller.runs.lease import claimed, is_driven
+from disdel.controller.runs.lease import RunTaken, claimed, is_driven
 from disdel.controller.runs.rescue import write_whole
 from disdel.errors import UsageError
 from disdel.types import ErrorReport, RunReport
@@ -116,6 +116,12 @@ class RunFolder:
         try:
             with claimed(self.path):
                 shutil.rmtree(self.path)
+        except RunTaken:
+            raise
+        except UsageError as error:
+            raise UsageError(
+                f"run {self.run} cannot be deleted: {self.path} is not for this user to write"
+            ) from error
         except OSError as error:
             raise UsageError(f"run {self.run} cannot be deleted: {error}") from error
 
@@ -131,6 +137,21 @@ def as_lost(report: RunReport) -> RunReport:
         return report
     error = ErrorReport(kind="killed", message="its controller ended without a word")
     return replace(report, status="lost", error=error)
+
+
+def check_run_dir(run_dir: Path) -> None:
+    """Refuse, before servers are started for a run, a place that plainly takes no folder.
+
+    Raises:
+        UsageError: it is a file, below one, or not for this user to write.
+    """
+    places = (run_dir, *run_dir.absolute().parents)
+    nearest = next(place for place in places if os.path.lexists(place))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        why = "is not for this user to write" if nearest.is_dir() else "is no folder"
+        raise UsageError(
+            f"no run can be kept in {run_dir}: {nearest} {why}; name another place with --run-dir"
+        )
 
 
 def create_run_folder(run_dir: Path, job: str, dataset: str) -> RunFolder:
@@ -193,6 +214,7 @@ def find_run(run_dir: Path, run: str) -> RunFolder:
 
 def runs_named(run_dir: Path, run: str) -> list[RunFolder]:
     """The runs whose id is `run` or begins or ends with it, or whose folder is the path `run`."""
+    run = run.rstrip(os.sep) or run
     named = Path(run)
     if named.name == REPORT_NAME:
         named = named.parent

@@ -59,11 +59,24 @@ def read_resumed(folder: RunFolder) -> Resumed:
     """
     if folder.is_running:
         raise UsageError(f"run {folder.run} is still running; disdel stop {folder.run} ends it")
+    _check_is_training(folder)
     files = ProgressFiles(folder)
     progress = files.read()
     # Before servers are started for it.
     files.check(progress)
     return Resumed(folder, progress)
+
+
+def _check_is_training(folder: RunFolder) -> None:
+    try:
+        job = folder.read_report().job
+    except UsageError:
+        return  # What is to go on is in other files.
+    if job != "train":
+        raise UsageError(
+            f"run {folder.run} is an inference, and only trainings can be resumed: say it again "
+            "with disdel infer"
+        )
 
 
 def take_up(resumed: Resumed, planned: Progress, plan: Plan) -> Progress:

@@ -21,7 +21,7 @@ from disdel.controller.planning.planning import ask, observe, remember
 from disdel.controller.planning.trusted_code import vouch_for
 from disdel.controller.runs.lease import Lease, claimed
 from disdel.controller.runs.progress import Progress
-from disdel.controller.runs.run_folder import RunFolder, create_run_folder
+from disdel.controller.runs.run_folder import RunFolder, check_run_dir, create_run_folder
 from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.resuming import Resumed, take_up
@@ -88,6 +88,8 @@ async def train_on(
         )
     if dataset.kind == "tokens" and not (model.own and model.own.takes_integers):
         emit(Noted(message=f"{model.name} takes the samples' integers as numbers, in float32"))
+    if resumed is None:
+        check_run_dir(settings.run_dir)
     code = code_of(model)
     for sentence in () if code is None else code.left_out:
         emit(Noted(message=sentence))

@@ -18,8 +18,9 @@ from disdel.controller.runs.cleaning import interrupt
 from disdel.controller.runs.lease import claim, claimed, is_driven
 from disdel.controller.runs.places import Place, read_places, write_places
 from disdel.controller.runs.progress import Progress, ProgressFiles
-from disdel.controller.runs.run_folder import create_run_folder, latest_trained
+from disdel.controller.runs.run_folder import check_run_dir, create_run_folder, latest_trained
 from disdel.controller.runs.run_users import RunUser
+from disdel.controller.training.resuming import read_resumed
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
@@ -179,6 +180,26 @@ def test_a_broken_report_is_told_with_another_step_than_to_name_a_run(disdel, tm
     folder.report.write_text("{")
     with pytest.raises(UsageError, match=r"damaged JSON.*name another run"):
         raise disdel("runs", "show", folder.run).exception
+
+
+def test_a_run_is_named_by_its_folder_as_a_shell_completes_it(disdel, tmp_path):
+    folder = ended(tmp_path)
+    assert folder.run in disdel("runs", "show", f"{folder.run}/").stdout
+
+
+def test_an_inference_is_not_resumed(tmp_path):
+    folder = ended(tmp_path)
+    folder.write_report(replace(folder.read_report(), job="infer"))
+    with pytest.raises(UsageError, match="is an inference, and only trainings can be resumed"):
+        read_resumed(folder)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/dev/null"])
+def test_a_run_directory_that_is_a_file_is_refused_before_any_server_is_started(tmp_path, place):
+    (tmp_path / "file").touch()
+    check_run_dir(tmp_path / "new" / "runs")
+    with pytest.raises(UsageError, match="is no folder; name another place with --run-dir"):
+        check_run_dir(tmp_path / place)
 
 
 def test_pruning_wants_to_know_which(disdel, tmp_path):
