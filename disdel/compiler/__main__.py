@@ -48,7 +48,7 @@ def main() -> int:
     collect_rarely()
     folder, *code = map(Path, sys.argv[1:])
     job = dacite.from_dict(CompileJob, json.load(sys.stdin), dacite.Config(cast=[tuple]))
-    hide(_UNUSED if job.model.own is None else _UNUSED_BY_OWN)
+    hide(_UNUSED_BY_OWN if job.model.code else _UNUSED)
     try:
         # What the user's code prints is no answer of this process.
         with contextlib.redirect_stdout(sys.stderr):

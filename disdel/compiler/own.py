@@ -24,11 +24,11 @@ from disdel.models.user.keras_losses import own_loss, own_metrics
 from disdel.models.user.keras_model import (
     Built,
     build_own,
+    chosen_optimizer,
     exported,
-    own_optimizer,
     register_definitions,
 )
-from disdel.types import DEFAULT_OPTIMIZER, OPTIMIZERS, OwnModel, Target
+from disdel.types import OPTIMIZERS, OwnModel, Target
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.
@@ -163,7 +163,7 @@ def _optimizer(module: UserModule, asked: str | None) -> KerasOptimizer:
     Raises:
         UsageError: it cannot be compiled; the message says what can.
     """
-    optimizer = keras.optimizers.get(asked or own_optimizer(module) or DEFAULT_OPTIMIZER)
+    optimizer = keras.optimizers.get(chosen_optimizer(module, asked))
     entry, kind = module.code.entry, type(optimizer)
     if kind.__name__.lower() not in OPTIMIZERS or not kind.__module__.startswith("keras."):
         raise UsageError(

@@ -15,7 +15,6 @@ from disdel.models.user.bundled import bundled_module
 from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.runtime import ModelFile, Predictor
-from disdel.types import DEFAULT_OPTIMIZER
 from disdel.types.arrays import Array
 from disdel.user_code.module import UserModule
 
@@ -41,7 +40,7 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
         return own_keras_trainer(network, network.model.own, input_dtype)
     return KerasTrainer(
         build_keras_model(network.model, input_dtype=input_dtype),
-        optimizer=network.optimizer or DEFAULT_OPTIMIZER,
+        optimizer=network.model.optimizer(network.optimizer).name,
         learning_rate=network.learning_rate,
         input_dtype=input_dtype,
         recipe=replace(

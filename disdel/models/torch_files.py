@@ -103,16 +103,15 @@ def load_torch_network(path: Path, code: UserModule | None = None) -> Module:
 
         network: Module = TorchNetwork(spec, input_dtype=about.input_dtype)
     elif code is None:
-        raise UsageError(
-            f"the weights are those of {spec.own.code.entry}, and its code is not here"
-        )
+        raise UsageError(f"the weights are those of {spec.title}, and its code is not here")
     else:
         network = call_own(code, spec.input_shape, about.input_dtype, spec.classes)
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
     except RuntimeError as error:
-        name = spec.name if spec.own is None else spec.own.code.entry
-        raise UsageError(f"the weights are not those of {name} as it is now: {error}") from error
+        raise UsageError(
+            f"the weights are not those of {spec.title} as it is now: {error}"
+        ) from error
     return network
 
 

@@ -19,7 +19,6 @@ from disdel.models.user.bundled import bundled_module
 from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.runtime import ModelFile, Predictor
-from disdel.types import DEFAULT_OPTIMIZER
 from disdel.types.arrays import Array
 from disdel.user_code.module import UserModule
 
@@ -48,7 +47,7 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
     input_dtype = samples.dtype.name
     model = TorchNetwork(network.model, input_dtype=input_dtype).to(device)
     about = TorchFile(model=network.model, input_dtype=input_dtype)
-    rule = keras_rule(network.optimizer or DEFAULT_OPTIMIZER, network.learning_rate)
+    rule = keras_rule(network.model.optimizer(network.optimizer).name, network.learning_rate)
     return TorchTrainer(
         model,
         optimizer=TorchOptimizer([Group(rule, dict(model.named_parameters()))]),

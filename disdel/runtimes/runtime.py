@@ -149,9 +149,9 @@ class Runtime:
         """As users write it."""
         return self.costs.name
 
-    def trains(self, home: RuntimeName | None) -> bool:
-        """Whether it trains networks whose framework is that of `home`; None for built-in ones."""
-        return home is None or home == self.name or home in self.lowers
+    def trains(self, home: RuntimeName) -> bool:
+        """Whether it trains networks of users' own that are written in the framework of `home`."""
+        return home == self.name or home in self.lowers
 
     def is_installed(self) -> bool:
         """Whether this machine has what it needs."""

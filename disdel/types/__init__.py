@@ -71,6 +71,7 @@ from disdel.types.specs import (
     ModelFacts,
     ModelSpec,
     OptimizerGroup,
+    OptimizerSpec,
     OwnModel,
 )
 
@@ -109,6 +110,7 @@ __all__ = [
     "NumberEvaluation",
     "Objective",
     "OptimizerGroup",
+    "OptimizerSpec",
     "OptimizerState",
     "Option",
     "Outcome",

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from disdel.types.names import RuntimeName, SampleKind, Split, Target, TargetKind
+from disdel.types.names import (
+    DEFAULT_OPTIMIZER,
+    RuntimeName,
+    SampleKind,
+    Split,
+    Target,
+    TargetKind,
+)
 from disdel.types.reading import Reading, Scaling
 
 
@@ -138,8 +145,28 @@ class OwnModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerSpec:
+    """The optimizer that a network is trained with.
+
+    `name` is that of its rule. `beside_code` is whether it is the one that stands beside the user's
+    function, with the settings that it has there.
+    """
+
+    name: str
+    beside_code: bool = False
+
+    @property
+    def named(self) -> str | None:
+        """Its name where that says all of it; None for the one beside the user's function."""
+        return None if self.beside_code else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A network by name, made concrete by the shapes of a data set; `own` if the user wrote it.
+
+    What others ask of a network they ask of its properties and methods, which answer whoever wrote
+    it; `own` is for those that build it.
 
     `scaling` is what a built-in network standardises with, inside: None for nothing.
     """
@@ -159,10 +186,33 @@ class ModelSpec:
         return self.scaling.target_deviation**2
 
     @property
+    def code(self) -> CodeRef | None:
+        """The user's function that makes it."""
+        return self.own.code if self.own else None
+
+    @property
+    def home(self) -> RuntimeName | None:
+        """The runtime in whose framework it is written; None where every runtime builds it."""
+        return self.own.runtime if self.own else None
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.code.entry if self.code else self.name
+
+    def optimizer(self, asked: str | None) -> OptimizerSpec:
+        """What trains it: the one asked for, else that beside its code, else the default."""
+        if asked is not None:
+            return OptimizerSpec(name=asked)
+        if self.own is not None and self.own.optimizer is not None:
+            return OptimizerSpec(name=self.own.optimizer, beside_code=True)
+        return OptimizerSpec(name=DEFAULT_OPTIMIZER)
+
+    @property
     def label(self) -> str:
         """The network with its shapes, as one word: `cnn-28x28x1-10`."""
         shape = "x".join(str(size) for size in self.input_shape)
-        code = "" if self.own is None else f"-{self.own.code.digest[:12]}"
+        code = f"-{self.code.digest[:12]}" if self.code else ""
         return f"{self.name}-{shape}-{self.classes}{code}"
 
 

@@ -44,19 +44,19 @@ class ModelSource:
                 f"{wanted}; name another with --model RUN or --model FILE"
             )
         spec = file.spec
-        if spec is not None and spec.own is not None and self.code is None:
+        if spec is not None and spec.code is not None and self.code is None:
             raise UsageError(
-                f"{self.path} holds weights of {spec.own.code.entry}, whose code does not lie "
+                f"{self.path} holds weights of {spec.code.entry}, whose code does not lie "
                 "beside it in code/; name it with --model-code FILE.py:FUNCTION"
             )
 
     def changed_code(self) -> str | None:
         """A sentence where the code is known to be another than that which was trained."""
         spec = look_at(self.path).spec
-        own = None if spec is None else spec.own
-        if own is None or self.code is None or own.code.digest == self.code.ref.digest:
+        trained = None if spec is None else spec.code
+        if trained is None or self.code is None or trained.digest == self.code.ref.digest:
             return None
-        return f"{self.code.ref.entry} is not as {own.code.entry} was when {self.path} was trained"
+        return f"{self.code.ref.entry} is not as {trained.entry} was when {self.path} was trained"
 
     def facts(self, dataset: DatasetSpec) -> ModelFacts | None:
         """The network's sizes; None where neither its file says them nor the run that it is of."""

@@ -19,7 +19,7 @@ from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.strategies.registry import strategy_of
-from disdel.types import DEFAULT_OPTIMIZER, DatasetSpec, ModelSpec, TrainJob
+from disdel.types import DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code.collecting import UserCode
 
 
@@ -71,7 +71,6 @@ def compile_job(
         UsageError: the settings name an architecture that nothing can be compiled for.
     """
     on_host = chosen(settings).traits.host_packages
-    usual = DEFAULT_OPTIMIZER if model.own is None else None
     takes_integers = model.own is not None and model.own.takes_integers
     # XLA has no integers of 64 bits here; a step that computes with float32 needs none.
     wide = dataset.input_dtype == "int64" and not takes_integers
@@ -79,7 +78,7 @@ def compile_job(
         model=model,
         input_dtype="float32" if wide else dataset.input_dtype,
         batch_size=job.batch_size,
-        optimizer=job.optimizer or usual,
+        optimizer=model.optimizer(job.optimizer).named,
         targets=HOST if on_host else portable(settings.architectures),
         adds_terms=strategy_of(job).terms() is not None,
     )

@@ -121,10 +121,10 @@ def code_of(model: ModelSpec) -> UserCode | None:
     Raises:
         UsageError: they have changed since the network was chosen.
     """
-    if model.own is None:
+    if model.code is None:
         return None
-    code = collect(model.own.code.entry)
-    if code.ref.digest != model.own.code.digest:
+    code = collect(model.code.entry)
+    if code.ref.digest != model.code.digest:
         raise UsageError(f"{code.ref.entry} has changed since this run began; start it again")
     return code
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from disdel.compiler import call_memory
 from disdel.controller.planning.compiled import compile_job
@@ -125,14 +124,18 @@ def _fitting_runtimes(
         UsageError: the job names a runtime that does not exist, or does not train such a network.
     """
     check_runtime(job.runtime, job.precision)
-    home = model.own.runtime if model.own else None
+    home = None if model.home is None else runtime_named(model.home)
     if job.runtime is not None:
         named = runtime_named(job.runtime)
-        if not named.trains(home):
-            _refuse(model, named)
+        if home is not None and not named.trains(home.name):
+            kind = "network" if home.users is None else home.users.kind
+            raise UsageError(
+                f"{model.name} returns a {kind}, which --runtime {home.name} (or auto) trains, and "
+                f"{named.name} does not"
+            )
         return [named]
     if home is not None:
-        return [runtime_named(home)]
+        return [home]
     suitable = [
         runtime
         for runtime in offered_runtimes(None, settings)
@@ -142,17 +145,6 @@ def _fitting_runtimes(
         and (runtime.costs.uses_gpu or not capacity.gpu_memory_mb)
     ]
     return suitable or [DEFAULT]
-
-
-def _refuse(model: ModelSpec, named: Runtime) -> NoReturn:
-    """Say which runtime trains a network of the user's own, where `named` does not."""
-    assert model.own is not None
-    home = runtime_named(model.own.runtime)
-    kind = "network" if home.users is None else home.users.kind
-    raise UsageError(
-        f"{model.name} returns a {kind}, which --runtime {home.name} (or auto) trains, and "
-        f"{named.name} does not"
-    )
 
 
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:

@@ -27,7 +27,7 @@ from disdel.protocol.keys import RunKeys
 from disdel.runtimes.schedule import Schedule, round_steps
 from disdel.strategies.base import Contribution, Strategy
 from disdel.strategies.selection import chosen_participants
-from disdel.types import DEFAULT_OPTIMIZER, ModelSpec, Plan, TrainJob
+from disdel.types import ModelSpec, Plan, TrainJob
 from disdel.types.events import Listener, Noted
 
 
@@ -157,7 +157,7 @@ class Fleet:
         return messages.Network(
             runtime=self.plan.runtime,
             model=self.model,
-            optimizer=self.job.optimizer or (None if self.model.own else DEFAULT_OPTIMIZER),
+            optimizer=self.model.optimizer(self.job.optimizer).named,
             learning_rate=self.job.learning_rate,
             seed=self.job.seed,
             threads=self.plan.threads,

@@ -12,7 +12,6 @@ from disdel.controller.training.splits import split_reports
 from disdel.controller.training.stopping import model_round
 from disdel.settings import Settings, entries
 from disdel.types import (
-    DEFAULT_OPTIMIZER,
     DatasetSpec,
     ModelSpec,
     Plan,
@@ -84,7 +83,6 @@ class Outcome:
 
     def _settings_as_used(self) -> dict[str, object]:
         """The settings with what was chosen for those that were left open."""
-        own = self.model.own and self.model.own.optimizer
         return {
             **entries(self.job),
             **entries(self.settings),
@@ -92,6 +90,6 @@ class Outcome:
             "runtime": self.plan.runtime,
             "fan_in": self.plan.fan_in,
             "model": self.model.name,
-            "optimizer": self.job.optimizer or own or DEFAULT_OPTIMIZER,
+            "optimizer": self.model.optimizer(self.job.optimizer).name,
             "validate_every": self.plan.score_every,
         }

@@ -97,7 +97,7 @@ def own_trainer(
 
     return KerasTrainer(
         built.model,
-        optimizer=_scaling_losses(optimizer or own_optimizer(module) or DEFAULT_OPTIMIZER, built),
+        optimizer=_scaling_losses(chosen_optimizer(module, optimizer), built),
         learning_rate=learning_rate,
         input_dtype=input_dtype,
         recipe=_recipe(module, built, gives_probabilities=gives_probabilities),
@@ -280,6 +280,15 @@ def ends_in_probabilities(built: Built) -> bool:
     activation = getattr(layer, "activation", None)
     names = {type(layer).__name__.lower(), getattr(activation, "__name__", "")}
     return ("sigmoid" if built.target == "binary" else "softmax") in names
+
+
+def chosen_optimizer(module: UserModule, asked: str | None) -> str | KerasOptimizer:
+    """As `ModelSpec.optimizer`, of code that may not have been described yet; the object itself.
+
+    Raises:
+        UsageError: what stands beside the user's function is no optimizer.
+    """
+    return asked or own_optimizer(module) or DEFAULT_OPTIMIZER
 
 
 def own_optimizer(module: UserModule) -> str | Any | None:

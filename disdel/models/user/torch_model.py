@@ -22,7 +22,6 @@ from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
 from disdel.runtimes.torch.recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
 from disdel.runtimes.torch.trainer import TorchTrainer
 from disdel.types import (
-    DEFAULT_OPTIMIZER,
     OPTIMIZERS,
     OptimizerGroup,
     OwnModel,
@@ -114,19 +113,18 @@ def own_trainer(
     own = about.model.own
     assert own is not None
     trainable = trainable_parameters(made)
-    own_rules = optimizer is None and bool(own.optimizer_groups)
+    chosen = about.model.optimizer(optimizer)
+    own_rules = chosen.beside_code and bool(own.optimizer_groups)
     if own_rules:
-        kind = own.optimizer or ""
         groups = [
             Group(
-                torch_rule(kind, group.settings, learning_rate),
+                torch_rule(chosen.name, group.settings, learning_rate),
                 {name: trainable[name] for name in group.parameters},
             )
             for group in own.optimizer_groups
         ]
     else:
-        name = optimizer or own.optimizer or DEFAULT_OPTIMIZER
-        groups = [Group(keras_rule(name, learning_rate), trainable)]
+        groups = [Group(keras_rule(chosen.name, learning_rate), trainable)]
     return TorchTrainer(
         made,
         optimizer=TorchOptimizer(groups, counts_each=own_rules),
