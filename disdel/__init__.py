@@ -8,12 +8,12 @@ print(trained.report.accuracy, trained.model_path)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from disdel.errors import DisdelError, UsageError
-
+TYPE_CHECKING = False  # The name is enough for type checkers; `typing` takes a while to import.
 if TYPE_CHECKING:
+    from typing import Any
+
     from disdel.api import Inferred, Trained, infer, resume, train
+    from disdel.errors import DisdelError, UsageError
     from disdel.settings import Settings
 
 __version__ = "0.1.0"
@@ -31,11 +31,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DisdelError": "disdel.errors",
     "Inferred": "disdel.api",
     "Settings": "disdel.settings",
     "Trained": "disdel.api",
     "infer": "disdel.api",
     "resume": "disdel.api",
+    "UsageError": "disdel.errors",
     "train": "disdel.api",
 }
 

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import sys
-import threading
-from pathlib import Path
 
-from disdel.host.interrupts import taken_as_interrupts
+# All else is imported where an interrupt ends the command without a traceback.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from pathlib import Path
 
 INTERRUPTED = 130
 USER_INPUT = 2
@@ -21,10 +20,16 @@ USER_INPUT = 2
 def main() -> None:
     """Run the command line and exit."""
     try:
+        from disdel.host.interrupts import taken_as_interrupts
+
         with taken_as_interrupts():
             code = _run()
     except KeyboardInterrupt:
         code = INTERRUPTED
+    import os
+    import signal
+    import threading
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # It is ending.
     if code == INTERRUPTED and any(_is_waited_for(thread) for thread in threading.enumerate()):
@@ -34,6 +39,8 @@ def main() -> None:
 
 
 def _is_waited_for(thread: threading.Thread) -> bool:
+    import threading
+
     return thread is not threading.main_thread() and not thread.daemon
 
 
@@ -46,6 +53,8 @@ def _run() -> int:
         code = _command()
         streams.flush_output()
     except BaseException as error:
+        import contextlib
+
         code = _complain(error)
         with contextlib.suppress(Exception):
             streams.flush_output()

@@ -1,4 +1,4 @@
-"""The `collectWeights` action: the updates of a round become the ensemble's weights."""
+"""The `collectWeights` action: the updates of a round become the averaged model."""
 
 from disdel.worker.tasks import collect_weights
 

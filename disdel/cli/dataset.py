@@ -177,6 +177,13 @@ def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None
     except (DisdelError, OSError) as error:
         typer.echo(f"not compiled for it: {error}", err=True)
         return
+    except KeyboardInterrupt:
+        typer.echo(
+            f"{dataset.name} is imported; the network for it is not compiled, which its first "
+            "training does",
+            err=True,
+        )
+        raise
     if compiled and not quiet:
         took_s = time.monotonic() - began_s
         typer.echo(

@@ -233,7 +233,7 @@ def _reasons(best: _Candidate, question: InferQuestion) -> list[str]:
     reasons = [
         f"{actions}, as asked for"
         if question.workers is not None
-        else f"{actions} on {on}: {least[question.aims.optimize]} of those that fit",
+        else f"{actions} on {on}: of the plans that fit, {least[question.aims.optimize]}",
         f"{best.memory_mb} MB an action holds the estimate of {mb_ceil(best.estimate.total)} MB; "
         f"at most {question.memory_max_mb} MB allowed",
     ]

@@ -167,7 +167,7 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
     cpus = question.capacity.cpus
     on = "unknown CPUs" if cpus is None else f"{cpus} CPUs"
     least = {
-        "time": f"least memory within {AS_GOOD - 1:.0%} of the least time",
+        "time": f"least memory among those within {AS_GOOD - 1:.0%} of the least time",
         "cost": "fewest GB·s",
         "memory": "least memory",
     }
@@ -175,7 +175,7 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
     reasons = [
         f"{workers}, as asked for"
         if question.job.workers is not None
-        else f"{workers} on {on}: {least[question.aims.optimize]} of those that fit",
+        else f"{workers} on {on}: of the plans that fit, {least[question.aims.optimize]}",
         f"{best.memory_mb} MB an action holds the estimate of "
         f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]

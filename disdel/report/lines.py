@@ -56,11 +56,12 @@ def plan_lines(event: PlanMade) -> list[str]:
 def _samples(dataset: DatasetSpec, job: TrainJob) -> str:
     """How many samples train, decide and test."""
     parts = [str(dataset.train_samples)]
+    unused = "" if job.validation.decides else " (not used without --patience or --target-accuracy)"
     if dataset.validation_samples:
         parts.append(
             f"{dataset.validation_samples} validation"
             f"{' (held out)' * dataset.validation_held_out}"
-            f"{' (not used: nothing is decided)' * (not job.validation.decides)}"
+            f"{unused}"
         )
     parts.append(f"{dataset.test_samples} test{' (held out)' * dataset.held_out}")
     return " + ".join(parts)
@@ -282,7 +283,7 @@ def _decision_lines(report: RunReport) -> list[str]:
     accuracy = "" if entry.accuracy is None else f"accuracy {entry.accuracy:.4f}  "
     return [
         f"        validation {accuracy}loss {entry.loss:.4f} in round {entry.round}, "
-        "which the model is of"
+        "whose model is kept"
     ]
 
 

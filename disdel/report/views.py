@@ -109,7 +109,7 @@ class LastingView(View):
             if isinstance(error, OutputLost):
                 # Else it would be tried again when the command ends, and then fail that.
                 forget_output()
-            say(f"note    the run goes on unseen: {error}")
+            say(f"note    the run goes on, and its output is not shown: {error}")
 
 
 class PlainView(View):

@@ -140,9 +140,8 @@ def test_a_platform_that_stays_away_ends_the_run_with_what_to_do(train, api, ser
     with pytest.raises(PlatformLost) as lost:
         train(go_away, patience_network_s=1.5)
     [folder] = (tmp_path / "runs").iterdir()
-    assert f"disdel train --resume {folder.name} --run-dir {folder.parent} goes on after" in str(
-        lost.value
-    )
+    command = f"disdel train --resume {folder.name} --run-dir {folder.parent}"
+    assert f"{command} continues it after" in str(lost.value)
     assert lost.value.exit_code == 1
     with redis.Redis.from_url(servers[1]) as client:
         assert not client.keys(f"disdel:{folder.name}*")

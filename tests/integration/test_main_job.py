@@ -121,7 +121,7 @@ def test_progress_goes_to_stderr_and_the_result_to_stdout(home):
     assert "report.json" in stdout
 
 
-def test_the_ensemble_opens_in_plain_keras(report, home):
+def test_the_averaged_model_opens_in_plain_keras(report, home):
     code = f"""
 import keras, numpy as np
 model = keras.saving.load_model({str(home / report["model"])!r})
@@ -251,7 +251,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(training):
     _, stderr = training.communicate()
     assert training.returncode == 130
     assert re.search(
-        r"note +disdel train --resume \S+-train-digits-\w+ goes on after round \d", stderr
+        r"note +disdel train --resume \S+-train-digits-\w+ continues it after round \d", stderr
     )
     assert stderr.rstrip().endswith("disdel: interrupted")
     assert "Traceback" not in stderr

@@ -27,7 +27,7 @@ from disdel.controller.training.observers import (
     Shown,
 )
 from disdel.controller.training.outcome import Outcome
-from disdel.controller.training.scoring import Ensemble
+from disdel.controller.training.scoring import AveragedModel
 from disdel.controller.training.splits import JobSamples
 from disdel.controller.training.staging import shard_keys, stage
 from disdel.controller.training.stopping import is_scored, model_round
@@ -99,7 +99,7 @@ class TrainRun:
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
         )
-        self._ensemble = Ensemble(fleet, crew, invoker, compiled)
+        self._average = AveragedModel(fleet, crew, invoker, compiled)
         self._lease = lease
         invoker.journal.activations += [a for entry in progress.rounds for a in entry.activations]
         # What earlier activations took, the controller of that time has observed.
@@ -149,7 +149,7 @@ class TrainRun:
         place = self._settings.run_dir
         where = "" if place == run_dir() else f" --run-dir {shlex.quote(str(place))}"
         after = f"after round {rounds}" if rounds else "from its beginning"
-        return f"disdel train --resume {run}{where} goes on {after}"
+        return f"disdel train --resume {run}{where} continues it {after}"
 
     async def _execute(self) -> None:
         for observer in self._observers:
@@ -159,13 +159,13 @@ class TrainRun:
         except ActivationFailed as failure:
             if failure.cause != TrainingDiverged.kind:
                 raise
-            saved = await self._ensemble.save_last_good(self._history.reports)
+            saved = await self._average.save_last_good(self._history.reports)
             raise TrainingDiverged(
                 f"{failure.reason}. {saved} Lower --learning-rate, or look at the model and its "
                 "samples"
             ) from failure
         self._lease.confirm()
-        await self._ensemble.save()
+        await self._average.save()
 
     async def _all_rounds(self) -> None:
         try:
@@ -204,14 +204,14 @@ class TrainRun:
         """Test the model, unless a round has, and let a worker store it."""
         number = model_round(self._job.validation, self._history.reports)
         assert number is not None
-        if self._ensemble.is_exported:
+        if self._average.is_exported:
             return
         # A run that is resumed behind its last round has nothing staged.
         await self._stage()
         if self._job.validation.decides:
-            self._tested = await self._ensemble.score(number, "test", exports=True)
+            self._tested = await self._average.score(number, "test", exports=True)
         else:
-            await self._ensemble.export(number)
+            await self._average.export(number)
 
     async def _round(self, number: int) -> None:
         """Fork, train, join, average, score."""
@@ -253,7 +253,7 @@ class TrainRun:
             return None
         # Where something is decided, the model is still to be tested.
         exports = number == self._plan.rounds and not self._job.validation.decides
-        return await self._ensemble.score(number, self._plan.scored_on, exports=exports)
+        return await self._average.score(number, self._plan.scored_on, exports=exports)
 
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now, `wall_s` seconds after it began."""
@@ -265,6 +265,6 @@ class TrainRun:
             dataset=self._samples.spec,
             history=self._history,
             tested=self._tested,
-            model_path=self._ensemble.model_path or self._invoker.folder.model,
+            model_path=self._average.model_path or self._invoker.folder.model,
             resumed_after=self._progress.done or None,
         ).report(self._invoker, wall_s)

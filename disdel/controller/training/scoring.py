@@ -21,7 +21,7 @@ from disdel.types.events import Noted
 
 
 @dataclass(slots=True)
-class Ensemble:
+class AveragedModel:
     """Scores averages on a held-out split, in slices on the workers' warm containers.
 
     Attributes:

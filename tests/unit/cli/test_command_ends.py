@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from disdel.cli import dataset
+from disdel.data import digits
 from tests.support.signals import AS_IN_A_TERMINAL
 
 
@@ -77,7 +79,7 @@ def test_a_view_that_cannot_be_shown_ends_no_run(joined):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("the run goes on unseen") == 1
+    assert done.stderr.count("the run goes on, and its output is not shown") == 1
 
 
 def test_a_reader_that_has_enough(run):
@@ -148,3 +150,29 @@ def test_a_signal_in_the_first_second_is_an_interrupt(number):
         process.send_signal(number)
         _, said = process.communicate()
     assert (process.returncode, said) == (130, "disdel: interrupted\n")
+
+
+def test_an_interrupt_while_the_command_starts_is_no_traceback():
+    """Of all that it imports, the first is where the interrupt comes."""
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, *_):\n"
+        "        sys.meta_path.remove(self)\n"
+        "        raise KeyboardInterrupt\n"
+        "from disdel.__main__ import main\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_an_interrupt_after_an_import_says_what_is_there(monkeypatch, capsys, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("disdel.api.compile_ahead", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dataset._compile_ahead(digits.SPEC, tmp_path, quiet=False)
+    assert "digits is imported; the network for it is not compiled" in capsys.readouterr().err
