@@ -256,7 +256,7 @@ def _refusal(nearest: _Candidate, question: InferQuestion) -> PlanError:
     error = InsufficientMemory if kinds & {"memory", "pool", "store"} else PlanError
     # With more actions than can be, the other needs are those of no plan.
     counted = [s for s in nearest.shortages if s.bound in ("batches", "workers")]
-    told = [min(counted, key=lambda s: s.limit)] if counted else nearest.shortages
+    told = counted[:1] or nearest.shortages
     return error("; ".join(_complaint(s, nearest, question) for s in told))
 
 
@@ -264,16 +264,18 @@ def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion)
     need, limit = math.ceil(shortage.need), shortage.limit
     raised = lifted(question, shortage)
     how = "" if raised is None else raised[0]
+    counts = [s.limit for s in nearest.shortages if s.bound in ("batches", "workers")]
+    most = min(counts, default=limit)
     match shortage.bound:
         case "batches":
             return (
                 f"--workers {nearest.workers} is more than the {limit:.0f} samples: every action "
-                f"needs at least one; use --workers {limit:.0f} or fewer"
+                f"needs at least one; use --workers {most:.0f} or fewer"
             )
         case "workers":
             return (
                 f"--workers {nearest.workers} is more than the {limit:.0f} activations that the "
-                f"platform runs at once; use --workers {limit:.0f} or fewer"
+                f"platform runs at once; use --workers {most:.0f} or fewer"
             )
         case "memory":
             parts = nearest.estimate
