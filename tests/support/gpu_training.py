@@ -27,7 +27,7 @@ def main() -> None:
         precision=precision,
         gpu_memory_mb=memory_mb,
     )
-    trainer = TrainerCache().get(network, "uint8")
+    trainer = TrainerCache().get(network, np.zeros((1, 28, 28, 1), np.uint8))
     # Whatever a device draws from a seed, all begin alike.
     random = np.random.default_rng(0)
     trainer.load_state(
