@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -164,5 +165,9 @@ def test_a_run_that_is_stopped_cleans_up(home, endless):
     wait_until(lambda: not keys_left(redis_url))
     done = end(run)
     assert done.returncode == 130
-    assert done.stderr == "disdel: interrupted\n"
+    assert re.fullmatch(
+        rf"note +disdel train --resume {path.name} --run-dir one continues it after round \d+\n"
+        "disdel: interrupted\n",
+        done.stderr,
+    )
     assert "is not running" in end(start(*stop)).stderr

@@ -23,7 +23,7 @@ def address(monkeypatch, apihost, *, on_loopback=False, bridge=None):
     capacity = replace(CAPACITY, on_loopback=on_loopback)
     monkeypatch.setattr(provider, "OpenWhisk", lambda access: FakePlatform({}, capacity))
     monkeypatch.setattr(session, "bridge_address", lambda: bridge)
-    settings = Settings(apihost=apihost, auth="a:b")
+    settings = Settings(apihost=apihost, auth=None if apihost is None else "a:b")
     return asyncio.run(session._redis_address(chosen(settings), settings))
 
 

@@ -538,10 +538,14 @@ def test_an_action_that_runs_out_of_memory_sees_its_limit_grow(redis_url, tmp_pa
     laid.mkdir()
     for source in (*proxy_files(), memory_warning.__file__):
         shutil.copy(source, laid)
-    cluster = Cluster(
-        {socket.gethostname(): "128Mi"},
-        on_resize=lambda quantity: limit.write_text(str(int(quantity.removesuffix("Mi")) * MIB)),
-    )
+
+    def resize(quantity):
+        # In one piece, as the platform writes it: half a number would be no limit at all.
+        new = limit.with_suffix(".new")
+        new.write_text(str(int(quantity.removesuffix("Mi")) * MIB))
+        new.replace(limit)
+
+    cluster = Cluster({socket.gethostname(): "128Mi"}, on_resize=resize)
     with (
         serving(cluster),
         agent(cluster, redis_url, tmp_path),

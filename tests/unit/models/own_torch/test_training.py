@@ -94,12 +94,12 @@ def augment(x, y): return x + torch.randn_like(x) + random.random() + numpy.rand
     assert (other.state()["model/last.weight"] != whole.state()["model/last.weight"]).any()
 
 
-def test_seeds_follow_run_worker_and_step_alone():
+def test_seeds_follow_run_client_and_step_alone():
     schedule = Schedule(640, 64, seed=3, client=2)
     whole = schedule.seeds(0, 20)
     assert whole.dtype == np.uint32
     assert np.concatenate([schedule.seeds(0, 7), schedule.seeds(7, 20)]).tolist() == whole.tolist()
-    others = [replace(schedule, worker=1), replace(schedule, seed=4)]
+    others = [replace(schedule, client=1), replace(schedule, seed=4)]
     assert len({*whole.tolist(), *(s for o in others for s in o.seeds(0, 20).tolist())}) == 60
     assert schedule.seeds(5, 5).shape == (0,)
 
