@@ -23,7 +23,7 @@ import math
 from disdel.errors import UsageError
 from disdel.models.builtin.layers import Dense, walk
 from disdel.models.builtin.networks import NETWORKS, Layers
-from disdel.types import DatasetSpec, ModelFacts, ModelSpec
+from disdel.types.specs import DatasetSpec, ModelFacts, ModelSpec
 
 __all__ = ["MODEL_NAMES", "choose_model", "layers_of", "model_facts"]
 

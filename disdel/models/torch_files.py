@@ -16,7 +16,7 @@ import dacite
 import safetensors
 
 from disdel.errors import UsageError
-from disdel.types import ModelSpec
+from disdel.types.specs import ModelSpec
 from disdel.user_code.module import UserModule
 
 # PyTorch's types are not loaded.

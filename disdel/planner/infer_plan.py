@@ -19,7 +19,7 @@ from disdel.planner.question import Bounds
 from disdel.planner.slices import equal_slices
 from disdel.planner.timing import step_s
 from disdel.types import Estimate, InferPlan, ModelFacts, RuntimeCosts, Slice
-from disdel.types.plan import STORE_MARGIN_S
+from disdel.types.phases import STORE_MARGIN_S
 from disdel.types.units import MIB, mb_ceil
 
 # Larger batches are hardly faster; smaller ones where a layer would take more for a batch.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from disdel.planner.averaging import STORE_BYTES_PER_S, Averaging
 from disdel.planner.memory import Work, sample_bytes, state_bytes
 from disdel.types import ModelFacts, RuntimeCosts
-from disdel.types.plan import STORE_MARGIN_S
+from disdel.types.phases import STORE_MARGIN_S
 
 # Servers up, package created, and all of it removed again.
 _RUN_OVERHEAD_S = 0.5

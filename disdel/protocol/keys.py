@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.types import Split
+from disdel.types.names import Split
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,10 @@ from typing import Any, Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types import (
-    CodeRef,
-    ModelSpec,
-    OptimizerState,
-    OwnModel,
-    Phases,
-    Precision,
-    RateSchedule,
-    RuntimeName,
-    SampleKind,
-    Target,
-)
+from disdel.types.job import RateSchedule
+from disdel.types.names import OptimizerState, Precision, RuntimeName, SampleKind, Target
+from disdel.types.phases import Phases
+from disdel.types.specs import CodeRef, ModelSpec, OwnModel
 
 WIRE_VERSION = 7
 

@@ -25,7 +25,7 @@ from typing import Literal
 
 import dacite
 
-from disdel.types import CallMemory
+from disdel.types.specs import CallMemory
 
 DESCRIPTION = "program.json"
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from disdel.types import RateScale, RateSchedule
+from disdel.types.job import RateSchedule
+from disdel.types.names import RateScale
 
 Factors = npt.NDArray[np.float32]
 

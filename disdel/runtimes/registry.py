@@ -13,7 +13,7 @@ from disdel.runtimes.compiled.runtime import COMPILED
 from disdel.runtimes.keras.runtime import TENSORFLOW
 from disdel.runtimes.runtime import Runtime
 from disdel.runtimes.torch.runtime import TORCH
-from disdel.types import Precision, RuntimeName
+from disdel.types.names import Precision, RuntimeName
 
 # collectWeights needs Python, numpy and the Redis client alone.
 BASE_IMAGE = "runtime-base"

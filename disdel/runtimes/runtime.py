@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from disdel.errors import UsageError
 from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
 from disdel.runtimes.base import Trainer
-from disdel.types import ModelSpec, Precision, RuntimeCosts, RuntimeName, Target
 from disdel.types.arrays import Array
+from disdel.types.costs import RuntimeCosts
+from disdel.types.names import Precision, RuntimeName, Target
+from disdel.types.specs import ModelSpec
 
 if TYPE_CHECKING:
     from disdel.user_code.module import UserModule

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from disdel.types import Average
 from disdel.types.arrays import Array
+from disdel.types.names import Average
 
 
 @dataclass(frozen=True, slots=True)

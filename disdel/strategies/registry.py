@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from disdel import strategies
 from disdel.errors import UsageError
 from disdel.strategies.base import Strategy
-from disdel.types import TrainJob
+from disdel.types.job import TrainJob
 
 _Kind = TypeVar("_Kind", bound=type[Strategy])
 

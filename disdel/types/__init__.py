@@ -33,6 +33,7 @@ from disdel.types.names import (
     Target,
     WorkersPolicy,
 )
+from disdel.types.phases import Phases
 from disdel.types.plan import (
     Capacity,
     Cost,
@@ -53,7 +54,6 @@ from disdel.types.report import (
     Evaluation,
     LedgerEntry,
     NumberEvaluation,
-    Phases,
     PlanReport,
     RoundReport,
     RunReport,

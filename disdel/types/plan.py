@@ -26,11 +26,6 @@ def in_brackets(name: str) -> str:
     return f" ({name})" if name else ""
 
 
-# Before its time limit, an activation has so long to store what it has and to answer; the plan
-# counts with it, and the action stops by it.
-STORE_MARGIN_S = 2.0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """What a platform allows, as it says itself.

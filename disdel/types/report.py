@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from disdel.types.names import Ending, EstimatorName, Objective, Outcome, RuntimeName, Split
+from disdel.types.phases import Phases
 from disdel.types.plan import Option, Zones
 
 
@@ -27,31 +28,6 @@ class ActivationRecord:
     ending: Ending
     result: object
     logs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phases:
-    """When an activation was through with what, in ms since its code was called.
-
-    In this order; None for what it does not do or did not come to.
-
-    Attributes:
-        imported_ms: the framework is imported (at once, in a warm container).
-        data_ms: the samples are in memory.
-        built_ms: the network is built.
-        loaded_ms: the weights to begin with are loaded.
-        stepped_ms: the first block of steps is trained.
-        computed_ms: steps are trained, samples scored, or parts averaged and published.
-        stored_ms: the resulting weights or model file are stored.
-    """
-
-    imported_ms: int | None = None
-    data_ms: int | None = None
-    built_ms: int | None = None
-    loaded_ms: int | None = None
-    stepped_ms: int | None = None
-    computed_ms: int | None = None
-    stored_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from disdel.errors import UsageError
-from disdel.types import CodeRef
+from disdel.types.specs import CodeRef
 from disdel.user_code.texts import Beside, files_listed, files_named
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from types import ModuleType, TracebackType
 from typing import NoReturn, TypeVar
 
 from disdel.errors import UsageError
-from disdel.types import CodeRef
+from disdel.types.specs import CodeRef
 from disdel.user_code.imports import UserImports
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from disdel.protocol.messages import EvaluateReply, EvaluateRequest
 from disdel.runtimes.runtime import Predictor
 from disdel.store.codec import Rows, encoded_rows, open_rows
 from disdel.types.arrays import Array
-from disdel.types.plan import STORE_MARGIN_S
+from disdel.types.phases import STORE_MARGIN_S
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.model_file import PredictorCache
 

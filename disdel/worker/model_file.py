@@ -10,7 +10,7 @@ from disdel.errors import UsageError
 from disdel.runtimes.registry import runtime_named
 from disdel.runtimes.runtime import Predictor
 from disdel.store.base import Store
-from disdel.types import RuntimeName
+from disdel.types.names import RuntimeName
 from disdel.worker.context import Context
 from openwhisk_local.machine.allocator import give_back_freed_memory
 

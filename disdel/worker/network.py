@@ -5,8 +5,8 @@ from __future__ import annotations
 from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.registry import runtime_named
-from disdel.types import RuntimeName
 from disdel.types.arrays import Array
+from disdel.types.names import RuntimeName
 from disdel.worker.footprint import Footprint, footprint_now
 from openwhisk_local.machine.allocator import give_back_freed_memory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from disdel.types import Phases
+from disdel.types.phases import Phases
 
 Phase = Literal["imported", "data", "built", "loaded", "stepped", "computed", "stored"]
 

@@ -18,7 +18,7 @@ from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
-from disdel.types.plan import STORE_MARGIN_S
+from disdel.types.phases import STORE_MARGIN_S
 from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.network import TrainerCache

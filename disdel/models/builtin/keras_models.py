@@ -21,7 +21,8 @@ from disdel.models.builtin.layers import (
     Relu,
     Residual,
 )
-from disdel.types import ModelSpec, Scaling
+from disdel.types.reading import Scaling
+from disdel.types.specs import ModelSpec
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.

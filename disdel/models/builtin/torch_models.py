@@ -28,7 +28,7 @@ from disdel.models.builtin.layers import (
     Residual,
     Shape,
 )
-from disdel.types import ModelSpec
+from disdel.types.specs import ModelSpec
 
 
 class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not loaded: slow

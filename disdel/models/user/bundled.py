@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from disdel.errors import UsageError
 from disdel.protocol.messages import DescribeRequest
-from disdel.types import CodeRef, Target
 from disdel.types.arrays import Array
+from disdel.types.names import Target
+from disdel.types.specs import CodeRef
 from disdel.user_code.collecting import FOLDER, read_code
 from disdel.user_code.module import UserModule
 

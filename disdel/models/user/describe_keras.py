@@ -27,8 +27,8 @@ from disdel.models.user.keras_model import (
 )
 from disdel.protocol.messages import DescribeReply, DescribeRequest
 from disdel.runtimes.base import Trainer
-from disdel.types import ModelFacts, OwnModel
 from disdel.types.arrays import Array
+from disdel.types.specs import ModelFacts, OwnModel
 from disdel.user_code.module import UserModule
 
 

@@ -27,7 +27,8 @@ from disdel.models.user.torch_model import (
 )
 from disdel.protocol.messages import DescribeReply, DescribeRequest
 from disdel.runtimes.torch.recipe import TorchModel, TorchRecipe
-from disdel.types import ModelFacts, ModelSpec, OwnModel, Precision
+from disdel.types.names import Precision
+from disdel.types.specs import ModelFacts, ModelSpec, OwnModel
 from disdel.user_code.module import UserModule
 
 # What may stand behind a softmax or a sigmoid and leaves its values as they are.

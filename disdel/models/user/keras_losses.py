@@ -12,7 +12,7 @@ from typing import Any
 from disdel.errors import UsageError
 from disdel.models.user.bundled import a_kind
 from disdel.runtimes.keras.recipe import Measure
-from disdel.types import Target
+from disdel.types.names import Target
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.

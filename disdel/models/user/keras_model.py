@@ -11,7 +11,8 @@ from disdel.models.user.keras_losses import loss_is_sum, own_loss, own_metrics, 
 from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.keras.recipe import KerasRecipe, mean_of, recipe_for
-from disdel.types import DEFAULT_OPTIMIZER, OwnModel, Precision, SampleKind, Target
+from disdel.types.names import DEFAULT_OPTIMIZER, Precision, SampleKind, Target
+from disdel.types.specs import OwnModel
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.

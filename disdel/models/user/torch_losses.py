@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from disdel.errors import UsageError
 from disdel.models.user.bundled import a_kind
 from disdel.runtimes.torch.recipe import Measure
-from disdel.types import Target
+from disdel.types.names import Target
 from disdel.user_code.module import UserModule
 
 # Of PyTorch's losses, classes and functions, those that take class numbers, (batch,).

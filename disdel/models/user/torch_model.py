@@ -21,15 +21,9 @@ from disdel.runtimes.torch.optim_settings import check_returned, read_optimizer
 from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
 from disdel.runtimes.torch.recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
 from disdel.runtimes.torch.trainer import TorchTrainer
-from disdel.types import (
-    OPTIMIZERS,
-    OptimizerGroup,
-    OwnModel,
-    Precision,
-    SampleKind,
-    Target,
-)
 from disdel.types.arrays import Array
+from disdel.types.names import OPTIMIZERS, Precision, SampleKind, Target
+from disdel.types.specs import OptimizerGroup, OwnModel
 from disdel.user_code.module import UserModule
 
 # What can be averaged and stored.

@@ -1,7 +1,7 @@
 """Training steps that the host compiles, executed by IREE's runtime. Imports neither."""
 
 from disdel.runtimes.runtime import Runtime
-from disdel.types import RuntimeCosts
+from disdel.types.costs import RuntimeCosts
 
 COMPILED = Runtime(
     costs=RuntimeCosts(

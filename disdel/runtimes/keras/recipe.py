@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from disdel.types import Target
+from disdel.types.names import Target
 
 # Keras and TensorFlow ship no types: these are tensors and models of theirs.
 KerasModel = Any

@@ -1,7 +1,7 @@
 """Keras 3 on TensorFlow, as a runtime. Imports neither."""
 
 from disdel.runtimes.runtime import Runtime, UserNetworks
-from disdel.types import RuntimeCosts
+from disdel.types.costs import RuntimeCosts
 
 TENSORFLOW = Runtime(
     costs=RuntimeCosts(

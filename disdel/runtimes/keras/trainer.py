@@ -20,8 +20,8 @@ from disdel.runtimes.base import AddedTerms, Scored, Trainer, check_state, split
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
 from disdel.runtimes.keras.precision import mixed_bfloat16
 from disdel.runtimes.keras.recipe import KerasRecipe, recipe_for
-from disdel.types import Precision
 from disdel.types.arrays import Array, Tensors
+from disdel.types.names import Precision
 
 # Neither Keras nor TensorFlow ships types.
 KerasModel = Any

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from disdel.errors import UsageError
 from disdel.runtimes.torch.optim import KINDS
-from disdel.types import OptimizerGroup
+from disdel.types.specs import OptimizerGroup
 
 # PyTorch's types are not loaded.
 Optimizer = Any

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from disdel.types import ModelSpec, Target
+from disdel.types.names import Target
+from disdel.types.specs import ModelSpec
 
 TorchModel = Any  # PyTorch's types are not loaded
 Measure = Callable[[Tensor, Tensor], Tensor]

@@ -1,7 +1,7 @@
 """PyTorch as a runtime. Does not import it."""
 
 from disdel.runtimes.runtime import Runtime, UserNetworks
-from disdel.types import Held, HeldToEvaluate, RuntimeCosts
+from disdel.types.costs import Held, HeldToEvaluate, RuntimeCosts
 
 TORCH = Runtime(
     costs=RuntimeCosts(

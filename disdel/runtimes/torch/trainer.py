@@ -25,8 +25,8 @@ from disdel.runtimes.base import (
 )
 from disdel.runtimes.torch.optimizers import TorchOptimizer
 from disdel.runtimes.torch.recipe import OF_CLASSES, TorchModel, TorchRecipe
-from disdel.types import Precision
 from disdel.types.arrays import Array, Tensors
+from disdel.types.names import Precision
 
 
 class TorchTrainer(Trainer):

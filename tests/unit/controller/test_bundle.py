@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from disdel.controller.invoking.bundle import build_bundle
+import disdel.types
+from disdel.controller.invoking.bundle import build_bundle, library
 
 
 def modules_of(data):
@@ -38,3 +39,26 @@ def test_a_bundle_is_small_and_has_no_controller():
 def test_every_action_folder_can_be_bundled():
     folders = [p for p in Path("actions").iterdir() if p.is_dir() and p.name != "__pycache__"]
     assert {folder.name for folder in folders} == {"train", "collectWeights", "evaluate", "node"}
+
+
+def test_facts_are_imported_from_their_own_modules():
+    # What `disdel.types` gathers for others, an action would read for nothing at each cold start.
+    odd = {
+        name
+        for name, source in library().items()
+        # Of what happens on the host.
+        if name != "disdel/types/events.py"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module == "disdel.types"
+    }
+    assert not odd
+
+
+def test_all_that_the_library_gathers_is_found_in_a_bundle():
+    front = library()["disdel/types/__init__.py"].decode()
+    names = {"__name__": "disdel.types"}
+    exec(front, names)
+    for name in disdel.types.__all__:
+        assert names["__getattr__"](name) is getattr(disdel.types, name)
+    with pytest.raises(AttributeError):
+        names["__getattr__"]("Nothing")
