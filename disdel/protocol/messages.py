@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types.job import RateSchedule
+from disdel.types.learning import RateSchedule
 from disdel.types.names import OptimizerState, Precision, RuntimeName, SampleKind, Target
 from disdel.types.phases import Phases
 from disdel.types.specs import CodeRef, ModelSpec, OwnModel

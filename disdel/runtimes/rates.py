@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from disdel.types.job import RateSchedule
+from disdel.types.learning import RateSchedule
 from disdel.types.names import RateScale
 
 Factors = npt.NDArray[np.float32]

@@ -14,10 +14,6 @@ class TrainOptions(TypedDict, total=False):
     """Written by `scripts/generate`."""
 
     batch: int
-    epochs: int
-    workers: int | None
-    sync: Literal["epoch", "once"] | int
-    fan_in: int | None
     model: str
     runtime: str | None
     precision: Literal["float32", "mixed_bfloat16"]
@@ -25,17 +21,21 @@ class TrainOptions(TypedDict, total=False):
     learning_rate: float | None
     seed: int
     partition: str
-    clients: int | None
     schedule: Literal["constant", "cosine", "linear"]
     warmup: float
     scale_rate: Literal["none", "sqrt", "linear"]
     validate_every: int | None
     target_accuracy: float | None
     patience: int | None
-    workers_policy: Literal["fixed", "adapt"]
-    workers_max: int | None
     average: Literal["samples", "equal"]
     strategy: str
+    epochs: int
+    workers: int | None
+    sync: Literal["epoch", "once"] | int
+    fan_in: int | None
+    clients: int | None
+    workers_policy: Literal["fixed", "adapt"]
+    workers_max: int | None
     optimizer_state: Literal["reset", "local", "average"]
     memory_max: int | None
     pool_memory: int | None

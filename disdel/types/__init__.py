@@ -5,12 +5,13 @@ ends in `_ms`.
 """
 
 from disdel.types.costs import Held, HeldToEvaluate, RuntimeCosts
-from disdel.types.job import (
+from disdel.types.federation import FederateJob
+from disdel.types.job import InferJob, TrainJob
+from disdel.types.learning import (
     MAX_BATCH_SIZE,
     MAX_EPOCHS,
-    InferJob,
+    LearningJob,
     RateSchedule,
-    TrainJob,
     Validation,
 )
 from disdel.types.limits import Aims, Limits
@@ -98,10 +99,12 @@ __all__ = [
     "EstimatorName",
     "Evaluation",
     "FeatureSpec",
+    "FederateJob",
     "Held",
     "HeldToEvaluate",
     "InferJob",
     "InferPlan",
+    "LearningJob",
     "LedgerEntry",
     "LimitNames",
     "Limits",

@@ -36,7 +36,8 @@ _TYPES = b'''"""Facts that travel, each found in its module when it is asked for
 
 from importlib import import_module
 
-_MODULES = ("names", "specs", "costs", "phases", "reading", "job", "limits", "plan", "report")
+_MODULES = ("names", "specs", "costs", "phases", "reading", "learning", "job", "federation",
+    "limits", "plan", "report")
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,186 @@
+"""A federation: clients that keep their data, of which some train in each round."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar
+
+from disdel.errors import UsageError
+from disdel.types.job import TrainJob
+from disdel.types.learning import AUTO, MAX_ROUNDS, LearningJob
+from disdel.types.setting import Setting
+
+MAX_CLIENTS = 1_000_000
+# A plan is made for a cohort that is like the others, of at most so many clients.
+_PLANNED_CLIENTS = 10_000
+_FEDERATION = "Federation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederateJob(LearningJob):
+    """What the user asked for; None leaves the containers to the planner.
+
+    `optimizer` is None for that of the user's model, else sgd. A client's optimizer begins anew in
+    each round. A learning rate's schedule goes by rounds: all steps of a round have one rate, and
+    a warm-up is so many rounds.
+
+    Attributes:
+        clients: the roster.
+        clients_per_round: of the roster, how many are to answer; below 1 a share; None for all.
+        local_epochs: a client's passes over its own samples in a round.
+        containers: that the clients of a round are dealt to; each trains its own in turn.
+        select: who of the roster is asked in a round.
+        deadline_s: what comes later than this after a round's start is dropped.
+        min_clients: a round fails where fewer have answered; None for as many as are to answer.
+        over_select: so many times as many are asked as are to answer, and the round ends with those
+            that answer first.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
+    """
+
+    VARIABLES: ClassVar[str] = "DISDEL_FEDERATE_"
+
+    clients: Annotated[
+        int,
+        Setting(
+            "Clients that the training samples are dealt to.",
+            low=1,
+            high=MAX_CLIENTS,
+            group=_FEDERATION,
+        ),
+    ] = 10
+    clients_per_round: Annotated[
+        float | None,
+        Setting(
+            "Clients that train in a round: their number, or below 1 a share.",
+            metavar="N|SHARE",
+            above=0,
+            high=MAX_CLIENTS,
+            default="all",
+            group=_FEDERATION,
+        ),
+    ] = None
+    rounds: Annotated[int, Setting("Rounds.", low=1, high=MAX_ROUNDS, group=_FEDERATION)] = 10
+    local_epochs: Annotated[
+        float,
+        Setting(
+            "A client's passes over its own samples in a round; 0.5 is half of one.",
+            above=0,
+            high=10_000,
+            group=_FEDERATION,
+        ),
+    ] = 1.0
+    containers: Annotated[
+        int | None,
+        Setting(
+            "Train containers at the same time; each trains its clients in turn.",
+            words=AUTO,
+            low=1,
+            high=10_000,
+            group=_FEDERATION,
+        ),
+    ] = None
+    select: Annotated[
+        str,
+        Setting("Who trains in a round: uniform.", metavar="NAME", group=_FEDERATION),
+    ] = "uniform"
+    deadline_s: Annotated[
+        float | None,
+        Setting(
+            "Drop what comes later than this after the start of a round.",
+            above=0,
+            high=10_000_000,
+            default="none",
+            group=_FEDERATION,
+        ),
+    ] = None
+    min_clients: Annotated[
+        int | None,
+        Setting(
+            "Fail a round in which fewer clients answer.",
+            low=1,
+            high=MAX_CLIENTS,
+            default="as many as --clients-per-round",
+            group=_FEDERATION,
+        ),
+    ] = None
+    over_select: Annotated[
+        float,
+        Setting(
+            "Ask F times as many clients as a round needs, and take those that answer first.",
+            low=1,
+            high=1000,
+            group=_FEDERATION,
+        ),
+    ] = 1.0
+
+    def __post_init__(self) -> None:
+        LearningJob.__post_init__(self)
+        wanted = self.clients_per_round
+        if wanted is not None and wanted >= 1:
+            if wanted % 1:
+                raise UsageError(
+                    f"--clients-per-round {wanted:g} is neither a whole number nor below 1"
+                )
+            if wanted > self.clients:
+                raise UsageError(
+                    f"--clients-per-round {wanted:g} is more than --clients {self.clients}"
+                )
+        if self.min_clients is not None and self.min_clients > self.asked:
+            raise UsageError(
+                f"--min-clients {self.min_clients} is more than the {self.asked} clients that a "
+                "round asks: lower it, or raise --clients-per-round or --over-select"
+            )
+        if self.containers is not None and self.containers > self.asked:
+            raise UsageError(
+                f"--containers {self.containers} is more than the {self.asked} clients that a "
+                f"round asks: use --containers {self.asked} or fewer"
+            )
+        if self.rate_schedule.warmup > self.rounds:
+            raise UsageError(
+                f"--warmup {self.rate_schedule.warmup:.0f} is longer than the run: in a federation "
+                f"it counts rounds, and there are {self.rounds}"
+            )
+
+    @property
+    def wanted(self) -> int:
+        """How many clients are to answer in a round."""
+        if self.clients_per_round is None:
+            return self.clients
+        if self.clients_per_round < 1:
+            return max(1, round(self.clients_per_round * self.clients))
+        return int(self.clients_per_round)
+
+    @property
+    def asked(self) -> int:
+        """How many clients are asked in a round."""
+        return min(self.clients, math.ceil(self.wanted * self.over_select))
+
+    @property
+    def least(self) -> int:
+        """How many must answer."""
+        return self.wanted if self.min_clients is None else self.min_clients
+
+    def steps(self, samples: int) -> int:
+        """A client's steps in a round, at least 1 where it has samples."""
+        return steps_of_round(samples, self.batch_size, self.local_epochs)
+
+    @property
+    def as_training(self) -> TrainJob:
+        """What a training needs to know, of which a cohort's clients are the clients."""
+        shared = {field.name: getattr(self, field.name) for field in fields(LearningJob)}
+        return TrainJob(
+            **shared,
+            epochs=math.ceil(self.local_epochs),
+            workers=self.containers,
+            clients=max(self.containers or 1, min(self.asked, _PLANNED_CLIENTS)),
+            optimizer_state="reset",
+        )
+
+
+def steps_of_round(samples: int, batch_size: int, epochs: float) -> int:
+    """The steps of a client of so many samples, which has some: at least 1."""
+    # 0.1 · 30 is 3 steps, whatever the last bit of the product says.
+    return max(1, math.ceil(round(epochs * math.ceil(samples / batch_size), 6)))

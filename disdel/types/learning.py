@@ -1,0 +1,220 @@
+"""What every way of learning is told: the settings that a training and a federation share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from disdel.errors import UsageError
+from disdel.types.checks import take_fields
+from disdel.types.names import (
+    OPTIMIZERS,
+    Average,
+    Precision,
+    RateScale,
+    RateShape,
+    RuntimeName,
+)
+from disdel.types.setting import Setting
+
+MAX_BATCH_SIZE = 65_536
+MAX_EPOCHS = 100_000
+MAX_ROUNDS = 2**31
+
+ROUNDS = "Rounds"
+AUTO = {"auto": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateSchedule:
+    """How the learning rate changes over a run (`runtimes/rates.py` has the formulas).
+
+    Attributes:
+        shape: how it falls after the warm-up.
+        warmup: steps of a worker during which it rises; below 1, a share of all its steps.
+        scale: how all of it grows with the updates that are averaged: one a client.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
+    """
+
+    shape: Annotated[
+        RateShape,
+        Setting(
+            "How the learning rate falls after the warm-up, to 0 at the end.",
+            name="schedule",
+            group=ROUNDS,
+        ),
+    ] = "constant"
+    warmup: Annotated[
+        float,
+        Setting(
+            "How long the learning rate rises at first: steps, or below 1 a share of the run.",
+            metavar="STEPS|FRACTION",
+            group=ROUNDS,
+        ),
+    ] = 0.0
+    scale: Annotated[
+        RateScale,
+        Setting(
+            "How the learning rate grows with the number of workers, or of clients.",
+            name="scale_rate",
+            group=ROUNDS,
+        ),
+    ] = "none"
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+        if not (0 <= self.warmup < 1 or (1 <= self.warmup < 2**31 and self.warmup % 1 == 0)):
+            raise UsageError(
+                "--warmup must be a whole number of steps, or below 1 a share of all, not "
+                f"{self.warmup:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """When the average is scored, and what ends a run early.
+
+    What decides is the validation split, which then none of the workers trains on; the test split
+    tells of the finished model alone. Where nothing is decided, the rounds are scored on the test
+    split.
+
+    Attributes:
+        every: rounds from one score to the next, None for what the planner chooses: each, or fewer
+            where the platform's limit on invocations a minute would hold up the run. The last
+            round is always scored.
+        target_accuracy: the run ends with the first score that reaches it.
+        patience: the run ends when so many rounds have brought no lower loss than the best, and
+            its model is that of the best round.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
+    """
+
+    every: Annotated[
+        int | None,
+        Setting(
+            "Rounds from one score to the next.",
+            name="validate_every",
+            low=1,
+            high=MAX_ROUNDS,
+            default="1, or more where the platform limits invocations",
+            group=ROUNDS,
+        ),
+    ] = None
+    target_accuracy: Annotated[
+        float | None,
+        Setting("Stop when the validation accuracy reaches it.", above=0, high=1, group=ROUNDS),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Setting(
+            "Stop after N rounds without a lower validation loss, and keep the best round's model.",
+            low=1,
+            high=MAX_ROUNDS,
+            group=ROUNDS,
+        ),
+    ] = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether a score may end the run or choose its model."""
+        return self.target_accuracy is not None or self.patience is not None
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningJob:
+    """What is learnt, by which network, and how its updates are averaged.
+
+    `dataset` is a name, or a function of the user's as `disdel.user_code.collecting` reads it; so
+    is `model`.
+
+    Attributes:
+        partition: how the training samples are dealt to clients: a partitioner, and its number.
+        rate_schedule: how the learning rate changes over the run.
+        validation: when the average is scored, and what ends the run early.
+        average: a client's weight in an average: the samples that it has seen, or 1.
+        strategy: a name of `disdel.strategies`: who trains in a round, and what becomes of it.
+        precision: what training steps compute in.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
+    """
+
+    dataset: Annotated[
+        str,
+        Setting(
+            "A data set (`disdel dataset list` shows some), or FILE.py:FUNCTION.", argument=True
+        ),
+    ]
+    batch_size: Annotated[
+        int,
+        Setting(
+            "Samples in a training step, per worker or client.",
+            name="batch",
+            low=1,
+            high=MAX_BATCH_SIZE,
+        ),
+    ] = 64
+    model: Annotated[
+        str,
+        Setting(
+            "A built-in network (cnn, mlp, resnet20, …), or your own.",
+            metavar="NAME|FILE.py:FUNCTION",
+        ),
+    ] = "auto"
+    runtime: Annotated[
+        RuntimeName | None,
+        Setting(
+            "What the actions run on: auto or tensorflow, torch, compiled.",
+            metavar="NAME",
+            words=AUTO,
+        ),
+    ] = None
+    precision: Annotated[
+        Precision, Setting("Precision of training steps; weights stay float32.")
+    ] = "float32"
+    optimizer: Annotated[
+        str | None,
+        Setting(f"{', '.join(OPTIMIZERS)}.", metavar="NAME", default="your model's own, else adam"),
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        Setting(
+            "Learning rate of the first step.", above=0, high=1000, default="the optimizer's own"
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        Setting(
+            "Seed of weights, shards and the order of samples, below 2^32.", low=0, high=2**32 - 1
+        ),
+    ] = 0
+    partition: Annotated[
+        str, Setting("How training samples are dealt to the clients: iid.", metavar="NAME")
+    ] = "iid"
+    rate_schedule: RateSchedule = field(default_factory=RateSchedule)
+    validation: Validation = field(default_factory=Validation)
+    average: Annotated[
+        Average,
+        Setting("Weight of an update: its samples, or the same for all.", group=ROUNDS),
+    ] = "samples"
+    strategy: Annotated[
+        str,
+        Setting(
+            "How the updates of a round become the next model: fedavg.",
+            metavar="NAME",
+            group=ROUNDS,
+        ),
+    ] = "fedavg"
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            raise UsageError(
+                f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"
+            )
