@@ -33,6 +33,7 @@ from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import DEFAULT, check_runtime, runtime_named, runtime_of
 from disdel.settings import Settings, changed, resolve
 from disdel.settings.keywords import InferOptions, SettingsOptions, TrainOptions
+from disdel.settings.read_options import TableOptions
 from disdel.settings.settings import NOT_OF_INFER
 from disdel.settings.signatures import split, takes_settings
 from disdel.settings.wording import in_keywords
@@ -150,7 +151,7 @@ def train(
     return Trained(report, folder.path, settings)
 
 
-@takes_settings(InferJob, Settings)
+@takes_settings(InferJob, TableOptions, Settings, without=NOT_OF_INFER)
 def infer(
     dataset: str,
     *,
@@ -171,13 +172,14 @@ def infer(
         DisdelError: the run failed.
     """
     check_listener(listener)
-    of_job, of_settings = split(options, InferJob, Settings)
+    of_job, of_table, of_settings = split(options, InferJob, TableOptions, Settings)
     if unused := sorted(
         NOT_OF_INFER & {name for name, value in of_settings.items() if value is not None}
     ):
         raise UsageError(f"{unused[0]} is for trainings, and an inference makes nothing of it")
+    table = resolve(TableOptions, of_table)
     job = resolve(InferJob, {"dataset": dataset, **of_job})
-    return run_infer(job, _settings(settings, of_settings), listener)
+    return run_infer(job, _settings(settings, of_settings), listener, table=table)
 
 
 def _settings(settings: Settings | None, options: Mapping[str, Any] | None = None) -> Settings:
@@ -258,14 +260,20 @@ def resume(
     return Trained(report, folder.path, settings)
 
 
-def run_infer(job: InferJob, settings: Settings, listener: Listener = silent) -> Inferred:
-    """Evaluate a model, or predict samples.
+def run_infer(
+    job: InferJob,
+    settings: Settings,
+    listener: Listener = silent,
+    *,
+    table: TableOptions | None = None,
+) -> Inferred:
+    """Evaluate a model, or predict samples; `table` says how a table of them is read.
 
     Raises:
         UsageError: no such model, data set or input.
         DisdelError: the run failed.
     """
-    return _run(lambda: infer_run.infer(job, settings, _with_page(listener)))
+    return _run(lambda: infer_run.infer(job, settings, _with_page(listener), table=table))
 
 
 def write_page(source: Path, target: Path) -> None:
@@ -337,7 +345,7 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
     for asked in _questions(job, settings):
         if runtime_named(asked.shipped.name).compiles:
             wanted = compile_job(job, asked.dataset, asked.model, settings)
-            compile_network(wanted, code_of(asked.model), asked.capacity.kinds)
+            compile_network(wanted, code_of(asked.model), asked.capacity)
             return True
     return False
 

@@ -15,6 +15,7 @@ from disdel.cli.output import JsonWriter, OutputFailed, both, check_json_target,
 from disdel.errors import UsageError
 from disdel.host.targets import check_all_differ
 from disdel.settings import Settings
+from disdel.settings.read_options import TableOptions
 from disdel.settings.settings import NOT_OF_INFER
 from disdel.types import Evaluation, InferJob
 from disdel.types.setting import Setting
@@ -43,7 +44,9 @@ class InferOutput(Output):
     ] = None
 
 
-def infer_command(job: InferJob, settings: InferSettings, output: InferOutput) -> None:
+def infer_command(
+    job: InferJob, table: TableOptions, settings: InferSettings, output: InferOutput
+) -> None:
     """Score the model of a data set on its test split, or predict new samples."""
     from disdel.api import run_infer
     from disdel.controller.inference.predictions import check_predictions_target, write_predictions
@@ -62,7 +65,7 @@ def infer_command(job: InferJob, settings: InferSettings, output: InferOutput) -
     check_predictions_target(predictions)
     writer = JsonWriter(output.json)
     with choose_view(quiet=output.quiet) as view:
-        inferred = run_infer(job, settings, both(view, writer))
+        inferred = run_infer(job, settings, both(view, writer), table=table)
     told = _draw(inferred)
     if predictions is not None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from disdel.platforms.embedded.finding import (
 from disdel.platforms.embedded.launching import platform_up, start_embedded
 from disdel.platforms.embedded.limits import check_sizes
 from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.settings import declared
 
 app = Commands(help="The embedded platform, for longer than one run.")
 
@@ -67,6 +69,23 @@ def down_command() -> None:
         _tell_elsewhere()
     else:
         typer.echo(f"stopped the platform at {stopped.access.apihost}")
+
+
+@app.command("options")
+def options_command() -> None:
+    """List what each platform alone has options for, for --platform-option NAME=VALUE.
+
+    Their variables count where the command line says nothing.
+    """
+    from disdel.platforms.registry import names, provider_of
+
+    for name in names():
+        options = () if (cls := provider_of(name).options) is None else declared(cls)
+        typer.echo(f"{name}{'' if options else ': none'}")
+        for option in options:
+            default = f" [default: {option.shown_default}]" if option.shown_default else ""
+            typer.echo(f"  {option.name}={option.metavar}{default}  {', '.join(option.variables)}")
+            typer.echo(textwrap.indent(textwrap.fill(option.setting.help, 90), " " * 6))
 
 
 def _tell_elsewhere() -> None:

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator
 
 from disdel.cli.memory_agent import AgentOptions
-from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.registry import names as platforms
+from disdel.platforms.registry import provider_of
 from disdel.settings import Settings, declared
 from disdel.types import InferJob, TrainJob
 
 _PREFIX = "DISDEL_"
-_CLASSES = (TrainJob, InferJob, Settings, EmbeddedOptions, AgentOptions)
+_CLASSES = (TrainJob, InferJob, Settings, AgentOptions)
 # That have no flag.
 _ALONE = frozenset(
     f"{_PREFIX}{name}"
@@ -27,7 +28,9 @@ def misnamed() -> Iterator[str]:
     names = [name for name in os.environ if name.startswith(_PREFIX) and name not in _ALONE]
     if not names:
         return
-    options = [option for cls in _CLASSES for option in declared(cls)]
+    of_platforms = (provider_of(name).options for name in platforms())
+    classes = [*_CLASSES, *(cls for cls in of_platforms if cls is not None)]
+    options = [option for cls in classes for option in declared(cls)]
     known = dict.fromkeys(name for option in options for name in option.variables)
     for name in sorted(set(names) - known.keys()):
         called = name.removeprefix(_PREFIX).lower()

@@ -40,9 +40,6 @@ STOCK_PYTHONS = ("3.11", "3.10")
 # The last numpy that the tests run on them.
 _LAST_NUMPY = {"3.11": "2.4.6", "3.10": "2.2.6"}
 
-# OpenWhisk's limit on an action's code, which it counts as base64.
-MAX_CODE_BYTES = 48 * 2**20
-_ROOM_BYTES = 2 * 2**20
 # Of what is kept; raised when other files go into it.
 _FORMAT = 4
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -110,7 +107,7 @@ def packages_zip(
             one, whatever it is.
 
     Raises:
-        UsageError: a package is missing or cannot be had, or they are too large for an action.
+        UsageError: a package is missing or cannot be had.
     """
     compiler = python_for(python)
     digest = _digest(library, python, machines, compiler)
@@ -203,12 +200,4 @@ def _build(
         for path in sorted(members):
             entry = zipfile.ZipInfo(path, _TIMESTAMP)
             archive.writestr(entry, members[path], zipfile.ZIP_DEFLATED, _DEFLATE_LEVEL)
-    data = buffer.getvalue()
-    encoded = len(data) * 4 // 3
-    if encoded > MAX_CODE_BYTES - _ROOM_BYTES:
-        raise UsageError(
-            f"the packages of a compiled action take {encoded / 2**20:.0f} MB as base64, and an "
-            f"action's code may have {MAX_CODE_BYTES / 2**20:.0f}: install the versions that "
-            "constraints.txt names"
-        )
-    return data
+    return buffer.getvalue()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from disdel.types import Scaling
 
-# Each activation's request has the numbers of a network, and OpenWhisk takes 1 MB of parameters.
+# The numbers travel in each activation's request, as JSON of 200 kB at most, which any platform
+# takes. It is not the limit of the one at hand: what is learned does not depend on where.
 _MOST_FEATURES = 8192
 _BLOCK_BYTES = 64 << 20
 

@@ -21,8 +21,6 @@ from disdel.types import (
 )
 from disdel.types.assignment import equal_counts
 
-# What OpenWhisk lets an action run for where nobody has changed it.
-_ORDINARY_TIMEOUT_S = 300.0
 _TIMEOUT_FACTOR = 4.0
 
 # What a platform that does not tell its CPUs is taken to have; the thesis used four containers.
@@ -86,12 +84,12 @@ class Bounds:
         """The time limit of an action whose activations take about `busy_s` when all is well.
 
         A limit that is not used up costs nothing, and on a busy machine a container may take most
-        of a minute to start: it is what the user says, else what OpenWhisk allows by itself, and
+        of a minute to start: it is what the user says, else what is usual on the platform, and
         more only for long rounds, since a container that hangs is noticed when its limit ends.
         """
         if self.limits.timeout_max_s is not None:
             return self.timeout_max_s
-        wanted_s = max(_ORDINARY_TIMEOUT_S, math.ceil(busy_s * _TIMEOUT_FACTOR))
+        wanted_s = max(self.capacity.timeout_ordinary_s, math.ceil(busy_s * _TIMEOUT_FACTOR))
         return min(self.capacity.timeout_max_s, wanted_s)
 
 

@@ -203,11 +203,14 @@ class Provider(ABC):
         name: by which users choose it and records name it.
         traits: what it is like.
         prices: what activations cost there, or in comparable places.
+        options: the dataclass of the options that it alone has, which `platforms.options` reads;
+            None where it has none.
     """
 
     name: ClassVar[str]
     traits: ClassVar[Traits] = Traits()
     prices: ClassVar[tuple[Price, ...]] = PUBLISHED
+    options: ClassVar[type | None] = None
 
     @abstractmethod
     def open(

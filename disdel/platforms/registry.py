@@ -8,6 +8,7 @@ import pkgutil
 import disdel.platforms
 from disdel.errors import UsageError
 from disdel.platforms.base import Provider
+from disdel.platforms.options import said_options
 from disdel.settings import Settings
 
 _registered: dict[str, Provider] = {}
@@ -50,8 +51,15 @@ def chosen(settings: Settings) -> Provider:
     """The platform that the user has named, or an API host's, or else that of this machine.
 
     Raises:
-        UsageError: there is none of that name, or something is said of an API host that is not.
+        UsageError: there is none of that name, it lacks an option that is given, or something is
+            said of an API host that is not.
     """
+    provider = _chosen(settings)
+    said_options(provider.name, provider.options, settings)
+    return provider
+
+
+def _chosen(settings: Settings) -> Provider:
     if settings.platform is not None:
         return provider_of(settings.platform)
     if settings.apihost is None and (settings.insecure or settings.auth is not None):

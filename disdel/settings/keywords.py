@@ -54,6 +54,7 @@ class TrainOptions(TypedDict, total=False):
     image_prefix: str
     image_tag: str
     action_env: Sequence[str]
+    platform_option: Sequence[str]
     arch: str
     data_dir: Path | str
     run_dir: Path | str
@@ -69,14 +70,15 @@ class InferOptions(TypedDict, total=False):
     input: Path | str | None
     workers: int | None
     top_k: int
+    delimiter: str | None
+    decimal: str | None
+    na: Sequence[str] | None
+    encoding: str | None
     memory_max: int | None
     pool_memory: int | None
-    gpu_memory: int | None
     timeout_max: float | None
     limits: Literal["roomy", "stock"] | None
     optimize: Literal["time", "cost", "memory"]
-    estimator: Literal["measured", "sap"]
-    miss_rate: float
     platform: str | None
     apihost: str | None
     auth: str | None
@@ -86,7 +88,7 @@ class InferOptions(TypedDict, total=False):
     image_prefix: str
     image_tag: str
     action_env: Sequence[str]
-    arch: str
+    platform_option: Sequence[str]
     data_dir: Path | str
     run_dir: Path | str
     keep: bool
@@ -112,6 +114,7 @@ class SettingsOptions(TypedDict, total=False):
     image_prefix: str
     image_tag: str
     action_env: Sequence[str]
+    platform_option: Sequence[str]
     arch: str
     data_dir: Path | str
     run_dir: Path | str

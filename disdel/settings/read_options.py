@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from disdel.errors import UsageError
@@ -47,7 +47,42 @@ def _size_of(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOptions:
+class TableOptions:
+    """How the text of a table is read; None guesses, or takes what the data set was made with.
+
+    Attributes:
+        delimiter: between the columns: a character, "tab", or "space" for any white space.
+        decimal: the decimal mark of numbers, "." or ",".
+        missing_marks: texts that mark a missing value beside blanks, instead of the usual ones.
+        encoding: of the text.
+    """
+
+    delimiter: Annotated[
+        str | None, Setting("Character between columns.", metavar="CHAR|tab|space", group=_TABLES)
+    ] = None
+    decimal: Annotated[str | None, Setting("Decimal mark.", metavar=".|,", group=_TABLES)] = None
+    missing_marks: Annotated[
+        tuple[str, ...] | None,
+        Setting(
+            "Mark of a missing value, instead of NA, NaN, null, ?; may be repeated.",
+            name="na",
+            metavar="TEXT",
+            group=_TABLES,
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None, Setting("Encoding of the text.", metavar="NAME", group=_TABLES)
+    ] = None
+
+    @property
+    def said(self) -> str | None:
+        """The flag of one that is not left to a guess; None where all are."""
+        options = declared(TableOptions)
+        return next((o.flag for o in options if o.value(self) is not None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions(TableOptions):
     """How files are read; None guesses, and tells.
 
     Attributes:
@@ -58,13 +93,8 @@ class ReadOptions:
         label: the label column of a table: its name, or its position from 1 without a header.
         drop: columns of a table that are left out.
         keep: columns of a table that are features though they look like row numbers.
-        delimiter: between the columns of a table: a character, "tab", or "space" for any white
-            space.
-        decimal: the decimal mark of a table's numbers, "." or ",".
         header: whether the first line of a table names its columns.
         missing: what becomes of rows with missing values.
-        missing_marks: texts that mark a missing value beside blanks, instead of the usual ones.
-        encoding: of a table's text.
         from_code: they are what a function of the user's returned, who has no options to say.
         like: read samples for a model of this data set, as its own were; labels may be missing.
         tell: is given a line for each thing that was guessed or left out.
@@ -108,10 +138,6 @@ class ReadOptions:
             "Keep this column, though it only counts the rows.", metavar="COLUMN", group=_TABLES
         ),
     ] = ()
-    delimiter: Annotated[
-        str | None, Setting("Character between columns.", metavar="CHAR|tab|space", group=_TABLES)
-    ] = None
-    decimal: Annotated[str | None, Setting("Decimal mark.", metavar=".|,", group=_TABLES)] = None
     header: Annotated[
         bool | None,
         Setting("Whether the first line names the columns.", off="--no-header", group=_TABLES),
@@ -124,21 +150,15 @@ class ReadOptions:
             group=_TABLES,
         ),
     ] = "refuse"
-    missing_marks: Annotated[
-        tuple[str, ...] | None,
-        Setting(
-            "Mark of a missing value, instead of NA, NaN, null, ?; may be repeated.",
-            name="na",
-            metavar="TEXT",
-            group=_TABLES,
-        ),
-    ] = None
-    encoding: Annotated[
-        str | None, Setting("Encoding of the text.", metavar="NAME", group=_TABLES)
-    ] = None
     from_code: bool = False
     like: DatasetSpec | None = None
     tell: Tell = tell_nobody
+
+    @classmethod
+    def of_input(cls, table: TableOptions, like: DatasetSpec, tell: Tell) -> ReadOptions:
+        """Of samples to predict by a model of a data set; tables are read as `table` says."""
+        said = {field.name: getattr(table, field.name) for field in fields(TableOptions)}
+        return cls(**said, like=like, tell=tell)
 
     def check_kind(self, kind: SourceKind, where: str) -> None:
         """Refuse what is said of a source of another kind, where it would have no effect.

@@ -59,6 +59,7 @@ class Settings:
         image_prefix: before the names of the runtime images, as `registry.example/team/`.
         image_tag: of the runtime images. Never `latest`: nodes would pull before every cold start.
         action_env: variables of the actions' environment, each as `NAME=VALUE`.
+        platform_options: what the platform alone has options for, each as `NAME=VALUE`.
         arch: CPU architectures of the platform's nodes, in Kubernetes' names, as `amd64,arm64`.
         data_dir: prepared data sets, in TFDS's own layout.
         run_dir: one folder a run.
@@ -156,6 +157,16 @@ class Settings:
             group=_PLACE,
         ),
     ] = field(default=(), repr=False)
+    platform_options: Annotated[
+        tuple[str, ...],
+        Setting(
+            "An option that this platform alone has, as `disdel platform options` lists them; may "
+            "be repeated.",
+            name="platform_option",
+            metavar="NAME=VALUE",
+            group=_PLACE,
+        ),
+    ] = ()
     arch: Annotated[
         str,
         Setting(

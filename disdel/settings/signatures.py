@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
 from disdel.settings.fields import Declared, declared
@@ -18,10 +18,11 @@ _MARK = re.compile(r"^    options: .*", re.MULTILINE)
 _WIDTH = 96
 
 
-def takes_settings(*classes: type) -> Callable[[F], F]:
+def takes_settings(*classes: type, without: Collection[str] = frozenset()) -> Callable[[F], F]:
     """A decorator for a function whose `**options` are the settings of `classes`.
 
-    Its signature and its docstring then have each of them, and its errors name them as keywords.
+    Its signature and its docstring then have each of them but those that are named in `without`,
+    which it refuses itself; its errors name them as keywords.
     """
 
     def decorate(function: F) -> F:
@@ -31,7 +32,7 @@ def takes_settings(*classes: type) -> Callable[[F], F]:
             option
             for cls in classes
             for option in declared(cls)
-            if option.name not in signature.parameters
+            if option.name not in {*signature.parameters, *without}
         ]
 
         @functools.wraps(function)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -48,8 +48,8 @@ def _meaning(option: Declared) -> str:
     return text
 
 
-def keywords(name: str, classes: Iterable[type]) -> str:
-    """The source of a `TypedDict` of the settings of `classes`, for type checkers and editors."""
+def keywords(name: str, classes: Iterable[type], *, without: Collection[str] = frozenset()) -> str:
+    """The source of a `TypedDict` of the settings of `classes` but `without`."""
     lines = [
         f"class {name}(TypedDict, total=False):",
         '    """Written by `scripts/generate`."""',
@@ -57,7 +57,7 @@ def keywords(name: str, classes: Iterable[type]) -> str:
     ]
     for cls in classes:
         for option in declared(cls):
-            if not option.setting.argument:
+            if not option.setting.argument and option.name not in without:
                 lines.append(f"    {option.name}: {_source(option.kind)}")
     return "\n".join(lines) + "\n"
 

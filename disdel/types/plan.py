@@ -35,7 +35,9 @@ class Capacity:
     its own runtimes, as `python:3.11`. For `settle_s` after an activation's answer its container
     may be busy with what comes after it, and take no other. `on_loopback` is whether its containers
     have the loopback of the machine that they run on. `payload_bytes` is the most JSON that an
-    activation is given or answers. `names` say how the limits are raised.
+    activation is given or answers, `code_bytes` the largest zip of an action. `timeout_ordinary_s`
+    is the time limit that an action has there where nobody asks for another. `names` say how the
+    limits are raised.
     """
 
     memory_min_mb: int
@@ -50,6 +52,8 @@ class Capacity:
     settle_s: float = 0.0
     on_loopback: bool = False
     payload_bytes: int = MIB
+    code_bytes: int = 36 * MIB
+    timeout_ordinary_s: float = 300.0
     names: LimitNames = LimitNames()
 
 

@@ -41,7 +41,7 @@ _FILE_ALONE = re.compile(r"(?P<file>.+\.py)(:.*)?", re.DOTALL)
 # The names of files that travel with the code, where it lists them itself.
 _LISTED = "files_beside"
 _MOST_BYTES = 8 << 20
-# OpenWhisk's limit on an action's code is 48 MB, counted as base64.
+# Beside the library in one zip; a platform may allow less (`Capacity.code_bytes`).
 _MOST_LISTED_BYTES = 32 << 20
 _REF_NAME = "disdel-code.json"
 _OF_A_LIBRARY = (

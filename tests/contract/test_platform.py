@@ -14,6 +14,7 @@ from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from tests.support.fake_platform import FakePlatform
 from tests.support.process_platform.client import Processes
+from tests.support.process_platform.limits import ProcessOptions, capacity
 
 CODE = """
 import os
@@ -56,7 +57,7 @@ def runner(name, request):
             if name == "fake":
                 platform = FakePlatform({"act": python_handler})
             elif name == "processes":
-                platform = Processes()
+                platform = Processes(capacity(ProcessOptions()))
             else:
                 platform = OpenWhisk(request.getfixturevalue("embedded").access)
             try:

@@ -1,5 +1,6 @@
 """A training on a platform of which nothing outside of its own folder knows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from disdel.runtimes.registry import TORCH
 from disdel.settings import Settings
 from disdel.types import TrainJob
 from tests.support import process_platform
+from tests.support.process_platform import limits
 from tests.support.process_platform.limits import PRICES
 from tests.support.process_platform.provider import PROVIDER
 
@@ -57,12 +59,26 @@ def test_plans_keep_its_limits_at_its_prices(settings, monkeypatch):
     [cost] = plan_costs(plan, settings)
     assert cost.provider == PRICES[0].provider
     monkeypatch.setenv("DISDEL_PROCESSES_MEMORY_MAX", "128")
-    named = r"128 MB is the limit.*memory limit to \d+ MB \(DISDEL_PROCESSES_MEMORY_MAX\)"
+    named = r"128 MB is the limit.*memory limit to \d+ MB \(--platform-option memory_max\)"
     with pytest.raises(InsufficientMemory, match=named):
         run_plan(JOB, settings)
     monkeypatch.setenv("DISDEL_PROCESSES_MEMORY_MAX", "12")
     with pytest.raises(UsageError, match=r"DISDEL_PROCESSES_MEMORY_MAX must .* at least 128"):
         run_plan(JOB, settings)
+
+
+def test_its_options_are_given_by_name(settings, monkeypatch):
+    monkeypatch.setenv("DISDEL_PROCESSES_MEMORY_MAX", "1024")
+    small = replace(settings, platform_options=("memory-max=128",))
+    with pytest.raises(InsufficientMemory, match="128 MB is the limit"):
+        run_plan(JOB, small)
+
+
+def test_code_beyond_its_limit_is_refused_before_anything_runs(settings, monkeypatch):
+    monkeypatch.setattr(limits, "CODE_BYTES", 10_000)
+    with pytest.raises(UsageError, match=r"a zip of .* this platform takes 0\.0 MB"):
+        disdel.train("digits", epochs=1, runtime="torch", settings=settings)
+    assert not settings.run_dir.exists()
 
 
 def test_a_name_that_nobody_has_is_refused_with_those_that_there_are(settings):

@@ -20,7 +20,7 @@ from disdel.controller.inference.metrics import (
 from disdel.controller.inference.model_source import ModelSource, find_model
 from disdel.controller.inference.predictions import NumberPredictions, Predictions
 from disdel.controller.invoking.actions import SizedAction
-from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.invoking.bundle import build_bundle, check_code
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.planning.floors import shipped_costs
@@ -39,6 +39,7 @@ from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import files_of, runtime_of
 from disdel.settings import Settings, entries
+from disdel.settings.read_options import TableOptions
 from disdel.types import DatasetSpec, Evaluation, InferJob, InferPlan, NumberEvaluation, RunReport
 from disdel.types.arrays import Array
 from disdel.types.events import InferPlanMade, Listener, Noted, PlatformReady
@@ -64,8 +65,16 @@ class Inferred:
         return self.report.accuracy
 
 
-async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
+async def infer(
+    job: InferJob, settings: Settings, emit: Listener, *, table: TableOptions | None = None
+) -> Inferred:
     """Run an infer job to its end; the report is saved in a folder of its own.
+
+    Args:
+        job: what the user asked for.
+        settings: where it runs.
+        emit: told of every event.
+        table: how the table of its input is read, where not as the data set's.
 
     Raises:
         UsageError: no such model, data set or input; nothing was run and nothing is left.
@@ -74,7 +83,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
     started_s = time.monotonic()
     run_dir = settings.run_dir
     model = find_model(job.model, job.dataset, run_dir, job.model_code, trust_code=job.trust_code)
-    source = await in_thread(_load_source, job, settings.data_dir)
+    source = await in_thread(_load_source, job, settings.data_dir, table or TableOptions())
     model.check_takes(source.spec)
     check_run_dir(run_dir)
     if (changed := model.changed_code()) is not None:
@@ -87,6 +96,15 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
         session = await with_nodes(opened, settings, emit)
         plan = make_infer_plan(_ask(job, source, model, session, settings))
         warn_of_store(session, plan.store_mb, emit)
+        runtime = runtime_of(model.path)
+        spec = ActionSpec(
+            name="evaluate",
+            image=settings.image(runtime.image),
+            code=build_bundle("evaluate", model.code, files=files_of(runtime)),
+            memory_mb=plan.memory_mb,
+            timeout_s=plan.timeout_s,
+        )
+        check_code("the action", spec.code, session.capacity)
         folder = create_run_folder(run_dir, "infer", job.dataset)
         lease = stack.enter_context(claimed(folder.path))
         emit(
@@ -101,7 +119,7 @@ async def infer(job: InferJob, settings: Settings, emit: Listener) -> Inferred:
         )
         keys = RunKeys.of_turn(folder.run, lease.holder.token)
         invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
-        run = _InferRun(job, model, source, plan, settings, invoker)
+        run = _InferRun(job, model, source, plan, spec, settings, invoker)
         report = await run_to_report(
             invoker,
             run.execute,
@@ -134,7 +152,7 @@ class _Source:
         return tuple(known[i] if i < len(known) else str(i) for i in range(self.spec.classes))
 
 
-def _load_source(job: InferJob, data_dir: Path) -> _Source:
+def _load_source(job: InferJob, data_dir: Path, table: TableOptions) -> _Source:
     """The samples of the job.
 
     Raises:
@@ -142,8 +160,10 @@ def _load_source(job: InferJob, data_dir: Path) -> _Source:
     """
     if job.input is not None:
         spec = describe_dataset(job.dataset, data_dir)
-        inputs = read_inputs(job.input, spec)
+        inputs = read_inputs(job.input, spec, table)
         source = _Source(spec, inputs.x, inputs.y, inputs.names, inputs.told)
+    elif table.said is not None:
+        raise UsageError(f"{table.said} is for a table of samples, and none is named by --input")
     else:
         prepare_dataset(job.dataset, data_dir)
         arrays = load_arrays(job.dataset, data_dir)
@@ -196,6 +216,7 @@ class _InferRun:
         model: ModelSource,
         source: _Source,
         plan: InferPlan,
+        spec: ActionSpec,
         settings: Settings,
         invoker: Invoker,
     ) -> None:
@@ -205,20 +226,12 @@ class _InferRun:
         self._plan = plan
         self._settings = settings
         self._invoker = invoker
-        runtime = runtime_of(model.path)
-        spec = ActionSpec(
-            name="evaluate",
-            image=settings.image(runtime.image),
-            code=build_bundle("evaluate", model.code, files=files_of(runtime)),
-            memory_mb=plan.memory_mb,
-            timeout_s=plan.timeout_s,
-        )
         action = SizedAction(
             invoker.session.platform, invoker.package, spec, timeout_max_s=plan.timeout_max_s
         )
         self._evaluators = Evaluators(
             plan,
-            runtime=runtime.name,
+            runtime=runtime_of(model.path).name,
             numbers=not source.spec.classes,
             action=action,
             invoker=invoker,

@@ -9,6 +9,7 @@ import numpy as np
 
 from disdel.data import ReadOptions, read_inputs_of, targets_alike
 from disdel.errors import DatasetError, UsageError
+from disdel.settings.read_options import TableOptions
 from disdel.types import DatasetSpec, Scaling
 from disdel.types.arrays import Array
 
@@ -16,6 +17,7 @@ from disdel.types.arrays import Array
 # in the same units; of fewer numbers than these one cannot tell.
 _FAR = 30.0
 _FEWEST_NUMBERS = 16
+_AS_BEFORE = TableOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,15 @@ class Inputs:
     told: tuple[str, ...] = ()
 
 
-def read_inputs(path: Path, dataset: DatasetSpec) -> Inputs:
+def read_inputs(path: Path, dataset: DatasetSpec, table: TableOptions = _AS_BEFORE) -> Inputs:
     """The samples in `path`, in the shape and dtype that a model of `dataset` takes.
 
     Labels are those of the data set, by name: of classes named 1 to 3, 1 is the first.
+
+    Args:
+        path: a file or a folder.
+        dataset: what the model was trained on.
+        table: how a table is read, where not as the data set's.
 
     Raises:
         UsageError: nothing readable there, samples of another shape, or labels of other classes.
@@ -48,7 +55,7 @@ def read_inputs(path: Path, dataset: DatasetSpec) -> Inputs:
         raise UsageError(f"--input {path} does not exist")
     told: list[str] = []
     try:
-        split = read_inputs_of(path, ReadOptions(like=dataset, tell=told.append))
+        split = read_inputs_of(path, ReadOptions.of_input(table, dataset, told.append))
         where = str(path)
         y = None if split.labels is None else targets_alike(split.labels, dataset, where)
     except DatasetError as error:

@@ -11,7 +11,10 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from disdel.errors import UsageError
 from disdel.host.assets import actions_dir
+from disdel.types import Capacity
+from disdel.types.units import MIB
 from disdel.user_code.collecting import FOLDER, UserCode
 
 # What the worker side of the library imports; the rest stays on the controller's host.
@@ -68,6 +71,26 @@ def library() -> dict[str, bytes]:
                 members[name] = source.read_bytes()
     members |= _FRONT_DOORS
     return members
+
+
+def check_code(what: str, code: bytes, capacity: Capacity) -> None:
+    """Refuse a zip of code that the platform would refuse.
+
+    Args:
+        what: the zip, for a message.
+        code: its bytes.
+        capacity: what the platform allows.
+
+    Raises:
+        UsageError: it is larger.
+    """
+    if len(code) > capacity.code_bytes:
+        raise UsageError(
+            f"{what} is a zip of {len(code) / MIB:.1f} MB, and this platform takes "
+            f"{capacity.code_bytes / MIB:.1f} MB: let fewer or smaller files travel with your own "
+            "code (files_beside), or with --runtime compiled install the versions that "
+            "constraints.txt names"
+        )
 
 
 def build_bundle(

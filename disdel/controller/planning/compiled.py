@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.keras_file import TEMPLATE, filled
 from disdel.compiler.packages import kind_of, own_python, packages_zip, pins, stock_python
 from disdel.compiler.targets import HOST, portable, target
-from disdel.controller.invoking.bundle import build_bundle, library
+from disdel.controller.invoking.bundle import build_bundle, check_code, library
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.strategies.registry import strategy_of
-from disdel.types import DatasetSpec, ModelSpec, TrainJob
+from disdel.types import Capacity, DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code.collecting import UserCode
 
 
@@ -84,22 +84,20 @@ def compile_job(
     )
 
 
-def compile_network(
-    job: CompileJob, code: UserCode | None, kinds: Collection[str]
-) -> CompiledNetwork:
+def compile_network(job: CompileJob, code: UserCode | None, capacity: Capacity) -> CompiledNetwork:
     """Compile a network, unless an earlier run has, and pack what its actions import.
 
     Args:
         job: what is compiled.
         code: the files of the user's own network.
-        kinds: the platform's.
+        capacity: what the platform allows, and its kinds.
 
     Raises:
         UsageError: packages are missing, the network cannot be compiled, or the platform has no
-            Python for it.
+            Python for it or no room for the packages.
         CompileFailed: the compiler refused it.
     """
-    stock = stock_python(kinds)
+    stock = stock_python(capacity.kinds)
     # Where this machine is what runs it, so is its Python, whatever the kind.
     python = own_python() if job.targets == HOST else stock
     machines = None
@@ -109,4 +107,5 @@ def compile_network(
     with ThreadPoolExecutor(1) as packing:
         packages = packing.submit(packages_zip, library(), python, machines)
         program = compile_program(job, code)
+    check_code("what a compiled action imports", packages.result(), capacity)
     return CompiledNetwork(program, packages.result(), kind_of(stock))

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.invoking.bundle import build_bundle, check_code
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.planning.compiled import CompiledNetwork, compile_job, compile_network
@@ -118,6 +118,16 @@ async def train_on(
                 if not runtime_named(plan.runtime).compiles:
                     compiled = None
         warn_of_store(session, plan.store_mb, emit)
+        strategy = strategy_of(job)
+        # Else what they compute is in the library.
+        files = files_of(strategy) if strategy.advances else {}
+        files |= runtime_files(runtime_named(plan.runtime))
+        action = cache(
+            partial(
+                _action, plan=plan, settings=settings, code=code, compiled=compiled, files=files
+            )
+        )
+        check_code("the action", action("train", plan.memory_mb).code, session.capacity)
         progress = Progress(
             job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
             dataset=(
@@ -144,13 +154,6 @@ async def train_on(
             if (untold := vouch_for(code)) is not None:
                 emit(Noted(message=untold))
         crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1], partition)
-        strategy = strategy_of(job)
-        # Else what they compute is in the library.
-        files = files_of(strategy) if strategy.advances else {}
-        files |= runtime_files(runtime_named(plan.runtime))
-        action = partial(
-            _action, plan=plan, settings=settings, code=code, compiled=compiled, files=files
-        )
         run = TrainRun(
             progress, model, compiled, action, crew, samples, settings, invoker, lease, emit
         )
@@ -179,7 +182,7 @@ async def _compiled(
     capacity: Capacity,
 ) -> CompiledNetwork:
     wanted = compile_job(job, dataset, model, settings)
-    return await in_thread(compile_network, wanted, code, capacity.kinds)
+    return await in_thread(compile_network, wanted, code, capacity)
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from disdel.data.sources.cells import number_of
 from disdel.data.sources.csv_columns import Marks, features_of
@@ -54,10 +55,13 @@ def read_alike(
         width = len(head[0][1])
         place_of = _by_position(width, layout, where)
     label = None if layout.label is None else place_of(layout.label)
-    grid = read_grid(head, more, width, label, layout.decimal, where)
+    decimal = options.decimal or layout.decimal
+    if options.missing_marks is not None:
+        layout = replace(layout, missing_marks=options.missing_marks)
+    grid = read_grid(head, more, width, label, decimal, where)
     if label is None and options.like is None:
         raise DatasetError(f"{where} has no label column {layout.label!r}, as the training table")
-    marks = Marks(layout.decimal, layout.missing_marks)
+    marks = Marks(decimal, layout.missing_marks, fixed=options.like is not None)
     values = []
     for column in layout.columns:
         place = place_of(column.name)

@@ -101,10 +101,17 @@ def unusable(columns: Sequence[UnusableColumn], where: str) -> DatasetError:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How cells are read: the decimal mark, and what marks a missing value (see `is_missing`)."""
+    """How cells are read.
+
+    Attributes:
+        decimal: the decimal mark.
+        missing: what marks a missing value (see `is_missing`).
+        fixed: the columns are those of a data set that is there, and none can be left out.
+    """
 
     decimal: str
     missing: tuple[str, ...] | None
+    fixed: bool = False
 
 
 def column_of(name: str, cells: Cells, marks: Marks, where: Where) -> Column | None:
@@ -173,15 +180,18 @@ def _check_one_unit(name: str, signs: dict[str, str], cells: Cells) -> None:
         raise UnusableColumn(name, f"has numbers of different units ({examples})")
 
 
-def _no_number(row: int, cell: str, name: str, where: Where) -> DatasetError:
+def _no_number(
+    row: int, cell: str, name: str, where: Where, *, fixed: bool = False
+) -> DatasetError:
     if is_infinite(cell):
         return DatasetError(
             f"{where.at(row)}: {cell!r} in column {name!r} is no finite number; replace it, or "
             f"--na {_quoted(cell)} counts it as missing"
         )
+    drop = "" if fixed else f", --drop {_quoted(name)} leaves the column out"
     return DatasetError(
         f"{where.at(row)}: {_shortened(cell)!r} is not a number, and column {name!r} has numbers; "
-        f"--na {_quoted(cell)} counts it as missing, --drop {_quoted(name)} leaves the column out"
+        f"--na {_quoted(cell)} counts it as missing{drop}"
     )
 
 
@@ -239,7 +249,7 @@ def _numbers(
         if number is not None:
             numbers[row] = number
         else:
-            raise _no_number(start + row, cell, column.name, where)
+            raise _no_number(start + row, cell, column.name, where, fixed=marks.fixed)
     return numbers
 
 

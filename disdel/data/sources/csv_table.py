@@ -102,6 +102,8 @@ def _read_table(
     tree: FileTree, name: str, options: ReadOptions, layout: TableLayout | None = None
 ) -> RawSplit:
     where = f"{tree.label}/{name}"
+    if options.decimal not in (None, ".", ","):
+        raise DatasetError(f"--decimal must be . or , and not {options.decimal!r}")
     if options.like is not None:
         layout = options.like.reading.table
     encoding = (
@@ -186,8 +188,6 @@ def _read_new(
     else:
         label, why = guess_label(names, sample, where)
     decimal = options.decimal or guess_decimal(chain.from_iterable(sample), where)
-    if decimal not in (".", ","):
-        raise DatasetError(f"--decimal must be . or , and not {decimal!r}")
     tell(
         f"{where}: {told}, decimal {'point' if decimal == '.' else 'comma'}, "
         f"{'a header' if header else 'no header'}"

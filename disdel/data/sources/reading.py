@@ -65,6 +65,7 @@ def read_inputs_of(path: Path, options: ReadOptions) -> RawSplit:
         inner = _without_wrapper(tree)
         others = (npz.matches, idx.matches, csv_table.matches)
         if not any(matches(inner) for matches in others) and image_folder.has_images(tree):
+            options.check_kind("image folders", str(path))
             return image_folder.read_inputs_of(tree, path, options)
     splits = read_source(path, options)
     for name in ("test", "train", "validation"):

@@ -6,6 +6,7 @@ import psutil
 
 from disdel.errors import UsageError
 from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.openwhisk.limits import CODE_BYTES, TIMEOUT_ORDINARY_S
 from disdel.types import Capacity, LimitNames
 from disdel.types.units import MIB
 from openwhisk_local.limits import (
@@ -34,6 +35,8 @@ def embedded_capacity(options: EmbeddedOptions) -> Capacity:
         cpus=usable_cpus(),
         gpu_memory_mb=None if gpu is None else gpu.memory_mb,
         payload_bytes=MAX_PAYLOAD_BYTES,
+        code_bytes=CODE_BYTES,
+        timeout_ordinary_s=TIMEOUT_ORDINARY_S,
         names=NAMES,
     )
 

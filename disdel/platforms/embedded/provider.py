@@ -11,10 +11,11 @@ from disdel.errors import UsageError
 from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
 from disdel.platforms.embedded.finding import find_running, platform_status
 from disdel.platforms.embedded.launching import start_embedded
-from disdel.platforms.embedded.limits import NAMES, embedded_capacity
+from disdel.platforms.embedded.limits import NAMES, check_sizes, embedded_capacity
 from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
+from disdel.platforms.options import own_options
 from disdel.settings import Settings
 from disdel.types import Capacity
 
@@ -22,6 +23,7 @@ from disdel.types import Capacity
 class EmbeddedProvider(Provider):
     name = "embedded"
     traits = Traits(host_packages=True)
+    options = EmbeddedOptions
 
     @asynccontextmanager
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
@@ -73,7 +75,7 @@ def _running(settings: Settings) -> ApiAccess | None:
     """How to reach the platform that runs in the background, if there is one.
 
     Raises:
-        UsageError: it runs with other limits than those asked for.
+        UsageError: it runs with other limits than those asked for, or other options are.
     """
     running = platform_status()
     if running is None:
@@ -85,11 +87,20 @@ def _running(settings: Settings) -> ApiAccess | None:
             f"{running.access.apihost} has the limits {running.limits}: leave --limits out to use "
             "it as it is, or stop it first with `disdel platform down`"
         )
+    if settings.platform_options:
+        raise UsageError(
+            f"--platform-option {settings.platform_options[0]} is asked for, and the platform at "
+            f"{running.access.apihost} runs already: give the option to `disdel platform up`, or "
+            "stop that platform first with `disdel platform down`"
+        )
     return running.access
 
 
 def _options(settings: Settings) -> EmbeddedOptions:
-    return EmbeddedOptions(limits=settings.platform_limits or "roomy")
+    limits = settings.platform_limits
+    options = own_options(EmbeddedOptions, settings, **({"limits": limits} if limits else {}))
+    check_sizes(options)
+    return options
 
 
 def _client(access: ApiAccess, settings: Settings, tell: Tell = tell_nobody) -> OpenWhisk:

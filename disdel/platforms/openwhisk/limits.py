@@ -19,6 +19,10 @@ NAMES = LimitNames(
 STOCK_PROXY_MB = 55
 # A request or an answer; a record adds 6 kB to it.
 _PAYLOAD_BYTES = MIB
+# Of a zip; its limit of 48 MB is on the code as base64, which is what it is sent as.
+CODE_BYTES = 48 * MIB * 3 // 4
+# What it lets an action run for where nobody has changed that.
+TIMEOUT_ORDINARY_S = 300.0
 # What collecting an activation's log takes after its answer, as seen on Docker: 40 to 100 ms.
 _SETTLE_MS = 150
 
@@ -53,6 +57,8 @@ def capacity_of(info: Mapping[str, Any], names: LimitNames = NAMES) -> Capacity:
         on_loopback=bool(extension),
         settle_s=extension.get("settle_ms", _SETTLE_MS) / 1000,
         payload_bytes=_PAYLOAD_BYTES,
+        code_bytes=CODE_BYTES,
+        timeout_ordinary_s=TIMEOUT_ORDINARY_S,
         names=names,
         kinds=tuple(
             runtime["kind"] for family in info.get("runtimes", {}).values() for runtime in family

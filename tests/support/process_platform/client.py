@@ -19,7 +19,7 @@ from disdel.errors import ActivationLost, PlatformError, PlatformRejected
 from disdel.platforms.base import ActionSpec, Platform, nowhere
 from disdel.types import ActivationRecord
 from disdel.types.units import MIB
-from tests.support.process_platform.limits import CONCURRENCY, PAYLOAD_BYTES, capacity
+from tests.support.process_platform.limits import CONCURRENCY, PAYLOAD_BYTES
 
 _LOOK_S = 0.02
 _HOST = Path(__file__).with_name("container.py")
@@ -115,7 +115,8 @@ class Action:
 
 
 class Processes(Platform):
-    def __init__(self):
+    def __init__(self, capacity):
+        self._capacity = capacity
         self._folder = tempfile.TemporaryDirectory(prefix="processes-")
         self._packages = {}
         self._containers = set()
@@ -123,14 +124,14 @@ class Processes(Platform):
         self._turn = asyncio.Semaphore(CONCURRENCY)
 
     async def capacity(self):
-        return capacity()
+        return self._capacity
 
     async def create_package(self, package, parameters):
         await self.remove_package(package)
         self._packages[package] = (dict(parameters), {})
 
     async def create_action(self, package, action):
-        most_mb = capacity().memory_max_mb
+        most_mb = self._capacity.memory_max_mb
         if action.memory_mb > most_mb:
             raise PlatformRejected(
                 f"{action.name} wants {action.memory_mb} MB, and a process has {most_mb} at most",

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from disdel.platforms.prices import Price
-from disdel.settings import resolve
 from disdel.types import Capacity, LimitNames
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 from openwhisk_local.machine.cpus import usable_cpus
 
 PAYLOAD_BYTES = 256 * 1024
+CODE_BYTES = 16 * 2**20
 CONCURRENCY = 16
 PRICES = (
     Price(
@@ -32,15 +32,17 @@ class ProcessOptions:
         take_fields(self)
 
 
-def capacity() -> Capacity:
+def capacity(options: ProcessOptions) -> Capacity:
     return Capacity(
         memory_min_mb=128,
-        memory_max_mb=resolve(ProcessOptions, {}).memory_max_mb,
+        memory_max_mb=options.memory_max_mb,
         timeout_max_s=120,
         concurrency=CONCURRENCY,
         invokes_per_minute=10_000,
         pool_memory_mb=8192,
         cpus=usable_cpus(),
         payload_bytes=PAYLOAD_BYTES,
-        names=LimitNames(memory="DISDEL_PROCESSES_MEMORY_MAX"),
+        code_bytes=CODE_BYTES,
+        timeout_ordinary_s=60,
+        names=LimitNames(memory="--platform-option memory_max"),
     )

@@ -16,6 +16,7 @@ from disdel.controller.inference.inputs import read_inputs
 from disdel.data.sources import ReadOptions, read_source
 from disdel.data.sources.samples import labelled, raw_split
 from disdel.errors import DatasetError, UsageError
+from disdel.settings.read_options import TableOptions
 from disdel.types import DatasetSpec, Reading, Scaling
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
@@ -548,3 +549,47 @@ def test_channels_that_are_put_last_are_told(tmp_path):
     inputs = read_inputs(file, spec((9, 7, 3), "uint8"))
     assert inputs.x.shape == (2, 9, 7, 3)
     assert any("3×9×7 have their channels first, which are put" in line for line in inputs.told)
+
+
+TABLE = "size,colour,kind\n1.5,red,a\n2.5,grün,b\n3.5,red,a\n4.5,grün,b\n"
+
+
+def of_table(tmp_path):
+    """The data set of a table."""
+    path = tmp_path / "train.csv"
+    path.write_text(TABLE)
+    split, _ = imported(path)
+    return spec((3,), classes=2, names=("a", "b"), reading=split.reading)
+
+
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        (TABLE.encode("cp1250"), {"encoding": "cp1250"}),
+        (TABLE.replace(",", "|").encode(), {"delimiter": "|"}),
+        (TABLE.replace(",", "\t").replace(".", ",").encode(), {"delimiter": "tab", "decimal": ","}),
+    ],
+)
+def test_a_table_that_is_written_otherwise_is_read_as_said(tmp_path, written, options):
+    known, path = of_table(tmp_path), tmp_path / "new.csv"
+    path.write_bytes(written)
+    found = read_inputs(path, known, TableOptions(**options))
+    assert found.x.tolist() == [[1.5, 0, 1], [2.5, 1, 0], [3.5, 0, 1], [4.5, 1, 0]]
+    assert found.y.tolist() == [0, 1, 0, 1]
+
+
+def test_advice_on_a_table_to_predict_can_be_followed(tmp_path):
+    known, path = of_table(tmp_path), tmp_path / "new.csv"
+    path.write_text(TABLE.replace("2.5", "unknown"))
+    with pytest.raises(UsageError, match="--na unknown counts it as missing$"):
+        read_inputs(path, known)
+    with pytest.raises(UsageError, match=r"values are missing: 'size' ×1$"):
+        read_inputs(path, known, TableOptions(missing_marks=("unknown",)))
+    with pytest.raises(UsageError, match="--decimal must be"):
+        read_inputs(path, known, TableOptions(decimal="x"))
+
+
+def test_what_is_said_of_tables_is_not_ignored_for_images(tmp_path):
+    save(tmp_path / "digits" / "one.png", GREY)
+    with pytest.raises(UsageError, match="--encoding is for tables"):
+        read_inputs(tmp_path / "digits", IMAGES, TableOptions(encoding="utf-8"))
