@@ -17,6 +17,7 @@ from disdel.host.targets import check_all_differ, check_target
 from disdel.settings import run_dir as default_run_dir
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
+from disdel.types.words import counted
 
 if TYPE_CHECKING:
     from disdel.controller.runs.run_folder import RunFolder
@@ -264,7 +265,9 @@ def _print_report(report: RunReport, resuming: str | None) -> None:
         )
     for split in report.splits:
         held_out = ", held out" if split.held_out else ""
-        typer.echo(f"{split.split:<10}{split.samples} samples{held_out}, for {split.use}")
+        typer.echo(
+            f"{split.split:<10}{counted(split.samples, 'sample')}{held_out}, for {split.use}"
+        )
     typer.echo("")
     if report.rounds:
         figures = ("train_loss", "loss", "accuracy")

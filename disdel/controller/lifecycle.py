@@ -159,7 +159,10 @@ async def run_to_report(
     finally:
         final = report()
         if error is not None:
-            final = dataclasses.replace(final, status="failed", error=error)
+            cut_off = error.kind == "interrupted"
+            final = dataclasses.replace(
+                final, status="interrupted" if cut_off else "failed", error=error
+            )
         if lease.is_held:
             _save_report(invoker, final)
         invoker.emit(RunEnded(report=final, folder=str(folder.path)))

@@ -14,6 +14,7 @@ from disdel.data.sources.labels import plain
 from disdel.data.sources.samples import LabelledSplits, RawSplit, labelled, raw_split, split_name
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions, Tell, tell_nobody
+from disdel.types.words import a_kind
 from disdel.user_code.module import UserModule
 
 _FORMS = (
@@ -117,4 +118,4 @@ def _pairs(content: Any, where: str) -> Iterable[Any]:
         return (content[position] for position in range(len(content)))
     if isinstance(content, Iterable):
         return content
-    raise DatasetError(f"{where} is a {type(content).__name__}; {_FORMS}")
+    raise DatasetError(f"{where} is {a_kind(content)}; {_FORMS}")

@@ -22,6 +22,7 @@ from disdel.types import (
 )
 from disdel.types.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
 from disdel.types.units import MIB, format_bytes
+from disdel.types.words import counted
 
 # Of the numbers of workers that were considered; `--json` has them all.
 _OPTIONS_SHOWN = 6
@@ -84,10 +85,10 @@ def infer_plan_lines(event: InferPlanMade) -> list[str]:
     plan, dataset = event.plan, event.dataset
     shape = "×".join(str(size) for size in dataset.input_shape)
     return [
-        f"plan    {event.samples} samples of {dataset.name} {shape}; model {event.model}, "
-        f"{format_bytes(event.model_bytes)}",
+        f"plan    {counted(event.samples, 'sample')} of {dataset.name} {shape}; "
+        f"model {event.model}, {format_bytes(event.model_bytes)}",
         f"        {plan.workers} action{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{plan.memory_mb} MB, {plan.slices[0].samples} samples each in batches of "
+        f"{plan.memory_mb} MB, {counted(plan.slices[0].samples, 'sample')} each in batches of "
         f"{plan.batch_size}; time limit {plan.timeout_s:g} s; about {_rounded(plan.predicted_s)} s "
         f"and {_rounded(plan.gb_s)} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.basis})",
@@ -104,8 +105,13 @@ def _samples_each(plan: Plan) -> str:
     """The samples of each client; those that are equal to one differ by one at most."""
     counts = plan.client_samples
     least, most = min(counts), max(counts)
-    samples = f"{most} samples each" if most - least <= 1 else f"{least} to {most} samples each"
-    return samples if len(counts) == plan.workers else f"{len(counts)} clients in turn, {samples}"
+    samples = (
+        f"{counted(most, 'sample')} each"
+        if most - least <= 1
+        else f"{least} to {most} samples each"
+    )
+    in_turn = "" if len(counts) == plan.workers else f"{len(counts)} clients in turn, "
+    return f"{in_turn}{samples} each"
 
 
 def _threads(plan: Plan | InferPlan) -> str:
@@ -227,6 +233,8 @@ def summary_lines(event: RunEnded) -> list[str]:
     """What came out, and where everything is."""
     report = event.report
     where = _where(event)
+    if report.status == "interrupted":
+        return [f"interrupted  {report.wall_s:.1f} s    {where}"]
     if report.status == "failed":
         kind = "failed" if report.error is None else report.error.kind
         return [f"failed  {report.wall_s:.1f} s  {kind}    {where}"]

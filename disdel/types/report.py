@@ -274,7 +274,7 @@ class RunReport:
     job: Literal["train", "infer"]
     dataset: str
     platform: str
-    status: Literal["running", "ok", "failed", "lost"]
+    status: Literal["running", "ok", "failed", "interrupted", "lost"]
     error: ErrorReport | None = None
     accuracy: float | None = None
     loss: float | None = None

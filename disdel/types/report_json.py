@@ -16,6 +16,7 @@ import dacite
 
 from disdel.errors import UsageError
 from disdel.types.report import Evaluation, RunReport
+from disdel.types.words import a_kind
 
 REPORT_VERSION = 2
 _READABLE = (1, 2)
@@ -48,7 +49,7 @@ def report_from_json(fields: object) -> RunReport:
         UsageError: it is no report, or one of a version that is not read.
     """
     if not isinstance(fields, Mapping):
-        raise UsageError(f"it is no report of a run, but a {type(fields).__name__}")
+        raise UsageError(f"it is no report of a run, but {a_kind(fields)}")
     version = fields.get("version")
     if version is None:
         raise UsageError("it is no report of a run: it has no version")

@@ -20,6 +20,7 @@ from typing import NoReturn, TypeVar
 
 from disdel.errors import UsageError
 from disdel.types.specs import CodeRef
+from disdel.types.words import a_kind
 from disdel.user_code.imports import UserImports
 
 T = TypeVar("T")
@@ -164,7 +165,7 @@ class UserModule:
             return found
         if found is not None:
             raise UsageError(
-                f"{self.code.source} has a {type(found).__name__} called {name!r}, where a "
+                f"{self.code.source} has {a_kind(found)} called {name!r}, where a "
                 f"function that returns one is needed: def {name}(): …"
             )
         functions = [

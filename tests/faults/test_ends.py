@@ -109,7 +109,7 @@ def test_a_signal_at_any_moment_leaves_nothing(home, data_dir, moment_s):
     assert done.returncode in (130, -number)
     assert "Traceback" not in done.stderr
     wait_until(home.is_clean)
-    assert all(report["status"] == "failed" for report in home.runs())
+    assert all(report["status"] == "interrupted" for report in home.runs())
 
 
 @pytest.mark.parametrize("moment_s", MOMENTS[2:])
@@ -126,7 +126,7 @@ def test_a_killed_controller_leaves_what_stop_removes(home, servers, data_dir, m
     done = interrupt_at(home.start(*TRAIN, **place), moment_s, *numbers)
     assert "Traceback" not in done.stderr
     for report in home.runs():
-        assert report["status"] in ("lost", "failed")
+        assert report["status"] in ("lost", "interrupted")
         stopped = home.done("stop", report["run"], **place)
         assert stopped.returncode == 0 or "has left nothing" in stopped.stderr
         assert not (home.path / "runs" / report["run"] / "controller.json").exists()

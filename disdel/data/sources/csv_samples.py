@@ -189,7 +189,8 @@ def _complete(
     if options.like is not None or options.missing == "refuse":
         at, more = where.at(int(np.argmax(lacking))), int(lacking.sum()) - 1
         how = "" if options.like is not None else f"; {_POLICIES}"
-        raise DatasetError(f"{at}, and {more} more: values are missing: {told}{how}")
+        others = f", and {more} more" if more else ""
+        raise DatasetError(f"{at}{others}: values are missing: {told}{how}")
     options.tell(f"rows with missing values are left out: {told}")
     if lacking.all():
         raise DatasetError(f"{where.table} holds no samples without missing values")

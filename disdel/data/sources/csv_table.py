@@ -48,6 +48,7 @@ from disdel.data.sources.samples import RawSplit, Source, split_name
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions, Tell
 from disdel.types import TableLayout
+from disdel.types.words import counted
 
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab")
 # A column of fewer rows may count them by chance.
@@ -73,7 +74,7 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
     """
     tables = [name for name in tree.names if _is_table(name)]
     if others := len(tree.names) - len(tables):
-        options.tell(f"{others} files beside the tables left out")
+        options.tell(f"{counted(others, 'file')} beside the tables left out")
     if len(tables) == 1:
         return {"train": _read_table(tree, tables[0], options)}
     by_split: dict[str, str] = {}

@@ -16,6 +16,7 @@ from disdel.data.sources.samples import RawSplit, Source, split_name, targets_al
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions
 from disdel.types import DatasetSpec
+from disdel.types.words import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,12 +100,12 @@ def _tell_others(tree: FileTree, options: ReadOptions) -> None:
     others = [name for name in tree.names if not is_image(name)]
     if unreadable := [name for name in others if name.lower().endswith(UNREADABLE)]:
         raise DatasetError(
-            f"{tree.label}: {len(unreadable)} images are of formats that cannot be read here, as "
-            f"{unreadable[0]}; convert them to one of {FORMATS}, or remove them"
+            f"{tree.label}: {counted(len(unreadable), 'image')} in a format that cannot be read "
+            f"here, as {unreadable[0]}; convert them to one of {FORMATS}, or remove them"
         )
     counts = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in others)
     for suffix, count in sorted(counts.items()):
-        options.tell(f"{count} files left out: {suffix}")
+        options.tell(f"{counted(count, 'file')} left out: {suffix}")
     with_images = {PurePosixPath(name).parent for name in tree.names if is_image(name)}
     for folder in sorted({PurePosixPath(name).parent for name in others} - with_images):
         if folder.parts:

@@ -16,6 +16,7 @@ from disdel.data.sources.room import check_room
 from disdel.data.sources.samples import RawSplit, Source, raw_split, split_name
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions
+from disdel.types.words import counted
 
 _SAMPLES = {"x", "image", "images", "data", "feature", "features", "input", "inputs"}
 _LABELS = {"y", "label", "labels", "target", "targets", "class", "classes"}
@@ -48,7 +49,7 @@ def read(tree: FileTree, options: ReadOptions) -> Source:
     if len(archives) > 1:
         raise DatasetError(f"{tree.label} holds several archives; name one: {', '.join(archives)}")
     if others := len(tree.names) - 1:
-        options.tell(f"{others} files beside {archives[0]} left out")
+        options.tell(f"{counted(others, 'file')} beside {archives[0]} left out")
     where = f"{tree.label}/{archives[0]}"
     arrays, keys = _read_arrays(tree, archives[0], where, options)
     splits: dict[str, RawSplit] = {}

@@ -10,6 +10,7 @@ from disdel.data.sources.files import Below, FileTree, Folder, open_tree
 from disdel.data.sources.samples import RawSplit, Source, split_name
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions, SourceKind
+from disdel.types.words import counted
 
 # Asked in this order; an archive of arrays may well lie beside a preview image.
 _FORMATS: tuple[
@@ -36,7 +37,9 @@ def read_source(path: Path, options: ReadOptions = _AS_GUESSED) -> Source:
         if isinstance(tree, Folder) and path.is_file() and idx.is_idx(path.name):
             tree = Folder(path.parent, idx.pair_of(path))
         if tree.hidden:
-            options.tell(f"{len(tree.hidden)} hidden files left out, as {tree.hidden[0]}")
+            options.tell(
+                f"{counted(len(tree.hidden), 'hidden file')} left out, as {tree.hidden[0]}"
+            )
         inner = _without_wrapper(tree)
         for kind, matches, read in _FORMATS:
             if matches(inner):

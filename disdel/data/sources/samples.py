@@ -16,6 +16,7 @@ from disdel.data.sources.rounding import check_targets
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions
 from disdel.types import DatasetSpec, Reading
+from disdel.types.words import counted
 
 _SPLITS = {
     "train": "train",
@@ -109,7 +110,8 @@ def raw_split(
         x = x[np.newaxis]
     if labels is not None and len(x) != len(labels):
         raise DatasetError(
-            f"{where} holds {len(x)} samples and {len(labels)} labels; each sample needs one"
+            f"{where} holds {counted(len(x), 'sample')} and {counted(len(labels), 'label')}; each "
+            "sample needs one"
         )
     if like is not None:
         reading = like.reading
@@ -206,7 +208,7 @@ def _required(split: RawSplit, where: str) -> NDArray[Any]:
 
 def _tell_all(labels: Mapping[str, NDArray[Any]], options: ReadOptions) -> None:
     for name, part in labels.items():
-        options.tell(told_labels(part, f"{name}, {len(part)} samples"))
+        options.tell(told_labels(part, f"{name}, {counted(len(part), 'sample')}"))
 
 
 def targets_alike(labels: NDArray[Any], like: DatasetSpec, where: str) -> NDArray[Any]:

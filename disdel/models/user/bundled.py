@@ -16,6 +16,7 @@ from disdel.protocol.messages import DescribeRequest
 from disdel.types.arrays import Array
 from disdel.types.names import Target
 from disdel.types.specs import CodeRef
+from disdel.types.words import a_kind
 from disdel.user_code.collecting import FOLDER, read_code
 from disdel.user_code.module import UserModule
 
@@ -82,14 +83,6 @@ def function_beside(module: UserModule, name: str) -> Callable[..., Any] | None:
     if found is not None and not callable(found):
         raise UsageError(f"{module.code.entry}: {name} must be a function, not {a_kind(found)}")
     return found
-
-
-def a_kind(value: object) -> str:
-    """What kind of thing it is, for people."""
-    if value is None:
-        return "None"
-    kind = type(value)
-    return f"a {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

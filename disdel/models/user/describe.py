@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from disdel.errors import DisdelError, UsageError
-from disdel.models.user.bundled import a_kind
 from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
 from disdel.runtimes.registry import all_runtimes
 from disdel.runtimes.runtime import Runtime
+from disdel.types.words import a_kind
 from disdel.user_code.collecting import imported_packages
 from disdel.user_code.files_read import FilesRead
 from disdel.user_code.module import UserModule, end_process

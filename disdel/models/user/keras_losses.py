@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from disdel.errors import UsageError
-from disdel.models.user.bundled import a_kind
 from disdel.runtimes.keras.recipe import Measure
 from disdel.types.names import Target
+from disdel.types.words import a_kind
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from disdel.errors import UsageError
-from disdel.models.user.bundled import a_kind, function_beside, module_here, target_of
+from disdel.models.user.bundled import function_beside, module_here, target_of
 from disdel.models.user.keras_losses import loss_is_sum, own_loss, own_metrics, weights_of
 from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.keras.recipe import KerasRecipe, mean_of, recipe_for
 from disdel.types.names import DEFAULT_OPTIMIZER, Precision, SampleKind, Target
 from disdel.types.specs import OwnModel
+from disdel.types.words import a_kind
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.
@@ -267,7 +268,7 @@ def _preprocessed(module: UserModule, samples: KerasTensor) -> KerasTensor:
 def _target(entry: str, outputs: KerasTensor, classes: int) -> Target:
     if isinstance(outputs, list | tuple | dict):
         raise UsageError(
-            f"the model of {entry} gives a {type(outputs).__name__} of {len(outputs)}, and "
+            f"the model of {entry} gives {a_kind(outputs)} of {len(outputs)}, and "
             "one output is needed, by itself"
         )
     return target_of(entry, tuple(outputs.shape)[1:], classes)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from disdel.errors import UsageError
-from disdel.models.user.bundled import a_kind
 from disdel.runtimes.torch.recipe import Measure
 from disdel.types.names import Target
+from disdel.types.words import a_kind
 from disdel.user_code.module import UserModule
 
 # Of PyTorch's losses, classes and functions, those that take class numbers, (batch,).

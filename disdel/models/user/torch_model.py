@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from disdel.errors import UsageError
 from disdel.models.torch_files import TorchFile, are_images, call_own, write_torch_file
-from disdel.models.user.bundled import a_kind, function_beside, module_here, target_of
+from disdel.models.user.bundled import function_beside, module_here, target_of
 from disdel.models.user.torch_losses import own_loss, weights_of
 from disdel.protocol.messages import Network
 from disdel.runtimes.torch.optim import torch_rule
@@ -24,6 +24,7 @@ from disdel.runtimes.torch.trainer import TorchTrainer
 from disdel.types.arrays import Array
 from disdel.types.names import OPTIMIZERS, Precision, SampleKind, Target
 from disdel.types.specs import OptimizerGroup, OwnModel
+from disdel.types.words import a_kind
 from disdel.user_code.module import UserModule
 
 # What can be averaged and stored.
@@ -233,7 +234,7 @@ def _check_input(entry: str, made: TorchModel) -> None:
 def _target(entry: str, outputs: object, samples: int, classes: int) -> Target:
     if isinstance(outputs, list | tuple | dict):
         raise UsageError(
-            f"the model of {entry} gives a {type(outputs).__name__} of {len(outputs)}, and "
+            f"the model of {entry} gives {a_kind(outputs)} of {len(outputs)}, and "
             "one output is needed, by itself"
         )
     if not isinstance(outputs, Tensor):

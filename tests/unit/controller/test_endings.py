@@ -96,7 +96,7 @@ def test_an_interrupted_run_removes_what_it_created(run, arithmetic, platform):
         run(epochs=3)
     assert platform.packages == {}
     [folder] = run.run_dir.iterdir()
-    assert json.loads((folder / "report.json").read_text())["status"] == "failed"
+    assert json.loads((folder / "report.json").read_text())["status"] == "interrupted"
 
 
 def test_keep_leaves_package_and_weights(run, arithmetic, platform, tmp_path):

@@ -580,11 +580,11 @@ def test_a_table_that_is_written_otherwise_is_read_as_said(tmp_path, written, op
 
 def test_advice_on_a_table_to_predict_can_be_followed(tmp_path):
     known, path = of_table(tmp_path), tmp_path / "new.csv"
-    path.write_text(TABLE.replace("2.5", "unknown"))
-    with pytest.raises(UsageError, match="--na unknown counts it as missing$"):
+    path.write_text(TABLE.replace("2.5", "roughly"))
+    with pytest.raises(UsageError, match=r"--na roughly counts it as missing$"):
         read_inputs(path, known)
     with pytest.raises(UsageError, match=r"values are missing: 'size' ×1$"):
-        read_inputs(path, known, TableOptions(missing_marks=("unknown",)))
+        read_inputs(path, known, TableOptions(missing_marks=("roughly",)))
     with pytest.raises(UsageError, match="--decimal must be"):
         read_inputs(path, known, TableOptions(decimal="x"))
 

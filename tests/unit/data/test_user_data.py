@@ -112,8 +112,8 @@ def test_data_sets_of_pytorch_are_read_batch_by_batch(write, returned, splits):
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("None", "train is a NoneType; needed is"),
-        ("{'train': 7}", "train is a int; needed is"),
+        ("None", "train is None; needed is"),
+        ("{'train': 7}", "train is an int; needed is"),
         ("{'first': (x, classes)}", "returned a split 'first'; needed is"),
         ("{'test': (x, classes)}", "has no training samples"),
         ("x", "yields ndarray where pairs are needed"),

@@ -50,7 +50,7 @@ pytestmark = pytest.mark.framework
         (
             forward("self.dense(x)") + "Net.get_extra_state = lambda self: 3\n"
             "Net.set_extra_state = lambda self, state: None\n",
-            "_extra_state of .* is a int and not a tensor",
+            "_extra_state of .* is an int and not a tensor",
         ),
         (make(LOGITS, head="loss = 'mse'"), "loss must be a function of outputs and .* st"),
         (make(LOGITS, head="loss = nn.CrossEntropyLoss(reduction='sum')"), "a mean is needed"),
@@ -68,8 +68,8 @@ pytestmark = pytest.mark.framework
             r"net.py, line 6, `return outputs.nothing`: AttributeError",
         ),
         (make(LOGITS, head="optimizer = 'ftrl'"), r"no optimizer 'ftrl'; known: adam, .* def op"),
-        (make(LOGITS, head="optimizer = 3"), "optimizer must be a name, or .* not a int"),
-        (make(LOGITS, head="def optimizer(p): return 3"), "optimizer returned a int, where one"),
+        (make(LOGITS, head="optimizer = 3"), "optimizer must be a name, or .* not an int"),
+        (make(LOGITS, head="def optimizer(p): return 3"), "optimizer returned an int, where one"),
         (
             make(LOGITS, head="optimizer = torch.optim.LBFGS"),
             r"torch.optim.lbfgs.LBFGS cannot be used; of torch.optim, SGD, Adam, AdamW, RMSprop,",
@@ -118,7 +118,7 @@ pytestmark = pytest.mark.framework
         ),
         (make(LOGITS, head="loss = F.binary_cross_entropy"), "binary_cross_entropy compares each"),
         (make(LOGITS, head="metrics = ['accuracy']"), "metric 'accuracy' must be a function"),
-        (make(LOGITS, head="augment = 3"), "augment must be a function, not a int"),
+        (make(LOGITS, head="augment = 3"), "augment must be a function, not an int"),
         (
             make(LOGITS, head="def augment(x, y): return x[:, :2], y"),
             r"augment gave samples of shape \(8, 2\).* shapes must stay",
