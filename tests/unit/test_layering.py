@@ -23,11 +23,14 @@ ALLOWED = {
     "store": LEAVES,
     "planner": {"errors", "types"},
     "strategies": {"errors", "types"},
+    "privacy": {"errors", "types"},
+    "secure_aggregation": {"errors", "types"},
     "report": {"errors", "types", "host"},
     "runtimes": {"errors", "types", "protocol", "user_code", "machine"},
     "models": {"errors", "types", "protocol", "user_code", "runtimes"},
     "data": LEAVES | {"host", "settings"},
-    "worker": LEAVES | {"models", "runtimes", "store", "strategies"},
+    "worker": LEAVES
+    | {"models", "privacy", "runtimes", "secure_aggregation", "store", "strategies"},
     # A process of its own, which the controller starts; it builds networks as workers do.
     "compiler": LEAVES | {"host", "models"},
     "memory_agent": {"errors", "types", "protocol"},
@@ -35,7 +38,7 @@ ALLOWED = {
     "platforms": LEAVES | {"host", "openwhisk_local", "settings"},
     "controller": LEAVES
     | {"compiler", "data", "host", "models", "planner", "platforms", "runtimes"}
-    | {"settings", "store", "strategies"},
+    | {"privacy", "secure_aggregation", "settings", "store", "strategies"},
     "api": LEAVES
     | {"controller", "data", "host", "models", "planner", "platforms", "report"}
     | {"runtimes", "settings"},

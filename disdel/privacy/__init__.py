@@ -1,0 +1,1 @@
+"""Client-level differential privacy: clipped updates, Gaussian noise, and what it has cost."""

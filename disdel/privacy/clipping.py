@@ -1,0 +1,121 @@
+"""Updates of bounded norm: by a fixed bound, or by one that follows the clients' norms.
+
+The adaptive bound is that of Andrew et al. (2021, https://arxiv.org/abs/1905.03871): it goes to a
+quantile of the clients' norms, which the server learns of by a noisy count alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from disdel.errors import TrainingDiverged, UsageError
+from disdel.types.arrays import Array
+
+# Above the rounding of a norm's float64 sums.
+_SLACK = 1e-9
+# Elements that are squared at once.
+_BLOCK = 1 << 20
+
+
+def norm_of(tensors: Iterable[Array]) -> float:
+    """The Euclidean norm over all elements of an update, summed in float64."""
+    squares = 0.0
+    for tensor in tensors:
+        flat = tensor.reshape(-1)
+        for first in range(0, flat.size, _BLOCK):
+            block = flat[first : first + _BLOCK].astype(np.float64)
+            squares += float(np.dot(block, block))
+    return math.sqrt(squares)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What an update is multiplied by, and whether its norm was within the bound."""
+
+    factor: float
+    within: bool
+
+
+def clip(norm: float, bound: float, *, rounding: float = 0.0) -> Clip:
+    """Scale an update down to the bound C; smaller ones stay as they are.
+
+    Args:
+        norm: of the update.
+        bound: C.
+        rounding: what storing the update may add to its norm (`rounding_norm`); the bound holds
+            for what is stored.
+
+    Raises:
+        TrainingDiverged: the norm is no number, so that nothing bounds the update.
+        UsageError: rounding alone is as large as the bound.
+    """
+    if not math.isfinite(norm):
+        raise TrainingDiverged(f"an update of norm {norm} cannot be clipped")
+    room = bound - rounding
+    if room <= 0:
+        raise UsageError(
+            f"a bound of {bound:g} on an update's norm is below the {rounding:.3g} by which fixed "
+            "point may change that norm: raise --dp-clip"
+        )
+    factor = 1.0 if norm <= room else room / norm * (1 - _SLACK)
+    return Clip(factor, norm <= bound)
+
+
+def rounding_norm(elements: int, step: float) -> float:
+    """The most that rounding each element to a multiple of `step` adds to a norm."""
+    return math.sqrt(elements) * step / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveClip:
+    """How the bound follows the clients' norms.
+
+    Attributes:
+        quantile: of the norms, to which the bound goes.
+        rate: how fast: the bound is multiplied by exp(-rate · (share within - quantile)).
+        count_noise: standard deviation of the noise in the count of updates within the bound.
+    """
+
+    quantile: float = 0.5
+    rate: float = 0.2
+    count_noise: float
+
+    @classmethod
+    def for_cohort(cls, cohort: int) -> AdaptiveClip:
+        """As the paper has it: the count's noise is a twentieth of the cohort."""
+        return cls(count_noise=cohort / 20)
+
+    def update_noise(self, noise: float) -> float:
+        """The multiplier of the updates' noise, so that with the count's both cost as `noise` does.
+
+        The count is of ±1/2 for each client, so its sensitivity is 1/2.
+
+        Raises:
+            UsageError: the count alone costs more.
+        """
+        if noise >= 2 * self.count_noise:
+            raise UsageError(
+                f"the count of clipped updates has noise {self.count_noise:g}, a twentieth of the "
+                f"cohort, which alone costs more than a noise multiplier of {noise:g} allows: it "
+                f"must be above {noise / 2:g}; choose at least {math.floor(10 * noise) + 1} "
+                "clients a round, or a fixed bound"
+            )
+        return float((noise**-2 - (2 * self.count_noise) ** -2) ** -0.5) if noise else 0.0
+
+    def next_bound(self, bound: float, share_within: float) -> float:
+        """The next round's bound, from the noisy share of updates within this one."""
+        return bound * math.exp(-self.rate * (share_within - self.quantile))
+
+    def share_within(self, halves: float, cohort: float, normal: float) -> float:
+        """The noisy share of updates within the bound.
+
+        Args:
+            halves: the sum of +1/2 for each update within it and -1/2 for each other.
+            cohort: the clients expected, whoever has answered.
+            normal: a standard normal random number.
+        """
+        return (halves + self.count_noise * normal) / cohort + 0.5
