@@ -208,7 +208,7 @@ def remaining_text(event: RoundDone) -> str:
 
 
 def progress_cells(progress: WorkerProgress, start: str) -> tuple[str, ...]:
-    """A worker's row: number, state, cold or warm, epoch, step, loss, memory of limit."""
+    """A worker's row: number, client, state, cold or warm, epoch, step, loss, memory of limit."""
     if progress.step is None or progress.last_step is None:
         step = ""
     else:
@@ -217,6 +217,7 @@ def progress_cells(progress: WorkerProgress, start: str) -> tuple[str, ...]:
     limit = "" if progress.limit_mb is None else f" / {progress.limit_mb}"
     return (
         str(progress.worker),
+        "" if progress.client is None else str(progress.client),
         progress.state,
         start,
         "" if progress.epoch is None else str(progress.epoch),
@@ -226,7 +227,7 @@ def progress_cells(progress: WorkerProgress, start: str) -> tuple[str, ...]:
     )
 
 
-PROGRESS_HEADINGS = ("worker", "state", "start", "epoch", "step", "loss", "memory")
+PROGRESS_HEADINGS = ("worker", "client", "state", "start", "epoch", "step", "loss", "memory")
 
 
 def summary_lines(event: RunEnded) -> list[str]:

@@ -161,6 +161,8 @@ class LiveView(PlainView):
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._workers: dict[int, WorkerProgress] = {}
         self._starts: dict[int, str] = {}
+        # Else a worker's number is its client's, too.
+        self._clients_take_turns = False
         self._remaining = ""
 
     def open(self) -> None:
@@ -174,6 +176,8 @@ class LiveView(PlainView):
             self.close()
         super().__call__(event)
         match event:
+            case PlanMade(plan=plan):
+                self._clients_take_turns = len(plan.client_samples) != plan.workers
             case RoundStarted():
                 self._workers = {
                     worker: self._workers.get(worker)
@@ -202,7 +206,10 @@ class LiveView(PlainView):
             tuple(map(on_one_line, progress_cells(progress, self._starts.get(worker, "cold"))))
             for worker, progress in sorted(self._workers.items())
         ]
-        shown = _that_fit((PROGRESS_HEADINGS, *rows), self._console.width)
+        columns = list(range(len(PROGRESS_HEADINGS)))
+        if not self._clients_take_turns:
+            columns.remove(PROGRESS_HEADINGS.index("client"))
+        shown = _that_fit((PROGRESS_HEADINGS, *rows), columns, self._console.width)
         table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
         for column in shown:
             heading = PROGRESS_HEADINGS[column]
@@ -213,10 +220,10 @@ class LiveView(PlainView):
         return table
 
 
-def _that_fit(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The columns for which a terminal is wide enough; the least telling ones go first."""
+def _that_fit(rows: Sequence[Sequence[str]], columns: list[int], width: int) -> list[int]:
+    """Those of the columns for which a terminal is wide enough; the least telling ones go first."""
     widths = [max(map(cell_len, column)) + _GAP for column in zip(*rows, strict=True)]
-    shown = list(range(len(widths)))
+    shown = list(columns)
     for heading in _LEAST_TELLING:
         if sum(widths[column] for column in shown) - _GAP <= width:
             break

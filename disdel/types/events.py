@@ -67,6 +67,7 @@ class WorkerProgress:
 
     worker: int
     state: str
+    client: int | None = None
     round: int | None = None
     epoch: int | None = None
     step: int | None = None

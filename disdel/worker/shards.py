@@ -24,7 +24,9 @@ class ShardCache:
     """The last shard that this container has trained on, and the last that it has scored.
 
     Most containers use the same ones every round. One whose worker trains several clients in turn
-    reads theirs again, and never holds two.
+    reads theirs again, and never holds two, so that its memory is that of the largest. To keep more
+    would save little: reading takes about 2 µs a sample of MNIST, a training step 100 and more, and
+    where some clients sit out a round, the others change workers.
     """
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ def _log(args: Args, reply: TaskReply, context: Context) -> None:
     said = {**args, "run": RunKeys(str(args["run"])).run_id}
     names = [
         f"{name} {said[name]}"
-        for name in ("run", "task", "round", "worker", "segment")
+        for name in ("run", "task", "round", "worker", "client", "segment")
         if said.get(name) is not None
     ]
     steps = ""

@@ -206,6 +206,7 @@ class _Watch:
     def say(self, state: str, **fields: object) -> None:
         shown = {
             "state": state,
+            "client": self.request.client,
             "round": self.request.round,
             "first_step": self.request.start_step,
             "last_step": self.request.stop_step,

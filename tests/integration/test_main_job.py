@@ -197,7 +197,9 @@ def test_runs_and_logs_of_what_was_done(home, report):
     logs = disdel("logs", report["run"], "--worker", 1, cwd=home).stdout
     assert logs.count("== train worker 1") == 12
     assert "worker 0" not in logs
-    said = rf"disdel: run {report['run']} task train round 2 worker 1 segment 0: ok, steps "
+    said = (
+        rf"disdel: run {report['run']} task train round 2 worker 1 client 1 segment 0: ok, steps "
+    )
     assert re.search(said + r"\d+ to (\d+) of \1, at most \d+ of \d+ MB in use", logs)
 
 

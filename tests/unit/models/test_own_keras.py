@@ -157,7 +157,7 @@ def make():
             r"saved and loaded again: .*__init__\(\) got an unexpected .*\n.*takes \*\*kwargs and",
         ),
         (make(SOFTMAX, head="loss = 'no such'"), "Keras has no loss 'no such'"),
-        (make(SOFTMAX, head="loss = 7"), "loss must be a name, .* not a int"),
+        (make(SOFTMAX, head="loss = 7"), "loss must be a name, .* not an int"),
         (
             make(SOFTMAX, head="def loss(y_true, y_pred):\n    return y_pred.nothing\n"),
             r"net.py, line 5, `return y_pred.nothing`: AttributeError",
@@ -198,10 +198,10 @@ def make():
             "layer 'lstm' of .* carries its state .* leave stateful=True out",
         ),
         (make(SOFTMAX, head="optimizer = 'no such'"), "Keras has no optimizer 'no such'"),
-        (make(SOFTMAX, head="def optimizer(): return 3"), "optimizer must be .* not a int"),
+        (make(SOFTMAX, head="def optimizer(): return 3"), "optimizer must be .* not an int"),
         (make(SOFTMAX, head="metrics = ['no such']"), "Keras has no metric 'no such'"),
         (make(SOFTMAX, head="metrics = ['AUC']"), "metric 'AUC' is not a mean over samples"),
-        (make(SOFTMAX, head="augment = 3"), "augment must be a function, not a int"),
+        (make(SOFTMAX, head="augment = 3"), "augment must be a function, not an int"),
         (
             make(SOFTMAX, head="def augment(x, y):\n    return x[:, :2], y\n"),
             r"the model takes|shape",

@@ -7,8 +7,9 @@ import pytest
 
 from disdel.report.lines import PROGRESS_HEADINGS, round_heading, summary_lines
 from disdel.report.views import LiveView, PlainView
-from disdel.types import RunReport
-from disdel.types.events import Noted, RoundStarted, RunEnded, WorkerProgress
+from disdel.types import RunReport, TrainJob
+from disdel.types.events import Noted, PlanMade, RoundStarted, RunEnded, WorkerProgress
+from tests.support.planning import dataset, plan
 
 
 def started(number, **facts):
@@ -53,8 +54,22 @@ def test_a_narrow_terminal_gets_the_columns_that_fit(width, monkeypatch):
     assert all(len(line) <= width for line in lines)
     headings = [str(column.header) for column in view._table().columns]
     assert headings[:2] == ["worker", "state"]
-    assert (headings == list(PROGRESS_HEADINGS)) == (width >= 60)
+    assert (len(headings) == len(PROGRESS_HEADINGS) - 1) == (width >= 60)
     assert width < 20 or all("training" in line for line in lines if line.startswith("0"))
+
+
+@pytest.mark.parametrize(("clients", "shown"), [(2, False), (5, True)])
+def test_a_client_is_shown_where_clients_take_turns(clients, shown):
+    made = replace(plan(TrainJob(dataset="mnist", workers=2)), client_samples=(100,) * clients)
+    view = LiveView()
+    view(
+        PlanMade(run="r", job=TrainJob(dataset="mnist"), dataset=dataset(), model="cnn", plan=made)
+    )
+    view(started(1, first=True))
+    view(WorkerProgress(worker=1, client=4, state="training"))
+    column = view._table().columns[1]
+    assert (column.header == "client") == shown
+    assert not shown or [str(cell) for cell in column.cells] == ["", "4"]
 
 
 @pytest.fixture

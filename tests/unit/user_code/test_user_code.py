@@ -265,7 +265,7 @@ def test_a_file_may_have_any_name(write):
         ("net.py:make", "requirements = [name]\n", "line 1: requirements must be a list"),
         ("net.py:make", "def maker(): pass\n", r"no function 'make' \(did you mean 'maker'\?\)"),
         ("net.py:make", "from os import path\n", "has no function 'make'; it has none"),
-        ("net.py:make", "make = 7\n", "has a int called 'make', where a function"),
+        ("net.py:make", "make = 7\n", "has an int called 'make', where a function"),
         ("net.py:make", "def make(width, classes): pass\n", "wants width, which nobody gives it"),
         (
             "net.py:make",
