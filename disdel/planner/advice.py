@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from disdel.errors import InsufficientMemory, PlanError
 from disdel.planner.candidates import Candidate, candidates, feasible, gpu_action_mb
-from disdel.planner.limits import Shortage, lifted
+from disdel.planner.limits import Shortage, lifted, to_next_size
 from disdel.planner.question import Question
-from disdel.types.units import MIB
 
 # More limits than there are can not be in the way.
 _MOST_CHANGES = 8
@@ -131,11 +130,16 @@ def _complaint(question: Question, nearest: Candidate, shortage: Shortage) -> st
                 f"{dataset.name}: every worker needs at least one"
             )
         case "memory":
-            parts = nearest.estimate
+            if nearest.collect_memory_mb > nearest.memory_mb:
+                return (
+                    f"collectWeights needs {nearest.collect_memory_mb} MB for the updates of "
+                    f"{workers} and {shortage.limit:.0f} MB is the limit"
+                )
+            framework, data, model, step, margin = nearest.estimate.parts_mb
             return (
-                f"a train action needs {shortage.need:.0f} MB ({parts.framework / MIB:.0f} for the "
-                f"framework, {parts.data / MIB:.0f} data, {parts.model / MIB:.0f} model, "
-                f"{parts.step / MIB:.0f} training step, {parts.margin / MIB:.0f} margin) and "
+                f"a train action needs {nearest.memory_mb} MB ({framework} for the framework, "
+                f"{data} data, {model} model, {step} training step, {margin} margin"
+                f"{to_next_size(nearest.estimate, nearest.memory_mb)}) and "
                 f"{shortage.limit:.0f} MB is the limit, with {workers} and batch {job.batch_size}"
             )
         case "timeout":

@@ -162,11 +162,12 @@ def _candidate(
     )
     if not (short_of_memory and runtime.cuts_batches):
         return whole
-    most = in_parts(question.job.batch_size)
+    batch = question.batch_of(question.dataset.train_samples)
+    most = in_parts(batch)
     if most.shortages:
         return whole
     parts = 2
-    while parts < question.job.batch_size:
+    while parts < batch:
         cut = in_parts(parts)
         if not cut.shortages:
             return cut
@@ -198,7 +199,7 @@ def _cut_candidate(
         shard_samples=max(client_samples),
         test_samples=test_slices[0].samples,
         validation_samples=validation_slices[0].samples if decides else 0,
-        batch_size=job.batch_size,
+        batch_size=question.batch_of(max(client_samples)),
         epochs=job.epochs,
         micro_batches=micro_batches,
         precision=job.precision,

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from disdel.errors import InsufficientMemory, PlanError, UsageError
 from disdel.planner.averaging import STORE_BYTES_PER_S
 from disdel.planner.calibration import calibrated
-from disdel.planner.limits import Shortage, capped, lifted, order, round_up_memory, shortages
+from disdel.planner.limits import (
+    Shortage,
+    capped,
+    lifted,
+    order,
+    round_up_memory,
+    shortages,
+    to_next_size,
+)
 from disdel.planner.memory import estimate_evaluate, layer_bytes, sample_bytes
 from disdel.planner.question import Bounds
 from disdel.planner.slices import equal_slices
@@ -278,13 +286,12 @@ def _complaint(shortage: Shortage, nearest: _Candidate, question: InferQuestion)
                 f"platform runs at once; use --workers {most:.0f} or fewer"
             )
         case "memory":
-            parts = nearest.estimate
+            framework, results, model, step, margin = nearest.estimate.parts_mb
             return (
-                f"an evaluate action needs {need} MB "
-                f"({parts.framework / MIB:.0f} for the framework, "
-                f"{parts.data / MIB:.0f} results, {parts.model / MIB:.0f} model, "
-                f"{parts.step / MIB:.0f} loading or a batch, {parts.margin / MIB:.0f} margin) and "
-                f"{limit:.0f} MB is the limit; {how}"
+                f"an evaluate action needs {need} MB ({framework} for the framework, {results} "
+                f"results, {model} model, {step} loading or a batch, {margin} margin"
+                f"{to_next_size(nearest.estimate, nearest.memory_mb)}) and {limit:.0f} MB is "
+                f"the limit; {how}"
             )
         case "pool":
             fewer = "use fewer --workers, or " if nearest.workers > 1 else ""

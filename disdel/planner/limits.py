@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
 from disdel.planner.question import Bounds
-from disdel.types import Objective
+from disdel.types import Estimate, Objective
 from disdel.types.plan import in_brackets
 
 # Memory limits are multiples of this: finer steps would tell two equal actions apart.
@@ -145,3 +145,9 @@ def capped(bounds: Bounds) -> list[str]:
 def round_up_memory(needed_mb: float, minimum_mb: int) -> int:
     """The memory limit that holds `needed_mb`."""
     return max(minimum_mb, math.ceil(needed_mb / MEMORY_STEP_MB) * MEMORY_STEP_MB)
+
+
+def to_next_size(estimate: Estimate, memory_mb: int) -> str:
+    """What the parts of an estimate lack of the memory limit that holds them, behind them."""
+    rest = memory_mb - sum(estimate.parts_mb)
+    return f", {rest} to the next size" if rest > 0 else ""

@@ -189,6 +189,13 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
             f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "
             "less of it at once"
         )
+    largest = max(best.client_samples)
+    if (batch := question.job.batch_size) > largest:
+        whose = "client" if len(best.client_samples) != best.workers else "worker"
+        reasons.append(
+            f"no {whose} has a full batch of {batch}: each step takes all of its samples, "
+            f"{largest} at most"
+        )
     if question.compile_s:
         reasons.append(
             f"about {question.compile_s:.0f} s of it are for compiling the network, which is kept"

@@ -131,6 +131,10 @@ class Question(Bounds):
             return equal_counts(self.dataset.train_samples, clients)
         return self.counts(clients)
 
+    def batch_of(self, samples: int) -> int:
+        """The samples of a step of a client that has so many: a small one has no full batch."""
+        return min(self.job.batch_size, samples)
+
     @property
     def runtime(self) -> RuntimeCosts:
         """The runtime's costs as observed, its speed that of the same network where it was seen."""
@@ -154,5 +158,5 @@ class Question(Bounds):
 
     @property
     def _alike(self) -> tuple[Observation, ...]:
-        job = self.job
-        return alike(self.observations, self.model.label, job.batch_size, job.precision)
+        batch = self.batch_of(self.dataset.train_samples)
+        return alike(self.observations, self.model.label, batch, self.job.precision)

@@ -21,7 +21,7 @@ from disdel.types import (
     TrainJob,
 )
 from disdel.types.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
-from disdel.types.units import MIB, format_bytes
+from disdel.types.units import format_bytes, mb_ceil
 from disdel.types.words import counted
 
 # Of the numbers of workers that were considered; `--json` has them all.
@@ -105,11 +105,7 @@ def _samples_each(plan: Plan) -> str:
     """The samples of each client; those that are equal to one differ by one at most."""
     counts = plan.client_samples
     least, most = min(counts), max(counts)
-    samples = (
-        f"{counted(most, 'sample')} each"
-        if most - least <= 1
-        else f"{least} to {most} samples each"
-    )
+    samples = counted(most, "sample") if most - least <= 1 else f"{least} to {most} samples"
     in_turn = "" if len(counts) == plan.workers else f"{len(counts)} clients in turn, "
     return f"{in_turn}{samples} each"
 
@@ -119,10 +115,10 @@ def _threads(plan: Plan | InferPlan) -> str:
 
 
 def _parts(estimate: Estimate) -> str:
+    framework, data, model, step, margin = estimate.parts_mb
     return (
-        f"framework {estimate.framework / MIB:.0f} + data {estimate.data / MIB:.0f} + "
-        f"model {estimate.model / MIB:.0f} + step {estimate.step / MIB:.0f} + "
-        f"margin {estimate.margin / MIB:.0f} = {estimate.total / MIB:.0f} MB"
+        f"framework {framework} + data {data} + model {model} + step {step} + margin {margin} = "
+        f"{mb_ceil(estimate.total)} MB"
     )
 
 

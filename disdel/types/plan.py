@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from disdel.types.names import EstimatorName, Objective, RuntimeName, Split
-from disdel.types.units import MIB
+from disdel.types.units import MIB, mb_ceil
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,18 @@ class Estimate:
     @property
     def total(self) -> int:
         return self.framework + self.data + self.model + self.step + self.margin
+
+    @property
+    def parts_mb(self) -> tuple[int, int, int, int, int]:
+        """The parts in whole MB: each rounded, up or down, so that they make `total` rounded up."""
+        parts = (self.framework, self.data, self.model, self.step, self.margin)
+        whole = [part // MIB for part in parts]
+        # What rounding down has lost goes to the parts that have lost most.
+        losers = sorted(range(len(parts)), key=lambda place: whole[place] * MIB - parts[place])
+        for place in losers[: mb_ceil(self.total) - sum(whole)]:
+            whole[place] += 1
+        framework, data, model, step, margin = whole
+        return framework, data, model, step, margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

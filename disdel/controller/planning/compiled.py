@@ -77,7 +77,8 @@ def compile_job(
     return CompileJob(
         model=model,
         input_dtype="float32" if wide else dataset.input_dtype,
-        batch_size=job.batch_size,
+        # No client has more.
+        batch_size=min(job.batch_size, dataset.train_samples),
         optimizer=model.optimizer(job.optimizer).named,
         targets=HOST if on_host else portable(settings.architectures),
         adds_terms=strategy_of(job).terms() is not None,

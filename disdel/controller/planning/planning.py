@@ -167,16 +167,17 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
     """What the train containers of a run took, one observation each."""
     observed = []
     for container in containers(activations, block_steps=plan.block_steps):
+        shard_samples = max(plan.client_samples[c] for c in plan.turns[container.worker])
         work = Work(
             dataset=question.dataset,
             model=question.facts,
             label=question.model.label,
-            shard_samples=max(plan.client_samples[c] for c in plan.turns[container.worker]),
+            shard_samples=shard_samples,
             test_samples=plan.test_slices[container.worker].samples,
             validation_samples=(
                 plan.validation_slices[container.worker].samples if plan.validation_slices else 0
             ),
-            batch_size=question.job.batch_size,
+            batch_size=question.batch_of(shard_samples),
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,
             precision=question.job.precision,

@@ -10,8 +10,8 @@ from disdel.planner.advice import suggestions
 from disdel.planner.memory import estimate_collect
 from disdel.planner.plan import AS_GOOD, make_plan
 from disdel.platforms.prices import PUBLISHED, costs, price_given
-from disdel.types import Aims, Limits, ModelSpec, TrainJob, Validation
-from disdel.types.units import MIB
+from disdel.types import Aims, Estimate, Limits, ModelSpec, TrainJob, Validation
+from disdel.types.units import MIB, mb_ceil
 from tests.support.planning import as_good, capacity, dataset, jobs, plan, platforms, question
 
 
@@ -295,3 +295,26 @@ def test_a_validation_split_costs_something_only_where_it_decides():
     assert decided.invocations == plan(data=plain).invocations + decided.workers
     assert decided.estimate.data == plan(data=plain).estimate.data
     assert decided.store_mb > plan(data=plain).store_mb
+
+
+def test_a_batch_beyond_the_samples_is_planned_as_what_a_step_takes():
+    whole = plan(TrainJob(dataset="mnist", batch_size=60_000, workers=1))
+    beyond = plan(TrainJob(dataset="mnist", batch_size=65_536, workers=1))
+    assert beyond.estimate == whole.estimate
+    assert (beyond.memory_mb, beyond.predicted_s) == (whole.memory_mb, whole.predicted_s)
+    told = "no worker has a full batch of 65536: each step takes all of its samples, 60000"
+    assert any(told in reason for reason in beyond.reasons)
+    assert not any("full batch" in reason for reason in whole.reasons)
+
+
+PARTS = ("framework", "data", "model", "step", "margin")
+
+
+@given(st.tuples(*[st.integers(0, 10**10)] * len(PARTS)))
+def test_the_parts_that_are_shown_make_the_sum_that_is(sizes):
+    estimate = Estimate(
+        **dict(zip(("framework", "data", "model", "step", "margin"), sizes, strict=True))
+    )
+    shown = estimate.parts_mb
+    assert sum(shown) == mb_ceil(estimate.total)
+    assert all(abs(mb - size / MIB) < 1 for mb, size in zip(shown, sizes, strict=True))
