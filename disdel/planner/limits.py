@@ -132,8 +132,13 @@ def capped(bounds: Bounds) -> list[str]:
             ("--gpu-memory", limits.gpu_memory_mb, capacity.gpu_memory_mb, "MB"),
             ("--timeout-max", limits.timeout_max_s, capacity.timeout_max_s, "s"),
         )
-        if asked is not None and limit is not None and asked > limit
+        if asked is not None and limit and asked > limit
     ]
+    if limits.gpu_memory_mb and capacity.gpu_memory_mb == 0:
+        told.append(
+            f"--gpu-memory {limits.gpu_memory_mb}: the platform has no GPU, and the actions train "
+            "on the CPU"
+        )
     if limits.gpu_memory_mb and capacity.gpu_memory_mb is None and bounds.shipped.uses_gpu:
         told.append(
             f"--gpu-memory {limits.gpu_memory_mb}: the platform tells of no GPU, and actions that "

@@ -32,11 +32,12 @@ _WORST_SHOWN = 10
 _NAME_WIDTH = 24
 
 
-def round_heading(scored_on: Split) -> str:
+def round_heading(scored_on: Split, *, has_classes: bool = True) -> str:
     """The heading of the rounds' rows, which names the split that they are scored on."""
     short = {"validation": "val", "test": "test", "train": "train"}[scored_on]
+    accuracy = f"  {f'{short} acc':>8}" if has_classes else ""
     return (
-        f"{'round':>7}  {'time':>8}  {f'{short} loss':>9}  {f'{short} acc':>8}  {'cold/warm':>9}  "
+        f"{'round':>7}  {'time':>8}  {f'{short} loss':>9}{accuracy}  {'cold/warm':>9}  "
         f"{'peak MB':>7}"
     )
 
@@ -188,11 +189,10 @@ def round_line(event: RoundDone) -> str:
     """One row under `round_heading`."""
     report = event.report
     loss = _figure(report.loss)
-    scored = report.loss is not None
-    accuracy = "" if scored and report.accuracy is None else _figure(report.accuracy)
+    accuracy = f"  {_figure(report.accuracy):>8}" if event.has_classes else ""
     line = (
         f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
-        f"{loss:>9}  {accuracy:>8}  "
+        f"{loss:>9}{accuracy}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
     return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in report.metrics.items())])

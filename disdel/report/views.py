@@ -143,7 +143,7 @@ def progress_lines(event: Event) -> list[str]:
         case InferPlanMade():
             return infer_plan_lines(event)
         case RoundStarted(first=True):
-            return [round_heading(event.scored_on)]
+            return [round_heading(event.scored_on, has_classes=event.has_classes)]
         case RoundDone():
             return [round_line(event)]
         case Noted():

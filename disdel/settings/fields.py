@@ -181,7 +181,8 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
     Raises:
         UsageError: a value is of another type or out of range.
     """
-    return cls(**arguments(cls, values))
+    made: T = getattr(cls, "built", cls)(**arguments(cls, values))
+    return made
 
 
 def arguments(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from disdel.host.home import expanded
 from disdel.settings.fields import Declared, arguments, build, declared
 from disdel.settings.signatures import split
 from disdel.settings.texts import value_of
+from disdel.settings.wording import in_keywords
 
 T = TypeVar("T")
 
@@ -92,7 +93,8 @@ def resolving(cls: type[T]) -> type[T]:
     """A class decorator: what is not given to the class, or None, is looked up when it is made.
 
     So whoever has an instance has values, and asks nobody where they are from. Settings may be
-    given by their names, too: `memory_max=512` beside `limits=Limits(memory_max_mb=512)`.
+    given by their names, too: `memory_max=512` beside `limits=Limits(memory_max_mb=512)`. What
+    is wrong with a value is said in keywords.
     """
     plain: Callable[..., None] = cls.__init__
 
@@ -108,6 +110,18 @@ def resolving(cls: type[T]) -> type[T]:
         values = found(cls, named | single.keys())[0] | single
         plain(self, **(arguments(cls, values) | whole))
 
+    @wraps(plain)
+    def called(self: T, **given: Any) -> None:
+        with in_keywords(cls):
+            init(self, **given)
+
+    def built(**given: Any) -> T:
+        made = cls.__new__(cls)
+        init(made, **given)
+        return made
+
     cls.RESOLVES_ITSELF = True  # type: ignore[attr-defined]
-    cls.__init__ = init  # type: ignore[assignment,method-assign]
+    # Of a command line or the environment, whose users know flags and no keywords.
+    cls.built = staticmethod(built)  # type: ignore[attr-defined]
+    cls.__init__ = called  # type: ignore[assignment,method-assign]
     return cls

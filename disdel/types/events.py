@@ -59,6 +59,7 @@ class RoundStarted:
     rounds: int
     workers: int
     scored_on: Split = "test"
+    has_classes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,7 @@ class RoundDone:
     warm: int
     peak_mb: int
     remaining_s: float
+    has_classes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

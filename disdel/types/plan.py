@@ -31,7 +31,7 @@ class Capacity:
     """What a platform allows, as it says itself.
 
     `pool_memory_mb` (all containers together), `cpus` and `gpu_memory_mb` (of the GPU that all
-    containers share) are None where the platform does not tell, as OpenWhisk does not. `kinds` are
+    containers share) are None where the platform does not tell (no GPU is 0). `kinds` are
     its own runtimes, as `python:3.11`. For `settle_s` after an activation's answer its container
     may be busy with what comes after it, and take no other. `on_loopback` is whether its containers
     have the loopback of the machine that they run on. `payload_bytes` is the most JSON that an

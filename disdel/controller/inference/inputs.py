@@ -52,7 +52,7 @@ def read_inputs(path: Path, dataset: DatasetSpec, table: TableOptions = _AS_BEFO
         UsageError: nothing readable there, samples of another shape, or labels of other classes.
     """
     if not path.exists():
-        raise UsageError(f"--input {path} does not exist")
+        raise UsageError(f"--input {path} does not exist: name a file or a folder of samples")
     told: list[str] = []
     try:
         split = read_inputs_of(path, ReadOptions.of_input(table, dataset, told.append))

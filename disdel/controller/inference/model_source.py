@@ -133,7 +133,10 @@ def _find_file(model: str | None, dataset: str, run_dir: Path) -> Path:
     path = Path(model)
     if path.suffix in model_suffixes():
         if not path.is_file():
-            raise UsageError(f"--model {path} does not exist")
+            raise UsageError(
+                f"--model {path} does not exist; name a file that does, or the id of a run "
+                "(`disdel runs list`)"
+            )
         return path
     # A run's id may have a dot too, and its folder is a path.
     if not runs_named(run_dir, model) and (path.suffix or path.exists() or len(path.parts) > 1):

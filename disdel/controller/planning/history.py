@@ -105,8 +105,9 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
     else:
         facts.append(settings.image(runtime.image))
     asked = settings.limits.gpu_memory_mb
-    told = on_host and first_gpu() is not None
-    if asked or (told and asked is None):
+    # A GPU that is asked for and not there makes no difference to what is measured.
+    planned = first_gpu() is not None and asked != 0 if on_host else bool(asked)
+    if planned:
         facts.append("gpu")
     text = json.dumps([disdel.__version__, runtime.name, _COUNTED, *facts])
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -129,13 +129,17 @@ class Shown(RoundObserver):
         first: the first round of this controller.
         rounds: of the whole job.
         scored_on: the split that rounds are scored on.
+        has_classes: whether there is an accuracy to score.
     """
 
-    def __init__(self, emit: Listener, *, first: int, rounds: int, scored_on: Split) -> None:
+    def __init__(
+        self, emit: Listener, *, first: int, rounds: int, scored_on: Split, has_classes: bool
+    ) -> None:
         self._emit = emit
         self._first = first
         self._rounds = rounds
         self._scored_on = scored_on
+        self._has_classes = has_classes
 
     async def round_started(self, number: int, workers: int) -> None:
         self._emit(
@@ -145,6 +149,7 @@ class Shown(RoundObserver):
                 rounds=self._rounds,
                 workers=workers,
                 scored_on=self._scored_on,
+                has_classes=self._has_classes,
             )
         )
 
@@ -158,5 +163,6 @@ class Shown(RoundObserver):
                 warm=starts.count("warm"),
                 peak_mb=max(activation.peak_mb or 0 for activation in done.activations),
                 remaining_s=remaining_s(done.activations, done=done.number, rounds=self._rounds),
+                has_classes=self._has_classes,
             )
         )

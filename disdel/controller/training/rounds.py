@@ -112,7 +112,13 @@ class TrainRun:
             AdaptedCrew(job, crew, fleet, progress, emit),
             Evictions(self._collector, train, fleet, crew),
             Checkpoints(fleet, ProgressFiles(invoker.folder, lease)),
-            Shown(emit, first=progress.done + 1, rounds=plan.rounds, scored_on=plan.scored_on),
+            Shown(
+                emit,
+                first=progress.done + 1,
+                rounds=plan.rounds,
+                scored_on=plan.scored_on,
+                has_classes=bool(samples.spec.classes),
+            ),
         )
         self._tested: Score | None = None
         self._staged: set[str] = set()

@@ -33,7 +33,7 @@ def embedded_capacity(options: EmbeddedOptions) -> Capacity:
         invokes_per_minute=limits.invokes_per_minute,
         pool_memory_mb=limits.user_memory_mb,
         cpus=usable_cpus(),
-        gpu_memory_mb=None if gpu is None else gpu.memory_mb,
+        gpu_memory_mb=0 if gpu is None else gpu.memory_mb,
         payload_bytes=MAX_PAYLOAD_BYTES,
         code_bytes=CODE_BYTES,
         timeout_ordinary_s=TIMEOUT_ORDINARY_S,

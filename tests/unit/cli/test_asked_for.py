@@ -83,7 +83,7 @@ def test_a_warm_up_that_never_ends_is_refused():
 
 @pytest.mark.parametrize("arch", ["sparc", "amd64,", "x86_64"])
 def test_cpus_that_nothing_is_compiled_for_are_refused(arch):
-    with pytest.raises(UsageError, match="--arch must be amd64 and arm64 or one of them"):
+    with pytest.raises(UsageError, match="arch must be amd64 and arm64 or one of them"):
         disdel.Settings(arch=arch)
     assert disdel.Settings(arch="amd64, arm64").architectures == ["amd64", "arm64"]
 
@@ -100,7 +100,7 @@ def test_cpus_are_told_to_count_for_compiled_networks_alone():
 
 @pytest.mark.parametrize("prefix", ["x y", "x/\n", "http://x/"])
 def test_what_is_no_beginning_of_an_image_is_refused(prefix):
-    with pytest.raises(UsageError, match="--image-prefix"):
+    with pytest.raises(UsageError, match="image_prefix"):
         disdel.Settings(image_prefix=prefix)
     for fine in ("", "disdel/", "localhost:5000/team/x-"):
         assert disdel.Settings(image_prefix=fine).image("i").startswith(fine)
@@ -119,6 +119,12 @@ def test_limits_that_the_platform_does_not_reach_are_told(limits, said):
         plan(platform=capacity(memory_max_mb=2048), limits=Limits(**limits)).reasons
     )
     assert "above the platform's" not in " ".join(plan().reasons)
+
+
+def test_a_gpu_that_is_not_there_takes_no_memory():
+    asked = plan(platform=capacity(gpu_memory_mb=0), limits=Limits(gpu_memory_mb=5000))
+    assert asked.estimate == plan(platform=capacity(gpu_memory_mb=0)).estimate
+    assert any("the platform has no GPU" in reason for reason in asked.reasons)
 
 
 def test_patience_that_outlasts_the_run_is_told():

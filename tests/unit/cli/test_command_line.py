@@ -115,5 +115,5 @@ def test_a_variable_that_is_set_to_nothing_is_refused(variable, read, monkeypatc
 
 
 def test_a_program_gives_no_empty_path_either():
-    with pytest.raises(UsageError, match="--run-dir must be a path, not ''"):
+    with pytest.raises(UsageError, match="run_dir must be a path, not ''"):
         Settings(run_dir="")

@@ -7,8 +7,8 @@ import pytest
 
 from disdel.report.lines import PROGRESS_HEADINGS, round_heading, summary_lines
 from disdel.report.views import LiveView, PlainView
-from disdel.types import RunReport, TrainJob
-from disdel.types.events import Noted, PlanMade, RoundStarted, RunEnded, WorkerProgress
+from disdel.types import RoundReport, RunReport, TrainJob
+from disdel.types.events import Noted, PlanMade, RoundDone, RoundStarted, RunEnded, WorkerProgress
 from tests.support.planning import dataset, plan
 
 
@@ -22,6 +22,22 @@ def test_rounds_have_one_heading_also_of_a_run_that_goes_on():
     view(started(3, first=True))
     view(started(4))
     assert shown.getvalue() == f"{round_heading('test')}\n"
+
+
+def test_numbers_to_predict_have_no_column_of_accuracies():
+    shown = io.StringIO()
+    view = PlainView(shown, shown)
+    view(started(1, first=True, has_classes=False))
+    done = RoundReport(round=1, wall_s=2, train_loss=1, loss=0.25, accuracy=None)
+    view(
+        RoundDone(
+            rounds=5, report=done, cold=1, warm=0, peak_mb=99, remaining_s=1, has_classes=False
+        )
+    )
+    heading, row = shown.getvalue().splitlines()
+    assert heading == round_heading("test", has_classes=False)
+    assert "acc" not in heading
+    assert len(row) == len(heading)
 
 
 def test_the_table_has_the_workers_of_the_round():

@@ -24,6 +24,6 @@ def test_an_action_has_the_variables_before_it_connects(redis_url, monkeypatch):
 
 @pytest.mark.parametrize("pair", ["", "=x", "NAME", "1NAME=x", "NA ME=s3cret", "N\0=x"])
 def test_what_is_no_variable_is_refused_without_its_value(pair):
-    with pytest.raises(UsageError, match="--action-env must be NAME=VALUE") as refused:
+    with pytest.raises(UsageError, match="action_env must be NAME=VALUE") as refused:
         Settings(action_env=(pair,))
     assert "s3cret" not in str(refused.value)

@@ -132,10 +132,10 @@ def test_patience_comes_from_flag_environment_or_default(environ):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (-1.0, "--patience-network must be from 0 to 604800 s, not -1"),
+        (-1.0, "patience_network must be from 0 to 604800 s, not -1"),
         (float("nan"), "not nan"),
         (float("inf"), "not inf"),
-        ("a while", "--patience-network must be a number, not 'a while'"),
+        ("a while", "patience_network must be a number, not 'a while'"),
     ],
 )
 def test_patience_is_a_number_of_seconds(given, told):
