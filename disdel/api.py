@@ -22,7 +22,7 @@ from disdel.controller.training import calibration
 from disdel.controller.training import train as train_run
 from disdel.controller.training.calibration import Calibrated
 from disdel.controller.training.resuming import Resumed, read_resumed
-from disdel.controller.training.splits import job_dataset, job_partition, job_samples
+from disdel.controller.training.splits import job_dataset, job_partition, job_samples, with_clients
 from disdel.data import DatasetArrays, describe_dataset, load_arrays
 from disdel.errors import UsageError
 from disdel.host.interrupts import taken_as_interrupts
@@ -324,6 +324,7 @@ def _questions(job: TrainJob, settings: Settings) -> list[Question]:
         return load_arrays(job.dataset, data_dir)
 
     partition = job_partition(job, dataset, lambda: job_samples(load(), job))
+    job = with_clients(job, partition)
     model = choose_network(job, dataset, load)
     capacity = _run(lambda: offered_capacity(settings))
     return ask(job, dataset, model, capacity, settings, counts=partition.counts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,33 +16,49 @@ from disdel.errors import PartitionError
 Positions = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment:
     """Samples as they are dealt to clients, numbered from 0.
 
-    Client 0 owns the first `counts[0]` positions of an order of the whole split, client 1 those
+    Client 0 owns the first `sizes[0]` positions of an order of the whole split, client 1 those
     after them, and so on. The order is made when it is needed: of a shuffle, this is all that is
-    kept, however many samples there are.
+    kept, however many samples there are. Nothing here is an object a client: there may be 100,000.
 
     Attributes:
-        counts: the samples of each client.
-        names: what each client owns, in a word: in a run, two shards of one name are the same.
+        sizes: the samples of each client, (clients,) int64.
         order: makes the order, (samples,) int64.
+        in_ranges: whether the order is the same for any number of clients, so that the range of it
+            says what a client owns.
     """
 
-    counts: tuple[int, ...]
-    names: tuple[str, ...]
+    sizes: npt.NDArray[np.int64]
     order: Callable[[], Positions]
+    in_ranges: bool = False
 
     @classmethod
-    def of_ranges(cls, counts: Sequence[int], order: Callable[[], Positions]) -> Assignment:
+    def of_ranges(cls, sizes: npt.ArrayLike, order: Callable[[], Positions]) -> Assignment:
         """Ranges of one order, which is the same for any number of clients."""
-        ends = np.cumsum(counts).tolist()
-        return cls(
-            counts=tuple(counts),
-            names=tuple(f"{end - n}-{end}" for end, n in zip(ends, counts, strict=True)),
-            order=order,
-        )
+        return cls(sizes=np.asarray(sizes, np.int64), order=order, in_ranges=True)
+
+    @classmethod
+    def of_owners(cls, owners: npt.NDArray[Any], clients: int) -> Assignment:
+        """Samples by the client that owns each: `owners` is (samples,), whole numbers.
+
+        Raises:
+            PartitionError: they are no such numbers, or one is no client.
+        """
+        if owners.ndim != 1 or owners.dtype.kind not in "iu":
+            raise PartitionError(
+                f"owners are {owners.dtype} of shape {owners.shape}, and each sample has one: "
+                "whole numbers, (samples,)"
+            )
+        if len(owners) and not 0 <= owners.min() <= owners.max() < clients:
+            odd = np.flatnonzero((owners < 0) | (owners >= clients))[0]
+            raise PartitionError(
+                f"sample {odd} is given to client {owners[odd]}, and there are 0 to {clients - 1}"
+            )
+        order = np.argsort(owners, kind="stable")
+        return cls(sizes=np.bincount(owners, minlength=clients), order=lambda: order)
 
     @classmethod
     def of_positions(cls, clients: Sequence[Positions]) -> Assignment:
@@ -55,12 +73,28 @@ class Assignment:
                     f"a client is given {owned.dtype} of shape {owned.shape} for positions, which "
                     "are whole numbers, (samples,)"
                 )
-        order = np.concatenate([np.asarray(owned, np.int64) for owned in clients])
-        return cls(
-            counts=tuple(len(owned) for owned in clients),
-            names=tuple(_name(owned) for owned in clients),
-            order=lambda: order,
-        )
+        owned_by_all = [np.asarray(owned, np.int64) for owned in clients]
+        order = np.concatenate([*owned_by_all, np.empty(0, np.int64)])
+        sizes = np.array([len(owned) for owned in owned_by_all], np.int64)
+        return cls(sizes=sizes, order=lambda: order)
+
+    @property
+    def clients(self) -> int:
+        return len(self.sizes)
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """The samples of each client."""
+        return tuple(self.sizes.tolist())
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What each client owns, in a word: in a run, two shards of one name are the same."""
+        starts = self._ends - self.sizes
+        if self.in_ranges:
+            return tuple(f"{start}-{end}" for start, end in zip(starts, self._ends, strict=True))
+        order = self.order()
+        return tuple(_name(order[start:end]) for start, end in zip(starts, self._ends, strict=True))
 
     def shards(self) -> Iterator[tuple[str, Positions]]:
         """Each client's name and ascending positions, checked to be each sample of the split once.
@@ -71,11 +105,19 @@ class Assignment:
             PartitionError: a sample has no owner, or more than one.
         """
         order = self.order()
-        check_cover(order, sum(self.counts))
-        start = 0
-        for name, count in zip(self.names, self.counts, strict=True):
-            yield name, np.sort(order[start : start + count])
-            start += count
+        check_cover(order, int(self.sizes.sum()))
+        for name, size, end in zip(self.names, self.sizes, self._ends, strict=True):
+            yield name, np.sort(order[end - size : end])
+
+    def owners(self) -> npt.NDArray[np.int64]:
+        """The client that owns each sample, (samples,)."""
+        owners = np.empty(int(self.sizes.sum()), np.int64)
+        owners[self.order()] = np.repeat(np.arange(self.clients), self.sizes)
+        return owners
+
+    @cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        return np.cumsum(self.sizes)
 
 
 def check_cover(order: Positions, samples: int) -> None:

@@ -134,7 +134,7 @@ class LearningJob:
     is `model`.
 
     Attributes:
-        partition: how the training samples are dealt to clients: a partitioner, and its number.
+        partition: how the training samples are dealt to clients: a partitioner, and its parameters.
         rate_schedule: how the learning rate changes over the run.
         validation: when the average is scored, and what ends the run early.
         average: a client's weight in an average: the samples that it has seen, or 1.
@@ -195,7 +195,12 @@ class LearningJob:
         ),
     ] = 0
     partition: Annotated[
-        str, Setting("How training samples are dealt to the clients: iid.", metavar="NAME")
+        str,
+        Setting(
+            "How training samples are dealt to the clients: iid, shards:K, classes:K, "
+            "dirichlet:ALPHA, sizes:LAW, by:COLUMN, or your own.",
+            metavar="NAME[:PARAMETERS]|FILE.py:FUNCTION",
+        ),
     ] = "iid"
     rate_schedule: RateSchedule = field(default_factory=RateSchedule)
     validation: Validation = field(default_factory=Validation)

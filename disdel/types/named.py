@@ -33,6 +33,7 @@ _ENTRY = re.compile(
 _KEYED = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>.*)", re.DOTALL)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 _SWITCHES = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _SHOWN = 60
 
 
@@ -138,7 +139,7 @@ class _Parameter:
         if text == "none" and NoneType in self.kinds:
             return None
         shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
-        wanted = " or ".join(words for kind in self.kinds if (words := _in_words(kind)))
+        wanted = " or ".join(map(_in_words, self.kinds))
         bounds = "" if self.setting is None else self.setting.range_after_words
         raise UsageError(f"{called} must be {wanted}{bounds}, not {shown}")
 
@@ -146,9 +147,11 @@ class _Parameter:
 def _parameters(takes: Callable[..., Any], leave_out: Collection[str]) -> Iterator[_Parameter]:
     hints = get_type_hints(takes, include_extras=True)
     for parameter in inspect.signature(takes).parameters.values():
-        if parameter.name in leave_out:
+        if parameter.name in leave_out or parameter.kind in _VARIABLE:
             continue
-        hint = hints.get(parameter.name, str)
+        default = parameter.default
+        told = str if default in (parameter.empty, None) else type(default)
+        hint = hints.get(parameter.name, told)
         notes = getattr(hint, "__metadata__", ())
         kind = hint.__origin__ if notes else hint
         is_union = get_origin(kind) in (Union, UnionType)
@@ -212,5 +215,11 @@ def _made(text: str, kind: Any) -> Any:
 
 
 def _in_words(kind: Any) -> str:
-    words = {bool: "yes or no", int: "a whole number", float: "a number", str: "a text"}
-    return " or ".join(_choices(kind)) or words.get(kind, "none" if kind is NoneType else "")
+    words = {
+        bool: "yes or no",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        NoneType: "none",
+    }
+    return " or ".join(_choices(kind)) or words.get(kind) or f"of the type {kind}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from disdel.data import DatasetArrays, held_out_size, hold_out, scaling_of
 from disdel.data.partitioners import Partition
+from disdel.errors import PartitionError
 from disdel.types import DatasetSpec, Split, SplitReport, TrainJob
 from disdel.types.arrays import Array
 
@@ -107,8 +108,27 @@ def job_partition(
         return np.asarray(train.y[train.rows(slice(None))])
 
     return Partition(
-        job.partition, samples=dataset.train_samples, seed=job.seed, read_labels=labels
+        job.partition,
+        samples=dataset.train_samples,
+        seed=job.seed,
+        read_labels=labels,
     )
+
+
+def with_clients(job: TrainJob, partition: Partition) -> TrainJob:
+    """The job with as many clients as its samples have, where the partition is by a column.
+
+    Raises:
+        PartitionError: the user wants another number.
+    """
+    if (decided := partition.decided_clients) is None:
+        return job
+    if job.clients not in (None, decided):
+        raise PartitionError(
+            f"--partition {job.partition} makes {decided} clients, one for each value, and "
+            f"--clients is {job.clients}: leave --clients out"
+        )
+    return replace(job, clients=decided)
 
 
 def split_reports(spec: DatasetSpec, *, decides: bool) -> tuple[SplitReport, ...]:

@@ -26,7 +26,7 @@ from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.resuming import Resumed, take_up
 from disdel.controller.training.rounds import TrainRun
-from disdel.controller.training.splits import job_partition, job_samples
+from disdel.controller.training.splits import job_partition, job_samples, with_clients
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
@@ -80,6 +80,7 @@ async def train_on(
     samples = await in_thread(job_samples, arrays, job)
     dataset = samples.spec
     partition = job_partition(job, dataset, lambda: samples)
+    job = with_clients(job, partition)
     model = await in_thread(choose_network, job, dataset, lambda: arrays)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(

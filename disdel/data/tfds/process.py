@@ -1,6 +1,6 @@
 """The process that runs TensorFlow for the host: reads, writes and downloads prepared data sets.
 
-It also runs the user's own functions that return samples.
+It also runs the user's own functions that return samples, or deal them to clients.
 
 `python -m disdel.data.tfds.process REQUEST ANSWER`, two JSON files. Samples travel as
 `SPLIT_x.npy` and `SPLIT_y.npy` in a folder, never through memory.
@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from disdel.data.partitioners.own import dealt_by_users
 from disdel.data.tfds.catalog import sample_format
-from disdel.data.tfds.tasks import Call, Decode, Download, Write
+from disdel.data.tfds.tasks import Call, Deal, Decode, Download, Write
 from disdel.data.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
 from disdel.types import CodeRef
@@ -107,6 +108,18 @@ def call(task: Call) -> None:
         "told": told,
     }
     (target / "found.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def deal(task: Deal) -> None:
+    """Write `order.npy` and `sizes.npy`: what the user's function deals, client after client."""
+    code = CodeRef(**{**task.code, "requirements": tuple(task.code["requirements"])})
+    exchange = Path(task.exchange_dir)
+    labels = np.load(exchange / "labels.npy")
+    assignment = dealt_by_users(
+        UserModule(code, Path(task.folder)), task.said, labels, task.clients, task.seed
+    )
+    np.save(exchange / "order.npy", assignment.order())
+    np.save(exchange / "sizes.npy", assignment.sizes)
 
 
 def write(task: Write) -> None:
@@ -247,6 +260,8 @@ def main(request_path: str, answer_path: str) -> None:
                 download(Download(**fields))
             case "Call":
                 call(Call(**fields))
+            case "Deal":
+                deal(Deal(**fields))
     except UsageError as failure:
         error = str(failure)
     except ImportError as failure:

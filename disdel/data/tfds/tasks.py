@@ -57,4 +57,19 @@ class Call:
     splits_dir: str
 
 
-Task = Decode | Write | Download | Call
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """Let the user's function `code` (a `CodeRef`), whose files lie in `folder`, deal samples.
+
+    It is called as `said`, and finds `labels.npy` in `exchange_dir`, where what it deals goes.
+    """
+
+    code: dict[str, Any]
+    folder: str
+    said: str
+    clients: int
+    seed: int
+    exchange_dir: str
+
+
+Task = Decode | Write | Download | Call | Deal

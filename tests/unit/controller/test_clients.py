@@ -11,13 +11,13 @@ from disdel.errors import ActivationFailed, UsageError
 from disdel.store.codec import read_tensors
 from disdel.types import TrainJob
 from disdel.types.events import RoundStarted
-from tests.support import partitioners, strategies  # noqa: F401  # registers them
+from tests.support import strategies
 from tests.support.arithmetic import scores
 from tests.support.fake_platform import activation
 
 SAMPLES = 1438
-# By the partitioner "ramp".
-OWNED = [239, 480, 719]
+# By the partitioner "sizes:linear".
+OWNED = [239, 479, 720]
 STEPS = [math.ceil(samples / 64) for samples in OWNED]
 
 
@@ -34,7 +34,7 @@ def test_each_client_takes_the_steps_of_its_own_samples(run, platform, arithmeti
 
     for worker in range(3):
         arithmetic.hooks[worker, 1] = look
-    report, _ = run(epochs=2, workers=3, partition="ramp")
+    report, _ = run(epochs=2, workers=3, partition="sizes:linear")
     assert [len(seen[client]["x"]) for client in range(3)] == OWNED
     assert [share.samples for share in report.plan.shards] == OWNED
     sent = {(a["client"], a["round"]): (a["start_step"], a["stop_step"]) for a in trained(platform)}
@@ -47,12 +47,12 @@ def test_each_client_takes_the_steps_of_its_own_samples(run, platform, arithmeti
     assert [entry.client for entry in report.ledger] == [0, 1, 2] * 2
     mean = np.average([1, 2, 3], weights=STEPS)
     assert [entry.loss for entry in report.rounds] == pytest.approx([10 - mean, 10 - 2 * mean])
-    assert report.settings["partition"] == "ramp"
+    assert report.settings["partition"] == "sizes:linear"
 
 
 @pytest.mark.parametrize("average", ["samples", "equal"])
 def test_with_rounds_of_steps_who_is_through_takes_no_part(run, platform, average):
-    report, _ = run(epochs=3, workers=3, partition="ramp", sync=5, average=average)
+    report, _ = run(epochs=3, workers=3, partition="sizes:linear", sync=5, average=average)
     total = [3 * steps for steps in STEPS]
     assert len(report.rounds) == math.ceil(max(total) / 5)
     weight = 0.0
@@ -73,7 +73,7 @@ def test_with_rounds_of_steps_who_is_through_takes_no_part(run, platform, averag
 @pytest.mark.parametrize("failing", [1, 3, 12])
 @pytest.mark.parametrize("job", [{}, {"optimizer_state": "local", "sync": 3}])
 def test_an_interrupted_run_of_unequal_clients_goes_on(run, arithmetic, failing, job):
-    job = {"workers": 3, "partition": "ramp", "epochs": 14, **job}
+    job = {"workers": 3, "partition": "sizes:linear", "epochs": 14, **job}
     whole, _ = run(**job)
     # Client 2 takes part until the end.
     arithmetic.hooks[2, failing] = lambda request: activation(
@@ -92,7 +92,7 @@ def test_an_interrupted_run_of_unequal_clients_goes_on(run, arithmetic, failing,
 
 def test_more_epochs_of_rounds_of_steps_that_cut_a_client_short_are_refused(run):
     """The smallest client was through before the last round, where its epochs ended."""
-    _, folder = run(epochs=2, workers=3, partition="ramp", sync=5)
+    _, folder = run(epochs=2, workers=3, partition="sizes:linear", sync=5)
     with pytest.raises(UsageError, match="cannot be raised any more"):
         run(resumed=folder, epochs=4)
 
@@ -106,7 +106,7 @@ def test_clients_take_turns_and_nothing_is_other_than_side_by_side(run, platform
         return [(e.round, e.client, e.samples, e.checksum) for e in report.ledger]
 
     # One average a round: a tree would round otherwise.
-    job = {"epochs": 2, "partition": "ramp", "clients": 5, "fan_in": 5, **job}
+    job = {"epochs": 2, "partition": "sizes:linear", "clients": 5, "fan_in": 5, **job}
     side_by_side, _ = run(workers=5, **job)
     in_turn, _ = run(workers=workers, **job)
     assert updates(in_turn) == updates(side_by_side)
@@ -126,7 +126,11 @@ def test_clients_take_turns_and_nothing_is_other_than_side_by_side(run, platform
 def test_workers_may_become_more_while_clients_keep_their_samples_and_optimizers(run, arithmetic):
     arithmetic.train_s = lambda request: 1.0 / request.round
     report, folder = run(
-        epochs=4, clients=5, workers_policy="adapt", optimizer_state="local", partition="ramp"
+        epochs=4,
+        clients=5,
+        workers_policy="adapt",
+        optimizer_state="local",
+        partition="sizes:linear",
     )
     by_round = [[e for e in report.ledger if e.round == number] for number in range(1, 5)]
     assert [len({e.worker for e in entries}) for entries in by_round] == [2, 3, 4, 5]
@@ -150,7 +154,7 @@ def test_clients_that_take_part_are_shared_out_among_all_workers(run):
 
 
 def test_a_lost_turn_is_taken_again_and_others_are_not(run, arithmetic, platform):
-    job = {"epochs": 1, "clients": 4, "partition": "ramp"}
+    job = {"epochs": 1, "clients": 4, "partition": "sizes:linear"}
     whole, _ = run(**job)
     lost = []
 
@@ -187,7 +191,7 @@ def test_another_number_of_workers_deals_unequal_clients_anew(run, arithmetic):
     for worker in range(6):
         for number in range(1, 5):
             arithmetic.hooks[worker, number] = look
-    _, folder = run(epochs=4, workers_policy="adapt", partition="ramp")
+    _, folder = run(epochs=4, workers_policy="adapt", partition="sizes:linear")
     whole = np.sort(np.concatenate(seen[1]), axis=0)
     for number in range(1, 5):
         assert len(seen[number]) == number + 1

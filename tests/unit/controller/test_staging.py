@@ -11,7 +11,6 @@ from disdel.data import DatasetArrays
 from disdel.protocol.keys import RunKeys
 from disdel.store.codec import encode, encoded_rows, read_tensors
 from disdel.types import TrainJob, Validation
-from tests.support import partitioners  # noqa: F401  # registers them
 from tests.support.memory_store import MemoryStore
 from tests.support.planning import dataset, plan
 
@@ -33,7 +32,7 @@ def samples_of(job):
 
 
 @pytest.mark.parametrize("validation", [Validation(), Validation(patience=2)])
-@pytest.mark.parametrize("partition", ["iid", "shards:2", "dirichlet:1", "ramp"])
+@pytest.mark.parametrize("partition", ["iid", "shards:2", "dirichlet:1", "sizes:linear"])
 def test_each_shard_holds_what_its_client_owns(partition, validation):
     job = TrainJob(
         dataset="mnist", partition=partition, validation=validation, workers=3, batch_size=8
