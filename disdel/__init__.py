@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # The name is enough for type checkers; `typing` takes a 
 if TYPE_CHECKING:
     from typing import Any
 
-    from disdel.api import Inferred, Trained, infer, resume, train
+    from disdel.api import Inferred, Trained, federate, infer, resume, train
     from disdel.errors import DisdelError, UsageError
     from disdel.settings import Settings
 
@@ -25,6 +25,7 @@ __all__ = [
     "Trained",
     "UsageError",
     "__version__",
+    "federate",
     "infer",
     "resume",
     "train",
@@ -35,6 +36,7 @@ _HOMES = {
     "Inferred": "disdel.api",
     "Settings": "disdel.settings",
     "Trained": "disdel.api",
+    "federate": "disdel.api",
     "infer": "disdel.api",
     "resume": "disdel.api",
     "UsageError": "disdel.errors",

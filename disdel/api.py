@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
+from disdel.controller.federating import federate as federate_run
 from disdel.controller.inference import infer as infer_run
 from disdel.controller.inference.infer import Inferred
 from disdel.controller.planning.compiled import compile_job, compile_network
@@ -32,12 +33,25 @@ from disdel.platforms.prices import costs, price_given
 from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import DEFAULT, check_runtime, runtime_named, runtime_of
 from disdel.settings import Settings, changed, resolve
-from disdel.settings.keywords import InferOptions, SettingsOptions, TrainOptions
+from disdel.settings.keywords import (
+    FederateOptions,
+    InferOptions,
+    SettingsOptions,
+    TrainOptions,
+)
 from disdel.settings.read_options import TableOptions
 from disdel.settings.settings import NOT_OF_INFER
 from disdel.settings.signatures import split, takes_settings
 from disdel.settings.wording import in_keywords
-from disdel.types import Cost, InferJob, Plan, RunReport, RuntimeName, TrainJob
+from disdel.types import (
+    Cost,
+    FederateJob,
+    InferJob,
+    Plan,
+    RunReport,
+    RuntimeName,
+    TrainJob,
+)
 from disdel.types.checks import taken
 from disdel.types.events import (
     Event,
@@ -55,11 +69,13 @@ __all__ = [
     "Inferred",
     "Trained",
     "compile_ahead",
+    "federate",
     "find_resumed",
     "infer",
     "plan_costs",
     "resume",
     "run_calibrate",
+    "run_federate",
     "run_infer",
     "run_plan",
     "run_train",
@@ -151,6 +167,34 @@ def train(
     return Trained(report, folder.path, settings)
 
 
+@takes_settings(FederateJob, Settings)
+def federate(
+    dataset: str,
+    *,
+    settings: Settings | None = None,
+    listener: Listener = silent,
+    **options: Unpack[FederateOptions],
+) -> Trained:
+    """Train one network over many clients, of which some train in each round on their own samples.
+
+    Args:
+        dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
+        settings: where it runs; options that are given count before them.
+        listener: called with every event of the run.
+        options: those of `disdel federate`.
+
+    Raises:
+        UsageError: a value is of another type, or the job cannot be done as asked.
+        DisdelError: the run failed.
+    """
+    check_listener(listener)
+    of_job, of_settings = split(options, FederateJob, Settings)
+    job = resolve(FederateJob, {"dataset": dataset, **of_job})
+    settings = _settings(settings, of_settings)
+    report, folder = run_federate(job, settings, listener)
+    return Trained(report, folder.path, settings)
+
+
 @takes_settings(InferJob, TableOptions, Settings, without=NOT_OF_INFER)
 def infer(
     dataset: str,
@@ -203,6 +247,17 @@ def run_train(
     return _run(lambda: train_run.train(job, settings, _with_page(listener), resumed=resumed))
 
 
+def run_federate(
+    job: FederateJob,
+    settings: Settings,
+    listener: Listener = silent,
+    *,
+    resumed: Resumed | None = None,
+) -> tuple[RunReport, RunFolder]:
+    """Run a federation, or the rest of one. Raises as `federate` does."""
+    return _run(lambda: federate_run.federate(job, settings, _with_page(listener), resumed=resumed))
+
+
 def find_resumed(run: str, run_dir: Path) -> Resumed:
     """The run in `run_dir` that is to be taken up, by its id or enough of it.
 
@@ -233,15 +288,17 @@ def resume(
     run: str,
     *,
     epochs: int | None = None,
+    rounds: int | None = None,
     settings: Settings | None = None,
     listener: Listener = silent,
     **options: Unpack[SettingsOptions],
 ) -> Trained:
-    """Go on with a training after its last complete round.
+    """Go on with a training or a federation after its last complete round.
 
     Args:
         run: its id, or enough of it.
-        epochs: more epochs than it had; None leaves them.
+        epochs: more epochs than a training had; None leaves them.
+        rounds: more rounds than a federation had; None leaves them.
         settings: where it runs, and in which `run_dir` it is; options count before them.
         listener: called with every event from here on.
         options: those of `disdel train` that are not about the training itself.
@@ -254,9 +311,17 @@ def resume(
     [of_settings] = split(options, Settings)
     settings = _settings(settings, of_settings)
     resumed = find_resumed(taken("run", run, str), settings.run_dir)
-    epochs = taken("epochs", epochs, int | None)
-    with in_keywords(TrainJob):
-        report, folder = run_train(resumed.job(epochs), settings, listener, resumed=resumed)
+    epochs, rounds = taken("epochs", epochs, int | None), taken("rounds", rounds, int | None)
+    with in_keywords(TrainJob, FederateJob):
+        if resumed.progress.federation is None:
+            if rounds is not None:
+                raise UsageError("rounds is for federations, and a training has epochs")
+            report, folder = run_train(resumed.job(epochs), settings, listener, resumed=resumed)
+        else:
+            if epochs is not None:
+                raise UsageError("epochs is for trainings, and a federation has rounds")
+            job = resumed.federation(rounds)
+            report, folder = run_federate(job, settings, listener, resumed=resumed)
     return Trained(report, folder.path, settings)
 
 

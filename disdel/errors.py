@@ -17,7 +17,9 @@
     ├── StoreError                Redis failed during the run
     │   ├── DataGone              what it held of the run is not there any more
     │   └── StoreLost             it has not answered for longer than there is patience
-    └── AggregationError          the parts of a round do not form an average
+    ├── AggregationError          the parts of a round do not form an average
+    ├── UpdateRefused             a client's update cannot be added to those of the others
+    └── RoundFailed               too few clients have answered in a round
 
 A message says what failed, the value against the limit, and the next step. `kind` is a stable
 code for scripts (the `error.kind` of a report); `exit_code` is what the command line ends with.
@@ -165,6 +167,18 @@ class StoreLost(StoreError):
 
 class AggregationError(DisdelError):
     kind = "aggregation"
+
+
+class UpdateRefused(DisdelError):
+    """An update cannot be added to those of others; its client goes without."""
+
+    kind = "update-refused"
+
+
+class RoundFailed(DisdelError):
+    """Fewer clients have answered than must."""
+
+    kind = "round-failed"
 
 
 class StrategyFailed(DisdelError):

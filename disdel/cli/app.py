@@ -12,6 +12,7 @@ from disdel.cli import (
     calibrate,
     dataset,
     doctor,
+    federate,
     infer,
     memory_agent,
     plan,
@@ -35,6 +36,7 @@ app = Commands(
 )
 
 app.command("train")(train.train_command)
+app.command("federate")(federate.federate_command)
 app.command("infer")(infer.infer_command)
 app.command("plan")(plan.plan_command)
 app.command("calibrate")(calibrate.calibrate_command)

@@ -85,7 +85,7 @@ def _was_interrupted(report: RunReport) -> bool:
 
 def _resuming(report: RunReport, folder: RunFolder) -> str | None:
     """The command that takes up a run which was cut off; None where there is none."""
-    if report.job != "train" or not (report.status == "lost" or _was_interrupted(report)):
+    if report.job == "infer" or not (report.status == "lost" or _was_interrupted(report)):
         return None
     from disdel.controller.training.resuming import read_resumed
 
@@ -95,7 +95,7 @@ def _resuming(report: RunReport, folder: RunFolder) -> str | None:
         return None
     place = folder.path.parent
     where = "" if place == default_run_dir() else f" --run-dir {shlex.quote(str(place))}"
-    return f"disdel train --resume {folder.run}{where}"
+    return f"disdel {report.job} --resume {folder.run}{where}"
 
 
 @app.command("show")

@@ -10,10 +10,10 @@ from disdel.cli.memory_agent import AgentOptions
 from disdel.platforms.registry import names as platforms
 from disdel.platforms.registry import provider_of
 from disdel.settings import Settings, declared
-from disdel.types import InferJob, TrainJob
+from disdel.types import FederateJob, InferJob, TrainJob
 
 _PREFIX = "DISDEL_"
-_CLASSES = (TrainJob, InferJob, Settings, AgentOptions)
+_CLASSES = (TrainJob, FederateJob, InferJob, Settings, AgentOptions)
 # That have no flag.
 _ALONE = frozenset(
     f"{_PREFIX}{name}"

@@ -116,16 +116,6 @@ def feasible(question: Question) -> Candidate | None:
     return next((c for c in candidates(question) if not c.shortages), None)
 
 
-def count_rounds(job: TrainJob, client_samples: tuple[int, ...]) -> int:
-    """How many times the clients' weights are averaged."""
-    if job.sync == "once":
-        return 1
-    if job.sync == "epoch":
-        return job.epochs
-    longest = math.ceil(max(client_samples) / job.batch_size)
-    return math.ceil(job.epochs * longest / job.sync)
-
-
 def _updates(job: TrainJob, steps: int, rounds: int) -> int:
     """In how many rounds a client of so many steps over the run takes part."""
     return math.ceil(steps / job.sync) if isinstance(job.sync, int) else rounds
@@ -135,10 +125,11 @@ def _worker_counts(question: Question) -> list[int]:
     """Up to the cores, and beyond them by doubling: those only take turns, but hold less each."""
     if question.job.workers is not None:
         return [question.job.workers]
-    batches = max(1, question.dataset.train_samples // question.job.batch_size)
     job = question.job
     bounds = (job.clients, job.workers_max)
-    most = min(batches, question.capacity.concurrency, *(bound for bound in bounds if bound))
+    most = min(
+        question.most_workers, question.capacity.concurrency, *(bound for bound in bounds if bound)
+    )
     counts = list(range(1, min(question.cpus, most) + 1))
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
@@ -185,7 +176,7 @@ def _cut_candidate(
     dataset, job = question.dataset, question.job
     dealt = min(workers, dataset.train_samples)
     client_samples = question.client_samples(job.clients or dealt)
-    steps = [job.epochs * math.ceil(samples / job.batch_size) for samples in client_samples]
+    steps = [question.steps(samples) for samples in client_samples]
     turns = take_turns(steps, dealt)
     loads = [sum(steps[client] for client in clients) for clients in turns]
     busiest = turns[loads.index(max(loads))]
@@ -211,11 +202,12 @@ def _cut_candidate(
     gpu_mb = question.gpu_memory_mb and gpu_tensors_mb(work)
     if gpu_mb:
         estimate = replace(estimate, framework=estimate.framework + HOST_MB * MIB)
-    rounds = count_rounds(job, client_samples)
+    rounds = question.rounds(client_samples)
+    parts = dealt if question.sums else len(client_samples)
     minimum_mb = question.capacity.memory_min_mb
     memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
     averaging = choose_averaging(
-        len(client_samples),
+        parts,
         state_bytes(question.facts),
         asked=job.fan_in,
         payload_bytes=question.capacity.payload_bytes,
@@ -228,11 +220,12 @@ def _cut_candidate(
     # One worker that stays alone with one client averages by itself. Where there is no room for one
     # more container, the platform would evict a worker's for each average; there one of them
     # averages as well.
-    alone = len(client_samples) == workers == 1 and job.workers_policy == "fixed"
+    alone = parts == workers == 1 and job.workers_policy == "fixed"
     evicts = workers * memory_mb <= question.pool_mb < workers * memory_mb + collect_mb
     if alone or (evicts and collect_mb <= memory_mb):
         collect_mb = 0
-    threads = max(1, question.cpus // workers)
+    # With others, sums within a step would be rounded otherwise: the same bits on any number.
+    threads = 1 if question.federation else max(1, question.cpus // workers)
     told = question.capacity.cpus is not None
 
     def scored(every: int) -> tuple[int, Timing, float]:
@@ -241,7 +234,7 @@ def _cut_candidate(
             work,
             workers=workers,
             worker_steps=loads,
-            updates=max(map(len, turns)),
+            updates=1 if question.sums else max(map(len, turns)),
             # A container holds one client's samples at a time.
             read_again=sum(client_samples[c] for c in busiest) if len(busiest) > 1 else 0,
             threads=threads if told else 1,
@@ -253,7 +246,7 @@ def _cut_candidate(
         )
         waited_s = throttled_s(
             rounds,
-            invocations=len(client_samples) + averaging.actions,
+            invocations=parts + averaging.actions,
             scores=workers,
             score_every=every,
             round_s=(timing.total_s - timing.start_s) / rounds,
@@ -264,7 +257,7 @@ def _cut_candidate(
 
     score_every, timing, waited_s = _choose_scores(job, rounds, scored)
     block_s = question.timeout_max_s * _BLOCK_SHARE_OF_TIMEOUT
-    store_mb = _store_mb(question, work, len(client_samples), workers)
+    store_mb = _store_mb(question, work, client_samples, parts, workers)
     return Candidate(
         workers=workers,
         threads=threads if told else None,
@@ -279,7 +272,9 @@ def _cut_candidate(
         gpu_memory_mb=gpu_mb,
         averaging=averaging,
         rounds=rounds,
-        updates=sum(_updates(job, one, rounds) for one in steps),
+        updates=parts * rounds
+        if question.sums
+        else sum(_updates(job, one, rounds) for one in steps),
         micro_batches=micro_batches,
         block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
@@ -297,7 +292,7 @@ def _cut_candidate(
                 "gpu": workers * gpu_action_mb(gpu_mb),
                 "store": store_mb,
             },
-            batches=max(1, dataset.train_samples // job.batch_size),
+            batches=question.most_workers,
         ),
     )
 
@@ -334,17 +329,22 @@ def _zones(runtime: RuntimeCosts, work: Work) -> Zones:
     )
 
 
-def _store_mb(question: Question, work: Work, clients: int, workers: int) -> int:
-    """What Redis holds at most: samples, states, each client's update, each worker's checkpoint."""
+def _store_mb(
+    question: Question, work: Work, client_samples: tuple[int, ...], parts: int, workers: int
+) -> int:
+    """What Redis holds at most: samples, states, the parts of a round, each worker's checkpoint."""
     validation = question.job.validation
     # The round before and this one; the last that was scored and the best, where they are others.
     averages = 2 + (validation.every != 1) + (validation.patience is not None)
     dataset = question.dataset
     samples = dataset.train_samples + dataset.test_samples
+    if question.federation is not None:
+        # Those of this round, and of the next.
+        samples = min(dataset.train_samples, 2 * sum(client_samples)) + dataset.test_samples
     samples += dataset.validation_samples if validation.decides else 0
     # The mean that a strategy makes the next state of.
     averages += question.advances
-    states = (averages + clients + workers) * state_bytes(question.facts)
+    states = (averages + parts + workers) * state_bytes(question.facts)
     # Of the round before and of this one.
     kept = 2 * question.kept_copies * question.facts.parameters * FLOAT_BYTES
     return mb_ceil(samples * sample_bytes(work.dataset) + states + kept)

@@ -38,7 +38,8 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     if not fitting:
         raise refusal(questions)
     question, best = _best(fitting)
-    _check_warmup(question.job, best)
+    if question.federation is None:
+        _check_warmup(question.job, best)
     place = {id(asked): number for number, asked in enumerate(questions)}
     considered.sort(key=lambda pair: (pair[0] is not question, place[id(pair[0])], pair[1].workers))
     return question, Plan(
@@ -179,6 +180,11 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         f"{best.memory_mb} MB an action holds the estimate of "
         f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]
+    if question.federation is not None:
+        reasons.append(
+            f"a container holds one client at a time, and is sized by the largest: "
+            f"{max(best.client_samples)} samples"
+        )
     if best.workers > 1 and not best.collect_memory_mb:
         reasons.append(
             f"a worker's container averages as well: {question.pool_mb:.0f} MB for all containers "

@@ -94,6 +94,23 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """What sets a federation apart from a training, for a plan.
+
+    Its clients are those of one cohort, and each container adds up the updates of its own.
+
+    Attributes:
+        rounds: of the run.
+        steps: those of a client of so many samples in a round.
+        sums: whether one sum leaves a container, and not each update.
+    """
+
+    rounds: int
+    steps: Callable[[int], int]
+    sums: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Bounds):
     """All that the plan of a training depends on; the same question has the same answer.
 
@@ -107,6 +124,7 @@ class Question(Bounds):
         term_copies: copies of the weights that the strategy's terms take in a train action.
         advances: whether the strategy makes the next state of the updates' mean, and
         kept_copies: copies of the weights that it keeps between rounds.
+        federation: of a job that is one.
         notes: what else the user should know of the plan.
     """
 
@@ -119,7 +137,38 @@ class Question(Bounds):
     term_copies: int = 0
     advances: bool = False
     kept_copies: int = 0
+    federation: Federation | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def sums(self) -> bool:
+        """Whether one sum of updates leaves a container, and not each update."""
+        return self.federation is not None and self.federation.sums
+
+    @property
+    def most_workers(self) -> int:
+        """How many workers there is something to do for."""
+        if self.federation is not None:
+            return self.job.clients or 1
+        return max(1, self.dataset.train_samples // self.job.batch_size)
+
+    def rounds(self, client_samples: tuple[int, ...]) -> int:
+        """How many times the clients' weights are averaged."""
+        job = self.job
+        if self.federation is not None:
+            return self.federation.rounds
+        if job.sync == "once":
+            return 1
+        if job.sync == "epoch":
+            return job.epochs
+        longest = math.ceil(max(client_samples) / job.batch_size)
+        return math.ceil(job.epochs * longest / job.sync)
+
+    def steps(self, samples: int) -> int:
+        """The steps of a client of so many samples over the run, taking part in every round."""
+        if self.federation is not None:
+            return self.federation.rounds * self.federation.steps(samples)
+        return self.job.epochs * math.ceil(samples / self.job.batch_size)
 
     def client_samples(self, clients: int) -> tuple[int, ...]:
         """The training samples of each of `clients` clients.

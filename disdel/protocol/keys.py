@@ -4,6 +4,8 @@ disdel:<run>:shard:<split>:<name>                              samples and label
 disdel:<run>:state:<round>                                     the average; 0 is initial
 disdel:<run>:kept:<round>                                      what the server keeps of weights
 disdel:<run>:update:<round>:<client>:<segment>:<attempt>       a client's share of a round
+disdel:<run>:sum:<round>:<worker>:<segment>:<attempt>          clients' updates, added up
+disdel:<run>:begun:<round>:<worker>:<segment>:<attempt>        a client between two activations
 disdel:<run>:mean:<round>                                      a mean that is no state yet
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some updates
 disdel:<run>:checkpoint:<round>:<client>:<segment>:<attempt>   state between two segments
@@ -22,13 +24,20 @@ of a dead controller still write meets nothing of its successor's. `RunKeys(ID).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from disdel.types.names import Split
 
 
 @dataclass(frozen=True, slots=True)
 class RunKeys:
-    """The keys of one run."""
+    """The keys of one run.
+
+    Attributes:
+        CLOSED: the field of `open` that names the last round for which nobody waits any more.
+    """
+
+    CLOSED: ClassVar[str] = "closed"
 
     run: str
 
@@ -65,6 +74,12 @@ class RunKeys:
 
     def update(self, round_number: int, client: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}update:{round_number}:{client}:{segment}:{attempt}"
+
+    def sum(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}sum:{round_number}:{worker}:{segment}:{attempt}"
+
+    def begun(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}begun:{round_number}:{worker}:{segment}:{attempt}"
 
     def partial(self, round_number: int, level: int, group: int) -> str:
         return f"{self.prefix}partial:{round_number}:{level}:{group}"

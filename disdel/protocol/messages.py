@@ -19,7 +19,7 @@ from disdel.types.names import OptimizerState, Precision, RuntimeName, SampleKin
 from disdel.types.phases import Phases
 from disdel.types.specs import CodeRef, ModelSpec, OwnModel
 
-WIRE_VERSION = 7
+WIRE_VERSION = 8
 
 # In the metadata of an update: the model's tensors that gradients do not train, as a list in JSON.
 UNTRAINED = "untrained"
@@ -151,6 +151,107 @@ class TrainReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTurn:
+    """Steps `start_step` to `stop_step` of a client's sequence, in one round of a federation.
+
+    The samples are at `shard_key`, and the learning rate is multiplied by `rate_factor`. In the
+    round's mean the update weighs `weight`. It goes to `update_key` where it is no part of a sum.
+    """
+
+    client: int
+    shard_key: str
+    start_step: int
+    stop_step: int
+    batch_size: int
+    weight: float
+    rate_factor: float = 1.0
+    update_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """How far a client has come in its turn: its state at `state_key`, before step `next_step`."""
+
+    state_key: str
+    next_step: int
+    samples: int
+    loss_sum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainClientsRequest:
+    """Train clients in turn, each from the state at `state_key`, in one round of a federation.
+
+    What each has changed is added up in units of 2**-`exponent` (`worker/exact_sum.py`), and the
+    sum goes to `sum_key` once the last has trained, or none of those left fits before the time
+    limit. Without an exponent each update is stored by itself. The first client goes on from
+    `begun`; one that must stop leaves its state at `checkpoint_key`. After `until_s`, in seconds
+    since the epoch, nobody waits for an answer.
+
+    `initialise`, `micro_batches`, `block_steps`, `heed_memory`, `terms` and `tells_untrained` are
+    those of `TrainRequest`.
+    """
+
+    task: Literal["clients"] = "clients"
+    network: Network
+    worker: int
+    round: int
+    segment: int
+    attempt: int
+    turns: tuple[ClientTurn, ...]
+    micro_batches: int
+    block_steps: int
+    heed_memory: bool
+    state_key: str
+    initialise: bool
+    exponent: int | None
+    sum_key: str
+    checkpoint_key: str
+    progress_key: str
+    open_key: str
+    begun: Begun | None = None
+    until_s: float | None = None
+    terms: StepTerms | None = None
+    tells_untrained: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientResult:
+    """What a client did in its turn; `refused` says why its update does not count, or "".
+
+    `checksum` is BLAKE2b-128 of the update's tensors in their order.
+    """
+
+    client: int
+    steps: int
+    samples: int
+    loss_sum: float
+    train_s: float
+    checksum: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainClientsReply:
+    """What an activation of several clients did: `results` of those whose turn has ended.
+
+    "continued-…" asks for the others' turns; the first of these goes on from `begun`, where it has
+    that. "ok" with fewer results than turns: time was up.
+    """
+
+    outcome: Literal["ok", "continued-time", "continued-memory"]
+    results: tuple[ClientResult, ...]
+    steps: int
+    train_s: float
+    peak_mb: int
+    begun: Begun | None = None
+    working_set_mb: int | None = None
+    framework_anonymous_mb: int | None = None
+    framework_mapped_mb: int | None = None
+    phases: Phases | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
     """Score the state at `state_key` on a slice of a held-out split, `batch_size` at once.
 
@@ -222,6 +323,24 @@ class CollectRequest:
     task: Literal["collect"] = "collect"
     round: int
     updates: tuple[Update, ...]
+    state_key: str
+    advance: Advance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CombineRequest:
+    """Make the next state of the sums at `sum_keys`, of `updates` updates with `weight` together.
+
+    The round began with the state at `before_key`. The mean goes to `state_key`, or what `advance`
+    makes of it.
+    """
+
+    task: Literal["combine"] = "combine"
+    round: int
+    sum_keys: tuple[str, ...]
+    updates: int
+    weight: float
+    before_key: str
     state_key: str
     advance: Advance | None = None
 

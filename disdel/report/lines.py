@@ -49,10 +49,21 @@ def plan_lines(event: PlanMade) -> list[str]:
     precision = "" if job.precision == "float32" else f", {job.precision}"
     heading = (
         f"plan    {dataset.name} {shape}, {_samples(dataset, job)}; model {event.model}, "
-        f"batch {job.batch_size}, epochs {job.epochs}, "
-        f"sync {job.sync}, seed {job.seed}{precision}"
+        f"batch {job.batch_size}, {_rounds_of(event)}, seed {job.seed}{precision}"
     )
     return [heading, *describe_plan(event.plan)]
+
+
+def _rounds_of(event: PlanMade) -> str:
+    """What happens in a round, and of a federation who takes part."""
+    job, federation = event.job, event.federation
+    if federation is None:
+        return f"epochs {job.epochs}, sync {job.sync}"
+    asked = "" if federation.asked == federation.wanted else f" ({federation.asked} asked)"
+    return (
+        f"{federation.wanted} of {federation.clients} clients a round{asked}, partition "
+        f"{federation.partition}, {federation.local_epochs:g} local epochs, {federation.strategy}"
+    )
 
 
 def _samples(dataset: DatasetSpec, job: TrainJob) -> str:
@@ -195,6 +206,8 @@ def round_line(event: RoundDone) -> str:
         f"{loss:>9}{accuracy}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
+    if report.clients is not None:
+        line += f"  {report.clients.answered} of {report.clients.asked} clients"
     return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in report.metrics.items())])
 
 
@@ -250,7 +263,7 @@ def summary_lines(event: RunEnded) -> list[str]:
     lines += _decision_lines(report)
     if report.stopped is not None:
         lines.append(f"        stopped after round {report.rounds[-1].round}: {report.stopped}")
-    if report.job == "train":
+    if report.job != "infer":
         lines += _time_lines(report)
     if report.totals is not None:
         totals = report.totals
@@ -262,7 +275,7 @@ def summary_lines(event: RunEnded) -> list[str]:
         )
     if isinstance(report.evaluation, Evaluation):
         lines += class_lines(report.evaluation)
-    if report.job == "train" and report.model is not None:
+    if report.job != "infer" and report.model is not None:
         gone = "" if Path(report.model).exists() else ", which is not there any more"
         lines.append(f"        {report.model}{gone}")
     lines.append(f"        {where}")

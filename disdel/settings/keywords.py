@@ -61,6 +61,58 @@ class TrainOptions(TypedDict, total=False):
     keep: bool
 
 
+class FederateOptions(TypedDict, total=False):
+    """Written by `scripts/generate`."""
+
+    batch: int
+    model: str
+    runtime: str | None
+    precision: Literal["float32", "mixed_bfloat16"]
+    optimizer: str | None
+    learning_rate: float | None
+    seed: int
+    partition: str
+    schedule: Literal["constant", "cosine", "linear"]
+    warmup: float
+    scale_rate: Literal["none", "sqrt", "linear"]
+    validate_every: int | None
+    target_accuracy: float | None
+    patience: int | None
+    average: Literal["samples", "equal"]
+    strategy: str
+    clients: int | None
+    clients_per_round: float | None
+    rounds: int
+    local_epochs: float
+    containers: int | None
+    select: str
+    deadline: float | None
+    min_clients: int | None
+    over_select: float
+    memory_max: int | None
+    pool_memory: int | None
+    gpu_memory: int | None
+    timeout_max: float | None
+    limits: Literal["roomy", "stock"] | None
+    optimize: Literal["time", "cost", "memory"]
+    estimator: Literal["measured", "sap"]
+    miss_rate: float
+    platform: str | None
+    apihost: str | None
+    auth: str | None
+    insecure: bool
+    redis: str | None
+    patience_network: float
+    image_prefix: str
+    image_tag: str
+    action_env: Sequence[str]
+    platform_option: Sequence[str]
+    arch: str
+    data_dir: Path | str
+    run_dir: Path | str
+    keep: bool
+
+
 class InferOptions(TypedDict, total=False):
     """Written by `scripts/generate`."""
 

@@ -10,6 +10,7 @@ from disdel.errors import UsageError
 from disdel.types import (
     Activation,
     DatasetSpec,
+    FederateJob,
     InferPlan,
     Plan,
     RoundReport,
@@ -21,11 +22,14 @@ from disdel.types import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMade:
+    """`federation` is what the user asked for where `job` stands for one."""
+
     run: str
     job: TrainJob
     dataset: DatasetSpec
     model: str
     plan: Plan
+    federation: FederateJob | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

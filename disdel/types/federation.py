@@ -12,6 +12,7 @@ from disdel.types.learning import AUTO, MAX_ROUNDS, LearningJob
 from disdel.types.setting import Setting
 
 MAX_CLIENTS = 1_000_000
+DEFAULT_CLIENTS = 10
 # A plan is made for a cohort that is like the others, of at most so many clients.
 _PLANNED_CLIENTS = 10_000
 _FEDERATION = "Federation"
@@ -26,7 +27,7 @@ class FederateJob(LearningJob):
     a warm-up is so many rounds.
 
     Attributes:
-        clients: the roster.
+        clients: the roster; None for as many as the partition makes, where it decides that.
         clients_per_round: of the roster, how many are to answer; below 1 a share; None for all.
         local_epochs: a client's passes over its own samples in a round.
         containers: that the clients of a round are dealt to; each trains its own in turn.
@@ -43,14 +44,15 @@ class FederateJob(LearningJob):
     VARIABLES: ClassVar[str] = "DISDEL_FEDERATE_"
 
     clients: Annotated[
-        int,
+        int | None,
         Setting(
             "Clients that the training samples are dealt to.",
             low=1,
             high=MAX_CLIENTS,
+            default=f"{DEFAULT_CLIENTS}, or as many as the partition makes",
             group=_FEDERATION,
         ),
-    ] = 10
+    ] = None
     clients_per_round: Annotated[
         float | None,
         Setting(
@@ -124,10 +126,19 @@ class FederateJob(LearningJob):
                 raise UsageError(
                     f"--clients-per-round {wanted:g} is neither a whole number nor below 1"
                 )
-            if wanted > self.clients:
+            if self.clients is not None and wanted > self.clients:
                 raise UsageError(
                     f"--clients-per-round {wanted:g} is more than --clients {self.clients}"
                 )
+        if self.clients is not None:
+            self._check_cohort()
+        if self.rate_schedule.warmup > self.rounds:
+            raise UsageError(
+                f"--warmup {self.rate_schedule.warmup:.0f} is longer than the run: in a federation "
+                f"it counts rounds, and there are {self.rounds}"
+            )
+
+    def _check_cohort(self) -> None:
         if self.min_clients is not None and self.min_clients > self.asked:
             raise UsageError(
                 f"--min-clients {self.min_clients} is more than the {self.asked} clients that a "
@@ -138,25 +149,25 @@ class FederateJob(LearningJob):
                 f"--containers {self.containers} is more than the {self.asked} clients that a "
                 f"round asks: use --containers {self.asked} or fewer"
             )
-        if self.rate_schedule.warmup > self.rounds:
-            raise UsageError(
-                f"--warmup {self.rate_schedule.warmup:.0f} is longer than the run: in a federation "
-                f"it counts rounds, and there are {self.rounds}"
-            )
+
+    @property
+    def roster(self) -> int:
+        """How many clients there are."""
+        return self.clients or DEFAULT_CLIENTS
 
     @property
     def wanted(self) -> int:
         """How many clients are to answer in a round."""
         if self.clients_per_round is None:
-            return self.clients
+            return self.roster
         if self.clients_per_round < 1:
-            return max(1, round(self.clients_per_round * self.clients))
+            return max(1, round(self.clients_per_round * self.roster))
         return int(self.clients_per_round)
 
     @property
     def asked(self) -> int:
         """How many clients are asked in a round."""
-        return min(self.clients, math.ceil(self.wanted * self.over_select))
+        return min(self.roster, math.ceil(self.wanted * self.over_select))
 
     @property
     def least(self) -> int:

@@ -87,7 +87,9 @@ class LedgerEntry:
 
     `worker` has trained it. `attempt` counts the activations that were lost or overtaken before
     this one; `samples` made the part, and are its weight unless all weigh the same. `client` is
-    None in reports of before there were clients, which were the workers.
+    None in reports of before there were clients, which were the workers. Of a federation, `weight`
+    is what the update counted in the mean, `steps` were taken, `loss` is their mean over the
+    samples, and `staleness` the rounds between the state that the client began with and this one.
     """
 
     round: int
@@ -96,6 +98,27 @@ class LedgerEntry:
     samples: int
     checksum: str
     client: int | None = None
+    weight: float | None = None
+    steps: int | None = None
+    loss: float | None = None
+    staleness: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DroppedClient:
+    """A client that was asked in a round and is not in its average, and why."""
+
+    client: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsReport:
+    """The clients of a round of a federation: how many were asked, how many are in the average."""
+
+    asked: int
+    answered: int
+    dropped: tuple[DroppedClient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +187,7 @@ class RoundReport:
     """One round: the workers' training loss, and the average's score on held-out samples.
 
     `loss` is None where the round was not scored, and `accuracy` also where there are no classes;
-    `metrics` are further means by name.
+    `metrics` are further means by name. `clients` are those of a federation.
     """
 
     round: int
@@ -173,6 +196,7 @@ class RoundReport:
     loss: float | None = None
     accuracy: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    clients: ClientsReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +295,7 @@ class RunReport:
     """
 
     run: str
-    job: Literal["train", "infer"]
+    job: Literal["train", "federate", "infer"]
     dataset: str
     platform: str
     status: Literal["running", "ok", "failed", "interrupted", "lost"]

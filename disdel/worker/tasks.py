@@ -14,14 +14,18 @@ from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import (
     Claimed,
     CollectRequest,
+    CombineRequest,
     EvaluateRequest,
     ScoreRequest,
+    TrainClientsRequest,
     TrainRequest,
     from_json,
     to_json,
 )
 from disdel.types.units import MIB
+from disdel.worker.clients import RoundState, train_clients
 from disdel.worker.collect import collect
+from disdel.worker.combine import combine
 from disdel.worker.context import ClaimedElsewhere, Context, activation_context
 from disdel.worker.evaluate import evaluate
 from disdel.worker.model_file import PredictorCache
@@ -46,6 +50,7 @@ class TrainAction:
     def __init__(self) -> None:
         self._trainers = TrainerCache()
         self._shards = ShardCache()
+        self._states = RoundState()
 
     def __call__(self, args: Args) -> TaskReply:
         return _answer(args, self._run)
@@ -54,15 +59,28 @@ class TrainAction:
         if args.get("task") == "score":
             score = from_json(ScoreRequest, args)
             return score_slice(score, context, self._trainers, self._shards)
-        if args.get("task") == "collect":
-            return collect(from_json(CollectRequest, args), context)
+        if args.get("task") in _JOINS:
+            return _join(args, context)
+        if args.get("task") == "clients":
+            turns = from_json(TrainClientsRequest, args)
+            return train_clients(turns, context, self._trainers, self._shards, self._states)
         segment = from_json(TrainRequest, args)
         return train_segment(segment, context, self._trainers, self._shards)
 
 
 def collect_weights(args: Args) -> TaskReply:
     """What the `collectWeights` action runs."""
-    return _answer(args, lambda args, context: collect(from_json(CollectRequest, args), context))
+    return _answer(args, _join)
+
+
+# By which a round's updates become the next state.
+_JOINS = ("collect", "combine")
+
+
+def _join(args: Args, context: Context) -> object:
+    if args.get("task") == "combine":
+        return combine(from_json(CombineRequest, args), context)
+    return collect(from_json(CollectRequest, args), context)
 
 
 class EvaluateAction:
@@ -102,7 +120,9 @@ def _log(args: Args, reply: TaskReply, context: Context) -> None:
         if said.get(name) is not None
     ]
     steps = ""
-    if "next_step" in reply:
+    if "results" in reply:
+        steps = f", {len(reply['results'])} of {len(args['turns'])} clients"  # type: ignore[arg-type]
+    elif "next_step" in reply:
         steps = f", steps {args['start_step']} to {reply['next_step']} of {args['stop_step']}"
     limit_bytes = context.memory.use().limit_bytes
     limit = "" if limit_bytes is None else f" of {limit_bytes // MIB}"

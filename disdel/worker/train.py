@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +13,19 @@ from numpy.typing import NDArray
 from disdel.errors import TrainingDiverged
 from disdel.protocol.messages import UNTRAINED, TrainReply, TrainRequest
 from disdel.runtimes.base import Trainer, split_state
-from disdel.runtimes.rates import rate_factors
+from disdel.runtimes.rates import Factors, rate_factors
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
-from disdel.types.phases import STORE_MARGIN_S
 from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
+from disdel.worker.stepping import Pace, Taken, take_steps
 from disdel.worker.terms import added_terms
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
 PROGRESS_INTERVAL_S = 0.25
-
-
-Ending = Literal["ok", "continued-time", "continued-memory"]
 
 
 def train_segment(
@@ -56,7 +52,7 @@ def train_segment(
     clock.ended("loaded")
 
     started_s = time.perf_counter()
-    outcome, reached, loss_sum = _train_steps(request, context, trainer, samples, watch)
+    taken = _train_steps(request, context, trainer, samples, watch)
     train_s = time.perf_counter() - started_s
     clock.ended("computed")
 
@@ -64,26 +60,26 @@ def train_segment(
     watch.say("storing")
     give_back_freed_memory()
     schedule = _schedule(request, samples)
-    seen = schedule.samples_between(request.start_step, reached)
+    seen = schedule.samples_between(request.start_step, taken.reached)
     metadata = {"samples": str(request.samples_before + seen)}
     state = trainer.state()
     if request.tells_untrained:
         metadata[UNTRAINED] = json.dumps(sorted(split_state(state)[0].keys() - trainer.trained()))
     _check_finite(request, state, infinite)
-    if outcome == "ok":
+    if taken.ending == "ok":
         _store_update(request, context, state, metadata)
     else:
         context.store.put_stream(request.checkpoint_key, encoded(state, metadata))
     del state
     clock.ended("stored")
     give_back_freed_memory()
-    watch.say("done" if outcome == "ok" else outcome)
+    watch.say("done" if taken.ending == "ok" else taken.ending)
     framework = trainers.framework
     return TrainReply(
-        outcome=outcome,
-        next_step=reached,
+        outcome=taken.ending,
+        next_step=taken.reached,
         samples=seen,
-        loss_sum=loss_sum,
+        loss_sum=taken.loss_sum,
         train_s=train_s,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
@@ -131,42 +127,31 @@ def _store_update(
 
 def _train_steps(
     request: TrainRequest, context: Context, trainer: Trainer, samples: Samples, watch: _Watch
-) -> tuple[Ending, int, float]:
-    """How it ended, the step reached, and the loss summed over the samples on the way."""
+) -> Taken:
     schedule = _schedule(request, samples)
-    reached, loss_sum, slowest_s = request.start_step, 0.0, 0.0
-    steps = schedule.blocks(request.start_step, request.stop_step, request.block_steps)
-    for step, positions in steps:
-        check_cancelled(
-            context.store, state_key=request.state_key, progress_key=request.progress_key
+
+    def factors(start: int, stop: int) -> Factors:
+        return rate_factors(
+            request.rate_schedule, start, stop, request.total_steps, clients=request.clients
         )
-        # At least one block an activation, so that every activation brings the run forward.
-        if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
-            return "continued-time", reached, loss_sum
-        if slowest_s and request.heed_memory and context.short_of_memory():
-            return "continued-memory", reached, loss_sum
-        began_s = time.perf_counter()
-        factors = rate_factors(
-            request.rate_schedule,
-            step - len(positions),
-            step,
-            request.total_steps,
-            clients=request.clients,
-        )
-        x, y = samples.x[positions], samples.y[positions]
-        seeds = schedule.seeds(step - len(positions), step)
-        loss = trainer.train(x, y, request.micro_batches, factors, seeds)
-        if not slowest_s:
-            context.clock.ended("stepped")
-        slowest_s = max(slowest_s, time.perf_counter() - began_s)
-        if not np.isfinite(loss):
-            raise TrainingDiverged(
-                f"the loss became {loss} in round {request.round} on worker {request.worker}, "
-                f"step {step}"
-            )
-        reached, loss_sum = step, loss_sum + loss
-        watch.step(step, loss / positions.size, schedule)
-    return "ok", reached, loss_sum
+
+    return take_steps(
+        request.start_step,
+        request.stop_step,
+        context=context,
+        trainer=trainer,
+        samples=samples,
+        schedule=schedule,
+        pace=Pace(
+            micro_batches=request.micro_batches,
+            block_steps=request.block_steps,
+            heed_memory=request.heed_memory,
+        ),
+        factors=factors,
+        where=f"round {request.round} on worker {request.worker}",
+        before_block=lambda: _check_cancelled(request, context),
+        after_block=lambda step, loss: watch.step(step, loss, schedule),
+    )
 
 
 def _infinite(state: Tensors) -> dict[str, NDArray[np.bool_]]:

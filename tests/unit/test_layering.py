@@ -51,7 +51,7 @@ ALLOWED = {
 }
 # The rooms of the controller, from the ground up: each may import those before it, and `session`
 # and `lifecycle`, which stand beside them.
-CONTROLLER = ("runs", "invoking", "planning", "training", "inference")
+CONTROLLER = ("runs", "invoking", "planning", "training", "federating", "inference")
 
 
 def room_of(module):

@@ -43,6 +43,7 @@ T = TypeVar("T")
 ReplyT = TypeVar(
     "ReplyT",
     messages.TrainReply,
+    messages.TrainClientsReply,
     messages.ScoreReply,
     messages.CollectReply,
     messages.EvaluateReply,
@@ -147,7 +148,9 @@ class Invoker:
         fields = record.result if isinstance(record.result, dict) else {}
         reply = messages.from_json(reply_type, fields)
         outcome: Outcome = "ok"
-        if isinstance(reply, (messages.TrainReply, messages.EvaluateReply)):
+        if isinstance(
+            reply, (messages.TrainReply, messages.TrainClientsReply, messages.EvaluateReply)
+        ):
             outcome = reply.outcome
         self._note(call, record, outcome, times, _measured(call, reply))
         self.logs.fetch(record.id, call.worker)
@@ -289,6 +292,7 @@ _UNKNOWN = WorkerProgress(worker=-1, state="unknown")
 def _measured(
     call: Call,
     reply: messages.TrainReply
+    | messages.TrainClientsReply
     | messages.ScoreReply
     | messages.CollectReply
     | messages.EvaluateReply,
@@ -296,6 +300,14 @@ def _measured(
     measured = Measured(
         peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb, phases=reply.phases
     )
+    if isinstance(reply, messages.TrainClientsReply):
+        return replace(
+            measured,
+            framework_anonymous_mb=reply.framework_anonymous_mb,
+            framework_mapped_mb=reply.framework_mapped_mb,
+            steps=reply.steps,
+            train_s=reply.train_s,
+        )
     if isinstance(reply, messages.TrainReply) and isinstance(call.request, messages.TrainRequest):
         return replace(
             measured,

@@ -17,7 +17,7 @@ from disdel.models import model_facts
 from disdel.planner.gpu import HOST_MB
 from disdel.planner.memory import Work, train_parts
 from disdel.planner.observations import Observation, containers
-from disdel.planner.question import Question
+from disdel.planner.question import Federation, Question
 from disdel.planner.timing import predicted_compile_s, step_s
 from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import DEFAULT, all_runtimes, check_runtime, runtime_named
@@ -39,6 +39,8 @@ from disdel.types.units import MIB
 
 # The shift, and the gradients that it is added to.
 _TERM_COPIES = 2
+# The state of a round, and the sum of its updates in 64 bits.
+_SUM_COPIES = 3
 
 
 def ask(
@@ -51,6 +53,7 @@ def ask(
     counts: Callable[[int], tuple[int, ...]] | None = None,
     store_mb: int | None = None,
     compiling_took_s: float = 0.0,
+    federation: Federation | None = None,
 ) -> list[Question]:
     """The questions that the planner is asked for a job: one for each runtime that it may take.
 
@@ -63,6 +66,7 @@ def ask(
         counts: the training samples of each of so many clients; None deals equal numbers.
         store_mb: what Redis has room for.
         compiling_took_s: what the run has spent on compiling its network already.
+        federation: of a job that is one.
 
     Raises:
         UsageError: the runtime or the strategy asked for cannot be had.
@@ -82,7 +86,9 @@ def ask(
             observations=history_of(runtime, settings).read(),
             store_mb=store_mb,
             counts=counts,
-            term_copies=0 if strategy.terms() is None else _TERM_COPIES,
+            term_copies=(0 if strategy.terms() is None else _TERM_COPIES)
+            + (0 if federation is None else _SUM_COPIES),
+            federation=federation,
             advances=strategy.advances,
             kept_copies=len(strategy.kept),
             notes=_notes(runtime, settings),

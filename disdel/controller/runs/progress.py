@@ -22,7 +22,7 @@ from disdel.controller.runs.lease import Lease
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.errors import UsageError
 from disdel.store.base import Buffer
-from disdel.types import Activation, LedgerEntry, RoundReport, TrainJob
+from disdel.types import Activation, FederateJob, LedgerEntry, RoundReport, TrainJob
 
 PROGRESS_NAME = "progress.jsonl"
 PROGRESS_VERSION = 2
@@ -52,6 +52,7 @@ class Progress:
         dataset_digest: of the samples themselves.
         planned_rounds: the rounds of the whole job.
         rounds: those that are complete.
+        federation: what was asked for, where the job stands for a federation.
     """
 
     job: TrainJob
@@ -59,6 +60,7 @@ class Progress:
     dataset_digest: str
     planned_rounds: int
     rounds: tuple[CompleteRound, ...] = ()
+    federation: FederateJob | None = None
 
     @property
     def done(self) -> int:

@@ -15,10 +15,10 @@ from disdel.controller.runs.progress import (
     optimizer_name,
     state_name,
 )
-from disdel.controller.training.fleet import Fleet, TrainedClient
-from disdel.controller.training.observers import DoneRound, RoundObserver
+from disdel.controller.training.containers import TrainContainers
+from disdel.controller.training.observers import DoneRound, JoinedRound, RoundObserver
 from disdel.controller.training.stopping import best_round
-from disdel.types import LedgerEntry, RoundReport
+from disdel.types import RoundReport
 from disdel.types.events import Noted
 
 
@@ -31,7 +31,7 @@ class Checkpoints(RoundObserver):
         files: what a controller that goes on will find.
     """
 
-    def __init__(self, fleet: Fleet, files: ProgressFiles) -> None:
+    def __init__(self, fleet: TrainContainers, files: ProgressFiles) -> None:
         self._fleet = fleet
         self._files = files
         self._store = fleet.invoker.session.store
@@ -67,16 +67,11 @@ class Checkpoints(RoundObserver):
                     self._store.put(key, self._files.read_tensors(name))
         return optimizers
 
-    async def round_joined(
-        self,
-        trained: Sequence[TrainedClient],
-        ledger: Sequence[LedgerEntry],  # noqa: ARG002
-    ) -> None:
+    async def round_joined(self, joined: JoinedRound) -> None:
         """Delete what went into a new state."""
         # Of the round before, something of that may still be being saved.
         await self._saved()
-        spent = [key for work in trained for key in (work.update.key, *work.spent)]
-        await asyncio.to_thread(self._delete, spent)
+        await asyncio.to_thread(self._delete, joined.spent)
 
     async def round_done(self, done: DoneRound) -> None:
         """Delete what nobody may need any more, and save the round while the next one trains."""

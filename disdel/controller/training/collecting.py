@@ -110,6 +110,17 @@ class Collector:
             await asyncio.to_thread(self.invoker.session.store.delete, key)
         return ledger
 
+    async def combine(self, request: messages.CombineRequest) -> None:
+        """Publish the next state of a round whose updates were summed by those who trained.
+
+        Raises:
+            AggregationError, ActivationFailed: there is no average.
+        """
+        await self.warm_up(request.round)
+        await self._send(request)
+        if request.advance is not None:
+            await asyncio.to_thread(self.invoker.session.store.delete, request.advance.mean_key)
+
     async def _average(
         self,
         number: int,
@@ -117,15 +128,22 @@ class Collector:
         key: str,
         advance: messages.Advance | None = None,
     ) -> messages.CollectReply:
+        return await self._send(
+            messages.CollectRequest(
+                round=number, updates=tuple(updates), state_key=key, advance=advance
+            )
+        )
+
+    async def _send(
+        self, request: messages.CollectRequest | messages.CombineRequest
+    ) -> messages.CollectReply:
         call = Call(
             action=self.action.spec.name,
             image=self.action.spec.image,
-            request=messages.CollectRequest(
-                round=number, updates=tuple(updates), state_key=key, advance=advance
-            ),
+            request=request,
             task="collect",
             worker=None,
-            round=number,
+            round=request.round,
             memory_mb=self.memory_mb(),
             timeout_s=self.action.spec.timeout_s,
         )

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.planning.nodes import remember_pool
 from disdel.controller.training.collecting import Collector
+from disdel.controller.training.containers import TrainContainers
 from disdel.controller.training.crew import Crew
-from disdel.controller.training.fleet import Fleet
 from disdel.controller.training.observers import DoneRound, RoundObserver
 from disdel.types import Activation
 from disdel.types.events import Noted
@@ -34,7 +34,9 @@ class Evictions(RoundObserver):
         crew: the plan.
     """
 
-    def __init__(self, collector: Collector, train: SizedAction, fleet: Fleet, crew: Crew) -> None:
+    def __init__(
+        self, collector: Collector, train: SizedAction, fleet: TrainContainers, crew: Crew
+    ) -> None:
         self._collector = collector
         self._train = train
         self._fleet = fleet

@@ -16,18 +16,17 @@ from functools import partial
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.invoking.recovery import Attempt
-from disdel.controller.invoking.workers import Workers
+from disdel.controller.training.containers import TrainContainers
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.speculation import RoundClock, Speculation
 from disdel.controller.training.terms import step_terms
-from disdel.planner.memory import score_batch
 from disdel.planner.slices import take_turns
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.schedule import Schedule, round_steps
 from disdel.strategies.base import Contribution, Strategy
 from disdel.strategies.selection import chosen_participants
-from disdel.types import ModelSpec, Plan, TrainJob
+from disdel.types import ModelSpec, TrainJob
 from disdel.types.events import Listener, Noted
 
 
@@ -40,21 +39,8 @@ class TrainedClient:
     spent: tuple[str, ...]
 
 
-class Fleet:
-    """The train workers of one run.
-
-    Args:
-        job: what the user asked for.
-        crew: how it is done, and with whose samples.
-        model: the network.
-        strategy: who takes part, on which terms, and what an update weighs.
-        action: the train action.
-        invoker: runs activations and keeps their records.
-        emit: told what a user should know.
-
-    Attributes:
-        optimizers: where each client's optimizer is kept, when they keep their own.
-    """
+class Fleet(TrainContainers):
+    """The train workers of a training, which keep their shards from round to round."""
 
     def __init__(
         self,
@@ -66,49 +52,8 @@ class Fleet:
         invoker: Invoker,
         emit: Listener,
     ) -> None:
-        self.job = job
-        self.crew = crew
-        self.model = model
-        self.strategy = strategy
-        self.action = action
-        self.invoker = invoker
-        self.emit = emit
-        self.optimizers: dict[int, str] = {}
-        plan = crew.plan
+        super().__init__(job, crew, model, strategy, action, invoker, emit)
         self._speculation: Speculation[_Ended] = Speculation()
-        self._workers = Workers(
-            action=action,
-            invoker=invoker,
-            name="worker",
-            numbers=_numbers(plan),
-            planned=_planned(plan),
-            batch_size=job.batch_size,
-            memory_max_mb=plan.memory_max_mb,
-            pool_mb=plan.pool_mb,
-            reserved_mb=plan.collect_memory_mb,
-            batches=_batches,
-        )
-
-    @property
-    def plan(self) -> Plan:
-        """The present one."""
-        return self.crew.plan
-
-    def attempt(self, worker: int) -> Attempt:
-        """How this worker is run at present."""
-        return self._workers.attempt(worker)
-
-    def worker_mb(self) -> int:
-        """The limit of a worker's container, where one averages."""
-        return self.attempt(0).memory_mb
-
-    def recut(self) -> None:
-        """Go on with the crew's new number of workers."""
-        self._workers.recut(_numbers(self.plan), _planned(self.plan))
-
-    async def ensure_created(self) -> None:
-        """Create the action in the size that was planned."""
-        await self.action.of_size(self.plan.memory_mb, generation=self.invoker.generation)
 
     async def train_round(self, number: int) -> list[TrainedClient]:
         """The updates of the clients that take part; the workers train at the same time.
@@ -151,19 +96,6 @@ class Fleet:
             for worker, turn in enumerate(turns)
         }
         return {worker: clients for worker, clients in work.items() if clients}
-
-    def network(self) -> messages.Network:
-        """The network as the workers build it."""
-        return messages.Network(
-            runtime=self.plan.runtime,
-            model=self.model,
-            optimizer=self.model.optimizer(self.job.optimizer).named,
-            learning_rate=self.job.learning_rate,
-            seed=self.job.seed,
-            threads=self.plan.threads,
-            precision=self.job.precision,
-            gpu_memory_mb=self.plan.gpu_memory_mb,
-        )
 
     def _schedule(self, client: int) -> Schedule:
         samples = self.plan.client_samples[client]
@@ -275,22 +207,6 @@ class Fleet:
 
         return await self._workers.persist(request.worker, send)
 
-    async def score(self, request: messages.ScoreRequest) -> messages.ScoreReply:
-        """Score a slice on this worker's warm container.
-
-        Raises:
-            ActivationFailed: it failed in a way that another attempt would not mend.
-        """
-
-        async def send(attempt: Attempt) -> messages.ScoreReply:
-            sized = replace(request, batch_size=score_batch(attempt.micro_batches))
-            call = await self._workers.call(
-                "score", sized, request.worker, attempt, number=request.round
-            )
-            return await self.invoker.call(call, messages.ScoreReply)
-
-        return await self._workers.persist(request.worker, send)
-
     def _is_copied(self, worker: int, is_late: Callable[[], bool]) -> bool:
         """Whether a second container starts for a worker that is late, and there is room for it."""
         if not is_late() or not self._has_room(worker):
@@ -313,22 +229,6 @@ class Fleet:
         if on_gpu is not None and on_gpu <= self.plan.workers:
             return False
         return self._workers.free_mb(worker) >= 2 * self.attempt(worker).memory_mb
-
-
-def _numbers(plan: Plan) -> range:
-    return range(len(plan.turns))
-
-
-def _planned(plan: Plan) -> Attempt:
-    return Attempt(
-        memory_mb=plan.memory_mb,
-        micro_batches=plan.micro_batches,
-        block_steps=plan.block_steps,
-    )
-
-
-def _batches(attempt: Attempt) -> str:
-    return f", batches in {attempt.micro_batches} parts" if attempt.micro_batches > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

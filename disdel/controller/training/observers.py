@@ -6,14 +6,19 @@ changes the number of workers, moves the average to another container.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disdel.controller.planning.planning import remaining_s
 from disdel.controller.runs.progress import CompleteRound, Progress
-from disdel.controller.training.fleet import TrainedClient
 from disdel.controller.training.stopping import reason_to_stop
-from disdel.types import Activation, LedgerEntry, RoundReport, Split, Validation
+from disdel.types import (
+    Activation,
+    ClientsReport,
+    LedgerEntry,
+    RoundReport,
+    Split,
+    Validation,
+)
 from disdel.types.events import Listener, RoundDone, RoundStarted
 
 
@@ -46,6 +51,23 @@ class DoneRound:
         return CompleteRound(report=self.report, ledger=self.ledger, activations=self.activations)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedRound:
+    """The updates of a round that have become the next state.
+
+    Attributes:
+        ledger: what went into the state.
+        spent: keys in the store that nobody reads any more.
+        train_loss: of the steps behind it, a mean over the samples.
+        clients: who was asked, of a federation.
+    """
+
+    ledger: tuple[LedgerEntry, ...]
+    spent: tuple[str, ...]
+    train_loss: float
+    clients: ClientsReport | None = None
+
+
 class RoundObserver:
     """Does nothing; subclasses do what their run is to do beside its rounds.
 
@@ -65,15 +87,8 @@ class RoundObserver:
     async def round_started(self, number: int, workers: int) -> None:
         """So many workers are about to train."""
 
-    async def round_joined(
-        self, trained: Sequence[TrainedClient], ledger: Sequence[LedgerEntry]
-    ) -> None:
-        """The updates have become the next state, and nobody reads them any more.
-
-        Args:
-            trained: who has sent them, and where they are.
-            ledger: what went into the state.
-        """
+    async def round_joined(self, joined: JoinedRound) -> None:
+        """The updates have become the next state, and nobody reads them any more."""
 
     async def round_done(self, done: DoneRound) -> None:
         """A round is over."""
@@ -99,12 +114,8 @@ class RoundHistory(RoundObserver):
         self.ledger = [line for entry in progress.rounds for line in entry.ledger]
         self.stopped: str | None = None
 
-    async def round_joined(
-        self,
-        trained: Sequence[TrainedClient],  # noqa: ARG002
-        ledger: Sequence[LedgerEntry],
-    ) -> None:
-        self.ledger += ledger
+    async def round_joined(self, joined: JoinedRound) -> None:
+        self.ledger += joined.ledger
 
     async def round_done(self, done: DoneRound) -> None:
         self.reports.append(done.report)

@@ -13,6 +13,7 @@ from disdel.controller.training.stopping import model_round
 from disdel.settings import Settings, entries
 from disdel.types import (
     DatasetSpec,
+    FederateJob,
     ModelSpec,
     Plan,
     RoundReport,
@@ -27,7 +28,8 @@ class Outcome:
     """All that a report tells of a training, beside its activations.
 
     Attributes:
-        job: what the user asked for.
+        job: what the user asked for, or the training that a federation is planned as.
+        federation: what the user asked for, of one.
         plan: how it was begun.
         model: the network.
         settings: what the user allows.
@@ -39,6 +41,7 @@ class Outcome:
     """
 
     job: TrainJob
+    federation: FederateJob | None
     plan: Plan
     model: ModelSpec
     settings: Settings
@@ -59,7 +62,7 @@ class Outcome:
         journal = invoker.journal
         return RunReport(
             run=invoker.folder.run,
-            job="train",
+            job="train" if self.federation is None else "federate",
             dataset=self.job.dataset,
             platform=invoker.session.platform_name,
             status="ok",
@@ -83,13 +86,14 @@ class Outcome:
 
     def _settings_as_used(self) -> dict[str, object]:
         """The settings with what was chosen for those that were left open."""
-        return {
-            **entries(self.job),
-            **entries(self.settings),
-            "workers": self.plan.workers,
+        chosen: dict[str, object] = {
             "runtime": self.plan.runtime,
-            "fan_in": self.plan.fan_in,
             "model": self.model.name,
             "optimizer": self.model.optimizer(self.job.optimizer).name,
             "validate_every": self.plan.score_every,
         }
+        if self.federation is not None:
+            chosen["containers"] = self.plan.workers
+            return {**entries(self.federation), **entries(self.settings), **chosen}
+        chosen |= {"workers": self.plan.workers, "fan_in": self.plan.fan_in}
+        return {**entries(self.job), **entries(self.settings), **chosen}

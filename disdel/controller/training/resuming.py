@@ -11,7 +11,7 @@ from disdel.controller.runs.progress import Progress, ProgressFiles
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.errors import UsageError
 from disdel.runtimes.schedule import Schedule, round_steps
-from disdel.types import Plan, TrainJob
+from disdel.types import FederateJob, Plan, TrainJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,68 @@ class Resumed:
                 )
             yield lease
 
-    def job(self, epochs: int | None = None) -> TrainJob:
-        """The job of the run, with more epochs if asked.
+    @property
+    def began_as(self) -> TrainJob:
+        """The job of a training as it was begun.
 
         Raises:
-            UsageError: fewer epochs, or nothing is left to do.
+            UsageError: it is a federation.
         """
-        job, run = self.progress.job, self.folder.run
-        if epochs is not None and epochs < job.epochs:
-            raise UsageError(f"run {run} has {job.epochs} epochs; --epochs {epochs} would be fewer")
-        if epochs in (None, job.epochs) and self.folder.is_complete:
-            raise UsageError(f"run {run} is complete; more --epochs than {job.epochs} would go on")
-        return replace(job, epochs=epochs or job.epochs)
+        if self.progress.federation is not None:
+            raise UsageError(
+                f"run {self.folder.run} is a federation: disdel federate --resume "
+                f"{self.folder.run} continues it"
+            )
+        return self.progress.job
+
+    @property
+    def federated_as(self) -> FederateJob:
+        """The job of a federation as it was begun.
+
+        Raises:
+            UsageError: it is a training.
+        """
+        if self.progress.federation is None:
+            raise UsageError(
+                f"run {self.folder.run} is a training: disdel train --resume {self.folder.run} "
+                "continues it"
+            )
+        return self.progress.federation
+
+    def job(self, epochs: int | None = None) -> TrainJob:
+        """The job of a training, with more epochs if asked.
+
+        Raises:
+            UsageError: it is none, fewer epochs are asked, or nothing is left to do.
+        """
+        job = self.began_as
+        return replace(job, epochs=self._more("epochs", job.epochs, epochs))
+
+    def federation(self, rounds: int | None = None) -> FederateJob:
+        """The job of a federation, with more rounds if asked.
+
+        Raises:
+            UsageError: it is none, fewer rounds are asked, or nothing is left to do; or the rates
+                of the rounds before depend on their number.
+        """
+        job = self.federated_as
+        more = self._more("rounds", job.rounds, rounds)
+        schedule = job.rate_schedule
+        if more != job.rounds and (schedule.shape != "constant" or 0 < schedule.warmup < 1):
+            raise UsageError(
+                f"the learning rates of run {self.folder.run} go by its {job.rounds} rounds "
+                f"(--schedule {schedule.shape}): their number cannot be raised any more"
+            )
+        return replace(job, rounds=more)
+
+    def _more(self, name: str, before: int, asked: int | None) -> int:
+        """How many there are to be, of which there were so many."""
+        run = self.folder.run
+        if asked is not None and asked < before:
+            raise UsageError(f"run {run} has {before} {name}; --{name} {asked} would be fewer")
+        if asked in (None, before) and self.folder.is_complete:
+            raise UsageError(f"run {run} is complete; more --{name} than {before} would go on")
+        return asked or before
 
 
 def read_resumed(folder: RunFolder) -> Resumed:
@@ -97,8 +147,10 @@ def take_up(resumed: Resumed, planned: Progress, plan: Plan) -> Progress:
             f"has now (checksum {before.dataset_digest[:8]}, now {planned.dataset_digest[:8]}): "
             "import those again that it was begun on, or train anew"
         )
-    if before.done and _steps_done(before, plan) != _steps_done(
-        replace(planned, rounds=before.rounds), plan
+    if (
+        before.federation is None
+        and before.done
+        and _steps_done(before, plan) != _steps_done(replace(planned, rounds=before.rounds), plan)
     ):
         raise UsageError(
             f"with --sync {planned.job.sync}, the epochs of run {resumed.folder.run} cannot be "

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import ClassVar
 
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.invoker import Invoker, all_of
@@ -16,12 +18,14 @@ from disdel.controller.runs.progress import Progress, ProgressFiles
 from disdel.controller.training.adapting import AdaptedCrew
 from disdel.controller.training.checkpoints import Checkpoints
 from disdel.controller.training.collecting import COLLECT_WEIGHTS, Collector
+from disdel.controller.training.containers import TrainContainers
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.evictions import Evictions
 from disdel.controller.training.fleet import Fleet
 from disdel.controller.training.observers import (
     DoneRound,
     EarlyStop,
+    JoinedRound,
     RoundHistory,
     RoundObserver,
     Shown,
@@ -40,8 +44,10 @@ from disdel.types import Activation, ModelSpec, RoundReport, RunReport, Score
 from disdel.types.events import Listener, Noted
 
 
-class TrainRun:
+class RoundLoop(ABC):
     """One run: forks, joins, averages and scores until it is done or an observer stops it.
+
+    What a round trains, and how that becomes the next state, subclasses say.
 
     Args:
         progress: what earlier controllers of this run have done, and the job.
@@ -54,7 +60,12 @@ class TrainRun:
         invoker: runs activations and keeps their records.
         lease: the right to drive the run.
         emit: told of what happens.
+
+    Attributes:
+        command: that makes such runs.
     """
+
+    command: ClassVar[str]
 
     def __init__(
         self,
@@ -69,15 +80,15 @@ class TrainRun:
         lease: Lease,
         emit: Listener,
     ) -> None:
-        self._progress = progress
-        job = self._job = progress.job
-        self._model = model
-        self._crew = crew
+        self.progress = progress
+        job = self.job = progress.job
+        self.model = model
+        self.crew = crew
         plan = self._plan = crew.plan
-        self._samples = samples
-        self._settings = settings
-        self._invoker = invoker
-        self._emit = emit
+        self.samples = samples
+        self.settings = settings
+        self.invoker = invoker
+        self.emit = emit
         session = invoker.session
 
         def sized(name: str, memory_mb: int) -> SizedAction:
@@ -89,10 +100,10 @@ class TrainRun:
             )
 
         train = sized("train", plan.memory_mb)
-        self._strategy = strategy_of(job)
-        fleet = self._fleet = Fleet(job, crew, model, self._strategy, train, invoker, emit)
+        self.strategy = strategy_of(job)
+        fleet = self._fleet = self.new_containers(train)
         apart = plan.collect_memory_mb > 0
-        self._collector = Collector(
+        self.collector = Collector(
             action=sized(COLLECT_WEIGHTS, plan.collect_memory_mb) if apart else train,
             memory_mb=lambda: plan.collect_memory_mb or fleet.worker_mb(),
             invoker=invoker,
@@ -109,8 +120,8 @@ class TrainRun:
         self._observers: tuple[RoundObserver, ...] = (
             self._history,
             EarlyStop(job.validation, self._history),
-            AdaptedCrew(job, crew, fleet, progress, emit),
-            Evictions(self._collector, train, fleet, crew),
+            *self.further_observers(),
+            Evictions(self.collector, train, fleet, crew),
             Checkpoints(fleet, ProgressFiles(invoker.folder, lease)),
             Shown(
                 emit,
@@ -121,12 +132,31 @@ class TrainRun:
             ),
         )
         self._tested: Score | None = None
-        self._staged: set[str] = set()
+
+    @abstractmethod
+    def new_containers(self, action: SizedAction) -> TrainContainers:
+        """What trains, and scores."""
+
+    def further_observers(self) -> Sequence[RoundObserver]:
+        """Who else follows the rounds, before they are saved."""
+        return ()
+
+    @abstractmethod
+    def active(self, number: int) -> int:
+        """How many containers have something to do in a round."""
+
+    @abstractmethod
+    async def stage(self, number: int) -> None:
+        """Write the samples of a round that are not in the store; of round 0, those to score."""
+
+    @abstractmethod
+    async def join(self, number: int) -> JoinedRound:
+        """Train, and make the next state of the updates."""
 
     @property
     def own_activations(self) -> list[Activation]:
         """Those that this controller has invoked."""
-        return self._invoker.journal.activations[self._first_own :]
+        return self.invoker.journal.activations[self._first_own :]
 
     async def execute(self) -> None:
         """Train to the last round and save the model.
@@ -138,12 +168,12 @@ class TrainRun:
             await self._execute()
         except asyncio.CancelledError:
             if self._history.reports:
-                self._emit(Noted(message=self._how_to_go_on(), matters=True))
+                self.emit(Noted(message=self._how_to_go_on(), matters=True))
             raise
         except (PlatformError, StoreError) as failure:
             told: DisdelError = failure
             if type(failure) is StoreError:
-                gone = await asyncio.to_thread(self._invoker.why_gone, str(failure))
+                gone = await asyncio.to_thread(self.invoker.why_gone, str(failure))
                 told = gone or failure
             told.reworded(f"{told}\n{self._how_to_go_on()}")
             if told is failure:
@@ -151,15 +181,15 @@ class TrainRun:
             raise told from failure
 
     def _how_to_go_on(self) -> str:
-        run, rounds = self._invoker.folder.run, len(self._history.reports)
-        place = self._settings.run_dir
+        run, rounds = self.invoker.folder.run, len(self._history.reports)
+        place = self.settings.run_dir
         where = "" if place == run_dir() else f" --run-dir {shlex.quote(str(place))}"
         after = f"after round {rounds}" if rounds else "from its beginning"
-        return f"disdel train --resume {run}{where} continues it {after}"
+        return f"disdel {self.command} --resume {run}{where} continues it {after}"
 
     async def _execute(self) -> None:
         for observer in self._observers:
-            await observer.run_started(self._progress)
+            await observer.run_started(self.progress)
         try:
             await self._all_rounds()
         except ActivationFailed as failure:
@@ -175,13 +205,13 @@ class TrainRun:
 
     async def _all_rounds(self) -> None:
         try:
-            for number in range(self._progress.done + 1, self._plan.rounds + 1):
+            for number in range(self.progress.done + 1, self._plan.rounds + 1):
                 self._history.stopped = self._reason_to_stop()
                 if self._history.stopped is not None:
                     break
                 for observer in self._observers:
                     await observer.round_planned(number)
-                await all_of((self._stage(), self._round(number), self._warm_up(number)))
+                await all_of((self.stage(number), self._round(number), self._warm_up(number)))
             await self._conclude()
         finally:
             await self._fleet.finish()
@@ -192,29 +222,20 @@ class TrainRun:
         reasons = (observer.reason_to_stop() for observer in self._observers)
         return next((reason for reason in reasons if reason is not None), None)
 
-    async def _stage(self) -> None:
-        """Write the shards of the present cut that are not there, and delete those of the last."""
-        store, keys, plan = self._invoker.session.store, self._invoker.keys, self._crew.plan
-        assignment = self._crew.assignment
-        if self._staged != shard_keys(keys, plan, assignment):
-            await self._invoker.write(
-                stage, store, keys, plan, assignment, self._samples, self._staged
-            )
-
     async def _warm_up(self, number: int) -> None:
         """Have a container for the average; the workers' code, which is waited for, goes first."""
         await self._fleet.ensure_created()
-        await self._collector.warm_up(number)
+        await self.collector.warm_up(number)
 
     async def _conclude(self) -> None:
         """Test the model, unless a round has, and let a worker store it."""
-        number = model_round(self._job.validation, self._history.reports)
+        number = model_round(self.job.validation, self._history.reports)
         assert number is not None
         if self._average.is_exported:
             return
         # A run that is resumed behind its last round has nothing staged.
-        await self._stage()
-        if self._job.validation.decides:
+        await self.stage(0)
+        if self.job.validation.decides:
             self._tested = await self._average.score(number, "test", exports=True)
         else:
             await self._average.export(number)
@@ -222,31 +243,26 @@ class TrainRun:
     async def _round(self, number: int) -> None:
         """Fork, train, join, average, score."""
         started_s = time.monotonic()
-        begun = len(self._invoker.journal.activations)
-        workers = self._fleet.active(number)
+        begun = len(self.invoker.journal.activations)
+        workers = self.active(number)
         for observer in self._observers:
             await observer.round_started(number, workers)
-        trained = await self._fleet.train_round(number)
-        ledger = await self._collector.collect(
-            number,
-            [work.update for work in trained],
-            advance_of(self._strategy, self._invoker.keys, number),
-        )
+        joined = await self.join(number)
         for observer in self._observers:
-            await observer.round_joined(trained, ledger)
+            await observer.round_joined(joined)
         score = await self._score(number)
-        samples = sum(work.update.samples for work in trained)
         report = RoundReport(
             round=number,
             wall_s=round(time.monotonic() - started_s, 3),
-            train_loss=sum(work.loss_sum for work in trained) / samples,
+            train_loss=joined.train_loss,
+            clients=joined.clients,
             **({} if score is None else asdict(score)),
         )
-        journal = self._invoker.journal.activations
+        journal = self.invoker.journal.activations
         done = DoneRound(
             report=report,
             reports=(*self._history.reports, report),
-            ledger=tuple(ledger),
+            ledger=joined.ledger,
             activations=tuple(a for a in journal[begun:] if a.round == number),
             before=tuple(journal[self._first_own : begun]),
         )
@@ -258,19 +274,62 @@ class TrainRun:
         if not is_scored(number, self._plan):
             return None
         # Where something is decided, the model is still to be tested.
-        exports = number == self._plan.rounds and not self._job.validation.decides
+        exports = number == self._plan.rounds and not self.job.validation.decides
         return await self._average.score(number, self._plan.scored_on, exports=exports)
 
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now, `wall_s` seconds after it began."""
         return Outcome(
-            job=self._job,
+            job=self.job,
+            federation=self.progress.federation,
             plan=self._plan,
-            model=self._model,
-            settings=self._settings,
-            dataset=self._samples.spec,
+            model=self.model,
+            settings=self.settings,
+            dataset=self.samples.spec,
             history=self._history,
             tested=self._tested,
-            model_path=self._average.model_path or self._invoker.folder.model,
-            resumed_after=self._progress.done or None,
-        ).report(self._invoker, wall_s)
+            model_path=self._average.model_path or self.invoker.folder.model,
+            resumed_after=self.progress.done or None,
+        ).report(self.invoker, wall_s)
+
+
+class TrainRun(RoundLoop):
+    """A training: its workers keep their shards, and all of them train in each round."""
+
+    command = "train"
+
+    def new_containers(self, action: SizedAction) -> Fleet:
+        self.staged: set[str] = set()
+        self.fleet = Fleet(
+            self.job, self.crew, self.model, self.strategy, action, self.invoker, self.emit
+        )
+        return self.fleet
+
+    def further_observers(self) -> Sequence[RoundObserver]:
+        return (AdaptedCrew(self.job, self.crew, self.fleet, self.progress, self.emit),)
+
+    def active(self, number: int) -> int:
+        return self.fleet.active(number)
+
+    async def stage(self, number: int) -> None:  # noqa: ARG002
+        """Write the shards of the present cut that are not there, and delete those of the last."""
+        store, keys, plan = self.invoker.session.store, self.invoker.keys, self.crew.plan
+        assignment = self.crew.assignment
+        if self.staged != shard_keys(keys, plan, assignment):
+            await self.invoker.write(
+                stage, store, keys, plan, assignment, self.samples, self.staged
+            )
+
+    async def join(self, number: int) -> JoinedRound:
+        trained = await self.fleet.train_round(number)
+        ledger = await self.collector.collect(
+            number,
+            [work.update for work in trained],
+            advance_of(self.strategy, self.invoker.keys, number),
+        )
+        samples = sum(work.update.samples for work in trained)
+        return JoinedRound(
+            ledger=tuple(ledger),
+            spent=tuple(key for work in trained for key in (work.update.key, *work.spent)),
+            train_loss=sum(work.loss_sum for work in trained) / samples,
+        )

@@ -10,8 +10,8 @@ from pathlib import Path
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.planning.compiled import CompiledNetwork
 from disdel.controller.runs.rescue import write_somewhere
+from disdel.controller.training.containers import TrainContainers
 from disdel.controller.training.crew import Crew
-from disdel.controller.training.fleet import Fleet
 from disdel.errors import DisdelError
 from disdel.planner.memory import score_batch
 from disdel.protocol import messages
@@ -33,7 +33,7 @@ class AveragedModel:
         model_path: the file of the model, once it is saved.
     """
 
-    fleet: Fleet
+    fleet: TrainContainers
     crew: Crew
     invoker: Invoker
     compiled: CompiledNetwork | None

@@ -50,6 +50,17 @@ def stage(
     staged &= wanted
     if not staged.issuperset(keys.shard("train", name) for name in assignment.names):
         _stage_split(store, keys, "train", samples.splits["train"], assignment.shards(), staged)
+    stage_scored(store, keys, plan, samples, staged)
+
+
+def stage_scored(
+    store: Store, keys: RunKeys, plan: Plan, samples: JobSamples, staged: set[str]
+) -> None:
+    """Write the slices that are scored and not `staged`, and add their keys.
+
+    Raises:
+        StoreError: Redis failed.
+    """
     for split in _SCORED:
         slices = [(part.name, slice(part.start, part.stop)) for part in plan.slices(split)]
         if slices:
@@ -65,7 +76,7 @@ def _stage_split(
     staged: set[str],
 ) -> None:
     """Write the shards of a split, by name and rows, that are not `staged`, and add their keys."""
-    tensors = {"x": held.x, "y": _targets(held.y)}
+    tensors = {"x": held.x, "y": targets(held.y)}
     for name, rows in shards:
         key = keys.shard(split, name)
         if key not in staged:
@@ -89,7 +100,7 @@ def stage_inputs(
     _let_go(x)
 
 
-def _targets(y: Array) -> Array:
+def targets(y: Array) -> Array:
     """As the workers take them: classes as int32, numbers to predict as float32."""
     return np.asarray(y, np.float32 if y.dtype.kind == "f" else np.int32)
 

@@ -24,9 +24,9 @@ from disdel.controller.runs.progress import Progress
 from disdel.controller.runs.run_folder import RunFolder, check_run_dir, create_run_folder
 from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.training.crew import Crew
+from disdel.controller.training.kinds import TRAINING, RunKind
 from disdel.controller.training.resuming import Resumed, take_up
-from disdel.controller.training.rounds import TrainRun
-from disdel.controller.training.splits import job_partition, job_samples, with_clients
+from disdel.controller.training.splits import job_partition, job_samples
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
@@ -54,12 +54,28 @@ async def train(
         UsageError: the job cannot be done as asked; nothing was run and nothing is left.
         DisdelError: the run failed.
     """
+    return await learn(job, settings, emit, resumed=resumed)
+
+
+async def learn(
+    job: TrainJob,
+    settings: Settings,
+    emit: Listener,
+    *,
+    resumed: Resumed | None = None,
+    kind: RunKind = TRAINING,
+) -> tuple[RunReport, RunFolder]:
+    """`train`, or what another kind of run makes of a job."""
     started_s = time.monotonic()
     check_runtime(job.runtime, job.precision)
     with contextlib.nullcontext() if resumed is None else resumed.claimed() as lease:
         arrays = await in_thread(_load, job.dataset, settings.data_dir)
         return await train_on(
-            arrays, job, settings, emit, started_s=started_s, resumed=resumed, lease=lease
+            *(arrays, job, settings, emit),
+            started_s=started_s,
+            resumed=resumed,
+            lease=lease,
+            kind=kind,
         )
 
 
@@ -72,6 +88,7 @@ async def train_on(
     started_s: float,
     resumed: Resumed | None = None,
     lease: Lease | None = None,
+    kind: RunKind = TRAINING,
 ) -> tuple[RunReport, RunFolder]:
     """`train` on samples that are at hand, in a run that began at `started_s`.
 
@@ -80,8 +97,10 @@ async def train_on(
     samples = await in_thread(job_samples, arrays, job)
     dataset = samples.spec
     partition = job_partition(job, dataset, lambda: samples)
-    job = with_clients(job, partition)
+    job = kind.dealt(job, partition)
     model = await in_thread(choose_network, job, dataset, lambda: arrays)
+    job = kind.settled(job, model)
+    counts, federation = await in_thread(kind.planned, partition)
     if model.target == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
             f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "
@@ -103,7 +122,8 @@ async def train_on(
             return make_plan(
                 ask(
                     *(job, dataset, model, session.capacity, settings),
-                    counts=partition.counts,
+                    counts=counts,
+                    federation=federation,
                     store_mb=session.examination.room_mb,
                     compiling_took_s=compiling_took_s,
                 )
@@ -139,15 +159,25 @@ async def train_on(
             ),
             dataset_digest=arrays.digest,
             planned_rounds=plan.rounds,
+            federation=kind.federation,
         )
         if resumed is None or lease is None:
-            folder = create_run_folder(settings.run_dir, "train", job.dataset)
+            folder = create_run_folder(settings.run_dir, kind.command, job.dataset)
             lease = stack.enter_context(claimed(folder.path))
         else:
             progress, folder = take_up(resumed, progress, plan), resumed.folder
             # Of the time between the last complete round and now, nobody speaks.
             started_s -= progress.spent_s
-        emit(PlanMade(run=folder.run, job=job, dataset=dataset, model=model.name, plan=plan))
+        emit(
+            PlanMade(
+                run=folder.run,
+                job=job,
+                dataset=dataset,
+                model=model.name,
+                plan=plan,
+                federation=kind.federation,
+            )
+        )
         keys = RunKeys.of_turn(folder.run, lease.holder.token)
         invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
         if code is not None:
@@ -155,7 +185,7 @@ async def train_on(
             if (untold := vouch_for(code)) is not None:
                 emit(Noted(message=untold))
         crew = Crew(plan, lambda n: planned(replace(progress.job, workers=n))[1], partition)
-        run = TrainRun(
+        run = kind.run(
             progress, model, compiled, action, crew, samples, settings, invoker, lease, emit
         )
         try:

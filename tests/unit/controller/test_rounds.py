@@ -26,6 +26,7 @@ def test_a_run_from_plan_to_report(run, platform):
         "loss": 8.5,
         "accuracy": 0.5,
         "metrics": {},
+        "clients": None,
     }
     assert saved["settings"]["workers"] == 2
     assert platform.packages == {}

@@ -84,5 +84,7 @@ def test_a_message_that_lacks_a_field_is_refused(message):
 
 
 def test_a_request_of_another_version_is_refused():
-    with pytest.raises(UsageError, match="speaks version 99 and this action version 7"):
+    with pytest.raises(
+        UsageError, match=f"speaks version 99 and this action version {messages.WIRE_VERSION}"
+    ):
         messages.check_version(messages.Common(v=99, run="r", redis="redis://"))

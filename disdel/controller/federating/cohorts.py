@@ -1,0 +1,383 @@
+"""The containers of a federation: each trains clients of a round's cohort, one after the other.
+
+A container's clients are one activation, which answers with the sum of their updates. One that came
+near its limits has stored what it had, and the rest goes on in another activation. What was lost
+runs again; clients with which that does not help are found by halving, and go without. What has not
+come by the deadline of the round, or after enough others, is waited for no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from disdel.controller.federating.client_data import ClientData
+from disdel.controller.federating.dealing import deal
+from disdel.controller.federating.roster import Roster
+from disdel.controller.invoking.actions import SizedAction
+from disdel.controller.invoking.background import background
+from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.invoking.recovery import Attempt
+from disdel.controller.training.containers import TrainContainers
+from disdel.controller.training.crew import Crew
+from disdel.controller.training.terms import step_terms
+from disdel.errors import ActivationFailed, StrategyFailed
+from disdel.protocol import messages
+from disdel.runtimes.rates import rate_factors
+from disdel.runtimes.schedule import Schedule
+from disdel.strategies.base import Contribution, Strategy
+from disdel.strategies.exact_sum import exponent_for
+from disdel.types import FederateJob, ModelSpec, TrainJob
+from disdel.types.events import Listener
+
+# What a client takes beside its steps.
+_CLIENT_S = 0.01
+# Of a request that names so many clients, and of its answer, the JSON is well below a megabyte.
+_MOST_TURNS = 1000
+# Where more are asked than are needed, a container hands in so many times a round.
+_HAND_INS = 4
+# Where nobody has answered after so many lost activations, it is not the clients.
+_MOST_FAILURES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A client whose update counts: what it did, where, and where the update is, if by itself."""
+
+    result: messages.ClientResult
+    worker: int
+    attempt: int
+    weight: float
+    update_key: str | None
+
+
+@dataclass(slots=True)
+class Cohort:
+    """A round as it comes in.
+
+    Attributes:
+        number: of the round.
+        turns: of the clients that are asked.
+        exponent: of the sums; None where each update is stored.
+        answered: by client.
+        dropped: why a client's update does not count, by client.
+        sum_keys: where the sums are that count.
+        spent: keys that nobody reads after the round.
+    """
+
+    number: int
+    turns: dict[int, messages.ClientTurn]
+    exponent: int | None
+    answered: dict[int, Answered] = field(default_factory=dict)
+    dropped: dict[int, str] = field(default_factory=dict)
+    sum_keys: list[str] = field(default_factory=list)
+    spent: list[str] = field(default_factory=list)
+    segments: Counter[int] = field(default_factory=Counter)
+    failures: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_hopeless(self) -> bool:
+        return not self.answered and self.failures >= _MOST_FAILURES
+
+    @property
+    def weight(self) -> float:
+        """Of all updates that count: the same sum in whatever order they have come."""
+        return math.fsum(one.weight for one in self.answered.values())
+
+    @property
+    def samples(self) -> int:
+        return sum(one.result.samples for one in self.answered.values())
+
+    @property
+    def train_loss(self) -> float:
+        """A mean over the samples that were seen."""
+        return math.fsum(one.result.loss_sum for one in self.answered.values()) / self.samples
+
+    def drop(self, clients: Sequence[int], why: str) -> None:
+        self.dropped |= dict.fromkeys(clients, why)
+
+
+class CohortContainers(TrainContainers):
+    """The containers of a federation.
+
+    Args:
+        federation: what the user asked for, which `job` stands for.
+        roster: the clients.
+        data: makes their samples available.
+    """
+
+    def __init__(
+        self,
+        job: TrainJob,
+        crew: Crew,
+        model: ModelSpec,
+        strategy: Strategy,
+        action: SizedAction,
+        invoker: Invoker,
+        emit: Listener,
+        *,
+        federation: FederateJob,
+        roster: Roster,
+        data: ClientData,
+    ) -> None:
+        super().__init__(job, crew, model, strategy, action, invoker, emit)
+        self._federation = federation
+        self._roster = roster
+        self._data = data
+        # What a step takes; before one was measured, all that matters is that it takes some time.
+        self._step_s = _CLIENT_S
+        self._dealt: tuple[int, list[list[int]]] | None = None
+
+    def hands(self, number: int) -> list[list[int]]:
+        """The clients of a round by the container that trains them."""
+        if self._dealt is None or self._dealt[0] != number:
+            cohort = self._roster.cohort(number)
+            seconds = {client: self._steps(client) * self._step_s + _CLIENT_S for client in cohort}
+            self._dealt = number, deal(seconds, self.plan.workers)
+        return self._dealt[1]
+
+    async def train_round(self, number: int) -> Cohort:
+        """What came of a round's cohort until all have ended, or it is over for another reason.
+
+        Raises:
+            StoreLost, DataGone: the store has failed.
+            StrategyFailed: the strategy weighs updates by what is not known in time.
+        """
+        hands = self.hands(number)
+        cohort = self._begin(number, [client for hand in hands for client in hand])
+        deadline_s = self._federation.deadline_s
+        until_s = None if deadline_s is None else time.time() + deadline_s
+        tasks = {
+            background(
+                self._train_hand(worker, [cohort.turns[client] for client in hand], cohort, until_s)
+            )
+            for worker, hand in enumerate(hands)
+        }
+        try:
+            unheard = await self._wait(tasks, cohort, until_s)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if unheard:
+            await self._close(number)
+            self.invoker.journal.overtaken += unheard
+        if rest := cohort.turns.keys() - cohort.answered.keys() - cohort.dropped.keys():
+            cohort.drop(sorted(rest), self._why_late(cohort))
+        return cohort
+
+    def _begin(self, number: int, clients: Sequence[int]) -> Cohort:
+        turns = {client: self._turn(client, number) for client in clients}
+        sums = not getattr(self.strategy, "sees_each", False)
+        exponent = exponent_for([turn.weight for turn in turns.values()]) if sums else None
+        return Cohort(number, turns, exponent)
+
+    def _turn(self, client: int, number: int) -> messages.ClientTurn:
+        job, samples, steps = self._federation, self._roster.samples(client), self._steps(client)
+        start = (number - 1) * steps
+        seen = Schedule(samples, job.batch_size, job.seed, client).samples_between(
+            start, start + steps
+        )
+        weight = self.strategy.weight(
+            Contribution(client=client, steps=steps, samples=seen, loss=math.nan)
+        )
+        if not 0 < weight < math.inf:
+            raise StrategyFailed(
+                f"strategy {self.strategy.name} gives client {client} the weight {weight:g} before "
+                "it has trained, which must be a positive number: a weight may depend on steps and "
+                "samples, and on the loss only where the strategy sees each update"
+            )
+        [factor] = rate_factors(
+            job.rate_schedule, number - 1, number, job.rounds, clients=job.wanted
+        )
+        return messages.ClientTurn(
+            client=client,
+            shard_key=self._data.key(client),
+            start_step=start,
+            stop_step=start + steps,
+            batch_size=job.batch_size,
+            weight=weight,
+            rate_factor=float(factor),
+        )
+
+    def _steps(self, client: int) -> int:
+        return self._federation.steps(self._roster.samples(client))
+
+    async def _wait(
+        self, tasks: set[asyncio.Task[None]], cohort: Cohort, until_s: float | None
+    ) -> int:
+        """Return when the round is over; how many containers are not waited for."""
+        pending = set(tasks)
+        changed = background(cohort.changed.wait())
+        try:
+            while pending:
+                left_s = None if until_s is None else until_s - time.time()
+                if left_s is not None and left_s <= 0:
+                    break
+                done, _ = await asyncio.wait(
+                    {*pending, changed}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done & pending:
+                    task.result()
+                pending -= done
+                if self._has_enough(cohort):
+                    break
+                if changed.done():
+                    cohort.changed.clear()
+                    changed = background(cohort.changed.wait())
+        finally:
+            changed.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await changed
+        return len(pending)
+
+    def _has_enough(self, cohort: Cohort) -> bool:
+        job = self._federation
+        return job.asked > job.wanted and len(cohort.answered) >= job.wanted
+
+    def _why_late(self, cohort: Cohort) -> str:
+        if self._has_enough(cohort):
+            return f"late: {self._federation.wanted} clients had answered"
+        return f"late: no answer within the {self._federation.deadline_s:g} s of --deadline"
+
+    async def _close(self, number: int) -> None:
+        """Let activations of a round that are still under way know that nobody waits for them."""
+        store, keys = self.invoker.session.store, self.invoker.keys
+        await asyncio.to_thread(store.set_field, keys.open, keys.CLOSED, str(number))
+
+    async def _train_hand(
+        self,
+        worker: int,
+        turns: Sequence[messages.ClientTurn],
+        cohort: Cohort,
+        until_s: float | None,
+    ) -> None:
+        """One container's clients of a round, activation by activation."""
+        pending, begun = list(turns), None
+        while pending:
+            piece = pending[: self._piece(len(turns))]
+            try:
+                ended = await self._send_persistently(worker, piece, begun, cohort, until_s)
+            except ActivationFailed as failure:
+                cohort.failures += 1
+                pending, begun = pending[len(piece) :], None
+                if len(piece) == 1 or cohort.is_hopeless:
+                    cohort.drop([turn.client for turn in piece], failure.reason or str(failure))
+                else:
+                    half = len(piece) // 2
+                    await self._train_hand(worker, piece[:half], cohort, until_s)
+                    await self._train_hand(worker, piece[half:], cohort, until_s)
+                continue
+            self._take(worker, ended, cohort)
+            reply = ended.reply
+            pending, begun = pending[len(reply.results) :], reply.begun
+            if reply.outcome == "continued-memory":
+                self._workers.give_room(worker)
+            if reply.outcome == "ok" and len(reply.results) < len(piece):
+                # The deadline of the round.
+                return
+
+    def _piece(self, clients: int) -> int:
+        """How many clients an activation trains at most."""
+        if self._federation.asked > self._federation.wanted:
+            return max(1, math.ceil(clients / _HAND_INS))
+        return _MOST_TURNS
+
+    def _take(self, worker: int, ended: _Ended, cohort: Cohort) -> None:
+        """Count what an activation has answered."""
+        sent, reply = ended.request, ended.reply
+        turns = {turn.client: turn for turn in sent.turns}
+        for result in reply.results:
+            if result.refused:
+                cohort.drop([result.client], result.refused)
+                continue
+            turn = turns[result.client]
+            cohort.answered[result.client] = Answered(
+                result, worker, sent.attempt, turn.weight, turn.update_key
+            )
+        if cohort.exponent is not None and any(not result.refused for result in reply.results):
+            cohort.sum_keys.append(sent.sum_key)
+        if reply.steps:
+            self._step_s = reply.train_s / reply.steps
+        cohort.changed.set()
+
+    async def _send_persistently(
+        self,
+        worker: int,
+        turns: Sequence[messages.ClientTurn],
+        begun: messages.Begun | None,
+        cohort: Cohort,
+        until_s: float | None,
+    ) -> _Ended:
+        """The activation of these clients that ended well; lost ones are replaced."""
+        segment = cohort.segments[worker]
+        cohort.segments[worker] += 1
+        number, keys = cohort.number, self.invoker.keys
+        request = messages.TrainClientsRequest(
+            network=self.network(),
+            worker=worker,
+            round=number,
+            segment=segment,
+            attempt=0,
+            turns=tuple(turns),
+            micro_batches=1,
+            block_steps=1,
+            heed_memory=True,
+            state_key=keys.state(number - 1),
+            initialise=number == 1,
+            exponent=cohort.exponent,
+            sum_key="",
+            checkpoint_key="",
+            progress_key=keys.progress,
+            open_key=keys.open,
+            begun=begun,
+            until_s=until_s,
+            terms=step_terms(self.strategy, keys, number),
+            tells_untrained=self.strategy.advances,
+        )
+        tries = 0
+
+        async def send(attempt: Attempt) -> _Ended:
+            nonlocal tries
+            count, tries = tries, tries + 1
+            place = (number, worker, segment, count)
+            sent = replace(
+                request,
+                attempt=count,
+                turns=tuple(self._own_key(turn, cohort, segment, count) for turn in turns),
+                micro_batches=attempt.micro_batches,
+                block_steps=attempt.block_steps,
+                heed_memory=attempt.heed_memory,
+                sum_key=keys.sum(*place),
+                checkpoint_key=keys.begun(*place),
+            )
+            cohort.spent += [sent.sum_key, sent.checkpoint_key]
+            cohort.spent += [turn.update_key for turn in sent.turns if turn.update_key is not None]
+            call = await self._workers.call("train", sent, worker, attempt, number=number)
+            call = replace(call, segment=segment, attempt=count)
+            return _Ended(sent, await self.invoker.call(call, messages.TrainClientsReply))
+
+        return await self._workers.persist(worker, send)
+
+    def _own_key(
+        self, turn: messages.ClientTurn, cohort: Cohort, segment: int, attempt: int
+    ) -> messages.ClientTurn:
+        """A turn with a place for its update, where that is not summed."""
+        if cohort.exponent is not None:
+            return turn
+        key = self.invoker.keys.update(cohort.number, turn.client, segment, attempt)
+        return replace(turn, update_key=key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """An activation that ended well: what was sent, and the reply."""
+
+    request: messages.TrainClientsRequest
+    reply: messages.TrainClientsReply

@@ -1,0 +1,48 @@
+"""What sets the runs of one command apart from those of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from disdel.controller.training.rounds import RoundLoop, TrainRun
+from disdel.controller.training.splits import with_clients
+from disdel.data.partitioners import Partition
+from disdel.planner.question import Federation
+from disdel.types import FederateJob, ModelSpec, TrainJob
+
+Counts = Callable[[int], tuple[int, ...]]
+
+
+class RunKind:
+    """A training; subclasses are what else is done in rounds."""
+
+    command: ClassVar[str] = "train"
+
+    @property
+    def federation(self) -> FederateJob | None:
+        """What was asked for, where the training that it is planned as does not say it."""
+        return None
+
+    def dealt(self, job: TrainJob, partition: Partition) -> TrainJob:
+        """The job, once it is known how many clients the samples are dealt to.
+
+        Raises:
+            PartitionError: the user wants another number.
+        """
+        return with_clients(job, partition)
+
+    def settled(self, job: TrainJob, model: ModelSpec) -> TrainJob:  # noqa: ARG002
+        """The job, once its network is known."""
+        return job
+
+    def planned(self, partition: Partition) -> tuple[Counts, Federation | None]:
+        """The samples of each of so many clients, for the planner, and what else it should know."""
+        return partition.counts, None
+
+    def run(self, *parts: Any) -> RoundLoop:
+        """The run, of what `RoundLoop` takes."""
+        return TrainRun(*parts)
+
+
+TRAINING = RunKind()

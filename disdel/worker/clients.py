@@ -1,0 +1,315 @@
+"""A train activation of a federation: clients of one round train in turn, in one container.
+
+Between two clients there is nothing but the next one's samples and the round's weights: the network
+stays built, its graphs traced, and the state of the round in memory. What clients have changed is
+added up here (`exact_sum`), so that one sum leaves the container, whoever has trained in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from disdel.errors import TrainingDiverged, UpdateRefused
+from disdel.protocol.keys import RunKeys
+from disdel.protocol.messages import (
+    UNTRAINED,
+    Begun,
+    ClientResult,
+    ClientTurn,
+    TrainClientsReply,
+    TrainClientsRequest,
+)
+from disdel.runtimes.base import Trainer, split_state
+from disdel.runtimes.rates import Factors
+from disdel.runtimes.schedule import Schedule
+from disdel.store.codec import encode, encoded, read_tensors
+from disdel.strategies.exact_sum import ExactSum
+from disdel.types.arrays import Array, Tensors
+from disdel.types.phases import STORE_MARGIN_S
+from disdel.worker.cancellation import Cancelled, check_cancelled
+from disdel.worker.combine import encoded_sum
+from disdel.worker.context import Context, ProgressEntry, Throttle
+from disdel.worker.network import TrainerCache
+from disdel.worker.shards import ShardCache
+from disdel.worker.stepping import Ending, Pace, take_steps
+from disdel.worker.terms import added_terms
+from openwhisk_local.machine.allocator import give_back_freed_memory
+
+_PROGRESS_INTERVAL_S = 0.25
+# How often it is asked whether anybody still waits.
+_CANCEL_INTERVAL_S = 0.25
+# Before a round's deadline, what was summed must be on its way.
+_HAND_IN_S = 0.5
+
+
+class RoundState:
+    """The state of the last round that this container has trained in."""
+
+    def __init__(self) -> None:
+        self._held: tuple[str, dict[str, Array]] | None = None
+
+    def get(self, key: str, context: Context) -> dict[str, Array]:
+        """The state under `key`; nobody writes into its arrays."""
+        if self._held is None or self._held[0] != key:
+            # Let go before the next one is read.
+            self._held = None
+            self._held = key, read_tensors(context.store, key)
+        return self._held[1]
+
+
+class _TimeIsUp(Exception):
+    """The round's deadline is so near that nothing of a client's turn will count."""
+
+
+def train_clients(
+    request: TrainClientsRequest,
+    context: Context,
+    trainers: TrainerCache,
+    shards: ShardCache,
+    states: RoundState,
+) -> TrainClientsReply:
+    """Train the clients of a request, and store the sum of their updates.
+
+    Raises:
+        Cancelled: the state of the round has been removed meanwhile.
+        StoreError: the state or samples cannot be read, or the sum not written.
+    """
+    return _Activation(request, context, trainers, shards, states).run()
+
+
+@dataclass(slots=True)
+class _Activation:
+    """One activation, on its way through its clients."""
+
+    request: TrainClientsRequest
+    context: Context
+    trainers: TrainerCache
+    shards: ShardCache
+    states: RoundState
+    pace: Pace = field(init=False)
+    results: list[ClientResult] = field(default_factory=list)
+    begun: Begun | None = None
+    trained: tuple[str, ...] = ()
+    _before: dict[str, Array] = field(default_factory=dict)
+    _sum: ExactSum | None = None
+    _shown: Throttle = field(default_factory=lambda: Throttle(_PROGRESS_INTERVAL_S))
+    _asked: Throttle = field(default_factory=lambda: Throttle(_CANCEL_INTERVAL_S))
+    # In this activation; and the slowest client's for one step.
+    _steps: int = 0
+    _train_s: float = 0.0
+    _step_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        request = self.request
+        self.pace = Pace(
+            micro_batches=request.micro_batches,
+            block_steps=request.block_steps,
+            heed_memory=request.heed_memory,
+        )
+
+    def run(self) -> TrainClientsReply:
+        self._say("loading")
+        self.trainers.import_framework(self.request.network.runtime)
+        self.context.clock.ended("imported")
+        ending = self._train_all()
+        self.context.clock.ended("computed")
+        self._check_cancelled()
+        self._say("storing")
+        self._store_sum()
+        self.context.clock.ended("stored")
+        give_back_freed_memory()
+        self._say("done" if ending == "ok" else ending)
+        framework = self.trainers.framework
+        return TrainClientsReply(
+            outcome=ending,
+            results=tuple(self.results),
+            steps=self._steps,
+            train_s=self._train_s,
+            begun=self.begun,
+            peak_mb=self.context.peak_mb(),
+            working_set_mb=self.context.working_set_mb(),
+            framework_anonymous_mb=None if framework is None else framework.anonymous_mb,
+            framework_mapped_mb=None if framework is None else framework.mapped_mb,
+            phases=self.context.clock.phases(),
+        )
+
+    def _train_all(self) -> Ending:
+        for turn in self.request.turns:
+            if self._leaves_to_others(turn):
+                return "continued-time"
+            begun = None if self.results else self.request.begun
+            try:
+                ending = self._train(turn, begun)
+            except _TimeIsUp:
+                return "ok"
+            if ending != "ok":
+                return ending
+        return "ok"
+
+    def _leaves_to_others(self, turn: ClientTurn) -> bool:
+        """Whether a client is better begun in an activation that has all of its time."""
+        if not self.results:
+            return False
+        needed_s = (turn.stop_step - turn.start_step) * self._step_s
+        return self.context.remaining_s() < needed_s + 2 * self.pace.slowest_s + STORE_MARGIN_S
+
+    def _train(self, turn: ClientTurn, begun: Begun | None) -> Ending:
+        """One client's turn; it is in the sum and the results where it has ended."""
+        clock, first = self.context.clock, not self.results
+        samples = self.shards.get(turn.shard_key, self.context, "train")
+        if first:
+            clock.ended("data")
+        trainer = self.trainers.get(self.request.network, samples.x)
+        if first:
+            clock.ended("built")
+            self._begin_round(trainer)
+        trainer.load_state(self._before if begun is None else self._read(begun))
+        if first:
+            clock.ended("loaded")
+        schedule = Schedule(len(samples.x), turn.batch_size, self.request.network.seed, turn.client)
+        start = turn.start_step if begun is None else begun.next_step
+        began_s = time.perf_counter()
+        try:
+            taken = take_steps(
+                start,
+                turn.stop_step,
+                context=self.context,
+                trainer=trainer,
+                samples=samples,
+                schedule=schedule,
+                pace=self.pace,
+                factors=lambda start, stop: _factors(turn, start, stop),
+                where=f"round {self.request.round} of client {turn.client}",
+                before_block=self._before_block,
+                after_block=lambda step, loss: self._say_step(turn, step, loss),
+            )
+        except TrainingDiverged as diverged:
+            self.results.append(self._refused(turn, began_s, str(diverged)))
+            return "ok"
+        train_s = time.perf_counter() - began_s
+        steps = taken.reached - start
+        self._steps, self._train_s = self._steps + steps, self._train_s + train_s
+        self._step_s = max(self._step_s, train_s / max(1, steps))
+        seen = schedule.samples_between(start, taken.reached)
+        loss_sum = taken.loss_sum
+        if begun is not None:
+            seen, loss_sum = seen + begun.samples, loss_sum + begun.loss_sum
+        if taken.ending != "ok":
+            self._leave(turn, trainer, taken.reached, seen, loss_sum)
+            return taken.ending
+        result = ClientResult(
+            client=turn.client,
+            steps=turn.stop_step - turn.start_step,
+            samples=seen,
+            loss_sum=loss_sum,
+            train_s=train_s,
+        )
+        self.results.append(self._added(turn, split_state(trainer.state())[0], result))
+        return "ok"
+
+    def _begin_round(self, trainer: Trainer) -> None:
+        """Have the state of the round; the first of all activations makes it from the seed."""
+        request, store = self.request, self.context.store
+        if request.initialise and store.open(request.state_key) is None:
+            initial = split_state(trainer.state())[0]
+            store.put_if_absent(request.state_key, encode(initial))
+        self._before = self.states.get(request.state_key, self.context)
+        self.trained = trainer.trained()
+        trainer.add_terms(added_terms(store, request.terms, self.trained))
+        if request.exponent is not None:
+            self._sum = ExactSum(self._before, request.exponent)
+
+    def _read(self, begun: Begun) -> Tensors:
+        return read_tensors(self.context.store, begun.state_key)
+
+    def _before_block(self) -> None:
+        if self._asked.due():
+            self._check_cancelled()
+        until_s = self.request.until_s
+        if until_s is not None and time.time() > until_s - self.pace.slowest_s - _HAND_IN_S:
+            raise _TimeIsUp
+
+    def _leave(
+        self, turn: ClientTurn, trainer: Trainer, reached: int, samples: int, loss_sum: float
+    ) -> None:
+        """Store the state of a client that another activation is to go on with."""
+        if reached == turn.start_step:
+            return
+        self.context.store.put_stream(self.request.checkpoint_key, encoded(trainer.state()))
+        self.begun = Begun(
+            state_key=self.request.checkpoint_key,
+            next_step=reached,
+            samples=samples,
+            loss_sum=loss_sum,
+        )
+
+    def _added(self, turn: ClientTurn, after: Tensors, result: ClientResult) -> ClientResult:
+        """The result of a client whose update is in the sum, or stored by itself."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name in self._before:
+            if name in after:
+                digest.update(np.require(after[name], requirements="C").data)
+        checksum = digest.hexdigest()
+        try:
+            if self._sum is not None:
+                self._sum.add(after, turn.weight)
+        except UpdateRefused as refused:
+            told = f"{refused} (round {self.request.round} of client {turn.client})"
+            return replace(result, refused=told)
+        if turn.update_key is not None:
+            metadata = {"samples": str(result.samples), **self._untrained(after)}
+            self.context.store.put_stream(turn.update_key, encoded(after, metadata))
+        return replace(result, checksum=checksum)
+
+    def _store_sum(self) -> None:
+        if self._sum is not None and self._sum.updates:
+            metadata = self._untrained(self._before)
+            self.context.store.put_stream(self.request.sum_key, encoded_sum(self._sum, metadata))
+
+    def _untrained(self, state: Tensors) -> Mapping[str, str]:
+        if not self.request.tells_untrained:
+            return {}
+        return {UNTRAINED: json.dumps(sorted(state.keys() - self.trained))}
+
+    def _refused(self, turn: ClientTurn, began_s: float, why: str) -> ClientResult:
+        return ClientResult(
+            client=turn.client,
+            steps=0,
+            samples=0,
+            loss_sum=0.0,
+            train_s=time.perf_counter() - began_s,
+            refused=why,
+        )
+
+    def _check_cancelled(self) -> None:
+        request, store = self.request, self.context.store
+        check_cancelled(store, state_key=request.state_key, progress_key=request.progress_key)
+        closed = store.get_field(request.open_key, RunKeys.CLOSED)
+        if closed is not None and int(closed) >= request.round:
+            raise Cancelled(f"round {request.round} is over")
+
+    def _say(self, state: str, **fields: object) -> None:
+        shown = {"state": state, "round": self.request.round, **fields}
+        entry = ProgressEntry(self.request.worker, shown)
+        self.context.report(self.request.progress_key, entry)
+
+    def _say_step(self, turn: ClientTurn, step: int, loss: float) -> None:
+        if self._shown.due():
+            self._say(
+                "training",
+                client=turn.client,
+                first_step=turn.start_step,
+                last_step=turn.stop_step,
+                step=step,
+                loss=loss,
+            )
+
+
+def _factors(turn: ClientTurn, start: int, stop: int) -> Factors:
+    return np.full(stop - start, turn.rate_factor, np.float32)

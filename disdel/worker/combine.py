@@ -1,0 +1,172 @@
+"""The join of a round whose updates were summed where they were made: numpy, in constant memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.errors import AggregationError
+from disdel.protocol.messages import UNTRAINED, CollectReply, CombineRequest
+from disdel.store.base import Blob, Buffer, Store
+from disdel.store.codec import Header, TensorInfo, encoded, read_header
+from disdel.strategies.exact_sum import ExactSum, mean_of
+from disdel.types.arrays import Array
+from disdel.worker.advance import advance
+from disdel.worker.context import Context
+from disdel.worker.spans import SPAN_BYTES, spans
+
+# The tensors of a stored sum: all units, and what is no floating point by its name.
+SUMS = "sums"
+LARGEST = "largest/"
+_UNIT_BYTES = 8
+
+
+def encoded_sum(total: ExactSum, metadata: Mapping[str, str]) -> Iterator[Buffer]:
+    """The blob of a sum, for `combine`."""
+    others = {f"{LARGEST}{name}": value for name, value in total.largest.items()}
+    told = {"updates": str(total.updates), "weight": repr(total.weight), **metadata}
+    told["exponent"] = str(total.exponent)
+    return encoded({SUMS: total.sums, **others}, told)
+
+
+def combine(request: CombineRequest, context: Context) -> CollectReply:
+    """Make the next state of a round's sums and publish it.
+
+    Raises:
+        AggregationError: a sum is missing, is not what the request says, or is of another network
+            or another round than the others.
+    """
+    wanted = request.advance
+    mean_key = request.state_key if wanted is None else wanted.mean_key
+    header = write_mean(context.store, request, mean_key)
+    if wanted is not None:
+        advance(context.store, wanted, request.state_key)
+    context.clock.ended("computed")
+    return CollectReply(
+        updates=(),
+        tensors=len(header.tensors),
+        bytes=header.data_bytes,
+        peak_mb=context.peak_mb(),
+        working_set_mb=context.working_set_mb(),
+        phases=context.clock.phases(),
+    )
+
+
+def write_mean(
+    store: Store, request: CombineRequest, key: str, *, span_bytes: int = SPAN_BYTES // 2
+) -> Header:
+    """Write the mean of the updates under `key`, span by span; the header of what it is a mean of.
+
+    Memory is a few spans, whatever the size of the model and the number of sums.
+
+    Raises:
+        AggregationError: as `combine` does.
+    """
+    sums = [_open(store, sum_key) for sum_key in request.sum_keys]
+    updates = sum(part.updates for part in sums)
+    weight = math.fsum(part.weight for part in sums)
+    if updates != request.updates or not math.isclose(weight, request.weight):
+        raise AggregationError(
+            f"the sums of round {request.round} are made of {updates} updates of weight "
+            f"{weight:g}, and {request.updates} of weight {request.weight:g} were reported"
+        )
+    before = store.existing(request.before_key)
+    header = read_header(before)
+    _check_alike(header, sums)
+    store.put_stream(key, _mean(before, header, sums, request.weight, span_bytes))
+    return header
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A sum that is being read."""
+
+    blob: Blob
+    header: Header
+    key: str
+
+    @property
+    def updates(self) -> int:
+        return int(self.header.metadata["updates"])
+
+    @property
+    def weight(self) -> float:
+        return float(self.header.metadata["weight"])
+
+    @property
+    def exponent(self) -> int:
+        return int(self.header.metadata["exponent"])
+
+    def tensor(self, name: str) -> TensorInfo | None:
+        return next((one for one in self.header.tensors if one.name == name), None)
+
+    def units(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Elements `start` to `stop` of the sum."""
+        data = self.header.read_range(self.blob, start * _UNIT_BYTES, stop * _UNIT_BYTES)
+        return np.frombuffer(data, np.int64)
+
+    def largest(self, name: str, dtype: np.dtype[np.generic]) -> Array:
+        tensor = self.tensor(LARGEST + name)
+        assert tensor is not None
+        return np.frombuffer(self.header.read_range(self.blob, tensor.start, tensor.stop), dtype)
+
+
+def _open(store: Store, key: str) -> _Part:
+    blob = store.open(key)
+    if blob is None:
+        raise AggregationError(f"a sum of updates is missing ({key}), so the round has no average")
+    part = _Part(blob, read_header(blob), key)
+    if {"updates", "weight", "exponent"} - part.header.metadata.keys():
+        raise AggregationError(f"{key} is no sum of updates")
+    return part
+
+
+def _check_alike(header: Header, sums: Sequence[_Part]) -> None:
+    if not sums:
+        raise AggregationError("a round without updates has no average")
+    floats = sum(math.prod(one.shape) for one in header.tensors if one.dtype.kind == "f")
+    others = {LARGEST + one.name for one in header.tensors if one.dtype.kind != "f"}
+    for part in sums:
+        units = part.tensor(SUMS)
+        if (
+            units is None
+            or units.start
+            or units.shape != (floats,)
+            or {one.name for one in part.header.tensors} != {SUMS, *others}
+        ):
+            raise AggregationError(f"{part.key} is a sum of updates of another network")
+        if part.exponent != sums[0].exponent:
+            raise AggregationError(f"{part.key} is a sum of another round than {sums[0].key}")
+
+
+def _mean(
+    before: Blob, header: Header, sums: Sequence[_Part], weight: float, span_bytes: int
+) -> Iterator[bytes]:
+    told = sums[0].header.metadata
+    yield header.with_metadata({name: told[name] for name in (UNTRAINED,) if name in told})
+    done = 0
+    for floats, group in _by_kind(header.tensors):
+        if not floats:
+            for one in group:
+                values = [part.largest(one.name, one.dtype) for part in sums]
+                yield np.asarray(np.maximum.reduce(values)).tobytes()
+            continue
+        for span in spans(group, span_bytes):
+            data = header.read_range(before, span.start, span.stop)
+            old = np.frombuffer(data, span.dtype)
+            total = sums[0].units(done, done + len(old)).copy()
+            for part in sums[1:]:
+                total += part.units(done, done + len(old))
+            done += len(old)
+            yield mean_of(old, total, exponent=sums[0].exponent, weight=weight).tobytes()
+
+
+def _by_kind(tensors: Sequence[TensorInfo]) -> Iterator[tuple[bool, list[TensorInfo]]]:
+    """Neighbouring tensors that are all of floating point, or all of another kind."""
+    for floats, group in groupby(tensors, lambda one: one.dtype.kind == "f"):
+        yield floats, list(group)
