@@ -71,11 +71,19 @@ def _shape_cells(spec: DatasetSpec | None, problem: str) -> tuple[object, ...]:
 
 
 def _entries(spec: DatasetSpec) -> dict[str, Any]:
-    """What is told of a data set by name; its features and target beside what they come of."""
+    """What is told of a data set by name: its tensors, and in a few words what they come to."""
     from dataclasses import asdict
 
-    features = [asdict(feature) for feature in spec.features]
-    return {**asdict(spec), "features": features, "target": asdict(spec.target)}
+    entries = asdict(spec)
+    return {
+        "name": entries.pop("name"),
+        "version": entries.pop("version"),
+        "input_shape": spec.input_shape,
+        "input_dtype": spec.input_dtype,
+        "classes": spec.classes,
+        "class_names": spec.class_names,
+        **entries,
+    }
 
 
 @app.command("info")
@@ -94,7 +102,7 @@ def info_command(
     if output.json != "-":
         typer.echo(f"{'kind':20} {spec.kind}")
         for name, value in entries.items():
-            if name not in ("reading", "scaling", "features", "target"):
+            if name not in ("reading", "scaling", "features", "targets"):
                 typer.echo(f"{name:20} {value}")
         for line in _told_reading(spec):
             typer.echo(line)
@@ -142,15 +150,13 @@ def import_command(
     ] = True,
 ) -> None:
     """Turn files into a prepared TFDS data set, and say what was guessed about them."""
-    from dataclasses import asdict
-
     from disdel.data import import_dataset
 
     check_json_target(output.json)
     told_to_stderr = output.json == "-"
     options = asked.made(tell=lambda line: typer.echo(line, err=told_to_stderr))
     spec = import_dataset(name, path, data_dir, overwrite=overwrite, options=options)
-    write_json(output.json, asdict(spec))
+    write_json(output.json, _entries(spec))
     if output.json != "-":
         targets = f"{spec.classes} classes" if spec.classes else "numbers to predict"
         held_out = " (held out: it came without a test split)" if spec.held_out else ""

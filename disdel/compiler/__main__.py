@@ -60,11 +60,11 @@ def main() -> int:
 
 
 def _network(job: CompileJob, code: Path | None = None) -> LoweredNetwork:
-    if job.model.own is not None:
+    if job.model.code is not None:
         from disdel.compiler.own import own_network
 
         assert code is not None
-        return own_network(job, job.model.own, code)
+        return own_network(job, job.model.code, code)
     from disdel.compiler.network import built_in_network
 
     return built_in_network(job)

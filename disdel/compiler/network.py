@@ -36,13 +36,13 @@ class LoweredNetwork:
 
 def built_in_network(job: CompileJob) -> LoweredNetwork:
     """The built-in network that a job names."""
+    spec = job.model
     with without_values():
-        model = keras_model_here(job.model, input_dtype=job.input_dtype)
+        model = keras_model_here(spec)
+    usual = recipe_for(spec.learns, gives_probabilities=spec.gives_probabilities)
     return LoweredNetwork(
         model=model,
-        recipe=replace(
-            recipe_for(job.model.target, gives_probabilities=True), loss_unit=job.model.loss_unit
-        ),
-        optimizer=keras.optimizers.get(job.optimizer),
+        recipe=replace(usual, loss_unit=spec.loss.unit),
+        optimizer=keras.optimizers.get(spec.optimizer(job.optimizer).name),
         saved=model,
     )

@@ -23,12 +23,12 @@ from disdel.models.user.bundled import function_beside
 from disdel.models.user.keras_losses import own_loss, own_metrics
 from disdel.models.user.keras_model import (
     Built,
-    build_own,
-    chosen_optimizer,
+    build_described,
     exported,
+    optimizer_of,
     register_definitions,
 )
-from disdel.types import OPTIMIZERS, OwnModel, Target
+from disdel.types import OPTIMIZERS, CodeRef, ModelSpec, OptimizerSpec, Target
 from disdel.user_code.module import UserModule
 
 # Keras ships no types.
@@ -47,7 +47,7 @@ _USUAL: Mapping[Target, tuple[Any, Any]] = {
 }
 
 
-def own_network(job: CompileJob, own: OwnModel, folder: Path) -> LoweredNetwork:
+def own_network(job: CompileJob, code: CodeRef, folder: Path) -> LoweredNetwork:
     """The network of a job, whose code lies in `folder`.
 
     Raises:
@@ -56,36 +56,31 @@ def own_network(job: CompileJob, own: OwnModel, folder: Path) -> LoweredNetwork:
     """
     # Our stdout is for what we say.
     with redirect_stdout(sys.stderr):
-        module, built = _built(job, own, folder)
+        module, built = _built(job, code, folder)
         return LoweredNetwork(
             model=built.model,
-            recipe=_recipe(module, built.target, own),
-            optimizer=_optimizer(module, job.optimizer),
-            saved=exported(built, gives_probabilities=own.gives_probabilities),
+            recipe=_recipe(module, job.model),
+            optimizer=_optimizer(module, job.model.optimizer(job.optimizer)),
+            saved=exported(built, job.model),
         )
 
 
-def _built(job: CompileJob, own: OwnModel, folder: Path) -> tuple[UserModule, Built]:
+def _built(job: CompileJob, code: CodeRef, folder: Path) -> tuple[UserModule, Built]:
     """The user's module, and what its function returns, without values."""
-    if own.takes_integers and job.input_dtype == "int64":
+    if job.model.takes_integers and job.input_dtype == "int64":
         raise UsageError(
-            f"{own.code.entry} takes integers beyond int32, which compiled networks do not have: "
+            f"{code.entry} takes integers beyond int32, which compiled networks do not have: "
             "train with --runtime tensorflow"
         )
-    with _on_jax(own.code.entry):
-        module = UserModule(own.code, folder)
+    with _on_jax(code.entry):
+        module = UserModule(code, folder)
         with without_values() as scope:
-            built = build_own(
-                module,
-                job.model.input_shape,
-                job.model.classes,
-                job.input_dtype if own.takes_integers else "float32",
-            )
+            built = build_described(module, job.model)
     for variable in built.model.variables:
         # The second where the function has left the scope by clearing Keras's session.
         if id(variable) in scope.state_mapping or variable._value is not None:
             raise UsageError(
-                f"{own.code.entry} gives {variable.path} a value, and weights of compiled networks "
+                f"{code.entry} gives {variable.path} a value, and weights of compiled networks "
                 "are drawn where they are trained: use an initializer, leave "
                 f"keras.utils.clear_session out, {_INSTEAD}"
             )
@@ -106,13 +101,13 @@ def _on_jax(entry: str) -> Iterator[None]:
         ) from error
 
 
-def _recipe(module: UserModule, target: Target, own: OwnModel) -> Recipe:
+def _recipe(module: UserModule, spec: ModelSpec) -> Recipe:
     """What the model is trained and scored for, by what stands beside its function.
 
     Raises:
         UsageError: some of that has no place in a compiled step.
     """
-    entry = own.code.entry
+    entry, target = module.code.entry, spec.learns
     if function_beside(module, "augment") is not None:
         raise UsageError(
             f"{entry}: augment has no place in a compiled step, where samples that only fill up a "
@@ -127,10 +122,10 @@ def _recipe(module: UserModule, target: Target, own: OwnModel) -> Recipe:
                 f"same way: leave reduction='sum' and ignore_class out, {_INSTEAD}"
             )
     if loss is not None:
-        usual = _is_usual(loss, target, gives_probabilities=own.gives_probabilities)
+        usual = _is_usual(loss, target, gives_probabilities=spec.gives_probabilities)
         loss = None if usual else _guarded(module, loss)
     metrics = {name: _guarded(module, metric) for name, metric in own_metrics(module, target)}
-    recipe = recipe_for(target, gives_probabilities=own.gives_probabilities)
+    recipe = recipe_for(target, gives_probabilities=spec.gives_probabilities)
     return replace(recipe, loss=loss, metrics={**recipe.metrics, **metrics})
 
 
@@ -157,13 +152,13 @@ def _guarded(module: UserModule, measure: Measure) -> Measure:
     return guarded
 
 
-def _optimizer(module: UserModule, asked: str | None) -> KerasOptimizer:
-    """The optimizer that was asked for, else that beside the user's function.
+def _optimizer(module: UserModule, chosen: OptimizerSpec) -> KerasOptimizer:
+    """The optimizer that is described.
 
     Raises:
         UsageError: it cannot be compiled; the message says what can.
     """
-    optimizer = keras.optimizers.get(chosen_optimizer(module, asked))
+    optimizer = keras.optimizers.get(optimizer_of(module, chosen))
     entry, kind = module.code.entry, type(optimizer)
     if kind.__name__.lower() not in OPTIMIZERS or not kind.__module__.startswith("keras."):
         raise UsageError(

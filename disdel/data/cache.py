@@ -25,7 +25,7 @@ from disdel.types import DatasetSpec, Split
 from disdel.user_code.files_read import FileFact
 
 FOLDER = "disdel-arrays"
-_FORMAT = 5
+_FORMAT = 6
 _BLOCK_BYTES = 64 << 20
 _PARTS = ("x", "y")
 # The samples' dtype is uint8, int32, int64 or float32, which only the specification tells.

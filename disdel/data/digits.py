@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from disdel.errors import DatasetError
-from disdel.types import DatasetSpec
+from disdel.types import DatasetSpec, feature_of, target_of
 
 _LEVELS = 16
 
 SPEC = DatasetSpec(
     name="digits",
     version="1.0.0",
-    input_shape=(8, 8, 1),
-    input_dtype="uint8",
-    classes=10,
+    features=(feature_of((8, 8, 1), "uint8"),),
+    targets=(target_of(10),),
     train_samples=1438,
     test_samples=359,
     held_out=True,

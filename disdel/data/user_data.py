@@ -25,14 +25,14 @@ from disdel.data.holdout import held_out_size
 from disdel.data.tfds.runner import run_tfds
 from disdel.data.tfds.tasks import Call
 from disdel.errors import DatasetError
-from disdel.types import DatasetSpec, Reading
+from disdel.types import DatasetSpec, Reading, feature_of, target_of
 from disdel.user_code.collecting import UserCode, collect, package_version, packages_of
 from disdel.user_code.files_read import named_environment, still_holds
 
 _FOLDER = "disdel-user"
 _READ = "files.json"
 # Raised when a function's samples are read in another way.
-_FORMAT = 5
+_FORMAT = 6
 _VERSION = "1.0.0"
 
 
@@ -108,14 +108,12 @@ def _spec(code: UserCode, splits: Path, found: dict[str, Any]) -> DatasetSpec:
     return DatasetSpec(
         name=code.ref.entry,
         version=_VERSION,
-        input_shape=train.shape[1:],
-        input_dtype=train.dtype.name,
-        classes=found["classes"],
+        features=(feature_of(train.shape[1:], train.dtype.name),),
+        targets=(target_of(found["classes"], class_names=tuple(found["class_names"])),),
         train_samples=len(train) - held,
         test_samples=held if test is None else len(test),
         validation_samples=0 if validation is None else len(validation),
         held_out=test is None,
-        class_names=tuple(found["class_names"]),
         description=". ".join([f"Returned by {code.ref.entry}", *found["told"]]),
         reading=dacite.from_dict(Reading, found["reading"]),
     )

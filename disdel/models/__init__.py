@@ -23,9 +23,21 @@ import math
 from disdel.errors import UsageError
 from disdel.models.builtin.layers import Dense, walk
 from disdel.models.builtin.networks import NETWORKS, Layers
-from disdel.types.specs import DatasetSpec, ModelFacts, ModelSpec
+from disdel.types.names import USUAL_LOSSES, Preprocessing, Target
+from disdel.types.reading import Scaling
+from disdel.types.specs import (
+    DatasetSpec,
+    FeatureSpec,
+    LossSpec,
+    ModelFacts,
+    ModelSpec,
+    TargetSpec,
+    feature_of,
+    nameless,
+    target_of,
+)
 
-__all__ = ["MODEL_NAMES", "choose_model", "layers_of", "model_facts"]
+__all__ = ["MODEL_NAMES", "built_in", "choose_model", "layers_of"]
 
 MODEL_NAMES = tuple(NETWORKS)
 
@@ -46,40 +58,81 @@ def choose_model(name: str, dataset: DatasetSpec) -> ModelSpec:
             f"unknown model {name!r}{hint}; known: auto, {known}, and a function of yours, as "
             "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION"
         )
-    spec = ModelSpec(
-        name=name,
-        input_shape=dataset.input_shape,
-        classes=dataset.classes,
-        target="class" if dataset.classes else "number",
-        scaling=dataset.scaling,
-    )
     try:
-        model_facts(spec)
+        return _described(name, dataset.features[0], dataset.target, dataset.scaling)
     except UsageError as error:
         raise UsageError(
             f"model {name!r} does not fit data set {dataset.name!r}: {error}"
         ) from error
-    return spec
 
 
-def layers_of(spec: ModelSpec) -> Layers:
-    """The layers of a network, first to last; for numbers it ends in one output as it is."""
-    layers = NETWORKS[spec.name](spec.classes)
-    return layers if spec.classes else (*layers[:-1], Dense(1, "linear"))
+def built_in(
+    name: str,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    input_dtype: str = "uint8",
+    scaling: Scaling | None = None,
+) -> ModelSpec:
+    """A built-in network for samples of a shape and dtype.
 
-
-def model_facts(spec: ModelSpec) -> ModelFacts:
-    """The sizes of a network; of the user's own, those that were found.
+    Args:
+        name: one of `MODEL_NAMES`.
+        input_shape: of one sample.
+        classes: 0 for numbers to predict.
+        input_dtype: of samples as stored; bytes are divided by 255.
+        scaling: what it standardises other samples with, and the units of numbers to predict.
 
     Raises:
         UsageError: a layer cannot take the shape that reaches it.
     """
-    if spec.own is not None:
-        return spec.own.facts
-    parameters, multiply_adds, layers, outputs = 0, 0, 0, 0
-    activations = largest = math.prod(spec.input_shape)
-    for layer, shape in walk(layers_of(spec), spec.input_shape):
-        layers += 1
+    return _described(name, feature_of(input_shape, input_dtype), target_of(classes), scaling)
+
+
+def _described(
+    name: str, feature: FeatureSpec, target: TargetSpec, scaling: Scaling | None
+) -> ModelSpec:
+    preprocessing: Preprocessing = "none" if scaling is None else "standardise"
+    if feature.dtype == "uint8":
+        preprocessing = "bytes"
+    learns: Target = "number" if target.kind == "number" else "class"
+    unit = scaling.loss_unit if learns == "number" and scaling is not None else 1.0
+    return ModelSpec(
+        name=name,
+        features=(feature,),
+        targets=nameless((target,)),
+        learns=learns,
+        gives_probabilities=learns == "class",
+        facts=_facts(_layers(name, target), feature.shape),
+        loss=LossSpec(name=USUAL_LOSSES[learns], unit=unit),
+        metrics=("mean_absolute_error",) if learns == "number" else (),
+        preprocessing=preprocessing,
+        scaling=scaling,
+    )
+
+
+def layers_of(spec: ModelSpec) -> Layers:
+    """The layers of a built-in network, first to last; for numbers it ends in outputs as are."""
+    return _layers(spec.name, spec.target)
+
+
+def _layers(name: str, target: TargetSpec) -> Layers:
+    if target.kind == "class":
+        return NETWORKS[name](target.classes)
+    # The last layer alone depends on the number of classes.
+    return (*NETWORKS[name](1)[:-1], Dense(target.elements, "linear"))
+
+
+def _facts(layers: Layers, input_shape: tuple[int, ...]) -> ModelFacts:
+    """The sizes of a network of such layers.
+
+    Raises:
+        UsageError: a layer cannot take the shape that reaches it.
+    """
+    parameters, multiply_adds, count, outputs = 0, 0, 0, 0
+    activations = largest = math.prod(input_shape)
+    for layer, shape in walk(layers, input_shape):
+        count += 1
         parameters += layer.parameters(shape)
         multiply_adds += layer.multiply_adds(shape)
         activations += layer.kept(shape)
@@ -91,6 +144,6 @@ def model_facts(spec: ModelSpec) -> ModelFacts:
         activations=activations,
         outputs=outputs,
         largest=largest,
-        layers=layers,
+        layers=count,
         multiply_adds=multiply_adds,
     )

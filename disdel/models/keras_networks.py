@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +25,23 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
     """As `Networks.build_trainer`."""
     import keras
 
-    from disdel.models.builtin.keras_models import build_keras_model
-    from disdel.models.user.keras_model import own_keras_trainer
+    from disdel.models.builtin.keras_models import built_in_network
+    from disdel.models.user.keras_model import bundled_network
     from disdel.runtimes.devices import choose_keras_device
-    from disdel.runtimes.keras.recipe import recipe_for
     from disdel.runtimes.keras.trainer import KerasTrainer, pin_threads
 
     pin_threads(network.threads)
     choose_keras_device(network.gpu_memory_mb)
     keras.utils.set_random_seed(network.seed)
-    input_dtype = samples.dtype.name
-    if network.model.own is not None:
-        return own_keras_trainer(network, network.model.own, input_dtype)
+    spec = network.model
+    # What it is made of; all else is in its description.
+    made = built_in_network(spec) if spec.code is None else bundled_network(spec, spec.code)
     return KerasTrainer(
-        build_keras_model(network.model, input_dtype=input_dtype),
-        optimizer=network.model.optimizer(network.optimizer).name,
+        made.model,
+        optimizer=made.optimizer(spec.optimizer(network.optimizer)),
         learning_rate=network.learning_rate,
-        input_dtype=input_dtype,
-        recipe=replace(
-            recipe_for(network.model.target, probabilities=True),
-            loss_unit=network.model.loss_unit,
-        ),
+        input_dtype=samples.dtype.name,
+        recipe=made.recipe,
         precision=network.precision,
     )
 

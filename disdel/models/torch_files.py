@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import dacite
 import safetensors
 
 from disdel.errors import UsageError
-from disdel.types.specs import ModelSpec
+from disdel.models.torch_files_before import described_then
+from disdel.models.user.bundled import offered
+from disdel.types.specs import ModelSpec, TargetSpec
 from disdel.user_code.module import UserModule
 
 # PyTorch's types are not loaded.
@@ -25,9 +27,8 @@ Tensor = Any
 
 # The key of a model file's metadata, and its version.
 _METADATA = "disdel"
-_FILE_VERSION = 2
-# Networks of the first version standardised nothing.
-_READ_VERSIONS = (1, _FILE_VERSION)
+_FILE_VERSION = 3
+_READ_VERSIONS = (1, 2, _FILE_VERSION)
 # What reading a file that is something else may end in.
 _BROKEN = (
     OSError,
@@ -42,15 +43,7 @@ _BROKEN = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TorchFile:
-    """What a file is of: the network, and the dtype of the samples as stored."""
-
-    model: ModelSpec
-    input_dtype: str
-
-
-def read_torch_file(path: Path) -> TorchFile:
+def read_torch_file(path: Path) -> ModelSpec:
     """What the weights in a file are of.
 
     Raises:
@@ -64,13 +57,15 @@ def read_torch_file(path: Path) -> TorchFile:
             raise UsageError(
                 f"{path}: its version is {version} and this disdel reads {_READ_VERSIONS}"
             )
-        return dacite.from_dict(TorchFile, fields, dacite.Config(cast=[tuple]))
+        if version < _FILE_VERSION:
+            return described_then(fields)
+        return dacite.from_dict(ModelSpec, fields["model"], dacite.Config(cast=[tuple]))
     except _BROKEN as error:
         raise UsageError(f"{path} is no model of disdel's: {error}") from error
 
 
-def write_torch_file(tensors: Mapping[str, Tensor], path: Path, about: TorchFile) -> None:
-    """Write a state dict; tensors that share memory are written one by one."""
+def write_torch_file(tensors: Mapping[str, Tensor], path: Path, spec: ModelSpec) -> None:
+    """Write the state dict of a network; tensors that share memory are written one by one."""
     import safetensors.torch
 
     seen: set[int] = set()
@@ -80,7 +75,7 @@ def write_torch_file(tensors: Mapping[str, Tensor], path: Path, about: TorchFile
         alone[name] = tensor.clone() if memory in seen else tensor
         alone[name] = alone[name].cpu().contiguous()
         seen.add(memory)
-    fields = {"version": _FILE_VERSION, **asdict(about)}
+    fields = {"version": _FILE_VERSION, "model": asdict(spec)}
     safetensors.torch.save_file(alone, path, {_METADATA: json.dumps(fields)})
 
 
@@ -96,16 +91,15 @@ def load_torch_network(path: Path, code: UserModule | None = None) -> Module:
     """
     import safetensors.torch
 
-    about = read_torch_file(path)
-    spec = about.model
-    if spec.own is None:
+    spec = read_torch_file(path)
+    if spec.code is None:
         from disdel.models.builtin.torch_models import TorchNetwork
 
-        network: Module = TorchNetwork(spec, input_dtype=about.input_dtype)
+        network: Module = TorchNetwork(spec)
     elif code is None:
         raise UsageError(f"the weights are those of {spec.title}, and its code is not here")
     else:
-        network = call_own(code, spec.input_shape, about.input_dtype, spec.classes)
+        network = call_own(code, spec.input_shape, spec.input_dtype, spec.target)
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
     except RuntimeError as error:
@@ -116,15 +110,14 @@ def load_torch_network(path: Path, code: UserModule | None = None) -> Module:
 
 
 def call_own(
-    code: UserModule, input_shape: tuple[int, ...], input_dtype: str, classes: int
+    code: UserModule, input_shape: tuple[int, ...], input_dtype: str, target: TargetSpec
 ) -> object:
     """What the user's function returns for samples of such a shape and dtype.
 
     Raises:
         UsageError: there is no such function, it wants more, or it failed.
     """
-    shape = module_shape(input_shape, input_dtype)
-    return code.call(input_shape=shape, classes=classes)
+    return code.call(**offered(module_shape(input_shape, input_dtype), target))
 
 
 def are_images(input_shape: tuple[int, ...], input_dtype: str) -> bool:

@@ -117,7 +117,6 @@ class Question(Bounds):
     Attributes:
         job: what the user asked for.
         model: the network.
-        facts: its sizes.
         compile_s: what compiling the network takes before the run.
         calls: what the compiled network takes, where it was compiled.
         counts: the samples of each of so many clients; None deals equal numbers.
@@ -130,7 +129,6 @@ class Question(Bounds):
 
     job: TrainJob
     model: ModelSpec
-    facts: ModelFacts
     compile_s: float = 0.0
     calls: CallMemory | None = None
     counts: Callable[[int], tuple[int, ...]] | None = None
@@ -139,6 +137,11 @@ class Question(Bounds):
     kept_copies: int = 0
     federation: Federation | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> ModelFacts:
+        """The network's sizes."""
+        return self.model.facts
 
     @property
     def sums(self) -> bool:

@@ -15,9 +15,9 @@ import dacite
 
 from disdel.errors import UsageError
 from disdel.types.learning import RateSchedule
-from disdel.types.names import OptimizerState, Precision, RuntimeName, SampleKind, Target
+from disdel.types.names import OptimizerState, Precision, RuntimeName
 from disdel.types.phases import Phases
-from disdel.types.specs import CodeRef, ModelSpec, OwnModel
+from disdel.types.specs import CodeRef, FeatureSpec, ModelSpec, TargetSpec
 
 WIRE_VERSION = 8
 
@@ -433,27 +433,24 @@ class ProbeReply:
 class DescribeRequest:
     """Build the user's network once, in a process of its own on the controller's host.
 
-    Its files lie in `folder`; samples have `input_shape` and `input_dtype` and are of `kind`, and
-    there are `classes` classes, or numbers as targets where that is 0. It is tried out in
-    `precision` on batches of at most `batch_size` of the data set's own samples, which the file
-    `samples` holds, as numpy's `.npz`: `x` as stored, (n, *input_shape), and `y`, (n,).
+    Its files lie in `folder`; `features` and `targets` are those of the data set. It is tried out
+    in `precision` on batches of at most `batch_size` of the data set's own samples, which the file
+    `samples` holds, as numpy's `.npz`: `x` as stored, (n, *input_shape), and `y`,
+    (n, *target_shape).
     """
 
     code: CodeRef
     folder: str
     samples: str
-    input_shape: tuple[int, ...]
-    input_dtype: str
-    classes: int
+    features: tuple[FeatureSpec, ...]
+    targets: tuple[TargetSpec, ...]
     batch_size: int
     precision: Precision = "float32"
-    kind: SampleKind = "numbers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeReply:
-    target: Target
-    own: OwnModel
+    model: ModelSpec
 
 
 def to_json(message: object) -> dict[str, object]:

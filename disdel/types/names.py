@@ -30,6 +30,15 @@ SampleKind = Literal["image", "vector", "tokens", "numbers"]
 TargetKind = Literal["class", "number"]
 # What is learnt of a sample: its class, one of two classes by one output, or a number.
 Target = Literal["class", "binary", "number"]
+# The usual loss of what is learnt.
+USUAL_LOSSES: dict[Target, str] = {
+    "class": "cross_entropy",
+    "binary": "binary_cross_entropy",
+    "number": "mean_squared_error",
+}
+# What becomes of samples before a network's first layer: nothing, bytes divided by 255, means and
+# deviations of the training split taken away, or what a function beside the user's code does.
+Preprocessing = Literal["none", "bytes", "standardise", "beside_code"]
 # What a training step computes in; weights and optimizer are float32 either way.
 Precision = Literal["float32", "mixed_bfloat16"]
 OptimizerState = Literal["reset", "local", "average"]

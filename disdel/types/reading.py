@@ -78,3 +78,8 @@ class Scaling:
     deviation: tuple[float, ...]
     target_mean: float = 0.0
     target_deviation: float = 1.0
+
+    @property
+    def loss_unit(self) -> float:
+        """The squared error of a prediction that is off by the targets' deviation."""
+        return self.target_deviation**2

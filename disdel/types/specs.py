@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 from disdel.types.names import (
     DEFAULT_OPTIMIZER,
+    Preprocessing,
     RuntimeName,
     SampleKind,
     Split,
@@ -17,25 +19,91 @@ from disdel.types.reading import Reading, Scaling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """One of the tensors that a sample is made of, or its target.
+    """One of the tensors that a sample is made of.
 
-    `shape` is without the batch axis; `dtype` is numpy's name.
+    `shape` is without the batch axis, images as (height, width, channels); `dtype` is numpy's name:
+    "uint8" for images, "int32" or "int64" for other integers, else "float32".
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    kind: SampleKind | TargetKind
+    kind: SampleKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSpec:
+    """One of the tensors that are learnt of a sample.
+
+    `shape` is without the batch axis: () for one class or number a sample. `dtype` is "int32" for
+    class numbers, of which there are `classes`, and "float32" for numbers to predict.
+    `class_names` has one a class, or none where they are called by their numbers.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: TargetKind
+    classes: int = 0
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def elements(self) -> int:
+        """How many classes or numbers one sample has."""
+        return math.prod(self.shape)
+
+    @property
+    def predicted_shape(self) -> tuple[int, ...]:
+        """What is predicted of a sample: a probability for each class, or numbers."""
+        if self.kind == "class":
+            return (*self.shape, self.classes)
+        return self.shape or (1,)
+
+
+def feature_of(shape: tuple[int, ...], dtype: str, *, from_table: bool = False) -> FeatureSpec:
+    """The tensor of samples that are one, of whatever kind its shape and dtype say.
+
+    Args:
+        shape: of one sample.
+        dtype: numpy name.
+        from_table: whether it is a row of a table, whose integers are numbers; others are tokens.
+    """
+    kind: SampleKind = "vector" if len(shape) == 1 else "numbers"
+    if len(shape) == 3 and dtype == "uint8":
+        kind = "image"
+    elif dtype != "float32" and not from_table:
+        kind = "tokens"
+    return FeatureSpec(name="samples", shape=shape, dtype=dtype, kind=kind)
+
+
+def target_of(
+    classes: int, shape: tuple[int, ...] = (), class_names: tuple[str, ...] = ()
+) -> TargetSpec:
+    """The one tensor of targets: of `classes` classes, or, where that is 0, numbers to predict."""
+    if not classes:
+        return TargetSpec(name="target", shape=shape, dtype="float32", kind="number")
+    return TargetSpec(
+        name="label",
+        shape=shape,
+        dtype="int32",
+        kind="class",
+        classes=classes,
+        class_names=class_names,
+    )
+
+
+def nameless(targets: tuple[TargetSpec, ...]) -> tuple[TargetSpec, ...]:
+    """Targets as networks know them: without names of classes, which may be many."""
+    return tuple(replace(target, class_names=()) for target in targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
     """What is known of a data set without reading its samples.
 
-    `name` and `version` are those of the TFDS catalog or of the import. `input_shape` is the shape
-    of one sample without the batch axis, images as (height, width, channels); `input_dtype` is
-    "uint8" for images, "int32" or "int64" for other integers, else "float32". `classes` is 0 where
-    the targets are numbers. Where the source has no test split, one was held out of its training
+    `name` and `version` are those of the TFDS catalog or of the import. `features` are the tensors
+    that a sample is made of, and `targets` those that are learnt of it: today one of each, which
+    the properties are of. Where the source has no test split, one was held out of its training
     split and `held_out` is true; where it has no validation split, there are no such samples, or
     as many as a training holds out of its training split (`validation_held_out`). `reading` says
     how new samples are read like those of the data set. `scaling` is None for images, and where
@@ -44,48 +112,51 @@ class DatasetSpec:
 
     name: str
     version: str
-    input_shape: tuple[int, ...]
-    input_dtype: str
-    classes: int
+    features: tuple[FeatureSpec, ...]
+    targets: tuple[TargetSpec, ...]
     train_samples: int
     test_samples: int
     held_out: bool = False
     validation_samples: int = 0
     validation_held_out: bool = False
-    class_names: tuple[str, ...] = ()
     description: str = ""
     reading: Reading = field(default_factory=Reading)
     scaling: Scaling | None = None
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.features[0].shape
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype of samples, as numpy names it."""
+        return self.features[0].dtype
+
+    @property
     def kind(self) -> SampleKind:
-        """What a sample is. The integers of a table are numbers, and those of an array tokens."""
-        if len(self.input_shape) == 3 and self.input_dtype == "uint8":
-            return "image"
-        if self.input_dtype != "float32" and self.reading.table is None:
-            return "tokens"
-        return "vector" if len(self.input_shape) == 1 else "numbers"
+        """What a sample is."""
+        return self.features[0].kind
 
     @property
-    def features(self) -> tuple[FeatureSpec, ...]:
-        """What a sample is made of: one tensor."""
-        return (
-            FeatureSpec(
-                name="samples", shape=self.input_shape, dtype=self.input_dtype, kind=self.kind
-            ),
-        )
+    def target(self) -> TargetSpec:
+        """What is learnt of a sample."""
+        return self.targets[0]
 
     @property
-    def target(self) -> FeatureSpec:
-        """What is learnt of a sample: a class number, or a number to predict."""
-        if self.classes:
-            return FeatureSpec(name="label", shape=(), dtype="int32", kind="class")
-        return FeatureSpec(name="target", shape=(), dtype="float32", kind="number")
+    def classes(self) -> int:
+        """How many classes there are; 0 where numbers are predicted."""
+        return self.target.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One a class; none where they are called by their numbers."""
+        return self.target.class_names
 
     @property
     def outputs(self) -> int:
-        """What a model gives for a sample: so many probabilities, one a class, or one number."""
-        return self.classes or 1
+        """What a model gives for a sample: so many probabilities or numbers."""
+        return math.prod(self.target.predicted_shape)
 
     def samples(self, split: Split) -> int:
         counts = {
@@ -125,35 +196,18 @@ class OptimizerGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnModel:
-    """A network that the user wrote, as it was found when it was built once.
-
-    `gives_probabilities` is whether its outputs are probabilities and not logits. `optimizer` names
-    the one that stands beside its function, None where there is none; where that is one of
-    `torch.optim`, `optimizer_groups` say what it does. `has_schedule` is whether its learning rate
-    changes by itself. `takes_integers` is whether it is given integers as such, and not as float32.
-    """
-
-    code: CodeRef
-    runtime: RuntimeName
-    facts: ModelFacts
-    gives_probabilities: bool
-    optimizer: str | None
-    optimizer_groups: tuple[OptimizerGroup, ...] = ()
-    has_schedule: bool = False
-    takes_integers: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSpec:
     """The optimizer that a network is trained with.
 
     `name` is that of its rule. `beside_code` is whether it is the one that stands beside the user's
-    function, with the settings that it has there.
+    function, with the settings that it has there; where that is one of `torch.optim`, `groups` say
+    what it does. `has_schedule` is whether its learning rate changes by itself.
     """
 
     name: str
     beside_code: bool = False
+    groups: tuple[OptimizerGroup, ...] = ()
+    has_schedule: bool = False
 
     @property
     def named(self) -> str | None:
@@ -162,38 +216,79 @@ class OptimizerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """A network by name, made concrete by the shapes of a data set; `own` if the user wrote it.
+class LossSpec:
+    """The loss that a network is trained with.
 
-    What others ask of a network they ask of its properties and methods, which answer whoever wrote
-    it; `own` is for those that build it.
-
-    `scaling` is what a built-in network standardises with, inside: None for nothing.
+    `beside_code` is whether it stands beside the user's function; else it is the usual one of what
+    is learnt. Gradients are those of the loss divided by `unit`, so that steps do not depend on the
+    units of numbers to predict.
     """
 
     name: str
-    input_shape: tuple[int, ...]
-    classes: int
-    target: Target = "class"
-    own: OwnModel | None = None
+    beside_code: bool = False
+    unit: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A network, with all that is decided of it before it is trained, whoever wrote it.
+
+    It is described once: a built-in one by `disdel.models.built_in`, the user's own when it is
+    built and tried (`disdel.models.user.describe`). Everybody else reads it here.
+
+    Attributes:
+        name: of a built-in one, or the user's function as the user wrote it.
+        features: the tensors of a sample that it takes.
+        targets: those that it is trained on, without names of classes.
+        learns: how its outputs tell of a target.
+        gives_probabilities: whether outputs are probabilities and not logits.
+        takes_integers: whether it is given integers as such, and not as float32.
+        facts: its sizes.
+        default_optimizer: what trains it where no other is asked for.
+        loss: what its steps make smaller.
+        metrics: the names of the means that scores have beside loss and accuracy.
+        preprocessing: what becomes of samples before its first layer, inside the model.
+        augments: whether the user's code changes samples in training.
+        scaling: what it standardises with, and the units of the numbers that it predicts.
+        code: the user's function that makes it; None where it is made of `disdel.models` layers.
+        home: the runtime in whose framework it is written; None where every runtime builds it.
+    """
+
+    name: str
+    features: tuple[FeatureSpec, ...]
+    targets: tuple[TargetSpec, ...]
+    learns: Target
+    gives_probabilities: bool
+    facts: ModelFacts
+    loss: LossSpec
+    metrics: tuple[str, ...] = ()
+    preprocessing: Preprocessing = "none"
+    default_optimizer: OptimizerSpec = OptimizerSpec(name=DEFAULT_OPTIMIZER)
+    takes_integers: bool = False
+    augments: bool = False
     scaling: Scaling | None = None
+    code: CodeRef | None = None
+    home: RuntimeName | None = None
 
     @property
-    def loss_unit(self) -> float:
-        """The squared error of a prediction that is off by the targets' deviation; 1 for others."""
-        if self.target != "number" or self.scaling is None:
-            return 1.0
-        return self.scaling.target_deviation**2
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.features[0].shape
 
     @property
-    def code(self) -> CodeRef | None:
-        """The user's function that makes it."""
-        return self.own.code if self.own else None
+    def input_dtype(self) -> str:
+        """The dtype of samples as stored, as numpy names it."""
+        return self.features[0].dtype
 
     @property
-    def home(self) -> RuntimeName | None:
-        """The runtime in whose framework it is written; None where every runtime builds it."""
-        return self.own.runtime if self.own else None
+    def target(self) -> TargetSpec:
+        """What it is trained on."""
+        return self.targets[0]
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are; 0 where numbers are predicted."""
+        return self.target.classes
 
     @property
     def title(self) -> str:
@@ -201,19 +296,16 @@ class ModelSpec:
         return self.code.entry if self.code else self.name
 
     def optimizer(self, asked: str | None) -> OptimizerSpec:
-        """What trains it: the one asked for, else that beside its code, else the default."""
-        if asked is not None:
-            return OptimizerSpec(name=asked)
-        if self.own is not None and self.own.optimizer is not None:
-            return OptimizerSpec(name=self.own.optimizer, beside_code=True)
-        return OptimizerSpec(name=DEFAULT_OPTIMIZER)
+        """What trains it: the one asked for, else its own."""
+        return self.default_optimizer if asked is None else OptimizerSpec(name=asked)
 
     @property
     def label(self) -> str:
         """The network with its shapes, as one word: `cnn-28x28x1-10`."""
         shape = "x".join(str(size) for size in self.input_shape)
+        outputs = "x".join(str(size) for size in (*self.target.shape, self.classes))
         code = f"-{self.code.digest[:12]}" if self.code else ""
-        return f"{self.name}-{shape}-{self.classes}{code}"
+        return f"{self.name}-{shape}-{outputs}{code}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

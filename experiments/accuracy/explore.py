@@ -19,12 +19,13 @@ import numpy as np
 
 from disdel.data import import_dataset, load_arrays
 from disdel.data.partitioners.built_in import shuffled
+from disdel.models import built_in
 from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule, round_steps
 from disdel.strategies.aggregation import weighted_mean
-from disdel.types import ModelSpec, RateSchedule
+from disdel.types import RateSchedule
 from disdel.types.assignment import equal_counts
 from disdel.worker.network import TrainerCache
 
@@ -41,7 +42,7 @@ def accuracy(trainer: Trainer, x, y) -> float:
 
 
 def explore(options: argparse.Namespace, arrays) -> dict:
-    spec = ModelSpec(name=NETWORK, input_shape=arrays.spec.input_shape, classes=arrays.spec.classes)
+    spec = built_in(NETWORK, input_shape=arrays.spec.input_shape, classes=arrays.spec.classes)
     network = Network(
         runtime="torch",
         model=spec,

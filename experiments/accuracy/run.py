@@ -38,13 +38,13 @@ def fit(epochs, seed, data_dir):
     import keras
 
     from disdel.data import load_arrays
+    from disdel.models import built_in
     from disdel.models.builtin.keras_models import build_keras_model
-    from disdel.types import ModelSpec
 
     arrays = load_arrays(DATASET, Path(data_dir))
     keras.utils.set_random_seed(seed)
-    spec = ModelSpec(name=NETWORK, input_shape=arrays.spec.input_shape, classes=arrays.spec.classes)
-    model = build_keras_model(spec, input_dtype=arrays.spec.input_dtype)
+    spec = built_in(NETWORK, input_shape=arrays.spec.input_shape, classes=arrays.spec.classes)
+    model = build_keras_model(spec)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(arrays.train_x, arrays.train_y, batch_size=BATCH, epochs=epochs, verbose=0)
     _, accuracy = model.evaluate(arrays.test_x, arrays.test_y, verbose=0)

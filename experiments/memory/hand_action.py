@@ -17,8 +17,8 @@ import keras
 import numpy as np
 import redis
 
+from disdel.models import built_in
 from disdel.models.builtin.keras_models import build_keras_model
-from disdel.types import ModelSpec
 from openwhisk_local.machine.container_memory import watch_memory
 
 
@@ -28,13 +28,13 @@ def main(args):
         data = _pipeline(args) if args["samples"] == "pipeline" else _arrays(args, store)
         keras.utils.set_random_seed(args["seed"])
         model = build_keras_model(
-            ModelSpec(
-                name=args["network"],
+            built_in(
+                args["network"],
                 input_shape=tuple(args["input_shape"]),
                 classes=args["classes"],
-            ),
-            # The pipeline has scaled them.
-            input_dtype="float32" if args["samples"] == "pipeline" else args["input_dtype"],
+                # The pipeline has scaled them.
+                input_dtype="float32" if args["samples"] == "pipeline" else args["input_dtype"],
+            )
         )
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         began_s = time.perf_counter()

@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 
+from disdel.models import built_in
 from disdel.protocol.messages import Network
-from disdel.types import ModelSpec
 from disdel.types.units import MIB
 from disdel.worker.footprint import footprint_now, working_set_bytes
 from disdel.worker.network import TrainerCache
@@ -37,7 +37,7 @@ LEAST_S = 4.0
 def measure(runtime: str, precision: str, model: str, shape: tuple[int, ...], batch: int) -> dict:
     network = Network(
         runtime=runtime,
-        model=ModelSpec(name=model, input_shape=shape, classes=10),
+        model=built_in(model, input_shape=shape, classes=10),
         optimizer="adam",
         learning_rate=None,
         seed=0,

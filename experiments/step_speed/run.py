@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from disdel.compiler import CompileJob, compile_program
-from disdel.models import model_facts
+from disdel.models import built_in
 from disdel.types import ModelSpec
 
 NETWORKS = {
@@ -38,7 +38,7 @@ STEPS = 8
 
 
 def network_of(name: str) -> ModelSpec:
-    return ModelSpec(name=name.partition("-")[0], input_shape=NETWORKS[name], classes=10)
+    return built_in(name.partition("-")[0], input_shape=NETWORKS[name], classes=10)
 
 
 def measure(runtime: str, name: str, batch: int, threads: int, repeats: int, program: str) -> dict:
@@ -126,7 +126,7 @@ def main():
                 ended = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
                 result[f"threads_{threads}"] = json.loads(ended.stdout.splitlines()[-1])
             one, two = (result[f"threads_{n}"]["step_s"] for n in (1, 2))
-            facts = model_facts(network_of(name))
+            facts = network_of(name).facts
             speed = 3 * facts.multiply_adds * batch / one
             print(
                 f"{name}, batch {batch}, {runtime}: {1000 * one:.2f} ms a step on one thread "

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from disdel.errors import StoreError, UsageError
+from disdel.models import built_in
 from disdel.protocol.program import CompileTarget, Program
 from disdel.runtimes.base import split_state
-from disdel.types import CallMemory, ModelSpec
+from disdel.types import CallMemory
 from disdel.types.units import MIB
 from tests.support.compiled import BATCH, SPEC
 
@@ -35,7 +36,7 @@ def test_steps_and_scores_are_those_of_tensorflow(program, block):
     from disdel.runtimes.keras.trainer import KerasTrainer
 
     mine = trainer(program)
-    model = build_keras_model(SPEC, input_dtype="uint8")
+    model = build_keras_model(SPEC)
     theirs = KerasTrainer(model, optimizer="adam", learning_rate=0.01, input_dtype="uint8")
     begun = zip(theirs.state().items(), mine.state().values(), strict=True)
     theirs.load_state({name: value.astype(wanted.dtype) for (name, wanted), value in begun})
@@ -126,7 +127,7 @@ def test_a_call_takes_the_memory_that_the_compiler_says(
 
     monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
     job = CompileJob(
-        model=ModelSpec(name="cnn2", input_shape=(28, 28, 1), classes=10),
+        model=built_in("cnn2", input_shape=(28, 28, 1), classes=10),
         input_dtype="uint8",
         batch_size=128,
         optimizer="sgd",

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from disdel.protocol.messages import DescribeRequest
-from disdel.types import ModelSpec
+from disdel.types import feature_of, target_of
 from disdel.user_code.collecting import collect
 from disdel.user_code.module import UserModule
 from tests.support.own_compiled import make
+from tests.support.own_keras import own_trainer
 
 pytestmark = [
     pytest.mark.framework,
@@ -99,7 +100,6 @@ def both(state_dir, tmp_path, monkeypatch):
 
     from disdel.compiler import CompileJob, compile_program
     from disdel.models.user.describe import describe
-    from disdel.models.user.keras_model import build_own, own_trainer
     from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -108,7 +108,6 @@ def both(state_dir, tmp_path, monkeypatch):
     def both(name):
         (tmp_path / "net.py").write_text(MODELS[name])
         code = collect(f"{tmp_path}/net.py:make")
-        shapes = {"input_shape": SHAPE, "classes": CLASSES[name]}
         rng, samples = np.random.default_rng(0), tmp_path / "samples.npz"
         y = (np.arange(BATCH) % (CLASSES[name] or BATCH)).astype(np.int32)
         x = rng.integers(0, 256, (BATCH, *SHAPE), np.uint8)
@@ -118,24 +117,26 @@ def both(state_dir, tmp_path, monkeypatch):
                 code=code.ref,
                 folder=str(tmp_path),
                 samples=str(samples),
-                input_dtype="uint8",
+                features=(feature_of(SHAPE, "uint8"),),
+                targets=(target_of(CLASSES[name]),),
                 batch_size=BATCH,
-                **shapes,
             )
         )
-        spec = ModelSpec(name="net.py:make", target=reply.target, own=reply.own, **shapes)
         job = CompileJob(
-            model=spec, input_dtype="uint8", batch_size=BATCH, optimizer=None, targets=("host",)
+            model=reply.model,
+            input_dtype="uint8",
+            batch_size=BATCH,
+            optimizer=None,
+            targets=("host",),
         )
         mine = CompiledTrainer(compile_program(job, code), seed=0, threads=1)
         keras.utils.clear_session()
         module = UserModule(code.ref, Path(tmp_path))
         theirs = own_trainer(
             module,
-            build_own(module, SHAPE, CLASSES[name]),
-            gives_probabilities=reply.own.gives_probabilities,
-            optimizer=None,
-            learning_rate=None,
+            input_shape=SHAPE,
+            classes=CLASSES[name],
+            gives_probabilities=reply.model.gives_probabilities,
             input_dtype="uint8",
         )
         begun = zip(theirs.state().items(), mine.state().values(), strict=True)

@@ -7,7 +7,6 @@ asked for predictions.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,11 @@ from disdel.errors import UsageError
 from disdel.models.user import bundled
 from disdel.models.user.describe import describe
 from disdel.protocol.messages import DescribeRequest, Network
-from disdel.types import DatasetSpec, ModelSpec, Reading, TableLayout
+from disdel.types import DatasetSpec, Reading, TableLayout
 from disdel.user_code.collecting import collect
 from disdel.worker.model_file import load_predictor
 from disdel.worker.network import TrainerCache
+from tests.support.specs import dataset_spec
 
 pytestmark = [
     pytest.mark.framework,
@@ -100,20 +100,15 @@ def model(tmp_path, monkeypatch):
                 code=code.ref,
                 folder=str(tmp_path),
                 samples=str(tmp_path / "samples.npz"),
-                input_shape=x.shape[1:],
-                input_dtype=x.dtype.name,
-                classes=CLASSES,
+                features=dataset(kind).features,
+                targets=dataset(kind).targets,
                 batch_size=4,
                 precision=precision,
-                kind=dataset(kind).kind,
             )
         )
-        spec = ModelSpec(
-            name="net.py:make", input_shape=x.shape[1:], classes=CLASSES, own=reply.own
-        )
         network = Network(
-            runtime=reply.own.runtime,
-            model=spec,
+            runtime=reply.model.home,
+            model=reply.model,
             optimizer="sgd",
             learning_rate=0.01,
             seed=0,
@@ -125,7 +120,7 @@ def model(tmp_path, monkeypatch):
         scored = trainer.score(x, y)
         path = Path(tmp_path / f"model{trainer.model_suffix}")
         trainer.save_model(path)
-        return reply.own, scored, load_predictor(network.runtime, path, None)
+        return reply.model, scored, load_predictor(network.runtime, path, None)
 
     return model
 
@@ -133,7 +128,7 @@ def model(tmp_path, monkeypatch):
 def dataset(kind: str) -> DatasetSpec:
     x = SAMPLES[kind]
     table = TableLayout(names=(), columns=(), label=None, header=False, decimal=".")
-    return DatasetSpec(
+    return dataset_spec(
         name="made",
         version="1.0.0",
         input_shape=x.shape[1:],
@@ -156,7 +151,6 @@ def test_features_say_what_samples_are():
         "large tokens": "tokens",
     }
     assert dataset("tokens").target.kind == "class"
-    assert replace(dataset("tokens"), classes=0).target.dtype == "float32"
 
 
 @pytest.mark.parametrize("framework", ["keras", "torch"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from disdel.data.scaling import scaling_of
-from disdel.types import ModelSpec
+from disdel.models import built_in
 
 pytestmark = [
     pytest.mark.framework,
@@ -24,14 +24,14 @@ CLASSES = (X[:, 0] > 1000).astype(np.int32)
 NUMBERS = (500 + 80 * RNG.normal(size=64)).astype(np.float32)
 
 
-def spec_of(y):
+def spec_of(y, *, scales=True):
     numbers = y.dtype.kind == "f"
-    return ModelSpec(
-        name="mlp",
+    return built_in(
+        "mlp",
         input_shape=(3,),
+        input_dtype="float32",
         classes=0 if numbers else 2,
-        target="number" if numbers else "class",
-        scaling=scaling_of(X, y),
+        scaling=scaling_of(X, y) if scales else None,
     )
 
 
@@ -44,11 +44,11 @@ def keras_trainer(spec, optimizer="sgd"):
 
     keras.utils.set_random_seed(0)
     return KerasTrainer(
-        build_keras_model(spec, input_dtype="float32"),
+        build_keras_model(spec),
         optimizer=optimizer,
         learning_rate=0.01,
         input_dtype="float32",
-        recipe=replace(recipe_for(spec.target, probabilities=True), loss_unit=spec.loss_unit),
+        recipe=replace(recipe_for(spec.learns, probabilities=True), loss_unit=spec.loss.unit),
     )
 
 
@@ -56,19 +56,18 @@ def torch_trainer(spec):
     import torch
 
     from disdel.models.builtin.torch_models import TorchNetwork
-    from disdel.models.torch_files import TorchFile, write_torch_file
+    from disdel.models.torch_files import write_torch_file
     from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
     from disdel.runtimes.torch.recipe import built_in_recipe
     from disdel.runtimes.torch.trainer import TorchTrainer
 
     torch.manual_seed(0)
-    model = TorchNetwork(spec, input_dtype="float32")
-    about = TorchFile(model=spec, input_dtype="float32")
+    model = TorchNetwork(spec)
     groups = [Group(keras_rule("sgd", 0.01), dict(model.named_parameters()))]
     return TorchTrainer(
         model,
         optimizer=TorchOptimizer(groups),
-        save=lambda path: write_torch_file(model.state_dict(), path, about),
+        save=lambda path: write_torch_file(model.state_dict(), path, spec),
         recipe=built_in_recipe(spec),
     )
 
@@ -107,7 +106,7 @@ def weights(trainer):
 @pytest.mark.parametrize("make", [keras_trainer, torch_trainer])
 def test_raw_samples_train_as_standardised_ones_do(make):
     spec = spec_of(CLASSES)
-    raw, plain = make(spec), make(replace(spec, scaling=None))
+    raw, plain = make(spec), make(spec_of(CLASSES, scales=False))
     ready = standardised(X, spec.scaling)
     assert np.abs(ready).max() < 5
     for _ in range(5):
@@ -122,11 +121,11 @@ def test_raw_samples_train_as_standardised_ones_do(make):
 def test_numbers_are_learnt_standardised_and_predicted_in_their_units(make):
     """With sgd, whose steps depend on the unit of a loss."""
     spec = spec_of(NUMBERS)
-    raw, plain = make(spec), make(replace(spec, scaling=None))
+    raw, plain = make(spec), make(spec_of(NUMBERS, scales=False))
     ready = standardised(X, spec.scaling)
     z = (NUMBERS - spec.scaling.target_mean) / spec.scaling.target_deviation
     for _ in range(5):
-        loss = raw.train(X[None], NUMBERS[None]) / spec.loss_unit
+        loss = raw.train(X[None], NUMBERS[None]) / spec.loss.unit
         assert loss == pytest.approx(plain.train(ready[None], z[None]), rel=1e-3)
     for found, wanted in zip(weights(raw), weights(plain), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -215,7 +214,7 @@ def test_mixed_precision_standardises_in_float32():
     spec = spec_of(NUMBERS)
     spec = replace(spec, scaling=replace(spec.scaling, deviation=(1.0, 1.0, 1.0)))
     keras.utils.set_random_seed(0)
-    model = build_keras_model(spec, input_dtype="float32")
+    model = build_keras_model(spec)
     wanted = np.asarray(model(X))
     with mixed_bfloat16(model):
         given = tf.cast(model(X), tf.float32)

@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 
 from disdel.errors import StoreError, UsageError
+from disdel.models import built_in
 from disdel.runtimes.base import AddedTerms
 from disdel.strategies.aggregation import weighted_mean
-from disdel.types import OPTIMIZERS, ModelFacts, ModelSpec, OwnModel
+from disdel.types import OPTIMIZERS
 from disdel.user_code.collecting import collect
 from disdel.user_code.module import UserModule
 from tests.support.numpy_runtime import NumpyTrainer
 
 pytestmark = pytest.mark.framework
 
-SPEC = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=4)
-BATCH_NORM = ModelSpec(name="resnet20", input_shape=(9, 8, 3), classes=4)
+SPEC = built_in("cnn", input_shape=(8, 8, 1), classes=4)
+MLP = built_in("mlp", input_shape=(8, 8, 1), classes=4)
+BATCH_NORM = built_in("resnet20", input_shape=(9, 8, 3), classes=4)
 
 
 def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, precision="float32"):
@@ -30,7 +32,7 @@ def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, preci
     from disdel.runtimes.keras.trainer import KerasTrainer
 
     keras.utils.set_random_seed(seed)
-    model = build_keras_model(spec, input_dtype="uint8")
+    model = build_keras_model(spec)
     return model, KerasTrainer(
         model,
         optimizer=optimizer,
@@ -48,7 +50,7 @@ def torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, preci
     from disdel.runtimes.torch.trainer import TorchTrainer
 
     torch.manual_seed(seed)
-    model = TorchNetwork(spec, input_dtype="uint8")
+    model = TorchNetwork(spec)
     rule = keras_rule(optimizer, learning_rate)
     groups = [Group(rule, dict(model.named_parameters()))]
     return model, TorchTrainer(
@@ -60,8 +62,8 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
     """Of a module that the user wrote: here, the layers of a built-in one."""
     import torch
 
-    from disdel.models.torch_files import TorchFile
-    from disdel.models.user.torch_model import build_own, own_trainer
+    from disdel.models.torch_made import TorchMade, trainer_of
+    from disdel.models.user.torch_model import build_own, recipe_of
 
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -70,16 +72,11 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
         code = collect(f"{path}:make").ref
         module = UserModule(code, path.parent)
         sys.path.remove(str(path.parent.resolve()))
-    facts = ModelFacts(parameters=0, activations=0, outputs=0, largest=0, layers=0, multiply_adds=0)
-    own = OwnModel(
-        code=code, runtime="torch", facts=facts, gives_probabilities=False, optimizer=None
-    )
-    built = build_own(module, np.zeros((2, *spec.input_shape), np.uint8), spec.classes)
-    about = TorchFile(model=replace(spec, own=own), input_dtype="uint8")
-    trainer = own_trainer(
-        module,
-        built.made,
-        about,
+    built = build_own(module, np.zeros((2, *spec.input_shape), np.uint8), spec.target)
+    mine = replace(spec, code=code, home="torch", gives_probabilities=False)
+    trainer = trainer_of(
+        TorchMade(built.made, recipe_of(module, mine)),
+        mine,
         optimizer=optimizer,
         learning_rate=learning_rate,
         precision=precision,
@@ -88,23 +85,23 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
 
 
 OWN = """
+from disdel.models import built_in
 from disdel.models.builtin.torch_models import TorchNetwork
-from disdel.types import ModelSpec
 
 def preprocess(x):
     return x / 255
 
 def make(input_shape, classes):
     channels, *sides = input_shape
-    spec = ModelSpec(name={name!r}, input_shape=(*sides, channels), classes=classes)
-    return TorchNetwork(spec, input_dtype="uint8").layers
+    spec = built_in({name!r}, input_shape=(*sides, channels), classes=classes)
+    return TorchNetwork(spec).layers
 """
 
 
 def numpy_trainer(spec=SPEC, optimizer="sgd", **options):
     """Of a runtime that knows dense layers and one optimizer: what it refuses is left out."""
     try:
-        dense = replace(spec, name="mlp") if spec == SPEC else spec
+        dense = MLP if spec == SPEC else spec
         trainer = NumpyTrainer(dense, optimizer=optimizer, **options)
     except UsageError as error:
         pytest.skip(str(error))
@@ -247,9 +244,9 @@ def test_a_users_module_takes_the_steps_of_the_built_in_one():
         np.testing.assert_allclose(value, expected[twin], rtol=1e-3, atol=1e-4)
 
 
-CNN2 = ModelSpec(name="cnn2", input_shape=(17, 16, 3), classes=4)
-RESNET20 = ModelSpec(name="resnet20", input_shape=(17, 16, 3), classes=4)
-LENET5 = ModelSpec(name="lenet5", input_shape=(14, 13, 1), classes=4)
+CNN2 = built_in("cnn2", input_shape=(17, 16, 3), classes=4)
+RESNET20 = built_in("resnet20", input_shape=(17, 16, 3), classes=4)
+LENET5 = built_in("lenet5", input_shape=(14, 13, 1), classes=4)
 
 
 @pytest.mark.parametrize(

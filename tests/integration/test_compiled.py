@@ -26,14 +26,13 @@ TRAIN = """
 import sys
 sys.path[:0] = [sys.argv[1]]
 import numpy as np
-from disdel.types import ModelSpec
 from disdel.protocol.messages import Network
 from disdel.worker.network import TrainerCache
 import disdel.worker.tasks
 
 network = Network(
     runtime="compiled",
-    model=ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=4),
+    model=built_in("cnn", input_shape=(8, 8, 1), classes=4),
     optimizer="adam",
     learning_rate=0.01,
     seed=0,

@@ -9,8 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-from disdel.types import ModelSpec
-
 BATCH = 16
 SHAPE = (8, 8, 1)
 CLASSES = 10
@@ -157,9 +155,10 @@ def write(name, optimizer, folder):
     from disdel.compiler.lowering import without_values
     from disdel.compiler.network import LoweredNetwork
     from disdel.compiler.recipe import recipe_for
+    from disdel.models import built_in
 
     job = CompileJob(
-        model=ModelSpec(name=name, input_shape=SHAPE, classes=CLASSES),
+        model=built_in(name, input_shape=SHAPE, classes=CLASSES),
         input_dtype="uint8",
         batch_size=BATCH,
         optimizer=optimizer,

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
+from disdel.models import built_in
 from disdel.protocol.messages import Network
-from disdel.types import ModelSpec
 from disdel.worker.network import TrainerCache
 
 MIB = 2**20
@@ -19,7 +19,7 @@ def main() -> None:
     runtime, memory_mb, precision = json.loads(sys.argv[1])
     network = Network(
         runtime=runtime,
-        model=ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10),
+        model=built_in("cnn", input_shape=(28, 28, 1), classes=10),
         optimizer="adam",
         learning_rate=None,
         seed=0,

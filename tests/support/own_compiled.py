@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 from disdel.errors import DisdelError
-from disdel.types import ModelFacts, ModelSpec, OwnModel
+from disdel.types import OptimizerSpec
 from disdel.user_code.collecting import collect
+from tests.support.specs import own_model
 
 SHAPE = (4,)
 CLASSES = 3
@@ -162,21 +163,20 @@ def refusal(text):
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "net.py").write_text(text)
-        own = OwnModel(
-            code=collect(f"{folder}/net.py:make").ref,
-            runtime="tensorflow",
-            facts=ModelFacts(
-                parameters=0, activations=0, outputs=0, largest=0, layers=0, multiply_adds=0
-            ),
-            gives_probabilities=False,
-            optimizer=None,
+        code = collect(f"{folder}/net.py:make").ref
+        spec = own_model(
+            input_shape=SHAPE,
+            input_dtype="float32",
+            classes=CLASSES,
+            code=code,
+            home="tensorflow",
+            default_optimizer=OptimizerSpec(name="adam", beside_code=True),
         )
-        spec = ModelSpec(name="net.py:make", input_shape=SHAPE, classes=CLASSES, own=own)
         job = CompileJob(
             model=spec, input_dtype="float32", batch_size=8, optimizer=None, targets=("host",)
         )
         try:
-            steps = Steps(own_network(job, own, Path(folder)), input_dtype=job.input_dtype)
+            steps = Steps(own_network(job, code, Path(folder)), input_dtype=job.input_dtype)
             steps.train_text(8)
             steps.score_text(8)
         except DisdelError as error:

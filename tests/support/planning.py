@@ -2,19 +2,20 @@
 
 from hypothesis import strategies as st
 
-from disdel.models import model_facts
+from disdel.models import built_in
 from disdel.planner.memory import Work
 from disdel.planner.plan import AS_GOOD, make_plan
 from disdel.planner.question import Question
 from disdel.platforms.openwhisk.limits import NAMES
 from disdel.runtimes.registry import TENSORFLOW
-from disdel.types import Activation, Capacity, DatasetSpec, ModelSpec, TrainJob
+from disdel.types import Activation, Capacity, TrainJob
+from tests.support.specs import dataset_spec
 
-CNN = ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10)
+CNN = built_in("cnn", input_shape=(28, 28, 1), classes=10)
 
 
 def dataset(train=60_000, test=10_000):
-    return DatasetSpec(
+    return dataset_spec(
         name="mnist",
         version="3.0.1",
         input_shape=(28, 28, 1),
@@ -44,7 +45,6 @@ def question(job=None, data=None, platform=None, **others):
         job=job or TrainJob(dataset="mnist"),
         dataset=data or dataset(),
         model=CNN,
-        facts=model_facts(CNN),
         shipped=TENSORFLOW.costs,
         capacity=platform or capacity(),
         **others,
@@ -61,9 +61,9 @@ def as_good(predicted_s: float) -> float:
 
 
 def work(shape=(28, 28, 1), classes=10, model="cnn", **changes):
-    spec = ModelSpec(name=model, input_shape=shape, classes=classes)
+    spec = built_in(model, input_shape=shape, classes=classes)
     fields = {
-        "dataset": DatasetSpec(
+        "dataset": dataset_spec(
             name="set",
             version="1.0.0",
             input_shape=shape,
@@ -72,7 +72,7 @@ def work(shape=(28, 28, 1), classes=10, model="cnn", **changes):
             train_samples=60_000,
             test_samples=10_000,
         ),
-        "model": model_facts(spec),
+        "model": spec.facts,
         "label": spec.label,
         "shard_samples": 20_000,
         "test_samples": 2_500,

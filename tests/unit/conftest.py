@@ -1,11 +1,13 @@
 """What tests of the user's own models have in common."""
 
+import math
 import sys
 
 import numpy as np
 import pytest
 
 from disdel.protocol.messages import DescribeRequest
+from disdel.types import feature_of, target_of
 from disdel.user_code.collecting import collect
 
 
@@ -22,6 +24,9 @@ def requested(tmp_path, monkeypatch):
         precision="float32",
         batch_size=8,
         x=None,
+        y=None,
+        target_shape=(),
+        tokens=False,
     ):
         (tmp_path / "net.py").write_text(text)
         rng = np.random.default_rng(0)
@@ -29,19 +34,18 @@ def requested(tmp_path, monkeypatch):
             x = rng.standard_normal((max(2, batch_size), *input_shape))
             x = (100 * x).clip(0, 255) if input_dtype == "uint8" else x
         x = np.asarray(x, input_dtype)
-        labels = np.arange(len(x)) % classes if classes else np.arange(len(x)) / len(x)
-        np.savez(
-            tmp_path / "samples.npz",
-            x=x,
-            y=labels.astype(np.int32 if classes else np.float32),
-        )
+        if y is None:
+            count = len(x) * math.prod(target_shape)
+            y = np.arange(count) % classes if classes else np.arange(count) / count
+            y = y.reshape(len(x), *target_shape)
+        y = np.asarray(y, np.int32 if classes else np.float32)
+        np.savez(tmp_path / "samples.npz", x=x, y=y)
         return DescribeRequest(
             code=collect(f"{tmp_path}/net.py:make").ref,
             folder=str(tmp_path),
             samples=str(tmp_path / "samples.npz"),
-            input_shape=input_shape,
-            input_dtype=input_dtype,
-            classes=classes,
+            features=(feature_of(input_shape, input_dtype, from_table=not tokens),),
+            targets=(target_of(classes, target_shape),),
             batch_size=batch_size,
             precision=precision,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from disdel.controller.planning.trusted_code import check_trusted
 from disdel.controller.runs.run_folder import RunFolder, find_run, latest_trained, runs_named
 from disdel.errors import UsageError
-from disdel.models import choose_model, model_facts
+from disdel.models import choose_model
 from disdel.runtimes.registry import model_suffixes, runtime_of
 from disdel.runtimes.runtime import ModelFile
 from disdel.types import DatasetSpec, ModelFacts
@@ -62,12 +62,12 @@ class ModelSource:
         """The network's sizes; None where neither its file says them nor the run that it is of."""
         spec = look_at(self.path).spec
         if spec is not None:
-            return model_facts(spec)
+            return spec.facts
         folder = RunFolder(self.path.parent)
         if self.path != folder.model or not folder.report.is_file():
             return None
         try:
-            return model_facts(choose_model(str(folder.read_report().settings["model"]), dataset))
+            return choose_model(str(folder.read_report().settings["model"]), dataset).facts
         except (UsageError, KeyError):
             return None
 
@@ -118,7 +118,7 @@ def _check_wants_code(path: Path) -> None:
         UsageError: it is one.
     """
     spec, folder = look_at(path).spec, RunFolder(path.parent)
-    built_in = spec is not None and spec.own is None
+    built_in = spec is not None and spec.code is None
     if spec is None and path == folder.model and folder.report.is_file():
         with contextlib.suppress(UsageError):
             name = folder.read_report().settings.get("model")

@@ -31,8 +31,13 @@ _LIBRARY = (
     "disdel/worker",
     "openwhisk_local/machine",
 )
-# For the controller's host alone, by packages that no image has.
-_LEFT_OUT = ("disdel/store/private_redis.py", "openwhisk_local/machine/process_identity.py")
+# For the controller's host alone.
+_LEFT_OUT = (
+    "disdel/models/user/describe.py",
+    "disdel/store/private_redis.py",
+    "disdel/user_code/files_read.py",
+    "openwhisk_local/machine/process_identity.py",
+)
 # Of the facts that `disdel.types` gathers, an action reads those modules alone that it asks for: a
 # cold start waits for all of it.
 _TYPES = b'''"""Facts that travel, each found in its module when it is asked for."""

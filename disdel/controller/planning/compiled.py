@@ -71,9 +71,8 @@ def compile_job(
         UsageError: the settings name an architecture that nothing can be compiled for.
     """
     on_host = chosen(settings).traits.host_packages
-    takes_integers = model.own is not None and model.own.takes_integers
     # XLA has no integers of 64 bits here; a step that computes with float32 needs none.
-    wide = dataset.input_dtype == "int64" and not takes_integers
+    wide = dataset.input_dtype == "int64" and not model.takes_integers
     return CompileJob(
         model=model,
         input_dtype="float32" if wide else dataset.input_dtype,

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,13 @@ from disdel.host.home import make_own
 from disdel.models import choose_model
 from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
 from disdel.runtimes.registry import all_runtimes, container_packages
-from disdel.types import DatasetSpec, ModelSpec, OwnModel, TrainJob
+from disdel.types import DatasetSpec, ModelSpec, TrainJob, nameless
 from disdel.types.arrays import Array
 from disdel.user_code.collecting import UserCode, collect, is_entry, package_version, packages_of
 from disdel.user_code.files_read import named_environment, still_holds
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 6
+_FORMAT = 7
 # Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
 _SAMPLES_BYTES = 64 << 20
 _SAMPLES_LEAST = 2
@@ -67,15 +67,8 @@ def choose_network(
     code = collect(job.model)
     reply = _described(_Asked(code, dataset, job, arrays()))
     # Code that was moved or is named in another way is the same code.
-    own = replace(reply.own, code=code.ref)
-    _check_schedule(job, own)
-    spec = ModelSpec(
-        name=job.model,
-        input_shape=dataset.input_shape,
-        classes=dataset.classes,
-        target=reply.target,
-        own=own,
-    )
+    spec = replace(reply.model, name=job.model, code=code.ref)
+    _check_schedule(job, spec)
     _check_integers(dataset, arrays, spec)
     return spec
 
@@ -90,27 +83,27 @@ def _check_integers(
     """
     if dataset.input_dtype not in ("int32", "int64"):
         return
-    if model.own is not None and model.own.takes_integers:
+    if model.takes_integers:
         return
     check_integers(arrays().train_x, dataset.name, model.name)
 
 
-def _check_schedule(job: TrainJob, own: OwnModel) -> None:
+def _check_schedule(job: TrainJob, model: ModelSpec) -> None:
     """Refuse two schedules at once, and one that would begin anew every round.
 
     Raises:
         UsageError: the job has such.
     """
-    if not own.has_schedule or job.optimizer is not None or job.learning_rate is not None:
+    if not model.optimizer(job.optimizer).has_schedule or job.learning_rate is not None:
         return
     if job.rate_schedule.shape != "constant" or job.rate_schedule.warmup:
         raise UsageError(
-            f"the optimizer of {own.code.entry} has a learning-rate schedule of its own: leave "
+            f"the optimizer of {model.title} has a learning-rate schedule of its own: leave "
             "--schedule and --warmup out, or give it a number"
         )
     if job.optimizer_state == "reset":
         raise UsageError(
-            f"the optimizer of {own.code.entry} has a learning-rate schedule, which would begin "
+            f"the optimizer of {model.title} has a learning-rate schedule, which would begin "
             "anew every round with --optimizer-state reset: use average or local, or --schedule"
         )
 
@@ -150,8 +143,9 @@ class _Asked:
         packages = sorted({*_PACKAGES, *container_packages(), *packages_of(self.code)})
         versions = [sys.version, *(f"{name} {package_version(name)}" for name in packages)]
         dataset, job = self.dataset, self.job
-        form = (dataset.input_shape, dataset.input_dtype, dataset.kind, dataset.classes)
-        asked = (form, job.precision, job.batch_size)
+        features = [asdict(feature) for feature in dataset.features]
+        targets = [asdict(target) for target in nameless(dataset.targets)]
+        asked = (features, targets, job.precision, job.batch_size)
         environment = named_environment(self.code.python.values())
         text = json.dumps([_FORMAT, self.code.ref.digest, asked, versions, environment])
         digest = hashlib.blake2b(text.encode(), digest_size=16)
@@ -190,12 +184,10 @@ def _describe(asked: _Asked, samples: Mapping[str, Array]) -> dict[str, Any]:
             code=code.ref,
             folder=str(folder / "code"),
             samples=str(folder / "samples.npz"),
-            input_shape=dataset.input_shape,
-            input_dtype=dataset.input_dtype,
-            classes=dataset.classes,
+            features=dataset.features,
+            targets=nameless(dataset.targets),
             batch_size=asked.job.batch_size,
             precision=asked.job.precision,
-            kind=dataset.kind,
         )
         (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
         ended = run_helper(

@@ -13,7 +13,6 @@ from disdel.controller.planning.compiled import compile_job
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import History, history_of
 from disdel.errors import UsageError
-from disdel.models import model_facts
 from disdel.planner.gpu import HOST_MB
 from disdel.planner.memory import Work, train_parts
 from disdel.planner.observations import Observation, containers
@@ -78,7 +77,6 @@ def ask(
             job=job,
             dataset=dataset,
             model=model,
-            facts=model_facts(model),
             shipped=shipped_costs(runtime, settings),
             capacity=capacity,
             limits=settings.limits,
@@ -146,7 +144,7 @@ def _fitting_runtimes(
         runtime
         for runtime in offered_runtimes(None, settings)
         if job.precision in runtime.precisions
-        and model.target in runtime.chosen_for
+        and model.learns in runtime.chosen_for
         # It would stay idle.
         and (runtime.costs.uses_gpu or not capacity.gpu_memory_mb)
     ]

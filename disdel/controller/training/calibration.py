@@ -19,7 +19,14 @@ from disdel.data import DatasetArrays
 from disdel.planner.calibration import calibrated
 from disdel.runtimes.registry import runtime_named
 from disdel.settings import Settings
-from disdel.types import DatasetSpec, RuntimeCosts, RuntimeName, TrainJob
+from disdel.types import (
+    DatasetSpec,
+    RuntimeCosts,
+    RuntimeName,
+    TrainJob,
+    feature_of,
+    target_of,
+)
 from disdel.types.events import Listener, Noted, silent
 from openwhisk_local.machine.scratch import Scratch, sweep
 
@@ -74,9 +81,8 @@ def _random_arrays() -> DatasetArrays:
     spec = DatasetSpec(
         name="random",
         version="1.0.0",
-        input_shape=_SHAPE,
-        input_dtype="uint8",
-        classes=_CLASSES,
+        features=(feature_of(_SHAPE, "uint8"),),
+        targets=(target_of(_CLASSES),),
         train_samples=_TRAIN_SAMPLES,
         test_samples=_TEST_SAMPLES,
     )

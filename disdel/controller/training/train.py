@@ -101,12 +101,12 @@ async def train_on(
     model = await in_thread(choose_network, job, dataset, lambda: arrays)
     job = kind.settled(job, model)
     counts, federation = await in_thread(kind.planned, partition)
-    if model.target == "number" and job.validation.target_accuracy is not None:
+    if model.learns == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
             f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "
             "early with --patience"
         )
-    if dataset.kind == "tokens" and not (model.own and model.own.takes_integers):
+    if dataset.kind == "tokens" and not model.takes_integers:
         emit(Noted(message=f"{model.name} takes the samples' integers as numbers, in float32"))
     if resumed is None:
         check_run_dir(settings.run_dir)

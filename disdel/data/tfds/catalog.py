@@ -23,7 +23,7 @@ from disdel.data.folders import PreparedFolder
 from disdel.data.holdout import held_out_size
 from disdel.data.names import DatasetRef
 from disdel.errors import DatasetError
-from disdel.types import DatasetSpec, Reading
+from disdel.types import DatasetSpec, Reading, feature_of, target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,19 +157,19 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
     test = counts.get("test")
     held = held_out_size(counts["train"]) if test is None else 0
     record = folder.import_record
+    reading = Reading() if record is None else record.reading
+    names = form.class_names if form.named else ()
     return DatasetSpec(
         name=folder.full_name,
         version=folder.version,
-        input_shape=form.shape,
-        input_dtype=form.dtype,
-        classes=len(form.class_names),
+        features=(feature_of(form.shape, form.dtype, from_table=reading.table is not None),),
+        targets=(target_of(len(form.class_names), class_names=names),),
         train_samples=counts["train"] - held,
         test_samples=held if test is None else test,
         validation_samples=counts.get("validation", 0),
         held_out=test is None or (record is not None and record.held_out),
-        class_names=form.class_names if form.named else (),
         description=" ".join((info.description or "").split()),
-        reading=Reading() if record is None else record.reading,
+        reading=reading,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from disdel.models.builtin.layers import (
     Relu,
     Residual,
 )
+from disdel.models.keras_made import KerasNetwork
+from disdel.runtimes.keras.recipe import recipe_for
 from disdel.types.reading import Scaling
 from disdel.types.specs import ModelSpec
 from disdel.user_code.module import UserModule
@@ -30,13 +33,22 @@ KerasModel = Any
 KerasTensor = Any
 
 
-def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
+def built_in_network(spec: ModelSpec) -> KerasNetwork:
+    """A built-in network and how it is trained."""
+    usual = recipe_for(spec.learns, probabilities=spec.gives_probabilities)
+    return KerasNetwork(
+        build_keras_model(spec),
+        replace(usual, loss_unit=spec.loss.unit),
+        optimizer=lambda chosen: chosen.name,
+    )
+
+
+def build_keras_model(spec: ModelSpec) -> KerasModel:
     """An uncompiled Keras model with fresh weights.
 
     Args:
-        spec: the network and its shapes.
-        input_dtype: of the samples as stored; uint8 images are scaled to 0..1 by the model's first
-            layer, so that the saved model takes images as they are.
+        spec: the network and its shapes. Its preprocessing is the model's first layer, so that
+            the saved model takes samples as they are.
 
     Returns:
         A `keras.Model` from (batch, *input_shape) to class probabilities (batch, classes), or to
@@ -46,7 +58,7 @@ def build_keras_model(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
 
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     keras.utils.clear_session()
-    return keras_model_here(spec, input_dtype=input_dtype)
+    return keras_model_here(spec)
 
 
 def load_keras_network(path: Path, code: UserModule | None = None) -> KerasModel:
@@ -68,7 +80,7 @@ def load_keras_network(path: Path, code: UserModule | None = None) -> KerasModel
         raise UsageError(f"the model {path} cannot be loaded: {error}") from error
 
 
-def keras_model_here(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
+def keras_model_here(spec: ModelSpec) -> KerasModel:
     """As `build_keras_model`, within the scopes of Keras that are open, which that leaves.
 
     Names are the same in a process that has made no other model.
@@ -77,12 +89,12 @@ def keras_model_here(spec: ModelSpec, *, input_dtype: str) -> KerasModel:
 
     samples = keras.Input(spec.input_shape, name="input")
     x = samples
-    if input_dtype == "uint8":
+    if spec.preprocessing == "bytes":
         x = keras.layers.Rescaling(1 / 255, name="scale")(x)
     elif spec.scaling is not None:
         x = _standardised(x, spec.scaling)
     x = _chain(layers_of(spec), x)
-    if spec.target == "number" and spec.scaling is not None:
+    if spec.learns == "number" and spec.scaling is not None:
         x = keras.layers.Rescaling(
             spec.scaling.target_deviation, spec.scaling.target_mean, name="units"
         )(x)

@@ -35,30 +35,27 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
     """From stored samples to the logarithms of class probabilities, or to numbers in their units.
 
     Args:
-        spec: the network and its shapes.
-        input_dtype: of the samples as stored; uint8 images are scaled to 0..1 inside, other samples
-            standardised with the specification's scaling.
+        spec: the network and its shapes; its preprocessing is done inside.
     """
 
-    def __init__(self, spec: ModelSpec, *, input_dtype: str) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.input_dtype = input_dtype
-        self.standardises = spec.scaling is not None and input_dtype != "uint8"
-        if spec.scaling is not None and self.standardises:
+        self.preprocessing = spec.preprocessing
+        if spec.scaling is not None and spec.preprocessing == "standardise":
             self.register_buffer("mean", torch.tensor(spec.scaling.mean))
             self.register_buffer("deviation", torch.tensor(spec.scaling.deviation))
         # Plain numbers, which the specification beside a file's weights has.
         self.units = None
-        if spec.target == "number" and spec.scaling is not None:
+        if spec.learns == "number" and spec.scaling is not None:
             self.units = (spec.scaling.target_deviation, spec.scaling.target_mean)
         self.layers = _chain(layers_of(spec), spec.input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, *input_shape); returns (batch, classes or 1) float32."""
         x = x.float()
-        if self.input_dtype == "uint8":
+        if self.preprocessing == "bytes":
             x = x.mul(1 / 255)
-        elif self.standardises:
+        elif self.preprocessing == "standardise":
             x = (x - self.mean) / self.deviation
         if x.dim() == 4:
             # The bytes stay where they are: this is PyTorch's channels-last layout.

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from disdel.errors import UsageError
 from disdel.protocol.messages import DescribeRequest
 from disdel.types.arrays import Array
-from disdel.types.names import Target
-from disdel.types.specs import CodeRef
+from disdel.types.names import USUAL_LOSSES, Preprocessing, Target
+from disdel.types.specs import CodeRef, LossSpec, TargetSpec
 from disdel.types.words import a_kind
 from disdel.user_code.collecting import FOLDER, read_code
 from disdel.user_code.module import UserModule
@@ -50,17 +50,23 @@ def module_here(code: CodeRef) -> UserModule:
     return UserModule(code, BUNDLED)
 
 
-def target_of(entry: str, shape: tuple[int, ...], classes: int) -> Target:
-    """What a network can learn of a data set, by the shape of its output for a sample.
+def offered(input_shape: tuple[int, ...], target: TargetSpec) -> dict[str, object]:
+    """What a function that makes a network may have parameters for."""
+    return {"input_shape": input_shape, "classes": target.classes}
+
+
+def learnt(entry: str, shape: tuple[int, ...], target: TargetSpec) -> Target:
+    """What a network learns of a data set, by the shape of its output for a sample.
 
     Args:
         entry: the function that made it.
         shape: of the output, without the batch axis.
-        classes: of the data set, 0 where targets are numbers.
+        target: what the data set has to learn.
 
     Raises:
         UsageError: none of its targets; the message says which shape suits.
     """
+    classes = target.classes
     if shape == (1,) and classes in (0, 2):
         return "binary" if classes else "number"
     if shape == (classes,):
@@ -83,6 +89,20 @@ def function_beside(module: UserModule, name: str) -> Callable[..., Any] | None:
     if found is not None and not callable(found):
         raise UsageError(f"{module.code.entry}: {name} must be a function, not {a_kind(found)}")
     return found
+
+
+def preprocessing_of(module: UserModule) -> Preprocessing:
+    """What becomes of samples before the first layer of the user's network."""
+    return "none" if function_beside(module, "preprocess") is None else "beside_code"
+
+
+def loss_spec(loss: Any, learns: Target) -> LossSpec:
+    """The description of the loss beside the user's function; None is for the usual one."""
+    if loss is None:
+        return LossSpec(name=USUAL_LOSSES[learns])
+    names = (getattr(loss, said, None) for said in ("name", "__name__"))
+    name = next((name for name in names if isinstance(name, str)), type(loss).__name__)
+    return LossSpec(name=name, beside_code=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

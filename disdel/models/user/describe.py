@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from disdel.errors import DisdelError, UsageError
+from disdel.models.user.bundled import offered
 from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
 from disdel.runtimes.registry import all_runtimes
 from disdel.runtimes.runtime import Runtime
@@ -44,7 +45,7 @@ def _home(module: UserModule, request: DescribeRequest) -> Runtime:
     used = [runtime for runtime, users in homes if not imported.isdisjoint(users.packages)]
     if len(used) == 1:
         return used[0]
-    made = module.call(input_shape=request.input_shape, classes=request.classes)
+    made = module.call(**offered(request.features[0].shape, request.targets[0]))
     # No framework is imported for the answer: it may not be there.
     families = {kind.__module__.partition(".")[0] for kind in type(made).__mro__}
     for runtime, users in homes:

@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import UsageError
-from disdel.models.user.bundled import Trial, look_like_probabilities
+from disdel.models.keras_made import KerasNetwork
+from disdel.models.user.bundled import (
+    Trial,
+    function_beside,
+    look_like_probabilities,
+    loss_spec,
+    preprocessing_of,
+)
+from disdel.models.user.keras_losses import own_loss
 from disdel.models.user.keras_model import (
     Built,
     built_of,
     called,
+    describe_optimizer,
     ends_in_probabilities,
-    follows_schedule,
-    own_optimizer,
-    own_trainer,
+    network_of,
     takes_integers,
 )
 from disdel.protocol.messages import DescribeReply, DescribeRequest
 from disdel.runtimes.base import Trainer
+from disdel.runtimes.keras.trainer import KerasTrainer
 from disdel.types.arrays import Array
-from disdel.types.specs import ModelFacts, OwnModel
+from disdel.types.names import Precision
+from disdel.types.specs import ModelFacts, ModelSpec
 from disdel.user_code.module import UserModule
 
 
@@ -40,26 +49,28 @@ def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeRepl
     """
     trial = Trial.read(request)
     built = _built(module, request)
-    facts = _facts(built, _calls_of(built), request.input_shape)
+    facts = _facts(built, _calls_of(built), request.features[0].shape)
     probabilities = ends_in_probabilities(built) or (
-        built.target == "class" and look_like_probabilities(_outputs(module, built, trial.few()))
+        built.learns == "class" and look_like_probabilities(_outputs(module, built, trial.few()))
     )
-    optimizer = own_optimizer(module)
-    _try_out(module, built, request, trial.batch(facts.activations), probabilities=probabilities)
-    return DescribeReply(
-        target=built.target,
-        own=OwnModel(
-            code=request.code,
-            runtime="tensorflow",
-            facts=facts,
-            gives_probabilities=probabilities,
-            optimizer=optimizer
-            if isinstance(optimizer, str | None)
-            else type(optimizer).__name__.lower(),
-            has_schedule=follows_schedule(optimizer),
-            takes_integers=_dtype_of(built) != "float32",
-        ),
+    spec = ModelSpec(
+        name=request.code.entry,
+        features=request.features,
+        targets=request.targets,
+        learns=built.learns,
+        gives_probabilities=probabilities,
+        takes_integers=_dtype_of(built) != "float32",
+        facts=facts,
+        default_optimizer=describe_optimizer(module),
+        loss=loss_spec(own_loss(module, built.learns), built.learns),
+        preprocessing=preprocessing_of(module),
+        augments=function_beside(module, "augment") is not None,
+        code=request.code,
+        home="tensorflow",
     )
+    network = network_of(module, built, spec)
+    _try_out(module, network, spec, trial.batch(facts.activations), request.precision)
+    return DescribeReply(model=replace(spec, metrics=tuple(network.recipe.metrics)))
 
 
 def _built(module: UserModule, request: DescribeRequest) -> Built:
@@ -68,10 +79,11 @@ def _built(module: UserModule, request: DescribeRequest) -> Built:
     Raises:
         UsageError: as `build_own`.
     """
-    made = called(module, request.input_shape, request.classes)
-    stored = request.input_dtype
-    wanted = takes_integers(made, request.kind) if stored in ("int32", "int64") else False
-    about = (module, made, request.input_shape, request.classes)
+    [samples], [target] = request.features, request.targets
+    made = called(module, samples.shape, target)
+    stored = samples.dtype
+    wanted = takes_integers(made, samples.kind) if stored in ("int32", "int64") else False
+    about = (module, made, samples.shape, target)
     if wanted is not None:
         return built_of(*about, stored if wanted else "float32")
     try:
@@ -93,12 +105,7 @@ def _outputs(module: UserModule, built: Built, x: Array) -> NDArray[np.float32]:
 
 
 def _try_out(
-    module: UserModule,
-    built: Built,
-    request: DescribeRequest,
-    trial: Trial,
-    *,
-    probabilities: bool,
+    module: UserModule, network: KerasNetwork, spec: ModelSpec, trial: Trial, precision: Precision
 ) -> None:
     """Train a step, score and save, as an action would.
 
@@ -107,14 +114,13 @@ def _try_out(
     """
     import tensorflow as tf
 
-    trainer = own_trainer(
-        module,
-        built,
-        gives_probabilities=probabilities,
-        optimizer=None,
+    trainer = KerasTrainer(
+        network.model,
+        optimizer=network.optimizer(spec.default_optimizer),
         learning_rate=None,
-        input_dtype=request.input_dtype,
-        precision=request.precision,
+        input_dtype=spec.input_dtype,
+        recipe=network.recipe,
+        precision=precision,
     )
 
     def once() -> None:

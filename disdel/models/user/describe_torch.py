@@ -14,21 +14,26 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from disdel.models.torch_files import TorchFile, are_images, load_torch_network
-from disdel.models.user.bundled import Trial, look_like_probabilities
+from disdel.models.torch_files import are_images, load_torch_network
+from disdel.models.torch_made import TorchMade, trainable_parameters, trainer_of
+from disdel.models.user.bundled import (
+    Trial,
+    look_like_probabilities,
+    loss_spec,
+    preprocessing_of,
+)
 from disdel.models.user.torch_losses import check_is_mean
 from disdel.models.user.torch_model import (
     Built,
     build_own,
-    own_optimizer,
+    describe_optimizer,
     own_recipe,
-    own_trainer,
-    trainable_parameters,
+    recipe_of,
 )
 from disdel.protocol.messages import DescribeReply, DescribeRequest
 from disdel.runtimes.torch.recipe import TorchModel, TorchRecipe
 from disdel.types.names import Precision
-from disdel.types.specs import ModelFacts, ModelSpec, OwnModel
+from disdel.types.specs import ModelFacts, ModelSpec
 from disdel.user_code.module import UserModule
 
 # What may stand behind a softmax or a sigmoid and leaves its values as they are.
@@ -44,12 +49,13 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
     trial = Trial.read(request)
-    built = build_own(module, trial.few(), request.classes, request.kind)
-    images = are_images(request.input_shape, request.input_dtype)
+    [samples], [target] = request.features, request.targets
+    built = build_own(module, trial.few(), target, samples.kind)
+    images = are_images(samples.shape, samples.dtype)
     # Whether they are probabilities is what its outputs are to tell.
     recipe = own_recipe(
         module,
-        built.target,
+        built.learns,
         images=images,
         probabilities=False,
         takes_integers=built.takes_integers,
@@ -61,46 +67,43 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         module.guarded(lambda: check_is_mean(where, recipe.loss, built.outputs, wanted))
     stored = torch.from_numpy(trial.x[: trial.batch_size])
     step = module.guarded(lambda: _measured(built.made, recipe, stored))
-    optimizer, groups = own_optimizer(module, built.made)
-    own = OwnModel(
-        code=request.code,
-        runtime="torch",
-        facts=step.facts,
-        gives_probabilities=_are_probabilities(built, step.last),
-        optimizer=optimizer,
-        optimizer_groups=groups,
-        takes_integers=built.takes_integers,
-    )
     spec = ModelSpec(
         name=request.code.entry,
-        input_shape=request.input_shape,
-        classes=request.classes,
-        target=built.target,
-        own=own,
+        features=request.features,
+        targets=request.targets,
+        learns=built.learns,
+        gives_probabilities=_are_probabilities(built, step.last),
+        takes_integers=built.takes_integers,
+        facts=step.facts,
+        default_optimizer=describe_optimizer(module, built.made),
+        loss=loss_spec(module.attribute("loss"), built.learns),
+        metrics=tuple(recipe.metrics),
+        preprocessing=preprocessing_of(module),
+        augments=recipe.augment is not None,
+        code=request.code,
+        home="torch",
     )
-    about = TorchFile(model=spec, input_dtype=request.input_dtype)
-    _try_out(module, built, about, trial.batch(step.facts.activations), request.precision)
-    return DescribeReply(target=built.target, own=own)
+    _try_out(module, built, spec, trial.batch(step.facts.activations), request.precision)
+    return DescribeReply(model=spec)
 
 
 def _are_probabilities(built: Built, last: str | None) -> bool:
     """Whether outputs come from a softmax (of one: a sigmoid), or look like those of one."""
-    if last is not None and last.startswith("Sigmoid" if built.target == "binary" else "Softmax"):
-        return built.target != "number"
-    return built.target == "class" and look_like_probabilities(built.outputs.numpy())
+    if last is not None and last.startswith("Sigmoid" if built.learns == "binary" else "Softmax"):
+        return built.learns != "number"
+    return built.learns == "class" and look_like_probabilities(built.outputs.numpy())
 
 
 def _try_out(
-    module: UserModule, built: Built, about: TorchFile, trial: Trial, precision: Precision
+    module: UserModule, built: Built, spec: ModelSpec, trial: Trial, precision: Precision
 ) -> None:
     """Train a step, go on from its state, score, save and load, as actions would.
 
     Raises:
         UsageError: one of these failed.
     """
-    trainer = own_trainer(
-        module, built.made, about, optimizer=None, learning_rate=None, precision=precision
-    )
+    made = TorchMade(built.made, recipe_of(module, spec))
+    trainer = trainer_of(made, spec, optimizer=None, learning_rate=None, precision=precision)
 
     def once() -> None:
         trainer.train(trial.x[np.newaxis], trial.y[np.newaxis])

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from disdel.errors import UsageError
-from disdel.models.user.bundled import function_beside, module_here, target_of
+from disdel.models.keras_made import KerasNetwork
+from disdel.models.user.bundled import function_beside, learnt, module_here, offered
 from disdel.models.user.keras_losses import loss_is_sum, own_loss, own_metrics, weights_of
-from disdel.protocol.messages import Network
-from disdel.runtimes.base import Trainer
 from disdel.runtimes.keras.recipe import KerasRecipe, mean_of, recipe_for
-from disdel.types.names import DEFAULT_OPTIMIZER, Precision, SampleKind, Target
-from disdel.types.specs import OwnModel
+from disdel.types.names import DEFAULT_OPTIMIZER, SampleKind, Target
+from disdel.types.specs import CodeRef, ModelSpec, OptimizerSpec, TargetSpec
 from disdel.types.words import a_kind
 from disdel.user_code.module import UserModule
 
@@ -36,12 +35,12 @@ class Built:
     Attributes:
         made: as the function returned it.
         model: from samples as stored, or as float32, to what `made` gives for them preprocessed.
-        target: what it can learn of a data set, by the width of its output.
+        learns: how it tells of the data set's target, by the shape of its output.
     """
 
     made: KerasModel
     model: KerasModel
-    target: Target
+    learns: Target
 
 
 def register_definitions(module: UserModule) -> None:
@@ -51,8 +50,8 @@ def register_definitions(module: UserModule) -> None:
     keras.saving.get_custom_objects().update(module.definitions())
 
 
-def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trainer:
-    """The trainer of the model in this bundle.
+def bundled_network(spec: ModelSpec, code: CodeRef) -> KerasNetwork:
+    """The network of a description whose code is in this bundle.
 
     Raises:
         UsageError: this runtime lacks a package that it needs, or it cannot be built here.
@@ -62,48 +61,26 @@ def own_keras_trainer(network: Network, own: OwnModel, input_dtype: str) -> Trai
     # Keras numbers unnamed layers in a process; a warm container must give a cold one's names.
     # Before the user's file says what it sets for the session, such as a policy of precision.
     keras.utils.clear_session()
-    module = module_here(own.code)
-    built = build_own(
-        module,
-        network.model.input_shape,
-        network.model.classes,
-        input_dtype if own.takes_integers else "float32",
-    )
-    return own_trainer(
-        module,
-        built,
-        gives_probabilities=own.gives_probabilities,
-        optimizer=network.optimizer,
-        learning_rate=network.learning_rate,
-        input_dtype=input_dtype,
-        precision=network.precision,
-    )
+    module = module_here(code)
+    return network_of(module, build_described(module, spec), spec)
 
 
-def own_trainer(
-    module: UserModule,
-    built: Built,
-    *,
-    gives_probabilities: bool,
-    optimizer: str | None,
-    learning_rate: float | None,
-    input_dtype: str,
-    precision: Precision = "float32",
-) -> Trainer:
-    """The trainer of a built model; `optimizer` is None for the one beside its function.
+def build_described(module: UserModule, spec: ModelSpec) -> Built:
+    """Build the model of a description again. Raises as `build_own`."""
+    dtype = spec.input_dtype if spec.takes_integers else "float32"
+    return build_own(module, spec.input_shape, spec.target, dtype)
+
+
+def network_of(module: UserModule, built: Built, spec: ModelSpec) -> KerasNetwork:
+    """A built model and how it is trained, by its description and what stands beside its function.
 
     Raises:
-        UsageError: loss, metrics or optimizer beside the function are none.
+        UsageError: loss or metrics beside the function are none.
     """
-    from disdel.runtimes.keras.trainer import KerasTrainer
-
-    return KerasTrainer(
+    return KerasNetwork(
         built.model,
-        optimizer=_scaling_losses(chosen_optimizer(module, optimizer), built),
-        learning_rate=learning_rate,
-        input_dtype=input_dtype,
-        recipe=_recipe(module, built, gives_probabilities=gives_probabilities),
-        precision=precision,
+        _recipe(module, built, spec),
+        optimizer=lambda chosen: _scaling_losses(optimizer_of(module, chosen), built),
     )
 
 
@@ -118,24 +95,24 @@ def _scaling_losses(optimizer: str | KerasOptimizer, built: Built) -> str | Kera
 
 
 def build_own(
-    module: UserModule, input_shape: tuple[int, ...], classes: int, dtype: str = "float32"
+    module: UserModule, input_shape: tuple[int, ...], target: TargetSpec, dtype: str = "float32"
 ) -> Built:
     """Call the user's function and check what it returns, within the scopes of Keras that are open.
 
     Args:
         module: its module.
         input_shape: of one sample.
-        classes: of the data set, 0 where targets are numbers.
+        target: what the data set has to learn.
         dtype: of the samples as they are given to it.
 
     Raises:
         UsageError: the function failed, or did not return an uncompiled Keras model of one input
             and one output that suit the data set.
     """
-    return built_of(module, called(module, input_shape, classes), input_shape, classes, dtype)
+    return built_of(module, called(module, input_shape, target), input_shape, target, dtype)
 
 
-def called(module: UserModule, input_shape: tuple[int, ...], classes: int) -> KerasModel:
+def called(module: UserModule, input_shape: tuple[int, ...], target: TargetSpec) -> KerasModel:
     """The model that the user's function returns, checked as far as it can be without a call of it.
 
     Raises:
@@ -144,7 +121,7 @@ def called(module: UserModule, input_shape: tuple[int, ...], classes: int) -> Ke
     import keras
 
     entry = module.code.entry
-    made = module.call(input_shape=input_shape, classes=classes)
+    made = module.call(**offered(input_shape, target))
     if not isinstance(made, keras.Model):
         raise UsageError(
             f"{entry} returned {a_kind(made)}, where an uncompiled keras.Model is needed"
@@ -161,7 +138,11 @@ def called(module: UserModule, input_shape: tuple[int, ...], classes: int) -> Ke
 
 
 def built_of(
-    module: UserModule, made: KerasModel, input_shape: tuple[int, ...], classes: int, dtype: str
+    module: UserModule,
+    made: KerasModel,
+    input_shape: tuple[int, ...],
+    target: TargetSpec,
+    dtype: str,
 ) -> Built:
     """A model that was returned, with what stands around it. Takes and raises as `build_own`."""
     import keras
@@ -174,13 +155,13 @@ def built_of(
         made = keras.Sequential([whole, *made.layers], name=made.name)
     inputs = _preprocessed(module, samples)
     outputs = module.guarded(lambda: made(inputs))
-    target = _target(entry, outputs, classes)
+    learns = _learns(entry, outputs, target)
     if not made.trainable_variables:
         raise UsageError(
             f"the model of {entry} has no weights to train: each layer has none or is frozen "
             "(trainable=False)"
         )
-    return Built(made, keras.Model(samples, outputs), target)
+    return Built(made, keras.Model(samples, outputs), learns)
 
 
 def takes_integers(made: KerasModel, kind: SampleKind) -> bool | None:
@@ -265,13 +246,13 @@ def _preprocessed(module: UserModule, samples: KerasTensor) -> KerasTensor:
     return done
 
 
-def _target(entry: str, outputs: KerasTensor, classes: int) -> Target:
+def _learns(entry: str, outputs: KerasTensor, target: TargetSpec) -> Target:
     if isinstance(outputs, list | tuple | dict):
         raise UsageError(
             f"the model of {entry} gives {a_kind(outputs)} of {len(outputs)}, and "
             "one output is needed, by itself"
         )
-    return target_of(entry, tuple(outputs.shape)[1:], classes)
+    return learnt(entry, tuple(outputs.shape)[1:], target)
 
 
 def ends_in_probabilities(built: Built) -> bool:
@@ -281,16 +262,16 @@ def ends_in_probabilities(built: Built) -> bool:
         layer = inner[-1]
     activation = getattr(layer, "activation", None)
     names = {type(layer).__name__.lower(), getattr(activation, "__name__", "")}
-    return ("sigmoid" if built.target == "binary" else "softmax") in names
+    return ("sigmoid" if built.learns == "binary" else "softmax") in names
 
 
-def chosen_optimizer(module: UserModule, asked: str | None) -> str | KerasOptimizer:
-    """As `ModelSpec.optimizer`, of code that may not have been described yet; the object itself.
+def optimizer_of(module: UserModule, chosen: OptimizerSpec) -> str | KerasOptimizer:
+    """The optimizer that is described: its name, or a new one of those beside the user's function.
 
     Raises:
         UsageError: what stands beside the user's function is no optimizer.
     """
-    return asked or own_optimizer(module) or DEFAULT_OPTIMIZER
+    return (own_optimizer(module) if chosen.beside_code else None) or chosen.name
 
 
 def own_optimizer(module: UserModule) -> str | Any | None:
@@ -327,16 +308,23 @@ def own_optimizer(module: UserModule) -> str | Any | None:
     return found
 
 
-def follows_schedule(optimizer: str | KerasOptimizer | None) -> bool:
-    """Whether an optimizer's learning rate changes by itself."""
+def describe_optimizer(module: UserModule) -> OptimizerSpec:
+    """What trains the model where no other is asked for. Raises as `own_optimizer`."""
+    optimizer = own_optimizer(module)
+    if optimizer is None:
+        return OptimizerSpec(name=DEFAULT_OPTIMIZER)
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return callable(getattr(inner, "_learning_rate", None))
+    return OptimizerSpec(
+        name=optimizer if isinstance(optimizer, str) else type(optimizer).__name__.lower(),
+        beside_code=True,
+        has_schedule=callable(getattr(inner, "_learning_rate", None)),
+    )
 
 
-def _recipe(module: UserModule, built: Built, *, gives_probabilities: bool) -> KerasRecipe:
-    recipe = recipe_for(built.target, probabilities=gives_probabilities)
-    loss = own_loss(module, built.target)
-    metrics = {name: mean_of(metric) for name, metric in own_metrics(module, built.target)}
+def _recipe(module: UserModule, built: Built, spec: ModelSpec) -> KerasRecipe:
+    recipe = recipe_for(built.learns, probabilities=spec.gives_probabilities)
+    loss = own_loss(module, built.learns)
+    metrics = {name: mean_of(metric) for name, metric in own_metrics(module, built.learns)}
     return replace(
         recipe,
         loss=recipe.loss if loss is None else mean_of(loss),
@@ -344,18 +332,18 @@ def _recipe(module: UserModule, built: Built, *, gives_probabilities: bool) -> K
         weigh=weights_of(loss),
         metrics={**recipe.metrics, **metrics},
         augment=function_beside(module, "augment"),
-        exported=exported(built, gives_probabilities=gives_probabilities),
+        exported=exported(built, spec),
     )
 
 
-def exported(built: Built, *, gives_probabilities: bool) -> KerasModel:
+def exported(built: Built, spec: ModelSpec) -> KerasModel:
     """The model as it is saved: preprocessing included, to a probability a class or a number."""
     import keras
 
     outputs = built.model.outputs[0]
-    if built.target == "class" and not gives_probabilities:
+    if built.learns == "class" and not spec.gives_probabilities:
         outputs = keras.layers.Softmax()(outputs)
-    elif built.target == "binary":
-        chance = outputs if gives_probabilities else keras.ops.sigmoid(outputs)
+    elif built.learns == "binary":
+        chance = outputs if spec.gives_probabilities else keras.ops.sigmoid(outputs)
         outputs = keras.ops.concatenate([1 - chance, chance], axis=-1)
     return keras.Model(built.model.inputs[0], outputs)

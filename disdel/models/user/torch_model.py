@@ -12,18 +12,15 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from disdel.errors import UsageError
-from disdel.models.torch_files import TorchFile, are_images, call_own, write_torch_file
-from disdel.models.user.bundled import function_beside, module_here, target_of
+from disdel.models.torch_files import are_images, call_own
+from disdel.models.torch_made import TorchMade, trainable_parameters
+from disdel.models.user.bundled import function_beside, learnt, module_here
 from disdel.models.user.torch_losses import own_loss, weights_of
-from disdel.protocol.messages import Network
-from disdel.runtimes.torch.optim import torch_rule
 from disdel.runtimes.torch.optim_settings import check_returned, read_optimizer
-from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
 from disdel.runtimes.torch.recipe import Measure, TorchModel, TorchRecipe, mean_of, recipe_for
-from disdel.runtimes.torch.trainer import TorchTrainer
 from disdel.types.arrays import Array
-from disdel.types.names import OPTIMIZERS, Precision, SampleKind, Target
-from disdel.types.specs import OptimizerGroup, OwnModel
+from disdel.types.names import DEFAULT_OPTIMIZER, OPTIMIZERS, SampleKind, Target
+from disdel.types.specs import CodeRef, ModelSpec, OptimizerGroup, OptimizerSpec, TargetSpec
 from disdel.types.words import a_kind
 from disdel.user_code.module import UserModule
 
@@ -50,87 +47,41 @@ class Built:
 
     Attributes:
         made: as the function returned it, with its parameters.
-        target: what it can learn of a data set, by the width of its output.
+        learns: how it tells of the data set's target, by the shape of its output.
         outputs: what it gives for the samples that it was built with.
         takes_integers: whether it is given integers as such.
     """
 
     made: TorchModel
-    target: Target
+    learns: Target
     outputs: Tensor
     takes_integers: bool = False
 
 
-def own_torch_trainer(
-    network: Network, own: OwnModel, samples: Array, device: torch.device
-) -> TorchTrainer:
-    """The trainer of the module in this bundle, computing on `device`.
+def bundled_network(
+    spec: ModelSpec, code: CodeRef, samples: Array, device: torch.device
+) -> TorchMade:
+    """The module of a description whose code is in this bundle, on `device`.
 
     Args:
-        network: what is trained.
-        own: the module's code.
+        spec: its description.
+        code: its code.
         samples: some as stored, from which a lazy module learns its shapes.
         device: where its parameters go.
 
     Raises:
         UsageError: this runtime lacks a package that it needs, or it cannot be built here.
     """
-    module = module_here(own.code)
-    spec = network.model
-    made = _made(module, samples, spec.classes)
+    module = module_here(code)
+    made = _made(module, samples, spec.target)
     if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
-        _first_outputs(module, made, samples, takes_integers=own.takes_integers)
+        _first_outputs(module, made, samples, takes_integers=spec.takes_integers)
     made.to(device)
-    return own_trainer(
-        module,
-        made,
-        TorchFile(model=spec, input_dtype=samples.dtype.name),
-        optimizer=network.optimizer,
-        learning_rate=network.learning_rate,
-        precision=network.precision,
-    )
-
-
-def own_trainer(
-    module: UserModule,
-    made: TorchModel,
-    about: TorchFile,
-    *,
-    optimizer: str | None,
-    learning_rate: float | None,
-    precision: Precision,
-) -> TorchTrainer:
-    """The trainer of a built module; `optimizer` is None for the one beside its function.
-
-    Raises:
-        UsageError: loss, metrics and so on beside the function are none.
-    """
-    own = about.model.own
-    assert own is not None
-    trainable = trainable_parameters(made)
-    chosen = about.model.optimizer(optimizer)
-    own_rules = chosen.beside_code and bool(own.optimizer_groups)
-    if own_rules:
-        groups = [
-            Group(
-                torch_rule(chosen.name, group.settings, learning_rate),
-                {name: trainable[name] for name in group.parameters},
-            )
-            for group in own.optimizer_groups
-        ]
-    else:
-        groups = [Group(keras_rule(chosen.name, learning_rate), trainable)]
-    return TorchTrainer(
-        made,
-        optimizer=TorchOptimizer(groups, counts_each=own_rules),
-        recipe=recipe_of(module, about, next(iter(trainable.values())).device),
-        save=lambda path: write_torch_file(made.state_dict(), path, about),
-        precision=precision,
-    )
+    return TorchMade(made, recipe_of(module, spec, device))
 
 
 def build_own(
-    module: UserModule, samples: Array, classes: int, kind: SampleKind = "numbers"
+    module: UserModule, samples: Array, target: TargetSpec, kind: SampleKind = "numbers"
 ) -> Built:
     """Call the user's function and check what it returns.
 
@@ -140,21 +91,21 @@ def build_own(
     Args:
         module: its module.
         samples: some of the data set's, as stored.
-        classes: of the data set, 0 where targets are numbers.
+        target: what the data set has to learn.
         kind: of the samples.
 
     Raises:
         UsageError: the function failed, or did not return a module of one input and one output
             that suits the data set.
     """
-    made = _made(module, samples, classes)
+    made = _made(module, samples, target)
     takes_integers, outputs = False, None
     if samples.dtype.kind == "i":
         takes_integers, outputs = _tried(module, made, samples, first=kind == "tokens")
     else:
         outputs = _first_outputs(module, made, samples)
-    target = _target(module.code.entry, outputs, len(samples), classes)
-    return Built(made, target, outputs.detach(), takes_integers)
+    learns = _learns(module.code.entry, outputs, len(samples), target)
+    return Built(made, learns, outputs.detach(), takes_integers)
 
 
 def _tried(
@@ -178,10 +129,10 @@ def _tried(
     raise failures[wants_integers]
 
 
-def _made(module: UserModule, samples: Array, classes: int) -> TorchModel:
+def _made(module: UserModule, samples: Array, target: TargetSpec) -> TorchModel:
     """What the user's function returns: a module, as far as it can be told without calling it."""
     entry = module.code.entry
-    made = call_own(module, samples.shape[1:], samples.dtype.name, classes)
+    made = call_own(module, samples.shape[1:], samples.dtype.name, target)
     if not isinstance(made, nn.Module):
         raise UsageError(f"{entry} returned {a_kind(made)}, where a torch.nn.Module is needed")
     if hasattr(made, "_orig_mod"):
@@ -231,7 +182,7 @@ def _check_input(entry: str, made: TorchModel) -> None:
         )
 
 
-def _target(entry: str, outputs: object, samples: int, classes: int) -> Target:
+def _learns(entry: str, outputs: object, samples: int, target: TargetSpec) -> Target:
     if isinstance(outputs, list | tuple | dict):
         raise UsageError(
             f"the model of {entry} gives {a_kind(outputs)} of {len(outputs)}, and "
@@ -246,7 +197,7 @@ def _target(entry: str, outputs: object, samples: int, classes: int) -> Target:
         )
     shape = tuple(outputs.shape[1:])
     # One number a sample may have an axis or none; loss and metrics get targets alike.
-    return target_of(entry, (1,) if not shape and classes in (0, 2) else shape, classes)
+    return learnt(entry, (1,) if not shape and target.classes in (0, 2) else shape, target)
 
 
 def _check_state(entry: str, made: TorchModel) -> None:
@@ -298,9 +249,12 @@ def _check_modes(entry: str, made: TorchModel) -> None:
             )
 
 
-def trainable_parameters(made: TorchModel) -> dict[str, Tensor]:
-    """By name; those that several modules share have the first of their names."""
-    return {name: p for name, p in made.named_parameters() if p.requires_grad}
+def describe_optimizer(module: UserModule, made: TorchModel) -> OptimizerSpec:
+    """What trains a module where no other is asked for. Raises as `own_optimizer`."""
+    name, groups = own_optimizer(module, made)
+    if name is None:
+        return OptimizerSpec(name=DEFAULT_OPTIMIZER)
+    return OptimizerSpec(name=name, beside_code=True, groups=groups)
 
 
 def own_optimizer(
@@ -343,17 +297,15 @@ def _wants_model(function: Callable[..., Any]) -> bool:
 
 
 def recipe_of(
-    module: UserModule, about: TorchFile, device: torch.device | str = "cpu"
+    module: UserModule, spec: ModelSpec, device: torch.device | str = "cpu"
 ) -> TorchRecipe:
     """How the module of a described function is trained and scored. Raises as `own_recipe`."""
-    spec = about.model
-    assert spec.own is not None
     return own_recipe(
         module,
-        spec.target,
-        images=are_images(spec.input_shape, about.input_dtype),
-        probabilities=spec.own.gives_probabilities,
-        takes_integers=spec.own.takes_integers,
+        spec.learns,
+        images=are_images(spec.input_shape, spec.input_dtype),
+        probabilities=spec.gives_probabilities,
+        takes_integers=spec.takes_integers,
         device=device,
     )
 

@@ -121,9 +121,9 @@ OF_CLASSES = TorchRecipe(target="class", gives_probabilities=False, loss=functio
 
 def built_in_recipe(spec: ModelSpec) -> TorchRecipe:
     """How a built-in network is trained and scored."""
-    if spec.target == "class":
+    if spec.learns == "class":
         return OF_CLASSES
-    return replace(recipe_for(spec.target, probabilities=False), loss_unit=spec.loss_unit)
+    return replace(recipe_for(spec.learns, probabilities=False), loss_unit=spec.loss.unit)
 
 
 def mean_of(measure: Measure) -> Measure:

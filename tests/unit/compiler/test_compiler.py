@@ -12,11 +12,12 @@ from disdel.compiler import CompileFailed, CompileJob, _digest, compile_program
 from disdel.compiler.bytecode import compiled, python_for
 from disdel.compiler.targets import PORTABLE, compile_flags, portable, target
 from disdel.errors import UsageError
+from disdel.models import built_in
 from disdel.protocol.program import Initial, Program, StateTensor
-from disdel.types import CallMemory, CodeRef, ModelFacts, ModelSpec, OwnModel
+from disdel.types import CallMemory, CodeRef, ModelFacts
 
 JOB = CompileJob(
-    model=ModelSpec(name="mlp", input_shape=(4,), classes=2),
+    model=built_in("mlp", input_shape=(4,), input_dtype="float32", classes=2),
     input_dtype="float32",
     batch_size=8,
     optimizer="adam",
@@ -89,10 +90,7 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch):
 def test_other_code_is_another_program():
     def digest(text):
         code = CodeRef(entry="n.py:f", source="n.py", function="f", requirements=(), digest=text)
-        own = OwnModel(
-            code=code, runtime="tensorflow", facts=FACTS, gives_probabilities=True, optimizer=None
-        )
-        return _digest(replace(JOB, model=replace(JOB.model, own=own)))
+        return _digest(replace(JOB, model=replace(JOB.model, code=code, home="tensorflow")))
 
     assert digest("one") == digest("one") != digest("other")
 

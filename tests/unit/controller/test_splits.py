@@ -10,16 +10,17 @@ from disdel.data import DatasetArrays, scaling_of
 from disdel.errors import DatasetError
 from disdel.report.html_report import render
 from disdel.report.lines import plan_lines, round_heading, summary_lines
-from disdel.types import DatasetSpec, TrainJob, Validation
+from disdel.types import TrainJob, Validation
 from disdel.types.events import PlanMade, RoundStarted
 from tests.support.arithmetic import scores
+from tests.support.specs import dataset_spec
 
 DECIDING = [Validation(patience=2, every=3), Validation(target_accuracy=0.9)]
 
 
 def arrays(samples=40, *, validation=0, numbers=False):
     """Samples that are told apart by their value; one in four is of class 1."""
-    spec = DatasetSpec(
+    spec = dataset_spec(
         name="told_apart",
         version="1.0.0",
         input_shape=(1,),

@@ -10,7 +10,7 @@ from disdel.controller.training.staging import shard_keys, stage
 from disdel.data import DatasetArrays
 from disdel.protocol.keys import RunKeys
 from disdel.store.codec import encode, encoded_rows, read_tensors
-from disdel.types import TrainJob, Validation
+from disdel.types import TrainJob, Validation, feature_of
 from tests.support.memory_store import MemoryStore
 from tests.support.planning import dataset, plan
 
@@ -19,7 +19,7 @@ KEYS = RunKeys("run")
 
 def samples_of(job):
     """Samples that are their number, with classes in blocks."""
-    spec = dataclasses.replace(dataset(200, 30), input_shape=(1,), input_dtype="float32")
+    spec = dataclasses.replace(dataset(200, 30), features=(feature_of((1,), "float32"),))
     train, test = np.arange(200, dtype=np.float32), np.arange(1000, 1030, dtype=np.float32)
     arrays = DatasetArrays(
         spec=spec,

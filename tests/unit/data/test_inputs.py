@@ -17,13 +17,14 @@ from disdel.data.sources import ReadOptions, read_source
 from disdel.data.sources.samples import labelled, raw_split
 from disdel.errors import DatasetError, UsageError
 from disdel.settings.read_options import TableOptions
-from disdel.types import DatasetSpec, Reading, Scaling
+from disdel.types import Reading, Scaling, target_of
+from tests.support.specs import dataset_spec
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
 
 
 def spec(shape=(3,), dtype="float32", classes=3, names=(), reading=None):
-    return DatasetSpec(
+    return dataset_spec(
         name="made",
         version="1.0.0",
         input_shape=shape,
@@ -244,7 +245,9 @@ def test_images_of_all_formats_are_read_and_other_files_are_told(tmp_path):
     assert "2 files left out: .txt" in told
     assert "folder 'owl' has no images, and is no class" in told
     assert any("1 hidden files left out" in line for line in told)
-    inputs = read_inputs(tmp_path, replace(IMAGES, classes=2, class_names=("cat", "dog")))
+    inputs = read_inputs(
+        tmp_path, replace(IMAGES, targets=(target_of(2, class_names=("cat", "dog")),))
+    )
     order = np.argsort([name.lower() for name in inputs.names])
     assert len(order) == 2 * len(FORMATS)
     assert np.bincount(inputs.y).tolist() == [len(FORMATS)] * 2
@@ -327,7 +330,9 @@ def test_sixteen_bits_are_scaled_alike(tmp_path):
     content, told = imported(tmp_path)
     assert content.splits["train"].x[:, 0, 0, 0].tolist() == [8, 233]
     assert "2 images scaled from 16 to 8 bits" in told
-    inputs = read_inputs(tmp_path, replace(IMAGES, classes=2, class_names=("dark", "light")))
+    inputs = read_inputs(
+        tmp_path, replace(IMAGES, targets=(target_of(2, class_names=("dark", "light")),))
+    )
     np.testing.assert_array_equal(inputs.x, content.splits["train"].x)
     assert "2 images scaled from 16 to 8 bits" in inputs.told
 

@@ -13,7 +13,7 @@ from disdel.data.holdout import hold_out
 from disdel.data.sources import ReadOptions, read_inputs_of, read_source, targets_alike
 from disdel.data.sources.samples import labelled
 from disdel.errors import DatasetError
-from disdel.types import DatasetSpec
+from tests.support.specs import dataset_spec
 
 ROWS = [(0.5, 0), (1.25, 1), (2.5, 0), (3.75, 1)]
 
@@ -477,7 +477,7 @@ def like(table):
         f"{'red' if i % 2 else 'blue'},{i}.5,{i},{'yes' if i % 3 else 'no'}\n" for i in range(12)
     )
     content = table.read(text, drop=("index",), missing="mean")
-    return DatasetSpec(
+    return dataset_spec(
         name="things",
         version="1.0.0",
         input_shape=content.splits["train"].x.shape[1:],
@@ -543,9 +543,9 @@ def test_new_tables_that_differ_are_refused(table, like, text, message):
 def test_a_table_for_samples_that_came_from_elsewhere(table, like):
     from dataclasses import replace
 
-    from disdel.types import Reading
+    from disdel.types import Reading, target_of
 
-    arrays = replace(like, reading=Reading(), class_names=(), classes=2)
+    arrays = replace(like, reading=Reading(), targets=(target_of(2),))
     for text in ("a,b,c\n1,2,3\n4,5,6\n", "1,2,3\n4,5,6\n"):
         assert read_new(table, arrays, text)[0].x.tolist() == [[1, 2, 3], [4, 5, 6]]
     split, y = read_new(table, arrays, "label,a,b,c\n1,1,2,3\n0,4,5,6\n")
@@ -557,7 +557,7 @@ def test_a_table_for_samples_that_came_from_elsewhere(table, like):
 def test_tables_without_a_header_go_by_position(table):
     text = "\n".join(f"{i % 3},{i}.5,{-i}.25" for i in range(12))
     content = table.read(text, label="1")
-    spec = DatasetSpec(
+    spec = dataset_spec(
         name="t",
         version="1.0.0",
         input_shape=(2,),

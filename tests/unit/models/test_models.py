@@ -3,7 +3,7 @@ import math
 import pytest
 
 from disdel.errors import UsageError
-from disdel.models import choose_model, layers_of, model_facts
+from disdel.models import built_in, choose_model, layers_of
 from disdel.models.builtin.layers import (
     AveragePool2D,
     BatchNorm,
@@ -14,11 +14,11 @@ from disdel.models.builtin.layers import (
     Residual,
     walk,
 )
-from disdel.types import DatasetSpec, ModelSpec
+from tests.support.specs import dataset_spec
 
 
 def dataset(*shape, classes=10):
-    return DatasetSpec(
+    return dataset_spec(
         name="set",
         version="1.0.0",
         input_shape=shape,
@@ -61,7 +61,7 @@ def test_a_residual_is_both_its_ways():
 def test_a_backward_pass_keeps_what_it_needs():
     # Per block: two convolutions and the rectifier between them. After it: the rectifier of the
     # sum. Neither a normalisation's output nor the sum.
-    facts = model_facts(ModelSpec(name="resnet20", input_shape=(32, 32, 3), classes=10))
+    facts = built_in("resnet20", input_shape=(32, 32, 3), classes=10).facts
     stem, first = 3072 + 2 * 32 * 32 * 16, 3 * 4 * 32 * 32 * 16
     second, third = (3 * 4 + 1) * 16 * 16 * 32, (3 * 4 + 1) * 8 * 8 * 64
     assert facts.activations == stem + first + second + third + 64 + 10
@@ -93,13 +93,13 @@ def test_a_shortcut_of_another_shape_is_refused():
 )
 def test_published_parameter_counts(name, shape, parameters):
     spec = choose_model(name, dataset(*shape))
-    assert model_facts(spec).parameters == parameters
+    assert spec.facts.parameters == parameters
 
 
 # He et al. (2015), table 6 and section 4.2: 6n + 2 layers with weights on the way through.
 @pytest.mark.parametrize(("name", "depth"), [("resnet20", 20), ("resnet32", 32), ("resnet34", 34)])
 def test_a_residual_network_is_as_deep_as_its_name_says(name, depth):
-    layers = layers_of(ModelSpec(name=name, input_shape=(32, 32, 3), classes=10))
+    layers = layers_of(built_in(name, input_shape=(32, 32, 3), classes=10))
     through = [
         inner
         for layer in layers
@@ -142,9 +142,9 @@ SHAPES = [(28, 28, 1), (32, 32, 3), (20, 16, 1)]
 def test_sizes_agree_with_keras(name, shape):
     from disdel.models.builtin.keras_models import build_keras_model
 
-    spec = ModelSpec(name=name, input_shape=shape, classes=7)
-    model = build_keras_model(spec, input_dtype="uint8")
-    facts = model_facts(spec)
+    spec = built_in(name, input_shape=shape, classes=7)
+    model = build_keras_model(spec)
+    facts = spec.facts
     assert sum(math.prod(v.shape) for v in model.trainable_variables) == facts.parameters
     assert model.output_shape == (None, 7)
     # Keras has a layer for the input, and one that scales it.
@@ -157,6 +157,6 @@ def test_sizes_agree_with_keras(name, shape):
 def test_a_model_has_the_same_names_wherever_it_is_built():
     from disdel.models.builtin.keras_models import build_keras_model
 
-    spec = ModelSpec(name="resnet20", input_shape=(8, 8, 1), classes=3)
-    paths = [[v.path for v in build_keras_model(spec, input_dtype="uint8").variables] for _ in "ab"]
+    spec = built_in("resnet20", input_shape=(8, 8, 1), classes=3)
+    paths = [[v.path for v in build_keras_model(spec).variables] for _ in "ab"]
     assert paths[0] == paths[1]

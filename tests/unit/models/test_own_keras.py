@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
+from disdel.models import built_in
 from disdel.models.user.describe import describe
-from disdel.models.user.keras_model import build_own, own_trainer
+from disdel.types import OptimizerSpec
 from disdel.user_code.module import UserModule
+from tests.support.own_keras import own_trainer
 
 pytestmark = [
     pytest.mark.framework,
@@ -57,11 +59,11 @@ def trainer(requested):
         module = UserModule(request.code, Path(request.folder))
         return own_trainer(
             module,
-            build_own(module, request.input_shape, request.classes),
+            input_shape=request.features[0].shape,
+            classes=request.targets[0].classes,
             gives_probabilities=probabilities,
-            optimizer=None,
             learning_rate=learning_rate,
-            input_dtype=request.input_dtype,
+            input_dtype=request.features[0].dtype,
             precision=request.precision,
         )
 
@@ -84,25 +86,22 @@ def trainer(requested):
 )
 def test_the_last_layer_tells_what_is_learnt(requested, text, classes, target, probabilities):
     reply = describe(requested(text, classes=classes))
-    assert (reply.target, reply.own.gives_probabilities) == (target, probabilities)
+    assert (reply.model.learns, reply.model.gives_probabilities) == (target, probabilities)
 
 
 def test_the_example_of_the_docs_is_a_model(requested):
     text = Path("docs/models.md").read_text().split("```python\n# net.py\n")[1].split("```")[0]
-    own = describe(requested(text, input_shape=(8, 8, 1), classes=10, input_dtype="uint8")).own
-    assert own.optimizer == "adamw"
+    own = describe(requested(text, input_shape=(8, 8, 1), classes=10, input_dtype="uint8")).model
+    assert own.default_optimizer.name == "adamw"
     assert own.gives_probabilities
     assert own.code.requirements == ("keras>=3.5",)
 
 
 def test_sizes_are_those_of_the_built_in_networks(requested):
-    from disdel.models import model_facts
-    from disdel.types import ModelSpec
-
     cnn = make("layers.Conv2D(32, 3, activation='relu')", "layers.MaxPool2D()", "layers.Flatten()",
                "layers.Dense(128, activation='relu')", SOFTMAX)  # fmt: skip
     reply = describe(requested(cnn, input_shape=(12, 12, 3), classes=7, input_dtype="uint8"))
-    assert reply.own.facts == model_facts(ModelSpec(name="cnn", input_shape=(12, 12, 3), classes=7))
+    assert reply.model.facts == built_in("cnn", input_shape=(12, 12, 3), classes=7).facts
 
 
 def test_multiply_adds_of_other_layers(requested):
@@ -114,7 +113,7 @@ def make():
     y = keras.layers.GRU(4)(y)
     return keras.Model(x, keras.layers.Dense(3)(y))
 """
-    facts = describe(requested(attention, input_shape=(6, 8))).own.facts
+    facts = describe(requested(attention, input_shape=(6, 8))).model.facts
     projections = 6 * (3 * 8 * 10 + 10 * 8)
     assert facts.multiply_adds == projections + 6 * (8 * 12 + 4 * 12) + 4 * 3
 
@@ -303,14 +302,7 @@ def test_a_rate_of_the_command_wins_over_a_schedule_beside_the_function(requeste
         classes=0,
     )
     module = UserModule(request.code, Path(request.folder))
-    mine = own_trainer(
-        module,
-        build_own(module, (1,), 0),
-        gives_probabilities=False,
-        optimizer=None,
-        learning_rate=0.25,
-        input_dtype="float32",
-    )
+    mine = own_trainer(module, input_shape=(1,), classes=0, learning_rate=0.25)
     mine.train(np.ones((1, 1, 1), np.float32), np.ones((1, 1), np.float32))
     [weight] = [value for name, value in mine.state().items() if name.endswith("kernel")]
     # The gradient of (0 - 1)² is -2.
@@ -399,8 +391,8 @@ def test_a_moving_average_is_scored_and_saved_and_not_trained_with(trainer, tmp_
 
 def test_the_optimizer_beside_the_function_is_named(requested):
     reply = describe(requested(make(SOFTMAX, head="optimizer = keras.optimizers.Lion(1e-3)")))
-    assert reply.own.optimizer == "lion"
-    assert describe(requested(make(SOFTMAX))).own.optimizer is None
+    assert reply.model.default_optimizer.name == "lion"
+    assert describe(requested(make(SOFTMAX))).model.default_optimizer == OptimizerSpec(name="adam")
 
 
 HARD_CODED = """
@@ -480,7 +472,7 @@ def test_a_model_is_tried_out_on_samples_of_the_data_set(requested, layer):
     for dtype in ("", ", dtype='int32'"):
         typed = text.replace("Input(input_shape", f"Input(input_shape{dtype}")
         reply = describe(requested(typed, input_shape=(24,), batch_size=16, x=ids))
-        assert reply.target == "class"
+        assert reply.model.learns == "class"
 
 
 def test_a_schedule_of_the_users_is_told_and_no_other_may_be_asked_for(requested):
@@ -491,9 +483,9 @@ def test_a_schedule_of_the_users_is_told_and_no_other_may_be_asked_for(requested
 
     decay = "keras.optimizers.schedules.CosineDecay(0.1, 100)"
     text = make(SOFTMAX, head=f"def optimizer(): return keras.optimizers.SGD({decay})")
-    own = describe(requested(text)).own
-    assert own.has_schedule
-    assert not describe(requested(make(SOFTMAX))).own.has_schedule
+    own = describe(requested(text)).model
+    assert own.default_optimizer.has_schedule
+    assert not describe(requested(make(SOFTMAX))).model.default_optimizer.has_schedule
     job = TrainJob(dataset="d", batch_size=8, epochs=1, model="net.py:make")
     _check_schedule(job, own)
     falling = replace(job, rate_schedule=RateSchedule(shape="cosine"))

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.errors import InsufficientMemory, PlanError, UsageError
-from disdel.models import model_facts
 from disdel.planner.infer_plan import BATCH_SIZE, InferQuestion, make_infer_plan
 from disdel.runtimes.registry import TENSORFLOW
 from disdel.types import Aims, Limits, ModelFacts
@@ -20,7 +19,7 @@ def question(**changes):
         "capacity": capacity(),
         "samples": 10_000,
         "model_bytes": 2_800_000,
-        "facts": model_facts(CNN),
+        "facts": CNN.facts,
     }
     return InferQuestion(**(fields | changes))
 

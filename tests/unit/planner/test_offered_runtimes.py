@@ -4,20 +4,19 @@ import pytest
 
 from disdel.controller.planning import planning
 from disdel.errors import UsageError
+from disdel.models import built_in
 from disdel.runtimes import runtime
 from disdel.settings import Settings
 from disdel.types import (
     CallMemory,
     Capacity,
     CodeRef,
-    DatasetSpec,
     ModelFacts,
-    ModelSpec,
-    OwnModel,
     TrainJob,
 )
+from tests.support.specs import dataset_spec, own_model
 
-DATASET = DatasetSpec(
+DATASET = dataset_spec(
     name="digits",
     version="1",
     input_shape=(8, 8, 1),
@@ -26,7 +25,7 @@ DATASET = DatasetSpec(
     train_samples=1438,
     test_samples=359,
 )
-CNN = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=10)
+CNN = built_in("cnn", input_shape=(8, 8, 1), classes=10)
 CALLS = CallMemory(train_bytes=90, score_bytes=40)
 FACTS = ModelFacts(
     parameters=90, activations=99, outputs=90, largest=64, layers=2, multiply_adds=90
@@ -38,10 +37,7 @@ COMPILER = {"async_timeout", "h5py", "iree.compiler", "iree.runtime", "jax"}
 def own(home):
     """A network of the user's, of that runtime's framework."""
     code = CodeRef(entry="net.py:f", source="net.py", function="f", requirements=(), digest="0")
-    found = OwnModel(
-        code=code, runtime=home, facts=FACTS, gives_probabilities=False, optimizer=None
-    )
-    return ModelSpec(name="net.py:f", input_shape=(8, 8, 1), classes=10, own=found)
+    return own_model(input_shape=(8, 8, 1), classes=10, code=code, home=home, facts=FACTS)
 
 
 @pytest.fixture
@@ -92,7 +88,7 @@ def test_what_compiled_networks_cannot_do_is_not_planned_with_them(asked):
 
 def test_built_in_networks_predict_numbers_on_each_runtime(asked):
     everything = FRAMEWORKS | COMPILER
-    numbers = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=0, target="number")
+    numbers = built_in("cnn", input_shape=(8, 8, 1), classes=0)
     assert asked(everything, model=numbers) == {"tensorflow": False, "torch": False}
     assert asked({"torch"}, model=numbers) == {"torch": False}
     for name in ("tensorflow", "torch", "compiled"):

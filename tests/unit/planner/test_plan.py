@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.errors import InsufficientMemory, PlanError
-from disdel.models import model_facts
+from disdel.models import built_in
 from disdel.planner.advice import suggestions
 from disdel.planner.memory import estimate_collect
 from disdel.planner.plan import AS_GOOD, make_plan
 from disdel.platforms.prices import PUBLISHED, costs, price_given
-from disdel.types import Aims, Estimate, Limits, ModelSpec, TrainJob, Validation
+from disdel.types import Aims, Estimate, Limits, TrainJob, Validation
 from disdel.types.units import MIB, mb_ceil
 from tests.support.planning import as_good, capacity, dataset, jobs, plan, platforms, question
 
@@ -252,7 +252,7 @@ def test_costs_are_gb_s_and_invocations_at_published_prices():
     assert own.usd == pytest.approx(2 * made.gb_s + 3 * made.invocations)
 
 
-HEAVY = ModelSpec(name="cnn2", input_shape=(28, 28, 1), classes=10)
+HEAVY = built_in("cnn2", input_shape=(28, 28, 1), classes=10)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -260,7 +260,7 @@ def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
     def answer(memory_max_mb):
         job = TrainJob(dataset="mnist", batch_size=2048, workers=workers)
         limits = Limits(memory_max_mb=memory_max_mb)
-        asked = replace(question(job, limits=limits), model=HEAVY, facts=model_facts(HEAVY))
+        asked = replace(question(job, limits=limits), model=HEAVY)
         return make_plan([asked])[1]
 
     whole = answer(None)

@@ -4,12 +4,13 @@ import json
 import pytest
 
 from disdel.errors import UsageError
+from disdel.models import built_in
 from disdel.protocol import messages
-from disdel.types import ModelSpec, Phases
+from disdel.types import Phases
 
 NETWORK = messages.Network(
     runtime="tensorflow",
-    model=ModelSpec(name="cnn", input_shape=(28, 28, 1), classes=10),
+    model=built_in("cnn", input_shape=(28, 28, 1), classes=10),
     optimizer="adam",
     learning_rate=None,
     seed=0,

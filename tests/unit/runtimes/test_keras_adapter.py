@@ -3,21 +3,22 @@
 import numpy as np
 import pytest
 
+from disdel.models import built_in
 from disdel.models.builtin.keras_models import build_keras_model
 from disdel.runtimes.base import split_state
 from disdel.runtimes.keras.trainer import KerasTrainer
-from disdel.types import OPTIMIZERS, ModelSpec
+from disdel.types import OPTIMIZERS
 
 pytestmark = pytest.mark.framework
 
-SPEC = ModelSpec(name="cnn", input_shape=(8, 8, 1), classes=4)
+SPEC = built_in("cnn", input_shape=(8, 8, 1), classes=4)
 
 
 def trainer(optimizer="adam", learning_rate=None, seed=0):
     import keras
 
     keras.utils.set_random_seed(seed)
-    model = build_keras_model(SPEC, input_dtype="uint8")
+    model = build_keras_model(SPEC)
     return KerasTrainer(
         model, optimizer=optimizer, learning_rate=learning_rate, input_dtype="uint8"
     )
@@ -37,7 +38,7 @@ def test_steps_are_those_of_keras_fit(optimizer, block):
     x, y = block
     mine = trainer(optimizer, learning_rate=0.01)
     keras.utils.set_random_seed(0)
-    theirs = build_keras_model(SPEC, input_dtype="uint8")
+    theirs = build_keras_model(SPEC)
     reference = keras.optimizers.get(optimizer)
     reference.learning_rate = 0.01
     theirs.compile(reference, keras.losses.SparseCategoricalCrossentropy())
@@ -58,7 +59,7 @@ def test_a_learning_rate_for_each_step(optimizer, parts, block):
     mine = trainer(optimizer, learning_rate=0.01)
     mine.train(x, y, parts, factors)
     keras.utils.set_random_seed(0)
-    theirs = build_keras_model(SPEC, input_dtype="uint8")
+    theirs = build_keras_model(SPEC)
     reference = keras.optimizers.get(optimizer)
     theirs.compile(reference, keras.losses.SparseCategoricalCrossentropy())
     for batch, labels, factor in zip(x, y, factors, strict=True):
@@ -99,7 +100,7 @@ def test_a_score_counts_what_is_right(block):
     mine = trainer()
     scored = mine.score(x[0], y[0])
     keras.utils.set_random_seed(0)
-    probabilities = np.asarray(build_keras_model(SPEC, input_dtype="uint8")(x[0].astype("float32")))
+    probabilities = np.asarray(build_keras_model(SPEC)(x[0].astype("float32")))
     assert scored.correct == (probabilities.argmax(1) == y[0]).sum()
     assert scored.loss_sum == pytest.approx(
         -np.log(probabilities[np.arange(16), y[0]]).sum(), rel=1e-5

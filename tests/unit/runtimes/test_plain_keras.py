@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from disdel.models.builtin.keras_models import load_keras_network
-from disdel.models.user.keras_model import build_own, own_trainer
 from disdel.user_code.module import UserModule
+from tests.support.own_keras import own_trainer
 
 pytestmark = [
     pytest.mark.framework,
@@ -70,14 +70,7 @@ def mine(requested):
         keras.utils.clear_session()
         keras.utils.set_random_seed(0)
         module = UserModule(request.code, Path(request.folder))
-        trainer = own_trainer(
-            module,
-            build_own(module, (4,), 3),
-            gives_probabilities=False,
-            optimizer=None,
-            learning_rate=learning_rate,
-            input_dtype="float32",
-        )
+        trainer = own_trainer(module, input_shape=(4,), classes=3, learning_rate=learning_rate)
         return trainer, module
 
     return mine

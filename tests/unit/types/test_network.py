@@ -1,28 +1,17 @@
 """What a network answers, whoever wrote it."""
 
+from dataclasses import replace
+
 import pytest
 
-from disdel.types import (
-    DEFAULT_OPTIMIZER,
-    CodeRef,
-    ModelFacts,
-    ModelSpec,
-    OptimizerSpec,
-    OwnModel,
-)
+from disdel.models import built_in
+from disdel.types import DEFAULT_OPTIMIZER, OptimizerSpec
+from tests.support.specs import own_model
 
-FACTS = ModelFacts(parameters=9, activations=9, outputs=9, largest=9, layers=1, multiply_adds=9)
-CODE = CodeRef(entry="net.py:f", source="net.py", function="f", requirements=(), digest="0" * 20)
-
-
-def own(optimizer):
-    found = OwnModel(
-        code=CODE, runtime="torch", facts=FACTS, gives_probabilities=False, optimizer=optimizer
-    )
-    return ModelSpec(name="net.py:f", input_shape=(4,), classes=2, own=found)
-
-
-BUILT_IN = ModelSpec(name="mlp", input_shape=(4,), classes=2)
+MINE = own_model(input_shape=(4,), classes=2)
+LION = OptimizerSpec(name="lion", beside_code=True)
+WITH_LION = replace(MINE, default_optimizer=LION)
+BUILT_IN = built_in("mlp", input_shape=(4,), classes=2)
 DEFAULT = OptimizerSpec(name=DEFAULT_OPTIMIZER)
 
 
@@ -31,9 +20,9 @@ DEFAULT = OptimizerSpec(name=DEFAULT_OPTIMIZER)
     [
         (BUILT_IN, None, DEFAULT),
         (BUILT_IN, "sgd", OptimizerSpec(name="sgd")),
-        (own(None), None, DEFAULT),
-        (own("lion"), "sgd", OptimizerSpec(name="sgd")),
-        (own("lion"), None, OptimizerSpec(name="lion", beside_code=True)),
+        (MINE, None, DEFAULT),
+        (WITH_LION, "sgd", OptimizerSpec(name="sgd")),
+        (WITH_LION, None, LION),
     ],
 )
 def test_its_optimizer(model, asked, trained_with):
@@ -43,6 +32,5 @@ def test_its_optimizer(model, asked, trained_with):
 
 def test_its_code_home_and_title():
     assert (BUILT_IN.code, BUILT_IN.home, BUILT_IN.title) == (None, None, "mlp")
-    mine = own(None)
-    assert (mine.code, mine.home, mine.title) == (CODE, "torch", "net.py:f")
-    assert mine.label == "net.py:f-4-2-000000000000"
+    assert (MINE.code.entry, MINE.home, MINE.title) == ("net.py:f", "torch", "net.py:f")
+    assert MINE.label == "net.py:f-4-2-000000000000"

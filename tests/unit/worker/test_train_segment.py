@@ -6,10 +6,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from disdel.models import built_in
 from disdel.protocol import messages
 from disdel.runtimes.base import Trainer
 from disdel.store.codec import encode, read_header, read_tensors
-from disdel.types import ModelSpec, RateSchedule
+from disdel.types import RateSchedule
 from disdel.worker.cancellation import Cancelled
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
@@ -101,7 +102,7 @@ def request(**changes):
     fields = {
         "network": messages.Network(
             runtime="tensorflow",
-            model=ModelSpec(name="cnn", input_shape=(), classes=2),
+            model=built_in("cnn", input_shape=(8, 8, 1), classes=2),
             optimizer="adam",
             learning_rate=None,
             seed=0,

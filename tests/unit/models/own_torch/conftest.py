@@ -15,23 +15,15 @@ def trainer(requested, monkeypatch):
 
     def trainer(text, *, optimizer=None, learning_rate=None, seed=0, **shapes):
         from disdel.models.user import bundled as own_code
-        from disdel.types import ModelSpec
         from disdel.worker.network import TrainerCache
 
         monkeypatch.chdir(".")  # an action goes to its code
         request = requested(text, **shapes)
         reply = describe(request)
         monkeypatch.setattr(own_code, "BUNDLED", Path(request.folder))
-        spec = ModelSpec(
-            name="net.py:make",
-            input_shape=request.input_shape,
-            classes=request.classes,
-            target=reply.target,
-            own=reply.own,
-        )
         network = Network(
             runtime="torch",
-            model=spec,
+            model=reply.model,
             optimizer=optimizer,
             learning_rate=learning_rate,
             seed=seed,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disdel.models import built_in
 from disdel.models.user.describe import describe
 from tests.support.torch_nets import LOGITS, ONE, forward, make
 
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.framework
 )
 def test_the_output_tells_what_is_learnt(requested, text, classes, target, probabilities):
     reply = describe(requested(text, classes=classes))
-    assert reply.own.runtime == "torch"
-    assert (reply.target, reply.own.gives_probabilities) == (target, probabilities)
+    assert reply.model.home == "torch"
+    assert (reply.model.learns, reply.model.gives_probabilities) == (target, probabilities)
 
 
 def test_the_example_of_the_docs_is_a_model(requested):
@@ -37,21 +38,18 @@ def test_the_example_of_the_docs_is_a_model(requested):
     request = requested(
         text.split("```")[0], input_shape=(8, 8, 3), classes=10, input_dtype="uint8"
     )
-    own = describe(request).own
-    assert (own.runtime, own.optimizer) == ("torch", "adamw")
-    [group] = own.optimizer_groups
+    own = describe(request).model
+    assert (own.home, own.default_optimizer.name) == ("torch", "adamw")
+    [group] = own.default_optimizer.groups
     assert group.settings["weight_decay"] == 0.01
 
 
 def test_sizes_are_about_those_of_the_built_in_networks(requested):
-    from disdel.models import model_facts
-    from disdel.types import ModelSpec
-
     cnn = make("nn.Conv2d(3, 32, 3)", "nn.ReLU()", "nn.MaxPool2d(2)", "nn.Flatten()",
                "nn.Linear(800, 128)", "nn.ReLU()", "nn.Linear(128, classes)")  # fmt: skip
     found = describe(requested(cnn, input_shape=(12, 12, 3), classes=7, input_dtype="uint8"))
-    facts = found.own.facts
-    known = model_facts(ModelSpec(name="cnn", input_shape=(12, 12, 3), classes=7))
+    facts = found.model.facts
+    known = built_in("cnn", input_shape=(12, 12, 3), classes=7).facts
     assert (facts.parameters, facts.multiply_adds, facts.largest) == (
         known.parameters, known.multiply_adds, known.largest,
     )  # fmt: skip
@@ -82,7 +80,7 @@ class Net(nn.Module):
         return self.last((y[0] if isinstance(y, tuple) else y)[:, -1])
 def make(): return Net()
 """
-    facts = describe(requested(text, input_shape=(6, 8))).own.facts
+    facts = describe(requested(text, input_shape=(6, 8))).model.facts
     assert facts.multiply_adds == expected + width * 3
 
 
@@ -127,7 +125,7 @@ def test_a_module_is_tried_out_on_samples_of_the_data_set(requested, trainer, la
     text = TOKENS.format(width="classes", last=last)
     ids = np.random.default_rng(0).integers(1, 51, (40, 24))
     shapes = {"input_shape": (24,), "batch_size": 5, "x": ids[:5]}
-    facts = describe(requested(text, **shapes)).own.facts
+    facts = describe(requested(text, **shapes)).model.facts
     assert facts.parameters == 50 * 8 + 8 * 3 + 3
     # An action has samples as well, from which a lazy module learns its shapes.
     mine = trainer(text, **shapes)
@@ -149,8 +147,8 @@ def make(): return Net()
 def test_sizes_are_the_same_where_a_module_looks_at_values(requested):
     """There a pass is computed, of two samples; elsewhere none is."""
     text = LOOKS_AT_VALUES.format(other="x")
-    looking = describe(requested(text, batch_size=2)).own.facts
-    plain = describe(requested(text.replace(".item() > 1e9", ".ndim"), batch_size=2)).own.facts
+    looking = describe(requested(text, batch_size=2)).model.facts
+    plain = describe(requested(text.replace(".item() > 1e9", ".ndim"), batch_size=2)).model.facts
     assert looking == plain
 
 

@@ -68,10 +68,10 @@ def test_parameters_that_the_optimizer_leaves_out_stay(trainer):
 def test_names_and_rates_of_the_command_win(requested, trainer):
     text = make("nn.Linear(4, classes, bias=False)",
                 head="def optimizer(p): return torch.optim.SGD(p, lr=123.0)")  # fmt: skip
-    own = describe(requested(text)).own
-    assert own.optimizer == "sgd"
-    assert own.optimizer_groups == (
-        OptimizerGroup(parameters=("0.weight",), settings=own.optimizer_groups[0].settings),
+    own = describe(requested(text)).model.default_optimizer
+    assert own.name == "sgd"
+    assert own.groups == (
+        OptimizerGroup(parameters=("0.weight",), settings=own.groups[0].settings),
     )
     x, y = blocks(steps=1)
     one, same = trainer(text, learning_rate=0.5), trainer(text, optimizer="sgd", learning_rate=0.5)
