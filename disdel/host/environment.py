@@ -72,10 +72,18 @@ def checked_text(name: str, value: str) -> str:
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder in which started servers are recorded, so that the next start can clean up."""
+    """The folder in which started servers are recorded, so that the next start can clean up.
+
+    Raises:
+        UsageError: the user has named a file, or a place below one.
+    """
     configured = variable("DISDEL_STATE_DIR", environ)
     if configured:
-        return expanded(configured, "DISDEL_STATE_DIR")
+        folder = expanded(configured, "DISDEL_STATE_DIR")
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise UsageError(f"DISDEL_STATE_DIR is {folder}, and {there} is no folder")
+        return folder
     base = environ.get("XDG_STATE_HOME")
     if base:
         return expanded(base, "XDG_STATE_HOME") / "disdel"

@@ -64,7 +64,7 @@ def report_from_json(fields: object) -> RunReport:
         raise UsageError(f"it is no report of a run: {error}") from error
 
 
-def read_report(path: Path, instead: str = "name a run, or its report.json") -> RunReport:
+def read_report(path: Path, instead: str = "name another run, or another report.json") -> RunReport:
     """The report in a file.
 
     Args:

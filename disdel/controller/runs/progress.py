@@ -216,10 +216,15 @@ class ProgressFiles:
                 )
             rounds = tuple(_parsed(CompleteRound, json.loads(line)) for line in _whole(lines))
             progress: Progress = _parsed(Progress, {**fields, "rounds": rounds})
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"run {run} cannot be resumed: it has no {PROGRESS_NAME}, which every training "
+                "has: train anew"
+            ) from error
         except (OSError, ValueError, KeyError, dacite.DaciteError) as error:
             raise UsageError(
-                f"run {run} cannot be resumed: its {PROGRESS_NAME} cannot be read ({error}); only "
-                "trainings can"
+                f"run {run} cannot be resumed: its {PROGRESS_NAME} cannot be read ({error}): train "
+                "anew"
             ) from error
         return progress
 

@@ -207,7 +207,7 @@ def test_only_complete_lines_count(run, arithmetic):
     [
         ('{"version": 1}\n', "is of version 1, and this disdel goes on from version 2"),
         ("nonsense\n", "cannot be read"),
-        (None, "only trainings can"),
+        (None, "train anew"),
     ],
 )
 def test_progress_that_is_none(run, text, told):

@@ -337,7 +337,7 @@ def test_a_file_of_another_kind_is_called_so(tmp_path, content, kind):
     with pytest.raises(UsageError) as refused:
         read_report(file)
     assert str(refused.value) == (
-        f"{file} is {kind}, and no report of a run: name a run, or its report.json"
+        f"{file} is {kind}, and no report of a run: name another run, or another report.json"
     )
 
 
