@@ -67,6 +67,7 @@ class ActionLimits:
     instances: int | None = None
 
     def to_wire(self) -> dict[str, int]:
+        """As an action's `limits` are answered: milliseconds and MB."""
         wire = {
             "timeout": self.timeout_ms,
             "memory": self.memory_mb,

@@ -99,6 +99,7 @@ def malformed(why: str) -> ApiError:
 
 
 def malformed_query(name: str, why: str) -> ApiError:
+    """The refusal of a query parameter's value, 400."""
     why = f"The query parameter '{name}' was malformed:\n{why}"
     return ApiError(400, why, rejection=True)
 
@@ -147,6 +148,7 @@ def composition_component_not_accessible(name: str) -> str:
 
 
 def wrong_type(found: str, expected: str) -> ApiError:
+    """The refusal of an entity that is in another collection, 400."""
     package = "org.apache.openwhisk.core.entity"
     return ApiError(
         400,
@@ -226,6 +228,7 @@ def too_many_concurrent(count: int, allowed: int) -> ApiError:
 
 
 def time_exceeded(limit_ms: int, *, init: bool) -> str:
+    """The error of an activation that was ended at its time limit."""
     during = " during initialization" if init else ""
     return f"The action exceeded its time limits of {limit_ms} milliseconds{during}."
 

@@ -107,6 +107,7 @@ class State:
             yield self._read(row_id, Record, body)
 
     def keep(self, entity: Entity, *, newest: bool) -> None:
+        """Write an entity down, at the place that it has or behind all others."""
         kind = type(entity).__name__.lower()
         place = (
             "(SELECT COALESCE(MAX(place), 0) + 1 FROM entities)"

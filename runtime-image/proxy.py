@@ -92,6 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(failure(404, "Not found."))
 
     def answer(self, reply: Reply) -> None:
+        """Send a reply, and end the process where it says so."""
         self.send_response(reply.status)
         self.send_header("Content-Type", "application/json")
         body = reply.body + self.runner.end_of_reply

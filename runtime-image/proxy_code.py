@@ -108,7 +108,11 @@ def extract(archive: IO[bytes], folder: Path) -> None:
 
 
 def check(members: list[zipfile.ZipInfo]) -> None:
-    """That an archive may be written; no more is read of a file than the size that it says."""
+    """That an archive may be written; no more is read of a file than the size that it says.
+
+    Raises:
+        ArchiveError: it has too many files, or too large ones, or one outside of its folder.
+    """
     if len(members) > MAX_UNPACKED_FILES:
         raise ArchiveError(
             f"Zip file has {len(members)} files, more than the {MAX_UNPACKED_FILES} allowed."
@@ -125,6 +129,7 @@ def check(members: list[zipfile.ZipInfo]) -> None:
 
 
 def write(bundle: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder: Path) -> None:
+    """Unpack the members of an archive, the large ones in several threads."""
     large = [member for member in members if member.file_size >= LARGE_BYTES]
     small = [member for member in members if member.file_size < LARGE_BYTES]
     for member in large:

@@ -75,6 +75,7 @@ class ActionRunner:
         self._initialized = False
 
     def init(self, body: bytes) -> Reply:
+        """Load the action of an `/init`."""
         if self._initialized:
             sys.stderr.write(f"{ALREADY_INITIALIZED}\n")
             return failure(403, ALREADY_INITIALIZED)
@@ -98,6 +99,7 @@ class ActionRunner:
         return Reply(200, b'{"ok":true}')
 
     def run(self, body: bytes) -> Reply:
+        """Call the action with the parameters of a `/run`."""
         if not self._initialized:
             return failure(500, NOT_INITIALIZED)
         try:

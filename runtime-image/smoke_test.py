@@ -148,7 +148,11 @@ class Server:
         return self.post("/run", {"value": value, **context})
 
     def post(self, path: str, body: object) -> Answer:
-        """Send a request, for as long as it takes the container to listen."""
+        """Send a request, for as long as it takes the container to listen.
+
+        Raises:
+            EndedByItself: it has ended instead.
+        """
         end = time.monotonic() + START_DEADLINE_S
         while True:
             try:

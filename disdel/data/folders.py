@@ -57,7 +57,11 @@ class PreparedFolder:
 
     @property
     def import_record(self) -> ImportRecord | None:
-        """None when TFDS prepared the data set itself."""
+        """None when TFDS prepared the data set itself.
+
+        Raises:
+            DatasetError: it is damaged.
+        """
         try:
             raw = json.loads((self.path / _IMPORT).read_bytes())
             return dacite.from_dict(ImportRecord, raw, dacite.Config(cast=[tuple]))

@@ -70,6 +70,12 @@ class KubernetesPods:
         return f", {one_line(told.get('gitVersion'))},"
 
     def list(self) -> Sequence[Pod]:
+        """The pods of actions in the namespace.
+
+        Raises:
+            ConnectionRefused: no Kubernetes answers, or not to this user.
+            PlatformRejected: it refuses.
+        """
         listed = self._cluster.call(
             f"listing the pods of {self._namespace}",
             lambda api, options: api.list_namespaced_pod(
@@ -79,6 +85,12 @@ class KubernetesPods:
         return [pod for item in _list(listed, "items") if (pod := read_pod(item))]
 
     def resize(self, pod: Pod, limit_bytes: int) -> None:
+        """Give a pod's container this memory limit, and request, in place.
+
+        Raises:
+            ConnectionRefused: no Kubernetes answers, or not to this user.
+            PlatformRejected: it refuses.
+        """
         whole = limit_bytes % MIB == 0
         memory = {"memory": f"{limit_bytes // MIB}Mi" if whole else str(limit_bytes)}
         container = {"name": pod.container, "resources": {"requests": memory, "limits": memory}}

@@ -22,7 +22,7 @@ KerasModel = Any
 
 
 def build_trainer(network: Network, samples: Array) -> Trainer:
-    """As `Networks.build_trainer`."""
+    """As `Networks.build_trainer`; samples as stored."""
     import keras
 
     from disdel.models.builtin.keras_models import built_in_network
@@ -47,7 +47,11 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
 
 
 def load_predictor(path: Path, threads: int | None) -> Predictor:
-    """As `Networks.load_predictor`."""
+    """As `Networks.load_predictor`.
+
+    Raises:
+        UsageError: the file is no model, or one of several inputs.
+    """
     import tensorflow as tf
 
     from disdel.runtimes.devices import choose_keras_device

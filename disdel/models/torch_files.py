@@ -65,7 +65,7 @@ def read_torch_file(path: Path) -> ModelSpec:
 
 
 def write_torch_file(tensors: Mapping[str, Tensor], path: Path, spec: ModelSpec) -> None:
-    """Write the state dict of a network; tensors that share memory are written one by one."""
+    """Write a state dict of any shapes; tensors that share memory are written one by one."""
     import safetensors.torch
 
     seen: set[int] = set()

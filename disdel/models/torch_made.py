@@ -24,7 +24,7 @@ class TorchMade:
 
 
 def trainable_parameters(module: TorchModel) -> dict[str, Tensor]:
-    """By name; those that several modules share have the first of their names."""
+    """By name, of any shape; those that several modules share have the first of their names."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 

@@ -29,7 +29,7 @@ _SHOWN = 2
 
 
 def build_trainer(network: Network, samples: Array) -> Trainer:
-    """As `Networks.build_trainer`."""
+    """As `Networks.build_trainer`; samples as stored."""
     from disdel.models.torch_made import trainer_of
     from disdel.runtimes.devices import choose_torch_device
     from disdel.runtimes.torch.trainer import pin_threads, seed_all
@@ -61,7 +61,11 @@ def _made(spec: ModelSpec, samples: Array, device: Any) -> TorchMade:
 
 
 def load_predictor(path: Path, threads: int | None) -> Predictor:
-    """As `Networks.load_predictor`."""
+    """As `Networks.load_predictor`.
+
+    Raises:
+        UsageError: the file is no model.
+    """
     import torch
 
     from disdel.runtimes.torch.trainer import pin_threads

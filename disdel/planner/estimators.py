@@ -56,6 +56,7 @@ class MeasuredEstimator:
     miss_rate: float
 
     def estimate(self, work: Work) -> Estimate:
+        """The memory of a train action in bytes, with a margin learned from earlier containers."""
         parts = train_parts(work)
         return Estimate(
             framework=math.ceil(self.runtime.floor_mb * MIB),
@@ -99,6 +100,7 @@ class SapEstimator:
     runtime: RuntimeCosts
 
     def estimate(self, work: Work) -> Estimate:
+        """The memory of a train action in bytes, by the thesis's formula."""
         steps = math.ceil(work.shard_samples / work.batch_size)
         pkg = math.ceil(self.runtime.floor_mb * MIB)
         dta = work.shard_samples * math.prod(work.dataset.input_shape)

@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 def norm_of(tensors: Iterable[Array]) -> float:
-    """The Euclidean norm over all elements of an update, summed in float64."""
+    """The Euclidean norm over all elements of an update, of any shapes, summed in float64."""
     squares = 0.0
     for tensor in tensors:
         flat = tensor.reshape(-1)

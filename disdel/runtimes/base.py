@@ -15,7 +15,7 @@ OPTIMIZER_PREFIX = "optimizer/"
 
 
 def split_state(state: Tensors) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The tensors of a state that are the model's, and those that are the optimizer's."""
+    """Those tensors of a state, of any shape, that are the model's, and the optimizer's."""
     optimizer = {name: state[name] for name in state if name.startswith(OPTIMIZER_PREFIX)}
     return {name: state[name] for name in state if name not in optimizer}, optimizer
 
@@ -78,7 +78,11 @@ class Trainer(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Array]:
-        """The state by stable names: equal for every worker of a run, whatever it ran before."""
+        """The state by stable names: equal for every worker of a run, whatever it ran before.
+
+        Tensors have the shapes of the framework's variables; the names of those of the optimizer's
+        state begin with `OPTIMIZER_PREFIX`.
+        """
 
     @abstractmethod
     def load_state(self, tensors: Tensors) -> None:

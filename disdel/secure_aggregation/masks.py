@@ -26,7 +26,11 @@ class SignedSeed:
 
 
 def mask(seed: bytes, first: int, count: int) -> Words:
-    """The words `first` to `first + count` of a seed's stream, (count,)."""
+    """The words `first` to `first + count` of a seed's stream, (count,).
+
+    Raises:
+        ValueError: a stream has fewer.
+    """
     if first + count > MOST_WORDS:
         raise ValueError(f"a stream has {MOST_WORDS} words, and no word {first + count}")
     library = cryptography()

@@ -90,6 +90,11 @@ def advert_record(advert: Advert) -> Record:
 
 
 def advert_of(record: Record) -> Advert:
+    """The public keys in a record of a client.
+
+    Raises:
+        AggregationError: it has another size.
+    """
     size, text = _PUBLIC_BYTES, record.content
     if len(text) != 3 * size:
         raise AggregationError(f"client {record.client} has told {len(text)} bytes of public keys")

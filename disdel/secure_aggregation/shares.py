@@ -26,6 +26,9 @@ def split(secret: bytes, threshold: int, points: Sequence[int], seed: bytes) -> 
         threshold: from 1 to the number of points.
         points: one for each holder, different, and above 0.
         seed: secret, and of this secret alone: the same shares are made again from it.
+
+    Raises:
+        ValueError: the secret has another size, or the points cannot share it so.
     """
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"a secret has {SECRET_BYTES} bytes, not {len(secret)}")

@@ -186,7 +186,11 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 def arguments(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by which a class is made with these values."""
+    """The arguments by which a class is made with these values.
+
+    Raises:
+        UsageError: one that has no default is missing.
+    """
     given: dict[str, Any] = {}
     hints = get_type_hints(cls, include_extras=True)
     for field in fields(cls):

@@ -94,7 +94,7 @@ def resolving(cls: type[T]) -> type[T]:
 
     So whoever has an instance has values, and asks nobody where they are from. Settings may be
     given by their names, too: `memory_max=512` beside `limits=Limits(memory_max_mb=512)`. What
-    is wrong with a value is said in keywords.
+    is wrong with a value is said in keywords; a setting that is given twice raises TypeError.
     """
     plain: Callable[..., None] = cls.__init__
 

@@ -125,7 +125,7 @@ def _head(
 
 
 def read_tensors(store: Store, key: str) -> dict[str, Array]:
-    """The tensors of a blob, as writable views into one buffer of its size.
+    """The tensors of a blob, of any shape, as writable views into one buffer of its size.
 
     Raises:
         StoreError: no such blob, or not a readable one (see `read_header`).
@@ -141,7 +141,7 @@ def read_tensors(store: Store, key: str) -> dict[str, Array]:
 
 
 def read_named(store: Store, key: str, names: Collection[str]) -> dict[str, Array]:
-    """Some tensors of a blob, each in memory of its own.
+    """Some tensors of a blob, of any shape, each in memory of its own.
 
     Raises:
         StoreError: no such blob or tensor, or not a readable one (see `read_header`).
@@ -165,8 +165,8 @@ def encoded_rows(tensors: Tensors, rows: slice | Array) -> Iterator[Buffer]:
     The rows of a range are not copied.
 
     Args:
-        tensors: arrays of the same length; memory-mapped ones are read as they are written.
-        rows: which, as a range of step 1 or as positions.
+        tensors: arrays of the shapes (rows, …); memory-mapped ones are read as they are written.
+        rows: which, as a range of step 1 or as positions, shape (n,).
     """
     ordered = _widest_first(tensors)
     if isinstance(rows, slice):
@@ -195,7 +195,7 @@ class Rows:
         return self.tensor.shape[0]
 
     def read(self, start: int, stop: int) -> Array:
-        """Rows `start` to `stop`, (stop - start, *the tensor's other axes)."""
+        """Rows `start` to `stop`, in the shape (stop - start, *the tensor's other axes)."""
         shape = (stop - start, *self.tensor.shape[1:])
         row_bytes = (self.tensor.stop - self.tensor.start) // len(self)
         first = self.tensor.start + start * row_bytes

@@ -55,7 +55,7 @@ class RoundState:
         self._held: tuple[str, dict[str, Array]] | None = None
 
     def get(self, key: str, context: Context) -> dict[str, Array]:
-        """The state under `key`; nobody writes into its arrays."""
+        """The state under `key`, tensors of any shape; nobody writes into them."""
         if self._held is None or self._held[0] != key:
             # Let go before the next one is read.
             self._held = None

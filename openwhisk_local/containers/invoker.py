@@ -96,6 +96,16 @@ class Invoker:
     async def perform(
         self, work: Invocation, box: Container | None, grow: Grow
     ) -> Kept[Container] | Spent | Again:
+        """Run an invocation in a container, and end it whatever happens.
+
+        Args:
+            work: the invocation.
+            box: a warm container of its action or a pre-warmed one; None starts one.
+            grow: asks for more memory while it runs.
+
+        Returns:
+            The container to be kept, that it is gone, or that the invocation is to be tried again.
+        """
         container = box
         try:
             image = image_of_key(work.image_key)
@@ -127,6 +137,11 @@ class Invoker:
                 self._busy.discard(container)
 
     async def prepare(self, stem: Stem) -> Container:
+        """A started container that waits for an action.
+
+        Raises:
+            LookupError: there is no such image.
+        """
         image = image_of_key(stem.image_key)
         if image is None:
             raise LookupError(image_not_pulled(stem.image_key))

@@ -115,6 +115,7 @@ class SamplingEnforcement:
         return "sampling" if _has_proc() else "none"
 
     def cell(self, container_id: str, limit_bytes: int, folder: Path) -> SamplingCell:
+        """Where a container's memory is looked at from now on."""
         cell = SamplingCell(self, container_id, limit_bytes, folder)
         self._cells[container_id] = cell
         if self._sampler is None:
@@ -189,6 +190,7 @@ class SamplingCell:
         self.pid = pid
 
     def raise_limit(self, limit_bytes: int) -> None:
+        """Allow more from now on, and tell the container, in one piece."""
         self._limit_bytes = limit_bytes
         partial = self._limit_file.with_suffix(".new")
         # An action may have put anything there.
@@ -217,6 +219,7 @@ class SamplingCell:
         return self._oom_killed
 
     def kill(self) -> None:
+        """End the container's processes, those that have left its tree included."""
         if self.pid is not None:
             kill_tree(self.pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):

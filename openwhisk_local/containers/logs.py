@@ -106,6 +106,7 @@ class LogCollector:
         return self._size > self.limit_bytes
 
     def feed(self, stream: Stream, chunk: bytes) -> None:
+        """Take what a container has written: whole lines between the marks of a run are its log."""
         state = self._streams[stream]
         data = state.partial + chunk
         while True:

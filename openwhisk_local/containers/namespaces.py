@@ -112,6 +112,7 @@ class Namespaces:
     name: str = "PID and mount namespaces"
 
     def env(self, folder: Path, memory_mb: int) -> Mapping[str, str]:
+        """The variables that say what to mount, shared memory of `memory_mb` included."""
         proxy, home = str(self.proxy), str(self.containers)
         mounts = [
             (proxy, proxy, "", BIND, ""),
@@ -132,6 +133,7 @@ class Namespaces:
         return self.containers
 
     def entering(self, command: list[str], procs: Iterable[Path] = ()) -> list[str]:
+        """The command line that runs `command` in these cgroups and namespaces of its own."""
         # The first process waits for the command, and for what loses its parent meanwhile.
         first = f"({enter(procs)} && {_LIMITED}); exit $?"
         return [

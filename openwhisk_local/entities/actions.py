@@ -65,6 +65,7 @@ class Action:
         return wire if binding is None else {**wire, "binding": binding}
 
     def summary(self) -> dict[str, Json]:
+        """What a list of actions has of it."""
         return {
             "namespace": self.id.namespace,
             "name": self.name,

@@ -47,6 +47,11 @@ class Room:
 
 
 def cost_bytes(entity: Entity) -> int:
+    """What an entity takes of the room for all of them.
+
+    Raises:
+        ApiError: a trigger has more rules than fit (413).
+    """
     cost = _ENTITY_BYTES + _pairs_bytes(entity.annotations.items())
     if not isinstance(entity, Rule):
         cost += _pairs_bytes((key, each.value) for key, each in entity.parameters.items())

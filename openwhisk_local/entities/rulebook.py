@@ -31,10 +31,21 @@ class Rulebook:
         self._entities = entities
 
     def put_trigger(self, name: Name, put: CommonPut, *, overwrite: bool, now_ms: int) -> Trigger:
+        """Make or change a trigger.
+
+        Raises:
+            ApiError: it is there and not to be overwritten (409), or there is no room (413).
+        """
         old = self._entities.replaceable(Trigger, name, overwrite=overwrite)
         return self._entities.put(put_trigger(name, put, old, now_ms))
 
     def put_rule(self, name: Name, put: RulePut, *, overwrite: bool, now_ms: int) -> Rule:
+        """Make or change a rule, and link its trigger to it.
+
+        Raises:
+            ApiError: its trigger or action is missing (400, 404), it is there and not to be
+                overwritten (409), or there is no room (413).
+        """
         if put.action and put.action.package:
             self._entities.package(put.action.package)
         old = self._entities.replaceable(Rule, name, overwrite=overwrite)
@@ -67,6 +78,11 @@ class Rulebook:
         return trigger.status_of(rule.id.name) if trigger else "inactive"
 
     def set_status(self, rule: Rule, status: Status) -> None:
+        """Let a rule fire its action, or not.
+
+        Raises:
+            ApiError: its trigger is gone (404).
+        """
         if status == self.status(rule):
             return
         trigger = self._trigger(rule.trigger)

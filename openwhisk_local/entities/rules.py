@@ -63,6 +63,7 @@ class Trigger:
         return self.links[rule].status if rule in self.links else "inactive"
 
     def to_wire(self) -> dict[str, Json]:
+        """As a request for it is answered, with its rules."""
         wire = {
             **self.summary(),
             "parameters": parameters_to_wire(self.parameters),

@@ -91,20 +91,33 @@ class EntityStore:
         return self._entities.get(name)
 
     def find(self, kind: type[E], name: Name) -> E | None:
-        """The entity, or None when nothing has that name; 409 if it is in another collection."""
+        """The entity, or None when nothing has that name.
+
+        Raises:
+            ApiError: it is in another collection (409).
+        """
         entity = self._entities.get(name)
         if entity is None or isinstance(entity, kind):
             return entity
         raise ApiError(409, WRONG_COLLECTION)
 
     def get(self, kind: type[E], name: Name) -> E:
+        """The entity of that name.
+
+        Raises:
+            ApiError: there is none (404), or it is in another collection (409).
+        """
         entity = self.find(kind, name)
         if entity is None:
             raise ApiError(404, NO_RESOURCE)
         return entity
 
     def replaceable(self, kind: type[E], name: Name, *, overwrite: bool) -> E | None:
-        """What a PUT to `name` would change, None where it would make something new."""
+        """What a PUT to `name` would change, None where it would make something new.
+
+        Raises:
+            ApiError: there is one, and it is not to be overwritten (409).
+        """
         old = self.find(kind, name)
         if old and not overwrite:
             raise ApiError(409, CONFLICT)
@@ -136,6 +149,11 @@ class EntityStore:
             raise
 
     def delete(self, kind: type[E], name: Name) -> E:
+        """Forget an entity, and return it.
+
+        Raises:
+            ApiError: as `get`.
+        """
         entity = self.get(kind, name)
         if self._journal:
             self._journal.forget(entity)
@@ -153,6 +171,12 @@ class EntityStore:
         return self.package(package.binding) if package.binding else package
 
     def put_package(self, name: str, put: PackagePut, *, overwrite: bool, now_ms: int) -> Package:
+        """Make or change a package or a binding.
+
+        Raises:
+            ApiError: it is there and not to be overwritten (409), binds what cannot be bound
+                (400), or there is no room (413).
+        """
         place = Name(None, name, self._space)
         if put.binding:
             self._check_bindable(put.binding)
@@ -171,6 +195,11 @@ class EntityStore:
             raise ApiError(409, BINDING_OF_ANOTHER) from None
 
     def delete_package(self, name: str, *, force: bool) -> Package:
+        """Forget a package, with `force` and its actions.
+
+        Raises:
+            ApiError: there is none (404), or it has actions (409).
+        """
         package = self.package(name)
         contents = self.contents(package) if package.binding is None else []
         if contents and not force:
@@ -201,11 +230,21 @@ class EntityStore:
         )
 
     def check_owned(self, name: Name) -> None:
-        """That an action of this name may be made or deleted, which is not done by a binding."""
+        """That an action of this name may be made or deleted, which is not done by a binding.
+
+        Raises:
+            ApiError: its package is one (400), or there is none (404).
+        """
         if name.package is not None and self.package(name.package).binding:
             raise ApiError(400, NOT_ON_BINDING)
 
     def put_action(self, name: Name, put: ActionPut, *, overwrite: bool, now_ms: int) -> Action:
+        """Make or change an action.
+
+        Raises:
+            ApiError: it is there and not to be overwritten (409), its limits or components are
+                refused (400, 404), or there is no room (413).
+        """
         self.check_owned(name)
         # Limits are judged before the existence of anything, as upstream does.
         before = self._entities.get(name)

@@ -96,6 +96,7 @@ class Invocation(Pending):
         return context
 
     def init_body(self) -> bytes:
+        """The body of the `/init` that its container is sent."""
         value: dict[str, Json] = {
             "name": self.action.name,
             "main": self.code.main or "main",

@@ -84,6 +84,7 @@ class ProcessIdentity:
 
 
 def own_identity() -> ProcessIdentity:
+    """What tells this process from all others, also after a reboot or in another container."""
     pid = os.getpid()
     return ProcessIdentity(
         view=own_view(),

@@ -52,6 +52,7 @@ class InvokeRoutes:
         self._firing = firing
 
     async def action(self, request: Request) -> Response:
+        """Invoke an action: `POST …/actions/NAME`."""
         name = entity_name(request)
         self._throttle.attempt(time.time())
         check_entitled(request)
@@ -73,6 +74,7 @@ class InvokeRoutes:
         return Reply(body, record.response.http_status, headers)
 
     async def trigger(self, request: Request) -> Response:
+        """Fire a trigger: `POST …/triggers/NAME`."""
         name = entity_name(request)
         self._throttle.attempt_fire(time.time())
         check_entitled(request)
@@ -97,6 +99,11 @@ class RecordRoutes:
         self._store = store
 
     async def list(self, request: Request) -> Response:
+        """The records of a namespace: `GET …/activations`.
+
+        Raises:
+            ApiError: the query is refused (400).
+        """
         check_entitled(request)
         query = Query(request.query_params)
         page, docs = query.page("activations"), query.flag("docs")
@@ -116,6 +123,11 @@ class RecordRoutes:
         return JsonText(self._record(request).whole)
 
     async def part(self, request: Request) -> Response:
+        """The logs or the result of a record: `GET …/activations/ID/PART`.
+
+        Raises:
+            ApiError: there is no such part or record (404).
+        """
         part = request.path_params["part"]
         if part == "logs":
             return JsonText(b'{"logs":%b}' % self._record(request).logs)

@@ -63,6 +63,7 @@ class _Listed(Protocol):
 
 
 def list_reply(collection: str, entities: Sequence[_Listed], page: Page) -> Response:
+    """The answer with one page of a collection, or with its number of entities."""
     shown = entities[page.skip :]
     if page.count:
         return Reply({collection: len(shown)})

@@ -87,6 +87,7 @@ class Api:
         self._web = WebRoutes(entities, throttle, invocations)
 
     def application(self) -> ASGIApp:
+        """What a server serves."""
         app = Starlette(
             routes=[*self._pages(), *self._entities(), *self._activations()],
             middleware=[Middleware(Gate, auth=self._auth, namespace=self._namespace)],
@@ -153,6 +154,7 @@ class Api:
         return Reply(pages.platform_info(self._allowed, self._enforcement, self._isolation))
 
     async def metrics(self, request: Request) -> Response:
+        """The counters in Prometheus's form: `GET /metrics`."""
         request.state.cors = {}
         text = self._metrics.text(
             self._namespace,
@@ -182,6 +184,7 @@ class Api:
         return Reply(pages.namespace_limits(self._allowed))
 
     async def no_limit_entity(self, _request: Request) -> Response:
+        """Refuse to change a namespace's limits, which upstream keeps elsewhere, too (400)."""
         raise ApiError(400, NO_LIMIT_ENTITIES)
 
 

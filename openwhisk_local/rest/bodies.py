@@ -38,6 +38,11 @@ async def read_object(
 
 
 async def read_body(request: Request, field: str, allowed_bytes: int) -> bytes:
+    """The body of a request, which messages call `field`.
+
+    Raises:
+        ApiError: it is larger than allowed (413), or the client is gone.
+    """
     declared = _declared_bytes(request)
     if declared > allowed_bytes:
         raise _body_too_large(field, declared, allowed_bytes)

@@ -63,6 +63,7 @@ class PackageRoutes:
         return list_reply("packages", packages, page)
 
     async def put(self, request: Request) -> Response:
+        """Make or change a package: `PUT …/packages/NAME`."""
         name, own = own_entity(request).name, own_namespace(request)
 
         def store(put: PackagePut, overwrite: bool) -> Callable[[], Json]:
@@ -72,6 +73,11 @@ class PackageRoutes:
         return await _put(request, lambda wire: read_package_put(name, wire, own), store)
 
     async def get(self, request: Request) -> Response:
+        """A package with its contents: `GET …/packages/NAME`.
+
+        Raises:
+            ApiError: there is none (404).
+        """
         name = own_entity(request)
         try:
             package = self._entities.package(name.name)
@@ -106,6 +112,7 @@ class ActionRoutes:
         return list_reply("actions", contents, page)
 
     async def put(self, request: Request) -> Response:
+        """Make or change an action: `PUT …/actions/NAME`."""
         name = own_entity(request)
         self._entities.check_owned(name)
 
@@ -116,6 +123,7 @@ class ActionRoutes:
         return await _put(request, lambda wire: read_action_put(wire, name.space), store)
 
     async def get(self, request: Request) -> Response:
+        """An action, with its code or without: `GET …/actions/NAME`."""
         name = own_entity(request)
         with_code = Query(request.query_params).flag("code", default=True)
         resolved = self._entities.resolve(name)
@@ -141,6 +149,7 @@ class TriggerRoutes:
         return list_reply("triggers", self._entities.every(Trigger), page)
 
     async def put(self, request: Request) -> Response:
+        """Make or change a trigger: `PUT …/triggers/NAME`."""
         name = own_entity(request)
 
         def store(put: CommonPut, overwrite: bool) -> Callable[[], Json]:
@@ -167,6 +176,7 @@ class RuleRoutes:
         return list_reply("rules", self._entities.every(Rule), page)
 
     async def put(self, request: Request) -> Response:
+        """Make or change a rule: `PUT …/rules/NAME`."""
         name = own_entity(request)
 
         def store(put: RulePut, overwrite: bool) -> Callable[[], Json]:

@@ -34,6 +34,11 @@ class Query:
     values: Mapping[str, str]
 
     def flag(self, name: str, *, default: bool = False) -> bool:
+        """A truth value.
+
+        Raises:
+            ApiError: it is none (400).
+        """
         text = self.values.get(name)
         if text is None:
             return default
@@ -43,12 +48,22 @@ class Query:
         return value
 
     def blocking_timeout_s(self) -> float:
+        """How long a blocking invocation waits.
+
+        Raises:
+            ApiError: that is no number of milliseconds up to the longest (400).
+        """
         text = self.values.get("timeout", str(MAX_BLOCKING_MS))
         if not (_WHOLE_NUMBER.fullmatch(text) and 0 < int(text) <= MAX_BLOCKING_MS):
             raise malformed_query("timeout", BAD_TIMEOUT)
         return int(text) / 1000
 
     def page(self, collection: str) -> Page:
+        """Which part of a collection is asked for.
+
+        Raises:
+            ApiError: `limit` or `skip` is no number, or out of range (400).
+        """
         limit = self._whole("limit", DEFAULT_LIST, collection)
         if not 0 <= limit <= MAX_LIST:
             why = f"The value '{limit}' is not in the range of 0 to {MAX_LIST} for {collection}."
@@ -60,6 +75,11 @@ class Query:
         return Page(limit or MAX_LIST, skip, self.flag("count"))
 
     def instant_ms(self, name: str) -> int | None:
+        """A time since the epoch; None where there is none.
+
+        Raises:
+            ApiError: it is no number (400).
+        """
         text = self.values.get(name)
         if text is None:
             return None
@@ -69,7 +89,11 @@ class Query:
         return int(text)
 
     def action_name(self) -> str | None:
-        """The `name` filter: an action's name, or a package's and an action's."""
+        """The `name` filter: an action's name, or a package's and an action's.
+
+        Raises:
+            ApiError: it is neither (400).
+        """
         text = self.values.get("name", "")
         parts = [part for part in text.split("/") if part]
         if is_path(text) and len(parts) <= 2:

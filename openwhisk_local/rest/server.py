@@ -78,6 +78,7 @@ class JoinedWrites:
         self._waiting_bytes = 0
 
     def write(self, data: bytes) -> None:
+        """Send data with what else is written in this turn of the loop."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append(data)
@@ -219,6 +220,7 @@ class Server(uvicorn.Server):
         self._stopping.set()
 
     async def main_loop(self) -> None:
+        """As uvicorn's, and connections that do not proceed are ended."""
         while not await self.on_tick(0):
             now = time.monotonic()
             for connection in [*self.server_state.connections]:

@@ -40,7 +40,11 @@ class Throttle:
         return self._invokes.refused + self._fires.refused
 
     def attempt(self, now_s: float) -> None:
-        """Count an attempt to invoke an action."""
+        """Count an attempt to invoke an action.
+
+        Raises:
+            ApiError: there are too many, in this minute or at once (429).
+        """
         self._invokes.attempt(now_s)
         if self._in_flight >= self._allowed:
             self.refused_at_once += 1

@@ -80,6 +80,11 @@ class WebRoutes:
         self._invocations = invocations
 
     async def action(self, request: Request) -> Response:
+        """Invoke a web action, by any method.
+
+        Raises:
+            ApiError: it wants a key that the request does not have (401).
+        """
         # An action that answers preflights itself sends these headers itself.
         request.state.cors = {}
         target = self._target(request)

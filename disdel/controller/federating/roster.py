@@ -104,7 +104,7 @@ class Roster:
         return int(self.sizes[client])
 
     def positions(self, client: int) -> NDArray[np.int64]:
-        """The client's positions in the training split, ascending."""
+        """The client's positions in the training split, ascending, shape (its samples,)."""
         if self._positions is None:
             self._positions = self._order()
         end = self._ends[client]

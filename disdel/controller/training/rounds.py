@@ -163,6 +163,9 @@ class RoundLoop(ABC):
 
         The first activations start their containers while the shards are still being written, and
         wait for theirs.
+
+        Raises:
+            DisdelError: the run failed; what resumes it is said behind the reason.
         """
         try:
             await self._execute()

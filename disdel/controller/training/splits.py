@@ -30,7 +30,7 @@ class SplitSamples:
     positions: NDArray[np.intp] | None = None
 
     def rows(self, chosen: slice | Array) -> slice | Array:
-        """Where some of the split's samples are in `x` and `y`."""
+        """Where some of the split's samples are in `x` and `y`: a range, or positions (n,)."""
         return chosen if self.positions is None else self.positions[chosen]
 
 

@@ -90,6 +90,13 @@ def stage_inputs(
 ) -> None:
     """Write what evaluate actions read: the model file, and each one's part of `x`, in its order.
 
+    Args:
+        store: where to.
+        keys: the run's.
+        slices: one an action.
+        model: the file.
+        x: (samples, *input_shape) as stored.
+
     Raises:
         StoreError: Redis failed, for example for lack of memory.
     """
@@ -101,7 +108,7 @@ def stage_inputs(
 
 
 def targets(y: Array) -> Array:
-    """As the workers take them: classes as int32, numbers to predict as float32."""
+    """As the workers take them, in the same shape: int32 classes, or float32 numbers to predict."""
     return np.asarray(y, np.float32 if y.dtype.kind == "f" else np.int32)
 
 

@@ -17,7 +17,11 @@ from disdel.types import Column, DatasetSpec, TableLayout
 
 
 def plain_layout(first: Sequence[str], like: DatasetSpec, where: str) -> TableLayout:
-    """The layout of a table for a data set that came from no table: its features in order."""
+    """The layout of a table for a data set that came from no table: its features in order.
+
+    Raises:
+        DatasetError: the table has another number of columns, or the data set has images.
+    """
     if len(like.input_shape) != 1:
         raise DatasetError(
             f"{where} is a table, and {like.name} has samples of shape {like.input_shape}"
@@ -46,7 +50,11 @@ def plain_layout(first: Sequence[str], like: DatasetSpec, where: str) -> TableLa
 def read_alike(
     head: list[Row], more: Iterator[Row], where: str, layout: TableLayout, options: ReadOptions
 ) -> RawSplit:
-    """A table whose columns are known by name, or by position where there is no header."""
+    """A table whose columns are known by name, or by position where there is no header.
+
+    Raises:
+        DatasetError: columns are missing, or a cell is none of its column.
+    """
     if layout.header:
         (_, first), *head = head
         width = len(first)

@@ -42,6 +42,7 @@ class Cells:
     inexact: str | None = None
 
     def add(self, cells: list[str], *, decimal: str) -> None:
+        """Add the cells of some rows: as float64 where all are plain numbers, else as texts."""
         # Python's numbers may have underscores and the digits of any script; tables' have not.
         joined = "".join(cells) if decimal == "." else "_"
         if joined.isascii() and "_" not in joined:
@@ -267,7 +268,7 @@ def _known(column: Column) -> str:
 
 
 def remarks(column: Column, cells: Cells, values: Floats) -> Iterator[str]:
-    """What a user should know of a column that is read without a complaint."""
+    """What a user should know of a column without complaints; `values` has the shape (rows,)."""
     name = column.name
     if column.kind == "category":
         yield f"column {name!r} is text: a feature of 0 or 1 for each of {_known(column)}"
@@ -288,7 +289,7 @@ def remarks(column: Column, cells: Cells, values: Floats) -> Iterator[str]:
 
 
 def sentinel_in(known: Floats) -> float | None:
-    """The least of some numbers where it looks like a mark of a missing value, as -999."""
+    """The least of some numbers, shape (n,), where it may mark a missing value, as -999."""
     if not len(known) or (least := float(known.min())) not in _SENTINELS:
         return None
     others = known[known != least]

@@ -42,7 +42,11 @@ _BLOCK_BYTES = 1 << 20
 
 
 def delimiter_named(text: str) -> str:
-    """A delimiter as a user names it: a character, "tab" or "space"."""
+    """A delimiter as a user names it: a character, "tab" or "space".
+
+    Raises:
+        DatasetError: it is none.
+    """
     named = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", " ": "space"}
     delimiter = named.get(text, text)
     if delimiter != "space" and len(delimiter) != 1:

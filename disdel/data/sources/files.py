@@ -86,6 +86,11 @@ class Folder:
         self.names = names
 
     def open(self, name: str) -> IO[bytes]:
+        """A file of the folder, to be read.
+
+        Raises:
+            DatasetError: it is a device or a pipe, or larger than there is room for.
+        """
         path = self._root / name
         if not path.is_file():
             raise DatasetError(f"{path} is neither a file nor a folder, but a device or a pipe")

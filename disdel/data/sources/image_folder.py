@@ -30,6 +30,7 @@ def has_images(tree: FileTree) -> bool:
 
 
 def matches(tree: FileTree, *, deepest: int = 3) -> bool:
+    """Whether all images lie in folders, one or two (`deepest` 3) above each."""
     images = [name for name in tree.names if is_image(name)]
     return bool(images) and all(2 <= name.count("/") + 1 <= deepest for name in images)
 

@@ -75,7 +75,7 @@ def convert_labels(labels: Labels, where: str, targets: TargetKind | None = None
 
 
 def plain(values: NDArray[Any], what: str) -> NDArray[Any]:
-    """An array of Python objects as one of numbers, truth values or text.
+    """An array of Python objects as one of numbers, truth values or text, of the same shape.
 
     Raises:
         DatasetError: they are not all of one such kind.

@@ -132,7 +132,11 @@ def write(task: Write) -> None:
 
 
 def download(task: Download) -> None:
-    """Download and prepare; progress is not shown, retries are bounded."""
+    """Download and prepare; progress is not shown, retries are bounded.
+
+    Raises:
+        DatasetError: the server cannot be reached.
+    """
     import requests
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader

@@ -125,7 +125,7 @@ class Trial:
             return cls(arrays["x"], arrays["y"], request.batch_size)
 
     def few(self) -> Array:
-        """Samples that tell what a network gives; two, where a batch's axis is to be told apart."""
+        """Samples as stored that tell what a network gives; two, to tell apart a batch's axis."""
         return self.x[:_FEW]
 
     def batch(self, activations: int) -> Trial:

@@ -61,7 +61,10 @@ def loss_is_sum(loss: Measure | None) -> bool:
 
 
 def weights_of(loss: Measure | None) -> Callable[[Tensor], Tensor] | None:
-    """What samples count in the mean that `loss` takes, of targets; None where all count alike."""
+    """What samples count in the mean that `loss` takes, (batch,), of targets of the same shape.
+
+    None where all count alike.
+    """
     ignored = getattr(loss, "ignore_class", None)
     if ignored is None:
         return None

@@ -93,8 +93,8 @@ def check_is_mean(where: str, loss: Measure, outputs: Tensor, targets: Tensor) -
     Args:
         where: the loss, for messages.
         loss: of a batch, as a recipe has it.
-        outputs: what the module gives for some samples.
-        targets: theirs.
+        outputs: what the module gives for some samples, shape (samples, …).
+        targets: theirs, shape (samples, …).
 
     Raises:
         UsageError: it does.
@@ -111,7 +111,10 @@ def check_is_mean(where: str, loss: Measure, outputs: Tensor, targets: Tensor) -
 
 
 def weights_of(loss: Measure | None) -> Callable[[Tensor], Tensor] | None:
-    """What samples count in the mean that `loss` takes, of targets; None where all count alike."""
+    """What samples count in the mean that `loss` takes, (batch,), of targets of the same shape.
+
+    None where all count alike.
+    """
     if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
         return None
     weight, ignored = loss.weight, loss.ignore_index

@@ -86,6 +86,7 @@ def platforms_elsewhere(state_folder: Path | None = None) -> list[str]:
 
 
 def info_of(record: PlatformRecord) -> PlatformInfo:
+    """What a record of a platform says, as its users see it."""
     return PlatformInfo(
         access=ApiAccess(record.apihost, record.auth),
         pid=record.pid,

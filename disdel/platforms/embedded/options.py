@@ -92,6 +92,7 @@ class EmbeddedOptions:
         return self.state_dir or state_dir()
 
     def arguments(self) -> list[str]:
+        """The command line of `openwhisk_local` that they are."""
         arguments = [
             f"--limits={self.limits}",
             f"--port={self.port}",

@@ -12,7 +12,10 @@ Floats = npt.NDArray[np.float32]
 
 
 def initial_state(program: Program, seed: int) -> dict[str, Array]:
-    """The tensors of `program`'s state before the first step; each by `seed` and its own place."""
+    """The tensors of `program`'s state before the first step, in the shapes that it names.
+
+    Each is made by `seed` and its own place.
+    """
     return {
         tensor.name: _values(tensor, np.random.default_rng((seed, place)))
         for place, tensor in enumerate(program.state)

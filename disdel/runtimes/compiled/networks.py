@@ -16,7 +16,7 @@ _PROGRAM = Path(__file__).resolve().parents[3] / "program"
 
 
 def build_trainer(network: Network, samples: Array) -> Trainer:  # noqa: ARG001 - compiled in
-    """As `Networks.build_trainer`."""
+    """As `Networks.build_trainer`; samples as stored."""
     from disdel.runtimes.compiled.trainer import CompiledTrainer
 
     return CompiledTrainer(

@@ -63,15 +63,15 @@ class DrivenOptimizer:
         self._first_values = [np.ravel(v)[0] for v in self.variables().values()]
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """What gradients are to be taken of."""
+        """What gradients are to be taken of: a scalar, as `loss` is one."""
         return self._optimizer.scale_loss(loss)
 
     def apply(self, gradients: Sequence[Tensor | None], rate_factor: Tensor) -> None:
         """Update for one gradient a variable; those without one stay as they are.
 
         Args:
-            gradients: of the scaled loss.
-            rate_factor: what the learning rate is multiplied by.
+            gradients: of the scaled loss, in the variables' shapes.
+            rate_factor: a scalar that the learning rate is multiplied by.
         """
         rate = rate_factor * self._learning_rate
         if self._schedule is not None:
@@ -99,7 +99,7 @@ class DrivenOptimizer:
         return any(variable is average for average in self._averages)
 
     def fresh(self) -> dict[str, Array]:
-        """`variables` before the first step, in the memory of one number each."""
+        """`variables` before the first step, in their shapes and the memory of one number each."""
         return {
             name: np.broadcast_to(first, variable.shape)
             for (name, variable), first in zip(

@@ -54,7 +54,7 @@ class KerasRecipe:
         return tf.ones_like(y, tf.float32) if self.weigh is None else self.weigh(y)
 
     def share(self, part: Tensor, batch: Tensor) -> Tensor:
-        """What the loss of a part counts in that of its batch, of the weights of both."""
+        """What the loss of a part counts in its batch's: a scalar, of the weights of both, (n,)."""
         import tensorflow as tf
 
         if self.loss_is_sum:
@@ -68,7 +68,7 @@ class KerasRecipe:
         return y if self.target == "class" else tf.cast(y, tf.float32)[:, tf.newaxis]
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """What the outputs mean: probabilities, or numbers."""
+        """What the outputs mean, in the same shape: probabilities, or numbers."""
         import keras
 
         if self.gives_probabilities or self.target == "number":
@@ -76,7 +76,12 @@ class KerasRecipe:
         return keras.ops.softmax(outputs) if self.target == "class" else keras.ops.sigmoid(outputs)
 
     def correct(self, y: Tensor, outputs: Tensor) -> Tensor:
-        """How many samples of a batch are classified correctly; 0 where there are no classes."""
+        """How many samples of a batch are classified correctly: a scalar, 0 without classes.
+
+        Args:
+            y: (batch,) int32.
+            outputs: (batch, classes), or (batch, 1) of two classes.
+        """
         import tensorflow as tf
 
         if self.target == "number":

@@ -31,7 +31,7 @@ def read_optimizer(
 
     Args:
         optimizer: made for some or all of `parameters`.
-        parameters: of the module, by name.
+        parameters: of the module, by name, of any shape.
 
     Raises:
         UsageError: it is of another kind, does more than its settings say, or updates parameters

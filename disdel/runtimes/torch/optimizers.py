@@ -94,8 +94,8 @@ class TorchOptimizer:
         """Update the parameters at `rate_factor` times the learning rate.
 
         Args:
-            gradients: one a parameter; those without one stay as they are, as does all that is
-                remembered of them.
+            gradients: one a parameter, of the same shape; those without one stay as they are, as
+                does all that is remembered of them.
             rate_factor: of this update.
         """
         with torch.no_grad():
@@ -196,7 +196,7 @@ def _fused_adam(
 
 
 def steps_before(update: StepUpdate) -> list[Tensor]:
-    """The counters as PyTorch's kernel wants them: one a parameter, which it counts up itself."""
+    """The counters for PyTorch's kernel: a scalar a parameter, which it counts up itself."""
     done = float(update.step - 1)
     return [torch.full((), done, device=parameter.device) for parameter in update.parameters]
 

@@ -61,7 +61,7 @@ class TorchRecipe:
         return torch.ones(len(y), device=y.device) if self.weigh is None else self.weigh(y)
 
     def outputs(self, model: TorchModel, x: Tensor) -> Tensor:
-        """What a module gives for samples as stored."""
+        """What a module gives, (batch, …), for samples as stored, (batch, *input_shape)."""
         return model(self.preprocess(self.inputs(x)))
 
     def labels(self, y: Tensor) -> Tensor:
@@ -69,11 +69,16 @@ class TorchRecipe:
         return y.float() if self.target == "number" else y.long()
 
     def wanted(self, y: Tensor, outputs: Tensor) -> Tensor:
-        """The targets that loss and metrics are given, of such labels, beside such outputs."""
+        """The targets that loss and metrics are given.
+
+        Args:
+            y: (batch,) classes or numbers.
+            outputs: what the module gave; targets that are no classes get its shape.
+        """
         return y if self.target == "class" else y.float().reshape(outputs.shape)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """What the outputs mean: probabilities, or numbers."""
+        """What the outputs mean, in the same shape: probabilities, or numbers."""
         if self.gives_probabilities or self.target == "number":
             return outputs
         return outputs.softmax(1) if self.target == "class" else outputs.sigmoid()
@@ -87,7 +92,12 @@ class TorchRecipe:
         return torch.cat([1 - given, given], 1) if self.target == "binary" else given
 
     def correct(self, outputs: Tensor, y: Tensor) -> int | None:
-        """How many samples of a batch are classified correctly; None where there are no classes."""
+        """How many samples of a batch are classified correctly; None where there are no classes.
+
+        Args:
+            outputs: (batch, classes), or (batch, 1) of two classes.
+            y: (batch,) classes.
+        """
         if self.target == "number":
             return None
         if self.target == "class":
