@@ -226,6 +226,7 @@ class _Platform:
     async def stop(self) -> None:
         """End every activation and container; whoever waits for one gets an answer."""
         self._invoker.kill_busy()
+        await self._invoker.close()
         await self._pool.close()
         for invocations in self._invocations:
             await invocations.close()

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from openwhisk_local.containers import container_mounts
+from openwhisk_local.containers import container_forks, container_mounts
 from openwhisk_local.containers.images import Language
 from openwhisk_local.machine import container_memory
 
@@ -39,7 +39,8 @@ def lay_proxies(folder: Path) -> dict[Language, tuple[str, ...]]:
     The one for Python is copied with the modules that it needs into a new folder, as in the image.
     """
     folder.mkdir()
-    for module in (*proxy_files(), Path(container_mounts.__file__)):
+    ours = (container_forks.__file__, container_mounts.__file__)
+    for module in (*proxy_files(), *map(Path, ours)):
         shutil.copy(module, folder)
     proxy = str(folder / "proxy.py")
     mounts = str(folder / Path(container_mounts.__file__).name)

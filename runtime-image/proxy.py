@@ -15,7 +15,8 @@ Environment:
                                 every reply, and code with a byte order mark is none
     DISDEL_PARENT_PID           end when this process, which must be the parent, ends (Linux)
     DISDEL_MOUNTS               what to mount before anything else, see container_mounts.py, which
-                                only the embedded platform lays beside this file
+                                only the embedded platform lays beside this file, as it does
+                                container_forks.py, for the option --forks
     DISDEL_ADOPT_ORPHANS        keep the processes whose parent ends, where nothing else holds a
                                 container together (Linux)
     DISDEL_MEMORY_CRITICAL_MB   size of the critical region, see container_memory.py
@@ -62,9 +63,10 @@ from proxy_code import ArchiveError, collecting_nothing, extract
 from proxy_runner import ActionRunner, Reply, Streams, failure, log
 
 try:
+    import container_forks
     import container_mounts
 except ImportError:
-    container_mounts = None  # type: ignore[assignment]
+    container_forks = container_mounts = None  # type: ignore[assignment]
 
 # How long a client may be connected without a word.
 SILENCE_S = 60
@@ -236,6 +238,17 @@ def preimport(modules: str, without: str) -> None:
         del sys.modules[name]
 
 
+def imported_for_all(modules: str) -> list[str]:
+    """In the process that containers are forked off: import what they will, and what they would at
+    the first use; those that could not be imported.
+    """
+    end_with_parent(int(os.environ.pop("DISDEL_PARENT_PID")))
+    needed = os.environ.get("DISDEL_PREIMPORT", "")
+    without = os.environ.get("DISDEL_PREIMPORT_WITHOUT", "")
+    preimport(f"{needed},{modules}", without)
+    return [name for name in filter(None, needed.split(",")) if name not in sys.modules]
+
+
 def unpack_only(archive: str, folder: str) -> None:
     """For a proxy of another language."""
     try:
@@ -252,10 +265,17 @@ def main() -> None:
         "--fd", type=int, help="an inherited socket instead of a port: listening, or one of a pair"
     )
     parser.add_argument("--unpack", nargs=2, metavar=("ZIP", "FOLDER"), help="only unpack a zip")
+    parser.add_argument(
+        "--forks", type=int, metavar="FD", help="import first, and fork a container an order"
+    )
+    parser.add_argument("--preload", default="", help="what else to import before that")
     options = parser.parse_args()
     if options.unpack:
         unpack_only(*options.unpack)
         return
+    if options.forks is not None:
+        # Returns in the containers alone.
+        options.fd = container_forks.serve(options.forks, imported_for_all(options.preload))
     if container_mounts is not None:
         container_mounts.enter()
     end_at_once_on(signal.SIGTERM, signal.SIGINT)

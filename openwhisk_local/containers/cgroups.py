@@ -43,7 +43,7 @@ class CgroupCell:
         folders = (self.cgroup.folder, *([self.tasks] if self.tasks else []))
         return tuple(folder / "cgroup.procs" for folder in folders)
 
-    def watch(self, pid: int) -> None:
+    def watch(self, pid: int, uncounted: Iterable[int] = ()) -> None:
         """The kernel watches."""
 
     def raise_limit(self, limit_bytes: int) -> None:

@@ -13,14 +13,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from openwhisk_local.containers.channel import Channel, ChannelLost, ChannelUnread
+from openwhisk_local.containers.container_forks import Order
 from openwhisk_local.containers.folders import remove_folder
 from openwhisk_local.containers.isolation import CONTAINER_ENV, Cell, Enforcement
 from openwhisk_local.containers.logs import STREAMS, Log, LogCollector, Marks
-from openwhisk_local.containers.namespaces import Isolation
+from openwhisk_local.containers.namespaces import OPEN_FILES, Isolation
 from openwhisk_local.containers.outlets import Outlet
+from openwhisk_local.containers.templates import ForkedContainer, NotForked, Template
 from openwhisk_local.limits import MAX_LOGS_MB, MAX_PAYLOAD_BYTES
 from openwhisk_local.machine.container_memory import STATE_ENV
 from openwhisk_local.units import MIB
@@ -75,6 +77,16 @@ class ContainerSpec:
     folder: Path
 
 
+class Process(Protocol):
+    """What ends with a container: a child of the platform, or of a template."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+
+
 class Container:
     """A running container. Use `Container.start`, and `destroy` in the end."""
 
@@ -83,7 +95,7 @@ class Container:
         spec: ContainerSpec,
         cell: Cell,
         isolation: Isolation,
-        process: asyncio.subprocess.Process,
+        process: Process,
         channel: Channel,
         logs: LogCollector,
         outlets: tuple[Outlet, ...],
@@ -101,9 +113,19 @@ class Container:
 
     @classmethod
     async def start(
-        cls, spec: ContainerSpec, enforcement: Enforcement, isolation: Isolation
+        cls,
+        spec: ContainerSpec,
+        enforcement: Enforcement,
+        isolation: Isolation,
+        template: Template | None = None,
     ) -> Container:
         """Start the proxy in a new cell; it may be called at once, its channel is already open.
+
+        Args:
+            spec: what it is made from.
+            enforcement: makes its cell.
+            isolation: what else keeps it apart.
+            template: to fork it off; without one, or where that fails, it starts by itself.
 
         Raises:
             OSError: no process, folder or cgroup can be made.
@@ -125,18 +147,19 @@ class Container:
             inherited.enter_context(theirs)
             channel = await Channel.open(ours)
             undo.callback(channel.close)
-            process = await cls._spawn(spec, cell, isolation, theirs.fileno(), descriptors)
+            ends = [*descriptors, theirs.fileno()]
+            forked = template and await cls._fork(spec, cell, isolation, template, ends)
+            process = forked or await cls._spawn(spec, cell, isolation, ends)
             undo.pop_all()
-        cell.watch(process.pid)
+        cell.watch(process.pid, forked.uncounted if forked else ())
         return cls(spec, cell, isolation, process, channel, logs, tuple(outlets))
 
     @staticmethod
     async def _spawn(
-        spec: ContainerSpec, cell: Cell, isolation: Isolation, fd: int, streams: list[int]
+        spec: ContainerSpec, cell: Cell, isolation: Isolation, ends: list[int]
     ) -> asyncio.subprocess.Process:
+        stdout, stderr, fd = ends
         proxy = [*spec.proxy, "--fd", str(fd)]
-        home = isolation.home(spec.folder)
-        stdout, stderr = streams
         return await asyncio.create_subprocess_exec(
             *isolation.entering(proxy, cell.procs),
             stdin=subprocess.DEVNULL,
@@ -145,19 +168,25 @@ class Container:
             pass_fds=(fd,),
             cwd=spec.folder,
             start_new_session=True,
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                "HOME": str(home),
-                "TMPDIR": str(home),
-                "LANG": "C.UTF-8",
-                CONTAINER_ENV: spec.id,
-                LOG_MARK_ENV: spec.marks.secret,
-                STATE_ENV: str(home / READINGS),
-                **isolation.env(spec.folder, spec.memory_mb),
-                **cell.env(home),
-                **spec.env,
-            },
+            env=_environment(spec, cell, isolation),
         )
+
+    @staticmethod
+    async def _fork(
+        spec: ContainerSpec, cell: Cell, isolation: Isolation, template: Template, ends: list[int]
+    ) -> ForkedContainer | None:
+        order = Order(
+            namespaces=isolation.unshared,
+            procs=[str(path) for path in cell.procs],
+            open_files=OPEN_FILES,
+            env=_environment(spec, cell, isolation),
+            folder=str(spec.folder),
+        )
+        try:
+            return await template.fork(order, ends)
+        except NotForked as failed:
+            _LOG.warning("container %s is not forked: %s", spec.id, failed)
+            return None
 
     async def _hang_up(self) -> None:
         """End the channel with the process, whoever else may hold its other end."""
@@ -272,3 +301,26 @@ class Container:
                 self.spec.folder,
                 _REMOVE_FOLDER_DEADLINE_S,
             )
+
+
+def _environment(spec: ContainerSpec, cell: Cell, isolation: Isolation) -> dict[str, str]:
+    home = isolation.home(spec.folder)
+    return {
+        **common_environment(home),
+        CONTAINER_ENV: spec.id,
+        LOG_MARK_ENV: spec.marks.secret,
+        STATE_ENV: str(home / READINGS),
+        **isolation.env(spec.folder, spec.memory_mb),
+        **cell.env(home),
+        **spec.env,
+    }
+
+
+def common_environment(home: Path) -> dict[str, str]:
+    """What all containers with that home have in their environment."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+    }

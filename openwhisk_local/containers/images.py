@@ -60,13 +60,25 @@ _STOCK_FACE = Face(CANNOT_START, CANNOT_START, COMMAND_EXITED, COMMAND_EXITED)
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a container of this image has in its environment, and which proxy serves it."""
+    """What a container of this image has in its environment, and which proxy serves it.
+
+    `preload` are the modules that containers get with the process that they are forked off, beside
+    those that the proxy imports first; without any, each container is started by itself.
+    """
 
     env: Mapping[str, str]
     language: Language = "python"
     face: Face = Face()
+    preload: tuple[str, ...] = ()
 
 
+# What an action of Python's that is in a zip and talks to others imports.
+_COMMON = (
+    *("asyncio", "csv", "encodings.cp437", "encodings.idna", "hashlib", "importlib.metadata"),
+    *("importlib.resources", "pickle", "platform", "secrets", "ssl", "urllib.request", "uuid"),
+)
+# And what disdel's own do, of what its images hold.
+_USED = (*_COMMON, "dacite", "numpy.random", "numpy.typing", "redis")
 _PLAIN = Image(
     MappingProxyType(
         {
@@ -77,31 +89,40 @@ _PLAIN = Image(
         }
     ),
     face=_STOCK_FACE,
+    preload=_COMMON,
 )
 # Node has nothing to unpack a zip with.
 _NODE = Image(MappingProxyType({"DISDEL_PYTHON": sys.executable}), "nodejs")
+# Of numpy's BLAS, which is read when it is imported.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
     {
-        "disdel/runtime-base": Image(MappingProxyType({"DISDEL_PREIMPORT": "numpy"})),
+        "disdel/runtime-base": Image(
+            MappingProxyType({**_ONE_THREAD, "DISDEL_PREIMPORT": "numpy"}), preload=_USED
+        ),
         "disdel/runtime-tensorflow": Image(
             MappingProxyType(
                 {
+                    **_ONE_THREAD,
                     "DISDEL_PREIMPORT": "numpy,tensorflow,keras",
                     # What both import where it is installed, and an image does not have.
                     "DISDEL_PREIMPORT_WITHOUT": "jax,matplotlib,pandas,PIL,scipy,sklearn,torch",
                     "KERAS_BACKEND": "tensorflow",
                     "TF_CPP_MIN_LOG_LEVEL": "3",
                 }
-            )
+            ),
+            preload=_USED,
         ),
         "disdel/runtime-torch": Image(
             MappingProxyType(
                 {
+                    **_ONE_THREAD,
                     "DISDEL_PREIMPORT": "numpy,torch",
                     # Threads that wait for another soon sleep: a neighbour may have its core.
                     "GOMP_SPINCOUNT": "6000",
                 }
-            )
+            ),
+            preload=(*_USED, "safetensors.torch"),
         ),
     }
 )

@@ -9,13 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from openwhisk_local.containers.container import Container, ContainerSpec, Reply
+from openwhisk_local.containers.container import (
+    Container,
+    ContainerSpec,
+    Reply,
+    common_environment,
+)
 from openwhisk_local.containers.growth import Growth
 from openwhisk_local.containers.images import Face, Image, Language, image_of_key
 from openwhisk_local.containers.isolation import Enforcement
 from openwhisk_local.containers.logs import Marks, log_line
 from openwhisk_local.containers.namespaces import Isolation
 from openwhisk_local.containers.pool import Again, Grow, Kept, Spent, Stem
+from openwhisk_local.containers.templates import Templates
 from openwhisk_local.entities.fields import Json
 from openwhisk_local.invoking.activations import (
     APPLICATION_ERROR,
@@ -82,13 +88,14 @@ class Invoker:
         inherited: Mapping[str, str],
     ) -> None:
         self._platform_id = platform_id
-        self._apihost = apihost
         self._proxies = proxies
         self._folder = folder
         self._enforcement = enforcement
         self._isolation = isolation
         self._growth = growth
-        self._inherited = inherited
+        self._env = {**inherited, "__OW_API_HOST": apihost}
+        common = {**common_environment(isolation.home(folder)), **self._env}
+        self._templates = Templates(platform_id, proxies["python"], common, isolation)
         self._numbers = itertools.count(1)
         self._busy: set[Container] = set()
         self._closed = False
@@ -113,7 +120,7 @@ class Invoker:
                 self._end_now(work, DEVELOPER_ERROR, image_not_pulled(work.image))
                 return Spent()
             if container is None:
-                container = await self._start(work.memory_mb, image)
+                container = await self._start(work.memory_mb, work.image_key, image)
             self._busy.add(container)
             if self._closed:
                 container.kill()
@@ -145,7 +152,7 @@ class Invoker:
         image = image_of_key(stem.image_key)
         if image is None:
             raise LookupError(image_not_pulled(stem.image_key))
-        container = await self._start(stem.memory_mb, image)
+        container = await self._start(stem.memory_mb, stem.image_key, image)
         self._busy.add(container)
         try:
             if self._closed:
@@ -161,23 +168,28 @@ class Invoker:
     def refuse(self, work: Invocation) -> None:
         self._end_now(work, INTERNAL_ERROR, NO_RESOURCES)
 
+    async def close(self) -> None:
+        """Fork no more containers; those that live go on."""
+        await self._templates.close()
+
     def kill_busy(self) -> None:
         """Kill the containers that are running an activation, and those about to."""
         self._closed = True
         for container in self._busy:
             container.kill()
 
-    async def _start(self, memory_mb: int, image: Image) -> Container:
+    async def _start(self, memory_mb: int, image_key: str, image: Image) -> Container:
+        template = await self._templates.of(image_key)
         container_id = f"{self._platform_id}-{next(self._numbers)}"
         spec = ContainerSpec(
             id=container_id,
             marks=Marks(secrets.token_hex(16)),
             memory_mb=memory_mb,
-            env={**image.env, **self._inherited, "__OW_API_HOST": self._apihost},
+            env={**image.env, **self._env},
             proxy=self._proxies[image.language],
             folder=self._folder / container_id,
         )
-        return await Container.start(spec, self._enforcement, self._isolation)
+        return await Container.start(spec, self._enforcement, self._isolation, template)
 
     async def _settle(
         self, work: Invocation, container: Container, run: _Run

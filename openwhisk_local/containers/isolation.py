@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,7 +30,7 @@ from openwhisk_local.machine.container_memory import (
     LIMIT_ENV,
     LIMIT_FILE_ENV,
     process_tree,
-    tree_use,
+    resident,
 )
 
 SAMPLE_INTERVAL_S = 0.05
@@ -52,8 +53,10 @@ class Cell(Protocol):
     def procs(self) -> tuple[Path, ...]:
         """The files that a process writes 0 into to enter the cell; its children are in it too."""
 
-    def watch(self, pid: int) -> None:
-        """Start enforcing on the process group led by `pid`."""
+    def watch(self, pid: int, uncounted: Iterable[int] = ()) -> None:
+        """Start enforcing on the process group led by `pid`, but for processes that are not the
+        container's own.
+        """
 
     def raise_limit(self, limit_bytes: int) -> None:
         """Enforce a higher limit from now on; raises `OSError` where that is refused."""
@@ -169,6 +172,7 @@ class SamplingCell:
     ) -> None:
         self.pid: int | None = None
         self.orphans: set[int] = set()
+        self._uncounted: frozenset[int] = frozenset()
         self._enforcement = enforcement
         self._container_id = container_id
         self._limit_bytes = limit_bytes
@@ -186,8 +190,9 @@ class SamplingCell:
     def procs(self) -> tuple[Path, ...]:
         return ()
 
-    def watch(self, pid: int) -> None:
+    def watch(self, pid: int, uncounted: Iterable[int] = ()) -> None:
         self.pid = pid
+        self._uncounted = frozenset(uncounted)
 
     def raise_limit(self, limit_bytes: int) -> None:
         """Allow more from now on, and tell the container, in one piece."""
@@ -204,7 +209,7 @@ class SamplingCell:
         if self.pid is None or self._oom_killed:
             return
         roots = (self.pid, *self.orphans)
-        if sum(map(_used_bytes, roots)) > self._limit_bytes:
+        if sum(_used_bytes(pid, self._uncounted) for pid in roots) > self._limit_bytes:
             self._oom_killed = True
             self.kill()
         elif _has_proc() and sum(count_tasks(process_tree(pid)) for pid in roots) > MAX_TASKS:
@@ -245,9 +250,10 @@ def _has_proc() -> bool:
     return Path("/proc/self/status").exists()
 
 
-def _used_bytes(pid: int) -> int:
+def _used_bytes(pid: int, uncounted: frozenset[int]) -> int:
+    """The memory of a process and its descendants, but for the `uncounted`."""
     if _has_proc():
-        use = tree_use(pid)
+        use = resident(set(process_tree(pid)) - uncounted)
         return use.anonymous_bytes + use.shared_bytes
     try:
         leader = psutil.Process(pid)

@@ -32,7 +32,9 @@ from openwhisk_local.containers.container_mounts import (
     NO_DEVICES,
     NO_PROGRAMS,
     NO_SUID,
+    PRIVATE,
     READ_ONLY,
+    RECURSIVE,
     REMOUNT,
     Mounts,
 )
@@ -46,7 +48,7 @@ _SHM = Path("/dev/shm")
 _LIMITED = f'ulimit -n {OPEN_FILES} && exec "$@"'
 # Both end with whoever started them.
 _UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child")
-_MOUNTS = ("--mount", "--mount-proc", "--")
+_MOUNTS = ("--mount", "--")
 # A user without privileges has them in a user namespace, for as long as the mounts take.
 _AS_USER = ("--user", "--map-current-user", "--keep-caps")
 
@@ -71,6 +73,12 @@ class Isolation(Protocol):
         call `container_mounts.enter`.
         """
 
+    @property
+    def unshared(self) -> tuple[str, ...]:
+        """What a container that is forked has to unshare, see `container_forks`; empty where none
+        can be.
+        """
+
     def kill(self, pid: int) -> None:
         """Kill the container whose command runs as `pid`."""
 
@@ -80,6 +88,7 @@ class ProcessGroups:
     """No namespaces: what leaves the group is left to those who enforce the limits."""
 
     name: str = "process groups"
+    unshared: tuple[str, ...] = ()
 
     def env(self, folder: Path, memory_mb: int) -> Mapping[str, str]:  # noqa: ARG002
         return {"DISDEL_PARENT_PID": str(os.getpid())}
@@ -115,6 +124,8 @@ class Namespaces:
         """The variables that say what to mount, shared memory of `memory_mb` included."""
         proxy, home = str(self.proxy), str(self.containers)
         mounts = [
+            ("none", "/", "", RECURSIVE | PRIVATE, ""),
+            ("proc", "/proc", "proc", NO_SUID | NO_DEVICES | NO_PROGRAMS, ""),
             (proxy, proxy, "", BIND, ""),
             ("", proxy, "", REMOUNT | BIND | READ_ONLY | _flags(self.proxy), ""),
             (str(folder), home, "", BIND, ""),
@@ -128,6 +139,10 @@ class Namespaces:
             "DISDEL_PARENT_PID": "1",
             MOUNTS_ENV: Mounts(mounts, home, drops_capabilities=self.as_user).to_json(),
         }
+
+    @property
+    def unshared(self) -> tuple[str, ...]:
+        return ("pid", "mount", *(("user",) if self.as_user else ()))
 
     def home(self, folder: Path) -> Path:  # noqa: ARG002
         return self.containers

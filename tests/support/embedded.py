@@ -116,14 +116,21 @@ def commands(record: PlatformRecord) -> list[str]:
     return found
 
 
+def template(record: PlatformRecord) -> str:
+    """The mark of the processes that containers are forked off, and of what they leave outside."""
+    return f"{record.id}-template"
+
+
 def proxies(record: PlatformRecord) -> dict[str, psutil.Process]:
     """The process that serves each container, by the container's id."""
     found = {}
     for process in containers(record):
         with contextlib.suppress(psutil.Error):
-            command = process.cmdline()
-            if "--fd" in command and Path(command[0]).name.startswith(("python", "node")):
-                found[process.environ()[CONTAINER_ENV]] = process
+            command, container = process.cmdline(), process.environ()[CONTAINER_ENV]
+            # One that is forked has the command line of its template.
+            serves = "--fd" in command or ("--forks" in command and container != template(record))
+            if serves and Path(command[0]).name.startswith(("python", "node")):
+                found[container] = process
     return found
 
 

@@ -16,3 +16,16 @@ def test_a_limit_is_raised_whatever_an_action_has_put_there(tmp_path: Path, put)
     cell.raise_limit(1 << 21)
     assert (tmp_path / "memory-limit").read_text() == str(1 << 21)
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory_of_who_made_a_container_is_not_its_own(tmp_path: Path, monkeypatch) -> None:
+    """A forked container's keeper shares the memory of what it was forked off."""
+    monkeypatch.setattr(SamplingCell, "kill", lambda cell: None)
+    cell = SamplingCell(object.__new__(SamplingEnforcement), "a-1", 1 << 20, tmp_path)
+    cell.watch(os.getpid(), uncounted=[os.getpid()])
+    cell.sample()
+    assert not cell.oom_killed()
+    cell.watch(os.getpid())
+    cell.sample()
+    assert cell.oom_killed()
