@@ -23,6 +23,7 @@ ALLOWED = {
     "store": LEAVES,
     "planner": {"errors", "types"},
     "strategies": {"errors", "types"},
+    "selection": {"errors", "types"},
     "privacy": {"errors", "types"},
     "secure_aggregation": {"errors", "types"},
     "report": {"errors", "types", "host"},
@@ -38,7 +39,7 @@ ALLOWED = {
     "platforms": LEAVES | {"host", "openwhisk_local", "settings"},
     "controller": LEAVES
     | {"compiler", "data", "host", "models", "planner", "platforms", "runtimes"}
-    | {"privacy", "secure_aggregation", "settings", "store", "strategies"},
+    | {"privacy", "secure_aggregation", "selection", "settings", "store", "strategies"},
     "api": LEAVES
     | {"controller", "data", "host", "models", "planner", "platforms", "report"}
     | {"runtimes", "settings"},
