@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar
 import typer
 
 from disdel.errors import UsageError
-from disdel.host.environment import checked_text
 from disdel.memory_agent.decide import Policy
 from disdel.protocol.memory_grant import SECRET_ENV, find_secret
+from disdel.settings.texts import checked_text
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 from disdel.types.units import MIB

@@ -60,17 +60,6 @@ def read_wskprops(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs if not key.startswith("#")}
 
 
-def checked_text(name: str, value: str) -> str:
-    """A setting as text.
-
-    Raises:
-        UsageError: it has bytes that are no UTF-8, or control characters; it may be a secret.
-    """
-    if any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in value):
-        raise UsageError(f"{name} holds characters that cannot be in it: write it anew")
-    return value
-
-
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder in which started servers are recorded, so that the next start can clean up.
 

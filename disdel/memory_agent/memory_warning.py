@@ -180,7 +180,7 @@ def publish(url: str, message: bytes, *, timeout_s: float = TIMEOUT_S) -> int:
 
 
 def connect(url: str, timeout_s: float) -> socket.socket:
-    """A connection to the Redis at `url`, with the password that the URL has.
+    """The monitor's connection to the Redis at `url`, with the password that the URL has.
 
     Raises:
         OSError: nobody answers, or Redis refuses.

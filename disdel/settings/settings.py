@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Literal
 
 import disdel
 from disdel.errors import UsageError
-from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S, checked_text
+from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S, LONGEST_S
 from disdel.host.home import expanded, in_home
 from disdel.settings.resolving import find, resolving
+from disdel.settings.texts import checked_text
 from disdel.types import Aims, Limits
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting

@@ -59,6 +59,17 @@ def value_of(option: Declared, text: str, source: str) -> Any:
     raise UsageError(f"{source} must be {_wanted(option)}, not {_shown(option, text)}")
 
 
+def checked_text(name: str, value: str) -> str:
+    """A setting as text.
+
+    Raises:
+        UsageError: it has bytes that are no UTF-8, or control characters; it may be a secret.
+    """
+    if any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in value):
+        raise UsageError(f"{name} holds characters that cannot be in it: write it anew")
+    return value
+
+
 def _shown(option: Declared, text: str) -> str:
     if option.setting.secret:
         return "what was given"
