@@ -7,8 +7,6 @@ range, in words that change with its version; and an empty path is a folder to i
 from __future__ import annotations
 
 import difflib
-import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -18,13 +16,13 @@ from typer.utils import get_params_from_function
 
 from disdel.cli.declared import OUTPUT, with_settings
 from disdel.errors import UsageError
+from disdel.settings.texts import number_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Where nothing is something: a column without a name, a blank that marks a missing value.
 _MAY_BE_EMPTY = frozenset({"--label", "--drop", "--keep", "--na"})
 _NUMBERS = {int: "a whole number", float: "a number"}
-_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 _SHOWN = 60
 # As for `difflib`: a letter or two of an option are others.
 _ALIKE = 0.8
@@ -115,23 +113,12 @@ def _check(name: str, text: str, declared: Any) -> None:
     for kind, words in _NUMBERS.items():
         if declared.annotation in (kind, kind | None):
             low, high = declared.default.min, declared.default.max
-            value = _number(text, kind)
+            value = number_in(text, kind)
             if value is None or not _within(value, low, high):
                 raise UsageError(f"{name} must be {words}{_range(low, high)}, not {_shown(text)}")
             return
     if not text.strip() and name not in _MAY_BE_EMPTY:
         raise UsageError(f"{name} is empty: give it a value, or leave it out")
-
-
-def _number(text: str, kind: type[int] | type[float]) -> float | None:
-    """None where a text is none, or one beyond all bounds."""
-    if kind is int:
-        return int(text) if _WHOLE.fullmatch(text) else None
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

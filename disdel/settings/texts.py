@@ -51,7 +51,7 @@ def value_of(option: Declared, text: str, source: str) -> Any:
             if text in get_args(kind):
                 return text
         elif kind in (int, float):
-            number = _number(text, kind)
+            number = number_in(text, kind)
             if number is not None and option.setting.has_in_range(number):
                 return number
         elif kind is not bool:
@@ -76,8 +76,8 @@ def _shown(option: Declared, text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
-def _number(text: str, kind: type[int] | type[float]) -> float | None:
-    """None where a text is none, or one beyond all bounds."""
+def number_in(text: str, kind: type[int] | type[float]) -> float | None:
+    """The number in a text; None where that is none, or one beyond all bounds."""
     if kind is int:
         return int(text) if _WHOLE.fullmatch(text) else None
     try:

@@ -9,21 +9,13 @@ its log, the sum of their durations.
 
 from __future__ import annotations
 
-import asyncio
-
 from openwhisk_local.entities.actions import Action
-from openwhisk_local.entities.execs import SEQUENCE, Code
+from openwhisk_local.entities.execs import Code
 from openwhisk_local.entities.fields import Json, compact_json
 from openwhisk_local.entities.names import DEFAULT_NAMESPACE, Name, is_path
-from openwhisk_local.entities.store import EntityStore, Resolved
-from openwhisk_local.invoking.activations import (
-    APPLICATION_ERROR,
-    Record,
-    Response,
-    new_activation_id,
-)
-from openwhisk_local.invoking.invocation import Caller, now_ms
-from openwhisk_local.invoking.sequences import Begins, Budget, Step, largest_mb, record_of
+from openwhisk_local.invoking.activations import APPLICATION_ERROR, Record, Response
+from openwhisk_local.invoking.invocation import now_ms
+from openwhisk_local.invoking.stepped import SteppedRun
 from openwhisk_local.replies import (
     LONG_COMPOSITION,
     ApiError,
@@ -37,37 +29,8 @@ def is_conductor(action: Action) -> bool:
     return isinstance(action.exec, Code) and bool(action.annotations.get("conductor"))
 
 
-class CompositionRun:
-    """One activation of a composition.
-
-    Args:
-        starter: begins the steps.
-        entities: where the components are found.
-        resolved: the conductor.
-        caller: who asked for it.
-        budget: shared with the composition around this one.
-        cause: the id of the sequence or composition around this one, None for the topmost.
-    """
-
-    def __init__(
-        self,
-        starter: Begins,
-        entities: EntityStore,
-        resolved: Resolved,
-        caller: Caller,
-        budget: Budget,
-        cause: str | None,
-    ) -> None:
-        self.id = new_activation_id()
-        self._starter = starter
-        self._entities = entities
-        self._resolved = resolved
-        self._caller = caller
-        self._budget = budget
-        self._cause = cause
-        self._received_ms = now_ms()
-        self._steps: list[Step] = []
-        self._state: dict[str, Json] = {}
+class CompositionRun(SteppedRun):
+    """One activation of a composition."""
 
     async def perform(self, payload: Json) -> Record:
         """Run the steps; never raises."""
@@ -75,22 +38,24 @@ class CompositionRun:
         response: Response | None = None
         while response is None:
             response, payload = await self._step(payload)
-        return self._record(start_ms, response)
+        memory_mb = max(self._resolved.action.limits.memory_mb, self._largest_mb() or 0)
+        return self._record(start_ms, response, memory_mb=memory_mb, conductor=True)
 
     async def _step(self, payload: Json) -> tuple[Response | None, Json]:
         """Ask the conductor: the composition's response, or None and what to ask it with next."""
         if not self._budget.spend_conductor():
             return Response.failed(APPLICATION_ERROR, LONG_COMPOSITION), None
-        arguments = {**payload, **self._state} if isinstance(payload, dict) else {}
+        arguments = payload if isinstance(payload, dict) else {}
         pending = self._starter.begin_action(self._resolved, arguments, self._caller, self.id)
-        record = await self._ended(pending.done)
+        record = await self._ended(pending)
         result = record.response.result if isinstance(record.response.result, dict) else {}
-        self._state = _boxed(result["state"], "state") if "state" in result else {}
+        state = _boxed(result["state"], "state") if "state" in result else {}
         params = _boxed(result["params"], "value") if "params" in result else None
         if "action" not in result:
             given = record.response.result if params is None else params
             return Response(record.response.code, given), None
-        return None, await self._component(result["action"], params or {})
+        told = await self._component(result["action"], params or {})
+        return None, {**told, **state} if isinstance(told, dict) else {}
 
     async def _component(self, named: Json, params: dict[str, Json]) -> Json:
         """What the conductor is told of its next action: its result, or why there is none."""
@@ -110,38 +75,7 @@ class CompositionRun:
             return {"error": LONG_COMPOSITION}
         budget = self._budget if inner else self._budget.afresh()
         pending = self._starter.begin(resolved, params, self._caller, budget, self.id)
-        return (await self._ended(pending.done)).response.result
-
-    async def _ended(self, done: asyncio.Future[Record]) -> Record:
-        record = await done
-        self._steps.append(Step.of(record))
-        return record
-
-    def _record(self, start_ms: int, response: Response) -> Record:
-        action, topmost = self._resolved.action, self._cause is None
-        annotations: dict[str, Json] = {
-            "topmost": topmost,
-            "path": action.id.path,
-            "kind": SEQUENCE,
-            "conductor": True,
-        }
-        if not topmost:
-            annotations["causedBy"] = SEQUENCE
-        annotations["waitTime"] = start_ms - self._received_ms
-        if self._resolved.binding:
-            annotations["binding"] = self._resolved.binding
-        memory_mb = max(action.limits.memory_mb, largest_mb(self._steps) or 0)
-        annotations["limits"] = {**action.limits.to_wire(), "memory": memory_mb}
-        return record_of(
-            action,
-            self._caller,
-            self._steps,
-            run_id=self.id,
-            response=response,
-            start_ms=start_ms,
-            annotations=annotations,
-            cause=self._cause,
-        )
+        return (await self._ended(pending)).response.result
 
 
 def _boxed(value: Json, name: str) -> dict[str, Json]:

@@ -14,7 +14,8 @@ from openwhisk_local.invoking.activations import Record, new_activation_id
 from openwhisk_local.invoking.conductors import CompositionRun, is_conductor
 from openwhisk_local.invoking.invocation import Caller, Invocation, Pending, now_ms
 from openwhisk_local.invoking.record_store import RecordStore
-from openwhisk_local.invoking.sequences import Budget, SequenceRun
+from openwhisk_local.invoking.sequences import SequenceRun
+from openwhisk_local.invoking.stepped import Budget
 from openwhisk_local.replies import NOT_PERMITTED_PARAMETERS, ApiError
 from openwhisk_local.rest.throttle import Throttle
 
@@ -54,7 +55,7 @@ class Invocations:
         """Begin an action, a sequence or a composition; `cause` is the id of the one around it."""
         executed = resolved.action.exec
         if isinstance(executed, Sequence):
-            run = SequenceRun(self, self._entities, resolved, executed, caller, budget, cause)
+            run = SequenceRun(self, self._entities, resolved, caller, budget, cause)
             return self._track(run.id, run.perform(payload))
         if is_conductor(resolved.action):
             composed = CompositionRun(self, self._entities, resolved, caller, budget, cause)

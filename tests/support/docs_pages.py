@@ -7,7 +7,8 @@ A block of a language in `RUNNABLE` has an HTML comment before it that says what
     <!-- file: net.py -->   it is the text of that file, for the blocks that follow
     <!-- shown: REASON -->  it is only shown, since ...
 
-In a console block that is run, the word RUN stands for the newest run of the folder.
+In a console block that is run, the word RUN stands for the newest run of the folder, and what
+stands below a command is what it says (`transcripts`).
 """
 
 from __future__ import annotations
@@ -57,16 +58,21 @@ class Snippet:
         return int(self.detail.removeprefix("exit ")) if self.detail else 0
 
     @property
-    def commands(self) -> list[str]:
-        """The commands of a console block; a backslash at the end of a line continues one."""
-        commands: list[str] = []
+    def commands(self) -> list[tuple[str, str]]:
+        """The commands of a console block, and what is shown of their output.
+
+        A backslash at the end of a line continues a command.
+        """
+        commands: list[tuple[str, str]] = []
         open_ended = False
         for line in self.text.splitlines():
+            command, shown = commands[-1] if commands else ("", "")
             if open_ended:
-                commands[-1] += "\n" + line
+                commands[-1] = (f"{command}\n{line}", shown)
             elif line.startswith("$ "):
-                commands.append(line[2:])
-            else:
+                commands.append((line[2:], ""))
+            elif commands:
+                commands[-1] = (command, f"{shown}{line}\n")
                 continue
             open_ended = line.endswith("\\")
         return commands

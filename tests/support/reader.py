@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.support.docs_pages import ROOT, Snippet, snippets
+from tests.support.transcripts import not_said
 
 
 def do_what_it_says(page: Path, folder: Path, home: Path) -> None:
@@ -40,24 +41,27 @@ class Reader:
         elif snippet.mark == "run" and snippet.language == "python":
             script = self.folder / "snippet.py"
             script.write_text(snippet.text)
-            self._run([sys.executable, script.name], snippet)
+            self._run([sys.executable, script.name], snippet, "")
         elif snippet.mark == "run":
-            for command in snippet.commands:
+            for command, shown in snippet.commands:
                 if re.search(r"\bRUN\b", command):
                     command = re.sub(r"\bRUN\b", self._newest_run(), command)
-                self._run(["bash", "-c", command], snippet)
+                self._run(["bash", "-c", command], snippet, shown)
 
     def _newest_run(self) -> str:
         runs = [folder for folder in (self.folder / "runs").iterdir() if folder.is_dir()]
         return max(runs, key=lambda folder: folder.stat().st_ctime_ns).name
 
-    def _run(self, command: list[str], snippet: Snippet) -> None:
+    def _run(self, command: list[str], snippet: Snippet, shown: str) -> None:
         done = subprocess.run(
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
         )
         what = f"{snippet}: {command[-1]}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == snippet.exit_code, what
         assert "Traceback" not in done.stderr, what
+        # Progress goes there, and the summary behind it.
+        missing = not_said(shown, done.stderr + done.stdout)
+        assert not missing, f"{what}\nthe page shows, and it does not say: {missing}"
 
 
 def _ours(name: str) -> bool:

@@ -6,6 +6,7 @@ action as unchanged.
 
 from __future__ import annotations
 
+import ast
 import io
 import zipfile
 from collections.abc import Mapping
@@ -40,25 +41,21 @@ _LEFT_OUT = (
 )
 # Of the facts that `disdel.types` gathers, an action reads those modules alone that it asks for: a
 # cold start waits for all of it.
-_TYPES = b'''"""Facts that travel, each found in its module when it is asked for."""
+_TYPES = '''"""Facts that travel, each found in its module when it is asked for."""
 
 from importlib import import_module
 
-_MODULES = ("names", "specs", "costs", "phases", "reading", "learning", "job", "federation",
-    "limits", "plan", "report")
+_HOMES = {homes}
 
 
 def __getattr__(name: str) -> object:
-    for module in _MODULES:
-        facts = vars(import_module(f"disdel.types.{module}"))
-        if name in facts:
-            return facts[name]
-    raise AttributeError(f"module \'disdel.types\' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'disdel.types' has no attribute {{name!r}}")
+    return getattr(import_module(_HOMES[name]), name)
 '''
 # The front doors lead to what is not in the bundle, or to what nobody may ask for.
 _FRONT_DOORS = {
     "disdel/__init__.py": b'"""The worker side of disdel."""\n',
-    "disdel/types/__init__.py": _TYPES,
     "openwhisk_local/__init__.py": b'"""What actions need to know of their container."""\n',
 }
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -74,8 +71,19 @@ def library() -> dict[str, bytes]:
             name = source.relative_to(root).as_posix()
             if name not in _LEFT_OUT:
                 members[name] = source.read_bytes()
-    members |= _FRONT_DOORS
-    return members
+    types = "disdel/types/__init__.py"
+    return members | _FRONT_DOORS | {types: _opening_late(members[types])}
+
+
+def _opening_late(front: bytes) -> bytes:
+    """What stands for a module that gathers others: it imports one when a name of it is wanted."""
+    homes = {
+        alias.name: node.module
+        for node in ast.parse(front).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return _TYPES.format(homes=homes).encode()
 
 
 def check_code(what: str, code: bytes, capacity: Capacity) -> None:
