@@ -86,6 +86,7 @@ class FederateOptions(TypedDict, total=False):
     local_epochs: float
     containers: int | None
     select: str
+    available: str | None
     deadline: float | None
     min_clients: int | None
     over_select: float

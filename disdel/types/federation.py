@@ -31,7 +31,8 @@ class FederateJob(LearningJob):
         clients_per_round: of the roster, how many are to answer; below 1 a share; None for all.
         local_epochs: a client's passes over its own samples in a round.
         containers: that the clients of a round are dealt to; each trains its own in turn.
-        select: who of the roster is asked in a round.
+        select: who of the roster is asked in a round, as `disdel.selection` reads it.
+        available: who is there to be asked, likewise; None for all.
         deadline_s: what comes later than this after a round's start is dropped.
         min_clients: a round fails where fewer have answered; None for as many as are to answer.
         over_select: so many times as many are asked as are to answer, and the round ends with those
@@ -86,8 +87,22 @@ class FederateJob(LearningJob):
     ] = None
     select: Annotated[
         str,
-        Setting("Who trains in a round: uniform.", metavar="NAME", group=_FEDERATION),
+        Setting(
+            "Who trains in a round: uniform, size, round-robin, power-of-choice[:d=N], "
+            "fastest[:floor=SHARE], warm[:floor=SHARE].",
+            metavar="NAME[:PARAMETERS]",
+            group=_FEDERATION,
+        ),
     ] = "uniform"
+    available: Annotated[
+        str | None,
+        Setting(
+            "Who is there in a round: each with this probability, or by a trace of rounds.",
+            metavar="PROBABILITY|FILE.csv",
+            default="all",
+            group=_FEDERATION,
+        ),
+    ] = None
     deadline_s: Annotated[
         float | None,
         Setting(

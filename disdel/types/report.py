@@ -88,8 +88,9 @@ class LedgerEntry:
     `worker` has trained it. `attempt` counts the activations that were lost or overtaken before
     this one; `samples` made the part, and are its weight unless all weigh the same. `client` is
     None in reports of before there were clients, which were the workers. Of a federation, `weight`
-    is what the update counted in the mean, `steps` were taken, `loss` is their mean over the
-    samples, and `staleness` the rounds between the state that the client began with and this one.
+    is what the update counted in the mean, `steps` were taken in `train_s` seconds, `loss` is their
+    mean over the samples, and `staleness` the rounds between the state that the client began with
+    and this one.
     """
 
     round: int
@@ -102,6 +103,8 @@ class LedgerEntry:
     steps: int | None = None
     loss: float | None = None
     staleness: int = 0
+    # Not what the round came to: the same update may take longer.
+    train_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.errors import UsageError
-from disdel.types import FederateJob
+from disdel import selection
+from disdel.controller.runs.progress import Progress
+from disdel.controller.training.observers import DoneRound, RoundObserver
+from disdel.errors import RoundFailed, UsageError
+from disdel.types import FederateJob, LedgerEntry, RoundReport
 from disdel.types.assignment import Assignment
 
-Clients: TypeAlias = NDArray[np.int64]
-
-# Keeps this choice apart from what else is drawn from the seed in a round.
-_SELECTING = 7
 # What a plan is made for: enough to know a cohort by.
 _NAMED = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asking:
-    """What is known where a round's clients are chosen.
-
-    Attributes:
-        able: the clients that could be asked, ascending, (able,).
-        sizes: the samples of each client of the roster, (clients,).
-        count: how many are to be chosen, at most as many as are able.
-        round: from 1.
-        seed: the run's.
-    """
-
-    able: Clients
-    sizes: NDArray[np.int64]
-    count: int
-    round: int
-    seed: int
-
-
-def uniform(asking: Asking) -> Clients:
-    """Any of them, each as likely as another."""
-    rng = np.random.default_rng((asking.seed, asking.round, _SELECTING))
-    return asking.able[rng.choice(len(asking.able), asking.count, replace=False)]
-
-
-_SELECTIONS: dict[str, Callable[[Asking], Clients]] = {"uniform": uniform}
-
-
-class Roster:
-    """All clients of a federation, in a few bytes each.
+class Roster(RoundObserver):
+    """All clients of a federation, in a few bytes each; it follows the rounds that it chooses for.
 
     Args:
         job: the federation.
@@ -58,6 +27,7 @@ class Roster:
 
     Raises:
         UsageError: too few clients have samples, or there is no such way to choose some.
+        RoundFailed: too few are there in the first round.
     """
 
     def __init__(self, job: FederateJob, assignment: Assignment) -> None:
@@ -67,15 +37,20 @@ class Roster:
         self._order = assignment.order
         self._positions: NDArray[np.int64] | None = None
         self._able = np.flatnonzero(self.sizes)
-        if job.select not in _SELECTIONS:
-            raise UsageError(
-                f"--select {job.select!r} is unknown; known: {', '.join(sorted(_SELECTIONS))}"
+        self._known = selection.Roster.of(self.sizes)
+        self._selection = selection.find_selection(job.select)
+        self._available = None
+        if job.available is not None:
+            self._available = selection.read_availability(
+                job.available, clients=len(self.sizes), seed=job.seed
             )
         if len(self._able) < job.asked:
             raise UsageError(
                 f"a round asks {job.asked} clients, and {len(self._able)} of {job.roster} have "
                 "samples: lower --clients-per-round, or choose another --partition or --seed"
             )
+        # What cannot be chosen is told before anything runs.
+        self.cohort(1)
 
     @property
     def empty(self) -> str:
@@ -87,18 +62,46 @@ class Roster:
         return f"{named} and {len(without) - _NAMED} others" if len(without) > _NAMED else named
 
     def cohort(self, number: int) -> list[int]:
-        """The clients that are asked in a round, ascending: the same ones each time."""
-        asking = Asking(
-            able=self._able,
-            sizes=self.sizes,
-            count=self._job.asked,
-            round=number,
-            seed=self._job.seed,
+        """The clients that are asked in a round, ascending: the same ones each time.
+
+        Once the round before it is over: who has done what until then counts for some selections.
+
+        Raises:
+            RoundFailed: fewer are there than must answer.
+        """
+        able = self._able
+        if self._available is not None:
+            able = able[self._available.present(number)[able]]
+        if len(able) < self._job.least:
+            raise RoundFailed(
+                f"round {number} failed: {len(able)} of {len(self._able)} clients are there, by "
+                f"--available {self._job.available}, and {self._job.least} must answer; lower "
+                "--min-clients or --clients-per-round"
+            )
+        chosen = self._selection.cohort(
+            self._known, able, wanted=self._job.asked, number=number, seed=self._job.seed
         )
-        if asking.count == len(asking.able):
-            return [int(client) for client in asking.able]
-        chosen = _SELECTIONS[self._job.select](asking)
-        return [int(client) for client in np.sort(chosen)]
+        return [int(client) for client in chosen]
+
+    async def run_started(self, progress: Progress) -> None:
+        for complete in progress.rounds:
+            self._follow(complete.report, complete.ledger)
+
+    async def round_done(self, done: DoneRound) -> None:
+        self._follow(done.report, done.ledger)
+
+    def _follow(self, report: RoundReport, ledger: Sequence[LedgerEntry]) -> None:
+        """Remember what a round has shown of its clients; those who have answered are at hand."""
+        answered = np.array([entry.client for entry in ledger], np.int64)
+        late = () if report.clients is None else report.clients.dropped
+        self._known.ask([*answered, *(one.client for one in late)])
+        # None becomes NaN.
+        self._known.tell(
+            answered,
+            loss=np.array([entry.loss for entry in ledger], np.float32),
+            took_s=np.array([entry.train_s for entry in ledger], np.float32),
+        )
+        self._known.keep_warm(answered)
 
     def samples(self, client: int) -> int:
         return int(self.sizes[client])

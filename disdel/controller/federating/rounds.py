@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from disdel.controller.federating.client_data import StagedSamples
 from disdel.controller.federating.cohorts import Cohort, CohortContainers
 from disdel.controller.federating.roster import Roster
 from disdel.controller.invoking.actions import SizedAction
-from disdel.controller.training.observers import JoinedRound
+from disdel.controller.training.observers import JoinedRound, RoundObserver
 from disdel.controller.training.rounds import RoundLoop
 from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
@@ -54,6 +55,9 @@ class FederatedRun(RoundLoop):
             data=self._data,
         )
         return self._cohorts
+
+    def further_observers(self) -> Sequence[RoundObserver]:
+        return (self._roster,)
 
     def active(self, number: int) -> int:
         return len(self._cohorts.hands(number))
@@ -153,6 +157,7 @@ def _ledger(cohort: Cohort, checksums: dict[int, str]) -> list[LedgerEntry]:
             weight=one.weight,
             steps=one.result.steps,
             loss=one.result.loss_sum / one.result.samples,
+            train_s=one.result.train_s,
         )
         for client, one in sorted(cohort.answered.items())
     ]

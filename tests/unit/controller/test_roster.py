@@ -1,0 +1,132 @@
+"""The roster of a federation: who is asked, and what it remembers of the rounds."""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from disdel.controller.federating.roster import Roster
+from disdel.errors import RoundFailed, UsageError
+from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry, RoundReport
+from disdel.types.assignment import Assignment
+
+
+@dataclass(frozen=True)
+class Round:
+    """What an observer is told of a round, and what progress keeps of it."""
+
+    report: RoundReport
+    ledger: tuple[LedgerEntry, ...]
+
+
+@dataclass(frozen=True)
+class Rounds:
+    rounds: tuple[Round, ...]
+
+
+def roster(clients=20, asked=5, **options):
+    job = FederateJob(
+        dataset="digits", clients=clients, clients_per_round=asked, min_clients=1, **options
+    )
+    sizes = np.arange(1, clients + 1)
+    return Roster(job, Assignment.of_ranges(sizes, lambda: np.arange(sizes.sum())))
+
+
+def a_round(number, cohort, *, dropped=(), loss=float, train_s=float):
+    ledger = tuple(
+        LedgerEntry(
+            round=number,
+            worker=0,
+            attempt=0,
+            samples=1,
+            checksum="",
+            client=client,
+            loss=loss(client),
+            train_s=train_s(client),
+        )
+        for client in cohort
+        if client not in dropped
+    )
+    clients = ClientsReport(
+        asked=len(cohort),
+        answered=len(ledger),
+        dropped=tuple(DroppedClient(client=client, why="late") for client in dropped),
+    )
+    return Round(RoundReport(round=number, wall_s=1.0, train_loss=1.0, clients=clients), ledger)
+
+
+def run(made, rounds, **told):
+    """The cohorts of some rounds, each told of when it is over."""
+    done = []
+    for number in range(1, rounds + 1):
+        done.append(a_round(number, made.cohort(number), **told))
+        asyncio.run(made.round_done(done[-1]))
+    return done
+
+
+SELECTIONS = ["uniform", "size", "round-robin", "power-of-choice", "fastest", "warm"]
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+def test_a_run_that_is_resumed_asks_whom_it_would_have_asked(select):
+    whole = roster(select=select, available="0.8")
+    done = run(whole, 6)
+    resumed = roster(select=select, available="0.8")
+    asyncio.run(resumed.run_started(Rounds(tuple(done[:4]))))
+    for number in (5, 6):
+        asked = [entry.client for entry in done[number - 1].ledger]
+        assert resumed.cohort(number) == asked
+        asyncio.run(resumed.round_done(done[number - 1]))
+    assert resumed.cohort(7) == whole.cohort(7)
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+def test_a_cohort_is_the_same_however_often_it_is_looked_at(select):
+    made = roster(select=select)
+    run(made, 3)
+    assert made.cohort(4) == made.cohort(4)
+
+
+def test_who_is_late_was_asked_all_the_same():
+    made = roster(select="round-robin")
+    asyncio.run(made.round_done(a_round(1, made.cohort(1), dropped=(0, 3))))
+    assert made.cohort(2) == [5, 6, 7, 8, 9]
+
+
+def test_losses_and_times_of_the_ledger_choose():
+    slow = roster(select="fastest:floor=0")
+    run(slow, 5, train_s=lambda client: 20.0 - client)
+    assert slow.cohort(6) == [15, 16, 17, 18, 19]
+    hard = roster(select="power-of-choice:d=20")
+    run(hard, 5, loss=lambda client: 20.0 - client)
+    assert hard.cohort(6) == [0, 1, 2, 3, 4]
+
+
+def test_a_trace_says_who_is_asked(tmp_path):
+    trace = tmp_path / "trace.csv"
+    trace.write_text("client,first_round,last_round\n3,1,1\n7,1,\n9,2,2\n")
+    made = roster(available=str(trace))
+    assert [made.cohort(number) for number in (1, 2, 3)] == [[3, 7], [7, 9], [7]]
+
+
+def test_fewer_than_must_answer_are_told_with_their_round(tmp_path):
+    trace = tmp_path / "trace.csv"
+    trace.write_text("client,first_round,last_round\n3,1,1\n")
+    made = roster(available=str(trace))
+    with pytest.raises(RoundFailed, match="round 2 failed: 0 of 20 clients are there, by --availa"):
+        made.cohort(2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"select": "nearest"}, "unknown --select 'nearest'; known: fastest"),
+        ({"select": "power-of-choice:d=3"}, "of 3 candidates no 5 clients can be chosen"),
+        ({"available": "2"}, "--available is a probability"),
+        ({"available": "nowhere.csv"}, "nowhere.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused_before_anything_runs(options, message):
+    with pytest.raises(UsageError, match=message):
+        roster(**options)
