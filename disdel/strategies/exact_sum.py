@@ -94,8 +94,9 @@ class ExactSum:
             changes = self._change(name, after, block)
             # What is compared with NaN is false.
             if not (changes.max() <= MOST_CHANGE and changes.min() >= -MOST_CHANGE):
+                refused = UpdateRefused(_too_much(name, changes))
                 self._take_back(after, weight, self._blocks[:done])
-                raise UpdateRefused(_too_much(name, changes))
+                raise refused
             self.sums[place] += self._in_units(changes, weight)
         for name in self._before:
             if self._before[name].dtype.kind != "f":

@@ -1,0 +1,358 @@
+"""A federation's train activation, around a trainer that only counts, and the join behind it."""
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from disdel.errors import AggregationError
+from disdel.protocol import messages
+from disdel.runtimes.base import Trainer
+from disdel.store.codec import encode, read_header, read_tensors
+from disdel.strategies.exact_sum import exponent_for
+from disdel.types import ModelSpec
+from disdel.worker.cancellation import Cancelled
+from disdel.worker.clients import RoundState, train_clients
+from disdel.worker.combine import combine, write_mean
+from disdel.worker.context import Context
+from disdel.worker.footprint import Footprint
+from disdel.worker.shards import ShardCache
+from openwhisk_local.machine.container_memory import MemoryUse
+from tests.support.memory_store import MemoryStore
+
+
+class Adding(Trainer):
+    """Adds the mean of each batch to its weight, and counts its steps; the loss is the weight."""
+
+    def __init__(self):
+        self.w, self.steps, self.slot = np.zeros(2, np.float32), np.zeros((), np.int64), 0.0
+        self.loads, self.rates = 0, []
+        self.after_block = lambda: None
+
+    def state(self):
+        slot = np.array([self.slot], np.float32)
+        return {"model/w": self.w.copy(), "model/n": self.steps, "optimizer/slot": slot}
+
+    def load_state(self, tensors):
+        self.loads += 1
+        self.w, self.steps = tensors["model/w"].copy(), tensors["model/n"]
+        self.slot = float(tensors["optimizer/slot"][0]) if "optimizer/slot" in tensors else 0.0
+
+    def trained(self):
+        return ("model/w",)
+
+    def add_terms(self, terms):
+        self.terms = terms
+
+    def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
+        self.rates += rate_factors.tolist()
+        for batch in x:
+            self.w = self.w + np.float32(batch.mean())
+            self.slot += 1
+        self.steps = self.steps + len(x)
+        self.after_block()
+        return float(y.size)
+
+    def score(self, x, y):
+        raise AssertionError("not asked for")
+
+    def save_model(self, path):
+        raise AssertionError("not asked for")
+
+
+class OneTrainer:
+    framework = None
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def import_framework(self, runtime):
+        self.framework = Footprint(anonymous_mb=230, mapped_mb=330)
+
+    def get(self, network, samples):
+        return self.trainer
+
+
+class Memory:
+    critical = False
+
+    def use(self):
+        return MemoryUse(
+            used_bytes=10 << 20, peak_bytes=20 << 20, limit_bytes=64 << 20, critical=self.critical
+        )
+
+
+SIZES = {0: 4, 1: 12, 2: 1, 3: 30}
+BATCH = 4
+
+
+@pytest.fixture
+def store():
+    store = MemoryStore()
+    for client, size in SIZES.items():
+        shard = {"x": np.full(size, client + 1, np.int64), "y": np.zeros(size, np.int32)}
+        store.put(f"shard:{client}", encode(shard))
+    return store
+
+
+def turn(client, epochs=1, **changes):
+    steps = epochs * math.ceil(SIZES[client] / BATCH)
+    plain = messages.ClientTurn(
+        client=client,
+        shard_key=f"shard:{client}",
+        start_step=0,
+        stop_step=steps,
+        batch_size=BATCH,
+        weight=SIZES[client] * epochs,
+    )
+    return replace(plain, **changes)
+
+
+ALL = tuple(turn(client) for client in SIZES)
+
+
+def request(turns=ALL, **changes):
+    fields = {
+        "network": messages.Network(
+            runtime="tensorflow",
+            model=ModelSpec(name="cnn", input_shape=(), classes=2),
+            optimizer="sgd",
+            learning_rate=None,
+            seed=0,
+            threads=1,
+        ),
+        "worker": 0,
+        "round": 1,
+        "segment": 0,
+        "attempt": 0,
+        "turns": turns,
+        "micro_batches": 1,
+        "block_steps": 2,
+        "heed_memory": True,
+        "state_key": "state:0",
+        "initialise": True,
+        "exponent": exponent_for([one.weight for one in ALL]),
+        "sum_key": "sum",
+        "checkpoint_key": "checkpoint",
+        "progress_key": "progress",
+        "open_key": "open",
+    }
+    return messages.TrainClientsRequest(**(fields | changes))
+
+
+def context_of(store, remaining_s=3600.0):
+    return Context(store, time.time() + remaining_s, Memory())
+
+
+def run(store, trainer=None, *, context=None, **changes):
+    return train_clients(
+        request(**changes),
+        context or context_of(store),
+        OneTrainer(trainer or Adding()),
+        ShardCache(),
+        RoundState(),
+    )
+
+
+def joined(store, replies, keys, **changes):
+    answered = [one for reply in replies for one in reply.results if not one.refused]
+    weight = math.fsum(SIZES[one.client] for one in answered)
+    wanted = messages.CombineRequest(
+        round=1,
+        sum_keys=tuple(keys),
+        updates=len(answered),
+        weight=weight,
+        before_key="state:0",
+        state_key="state:1",
+    )
+    combine(replace(wanted, **changes), context_of(store))
+    return read_tensors(store, "state:1")
+
+
+def test_clients_begin_alike_and_are_averaged_by_samples(store):
+    trainer = Adding()
+    reply = run(store, trainer)
+    assert reply.outcome == "ok"
+    assert [(one.client, one.steps, one.samples) for one in reply.results] == [
+        (0, 1, 4),
+        (1, 3, 12),
+        (2, 1, 1),  # Fewer samples than a batch are one step.
+        (3, 8, 30),
+    ]
+    assert reply.steps == 13
+    assert trainer.loads == 4
+    state = joined(store, [reply], ["sum"])
+    # A client adds its number plus 1 in each of its steps.
+    wanted = (4 * 1 + 12 * 6 + 1 * 3 + 30 * 32) / 47
+    assert state["model/w"] == pytest.approx([wanted] * 2, rel=1e-6)
+    assert state["model/n"] == 8
+    assert "optimizer/slot" not in state
+
+
+@pytest.mark.parametrize("order", [(3, 2, 1, 0), (1, 3, 0, 2)])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_whoever_trains_where_the_state_has_the_same_bits(store, order, cut):
+    alone = joined(store, [run(store)], ["sum"])
+    turns = [turn(client) for client in order]
+    parts = [run(store, turns=tuple(turns[:cut]), sum_key="a")]
+    parts += [run(store, turns=tuple(turns[cut:]), sum_key="b")]
+    together = joined(store, parts, ["b", "a"])
+    assert {name: value.tobytes() for name, value in together.items()} == {
+        name: value.tobytes() for name, value in alone.items()
+    }
+
+
+def test_a_mean_is_written_in_pieces_of_any_size(store):
+    reply = run(store)
+    whole = joined(store, [reply], ["sum"])
+    wanted = messages.CombineRequest(
+        round=1, sum_keys=("sum",), updates=4, weight=47, before_key="state:0", state_key="s"
+    )
+    write_mean(store, wanted, "s", span_bytes=4)
+    assert read_tensors(store, "s")["model/w"].tobytes() == whole["model/w"].tobytes()
+
+
+def test_before_the_time_limit_the_rest_is_left_to_another_activation(store):
+    context = context_of(store)
+    trainer = Adding()
+
+    def out_of_time():
+        if trainer.loads == 2:
+            object.__setattr__(context, "deadline_s", time.time())
+
+    trainer.after_block = out_of_time
+    first = run(store, trainer, context=context, sum_key="a")
+    # The second client was in its turn, with two of three steps taken.
+    assert first.outcome == "continued-time"
+    assert [one.client for one in first.results] == [0]
+    assert (first.begun.next_step, first.begun.samples) == (2, 8)
+    assert read_tensors(store, "checkpoint")["optimizer/slot"] == 2
+    rest = run(store, turns=ALL[1:], begun=first.begun, sum_key="b", segment=1)
+    assert [(one.client, one.steps, one.samples) for one in rest.results] == [
+        (1, 3, 12),
+        (2, 1, 1),
+        (3, 8, 30),
+    ]
+    in_two = joined(store, [first, rest], ["a", "b"])
+    store.delete("state:1")
+    assert in_two["model/w"].tobytes() == joined(store, [run(store)], ["sum"])["model/w"].tobytes()
+
+
+def test_a_client_that_would_not_fit_any_more_is_begun_elsewhere(store):
+    context = context_of(store)
+    trainer = Adding()
+
+    def slow():
+        # As if each block had taken long.
+        object.__setattr__(context, "deadline_s", time.time() + 2.2)
+        time.sleep(0.05)
+
+    trainer.after_block = slow
+    reply = run(store, trainer, context=context, turns=(turn(0), turn(3)))
+    assert reply.outcome == "continued-time"
+    assert [one.client for one in reply.results] == [0]
+    assert reply.begun is None
+    assert store.open("checkpoint") is None
+
+
+def test_after_the_deadline_of_a_round_only_what_was_done_counts(store):
+    trainer = Adding()
+    until = []
+
+    def late():
+        if trainer.loads == 3:
+            until.append(request_now.until_s)
+            object.__setattr__(request_now, "until_s", time.time())
+
+    trainer.after_block = late
+    request_now = request(until_s=time.time() + 3600)
+    reply = train_clients(
+        request_now, context_of(store), OneTrainer(trainer), ShardCache(), RoundState()
+    )
+    assert until
+    assert reply.outcome == "ok"
+    assert [one.client for one in reply.results] == [0, 1, 2]
+    wanted = (4 * 1 + 12 * 6 + 1 * 3) / 17
+    assert joined(store, [reply], ["sum"])["model/w"][0] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_client_whose_update_is_no_number_goes_without_by_name(store):
+    trainer = Adding()
+
+    def break_one():
+        if trainer.loads == 2:
+            trainer.w = np.array([1, np.nan], np.float32)
+
+    trainer.after_block = break_one
+    reply = run(store, trainer)
+    refused = {one.client: one.refused for one in reply.results if one.refused}
+    assert refused == {1: "model/w is no longer finite (round 1 of client 1)"}
+    wanted = (4 * 1 + 1 * 3 + 30 * 32) / 35
+    assert joined(store, [reply], ["sum"])["model/w"][0] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_client_that_diverges_goes_without_by_name(store):
+    trainer = Adding()
+    plain = trainer.train
+
+    def train(x, y, *others):
+        return math.nan if trainer.loads == 4 else plain(x, y, *others)
+
+    trainer.train = train
+    reply = run(store, trainer)
+    assert reply.results[3].refused == "the loss became nan in round 1 of client 3, step 2"
+    assert read_header(store.existing("sum")).metadata["updates"] == "3"
+
+
+def test_updates_that_a_strategy_must_see_are_stored_by_client(store):
+    turns = tuple(turn(client, update_key=f"update:{client}") for client in (0, 1))
+    reply = run(store, turns=turns, exponent=None)
+    assert store.open("sum") is None
+    blob = store.existing("update:1")
+    assert read_header(blob).metadata["samples"] == "12"
+    assert read_tensors(store, "update:1")["model/w"].tolist() == [6, 6]
+    assert all(one.checksum for one in reply.results)
+
+
+def test_an_activation_for_which_nobody_waits_stores_nothing(store):
+    trainer = Adding()
+    trainer.after_block = lambda: store.set_field("open", "closed", "1")
+    with pytest.raises(Cancelled, match="round 1 is over"):
+        run(store, trainer)
+    assert store.open("sum") is None
+    # The next round is open.
+    store.put("state:1", encode(read_tensors(store, "state:0")))
+    assert run(store, round=2, state_key="state:1").outcome == "ok"
+
+
+def test_rates_and_terms_reach_the_trainer(store):
+    trainer = Adding()
+    run(store, trainer, turns=(turn(0, rate_factor=0.5), turn(2, rate_factor=0.25)))
+    assert trainer.rates == [0.5, 0.25]
+    assert trainer.terms is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"updates": 3}, "are made of 4 updates of weight 47, and 3 of weight 47 were reported"),
+        ({"weight": 17.0}, "made of 4 updates of weight 47, and 4 of weight 17 were reported"),
+        ({"sum_keys": ("sum", "gone")}, r"a sum of updates is missing \(gone\)"),
+        ({"sum_keys": ("state:0",)}, "state:0 is no sum of updates"),
+        ({"sum_keys": ()}, "are made of 0 updates"),
+    ],
+)
+def test_a_join_of_something_else_is_refused(store, changes, said):
+    reply = run(store)
+    with pytest.raises(AggregationError, match=said):
+        joined(store, [reply], ["sum"], **changes)
+    assert store.open("state:1") is None
+
+
+def test_sums_of_two_rounds_are_not_joined(store):
+    parts = [run(store, turns=ALL[:1], sum_key="a")]
+    parts += [run(store, turns=ALL[1:], sum_key="b", exponent=12)]
+    with pytest.raises(AggregationError, match="b is a sum of another round than a"):
+        joined(store, parts, ["a", "b"])
