@@ -18,10 +18,13 @@ from disdel.settings import Settings
 from disdel.types import TrainJob
 
 MAIN = '''
+import os
+import signal
+
 import numpy as np
 
 from disdel.runtimes.base import Scored, Trainer
-from disdel.worker import network, tasks
+from disdel.worker import clients, network, tasks
 
 
 class Linear(Trainer):
@@ -81,7 +84,31 @@ class LinearTrainers(network.TrainerCache):
         return Linear()
 
 
+class PerilousShards(tasks.ShardCache):
+    """With KILL in the environment, about a third of a round's clients kill their container.
+
+    "once": in the first attempt; "always": in all.
+    """
+
+    request = None
+
+    def get(self, key, context, use):
+        peril, request = os.environ.get("KILL"), self.request
+        if peril and use == "train" and (peril == "always" or not request.attempt):
+            client = int(key.rpartition("-")[2])
+            if np.random.default_rng((request.round, client)).random() < 1 / 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().get(key, context, use)
+
+
+def train_clients(request, context, trainers, shards, states):
+    PerilousShards.request = request
+    return clients.train_clients(request, context, trainers, shards, states)
+
+
 tasks.TrainerCache = LinearTrainers
+tasks.ShardCache = PerilousShards
+tasks.train_clients = train_clients
 main = tasks.TrainAction()
 '''
 

@@ -41,6 +41,8 @@ _CLIENT_S = 0.01
 _MOST_TURNS = 1000
 # Where more are asked than are needed, a container hands in so many times a round.
 _HAND_INS = 4
+# Lost without a reason so often, several clients are halved, and one goes without.
+_MOST_TRIES = {True: 2, False: 3}
 # Where nobody has answered after so many lost activations, it is not the clients.
 _MOST_FAILURES = 8
 
@@ -361,7 +363,12 @@ class CohortContainers(TrainContainers):
             cohort.spent += [turn.update_key for turn in sent.turns if turn.update_key is not None]
             call = await self._workers.call("train", sent, worker, attempt, number=number)
             call = replace(call, segment=segment, attempt=count)
-            return _Ended(sent, await self.invoker.call(call, messages.TrainClientsReply))
+            try:
+                return _Ended(sent, await self.invoker.call(call, messages.TrainClientsReply))
+            except ActivationFailed as failure:
+                if failure.outcome == "error" and tries >= _MOST_TRIES[len(turns) > 1]:
+                    failure.lost = False
+                raise
 
         return await self._workers.persist(worker, send)
 

@@ -109,7 +109,7 @@ def read_resumed(folder: RunFolder) -> Resumed:
     """
     if folder.is_running:
         raise UsageError(f"run {folder.run} is still running; disdel stop {folder.run} ends it")
-    _check_is_training(folder)
+    _check_is_no_inference(folder)
     files = ProgressFiles(folder)
     progress = files.read()
     # Before servers are started for it.
@@ -117,12 +117,12 @@ def read_resumed(folder: RunFolder) -> Resumed:
     return Resumed(folder, progress)
 
 
-def _check_is_training(folder: RunFolder) -> None:
+def _check_is_no_inference(folder: RunFolder) -> None:
     try:
         job = folder.read_report().job
     except UsageError:
         return  # What is to go on is in other files.
-    if job != "train":
+    if job == "infer":
         raise UsageError(
             f"run {folder.run} is an inference, and only trainings can be resumed: say it again "
             "with disdel infer"

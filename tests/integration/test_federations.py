@@ -1,0 +1,132 @@
+"""Federations on real containers, with numpy alone: who trains where changes no bit."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+FEDERATION = ("--clients", "40", "--clients-per-round", "12", "--batch", "10", "--rounds", "4")
+
+
+def start(folder, *arguments):
+    command = (sys.executable, "-m", "tests.support.linear", "federate")
+    return subprocess.Popen(
+        [*command, *arguments, "--quiet", "--json", "report.json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process, code=0):
+    """What a command has said."""
+    _, said = process.communicate()
+    assert process.returncode == code, said
+    return said
+
+
+def federated(folder, *arguments):
+    """The report of a federation, on an embedded platform of its own."""
+    folder.mkdir()
+    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *arguments)
+    ended(process)
+    return json.loads((folder / "report.json").read_text())
+
+
+def model(report, folder):
+    """The file of the model: all bits of the weights."""
+    return (folder / report["model"]).read_bytes()
+
+
+def updates(report):
+    return [(e["round"], e["client"], e["weight"], e["checksum"]) for e in report["ledger"]]
+
+
+def test_containers_kills_and_a_resume_change_no_bit(tmp_path):
+    alone = federated(tmp_path / "alone", "--containers", "1")
+    assert [len([e for e in alone["ledger"] if e["round"] == r]) for r in (1, 2, 3, 4)] == [12] * 4
+    # Who is asked differs from round to round, and who was asked has answered.
+    assert len({e["client"] for e in alone["ledger"]}) > 12
+    wanted = model(alone, tmp_path / "alone")
+
+    many = federated(tmp_path / "many", "--containers", "4")
+    assert updates(many) == updates(alone)
+    assert model(many, tmp_path / "many") == wanted
+    assert {e["worker"] for e in many["ledger"]} == {0, 1, 2, 3}
+    # One activation trains all clients of a container in a round.
+    assert len([a for a in many["activations"] if a["task"] == "train"]) == 16
+
+    killed = federated(tmp_path / "killed", "--containers", "2", "--action-env", "KILL=once")
+    assert killed["totals"]["failed"] > 0
+    assert updates(killed) == updates(alone)
+    assert model(killed, tmp_path / "killed") == wanted
+
+    folder = tmp_path / "resumed"
+    folder.mkdir()
+    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, "--containers", "3")
+    wait_until(lambda: rounds_done(folder) >= 2, 120)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    [run] = (folder / "runs").iterdir()
+    ended(start(folder, "--resume", run.name))
+    resumed = json.loads((folder / "report.json").read_text())
+    assert resumed["resumed_after"] >= 2
+    assert updates(resumed) == updates(alone)
+    assert model(resumed, folder) == wanted
+
+
+def rounds_done(folder):
+    files = list(folder.glob("runs/*/progress.jsonl"))
+    return files[0].read_bytes().count(b"\n") - 1 if files else 0
+
+
+def test_an_average_is_that_of_those_who_answered(tmp_path):
+    report = federated(
+        tmp_path / "some",
+        *("--containers", "2", "--rounds", "2", "--min-clients", "2"),
+        *("--action-env", "KILL=always"),
+    )
+    for entry in report["rounds"]:
+        number, clients = entry["round"], entry["clients"]
+        doomed = {
+            client
+            for client in range(40)
+            if np.random.default_rng((number, client)).random() < 1 / 3
+        }
+        answered = {e["client"] for e in report["ledger"] if e["round"] == number}
+        dropped = {one["client"] for one in clients["dropped"]}
+        assert dropped
+        assert dropped == (answered | dropped) & doomed
+        assert clients["asked"] == 12 == len(answered) + len(dropped)
+        assert clients["answered"] == len(answered)
+        assert all(e["weight"] == e["samples"] for e in report["ledger"])
+        losses = [e["loss"] * e["samples"] for e in report["ledger"] if e["round"] == number]
+        samples = sum(e["samples"] for e in report["ledger"] if e["round"] == number)
+        assert entry["train_loss"] == pytest.approx(math.fsum(losses) / samples)
+
+
+def test_a_round_that_too_few_answer_fails_and_names_causes(tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    process = start(
+        folder,
+        *("digits", "--runtime", "tensorflow", *FEDERATION, "--containers", "2"),
+        *("--action-env", "KILL=always"),
+    )
+    said = ended(process, code=1)
+    assert "of 12 clients answered, and 12 must (--clients-per-round)" in said
+    assert "client " in said
+    assert "--min-clients" in said
+    report = json.loads((folder / "report.json").read_text())
+    assert report["error"]["kind"] == "round-failed"
