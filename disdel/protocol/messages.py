@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeVar
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types.learning import RateSchedule
 from disdel.types.names import OptimizerState, Precision, RuntimeName
 from disdel.types.phases import Phases
+from disdel.types.rate_schedule import RateSchedule
 from disdel.types.specs import CodeRef, FeatureSpec, ModelSpec, TargetSpec
 
 WIRE_VERSION = 8

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from disdel.types.learning import RateSchedule
 from disdel.types.names import RateScale
+from disdel.types.rate_schedule import RateSchedule
 
 Factors = npt.NDArray[np.float32]
 

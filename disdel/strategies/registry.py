@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from disdel import strategies
 from disdel.errors import UsageError
 from disdel.strategies.base import Strategy
-from disdel.types.job import TrainJob
+
+if TYPE_CHECKING:
+    # An action reads this module at each cold start, and needs no job.
+    from disdel.types.job import TrainJob
 
 _Kind = TypeVar("_Kind", bound=type[Strategy])
 

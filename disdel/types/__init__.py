@@ -11,7 +11,6 @@ from disdel.types.learning import (
     MAX_BATCH_SIZE,
     MAX_EPOCHS,
     LearningJob,
-    RateSchedule,
     Validation,
 )
 from disdel.types.limits import Aims, Limits
@@ -46,6 +45,7 @@ from disdel.types.plan import (
     Slice,
     Zones,
 )
+from disdel.types.rate_schedule import RateSchedule
 from disdel.types.reading import Column, ColumnKind, Reading, Scaling, TableLayout
 from disdel.types.report import (
     Activation,

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 
 from disdel.errors import UsageError
 from disdel.types.checks import take_fields
-from disdel.types.learning import AUTO, MAX_EPOCHS, MAX_ROUNDS, ROUNDS, LearningJob
+from disdel.types.learning import AUTO, MAX_EPOCHS, MAX_ROUNDS, LearningJob
 from disdel.types.names import OptimizerState, Sync, WorkersPolicy
+from disdel.types.rate_schedule import ROUNDS
 from disdel.types.setting import Setting
 
 _MOST_WORKERS = 10_000

@@ -3,11 +3,14 @@
 An answer with a key `error` is OpenWhisk's "application error": it ends the activation without
 losing the container. What is not a `DisdelError` goes up and becomes an error with a traceback in
 the activation's log.
+
+Modules of some tasks only are imported by those: a cold start waits for all that is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from disdel.errors import DisdelError
 from disdel.protocol.keys import RunKeys
@@ -23,17 +26,10 @@ from disdel.protocol.messages import (
     to_json,
 )
 from disdel.types.units import MIB
-from disdel.worker.clients import RoundState, train_clients
-from disdel.worker.collect import collect
-from disdel.worker.combine import combine
 from disdel.worker.context import ClaimedElsewhere, Context, activation_context
-from disdel.worker.evaluate import evaluate
-from disdel.worker.model_file import PredictorCache
-from disdel.worker.network import TrainerCache
-from disdel.worker.probe import probe
-from disdel.worker.score import score_slice
-from disdel.worker.shards import ShardCache
-from disdel.worker.train import train_segment
+
+if TYPE_CHECKING:
+    from disdel.worker.clients import RoundState
 
 Args = Mapping[str, object]
 TaskReply = dict[str, object]
@@ -48,22 +44,32 @@ class TrainAction:
     """
 
     def __init__(self) -> None:
+        from disdel.worker.network import TrainerCache
+        from disdel.worker.shards import ShardCache
+
         self._trainers = TrainerCache()
         self._shards = ShardCache()
-        self._states = RoundState()
+        self._states: RoundState | None = None
 
     def __call__(self, args: Args) -> TaskReply:
         return _answer(args, self._run)
 
     def _run(self, args: Args, context: Context) -> object:
         if args.get("task") == "score":
+            from disdel.worker.score import score_slice
+
             score = from_json(ScoreRequest, args)
             return score_slice(score, context, self._trainers, self._shards)
         if args.get("task") in _JOINS:
             return _join(args, context)
         if args.get("task") == "clients":
+            from disdel.worker.clients import RoundState, train_clients
+
+            self._states = self._states or RoundState()
             turns = from_json(TrainClientsRequest, args)
             return train_clients(turns, context, self._trainers, self._shards, self._states)
+        from disdel.worker.train import train_segment
+
         segment = from_json(TrainRequest, args)
         return train_segment(segment, context, self._trainers, self._shards)
 
@@ -79,7 +85,11 @@ _JOINS = ("collect", "combine")
 
 def _join(args: Args, context: Context) -> object:
     if args.get("task") == "combine":
+        from disdel.worker.combine import combine
+
         return combine(from_json(CombineRequest, args), context)
+    from disdel.worker.collect import collect
+
     return collect(from_json(CollectRequest, args), context)
 
 
@@ -90,19 +100,31 @@ class EvaluateAction:
     """
 
     def __init__(self) -> None:
+        from disdel.worker.model_file import PredictorCache
+
         self._predictors = PredictorCache()
 
     def __call__(self, args: Args) -> TaskReply:
         return _answer(args, self._run)
 
     def _run(self, args: Args, context: Context) -> object:
+        from disdel.worker.evaluate import evaluate
+
         return evaluate(from_json(EvaluateRequest, args), context, self._predictors)
+
+
+def _probe(_args: Args, context: Context) -> object:
+    from disdel.worker.probe import probe
+
+    return probe(context)
 
 
 def _answer(args: Args, run: Callable[[Args, Context], object]) -> TaskReply:
     try:
         with activation_context(args) as context:
-            reply = to_json(probe(context) if args.get("task") == "probe" else run(args, context))
+            if args.get("task") == "probe":
+                run = _probe
+            reply = to_json(run(args, context))
             _log(args, reply, context)
             return reply
     except ClaimedElsewhere as elsewhere:

@@ -1,5 +1,7 @@
 import ast
 import io
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -62,3 +64,22 @@ def test_all_that_the_library_gathers_is_found_in_a_bundle():
         assert names["__getattr__"](name) is getattr(disdel.types, name)
     with pytest.raises(AttributeError):
         names["__getattr__"]("Nothing")
+
+
+@pytest.mark.parametrize(
+    ("action", "unread"),
+    [
+        ("train", ["types.job", "types.learning", "worker.evaluate", "worker.clients"]),
+        ("collectWeights", ["types.job", "runtimes", "worker.train", "worker.evaluate"]),
+        ("evaluate", ["types.job", "worker.train", "worker.collect"]),
+    ],
+)
+def test_a_cold_start_reads_what_its_action_needs(tmp_path, action, unread):
+    with zipfile.ZipFile(io.BytesIO(build_bundle(action))) as archive:
+        archive.extractall(tmp_path)
+    told = "import runpy, sys; runpy.run_path('__main__.py'); print(*sys.modules)"
+    command = [sys.executable, "-c", told]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    read = set(done.stdout.split())
+    assert "disdel.worker.tasks" in read
+    assert not read & {f"disdel.{name}" for name in unread}
