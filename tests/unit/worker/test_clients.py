@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from disdel.errors import AggregationError
+from disdel.models import built_in
 from disdel.protocol import messages
 from disdel.runtimes.base import Trainer
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.strategies.exact_sum import exponent_for
-from disdel.types import ModelSpec
 from disdel.worker.cancellation import Cancelled
 from disdel.worker.clients import RoundState, train_clients
 from disdel.worker.combine import combine, write_mean
@@ -117,7 +117,7 @@ def request(turns=ALL, **changes):
     fields = {
         "network": messages.Network(
             runtime="tensorflow",
-            model=ModelSpec(name="cnn", input_shape=(), classes=2),
+            model=built_in("cnn", input_shape=(8, 8, 1), classes=2),
             optimizer="sgd",
             learning_rate=None,
             seed=0,
