@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # The name is enough for type checkers; `typing` takes a 
 if TYPE_CHECKING:
     from typing import Any
 
-    from disdel.api import Inferred, Trained, federate, infer, resume, train
+    from disdel.api import Inferred, Trained, federate, infer, partition, resume, train
     from disdel.errors import DisdelError, UsageError
     from disdel.settings import Settings
 
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "federate",
     "infer",
+    "partition",
     "resume",
     "train",
 ]
@@ -38,6 +39,7 @@ _HOMES = {
     "Trained": "disdel.api",
     "federate": "disdel.api",
     "infer": "disdel.api",
+    "partition": "disdel.api",
     "resume": "disdel.api",
     "UsageError": "disdel.errors",
     "train": "disdel.api",

@@ -23,8 +23,15 @@ from disdel.controller.training import calibration
 from disdel.controller.training import train as train_run
 from disdel.controller.training.calibration import Calibrated
 from disdel.controller.training.resuming import Resumed, read_resumed
-from disdel.controller.training.splits import job_dataset, job_partition, job_samples, with_clients
-from disdel.data import DatasetArrays, describe_dataset, load_arrays
+from disdel.controller.training.splits import (
+    job_dataset,
+    job_partition,
+    job_samples,
+    train_labels,
+    with_clients,
+)
+from disdel.data import DatasetArrays, describe_dataset, load_arrays, prepare_dataset
+from disdel.data.partitioners.looking import look
 from disdel.errors import UsageError
 from disdel.host.interrupts import taken_as_interrupts
 from disdel.planner.plan import make_plan
@@ -40,6 +47,7 @@ from disdel.settings.keywords import (
     TrainOptions,
 )
 from disdel.settings.read_options import TableOptions
+from disdel.settings.resolving import find
 from disdel.settings.settings import NOT_OF_INFER
 from disdel.settings.signatures import split, takes_settings
 from disdel.settings.wording import in_keywords
@@ -51,8 +59,10 @@ from disdel.types import (
     RunReport,
     RuntimeName,
     TrainJob,
+    Validation,
 )
 from disdel.types.checks import taken
+from disdel.types.dealt import DealtSamples
 from disdel.types.events import (
     Event,
     Listener,
@@ -72,6 +82,8 @@ __all__ = [
     "federate",
     "find_resumed",
     "infer",
+    "look_at_partition",
+    "partition",
     "plan_costs",
     "resume",
     "run_calibrate",
@@ -377,6 +389,56 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     """
     asked, plan = make_plan(_questions(job, settings))
     return PlanMade(run="", job=job, dataset=asked.dataset, model=asked.model.name, plan=plan)
+
+
+def partition(
+    dataset: str,
+    *,
+    partition: str = "iid",
+    clients: int | None = None,
+    seed: int = 0,
+    target_accuracy: float | None = None,
+    patience: int | None = None,
+    data_dir: Path | str | None = None,
+) -> DealtSamples:
+    """Look at how a partition deals a data set to clients; nothing is run.
+
+    Args:
+        dataset: as for `federate`.
+        partition: what deals the training samples to clients.
+        clients: how many there are; None for 10, or for as many as the partition makes.
+        seed: of what is drawn.
+        target_accuracy: as for `federate`; where it or `patience` decides, some samples are held
+            out for that, and are nobody's.
+        patience: likewise.
+        data_dir: the folder of prepared data sets.
+
+    Raises:
+        UsageError: a value is of another type, or the samples cannot be dealt so.
+    """
+    job = FederateJob(
+        dataset=dataset,
+        partition=partition,
+        clients=clients,
+        seed=seed,
+        validation=Validation(target_accuracy=target_accuracy, patience=patience),
+    )
+    folder = find(Settings, "data_dir", taken("data_dir", data_dir, Path | None))
+    with in_keywords(FederateJob, Settings):
+        return look_at_partition(job, folder)
+
+
+def look_at_partition(job: FederateJob, data_dir: Path) -> DealtSamples:
+    """How a federation's samples are dealt; nothing is run.
+
+    Raises:
+        UsageError: the samples cannot be dealt so, or there is no such data set.
+    """
+    prepare_dataset(job.dataset, data_dir)
+    samples = job_samples(load_arrays(job.dataset, data_dir), job.as_training)
+    dealer = job_partition(job.as_training, samples.spec, lambda: samples)
+    dealt = dealer.assignment(with_clients(job, dealer).roster)
+    return look(dealt, train_labels(samples), samples.spec, partition=job.partition, seed=job.seed)
 
 
 def _questions(job: TrainJob, settings: Settings) -> list[Question]:

@@ -15,6 +15,7 @@ from disdel.cli import (
     federate,
     infer,
     memory_agent,
+    partition,
     plan,
     platform,
     runs,
@@ -39,6 +40,7 @@ app.command("train")(train.train_command)
 app.command("federate")(federate.federate_command)
 app.command("infer")(infer.infer_command)
 app.command("plan")(plan.plan_command)
+app.command("partition")(partition.partition_command)
 app.command("calibrate")(calibrate.calibrate_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(runs.app, name="runs")

@@ -44,6 +44,9 @@ def power_of_choice(
 
     https://arxiv.org/abs/2010.01243, algorithm 1 with the losses that clients had when they last
     trained (its variant rpow-d). Who has never trained has the highest of all.
+
+    Raises:
+        UsageError: there are fewer candidates than are to be chosen.
     """
     if d is not None and d < choice.cohort:
         raise UsageError(

@@ -12,8 +12,8 @@ from disdel.settings.fields import Declared, declared
 
 # A command is one to type as it stands, up to a mark that ends the clause.
 _COMMAND = (
-    r"disdel (?:train|federate|infer|plan|runs|dataset|stop|logs|report|platform|doctor)\b"
-    r"[^;:,()`]*"
+    r"disdel (?:train|federate|partition|infer|plan|runs|dataset|stop|logs|report|platform|doctor)"
+    r"\b[^;:,()`]*"
 )
 _FLAG = re.compile(
     rf"(?P<command>{_COMMAND})|(?P<flag>--[a-z][a-z-]*)(?: (?P<value>[A-Za-z0-9_.+-]*[A-Za-z0-9]))?"

@@ -11,9 +11,9 @@ from disdel.controller.runs.run_folder import RunFolder
 from disdel.controller.training.kinds import Counts, RunKind
 from disdel.controller.training.resuming import Resumed
 from disdel.controller.training.rounds import RoundLoop
+from disdel.controller.training.splits import with_clients
 from disdel.controller.training.train import learn
 from disdel.data.partitioners import Partition
-from disdel.errors import PartitionError
 from disdel.planner.question import Federation
 from disdel.settings import Settings
 from disdel.types import FederateJob, ModelSpec, RunReport, TrainJob
@@ -52,14 +52,8 @@ class FederatedKind(RunKind):
         return self.asked
 
     def dealt(self, job: TrainJob, partition: Partition) -> TrainJob:  # noqa: ARG002
-        asked = self.asked
-        decided = partition.decided_clients
-        if decided is not None and asked.clients not in (None, decided):
-            raise PartitionError(
-                f"--partition {asked.partition} makes {decided} clients, one for each value, and "
-                f"--clients is {asked.clients}: leave --clients out"
-            )
-        self.asked = replace(asked, clients=decided or asked.roster)
+        asked = with_clients(self.asked, partition)
+        self.asked = replace(asked, clients=asked.roster)
         return self.asked.as_training
 
     def settled(self, job: TrainJob, model: ModelSpec) -> TrainJob:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from disdel.data import DatasetArrays, held_out_size, hold_out, scaling_of
 from disdel.data.partitioners import Partition
 from disdel.errors import PartitionError
-from disdel.types import DatasetSpec, Split, SplitReport, TrainJob
+from disdel.types import DatasetSpec, FederateJob, Split, SplitReport, TrainJob
 from disdel.types.arrays import Array
+
+Job = TypeVar("Job", TrainJob, FederateJob)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +91,12 @@ def job_samples(arrays: DatasetArrays, job: TrainJob) -> JobSamples:
     return JobSamples(spec=spec, splits=splits)
 
 
+def train_labels(samples: JobSamples) -> NDArray[Any]:
+    """Of the training split, (samples, …): int32 classes, or float32 numbers to predict."""
+    train = samples.splits["train"]
+    return np.asarray(train.y[train.rows(slice(None))])
+
+
 def job_partition(
     job: TrainJob, dataset: DatasetSpec, samples: Callable[[], JobSamples]
 ) -> Partition:
@@ -102,20 +110,15 @@ def job_partition(
     Raises:
         UsageError: there is no such partitioner.
     """
-
-    def labels() -> NDArray[Any]:
-        train = samples().splits["train"]
-        return np.asarray(train.y[train.rows(slice(None))])
-
     return Partition(
         job.partition,
         samples=dataset.train_samples,
         seed=job.seed,
-        read_labels=labels,
+        read_labels=lambda: train_labels(samples()),
     )
 
 
-def with_clients(job: TrainJob, partition: Partition) -> TrainJob:
+def with_clients(job: Job, partition: Partition) -> Job:
     """The job with as many clients as its samples have, where the partition is by a column.
 
     Raises:

@@ -1,0 +1,75 @@
+"""A look at a partition before anything runs: which client has how many samples of which label."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.data.partitioners.registry import DEFAULT_BINS
+from disdel.errors import PartitionError
+from disdel.types import DatasetSpec
+from disdel.types.assignment import Assignment
+from disdel.types.dealt import DealtSamples
+
+# Counts of more cells than this take gigabytes.
+_MOST_CELLS = 2**27
+
+
+def look(
+    assignment: Assignment,
+    labels: NDArray[Any],
+    spec: DatasetSpec,
+    *,
+    partition: str,
+    seed: int,
+    clients: tuple[str, ...] = (),
+) -> DealtSamples:
+    """How many samples of which label each client has.
+
+    Args:
+        assignment: who owns what.
+        labels: of all training samples, (samples,): classes, or float32 numbers to predict. Those
+            are counted by tenths, between their quantiles.
+        spec: the data set.
+        partition: what the samples were dealt by.
+        seed: likewise.
+        clients: their names, where they have some.
+
+    Raises:
+        PartitionError: a sample has several labels, or there are too many counts.
+    """
+    if labels.ndim != 1:
+        raise PartitionError(
+            f"{spec.name} has targets of shape {labels.shape[1:]}, so no label for a picture"
+        )
+    names = spec.class_names or tuple(map(str, range(spec.classes)))
+    column_of: NDArray[Any] = labels
+    if labels.dtype.kind == "f":
+        column_of, names = _by_tenths(labels)
+    if assignment.clients * len(names) > _MOST_CELLS:
+        raise PartitionError(
+            f"{assignment.clients} clients times {len(names)} labels are too many to be shown"
+        )
+    cells = assignment.owners() * len(names) + column_of
+    counts = np.bincount(cells, minlength=assignment.clients * len(names))
+    return DealtSamples(
+        dataset=spec.name,
+        partition=partition,
+        seed=seed,
+        counts=counts.reshape(assignment.clients, len(names)),
+        labels=names,
+        is_numbers=labels.dtype.kind == "f",
+        clients=clients,
+    )
+
+
+def _by_tenths(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The range that each number is in, and what the ranges are called."""
+    cuts = np.unique(np.quantile(numbers, np.linspace(0, 1, DEFAULT_BINS + 1)[1:-1]))
+    names = [f"below {cuts[0]:.4g}"]
+    names += [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(cuts)]
+    names.append(f"from {cuts[-1]:.4g}")
+    return np.searchsorted(cuts, numbers, side="right"), tuple(names)

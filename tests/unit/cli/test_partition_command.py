@@ -1,0 +1,133 @@
+"""What `disdel partition` shows."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import disdel
+from disdel.cli.app import app
+from disdel.errors import UsageError
+from disdel.report.dealt_lines import MOST_ROWS, dealt_lines
+from disdel.report.dealt_picture import render_dealt
+from disdel.types.dealt import DealtSamples
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def shown(*arguments):
+    done = CliRunner().invoke(app, ["partition", "digits", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def dealt(counts, **others):
+    counts = np.array(counts)
+    labels = others.pop("labels", tuple(map(str, range(counts.shape[1]))))
+    return DealtSamples(
+        dataset="set", partition="iid", seed=0, counts=counts, labels=labels, **others
+    )
+
+
+def test_table_map_and_totals():
+    text = shown("--clients", "5", "--partition", "sizes:linear")
+    assert "partition sizes:linear of digits, seed 0" in text
+    lines = text.splitlines()
+    assert [line.split()[:3] for line in lines[2:7]] == [
+        ["0", "95", "10"],
+        ["1", "191", "10"],
+        ["2", "287", "10"],
+        ["3", "383", "10"],
+        ["4", "482", "10"],
+    ]
+    assert "samples   1438 to 5 clients: least 95 (client 0), median 287, largest 482" in text
+    assert "labels    10 to 10 a client, 10.00 on average; of 10" in text
+
+
+def test_json_has_all_counts_and_a_run_deals_the_same():
+    told = json.loads(shown("--clients", "7", "--partition", "dirichlet:0.5", "--json", "-"))
+    counts = np.array([client["counts"] for client in told["clients"]])
+    assert counts.shape == (7, 10)
+    assert counts.sum() == told["totals"]["samples"] == 1438
+    assert [client["samples"] for client in told["clients"]] == counts.sum(axis=1).tolist()
+    other = disdel.partition("digits", clients=7, partition="dirichlet:0.5")
+    assert other.counts.tolist() == counts.tolist()
+
+
+def test_what_is_held_out_for_decisions_is_nobodys():
+    told = json.loads(shown("--patience", "3", "--json", "-"))
+    assert told["totals"]["samples"] == 1438 - 143
+    assert told["totals"]["clients"] == 10
+
+
+def test_picture_and_page(tmp_path):
+    page, picture = tmp_path / "page.html", tmp_path / "map.png"
+    shown("--partition", "shards:2", "--html", str(page), "--png", str(picture))
+    assert picture.read_bytes().startswith(PNG)
+    text = page.read_text()
+    assert "data:image/png;base64," in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--partition", "nothing"], "unknown --partition 'nothing'"),
+        (["--clients", "2000"], "cannot deal 1438 samples to 2000 clients: each needs at least"),
+        (["--html", "/nowhere/page.html"], "--html /nowhere/page.html"),
+        (["--partition", "by:hospital"], "there is no column 'hospital'"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(arguments, message):
+    done = CliRunner().invoke(app, ["partition", "digits", *arguments])
+    assert isinstance(done.exception, UsageError)
+    assert message in str(done.exception)
+
+
+def test_a_data_set_is_needed():
+    done = CliRunner().invoke(app, ["partition"])
+    assert "name a data set" in str(done.exception) or "name a data set" in done.output
+
+
+def test_effective_labels_are_as_many_as_would_be_were_they_alike():
+    made = dealt([[5, 5, 0, 0], [7, 0, 0, 0], [1, 1, 1, 1], [9, 1, 0, 0]])
+    assert made.effective_labels == pytest.approx([2, 1, 4, np.exp(0.325083)])
+    assert made.labels_held.tolist() == [2, 1, 4, 2]
+
+
+@pytest.mark.parametrize("clients", [MOST_ROWS, MOST_ROWS + 1, 10_000])
+@pytest.mark.parametrize("labels", [2, 31, 1000])
+def test_the_map_fits_a_terminal(clients, labels):
+    counts = np.random.default_rng(0).integers(0, 5, (clients, labels))
+    counts[:, 0] += 1
+    lines = list(dealt_lines(dealt(counts)))
+    assert len(lines) <= MOST_ROWS + 8
+    assert max(map(len, lines)) <= 120
+    rows = [line for line in lines if "|" in line]
+    assert len(rows) == min(clients, MOST_ROWS)
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_names_from_others_steer_neither_terminal_nor_page():
+    made = dealt([[1, 2], [2, 1]], labels=("\x1b[31m", "<b>$x$"), clients=("a\nb", "<script>"))
+    text = "\n".join(dealt_lines(made))
+    assert "\x1b" not in text
+    assert "a\nb" not in text
+    page = render_dealt(made)
+    assert "<script>" not in page
+    assert "<b>$x$" not in page
+
+
+def test_numbers_to_predict_are_shown_by_tenths(tmp_path):
+    (tmp_path / "data.py").write_text(
+        "import numpy as np\n"
+        "def load():\n"
+        "    y = np.arange(200, dtype='float32') / 7\n"
+        "    return np.ones((200, 3), 'float32') * y[:, None], y\n"
+    )
+    made = disdel.partition(f"{tmp_path}/data.py:load", clients=4, partition="shards:1")
+    assert made.is_numbers
+    assert len(made.labels) == 10
+    assert made.labels_held.max() <= 4
+    assert any("numbers to predict, by tenths" in line for line in dealt_lines(made))
