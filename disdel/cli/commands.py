@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.utils import get_params_from_function
 
 from disdel.cli.declared import OUTPUT, with_settings
@@ -33,7 +33,7 @@ class Commands(typer.Typer):
 
     def __init__(self, **settings: Any) -> None:
         # Brackets in texts are brackets, not markup.
-        super().__init__(no_args_is_help=True, rich_markup_mode=None, **settings)
+        super().__init__(cls=_Group, no_args_is_help=True, rich_markup_mode=None, **settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
         """As Typer's, but that parameters may stand for declared settings."""
@@ -48,6 +48,21 @@ class Commands(typer.Typer):
             return function
 
         return decorate
+
+
+class _Group(TyperGroup):
+    """A group whose help has each command's first paragraph, whole."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with what they do."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, " ".join((command.help or "").partition("\n\n")[0].split()))
+            for name, command in commands
+            if command is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class _Command(TyperCommand):
@@ -76,12 +91,20 @@ class _Command(TyperCommand):
                         _check(name, text, declared[parameter.name])
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What stands behind the command's name: an argument that may be left out, in brackets."""
+        arguments = [one for one in self.get_params(ctx) if _is_argument(one)]
+        named = [_called(one) if one.required else f"[{_called(one)}]" for one in arguments]
+        return [self.options_metavar or "", *named]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options under the headings of their groups."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             if (record := parameter.get_help_record(ctx)) is not None:
-                plain = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                plain = "Options"
+                if _is_argument(parameter):
+                    plain, record = "Arguments", (_called(parameter), parameter.help or "")
                 group = getattr(parameter, "rich_help_panel", None) or plain
                 groups.setdefault(group, []).append(record)
         # That of all commands comes last.
@@ -89,6 +112,10 @@ class _Command(TyperCommand):
         for group in sorted(groups, key=lambda name: (name not in first, name == OUTPUT)):
             with formatter.section(group):
                 formatter.write_dl(groups[group])
+
+
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
 
 
 def _called(parameter: Any) -> str:

@@ -73,7 +73,7 @@ def down_command() -> None:
 
 @app.command("options")
 def options_command() -> None:
-    """List what each platform alone has options for, for --platform-option NAME=VALUE.
+    """List the options that each platform alone has, for --platform-option.
 
     Their variables count where the command line says nothing.
     """

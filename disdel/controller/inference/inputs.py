@@ -59,7 +59,9 @@ def read_inputs(path: Path, dataset: DatasetSpec, table: TableOptions = _AS_BEFO
         where = str(path)
         y = None if split.labels is None else targets_alike(split.labels, dataset, where)
     except DatasetError as error:
-        raise UsageError(f"--input {error}") from error
+        # What is wrong may be another option's value.
+        option = "" if str(error).startswith("--") else "--input "
+        raise UsageError(f"{option}{error}") from error
     # Tokens are in no units.
     scaling = None if dataset.kind == "tokens" else dataset.scaling
     if scaling is not None and (remark := _other_units(split.x, scaling)):

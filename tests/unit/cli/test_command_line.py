@@ -89,6 +89,24 @@ def test_what_is_wrong_is_told_with_what_would_be_right(command, said):
     assert refusal(*command.split()).startswith(said)
 
 
+@pytest.mark.parametrize("group", [[], ["runs"], ["dataset"], ["platform"]])
+def test_the_help_of_a_group_says_what_each_command_does(group):
+    said = CliRunner().invoke(app, [*group, "--help"]).stdout
+    assert "..." not in said.replace("[ARGS]...", "")
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
+def test_arguments_are_named_as_they_are_in_the_docs():
+    for command, usage in {
+        "train": "train [OPTIONS] [DATASET]",
+        "infer": "infer [OPTIONS] DATASET",
+        "report": "report [OPTIONS] RUN|FILE",
+    }.items():
+        said = CliRunner().invoke(app, [command, "--help"]).stdout
+        assert said.splitlines()[0].endswith(usage)
+        assert f"\n  {usage.split()[-1].strip('[]')}  " in said
+
+
 def test_help_is_shown_whatever_else_is_wrong():
     done = CliRunner().invoke(app, ["train", "--batch", "abc", "--help"])
     assert (done.exit_code, done.output.startswith("Usage: ")) == (0, True)
