@@ -56,7 +56,8 @@ def said_options(platform: str, cls: type | None, settings: Settings) -> dict[st
             has = "has no options of its own" if not known else f"has only {', '.join(known)}"
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"{FLAG} {called}: platform {platform} {has}{hint}")
-        if name in values:
+        value = value_of(known[name], text, f"{FLAG} {name}")
+        if name in values and not known[name].is_repeated:
             raise UsageError(f"{FLAG} gives {name} twice: name one value")
-        values[name] = value_of(known[name], text, f"{FLAG} {name}")
+        values[name] = (*values.get(name, ()), *value) if known[name].is_repeated else value
     return values

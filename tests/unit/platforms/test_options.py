@@ -16,7 +16,9 @@ def asking(*pairs, **others):
 def test_what_is_said_comes_before_the_variables_and_those_before_defaults(monkeypatch):
     monkeypatch.setenv("DISDEL_PLATFORM_USER_MEMORY", "300")
     monkeypatch.setenv("DISDEL_PLATFORM_MAX_RECORDS", "7")
-    options = own_options(EmbeddedOptions, asking("user-memory=512", "prewarm='a:1:1' b:2:2"))
+    options = own_options(
+        EmbeddedOptions, asking("user-memory=512", "prewarm=a:1:1", "prewarm=b:2:2")
+    )
     assert (options.user_memory_mb, options.max_records) == (512, 7)
     assert (options.prewarm, options.limits) == (("a:1:1", "b:2:2"), "roomy")
 
