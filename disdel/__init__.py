@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # The name is enough for type checkers; `typing` takes a 
 if TYPE_CHECKING:
     from typing import Any
 
+    from disdel import strategies
     from disdel.api import Inferred, Trained, federate, infer, partition, resume, train
     from disdel.errors import DisdelError, UsageError
     from disdel.settings import Settings
@@ -29,6 +30,7 @@ __all__ = [
     "infer",
     "partition",
     "resume",
+    "strategies",
     "train",
 ]
 
@@ -47,13 +49,15 @@ _HOMES = {
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:
     """Load the front on first use: parts of the library are imported where there is no Redis."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'disdel' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "strategies":
+        return import_module("disdel.strategies")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'disdel' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -17,6 +17,7 @@ from disdel.controller.planning.compiled import compile_job, compile_network
 from disdel.controller.planning.networks import choose_network, code_of
 from disdel.controller.planning.nodes import offered_capacity
 from disdel.controller.planning.planning import ask
+from disdel.controller.planning.strategy_checks import check_count, check_waits
 from disdel.controller.runs.cleaning import stop_run
 from disdel.controller.runs.run_folder import RunFolder, find_run
 from disdel.controller.training import calibration
@@ -51,6 +52,7 @@ from disdel.settings.resolving import find
 from disdel.settings.settings import NOT_OF_INFER
 from disdel.settings.signatures import split, takes_settings
 from disdel.settings.wording import in_keywords
+from disdel.strategies.asking import in_words, strategy_of
 from disdel.types import (
     Cost,
     FederateJob,
@@ -173,7 +175,7 @@ def train(
     """
     check_listener(listener)
     of_job, of_settings = split(options, TrainJob, Settings)
-    job = resolve(TrainJob, {"dataset": dataset, **of_job})
+    job = resolve(TrainJob, {"dataset": dataset, **in_words(of_job)})
     settings = _settings(settings, of_settings)
     report, folder = run_train(job, settings, listener)
     return Trained(report, folder.path, settings)
@@ -387,7 +389,10 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     Raises:
         UsageError: the job cannot be done as asked.
     """
+    strategy = strategy_of(job)
+    check_waits(strategy)
     asked, plan = make_plan(_questions(job, settings))
+    check_count(strategy, len(plan.client_samples), job.fan_in)
     return PlanMade(run="", job=job, dataset=asked.dataset, model=asked.model.name, plan=plan)
 
 

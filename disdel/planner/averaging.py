@@ -13,12 +13,14 @@ from disdel.planner.memory import estimate_collect
 from disdel.types.units import MIB
 
 # In the request of collectWeights, which is told of every part.
-_PART_JSON_BYTES = 240
+_PART_JSON_BYTES = 280
 _REQUEST_JSON_BYTES = 4096
 
 # Of one action: through a Redis on the same machine, and for the arithmetic of an average. All
 # actions together pass one Redis. `experiments/scale`.
 STORE_BYTES_PER_S = 400e6
+# An action that must have all parts takes no more memory than one of so many whole blocks does.
+WHOLE_PARTS = 16
 _REDIS_BYTES_PER_S = 1.2e9
 _ACTION_OVERHEAD_S = 0.02
 _COLD_START_S = 0.4
@@ -66,6 +68,7 @@ def choose_averaging(
     memory_max_mb: float,
     free_mb: float,
     rounds: int,
+    is_whole: bool = False,
 ) -> Averaging:
     """The fastest way to average that fits; the least in need of memory where none does.
 
@@ -78,7 +81,10 @@ def choose_averaging(
         memory_max_mb: the most that one action may have.
         free_mb: what all collectWeights actions may have beside the train actions.
         rounds: over which starting the tree's containers is spread.
+        is_whole: whether one action must have all parts; it reads less of each at once, then.
     """
+    if is_whole:
+        return _averaging(workers, state_bytes, max(2, workers), cpus, free_mb, rounds, WHOLE_PARTS)
     most = max(2, min(workers, most_parts(payload_bytes)))
     fan_ins = [most] + [2**i for i in range(1, most.bit_length()) if 2**i < most]
     ways = [
@@ -92,9 +98,15 @@ def choose_averaging(
 
 
 def _averaging(
-    workers: int, state_bytes: int, fan_in: int, cpus: int, free_mb: float, rounds: int
+    workers: int,
+    state_bytes: int,
+    fan_in: int,
+    cpus: int,
+    free_mb: float,
+    rounds: int,
+    most_at_once: float = math.inf,
 ) -> Averaging:
-    memory_mb = estimate_collect(fan_in).total / MIB
+    memory_mb = estimate_collect(int(min(fan_in, most_at_once))).total / MIB
     lanes = max(1, min(cpus, int(min(free_mb / memory_mb, cpus))))
     levels = level_sizes(workers, fan_in)
     elapsed_s, busy_s, parts = 0.0, 0.0, workers

@@ -215,6 +215,7 @@ def _cut_candidate(
         memory_max_mb=question.memory_max_mb,
         free_mb=question.pool_mb - workers * memory_mb,
         rounds=rounds,
+        is_whole=question.is_whole,
     )
     collect_mb = round_up_memory(averaging.memory_mb, minimum_mb)
     # One worker that stays alone with one client averages by itself. Where there is no room for one
@@ -346,5 +347,6 @@ def _store_mb(
     averages += question.advances
     states = (averages + parts + workers) * state_bytes(question.facts)
     # Of the round before and of this one.
-    kept = 2 * question.kept_copies * question.facts.parameters * FLOAT_BYTES
+    copies = question.kept_copies + len(client_samples) * question.own_copies
+    kept = 2 * copies * question.facts.parameters * FLOAT_BYTES
     return mb_ceil(samples * sample_bytes(work.dataset) + states + kept)

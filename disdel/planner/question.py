@@ -122,7 +122,9 @@ class Question(Bounds):
         counts: the samples of each of so many clients; None deals equal numbers.
         term_copies: copies of the weights that the strategy's terms take in a train action.
         advances: whether the strategy makes the next state of the updates' mean, and
-        kept_copies: copies of the weights that it keeps between rounds.
+        kept_copies: copies of the weights that it keeps between rounds, and
+        own_copies: that each client keeps.
+        is_whole: whether one action must have all updates of a round.
         federation: of a job that is one.
         notes: what else the user should know of the plan.
     """
@@ -136,6 +138,8 @@ class Question(Bounds):
     advances: bool = False
     kept_copies: int = 0
     federation: Federation | None = None
+    own_copies: int = 0
+    is_whole: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -7,9 +7,11 @@ disdel:<run>:update:<round>:<client>:<segment>:<attempt>       a client's share 
 disdel:<run>:sum:<round>:<worker>:<segment>:<attempt>          clients' updates, added up
 disdel:<run>:begun:<round>:<worker>:<segment>:<attempt>        a client between two activations
 disdel:<run>:mean:<round>                                      a mean that is no state yet
+disdel:<run>:sums:<round>                                      further sums of the updates
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some updates
 disdel:<run>:checkpoint:<round>:<client>:<segment>:<attempt>   state between two segments
 disdel:<run>:optimizer:<round>:<client>:<segment>:<attempt>        an optimizer that is not averaged
+disdel:<run>:own:<round>:<client>:<segment>:<attempt>          what a client keeps by a strategy
 disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
@@ -72,6 +74,9 @@ class RunKeys:
     def mean(self, round_number: int) -> str:
         return f"{self.prefix}mean:{round_number}"
 
+    def sums(self, round_number: int) -> str:
+        return f"{self.prefix}sums:{round_number}"
+
     def update(self, round_number: int, client: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}update:{round_number}:{client}:{segment}:{attempt}"
 
@@ -89,6 +94,9 @@ class RunKeys:
 
     def optimizer(self, round_number: int, client: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}optimizer:{round_number}:{client}:{segment}:{attempt}"
+
+    def own(self, round_number: int, client: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}own:{round_number}:{client}:{segment}:{attempt}"
 
     @property
     def model(self) -> str:

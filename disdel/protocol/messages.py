@@ -71,16 +71,38 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTerms:
-    """What each step adds to its gradients: `proximal` · (w - w_round), and a correction.
+    """What each step adds to its gradients: `proximal` · (w - w_round), and corrections.
 
     `anchor_key` is the state w_round that the round began with. The correction is the tensors that
-    the blob `correction_key` has under the prefix `correction`; None where there is none.
+    the blob `correction_key` has under the prefix `correction`; those that the client's own blob
+    `own_key` has under `own_correction` are subtracted. A key is None where there are none.
     """
 
     proximal: float
     anchor_key: str
     correction: str | None = None
     correction_key: str | None = None
+    own_correction: str | None = None
+    own_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientKeeps:
+    """Let a strategy say what a client keeps of its round for its next one.
+
+    `strategy` has the values `parameters` of its fields. The round began with `before_key`; what
+    the server keeps is at `kept_key`, and what the client has kept at `own_key` (None where there
+    is nothing yet). What it keeps goes to `new_own_key`. The learning rates of the round's steps
+    come to `rate_sum`.
+    """
+
+    strategy: str
+    parameters: dict[str, Any]
+    before_key: str
+    kept_key: str | None
+    own_key: str | None
+    new_own_key: str
+    rate_sum: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +149,7 @@ class TrainRequest:
     total_steps: int = 0
     clients: int = 1
     terms: StepTerms | None = None
+    keeps: ClientKeeps | None = None
     tells_untrained: bool = False
 
 
@@ -156,6 +179,7 @@ class ClientTurn:
 
     The samples are at `shard_key`, and the learning rate is multiplied by `rate_factor`. In the
     round's mean the update weighs `weight`. It goes to `update_key` where it is no part of a sum.
+    `keeps` says what else the client is to keep.
     """
 
     client: int
@@ -166,6 +190,7 @@ class ClientTurn:
     weight: float
     rate_factor: float = 1.0
     update_key: str | None = None
+    keeps: ClientKeeps | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +311,7 @@ class ScoreReply:
 class Update:
     """One client's contribution to a round: where it is, what made it, and its weight.
 
-    `worker` is the one that has trained it.
+    `worker` is the one that has trained it. `sums` are its weights in further sums, by name.
     """
 
     client: int
@@ -295,14 +320,18 @@ class Update:
     key: str
     samples: int
     weight: float
+    sums: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
-    """Let a strategy make the next state of a mean, which lies at `mean_key` meanwhile.
+    """Let a strategy make the next state of a round's updates.
 
-    `strategy` has the values `parameters` of its fields. The round began with `before_key`; what
-    the server keeps comes from `kept_key` (None before the first round) and goes to `new_kept_key`.
+    `strategy` has the values `parameters` of its fields, and is told `numbers` of the round. Their
+    mean, or what it combines them to, lies at `mean_key` meanwhile; and further sums of their
+    changes, `sums`, at `sums_key` (None where there are none). The round began with `before_key`;
+    what the server keeps comes from `kept_key` (None before the first round) and goes to
+    `new_kept_key`.
     """
 
     strategy: str
@@ -311,11 +340,14 @@ class Advance:
     before_key: str
     kept_key: str | None
     new_kept_key: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    sums: tuple[str, ...] = ()
+    sums_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectRequest:
-    """Make the state `state_key` of `updates`: their mean, or what `advance` makes of that.
+    """Make the state `state_key` of `updates`: their mean, or what `advance` makes of them.
 
     No updates are to start a container, and nothing else.
     """
@@ -358,10 +390,13 @@ class CollectedUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectReply:
+    """What went into an average; `left_out` says which clients' updates did not, and why."""
+
     updates: tuple[CollectedUpdate, ...]
     tensors: int
     bytes: int
     peak_mb: int
+    left_out: tuple[str, ...] = ()
     working_set_mb: int | None = None
     phases: Phases | None = None
 

@@ -18,6 +18,9 @@ from disdel.types.rate_schedule import RateSchedule
 
 Factors = npt.NDArray[np.float32]
 
+# Of SGD where nobody says another, on every runtime.
+SGD_RATE = 0.01
+
 _SCALES: dict[RateScale, Callable[[int], float]] = {
     "none": lambda _: 1.0,
     "sqrt": math.sqrt,

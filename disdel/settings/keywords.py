@@ -27,8 +27,9 @@ class TrainOptions(TypedDict, total=False):
     validate_every: int | None
     target_accuracy: float | None
     patience: int | None
-    average: Literal["samples", "equal"]
+    average: Literal["samples", "equal", "epochs"]
     strategy: str
+    outer: str | None
     epochs: int
     workers: int | None
     sync: Literal["epoch", "once"] | int
@@ -78,8 +79,9 @@ class FederateOptions(TypedDict, total=False):
     validate_every: int | None
     target_accuracy: float | None
     patience: int | None
-    average: Literal["samples", "equal"]
+    average: Literal["samples", "equal", "epochs"]
     strategy: str
+    outer: str | None
     clients: int | None
     clients_per_round: float | None
     rounds: int

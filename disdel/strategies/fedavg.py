@@ -12,7 +12,11 @@ from disdel.strategies.registry import register
 @register
 @dataclass(frozen=True)
 class FedAvg(Strategy):
-    """Every client trains in every round, and the next state is the mean of their states."""
+    """Every client trains in every round, and the next state is the mean of their states.
+
+    An update weighs the samples that it has seen, 1, or the client's passes over its own samples,
+    as in FLoX (Kotsehub et al., 2022, https://doi.org/10.1109/eScience55777.2022.00016).
+    """
 
     name = "fedavg"
 
@@ -20,4 +24,9 @@ class FedAvg(Strategy):
         return roster
 
     def weight(self, contribution: Contribution) -> float:
-        return contribution.samples if self.average == "samples" else 1
+        weights = {
+            "samples": contribution.samples,
+            "equal": 1,
+            "epochs": contribution.epochs,
+        }
+        return weights[self.average]

@@ -1,29 +1,23 @@
-"""The strategies by name: those of this folder, a module each, and others that were registered.
+"""The strategies by name: those of this folder, others that were registered, and the user's files.
 
 One that is registered elsewhere travels to the actions as the file of its module, which there is
-one of this folder.
+one of this folder; a class in a file of the user's, with the files beside it that it imports. An
+action reads this module: what the host alone needs is in `asking`.
 """
 
 from __future__ import annotations
 
 import pkgutil
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 from disdel import strategies
 from disdel.errors import UsageError
 from disdel.strategies.base import Strategy
 
-if TYPE_CHECKING:
-    # An action reads this module at each cold start, and needs no job.
-    from disdel.types.job import TrainJob
-
 _Kind = TypeVar("_Kind", bound=type[Strategy])
-
 _REGISTERED: dict[str, type[Strategy]] = {}
 
 
@@ -45,48 +39,46 @@ def register(kind: _Kind) -> _Kind:
     return kind
 
 
+def strategy_names() -> tuple[str, ...]:
+    """The names that `--strategy` takes, in order."""
+    for module in pkgutil.iter_modules(strategies.__path__, f"{strategies.__name__}."):
+        import_module(module.name)
+    return tuple(sorted(_REGISTERED))
+
+
+def registered(name: str) -> type[Strategy] | None:
+    """What is registered under a name so far."""
+    return _REGISTERED.get(name)
+
+
+def class_named(name: str) -> type[Strategy]:
+    """The class of a strategy: a registered name, or `FILE.py:CLASS`.
+
+    Raises:
+        UsageError: there is none, or the user's file does not make one.
+    """
+    if ":" in name or name.endswith(".py"):
+        # Most actions need none of what this reads.
+        from disdel.strategies.own import own_class
+
+        return own_class(name)
+    if name not in _REGISTERED:
+        # Importing one module of this folder instead of all matters to an action's start.
+        module = f"{strategies.__name__}.{name.replace('-', '_')}"
+        if name.replace("-", "").isidentifier() and find_spec(module) is not None:
+            import_module(module)
+    if name not in _REGISTERED and name not in strategy_names():
+        known = ", ".join(strategy_names())
+        raise UsageError(
+            f"--strategy {name!r} is unknown; known: {known}, and FILE.py:CLASS for your own"
+        )
+    return _REGISTERED[name]
+
+
 def strategy_named(name: str, parameters: Mapping[str, Any]) -> Strategy:
     """The strategy of that name with these values of its fields; the others have their defaults.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or a value is none of its parameter's.
     """
-    for module in pkgutil.iter_modules(strategies.__path__, f"{strategies.__name__}."):
-        import_module(module.name)
-    if name not in _REGISTERED:
-        raise UsageError(f"--strategy {name!r} is unknown; known: {', '.join(sorted(_REGISTERED))}")
-    return _REGISTERED[name](**parameters)
-
-
-def strategy_of(job: TrainJob) -> Strategy:
-    """The strategy that a job asks for.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    return strategy_named(job.strategy, {"average": job.average})
-
-
-def files_of(strategy: Strategy) -> dict[str, bytes]:
-    """The files beyond the library that an action needs to have a strategy, by path in its zip.
-
-    Raises:
-        UsageError: its class is in no file.
-    """
-    files = {}
-    for kind in type(strategy).__mro__:
-        if not issubclass(kind, Strategy) or kind.__module__.startswith("disdel."):
-            continue
-        path = getattr(sys.modules[kind.__module__], "__file__", None)
-        if path is None:
-            raise UsageError(
-                f"strategy {strategy.name} is in no file that actions could be given: put "
-                f"{kind.__name__} into a module, which imports disdel and numpy alone"
-            )
-        files[f"disdel/strategies/{Path(path).stem}.py"] = Path(path).read_bytes()
-    return files
-
-
-def parameters_of(strategy: Strategy) -> dict[str, Any]:
-    """The values of a strategy's fields, as `strategy_named` takes them."""
-    return asdict(strategy)
+    return class_named(name)(**parameters)

@@ -10,3 +10,4 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Tensors: TypeAlias = Mapping[str, Array]
+Numbers: TypeAlias = npt.NDArray[np.float64]

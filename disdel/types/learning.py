@@ -88,8 +88,11 @@ class LearningJob:
         partition: how the training samples are dealt to clients: a partitioner, and its parameters.
         rate_schedule: how the learning rate changes over the run.
         validation: when the average is scored, and what ends the run early.
-        average: a client's weight in an average: the samples that it has seen, or 1.
-        strategy: a name of `disdel.strategies`: who trains in a round, and what becomes of it.
+        average: a client's weight in an average: the samples that it has seen, 1, or its passes
+            over its own samples.
+        strategy: one of `disdel.strategies` with its parameters, as `fedprox:mu=0.1`, or
+            `FILE.py:CLASS`: who trains in a round, and what becomes of it.
+        outer: a strategy that is an optimizer of the averaged difference, said by this word.
         precision: what training steps compute in.
 
     Raises:
@@ -157,19 +160,38 @@ class LearningJob:
     validation: Validation = field(default_factory=Validation)
     average: Annotated[
         Average,
-        Setting("Weight of an update: its samples, or the same for all.", group=ROUNDS),
+        Setting(
+            "Weight of an update: its samples, the same for all, or its client's epochs.",
+            group=ROUNDS,
+        ),
     ] = "samples"
     strategy: Annotated[
         str,
         Setting(
-            "How the updates of a round become the next model: fedavg.",
-            metavar="NAME",
+            "How the updates of a round become the next model: fedavg, fedprox, scaffold, fedadam, "
+            "median, … (docs/strategies.md), or a class of your own.",
+            metavar="NAME[:KEY=VALUE,…]|FILE.py:CLASS",
             group=ROUNDS,
         ),
     ] = "fedavg"
+    outer: Annotated[
+        str | None,
+        Setting(
+            "Optimizer of the averaged difference, in place of a --strategy: nesterov, fedavgm, "
+            "fedadagrad, fedadam, fedyogi.",
+            metavar="NAME[:KEY=VALUE,…]",
+            default="none: the average itself",
+            group=ROUNDS,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         take_fields(self)
+        if self.outer is not None and self.strategy != "fedavg":
+            raise UsageError(
+                f"--outer {self.outer} and --strategy {self.strategy} both say what becomes of a "
+                "round's updates: give one of them"
+            )
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}"

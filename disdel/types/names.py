@@ -42,7 +42,8 @@ Preprocessing = Literal["none", "bytes", "standardise", "beside_code"]
 # What a training step computes in; weights and optimizer are float32 either way.
 Precision = Literal["float32", "mixed_bfloat16"]
 OptimizerState = Literal["reset", "local", "average"]
-Average = Literal["samples", "equal"]
+# What an update weighs: the samples that it has seen, 1, or its passes over its own samples.
+Average = Literal["samples", "equal", "epochs"]
 WorkersPolicy = Literal["fixed", "adapt"]
 RateShape = Literal["constant", "cosine", "linear"]
 # How the learning rate grows with the workers.

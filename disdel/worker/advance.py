@@ -1,31 +1,34 @@
 """The next state by a strategy of its own: numpy only, in constant memory.
 
 The mean of a round's updates lies in the store. It, the state that the round began with, and what
-the server keeps are read span by span: once if anything is kept, and once for the state.
+the server keeps are read span by span: once if anything is kept, and once for the state. A strategy
+computes in float64, and its results are rounded once.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, groupby
 
 import numpy as np
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import UNTRAINED, Advance
-from disdel.runtimes.base import OPTIMIZER_PREFIX
-from disdel.store.base import Blob, Store
-from disdel.store.codec import Header, TensorInfo, read_header
+from disdel.protocol.messages import Advance
+from disdel.store.base import Store
 from disdel.strategies.base import Advanced, Block, Strategy
 from disdel.strategies.registry import strategy_named
-from disdel.types.arrays import Array
-from disdel.worker.spans import SPAN_BYTES, Span, spans
+from disdel.types.arrays import Numbers
+from disdel.worker.spans import Span, spans
+from disdel.worker.sums import named_header, trained_tensors
+from disdel.worker.updates import Opened, opened
+
+# In float64 each block takes twice as much.
+_SPAN_BYTES = 512 << 10
 
 
 def advance(
-    store: Store, request: Advance, state_key: str, *, span_bytes: int = SPAN_BYTES
+    store: Store, request: Advance, state_key: str, *, span_bytes: int = _SPAN_BYTES
 ) -> None:
     """Write the next state under `state_key`, after what the server keeps of it.
 
@@ -39,45 +42,59 @@ def advance(
         UsageError: there is no such strategy.
     """
     strategy = strategy_named(request.strategy, request.parameters)
-    mean, before = _opened(store, request.mean_key), _opened(store, request.before_key)
+    mean, before = opened(store, request.mean_key), opened(store, request.before_key)
     if mean.header.tensors != before.header.tensors:
         raise AggregationError("the updates of a round are of another network than its state")
-    kept = None if request.kept_key is None else _opened(store, request.kept_key)
-    walk = _Walk(strategy, mean, before, kept, span_bytes)
+    walk = _Walk(
+        strategy,
+        mean,
+        before,
+        _Named.open(store, request.kept_key, list(strategy.kept)),
+        _Named.open(store, request.sums_key, request.sums),
+        request.numbers,
+        span_bytes,
+    )
     if strategy.kept:
         store.put_stream(request.new_kept_key, walk.kept_blob())
     store.put_stream(state_key, walk.state_blob())
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A blob that is being read."""
+class _Named:
+    """A blob that has, name by name, a tensor for every trained one of a state, in their order.
 
-    blob: Blob
-    header: Header
+    An element is as far behind its name's first one as its weight is behind the first trained one,
+    counted without what lies between them.
+    """
 
-    def read(self, span: Span) -> Array:
-        return np.frombuffer(self.header.read_range(self.blob, span.start, span.stop), span.dtype)
+    blob: Opened
+    names: Sequence[str]
 
+    @classmethod
+    def open(cls, store: Store, key: str | None, names: Sequence[str]) -> _Named | None:
+        return None if key is None else cls(opened(store, key), names)
 
-def _opened(store: Store, key: str) -> _Opened:
-    blob = store.existing(key)
-    return _Opened(blob, read_header(blob))
+    def read(self, span: Span, position: int) -> dict[str, Numbers]:
+        """The elements of each name for those of a span at a position among the trained ones."""
+        size = self.blob.header.data_bytes // len(self.names)
+        length = span.stop - span.start
+        starts = [index * size + position for index in range(len(self.names))]
+        return {
+            name: self.blob.read(Span(span.dtype, start, start + length)).astype(np.float64)
+            for name, start in zip(self.names, starts, strict=True)
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Goes through the elements of a state.
-
-    What is kept lies name by name, each with a tensor for every trained one of the state, in their
-    order: an element of it is as far behind its name's first one as its weight is behind the first
-    trained one, counted without what lies between them.
-    """
+    """Goes through the elements of a state."""
 
     strategy: Strategy
-    mean: _Opened
-    before: _Opened
-    kept: _Opened | None
+    mean: Opened
+    before: Opened
+    kept: _Named | None
+    sums: _Named | None
+    numbers: Mapping[str, float]
     span_bytes: int
 
     def state_blob(self) -> Iterator[bytes]:
@@ -86,40 +103,38 @@ class _Walk:
         position = 0
         for is_trained, span in self._spans():
             if is_trained:
-                yield self._advanced(span, position).next.tobytes()
+                yield self._advanced(span, position).next.astype(span.dtype).tobytes()
                 position += span.stop - span.start
             else:
                 yield self.mean.read(span).tobytes()
 
     def kept_blob(self) -> Iterator[bytes]:
-        trained = [tensor for tensor in self.mean.header.tensors if self._is_trained(tensor)]
-        infos, end = [], 0
-        for name in self.strategy.kept:
-            for tensor in trained:
-                start, end = end, end + tensor.stop - tensor.start
-                infos.append(replace(tensor, name=f"{name}/{tensor.name}", start=start, stop=end))
-        yield Header(b"", tuple(infos), {}).with_metadata({})
-        for name in self.strategy.kept:
+        names = list(self.strategy.kept)
+        yield named_header(names, trained_tensors(self.mean.header)).with_metadata({})
+        for name in names:
             position = 0
             for is_trained, span in self._spans():
                 if is_trained:
-                    yield self._advanced(span, position).kept[name].tobytes()
+                    advanced = self._advanced(span, position)
+                    yield advanced.kept[name].astype(span.dtype).tobytes()
                     position += span.stop - span.start
 
     def _spans(self) -> Iterator[tuple[bool, Span]]:
-        runs = groupby(self.mean.header.tensors, self._is_trained)
+        trained = {tensor.name for tensor in trained_tensors(self.mean.header)}
+        runs = groupby(self.mean.header.tensors, lambda tensor: tensor.name in trained)
         return chain.from_iterable(
             ((is_trained, span) for span in spans(list(run), self.span_bytes))
             for is_trained, run in runs
         )
 
-    def _is_trained(self, tensor: TensorInfo) -> bool:
-        untrained = json.loads(self.mean.header.metadata.get(UNTRAINED, "[]"))
-        is_model = not tensor.name.startswith(OPTIMIZER_PREFIX)
-        return is_model and tensor.dtype.kind == "f" and tensor.name not in untrained
-
     def _advanced(self, span: Span, position: int) -> Advanced:
-        block = Block(self.before.read(span), self.mean.read(span), self._kept(span, position))
+        block = Block(
+            before=self.before.read(span).astype(np.float64),
+            mean=self.mean.read(span).astype(np.float64),
+            kept=self._kept(span, position),
+            sums={} if self.sums is None else self.sums.read(span, position),
+            numbers=self.numbers,
+        )
         advanced = self.strategy.advance(block)
         for given in (advanced.next, *(advanced.kept[name] for name in self.strategy.kept)):
             if (given.shape, given.dtype) != (block.mean.shape, block.mean.dtype):
@@ -129,18 +144,8 @@ class _Walk:
                 )
         return advanced
 
-    def _kept(self, span: Span, position: int) -> Mapping[str, Array]:
-        length = span.stop - span.start
-        if self.kept is None:
-            elements = length // span.dtype.itemsize
-            return {
-                name: np.full(elements, first, span.dtype)
-                for name, first in self.strategy.kept.items()
-            }
-        size = self.kept.header.data_bytes // len(self.strategy.kept)
-        return {
-            name: self.kept.read(
-                Span(span.dtype, index * size + position, index * size + position + length)
-            )
-            for index, name in enumerate(self.strategy.kept)
-        }
+    def _kept(self, span: Span, position: int) -> Mapping[str, Numbers]:
+        if self.kept is not None:
+            return self.kept.read(span, position)
+        elements = (span.stop - span.start) // span.dtype.itemsize
+        return {name: np.full(elements, self.strategy.first(name)) for name in self.strategy.kept}

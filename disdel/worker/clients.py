@@ -35,6 +35,7 @@ from disdel.types.phases import STORE_MARGIN_S
 from disdel.worker.cancellation import Cancelled, check_cancelled
 from disdel.worker.combine import encoded_sum
 from disdel.worker.context import Context, ProgressEntry, Throttle
+from disdel.worker.keeping import store_kept
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import ShardCache
 from disdel.worker.stepping import Ending, Pace, take_steps
@@ -170,6 +171,9 @@ class _Activation:
             clock.ended("built")
             self._begin_round(trainer)
         trainer.load_state(self._before if begun is None else self._read(begun))
+        if turn.keeps is not None and self.request.terms is not None:
+            terms = replace(self.request.terms, own_key=turn.keeps.own_key)
+            trainer.add_terms(added_terms(self.context.store, terms, self.trained))
         if first:
             clock.ended("loaded")
         schedule = Schedule(len(samples.x), turn.batch_size, self.request.network.seed, turn.client)
@@ -221,7 +225,9 @@ class _Activation:
             store.put_if_absent(request.state_key, encode(initial))
         self._before = self.states.get(request.state_key, self.context)
         self.trained = trainer.trained()
-        trainer.add_terms(added_terms(store, request.terms, self.trained))
+        # Terms of a client's own are added in its turn.
+        if not any(turn.keeps for turn in request.turns):
+            trainer.add_terms(added_terms(store, request.terms, self.trained))
         if request.exponent is not None:
             self._sum = ExactSum(self._before, request.exponent)
 
@@ -262,6 +268,8 @@ class _Activation:
         except UpdateRefused as refused:
             told = f"{refused} (round {self.request.round} of client {turn.client})"
             return replace(result, refused=told)
+        if turn.keeps is not None:
+            store_kept(self.context.store, turn.keeps, after, self.trained)
         if turn.update_key is not None:
             metadata = {"samples": str(result.samples), **self._untrained(after)}
             self.context.store.put_stream(turn.update_key, encoded(after, metadata))

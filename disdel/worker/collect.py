@@ -1,29 +1,25 @@
-"""collectWeights: the updates of a round become their average. numpy only, in constant memory."""
+"""collectWeights: the updates of a round become the next state. numpy only, in constant memory."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from disdel.errors import AggregationError
-from disdel.protocol.messages import (
-    UNTRAINED,
-    CollectedUpdate,
-    CollectReply,
-    CollectRequest,
-    Update,
-)
-from disdel.store.base import Blob, Store
-from disdel.store.codec import Header, read_header
+from disdel.errors import TrainingDiverged
+from disdel.protocol.messages import CollectReply, CollectRequest, Update
+from disdel.store.base import Store
 from disdel.strategies.aggregation import weighted_mean
+from disdel.strategies.registry import strategy_named
 from disdel.types.arrays import Array
 from disdel.worker.advance import advance
 from disdel.worker.context import Context
+from disdel.worker.each import combine
 from disdel.worker.spans import SPAN_BYTES, Span, spans
+from disdel.worker.sums import write_sums
+from disdel.worker.updates import UpdateSource, open_updates, state_head
+
+_WHOLE_BYTES = 32 << 20
 
 
 def collect(request: CollectRequest, context: Context) -> CollectReply:
@@ -32,127 +28,89 @@ def collect(request: CollectRequest, context: Context) -> CollectReply:
     Raises:
         AggregationError: an update is missing, is not what the request says, or the updates do not
             describe the same tensors.
+        TrainingDiverged: an update has what is no number, and the strategy averages all of them; or
+            all of them have.
+        StrategyFailed: the strategy cannot combine so many updates.
     """
-    averaged = None
+    sources: list[UpdateSource] = []
+    left_out: dict[int, str] = {}
     if request.updates:
-        wanted = request.advance
-        mean_key = request.state_key if wanted is None else wanted.mean_key
-        averaged = average(context.store, request.updates, mean_key)
-        if wanted is not None:
-            advance(context.store, wanted, request.state_key)
+        sources, left_out = _publish(request, context.store)
     context.clock.ended("computed")
+    header = sources[0].header if sources else None
     return CollectReply(
-        updates=averaged.updates if averaged else (),
-        tensors=len(averaged.header.tensors) if averaged else 0,
-        bytes=averaged.header.data_bytes if averaged else 0,
+        updates=tuple(source.collected() for source in sources),
+        left_out=tuple(f"client {client}: {why}" for client, why in left_out.items()),
+        tensors=len(header.tensors) if header else 0,
+        bytes=header.data_bytes if header else 0,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         phases=context.clock.phases(),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Averaged:
-    """An average: the header of its blob, and exactly what went into it, by client."""
-
-    header: Header
-    updates: tuple[CollectedUpdate, ...]
+def _publish(request: CollectRequest, store: Store) -> tuple[list[UpdateSource], dict[int, str]]:
+    """The updates that went into the next state, and why others did not, by client."""
+    wanted = request.advance
+    if wanted is None:
+        return average(store, request.updates, request.state_key), {}
+    strategy = strategy_named(wanted.strategy, wanted.parameters)
+    mean_key = wanted.mean_key if strategy.advances else request.state_key
+    left_out: dict[int, str] = {}
+    if strategy.sees_each:
+        sources, left_out = combine(
+            store, strategy, request.updates, before_key=wanted.before_key, state_key=mean_key
+        )
+    else:
+        # All updates in one action: the more there are, the less is read of each at once.
+        most = _WHOLE_BYTES // len(request.updates) if wanted.sums else SPAN_BYTES
+        sources = average(store, request.updates, mean_key, span_bytes=min(SPAN_BYTES, most))
+    if wanted.sums_key is not None:
+        write_sums(store, sources, wanted.before_key, wanted.sums_key)
+    if strategy.advances:
+        advance(store, wanted, request.state_key)
+    return sources, left_out
 
 
 def average(
     store: Store, updates: Sequence[Update], state_key: str, *, span_bytes: int = SPAN_BYTES
-) -> Averaged:
-    """Write the weighted mean of `updates` under `state_key`, block by block.
+) -> list[UpdateSource]:
+    """Write the weighted mean of `updates` under `state_key`, block by block; they, when read.
 
     Memory is a few blocks whatever the size of the model, and grows by one block an update. The
     result appears under its key only when it is complete.
 
     Raises:
-        AggregationError: no updates, two of one client, one missing, one made of other samples than
-            the request says, or updates that differ in names, shapes or dtypes.
+        AggregationError: as `open_updates`, or a weight is not positive.
+        TrainingDiverged: an update has what is no number.
     """
-    clients = [update.client for update in updates]
-    if len(set(clients)) != len(clients):
-        raise AggregationError(f"a client has two updates in one round: {clients}")
-    ordered = sorted(updates, key=lambda update: update.client)
-    sources = [_open(store, update) for update in ordered]
-    _check_alike(sources)
+    sources = open_updates(store, updates)
     store.put_stream(state_key, _averaged(sources, span_bytes))
-    return Averaged(sources[0].header, tuple(source.collected() for source in sources))
+    return sources
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """An update that is being read; its checksum is that of what was read so far."""
-
-    update: Update
-    blob: Blob
-    header: Header
-    digest: _Digest
-
-    def read(self, span: Span) -> Array:
-        data = self.header.read_range(self.blob, span.start, span.stop)
-        self.digest.update(data)
-        return np.frombuffer(data, span.dtype)
-
-    def collected(self) -> CollectedUpdate:
-        return CollectedUpdate(
-            client=self.update.client,
-            worker=self.update.worker,
-            attempt=self.update.attempt,
-            samples=self.update.samples,
-            checksum=self.digest.hexdigest(),
-        )
-
-
-class _Digest(Protocol):
-    def update(self, data: bytearray, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
-
-
-def _open(store: Store, update: Update) -> _Source:
-    blob = store.open(update.key)
-    if blob is None:
-        raise AggregationError(
-            f"the update of client {update.client} is missing ({update.key}), so the round has no "
-            "average"
-        )
-    header = read_header(blob)
-    made_of = header.metadata.get("samples")
-    if made_of != str(update.samples):
-        raise AggregationError(
-            f"the update of client {update.client} is made of {made_of} samples, and "
-            f"{update.samples} were reported"
-        )
-    return _Source(update, blob, header, hashlib.blake2b(digest_size=16))
-
-
-def _check_alike(sources: Sequence[_Source]) -> None:
-    if not sources:
-        raise AggregationError("a round without updates has no average")
-    first = sources[0]
-    for source in sources[1:]:
-        if source.header.tensors != first.header.tensors:
-            odd = _first_difference(first.header, source.header)
-            raise AggregationError(
-                f"clients {first.update.client} and {source.update.client} trained different "
-                f"networks: {odd}"
-            )
-
-
-def _first_difference(left: Header, right: Header) -> str:
-    for a, b in zip(left.tensors, right.tensors, strict=False):
-        if a != b:
-            return f"{a.name} {a.dtype}{list(a.shape)} against {b.name} {b.dtype}{list(b.shape)}"
-    return f"{len(left.tensors)} tensors against {len(right.tensors)}"
-
-
-def _averaged(sources: Sequence[_Source], span_bytes: int) -> Iterator[bytes]:
-    header = sources[0].header
+def _averaged(sources: Sequence[UpdateSource], span_bytes: int) -> Iterator[bytes]:
     weights = [source.update.weight for source in sources]
-    samples = sum(source.update.samples for source in sources)
-    told = {name: header.metadata[name] for name in (UNTRAINED,) if name in header.metadata}
-    yield header.with_metadata({"samples": str(samples), **told})
+    header = sources[0].header
+    yield state_head(header, sum(source.update.samples for source in sources))
     for span in spans(header.tensors, span_bytes):
-        yield weighted_mean([source.read(span) for source in sources], weights).tobytes()
+        blocks = [source.read(span) for source in sources]
+        mean = weighted_mean(blocks, weights)
+        if mean.dtype.kind == "f" and not np.isfinite(mean).all():
+            _check_numbers(sources, blocks, span)
+        yield mean.tobytes()
+
+
+def _check_numbers(sources: Sequence[UpdateSource], blocks: Sequence[Array], span: Span) -> None:
+    """Refuse elements that are no numbers in some updates; a mask is infinite in all of them."""
+    broken = ~np.isfinite(np.stack(blocks))
+    odd = np.argwhere(broken & ~np.all(broken, axis=0))
+    if not len(odd):
+        return
+    index, element = map(int, odd[0])
+    source = sources[index]
+    name = source.tensor_at(span.start + element * span.dtype.itemsize)
+    raise TrainingDiverged(
+        f"the update of client {source.update.client} has {blocks[index][element]} in {name}, and "
+        "the mean of all updates would have it, too: --strategy median leaves such clients out"
+    )

@@ -19,6 +19,7 @@ from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
 from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, ProgressEntry, Throttle
+from disdel.worker.keeping import store_kept
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.stepping import Pace, Taken, take_steps
@@ -67,6 +68,8 @@ def train_segment(
         metadata[UNTRAINED] = json.dumps(sorted(split_state(state)[0].keys() - trainer.trained()))
     _check_finite(request, state, infinite)
     if taken.ending == "ok":
+        if request.keeps is not None:
+            store_kept(context.store, request.keeps, state, trainer.trained())
         _store_update(request, context, state, metadata)
     else:
         context.store.put_stream(request.checkpoint_key, encoded(state, metadata))

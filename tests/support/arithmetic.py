@@ -6,6 +6,7 @@ from disdel.protocol import messages
 from disdel.runtimes.base import AddedTerms
 from disdel.store.codec import encode, read_tensors
 from disdel.worker.collect import collect
+from disdel.worker.keeping import store_kept
 from disdel.worker.phases import PhaseClock
 from disdel.worker.terms import added_terms
 
@@ -28,6 +29,7 @@ class Arithmetic:
         self.own_rounds = {}
         self.train_s = lambda request: 0.1
         self.loss_of = lambda weight: 10 - weight
+        self.sent = lambda w, request: w
         self.exported = None
 
     def train(self, arguments):
@@ -53,13 +55,11 @@ class Arithmetic:
         if request.new_optimizer_key is not None:
             self.count_rounds(request)
         samples = 10 * (reached - request.start_step)
-        self.store.put(
-            key,
-            encode(
-                {"w": state["w"] if pauses else self.trained(state["w"], request)},
-                {"samples": str(request.samples_before + samples)},
-            ),
-        )
+        made = {"w": state["w"] if pauses else self.trained(state["w"], request)}
+        if request.keeps is not None and not pauses:
+            store_kept(self.store, request.keeps, made, ("w",))
+        made["w"] = self.sent(made["w"], request)
+        self.store.put(key, encode(made, {"samples": str(request.samples_before + samples)}))
         return messages.to_json(
             messages.TrainReply(
                 outcome="continued-time" if pauses else "ok",

@@ -6,6 +6,7 @@ from typing import ClassVar
 from disdel.strategies.base import Advanced, Terms
 from disdel.strategies.fedavg import FedAvg
 from disdel.strategies.registry import register
+from disdel.strategies.scaffold import Scaffold
 
 
 @register
@@ -91,3 +92,14 @@ class Strangers(FedAvg):
 
     def participants(self, roster, number, seed):
         return [*roster, 99]
+
+
+@register
+@dataclass(frozen=True)
+class ScaffoldOfEvenClients(Scaffold):
+    """Every other client; those between never take part."""
+
+    name = "test-scaffold-of-even-clients"
+
+    def participants(self, roster, number, seed):
+        return [client for client in roster if client % 2 == 0]

@@ -22,7 +22,7 @@ ALLOWED = {
     "host": {"connections", "errors", "machine"},
     "store": LEAVES,
     "planner": {"errors", "types"},
-    "strategies": {"errors", "types"},
+    "strategies": {"errors", "types", "user_code"},
     "selection": {"errors", "types"},
     "privacy": {"errors", "types"},
     "secure_aggregation": {"errors", "types"},
@@ -42,12 +42,12 @@ ALLOWED = {
     | {"privacy", "secure_aggregation", "selection", "settings", "store", "strategies"},
     "api": LEAVES
     | {"controller", "data", "host", "models", "planner", "platforms", "report"}
-    | {"runtimes", "settings"},
+    | {"runtimes", "settings", "strategies"},
     "cli": LEAVES
     | {"api", "controller", "data", "host", "memory_agent", "models", "platforms"}
     | {"report", "runtimes", "settings"},
     "__main__": {"cli", "host", "machine", "settings"},
-    "__init__": {"api", "controller", "errors", "settings"},
+    "__init__": {"api", "controller", "errors", "settings", "strategies"},
     "openwhisk_local": {"machine"},
 }
 # The rooms of the controller, from the ground up: each may import those before it, and `session`

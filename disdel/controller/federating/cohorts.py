@@ -23,10 +23,11 @@ from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.background import background
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.invoking.recovery import Attempt
-from disdel.controller.training.containers import TrainContainers
+from disdel.controller.planning.local_sgd import local_sgd
+from disdel.controller.training.containers import Kept, TrainContainers
 from disdel.controller.training.crew import Crew
-from disdel.controller.training.terms import step_terms
-from disdel.errors import ActivationFailed, StrategyFailed
+from disdel.controller.training.terms import client_keeps, step_terms, weights_of
+from disdel.errors import ActivationFailed
 from disdel.protocol import messages
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
@@ -69,6 +70,8 @@ class Cohort:
         answered: by client.
         dropped: why a client's update does not count, by client.
         sum_keys: where the sums are that count.
+        kept: where clients have left what they keep by the strategy, by client.
+        own_keys: all that may have been left so, also by activations that were lost.
         spent: keys that nobody reads after the round.
     """
 
@@ -78,7 +81,9 @@ class Cohort:
     answered: dict[int, Answered] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
     sum_keys: list[str] = field(default_factory=list)
+    kept: dict[int, str] = field(default_factory=dict)
     spent: list[str] = field(default_factory=list)
+    own_keys: set[str] = field(default_factory=set)
     segments: Counter[int] = field(default_factory=Counter)
     failures: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,6 +140,7 @@ class CohortContainers(TrainContainers):
         # What a step takes; before one was measured, all that matters is that it takes some time.
         self._step_s = _CLIENT_S
         self._dealt: tuple[int, list[list[int]]] | None = None
+        self._sgd = local_sgd(job, model, restarts=True)
 
     def hands(self, number: int) -> list[list[int]]:
         """The clients of a round by the container that trains them."""
@@ -172,11 +178,20 @@ class CohortContainers(TrainContainers):
             self.invoker.journal.overtaken += unheard
         if rest := cohort.turns.keys() - cohort.answered.keys() - cohort.dropped.keys():
             cohort.drop(sorted(rest), self._why_late(cohort))
+        self._keep_own(cohort)
         return cohort
+
+    def _keep_own(self, cohort: Cohort) -> None:
+        """Remember where clients have left what they keep; whatever else there is, is spent."""
+        cohort.spent += sorted(cohort.own_keys - set(cohort.kept.values()))
+        for client, key in cohort.kept.items():
+            if client in self.own:
+                cohort.spent.append(self.own[client].key)
+            self.own[client] = Kept(key, cohort.number)
 
     def _begin(self, number: int, clients: Sequence[int]) -> Cohort:
         turns = {client: self._turn(client, number) for client in clients}
-        sums = not getattr(self.strategy, "sees_each", False)
+        sums = not self.strategy.is_whole
         exponent = exponent_for([turn.weight for turn in turns.values()]) if sums else None
         return Cohort(number, turns, exponent)
 
@@ -186,18 +201,9 @@ class CohortContainers(TrainContainers):
         seen = Schedule(samples, job.batch_size, job.seed, client).samples_between(
             start, start + steps
         )
-        weight = self.strategy.weight(
-            Contribution(client=client, steps=steps, samples=seen, loss=math.nan)
-        )
-        if not 0 < weight < math.inf:
-            raise StrategyFailed(
-                f"strategy {self.strategy.name} gives client {client} the weight {weight:g} before "
-                "it has trained, which must be a positive number: a weight may depend on steps and "
-                "samples, and on the loss only where the strategy sees each update"
-            )
-        [factor] = rate_factors(
-            job.rate_schedule, number - 1, number, job.rounds, clients=job.wanted
-        )
+        # A weight that hangs on the loss is none before there is one.
+        weight, _ = weights_of(self.strategy, self._contribution(client, number, seen), number)
+        factor = self._rate_factor(number)
         return messages.ClientTurn(
             client=client,
             shard_key=self._data.key(client),
@@ -205,8 +211,48 @@ class CohortContainers(TrainContainers):
             stop_step=start + steps,
             batch_size=job.batch_size,
             weight=weight,
-            rate_factor=float(factor),
+            rate_factor=factor,
+            keeps=self._keeps(client, number, steps, factor),
         )
+
+    def _keeps(
+        self, client: int, number: int, steps: int, factor: float
+    ) -> messages.ClientKeeps | None:
+        own_key = self.own[client].key if client in self.own else None
+        rate = 0.0 if self._sgd is None else self._sgd.rate
+        return client_keeps(
+            self.strategy, self.invoker.keys, number, own_key, steps * rate * factor
+        )
+
+    def _contribution(
+        self, client: int, number: int, samples: int, loss: float = math.nan
+    ) -> Contribution:
+        """What a client does in a round, so far as it is known."""
+        rate = None if self._sgd is None else self._sgd.rate * self._rate_factor(number)
+        return Contribution(
+            client=client,
+            steps=self._steps(client),
+            samples=samples,
+            loss=loss,
+            epochs=samples / self._roster.samples(client),
+            rate=rate,
+        )
+
+    def contributions(self, cohort: Cohort) -> list[Contribution]:
+        """What those have done whose updates count, by client."""
+        return [
+            self._contribution(
+                client, cohort.number, result.samples, result.loss_sum / result.samples
+            )
+            for client, result in sorted((c, one.result) for c, one in cohort.answered.items())
+        ]
+
+    def _rate_factor(self, number: int) -> float:
+        job = self._federation
+        [factor] = rate_factors(
+            job.rate_schedule, number - 1, number, job.rounds, clients=job.wanted
+        )
+        return float(factor)
 
     def _steps(self, client: int) -> int:
         return self._federation.steps(self._roster.samples(client))
@@ -303,6 +349,8 @@ class CohortContainers(TrainContainers):
             cohort.answered[result.client] = Answered(
                 result, worker, sent.attempt, turn.weight, turn.update_key
             )
+            if turn.keeps is not None:
+                cohort.kept[result.client] = turn.keeps.new_own_key
         if cohort.exponent is not None and any(not result.refused for result in reply.results):
             cohort.sum_keys.append(sent.sum_key)
         if reply.steps:
@@ -361,6 +409,7 @@ class CohortContainers(TrainContainers):
             )
             cohort.spent += [sent.sum_key, sent.checkpoint_key]
             cohort.spent += [turn.update_key for turn in sent.turns if turn.update_key is not None]
+            cohort.own_keys |= {turn.keeps.new_own_key for turn in sent.turns if turn.keeps}
             call = await self._workers.call("train", sent, worker, attempt, number=number)
             call = replace(call, segment=segment, attempt=count)
             try:
@@ -378,8 +427,9 @@ class CohortContainers(TrainContainers):
         """A turn with a place for its update, where that is not summed."""
         if cohort.exponent is not None:
             return turn
-        key = self.invoker.keys.update(cohort.number, turn.client, segment, attempt)
-        return replace(turn, update_key=key)
+        keys, place = self.invoker.keys, (cohort.number, turn.client, segment, attempt)
+        keeps = turn.keeps and replace(turn.keeps, new_own_key=keys.own(*place))
+        return replace(turn, update_key=keys.update(*place), keeps=keeps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from disdel.controller.training.train import learn
 from disdel.data.partitioners import Partition
 from disdel.planner.question import Federation
 from disdel.settings import Settings
+from disdel.strategies.asking import strategy_of, with_whole_strategy
 from disdel.types import FederateJob, ModelSpec, RunReport, TrainJob
 from disdel.types.events import Listener
 
@@ -34,6 +35,7 @@ async def federate(
         UsageError: the job cannot be done as asked; nothing was run and nothing is left.
         DisdelError: the run failed.
     """
+    job = with_whole_strategy(job)
     kind = FederatedKind(job)
     return await learn(job.as_training, settings, emit, resumed=resumed, kind=kind)
 
@@ -66,6 +68,7 @@ class FederatedKind(RunKind):
         return self._roster.typical, Federation(
             rounds=self.asked.rounds,
             steps=self.asked.steps,
+            sums=not strategy_of(self.asked).is_whole,
         )
 
     def run(self, *parts: Any) -> RoundLoop:

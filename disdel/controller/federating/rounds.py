@@ -15,6 +15,7 @@ from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
 from disdel.errors import RoundFailed
 from disdel.protocol import messages
+from disdel.strategies.base import Contribution, Strategy
 from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry
 
 # Of those that have not answered, in a message; the report has them all.
@@ -79,13 +80,19 @@ class FederatedRun(RoundLoop):
         cohort = await self._cohorts.train_round(number)
         self._check_answers(cohort)
         keys = self.invoker.keys
-        advance = advance_of(self.strategy, keys, number)
+        contributions = self._cohorts.contributions(cohort)
+        advance = advance_of(self.strategy, keys, number, contributions, self._federation.roster)
         checksums = {client: one.result.checksum for client, one in cohort.answered.items()}
         if cohort.exponent is None:
-            entries = await self.collector.collect(number, _updates(cohort), advance)
+            entries = await self.collector.collect(
+                number, _updates(self.strategy, cohort, contributions), advance
+            )
             checksums = {
                 entry.client: entry.checksum for entry in entries if entry.client is not None
             }
+            for client in sorted(cohort.answered.keys() - checksums.keys()):
+                cohort.drop([client], "left out: its update has what is no number")
+                del cohort.answered[client]
         else:
             request = messages.CombineRequest(
                 round=number,
@@ -131,7 +138,10 @@ class FederatedRun(RoundLoop):
         )
 
 
-def _updates(cohort: Cohort) -> list[messages.Update]:
+def _updates(
+    strategy: Strategy, cohort: Cohort, contributions: Sequence[Contribution]
+) -> list[messages.Update]:
+    sums = {one.client: dict(strategy.sums(one)) for one in contributions}
     return [
         messages.Update(
             client=client,
@@ -140,6 +150,7 @@ def _updates(cohort: Cohort) -> list[messages.Update]:
             key=one.update_key or "",
             samples=one.result.samples,
             weight=one.weight,
+            sums=sums[client],
         )
         for client, one in sorted(cohort.answered.items())
     ]

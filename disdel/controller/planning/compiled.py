@@ -18,7 +18,7 @@ from disdel.controller.invoking.bundle import build_bundle, check_code, library
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
-from disdel.strategies.registry import strategy_of
+from disdel.strategies.asking import strategy_of
 from disdel.types import Capacity, DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code.collecting import UserCode
 

@@ -12,6 +12,7 @@ from disdel.compiler import call_memory
 from disdel.controller.planning.compiled import compile_job
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import History, history_of
+from disdel.controller.planning.strategy_checks import check_strategy
 from disdel.errors import UsageError
 from disdel.planner.gpu import HOST_MB
 from disdel.planner.memory import Work, train_parts
@@ -23,7 +24,7 @@ from disdel.runtimes.registry import DEFAULT, all_runtimes, check_runtime, runti
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
 from disdel.settings.settings import own_architecture
-from disdel.strategies.registry import strategy_of
+from disdel.strategies.asking import strategy_of
 from disdel.types import (
     Activation,
     Capacity,
@@ -71,6 +72,7 @@ def ask(
         UsageError: the runtime or the strategy asked for cannot be had.
     """
     strategy = strategy_of(job)
+    check_strategy(strategy, job, model)
     runtimes = _fitting_runtimes(job, model, capacity, settings)
     questions = [
         Question(
@@ -89,6 +91,8 @@ def ask(
             federation=federation,
             advances=strategy.advances,
             kept_copies=len(strategy.kept),
+            own_copies=len(strategy.own),
+            is_whole=strategy.is_whole,
             notes=_notes(runtime, settings),
         )
         for runtime in runtimes

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -242,6 +243,17 @@ def kept_name(number: int) -> str:
 def optimizer_name(number: int, client: int) -> str:
     """The file of the optimizer that a client keeps for itself."""
     return f"optimizer-{number}-{client}.safetensors"
+
+
+def own_name(number: int, client: int) -> str:
+    """The file of what a client keeps by its strategy since a round."""
+    return f"own-{number}-{client}.safetensors"
+
+
+def own_place(name: str) -> tuple[int, int] | None:
+    """The round and the client of such a file; None of others."""
+    match = re.fullmatch(r"own-(\d+)-(\d+)\.safetensors", name)
+    return None if match is None else (int(match[1]), int(match[2]))
 
 
 def _whole(lines: list[bytes]) -> list[bytes]:

@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "code"
 
     @property
+    def strategy(self) -> Path:
+        """The user's own strategy as files, by which alone the run goes on."""
+        return self.path / "strategy"
+
+    @property
     def report(self) -> Path:
         return self.path / REPORT_NAME
 

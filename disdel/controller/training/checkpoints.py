@@ -13,9 +13,11 @@ from disdel.controller.runs.progress import (
     ProgressFiles,
     kept_name,
     optimizer_name,
+    own_name,
+    own_place,
     state_name,
 )
-from disdel.controller.training.containers import TrainContainers
+from disdel.controller.training.containers import Kept, TrainContainers
 from disdel.controller.training.observers import DoneRound, JoinedRound, RoundObserver
 from disdel.controller.training.stopping import best_round
 from disdel.types import RoundReport
@@ -43,29 +45,32 @@ class Checkpoints(RoundObserver):
 
     async def run_started(self, progress: Progress) -> None:
         """Put what the last complete round has left where the next one looks for it."""
-        self._fleet.optimizers |= await self._fleet.invoker.write(self._restore, progress)
+        await self._fleet.invoker.write(self._restore, progress)
 
-    def _restore(self, progress: Progress) -> dict[int, str]:
-        """Where each client's optimizer is then kept, when they keep their own."""
+    def _restore(self, progress: Progress) -> None:
         done = progress.done
         self._files.begin(progress)
         self._stored = {done}
         if not done:
-            return {}
+            return
         self._stored |= self._needed([entry.report for entry in progress.rounds])
         for number in self._stored:
             self._store.put(self._keys.state(number), self._files.read_tensors(state_name(number)))
         if self._keeps:
             self._store.put(self._keys.kept(done), self._files.read_tensors(kept_name(done)))
-        optimizers: dict[int, str] = {}
         if self._fleet.job.optimizer_state == "local":
             for client in range(len(self._fleet.plan.client_samples)):
                 name = optimizer_name(done, client)
                 # Who has not taken part in any round yet has none.
                 if name in progress.rounds[-1].checksums:
-                    key = optimizers[client] = self._keys.optimizer(done, client, 0, 0)
+                    key = self._fleet.optimizers[client] = self._keys.optimizer(done, client, 0, 0)
                     self._store.put(key, self._files.read_tensors(name))
-        return optimizers
+        for name in progress.rounds[-1].checksums:
+            if (place := own_place(name)) is not None:
+                number, client = place
+                key = self._keys.own(number, client, 0, 0)
+                self._fleet.own[client] = Kept(key, number)
+                self._store.put(key, self._files.read_tensors(name))
 
     async def round_joined(self, joined: JoinedRound) -> None:
         """Delete what went into a new state."""
@@ -81,8 +86,10 @@ class Checkpoints(RoundObserver):
         if self._keeps:
             old.append(self._keys.kept(done.number - 1))
             wanted[kept_name(done.number)] = self._keys.kept(done.number)
-        kept = self._fleet.optimizers.items()
-        wanted |= {optimizer_name(done.number, client): key for client, key in kept}
+        fleet, number = self._fleet, done.number
+        wanted |= {optimizer_name(number, client): k for client, k in fleet.optimizers.items()}
+        # Who has not taken part since keeps the file that is there.
+        wanted |= {own_name(kept.round, client): kept.key for client, kept in fleet.own.items()}
         await asyncio.to_thread(self._delete, old)
         self._stored = needed
         self._saving = background(asyncio.to_thread(self._save, done.complete, wanted))

@@ -17,6 +17,7 @@ from disdel.controller.invoking.background import background
 from disdel.controller.invoking.invoker import Call, Invoker, all_of
 from disdel.protocol import messages
 from disdel.types import LedgerEntry
+from disdel.types.events import Noted
 
 COLLECT_WEIGHTS = "collectWeights"
 
@@ -30,6 +31,7 @@ class Collector:
         memory_mb: the limit of the container that is to average.
         invoker: runs activations.
         fan_in: the most updates that one activation reads, at least 2.
+        is_whole: whether one activation must read all of them, so that there is no tree.
         memory_max_mb: the most memory that it may be given when it is lost.
     """
 
@@ -38,6 +40,7 @@ class Collector:
     invoker: Invoker
     fan_in: int
     memory_max_mb: int
+    is_whole: bool = False
     _warm: asyncio.Task[messages.CollectReply] | None = field(default=None, init=False)
 
     @property
@@ -80,7 +83,7 @@ class Collector:
         ledger: list[LedgerEntry] = []
         spent: list[str] = []
         level = 0
-        while len(updates) > self.fan_in:
+        while len(updates) > self.fan_in and not self.is_whole:
             groups = [updates[i : i + self.fan_in] for i in range(0, len(updates), self.fan_in)]
             keys = [self.invoker.keys.partial(number, level, i) for i in range(len(groups))]
             replies = await all_of(
@@ -102,8 +105,11 @@ class Collector:
             spent += keys
             level += 1
         reply = await self._average(number, updates, self.invoker.keys.state(number), advance)
+        for told in reply.left_out:
+            message = f"round {number} goes on without an update that has no numbers: {told}"
+            self.invoker.emit(Noted(message=message, matters=True))
         if advance is not None:
-            spent.append(advance.mean_key)
+            spent += [advance.mean_key, *([advance.sums_key] if advance.sums_key else [])]
         if level == 0:
             ledger = _entries(number, reply)
         for key in spent:

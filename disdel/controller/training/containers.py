@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.invoker import Invoker
@@ -14,6 +14,14 @@ from disdel.protocol import messages
 from disdel.strategies.base import Strategy
 from disdel.types import ModelSpec, Plan, TrainJob
 from disdel.types.events import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a client has left what it keeps, and in which round."""
+
+    key: str
+    round: int
 
 
 class TrainContainers:
@@ -30,6 +38,7 @@ class TrainContainers:
 
     Attributes:
         optimizers: where each client's optimizer is kept, when they keep their own.
+        own: likewise what each client keeps by the strategy.
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class TrainContainers:
         self.invoker = invoker
         self.emit = emit
         self.optimizers: dict[int, str] = {}
+        self.own: dict[int, Kept] = {}
         plan = crew.plan
         self._workers = Workers(
             action=action,

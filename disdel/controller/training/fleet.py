@@ -13,16 +13,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.invoking.recovery import Attempt
-from disdel.controller.training.containers import TrainContainers
+from disdel.controller.planning.local_sgd import local_sgd
+from disdel.controller.training.containers import Kept, TrainContainers
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.speculation import RoundClock, Speculation
-from disdel.controller.training.terms import step_terms
+from disdel.controller.training.terms import client_keeps, step_terms, weights_of
+from disdel.errors import ActivationFailed, TrainingDiverged
 from disdel.planner.slices import take_turns
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
+from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule, round_steps
 from disdel.strategies.base import Contribution, Strategy
 from disdel.strategies.selection import chosen_participants
@@ -35,6 +40,7 @@ class TrainedClient:
     """A client's round: its update, its loss summed over the samples, and keys that are spent."""
 
     update: messages.Update
+    contribution: Contribution
     loss_sum: float
     spent: tuple[str, ...]
 
@@ -53,6 +59,7 @@ class Fleet(TrainContainers):
         emit: Listener,
     ) -> None:
         super().__init__(job, crew, model, strategy, action, invoker, emit)
+        self._sgd = local_sgd(job, model, restarts=job.optimizer_state == "reset")
         self._speculation: Speculation[_Ended] = Speculation()
 
     async def train_round(self, number: int) -> list[TrainedClient]:
@@ -64,10 +71,14 @@ class Fleet(TrainContainers):
         """
         clock = RoundClock()
         work = self._work(number)
+        self._diverged: list[ActivationFailed] = []
         trained = await all_of(
             self._train_in_turn(worker, clients, number, clock) for worker, clients in work.items()
         )
-        return [one for of_worker in trained for one in of_worker]
+        updates = [one for of_worker in trained for one in of_worker]
+        if not updates:
+            raise self._diverged[0]
+        return updates
 
     async def finish(self) -> None:
         """Wait no more for activations whose copies were faster."""
@@ -117,19 +128,33 @@ class Fleet(TrainContainers):
     ) -> list[TrainedClient]:
         """One worker's round, client by client."""
         load = sum(map(len, clients.values()))
-        trained = [
-            await self._train_client(worker, client, number, steps, partial(clock.is_late, load))
-            for client, steps in clients.items()
-        ]
+        trained = []
+        for client, steps in clients.items():
+            is_late = partial(clock.is_late, load)
+            try:
+                trained.append(await self._train_client(worker, client, number, steps, is_late))
+            except ActivationFailed as failure:
+                if failure.cause != TrainingDiverged.kind or not self.strategy.sees_each:
+                    raise
+                self._left_out(number, failure)
         clock.worker_done(load)
         return trained
+
+    def _left_out(self, number: int, failure: ActivationFailed) -> None:
+        """Go on without a client whose training has diverged; one has to be left."""
+        self._diverged.append(failure)
+        told = f"round {number} goes on without one client: {failure.reason}"
+        self.emit(Noted(message=told, matters=True))
 
     async def _train_client(
         self, worker: int, client: int, number: int, steps: range, is_late: Callable[[], bool]
     ) -> TrainedClient:
         """One client's round, segment by segment."""
         keys = self.invoker.keys
-        terms = step_terms(self.strategy, keys, number)
+        own_key = self.own[client].key if client in self.own else None
+        rate_sum = self._rate_sum(client, steps)
+        terms = step_terms(self.strategy, keys, number, own_key)
+        keeps = client_keeps(self.strategy, keys, number, own_key, rate_sum or 0.0)
         state_key, next_step, samples, loss_sum = keys.state(number - 1), steps.start, 0, 0.0
         checkpoints: list[str] = []
         while True:
@@ -158,9 +183,10 @@ class Fleet(TrainContainers):
                 # A checkpoint has them already.
                 optimizer_key=self.optimizers.get(client) if segment == 0 else None,
                 rate_schedule=self.job.rate_schedule,
-                total_steps=self.job.epochs * self._schedule(client).steps_per_epoch,
+                total_steps=self._total_steps(client),
                 clients=len(self.plan.client_samples),
                 terms=terms,
+                keeps=keeps,
                 tells_untrained=self.strategy.advances,
             )
             ended = await self._segment(request, is_late)
@@ -169,31 +195,56 @@ class Fleet(TrainContainers):
             loss_sum += reply.loss_sum
             if reply.outcome == "ok":
                 contribution = Contribution(
-                    client=client, steps=len(steps), samples=samples, loss=loss_sum / samples
+                    client=client,
+                    steps=len(steps),
+                    samples=samples,
+                    loss=loss_sum / samples,
+                    epochs=samples / self.plan.client_samples[client],
+                    rate=None if rate_sum is None else rate_sum / len(steps),
                 )
+                weight, sums = weights_of(self.strategy, contribution, number)
                 update = messages.Update(
                     client=client,
                     worker=worker,
                     attempt=sent.attempt,
                     key=sent.update_key,
                     samples=samples,
-                    weight=self.strategy.weight(contribution),
+                    weight=weight,
+                    sums=sums,
                 )
-                return TrainedClient(
-                    update, loss_sum, (*checkpoints, *self._replace_optimizer(sent))
-                )
+                spent = (*checkpoints, *self._replace_kept(sent))
+                return TrainedClient(update, contribution, loss_sum, spent)
             if reply.outcome == "continued-memory":
                 self._workers.give_room(worker)
             next_step, state_key = reply.next_step, sent.checkpoint_key
             checkpoints.append(state_key)
 
-    def _replace_optimizer(self, sent: messages.TrainRequest) -> list[str]:
-        """Remember where a client has left its optimizer; the keys that this replaces."""
-        if sent.new_optimizer_key is None:
-            return []
-        before = self.optimizers.get(sent.client)
-        self.optimizers[sent.client] = sent.new_optimizer_key
-        return [] if before is None else [before]
+    def _rate_sum(self, client: int, steps: range) -> float | None:
+        """The learning rates of a client's steps, summed; None where SGD does not take them."""
+        if self._sgd is None:
+            return None
+        factors = rate_factors(
+            self.job.rate_schedule,
+            steps.start,
+            steps.stop,
+            self._total_steps(client),
+            clients=len(self.plan.client_samples),
+        )
+        return self._sgd.rate * float(factors.sum(dtype=np.float64))
+
+    def _total_steps(self, client: int) -> int:
+        return self.job.epochs * self._schedule(client).steps_per_epoch
+
+    def _replace_kept(self, sent: messages.TrainRequest) -> list[str]:
+        """Remember where a client has left what it keeps; the keys that this replaces."""
+        client, replaced = sent.client, []
+        if sent.new_optimizer_key is not None:
+            replaced += [self.optimizers[client]] if client in self.optimizers else []
+            self.optimizers[client] = sent.new_optimizer_key
+        if sent.keeps is not None:
+            replaced += [self.own[client].key] if client in self.own else []
+            self.own[client] = Kept(sent.keeps.new_own_key, sent.round)
+        return replaced
 
     async def _segment(self, request: messages.TrainRequest, is_late: Callable[[], bool]) -> _Ended:
         """The activation of this segment that ended well; lost ones are replaced."""
@@ -261,4 +312,5 @@ class _Tries:
             update_key=keys.update(*place),
             checkpoint_key=keys.checkpoint(*place),
             new_optimizer_key=keys.optimizer(*place) if own else None,
+            keeps=request.keeps and replace(request.keeps, new_own_key=keys.own(*place)),
         )

@@ -12,6 +12,7 @@ from disdel.controller.runs.run_folder import RunFolder
 from disdel.errors import UsageError
 from disdel.runtimes.schedule import Schedule, round_steps
 from disdel.types import FederateJob, Plan, TrainJob
+from disdel.user_code.collecting import UserCode, read_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,22 @@ def _check_is_no_inference(folder: RunFolder) -> None:
         raise UsageError(
             f"run {folder.run} is an inference, and only trainings can be resumed: say it again "
             "with disdel infer"
+        )
+
+
+def keep_strategy(folder: RunFolder, code: UserCode) -> None:
+    """Keep the code of a strategy with a run, and refuse to go on by another one.
+
+    Raises:
+        UsageError: the run has been begun by other code.
+    """
+    begun = read_code(folder.strategy)
+    if begun is None:
+        code.write(folder.strategy)
+    elif begun.ref.digest != code.ref.digest:
+        raise UsageError(
+            f"{code.ref.entry} has changed since run {folder.run} began, and its rounds would not "
+            f"be alike: put back what lies in {folder.strategy}, or train anew"
         )
 
 

@@ -39,7 +39,7 @@ from disdel.controller.training.terms import advance_of
 from disdel.errors import ActivationFailed, DisdelError, PlatformError, StoreError, TrainingDiverged
 from disdel.platforms.base import ActionSpec
 from disdel.settings import Settings, run_dir
-from disdel.strategies.registry import strategy_of
+from disdel.strategies.asking import strategy_of
 from disdel.types import Activation, ModelSpec, RoundReport, RunReport, Score
 from disdel.types.events import Listener, Noted
 
@@ -109,6 +109,7 @@ class RoundLoop(ABC):
             invoker=invoker,
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
+            is_whole=self.strategy.is_whole,
         )
         self._average = AveragedModel(fleet, crew, invoker, compiled)
         self._lease = lease
@@ -328,7 +329,13 @@ class TrainRun(RoundLoop):
         ledger = await self.collector.collect(
             number,
             [work.update for work in trained],
-            advance_of(self.strategy, self.invoker.keys, number),
+            advance_of(
+                self.strategy,
+                self.invoker.keys,
+                number,
+                [work.contribution for work in trained],
+                len(self.crew.plan.client_samples),
+            ),
         )
         samples = sum(work.update.samples for work in trained)
         return JoinedRound(

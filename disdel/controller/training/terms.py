@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from disdel.errors import StrategyFailed
 from disdel.protocol.keys import RunKeys
-from disdel.protocol.messages import Advance, StepTerms
-from disdel.strategies.base import Strategy
-from disdel.strategies.registry import parameters_of
+from disdel.protocol.messages import Advance, ClientKeeps, StepTerms
+from disdel.strategies.asking import name_of, parameters_of
+from disdel.strategies.base import Contribution, Strategy
 
 
-def step_terms(strategy: Strategy, keys: RunKeys, number: int) -> StepTerms | None:
+def step_terms(
+    strategy: Strategy, keys: RunKeys, number: int, own_key: str | None = None
+) -> StepTerms | None:
     """What the steps of a round add to their gradients.
+
+    Args:
+        strategy: says so.
+        keys: of the run.
+        number: of the round.
+        own_key: where the client's last round has left what the client keeps.
 
     Raises:
         StrategyFailed: its terms are no terms.
@@ -20,11 +29,12 @@ def step_terms(strategy: Strategy, keys: RunKeys, number: int) -> StepTerms | No
     terms = strategy.terms()
     if terms is None:
         return None
-    if terms.correction is not None and terms.correction not in strategy.kept:
-        raise StrategyFailed(
-            f"strategy {strategy.name} corrects gradients by {terms.correction!r}, and keeps "
-            f"{', '.join(strategy.kept) or 'nothing'}"
-        )
+    for name, kept in ((terms.correction, strategy.kept), (terms.own_correction, strategy.own)):
+        if name is not None and name not in kept:
+            raise StrategyFailed(
+                f"strategy {strategy.name} corrects gradients by {name!r}, and keeps "
+                f"{', '.join(kept) or 'nothing'}"
+            )
     if not 0 <= terms.proximal < math.inf:
         raise StrategyFailed(
             f"strategy {strategy.name} has a proximal term of {terms.proximal}, which must be a "
@@ -35,20 +45,78 @@ def step_terms(strategy: Strategy, keys: RunKeys, number: int) -> StepTerms | No
         anchor_key=keys.state(number - 1),
         correction=terms.correction,
         correction_key=None if terms.correction is None else _kept_before(strategy, keys, number),
+        own_correction=terms.own_correction,
+        own_key=None if terms.own_correction is None else own_key,
     )
 
 
-def advance_of(strategy: Strategy, keys: RunKeys, number: int) -> Advance | None:
-    """How the mean of a round's updates becomes the next state; None where it is that."""
-    if not strategy.advances:
+def client_keeps(
+    strategy: Strategy, keys: RunKeys, number: int, own_key: str | None, rate_sum: float
+) -> ClientKeeps | None:
+    """What a client is to keep of a round; None where that is nothing.
+
+    Where it goes is said for each attempt.
+    """
+    if not strategy.own:
         return None
+    return ClientKeeps(
+        strategy=name_of(strategy),
+        parameters=parameters_of(strategy),
+        before_key=keys.state(number - 1),
+        kept_key=_kept_before(strategy, keys, number),
+        own_key=own_key,
+        new_own_key="",
+        rate_sum=rate_sum,
+    )
+
+
+def weights_of(
+    strategy: Strategy, contribution: Contribution, number: int
+) -> tuple[float, dict[str, float]]:
+    """What an update weighs in the mean of round `number`, and in further sums.
+
+    Raises:
+        StrategyFailed: a weight is none.
+    """
+    weight, sums = strategy.weight(contribution), dict(strategy.sums(contribution))
+    if not 0 < weight < math.inf or not all(map(math.isfinite, sums.values())):
+        raise StrategyFailed(
+            f"strategy {strategy.name} gives the update of client {contribution.client} in round "
+            f"{number} the weight {weight} (of {contribution.samples} samples), which must be a "
+            "number above 0"
+        )
+    return weight, sums
+
+
+def advance_of(
+    strategy: Strategy,
+    keys: RunKeys,
+    number: int,
+    contributions: Sequence[Contribution],
+    clients: int,
+) -> Advance | None:
+    """How the updates of a round become the next state; None where that is their mean.
+
+    Args:
+        strategy: says so.
+        keys: of the run.
+        number: of the round.
+        contributions: of those that took part.
+        clients: how many there are.
+    """
+    if not (strategy.advances or strategy.sees_each):
+        return None
+    sums = tuple(strategy.sums(contributions[0]))
     return Advance(
-        strategy=strategy.name,
+        strategy=name_of(strategy),
         parameters=parameters_of(strategy),
         mean_key=keys.mean(number),
         before_key=keys.state(number - 1),
         kept_key=_kept_before(strategy, keys, number),
         new_kept_key=keys.kept(number),
+        numbers=dict(strategy.numbers(contributions, clients)),
+        sums=sums,
+        sums_key=keys.sums(number) if sums else None,
     )
 
 

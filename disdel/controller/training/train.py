@@ -18,6 +18,7 @@ from disdel.controller.planning.history import history_of
 from disdel.controller.planning.networks import choose_network, code_of
 from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.planning.planning import ask, observe, remember
+from disdel.controller.planning.strategy_checks import check_count, check_waits
 from disdel.controller.planning.trusted_code import vouch_for
 from disdel.controller.runs.lease import Lease, claimed
 from disdel.controller.runs.progress import Progress
@@ -25,7 +26,7 @@ from disdel.controller.runs.run_folder import RunFolder, check_run_dir, create_r
 from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.kinds import TRAINING, RunKind
-from disdel.controller.training.resuming import Resumed, take_up
+from disdel.controller.training.resuming import Resumed, keep_strategy, take_up
 from disdel.controller.training.splits import job_partition, job_samples
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
@@ -37,7 +38,8 @@ from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import BASE_IMAGE, check_runtime, runtime_named
 from disdel.runtimes.registry import files_of as runtime_files
 from disdel.settings import Settings
-from disdel.strategies.registry import files_of, strategy_of
+from disdel.strategies.asking import files_of, strategy_of, with_whole_strategy
+from disdel.strategies.own import own_code
 from disdel.types import Capacity, DatasetSpec, ModelSpec, Plan, RunReport, TrainJob
 from disdel.types.events import Listener, Noted, PlanMade, PlatformReady
 from disdel.user_code.collecting import UserCode
@@ -54,7 +56,7 @@ async def train(
         UsageError: the job cannot be done as asked; nothing was run and nothing is left.
         DisdelError: the run failed.
     """
-    return await learn(job, settings, emit, resumed=resumed)
+    return await learn(with_whole_strategy(job), settings, emit, resumed=resumed)
 
 
 async def learn(
@@ -94,6 +96,8 @@ async def train_on(
 
     A run that is `resumed` comes with its lease. Raises as `train` does.
     """
+    strategy = strategy_of(job)
+    check_waits(strategy)
     samples = await in_thread(job_samples, arrays, job)
     dataset = samples.spec
     partition = job_partition(job, dataset, lambda: samples)
@@ -138,10 +142,10 @@ async def train_on(
                 question, plan = planned(job, question.compile_s)
                 if not runtime_named(plan.runtime).compiles:
                     compiled = None
+        check_count(strategy, len(plan.client_samples), job.fan_in)
         warn_of_store(session, plan.store_mb, emit)
-        strategy = strategy_of(job)
         # Else what they compute is in the library.
-        files = files_of(strategy) if strategy.advances else {}
+        files = files_of(strategy) if strategy.acts else {}
         files |= runtime_files(runtime_named(plan.runtime))
         action = cache(
             partial(
@@ -180,6 +184,8 @@ async def train_on(
         )
         keys = RunKeys.of_turn(folder.run, lease.holder.token)
         invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
+        if (own := own_code(strategy)) is not None:
+            keep_strategy(folder, own)
         if code is not None:
             code.write(folder.code)
             if (untold := vouch_for(code)) is not None:

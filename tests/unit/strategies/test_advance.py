@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from disdel.errors import AggregationError
 from disdel.protocol.messages import UNTRAINED, Advance
 from disdel.store.codec import encode, read_header, read_tensors
+from disdel.strategies.asking import parameters_of
 from disdel.strategies.base import Advanced
 from disdel.strategies.fedavg import FedAvg
-from disdel.strategies.registry import parameters_of, register
+from disdel.strategies.registry import register
 from disdel.worker.advance import advance
 from tests.support.memory_store import MemoryStore
 
@@ -39,7 +40,7 @@ class TwoMoments(FedAvg):
 @dataclass(frozen=True)
 class Doubling(FedAvg):
     name = "test-doubling"
-    dtype: str = "float32"
+    dtype: str = "float64"
 
     def advance(self, block):
         return Advanced((2 * block.mean).astype(self.dtype))
@@ -102,7 +103,7 @@ def test_two_rounds_of_whole_networks(span_bytes):
             np.testing.assert_array_equal(first[name], mean[name])
             np.testing.assert_array_equal(found[name], second[name])
             continue
-        change = mean[name] - before[name]
+        change = mean[name].astype(np.float64) - before[name]
         np.testing.assert_allclose(first[name], before[name] + 0.5 * change, rtol=1e-6)
         total = change + (second[name] - first[name])
         np.testing.assert_allclose(kept[f"sum/{name}"], total, rtol=1e-4, atol=1e-5)

@@ -15,7 +15,7 @@ from disdel.types import Aims, Limits, TrainJob
         ("sync", 0, "--sync must be from 1"),
         ("learning_rate", 0.0, "--learning-rate must be above 0"),
         ("learning_rate", float("nan"), "--learning-rate must be above 0"),
-        ("average", "mean", "--average must be samples or equal, not 'mean'"),
+        ("average", "mean", "--average must be samples or equal or epochs, not 'mean'"),
         ("optimizer_state", "kept", "--optimizer-state must be reset or local or average"),
         ("workers_policy", "grow", "--workers-policy must be fixed or adapt"),
         ("workers_max", 0, "--workers-max must be from 1"),

@@ -52,10 +52,11 @@ def test_the_average_of_whole_networks(samples, span_bytes, order):
     order.shuffle(updates)
     averaged = average(store, updates, "state", span_bytes=span_bytes)
     mean = read_tensors(store, "state")
-    names = {tensor.name for tensor in averaged.header.tensors}
+    names = {tensor.name for tensor in averaged[0].header.tensors}
     assert names == mean.keys() == networks[0].keys()
-    assert [update.worker for update in averaged.updates] == list(range(len(samples)))
-    assert [update.samples for update in averaged.updates] == samples
+    collected = [source.collected() for source in averaged]
+    assert [update.worker for update in collected] == list(range(len(samples)))
+    assert [update.samples for update in collected] == samples
     for name in NETWORK:
         expected = np.average([n[name] for n in networks], axis=0, weights=samples)
         np.testing.assert_allclose(mean[name], expected, rtol=1e-6, atol=1e-7)
@@ -83,11 +84,11 @@ def test_the_ledger_tells_what_was_averaged():
     """The checksum is that of the update's tensors as they are stored."""
     store, updates = store_updates([network(0, 1), network(1, 1)], [3, 4])
     averaged = average(store, updates, "state")
-    for update, entry in zip(updates, averaged.updates, strict=True):
+    for update, source in zip(updates, averaged, strict=True):
         data = store.get(update.key)
         header = read_header(store.existing(update.key))
         expected = hashlib.blake2b(data[len(header.raw) :], digest_size=16).hexdigest()
-        assert entry.checksum == expected
+        assert source.collected().checksum == expected
 
 
 def test_a_part_of_other_samples_than_reported_is_refused():
@@ -142,7 +143,8 @@ def test_different_networks_are_refused(other):
 @given(span_bytes=st.integers(1, 400))
 def test_spans_cover_the_data_once_and_stay_small(span_bytes):
     store, [update] = store_updates([network(0, 1)], [1])
-    header = average(store, [update], "state").header
+    [source] = average(store, [update], "state")
+    header = source.header
     covered = list(spans(header.tensors, span_bytes))
     assert covered[0].start == 0
     assert covered[-1].stop == header.data_bytes

@@ -1,0 +1,55 @@
+"""What of a job does not go with its strategy, told before anything runs."""
+
+from __future__ import annotations
+
+from disdel.controller.planning.local_sgd import checked_sgd
+from disdel.errors import StrategyFailed, UsageError
+from disdel.strategies.base import Strategy
+from disdel.types import ModelSpec, TrainJob
+
+
+def check_strategy(strategy: Strategy, job: TrainJob, model: ModelSpec) -> None:
+    """Refuse a job that its strategy does not go with.
+
+    Raises:
+        UsageError: it does not.
+    """
+    checked_sgd(strategy, job, model, restarts=job.optimizer_state == "reset")
+    count = job.clients or job.workers
+    if count is not None:
+        check_count(strategy, count, job.fan_in)
+
+
+def check_count(strategy: Strategy, updates: int, fan_in: int | None) -> None:
+    """Refuse a strategy that cannot combine so many updates a round.
+
+    Args:
+        strategy: what is asked for.
+        updates: of a round in which all take part.
+        fan_in: the most updates of one action that the user asks for.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if strategy.is_whole and fan_in is not None and fan_in < updates:
+        raise UsageError(
+            f"--fan-in {fan_in} averages groups of the {updates} updates, and strategy "
+            f"{strategy.name} needs all of a round in one action: leave it out"
+        )
+    try:
+        strategy.check_updates(updates)
+    except StrategyFailed as failure:
+        raise UsageError(f"{failure} (--clients says how many there are)") from failure
+
+
+def check_waits(strategy: Strategy) -> None:
+    """Refuse a strategy of updates that come one by one, where rounds wait for all of theirs.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if not strategy.awaits_all:
+        raise UsageError(
+            f"strategy {strategy.name} takes updates as they come, and a training waits for all of "
+            "a round: in it, no update is ever stale"
+        )

@@ -1,0 +1,48 @@
+"""FedBuff (Nguyen et al., 2022, https://arxiv.org/abs/2106.06639, algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from disdel.strategies.base import Advanced, Block, Contribution
+from disdel.strategies.fedavg import FedAvg
+from disdel.strategies.registry import register
+from disdel.types.setting import Setting
+
+
+@register
+@dataclass(frozen=True)
+class FedBuff(FedAvg):
+    """As soon as `buffer` updates have come, the mean of their changes is a step of the server.
+
+    A change is one from the state that its client began with, and counts (1 + s)^-power of its
+    weight, s being the states that the server has made since. The mean is over the whole weights,
+    so that a buffer of stale updates makes a smaller step.
+    """
+
+    name = "fedbuff"
+    awaits_all = False
+
+    buffer: Annotated[int, Setting("Updates that make a step.", low=1, high=100_000)] = 10
+    lr: Annotated[float, Setting("Learning rate of the server.", above=0, high=1000)] = 1.0
+    power: Annotated[float, Setting("How fast stale updates lose weight.", low=0, high=100)] = 0.5
+
+    def weight(self, contribution: Contribution) -> float:
+        return super().weight(contribution) * self.freshness(contribution)
+
+    def freshness(self, contribution: Contribution) -> float:
+        return float((1 + contribution.staleness) ** -self.power)
+
+    def numbers(
+        self,
+        contributions: Sequence[Contribution],
+        clients: int,  # noqa: ARG002
+    ) -> Mapping[str, float]:
+        whole = sum(super(FedBuff, self).weight(one) for one in contributions)
+        return {"fresh": sum(self.weight(one) for one in contributions) / whole}
+
+    def advance(self, block: Block) -> Advanced:
+        step = self.lr * block.numbers["fresh"] * block.change
+        return Advanced(block.before + step)
