@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import dacite
 import numpy as np
 from numpy.typing import NDArray
 
+from disdel.data.client_ids import read_client_ids
 from disdel.data.holdout import hold_out
 from disdel.data.scaling import scaling_of
 from disdel.errors import DatasetError
 from disdel.types import DatasetSpec, Split
+from disdel.types.assignment import ClientIds
 from disdel.user_code.files_read import FileFact
 
 FOLDER = "disdel-arrays"
@@ -48,6 +51,7 @@ class DatasetArrays:
         validation_y: as `train_y`, likewise.
         digest: of all of them, which tells them from others of the same shapes; empty where they
             were not read from a data set.
+        ids: whose each training sample is, by the column of a table that tells it.
     """
 
     spec: DatasetSpec
@@ -58,6 +62,7 @@ class DatasetArrays:
     validation_x: Samples | None = None
     validation_y: Labels | None = None
     digest: str = ""
+    ids: Mapping[str, ClientIds] = field(default_factory=dict)
 
 
 def read_spec(version_dir: Path, source: Path | None) -> DatasetSpec | None:
@@ -110,7 +115,10 @@ def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
             return None
         if (y.shape, y.dtype) != ((samples,), np.int32 if spec.classes else np.float32):
             return None
-    return DatasetArrays(spec=spec, digest=digest, **parts)
+    ids = read_client_ids(version_dir)
+    if any(len(column.codes) != spec.train_samples for column in ids.values()):
+        return None
+    return DatasetArrays(spec=spec, digest=digest, ids=ids, **parts)
 
 
 def build(splits_dir: Path, target: Path, spec: DatasetSpec, source: Path | None) -> DatasetSpec:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from disdel.data import cache, digits
+from disdel.data.client_ids import write_client_ids
 from disdel.data.filling import filled
 from disdel.data.folders import (
     ImportRecord,
@@ -78,6 +79,11 @@ def import_dataset(
             f"{final.full_name!r} is already prepared in {final.path}; import it under another "
             "name, or replace it with --overwrite"
         )
+    if options.by and target.entry is not None:
+        raise DatasetError(
+            f"{name!r} in the TFDS catalog has no columns that tell whose a row is: import with "
+            f"--by under another name, such as my_{target.entry.name}"
+        )
     source = read_source(path, options)
     if target.entry is not None:
         # The catalog says whether they are classes.
@@ -111,6 +117,7 @@ def import_dataset(
             scratch,
         )
         staged = target.folder(scratch / "prepared")
+        write_client_ids(staged.path, content.splits["train"].owners)
         write_import_record(staged.path, ImportRecord(path.name, held_out, content.reading))
         spec = prepared_spec(staged)
         spec = cache.build(splits, staged.path / cache.FOLDER, spec, staged.info_path)
@@ -220,7 +227,12 @@ def _with_test_split(content: LabelledSplits) -> LabelledSplits:
     assert train.labels is not None  # it could not be labelled
     parts = dict(zip(("train", "test"), hold_out(labels), strict=True))
     cut = {
-        name: replace(train, x=train.x[positions], labels=train.labels[positions])
+        name: replace(
+            train,
+            x=train.x[positions],
+            labels=train.labels[positions],
+            owners={column: ids[positions] for column, ids in train.owners.items()},
+        )
         for name, positions in parts.items()
     }
     cut_labels = {name: labels[positions] for name, positions in parts.items()}

@@ -125,6 +125,7 @@ class InferOptions(TypedDict, total=False):
     input: Path | str | None
     workers: int | None
     top_k: int
+    by: Sequence[str]
     delimiter: str | None
     decimal: str | None
     na: Sequence[str] | None

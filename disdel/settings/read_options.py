@@ -51,12 +51,22 @@ class TableOptions:
     """How the text of a table is read; None guesses, or takes what the data set was made with.
 
     Attributes:
+        by: columns of a table that tell whose each row is, and are no features.
         delimiter: between the columns: a character, "tab", or "space" for any white space.
         decimal: the decimal mark of numbers, "." or ",".
         missing_marks: texts that mark a missing value beside blanks, instead of the usual ones.
         encoding: of the text.
     """
 
+    by: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Column that tells whose a row is, for --partition by:COLUMN; it is no feature. May be "
+            "repeated.",
+            metavar="COLUMN",
+            group=_TABLES,
+        ),
+    ] = ()
     delimiter: Annotated[
         str | None, Setting("Character between columns.", metavar="CHAR|tab|space", group=_TABLES)
     ] = None

@@ -16,6 +16,19 @@ from disdel.errors import PartitionError
 Positions = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClientIds:
+    """Whose each sample is: `values[codes[i]]` of sample i.
+
+    Attributes:
+        values: the ids in their order, (ids,) text.
+        codes: (samples,) int32.
+    """
+
+    values: npt.NDArray[np.str_]
+    codes: npt.NDArray[np.int32]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment:
     """Samples as they are dealt to clients, numbered from 0.
@@ -27,12 +40,14 @@ class Assignment:
     Attributes:
         sizes: the samples of each client, (clients,) int64.
         order: makes the order, (samples,) int64.
+        ids: what each client is called where its samples come from, (clients,); None for numbers.
         in_ranges: whether the order is the same for any number of clients, so that the range of it
             says what a client owns.
     """
 
     sizes: npt.NDArray[np.int64]
     order: Callable[[], Positions]
+    ids: npt.NDArray[np.str_] | None = None
     in_ranges: bool = False
 
     @classmethod
@@ -41,7 +56,12 @@ class Assignment:
         return cls(sizes=np.asarray(sizes, np.int64), order=order, in_ranges=True)
 
     @classmethod
-    def of_owners(cls, owners: npt.NDArray[Any], clients: int) -> Assignment:
+    def of_owners(
+        cls,
+        owners: npt.NDArray[Any],
+        clients: int,
+        ids: npt.NDArray[np.str_] | None = None,
+    ) -> Assignment:
         """Samples by the client that owns each: `owners` is (samples,), whole numbers.
 
         Raises:
@@ -58,7 +78,7 @@ class Assignment:
                 f"sample {odd} is given to client {owners[odd]}, and there are 0 to {clients - 1}"
             )
         order = np.argsort(owners, kind="stable")
-        return cls(sizes=np.bincount(owners, minlength=clients), order=lambda: order)
+        return cls(sizes=np.bincount(owners, minlength=clients), order=lambda: order, ids=ids)
 
     @classmethod
     def of_positions(cls, clients: Sequence[Positions]) -> Assignment:

@@ -13,7 +13,7 @@ from disdel.data.partitioners import Partition, partitioner, partitioner_names
 from disdel.data.partitioners.built_in import cut_by
 from disdel.data.partitioners.registry import _REGISTERED
 from disdel.errors import PartitionError, UsageError
-from disdel.types.assignment import Assignment, equal_counts
+from disdel.types.assignment import Assignment, ClientIds, equal_counts
 
 ALL = {
     "iid": ["iid"],
@@ -42,9 +42,11 @@ def partition(asked, labels, seed=0):
 
 
 def partition_of_ids(ids, asked="by:user"):
+    values, codes = np.unique(ids, return_inverse=True)
+
     def read(column):
         assert column == asked.partition(":")[2]
-        return ids
+        return ClientIds(values, codes)
 
     return Partition(
         asked, samples=len(ids), seed=0, read_labels=lambda: np.zeros(len(ids)), read_ids=read
@@ -272,6 +274,15 @@ def test_natural_ids_may_be_texts_of_any_characters():
     ids = np.array(["b: 1, c=2", "a", "b: 1, c=2", "é"])
     made = partition_of_ids(ids, "by:user id, of=all: it")
     assert made.counts(3) == (1, 2, 1)
+    assert made.assignment(3).ids.tolist() == ["a", "b: 1, c=2", "é"]
+
+
+def test_3600_natural_ids_take_milliseconds():
+    ids = np.random.default_rng(0).integers(0, 3600, 700_000)
+    started_s = time.process_time()
+    made = partition_of_ids(ids).assignment(3600)
+    assert made.sizes.sum() == 700_000
+    assert time.process_time() - started_s < 5
 
 
 def test_another_number_of_clients_than_ids_is_refused():

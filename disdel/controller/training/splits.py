@@ -8,7 +8,7 @@ touched once, by the finished model. Where nothing is decided, the test split sc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from disdel.data.partitioners import Partition
 from disdel.errors import PartitionError
 from disdel.types import DatasetSpec, FederateJob, Split, SplitReport, TrainJob
 from disdel.types.arrays import Array
+from disdel.types.assignment import ClientIds
 
 Job = TypeVar("Job", TrainJob, FederateJob)
 
@@ -43,10 +44,31 @@ class JobSamples:
     Attributes:
         spec: the data set with as many samples as each split has in this training.
         splits: those that are used; a validation split only where something is decided.
+        ids: whose each sample of the data set's training split is, by a column of its table.
     """
 
     spec: DatasetSpec
     splits: Mapping[Split, SplitSamples]
+    ids: Mapping[str, ClientIds] = field(default_factory=dict)
+
+    def client_ids(self, column: str) -> ClientIds:
+        """Whose each sample is that is trained on.
+
+        Raises:
+            PartitionError: there is no such column.
+        """
+        if column not in self.ids:
+            has = ", ".join(self.ids)
+            raise PartitionError(
+                f"{self.spec.name} has no column {column!r} that tells whose a sample is; "
+                + (
+                    f"it has {has}"
+                    if has
+                    else f"import its table with disdel dataset import NAME FILE.csv --by {column}"
+                )
+            )
+        ids = self.ids[column]
+        return replace(ids, codes=ids.codes[self.splits["train"].rows(slice(None))])
 
 
 def job_dataset(spec: DatasetSpec, job: TrainJob) -> DatasetSpec:
@@ -88,7 +110,7 @@ def job_samples(arrays: DatasetArrays, job: TrainJob) -> JobSamples:
         assert arrays.validation_x is not None
         assert arrays.validation_y is not None
         splits["validation"] = SplitSamples(x=arrays.validation_x, y=arrays.validation_y)
-    return JobSamples(spec=spec, splits=splits)
+    return JobSamples(spec=spec, splits=splits, ids=arrays.ids)
 
 
 def train_labels(samples: JobSamples) -> NDArray[Any]:
@@ -115,6 +137,7 @@ def job_partition(
         samples=dataset.train_samples,
         seed=job.seed,
         read_labels=lambda: train_labels(samples()),
+        read_ids=lambda column: samples().client_ids(column),
     )
 
 

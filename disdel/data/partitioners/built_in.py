@@ -161,8 +161,10 @@ def sizes(
 @partitioner("by", decides_clients=True)
 def by(asked: Asked, column: Rest) -> Assignment:
     """One client for each value of a column of the table that was imported, in their order."""
-    ids, owners = np.unique(asked.read_ids(column), return_inverse=True)
-    return Assignment.of_owners(owners.reshape(-1), len(ids))
+    ids = asked.read_ids(column)
+    # Those of samples that are held out may be nobody's here.
+    there, owners = np.unique(ids.codes, return_inverse=True)
+    return Assignment.of_owners(owners.reshape(-1), len(there), ids.values[there])
 
 
 def shuffled(samples: int, seed: int) -> Positions:

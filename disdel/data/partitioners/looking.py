@@ -25,7 +25,6 @@ def look(
     *,
     partition: str,
     seed: int,
-    clients: tuple[str, ...] = (),
 ) -> DealtSamples:
     """How many samples of which label each client has.
 
@@ -36,7 +35,6 @@ def look(
         spec: the data set.
         partition: what the samples were dealt by.
         seed: likewise.
-        clients: their names, where they have some.
 
     Raises:
         PartitionError: a sample has several labels, or there are too many counts.
@@ -62,7 +60,7 @@ def look(
         counts=counts.reshape(assignment.clients, len(names)),
         labels=names,
         is_numbers=labels.dtype.kind == "f",
-        clients=clients,
+        clients=() if assignment.ids is None else tuple(assignment.ids.tolist()),
     )
 
 

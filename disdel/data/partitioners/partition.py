@@ -11,11 +11,11 @@ import numpy.typing as npt
 from disdel.data.partitioners.own import own_partitioner
 from disdel.data.partitioners.registry import Asked, find_partitioner
 from disdel.errors import PartitionError
-from disdel.types.assignment import Assignment, check_cover
+from disdel.types.assignment import Assignment, ClientIds, check_cover
 from disdel.types.named import read_named
 
 
-def _no_ids(column: str) -> npt.NDArray[Any]:
+def _no_ids(column: str) -> ClientIds:
     raise PartitionError(f"there is no column {column!r}: samples of this kind have none")
 
 
@@ -27,7 +27,7 @@ class Partition:
         samples: those of the training split.
         seed: the run's.
         read_labels: reads the labels of all samples, (samples,).
-        read_ids: reads a column that tells whose each sample is, (samples,), by its name.
+        read_ids: reads a column that tells whose each sample is, by its name.
 
     Raises:
         UsageError: there is no such partitioner.
@@ -40,7 +40,7 @@ class Partition:
         samples: int,
         seed: int,
         read_labels: Callable[[], npt.NDArray[Any]],
-        read_ids: Callable[[str], npt.NDArray[Any]] = _no_ids,
+        read_ids: Callable[[str], ClientIds] = _no_ids,
     ) -> None:
         self._asked = asked
         named = read_named(asked)

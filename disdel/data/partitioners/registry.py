@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disdel.errors import PartitionError, UsageError
-from disdel.types.assignment import Assignment, Positions
+from disdel.types.assignment import Assignment, ClientIds, Positions
 from disdel.types.named import Named, parameters_said, usage
 
 OPTION = "--partition"
@@ -36,7 +36,7 @@ class Asked:
     clients: int
     seed: int
     read_labels: Callable[[], npt.NDArray[Any]]
-    read_ids: Callable[[str], npt.NDArray[Any]]
+    read_ids: Callable[[str], ClientIds]
 
     @property
     def labels(self) -> npt.NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -31,15 +31,22 @@ _POLICIES = (
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The columns of a table, the label's cells as texts."""
+    """The columns of a table, the label's cells as texts, and so `owners`, by their places."""
 
     columns: list[Cells]
     labels: list[str]
     where: Where
+    owners: dict[int, list[str]]
 
 
 def read_grid(
-    head: list[Row], more: Iterator[Row], width: int, label: int | None, decimal: str, where: str
+    head: list[Row],
+    more: Iterator[Row],
+    width: int,
+    label: int | None,
+    decimal: str,
+    where: str,
+    owners: Collection[int] = (),
 ) -> Grid:
     """Read the rows.
 
@@ -50,6 +57,7 @@ def read_grid(
         label: the place of the label's column, if there is one.
         decimal: the decimal mark.
         where: the table, for messages.
+        owners: the places of columns that tell whose a row is.
 
     Raises:
         DatasetError: a row has another number of columns, or there are none.
@@ -58,6 +66,7 @@ def read_grid(
         raise DatasetError(f"{where} holds no samples: it has a header and nothing below")
     columns = [Cells() for _ in range(width)]
     labels: list[str] = []
+    owned: dict[int, list[str]] = {place: [] for place in owners}
     lines: list[int] = []
     block = head
     while block:
@@ -71,10 +80,12 @@ def read_grid(
         for place, column in enumerate(zip(*(cells for _, cells in block), strict=True)):
             if place == label:
                 labels += column
+            elif place in owned:
+                owned[place] += column
             else:
                 columns[place].add(list(column), decimal=decimal)
         block = list(islice(more, BLOCK_ROWS))
-    return Grid(columns, labels, Where(where, lines))
+    return Grid(columns, labels, Where(where, lines), owned)
 
 
 def samples_of(
@@ -104,11 +115,17 @@ def samples_of(
     if awaits_means:
         layout = _with_no_category(layout)
     x = _filled(layout, x, options)
+    owned = {layout.names[place]: np.array(cells) for place, cells in grid.owners.items()}
     blank = [is_missing(label, layout.missing_marks, number=False) for label in grid.labels]
     # A table to predict may have no label yet, in its column.
     labelled = bool(blank) and not (alike and all(blank))
     missing = np.zeros_like(x, dtype=bool) if awaits_means else np.isnan(x)
-    kept = _complete(layout, missing, np.array(blank) if labelled else None, where, options)
+    nobodys = {
+        name: np.array([is_missing(cell, layout.missing_marks, number=False) for cell in cells])
+        for name, cells in owned.items()
+    }
+    blanks = np.array(blank) if labelled else None
+    kept = _complete(layout, missing, blanks, nobodys, where, options)
     lines = np.asarray(where.lines)[kept]
     if not alike:
         left_out = len(x) - len(kept)
@@ -119,6 +136,7 @@ def samples_of(
         labels=_labels(labels, layout.decimal, where.table, lines, options) if labels else None,
         reading=Reading(table=layout),
         names=tuple(f"line {line}" for line in lines) if alike else (),
+        owners={name: cells[kept] for name, cells in owned.items()},
     )
 
 
@@ -160,6 +178,7 @@ def _complete(
     layout: TableLayout,
     missing: NDArray[np.bool_],
     blank: NDArray[np.bool_] | None,
+    nobodys: Mapping[str, NDArray[np.bool_]],
     where: Where,
     options: ReadOptions,
 ) -> NDArray[np.intp]:
@@ -169,6 +188,7 @@ def _complete(
         layout: what the columns are.
         missing: the features that are missing, shape (rows, features).
         blank: the labels that are, shape (rows,); None where none is wanted.
+        nobodys: by column that tells whose a row is, where it does not, (rows,).
         where: the table, for messages.
         options: `missing`, `like` and `tell` of it.
 
@@ -176,6 +196,8 @@ def _complete(
         DatasetError: others are not to be left out, or all lack something.
     """
     lacking = missing.any(axis=1) if blank is None else missing.any(axis=1) | blank
+    for without in nobodys.values():
+        lacking = lacking | without
     if not lacking.any():
         return np.arange(len(missing))
     counts = {}
@@ -185,6 +207,7 @@ def _complete(
         start += column.width
     if blank is not None and layout.label is not None:
         counts[layout.label] = int(blank.sum())
+    counts |= {name: int(without.sum()) for name, without in nobodys.items()}
     told = some([f"{name!r} ×{count}" for name, count in counts.items() if count])
     if options.like is not None or options.missing == "refuse":
         at, more = where.at(int(np.argmax(lacking))), int(lacking.sum()) - 1

@@ -194,14 +194,17 @@ def _read_new(
         f"{'a header' if header else 'no header'}"
     )
     marks = Marks(decimal, options.missing_marks)
-    grid = read_grid(head, more, width, label, decimal, where)
+    owners = {column_named(names, name, "--by", where) for name in options.by}
+    if label in owners:
+        raise DatasetError(f"{where}: --by {names[label]} is the label; name another by --label")
+    grid = read_grid(head, more, width, label, decimal, where, owners)
     dropped = {column_named(names, name, "--drop", where) for name in options.drop}
     kept = {column_named(names, name, "--keep", where) for name in options.keep}
     if label in dropped:
         raise DatasetError(f"{where}: --drop {names[label]} is the label; name another by --label")
     columns, values, odd = [], [], []
     for place, name in enumerate(names):
-        if place == label or place in dropped:
+        if place == label or place in dropped or place in owners:
             continue
         cells = grid.columns[place]
         try:
@@ -236,6 +239,9 @@ def _read_new(
         encoding=options.encoding,
     )
     _tell_columns(layout, dropped, why, tell)
+    for place in sorted(owners):
+        count = len(set(grid.owners[place]))
+        tell(f"column {names[place]!r} tells whose a row is, of {count} clients, and is no feature")
     _tell_rows(sample, names, tell)
     return samples_of(grid, layout, values, options)
 

@@ -41,6 +41,7 @@ class RawSplit:
             where there are none, which only samples to predict may lack.
         reading: how they were read.
         names: of samples to predict, one each: a file or a line; empty where they are counted.
+        owners: by column of a table that tells whose each sample is, that, (n,) text.
         classified: whether labels are classes whatever they look like, as folders are.
     """
 
@@ -48,6 +49,7 @@ class RawSplit:
     labels: NDArray[Any] | None
     reading: Reading = field(default_factory=Reading)
     names: tuple[str, ...] = ()
+    owners: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     classified: bool = False
 
 
@@ -178,7 +180,7 @@ def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> 
     if unseen := sorted(set(values.tolist()) - set(np.unique(labels["train"]).tolist())):
         options.tell(f"{where}: no training sample is of the classes {', '.join(map(str, unseen))}")
     if values.dtype.kind == "U":
-        values = _natural_order(values)
+        values = natural_order(values)
     order = np.argsort(values)
     positions = {
         name: order[np.searchsorted(values, part, sorter=order)].astype(np.int32)
@@ -250,7 +252,7 @@ def targets_alike(labels: NDArray[Any], like: DatasetSpec, where: str) -> NDArra
     return known[places.reshape(-1)]
 
 
-def _natural_order(values: NDArray[Any]) -> NDArray[Any]:
+def natural_order(values: NDArray[Any]) -> NDArray[Any]:
     """Class names sorted by value when all are whole numbers, else as they are."""
     try:
         return values[np.argsort(values.astype(np.int64), kind="stable")]

@@ -76,7 +76,7 @@ def test_picture_and_page(tmp_path):
         (["--partition", "nothing"], "unknown --partition 'nothing'"),
         (["--clients", "2000"], "cannot deal 1438 samples to 2000 clients: each needs at least"),
         (["--html", "/nowhere/page.html"], "--html /nowhere/page.html"),
-        (["--partition", "by:hospital"], "there is no column 'hospital'"),
+        (["--partition", "by:hospital"], "digits has no column 'hospital'"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(arguments, message):

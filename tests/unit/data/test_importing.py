@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -292,3 +293,28 @@ def test_what_cannot_be_trained_on_is_told_before_a_download(tmp_path):
     with pytest.raises(DatasetError, match="vary in shape"):
         prepare_dataset("imagenette", tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_whose_samples_are_outlives_the_cache_and_the_held_out_split(tmp_path):
+    rows = [f"{i},{'abc'[i % 3]},{i % 2}" for i in range(60)]
+    (tmp_path / "set.csv").write_text("value,user,class\n" + "\n".join(rows))
+    import_dataset(
+        "mine",
+        tmp_path / "set.csv",
+        tmp_path / "data",
+        options=ReadOptions(by=("user",), keep=("value",)),
+    )
+    for _ in range(2):
+        arrays = load_arrays("mine", tmp_path / "data")
+        ids = arrays.ids["user"]
+        told = ids.values[ids.codes].tolist()
+        assert told == ["abc"[int(value) % 3] for value in arrays.train_x[:, 0]]
+        shutil.rmtree(tmp_path / "data/mine/1.0.0/disdel-arrays")
+
+
+def test_a_name_of_the_catalog_has_no_columns_of_owners(tmp_path):
+    (tmp_path / "set.csv").write_text("a,user,class\n1,x,0\n2,y,1\n")
+    with pytest.raises(DatasetError, match="import with --by under another name, such as my_iris"):
+        import_dataset(
+            "iris", tmp_path / "set.csv", tmp_path / "data", options=ReadOptions(by=("user",))
+        )

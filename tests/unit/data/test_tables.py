@@ -586,3 +586,49 @@ def test_a_long_table_is_read_in_blocks(table):
     with pytest.raises(DatasetError, match=r"line 4502: .*'label' ×1"):
         table.read(lines(rows))
     assert len(table.x(lines(rows), missing="drop")) == 4999
+
+
+OWNED = "age,user id,label\n" + "\n".join(
+    f"{i / 8},{('007', '10', '2', 'x; y')[i % 4]},{i % 2}" for i in range(16)
+)
+
+
+def test_a_column_that_tells_whose_a_row_is_is_kept_as_it_is_written_and_is_no_feature(table):
+    made = table.read(OWNED, by=("user id",))
+    train = made.splits["train"]
+    assert train.x.shape == (16, 1)
+    assert train.owners["user id"].tolist() == ["007", "10", "2", "x; y"] * 4
+    assert table.says("column 'user id' tells whose a row is, of 4 clients, and is no feature")
+
+
+def test_a_row_that_is_nobodys_lacks_a_value(table):
+    text = OWNED.replace("10,1\n", ",1\n", 1)
+    with pytest.raises(DatasetError, match="line 3: values are missing: 'user id' ×1"):
+        table.read(text, by=("user id",))
+    made = table.read(text, by=("user id",), missing="drop")
+    assert len(made.splits["train"].x) == len(made.splits["train"].owners["user id"]) == 15
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [("label", "--by label is the label"), ("hospital", "--by 'hospital'|no column")],
+)
+def test_whose_a_row_is_is_told_by_another_column_than_the_label(table, by, message):
+    with pytest.raises(DatasetError, match=message):
+        table.read(OWNED, by=(by,), label="label")
+
+
+def test_tables_to_predict_need_not_say_whose_a_row_is(table, tmp_path):
+    made = table.read(OWNED, by=("user id",))
+    like = dataset_spec(
+        name="owned",
+        version="1.0.0",
+        input_shape=(1,),
+        input_dtype="float32",
+        classes=2,
+        train_samples=16,
+        test_samples=4,
+        reading=made.reading,
+    )
+    (tmp_path / "new.csv").write_text("age\n0.5\n")
+    assert read_inputs_of(tmp_path / "new.csv", ReadOptions(like=like)).x.tolist() == [[0.5]]
