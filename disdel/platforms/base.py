@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 from disdel.connections.patience import Tell, tell_nobody
@@ -26,7 +26,8 @@ Reach = Literal["loopback", "bridge", "nowhere"]
 class ActionSpec:
     """An action to create: a zip with a `__main__.py`.
 
-    It runs in a container of `image`, or where that is None of the platform's own `kind`.
+    It runs in a container of `image`, or where that is None of the platform's own `kind`. All its
+    invocations have `parameters`, beside the package's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ActionSpec:
     timeout_s: float
     image: str | None = None
     kind: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,18 +15,18 @@ divided by never depends on the clients: a client less is one update less in the
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 from disdel.errors import UsageError
+from disdel.types.privacy import AccountantName
 
 Sampling = Literal["poisson", "fixed", "all"]
-Accountant = Literal["rdp", "pld"]
-
-DEFAULT_DELTA = 1e-5
 # A multiplier above is noise and nothing else, and one below hides nothing.
 _MOST_NOISE = 2.0**20
 _LEAST_NOISE = 2.0**-6
@@ -74,21 +74,9 @@ _RELATIONS: dict[Sampling, str] = {
 }
 
 
-def check_delta(delta: float, clients: int) -> None:
-    """Refuse a delta that allows to give a client's data away.
-
-    Raises:
-        UsageError: it does.
-    """
-    if not 0 < delta < 1 / clients:
-        raise UsageError(
-            f"--dp-delta {delta:g} must be above 0 and below 1/{clients} = {1 / clients:.3g}, one "
-            f"over the number of clients: else publishing one client's data whole would pass; "
-            f"--dp-delta {0.1 / clients:.1g} does"
-        )
-
-
-def epsilon_of(rounds: Iterable[NoisyRound], delta: float, accountant: Accountant = "rdp") -> float:
+def epsilon_of(
+    rounds: Iterable[NoisyRound], delta: float, accountant: AccountantName = "rdp"
+) -> float:
     """The ε that rounds have cost together, at this delta; infinite where one had no noise.
 
     Args:
@@ -105,16 +93,27 @@ def epsilon_of(rounds: Iterable[NoisyRound], delta: float, accountant: Accountan
         return 0.0
     if any(not one.noise for one in counted):
         return math.inf
+    return _epsilon(frozenset(counted.items()), delta, accountant)
+
+
+@cache
+def _epsilon(
+    counted: frozenset[tuple[NoisyRound, int]], delta: float, accountant: AccountantName
+) -> float:
     library = _library()
-    sampling = _one_sampling(counted)
-    composed = _accountant(library, sampling, accountant)
-    for one, times in counted.items():
+    composed = _accountant(library, _one_sampling(one for one, _ in counted), accountant)
+    for one, times in counted:
         composed.compose(_event(library, one), times)
     return float(composed.get_epsilon(delta))
 
 
+@cache
 def noise_for(
-    round_: NoisyRound, rounds: int, epsilon: float, delta: float, accountant: Accountant = "rdp"
+    round_: NoisyRound,
+    rounds: int,
+    epsilon: float,
+    delta: float,
+    accountant: AccountantName = "rdp",
 ) -> float:
     """The least noise multiplier with which so many rounds cost at most ε.
 
@@ -185,7 +184,7 @@ def _one_sampling(rounds: Iterable[NoisyRound]) -> Sampling:
     return found[0]
 
 
-def _accountant(library: Any, sampling: Sampling, accountant: Accountant) -> Any:
+def _accountant(library: Any, sampling: Sampling, accountant: AccountantName) -> Any:
     relation = library.NeighboringRelation
     if accountant == "rdp":
         of = relation.REPLACE_ONE if sampling == "fixed" else relation.ADD_OR_REMOVE_ONE
@@ -221,4 +220,6 @@ def _library() -> Any:
             f"differential privacy is accounted for by dp-accounting, and {error}: "
             "pip install 'disdel[privacy]'"
         ) from error
+    # It says of each Rényi order that does not help, for each round, that it goes without.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     return dp_accounting

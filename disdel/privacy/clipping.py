@@ -7,29 +7,15 @@ quantile of the clients' norms, which the server learns of by a noisy count alon
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from disdel.errors import TrainingDiverged, UsageError
-from disdel.types.arrays import Array
+from disdel.errors import UpdateRefused, UsageError
+from disdel.privacy.noise import Noise
 
 # Above the rounding of a norm's float64 sums.
 _SLACK = 1e-9
-# Elements that are squared at once.
-_BLOCK = 1 << 20
-
-
-def norm_of(tensors: Iterable[Array]) -> float:
-    """The Euclidean norm over all elements of an update, of any shapes, summed in float64."""
-    squares = 0.0
-    for tensor in tensors:
-        flat = tensor.reshape(-1)
-        for first in range(0, flat.size, _BLOCK):
-            block = flat[first : first + _BLOCK].astype(np.float64)
-            squares += float(np.dot(block, block))
-    return math.sqrt(squares)
+# A count is in steps of this, its noise as well.
+_COUNT_STEP = 2.0**-20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +36,11 @@ def clip(norm: float, bound: float, *, rounding: float = 0.0) -> Clip:
             for what is stored.
 
     Raises:
-        TrainingDiverged: the norm is no number, so that nothing bounds the update.
+        UpdateRefused: the norm is no number, so that nothing bounds the update.
         UsageError: rounding alone is as large as the bound.
     """
     if not math.isfinite(norm):
-        raise TrainingDiverged(f"an update of norm {norm} cannot be clipped")
+        raise UpdateRefused(f"its update has the norm {norm}, which nothing can bound")
     room = bound - rounding
     if room <= 0:
         raise UsageError(
@@ -110,12 +96,13 @@ class AdaptiveClip:
         """The next round's bound, from the noisy share of updates within this one."""
         return bound * math.exp(-self.rate * (share_within - self.quantile))
 
-    def share_within(self, halves: float, cohort: float, normal: float) -> float:
+    def share_within(self, halves: float, cohort: float, noise: Noise) -> float:
         """The noisy share of updates within the bound.
 
         Args:
             halves: the sum of +1/2 for each update within it and -1/2 for each other.
             cohort: the clients expected, whoever has answered.
-            normal: a standard normal random number.
+            noise: whose first number is used, of which this is the only use.
         """
-        return (halves + self.count_noise * normal) / cohort + 0.5
+        [drawn] = noise.integers(0, 1, self.count_noise / _COUNT_STEP)
+        return (halves + float(drawn) * _COUNT_STEP) / cohort + 0.5

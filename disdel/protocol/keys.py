@@ -6,6 +6,7 @@ disdel:<run>:kept:<round>                                      what the server k
 disdel:<run>:update:<round>:<client>:<segment>:<attempt>       a client's share of a round
 disdel:<run>:sum:<round>:<worker>:<segment>:<attempt>          clients' updates, added up
 disdel:<run>:begun:<round>:<worker>:<segment>:<attempt>        a client between two activations
+disdel:<run>:secure:<round>:<stage>:<worker>:<attempt>         what clients say for a secure sum
 disdel:<run>:mean:<round>                                      a mean that is no state yet
 disdel:<run>:sums:<round>                                      further sums of the updates
 disdel:<run>:partial:<round>:<level>:<group>                   the average of some updates
@@ -85,6 +86,9 @@ class RunKeys:
 
     def begun(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}begun:{round_number}:{worker}:{segment}:{attempt}"
+
+    def secure(self, round_number: int, stage: str, worker: int, attempt: int) -> str:
+        return f"{self.prefix}secure:{round_number}:{stage}:{worker}:{attempt}"
 
     def partial(self, round_number: int, level: int, group: int) -> str:
         return f"{self.prefix}partial:{round_number}:{level}:{group}"

@@ -33,7 +33,8 @@ class Common:
 
     The same `invocation` may be sent again when its answer got lost: the first activation that
     claims it does the work, and any other answers who that is. A Redis that fails is tried again
-    for `patience_s`. `env` is added to the action's environment first of all.
+    for `patience_s`. `env` is added to the action's environment first of all. `client_secret` is a
+    parameter of the train action alone (`protocol/protection.py`).
     """
 
     v: int
@@ -42,6 +43,7 @@ class Common:
     invocation: str | None = None
     patience_s: float = 10.0
     env: Mapping[str, str] = field(default_factory=dict)
+    client_secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,73 @@ class TrainReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clipping:
+    """Scale each client's update down to the norm `bound`, in the updates' own unit.
+
+    With `share`, each adds noise of that standard deviation: made of `seed` if that is given, and
+    else of the operating system's generator or, where updates are masked, of the client's secret.
+    """
+
+    bound: float
+    share: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecureSession:
+    """A secure sum (`disdel/secure_aggregation`): whose, and where its stages are in the store.
+
+    Attempt `attempt` at the sum of round `round`; the share `threshold` of its clients must answer
+    to the end. `shared` have shared their secrets, and `summed` of them are in the sum: both are
+    None before that is known, and then claimed in the hash `claims_key`, so that they never change.
+    """
+
+    run: str
+    round: int
+    attempt: int
+    threshold: float
+    claims_key: str
+    advert_keys: tuple[str, ...] = ()
+    share_keys: tuple[str, ...] = ()
+    reveal_keys: tuple[str, ...] = ()
+    shared: tuple[int, ...] | None = None
+    summed: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecureRequest:
+    """One stage of a secure sum, for some clients; what they say goes to `to_key`."""
+
+    task: Literal["secure"] = "secure"
+    stage: Literal["advertise", "share", "reveal"]
+    worker: int
+    round: int
+    clients: tuple[int, ...]
+    session: SecureSession
+    to_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecureReply:
+    clients: tuple[int, ...]
+    peak_mb: int
+    working_set_mb: int | None = None
+    phases: Phases | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedNoise:
+    """Noise for a sum of updates: of standard deviation `deviation`, in their unit.
+
+    The key, in hexadecimal, is made for this sum alone.
+    """
+
+    key: str
+    label: str
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTurn:
     """Steps `start_step` to `stop_step` of a client's sequence, in one round of a federation.
 
@@ -211,7 +280,8 @@ class TrainClientsRequest:
     sum goes to `sum_key` once the last has trained, or none of those left fits before the time
     limit. Without an exponent each update is stored by itself. The first client goes on from
     `begun`; one that must stop leaves its state at `checkpoint_key`. After `until_s`, in seconds
-    since the epoch, nobody waits for an answer.
+    since the epoch, nobody waits for an answer. With `clipping` or `secure`, updates are protected
+    and counted (`worker/protecting.py`).
 
     `initialise`, `micro_batches`, `block_steps`, `heed_memory`, `terms` and `tells_untrained` are
     those of `TrainRequest`.
@@ -238,13 +308,16 @@ class TrainClientsRequest:
     until_s: float | None = None
     terms: StepTerms | None = None
     tells_untrained: bool = False
+    clipping: Clipping | None = None
+    secure: SecureSession | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientResult:
     """What a client did in its turn; `refused` says why its update does not count, or "".
 
-    `checksum` is BLAKE2b-128 of the update's tensors in their order.
+    `checksum` is BLAKE2b-128 of the update's tensors in their order. Of an update that is masked,
+    there is none, and the loss is told in the sum alone.
     """
 
     client: int
@@ -364,7 +437,9 @@ class CombineRequest:
     """Make the next state of the sums at `sum_keys`, of `updates` updates with `weight` together.
 
     The round began with the state at `before_key`. The mean goes to `state_key`, or what `advance`
-    makes of it.
+    makes of it. The sum is divided by `divisor` instead of its weight, where that is given, after
+    `noise` was added. With `secure`, its masks are taken away at first. `exponent` is that of the
+    round, and `counts` so many numbers that the sums have at their end.
     """
 
     task: Literal["combine"] = "combine"
@@ -375,6 +450,11 @@ class CombineRequest:
     before_key: str
     state_key: str
     advance: Advance | None = None
+    exponent: int | None = None
+    divisor: float | None = None
+    noise: AddedNoise | None = None
+    secure: SecureSession | None = None
+    counts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,6 +477,7 @@ class CollectReply:
     bytes: int
     peak_mb: int
     left_out: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
     working_set_mb: int | None = None
     phases: Phases | None = None
 

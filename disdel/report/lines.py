@@ -208,6 +208,8 @@ def round_line(event: RoundDone) -> str:
     )
     if report.clients is not None:
         line += f"  {report.clients.answered} of {report.clients.asked} clients"
+    if report.privacy is not None:
+        line += f"  ε {report.privacy.epsilon:.4g}"
     return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in report.metrics.items())])
 
 

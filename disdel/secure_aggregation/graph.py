@@ -19,9 +19,8 @@ from functools import cache
 import numpy as np
 
 from disdel.errors import UsageError
+from disdel.types.privacy import LEAST_SECURE_CLIENTS
 
-LEAST_CLIENTS = 3
-DEFAULT_THRESHOLD = 2 / 3
 # The share of a cohort that may collude with the server.
 COLLUDING = 0.1
 _PRIVATE = 2.0**-40
@@ -42,12 +41,12 @@ def least_answers(clients: int, threshold: float) -> int:
     Raises:
         UsageError: a sum of so few shows the single ones.
     """
-    if clients < LEAST_CLIENTS:
+    if clients < LEAST_SECURE_CLIENTS:
         raise UsageError(
             f"a sum of {clients} updates hides no single one: secure aggregation needs at least "
-            f"{LEAST_CLIENTS} clients a round"
+            f"{LEAST_SECURE_CLIENTS} clients a round"
         )
-    return max(LEAST_CLIENTS - 1, math.ceil(round(threshold * clients, 9)))
+    return max(LEAST_SECURE_CLIENTS - 1, math.ceil(round(threshold * clients, 9)))
 
 
 @cache

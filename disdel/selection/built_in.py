@@ -22,6 +22,16 @@ def uniform(choice: Choice) -> Clients:
     return choice.able[choice.random().choice(len(choice.able), choice.cohort, replace=False)]
 
 
+@selection("poisson", by_chance=True)
+def poisson(choice: Choice) -> Clients:
+    """Each by itself, with the chance that gives the cohort wanted of all clients with samples.
+
+    Nobody's chance depends on who else is there: where some are away, fewer are asked.
+    """
+    chance = choice.cohort / np.count_nonzero(choice.roster.samples)
+    return choice.able[choice.random().random(len(choice.able)) < chance]
+
+
 @selection("size")
 def by_size(choice: Choice) -> Clients:
     """Each draw goes to a client in proportion to its samples, without replacement."""

@@ -47,17 +47,20 @@ Selector: TypeAlias = Callable[..., Clients]
 S = TypeVar("S", bound=Selector)
 
 _REGISTERED: dict[str, Selector] = {}
+_BY_CHANCE: set[str] = set()
 
 
-def selection(name: str) -> Callable[[S], S]:
+def selection(name: str, *, by_chance: bool = False) -> Callable[[S], S]:
     """Register a function as the selection of a name.
 
     It must be a pure function of its choice, so that a round that is repeated, or resumed, asks the
-    same clients.
+    same clients. One that asks each client `by_chance` may choose more or fewer than are wanted.
     """
 
     def register(select: S) -> S:
         _REGISTERED[name] = select
+        if by_chance:
+            _BY_CHANCE.add(name)
         return select
 
     return register
@@ -76,16 +79,18 @@ class Selection:
 
     text: str
     select: Selector
+    by_chance: bool = False
 
     def cohort(
         self, roster: Roster, able: Clients, *, wanted: int, number: int, seed: int
     ) -> Clients:
         """Who is asked in round `number`, ascending: all who are able where they are not enough."""
-        if wanted >= len(able):
+        if wanted >= len(able) and not self.by_chance:
             return able
         choice = Choice(roster=roster, able=able, cohort=wanted, round=number, seed=seed)
         chosen = np.sort(self.select(choice))
-        assert len(chosen) == wanted, f"{self.text} chose {len(chosen)} clients of {wanted}"
+        right = self.by_chance or len(chosen) == wanted
+        assert right, f"{self.text} chose {len(chosen)} clients of {wanted}"
         assert (np.diff(chosen) > 0).all(), f"{self.text} chose a client twice"
         return chosen
 
@@ -100,4 +105,4 @@ def find_selection(text: str) -> Selection:
     if (select := _REGISTERED.get(named.name)) is None:
         raise UsageError(f"unknown {OPTION} {text!r}; known: {', '.join(selection_names())}")
     said = parameters_said(named, select, OPTION, leave_out=_GIVEN)
-    return Selection(text, partial(select, **said))
+    return Selection(text, partial(select, **said), named.name in _BY_CHANCE)

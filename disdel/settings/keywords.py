@@ -92,6 +92,17 @@ class FederateOptions(TypedDict, total=False):
     deadline: float | None
     min_clients: int | None
     over_select: float
+    dp_clip: float | None
+    dp_noise: float | None
+    dp_epsilon: float | None
+    dp_delta: float | None
+    dp_adaptive: bool
+    dp_quantile: float
+    dp_side: Literal["server", "clients"]
+    dp_accountant: Literal["rdp", "pld"]
+    dp_seed: int | None
+    secure_aggregation: bool
+    threshold: float | None
     memory_max: int | None
     pool_memory: int | None
     gpu_memory: int | None

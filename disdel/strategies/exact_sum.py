@@ -43,17 +43,24 @@ class ExactSum:
     Args:
         before: the state that the round began with.
         exponent: of the round.
+        counts: so many whole numbers of each update are added up as well.
+        keeps_largest: without it, what is no floating point stays as the server has it.
 
     Attributes:
-        sums: of all floating-point tensors, one after the other, (elements,) int64.
+        elements: of all floating-point tensors.
+        sums: of them, one after the other, and then the counts, (elements + counts,) int64.
         largest: of the other tensors, by their names.
         weight: of all updates together.
         updates: how many there are.
         exponent: of the round.
     """
 
-    def __init__(self, before: Tensors, exponent: int) -> None:
+    def __init__(
+        self, before: Tensors, exponent: int, *, counts: int = 0, keeps_largest: bool = True
+    ) -> None:
         self._before = before
+        self._counts = counts
+        self._keeps_largest = keeps_largest
         self.exponent = exponent
         self._blocks: list[tuple[str, slice, slice]] = []
         end = 0
@@ -63,7 +70,8 @@ class ExactSum:
                 block = slice(start, start + size), slice(end + start, end + start + size)
                 self._blocks.append((name, *block))
             end += before[name].size
-        self.sums = np.zeros(end, np.int64)
+        self.elements = end
+        self.sums = np.zeros(end + counts, np.int64)
         self.largest: dict[str, Array] = {}
         self.weight = 0.0
         self.updates = 0
@@ -76,12 +84,27 @@ class ExactSum:
         self._changes = np.empty(_BLOCK, np.float64)
         self._units = np.empty(_BLOCK, np.int64)
 
-    def add(self, after: Tensors, weight: float) -> None:
+    def norm(self, after: Tensors) -> float:
+        """The Euclidean norm of what a client has changed, over all floating-point tensors.
+
+        Raises:
+            UpdateRefused: it has other tensors.
+        """
+        _check_alike(self._before, after)
+        changes = (self._change(name, after, block) for name, block, _ in self._blocks)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return math.sqrt(sum(float(np.dot(one, one)) for one in changes))
+
+    def add(
+        self, after: Tensors, weight: float, *, factor: float = 1.0, counts: Sequence[int] = ()
+    ) -> None:
         """Add what a client has made of the round's state.
 
         Args:
             after: a state of the same tensors.
             weight: a positive number.
+            factor: what its change is multiplied by before it is weighted.
+            counts: its whole numbers.
 
         Raises:
             UpdateRefused: it changed something by too much, or into no number, or has other
@@ -95,11 +118,12 @@ class ExactSum:
             # What is compared with NaN is false.
             if not (changes.max() <= MOST_CHANGE and changes.min() >= -MOST_CHANGE):
                 refused = UpdateRefused(_too_much(name, changes))
-                self._take_back(after, weight, self._blocks[:done])
+                self._take_back(after, weight * factor, self._blocks[:done])
                 raise refused
-            self.sums[place] += self._in_units(changes, weight)
+            self.sums[place] += self._in_units(changes, weight * factor)
+        self.sums[self.elements :] += np.array(counts or np.zeros(self._counts), np.int64)
         for name in self._before:
-            if self._before[name].dtype.kind != "f":
+            if self._keeps_largest and self._before[name].dtype.kind != "f":
                 known = self.largest.get(name)
                 value = np.array(after[name])
                 self.largest[name] = value if known is None else np.maximum(known, value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar
 
 from disdel.errors import UsageError
 from disdel.types.job import TrainJob
 from disdel.types.learning import AUTO, MAX_ROUNDS, LearningJob
+from disdel.types.privacy import Privacy
 from disdel.types.setting import Setting
 
 MAX_CLIENTS = 1_000_000
@@ -16,6 +17,7 @@ DEFAULT_CLIENTS = 10
 # A plan is made for a cohort that is like the others, of at most so many clients.
 _PLANNED_CLIENTS = 10_000
 _FEDERATION = "Federation"
+POISSON = "poisson"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class FederateJob(LearningJob):
         min_clients: a round fails where fewer have answered; None for as many as are to answer.
         over_select: so many times as many are asked as are to answer, and the round ends with those
             that answer first.
+        privacy: what is promised to the clients.
 
     Raises:
         UsageError: a value is of another type or out of range.
@@ -88,7 +91,7 @@ class FederateJob(LearningJob):
     select: Annotated[
         str,
         Setting(
-            "Who trains in a round: uniform, size, round-robin, power-of-choice[:d=N], "
+            "Who trains in a round: uniform, poisson, size, round-robin, power-of-choice[:d=N], "
             "fastest[:floor=SHARE], warm[:floor=SHARE].",
             metavar="NAME[:PARAMETERS]",
             group=_FEDERATION,
@@ -119,7 +122,7 @@ class FederateJob(LearningJob):
             "Fail a round in which fewer clients answer.",
             low=1,
             high=MAX_CLIENTS,
-            default="as many as --clients-per-round",
+            default="as many as --clients-per-round, or 0 with poisson",
             group=_FEDERATION,
         ),
     ] = None
@@ -132,9 +135,11 @@ class FederateJob(LearningJob):
             group=_FEDERATION,
         ),
     ] = 1.0
+    privacy: Privacy = field(default_factory=Privacy)
 
     def __post_init__(self) -> None:
         LearningJob.__post_init__(self)
+        self._check_privacy()
         wanted = self.clients_per_round
         if wanted is not None and wanted >= 1:
             if wanted % 1:
@@ -164,11 +169,35 @@ class FederateJob(LearningJob):
                 f"--containers {self.containers} is more than the {self.asked} clients that a "
                 f"round asks: use --containers {self.asked} or fewer"
             )
+        self.privacy.check_cohort(self.roster, self.asked)
 
     @property
     def roster(self) -> int:
         """How many clients there are."""
         return self.clients or DEFAULT_CLIENTS
+
+    def _check_privacy(self) -> None:
+        privacy = self.privacy
+        if privacy.is_differential and self.average != "equal":
+            raise UsageError(
+                "under differential privacy every client counts the same, since a weight by "
+                "samples would let one client move the sum by more than --dp-clip: add --average "
+                "equal"
+            )
+        if self.select == POISSON and self.over_select > 1:
+            raise UsageError(
+                "--over-select is for cohorts of one size, and --select poisson asks each client "
+                "by chance: raise --clients-per-round instead"
+            )
+        for flag, is_given in (
+            ("--over-select", self.over_select > 1),
+            ("--deadline", self.deadline_s is not None),
+        ):
+            if privacy.is_differential and is_given:
+                raise UsageError(
+                    f"{flag} lets one client's speed decide on another's update, and --dp-clip "
+                    "then bounds neither: leave it out"
+                )
 
     @property
     def wanted(self) -> int:
@@ -186,8 +215,10 @@ class FederateJob(LearningJob):
 
     @property
     def least(self) -> int:
-        """How many must answer."""
-        return self.wanted if self.min_clients is None else self.min_clients
+        """How many must answer; of a cohort drawn by chance, nobody unless that is asked."""
+        if self.min_clients is not None:
+            return self.min_clients
+        return 0 if self.select == POISSON else self.wanted
 
     def steps(self, samples: int) -> int:
         """A client's steps in a round, at least 1 where it has samples."""

@@ -186,11 +186,39 @@ class NumberEvaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyReport:
+    """What clients have been promised up to a round, under differential privacy.
+
+    Attributes:
+        epsilon: that all rounds up to this one have cost, at `delta`.
+        delta: of (ε, δ).
+        noise: the multiplier: the sum's noise has standard deviation `noise` · `clip`.
+        clip: the bound of an update's norm in this round, and
+        next_clip: in the next one.
+        sampling: how the cohort was drawn, and
+        relation: by what data sets differ that cannot be told apart.
+        clients: of whom the cohort was drawn.
+        cohort: how many were drawn, or expected to be.
+    """
+
+    epsilon: float
+    delta: float
+    noise: float
+    clip: float
+    next_clip: float
+    sampling: Literal["poisson", "fixed", "all"]
+    relation: str
+    clients: int
+    cohort: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
     """One round: the workers' training loss, and the average's score on held-out samples.
 
     `loss` is None where the round was not scored, and `accuracy` also where there are no classes;
-    `metrics` are further means by name. `clients` are those of a federation.
+    `metrics` are further means by name. `clients` are those of a federation, and `privacy` is what
+    they have been promised.
     """
 
     round: int
@@ -200,6 +228,7 @@ class RoundReport:
     accuracy: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     clients: ClientsReport | None = None
+    privacy: PrivacyReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

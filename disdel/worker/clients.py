@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from safetensors.numpy import load
 
 from disdel.errors import TrainingDiverged, UpdateRefused
 from disdel.protocol.keys import RunKeys
@@ -37,6 +38,8 @@ from disdel.worker.combine import encoded_sum
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
 from disdel.worker.network import TrainerCache
+from disdel.worker.protecting import Protection
+from disdel.worker.secure import ClientSecrets
 from disdel.worker.shards import ShardCache
 from disdel.worker.stepping import Ending, Pace, take_steps
 from disdel.worker.terms import added_terms
@@ -78,10 +81,12 @@ def train_clients(
     """Train the clients of a request, and store the sum of their updates.
 
     Raises:
+        AggregationError: another set of clients was fixed for the secure sum of the round.
         Cancelled: the state of the round has been removed meanwhile.
         StoreError: the state or samples cannot be read, or the sum not written.
     """
-    return _Activation(request, context, trainers, shards, states).run()
+    protection = Protection(request, ClientSecrets(context.client_secret))
+    return _Activation(request, context, trainers, shards, states, protection).run()
 
 
 @dataclass(slots=True)
@@ -93,6 +98,7 @@ class _Activation:
     trainers: TrainerCache
     shards: ShardCache
     states: RoundState
+    protection: Protection
     pace: Pace = field(init=False)
     results: list[ClientResult] = field(default_factory=list)
     begun: Begun | None = None
@@ -170,7 +176,7 @@ class _Activation:
         if first:
             clock.ended("built")
             self._begin_round(trainer)
-        trainer.load_state(self._before if begun is None else self._read(begun))
+        trainer.load_state(self._before if begun is None else self._read(turn, begun))
         if turn.keeps is not None and self.request.terms is not None:
             terms = replace(self.request.terms, own_key=turn.keeps.own_key)
             trainer.add_terms(added_terms(self.context.store, terms, self.trained))
@@ -229,10 +235,13 @@ class _Activation:
         if not any(turn.keeps for turn in request.turns):
             trainer.add_terms(added_terms(store, request.terms, self.trained))
         if request.exponent is not None:
-            self._sum = ExactSum(self._before, request.exponent)
+            self._sum = self.protection.new_sum(self._before, request.exponent)
 
-    def _read(self, begun: Begun) -> Tensors:
-        return read_tensors(self.context.store, begun.state_key)
+    def _read(self, turn: ClientTurn, begun: Begun) -> Tensors:
+        store, key = self.context.store, begun.state_key
+        if self.protection.is_secure:
+            return load(self.protection.opened(turn.client, key, store.get(key)))
+        return read_tensors(store, key)
 
     def _before_block(self) -> None:
         if self._asked.due():
@@ -247,9 +256,12 @@ class _Activation:
         """Store the state of a client that another activation is to go on with."""
         if reached == turn.start_step:
             return
-        self.context.store.put_stream(self.request.checkpoint_key, encoded(trainer.state()))
+        key, state = self.request.checkpoint_key, encoded(trainer.state())
+        if self.protection.is_secure:
+            state = iter([self.protection.sealed(turn.client, key, state)])
+        self.context.store.put_stream(key, state)
         self.begun = Begun(
-            state_key=self.request.checkpoint_key,
+            state_key=key,
             next_step=reached,
             samples=samples,
             loss_sum=loss_sum,
@@ -257,26 +269,35 @@ class _Activation:
 
     def _added(self, turn: ClientTurn, after: Tensors, result: ClientResult) -> ClientResult:
         """The result of a client whose update is in the sum, or stored by itself."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name in self._before:
-            if name in after:
-                digest.update(np.require(after[name], requirements="C").data)
-        checksum = digest.hexdigest()
         try:
             if self._sum is not None:
-                self._sum.add(after, turn.weight)
+                self.protection.add(self._sum, turn.client, after, turn.weight, result.loss_sum)
         except UpdateRefused as refused:
-            told = f"{refused} (round {self.request.round} of client {turn.client})"
+            # A value that is too large is one of the client's.
+            why = "its update cannot be added" if self.protection.is_secure else refused
+            told = f"{why} (round {self.request.round} of client {turn.client})"
             return replace(result, refused=told)
         if turn.keeps is not None:
             store_kept(self.context.store, turn.keeps, after, self.trained)
         if turn.update_key is not None:
             metadata = {"samples": str(result.samples), **self._untrained(after)}
             self.context.store.put_stream(turn.update_key, encoded(after, metadata))
-        return replace(result, checksum=checksum)
+        if self.protection.is_secure:
+            # What was trained shows in either.
+            return replace(result, loss_sum=0.0)
+        return replace(result, checksum=self._checksum(after))
+
+    def _checksum(self, after: Tensors) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for name in self._before:
+            if name in after:
+                digest.update(np.require(after[name], requirements="C").data)
+        return digest.hexdigest()
 
     def _store_sum(self) -> None:
         if self._sum is not None and self._sum.updates:
+            counted = [result.client for result in self.results if not result.refused]
+            self.protection.mask(self._sum, counted, self.context.store)
             metadata = self._untrained(self._before)
             self.context.store.put_stream(self.request.sum_key, encoded_sum(self._sum, metadata))
 
@@ -315,7 +336,7 @@ class _Activation:
                 first_step=turn.start_step,
                 last_step=turn.stop_step,
                 step=step,
-                loss=loss,
+                **({} if self.protection.is_secure else {"loss": loss}),
             )
 
 

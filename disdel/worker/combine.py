@@ -18,6 +18,7 @@ from disdel.strategies.exact_sum import ExactSum, mean_of
 from disdel.types.arrays import Array
 from disdel.worker.advance import advance
 from disdel.worker.context import Context
+from disdel.worker.protecting import Protected, protected
 from disdel.worker.spans import SPAN_BYTES, spans
 
 # The tensors of a stored sum: all units, and what is no floating point by its name.
@@ -43,7 +44,7 @@ def combine(request: CombineRequest, context: Context) -> CollectReply:
     """
     wanted = request.advance
     mean_key = request.state_key if wanted is None else wanted.mean_key
-    header = write_mean(context.store, request, mean_key)
+    header, counts = write_mean(context.store, request, mean_key)
     if wanted is not None:
         advance(context.store, wanted, request.state_key)
     context.clock.ended("computed")
@@ -51,6 +52,7 @@ def combine(request: CombineRequest, context: Context) -> CollectReply:
         updates=(),
         tensors=len(header.tensors),
         bytes=header.data_bytes,
+        counts=counts,
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         phases=context.clock.phases(),
@@ -59,8 +61,11 @@ def combine(request: CombineRequest, context: Context) -> CollectReply:
 
 def write_mean(
     store: Store, request: CombineRequest, key: str, *, span_bytes: int = SPAN_BYTES // 2
-) -> Header:
-    """Write the mean of the updates under `key`, span by span; the header of what it is a mean of.
+) -> tuple[Header, tuple[int, ...]]:
+    """Write the mean of the updates under `key`, span by span.
+
+    Returns:
+        The header of what it is a mean of, and the counts at the end of the sum.
 
     Memory is a few spans, whatever the size of the model and the number of sums.
 
@@ -75,11 +80,17 @@ def write_mean(
             f"the sums of round {request.round} are made of {updates} updates of weight "
             f"{weight:g}, and {request.updates} of weight {request.weight:g} were reported"
         )
+    if not sums and request.divisor is None:
+        raise AggregationError("a round without updates has no average")
     before = store.existing(request.before_key)
     header = read_header(before)
-    _check_alike(header, sums)
-    store.put_stream(key, _mean(before, header, sums, request.weight, span_bytes))
-    return header
+    _check_alike(header, sums, request.counts)
+    total = _Sum(sums, exponent_of(request, sums), protected(store, request))
+    divisor = request.divisor or request.weight
+    store.put_stream(key, _mean(before, header, total, divisor, span_bytes))
+    floats = _floats(header)
+    counts = total.units(floats, floats + request.counts, noise=False)
+    return header, tuple(map(int, counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +137,53 @@ def _open(store: Store, key: str) -> _Part:
     return part
 
 
-def _check_alike(header: Header, sums: Sequence[_Part]) -> None:
-    if not sums:
-        raise AggregationError("a round without updates has no average")
-    floats = sum(math.prod(one.shape) for one in header.tensors if one.dtype.kind == "f")
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """All sums of a round together, without masks and with noise where there are some."""
+
+    parts: Sequence[_Part]
+    exponent: int
+    protected: Protected
+
+    def units(self, start: int, stop: int, *, noise: bool = True) -> NDArray[np.int64]:
+        total = np.zeros(stop - start, np.int64)
+        for part in self.parts:
+            total += part.units(start, stop)
+        self.protected.unmask(total, start)
+        if noise:
+            self.protected.add_noise(total, start, self.exponent)
+        return total
+
+    def largest(self, one: TensorInfo, before: Blob, header: Header) -> bytes:
+        """Of what is no floating point; as it was, where the sums do not have it."""
+        values = [
+            part.largest(one.name, one.dtype)
+            for part in self.parts
+            if part.tensor(LARGEST + one.name)
+        ]
+        if not values:
+            return bytes(header.read_range(before, one.start, one.stop))
+        return np.asarray(np.maximum.reduce(values)).tobytes()
+
+
+def exponent_of(request: CombineRequest, sums: Sequence[_Part]) -> int:
+    """The one that the request names; else that of the sums, of which there are some."""
+    return sums[0].exponent if request.exponent is None else request.exponent
+
+
+def _floats(header: Header) -> int:
+    return sum(math.prod(one.shape) for one in header.tensors if one.dtype.kind == "f")
+
+
+def _check_alike(header: Header, sums: Sequence[_Part], counts: int) -> None:
     others = {LARGEST + one.name for one in header.tensors if one.dtype.kind != "f"}
     for part in sums:
         units = part.tensor(SUMS)
         if (
             units is None
             or units.start
-            or units.shape != (floats,)
-            or {one.name for one in part.header.tensors} != {SUMS, *others}
+            or units.shape != (_floats(header) + counts,)
+            or {one.name for one in part.header.tensors} not in ({SUMS}, {SUMS, *others})
         ):
             raise AggregationError(f"{part.key} is a sum of updates of another network")
         if part.exponent != sums[0].exponent:
@@ -145,25 +191,21 @@ def _check_alike(header: Header, sums: Sequence[_Part]) -> None:
 
 
 def _mean(
-    before: Blob, header: Header, sums: Sequence[_Part], weight: float, span_bytes: int
+    before: Blob, header: Header, total: _Sum, divisor: float, span_bytes: int
 ) -> Iterator[bytes]:
-    told = sums[0].header.metadata
+    told = total.parts[0].header.metadata if total.parts else {}
     yield header.with_metadata({name: told[name] for name in (UNTRAINED,) if name in told})
     done = 0
     for floats, group in _by_kind(header.tensors):
         if not floats:
-            for one in group:
-                values = [part.largest(one.name, one.dtype) for part in sums]
-                yield np.asarray(np.maximum.reduce(values)).tobytes()
+            yield from (total.largest(one, before, header) for one in group)
             continue
         for span in spans(group, span_bytes):
             data = header.read_range(before, span.start, span.stop)
             old = np.frombuffer(data, span.dtype)
-            total = sums[0].units(done, done + len(old)).copy()
-            for part in sums[1:]:
-                total += part.units(done, done + len(old))
+            units = total.units(done, done + len(old))
             done += len(old)
-            yield mean_of(old, total, exponent=sums[0].exponent, weight=weight).tobytes()
+            yield mean_of(old, units, exponent=total.exponent, weight=divisor).tobytes()
 
 
 def _by_kind(tensors: Sequence[TensorInfo]) -> Iterator[tuple[bool, list[TensorInfo]]]:

@@ -35,12 +35,14 @@ class Context:
         deadline_s: when the platform will kill the activation, in seconds since the epoch.
         memory: this container's memory.
         clock: when the activation was through with what.
+        client_secret: of which the secrets of clients are derived, in hexadecimal.
     """
 
     store: Store
     deadline_s: float
     memory: UsesMemory
     clock: PhaseClock = field(default_factory=PhaseClock)
+    client_secret: str | None = field(default=None, repr=False)
 
     def remaining_s(self) -> float:
         return self.deadline_s - time.time()
@@ -115,7 +117,7 @@ def activation_context(
         )
         try:
             with _claimed(store, common.invocation, environ):
-                yield Context(store, deadline_s, memory, clock)
+                yield Context(store, deadline_s, memory, clock, common.client_secret)
         finally:
             store.close()
 

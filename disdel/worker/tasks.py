@@ -20,6 +20,7 @@ from disdel.protocol.messages import (
     CombineRequest,
     EvaluateRequest,
     ScoreRequest,
+    SecureRequest,
     TrainClientsRequest,
     TrainRequest,
     from_json,
@@ -62,6 +63,10 @@ class TrainAction:
             return score_slice(score, context, self._trainers, self._shards)
         if args.get("task") in _JOINS:
             return _join(args, context)
+        if args.get("task") == "secure":
+            from disdel.worker.secure import secure_stage
+
+            return secure_stage(from_json(SecureRequest, args), context)
         if args.get("task") == "clients":
             from disdel.worker.clients import RoundState, train_clients
 

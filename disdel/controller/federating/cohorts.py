@@ -13,12 +13,14 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.dealing import deal
+from disdel.controller.federating.privacy import DifferentialPrivacy, check_weights
 from disdel.controller.federating.roster import Roster
+from disdel.controller.federating.secure import SecureSums
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.background import background
 from disdel.controller.invoking.invoker import Invoker
@@ -31,8 +33,9 @@ from disdel.errors import ActivationFailed
 from disdel.protocol import messages
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
+from disdel.secure_aggregation.quantising import Grid
 from disdel.strategies.base import Contribution, Strategy
-from disdel.strategies.exact_sum import exponent_for
+from disdel.strategies.exact_sum import MOST_CHANGE, exponent_for
 from disdel.types import FederateJob, ModelSpec, TrainJob
 from disdel.types.events import Listener
 
@@ -72,6 +75,7 @@ class Cohort:
         sum_keys: where the sums are that count.
         kept: where clients have left what they keep by the strategy, by client.
         own_keys: all that may have been left so, also by activations that were lost.
+        secure: the secure sum of the round, where there is one.
         spent: keys that nobody reads after the round.
     """
 
@@ -84,6 +88,7 @@ class Cohort:
     kept: dict[int, str] = field(default_factory=dict)
     spent: list[str] = field(default_factory=list)
     own_keys: set[str] = field(default_factory=set)
+    secure: messages.SecureSession | None = None
     segments: Counter[int] = field(default_factory=Counter)
     failures: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -117,6 +122,7 @@ class CohortContainers(TrainContainers):
         federation: what the user asked for, which `job` stands for.
         roster: the clients.
         data: makes their samples available.
+        differential: bounds their updates, under differential privacy.
     """
 
     def __init__(
@@ -132,11 +138,17 @@ class CohortContainers(TrainContainers):
         federation: FederateJob,
         roster: Roster,
         data: ClientData,
+        differential: DifferentialPrivacy | None = None,
     ) -> None:
         super().__init__(job, crew, model, strategy, action, invoker, emit)
         self._federation = federation
         self._roster = roster
         self._data = data
+        self._differential = differential
+        self._secure: SecureSums | None = None
+        if federation.privacy.secure_aggregation:
+            threshold = federation.privacy.told_threshold
+            self._secure = SecureSums(invoker.keys, threshold, self._send_stage)
         # What a step takes; before one was measured, all that matters is that it takes some time.
         self._step_s = _CLIENT_S
         self._dealt: tuple[int, list[list[int]]] | None = None
@@ -159,6 +171,12 @@ class CohortContainers(TrainContainers):
         """
         hands = self.hands(number)
         cohort = self._begin(number, [client for hand in hands for client in hand])
+        if self._secure is not None:
+            await self.ensure_created()
+            cohort.secure = await self._secure.open(number, hands, cohort.spent)
+            shared = set(cohort.secure.shared or ())
+            hands = [[client for client in hand if client in shared] for hand in hands]
+            cohort.drop(sorted(cohort.turns.keys() - shared), "it has not shared its secrets")
         deadline_s = self._federation.deadline_s
         until_s = None if deadline_s is None else time.time() + deadline_s
         tasks = {
@@ -166,6 +184,7 @@ class CohortContainers(TrainContainers):
                 self._train_hand(worker, [cohort.turns[client] for client in hand], cohort, until_s)
             )
             for worker, hand in enumerate(hands)
+            if hand
         }
         try:
             unheard = await self._wait(tasks, cohort, until_s)
@@ -189,11 +208,56 @@ class CohortContainers(TrainContainers):
                 cohort.spent.append(self.own[client].key)
             self.own[client] = Kept(key, cohort.number)
 
+    async def unmask(self, cohort: Cohort) -> None:
+        """Have clients say what unmasks the sum of those that have answered.
+
+        Raises:
+            RoundFailed: too few are left.
+        """
+        if self._secure is not None and cohort.secure is not None:
+            cohort.secure = await self._secure.close(
+                cohort.secure, self.hands(cohort.number), cohort.answered.keys(), cohort.spent
+            )
+
+    async def _send_stage(
+        self, worker: int, request: Callable[[int], messages.SecureRequest]
+    ) -> messages.SecureReply:
+        tries = 0
+
+        async def send(attempt: Attempt) -> messages.SecureReply:
+            nonlocal tries
+            sent, tries = request(tries), tries + 1
+            call = await self._workers.call("secure", sent, worker, attempt, number=sent.round)
+            return await self.invoker.call(call, messages.SecureReply)
+
+        return await self._workers.persist(worker, send)
+
     def _begin(self, number: int, clients: Sequence[int]) -> Cohort:
         turns = {client: self._turn(client, number) for client in clients}
         sums = not self.strategy.is_whole
-        exponent = exponent_for([turn.weight for turn in turns.values()]) if sums else None
+        weights = [turn.weight for turn in turns.values()]
+        exponent = exponent_for(weights or [1.0]) if sums else None
+        if self._differential is not None:
+            check_weights(self.strategy, weights)
+        if exponent is not None and turns:
+            self._check_units(exponent, weights)
         return Cohort(number, turns, exponent)
+
+    def _check_units(self, exponent: int, weights: Sequence[float]) -> None:
+        """Whether sums in these units are exact, and carry the noise.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if self._differential is not None:
+            self._differential.check_units(exponent)
+        if self._secure is not None:
+            Grid(
+                exponent=exponent,
+                largest=MOST_CHANGE,
+                clients=len(weights),
+                weight=math.fsum(weights),
+            ).check()
 
     def _turn(self, client: int, number: int) -> messages.ClientTurn:
         job, samples, steps = self._federation, self._roster.samples(client), self._steps(client)
@@ -390,6 +454,8 @@ class CohortContainers(TrainContainers):
             until_s=until_s,
             terms=step_terms(self.strategy, keys, number),
             tells_untrained=self.strategy.advances,
+            clipping=None if self._differential is None else self._differential.clipping,
+            secure=cohort.secure,
         )
         tries = 0
 

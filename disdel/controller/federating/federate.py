@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from disdel.controller.federating.privacy import check_privacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
 from disdel.controller.runs.run_folder import RunFolder
@@ -65,6 +66,7 @@ class FederatedKind(RunKind):
 
     def planned(self, partition: Partition) -> tuple[Counts, Federation]:
         self._roster = Roster(self.asked, partition.assignment(self.asked.roster))
+        check_privacy(self.asked, strategy_of(self.asked.as_training), self._roster.able)
         return self._roster.typical, Federation(
             rounds=self.asked.rounds,
             steps=self.asked.steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,11 @@ class Roster(RoundObserver):
 
     def __init__(self, job: FederateJob, assignment: Assignment) -> None:
         self._job = job
+        self._seed = job.seed
+        if job.privacy.is_differential:
+            # Who knows a cohort knows more than its chance: nobody can make it again.
+            own = job.privacy.noise_seed
+            self._seed = secrets.randbits(128) if own is None else own
         self.sizes = np.asarray(assignment.sizes, np.int64)
         self._ends = np.cumsum(self.sizes)
         self._order = assignment.order
@@ -52,6 +58,18 @@ class Roster(RoundObserver):
         # What cannot be chosen is told before anything runs.
         self.cohort(1)
 
+    def able(self, number: int) -> int:
+        """Of how many clients those of a round are chosen: they have samples, and are there.
+
+        With 0, how many have samples.
+        """
+        return len(self._present(number) if number else self._able)
+
+    def _present(self, number: int) -> NDArray[np.int64]:
+        if self._available is None:
+            return self._able
+        return self._able[self._available.present(number)[self._able]]
+
     @property
     def empty(self) -> str:
         """The clients without samples, for people; empty where all have some."""
@@ -69,9 +87,7 @@ class Roster(RoundObserver):
         Raises:
             RoundFailed: fewer are there than must answer.
         """
-        able = self._able
-        if self._available is not None:
-            able = able[self._available.present(number)[able]]
+        able = self._present(number)
         if len(able) < self._job.least:
             raise RoundFailed(
                 f"round {number} failed: {len(able)} of {len(self._able)} clients are there, by "
@@ -79,7 +95,7 @@ class Roster(RoundObserver):
                 "--min-clients or --clients-per-round"
             )
         chosen = self._selection.cohort(
-            self._known, able, wanted=self._job.asked, number=number, seed=self._job.seed
+            self._known, able, wanted=self._job.asked, number=number, seed=self._seed
         )
         return [int(client) for client in chosen]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from disdel.controller.federating.client_data import StagedSamples
 from disdel.controller.federating.cohorts import Cohort, CohortContainers
+from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster
+from disdel.controller.federating.secure import new_client_secret
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.training.observers import JoinedRound, RoundObserver
 from disdel.controller.training.rounds import RoundLoop
@@ -15,11 +19,17 @@ from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
 from disdel.errors import RoundFailed
 from disdel.protocol import messages
+from disdel.protocol.protection import COUNTS, LOSS_UNITS, SECRET_PARAMETER
 from disdel.strategies.base import Contribution, Strategy
-from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry
+from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry, PrivacyReport
+from disdel.types.events import Noted
 
 # Of those that have not answered, in a message; the report has them all.
 _NAMED = 5
+_STAGED = (
+    "updates are masked, but the samples that disdel deals to clients lie in Redis as they are: "
+    "who reads it needs no updates"
+)
 
 
 class FederatedRun(RoundLoop):
@@ -37,6 +47,7 @@ class FederatedRun(RoundLoop):
         self._federation = federation
         self._roster = roster
         self._scored: set[str] = set()
+        self._differential: DifferentialPrivacy | None = None
         super().__init__(*parts)
 
     def new_containers(self, action: SizedAction) -> CohortContainers:
@@ -49,16 +60,27 @@ class FederatedRun(RoundLoop):
             self.samples.spec,
             session.examination.room_mb,
         )
+        privacy = self._federation.privacy
+        if privacy.is_differential:
+            reports = [entry.report for entry in self.progress.rounds]
+            self._differential = DifferentialPrivacy(self._federation, self._roster.able, reports)
+            self.emit(Noted(message=self._differential.told()))
+        if privacy.secure_aggregation:
+            parameters = {SECRET_PARAMETER: new_client_secret()}
+            action.spec = replace(action.spec, parameters=parameters)
+            self.emit(Noted(message=_STAGED, matters=True))
         self._cohorts = CohortContainers(
             *(self.job, self.crew, self.model, self.strategy, action, self.invoker, self.emit),
             federation=self._federation,
             roster=self._roster,
             data=self._data,
+            differential=self._differential,
         )
         return self._cohorts
 
     def further_observers(self) -> Sequence[RoundObserver]:
-        return (self._roster,)
+        private = () if self._differential is None else (self._differential,)
+        return (self._roster, *private)
 
     def active(self, number: int) -> int:
         return len(self._cohorts.hands(number))
@@ -70,7 +92,7 @@ class FederatedRun(RoundLoop):
         """Those who are needed first, of each container, before the others."""
         if number:
             hands = self._cohorts.hands(number)
-            longest = max(map(len, hands))
+            longest = max(map(len, hands), default=0)
             turns = (hand[turn] for turn in range(longest) for hand in hands if turn < len(hand))
             self._data.make_ready(list(turns))
         store, keys = self.invoker.session.store, self.invoker.keys
@@ -80,9 +102,11 @@ class FederatedRun(RoundLoop):
         cohort = await self._cohorts.train_round(number)
         self._check_answers(cohort)
         keys = self.invoker.keys
+        await self._cohorts.unmask(cohort)
         contributions = self._cohorts.contributions(cohort)
         advance = advance_of(self.strategy, keys, number, contributions, self._federation.roster)
         checksums = {client: one.result.checksum for client, one in cohort.answered.items()}
+        counts: tuple[int, ...] = ()
         if cohort.exponent is None:
             entries = await self.collector.collect(
                 number, _updates(self.strategy, cohort, contributions), advance
@@ -102,12 +126,15 @@ class FederatedRun(RoundLoop):
                 before_key=keys.state(number - 1),
                 state_key=keys.state(number),
                 advance=advance,
+                exponent=cohort.exponent,
+                secure=cohort.secure,
             )
-            await self.collector.combine(request)
+            counts = await self.collector.combine(self._protected(request))
         return JoinedRound(
             ledger=tuple(_ledger(cohort, checksums)),
             spent=tuple(cohort.spent),
-            train_loss=cohort.train_loss,
+            train_loss=_loss(cohort, counts),
+            privacy=await asyncio.to_thread(self._privacy, number, counts),
             clients=ClientsReport(
                 asked=len(cohort.turns),
                 answered=len(cohort.answered),
@@ -117,6 +144,20 @@ class FederatedRun(RoundLoop):
                 ),
             ),
         )
+
+    def _protected(self, request: messages.CombineRequest) -> messages.CombineRequest:
+        """The request, with what the clients' protection asks of their sum."""
+        if self._differential is not None:
+            # Whoever answers, or is not even asked, moves the mean by as much as in any round.
+            divisor = float(self._federation.wanted)
+            added = self._differential.added(request.round)
+            return replace(request, divisor=divisor, noise=added, counts=COUNTS)
+        return request if request.secure is None else replace(request, counts=COUNTS)
+
+    def _privacy(self, number: int, counts: Sequence[int]) -> PrivacyReport | None:
+        if self._differential is None:
+            return None
+        return self._differential.report(number, counts[0] / 2)
 
     def _check_answers(self, cohort: Cohort) -> None:
         """Refuse a round that too few have answered.
@@ -136,6 +177,13 @@ class FederatedRun(RoundLoop):
             f"round {cohort.number} failed: {answered} of {len(cohort.turns)} clients answered, "
             f"and {least} must ({asked_for}). {causes}{others}.{without}"
         )
+
+
+def _loss(cohort: Cohort, counts: Sequence[int]) -> float | None:
+    """The mean over the samples of a round; of masked updates, from what was summed with them."""
+    if not cohort.answered:
+        return None
+    return counts[1] / LOSS_UNITS / cohort.samples if cohort.secure else cohort.train_loss
 
 
 def _updates(
@@ -167,7 +215,7 @@ def _ledger(cohort: Cohort, checksums: dict[int, str]) -> list[LedgerEntry]:
             checksum=checksums[client],
             weight=one.weight,
             steps=one.result.steps,
-            loss=one.result.loss_sum / one.result.samples,
+            loss=None if cohort.secure else one.result.loss_sum / one.result.samples,
             train_s=one.result.train_s,
         )
         for client, one in sorted(cohort.answered.items())

@@ -27,6 +27,8 @@ _LIBRARY = (
     "disdel/runtimes",
     "disdel/store",
     "disdel/strategies",
+    "disdel/privacy",
+    "disdel/secure_aggregation",
     "disdel/types",
     "disdel/user_code",
     "disdel/worker",

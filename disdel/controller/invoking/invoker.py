@@ -44,6 +44,7 @@ ReplyT = TypeVar(
     "ReplyT",
     messages.TrainReply,
     messages.TrainClientsReply,
+    messages.SecureReply,
     messages.ScoreReply,
     messages.CollectReply,
     messages.EvaluateReply,
@@ -293,6 +294,7 @@ def _measured(
     call: Call,
     reply: messages.TrainReply
     | messages.TrainClientsReply
+    | messages.SecureReply
     | messages.ScoreReply
     | messages.CollectReply
     | messages.EvaluateReply,

@@ -116,16 +116,20 @@ class Collector:
             await asyncio.to_thread(self.invoker.session.store.delete, key)
         return ledger
 
-    async def combine(self, request: messages.CombineRequest) -> None:
+    async def combine(self, request: messages.CombineRequest) -> tuple[int, ...]:
         """Publish the next state of a round whose updates were summed by those who trained.
+
+        Returns:
+            The counts at the end of the sum.
 
         Raises:
             AggregationError, ActivationFailed: there is no average.
         """
         await self.warm_up(request.round)
-        await self._send(request)
+        reply = await self._send(request)
         if request.advance is not None:
             await asyncio.to_thread(self.invoker.session.store.delete, request.advance.mean_key)
+        return reply.counts
 
     async def _average(
         self,

@@ -15,6 +15,7 @@ from disdel.types import (
     Activation,
     ClientsReport,
     LedgerEntry,
+    PrivacyReport,
     RoundReport,
     Split,
     Validation,
@@ -60,12 +61,14 @@ class JoinedRound:
         spent: keys in the store that nobody reads any more.
         train_loss: of the steps behind it, a mean over the samples.
         clients: who was asked, of a federation.
+        privacy: what they have been promised.
     """
 
     ledger: tuple[LedgerEntry, ...]
     spent: tuple[str, ...]
-    train_loss: float
+    train_loss: float | None
     clients: ClientsReport | None = None
+    privacy: PrivacyReport | None = None
 
 
 class RoundObserver:

@@ -260,6 +260,7 @@ class RoundLoop(ABC):
             wall_s=round(time.monotonic() - started_s, 3),
             train_loss=joined.train_loss,
             clients=joined.clients,
+            privacy=joined.privacy,
             **({} if score is None else asdict(score)),
         )
         journal = self.invoker.journal.activations

@@ -87,17 +87,19 @@ class OpenWhisk(Platform):
         return await self._exchange.answer("GET", "/", read=partial(capacity_of, names=self._names))
 
     async def create_package(self, package: str, parameters: Mapping[str, object]) -> None:
-        body = {"parameters": [{"key": key, "value": value} for key, value in parameters.items()]}
+        body = {"parameters": _pairs(parameters)}
         await self._exchange.change("PUT", f"{_packages(package)}?overwrite=true", body)
 
     async def create_action(self, package: str, action: ActionSpec) -> None:
         where = (
             {"kind": action.kind} if action.kind else {"kind": "blackbox", "image": action.image}
         )
-        body = {
+        body: dict[str, object] = {
             "exec": {**where, "code": base64.b64encode(action.code).decode()},
             "limits": {"memory": action.memory_mb, "timeout": round(action.timeout_s * 1000)},
         }
+        if action.parameters:
+            body["parameters"] = _pairs(action.parameters)
         path = f"{_actions(package, action.name)}?overwrite=true"
         await self._exchange.change("PUT", path, body)
 
@@ -247,6 +249,10 @@ _NAMESPACE = "/api/v1/namespaces/_"
 
 def _packages(package: str) -> str:
     return f"{_NAMESPACE}/packages/{quote(package)}"
+
+
+def _pairs(parameters: Mapping[str, object]) -> list[dict[str, object]]:
+    return [{"key": key, "value": value} for key, value in parameters.items()]
 
 
 def _actions(package: str, action: str) -> str:

@@ -12,6 +12,7 @@ from disdel.selection import Roster, find_selection, selection_names
 
 ALL = {
     "fastest": ["fastest", "fastest:floor=0", "fastest:floor=1"],
+    "poisson": ["poisson"],
     "power-of-choice": ["power-of-choice", "power-of-choice:d=60"],
     "round-robin": ["round-robin"],
     "size": ["size"],
@@ -51,7 +52,7 @@ def test_a_cohort_is_of_those_who_are_able_none_twice_and_the_same_again(asked, 
     wanted = data.draw(st.integers(1, 60))
     np.random.seed(seed % 1000)  # somebody else's
     made = cohort(asked, roster, wanted, able=able, number=number, seed=seed)
-    assert len(made) == min(wanted, len(able))
+    assert asked == "poisson" or len(made) == min(wanted, len(able))
     assert set(made) <= set(able)
     assert (np.diff(made) > 0).all()
     again = cohort(asked, a_roster(seed), wanted, able=able, number=number, seed=seed)
@@ -180,13 +181,13 @@ def test_a_million_clients_take_21_bytes_each():
     roster = Roster.of(np.ones(1_000_000, np.int64))
     assert roster.nbytes == 21_000_000
     for asked in EACH:
-        assert len(cohort(asked, roster, 50)) == 50
+        assert asked == "poisson" or len(cohort(asked, roster, 50)) == 50
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("nearest", r"unknown --select 'nearest'; known: fastest\[:floor=0.1\], power-of-choice"),
+        ("nearest", r"unknown --select 'nearest'; known: fastest\[:floor=0.1\], poisson, power"),
         ("uniform:3", "--select uniform:3: uniform takes no parameters"),
         ("fastest:floor=2", "floor must be from 0 to 1, not 2"),
         ("fastest:floor=nan", "floor must be a number from 0 to 1, not 'nan'"),
@@ -197,3 +198,18 @@ def test_a_million_clients_take_21_bytes_each():
 def test_a_name_that_is_none_is_refused(asked, message):
     with pytest.raises(UsageError, match=message):
         find_selection(asked)
+
+
+def test_poisson_asks_each_by_itself_with_one_chance_whoever_else_is_there():
+    roster = Roster.of([0, *[1] * 100])
+    able, few = np.arange(1, 101), np.arange(1, 51)
+    asked = [cohort("poisson", roster, 20, able=able, number=n) for n in range(1, 1001)]
+    times = np.bincount(np.concatenate(asked), minlength=101)
+    assert times[0] == 0
+    # 200 of 1,000, give or take five standard deviations.
+    assert np.abs(times[1:] - 200).max() < 5 * math.sqrt(1000 * 0.2 * 0.8)
+    sizes = np.array([len(one) for one in asked])
+    assert sizes.var() == pytest.approx(16, rel=0.2)
+    away = [len(cohort("poisson", roster, 20, able=few, number=n)) for n in range(1, 1001)]
+    assert np.mean(away) == pytest.approx(10, rel=0.1)
+    assert len(cohort("poisson", roster, 100, able=able)) == 100
