@@ -61,18 +61,10 @@ def read_wskprops(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder in which started servers are recorded, so that the next start can clean up.
-
-    Raises:
-        UsageError: the user has named a file, or a place below one.
-    """
+    """The folder in which started servers are recorded, so that the next start can clean up."""
     configured = variable("DISDEL_STATE_DIR", environ)
     if configured:
-        folder = expanded(configured, "DISDEL_STATE_DIR")
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise UsageError(f"DISDEL_STATE_DIR is {folder}, and {there} is no folder")
-        return folder
+        return expanded(configured, "DISDEL_STATE_DIR")
     base = environ.get("XDG_STATE_HOME")
     if base:
         return expanded(base, "XDG_STATE_HOME") / "disdel"

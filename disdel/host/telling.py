@@ -45,7 +45,8 @@ _NAMED = {
     errno.EPERM: _ELSEWHERE,
     errno.EROFS: _ELSEWHERE,
     errno.ENOENT: "check how it is spelt",
-    errno.ENOTDIR: "a part of the path is a file: check how it is spelt",
+    errno.ENOTDIR: "a part of the path is a file: check how it is spelt, or what --run-dir, "
+    "--data-dir or DISDEL_STATE_DIR name",
     errno.EISDIR: "name a file",
     errno.EEXIST: "name another",
     errno.ENAMETOOLONG: "take a shorter name",
