@@ -62,8 +62,13 @@ def _rounds_of(event: PlanMade) -> str:
     asked = "" if federation.asked == federation.wanted else f" ({federation.asked} asked)"
     return (
         f"{federation.wanted} of {federation.clients} clients a round{asked}, partition "
-        f"{federation.partition}, {federation.local_epochs:g} local epochs, {federation.strategy}"
+        f"{federation.partition}, local epochs {_of_clients(federation.local_epochs)}, "
+        f"{federation.strategy}"
     )
+
+
+def _of_clients(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _samples(dataset: DatasetSpec, job: TrainJob) -> str:

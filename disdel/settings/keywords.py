@@ -85,7 +85,10 @@ class FederateOptions(TypedDict, total=False):
     clients: int | None
     clients_per_round: float | None
     rounds: int
-    local_epochs: float
+    local_epochs: float | str
+    client_batch: str | None
+    client_rate: str | None
+    client_samples: str | None
     containers: int | None
     select: str
     available: str | None

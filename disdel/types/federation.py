@@ -6,9 +6,13 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from disdel.errors import UsageError
+from disdel.types.by_client import Runs, as_text, by_client, largest, least, read_runs
 from disdel.types.job import TrainJob
-from disdel.types.learning import AUTO, MAX_ROUNDS, LearningJob
+from disdel.types.learning import AUTO, DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, MAX_ROUNDS, LearningJob
 from disdel.types.privacy import Privacy
 from disdel.types.setting import Setting
 
@@ -31,7 +35,11 @@ class FederateJob(LearningJob):
     Attributes:
         clients: the roster; None for as many as the partition makes, where it decides that.
         clients_per_round: of the roster, how many are to answer; below 1 a share; None for all.
-        local_epochs: a client's passes over its own samples in a round.
+        local_epochs: a client's passes over its own samples in a round; this and the next three
+            are a number, or a list by client or group, as `disdel.types.by_client` reads it.
+        client_batch: a client's batch size, where it is not the job's.
+        client_rate: its learning rate, likewise.
+        client_samples: how many of its own samples it trains on at most.
         containers: that the clients of a round are dealt to; each trains its own in turn.
         select: who of the roster is asked in a round, as `disdel.selection` reads it.
         available: who is there to be asked, likewise; None for all.
@@ -70,14 +78,39 @@ class FederateJob(LearningJob):
     ] = None
     rounds: Annotated[int, Setting("Rounds.", low=1, high=MAX_ROUNDS, group=_FEDERATION)] = 10
     local_epochs: Annotated[
-        float,
+        float | str,
         Setting(
-            "A client's passes over its own samples in a round; 0.5 is half of one.",
-            above=0,
-            high=10_000,
+            "A client's passes over its own samples in a round; 0.5 is half of one. One number, "
+            "one for each client (1,2,5), or by groups of clients (5*10,10*90).",
+            metavar="E|LIST",
             group=_FEDERATION,
         ),
     ] = 1.0
+    client_batch: Annotated[
+        str | None,
+        Setting(
+            "Batch sizes by client, likewise, instead of --batch.",
+            metavar="LIST",
+            group=_FEDERATION,
+        ),
+    ] = None
+    client_rate: Annotated[
+        str | None,
+        Setting(
+            "Learning rates by client, likewise, instead of --learning-rate.",
+            metavar="LIST",
+            group=_FEDERATION,
+        ),
+    ] = None
+    client_samples: Annotated[
+        str | None,
+        Setting(
+            "How many of its own samples a client trains on at most, likewise.",
+            metavar="N|LIST",
+            default="all",
+            group=_FEDERATION,
+        ),
+    ] = None
     containers: Annotated[
         int | None,
         Setting(
@@ -138,8 +171,18 @@ class FederateJob(LearningJob):
     privacy: Privacy = field(default_factory=Privacy)
 
     def __post_init__(self) -> None:
+        for name in _BY_CLIENT:
+            object.__setattr__(self, name, as_text(getattr(self, name)))
         LearningJob.__post_init__(self)
         self._check_privacy()
+        for name in _BY_CLIENT:
+            self._runs(name)
+        if self.client_batch is not None and self.batch_size != DEFAULT_BATCH_SIZE:
+            raise UsageError("--batch and --client-batch say the same: leave one of them out")
+        if self.client_rate is not None and self.learning_rate is not None:
+            raise UsageError(
+                "--learning-rate and --client-rate say the same: leave one of them out"
+            )
         wanted = self.clients_per_round
         if wanted is not None and wanted >= 1:
             if wanted % 1:
@@ -221,20 +264,58 @@ class FederateJob(LearningJob):
         return 0 if self.select == POISSON else self.wanted
 
     def steps(self, samples: int) -> int:
-        """A client's steps in a round, at least 1 where it has samples."""
-        return steps_of_round(samples, self.batch_size, self.local_epochs)
+        """The most steps that a client of so many samples takes in a round."""
+        batches, epochs = self._runs("client_batch"), self._runs("local_epochs")
+        size = self.batch_size if batches is None else int(least(batches))
+        return steps_of_round(samples, size, largest(epochs or ((1.0, None),)))
+
+    def of_clients(self, name: str) -> NDArray[np.float64] | None:
+        """A setting that may differ from client to client, (clients,); None where it is not given.
+
+        Raises:
+            UsageError: it is given for more or fewer clients.
+        """
+        runs = self._runs(name)
+        return None if runs is None else by_client(_BY_CLIENT[name].flag, runs, self.roster)
+
+    def _runs(self, name: str) -> Runs | None:
+        value, kind = getattr(self, name), _BY_CLIENT[name]
+        if value is None:
+            return None
+        return read_runs(kind.flag, value, low=kind.low, high=kind.high, whole=kind.whole)
 
     @property
     def as_training(self) -> TrainJob:
         """What a training needs to know, of which a cohort's clients are the clients."""
         shared = {field.name: getattr(self, field.name) for field in fields(LearningJob)}
+        if (batches := self._runs("client_batch")) is not None:
+            shared["batch_size"] = int(largest(batches))
+        if (rates := self._runs("client_rate")) is not None:
+            shared["learning_rate"] = largest(rates)
         return TrainJob(
             **shared,
-            epochs=math.ceil(self.local_epochs),
             workers=self.containers,
             clients=max(self.containers or 1, min(self.asked, _PLANNED_CLIENTS)),
             optimizer_state="reset",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a number by client is called, and its range."""
+
+    flag: str
+    low: float
+    high: float
+    whole: bool = False
+
+
+_BY_CLIENT = {
+    "local_epochs": _Kind("--local-epochs", 1e-6, 10_000),
+    "client_batch": _Kind("--client-batch", 1, MAX_BATCH_SIZE, whole=True),
+    "client_rate": _Kind("--client-rate", 1e-12, 1000),
+    "client_samples": _Kind("--client-samples", 1, 2**31, whole=True),
+}
 
 
 def steps_of_round(samples: int, batch_size: int, epochs: float) -> int:

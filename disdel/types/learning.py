@@ -16,6 +16,7 @@ from disdel.types.names import (
 from disdel.types.rate_schedule import ROUNDS, RateSchedule
 from disdel.types.setting import Setting
 
+DEFAULT_BATCH_SIZE = 64
 MAX_BATCH_SIZE = 65_536
 MAX_EPOCHS = 100_000
 MAX_ROUNDS = 2**31
@@ -113,7 +114,7 @@ class LearningJob:
             low=1,
             high=MAX_BATCH_SIZE,
         ),
-    ] = 64
+    ] = DEFAULT_BATCH_SIZE
     model: Annotated[
         str,
         Setting(

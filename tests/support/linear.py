@@ -24,7 +24,7 @@ import signal
 import numpy as np
 
 from disdel.runtimes.base import Scored, Trainer
-from disdel.worker import clients, network, tasks
+from disdel.worker import clients, network, shards, tasks
 
 
 class Linear(Trainer):
@@ -84,7 +84,7 @@ class LinearTrainers(network.TrainerCache):
         return Linear()
 
 
-class PerilousShards(tasks.ShardCache):
+class PerilousShards(shards.ShardCache):
     """With KILL in the environment, about a third of a round's clients kill their container.
 
     "once": in the first attempt; "always": in all.
@@ -101,14 +101,14 @@ class PerilousShards(tasks.ShardCache):
         return super().get(key, context, use)
 
 
-def train_clients(request, context, trainers, shards, states):
+def train_clients(request, *others):
     PerilousShards.request = request
-    return clients.train_clients(request, context, trainers, shards, states)
+    return plain(request, *others)
 
 
-tasks.TrainerCache = LinearTrainers
-tasks.ShardCache = PerilousShards
-tasks.train_clients = train_clients
+plain, clients.train_clients = clients.train_clients, train_clients
+shards.ShardCache = PerilousShards
+network.TrainerCache = LinearTrainers
 main = tasks.TrainAction()
 '''
 

@@ -38,6 +38,7 @@ from disdel.strategies.base import Contribution, Strategy
 from disdel.strategies.exact_sum import MOST_CHANGE, exponent_for
 from disdel.types import FederateJob, ModelSpec, TrainJob
 from disdel.types.events import Listener
+from disdel.types.federation import steps_of_round
 
 # What a client takes beside its steps.
 _CLIENT_S = 0.01
@@ -149,6 +150,9 @@ class CohortContainers(TrainContainers):
         if federation.privacy.secure_aggregation:
             threshold = federation.privacy.told_threshold
             self._secure = SecureSums(invoker.keys, threshold, self._send_stage)
+        self._epochs = federation.of_clients("local_epochs")
+        self._batches = federation.of_clients("client_batch")
+        self._rates = federation.of_clients("client_rate")
         # What a step takes; before one was measured, all that matters is that it takes some time.
         self._step_s = _CLIENT_S
         self._dealt: tuple[int, list[list[int]]] | None = None
@@ -158,9 +162,14 @@ class CohortContainers(TrainContainers):
         """The clients of a round by the container that trains them."""
         if self._dealt is None or self._dealt[0] != number:
             cohort = self._roster.cohort(number)
-            seconds = {client: self._steps(client) * self._step_s + _CLIENT_S for client in cohort}
+            seconds = {client: self._seconds(client) for client in cohort}
             self._dealt = number, deal(seconds, self.plan.workers)
         return self._dealt[1]
+
+    def _seconds(self, client: int) -> float:
+        """What a client is predicted to take in a round."""
+        share = self._batch_size(client) / self.job.batch_size
+        return self._steps(client) * self._step_s * share + _CLIENT_S
 
     async def train_round(self, number: int) -> Cohort:
         """What came of a round's cohort until all have ended, or it is over for another reason.
@@ -261,19 +270,17 @@ class CohortContainers(TrainContainers):
 
     def _turn(self, client: int, number: int) -> messages.ClientTurn:
         job, samples, steps = self._federation, self._roster.samples(client), self._steps(client)
-        start = (number - 1) * steps
-        seen = Schedule(samples, job.batch_size, job.seed, client).samples_between(
-            start, start + steps
-        )
+        start, batch_size = (number - 1) * steps, self._batch_size(client)
+        seen = Schedule(samples, batch_size, job.seed, client).samples_between(start, start + steps)
         # A weight that hangs on the loss is none before there is one.
         weight, _ = weights_of(self.strategy, self._contribution(client, number, seen), number)
-        factor = self._rate_factor(number)
+        factor = self._rate_factor(client, number)
         return messages.ClientTurn(
             client=client,
             shard_key=self._data.key(client),
             start_step=start,
             stop_step=start + steps,
-            batch_size=job.batch_size,
+            batch_size=batch_size,
             weight=weight,
             rate_factor=factor,
             keeps=self._keeps(client, number, steps, factor),
@@ -292,7 +299,7 @@ class CohortContainers(TrainContainers):
         self, client: int, number: int, samples: int, loss: float = math.nan
     ) -> Contribution:
         """What a client does in a round, so far as it is known."""
-        rate = None if self._sgd is None else self._sgd.rate * self._rate_factor(number)
+        rate = None if self._sgd is None else self._sgd.rate * self._rate_factor(client, number)
         return Contribution(
             client=client,
             steps=self._steps(client),
@@ -311,15 +318,26 @@ class CohortContainers(TrainContainers):
             for client, result in sorted((c, one.result) for c, one in cohort.answered.items())
         ]
 
-    def _rate_factor(self, number: int) -> float:
+    def _rate_factor(self, client: int, number: int) -> float:
+        """A client's learning rate in a round, in shares of the network's."""
         job = self._federation
         [factor] = rate_factors(
             job.rate_schedule, number - 1, number, job.rounds, clients=job.wanted
         )
-        return float(factor)
+        return float(factor) * self._own_rate(client)
 
     def _steps(self, client: int) -> int:
-        return self._federation.steps(self._roster.samples(client))
+        epochs = 1.0 if self._epochs is None else float(self._epochs[client])
+        return steps_of_round(self._roster.samples(client), self._batch_size(client), epochs)
+
+    def _batch_size(self, client: int) -> int:
+        return self.job.batch_size if self._batches is None else int(self._batches[client])
+
+    def _own_rate(self, client: int) -> float:
+        """A client's learning rate, in shares of the network's."""
+        if self._rates is None or self.job.learning_rate is None:
+            return 1.0
+        return float(self._rates[client]) / self.job.learning_rate
 
     async def _wait(
         self, tasks: set[asyncio.Task[None]], cohort: Cohort, until_s: float | None

@@ -38,8 +38,10 @@ class Roster(RoundObserver):
             # Who knows a cohort knows more than its chance: nobody can make it again.
             own = job.privacy.noise_seed
             self._seed = secrets.randbits(128) if own is None else own
-        self.sizes = np.asarray(assignment.sizes, np.int64)
-        self._ends = np.cumsum(self.sizes)
+        owned = np.asarray(assignment.sizes, np.int64)
+        self._starts = np.cumsum(owned) - owned
+        most = job.of_clients("client_samples")
+        self.sizes = owned if most is None else np.minimum(owned, most.astype(np.int64))
         self._order = assignment.order
         self._positions: NDArray[np.int64] | None = None
         self._able = np.flatnonzero(self.sizes)
@@ -126,8 +128,8 @@ class Roster(RoundObserver):
         """The client's positions in the training split, ascending, shape (its samples,)."""
         if self._positions is None:
             self._positions = self._order()
-        end = self._ends[client]
-        return np.sort(self._positions[end - self.sizes[client] : end])
+        start = self._starts[client]
+        return np.sort(self._positions[start : start + self.sizes[client]])
 
     def typical(self, count: int) -> tuple[int, ...]:
         """The samples of each client of a cohort like most, with the largest client in it."""

@@ -1,0 +1,89 @@
+"""A number that may differ from client to client: `5`, `5,10,20`, or `5*10,10*90` by groups."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disdel.errors import UsageError
+
+_PART = re.compile(r"([0-9.eE+-]+)(?:\*([1-9][0-9]{0,8}))?")
+Runs = tuple[tuple[float, int | None], ...]
+
+
+def as_text(value: Any) -> Any:
+    """A list as a text has it; anything else as it is."""
+    is_list = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    return ",".join(f"{one:.12g}" for one in value) if is_list else value
+
+
+def read_runs(
+    name: str, value: float | str, *, low: float, high: float, whole: bool = False
+) -> Runs:
+    """The numbers of neighbouring clients, each with how many these are; None for all there are.
+
+    Args:
+        name: of the setting, for messages.
+        value: a number, or a text such as `5,10,20` or `5*10,10*90`.
+        low: the least number.
+        high: the greatest.
+        whole: whether numbers must be whole.
+
+    Raises:
+        UsageError: it is none of these, or a number is out of range.
+    """
+    if not isinstance(value, str):
+        return ((_checked(name, float(value), low, high, whole=whole), None),)
+    parts = [_PART.fullmatch(part.strip()) for part in value.split(",")]
+    found = []
+    for part in parts:
+        if part is None:
+            raise UsageError(
+                f"{name} must be a number, a list with one for each client (5,10,20), or by groups "
+                f"of clients (5*10,10*90), not {value[:60]!r}"
+            )
+        try:
+            number = float(part[1])
+        except ValueError:
+            number = math.nan
+        found.append((_checked(name, number, low, high, whole=whole), int(part[2] or 1)))
+    if len(found) == 1 and parts[0] is not None and parts[0][2] is None:
+        return ((found[0][0], None),)
+    return tuple(found)
+
+
+def by_client(name: str, runs: Runs, clients: int) -> NDArray[np.float64]:
+    """The number of each client, (clients,).
+
+    Raises:
+        UsageError: they are of more or fewer clients.
+    """
+    if len(runs) == 1 and runs[0][1] is None:
+        return np.full(clients, runs[0][0])
+    counts = [count or 1 for _, count in runs]
+    if sum(counts) != clients:
+        raise UsageError(
+            f"{name} has numbers for {sum(counts)} clients, and there are {clients}: give one for "
+            "all, one for each, or groups such as 5*10,10*90"
+        )
+    return np.repeat([number for number, _ in runs], counts)
+
+
+def largest(runs: Runs) -> float:
+    return max(number for number, _ in runs)
+
+
+def least(runs: Runs) -> float:
+    return min(number for number, _ in runs)
+
+
+def _checked(name: str, number: float, low: float, high: float, *, whole: bool) -> float:
+    if not low <= number <= high or (whole and number % 1):
+        kind = "whole numbers" if whole else "numbers"
+        raise UsageError(f"{name} takes {kind} from {low:g} to {high:g}, not {number:g}")
+    return number
