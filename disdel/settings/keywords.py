@@ -86,9 +86,9 @@ class FederateOptions(TypedDict, total=False):
     clients_per_round: float | None
     rounds: int
     local_epochs: float | str
-    client_batch: str | None
-    client_rate: str | None
-    client_samples: str | None
+    client_batch: float | str | None
+    client_rate: float | str | None
+    client_samples: float | str | None
     containers: int | None
     select: str
     available: str | None

@@ -87,7 +87,7 @@ class FederateJob(LearningJob):
         ),
     ] = 1.0
     client_batch: Annotated[
-        str | None,
+        float | str | None,
         Setting(
             "Batch sizes by client, likewise, instead of --batch.",
             metavar="LIST",
@@ -95,7 +95,7 @@ class FederateJob(LearningJob):
         ),
     ] = None
     client_rate: Annotated[
-        str | None,
+        float | str | None,
         Setting(
             "Learning rates by client, likewise, instead of --learning-rate.",
             metavar="LIST",
@@ -103,7 +103,7 @@ class FederateJob(LearningJob):
         ),
     ] = None
     client_samples: Annotated[
-        str | None,
+        float | str | None,
         Setting(
             "How many of its own samples a client trains on at most, likewise.",
             metavar="N|LIST",

@@ -1,0 +1,114 @@
+"""What a federation may be asked for, and numbers that differ from client to client."""
+
+import math
+
+import numpy as np
+import pytest
+
+from disdel.errors import UsageError
+from disdel.types import FederateJob
+from disdel.types.federation import steps_of_round
+
+
+def job(**changes):
+    return FederateJob(dataset="digits", **{"clients": 4, **changes})
+
+
+@pytest.mark.parametrize(
+    ("said", "each"),
+    [
+        (3, [3, 3, 3, 3]),
+        ("3", [3, 3, 3, 3]),
+        ("1,2,3,0.5", [1, 2, 3, 0.5]),
+        ([1, 2, 3, 4], [1, 2, 3, 4]),
+        (np.array([1, 2, 3, 4]), [1, 2, 3, 4]),
+        ("5*3,10", [5, 5, 5, 10]),
+        ("5*4", [5, 5, 5, 5]),
+    ],
+)
+def test_numbers_by_client_or_group(said, each):
+    assert job(local_epochs=said).of_clients("local_epochs").tolist() == each
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("1,2", "has numbers for 2 clients, and there are 4"),
+        ("5*3,10*2", "has numbers for 5 clients, and there are 4"),
+        ("1,,2", "must be a number, a list"),
+        ("many", "must be a number, a list"),
+        ("1,x,2,3", "must be a number, a list"),
+        ("5*0,1", "must be a number, a list"),
+        ("1,2,3,nan", "must be a number, a list"),
+        ("1,2,3,0", "takes numbers from 1e-06 to 10000, not 0"),
+        (-1.0, "takes numbers from 1e-06 to 10000, not -1"),
+        (math.nan, "must be a finite number"),
+        ([], "must be a number, a list"),
+    ],
+)
+def test_what_are_no_numbers_by_client(said, told):
+    with pytest.raises(UsageError, match=f"--local-epochs {told}"):
+        job(local_epochs=said).of_clients("local_epochs")
+
+
+def test_batches_and_samples_are_whole():
+    with pytest.raises(UsageError, match="--client-batch takes whole numbers from 1 to 65536"):
+        job(client_batch="10,10,10,2.5")
+    with pytest.raises(UsageError, match="--client-samples takes whole numbers"):
+        job(client_samples=0.5)
+
+
+def test_what_says_the_same_twice_is_refused():
+    with pytest.raises(UsageError, match="--batch and --client-batch say the same"):
+        job(batch_size=10, client_batch="10,20,10,20")
+    with pytest.raises(UsageError, match="--learning-rate and --client-rate say the same"):
+        job(learning_rate=0.1, client_rate=0.2)
+
+
+def test_a_plan_counts_with_the_largest():
+    planned = job(client_batch="10*3,40", client_rate="0.1,0.2,0.3,0.05").as_training
+    assert planned.batch_size == 40
+    assert planned.learning_rate == 0.3
+    assert job(client_batch="10*3,40", local_epochs="1*3,4").steps(100) == 40
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch", "epochs", "steps"),
+    [(3, 8, 1, 1), (10, 4, 2, 6), (30, 1, 0.1, 3), (100, 10, 0.5, 5), (1, 1, 1e-6, 1)],
+)
+def test_steps_of_a_round(samples, batch, epochs, steps):
+    assert steps_of_round(samples, batch, epochs) == steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted", "asked", "least"),
+    [
+        ({}, 4, 4, 4),
+        ({"clients_per_round": 2}, 2, 2, 2),
+        ({"clients_per_round": 0.5}, 2, 2, 2),
+        ({"clients_per_round": 0.01}, 1, 1, 1),
+        ({"clients_per_round": 2, "over_select": 1.3}, 2, 3, 2),
+        ({"clients_per_round": 3, "over_select": 5}, 3, 4, 3),
+        ({"clients_per_round": 3, "min_clients": 1}, 3, 3, 1),
+    ],
+)
+def test_who_is_asked_and_who_must_answer(changes, wanted, asked, least):
+    made = job(**changes)
+    assert (made.wanted, made.asked, made.least) == (wanted, asked, least)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"clients_per_round": 5}, "--clients-per-round 5 is more than --clients 4"),
+        ({"clients_per_round": 1.5}, "--clients-per-round 1.5 is neither a whole number nor below"),
+        ({"clients_per_round": 2, "min_clients": 3}, "--min-clients 3 is more than the 2 clients"),
+        ({"containers": 5}, "--containers 5 is more than the 4 clients"),
+        ({"over_select": 0.5}, "--over-select must be"),
+        ({"deadline_s": 0}, "--deadline must be above 0"),
+        ({"optimizer": "best"}, "unknown optimizer 'best'"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(changes, told):
+    with pytest.raises(UsageError, match=told):
+        job(**changes)
