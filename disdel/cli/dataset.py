@@ -67,7 +67,10 @@ def _shape_cells(spec: DatasetSpec | None, problem: str) -> tuple[object, ...]:
     shape = "×".join(map(str, spec.input_shape))
     validation = spec.validation_samples or ""
     samples = f"{spec.kind}, {spec.input_dtype}"
-    return (shape, samples, spec.classes, spec.train_samples, validation, spec.test_samples)
+    classes: object = spec.classes
+    if spec.target.shape:
+        classes = f"{spec.classes} ({'×'.join(map(str, spec.target.shape))} a sample)"
+    return (shape, samples, classes, spec.train_samples, validation, spec.test_samples)
 
 
 def _entries(spec: DatasetSpec) -> dict[str, Any]:
@@ -82,6 +85,7 @@ def _entries(spec: DatasetSpec) -> dict[str, Any]:
         "input_dtype": spec.input_dtype,
         "classes": spec.classes,
         "class_names": spec.class_names,
+        "target_shape": spec.target.shape,
         **entries,
     }
 
@@ -122,10 +126,11 @@ def _told_reading(spec: DatasetSpec) -> Iterator[str]:
             more = ", … (--json has all)" if len(values) > _SHOWN else ""
             yield f"{name:20} {shown}{more}"
         if not spec.classes:
-            yield (
-                f"{'target':20} mean {scaling.target_mean:g}, deviation "
-                f"{scaling.target_deviation:g}"
+            mean, deviation = (
+                ", ".join(f"{value:g}" for value in values[:_SHOWN])
+                for values in (scaling.target_mean, scaling.target_deviation)
             )
+            yield f"{'target':20} mean {mean}, deviation {deviation}"
 
 
 @app.command("import")
@@ -159,6 +164,8 @@ def import_command(
     write_json(output.json, _entries(spec))
     if output.json != "-":
         targets = f"{spec.classes} classes" if spec.classes else "numbers to predict"
+        if spec.target.shape:
+            targets += f" for each of {'×'.join(map(str, spec.target.shape))} labels a sample"
         held_out = " (held out: it came without a test split)" if spec.held_out else ""
         validation = f", {spec.validation_samples} validation" if spec.validation_samples else ""
         shape = "×".join(map(str, spec.input_shape))
@@ -167,7 +174,8 @@ def import_command(
             f"{validation} and {spec.test_samples} test samples{held_out}, {shape} "
             f"{spec.input_dtype}, {targets}"
         )
-    if compiles:
+    # What is compiled learns no targets with axes.
+    if compiles and not spec.target.shape:
         _compile_ahead(spec, data_dir, quiet=output.json == "-")
 
 

@@ -38,7 +38,7 @@ class InferOutput(Output):
         Path | None,
         Setting(
             "Write the prediction for every sample to this file.",
-            metavar="FILE.csv|.json",
+            metavar="FILE.csv|.json|.npz",
             group=OUTPUT,
         ),
     ] = None
@@ -107,7 +107,8 @@ def _print_predictions(predictions: Predictions | NumberPredictions, file: Path 
 
     if isinstance(predictions, Predictions):
         known = predictions.labels is not None
-        headings = ["input", "class", "probability", *(["true"] if known else [])]
+        placed = ["place"] if predictions.probabilities.ndim > 2 else []
+        headings = ["input", *placed, "class", "probability", *(["true"] if known else [])]
         if predictions.top_k > 1:
             headings.append("then")
         print_table(headings, [_row(entry) for entry in islice(predictions, _ROWS_SHOWN)])
@@ -121,7 +122,8 @@ def _print_predictions(predictions: Predictions | NumberPredictions, file: Path 
 
 def _row(entry: Prediction) -> list[str]:
     best, *others = entry.guesses
-    row = [entry.input, best.name, f"{best.probability:.4f}"]
+    place = [" ".join(map(str, entry.place))] if entry.place else []
+    row = [entry.input, *place, best.name, f"{best.probability:.4f}"]
     if entry.true is not None:
         row.append(entry.true)
     if others:

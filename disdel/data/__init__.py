@@ -5,7 +5,7 @@ files that TFDS reads lies `disdel-arrays/`, the decoded samples as memory-mappa
 that TensorFlow is needed once per data set and not once per run. Where TensorFlow is needed, a
 process of its own runs it: its memory and its messages end there.
 
-Out of scope: data sets whose samples are not one fixed-shape array with one class label.
+Out of scope: data sets whose samples are not one array of a fixed shape with one target of such.
 """
 
 from disdel.data.cache import DatasetArrays

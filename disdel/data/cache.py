@@ -44,7 +44,7 @@ class DatasetArrays:
     Attributes:
         spec: what is known of the data set.
         train_x: shape (train_samples, *input_shape), dtype `spec.input_dtype`; images 0 to 255.
-        train_y: shape (train_samples,), class numbers from 0, or numbers to predict.
+        train_y: shape (train_samples, *target_shape), class numbers from 0, or numbers to predict.
         test_x: as `train_x`, for the test or held-out split.
         test_y: as `train_y`, for the test or held-out split.
         validation_x: as `train_x`, for the data set's own validation split; None without one.
@@ -113,7 +113,7 @@ def open_arrays(version_dir: Path, source: Path | None) -> DatasetArrays | None:
         samples = spec.samples(split)
         if (x.shape, x.dtype) != ((samples, *spec.input_shape), spec.input_dtype):
             return None
-        if (y.shape, y.dtype) != ((samples,), np.int32 if spec.classes else np.float32):
+        if (y.shape, y.dtype) != ((samples, *spec.target.shape), spec.target.dtype):
             return None
     ids = read_client_ids(version_dir)
     if any(len(column.codes) != spec.train_samples for column in ids.values()):

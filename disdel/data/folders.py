@@ -14,7 +14,7 @@ import dacite
 
 from disdel.data.names import DatasetRef
 from disdel.errors import DatasetError
-from disdel.types import Reading
+from disdel.types import FeatureSpec, Reading, TargetSpec
 from openwhisk_local.machine.scratch import Scratch, sweep
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
@@ -31,11 +31,15 @@ class ImportRecord:
         source: the source's file name.
         held_out: whether the import cut the test split.
         reading: how the samples were read.
+        features: the tensors of a sample, and
+        targets: those that are learnt of it; none where the import was before these were noted.
     """
 
     source: str
     held_out: bool
     reading: Reading = field(default_factory=Reading)
+    features: tuple[FeatureSpec, ...] = ()
+    targets: tuple[TargetSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Splits that are held out of a training split, the classes in proportion, at most 10,000 samples.
 
 Of a data set without a test split, one sample in five; the choice depends on the labels alone (of
-numbers to predict, on how many there are), so every run and every machine holds out the same. For
-the validation of one training, one sample in ten of what is left, chosen by the run's seed.
+numbers to predict, and of several classes a sample, on how many samples there are), so every run
+and every machine holds out the same. For the validation of one training, one sample in ten of what
+is left, chosen by the run's seed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def hold_out(
     """Part the positions 0 to n-1 into those that train and those that are held out.
 
     Args:
-        labels: shape (n,), class numbers from 0, or float32: numbers to predict.
+        labels: shape (n, *target): class numbers from 0, or float32: numbers to predict.
         split: what they are held out for.
         seed: of the choice, below 2**32.
 
@@ -53,7 +54,7 @@ def hold_out(
         DatasetError: there are fewer than two samples.
     """
     total = held_out_size(len(labels), split)
-    if labels.dtype.kind == "f":
+    if labels.dtype.kind == "f" or labels.ndim > 1:
         labels = np.zeros(len(labels), np.int32)
     counts = np.bincount(labels)
     exact = counts * (total / len(labels))

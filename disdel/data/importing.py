@@ -23,6 +23,7 @@ from disdel.data.holdout import hold_out
 from disdel.data.names import DatasetRef, check_new_name, parse_name
 from disdel.data.sources import ReadOptions, read_source
 from disdel.data.sources.arrays import as_floats
+from disdel.data.sources.labels import sizes
 from disdel.data.sources.samples import LabelledSplits, labelled
 from disdel.data.tfds.catalog import CatalogEntry, catalog_entry, import_tfds, prepared_spec
 from disdel.data.tfds.runner import run_tfds
@@ -118,7 +119,16 @@ def import_dataset(
         )
         staged = target.folder(scratch / "prepared")
         write_client_ids(staged.path, content.splits["train"].owners)
-        write_import_record(staged.path, ImportRecord(path.name, held_out, content.reading))
+        write_import_record(
+            staged.path,
+            ImportRecord(
+                source=path.name,
+                held_out=held_out,
+                reading=content.reading,
+                features=(content.feature,),
+                targets=(content.target,),
+            ),
+        )
         spec = prepared_spec(staged)
         spec = cache.build(splits, staged.path / cache.FOLDER, spec, staged.info_path)
         publish(staged.path, final.path, overwrite=overwrite)
@@ -194,6 +204,11 @@ def _as_in_catalog(
         raise DatasetError(
             f"{entry.name!r} in the TFDS catalog has {kinds[bool(form.class_names)]}, and {path} "
             f"has {kinds[bool(content.classes)]}; {elsewhere}"
+        )
+    if content.target.shape:
+        raise DatasetError(
+            f"{entry.name!r} in the TFDS catalog has one label a sample, and {path} has "
+            f"{sizes(content.target.shape)}; {elsewhere}"
         )
     if not content.classes:
         return content

@@ -24,7 +24,7 @@ def scaling_of(
 
     Args:
         x: shape (samples, *sample): images uint8, others int32, int64 or float32.
-        y: shape (samples,), int32 classes or float32 numbers to predict.
+        y: shape (samples, *target), int32 classes or float32 numbers to predict.
         positions: of the samples that count; None for all.
 
     Returns:
@@ -36,12 +36,14 @@ def scaling_of(
         return None
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    target_mean: tuple[float, ...] = (0.0,)
+    target_deviation: tuple[float, ...] = (1.0,)
     if not images:
         width = x.shape[-1] if x.shape[-1] <= _MOST_FEATURES else 1
         mean, deviation = _moments(x, width, positions)
-    target_mean, target_deviation = 0.0, 1.0
     if numbers:
-        [target_mean], [target_deviation] = _moments(y, 1, positions)
+        several = y.ndim == 2 and y.shape[1] <= _MOST_FEATURES
+        target_mean, target_deviation = _moments(y, y.shape[1] if several else 1, positions)
     return Scaling(
         mean=mean,
         deviation=deviation,

@@ -25,7 +25,7 @@ from disdel.data.holdout import held_out_size
 from disdel.data.tfds.runner import run_tfds
 from disdel.data.tfds.tasks import Call
 from disdel.errors import DatasetError
-from disdel.types import DatasetSpec, Reading, feature_of, target_of
+from disdel.types import DatasetSpec, Reading, TargetSpec, feature_of
 from disdel.user_code.collecting import UserCode, collect, package_version, packages_of
 from disdel.user_code.files_read import named_environment, still_holds
 
@@ -109,7 +109,7 @@ def _spec(code: UserCode, splits: Path, found: dict[str, Any]) -> DatasetSpec:
         name=code.ref.entry,
         version=_VERSION,
         features=(feature_of(train.shape[1:], train.dtype.name),),
-        targets=(target_of(found["classes"], class_names=tuple(found["class_names"])),),
+        targets=(dacite.from_dict(TargetSpec, found["target"], dacite.Config(cast=[tuple])),),
         train_samples=len(train) - held,
         test_samples=held if test is None else len(test),
         validation_samples=0 if validation is None else len(validation),

@@ -14,7 +14,7 @@ from disdel.data.sources.labels import plain
 from disdel.data.sources.samples import LabelledSplits, RawSplit, labelled, raw_split, split_name
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions, Tell, tell_nobody
-from disdel.types.words import a_kind
+from disdel.types.words import a_kind, counted
 from disdel.user_code.module import UserModule
 
 _FORMS = (
@@ -36,7 +36,7 @@ def returned_splits(module: UserModule, entry: str, tell: Tell = tell_nobody) ->
     returned: Any = module.call()
     most = most_samples(module)
     contents = {
-        name: module.guarded(partial(_arrays, content, f"{entry}, {name}", most))
+        name: module.guarded(partial(_arrays, content, f"{entry}, {name}", most, tell))
         for name, content in _by_split(returned, entry).items()
     }
     targets = {name: plain(y, f"{entry}, {name}: targets") for name, (_, y) in contents.items()}
@@ -71,23 +71,56 @@ def _is_split(value: object) -> bool:
     return _is_pair(value) or not (hasattr(value, "__array__") or isinstance(value, tuple | list))
 
 
-def _arrays(content: Any, where: str, most: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
+def _arrays(
+    content: Any, where: str, most: int | None, tell: Tell
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Samples and targets of one split."""
+    if isinstance(content, Mapping):
+        raise DatasetError(f"{where} is a dict of {', '.join(map(repr, content))}; {_FORMS}")
     if _is_pair(content):
+        _check_one_tensor(content, where)
         return np.asarray(content[0]), np.asarray(content[1])
     if isinstance(content, tuple) and len(content) == 3:
         raise DatasetError(f"{where} is {_what(content)}; {_FORMS}")
-    pairs = list(bounded(_pairs(content, where), where, most))
+    pairs = list(bounded(_pairs(content, where, tell), where, most))
     for pair in pairs or [None]:
         if not _is_pair(pair):
             raise DatasetError(f"{where} yields {_what(pair)} where pairs are needed; {_FORMS}")
+        _check_one_tensor(pair, where)
     if _yields_batches(content):
         return np.concatenate([np.asarray(x) for x, _ in pairs]), np.concatenate(
             [np.asarray(y) for _, y in pairs]
         )
-    return np.stack([np.asarray(x) for x, _ in pairs]), np.asarray(
-        [np.asarray(y) for _, y in pairs]
-    )
+    targets = [np.asarray(y) for _, y in pairs]
+    if len(shapes := {y.shape for y in targets}) > 1:
+        raise DatasetError(
+            f"{where}: targets vary in shape, as {' and '.join(map(str, sorted(shapes)[:2]))}; "
+            "needed is one shape for all: cut or fill them"
+        )
+    return np.stack([np.asarray(x) for x, _ in pairs]), np.asarray(targets)
+
+
+def _check_one_tensor(pair: Any, where: str) -> None:
+    """Refuse samples, or targets, of several tensors.
+
+    Raises:
+        DatasetError: they are such.
+    """
+    for given, what in zip(pair, ("samples", "targets"), strict=True):
+        several = isinstance(given, Mapping) or (
+            # Lists of numbers are one tensor; several arrays of one shape would be taken for one.
+            isinstance(given, tuple)
+            and any(hasattr(part, "shape") and part.shape for part in given)
+        )
+        if several:
+            kind, names = "a tuple", ""
+            if isinstance(given, Mapping):
+                kind, names = "a dict", f" ({', '.join(map(str, given))})"
+            raise DatasetError(
+                f"{where}: {what} are {kind} of {counted(len(given), 'tensor')}{names}, and a "
+                "sample has one tensor and one target here: give the tensor itself, or join "
+                "several with numpy.concatenate and take them apart in the model"
+            )
 
 
 def _what(given: object) -> str:
@@ -105,13 +138,11 @@ def _yields_batches(content: Any) -> bool:
     return is_loader and content.batch_sampler is not None
 
 
-def _pairs(content: Any, where: str) -> Iterable[Any]:
+def _pairs(content: Any, where: str, tell: Tell) -> Iterable[Any]:
     """One pair a sample: of a tf.data.Dataset (unbatched), of a sequence, or of an iterable."""
     if hasattr(content, "as_numpy_iterator"):
         check_finite(content, where)
-        spec = content.element_spec
-        # A target is one number, so one with an axis is a batch of them.
-        if isinstance(spec, tuple) and len(spec) == 2 and len(spec[1].shape) == 1:
+        if _is_batched(content, where, tell):
             content = content.unbatch()
         return content.as_numpy_iterator()  # type: ignore[no-any-return]  # TensorFlow has no types
     if hasattr(content, "__getitem__") and hasattr(content, "__len__"):
@@ -119,3 +150,37 @@ def _pairs(content: Any, where: str) -> Iterable[Any]:
     if isinstance(content, Iterable):
         return content
     raise DatasetError(f"{where} is {a_kind(content)}; {_FORMS}")
+
+
+def _is_batched(content: Any, where: str, tell: Tell) -> bool:
+    """Whether a tf.data.Dataset of pairs gives batches of them."""
+    spec = content.element_spec
+    if not (isinstance(spec, tuple) and len(spec) == 2):
+        return False
+    x, y = (tuple(getattr(part, "shape", ())) for part in spec)
+    if not x or not y or x[0] != y[0]:
+        return False
+    if x[0] is None:
+        return True  # a size that is open is that of a last, smaller batch
+    if (made := _made_batches(content)) is not None:
+        return made
+    # A generator's: axes of one size may be those of a batch, or of a sample and its target.
+    batched = len(y) == 1 < len(x)
+    if batched:
+        tell(f"{where}: pairs of {x} and {y} are taken as batches of {y[0]} samples")
+    return batched
+
+
+def _made_batches(content: Any) -> bool | None:
+    """Whether the last step of a tf.data.Dataset that says so makes batches; None if none does."""
+    while True:
+        kind = type(content).__name__.lower()
+        if "unbatch" in kind or "slice" in kind:
+            return False
+        if "batch" in kind or kind == "_tensordataset":
+            return True
+        inputs: Any = content._inputs() if hasattr(content, "_inputs") else ()
+        # What a function of the user's makes of an element may be another batch.
+        if len(inputs) != 1 or "flatmap" in kind or "interleave" in kind:
+            return None
+        [content] = inputs

@@ -71,6 +71,7 @@ def built_in(
     *,
     input_shape: tuple[int, ...],
     classes: int,
+    target_shape: tuple[int, ...] = (),
     input_dtype: str = "uint8",
     scaling: Scaling | None = None,
 ) -> ModelSpec:
@@ -80,13 +81,16 @@ def built_in(
         name: one of `MODEL_NAMES`.
         input_shape: of one sample.
         classes: 0 for numbers to predict.
+        target_shape: of these, () for one or (n,) for several.
         input_dtype: of samples as stored; bytes are divided by 255.
         scaling: what it standardises other samples with, and the units of numbers to predict.
 
     Raises:
-        UsageError: a layer cannot take the shape that reaches it.
+        UsageError: a layer cannot take the shape that reaches it, or no built-in network learns
+            such targets.
     """
-    return _described(name, feature_of(input_shape, input_dtype), target_of(classes), scaling)
+    target = target_of(classes, target_shape)
+    return _described(name, feature_of(input_shape, input_dtype), target, scaling)
 
 
 def _described(
@@ -95,6 +99,13 @@ def _described(
     preprocessing: Preprocessing = "none" if scaling is None else "standardise"
     if feature.dtype == "uint8":
         preprocessing = "bytes"
+    if len(target.shape) > (target.kind == "number"):
+        form = f"{'×'.join(map(str, target.shape))} {target.kind}"
+        raise UsageError(
+            f"built-in networks learn one class or one row of numbers a sample, and this one has "
+            f"{form}{'es' if target.kind == 'class' else 's'}: write a network of your own, as "
+            "--model FILE.py:FUNCTION"
+        )
     learns: Target = "number" if target.kind == "number" else "class"
     unit = scaling.loss_unit if learns == "number" and scaling is not None else 1.0
     return ModelSpec(

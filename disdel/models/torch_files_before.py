@@ -36,6 +36,9 @@ def described_then(fields: Mapping[str, Any]) -> ModelSpec:
     shape, classes = tuple(model["input_shape"]), int(model["classes"])
     if (own := model["own"]) is None:
         scaled = model.get("scaling")
+        if scaled is not None:
+            units = {name: (scaled[name],) for name in ("target_mean", "target_deviation")}
+            scaled = {**scaled, **units}
         return built_in(
             model["name"],
             input_shape=shape,

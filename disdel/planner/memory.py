@@ -112,8 +112,9 @@ class Parts:
 
 
 def sample_bytes(dataset: DatasetSpec) -> int:
-    """Bytes of one stored sample with its label."""
-    return math.prod(dataset.input_shape) * np.dtype(dataset.input_dtype).itemsize + _LABEL_BYTES
+    """Bytes of one stored sample with its labels."""
+    sample = math.prod(dataset.input_shape) * np.dtype(dataset.input_dtype).itemsize
+    return sample + dataset.target.elements * _LABEL_BYTES
 
 
 def score_batch(micro_batches: int) -> int:

@@ -369,7 +369,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreReply:
-    """Sums over the slice's samples; `correct` is None where there are no classes."""
+    """Sums over the slice's samples; `correct` counts labels, None where there are no classes."""
 
     samples: int
     loss_sum: float
@@ -486,9 +486,10 @@ class CollectReply:
 class EvaluateRequest:
     """Run a model over the samples at `input_key`, from `start_sample` on.
 
-    It is the file of `runtime` at `model_key`. Its outputs, float32, go to `output_key`: class
-    probabilities, (samples, classes), or with `numbers` one number a sample, (samples, 1). Deadline
-    and memory are looked at before every batch of `batch_size`, memory only with `heed_memory`.
+    It is the file of `runtime` at `model_key`. Its outputs, float32, go to `output_key`:
+    probabilities for the classes of `target`, (samples, *target_shape, classes), or numbers,
+    (samples, *target_shape) and at least (samples, 1). Deadline and memory
+    are looked at before every batch of `batch_size`, memory only with `heed_memory`.
     """
 
     task: Literal["evaluate"] = "evaluate"
@@ -498,7 +499,7 @@ class EvaluateRequest:
     batch_size: int
     start_sample: int
     heed_memory: bool
-    numbers: bool
+    target: TargetSpec
     model_key: str
     input_key: str
     output_key: str

@@ -24,8 +24,8 @@ def split_state(state: Tensors) -> tuple[dict[str, Array], dict[str, Array]]:
 class Scored:
     """Sums over the samples of a batch.
 
-    `correct` counts those classified correctly, None where there are no classes; `metric_sums` has
-    each further metric by its name.
+    `correct` counts labels that were predicted correctly, of which a sample has one or more; None
+    where there are no classes. `metric_sums` has each further metric by its name.
     """
 
     loss_sum: float
@@ -123,7 +123,7 @@ class Trainer(ABC):
 
         Args:
             x: samples, (steps, batch, *input_shape).
-            y: class numbers, (steps, batch) int32, or numbers to predict, float32.
+            y: class numbers, (steps, batch, *target_shape) int32, or numbers to predict, float32.
             micro_batches: parts into which each batch is cut to save memory; their gradients are
                 added up, so that the step is the whole batch's (but for layers that look at a
                 batch as a whole, as batch normalisation does).
@@ -141,7 +141,7 @@ class Trainer(ABC):
 
         Args:
             x: samples, (batch, *input_shape).
-            y: class numbers, (batch,) int32, or numbers to predict, float32.
+            y: class numbers, (batch, *target_shape) int32, or numbers to predict, float32.
         """
 
     @abstractmethod

@@ -123,6 +123,7 @@ class Runtime:
         opens_models: whether its containers open model files.
         precisions: what its training steps can compute in.
         chosen_for: the targets for which `auto` takes it.
+        learns_axes: whether its trainers take targets with axes of their own.
         users: the networks of users' own that it is the home of, if any.
         lowers: the runtimes whose networks, of users' own, it trains when it is asked for by name.
         compiles: whether networks are compiled on this machine, before a run.
@@ -142,6 +143,7 @@ class Runtime:
     opens_models: bool = True
     precisions: tuple[Precision, ...] = ("float32",)
     chosen_for: tuple[Target, ...] = _EVERY_TARGET
+    learns_axes: bool = False
     users: UserNetworks | None = None
     lowers: tuple[RuntimeName, ...] = ()
     compiles: bool = False

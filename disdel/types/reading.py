@@ -70,16 +70,17 @@ class Scaling:
         mean: of each entry of the samples' last axis, over all others; one for all where there are
             very many; none for images, whose range is known.
         deviation: as `mean`; 1 where values do not vary.
-        target_mean: of numbers to predict; 0 for classes.
-        target_deviation: of numbers to predict; 1 for classes.
+        target_mean: of numbers to predict: of each, where a sample has several in one axis, else
+            one; 0 for classes.
+        target_deviation: likewise; 1 for classes.
     """
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    target_mean: float = 0.0
-    target_deviation: float = 1.0
+    target_mean: tuple[float, ...] = (0.0,)
+    target_deviation: tuple[float, ...] = (1.0,)
 
     @property
     def loss_unit(self) -> float:
-        """The squared error of a prediction that is off by the targets' deviation."""
-        return self.target_deviation**2
+        """The mean squared error of predictions that are off by the targets' deviation."""
+        return sum(deviation**2 for deviation in self.target_deviation) / len(self.target_deviation)

@@ -18,6 +18,7 @@ from disdel.runtimes.runtime import Predictor
 from disdel.store.codec import Rows, encoded_rows, open_rows
 from disdel.types.arrays import Array
 from disdel.types.phases import STORE_MARGIN_S
+from disdel.types.specs import TargetSpec
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.model_file import PredictorCache
 
@@ -61,7 +62,7 @@ def evaluate(
 def _predict(
     request: EvaluateRequest, context: Context, predict: Predictor, samples: Rows
 ) -> tuple[Ending, Array]:
-    """How it ended, and the outputs so far, (samples, width) float32."""
+    """How it ended, and the outputs so far, (samples, …) float32."""
     throttle = Throttle(PROGRESS_INTERVAL_S)
     total, slowest_s = len(samples), 0.0
     found = np.empty((0, 0), np.float32)
@@ -78,10 +79,12 @@ def _predict(
         batch = predict(samples.read(reached, stop))
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
         if not len(done):
-            check = _check_numbers if request.numbers else _check_probabilities
-            check(batch)
-            found = np.empty((total - reached, batch.shape[1]), np.float32)
-        found[reached - request.start_sample : stop - request.start_sample] = batch
+            if request.target.kind == "class":
+                _check_probabilities(batch, request.target)
+            batch = _shaped(batch, request.target)
+            found = np.empty((total - reached, *batch.shape[1:]), np.float32)
+        rows = found[reached - request.start_sample : stop - request.start_sample]
+        rows[...] = batch.reshape(rows.shape)
         reached = stop
         if throttle.due():
             done_steps = math.ceil(reached / request.batch_size)
@@ -90,32 +93,40 @@ def _predict(
     return "ok", found
 
 
-def _check_numbers(batch: Array) -> None:
-    """Refuse a model that does not give one number a sample.
+def _shaped(batch: Array, target: TargetSpec) -> Array:
+    """Outputs in the shape of what is predicted; classes may be of another number, as told later.
 
     Raises:
-        UsageError: it gives something else.
+        UsageError: numbers are of another shape.
     """
-    if batch.shape[1:] != (1,):
-        raise UsageError(
-            f"the model gives outputs of shape {batch.shape[1:]}, and the data set has one number "
-            "a sample; name a model that was trained on numbers with --model"
-        )
+    if target.kind == "class":
+        return batch
+    labels, found = target.shape, batch.shape[1:]
+    if found in (target.predicted_shape, (*labels, 1), (1, *labels)):
+        return batch.reshape(len(batch), *target.predicted_shape)
+    several = f"numbers of shape {labels} for" if labels else "one number"
+    raise UsageError(
+        f"the model gives outputs of shape {found}, and the data set has {several} a sample; name "
+        "a model that was trained on numbers with --model"
+    )
 
 
-def _check_probabilities(batch: Array) -> None:
+def _check_probabilities(batch: Array, target: TargetSpec) -> None:
     """Refuse a model whose outputs are no probabilities.
 
     Raises:
-        UsageError: they are not one distribution a sample.
+        UsageError: they are not one distribution a label.
     """
-    if batch.ndim != 2:
-        raise UsageError(f"the model gives outputs of shape {batch.shape[1:]}, not one a class")
-    sums = batch.sum(axis=1, dtype=np.float64)
+    if batch.shape[1:-1] != target.shape or batch.ndim < 2:
+        each = f", and the data set has classes of shape {target.shape}" if target.shape else ""
+        raise UsageError(
+            f"the model gives outputs of shape {batch.shape[1:]}, not one a class{each}"
+        )
+    sums = batch.sum(axis=-1, dtype=np.float64)
     if np.less(batch, 0).any() or not np.allclose(sums, 1, atol=_SUM_TOLERANCE):
         raise UsageError(
             "the model's outputs are no probabilities: those of a sample add up to "
-            f"{sums[np.abs(sums - 1).argmax()]:g}; give it a softmax as its last layer"
+            f"{sums.flat[np.abs(sums - 1).argmax()]:g}; give it a softmax as its last layer"
         )
 
 

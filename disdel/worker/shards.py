@@ -14,7 +14,7 @@ Use = Literal["train", "score"]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """x: (samples, *input_shape), as stored; y: (samples,) int32 labels."""
+    """x: (samples, *input_shape), as stored; y: (samples, *target_shape), int32 or float32."""
 
     x: Array
     y: Array

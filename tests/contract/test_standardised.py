@@ -22,6 +22,8 @@ X = np.stack([RNG.normal(1000, 50, 64), RNG.normal(0, 1e-9, 64), np.full(64, 7)]
 X = X.astype(np.float32)
 CLASSES = (X[:, 0] > 1000).astype(np.int32)
 NUMBERS = (500 + 80 * RNG.normal(size=64)).astype(np.float32)
+# Two to predict of a sample, in units far apart.
+ROWS = np.stack([NUMBERS, RNG.normal(-3, 0.1, 64)], 1).astype(np.float32)
 
 
 def spec_of(y, *, scales=True):
@@ -31,6 +33,7 @@ def spec_of(y, *, scales=True):
         input_shape=(3,),
         input_dtype="float32",
         classes=0 if numbers else 2,
+        target_shape=y.shape[1:],
         scaling=scaling_of(X, y) if scales else None,
     )
 
@@ -38,17 +41,17 @@ def spec_of(y, *, scales=True):
 def keras_trainer(spec, optimizer="sgd"):
     import keras
 
-    from disdel.models.builtin.keras_models import build_keras_model
-    from disdel.runtimes.keras.recipe import recipe_for
+    from disdel.models.builtin.keras_models import built_in_network
     from disdel.runtimes.keras.trainer import KerasTrainer
 
     keras.utils.set_random_seed(0)
+    network = built_in_network(spec)
     return KerasTrainer(
-        build_keras_model(spec),
+        network.model,
         optimizer=optimizer,
         learning_rate=0.01,
         input_dtype="float32",
-        recipe=replace(recipe_for(spec.learns, probabilities=True), loss_unit=spec.loss.unit),
+        recipe=network.recipe,
     )
 
 
@@ -134,19 +137,20 @@ def test_numbers_are_learnt_standardised_and_predicted_in_their_units(make):
     assert scored.metric_sums["mean_absolute_error"] / len(X) < 2 * NUMBERS.std()
 
 
-def test_pytorch_learns_numbers_as_tensorflow_does():
+@pytest.mark.parametrize("y", [NUMBERS, ROWS], ids=["one", "several"])
+def test_pytorch_learns_numbers_as_tensorflow_does(y):
     """From the same weights, in parts of a batch as well as in one."""
-    spec = spec_of(NUMBERS)
+    spec = spec_of(y)
     mine, theirs = torch_trainer(spec), keras_trainer(spec)
     names = [name for name in mine.state() if name.endswith(("weight", "bias"))]
     begun = dict(zip(names, weights(theirs), strict=True))
     mine.load_state(mine.state() | {name: np.array(value.T) for name, value in begun.items()})
     for parts in (1, 4):
-        loss = mine.train(X[None], NUMBERS[None], micro_batches=parts)
-        assert loss == pytest.approx(theirs.train(X[None], NUMBERS[None]), rel=1e-4)
+        loss = mine.train(X[None], y[None], micro_batches=parts)
+        assert loss == pytest.approx(theirs.train(X[None], y[None]), rel=1e-4)
     for found, wanted in zip(weights(mine), weights(theirs), strict=True):
         np.testing.assert_allclose(found.T, wanted, atol=1e-4)
-    found, wanted = mine.score(X, NUMBERS), theirs.score(X, NUMBERS)
+    found, wanted = mine.score(X, y), theirs.score(X, y)
     assert found.correct is wanted.correct is None
     assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=1e-4)
     assert found.metric_sums == {
@@ -167,7 +171,7 @@ def test_compiled_networks_standardise_as_tensorflow_s_do(compiled, y):
     assert mine.score(X, y).loss_sum == pytest.approx(theirs.score(X, y).loss_sum, rel=1e-4)
 
 
-@pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
+@pytest.mark.parametrize("y", [CLASSES, NUMBERS, ROWS], ids=["classes", "numbers", "rows"])
 def test_a_keras_file_takes_raw_samples_in_plain_keras(tmp_path, y):
     import keras
 
@@ -175,14 +179,14 @@ def test_a_keras_file_takes_raw_samples_in_plain_keras(tmp_path, y):
     trainer.train(X[None], y[None])
     trainer.save_model(tmp_path / "model.keras")
     given = np.asarray(keras.saving.load_model(tmp_path / "model.keras")(X))
-    if y is NUMBERS:
-        squares = float(np.square(given[:, 0] - y).sum())
+    if y is not CLASSES:
+        squares = float(np.square(given - y.reshape(len(y), -1)).sum()) / (y.size / len(y))
         assert squares == pytest.approx(trainer.score(X, y).loss_sum, rel=1e-4)
     else:
         assert (given.argmax(1) == y).sum() == trainer.score(X, y).correct
 
 
-@pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
+@pytest.mark.parametrize("y", [CLASSES, NUMBERS, ROWS], ids=["classes", "numbers", "rows"])
 def test_a_pytorch_file_takes_raw_samples(tmp_path, y):
     from safetensors.torch import load_file
 
@@ -194,9 +198,9 @@ def test_a_pytorch_file_takes_raw_samples(tmp_path, y):
     path = Path(tmp_path / "model.safetensors")
     trainer.save_model(path)
     given = load_predictor("torch", path, None)(X)
-    if y is NUMBERS:
-        assert given.shape == (len(X), 1)
-        squares = float(np.square(given[:, 0] - y).sum())
+    if y is not CLASSES:
+        assert given.shape == (len(X), y.size // len(y))
+        squares = float(np.square(given - y.reshape(len(y), -1)).sum()) / (y.size / len(y))
         assert squares == pytest.approx(trainer.score(X, y).loss_sum, rel=1e-4)
     else:
         assert (given.argmax(1) == y).sum() == trainer.score(X, y).correct

@@ -46,6 +46,24 @@ def numbers():
 def line(input_shape):
     import keras
     return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(1)])
+
+def masks():
+    x = np.random.default_rng(0).integers(0, 256, (120, 8, 8, 1), np.uint8)
+    return x, x[..., 0] // 86
+"""
+
+SEGMENTS = """
+import torch
+from torch import nn
+
+loss = nn.CrossEntropyLoss()
+
+def preprocess(x):
+    return x / 255
+
+def make(input_shape, classes):
+    channels = input_shape[0]
+    return nn.Sequential(nn.Conv2d(channels, 16, 1), nn.ReLU(), nn.Conv2d(16, classes, 1))
 """
 
 
@@ -178,6 +196,30 @@ def test_numbers_are_predicted_and_a_diverged_run_keeps_its_last_good_model(disd
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert loaded.stdout == f"{np.empty((4, 1)).shape}\n"
+
+
+def test_each_pixel_has_a_class(disdel, tmp_path):
+    (tmp_path / "segments.py").write_text(SEGMENTS)
+    train = ("train", "data.py:masks", "--model", "segments.py:make", "--learning-rate", 0.05)
+    done = disdel(*train, "--epochs", 10, "--batch", 8, "--workers", 2, "--json", "o")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "o").read_text())
+    assert report["accuracy"] > 0.8
+    inferred = disdel("infer", "data.py:masks", "--predictions", "p.npz", "--json", "i")
+    assert inferred.returncode == 0, inferred.stderr
+    found = json.loads((tmp_path / "i").read_text())
+    assert found["accuracy"] == report["accuracy"]
+    assert found["loss"] == pytest.approx(report["loss"], rel=1e-4)
+    with np.load(tmp_path / "p.npz") as predicted:
+        assert predicted["probabilities"].shape == (24, 8, 8, 3)
+        hits = predicted["class"] == predicted["true"]
+    assert hits.mean() == pytest.approx(report["accuracy"])
+    refused = disdel("plan", "data.py:masks")
+    assert refused.returncode == 2
+    assert "this one has 8×8 classes: write a network of your own" in refused.stderr
+    refused = disdel("plan", *train[1:], "--runtime", "compiled")
+    assert refused.returncode == 2
+    assert "returns a PyTorch module" in refused.stderr
 
 
 def test_a_mistake_is_the_users_input(disdel, tmp_path):

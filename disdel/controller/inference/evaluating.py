@@ -19,7 +19,7 @@ from disdel.controller.invoking.workers import Workers
 from disdel.planner.memory import BLOCK_STEPS
 from disdel.protocol import messages
 from disdel.store.codec import read_tensors
-from disdel.types import InferPlan, RuntimeName, Slice
+from disdel.types import InferPlan, RuntimeName, Slice, TargetSpec
 from disdel.types.arrays import Array
 
 
@@ -29,7 +29,7 @@ class Evaluators:
     Args:
         plan: how many there are, and how large.
         runtime: what they compute with.
-        numbers: whether the model gives a number a sample, and not class probabilities.
+        target: what is predicted of a sample.
         action: evaluate.
         invoker: runs activations.
     """
@@ -39,13 +39,13 @@ class Evaluators:
         plan: InferPlan,
         *,
         runtime: RuntimeName,
-        numbers: bool,
+        target: TargetSpec,
         action: SizedAction,
         invoker: Invoker,
     ) -> None:
         self._plan = plan
         self._runtime = runtime
-        self._numbers = numbers
+        self._target = target
         self._invoker = invoker
         self._workers = Workers(
             action=action,
@@ -60,7 +60,7 @@ class Evaluators:
         )
 
     async def run(self) -> Array:
-        """Outputs for all samples, (samples, width) float32, in their order.
+        """Outputs for all samples, (samples, …) float32, in their order.
 
         Raises:
             ActivationFailed: a slice failed in a way that another attempt would not mend.
@@ -95,7 +95,7 @@ class Evaluators:
                 batch_size=_batch_size(plan.batch_size, attempt),
                 start_sample=start,
                 heed_memory=attempt.heed_memory,
-                numbers=self._numbers,
+                target=self._target,
                 model_key=keys.model,
                 input_key=keys.input(worker),
                 output_key=keys.output(worker, segment, attempt.losses),

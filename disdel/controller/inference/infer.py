@@ -40,7 +40,15 @@ from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import files_of, runtime_of
 from disdel.settings import Settings, entries
 from disdel.settings.read_options import TableOptions
-from disdel.types import DatasetSpec, Evaluation, InferJob, InferPlan, NumberEvaluation, RunReport
+from disdel.types import (
+    DatasetSpec,
+    Evaluation,
+    InferJob,
+    InferPlan,
+    NumberEvaluation,
+    RunReport,
+    nameless,
+)
 from disdel.types.arrays import Array
 from disdel.types.events import InferPlanMade, Listener, Noted, PlatformReady
 
@@ -171,7 +179,7 @@ def _load_source(job: InferJob, data_dir: Path, table: TableOptions) -> _Source:
         source = _Source(arrays.spec, arrays.test_x, arrays.test_y, names)
     if job.top_k > 1 and not source.spec.classes:
         raise UsageError(f"--top-k needs classes, and {job.dataset} has numbers to predict")
-    if job.top_k > source.spec.outputs:
+    if job.top_k > max(1, source.spec.classes):
         raise UsageError(
             f"--top-k {job.top_k} is more than the {source.spec.classes} classes of {job.dataset}"
         )
@@ -232,11 +240,11 @@ class _InferRun:
         self._evaluators = Evaluators(
             plan,
             runtime=runtime_of(model.path).name,
-            numbers=not source.spec.classes,
+            target=nameless(source.spec.targets)[0],
             action=action,
             invoker=invoker,
         )
-        self._outputs: Array = np.empty((0, source.spec.outputs), np.float32)
+        self._outputs: Array = np.empty((0, *source.spec.target.predicted_shape), np.float32)
 
     async def execute(self) -> None:
         """Evaluate every slice; containers start while the samples are still being written.
@@ -252,9 +260,9 @@ class _InferRun:
 
     async def _evaluate(self) -> None:
         outputs = await self._evaluators.run()
-        if outputs.shape[1] != self._source.spec.outputs:
+        if outputs.shape[1:] != self._source.spec.target.predicted_shape:
             raise UsageError(
-                f"the model {self._model.path} has {outputs.shape[1]} classes and "
+                f"the model {self._model.path} has {outputs.shape[-1]} classes and "
                 f"{self._job.dataset} has {self._source.spec.classes}"
             )
         self._outputs = outputs
@@ -262,7 +270,9 @@ class _InferRun:
     def predictions(self) -> Predictions | NumberPredictions:
         if not self._source.spec.classes:
             return NumberPredictions(
-                inputs=self._source.names, numbers=self._outputs[:, 0], true=self._source.y
+                inputs=self._source.names,
+                numbers=self._outputs.reshape(-1, *self._source.spec.target.shape),
+                true=self._source.y,
             )
         return Predictions(
             inputs=self._source.names,
@@ -278,8 +288,10 @@ class _InferRun:
         if true is None or not len(outputs):
             return _Scored()
         if not self._source.spec.classes:
-            errors = evaluate_numbers(outputs[:, 0], true)
+            errors = evaluate_numbers(outputs.reshape(true.shape), true)
             return _Scored(errors, None, errors.mean_squared_error)
+        # Of labels, where a sample has several.
+        outputs, true = outputs.reshape(-1, outputs.shape[-1]), true.reshape(-1)
         evaluation = evaluate_classes(outputs, true, self._source.class_names, self._job.top_k)
         hits = sum(row[place] for place, row in enumerate(evaluation.confusion or ()))
         return _Scored(evaluation, hits / len(outputs), mean_loss(outputs, true))

@@ -27,8 +27,8 @@ class Inputs:
     Attributes:
         names: one a sample: the image's file, the table's line, or the position among the samples.
         x: (samples, *input_shape) in the data set's dtype.
-        y: (samples,) int64 class numbers of the data set or float32 numbers; None where there are
-            none.
+        y: (samples, *target_shape), int64 class numbers of the data set or float32 numbers; None
+            where there are none.
         told: what was changed or left out.
     """
 

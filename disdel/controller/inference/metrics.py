@@ -65,6 +65,8 @@ def top_classes(probabilities: Array, k: int) -> npt.NDArray[np.int64]:
 
     Of equally likely classes the one with the lower number comes first.
     """
+    if k == 1:
+        return np.asarray(probabilities.argmax(axis=1))[:, np.newaxis]
     order = np.argsort(-probabilities.astype(np.float64), axis=1, kind="stable")
     return order[:, :k]
 
@@ -102,11 +104,11 @@ def evaluate_classes(
 
 
 def evaluate_numbers(numbers: Array, true: Array) -> NumberEvaluation:
-    """The mean errors of predicted numbers.
+    """The mean errors of predicted numbers, of all of them.
 
     Args:
-        numbers: (samples,), at least one.
-        true: (samples,).
+        numbers: (samples, *target), at least one.
+        true: (samples, *target).
     """
     errors = numbers.astype(np.float64) - true.astype(np.float64)
     return NumberEvaluation(

@@ -141,6 +141,12 @@ def _fitting_runtimes(
                 f"{model.name} returns a {kind}, which --runtime {home.name} (or auto) trains, and "
                 f"{named.name} does not"
             )
+        if model.target.shape and not named.learns_axes:
+            able = " or ".join(one.name for one in all_runtimes() if one.learns_axes)
+            raise UsageError(
+                f"--runtime {named.name} learns one class or one number a sample, and this data "
+                f"set has {'×'.join(map(str, model.target.shape))} of them: take --runtime {able}"
+            )
         return [named]
     if home is not None:
         return [home]
@@ -149,6 +155,7 @@ def _fitting_runtimes(
         for runtime in offered_runtimes(None, settings)
         if job.precision in runtime.precisions
         and model.learns in runtime.chosen_for
+        and (runtime.learns_axes or not model.target.shape)
         # It would stay idle.
         and (runtime.costs.uses_gpu or not capacity.gpu_memory_mb)
     ]

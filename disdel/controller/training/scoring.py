@@ -51,7 +51,7 @@ class AveragedModel:
         samples = sum(reply.samples for reply in replies)
         return Score(
             loss=sum(reply.loss_sum for reply in replies) / samples,
-            accuracy=_accuracy(replies),
+            accuracy=_accuracy(replies, self.fleet.network().model.target.elements),
             metrics={
                 name: sum(reply.metric_sums[name] for reply in replies) / samples
                 for name in replies[0].metric_sums
@@ -118,7 +118,8 @@ class AveragedModel:
         )
 
 
-def _accuracy(replies: Sequence[messages.ScoreReply]) -> float | None:
-    """None where there are no classes."""
+def _accuracy(replies: Sequence[messages.ScoreReply], labels_each: int) -> float | None:
+    """Of all labels, of which a sample has so many; None where there are no classes."""
     correct = [reply.correct for reply in replies if reply.correct is not None]
-    return sum(correct) / sum(reply.samples for reply in replies) if correct else None
+    labels = sum(reply.samples for reply in replies) * labels_each
+    return sum(correct) / labels if correct else None

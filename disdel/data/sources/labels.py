@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from disdel.data.sources.csv_columns import sentinel_in
 from disdel.errors import DatasetError
-from disdel.settings.read_options import TargetKind, Tell
+from disdel.settings.read_options import ReadOptions, TargetKind, Tell
 
 Labels = NDArray[Any]
 
@@ -23,22 +23,21 @@ _SHOWN = 10
 
 
 def convert_labels(labels: Labels, where: str, targets: TargetKind | None = None) -> Labels:
-    """Labels, shape (n,): int64, text, or float32 where they are numbers with fractions.
+    """Labels, shape (n, *target): int64, text, or float32 where they are numbers.
 
     Args:
-        labels: shape (n,) or (n, 1), numbers or text.
+        labels: shape (n, *target), numbers or text; (n, 1) is one a sample.
         where: the file, for messages.
         targets: what they are, where the user says so.
 
     Raises:
-        DatasetError: there is not one label a sample, or one is missing, of no such type, or not
-            finite.
+        DatasetError: one is missing, of no such type, or not finite.
     """
     labels = plain(labels, f"{where}: labels")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DatasetError(_of_targets_with_axes(labels, where))
+    if not labels.size:
+        raise DatasetError(f"{where}: labels of shape {labels.shape} are empty")
     if labels.dtype.kind == "S":
         try:
             labels = np.char.decode(labels, "utf-8")
@@ -56,9 +55,10 @@ def convert_labels(labels: Labels, where: str, targets: TargetKind | None = None
         with np.errstate(over="ignore"):
             values = labels.astype(np.float32)
         if not np.isfinite(values).all():
-            place = int(np.argmin(np.isfinite(values)))
+            place = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            odd = labels[place][~np.isfinite(values[place])].flat[0]
             raise DatasetError(
-                f"{where}: labels are not all finite ({labels[place]} is among them, at sample "
+                f"{where}: labels are not all finite ({odd} is among them, at sample "
                 f"{place}, counted from 0)"
             )
         if targets == "numbers":
@@ -66,7 +66,8 @@ def convert_labels(labels: Labels, where: str, targets: TargetKind | None = None
         if (labels != np.floor(labels)).any():
             return _texts(labels.astype("U"), where) if targets == "classes" else values
         if np.abs(labels).max(initial=0) >= 2**63:
-            return _texts(np.array([f"{label:.0f}" for label in labels]), where)
+            plain_texts = np.array([f"{label:.0f}" for label in labels.flat])
+            return _texts(plain_texts.reshape(labels.shape), where)
     if targets == "numbers":
         return labels.astype(np.float32)
     if labels.dtype.kind == "u" and labels.size and labels.max() >= 2**63:
@@ -100,20 +101,46 @@ def plain(values: NDArray[Any], what: str) -> NDArray[Any]:
     )
 
 
-def _of_targets_with_axes(labels: Labels, where: str) -> str:
-    """Why labels of shape (n, …) are refused, and what to give instead."""
-    shape = "×".join(map(str, labels.shape[1:]))
-    said = (
-        f"{where}: labels have shape {labels.shape}, which is {shape} a sample, and one class or "
-        "one number a sample is learnt"
-    )
-    if labels.ndim == 2 and labels.dtype.kind in "fiub":
-        ones = labels == 1
-        if (ones | (labels == 0)).all() and (ones.sum(axis=1) == 1).all():
-            return f"{said}; these rows are one-hot: give y.argmax(axis=1)"
-    return (
-        f"{said}: several labels, tokens or numbers for one sample are not supported; give one "
-        "column of them, y[:, i], and train a model for each"
+def sizes(shape: tuple[int, ...]) -> str:
+    """A shape for people."""
+    return "×".join(map(str, shape))
+
+
+def check_not_one_hot(labels: Labels, where: str) -> None:
+    """Refuse labels, shape (n, *target), that say by a 1 among zeros which class it is.
+
+    Raises:
+        DatasetError: they do; the message says what to give.
+    """
+    if labels.ndim < 2 or labels.shape[-1] < 2 or labels.dtype.kind not in "fiub":
+        return
+    ones = labels == 1
+    if (ones | (labels == 0)).all() and (ones.sum(axis=-1) == 1).all():
+        axis = 1 if labels.ndim == 2 else -1
+        raise DatasetError(
+            f"{where}: labels have shape {labels.shape}, which is {sizes(labels.shape[1:])} a "
+            f"sample, and these rows are one-hot: give y.argmax(axis={axis}), the classes' numbers"
+        )
+
+
+def check_elements(labels: Labels, where: str, options: ReadOptions) -> None:
+    """Whether whole numbers, shape (n, *target) with axes, may be a class for each element.
+
+    Raises:
+        DatasetError: some are below 0, which a loss might leave out, and the user has not said that
+            they are classes.
+    """
+    said = options.targets == "classes" and not options.from_code
+    if said or labels.dtype.kind != "i" or labels.min() >= 0:
+        return
+    if options.from_code:
+        instead = "or return floats if they are numbers to predict"
+    else:
+        instead = "or say --regression if they are numbers, --classification if they are classes"
+    raise DatasetError(
+        f"{where}: labels go down to {labels.min()}, and classes count from 0: elements that a "
+        "loss is to leave out (as -1 and -100 often mark) have no mark here. Give them a class of "
+        f"their own and let your loss weigh it with 0, {instead}"
     )
 
 
@@ -123,25 +150,35 @@ def _texts(labels: Labels, where: str) -> Labels:
     Raises:
         DatasetError: one is blank or has a line break.
     """
-    texts = [unicodedata.normalize("NFC", str(label)).strip() for label in labels]
+    texts = [unicodedata.normalize("NFC", str(label)).strip() for label in labels.flat]
     for place, text in enumerate(texts):
         if not text or "\n" in text or "\r" in text:
             what = "has a line break" if text else "is blank"
-            raise DatasetError(f"{where}: the label of sample {place} (counted from 0) {what}")
-    return np.array(texts)
+            raise DatasetError(
+                f"{where}: the label of sample {place * len(labels) // labels.size} (counted from "
+                f"0) {what}"
+            )
+    return np.array(texts).reshape(labels.shape)
 
 
 def check_classes(
-    labels: Labels, where: str, targets: TargetKind | None, tell: Tell, *, is_table: bool
+    labels: Labels,
+    where: str,
+    targets: TargetKind | None,
+    tell: Tell,
+    *,
+    is_table: bool,
+    of: str = "samples",
 ) -> None:
     """Whether labels, int64 or text, may be classes; odd ones are told.
 
     Args:
-        labels: shape (n,).
+        labels: shape (n,), of all elements where a sample has several.
         where: the file, for messages.
         targets: what the user says that they are.
         tell: is told.
         is_table: whether they come from a table, whose label can be another column.
+        of: what has one each, for messages.
 
     Raises:
         DatasetError: they look like numbers to predict, or names of single samples, and the user
@@ -160,7 +197,7 @@ def check_classes(
         kind = "whole numbers" if whole else "texts"
         numbers = "--regression if they are numbers to predict, " if whole else ""
         raise DatasetError(
-            f"{where}: the labels are {len(values)} different {kind} in {len(labels)} samples, too "
+            f"{where}: the labels are {len(values)} different {kind} in {len(labels)} {of}, too "
             f"few each to be classes; say {numbers}--classification if they are classes"
             + (", or name another label with --label" if is_table else "")
         )

@@ -11,11 +11,19 @@ from numpy.typing import NDArray
 
 from disdel.data.sources import arrays
 from disdel.data.sources.integers import common_dtype
-from disdel.data.sources.labels import check_classes, convert_labels, plain, told_labels
+from disdel.data.sources.labels import (
+    check_classes,
+    check_elements,
+    check_not_one_hot,
+    convert_labels,
+    plain,
+    sizes,
+    told_labels,
+)
 from disdel.data.sources.rounding import check_targets
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions
-from disdel.types import DatasetSpec, Reading
+from disdel.types import DatasetSpec, FeatureSpec, Reading, TargetSpec, feature_of, target_of
 from disdel.types.words import counted
 
 _SPLITS = {
@@ -37,8 +45,8 @@ class RawSplit:
     Attributes:
         x: shape (n, *sample), dtype uint8 (then three axes a sample: an image), int32, int64 or
             float32.
-        labels: shape (n,), int64, text, or float32 where they are numbers with fractions; None
-            where there are none, which only samples to predict may lack.
+        labels: shape (n, *target), int64, text, or float32 where they are numbers with fractions;
+            None where there are none, which only samples to predict may lack.
         reading: how they were read.
         names: of samples to predict, one each: a file or a line; empty where they are counted.
         owners: by column of a table that tells whose each sample is, that, (n,) text.
@@ -63,7 +71,7 @@ class LabelledSplits:
 
     Attributes:
         splits: as in the source.
-        labels: by split, shape (n,): int32, 0 to classes-1; float32 where they are numbers.
+        labels: by split, shape (n, *target): int32, 0 to classes-1; float32 if they are numbers.
         classes: the number of classes; 0 where labels are numbers.
         class_names: one a class, or empty where labels were 0 to classes-1 already.
     """
@@ -77,6 +85,17 @@ class LabelledSplits:
     def reading(self) -> Reading:
         """How the samples were read."""
         return self.splits["train"].reading
+
+    @property
+    def feature(self) -> FeatureSpec:
+        """The tensor that a sample is."""
+        x = self.splits["train"].x
+        return feature_of(x.shape[1:], x.dtype.name, from_table=self.reading.table is not None)
+
+    @property
+    def target(self) -> TargetSpec:
+        """What is learnt of a sample."""
+        return target_of(self.classes, self.labels["train"].shape[1:], self.class_names)
 
 
 def split_name(word: str) -> str | None:
@@ -125,6 +144,9 @@ def raw_split(
     else:
         x, reading = arrays.read_new(x, where, options)
     if labels is not None:
+        as_said = options.targets == "numbers" and not options.from_code
+        if not as_said and (like is None or not like.target.shape):
+            check_not_one_hot(plain(labels, f"{where}: labels"), where)
         given, labels = labels, convert_labels(labels, where, options.targets)
         if labels.dtype == np.float32 and like is None:
             check_targets(plain(given, where).ravel(), where, options)
@@ -157,6 +179,12 @@ def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> 
         name: replace(split, x=_in_dtype(split.x, dtype, f"{where}, {name}", options))
         for name, split in source.items()
     }
+    for name, part in labels.items():
+        if part.shape[1:] != labels["train"].shape[1:]:
+            raise DatasetError(
+                f"{where}: labels of 'train' have shape {labels['train'].shape[1:]} a sample, "
+                f"those of {name!r} {part.shape[1:]}"
+            )
     kinds = {part.dtype.kind for part in labels.values()}
     numbers = options.targets == "numbers"
     if "U" in kinds and (numbers or len(kinds) > 1):
@@ -166,10 +194,19 @@ def labelled(source: Source, where: str, options: ReadOptions = _AS_GUESSED) -> 
         targets = {name: part.astype(np.float32) for name, part in labels.items()}
         _tell_all(targets, options)
         return LabelledSplits(splits=source, labels=targets, classes=0, class_names=())
-    together = np.concatenate(list(labels.values()))
+    labels = dict(_without_an_axis(labels, where, options))
+    if labels["train"].ndim > 1:
+        for name, part in labels.items():
+            check_elements(part, f"{where}, {name}", options)
+    together = np.concatenate([part.ravel() for part in labels.values()])
     targets_kind = "classes" if first.classified else options.targets
     check_classes(
-        together, where, targets_kind, options.tell, is_table=first.reading.table is not None
+        together,
+        where,
+        targets_kind,
+        options.tell,
+        is_table=first.reading.table is not None,
+        of="samples" if labels["train"].ndim == 1 else "labels",
     )
     _tell_all(labels, options)
     values = np.unique(together)
@@ -202,6 +239,17 @@ def _in_dtype(
     return arrays.as_floats(x, where, options) if dtype == np.float32 else x.astype(np.int64)
 
 
+def _without_an_axis(
+    labels: Mapping[str, NDArray[Any]], where: str, options: ReadOptions
+) -> Mapping[str, NDArray[Any]]:
+    """Classes without a last axis of one, as masks (height, width, 1) have it; that is told."""
+    shape = labels["train"].shape[1:]
+    if len(shape) < 2 or shape[-1] != 1:
+        return labels
+    options.tell(f"{where}: classes of {sizes(shape)} are taken as {sizes(shape[:-1])}")
+    return {name: part[..., 0] for name, part in labels.items()}
+
+
 def _required(split: RawSplit, where: str) -> NDArray[Any]:
     if split.labels is None:
         raise DatasetError(f"{where}: no labels")
@@ -210,23 +258,33 @@ def _required(split: RawSplit, where: str) -> NDArray[Any]:
 
 def _tell_all(labels: Mapping[str, NDArray[Any]], options: ReadOptions) -> None:
     for name, part in labels.items():
-        options.tell(told_labels(part, f"{name}, {counted(len(part), 'sample')}"))
+        each = f" of {sizes(part.shape[1:])} labels" if part.ndim > 1 else ""
+        options.tell(told_labels(part, f"{name}, {counted(len(part), 'sample')}{each}"))
 
 
 def targets_alike(labels: NDArray[Any], like: DatasetSpec, where: str) -> NDArray[Any]:
     """Labels of new samples as a data set has them: by name, never by number.
 
     Args:
-        labels: shape (n,), as `RawSplit.labels`.
+        labels: shape (n, *target), as `RawSplit.labels`.
         like: the data set.
         where: the file, for messages.
 
     Returns:
-        Shape (n,): the data set's class numbers, int64, or float32 numbers to predict.
+        Shape (n, *target): the data set's class numbers, int64, or float32 numbers to predict.
 
     Raises:
-        DatasetError: one is none of the data set's classes, or no number.
+        DatasetError: one is none of the data set's classes, or no number, or they are of another
+            shape.
     """
+    wanted = like.target.shape
+    if labels.shape[1:] == (*wanted, 1):
+        labels = labels[..., 0]
+    if labels.shape[1:] != wanted:
+        raise DatasetError(
+            f"{where}: labels have shape {labels.shape[1:]} a sample, and those of {like.name} "
+            f"have {wanted}; leave labels out to predict without them"
+        )
     if not like.classes:
         if labels.dtype.kind == "U":
             raise DatasetError(f"{where}: labels are text, and {like.name} has numbers to predict")
@@ -249,7 +307,7 @@ def targets_alike(labels: NDArray[Any], like: DatasetSpec, where: str) -> NDArra
             "predict without them"
         )
     known = np.array([numbers[str(value)] for value in values], dtype=np.int64)
-    return known[places.reshape(-1)]
+    return known[places.reshape(labels.shape)]
 
 
 def natural_order(values: NDArray[Any]) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from disdel.data.folders import PreparedFolder
 from disdel.data.holdout import held_out_size
 from disdel.data.names import DatasetRef
 from disdel.errors import DatasetError
-from disdel.types import DatasetSpec, Reading, feature_of, target_of
+from disdel.types import DatasetSpec, Reading, TargetSpec, feature_of, target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class SampleFormat:
         input_key: name of the image or array feature.
         label_key: name of the class label feature, or of the number to predict.
         shape: shape of one sample.
+        label_shape: shape of its label, () for one class or number.
         dtype: "uint8" for images; other integers are "int32", or "int64" where that is needed;
             else "float32", to which other numbers are converted.
         class_names: one a class; "0", "1", … where the catalog gives only their number. Empty where
@@ -47,6 +48,7 @@ class SampleFormat:
     input_key: str
     label_key: str
     shape: tuple[int, ...]
+    label_shape: tuple[int, ...]
     dtype: str
     class_names: tuple[str, ...]
     named: bool
@@ -148,7 +150,9 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
             info = tfds.builder_from_directory(str(folder.path)).info
     except Exception as error:  # TFDS documents no set of exceptions for a damaged folder
         raise DatasetError(f"TFDS cannot read {folder.path}: {_first_line(error)}") from error
-    form = sample_format(folder.full_name, info.features, info.supervised_keys)
+    record = folder.import_record
+    noted = record.targets if record is not None else ()
+    form = sample_format(folder.full_name, info.features, info.supervised_keys, noted)
     counts = {name: int(split.num_examples) for name, split in info.splits.items()}
     if "train" not in counts:
         raise DatasetError(
@@ -156,14 +160,14 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
         )
     test = counts.get("test")
     held = held_out_size(counts["train"]) if test is None else 0
-    record = folder.import_record
     reading = Reading() if record is None else record.reading
     names = form.class_names if form.named else ()
     return DatasetSpec(
         name=folder.full_name,
         version=folder.version,
-        features=(feature_of(form.shape, form.dtype, from_table=reading.table is not None),),
-        targets=(target_of(len(form.class_names), class_names=names),),
+        features=(record.features if record is not None else ())
+        or (feature_of(form.shape, form.dtype, from_table=reading.table is not None),),
+        targets=noted or (target_of(len(form.class_names), form.label_shape, names),),
         train_samples=counts["train"] - held,
         test_samples=held if test is None else test,
         validation_samples=counts.get("validation", 0),
@@ -173,12 +177,20 @@ def prepared_spec(folder: PreparedFolder) -> DatasetSpec:
     )
 
 
-def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFormat:
+def sample_format(
+    name: str, features: Any, supervised_keys: object, noted: tuple[TargetSpec, ...] = ()
+) -> SampleFormat:
     """Find the one image or array and the one class label among TFDS features, by type.
 
-    Where there are several of a kind, TFDS's own `supervised_keys` decides, which may also name a
-    single fractional number in place of the class. Text, and whatever
-    else is not an image, an array or a class label, is ignored.
+    Where there are several of a kind, TFDS's own `supervised_keys` decides, which may also name
+    fractional numbers in place of the class, one or an array of them. Text, and whatever else is
+    not an image, an array or a class label, is ignored.
+
+    Args:
+        name: of the data set, for messages.
+        features: TFDS's.
+        supervised_keys: TFDS's.
+        noted: the targets of an import, which says what arrays of whole numbers are.
 
     Raises:
         DatasetError: there is not exactly one of each, or the input's shape varies.
@@ -189,9 +201,10 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
     inputs = images or [key for key, kind in kinds.items() if kind == "array"]
     labels = [key for key, kind in kinds.items() if kind == "label"]
     match supervised_keys:
-        case (str(x), str(y)) if kinds.get(x) in ("image", "array") and kinds.get(y) in (
-            "label",
-            "number",
+        case (str(x), str(y)) if (
+            x != y
+            and kinds.get(x) in ("image", "array")
+            and (kinds.get(y) in ("label", "number") or _is_target(features[y], kinds[y], noted))
         ):
             inputs, labels = [x], [y]
     if len(inputs) != 1 or len(labels) != 1:
@@ -210,15 +223,21 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
             f"the samples of {name!r} vary in shape ({input_key!r} is {feature.shape}); needed is "
             "one shape for all"
         )
-    is_number = kinds[label_key] == "number"
-    if not is_number and not label.num_classes:
+    if any(size is None for size in label.shape):
+        raise DatasetError(f"the labels of {name!r} vary in shape ({label_key!r} is {label.shape})")
+    if kinds[label_key] == "label" and not label.num_classes:
         raise DatasetError(f"{name!r} does not tell how many classes {label_key!r} has")
-    names = () if is_number else tuple(label.names)
+    names: tuple[str, ...] = ()
+    if kinds[label_key] == "label":
+        names = tuple(label.names)
+    elif noted:
+        names = noted[0].class_names or tuple(map(str, range(noted[0].classes)))
     rest = {key: kind for key, kind in kinds.items() if key not in (input_key, label_key)}
     return SampleFormat(
         input_key=input_key,
         label_key=label_key,
         shape=tuple(feature.shape),
+        label_shape=tuple(label.shape),
         dtype=_stored_dtype(_dtype(feature), is_image=kinds[input_key] == "image"),
         class_names=names,
         named=bool(names) and names != tuple(map(str, range(len(names)))),
@@ -226,6 +245,11 @@ def sample_format(name: str, features: Any, supervised_keys: object) -> SampleFo
         other_labels=tuple(key for key, kind in rest.items() if kind == "label"),
         other_keys=tuple(key for key, kind in rest.items() if kind not in ("text", "label")),
     )
+
+
+def _is_target(feature: Any, kind: str, noted: tuple[TargetSpec, ...]) -> bool:
+    """Whether an array can be learnt: numbers, or classes of a number that is noted."""
+    return kind == "array" and (bool(noted) or _dtype(feature).kind == "f")
 
 
 def _stored_dtype(dtype: np.dtype[Any], *, is_image: bool) -> str:

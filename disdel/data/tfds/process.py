@@ -22,12 +22,13 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from disdel.data.folders import PreparedFolder
 from disdel.data.partitioners.own import dealt_by_users
 from disdel.data.tfds.catalog import sample_format
 from disdel.data.tfds.tasks import Call, Deal, Decode, Download, Write
 from disdel.data.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
-from disdel.types import CodeRef
+from disdel.types import CodeRef, target_of
 from disdel.user_code.files_read import FilesRead
 from disdel.user_code.module import UserModule, end_process
 
@@ -48,7 +49,9 @@ def decode(task: Decode) -> None:
 
     builder = tfds.builder_from_directory(task.version_dir)
     info = builder.info
-    form = sample_format(info.name, info.features, info.supervised_keys)
+    folder = PreparedFolder(info.name, None, str(info.version), Path(task.version_dir))
+    noted = () if folder.import_record is None else folder.import_record.targets
+    form = sample_format(info.name, info.features, info.supervised_keys, noted)
     random_access = info.file_format in tfds.core.FileFormat.with_random_access()
     for split, split_info in info.splits.items():
         if split not in ("train", "test", "validation"):
@@ -58,7 +61,7 @@ def decode(task: Decode) -> None:
         samples = np.lib.format.open_memmap(
             target / f"{split}_x.npy", mode="w+", dtype=form.dtype, shape=(count, *form.shape)
         )
-        labels = np.empty(count, dtype=form.label_dtype)
+        labels = np.empty((count, *form.label_shape), dtype=form.label_dtype)
         if random_access:
             for position, sample in enumerate(builder.as_data_source(split)):
                 samples[position] = sample[form.input_key]
@@ -97,8 +100,7 @@ def call(task: Call) -> None:
         np.save(target / f"{split}_x.npy", samples.x)
         np.save(target / f"{split}_y.npy", splits.labels[split])
     found = {
-        "classes": splits.classes,
-        "class_names": splits.class_names,
+        "target": dataclasses.asdict(splits.target),
         "read": read.note(
             (source.encode() for source in task.sources),
             (here, folder),
@@ -200,7 +202,8 @@ def _import_builder(task: Write) -> Any:
 
         def _generate_examples(self, labels_path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             split = labels_path.name.removesuffix("_y.npy")
-            form = sample_format(task.name, self.info.features, self.info.supervised_keys)
+            noted = (target_of(task.classes, class_names=tuple(task.class_names)),)
+            form = sample_format(task.name, self.info.features, self.info.supervised_keys, noted)
             feature = self.info.features[form.input_key]
             is_image, dtype = isinstance(feature, tfds.features.Image), feature.np_dtype
             samples = np.load(splits_dir / f"{split}_x.npy", mmap_mode="r")
@@ -210,7 +213,7 @@ def _import_builder(task: Write) -> Any:
                     position,
                     {
                         form.input_key: _png(sample) if is_image else sample.astype(dtype),
-                        form.label_key: label.item(),
+                        form.label_key: label if label.ndim else label.item(),
                         **dict.fromkeys(form.text_keys, f"{split}_{position:05d}"),
                         **dict.fromkeys(form.other_labels, -1),
                     },
@@ -229,7 +232,12 @@ def _new_info(builder: Any, task: Write) -> Any:
     else:
         key, feature = "features", tfds.features.Tensor(shape=shape, dtype=samples.dtype.type)
     target, label = "label", tfds.features.Scalar(np.float32)
-    if task.class_names:
+    labels = np.load(Path(task.splits_dir) / "train_y.npy", mmap_mode="r")
+    if labels.ndim > 1:
+        # The import's record has the classes.
+        label = tfds.features.Tensor(shape=labels.shape[1:], dtype=labels.dtype.type)
+        target = "label" if task.classes else "target"
+    elif task.class_names:
         label = tfds.features.ClassLabel(names=task.class_names)
     elif task.classes:
         label = tfds.features.ClassLabel(num_classes=task.classes)

@@ -38,7 +38,12 @@ def built_in_network(spec: ModelSpec) -> KerasNetwork:
     usual = recipe_for(spec.learns, probabilities=spec.gives_probabilities)
     return KerasNetwork(
         build_keras_model(spec),
-        replace(usual, loss_unit=spec.loss.unit),
+        replace(
+            usual,
+            loss_unit=spec.loss.unit,
+            label_shape=spec.target.shape,
+            adds_axis=not spec.target.shape,
+        ),
         optimizer=lambda chosen: chosen.name,
     )
 
@@ -52,7 +57,7 @@ def build_keras_model(spec: ModelSpec) -> KerasModel:
 
     Returns:
         A `keras.Model` from (batch, *input_shape) to class probabilities (batch, classes), or to
-        numbers (batch, 1).
+        numbers (batch, n).
     """
     import keras
 
@@ -95,9 +100,9 @@ def keras_model_here(spec: ModelSpec) -> KerasModel:
         x = _standardised(x, spec.scaling)
     x = _chain(layers_of(spec), x)
     if spec.learns == "number" and spec.scaling is not None:
-        x = keras.layers.Rescaling(
-            spec.scaling.target_deviation, spec.scaling.target_mean, name="units"
-        )(x)
+        units = (spec.scaling.target_deviation, spec.scaling.target_mean)
+        deviation, mean = (list(u) if len(u) > 1 else u[0] for u in units)
+        x = keras.layers.Rescaling(deviation, mean, name="units")(x)
     return keras.Model(samples, x, name=spec.name)
 
 

@@ -47,11 +47,12 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
         # Plain numbers, which the specification beside a file's weights has.
         self.units = None
         if spec.learns == "number" and spec.scaling is not None:
-            self.units = (spec.scaling.target_deviation, spec.scaling.target_mean)
+            units = (spec.scaling.target_deviation, spec.scaling.target_mean)
+            self.units = units if len(units[0]) > 1 else (units[0][0], units[1][0])
         self.layers = _chain(layers_of(spec), spec.input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, *input_shape); returns (batch, classes or 1) float32."""
+        """x: (batch, *input_shape); returns (batch, classes or numbers) float32."""
         x = x.float()
         if self.preprocessing == "bytes":
             x = x.mul(1 / 255)
@@ -64,6 +65,8 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
         if self.units is None:
             return outputs
         deviation, mean = self.units
+        if isinstance(deviation, tuple):
+            deviation, mean = (outputs.new_tensor(u, dtype=torch.float32) for u in self.units)
         # Of a layer in half precision, a number of a large mean would keep no digits.
         return outputs.float() * deviation + mean
 

@@ -52,30 +52,64 @@ def module_here(code: CodeRef) -> UserModule:
 
 def offered(input_shape: tuple[int, ...], target: TargetSpec) -> dict[str, object]:
     """What a function that makes a network may have parameters for."""
-    return {"input_shape": input_shape, "classes": target.classes}
+    return {
+        "input_shape": input_shape,
+        "classes": target.classes,
+        "target_shape": target.shape,
+    }
 
 
-def learnt(entry: str, shape: tuple[int, ...], target: TargetSpec) -> Target:
+def learnt(
+    entry: str, shape: tuple[int, ...], target: TargetSpec, *, classes_first: bool = False
+) -> Target:
     """What a network learns of a data set, by the shape of its output for a sample.
 
     Args:
         entry: the function that made it.
         shape: of the output, without the batch axis.
         target: what the data set has to learn.
+        classes_first: whether the axis of classes is the first, as PyTorch's losses have it; else
+            it is the last.
 
     Raises:
         UsageError: none of its targets; the message says which shape suits.
     """
-    classes = target.classes
-    if shape == (1,) and classes in (0, 2):
+    classes, labels = target.classes, target.shape
+    # One value for each label, with an axis of its own or, where there are others, without.
+    alone = {(*labels, 1)}
+    if labels:
+        alone |= {labels, (1, *labels)} if classes_first else {labels}
+    if shape in alone and classes in (0, 2):
         return "binary" if classes else "number"
-    if shape == (classes,):
+    of_classes = (classes, *labels) if classes_first else (*labels, classes)
+    if classes and shape == of_classes:
         return "class"
+    if labels:
+        raise UsageError(_unfit_axes(entry, shape, target, of_classes))
     wanted = {0: "(1,), since its targets are numbers", 2: "(2,) or (1,), since it has 2 classes"}
     suits = wanted.get(classes, f"({classes},), since it has {classes} classes")
     raise UsageError(
         f"the model of {entry} gives {shape} for a sample, and the data set needs {suits}; a "
         "function with a parameter classes is given their number"
+    )
+
+
+def _unfit_axes(
+    entry: str, shape: tuple[int, ...], target: TargetSpec, of_classes: tuple[int, ...]
+) -> str:
+    """What suits a target with axes, where an output of `shape` does not."""
+    labels, classes = target.shape, target.classes
+    if not classes:
+        needed = f"{labels}, since its targets are numbers of that shape"
+    else:
+        one = f" or {labels}" if classes == 2 else ""
+        needed = f"{of_classes}{one}, since its targets are {labels} of {classes} classes"
+    turn = ""
+    if shape != of_classes and shape == (*labels, classes):
+        turn = "; PyTorch's losses have the classes in the first axis of a sample: .movedim(-1, 1)"
+    return (
+        f"the model of {entry} gives {shape} for a sample, and the data set needs {needed}{turn}; "
+        "a function with parameters classes and target_shape is given these"
     )
 
 
@@ -111,7 +145,7 @@ class Trial:
 
     Attributes:
         x: as stored, (n, *input_shape).
-        y: class numbers int32, or numbers float32, (n,).
+        y: class numbers int32, or numbers float32, (n, *target_shape).
         batch_size: of the job.
     """
 
@@ -142,5 +176,5 @@ class Trial:
 
 
 def look_like_probabilities(outputs: NDArray[np.float32]) -> bool:
-    """Whether each row of (samples, classes) could be a distribution."""
-    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
+    """Whether each row, the last axis of (samples, …, classes), could be a distribution."""
+    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3))

@@ -59,6 +59,7 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         images=images,
         probabilities=False,
         takes_integers=built.takes_integers,
+        label_shape=target.shape,
     )
     if module.attribute("loss") is not None:
         labels = recipe.labels(torch.from_numpy(trial.y[: len(built.outputs)]))
@@ -91,7 +92,7 @@ def _are_probabilities(built: Built, last: str | None) -> bool:
     """Whether outputs come from a softmax (of one: a sigmoid), or look like those of one."""
     if last is not None and last.startswith("Sigmoid" if built.learns == "binary" else "Softmax"):
         return built.learns != "number"
-    return built.learns == "class" and look_like_probabilities(built.outputs.numpy())
+    return built.learns == "class" and look_like_probabilities(built.outputs.movedim(1, -1).numpy())
 
 
 def _try_out(

@@ -61,7 +61,7 @@ def loss_is_sum(loss: Measure | None) -> bool:
 
 
 def weights_of(loss: Measure | None) -> Callable[[Tensor], Tensor] | None:
-    """What samples count in the mean that `loss` takes, (batch,), of targets of the same shape.
+    """What labels count in the mean that `loss` takes, of targets, in the targets' shape.
 
     None where all count alike.
     """

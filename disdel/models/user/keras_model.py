@@ -330,10 +330,16 @@ def _recipe(module: UserModule, built: Built, spec: ModelSpec) -> KerasRecipe:
         loss=recipe.loss if loss is None else mean_of(loss),
         loss_is_sum=loss_is_sum(loss),
         weigh=weights_of(loss),
+        label_shape=spec.target.shape,
+        adds_axis=_adds_axis(built, spec),
         metrics={**recipe.metrics, **metrics},
         augment=function_beside(module, "augment"),
         exported=exported(built, spec),
     )
+
+
+def _adds_axis(built: Built, spec: ModelSpec) -> bool:
+    return len(built.model.output_shape) - 1 > len(spec.target.shape)
 
 
 def exported(built: Built, spec: ModelSpec) -> KerasModel:
@@ -345,5 +351,7 @@ def exported(built: Built, spec: ModelSpec) -> KerasModel:
         outputs = keras.layers.Softmax()(outputs)
     elif built.learns == "binary":
         chance = outputs if spec.gives_probabilities else keras.ops.sigmoid(outputs)
+        if not _adds_axis(built, spec):
+            chance = keras.ops.expand_dims(chance, -1)
         outputs = keras.ops.concatenate([1 - chance, chance], axis=-1)
     return keras.Model(built.model.inputs[0], outputs)

@@ -111,7 +111,7 @@ def check_is_mean(where: str, loss: Measure, outputs: Tensor, targets: Tensor) -
 
 
 def weights_of(loss: Measure | None) -> Callable[[Tensor], Tensor] | None:
-    """What samples count in the mean that `loss` takes, (batch,), of targets of the same shape.
+    """What labels count in the mean that `loss` takes, of targets, in the targets' shape.
 
     None where all count alike.
     """
@@ -122,7 +122,7 @@ def weights_of(loss: Measure | None) -> Callable[[Tensor], Tensor] | None:
         return None
 
     def weights(y: Tensor) -> Tensor:
-        each = torch.ones(len(y), device=y.device) if weight is None else weight[y.clamp_min(0)]
+        each = torch.ones_like(y, dtype=torch.float32) if weight is None else weight[y.clamp_min(0)]
         return each * (y != ignored)
 
     return weights

@@ -197,7 +197,9 @@ def _learns(entry: str, outputs: object, samples: int, target: TargetSpec) -> Ta
         )
     shape = tuple(outputs.shape[1:])
     # One number a sample may have an axis or none; loss and metrics get targets alike.
-    return learnt(entry, (1,) if not shape and target.classes in (0, 2) else shape, target)
+    if not shape and target.classes in (0, 2):
+        shape = (1,)
+    return learnt(entry, shape, target, classes_first=True)
 
 
 def _check_state(entry: str, made: TorchModel) -> None:
@@ -306,6 +308,7 @@ def recipe_of(
         images=are_images(spec.input_shape, spec.input_dtype),
         probabilities=spec.gives_probabilities,
         takes_integers=spec.takes_integers,
+        label_shape=spec.target.shape,
         device=device,
     )
 
@@ -317,6 +320,7 @@ def own_recipe(
     images: bool,
     probabilities: bool,
     takes_integers: bool = False,
+    label_shape: tuple[int, ...] = (),
     device: torch.device | str = "cpu",
 ) -> TorchRecipe:
     """How the module of a user's function is trained and scored.
@@ -327,6 +331,7 @@ def own_recipe(
         images: whether samples are stored as images, channels last.
         probabilities: whether the module gives probabilities and not logits.
         takes_integers: whether it is given integers as such.
+        label_shape: of what is learnt of one sample.
         device: what it computes on.
 
     Raises:
@@ -338,6 +343,7 @@ def own_recipe(
         recipe,
         loss=recipe.loss if loss is None else mean_of(loss),
         weigh=weights_of(loss),
+        label_shape=label_shape,
         metrics={**recipe.metrics, **dict(_metrics(module))},
         inputs=_inputs(images=images, takes_integers=takes_integers),
         augment=function_beside(module, "augment"),

@@ -30,11 +30,14 @@ class KerasRecipe:
         loss_unit: what the loss is divided by before gradients are taken, so that steps do not
             depend on the units of numbers to predict.
         loss_is_sum: whether `loss` adds up over the batch.
-        weigh: what each sample counts in the mean that `loss` takes, of targets; None where all
+        weigh: what each label counts in the mean that `loss` takes, of targets; None where all
             count the same.
+        label_shape: of what is learnt of one sample; () for one class or number.
+        adds_axis: whether outputs of one value for each label have an axis for it, which labels
+            lack.
 
-    Targets are class numbers, (batch,) int32; for "binary" and "number" (batch, 1) float32, as the
-    outputs then are.
+    Targets are class numbers, (batch, *label_shape) int32; for "binary" and "number" float32, with
+    `adds_axis` (batch, *label_shape, 1), as the outputs then are.
     """
 
     target: Target
@@ -46,9 +49,11 @@ class KerasRecipe:
     loss_unit: float = 1.0
     loss_is_sum: bool = False
     weigh: Callable[[Tensor], Tensor] | None = None
+    label_shape: tuple[int, ...] = ()
+    adds_axis: bool = True
 
     def weights(self, y: Tensor) -> Tensor:
-        """What samples with such labels count in the loss of a batch, (batch,) float32."""
+        """What such labels count in the loss of a batch, float32 of their shape."""
         import tensorflow as tf
 
         return tf.ones_like(y, tf.float32) if self.weigh is None else self.weigh(y)
@@ -62,10 +67,13 @@ class KerasRecipe:
         return tf.math.divide_no_nan(tf.reduce_sum(part), tf.reduce_sum(batch))
 
     def wanted(self, y: Tensor) -> Tensor:
-        """The targets that loss and metrics are given, of labels (batch,)."""
+        """The targets that loss and metrics are given, of labels (batch, *label_shape)."""
         import tensorflow as tf
 
-        return y if self.target == "class" else tf.cast(y, tf.float32)[:, tf.newaxis]
+        if self.target == "class":
+            return y
+        numbers = tf.cast(y, tf.float32)
+        return numbers[..., tf.newaxis] if self.adds_axis else numbers
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """What the outputs mean, in the same shape: probabilities, or numbers."""
@@ -76,20 +84,21 @@ class KerasRecipe:
         return keras.ops.softmax(outputs) if self.target == "class" else keras.ops.sigmoid(outputs)
 
     def correct(self, y: Tensor, outputs: Tensor) -> Tensor:
-        """How many samples of a batch are classified correctly: a scalar, 0 without classes.
+        """How many labels of a batch are predicted correctly: a scalar, 0 without classes.
 
         Args:
-            y: (batch,) int32.
-            outputs: (batch, classes), or (batch, 1) of two classes.
+            y: (batch, *label_shape) int32.
+            outputs: (batch, *label_shape, classes), or of two classes one value for each label.
         """
         import tensorflow as tf
 
         if self.target == "number":
             return tf.constant(0, tf.int64)
         if self.target == "class":
-            guessed = tf.argmax(outputs, axis=1, output_type=tf.int32)
+            guessed = tf.argmax(outputs, axis=-1, output_type=tf.int32)
         else:
-            guessed = tf.cast(outputs[:, 0] > (0.5 if self.gives_probabilities else 0.0), tf.int32)
+            chances = tf.reshape(outputs, tf.shape(y))
+            guessed = tf.cast(chances > (0.5 if self.gives_probabilities else 0.0), tf.int32)
         return tf.math.count_nonzero(tf.equal(guessed, y))
 
 

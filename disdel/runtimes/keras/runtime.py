@@ -29,6 +29,7 @@ TENSORFLOW = Runtime(
     measured_build="tensorflow-cpu",
     model_suffix=".keras",
     precisions=("float32", "mixed_bfloat16"),
+    learns_axes=True,
     users=UserNetworks(
         packages=("keras", "tensorflow"), kind="Keras model", needed="an uncompiled keras.Model"
     ),

@@ -63,14 +63,14 @@ class KerasTrainer(Trainer):
         self._optimizer = DrivenOptimizer(made, learning_rate, model.trainable_variables)
         label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
-        labels = tf.TensorSpec((None, None), label)
+        labels = tf.TensorSpec((None, None, *self._recipe.label_shape), label)
         self._block = (samples, labels, tf.TensorSpec((None,), tf.float32))
         self._plain = _Blocks(self, None)
         self._with_terms: _Blocks | None = None
         self._blocks = self._plain
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
-            self._score, input_signature=(batch, tf.TensorSpec((None,), label))
+            self._score, input_signature=(batch, tf.TensorSpec(labels.shape[1:], label))
         )
 
     def _steps(self, x: Any, y: Any, factors: Any, *, terms: _Terms | None) -> Any:

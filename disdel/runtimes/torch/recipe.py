@@ -37,13 +37,16 @@ class TorchRecipe:
         inputs: from samples as stored to what `augment` and `preprocess` take.
         augment: from samples and labels (batch,) to others of the same shapes; in training only.
         preprocess: from samples to what the module takes.
-        weigh: what each sample counts in the mean that `loss` takes, of targets; None where all
+        weigh: what each label counts in the mean that `loss` takes, of targets; None where all
             count the same.
+        label_shape: of what is learnt of one sample; () for one class or number.
         loss_unit: what the loss is divided by before gradients are taken, so that steps do not
             depend on the units of numbers to predict.
 
-    Targets are class numbers, (batch,) int64; for "binary" and "number" float32 in the shape of the
-    outputs, which are then (batch, 1), or (batch,) of some modules of users'.
+    Targets are class numbers, (batch, *label_shape) int64, beside outputs (batch, classes,
+    *label_shape); for "binary" and "number" float32 in the shape of the outputs, which are then
+    (batch, 1), or (batch,) of some modules of users', and with a label shape that, with or without
+    an axis of 1 before or behind it.
     """
 
     target: Target
@@ -55,9 +58,10 @@ class TorchRecipe:
     preprocess: Callable[[Tensor], Tensor] = _as_they_are
     weigh: Callable[[Tensor], Tensor] | None = None
     loss_unit: float = 1.0
+    label_shape: tuple[int, ...] = ()
 
     def weights(self, y: Tensor) -> Tensor:
-        """What samples with such labels count in the mean loss of a batch, (batch,) float32."""
+        """What such labels count in the mean loss of a batch, float32; its first axis is theirs."""
         return torch.ones(len(y), device=y.device) if self.weigh is None else self.weigh(y)
 
     def outputs(self, model: TorchModel, x: Tensor) -> Tensor:
@@ -65,7 +69,7 @@ class TorchRecipe:
         return model(self.preprocess(self.inputs(x)))
 
     def labels(self, y: Tensor) -> Tensor:
-        """Labels (batch,) as `augment` takes them: classes as int64, numbers as float32."""
+        """Labels as `augment` takes them: classes as int64, numbers as float32."""
         return y.float() if self.target == "number" else y.long()
 
     def wanted(self, y: Tensor, outputs: Tensor) -> Tensor:
@@ -84,26 +88,31 @@ class TorchRecipe:
         return outputs.softmax(1) if self.target == "class" else outputs.sigmoid()
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """A probability for each class, (batch, classes), or a number, (batch, 1); float32."""
+        """A probability for each class, (batch, *label_shape, classes), or numbers, float32.
+
+        Numbers are (batch, *label_shape), or (batch, 1) where there is one.
+        """
         given = self.probabilities(outputs.float())
         if self.target == "class":
-            return given
-        given = given.reshape(-1, 1)
-        return torch.cat([1 - given, given], 1) if self.target == "binary" else given
+            return given.movedim(1, -1)
+        if self.target == "binary":
+            chance = given.reshape(-1, *self.label_shape)
+            return torch.stack([1 - chance, chance], -1)
+        return given.reshape(-1, *(self.label_shape or (1,)))
 
     def correct(self, outputs: Tensor, y: Tensor) -> int | None:
-        """How many samples of a batch are classified correctly; None where there are no classes.
+        """How many labels of a batch are predicted correctly; None where there are no classes.
 
         Args:
-            outputs: (batch, classes), or (batch, 1) of two classes.
-            y: (batch,) classes.
+            outputs: (batch, classes, *label_shape), or of two classes one value for each label.
+            y: (batch, *label_shape) classes.
         """
         if self.target == "number":
             return None
         if self.target == "class":
             guessed = outputs.argmax(1)
         else:
-            guessed = outputs.reshape(-1) > (0.5 if self.gives_probabilities else 0.0)
+            guessed = outputs.reshape(y.shape) > (0.5 if self.gives_probabilities else 0.0)
         return int((guessed == y).sum())
 
 
@@ -133,7 +142,11 @@ def built_in_recipe(spec: ModelSpec) -> TorchRecipe:
     """How a built-in network is trained and scored."""
     if spec.learns == "class":
         return OF_CLASSES
-    return replace(recipe_for(spec.learns, probabilities=False), loss_unit=spec.loss.unit)
+    return replace(
+        recipe_for(spec.learns, probabilities=False),
+        loss_unit=spec.loss.unit,
+        label_shape=spec.target.shape,
+    )
 
 
 def mean_of(measure: Measure) -> Measure:

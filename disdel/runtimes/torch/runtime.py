@@ -36,5 +36,6 @@ TORCH = Runtime(
     measured_build="torch+cpu",
     model_suffix=".safetensors",
     precisions=("float32", "mixed_bfloat16"),
+    learns_axes=True,
     users=UserNetworks(packages=("torch",), kind="PyTorch module", needed="a torch.nn.Module"),
 )

@@ -118,11 +118,44 @@ def test_numbers_are_told_as_they_are(tmp_path, true):
         assert entry == {"input": row.pop("input")} | {k: float(v) for k, v in row.items()}
 
 
+def test_labels_of_one_sample_are_told_by_their_places(tmp_path):
+    masks = Predictions(
+        inputs=("a", "b"),
+        probabilities=np.array([[[[0.9, 0.1]], [[0.2, 0.8]]], [[[0.5, 0.5]], [[0, 1]]]]),
+        labels=np.array([[[0], [0]], [[1], [1]]]),
+        class_names=("off", "on"),
+    )
+    numbers = NumberPredictions(
+        inputs=("a", "b"), numbers=np.array([[1, 2], [3, 4.5]], np.float32), true=None
+    )
+    assert (len(masks), len(numbers)) == (4, 4)
+    write_predictions(tmp_path / "masks.csv", masks)
+    assert read_csv(tmp_path / "masks.csv")[1] == {
+        "input": "a", "place": "1 0", "class": "on", "probability": "0.8", "true": "off",
+    }  # fmt: skip
+    write_predictions(tmp_path / "masks.json", masks)
+    entries = json.loads((tmp_path / "masks.json").read_text())["predictions"]
+    assert [entry["place"] for entry in entries] == [[0, 0], [1, 0]] * 2
+    write_predictions(tmp_path / "numbers.csv", numbers)
+    assert read_csv(tmp_path / "numbers.csv")[3] == {"input": "b", "place": "1", "number": "4.5"}
+    write_predictions(tmp_path / "numbers.json", numbers)
+    entries = json.loads((tmp_path / "numbers.json").read_text())["predictions"]
+    assert entries[3] == {"input": "b", "place": [1], "number": 4.5}
+    write_predictions(tmp_path / "masks.npz", masks)
+    with np.load(tmp_path / "masks.npz") as arrays:
+        assert arrays["class"].tolist() == [[[0], [1]], [[0], [1]]]
+        assert arrays["classes"][arrays["true"]].tolist()[1] == [["on"], ["on"]]
+        assert arrays["probabilities"].shape == (2, 2, 1, 2)
+    write_predictions(tmp_path / "numbers.npz", numbers)
+    with np.load(tmp_path / "numbers.npz") as arrays:
+        assert sorted(arrays.files) == ["input", "number"]
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        ("out.txt", r"must end in \.csv or \.json"),
-        ("out", r"must end in \.csv or \.json"),
+        ("out.txt", r"must end in \.csv or \.json or \.npz"),
+        ("out", r"must end in \.csv or \.json or \.npz"),
         ("nowhere/out.csv", "no such folder"),
     ],
 )

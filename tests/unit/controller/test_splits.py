@@ -103,7 +103,7 @@ def test_means_are_those_of_the_samples_that_are_trained_on():
     given = replace(given, spec=replace(given.spec, scaling=scaling))
     samples = job_samples(given, TrainJob(dataset="d", validation=DECIDING[0]))
     assert samples.spec.scaling.mean == pytest.approx([np.mean(values(samples, "train"))])
-    assert samples.spec.scaling.target_mean == samples.spec.scaling.mean[0]
+    assert samples.spec.scaling.target_mean == samples.spec.scaling.mean
 
 
 @pytest.fixture

@@ -113,6 +113,7 @@ def test_labels_that_are_not_there_are_not_needed(tmp_path):
         ({"x": np.ones((0, 3))}, "holds no samples"),
         ({"x": np.ones((2, 3)), "y": np.ones(3, int)}, "2 samples and 3 labels"),
         ({"x": np.ones((2, 3)), "y": np.eye(2)}, "one-hot: give y.argmax"),
+        ({"x": np.ones((2, 3)), "y": np.ones((2, 2), int)}, r"shape \(2,\) a sample, .* have \(\)"),
         ({"a": np.ones((2, 3)), "b": np.ones(2)}, "holds a, b; needed are"),
         ({"x": np.array([{}, {}])}, "plain arrays"),
     ],
@@ -382,9 +383,8 @@ def test_what_is_done_to_new_images_is_told(tmp_path):
 def test_folders_that_are_only_in_part_classes_are_told(tmp_path):
     for name in ("cat", "cow"):
         save(tmp_path / name / "0.png", GREY)
-    inputs = read_inputs(
-        tmp_path, replace(IMAGES, targets=(target_of(3, class_names=("cat", "dog", "fox")),))
-    )
+    named = replace(IMAGES, targets=(target_of(3, class_names=("cat", "dog", "fox")),))
+    inputs = read_inputs(tmp_path, named)
     assert inputs.y is None
     assert any("'cow'" in line for line in inputs.told)
 

@@ -15,7 +15,7 @@ def test_features_are_scaled_one_by_one(monkeypatch):
     assert found.mean == pytest.approx((3, 5, 1e6 + 1))
     # A constant column, and one whose deviation is what float32 leaves beside its mean.
     assert found.deviation == pytest.approx((np.std([1, 2, 3, 6]), 1, 1))
-    assert (found.target_mean, found.target_deviation) == (0, 1)
+    assert (found.target_mean, found.target_deviation) == ((0,), (1,))
 
 
 def test_a_tiny_deviation_counts_and_a_vanishing_one_does_not():
@@ -38,5 +38,5 @@ def test_numbers_to_predict_are_scaled_and_images_are_not():
     assert scaling_of(images, CLASSES) is None
     found = scaling_of(images, NUMBERS)
     assert (found.mean, found.deviation) == ((), ())
-    assert found.target_mean == 3
-    assert found.target_deviation == pytest.approx(np.std(NUMBERS))
+    assert found.target_mean == (3,)
+    assert found.target_deviation == (pytest.approx(np.std(NUMBERS)),)

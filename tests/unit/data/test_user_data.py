@@ -72,12 +72,17 @@ def test_what_a_function_may_return(returned, expression, splits, classes):
 
 
 @pytest.mark.framework
-@pytest.mark.parametrize("batch", ["", ".batch(4)"])
-def test_a_tensorflow_data_set_may_be_in_batches(returned, batch):
-    dataset = f"__import__('tensorflow').data.Dataset.from_tensor_slices((x, classes)){batch}"
+@pytest.mark.parametrize("batch", ["", ".batch(4)", ".batch(5, drop_remainder=True).prefetch(1)"])
+@pytest.mark.parametrize("y", ["classes", "x > 7"])
+def test_a_tensorflow_data_set_may_be_in_batches(returned, batch, y):
+    """Also where the axes of a batch's samples and targets are of one size."""
+    dataset = f"__import__('tensorflow').data.Dataset.from_tensor_slices((x, {y})){batch}"
     content = returned(f"{{'train': {dataset}}}")
-    np.testing.assert_array_equal(content.splits["train"].x, np.arange(20).reshape(10, 2))
-    np.testing.assert_array_equal(content.labels["train"], np.arange(10) % 2)
+    x = np.arange(20).reshape(10, 2)
+    np.testing.assert_array_equal(content.splits["train"].x, x)
+    np.testing.assert_array_equal(
+        content.labels["train"], np.arange(10) % 2 if y == "classes" else x > 7
+    )
 
 
 LOADER = """
@@ -120,10 +125,17 @@ def test_data_sets_of_pytorch_are_read_batch_by_batch(write, returned, splits):
         ("[]", "yields nothing where pairs are needed"),
         ("x, classes[:3]", "10 samples and 3 labels"),
         ("x, np.eye(10)", r"labels have shape \(10, 10\), .* one-hot: give y.argmax\(axis=1\)"),
-        ("x, np.eye(10)[:, :3]", r"shape \(10, 3\), .* not supported; give one column"),
-        ("x, 2 * np.eye(10)", r"shape \(10, 10\), .* not supported; give one column"),
-        ("x, np.zeros((10, 4, 2), int)", r"4×2 a sample, .* not supported"),
-        ("x, x > 7", r"shape \(10, 2\), .* not supported; give one column"),
+        ("x, np.eye(3)[np.arange(20).reshape(10, 2) % 3]", r"one-hot: give y.argmax\(axis=-1\)"),
+        ("x, np.zeros((10, 4, 2), int)", "has one class only"),
+        ("x, np.zeros((10, 0), int)", r"labels of shape \(10, 0\) are empty"),
+        ("x, x.astype(int) - 3", r"labels go down to -3, .* return floats"),
+        ("{'train': (x, x), 'test': (x, numbers)}", r"'train' have shape \(2,\) .* 'test' \(\)"),
+        ("[(row, range(i)) for i, row in enumerate(x)]", "targets vary in shape, as .* needed is"),
+        ("({'a': x, 'b': x}, classes)", r"samples are a dict of 2 tensors \(a, b\), .* one tensor"),
+        ("[({'a': row}, 1.5) for row in x]", r"samples are a dict of 1 tensor \(a\)"),
+        ("((x, x), classes)", "samples are a tuple of 2 tensors, .* numpy.concatenate"),
+        ("(x, (x, x))", "targets are a tuple of 2 tensors"),
+        ("{'train': {'x': x, 'y': classes}}", "train is a dict of 'x', 'y'; needed is"),
         ("(x, classes, numbers)", "train is three values .weights of samples are not learnt by"),
         ("zip(x, classes, numbers)", "yields three values .weights of samples are not learnt by"),
         ("x, numbers * np.nan", "labels are not all finite"),
@@ -133,6 +145,23 @@ def test_data_sets_of_pytorch_are_read_batch_by_batch(write, returned, splits):
 def test_what_is_no_data_set_is_refused(returned, expression, message):
     with pytest.raises(UsageError, match=message):
         returned(expression)
+
+
+@pytest.mark.parametrize(
+    ("targets", "shape", "classes"),
+    [
+        ("x > 7", (2,), 2),
+        ("x.astype(int) // 10", (2,), 2),
+        ("(x[:, :, None] > [7, 9])[..., None]", (2, 2), 2),
+        ("np.eye(10)[:, :3]", (3,), 0),
+        ("x[:, None] / 2", (1, 2), 0),
+        ("np.array([['b', 'a'], ['a', 'a']] * 5)", (2,), 2),
+        ("classes[:, None]", (), 2),
+    ],
+)
+def test_targets_may_have_axes(returned, targets, shape, classes):
+    target = returned(f"x, {targets}").target
+    assert (target.shape, target.classes) == (shape, classes)
 
 
 @pytest.mark.parametrize(

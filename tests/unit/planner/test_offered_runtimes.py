@@ -1,5 +1,7 @@
 """Which runtimes `auto` may take, by what is installed and what the job asks for."""
 
+from dataclasses import replace
+
 import pytest
 
 from disdel.controller.planning import planning
@@ -13,6 +15,7 @@ from disdel.types import (
     CodeRef,
     ModelFacts,
     TrainJob,
+    target_of,
 )
 from tests.support.specs import dataset_spec, own_model
 
@@ -93,6 +96,17 @@ def test_built_in_networks_predict_numbers_on_each_runtime(asked):
     assert asked({"torch"}, model=numbers) == {"torch": False}
     for name in ("tensorflow", "torch", "compiled"):
         assert list(asked(everything, model=numbers, runtime=name)) == [name]
+
+
+def test_targets_with_axes_are_learnt_where_they_can_be(asked):
+    everything = FRAMEWORKS | COMPILER
+    rows = built_in("mlp", input_shape=(4,), classes=0, target_shape=(3,))
+    assert asked(everything, model=rows) == {"tensorflow": False, "torch": False}
+    with pytest.raises(UsageError, match="this data set has 3 of them: take --runtime tensorflow"):
+        asked(everything, model=rows, runtime="compiled")
+    masks = replace(own("tensorflow"), targets=(target_of(2, (8, 8)),))
+    with pytest.raises(UsageError, match="this data set has 8×8 of them"):
+        asked(everything, model=masks, runtime="compiled")
 
 
 def test_own_keras_models_are_compiled_for_who_asks(asked):

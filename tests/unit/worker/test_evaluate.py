@@ -8,6 +8,7 @@ import pytest
 from disdel.errors import StoreError, UsageError
 from disdel.protocol import messages
 from disdel.store.codec import encode, read_tensors
+from disdel.types import target_of
 from disdel.worker.context import Context
 from disdel.worker.evaluate import evaluate
 from disdel.worker.model_file import PredictorCache
@@ -60,7 +61,7 @@ def run(store, cache, *, remaining_s=3600.0, critical=False, **changes):
         "batch_size": 64,
         "start_sample": 0,
         "heed_memory": True,
-        "numbers": False,
+        "target": target_of(2),
         "model_key": "model",
         "input_key": "input",
         "output_key": "output",
@@ -131,7 +132,7 @@ def test_outputs_that_are_no_probabilities_are_refused(store, outputs, told):
 
 def test_numbers_are_stored_as_they_are(store):
     cache = PredictorCache(lambda runtime, path, threads: lambda x: x.astype(np.float32) - 7)
-    run(store, cache, numbers=True)
+    run(store, cache, target=target_of(0))
     assert read_tensors(store, "output")["outputs"][:, 0].tolist() == list(range(-7, SAMPLES - 7))
 
 
@@ -139,8 +140,36 @@ def test_numbers_are_stored_as_they_are(store):
 def test_outputs_that_are_no_numbers_are_refused(store, outputs):
     cache = PredictorCache(lambda runtime, path, threads: lambda x: np.array(outputs, np.float32))
     with pytest.raises(UsageError, match="the data set has one number a sample; name a model"):
-        run(store, cache, batch_size=1, numbers=True)
+        run(store, cache, batch_size=1, target=target_of(0))
     assert store.open("output") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "gives", "stored"),
+    [
+        (target_of(0, (3, 2)), (3, 2), (3, 2)),
+        (target_of(0, (3, 2)), (3, 2, 1), (3, 2)),
+        (target_of(0, (3, 2)), (1, 3, 2), (3, 2)),
+        (target_of(2, (3,)), (3, 2), (3, 2)),
+    ],
+)
+def test_outputs_have_the_axes_of_their_targets(store, target, gives, stored):
+    cache = PredictorCache(lambda runtime, path, threads: lambda x: np.full((len(x), *gives), 0.5))
+    run(store, cache, target=target)
+    assert read_tensors(store, "output")["outputs"].shape == (SAMPLES, *stored)
+
+
+@pytest.mark.parametrize(
+    ("target", "gives", "told"),
+    [
+        (target_of(0, (3, 2)), (2, 3), r"shape \(2, 3\), .* numbers of shape \(3, 2\) for"),
+        (target_of(2, (3,)), (2,), r"outputs of shape \(2,\), not one a class, .* shape \(3,\)"),
+    ],
+)
+def test_outputs_of_other_axes_are_refused(store, target, gives, told):
+    cache = PredictorCache(lambda runtime, path, threads: lambda x: np.full((len(x), *gives), 0.5))
+    with pytest.raises(UsageError, match=told):
+        run(store, cache, target=target)
 
 
 def test_input_without_samples_is_no_input(store):
