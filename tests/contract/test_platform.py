@@ -124,6 +124,22 @@ def test_an_action_sees_the_package_parameters_under_its_arguments(client):
     assert len(record.id) == 32
 
 
+def test_an_actions_own_parameters_reach_it_alone(client):
+    async def use(platform):
+        await deployed(platform, a=1, b=2)
+        spec = action(name="act-other", parameters={"b": "own", "secret": "s"})
+        await platform.create_action("p", spec)
+        records = [await platform.invoke("p", name, {"c": 3}) for name in ("act", "act-other")]
+        await platform.remove_package("p")
+        return [record.result["seen"] for record in records]
+
+    assert client(use) == [
+        {"a": 1, "b": 2, "c": 3},
+        {"a": 1, "b": "own", "secret": "s", "c": 3},
+    ]
+    assert "secret" not in repr(action(parameters={"secret": "s"}))
+
+
 def test_the_first_activation_is_cold_and_the_next_warm(client):
     async def use(platform):
         # A package of its own: an action that is created again as it was keeps its containers.

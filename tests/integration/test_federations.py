@@ -130,3 +130,58 @@ def test_a_round_that_too_few_answer_fails_and_names_causes(tmp_path):
     assert "--min-clients" in said
     report = json.loads((folder / "report.json").read_text())
     assert report["error"]["kind"] == "round-failed"
+
+
+def test_masks_change_no_bit_and_nobody_in_the_store_sees_an_update(tmp_path):
+    plain = federated(tmp_path / "plain", "--containers", "2")
+    masked = federated(
+        tmp_path / "masked",
+        *("--containers", "2", "--secure-aggregation", "--action-env", "KILL=once"),
+    )
+    assert masked["totals"]["failed"] > 0
+    assert model(masked, tmp_path / "masked") == model(plain, tmp_path / "plain")
+    assert [e["client"] for e in masked["ledger"]] == [e["client"] for e in plain["ledger"]]
+    # The losses of all together are told, and nothing of single ones.
+    for one, other in zip(masked["rounds"], plain["rounds"], strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+    assert {(e["checksum"], e["loss"]) for e in masked["ledger"]} == {("", None)}
+
+
+def test_a_masked_round_ends_with_those_who_are_left(tmp_path):
+    report = federated(
+        tmp_path / "some",
+        *("--containers", "2", "--rounds", "1", "--min-clients", "2", "--secure-aggregation"),
+        *("--threshold", "0.51", "--seed", "3", "--action-env", "KILL=always"),
+    )
+    clients = report["rounds"][0]["clients"]
+    assert clients["dropped"]
+    assert clients["answered"] == 12 - len(clients["dropped"]) == len(report["ledger"])
+
+
+# Of forty clients one is expected: some rounds ask nobody, and are noise alone.
+PRIVATE = (
+    *("--average", "equal", "--dp-clip", "0.5", "--dp-noise", "1.0", "--dp-seed", "1"),
+    *("--select", "poisson", "--clients-per-round", "1"),
+)
+
+
+def test_epsilon_grows_stops_a_run_and_goes_on_after_a_resume(tmp_path):
+    whole = federated(tmp_path / "whole", *PRIVATE)
+    spent = [entry["privacy"]["epsilon"] for entry in whole["rounds"]]
+    assert spent == sorted(set(spent))
+    assert len(spent) == 4
+    assert 0 in [entry["clients"]["answered"] for entry in whole["rounds"]]
+
+    budget = str((spent[1] + spent[2]) / 2)
+    stopped = federated(tmp_path / "stopped", *PRIVATE, "--dp-epsilon", budget)
+    assert [entry["privacy"]["epsilon"] for entry in stopped["rounds"]] == spent[:2]
+    assert "--dp-epsilon" in stopped["stopped"]
+
+    folder = tmp_path / "resumed"
+    resumed = federated(folder, *PRIVATE, "--rounds", "2")
+    [run] = (folder / "runs").iterdir()
+    ended(start(folder, "--resume", run.name, "--rounds", "4"))
+    resumed = json.loads((folder / "report.json").read_text())
+    assert [entry["privacy"]["epsilon"] for entry in resumed["rounds"]] == spent
+    # Noise and cohorts of a seed are made again.
+    assert model(resumed, folder) == model(whole, tmp_path / "whole")

@@ -52,7 +52,8 @@ class FakePlatform(Platform):
     async def invoke(self, package, action, arguments, *, timeout_s=60.0, begun=None):
         if (package, action) not in self.actions:
             raise PlatformRejected("The requested resource does not exist.", status=404)
-        merged = {**self.packages[package], **arguments}
+        own = self.actions[package, action].parameters
+        merged = {**self.packages[package], **own, **arguments}
         self.invoked.append((action, merged))
         # The same code in another size has the size in its name.
         handler = self.handlers[action.partition("-")[0]]

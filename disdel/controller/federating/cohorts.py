@@ -180,6 +180,10 @@ class CohortContainers(TrainContainers):
         """
         hands = self.hands(number)
         cohort = self._begin(number, [client for hand in hands for client in hand])
+        if not any(hands):
+            if number == 1:
+                await self._initialise(cohort)
+            return cohort
         if self._secure is not None:
             await self.ensure_created()
             cohort.secure = await self._secure.open(number, hands, cohort.spent)
@@ -216,6 +220,15 @@ class CohortContainers(TrainContainers):
             if client in self.own:
                 cohort.spent.append(self.own[client].key)
             self.own[client] = Kept(key, cohort.number)
+
+    async def _initialise(self, cohort: Cohort) -> None:
+        """Have the first state made where chance has asked nobody: a client takes no steps."""
+        anybody = self._roster.somebody
+        await asyncio.to_thread(self._data.make_ready, [anybody])
+        turn = replace(self._turn(anybody, cohort.number), stop_step=0)
+        nobody = Cohort(cohort.number, {anybody: turn}, None)
+        await self._send_persistently(0, [turn], None, nobody, None)
+        cohort.spent += nobody.spent
 
     async def unmask(self, cohort: Cohort) -> None:
         """Have clients say what unmasks the sum of those that have answered.

@@ -60,6 +60,11 @@ class Roster(RoundObserver):
         # What cannot be chosen is told before anything runs.
         self.cohort(1)
 
+    @property
+    def somebody(self) -> int:
+        """A client that has samples."""
+        return int(self._able[0])
+
     def able(self, number: int) -> int:
         """Of how many clients those of a round are chosen: they have samples, and are there.
 

@@ -145,7 +145,7 @@ class Processes(Platform):
         parameters, actions = self._packages.get(package, ({}, {}))
         if action not in actions:
             raise PlatformRejected(f"there is no {package}/{action}", status=404)
-        merged = {**parameters, **arguments}
+        merged = {**parameters, **actions[action].spec.parameters, **arguments}
         if len(json.dumps(merged)) > PAYLOAD_BYTES:
             raise PlatformRejected(f"more than {PAYLOAD_BYTES} bytes for {action}", status=413)
         asked_s = time.time()

@@ -27,6 +27,7 @@ def test_a_run_from_plan_to_report(run, platform):
         "accuracy": 0.5,
         "metrics": {},
         "clients": None,
+        "privacy": None,
     }
     assert saved["settings"]["workers"] == 2
     assert platform.packages == {}
