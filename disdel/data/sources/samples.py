@@ -311,7 +311,7 @@ def targets_alike(labels: NDArray[Any], like: DatasetSpec, where: str) -> NDArra
 
 
 def natural_order(values: NDArray[Any]) -> NDArray[Any]:
-    """Class names sorted by value when all are whole numbers, else as they are."""
+    """Class names, shape (classes,), by value when all are whole numbers, else as they are."""
     try:
         return values[np.argsort(values.astype(np.int64), kind="stable")]
     except (ValueError, OverflowError):
