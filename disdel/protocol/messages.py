@@ -488,8 +488,8 @@ class EvaluateRequest:
 
     It is the file of `runtime` at `model_key`. Its outputs, float32, go to `output_key`:
     probabilities for the classes of `target`, (samples, *target_shape, classes), or numbers,
-    (samples, *target_shape) and at least (samples, 1). Deadline and memory
-    are looked at before every batch of `batch_size`, memory only with `heed_memory`.
+    (samples, *target_shape) and at least (samples, 1). Deadline and memory are looked at before
+    every batch of `batch_size`, memory only with `heed_memory`.
     """
 
     task: Literal["evaluate"] = "evaluate"
