@@ -24,10 +24,10 @@ JOB = TrainJob(
 )
 
 
-def losses(tmp_path, strategy):
-    """The loss of each round's state, and the means over the steps that led there."""
+def losses(tmp_path, strategy, **job):
+    """The loss of each round's state."""
     settings = Settings(run_dir=tmp_path / "runs")
-    report, _ = asyncio.run(train(replace(JOB, strategy=strategy), settings, silent))
+    report, _ = asyncio.run(train(replace(JOB, strategy=strategy, **job), settings, silent))
     assert [len([e for e in report.ledger if e.round == r]) for r in (1, 2)] == [2, 2]
     return [entry.loss for entry in report.rounds]
 
@@ -41,3 +41,13 @@ def test_terms_and_server_state_change_what_training_comes_to(tmp_path):
     pushed = losses(tmp_path, strategies.ServerMomentum.name)
     assert pushed[0] == pytest.approx(plain[0], rel=1e-4)
     assert pushed[1] < plain[1]
+
+
+def test_clients_keep_their_control_variates_on_a_real_runtime(tmp_path):
+    """The samples of each client are of other classes, so that corrections matter."""
+    job = {"partition": "shards:2", "learning_rate": 0.2}
+    plain = losses(tmp_path, "fedavg", **job)
+    corrected = losses(tmp_path, "scaffold", **job)
+    # Nothing is kept yet.
+    assert corrected[0] == pytest.approx(plain[0], rel=1e-5)
+    assert corrected[1] != pytest.approx(plain[1], rel=1e-3)
