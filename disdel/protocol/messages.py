@@ -246,13 +246,14 @@ class AddedNoise:
 class ClientTurn:
     """Steps `start_step` to `stop_step` of a client's sequence, in one round of a federation.
 
-    The samples are at `shard_key`, and the learning rate is multiplied by `rate_factor`. In the
+    The samples are at `shard_key`; where there is none, a function of the client's own loads them,
+    `samples` in number. The learning rate is multiplied by `rate_factor`. In the
     round's mean the update weighs `weight`. It goes to `update_key` where it is no part of a sum.
     `keeps` says what else the client is to keep.
     """
 
     client: int
-    shard_key: str
+    shard_key: str | None
     start_step: int
     stop_step: int
     batch_size: int
@@ -260,6 +261,7 @@ class ClientTurn:
     rate_factor: float = 1.0
     update_key: str | None = None
     keeps: ClientKeeps | None = None
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

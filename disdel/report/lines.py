@@ -60,10 +60,12 @@ def _rounds_of(event: PlanMade) -> str:
     if federation is None:
         return f"epochs {job.epochs}, sync {job.sync}"
     asked = "" if federation.asked == federation.wanted else f" ({federation.asked} asked)"
+    owned = f"partition {federation.partition}"
+    if federation.data is not None:
+        owned = f"data of their own by {federation.data}"
     return (
-        f"{federation.wanted} of {federation.clients} clients a round{asked}, partition "
-        f"{federation.partition}, local epochs {_of_clients(federation.local_epochs)}, "
-        f"{federation.strategy}"
+        f"{federation.wanted} of {federation.clients} clients a round{asked}, {owned}, "
+        f"local epochs {_of_clients(federation.local_epochs)}, {federation.strategy}"
     )
 
 

@@ -90,6 +90,7 @@ class FederateOptions(TypedDict, total=False):
     client_rate: float | str | None
     client_samples: float | str | None
     containers: int | None
+    data: str | None
     select: str
     available: str | None
     deadline: float | None

@@ -41,6 +41,8 @@ class FederateJob(LearningJob):
         client_rate: its learning rate, likewise.
         client_samples: how many of its own samples it trains on at most.
         containers: that the clients of a round are dealt to; each trains its own in turn.
+        data: the function that loads a client's own samples in the action; None where the training
+            samples of the data set are dealt to clients.
         select: who of the roster is asked in a round, as `disdel.selection` reads it.
         available: who is there to be asked, likewise; None for all.
         deadline_s: what comes later than this after a round's start is dropped.
@@ -121,6 +123,16 @@ class FederateJob(LearningJob):
             group=_FEDERATION,
         ),
     ] = None
+    data: Annotated[
+        str | None,
+        Setting(
+            "Clients load samples of their own where they train, by FUNCTION(client, split); the "
+            "data set gives shapes, classes and the test split.",
+            metavar="FILE.py:FUNCTION",
+            default="the data set's, by --partition",
+            group=_FEDERATION,
+        ),
+    ] = None
     select: Annotated[
         str,
         Setting(
@@ -182,6 +194,16 @@ class FederateJob(LearningJob):
         if self.client_rate is not None and self.learning_rate is not None:
             raise UsageError(
                 "--learning-rate and --client-rate say the same: leave one of them out"
+            )
+        if self.data is not None and self.partition != "iid":
+            raise UsageError(
+                f"--partition {self.partition} deals the samples of a data set, and with --data "
+                "clients have their own: leave one of the two out"
+            )
+        if self.data is not None and self.client_samples is not None:
+            raise UsageError(
+                "--client-samples leaves out samples that disdel deals, and with --data clients "
+                "have their own: let the function load fewer, and counts() say so"
             )
         wanted = self.clients_per_round
         if wanted is not None and wanted >= 1:

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 # Where the files lie in the bundle of an action.
 FOLDER = "user_code"
+# Likewise, of the function that loads a client's own samples.
+DATA_FOLDER = "client_data"
 
 _ENTRY = re.compile(
     r"(?P<source>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)"

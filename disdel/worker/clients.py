@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from safetensors.numpy import load
 
-from disdel.errors import TrainingDiverged, UpdateRefused
+from disdel.errors import TrainingDiverged, UpdateRefused, UsageError
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import (
     UNTRAINED,
@@ -38,9 +38,10 @@ from disdel.worker.combine import encoded_sum
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
 from disdel.worker.network import TrainerCache
+from disdel.worker.own_data import OwnData
 from disdel.worker.protecting import Protection
 from disdel.worker.secure import ClientSecrets
-from disdel.worker.shards import ShardCache
+from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.stepping import Ending, Pace, take_steps
 from disdel.worker.terms import added_terms
 from openwhisk_local.machine.allocator import give_back_freed_memory
@@ -77,6 +78,7 @@ def train_clients(
     trainers: TrainerCache,
     shards: ShardCache,
     states: RoundState,
+    own_data: OwnData | None = None,
 ) -> TrainClientsReply:
     """Train the clients of a request, and store the sum of their updates.
 
@@ -86,7 +88,8 @@ def train_clients(
         StoreError: the state or samples cannot be read, or the sum not written.
     """
     protection = Protection(request, ClientSecrets(context.client_secret))
-    return _Activation(request, context, trainers, shards, states, protection).run()
+    own_data = own_data or OwnData()
+    return _Activation(request, context, trainers, shards, states, protection, own_data).run()
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class _Activation:
     shards: ShardCache
     states: RoundState
     protection: Protection
+    own_data: OwnData
     pace: Pace = field(init=False)
     results: list[ClientResult] = field(default_factory=list)
     begun: Begun | None = None
@@ -168,8 +172,13 @@ class _Activation:
 
     def _train(self, turn: ClientTurn, begun: Begun | None) -> Ending:
         """One client's turn; it is in the sum and the results where it has ended."""
-        clock, first = self.context.clock, not self.results
-        samples = self.shards.get(turn.shard_key, self.context, "train")
+        clock, first = self.context.clock, not self._before
+        began_s = time.perf_counter()
+        try:
+            samples = self._samples(turn)
+        except UsageError as refused:
+            self.results.append(self._refused(turn, began_s, str(refused)))
+            return "ok"
         if first:
             clock.ended("data")
         trainer = self.trainers.get(self.request.network, samples.x)
@@ -222,6 +231,16 @@ class _Activation:
         )
         self.results.append(self._added(turn, split_state(trainer.state())[0], result))
         return "ok"
+
+    def _samples(self, turn: ClientTurn) -> Samples:
+        """A client's: those in the store, or its own.
+
+        Raises:
+            UsageError: its own cannot be had.
+        """
+        if turn.shard_key is not None:
+            return self.shards.get(turn.shard_key, self.context, "train")
+        return self.own_data.get(turn.client, turn.samples, self.request.network.model)
 
     def _begin_round(self, trainer: Trainer) -> None:
         """Have the state of the round; the first of all activations makes it from the seed."""

@@ -31,6 +31,7 @@ from disdel.worker.context import ClaimedElsewhere, Context, activation_context
 
 if TYPE_CHECKING:
     from disdel.worker.clients import RoundState
+    from disdel.worker.own_data import OwnData
 
 Args = Mapping[str, object]
 TaskReply = dict[str, object]
@@ -51,6 +52,7 @@ class TrainAction:
         self._trainers = TrainerCache()
         self._shards = ShardCache()
         self._states: RoundState | None = None
+        self._own_data: OwnData | None = None
 
     def __call__(self, args: Args) -> TaskReply:
         return _answer(args, self._run)
@@ -69,10 +71,14 @@ class TrainAction:
             return secure_stage(from_json(SecureRequest, args), context)
         if args.get("task") == "clients":
             from disdel.worker.clients import RoundState, train_clients
+            from disdel.worker.own_data import OwnData
 
             self._states = self._states or RoundState()
+            self._own_data = self._own_data or OwnData()
             turns = from_json(TrainClientsRequest, args)
-            return train_clients(turns, context, self._trainers, self._shards, self._states)
+            return train_clients(
+                turns, context, self._trainers, self._shards, self._states, self._own_data
+            )
         from disdel.worker.train import train_segment
 
         segment = from_json(TrainRequest, args)

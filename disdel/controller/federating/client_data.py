@@ -23,8 +23,8 @@ class ClientData(ABC):
     """Makes the samples of clients available to the containers that train them."""
 
     @abstractmethod
-    def key(self, client: int) -> str:
-        """Where a client's samples are."""
+    def key(self, client: int) -> str | None:
+        """Where a client's samples are; None where it has them itself."""
 
     @abstractmethod
     def make_ready(self, clients: Sequence[int]) -> None:
@@ -33,6 +33,16 @@ class ClientData(ABC):
         Raises:
             StoreError: they cannot be written.
         """
+
+
+class OwnSamples(ClientData):
+    """Clients load their samples themselves, in the action."""
+
+    def key(self, client: int) -> str | None:  # noqa: ARG002
+        return None
+
+    def make_ready(self, clients: Sequence[int]) -> None:
+        """There is nothing to do."""
 
 
 class StagedSamples(ClientData):

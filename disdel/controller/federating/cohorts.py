@@ -297,6 +297,7 @@ class CohortContainers(TrainContainers):
             weight=weight,
             rate_factor=factor,
             keeps=self._keeps(client, number, steps, factor),
+            samples=samples,
         )
 
     def _keeps(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from disdel.controller.federating.privacy import check_privacy
 from disdel.controller.federating.roster import Roster
@@ -14,12 +18,16 @@ from disdel.controller.training.resuming import Resumed
 from disdel.controller.training.rounds import RoundLoop
 from disdel.controller.training.splits import with_clients
 from disdel.controller.training.train import learn
+from disdel.data.client_counts import client_counts
 from disdel.data.partitioners import Partition
+from disdel.errors import UsageError
 from disdel.planner.question import Federation
 from disdel.settings import Settings
 from disdel.strategies.asking import strategy_of, with_whole_strategy
 from disdel.types import FederateJob, ModelSpec, RunReport, TrainJob
+from disdel.types.assignment import Assignment
 from disdel.types.events import Listener
+from disdel.user_code.collecting import DATA_FOLDER, UserCode, collect
 
 # What clients train with in the literature, and what keeps nothing between rounds.
 _DEFAULT_OPTIMIZER = "sgd"
@@ -47,6 +55,9 @@ class FederatedKind(RunKind):
 
     asked: FederateJob
     _roster: Roster | None = None
+    # Of clients that have their own data: the function that loads them, and how many each has.
+    _data: UserCode | None = None
+    _counts: NDArray[np.int64] | None = None
 
     command = "federate"
 
@@ -55,9 +66,28 @@ class FederatedKind(RunKind):
         return self.asked
 
     def dealt(self, job: TrainJob, partition: Partition) -> TrainJob:  # noqa: ARG002
+        if self.asked.data is not None:
+            return self._dealt_by_clients(self.asked.data)
         asked = with_clients(self.asked, partition)
         self.asked = replace(asked, clients=asked.roster)
         return self.asked.as_training
+
+    def _dealt_by_clients(self, entry: str) -> TrainJob:
+        """The job, as clients say how many samples they have."""
+        self._data = collect(entry)
+        counts = self._counts = client_counts(self._data)
+        if self.asked.clients not in (None, len(counts)):
+            raise UsageError(
+                f"counts() of {entry} is of {len(counts)} clients, and --clients is "
+                f"{self.asked.clients}: leave --clients out"
+            )
+        self.asked = replace(self.asked, clients=len(counts))
+        return self.asked.as_training
+
+    def files(self) -> Mapping[str, bytes]:
+        if self._data is None:
+            return {}
+        return {f"{DATA_FOLDER}/{name}": data for name, data in self._data.laid_out().items()}
 
     def settled(self, job: TrainJob, model: ModelSpec) -> TrainJob:
         if job.optimizer is None and not model.optimizer(None).beside_code:
@@ -65,13 +95,19 @@ class FederatedKind(RunKind):
         return job
 
     def planned(self, partition: Partition) -> tuple[Counts, Federation]:
-        self._roster = Roster(self.asked, partition.assignment(self.asked.roster))
+        self._roster = Roster(self.asked, self._assignment(partition))
         check_privacy(self.asked, strategy_of(self.asked.as_training), self._roster.able)
         return self._roster.typical, Federation(
             rounds=self.asked.rounds,
             steps=self.asked.steps,
             sums=not strategy_of(self.asked).is_whole,
         )
+
+    def _assignment(self, partition: Partition) -> Assignment:
+        if self._counts is None:
+            return partition.assignment(self.asked.roster)
+        # Nobody here knows which samples they are.
+        return Assignment(sizes=self._counts, order=lambda: np.empty(0, np.int64))
 
     def run(self, *parts: Any) -> RoundLoop:
         assert self._roster is not None

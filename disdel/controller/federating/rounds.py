@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from disdel.controller.federating.client_data import StagedSamples
+from disdel.controller.federating.client_data import ClientData, OwnSamples, StagedSamples
 from disdel.controller.federating.cohorts import Cohort, CohortContainers
 from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster
@@ -28,7 +28,7 @@ from disdel.types.events import Noted
 _NAMED = 5
 _STAGED = (
     "updates are masked, but the samples that disdel deals to clients lie in Redis as they are: "
-    "who reads it needs no updates"
+    "who reads it needs no updates (with --data they load their own)"
 )
 
 
@@ -51,15 +51,8 @@ class FederatedRun(RoundLoop):
         super().__init__(*parts)
 
     def new_containers(self, action: SizedAction) -> CohortContainers:
-        session = self.invoker.session
-        self._data = StagedSamples(
-            session.store,
-            self.invoker.keys,
-            self._roster,
-            self.samples.splits["train"],
-            self.samples.spec,
-            session.examination.room_mb,
-        )
+        self._data: ClientData
+        self._data = self._staged() if self._federation.data is None else OwnSamples()
         privacy = self._federation.privacy
         if privacy.is_differential:
             reports = [entry.report for entry in self.progress.rounds]
@@ -68,7 +61,8 @@ class FederatedRun(RoundLoop):
         if privacy.secure_aggregation:
             parameters = {SECRET_PARAMETER: new_client_secret()}
             action.spec = replace(action.spec, parameters=parameters)
-            self.emit(Noted(message=_STAGED, matters=True))
+            if self._federation.data is None:
+                self.emit(Noted(message=_STAGED, matters=True))
         self._cohorts = CohortContainers(
             *(self.job, self.crew, self.model, self.strategy, action, self.invoker, self.emit),
             federation=self._federation,
@@ -77,6 +71,17 @@ class FederatedRun(RoundLoop):
             differential=self._differential,
         )
         return self._cohorts
+
+    def _staged(self) -> StagedSamples:
+        session = self.invoker.session
+        return StagedSamples(
+            session.store,
+            self.invoker.keys,
+            self._roster,
+            self.samples.splits["train"],
+            self.samples.spec,
+            session.examination.room_mb,
+        )
 
     def further_observers(self) -> Sequence[RoundObserver]:
         private = () if self._differential is None else (self._differential,)

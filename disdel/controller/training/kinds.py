@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from disdel.controller.training.rounds import RoundLoop, TrainRun
@@ -39,6 +39,10 @@ class RunKind:
     def planned(self, partition: Partition) -> tuple[Counts, Federation | None]:
         """The samples of each of so many clients, for the planner, and what else it should know."""
         return partition.counts, None
+
+    def files(self) -> Mapping[str, bytes]:
+        """What its actions need beside the library, by path in their zip."""
+        return {}
 
     def run(self, *parts: Any) -> RoundLoop:
         """The run, of what `RoundLoop` takes."""

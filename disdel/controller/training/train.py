@@ -147,6 +147,7 @@ async def train_on(
         # Else what they compute is in the library.
         files = files_of(strategy) if strategy.acts else {}
         files |= runtime_files(runtime_named(plan.runtime))
+        files |= kind.files()
         action = cache(
             partial(
                 _action, plan=plan, settings=settings, code=code, compiled=compiled, files=files

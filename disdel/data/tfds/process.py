@@ -22,10 +22,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from disdel.data.client_counts import counts_of
 from disdel.data.folders import PreparedFolder
 from disdel.data.partitioners.own import dealt_by_users
 from disdel.data.tfds.catalog import sample_format
-from disdel.data.tfds.tasks import Call, Deal, Decode, Download, Write
+from disdel.data.tfds.tasks import Call, Count, Deal, Decode, Download, Write
 from disdel.data.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
 from disdel.types import CodeRef, target_of
@@ -122,6 +123,13 @@ def deal(task: Deal) -> None:
     )
     np.save(exchange / "order.npy", assignment.order())
     np.save(exchange / "sizes.npy", assignment.sizes)
+
+
+def count(task: Count) -> None:
+    """Write `counts.npy`: the samples of each client, (clients,)."""
+    code = CodeRef(**{**task.code, "requirements": tuple(task.code["requirements"])})
+    counts = counts_of(UserModule(code, Path(task.folder)))
+    np.save(Path(task.exchange_dir) / "counts.npy", counts)
 
 
 def write(task: Write) -> None:
@@ -274,6 +282,8 @@ def main(request_path: str, answer_path: str) -> None:
                 call(Call(**fields))
             case "Deal":
                 deal(Deal(**fields))
+            case "Count":
+                count(Count(**fields))
     except UsageError as failure:
         error = str(failure)
     except ImportError as failure:

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from disdel.data.tfds.tasks import Call, Deal, Task
+from disdel.data.tfds.tasks import Call, Count, Deal, Task
 from disdel.errors import DatasetError
 from disdel.host.helper import run_helper
 
@@ -47,7 +47,7 @@ def run_tfds(task: Task, scratch: Path, *, what: str = "reading the data set") -
         environ=environ,
         scratch=scratch,
         # A download bounds its own waits, and may take hours.
-        bounded=isinstance(task, Call | Deal),
+        bounded=isinstance(task, Call | Deal | Count),
     )
     try:
         error = json.loads(answer.read_text(encoding="utf-8"))["error"]

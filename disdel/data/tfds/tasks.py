@@ -72,4 +72,16 @@ class Deal:
     exchange_dir: str
 
 
-Task = Decode | Write | Download | Call | Deal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Ask what `counts` says beside the user's `code` (a `CodeRef`), whose files lie in `folder`.
+
+    The answer goes to `counts.npy` in `exchange_dir`.
+    """
+
+    code: dict[str, Any]
+    folder: str
+    exchange_dir: str
+
+
+Task = Decode | Write | Download | Call | Deal | Count

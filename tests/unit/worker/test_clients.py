@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from disdel.errors import AggregationError
+from disdel.errors import AggregationError, UsageError
 from disdel.models import built_in
 from disdel.protocol import messages
 from disdel.runtimes.base import Trainer
@@ -18,7 +18,8 @@ from disdel.worker.clients import RoundState, train_clients
 from disdel.worker.combine import combine, write_mean
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
-from disdel.worker.shards import ShardCache
+from disdel.worker.own_data import OwnData
+from disdel.worker.shards import Samples, ShardCache
 from openwhisk_local.machine.container_memory import MemoryUse
 from tests.support.memory_store import MemoryStore
 
@@ -142,17 +143,28 @@ def request(turns=ALL, **changes):
     return messages.TrainClientsRequest(**(fields | changes))
 
 
+class Site(OwnData):
+    """Has the samples of three clients in memory."""
+
+    def get(self, client, count, model):
+        if client == 1:
+            raise UsageError("clients of client 1: no disk")
+        assert count == SIZES[client]
+        return Samples(np.full(count, client + 1, np.int64), np.zeros(count, np.int32))
+
+
 def context_of(store, remaining_s=3600.0):
     return Context(store, time.time() + remaining_s, Memory())
 
 
-def run(store, trainer=None, *, context=None, **changes):
+def run(store, trainer=None, *, context=None, own_data=None, **changes):
     return train_clients(
         request(**changes),
         context or context_of(store),
         OneTrainer(trainer or Adding()),
         ShardCache(),
         RoundState(),
+        own_data,
     )
 
 
@@ -356,3 +368,18 @@ def test_sums_of_two_rounds_are_not_joined(store):
     parts += [run(store, turns=ALL[1:], sum_key="b", exponent=12)]
     with pytest.raises(AggregationError, match="b is a sum of another round than a"):
         joined(store, parts, ["a", "b"])
+
+
+@pytest.mark.parametrize("first", [1, 0])
+def test_clients_with_data_of_their_own_leave_none_in_the_store(first):
+    """The first client's data cannot be had, or a later one's: the others train all the same."""
+    store = MemoryStore()
+    order = [first, *(client for client in SIZES if client != first)]
+    turns = tuple(turn(c, shard_key=None, samples=SIZES[c]) for c in order)
+    reply = run(store, own_data=Site(), turns=turns)
+    assert reply.outcome == "ok"
+    refused = {one.client: one.refused for one in reply.results if one.refused}
+    assert refused == {1: "clients of client 1: no disk"}
+    wanted = (4 * 1 + 1 * 3 + 30 * 32) / 35
+    assert joined(store, [reply], ["sum"])["model/w"][0] == pytest.approx(wanted, rel=1e-6)
+    assert store.delete_prefix("shard") == 0

@@ -1,0 +1,108 @@
+"""The samples of clients that a function of the user's loads where the action runs.
+
+They go from there to the trainer, and nowhere else: neither the store nor the controller sees any.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from disdel.errors import UsageError
+from disdel.types.arrays import Array
+from disdel.types.specs import FeatureSpec, ModelSpec, TargetSpec
+from disdel.user_code.collecting import DATA_FOLDER, read_code
+from disdel.user_code.module import UserModule
+from disdel.worker.shards import Samples
+
+# Where a bundle has the function's files: beside the package `disdel`.
+_BUNDLED = Path(__file__).parents[2] / DATA_FOLDER
+
+
+class OwnData:
+    """The last client's samples; the next one's are loaded once those are let go.
+
+    Args:
+        folder: where the function's files lie.
+    """
+
+    def __init__(self, folder: Path = _BUNDLED) -> None:
+        self._folder = folder
+        self._module: UserModule | None = None
+        self._held: tuple[int, Samples] | None = None
+
+    def get(self, client: int, count: int, model: ModelSpec) -> Samples:
+        """The training samples of a client, of which there are `count` by what it has said.
+
+        Raises:
+            UsageError: the function failed, or what it returned does not suit the network.
+        """
+        if self._held is None or self._held[0] != client:
+            self._held = None
+            self._held = client, self._load(client, count, model)
+        return self._held[1]
+
+    def _load(self, client: int, count: int, model: ModelSpec) -> Samples:
+        if self._module is None:
+            code = read_code(self._folder)
+            if code is None:
+                raise UsageError("the code that loads clients' samples is not in this action")
+            # Its relative paths are of files beside it.
+            os.chdir(self._folder)
+            self._module = UserModule(code.ref, self._folder)
+        module = self._module
+        loaded = module.call(client=client, split="train")
+        where = f"{module.code.entry} of client {client}"
+        return module.guarded(lambda: _samples(loaded, count, model, where))
+
+
+def _samples(loaded: object, count: int, model: ModelSpec, where: str) -> Samples:
+    if not (isinstance(loaded, tuple | list) and len(loaded) == 2):
+        raise UsageError(f"{where} returned a {type(loaded).__name__}; needed is (x, y)")
+    x, y = (np.asarray(part) for part in loaded)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise UsageError(f"{where} returned x of shape {x.shape} and y of shape {y.shape}")
+    if len(x) != count:
+        raise UsageError(f"{where} returned {len(x)} samples, and counts() says {count}")
+    return Samples(_fitted(x, model.features[0], where), _targets(y, model.targets[0], where))
+
+
+def _fitted(x: Array, feature: FeatureSpec, where: str) -> Array:
+    """Samples in the dtype of the data set."""
+    if x.shape[1:] != feature.shape:
+        raise UsageError(f"{where}: a sample is of shape {x.shape[1:]}, not {feature.shape}")
+    if feature.dtype == "float32":
+        return _finite(x, f"{where}: samples")
+    if x.dtype.kind not in "iub":
+        raise UsageError(f"{where}: samples are {x.dtype}, and the data set has {feature.dtype}")
+    bounds = np.iinfo(feature.dtype)
+    if x.size and not bounds.min <= x.min() <= x.max() <= bounds.max:
+        raise UsageError(
+            f"{where}: samples are from {x.min()} to {x.max()}, and the data set's {feature.dtype}"
+        )
+    return np.ascontiguousarray(x, feature.dtype)
+
+
+def _targets(y: Array, target: TargetSpec, where: str) -> Array:
+    if y.shape[1:] != target.shape:
+        raise UsageError(f"{where}: a target is of shape {y.shape[1:]}, not {target.shape}")
+    if not target.classes:
+        return _finite(y, f"{where}: targets")
+    if y.dtype.kind not in "iub" or not 0 <= y.min() <= y.max() < target.classes:
+        raise UsageError(
+            f"{where}: targets must be classes, whole numbers from 0 to {target.classes - 1}, not "
+            f"{y.dtype} from {y.min()} to {y.max()}"
+        )
+    return np.ascontiguousarray(y, np.int32)
+
+
+def _finite(values: Array, what: str) -> Array:
+    if values.dtype.kind not in "fiub":
+        raise UsageError(f"{what} are {values.dtype}, and numbers are needed")
+    with np.errstate(over="ignore"):
+        made = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(made).all():
+        raise UsageError(f"{what} are not all finite numbers")
+    return made
