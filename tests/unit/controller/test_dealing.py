@@ -1,10 +1,16 @@
 """Clients are dealt so that the containers end together."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from disdel.controller.federating.dealing import deal
+from disdel.controller.federating.roster import Roster
+from disdel.data.partitioners import Partition
+from disdel.types import FederateJob
 
 
 def test_the_longest_come_first_and_the_rest_fills_up():
@@ -31,3 +37,26 @@ def test_each_client_has_one_container_and_none_waits_long(taken, containers):
 def test_equal_clients_are_dealt_evenly(containers):
     hands = deal(dict.fromkeys(range(20), 1.0), containers)
     assert max(map(len, hands)) - min(map(len, hands)) <= 1
+
+
+def test_a_million_clients_take_few_bytes_each():
+    clients = 1_000_000
+    job = FederateJob(dataset="x", clients=clients, clients_per_round=100)
+    partition = Partition(
+        "iid",
+        samples=clients,
+        seed=0,
+        read_labels=lambda: np.zeros(clients, np.int32),
+    )
+    tracemalloc.start()
+    try:
+        roster = Roster(job, partition.assignment(clients))
+        cohorts = [roster.cohort(number) for number in (1, 2)]
+        owned = [roster.positions(client) for cohort in cohorts for client in cohort]
+        roster.typical(100)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes / clients < 200
+    assert all(len(positions) == 1 for positions in owned)
+    assert cohorts[0] != cohorts[1]
