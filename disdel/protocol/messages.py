@@ -318,7 +318,7 @@ class TrainClientsRequest:
 class ClientResult:
     """What a client did in its turn; `refused` says why its update does not count, or "".
 
-    `checksum` is BLAKE2b-128 of the update's tensors in their order. Of an update that is masked,
+    `checksum` is the CRC-32 of the update's tensors in their order. Of an update that is masked,
     there is none, and the loss is told in the sum alone.
     """
 

@@ -130,10 +130,14 @@ def read_tensors(store: Store, key: str) -> dict[str, Array]:
     Raises:
         StoreError: no such blob, or not a readable one (see `read_header`).
     """
-    blob = store.existing(key)
+    return tensors_of(store.existing(key))
+
+
+def tensors_of(blob: Blob) -> dict[str, Array]:
+    """The tensors of a blob, as `read_tensors` gives them; raises as that does."""
     data = bytearray(blob.size)
     blob.read_into(memoryview(data))
-    header = _parse_header(key, memoryview(data), blob.size)
+    header = _parse_header(blob.key, memoryview(data), blob.size)
     return {
         tensor.name: np.ndarray(tensor.shape, tensor.dtype, data, len(header.raw) + tensor.start)
         for tensor in header.tensors
