@@ -35,7 +35,8 @@ class Assignment:
 
     Client 0 owns the first `sizes[0]` positions of an order of the whole split, client 1 those
     after them, and so on. The order is made when it is needed: of a shuffle, this is all that is
-    kept, however many samples there are. Nothing here is an object a client: there may be 100,000.
+    kept, however many samples there are. Until counts or names are asked for, nothing here is an
+    object a client: there may be 100,000.
 
     Attributes:
         sizes: the samples of each client, (clients,) int64.
