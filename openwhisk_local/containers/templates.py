@@ -1,8 +1,8 @@
 """The processes that containers are forked off, one an image, from the platform's side.
 
-See `container_forks`. A template is started when the first container of its image is wanted, or
-before that where the platform is told to, and ends when none was wanted for some time. Where there
-can be no template, containers are started by themselves.
+See `container_forks`. A template is started when the first container of its image is wanted, and
+ends when none was wanted for some time. Where there can be no template, containers are started by
+themselves.
 """
 
 from __future__ import annotations
@@ -242,11 +242,6 @@ class Templates:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = asyncio.Lock()
         self._closed = False
-
-    def begin(self, keys: Iterable[str]) -> None:
-        """Start the templates of these images, beside what follows."""
-        for key in keys:
-            self._spawn(self.of(key))
 
     async def of(self, key: str) -> Template | None:
         """The template of an image, ready to fork; None where containers start by themselves."""

@@ -38,6 +38,8 @@ class KerasTrainer(Trainer):
         learning_rate: None for the optimizer's own default.
         input_dtype: numpy name of the samples' dtype.
         recipe: how it is trained; by default the model gives class probabilities.
+        converts: whether Python's own conditions and loops in model and recipe are to become
+            TensorFlow's; without any, that only takes time, most of what a graph takes.
         precision: what training steps compute in; scores are the saved model's, in float32.
     """
 
@@ -51,6 +53,7 @@ class KerasTrainer(Trainer):
         learning_rate: float | None,
         input_dtype: str,
         recipe: KerasRecipe | None = None,
+        converts: bool = True,
         precision: Precision = "float32",
     ) -> None:
         import tensorflow as tf
@@ -58,6 +61,7 @@ class KerasTrainer(Trainer):
         self._model = model
         self._takes = tf.as_dtype(model.inputs[0].dtype)
         self._recipe = recipe or recipe_for("class", probabilities=True)
+        self._converts = converts
         self._precision = precision
         made = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self._optimizer = DrivenOptimizer(made, learning_rate, model.trainable_variables)
@@ -70,17 +74,21 @@ class KerasTrainer(Trainer):
         self._blocks = self._plain
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
-            self._score, input_signature=(batch, tf.TensorSpec(labels.shape[1:], label))
+            self._score,
+            input_signature=(batch, tf.TensorSpec(labels.shape[1:], label)),
+            autograph=converts,
         )
 
     def _steps(self, x: Any, y: Any, factors: Any, *, terms: _Terms | None) -> Any:
         import tensorflow as tf
 
-        loss_sum = tf.constant(0.0)
-        for step in tf.range(tf.shape(x)[0]):
+        def take(step: Any, loss_sum: Any) -> tuple[Any, Any]:
             loss, gradients = self._gradients(x[step], y[step])
             self._apply(gradients, factors[step], terms)
-            loss_sum += loss
+            return step + 1, loss_sum + loss
+
+        steps = tf.shape(x)[0]
+        _, loss_sum = tf.while_loop(lambda step, _: step < steps, take, (0, 0.0))
         return loss_sum * tf.cast(tf.shape(x)[1], tf.float32)
 
     def _apply(self, gradients: list[Any], factor: Any, terms: _Terms | None) -> None:
@@ -137,13 +145,13 @@ class KerasTrainer(Trainer):
 
         batch = tf.shape(x)[1]
         variables = self._model.trainable_variables
-        loss_sum = tf.constant(0.0)
         # Found out while the loop is written as a graph, and the same in every part.
         connected: set[int] = set()
-        for step in tf.range(tf.shape(x)[0]):
-            totals = [tf.zeros_like(variable) for variable in variables]
+
+        def take(step: Any, loss_sum: Any) -> tuple[Any, Any]:
             weights = self._recipe.weights(y[step])
-            for part in tf.range(parts):
+
+            def add(part: Any, loss_sum: Any, totals: list[Any]) -> tuple[Any, Any, list[Any]]:
                 start, stop = part * batch // parts, (part + 1) * batch // parts
                 loss, gradients = self._gradients(
                     x[step, start:stop],
@@ -157,9 +165,17 @@ class KerasTrainer(Trainer):
                     total if gradient is None else total + tf.convert_to_tensor(gradient)
                     for total, gradient in zip(totals, gradients, strict=True)
                 ]
-                loss_sum += loss
+                return part + 1, loss_sum + loss, totals
+
+            nothing = [tf.zeros_like(variable) for variable in variables]
+            begun = (0, loss_sum, nothing)
+            _, loss_sum, totals = tf.while_loop(lambda part, *_: part < parts, add, begun)
             gradients = [total if i in connected else None for i, total in enumerate(totals)]
             self._apply(gradients, factors[step], terms)
+            return step + 1, loss_sum
+
+        steps = tf.shape(x)[0]
+        _, loss_sum = tf.while_loop(lambda step, _: step < steps, take, (0, 0.0))
         return loss_sum * tf.cast(batch, tf.float32)
 
     def _score(self, x: Any, y: Any) -> Any:
@@ -261,9 +277,15 @@ class _Blocks:
 
         block, parts = trainer._block, tf.TensorSpec((), tf.int32)
         self.terms = terms
-        self.whole = tf.function(partial(trainer._steps, terms=terms), input_signature=block)
+        self.whole = tf.function(
+            partial(trainer._steps, terms=terms),
+            input_signature=block,
+            autograph=trainer._converts,
+        )
         self.in_parts = tf.function(
-            partial(trainer._steps_in_parts, terms=terms), input_signature=(*block, parts)
+            partial(trainer._steps_in_parts, terms=terms),
+            input_signature=(*block, parts),
+            autograph=trainer._converts,
         )
 
 

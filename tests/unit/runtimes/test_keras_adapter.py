@@ -1,11 +1,14 @@
 """The Keras trainer against Keras itself; what all trainers do is in `tests/contract`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from disdel.models import built_in
 from disdel.models.builtin.keras_models import build_keras_model
 from disdel.runtimes.base import split_state
+from disdel.runtimes.keras.recipe import recipe_for
 from disdel.runtimes.keras.trainer import KerasTrainer
 from disdel.types import OPTIMIZERS
 
@@ -14,13 +17,13 @@ pytestmark = pytest.mark.framework
 SPEC = built_in("cnn", input_shape=(8, 8, 1), classes=4)
 
 
-def trainer(optimizer="adam", learning_rate=None, seed=0):
+def trainer(optimizer="adam", learning_rate=None, seed=0, **options):
     import keras
 
     keras.utils.set_random_seed(seed)
     model = build_keras_model(SPEC)
     return KerasTrainer(
-        model, optimizer=optimizer, learning_rate=learning_rate, input_dtype="uint8"
+        model, optimizer=optimizer, learning_rate=learning_rate, input_dtype="uint8", **options
     )
 
 
@@ -48,6 +51,35 @@ def test_steps_are_those_of_keras_fit(optimizer, block):
     for value, variable in zip(weights, theirs.variables, strict=True):
         np.testing.assert_allclose(value, np.asarray(variable), rtol=2e-4, atol=2e-5)
     assert loss_sum == pytest.approx(16 * sum(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_code_of_the_library_need_not_be_converted(parts, block):
+    x, y = block
+    steps = [trainer(converts=converts) for converts in (True, False)]
+    assert steps[0].train(x, y, parts) == steps[1].train(x, y, parts)
+    for name, tensor in steps[0].state().items():
+        np.testing.assert_array_equal(tensor, steps[1].state()[name])
+    assert steps[0].score(x[0], y[0]) == steps[1].score(x[0], y[0])
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_conditions_and_loops_of_a_users_code_are_the_graphs(parts, block):
+    import tensorflow as tf
+
+    def augment(x, y):
+        if tf.reduce_sum(tf.cast(y, tf.int32)) < 0:
+            x = 1 - x
+        for _ in tf.range(2):
+            x = x + 1
+        return x, y
+
+    x, y = block
+    recipe = replace(recipe_for("class", probabilities=True), augment=augment)
+    mine, plain = trainer(recipe=recipe), trainer()
+    loss = mine.train(x, y, parts)
+    assert np.isfinite(loss)
+    assert loss != plain.train(x, y, parts)
 
 
 @pytest.mark.parametrize(("optimizer", "parts"), [*((o, 1) for o in OPTIMIZERS), ("adam", 2)])
