@@ -3,10 +3,11 @@
     python experiments/cold_start/run.py [--repeats 15] [--runtimes torch compiled] [--add]
 
 Each repeat is one `disdel train digits --workers 1` a runtime, in turn, so that a machine that
-slows down slows all of them; every run has a platform of its own and so a cold container. A run
-before the first repeat compiles the network. Writes `results.json` (every cold start) and
-`results.md` (the table) beside this file after every repeat; `--add` keeps the starts that are in
-`results.json`.
+slows down slows all of them. All ask one platform that is up, on which each run's containers are
+cold; a run of each runtime before the first repeat compiles the network, and has the platform
+import what containers are forked off with. `--root` is another checkout, measured in turn with this
+one. Writes `results.json` (every cold start) and `results.md` (the table) beside this file after
+every repeat; `--add` keeps the starts that are in `results.json`.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,25 +38,45 @@ COLUMNS = {
 }
 
 
-def cold_start(runtime, environ):
-    """Milliseconds of each phase of one train container, from the platform's request on."""
-    command = f"train digits --epochs 1 --workers 1 --runtime {runtime} --quiet --json -"
+def disdel(command, environ):
+    """What a command of disdel writes to its standard output."""
     done = subprocess.run(
         [sys.executable, "-m", "disdel", *command.split()],
         env=environ,
+        cwd=environ["PYTHONPATH"],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         sys.exit(f"disdel {command} ended with {done.returncode}:\n{done.stderr}")
-    activations = json.loads(done.stdout)["activations"]
+    return done.stdout
+
+
+def cold_start(code, runtime, environ):
+    """Milliseconds of each phase of one train container, from the platform's request on."""
+    command = f"train digits --epochs 1 --workers 1 --runtime {runtime} --quiet --json -"
+    activations = json.loads(disdel(command, environ))["activations"]
     [cold] = [a for a in activations if a["task"] == "train" and a["start"] == "cold"]
     ends = [cold["phases"][f"{phase}_ms"] for phase in PHASES]
     spent = [end - before for before, end in zip([0, *ends], ends, strict=False)]
     phases = {"container": cold["wait_ms"], "init": cold["init_ms"]}
     phases |= dict(zip(PHASES, spent, strict=True))
-    return {"runtime": runtime, **phases, "total": sum(phases.values())}
+    total = sum(phases.values())
+    return {"code": code, "runtime": runtime, **phases, "total": total}
+
+
+@contextmanager
+def platform_of(root):
+    """A platform of the checkout `root`, as long as needed: the environment of its commands."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"DISDEL_STATE_DIR": folder, "DISDEL_RUN_DIR": folder}
+        environ = {**os.environ, **own, "PYTHONPATH": str(root.resolve())}
+        disdel("platform up", environ)
+        try:
+            yield environ
+        finally:
+            disdel("platform down", environ)
 
 
 def table(results):
@@ -62,12 +84,13 @@ def table(results):
     lines = [
         "Milliseconds, median (90th percentile).",
         "",
-        "| runtime | starts | " + " | ".join(COLUMNS.values()) + " |",
-        "| --- |" + " --- |" * (len(COLUMNS) + 1),
+        "| code | runtime | starts | " + " | ".join(COLUMNS.values()) + " |",
+        "| --- |" + " --- |" * (len(COLUMNS) + 2),
     ]
-    for runtime in dict.fromkeys(start["runtime"] for start in results["starts"]):
-        own = [start for start in results["starts"] if start["runtime"] == runtime]
-        cells = [runtime, str(len(own))]
+    starts = [{"code": "", **start} for start in results["starts"]]
+    for code, runtime in dict.fromkeys((start["code"], start["runtime"]) for start in starts):
+        own = [s for s in starts if (s["code"], s["runtime"]) == (code, runtime)]
+        cells = [code, runtime, str(len(own))]
         for column in COLUMNS:
             values = [start[column] for start in own]
             p90 = statistics.quantiles(values, n=10, method="inclusive")[-1]
@@ -81,20 +104,24 @@ def main():
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
     parser.add_argument("--add", action="store_true")
+    parser.add_argument("--root", type=Path, help="another checkout, to measure in turn")
     options = parser.parse_args()
     results = HERE / "results.json"
     starts = json.loads(results.read_text())["starts"] if options.add else []
     machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
     machine |= {name: version(name) for name in PACKAGES}
-    with tempfile.TemporaryDirectory() as folder:
-        environ = {**os.environ, "DISDEL_STATE_DIR": folder, "DISDEL_RUN_DIR": folder}
-        if "compiled" in options.runtimes:
-            cold_start("compiled", environ)
-        for _ in range(options.repeats):
-            starts += [cold_start(runtime, environ) for runtime in options.runtimes]
+    roots = {"this": HERE.parents[1]} | ({"before": options.root} if options.root else {})
+    with ExitStack() as stack:
+        environs = {c: stack.enter_context(platform_of(root)) for c, root in roots.items()}
+        for runtime in options.runtimes:
+            for code, environ in environs.items():
+                cold_start(code, runtime, environ)
+        for number in range(options.repeats):
+            for runtime in options.runtimes:
+                starts += [cold_start(code, runtime, environ) for code, environ in environs.items()]
             found = {"machine": machine, "starts": starts}
             results.write_text(json.dumps(found, indent=1) + "\n")
-            if len(starts) >= 2 * len(options.runtimes):
+            if number > 0:
                 (HERE / "results.md").write_text(table(found))
 
 

@@ -38,6 +38,7 @@ def keras_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, preci
         optimizer=optimizer,
         learning_rate=learning_rate,
         input_dtype="uint8",
+        converts=False,
         precision=precision,
     )
 
