@@ -7,8 +7,8 @@ attacks on noise in floating point (Mironov, 2012) have nothing to go by: no sum
 published.
 
 A number depends on the key, a label and its place alone, so that noise can be made piece by piece,
-and anew where an action is repeated. The label contains a checksum of the sum: two sums never get
-the same noise, whose difference would be without any.
+and anew where an action is repeated. A key is for one sum: of two sums with the same noise, the
+difference would have none.
 """
 
 from __future__ import annotations

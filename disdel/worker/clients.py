@@ -39,11 +39,10 @@ from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
 from disdel.worker.network import TrainerCache
 from disdel.worker.own_data import OwnData
-from disdel.worker.protecting import Protection
-from disdel.worker.secure import ClientSecrets
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.stepping import Ending, Pace, take_steps
 from disdel.worker.terms import added_terms
+from disdel.worker.unprotected import Unprotected
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
 _PROGRESS_INTERVAL_S = 0.25
@@ -89,9 +88,18 @@ def train_clients(
         Cancelled: the state of the round has been removed meanwhile.
         StoreError: the state or samples cannot be read, or the sum not written.
     """
-    protection = Protection(request, ClientSecrets(context.client_secret))
+    protection = _protection(request, context)
     own_data = own_data or OwnData()
     return _Activation(request, context, trainers, shards, states, protection, own_data).run()
+
+
+def _protection(request: TrainClientsRequest, context: Context) -> Unprotected:
+    if request.clipping is None and request.secure is None:
+        return Unprotected()
+    from disdel.worker.protecting import Protection
+    from disdel.worker.secure import ClientSecrets
+
+    return Protection(request, ClientSecrets(context.client_secret))
 
 
 @dataclass(slots=True)
@@ -103,7 +111,7 @@ class _Activation:
     trainers: TrainerCache
     shards: ShardCache
     states: RoundState
-    protection: Protection
+    protection: Unprotected
     own_data: OwnData
     pace: Pace = field(init=False)
     results: list[ClientResult] = field(default_factory=list)
@@ -273,7 +281,7 @@ class _Activation:
     def _read(self, turn: ClientTurn, begun: Begun) -> Tensors:
         store, key = self.context.store, begun.state_key
         if self.protection.is_secure:
-            return load(self.protection.opened(turn.client, key, store.get(key)))
+            return load(self.protection.opened(turn.client, key, bytes(store.get(key))))
         return read_tensors(store, key)
 
     def _before_block(self) -> None:
@@ -291,7 +299,7 @@ class _Activation:
             return
         key, state = self.request.checkpoint_key, encoded(trainer.state())
         if self.protection.is_secure:
-            state = iter([self.protection.sealed(turn.client, key, state)])
+            state = iter([self.protection.sealed(turn.client, key, b"".join(state))])
         self.context.store.put_stream(key, state)
         self.begun = Begun(
             state_key=key,

@@ -18,8 +18,8 @@ from disdel.strategies.exact_sum import ExactSum, mean_of
 from disdel.types.arrays import Array
 from disdel.worker.advance import advance
 from disdel.worker.context import Context
-from disdel.worker.protecting import Protected, protected
 from disdel.worker.spans import SPAN_BYTES, spans
+from disdel.worker.unprotected import UnprotectedSum
 
 # The tensors of a stored sum: all units, and what is no floating point by its name.
 SUMS = "sums"
@@ -85,7 +85,7 @@ def write_mean(
     before = store.existing(request.before_key)
     header = read_header(before)
     _check_alike(header, sums, request.counts)
-    total = _Sum(sums, exponent_of(request, sums), protected(store, request))
+    total = _Sum(sums, _exponent(request, sums), _protected(store, request))
     divisor = request.divisor or request.weight
     store.put_stream(key, _mean(before, header, total, divisor, span_bytes))
     floats = _floats(header)
@@ -143,7 +143,7 @@ class _Sum:
 
     parts: Sequence[_Part]
     exponent: int
-    protected: Protected
+    protected: UnprotectedSum
 
     def units(self, start: int, stop: int, *, noise: bool = True) -> NDArray[np.int64]:
         total = np.zeros(stop - start, np.int64)
@@ -166,7 +166,15 @@ class _Sum:
         return np.asarray(np.maximum.reduce(values)).tobytes()
 
 
-def exponent_of(request: CombineRequest, sums: Sequence[_Part]) -> int:
+def _protected(store: Store, request: CombineRequest) -> UnprotectedSum:
+    if request.noise is None and request.secure is None:
+        return UnprotectedSum()
+    from disdel.worker.protecting import protected
+
+    return protected(store, request)
+
+
+def _exponent(request: CombineRequest, sums: Sequence[_Part]) -> int:
     """The one that the request names; else that of the sums, of which there are some."""
     return sums[0].exponent if request.exponent is None else request.exponent
 

@@ -24,12 +24,13 @@ from disdel.store.base import Store
 from disdel.strategies.exact_sum import ExactSum
 from disdel.types.arrays import Tensors
 from disdel.worker.secure import ClientSecrets, fix, fixed_clients, read_circle, read_records
+from disdel.worker.unprotected import Unprotected, UnprotectedSum
 
 # Words of masks, and elements of noise, that are made at once.
 _BLOCK = 1 << 16
 
 
-class Protection:
+class Protection(Unprotected):
     """What the clients of an activation do to their updates, beside adding them up.
 
     Args:
@@ -40,15 +41,9 @@ class Protection:
     def __init__(self, request: TrainClientsRequest, secrets: ClientSecrets) -> None:
         self._request = request
         self._secrets = secrets
-
-    @property
-    def is_secure(self) -> bool:
-        return self._request.secure is not None
+        self.is_secure = request.secure is not None
 
     def new_sum(self, before: Tensors, exponent: int) -> ExactSum:
-        """An empty sum, with counts at its end where updates are protected."""
-        if self._request.clipping is None and not self.is_secure:
-            return ExactSum(before, exponent)
         return ExactSum(before, exponent, counts=COUNTS, keeps_largest=False)
 
     def add(
@@ -61,9 +56,6 @@ class Protection:
             UsageError: the clipping bound is below what fixed point adds.
         """
         clipping = self._request.clipping
-        if clipping is None and not self.is_secure:
-            sum_.add(after, weight)
-            return
         clipped = Clip(1.0, within=True)
         if clipping is not None:
             rounding = rounding_norm(sum_.elements, 2.0**-sum_.exponent)
@@ -102,28 +94,25 @@ class Protection:
         for first, stop in _blocks(len(words)):
             words[first:stop] += total(found, first, stop - first)
 
-    def sealed(
-        self, client: int, key: str, pieces: Iterable[bytes | bytearray | memoryview]
-    ) -> bytes:
-        """A client's state, for itself alone; `key` is where it will lie."""
-        text = b"".join(pieces)
-        return bytes(cryptography().sealed(self._state_key(client, key), text, key.encode()))
+    def sealed(self, client: int, key: str, state: bytes) -> bytes:
+        own = self._state_key(client, key)
+        return bytes(cryptography().sealed(own, state, key.encode()))
 
-    def opened(self, client: int, key: str, text: bytes | bytearray) -> bytes:
+    def opened(self, client: int, key: str, text: bytes) -> bytes:
         """What was sealed.
 
         Raises:
             AggregationError: it was changed meanwhile.
         """
         own = self._state_key(client, key)
-        return bytes(cryptography().opened(own, bytes(text), key.encode()))
+        return bytes(cryptography().opened(own, text, key.encode()))
 
     def _state_key(self, client: int, key: str) -> bytes:
         return hkdf(self._secrets.of(client), b"state " + key.encode())
 
 
 @dataclass(frozen=True, slots=True)
-class Protected:
+class ProtectedSum(UnprotectedSum):
     """What a sum still has of masks, and the noise that it is to get."""
 
     masks: Sequence[SignedSeed] = ()
@@ -143,14 +132,14 @@ class Protected:
             add_integers(units, noise, first, self.noise.deviation * 2.0**exponent)
 
 
-def protected(store: Store, request: CombineRequest) -> Protected:
+def protected(store: Store, request: CombineRequest) -> ProtectedSum:
     """How the sums of a request are protected.
 
     Raises:
         AggregationError: too few shares of a mask were revealed, or wrong ones.
     """
     masks = [] if request.secure is None else _masks_left(store, request.secure)
-    return Protected(masks, request.noise)
+    return ProtectedSum(masks, request.noise)
 
 
 def _masks_left(store: Store, session: SecureSession) -> list[SignedSeed]:

@@ -320,7 +320,7 @@ def test_a_state_between_two_activations_is_the_clients_alone():
     secure = SecureRun(UPDATES)
     sent = request([0], secure=secure.session)
     own, other = Protection(sent, ClientSecrets(SECRET)), Protection(sent, ClientSecrets("ff" * 32))
-    sealed = own.sealed(0, "key", [b"its weights"])
+    sealed = own.sealed(0, "key", b"its weights")
     assert b"its weights" not in sealed
     assert own.opened(0, "key", sealed) == b"its weights"
     for wrong in (lambda: own.opened(1, "key", sealed), lambda: other.opened(0, "key", sealed)):
