@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from disdel.controller.federating.client_data import ClientData, OwnSamples, StagedSamples
+from disdel.controller.federating.clients_file import ClientsFile
 from disdel.controller.federating.cohorts import Cohort, CohortContainers
 from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster
@@ -85,7 +86,8 @@ class FederatedRun(RoundLoop):
 
     def further_observers(self) -> Sequence[RoundObserver]:
         private = () if self._differential is None else (self._differential,)
-        return (self._roster, *private)
+        file = ClientsFile(self.invoker.folder.path, self.emit)
+        return (self._roster, *private, file)
 
     def active(self, number: int) -> int:
         return len(self._cohorts.hands(number))
