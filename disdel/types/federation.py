@@ -167,7 +167,7 @@ class FederateJob(LearningJob):
             "Fail a round in which fewer clients answer.",
             low=1,
             high=MAX_CLIENTS,
-            default="as many as --clients-per-round, or 0 with poisson",
+            default="as many as --clients-per-round, or with poisson 1, or 0 with --dp-clip",
             group=_FEDERATION,
         ),
     ] = None
@@ -280,10 +280,13 @@ class FederateJob(LearningJob):
 
     @property
     def least(self) -> int:
-        """How many must answer; of a cohort drawn by chance, nobody unless that is asked."""
+        """How many must answer; of a cohort drawn by chance, as few as make a round."""
         if self.min_clients is not None:
             return self.min_clients
-        return 0 if self.select == POISSON else self.wanted
+        if self.select == POISSON:
+            # Under differential privacy, a round that asks nobody is noise alone.
+            return 0 if self.privacy.is_differential else 1
+        return self.wanted
 
     def steps(self, samples: int) -> int:
         """The most steps that a client of so many samples takes in a round."""

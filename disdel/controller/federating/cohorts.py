@@ -39,6 +39,7 @@ from disdel.strategies.exact_sum import MOST_CHANGE, exponent_for
 from disdel.types import FederateJob, ModelSpec, TrainJob
 from disdel.types.events import Listener
 from disdel.types.federation import steps_of_round
+from disdel.types.privacy import LEAST_SECURE_CLIENTS
 
 # What a client takes beside its steps.
 _CLIENT_S = 0.01
@@ -180,6 +181,10 @@ class CohortContainers(TrainContainers):
         """
         hands = self.hands(number)
         cohort = self._begin(number, [client for hand in hands for client in hand])
+        asked = len(cohort.turns)
+        if self._secure is not None and 0 < asked < LEAST_SECURE_CLIENTS:
+            cohort.drop(sorted(cohort.turns), f"a sum of {asked} updates would hide no single one")
+            hands = []
         if not any(hands):
             if number == 1:
                 await self._initialise(cohort)
