@@ -1,0 +1,165 @@
+"""Rounds of a federation on a platform of this process: late clients, denominators, failures."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+
+from disdel.controller.federating.federate import federate
+from disdel.controller.training import train as train_module
+from disdel.errors import RoundFailed
+from disdel.protocol import messages
+from disdel.runtimes.base import Trainer
+from disdel.settings import Settings
+from disdel.store.codec import read_tensors
+from disdel.store.redis_store import RedisStore
+from disdel.types import FederateJob
+from disdel.types.events import silent
+from disdel.worker.clients import RoundState, train_clients
+from disdel.worker.combine import combine
+from disdel.worker.context import Context
+from disdel.worker.footprint import Footprint
+from disdel.worker.shards import ShardCache
+from openwhisk_local.machine.container_memory import MemoryUse
+from tests.support.fake_platform import FakePlatform, sessions_of
+from tests.support.waiting import wait_until
+
+
+class Counting(Trainer):
+    """Adds 1 in each step."""
+
+    framework = Footprint(anonymous_mb=230, mapped_mb=330)
+
+    def __init__(self):
+        self.w = np.zeros(1, np.float32)
+
+    def import_framework(self, runtime):
+        pass
+
+    def get(self, network, samples):
+        return self
+
+    def state(self):
+        return {"w": self.w.copy()}
+
+    def load_state(self, tensors):
+        self.w = tensors["w"].copy()
+
+    def trained(self):
+        return ("w",)
+
+    def add_terms(self, terms):
+        pass
+
+    def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
+        self.w = self.w + np.float32(len(x))
+        return float(y.size)
+
+    def score(self, x, y):
+        raise AssertionError("not asked for")
+
+    def save_model(self, path):
+        raise AssertionError("not asked for")
+
+
+class Memory:
+    def use(self):
+        return MemoryUse(used_bytes=1, peak_bytes=1, limit_bytes=1 << 30, critical=False)
+
+
+class Containers:
+    """Train actions whose workers may be late."""
+
+    def __init__(self, store):
+        self.store = store
+        self.late = set()
+
+    def train(self, arguments):
+        context = Context(self.store, time.time() + 60, Memory())
+        if arguments["task"] == "score":
+            request = messages.from_json(messages.ScoreRequest, arguments)
+            weight = float(read_tensors(self.store, request.state_key)["w"][0])
+            if request.model_key is not None:
+                self.store.put(request.model_key, b"a model file")
+            reply = messages.ScoreReply(samples=1, loss_sum=weight, correct=1, peak_mb=1)
+            return messages.to_json(reply)
+        if arguments["task"] == "combine":
+            request = messages.from_json(messages.CombineRequest, arguments)
+            return messages.to_json(combine(request, context))
+        if arguments["task"] == "collect":
+            return messages.to_json(
+                messages.CollectReply(updates=(), tensors=0, bytes=0, peak_mb=1)
+            )
+        request = messages.from_json(messages.TrainClientsRequest, arguments)
+        if request.worker in self.late:
+            closed = lambda: self.store.get_field(request.open_key, "closed")  # noqa: E731
+            wait_until(lambda: closed() == str(request.round), 30)
+            return {"error": {"kind": "cancelled", "message": "the round is over"}}
+        trainer = Counting()
+        reply = train_clients(request, context, trainer, ShardCache(), RoundState())
+        return messages.to_json(reply)
+
+
+@pytest.fixture
+def containers(redis_url):
+    store = RedisStore(redis_url)
+    yield Containers(store)
+    store.close()
+
+
+@pytest.fixture
+def run(containers, redis_url, monkeypatch, tmp_path):
+    platform = FakePlatform({"train": containers.train, "collectWeights": containers.train})
+    opened = sessions_of(platform, containers.store, redis_url)
+    monkeypatch.setattr(train_module, "open_session", opened)
+
+    def start(**changes):
+        plain = {"clients": 8, "batch_size": 10, "rounds": 1, "containers": 2}
+        job = FederateJob(dataset="digits", runtime="tensorflow", **{**plain, **changes})
+        settings = Settings(run_dir=tmp_path / "runs")
+        return asyncio.run(federate(job, settings, silent))[0]
+
+    return start
+
+
+def test_all_take_their_steps_and_count_by_their_samples(run):
+    # 179 or 180 samples each are 18 steps of 10.
+    report = run(rounds=2)
+    assert [entry.loss for entry in report.rounds] == [18, 36]
+    assert {entry.steps for entry in report.ledger} == {18}
+    assert (
+        sorted(entry.weight for entry in report.ledger if entry.round == 1) == [179] * 2 + [180] * 6
+    )
+
+
+def test_what_comes_after_the_deadline_is_dropped(run, containers):
+    containers.late = {1}
+    report = run(deadline_s=2, min_clients=3, local_epochs="1*4,2*4")
+    clients = report.rounds[0].clients
+    answered = {entry.client for entry in report.ledger}
+    assert clients.asked == 8
+    assert clients.answered == len(answered) < 8
+    assert {one.client for one in clients.dropped} == set(range(8)) - answered
+    assert {one.why for one in clients.dropped} == {"late: no answer within the 2 s of --deadline"}
+    weights = [entry.weight for entry in report.ledger]
+    steps = [entry.steps for entry in report.ledger]
+    assert report.rounds[0].loss == pytest.approx(np.average(steps, weights=weights), rel=1e-6)
+
+
+def test_a_round_that_asks_more_ends_with_the_first(run, containers):
+    containers.late = {1}
+    report = run(clients_per_round=4, over_select=2)
+    clients = report.rounds[0].clients
+    assert (clients.asked, clients.answered) == (8, 4)
+    assert {one.why for one in clients.dropped} == {"late: 4 clients had answered"}
+    assert report.rounds[0].loss == 18
+
+
+def test_where_nobody_answers_in_time_the_round_fails_with_the_cause(run, containers):
+    containers.late = {0, 1}
+    began_s = time.monotonic()
+    with pytest.raises(RoundFailed, match="0 of 8 clients answered, and 8 must") as failed:
+        run(deadline_s=1)
+    assert "client 0: late: no answer within the 1 s of --deadline" in str(failed.value)
+    assert time.monotonic() - began_s < 60
