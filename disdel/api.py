@@ -203,7 +203,7 @@ def federate(
     """
     check_listener(listener)
     of_job, of_settings = split(options, FederateJob, Settings)
-    job = resolve(FederateJob, {"dataset": dataset, **of_job})
+    job = resolve(FederateJob, {"dataset": dataset, **in_words(of_job)})
     settings = _settings(settings, of_settings)
     report, folder = run_federate(job, settings, listener)
     return Trained(report, folder.path, settings)
