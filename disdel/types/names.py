@@ -40,7 +40,7 @@ USUAL_LOSSES: dict[Target, str] = {
 # deviations of the training split taken away, or what a function beside the user's code does.
 Preprocessing = Literal["none", "bytes", "standardise", "beside_code"]
 # What a training step computes in; weights and optimizer are float32 either way.
-Precision = Literal["float32", "mixed_bfloat16"]
+Precision = Literal["float32", "bfloat16"]
 OptimizerState = Literal["reset", "local", "average"]
 # What an update weighs: the samples that it has seen, 1, or its passes over its own samples.
 Average = Literal["samples", "equal", "epochs"]

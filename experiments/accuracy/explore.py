@@ -30,7 +30,7 @@ from disdel.types.assignment import equal_counts
 from disdel.worker.network import TrainerCache
 
 RESULTS = Path(__file__).parent / "explored.jsonl"
-DATASET, NETWORK, PRECISION = "cifar10", "resnet20", "mixed_bfloat16"
+DATASET, NETWORK, PRECISION = "cifar10", "resnet20", "bfloat16"
 BLOCK_STEPS = 32
 SCORE_BATCH = 500
 

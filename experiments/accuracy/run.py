@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 TABLE = HERE / "results.md"
-DATASET, NETWORK, BATCH, PRECISION = "cifar10", "resnet20", 64, "mixed_bfloat16"
+DATASET, NETWORK, BATCH, PRECISION = "cifar10", "resnet20", 64, "bfloat16"
 FIT = "model.fit"
 SCALED = ("--sync", "8", "--scale-rate", "linear")
 WAYS = {

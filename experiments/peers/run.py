@@ -80,7 +80,7 @@ GOALS = (
     Goal("cifar10", "disdel", "model.fit", "peak_pss_mb", 1.40),
 )
 OVERHEAD_GOAL = 0.08
-MIXED = ("--precision", "mixed_bfloat16")
+MIXED = ("--precision", "bfloat16")
 # What is typed beside the job, by data set and name.
 DISDEL = {
     "mnist": {

@@ -1,4 +1,4 @@
-"""Training steps in float32 and in mixed_bfloat16: their time, and the memory that they add.
+"""Training steps in float32 and in bfloat16: their time, and the memory that they add.
 
     .venv/bin/python experiments/precision/run.py > experiments/precision/results.json
 
@@ -21,7 +21,7 @@ from disdel.worker.footprint import footprint_now, working_set_bytes
 from disdel.worker.network import TrainerCache
 
 RUNTIMES = ("tensorflow", "torch")
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("float32", "bfloat16")
 SETUPS = (
     ("cnn", (28, 28, 1), 64),
     ("cnn", (28, 28, 1), 512),
@@ -49,7 +49,7 @@ def measure(runtime: str, precision: str, model: str, shape: tuple[int, ...], ba
     y = random.integers(0, 10, (STEPS, batch), np.int32)
     trainers = TrainerCache()
     trainers.import_framework(runtime)
-    trainer = trainers.get(network, "uint8")
+    trainer = trainers.get(network, x)
     trainer.load_state(trainer.state())
     footprint_now()
     before = working_set_bytes()

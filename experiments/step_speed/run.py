@@ -62,7 +62,7 @@ def measure(runtime: str, name: str, batch: int, threads: int, repeats: int, pro
             seed=0,
             threads=threads,
         )
-        trainer = TrainerCache().get(network, "uint8")
+        trainer = TrainerCache().get(network, x)
     began = time.perf_counter()
     trainer.train(x, y)
     first_s = time.perf_counter() - began

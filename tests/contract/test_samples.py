@@ -173,7 +173,7 @@ def test_samples_reach_a_model_as_they_are(model, framework, kind):
 
 @pytest.mark.parametrize("framework", ["keras", "torch"])
 def test_tokens_beyond_256_stay_apart_in_bfloat16(model, framework):
-    _, scored, predict = model(framework, "tokens", "mixed_bfloat16")
+    _, scored, predict = model(framework, "tokens", "bfloat16")
     assert np.isfinite(scored.loss_sum)
     predicted = predict(SAMPLES["tokens"])
     assert np.abs(predicted[0] - predicted[3]).max() > 1e-4

@@ -260,7 +260,7 @@ def test_a_step_of_mixed_precision_is_near_one_of_float32(make, spec, parts, apa
     x, y = samples(spec, steps=1, batch=32)
     # At a rate of 1 a step is the gradient.
     exact = make(spec, "sgd", learning_rate=1.0)
-    mixed = make(spec, "sgd", learning_rate=1.0, precision="mixed_bfloat16")
+    mixed = make(spec, "sgd", learning_rate=1.0, precision="bfloat16")
     before = exact.state()
     mixed.load_state(before)
     loss, near = exact.train(x, y, parts), mixed.train(x, y, parts)
@@ -279,7 +279,7 @@ def test_a_step_of_mixed_precision_is_near_one_of_float32(make, spec, parts, apa
 
 def test_mixed_precision_trains_and_scores_in_float32(make):
     x, y = samples(steps=1)
-    mixed = make(precision="mixed_bfloat16")
+    mixed = make(precision="bfloat16")
     losses = [mixed.train(x, y) for _ in range(40)]
     assert losses[-1] < losses[0] / 2
     exact = make(seed=99)
@@ -289,7 +289,7 @@ def test_mixed_precision_trains_and_scores_in_float32(make):
 
 def test_mixed_precision_is_reproducible(make):
     x, y = samples(CNN2)
-    one, other = (make(CNN2, precision="mixed_bfloat16") for _ in range(2))
+    one, other = (make(CNN2, precision="bfloat16") for _ in range(2))
     assert one.train(x, y) == other.train(x, y)
     assert_identical([one.state(), other.state()])
 

@@ -48,7 +48,7 @@ def end(process):
     return json.loads(told)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_gpu_trains_as_a_cpu_does(runtime, precision):
     on_cpu, on_gpu = (end(begin(runtime, memory_mb, precision)) for memory_mb in (0, 2048))
     assert on_cpu["gpu_mb"] == 0 < on_gpu["gpu_mb"]

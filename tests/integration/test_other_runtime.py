@@ -45,8 +45,8 @@ def test_plans_are_made_of_its_costs_and_auto_leaves_it():
 
 
 def test_what_it_cannot_do_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="--runtime numpy computes in float32, not mixed_bfloat16"):
-        run_plan(TrainJob(dataset="digits", **JOB, precision="mixed_bfloat16"), Settings())
+    with pytest.raises(UsageError, match="--runtime numpy computes in float32, not bfloat16"):
+        run_plan(TrainJob(dataset="digits", **JOB, precision="bfloat16"), Settings())
     with pytest.raises(
         disdel.errors.DisdelError, match="takes dense networks for classes, not Conv2D"
     ):

@@ -28,7 +28,7 @@ TENSORFLOW = Runtime(
     not_in_image=("jax", "matplotlib", "pandas", "PIL", "scipy", "sklearn", "torch"),
     measured_build="tensorflow-cpu",
     model_suffix=".keras",
-    precisions=("float32", "mixed_bfloat16"),
+    precisions=("float32", "bfloat16"),
     learns_axes=True,
     users=UserNetworks(
         packages=("keras", "tensorflow"), kind="Keras model", needed="an uncompiled keras.Model"

@@ -127,7 +127,7 @@ class KerasTrainer(Trainer):
                     "integers, or a model whose keras.Input is float32"
                 )
             x = tf.ensure_shape(tf.cast(x, self._takes), shape)
-        mixed = self._precision == "mixed_bfloat16"
+        mixed = self._precision == "bfloat16"
         with tf.GradientTape() as tape:
             with mixed_bfloat16(self._model) if mixed else nullcontext():
                 outputs = tf.cast(self._model(x, training=True), tf.float32)

@@ -35,7 +35,7 @@ TORCH = Runtime(
     packages=("torch",),
     measured_build="torch+cpu",
     model_suffix=".safetensors",
-    precisions=("float32", "mixed_bfloat16"),
+    precisions=("float32", "bfloat16"),
     learns_axes=True,
     users=UserNetworks(packages=("torch",), kind="PyTorch module", needed="a torch.nn.Module"),
 )

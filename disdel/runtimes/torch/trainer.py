@@ -27,6 +27,7 @@ from disdel.runtimes.torch.optimizers import TorchOptimizer
 from disdel.runtimes.torch.recipe import OF_CLASSES, TorchModel, TorchRecipe
 from disdel.types.arrays import Array, Tensors
 from disdel.types.names import Precision
+from openwhisk_local.machine.allocator import keep_freed_memory
 
 
 class TorchTrainer(Trainer):
@@ -56,8 +57,11 @@ class TorchTrainer(Trainer):
         self._optimizer = optimizer
         self._save = save
         self._recipe = recipe
-        self._mixed = precision == "mixed_bfloat16"
+        self._mixed = precision == "bfloat16"
         self._device = optimizer.parameters[0].device
+        if self._device.type == "cpu":
+            # There PyTorch has the C library allocate.
+            keep_freed_memory()
         self._proximal = 0.0
         # One for each parameter of the optimizer while terms are added.
         self._shifts: list[Tensor] | None = None

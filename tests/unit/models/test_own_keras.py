@@ -409,14 +409,14 @@ def test_a_layer_that_insists_on_float32_is_told_before_anything_runs(requested)
     text = make("Scaled()", SOFTMAX, head=HARD_CODED)
     describe(requested(text))
     with pytest.raises(UsageError, match=r"net.py.*line|bfloat16"):
-        describe(requested(text, precision="mixed_bfloat16"))
+        describe(requested(text, precision="bfloat16"))
 
 
 def test_a_model_trained_in_mixed_precision_is_saved_as_float32(trainer, tmp_path):
     import keras
 
     penalised = "layers.Dense(4, activity_regularizer='l2', kernel_regularizer='l2')"
-    mine = trainer(make(penalised, SOFTMAX), probabilities=True, precision="mixed_bfloat16")
+    mine = trainer(make(penalised, SOFTMAX), probabilities=True, precision="bfloat16")
     x, y = np.ones((2, 8, 4), np.float32), np.zeros((2, 8), np.int32)
     assert np.isfinite(mine.train(x, y))
     mine.save_model(tmp_path / "model.keras")

@@ -137,7 +137,7 @@ def test_measured_grows_with_the_batch(batch, more):
 def test_mixed_precision_takes_less_a_sample_and_half_a_copy_of_the_weights_more():
     exact, mixed = (
         train_parts(work(batch_size=256, precision=precision))
-        for precision in ("float32", "mixed_bfloat16")
+        for precision in ("float32", "bfloat16")
     )
     # Of 33,370 + 3 · 21,632 floats a sample, see above.
     assert exact.step - mixed.step == pytest.approx(0.2 * 256 * (33_370 + 3 * 21_632) * 4, abs=256)
@@ -148,7 +148,7 @@ def test_mixed_precision_takes_less_a_sample_and_half_a_copy_of_the_weights_more
 def test_precisions_do_not_teach_each_other():
     slow = observation(working_set_mb=690, step_s=0.02, shipped_step_s=0.01)
     fast = dataclasses.replace(
-        slow, working_set_mb=400, step_s=0.005, precision="mixed_bfloat16", predicted_mb=90.0
+        slow, working_set_mb=400, step_s=0.005, precision="bfloat16", predicted_mb=90.0
     )
 
     def margin_mb(observations, precision):
@@ -157,11 +157,11 @@ def test_precisions_do_not_teach_each_other():
 
     assert margin_mb([slow] * 9 + [fast] * 9, "float32") == margin_mb([slow] * 9, "float32")
     # What was seen in the other precision may widen a margin, as another network's may.
-    unseen = margin_mb([], "mixed_bfloat16")
-    assert margin_mb([slow] * 9, "mixed_bfloat16") == pytest.approx(unseen, rel=0.01)
+    unseen = margin_mb([], "bfloat16")
+    assert margin_mb([slow] * 9, "bfloat16") == pytest.approx(unseen, rel=0.01)
     speed = RUNTIME.multiply_adds_per_s
     assert calibrated(RUNTIME, [slow, fast]).multiply_adds_per_s == speed / 2
-    assert calibrated(RUNTIME, [slow, fast], "mixed_bfloat16").multiply_adds_per_s == speed * 2
+    assert calibrated(RUNTIME, [slow, fast], "bfloat16").multiply_adds_per_s == speed * 2
 
 
 def test_a_runtime_is_what_was_observed_of_it():

@@ -85,7 +85,7 @@ def test_compiled_networks_compete_with_each_and_the_compilers_time_counts_once(
 
 def test_what_compiled_networks_cannot_do_is_not_planned_with_them(asked):
     everything = FRAMEWORKS | COMPILER
-    assert "compiled" not in asked(everything, precision="mixed_bfloat16")
+    assert "compiled" not in asked(everything, precision="bfloat16")
     assert "compiled" not in asked(everything, gpu_memory_mb=8192)
 
 
