@@ -43,7 +43,7 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
         input_dtype=samples.dtype.name,
         recipe=made.recipe,
         converts=spec.code is not None,
-        precision=network.precision,
+        precision=network.precision or "float32",
     )
 
 

@@ -43,7 +43,7 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
         spec,
         optimizer=network.optimizer,
         learning_rate=network.learning_rate,
-        precision=network.precision,
+        precision=network.precision or "float32",
     )
 
 

@@ -14,7 +14,9 @@ _RECENT = 32
 
 
 def calibrated(
-    shipped: RuntimeCosts, observations: Sequence[Observation], precision: Precision = "float32"
+    shipped: RuntimeCosts,
+    observations: Sequence[Observation],
+    precision: Precision | None = "float32",
 ) -> RuntimeCosts:
     """`shipped` with what the observations say of floor, start, and speed in this precision.
 
@@ -38,7 +40,11 @@ def calibrated(
         ),
         cold_start_s=statistics.median(starts) if starts else shipped.cold_start_s,
     )
-    return at_speed(measured, shipped, step_ratio([o for o in recent if o.precision == precision]))
+    return at_speed(
+        measured,
+        shipped,
+        step_ratio([o for o in recent if o.precision == (precision or "float32")]),
+    )
 
 
 def at_speed(runtime: RuntimeCosts, shipped: RuntimeCosts, slowness: float) -> RuntimeCosts:
@@ -65,8 +71,11 @@ def step_ratio(observations: Sequence[Observation]) -> float:
 
 
 def alike(
-    observations: Sequence[Observation], model: str, batch_size: int, precision: Precision
+    observations: Sequence[Observation], model: str, batch_size: int, precision: Precision | None
 ) -> tuple[Observation, ...]:
-    """The observations of the same network, batch size and precision, oldest first."""
-    wanted = (model, batch_size, precision)
+    """The observations of the same network, batch size and precision, oldest first.
+
+    A precision that is still open counts as float32, which takes longer.
+    """
+    wanted = (model, batch_size, precision or "float32")
     return tuple(o for o in observations if (o.model, o.batch_size, o.precision) == wanted)

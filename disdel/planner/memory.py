@@ -72,7 +72,7 @@ class Work:
         epochs: passes over the shard.
         held: what the runtime's train actions hold.
         micro_batches: parts that a batch is cut into, to hold less of it at once.
-        precision: what a training step computes in.
+        precision: what a training step computes in; None where a trial chooses, and either fits.
         term_copies: copies of the weights that what a strategy adds to the gradients takes.
         calls: of a compiled network, what the compiler says of it; None where that is not known.
     """
@@ -86,7 +86,7 @@ class Work:
     epochs: int
     held: Held
     micro_batches: int = 1
-    precision: Precision = "float32"
+    precision: Precision | None = "float32"
     term_copies: int = 0
     calls: CallMemory | None = None
     validation_samples: int = 0
@@ -154,7 +154,7 @@ def step_bytes(work: Work) -> int:
     at_once = math.ceil(work.batch_size / work.micro_batches)
     kept = max(model.activations, math.ceil(work.held.outputs * model.outputs))
     a_sample = kept * FLOAT_BYTES + layer_bytes(model)
-    if work.precision != "float32":
+    if work.precision == "bfloat16":
         a_sample = math.ceil(a_sample * _MIXED_SHARE)
     training = at_once * a_sample + block_bytes
     scored = min(score_batch(work.micro_batches), max(work.test_samples, work.validation_samples))

@@ -26,6 +26,7 @@ class Observation:
         trace_s: what the first one took beyond that.
         shipped_step_s: the same step by the shipped constants.
         precision: what its training steps computed in.
+        tried: whether a trial of the run had chosen that.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Observation:
     trace_s: float | None = None
     shipped_step_s: float = 0.0
     precision: Precision = "float32"
+    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         ),
         reasons=tuple(_reasons(best, question)),
         gpu_memory_mb=best.gpu_memory_mb,
+        precision=question.job.precision,
         gpu_actions=_gpu_actions(best, question),
         score_every=best.score_every,
         throttled_s=round(best.throttled_s, 1),
@@ -212,6 +213,13 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
             f"{best.gpu_memory_mb} MB; CUDA itself is taken to need "
             f"{gpu_action_mb(best.gpu_memory_mb) - best.gpu_memory_mb} MB more"
         )
+    if question.job.precision is None:
+        reasons.append(
+            "training steps in bfloat16 if the processor has it and a trial at the start is "
+            "clearly faster in it, else in float32; the report says which"
+        )
+    elif question.job.precision == "bfloat16" and question.is_tried:
+        reasons.append("training steps in bfloat16, which a trial on this platform was faster in")
     per_minute = question.capacity.invokes_per_minute
     if best.score_every > 1 and question.job.validation.every is None:
         reasons.append(

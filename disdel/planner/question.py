@@ -126,6 +126,7 @@ class Question(Bounds):
         own_copies: that each client keeps.
         is_whole: whether one action must have all updates of a round.
         federation: of a job that is one.
+        is_tried: whether an earlier trial has chosen the precision.
         notes: what else the user should know of the plan.
     """
 
@@ -140,6 +141,7 @@ class Question(Bounds):
     federation: Federation | None = None
     own_copies: int = 0
     is_whole: bool = False
+    is_tried: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -23,6 +23,8 @@ WIRE_VERSION = 8
 
 # In the metadata of an update: the model's tensors that gradients do not train, as a list in JSON.
 UNTRAINED = "untrained"
+# In the metadata of the initial state: the precision that whoever published it has chosen.
+PRECISION = "precision"
 
 T = TypeVar("T")
 
@@ -57,8 +59,9 @@ class Claimed:
 class Network:
     """The network that the workers build, and how it is trained.
 
-    `optimizer` is None for the one that stands beside the user's own model. `gpu_memory_mb` is that
-    of `Plan`.
+    `optimizer` is None for the one that stands beside the user's own model. With `precision` None
+    the state to start from says what steps compute in (`PRECISION`). `gpu_memory_mb` is that of
+    `Plan`.
     """
 
     runtime: RuntimeName
@@ -67,7 +70,7 @@ class Network:
     learning_rate: float | None
     seed: int
     threads: int | None
-    precision: Precision = "float32"
+    precision: Precision | None = "float32"
     gpu_memory_mb: int | None = None
 
 
@@ -173,6 +176,7 @@ class TrainReply:
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
     phases: Phases | None = None
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ def plan_lines(event: PlanMade) -> list[str]:
     """The plan in a few lines."""
     job, dataset = event.job, event.dataset
     shape = "×".join(str(size) for size in dataset.input_shape)
-    precision = "" if job.precision == "float32" else f", {job.precision}"
+    precision = ", bfloat16" if event.plan.precision == "bfloat16" else ""
     heading = (
         f"plan    {dataset.name} {shape}, {_samples(dataset, job)}; model {event.model}, "
         f"batch {job.batch_size}, {_rounds_of(event)}, seed {job.seed}{precision}"

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from disdel.errors import StoreError
+from disdel.errors import StoreError, UsageError
 from disdel.types.arrays import Array, Tensors
+from disdel.types.names import Precision
 
 OPTIMIZER_PREFIX = "optimizer/"
 
@@ -109,6 +110,15 @@ class Trainer(ABC):
         Raises:
             UsageError: this trainer cannot.
         """
+
+    def compute_in(self, precision: Precision) -> None:
+        """Take all steps from now on in `precision`; weights and optimizer stay float32.
+
+        Raises:
+            UsageError: this trainer cannot.
+        """
+        if precision != "float32":
+            raise UsageError(f"this trainer computes in float32, not {precision}")
 
     @abstractmethod
     def train(

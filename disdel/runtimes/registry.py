@@ -101,17 +101,17 @@ def files_of(runtime: Runtime) -> dict[str, bytes]:
     return {f"disdel/runtimes/{runtime.name}.py": Path(path).read_bytes()}
 
 
-def check_runtime(name: RuntimeName | None, precision: Precision) -> None:
+def check_runtime(name: RuntimeName | None, precision: Precision | None) -> None:
     """Refuse a runtime that does not exist, or does not compute in a precision.
 
     Args:
         name: what was asked for; None leaves the choice.
-        precision: what training steps are to compute in.
+        precision: what training steps are to compute in; None leaves the choice.
 
     Raises:
         UsageError: it is such a one.
     """
-    if name is None or precision in runtime_named(name).precisions:
+    if name is None or precision in (None, *runtime_named(name).precisions):
         return
     able = [runtime.name for runtime in all_runtimes() if precision in runtime.precisions]
     raise UsageError(

@@ -16,7 +16,7 @@ class TrainOptions(TypedDict, total=False):
     batch: int
     model: str
     runtime: str | None
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16"] | None
     optimizer: str | None
     learning_rate: float | None
     seed: int
@@ -68,7 +68,7 @@ class FederateOptions(TypedDict, total=False):
     batch: int
     model: str
     runtime: str | None
-    precision: Literal["float32", "mixed_bfloat16"]
+    precision: Literal["float32", "bfloat16"] | None
     optimizer: str | None
     learning_rate: float | None
     seed: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.types.names import EstimatorName, Objective, RuntimeName, Split
+from disdel.types.names import EstimatorName, Objective, Precision, RuntimeName, Split
 from disdel.types.units import MIB, mb_ceil
 
 
@@ -167,7 +167,8 @@ class Plan:
     `predicted_s` is the wall time of the run, `gb_s` what its activations add up to, and
     `invocations` how many they are. `gpu_memory_mb` is what the tensors of one train action may
     take of a GPU: 0 for no GPU, None for what is free where the action sees one; `gpu_actions` is
-    how many such actions the GPU holds, None where nobody tells its memory. `score_every` is the
+    how many such actions the GPU holds, None where nobody tells its memory. `precision` is what
+    training steps compute in, None where the run's first containers try. `score_every` is the
     rounds from one score to the next. `throttled_s`, a part of `predicted_s`, is what the run waits
     for the platform's minutes to end. `store_mb` is what Redis holds of it at most.
     """
@@ -200,6 +201,7 @@ class Plan:
     reasons: tuple[str, ...]
     gpu_memory_mb: int | None = None
     gpu_actions: int | None = None
+    precision: Precision | None = "float32"
     score_every: int = 1
     throttled_s: float = 0.0
     store_mb: int = 0

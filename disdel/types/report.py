@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from disdel.types.names import Ending, EstimatorName, Objective, Outcome, RuntimeName, Split
+from disdel.types.names import (
+    Ending,
+    EstimatorName,
+    Objective,
+    Outcome,
+    Precision,
+    RuntimeName,
+    Split,
+)
 from disdel.types.phases import Phases
 from disdel.types.plan import Option, Zones
 
@@ -55,6 +63,7 @@ class Activation:
         train_s: the time of these steps.
         times: when it was sent, started and answered.
         phases: what it did when; None when it failed.
+        precision: what its training steps computed in; None where it says nothing of it.
     """
 
     id: str
@@ -79,6 +88,7 @@ class Activation:
     train_s: float | None = None
     times: Times | None = None
     phases: Phases | None = None
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

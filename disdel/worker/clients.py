@@ -200,6 +200,7 @@ class _Activation:
         if first:
             clock.ended("built")
             self._begin_round(trainer)
+        trainer.compute_in(self.request.network.precision or "float32")
         trainer.load_state(self._before if begun is None else self._read(turn, begun))
         if turn.keeps is not None and self.request.terms is not None:
             terms = replace(self.request.terms, own_key=turn.keeps.own_key)

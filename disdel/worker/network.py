@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.registry import runtime_named
@@ -40,9 +42,10 @@ class TrainerCache:
 
     def get(self, network: Network, samples: Array) -> Trainer:
         """The trainer of `network` for such samples as stored, in whatever state it is."""
-        key = (network, samples.dtype.name)
+        # What it computes in can be said of a trainer at any time.
+        key = (replace(network, precision="float32"), samples.dtype.name)
         if self._trainer is None or self._key != key:
             networks = runtime_named(network.runtime).load_networks()
-            self._trainer = networks.build_trainer(network, samples)
+            self._trainer = networks.build_trainer(key[0], samples)
             self._key = key
         return self._trainer

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import TrainingDiverged
-from disdel.protocol.messages import UNTRAINED, TrainReply, TrainRequest
+from disdel.protocol.messages import PRECISION, UNTRAINED, TrainReply, TrainRequest
 from disdel.runtimes.base import Trainer, split_state
 from disdel.runtimes.rates import Factors, rate_factors
 from disdel.runtimes.schedule import Schedule
-from disdel.store.codec import encode, encoded, read_tensors
+from disdel.store.codec import encode, encoded, read_header, read_tensors
 from disdel.types.arrays import Array, Tensors
+from disdel.types.names import Precision
 from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
@@ -24,6 +25,7 @@ from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.stepping import Pace, Taken, take_steps
 from disdel.worker.terms import added_terms
+from disdel.worker.trial import faster_precision
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
 PROGRESS_INTERVAL_S = 0.25
@@ -48,7 +50,10 @@ def train_segment(
     clock.ended("data")
     trainer = trainers.get(request.network, samples.x)
     clock.ended("built")
-    infinite = _infinite(_load_initial(request, context, trainer))
+    initial, precision = _load_initial(request, context, trainer, samples)
+    infinite = _infinite(initial)
+    del initial
+    trainer.compute_in(precision)
     trainer.add_terms(added_terms(context.store, request.terms, trainer.trained()))
     clock.ended("loaded")
 
@@ -89,6 +94,7 @@ def train_segment(
         framework_anonymous_mb=None if framework is None else framework.anonymous_mb,
         framework_mapped_mb=None if framework is None else framework.mapped_mb,
         phases=clock.phases(),
+        precision=precision,
     )
 
 
@@ -100,19 +106,31 @@ def _schedule(request: TrainRequest, samples: Samples) -> Schedule:
     return Schedule(len(samples.x), request.batch_size, request.network.seed, request.client)
 
 
-def _load_initial(request: TrainRequest, context: Context, trainer: Trainer) -> Tensors:
-    """Start from the request's state, and return it; whoever is first makes it from the seed.
+def _load_initial(
+    request: TrainRequest, context: Context, trainer: Trainer, samples: Samples
+) -> tuple[Tensors, Precision]:
+    """Start from the request's state, and return it, with what its steps compute in.
 
-    Everybody, the first included, then reads what was published: all start alike even where
-    two runtimes would draw different weights from one seed.
+    Whoever is first makes it from the seed, and chooses the precision that was left open.
+    Everybody, the first included, then reads what was published: all start alike even where two
+    runtimes would draw different weights from one seed, or two trials come out in different ways.
     """
+    precision = request.network.precision
     if request.initialise and context.store.open(request.state_key) is None:
-        context.store.put_if_absent(request.state_key, encode(_shared(request, trainer.state())))
+        made = {name: np.array(tensor) for name, tensor in trainer.state().items()}
+        metadata = {}
+        if precision is None:
+            batch = slice(0, request.batch_size)
+            metadata[PRECISION] = faster_precision(trainer, samples.x[batch], samples.y[batch])
+        context.store.put_if_absent(request.state_key, encode(_shared(request, made), metadata))
     state = read_tensors(context.store, request.state_key)
+    if precision is None:
+        said = read_header(context.store.existing(request.state_key)).metadata.get(PRECISION)
+        precision = "bfloat16" if said == "bfloat16" else "float32"
     if request.optimizer_key is not None:
         state |= read_tensors(context.store, request.optimizer_key)
     trainer.load_state(state)
-    return state
+    return state, precision
 
 
 def _shared(request: TrainRequest, state: Tensors) -> Tensors:

@@ -1,6 +1,7 @@
 """What bfloat16 does to accuracy: whole trainings in both precisions, seed by seed.
 
-    .venv/bin/python experiments/precision/accuracy.py --mnist mnist.npz --cifar10 cifar10-images.zip
+    .venv/bin/python experiments/precision/accuracy.py --mnist mnist.npz \
+        --cifar10 cifar10-images.zip
 
 Every training is a command of its own with two workers, and is written to `accuracy.json` when it
 has ended; those that are there are not run again. `accuracy.md` is the table of what is there.
@@ -111,7 +112,8 @@ def shown() -> str:
     """Both precisions side by side, and the difference of their means in points."""
     results = json.loads(RESULTS.read_text())
     lines = [
-        "| job, network, epochs | runtime | float32, by seed | bfloat16, by seed | difference of means |",
+        "| job, network, epochs | runtime | float32, by seed | bfloat16, by seed "
+        "| difference of means |",
         "| --- | --- | --- | --- | --- |",
     ]
     for job, (_, network, epochs) in JOBS.items():

@@ -1,4 +1,4 @@
-"""How many CPUs this process can use, seen from inside.
+"""How many CPUs this process can use, seen from inside, and what they can.
 
 Standard library only: the `node` action carries this file alone.
 """
@@ -11,6 +11,9 @@ import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_CPUINFO = Path("/proc/cpuinfo")
+# Of x86 and of ARM.
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def usable_cpus(cgroup: Path = _CGROUP) -> int:
@@ -23,6 +26,18 @@ def usable_cpus(cgroup: Path = _CGROUP) -> int:
     cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _quota_cpus(cgroup)
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def has_bfloat16(cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether the processor multiplies in bfloat16; False where it does not say so.
+
+    Args:
+        cpuinfo: what Linux tells of its processors.
+    """
+    with contextlib.suppress(OSError):
+        words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+        return not words.isdisjoint(_BFLOAT16)
+    return False
 
 
 def _quota_cpus(cgroup: Path) -> float | None:

@@ -90,6 +90,8 @@ class FederatedKind(RunKind):
         return {f"{DATA_FOLDER}/{name}": data for name, data in self._data.laid_out().items()}
 
     def settled(self, job: TrainJob, model: ModelSpec) -> TrainJob:
+        # Clients' steps are small, and no container of theirs tries.
+        job = replace(job, precision=job.precision or "float32")
         if job.optimizer is None and not model.optimizer(None).beside_code:
             return replace(job, optimizer=_DEFAULT_OPTIMIZER)
         return job

@@ -317,6 +317,7 @@ def _measured(
             framework_mapped_mb=reply.framework_mapped_mb,
             steps=reply.next_step - call.request.start_step,
             train_s=reply.train_s,
+            precision=reply.precision,
         )
     return measured
 

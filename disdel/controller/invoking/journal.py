@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from disdel.types import Activation, ActivationRecord, Outcome, Phases, Times, Totals
+from disdel.types import Activation, ActivationRecord, Outcome, Phases, Precision, Times, Totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class Measured:
     steps: int = 0
     train_s: float | None = None
     phases: Phases | None = None
+    precision: Precision | None = None
 
 
 @dataclass(slots=True)

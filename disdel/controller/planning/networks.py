@@ -145,7 +145,7 @@ class _Asked:
         dataset, job = self.dataset, self.job
         features = [asdict(feature) for feature in dataset.features]
         targets = [asdict(target) for target in nameless(dataset.targets)]
-        asked = (features, targets, job.precision, job.batch_size)
+        asked = (features, targets, job.precision or "float32", job.batch_size)
         environment = named_environment(self.code.python.values())
         text = json.dumps([_FORMAT, self.code.ref.digest, asked, versions, environment])
         digest = hashlib.blake2b(text.encode(), digest_size=16)
@@ -187,7 +187,7 @@ def _describe(asked: _Asked, samples: Mapping[str, Array]) -> dict[str, Any]:
             features=dataset.features,
             targets=nameless(dataset.targets),
             batch_size=asked.job.batch_size,
-            precision=asked.job.precision,
+            precision=asked.job.precision or "float32",
         )
         (folder / "in.json").write_text(json.dumps(to_json(request)), encoding="utf-8")
         ended = run_helper(

@@ -17,6 +17,7 @@ from disdel.errors import UsageError
 from disdel.planner.gpu import HOST_MB
 from disdel.planner.memory import Work, train_parts
 from disdel.planner.observations import Observation, containers
+from disdel.planner.precision import open_precisions, tried_precision
 from disdel.planner.question import Federation, Question
 from disdel.planner.timing import predicted_compile_s, step_s
 from disdel.platforms.registry import chosen
@@ -31,6 +32,7 @@ from disdel.types import (
     DatasetSpec,
     ModelSpec,
     Plan,
+    Precision,
     RuntimeName,
     TrainJob,
 )
@@ -75,9 +77,12 @@ def ask(
     strategy = strategy_of(job)
     check_strategy(strategy, job, model)
     runtimes = _fitting_runtimes(job, model, capacity, settings)
+    chosen_precisions = [
+        _precision(runtime, job, model, capacity, settings, dataset) for runtime in runtimes
+    ]
     questions = [
         Question(
-            job=job,
+            job=replace(job, precision=precision),
             dataset=dataset,
             model=model,
             shipped=shipped_costs(runtime, settings),
@@ -94,14 +99,34 @@ def ask(
             kept_copies=len(strategy.kept),
             own_copies=len(strategy.own),
             is_whole=strategy.is_whole,
+            is_tried=job.precision is None and precision is not None,
             notes=_notes(runtime, settings),
         )
-        for runtime in runtimes
+        for runtime, precision in zip(runtimes, chosen_precisions, strict=True)
     ]
     return [
         _of_compiled(asked, settings, compiling_took_s) if runtime.compiles else asked
         for runtime, asked in zip(runtimes, questions, strict=True)
     ]
+
+
+def _precision(
+    runtime: Runtime,
+    job: TrainJob,
+    model: ModelSpec,
+    capacity: Capacity,
+    settings: Settings,
+    dataset: DatasetSpec,
+) -> Precision | None:
+    """What steps compute in on a runtime: as asked or tried before; None leaves it to a trial."""
+    if job.precision is not None:
+        return job.precision
+    batch = min(job.batch_size, dataset.train_samples)
+    gpu_mb = capacity.gpu_memory_mb or settings.limits.gpu_memory_mb
+    able = open_precisions(model, batch, runtime.precisions, on_gpu=bool(gpu_mb))
+    if len(able) == 1:
+        return able[0]
+    return tried_precision(history_of(runtime, settings).read(), model.label, batch)
 
 
 def _notes(runtime: Runtime, settings: Settings) -> tuple[str, ...]:
@@ -154,7 +179,7 @@ def _fitting_runtimes(
     suitable = [
         runtime
         for runtime in offered_runtimes(None, settings)
-        if job.precision in runtime.precisions
+        if job.precision in (None, *runtime.precisions)
         and model.learns in runtime.chosen_for
         and (runtime.learns_axes or not model.target.shape)
         # It would stay idle.
@@ -182,6 +207,7 @@ def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runt
 def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:
     """What the train containers of a run took, one observation each."""
     observed = []
+    precision = question.job.precision or precision_of(activations) or "float32"
     for container in containers(activations, block_steps=plan.block_steps):
         shard_samples = max(plan.client_samples[c] for c in plan.turns[container.worker])
         work = Work(
@@ -196,7 +222,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             batch_size=question.batch_of(shard_samples),
             epochs=question.job.epochs,
             micro_batches=plan.micro_batches,
-            precision=question.job.precision,
+            precision=precision,
             held=question.shipped.held,
             term_copies=question.term_copies,
             calls=question.calls,
@@ -221,10 +247,16 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                     plan.threads or 1,
                     work.micro_batches,
                 ),
-                precision=work.precision,
+                precision=precision,
+                tried=question.job.precision is None or question.is_tried,
             )
         )
     return observed
+
+
+def precision_of(activations: Sequence[Activation]) -> Precision | None:
+    """What the steps of a run computed in; None before the first have ended."""
+    return next((a.precision for a in activations if a.precision is not None), None)
 
 
 def remaining_s(activations: Sequence[Activation], *, done: int, rounds: int) -> float:

@@ -23,7 +23,7 @@ from disdel.controller.runs.lease import Lease
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.errors import UsageError
 from disdel.store.base import Buffer
-from disdel.types import Activation, FederateJob, LedgerEntry, RoundReport, TrainJob
+from disdel.types import Activation, FederateJob, LedgerEntry, Precision, RoundReport, TrainJob
 
 PROGRESS_NAME = "progress.jsonl"
 PROGRESS_VERSION = 2
@@ -66,6 +66,12 @@ class Progress:
     @property
     def done(self) -> int:
         return len(self.rounds)
+
+    @property
+    def precision(self) -> Precision | None:
+        """What steps compute in; None where no round has come to choose it."""
+        told = (a.precision for entry in self.rounds for a in entry.activations)
+        return self.job.precision or next((one for one in told if one is not None), None)
 
     @property
     def spent_s(self) -> float:

@@ -39,6 +39,7 @@ class TrainContainers:
     Attributes:
         optimizers: where each client's optimizer is kept, when they keep their own.
         own: likewise what each client keeps by the strategy.
+        precision: what steps compute in; None until a container has chosen.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TrainContainers:
         self.emit = emit
         self.optimizers: dict[int, str] = {}
         self.own: dict[int, Kept] = {}
+        self.precision = job.precision
         plan = crew.plan
         self._workers = Workers(
             action=action,
@@ -104,7 +106,7 @@ class TrainContainers:
             learning_rate=self.job.learning_rate,
             seed=self.job.seed,
             threads=self.plan.threads,
-            precision=self.job.precision,
+            precision=self.precision,
             gpu_memory_mb=self.plan.gpu_memory_mb,
         )
 

@@ -191,6 +191,7 @@ class Fleet(TrainContainers):
             )
             ended = await self._segment(request, is_late)
             sent, reply = ended.request, ended.reply
+            self.precision = self.precision or reply.precision
             samples += reply.samples
             loss_sum += reply.loss_sum
             if reply.outcome == "ok":

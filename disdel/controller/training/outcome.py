@@ -16,6 +16,7 @@ from disdel.types import (
     FederateJob,
     ModelSpec,
     Plan,
+    Precision,
     RoundReport,
     RunReport,
     Score,
@@ -38,6 +39,7 @@ class Outcome:
         tested: the score of the finished model, where that is no round's.
         model_path: where the model is, once it is there.
         resumed_after: the last round of earlier controllers; None where there was none.
+        precision: what steps computed in; None where none has chosen it.
     """
 
     job: TrainJob
@@ -50,6 +52,7 @@ class Outcome:
     tested: Score | None
     model_path: Path
     resumed_after: int | None
+    precision: Precision | None
 
     def report(self, invoker: Invoker, wall_s: float) -> RunReport:
         """The report of the run whose activations `invoker` has the records of."""
@@ -91,6 +94,7 @@ class Outcome:
             "model": self.model.name,
             "optimizer": self.model.optimizer(self.job.optimizer).name,
             "validate_every": self.plan.score_every,
+            "precision": self.precision,
         }
         if self.federation is not None:
             chosen["containers"] = self.plan.workers

@@ -50,7 +50,7 @@ class Resumed:
                 f"run {self.folder.run} is a federation: disdel federate --resume "
                 f"{self.folder.run} continues it"
             )
-        return self.progress.job
+        return replace(self.progress.job, precision=self.progress.precision)
 
     @property
     def federated_as(self) -> FederateJob:

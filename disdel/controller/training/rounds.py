@@ -295,6 +295,7 @@ class RoundLoop(ABC):
             tested=self._tested,
             model_path=self._average.model_path or self.invoker.folder.model,
             resumed_after=self.progress.done or None,
+            precision=self._fleet.precision,
         ).report(self.invoker, wall_s)
 
 

@@ -155,7 +155,13 @@ async def train_on(
         )
         check_code("the action", action("train", plan.memory_mb).code, session.capacity)
         progress = Progress(
-            job=replace(job, workers=plan.workers, runtime=plan.runtime, fan_in=plan.fan_in),
+            job=replace(
+                job,
+                workers=plan.workers,
+                runtime=plan.runtime,
+                fan_in=plan.fan_in,
+                precision=plan.precision,
+            ),
             dataset=(
                 dataset.version,
                 dataset.train_samples,

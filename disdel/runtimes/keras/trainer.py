@@ -62,16 +62,17 @@ class KerasTrainer(Trainer):
         self._takes = tf.as_dtype(model.inputs[0].dtype)
         self._recipe = recipe or recipe_for("class", probabilities=True)
         self._converts = converts
-        self._precision = precision
         made = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self._optimizer = DrivenOptimizer(made, learning_rate, model.trainable_variables)
         label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None, *self._recipe.label_shape), label)
         self._block = (samples, labels, tf.TensorSpec((None,), tf.float32))
-        self._plain = _Blocks(self, None)
-        self._with_terms: _Blocks | None = None
-        self._blocks = self._plain
+        self._terms: _Terms | None = None
+        self._has_terms = False
+        # By precision, and whether there are terms.
+        self._graphs: dict[tuple[Precision, bool], _Blocks] = {}
+        self.compute_in(precision)
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._score_batch = tf.function(
             self._score,
@@ -198,23 +199,32 @@ class KerasTrainer(Trainer):
     ) -> float:
         parts = min(micro_batches, x.shape[1])
         factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
+        blocks = self._blocks()
         if parts == 1:
-            return float(self._blocks.whole(x, y, factors))
-        return float(self._blocks.in_parts(x, y, factors, parts))
+            return float(blocks.whole(x, y, factors))
+        return float(blocks.in_parts(x, y, factors, parts))
+
+    def _blocks(self) -> _Blocks:
+        """The graphs of such steps as are to be taken now."""
+        kind = (self._precision, self._has_terms)
+        if kind not in self._graphs:
+            self._graphs[kind] = _Blocks(self, self._terms if self._has_terms else None)
+        return self._graphs[kind]
+
+    def compute_in(self, precision: Precision) -> None:
+        self._precision = precision
 
     def trained(self) -> tuple[str, ...]:
         named = {id(variable): name for name, variable in self._model_variables().items()}
         return tuple(named[id(variable)] for variable in self._model.trainable_variables)
 
     def add_terms(self, terms: AddedTerms | None) -> None:
+        self._has_terms = terms is not None
         if terms is None:
-            self._blocks = self._plain
             return
-        if self._with_terms is None:
-            self._with_terms = _Blocks(self, _Terms.of(self._model.trainable_variables))
-        assert self._with_terms.terms is not None
-        self._with_terms.terms.assign(terms, self.trained())
-        self._blocks = self._with_terms
+        if self._terms is None:
+            self._terms = _Terms.of(self._model.trainable_variables)
+        self._terms.assign(terms, self.trained())
 
     def score(self, x: Array, y: Array) -> Scored:
         with self._optimizer.final_weights():
@@ -276,7 +286,6 @@ class _Blocks:
         import tensorflow as tf
 
         block, parts = trainer._block, tf.TensorSpec((), tf.int32)
-        self.terms = terms
         self.whole = tf.function(
             partial(trainer._steps, terms=terms),
             input_signature=block,

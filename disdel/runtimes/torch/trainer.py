@@ -57,7 +57,7 @@ class TorchTrainer(Trainer):
         self._optimizer = optimizer
         self._save = save
         self._recipe = recipe
-        self._mixed = precision == "bfloat16"
+        self.compute_in(precision)
         self._device = optimizer.parameters[0].device
         if self._device.type == "cpu":
             # There PyTorch has the C library allocate.
@@ -69,6 +69,9 @@ class TorchTrainer(Trainer):
         self._wants_two = any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
         )
+
+    def compute_in(self, precision: Precision) -> None:
+        self._mixed = precision == "bfloat16"
 
     def train(
         self,

@@ -54,9 +54,7 @@ def test_an_unknown_runtime_is_refused_with_those_that_are_known():
 
 
 def test_a_runtime_is_refused_for_a_precision_that_it_does_not_compute_in():
-    told = (
-        "--runtime compiled computes in float32, not bfloat16: take --runtime tensorflow or t"
-    )
+    told = "--runtime compiled computes in float32, not bfloat16: take --runtime tensorflow or t"
     with pytest.raises(UsageError, match=told):
         check_runtime("compiled", "bfloat16")
     check_runtime(None, "bfloat16")

@@ -20,7 +20,7 @@ from disdel.types import Aims, Limits, TrainJob
         ("workers_policy", "grow", "--workers-policy must be fixed or adapt"),
         ("workers_max", 0, "--workers-max must be from 1"),
         ("optimizer", "adamm", "unknown optimizer 'adamm'; known: adam,"),
-        ("precision", "half", "--precision must be float32 or bfloat16, not 'half'"),
+        ("precision", "half", "--precision must be float32 or bfloat16 or None, not 'half'"),
     ],
 )
 def test_a_job_out_of_range_is_refused_when_it_is_made(field, value, told):
