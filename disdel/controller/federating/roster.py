@@ -15,9 +15,6 @@ from disdel.errors import RoundFailed, UsageError
 from disdel.types import FederateJob, LedgerEntry, RoundReport
 from disdel.types.assignment import Assignment
 
-# What a plan is made for: enough to know a cohort by.
-_NAMED = 5
-
 
 class Roster(RoundObserver):
     """All clients of a federation, in a few bytes each; it follows the rounds that it chooses for.
@@ -76,15 +73,6 @@ class Roster(RoundObserver):
         if self._available is None:
             return self._able
         return self._able[self._available.present(number)[self._able]]
-
-    @property
-    def empty(self) -> str:
-        """The clients without samples, for people; empty where all have some."""
-        without = np.flatnonzero(self.sizes == 0)
-        if not len(without):
-            return ""
-        named = ", ".join(map(str, without[:_NAMED].tolist()))
-        return f"{named} and {len(without) - _NAMED} others" if len(without) > _NAMED else named
 
     def cohort(self, number: int) -> list[int]:
         """The clients that are asked in a round, ascending: the same ones each time.
