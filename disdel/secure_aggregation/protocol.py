@@ -15,11 +15,11 @@ Nobody ever reveals both secrets of one client. A client may vanish after any st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from disdel.errors import AggregationError
-from disdel.secure_aggregation.graph import degree, least_answers, neighbours
+from disdel.secure_aggregation.graph import degree, neighbours
 from disdel.secure_aggregation.keys import (
     Advert,
     ClientKeys,
@@ -65,19 +65,6 @@ class Circle:
         seed = int.from_bytes(hashlib.sha256(session.label("graph")).digest(), "big")
         around = neighbours(tuple(known), wanted.neighbours, seed)
         return cls(session, known, around, wanted.threshold)
-
-    def check_answers(self, clients: Collection[int], cohort: int, threshold: float) -> None:
-        """Whether enough clients are still there for a sum.
-
-        Raises:
-            AggregationError: there are not.
-        """
-        least = least_answers(cohort, threshold)
-        if len(clients) < least:
-            raise AggregationError(
-                f"of a cohort of {cohort} clients {len(clients)} are left, and {least} are needed "
-                f"for a secure sum (--threshold {threshold:.3g})"
-            )
 
     def holders(self, client: int) -> tuple[int, ...]:
         """Who has a share of a client's secrets: its neighbours, and itself."""
@@ -223,8 +210,3 @@ def _reconstructed(client: int, shares: Mapping[int, Mapping[int, bytes]], circl
             "be unmasked"
         )
     return combine(of_client, circle.threshold)
-
-
-def clients_of(records: Sequence[Record]) -> tuple[int, ...]:
-    """Who has said something, ascending."""
-    return tuple(sorted({one.client for one in records}))
