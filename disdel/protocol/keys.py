@@ -87,6 +87,9 @@ class RunKeys:
     def begun(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}begun:{round_number}:{worker}:{segment}:{attempt}"
 
+    def begun_score(self, round_number: int, worker: int, segment: int, attempt: int) -> str:
+        return f"{self.prefix}begun-score:{round_number}:{worker}:{segment}:{attempt}"
+
     def secure(self, round_number: int, stage: str, worker: int, attempt: int) -> str:
         return f"{self.prefix}secure:{round_number}:{stage}:{worker}:{attempt}"
 

@@ -250,10 +250,12 @@ class AddedNoise:
 class ClientTurn:
     """Steps `start_step` to `stop_step` of a client's sequence, in one round of a federation.
 
-    The samples are at `shard_key`; where there is none, a function of the client's own loads them,
-    `samples` in number. The learning rate is multiplied by `rate_factor`. In the
-    round's mean the update weighs `weight`. It goes to `update_key` where it is no part of a sum.
-    `keeps` says what else the client is to keep.
+    The samples are at `shard_key`; where there is none, a function of the client's own loads those
+    of `split`, `samples` in number where that is known. The learning rate is multiplied by
+    `rate_factor`. In the round's mean the update weighs `weight`. It goes to `update_key` where it
+    is no part of a sum. `keeps` says what else the client is to keep. After its steps, which may be
+    none, the client's model is scored on the samples at `score_keys`; or with `scores_own` on those
+    of "test" that its function loads.
     """
 
     client: int
@@ -265,7 +267,10 @@ class ClientTurn:
     rate_factor: float = 1.0
     update_key: str | None = None
     keeps: ClientKeeps | None = None
-    samples: int = 0
+    samples: int | None = None
+    split: Literal["train", "test"] = "train"
+    score_keys: tuple[str, ...] = ()
+    scores_own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,8 +291,9 @@ class TrainClientsRequest:
     sum goes to `sum_key` once the last has trained, or none of those left fits before the time
     limit. Without an exponent each update is stored by itself. The first client goes on from
     `begun`; one that must stop leaves its state at `checkpoint_key`. After `until_s`, in seconds
-    since the epoch, nobody waits for an answer. With `clipping` or `secure`, updates are protected
-    and counted (`worker/protecting.py`).
+    since the epoch, nobody waits for an answer, nor once the hash `open_key` tells that the round
+    is over, where it is given. Scores are made `score_batch` samples at once. With `clipping` or
+    `secure`, updates are protected and counted (`worker/protecting.py`).
 
     `initialise`, `micro_batches`, `block_steps`, `heed_memory`, `terms` and `tells_untrained` are
     those of `TrainRequest`.
@@ -309,13 +315,23 @@ class TrainClientsRequest:
     sum_key: str
     checkpoint_key: str
     progress_key: str
-    open_key: str
+    open_key: str | None
     begun: Begun | None = None
     until_s: float | None = None
     terms: StepTerms | None = None
     tells_untrained: bool = False
     clipping: Clipping | None = None
     secure: SecureSession | None = None
+    score_batch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSums:
+    """Sums over the samples that a client's model was scored on; `correct` as in `ScoreReply`."""
+
+    samples: int
+    loss_sum: float
+    correct: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +339,8 @@ class ClientResult:
     """What a client did in its turn; `refused` says why its update does not count, or "".
 
     `checksum` is the CRC-32 of the update's tensors in their order. Of an update that is masked,
-    there is none, and the loss is told in the sum alone.
+    there is none, and the loss is told in the sum alone. `score` is None where none was asked for,
+    or where its loss is no finite number.
     """
 
     client: int
@@ -333,6 +350,7 @@ class ClientResult:
     train_s: float
     checksum: str = ""
     refused: str = ""
+    score: ScoreSums | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from disdel.types import (
     Split,
     TrainJob,
 )
+from disdel.types.client_scores import ClientScores, Spread
 from disdel.types.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
 from disdel.types.units import format_bytes, mb_ceil
 from disdel.types.words import counted
@@ -30,6 +31,7 @@ _OPTIONS_SHOWN = 6
 _CLASSES_SHOWN = 20
 _WORST_SHOWN = 10
 _NAME_WIDTH = 24
+_CLIENTS_SHOWN = 5
 
 
 def round_heading(scored_on: Split, *, has_classes: bool = True) -> str:
@@ -272,6 +274,8 @@ def summary_lines(event: RunEnded) -> list[str]:
     lines += _decision_lines(report)
     if report.stopped is not None:
         lines.append(f"        stopped after round {report.rounds[-1].round}: {report.stopped}")
+    if report.client_scores is not None:
+        lines += client_lines(report.client_scores)
     if report.job != "infer":
         lines += _time_lines(report)
     if report.totals is not None:
@@ -340,6 +344,25 @@ def class_lines(evaluation: Evaluation) -> list[str]:
     if hidden := len(evaluation.classes) - len(scores):
         lines.append(f"        and {hidden} more with a better f1, in the report")
     return lines
+
+
+def client_lines(scores: ClientScores) -> list[str]:
+    """How a model does on its clients' own samples: on average, and where it is worst."""
+    what = "held-out" if scores.part == "held-out" else "training"
+    whose = f"{counted(scores.clients, 'client')}, own {what} samples"
+    without = f" ({scores.unscored} more without a score)" if scores.unscored else ""
+    named = ", ".join(map(str, scores.worst[:_CLIENTS_SHOWN]))
+    lines = [f"        {whose}{without}: {_spread_text(scores.accuracy, scores.loss)}"]
+    if scores.personal_loss is not None:
+        personal = _spread_text(scores.personal_accuracy, scores.personal_loss)
+        lines.append(f"        trained further by each of them: {personal}")
+    lines.append(f"        worst off: client{'s' * (len(scores.worst) > 1)} {named}")
+    return lines
+
+
+def _spread_text(accuracy: Spread | None, loss: Spread) -> str:
+    name, shown = ("loss", loss) if accuracy is None else ("accuracy", accuracy)
+    return f"{name} {shown.mean:.4f}, worst tenth {shown.worst_tenth:.4f}"
 
 
 def _shortened(name: str) -> str:

@@ -96,6 +96,10 @@ class FederateOptions(TypedDict, total=False):
     deadline: float | None
     min_clients: int | None
     over_select: float
+    client_holdout: float | None
+    evaluate_clients: int | None
+    before_average: bool
+    personalize: float | None
     dp_clip: float | None
     dp_noise: float | None
     dp_epsilon: float | None

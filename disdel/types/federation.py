@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from disdel.errors import UsageError
 from disdel.types.by_client import Runs, as_text, by_client, largest, least, read_runs
+from disdel.types.client_scores import Part
+from disdel.types.evaluating import Evaluating
 from disdel.types.job import TrainJob
 from disdel.types.learning import AUTO, DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, MAX_ROUNDS, LearningJob
 from disdel.types.privacy import Privacy
@@ -49,6 +51,7 @@ class FederateJob(LearningJob):
         min_clients: a round fails where fewer have answered; None for as many as are to answer.
         over_select: so many times as many are asked as are to answer, and the round ends with those
             that answer first.
+        evaluating: what is scored by client.
         privacy: what is promised to the clients.
 
     Raises:
@@ -180,6 +183,7 @@ class FederateJob(LearningJob):
             group=_FEDERATION,
         ),
     ] = 1.0
+    evaluating: Evaluating = field(default_factory=Evaluating)
     privacy: Privacy = field(default_factory=Privacy)
 
     def __post_init__(self) -> None:
@@ -199,6 +203,16 @@ class FederateJob(LearningJob):
             raise UsageError(
                 f"--partition {self.partition} deals the samples of a data set, and with --data "
                 "clients have their own: leave one of the two out"
+            )
+        if self.data is not None and self.evaluating.holdout is not None:
+            raise UsageError(
+                "--client-holdout holds out samples that disdel deals, and with --data clients "
+                'have their own: what the function loads for the split "test" is held out'
+            )
+        if self.evaluating.personalize is not None and not self._holds_out:
+            raise UsageError(
+                "--personalize trains on a client's samples and must be scored on others: add "
+                "--client-holdout 0.2"
             )
         if self.data is not None and self.client_samples is not None:
             raise UsageError(
@@ -237,12 +251,24 @@ class FederateJob(LearningJob):
         self.privacy.check_cohort(self.roster, self.asked)
 
     @property
+    def _holds_out(self) -> bool:
+        """Whether clients have samples that they do not train on."""
+        return self.evaluating.holdout is not None or self.data is not None
+
+    @property
+    def scored_part(self) -> Part:
+        """Which of a client's own samples models are scored on."""
+        return "held-out" if self._holds_out else "train"
+
+    @property
     def roster(self) -> int:
         """How many clients there are."""
         return self.clients or DEFAULT_CLIENTS
 
     def _check_privacy(self) -> None:
         privacy = self.privacy
+        if privacy.secure_aggregation:
+            self.evaluating.check_hidden()
         if privacy.is_differential and self.average != "equal":
             raise UsageError(
                 "under differential privacy every client counts the same, since a weight by "

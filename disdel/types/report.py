@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from disdel.types.client_scores import ClientScores, Spread
 from disdel.types.names import (
     Ending,
     EstimatorName,
@@ -100,7 +101,8 @@ class LedgerEntry:
     None in reports of before there were clients, which were the workers. Of a federation, `weight`
     is what the update counted in the mean, `steps` were taken in `train_s` seconds, `loss` is their
     mean over the samples, and `staleness` the rounds between the state that the client began with
-    and this one.
+    and this one. `own_loss` and `own_accuracy` are those of the client's model before the average,
+    on the split that rounds are scored on, where that was asked for.
     """
 
     round: int
@@ -113,6 +115,8 @@ class LedgerEntry:
     steps: int | None = None
     loss: float | None = None
     staleness: int = 0
+    own_loss: float | None = None
+    own_accuracy: float | None = None
     # Not what the round came to: the same update may take longer.
     train_s: float | None = field(default=None, compare=False)
 
@@ -132,6 +136,9 @@ class ClientsReport:
     asked: int
     answered: int
     dropped: tuple[DroppedClient, ...] = ()
+    # Of the clients' models before the average, on the split that rounds are scored on.
+    own_loss: Spread | None = None
+    own_accuracy: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,8 +234,8 @@ class RoundReport:
     """One round: the workers' training loss, and the average's score on held-out samples.
 
     `loss` is None where the round was not scored, and `accuracy` also where there are no classes;
-    `metrics` are further means by name. `clients` are those of a federation, and `privacy` is what
-    they have been promised.
+    `metrics` are further means by name. `clients` are those of a federation, `privacy` is what they
+    have been promised, and `client_scores` are the average's on their own samples.
     """
 
     round: int
@@ -239,6 +246,7 @@ class RoundReport:
     metrics: dict[str, float] = field(default_factory=dict)
     clients: ClientsReport | None = None
     privacy: PrivacyReport | None = None
+    client_scores: ClientScores | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +341,8 @@ class RunReport:
     is, on the test split or, of an inference, on its samples. `scored_on` is the split on which the
     rounds were scored; None in reports of version 1, where what decided was what tested, too.
     `stopped` says why a run ended before its last round, and `resumed_after` which round was the
-    last complete one when this controller took it up.
+    last complete one when this controller took it up. `client_scores` are the model's on the own
+    samples of a federation's clients.
     """
 
     run: str
@@ -359,3 +368,4 @@ class RunReport:
     stopped: str | None = None
     resumed_after: int | None = None
     evaluation: Evaluation | NumberEvaluation | None = None
+    client_scores: ClientScores | None = None

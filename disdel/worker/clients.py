@@ -8,9 +8,10 @@ added up here (`exact_sum`), so that one sum leaves the container, whoever has t
 from __future__ import annotations
 
 import json
+import math
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,10 +24,11 @@ from disdel.protocol.messages import (
     Begun,
     ClientResult,
     ClientTurn,
+    ScoreSums,
     TrainClientsReply,
     TrainClientsRequest,
 )
-from disdel.runtimes.base import Trainer, split_state
+from disdel.runtimes.base import Trainer, split_state, sum_of
 from disdel.runtimes.rates import Factors
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
@@ -39,6 +41,8 @@ from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
 from disdel.worker.network import TrainerCache
 from disdel.worker.own_data import OwnData
+from disdel.worker.protecting import Protection
+from disdel.worker.secure import ClientSecrets
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.stepping import Ending, Pace, take_steps
 from disdel.worker.terms import added_terms
@@ -96,8 +100,6 @@ def train_clients(
 def _protection(request: TrainClientsRequest, context: Context) -> Unprotected:
     if request.clipping is None and request.secure is None:
         return Unprotected()
-    from disdel.worker.protecting import Protection
-    from disdel.worker.secure import ClientSecrets
 
     return Protection(request, ClientSecrets(context.client_secret))
 
@@ -121,10 +123,11 @@ class _Activation:
     _sum: ExactSum | None = None
     _shown: Throttle = field(default_factory=lambda: Throttle(_PROGRESS_INTERVAL_S))
     _asked: Throttle = field(default_factory=lambda: Throttle(_CANCEL_INTERVAL_S))
-    # In this activation; and the slowest client's for one step.
+    # In this activation; the slowest client's for one step, and for its score.
     _steps: int = 0
     _train_s: float = 0.0
     _step_s: float = 0.0
+    _score_s: float = 0.0
 
     def __post_init__(self) -> None:
         request = self.request
@@ -181,7 +184,7 @@ class _Activation:
         """Whether a client is better begun in an activation that has all of its time."""
         if not self.results:
             return False
-        needed_s = (turn.stop_step - turn.start_step) * self._step_s
+        needed_s = (turn.stop_step - turn.start_step) * self._step_s + self._score_s
         return self.context.remaining_s() < needed_s + 2 * self.pace.slowest_s + STORE_MARGIN_S
 
     def _train(self, turn: ClientTurn, following: ClientTurn | None, begun: Begun | None) -> Ending:
@@ -244,8 +247,11 @@ class _Activation:
             samples=seen,
             loss_sum=loss_sum,
             train_s=train_s,
+            score=self._score(turn, trainer, samples),
         )
-        self.results.append(self._added(turn, split_state(trainer.state())[0], result))
+        if self._sum is not None or turn.update_key is not None:
+            result = self._added(turn, split_state(trainer.state())[0], result)
+        self.results.append(result)
         return "ok"
 
     def _samples(self, turn: ClientTurn) -> Samples:
@@ -256,14 +262,44 @@ class _Activation:
         """
         if turn.shard_key is not None:
             return self.shards.get(turn.shard_key, self.context, "train")
-        return self.own_data.get(turn.client, turn.samples, self.request.network.model)
+        model = self.request.network.model
+        return self.own_data.get(turn.client, turn.samples, model, turn.split)
 
     def _read_ahead(self, following: ClientTurn | None, alike: Samples) -> None:
         """Begin to read the next client's samples, where they are in the store and few."""
         if following is None or following.shard_key is None:
             return
+        if following.stop_step == following.start_step:
+            # Its steps do not say how many it has.
+            return
         if _most_bytes(following, alike) <= _AHEAD_BYTES:
             self.shards.read_ahead(following.shard_key, self.context)
+
+    def _score(self, turn: ClientTurn, trainer: Trainer, own: Samples) -> ScoreSums | None:
+        """The score of a client's model where one is asked for."""
+        if not (turn.score_keys or turn.scores_own):
+            return None
+        self._say("scoring", client=turn.client)
+        began_s, size = time.perf_counter(), self.request.score_batch
+        samples, loss_sum = 0, 0.0
+        correct: int | None = 0
+        for scored_on in self._scored(turn, own):
+            batches = (slice(at, at + size) for at in range(0, len(scored_on.x), size))
+            part = sum_of(trainer.score(scored_on.x[at], scored_on.y[at]) for at in batches)
+            samples, loss_sum = samples + len(scored_on.x), loss_sum + part.loss_sum
+            correct = None if part.correct is None or correct is None else correct + part.correct
+        self._score_s = max(self._score_s, time.perf_counter() - began_s)
+        if not math.isfinite(loss_sum):
+            return None
+        return ScoreSums(samples=samples, loss_sum=loss_sum, correct=correct)
+
+    def _scored(self, turn: ClientTurn, own: Samples) -> Iterator[Samples]:
+        """What a client's model is scored on; one part is held at a time."""
+        if turn.scores_own:
+            yield self.own_data.get(turn.client, None, self.request.network.model, "test")
+        for key in turn.score_keys:
+            is_own = key == turn.shard_key
+            yield own if is_own else self.shards.get(key, self.context, "score")
 
     def _begin_round(self, trainer: Trainer) -> None:
         """Have the state of the round; the first of all activations makes it from the seed."""
@@ -362,6 +398,8 @@ class _Activation:
     def _check_cancelled(self) -> None:
         request, store = self.request, self.context.store
         check_cancelled(store, state_key=request.state_key, progress_key=request.progress_key)
+        if request.open_key is None:
+            return
         closed = store.get_field(request.open_key, RunKeys.CLOSED)
         if closed is not None and int(closed) >= request.round:
             raise Cancelled(f"round {request.round} is over")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -17,12 +18,13 @@ from disdel.user_code.collecting import DATA_FOLDER, read_code
 from disdel.user_code.module import UserModule
 from disdel.worker.shards import Samples
 
+OwnSplit = Literal["train", "test"]
 # Where a bundle has the function's files: beside the package `disdel`.
 _BUNDLED = Path(__file__).parents[2] / DATA_FOLDER
 
 
 class OwnData:
-    """The last client's samples; the next one's are loaded once those are let go.
+    """The last client's samples by split; the next one's are loaded once those are let go.
 
     Args:
         folder: where the function's files lie.
@@ -31,20 +33,22 @@ class OwnData:
     def __init__(self, folder: Path = _BUNDLED) -> None:
         self._folder = folder
         self._module: UserModule | None = None
-        self._held: tuple[int, Samples] | None = None
+        self._held: dict[OwnSplit, tuple[int, Samples]] = {}
 
-    def get(self, client: int, count: int, model: ModelSpec) -> Samples:
-        """The training samples of a client, of which there are `count` by what it has said.
+    def get(
+        self, client: int, count: int | None, model: ModelSpec, split: OwnSplit = "train"
+    ) -> Samples:
+        """The samples of a client, of which there are `count` by what it has said, if it has.
 
         Raises:
             UsageError: the function failed, or what it returned does not suit the network.
         """
-        if self._held is None or self._held[0] != client:
-            self._held = None
-            self._held = client, self._load(client, count, model)
-        return self._held[1]
+        if self._held.get(split, (None,))[0] != client:
+            self._held.pop(split, None)
+            self._held[split] = client, self._load(client, count, model, split)
+        return self._held[split][1]
 
-    def _load(self, client: int, count: int, model: ModelSpec) -> Samples:
+    def _load(self, client: int, count: int | None, model: ModelSpec, split: OwnSplit) -> Samples:
         if self._module is None:
             code = read_code(self._folder)
             if code is None:
@@ -53,18 +57,20 @@ class OwnData:
             os.chdir(self._folder)
             self._module = UserModule(code.ref, self._folder)
         module = self._module
-        loaded = module.call(client=client, split="train")
-        where = f"{module.code.entry} of client {client}"
+        loaded = module.call(client=client, split=split)
+        where = f"{module.code.entry} of client {client}{' for test' if split == 'test' else ''}"
         return module.guarded(lambda: _samples(loaded, count, model, where))
 
 
-def _samples(loaded: object, count: int, model: ModelSpec, where: str) -> Samples:
+def _samples(loaded: object, count: int | None, model: ModelSpec, where: str) -> Samples:
     if not (isinstance(loaded, tuple | list) and len(loaded) == 2):
         raise UsageError(f"{where} returned a {type(loaded).__name__}; needed is (x, y)")
     x, y = (np.asarray(part) for part in loaded)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise UsageError(f"{where} returned x of shape {x.shape} and y of shape {y.shape}")
-    if len(x) != count:
+    if not len(x):
+        raise UsageError(f"{where} returned no samples")
+    if count is not None and len(x) != count:
         raise UsageError(f"{where} returned {len(x)} samples, and counts() says {count}")
     return Samples(_fitted(x, model.features[0], where), _targets(y, model.targets[0], where))
 

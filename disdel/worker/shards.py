@@ -72,9 +72,11 @@ class ShardCache:
         if self._ahead is None:
             return None
         ahead, future = self._ahead
+        if ahead != key:
+            # A score's come between.
+            return None
         self._ahead = None
-        samples = future.result()
-        return samples if ahead == key else None
+        return future.result()
 
 
 def _samples(tensors: Tensors) -> Samples:

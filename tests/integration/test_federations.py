@@ -185,3 +185,38 @@ def test_epsilon_grows_stops_a_run_and_goes_on_after_a_resume(tmp_path):
     assert [entry["privacy"]["epsilon"] for entry in resumed["rounds"]] == spent
     # Noise and cohorts of a seed are made again.
     assert model(resumed, folder) == model(whole, tmp_path / "whole")
+
+
+def test_models_are_scored_by_client_and_before_the_average_and_no_bit_changes(tmp_path):
+    holdout = ("--partition", "shards:2", "--client-holdout", "0.2")
+    plain = federated(tmp_path / "plain", "--containers", "2", *holdout)
+    asked = ("--evaluate-clients", "2", "--personalize", "2", "--before-average")
+    scored = federated(
+        tmp_path / "scored", "--containers", "3", *holdout, *asked, "--action-env", "KILL=once"
+    )
+    assert scored["totals"]["failed"] > 0
+    assert updates(scored) == updates(plain)
+    assert model(scored, tmp_path / "scored") == model(plain, tmp_path / "plain")
+
+    # With or without what else is asked for, the model is scored by those who hold samples out.
+    final = scored["client_scores"]
+    assert (final["round"], final["part"], final["clients"]) == (4, "held-out", 40)
+    assert [one["client"] for one in final["by_client"]] == list(range(40))
+    for one, other in zip(final["by_client"], plain["client_scores"]["by_client"], strict=True):
+        assert (one["accuracy"], one["samples"]) == (other["accuracy"], other["samples"])
+        assert one["loss"] == pytest.approx(other["loss"])
+    accuracies = sorted(one["accuracy"] for one in final["by_client"])
+    assert final["accuracy"]["worst_tenth"] == pytest.approx(sum(accuracies[:4]) / 4)
+    assert final["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 40)
+    # Two labels are easier than ten for who trains on them alone.
+    assert final["personal_accuracy"]["mean"] > final["accuracy"]["mean"]
+
+    due = [entry["client_scores"] for entry in scored["rounds"]]
+    assert [None if one is None else one["round"] for one in due] == [None, 2, None, 4]
+    assert due[3] == {**final, "by_client": []}
+    for entry in scored["rounds"]:
+        own = [e["own_accuracy"] for e in scored["ledger"] if e["round"] == entry["round"]]
+        assert len(own) == 12
+        assert entry["clients"]["own_accuracy"]["mean"] == pytest.approx(sum(own) / 12)
+    # Many clients an activation.
+    assert sum(a["task"] == "score" and a["outcome"] == "ok" for a in scored["activations"]) < 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from disdel.protocol.keys import RunKeys
 from disdel.store.base import Store
 from disdel.store.codec import encoded_rows
 from disdel.types import DatasetSpec
+from disdel.types.client_scores import Part
 from disdel.types.units import MIB
 
 # What is kept of clients who have trained, in case they are asked again.
@@ -23,12 +25,12 @@ class ClientData(ABC):
     """Makes the samples of clients available to the containers that train them."""
 
     @abstractmethod
-    def key(self, client: int) -> str | None:
-        """Where a client's samples are; None where it has them itself."""
+    def key(self, client: int, part: Part = "train") -> str | None:
+        """Where the samples are that a client trains on, or holds out; None where it has them."""
 
     @abstractmethod
-    def make_ready(self, clients: Sequence[int]) -> None:
-        """Have the samples of a round's clients there, in the order in which they are needed.
+    def make_ready(self, clients: Sequence[int], part: Part = "train") -> None:
+        """Have the samples of some clients there, in the order in which they are needed.
 
         Raises:
             StoreError: they cannot be written.
@@ -38,10 +40,10 @@ class ClientData(ABC):
 class OwnSamples(ClientData):
     """Clients load their samples themselves, in the action."""
 
-    def key(self, client: int) -> str | None:  # noqa: ARG002
+    def key(self, client: int, part: Part = "train") -> str | None:  # noqa: ARG002
         return None
 
-    def make_ready(self, clients: Sequence[int]) -> None:
+    def make_ready(self, clients: Sequence[int], part: Part = "train") -> None:
         """There is nothing to do."""
 
 
@@ -74,32 +76,38 @@ class StagedSamples(ClientData):
         self._sample_bytes = sample_bytes(dataset)
         # Half of the room, since states and sums need some as well.
         self._most_bytes = KEPT_BYTES if room_mb is None else min(KEPT_BYTES, room_mb * MIB // 2)
-        # By client, those that were asked longest ago first.
-        self._staged: dict[int, int] = {}
+        # By key, those that were asked longest ago first.
+        self._staged: dict[str, int] = {}
+        # A round may be over before all of its clients' samples are there.
+        self._lock = threading.Lock()
 
-    def key(self, client: int) -> str:
-        return self._keys.shard("train", f"client-{client}")
+    def key(self, client: int, part: Part = "train") -> str:
+        whose = "client" if part == "train" else part
+        return self._keys.shard("train", f"{whose}-{client}")
 
-    def make_ready(self, clients: Sequence[int]) -> None:
-        missing = [client for client in clients if client not in self._staged]
-        for client in clients:
-            if client in self._staged:
-                # Now it is one of those that were asked last.
-                self._staged[client] = self._staged.pop(client)
-        self._make_room(sum(map(self._bytes, missing)), frozenset(clients))
-        for client in missing:
-            rows = self._samples.rows(self._roster.positions(client))
-            self._store.put_stream(self.key(client), encoded_rows(self._tensors, rows))
-            self._staged[client] = self._bytes(client)
+    def make_ready(self, clients: Sequence[int], part: Part = "train") -> None:
+        with self._lock:
+            keys = {client: self.key(client, part) for client in clients}
+            missing = [client for client, key in keys.items() if key not in self._staged]
+            for key in keys.values():
+                if key in self._staged:
+                    # Now it is one of those that were asked last.
+                    self._staged[key] = self._staged.pop(key)
+            needed_bytes = sum(self._bytes(client, part) for client in missing)
+            self._make_room(needed_bytes, frozenset(keys.values()))
+            for client in missing:
+                rows = self._samples.rows(self._roster.positions(client, part))
+                self._store.put_stream(keys[client], encoded_rows(self._tensors, rows))
+                self._staged[keys[client]] = self._bytes(client, part)
 
-    def _make_room(self, needed_bytes: int, wanted: frozenset[int]) -> None:
-        held_bytes = sum(self._staged.values())
-        for client in list(self._staged):
-            if held_bytes + needed_bytes <= self._most_bytes:
+    def _make_room(self, needed_bytes: int, wanted: frozenset[str]) -> None:
+        staged_bytes = sum(self._staged.values())
+        for key in list(self._staged):
+            if staged_bytes + needed_bytes <= self._most_bytes:
                 return
-            if client not in wanted:
-                self._store.delete(self.key(client))
-                held_bytes -= self._staged.pop(client)
+            if key not in wanted:
+                self._store.delete(key)
+                staged_bytes -= self._staged.pop(key)
 
-    def _bytes(self, client: int) -> int:
-        return self._roster.samples(client) * self._sample_bytes
+    def _bytes(self, client: int, part: Part) -> int:
+        return self._roster.samples(client, part) * self._sample_bytes

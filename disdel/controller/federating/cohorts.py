@@ -23,13 +23,15 @@ from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.secure import SecureSums
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.background import background
-from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.planning.local_sgd import local_sgd
 from disdel.controller.training.containers import Kept, TrainContainers
 from disdel.controller.training.crew import Crew
+from disdel.controller.training.stopping import is_scored
 from disdel.controller.training.terms import client_keeps, step_terms, weights_of
 from disdel.errors import ActivationFailed
+from disdel.planner.memory import score_batch
 from disdel.protocol import messages
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
@@ -66,10 +68,11 @@ class Answered:
 
 @dataclass(slots=True)
 class Cohort:
-    """A round as it comes in.
+    """A round as it comes in, or a score of its model by client.
 
     Attributes:
         number: of the round.
+        scores: whether the model that it has come to is scored, and nothing averaged.
         turns: of the clients that are asked.
         exponent: of the sums; None where each update is stored.
         answered: by client.
@@ -84,6 +87,7 @@ class Cohort:
     number: int
     turns: dict[int, messages.ClientTurn]
     exponent: int | None
+    scores: bool = False
     answered: dict[int, Answered] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
     sum_keys: list[str] = field(default_factory=list)
@@ -218,6 +222,39 @@ class CohortContainers(TrainContainers):
         self._keep_own(cohort)
         return cohort
 
+    async def score_by_clients(self, number: int, turns: Sequence[messages.ClientTurn]) -> Cohort:
+        """Have clients score the model of round `number`, after the steps of their turns.
+
+        Whom that does not succeed with has no score.
+        """
+        cohort = Cohort(number, {turn.client: turn for turn in turns}, None, scores=True)
+        seconds = {
+            turn.client: (turn.stop_step - turn.start_step) * self._step_s + _CLIENT_S
+            for turn in turns
+        }
+        await all_of(
+            self._train_hand(worker, [cohort.turns[client] for client in hand], cohort, None)
+            for worker, hand in enumerate(deal(seconds, self.plan.workers))
+        )
+        store = self.invoker.session.store
+        for key in cohort.spent:
+            await asyncio.to_thread(store.delete, key)
+        return cohort
+
+    def further_turn(self, client: int, number: int, epochs: float) -> messages.ClientTurn:
+        """A client's turn of so many passes over its own samples, from the model of a round on."""
+        steps = steps_of_round(self._roster.samples(client), self._batch_size(client), epochs)
+        return messages.ClientTurn(
+            client=client,
+            shard_key=self._data.key(client),
+            start_step=0,
+            stop_step=steps,
+            batch_size=self._batch_size(client),
+            weight=0.0,
+            rate_factor=self._rate_factor(client, number),
+            samples=self._roster.samples(client),
+        )
+
     def _keep_own(self, cohort: Cohort) -> None:
         """Remember where clients have left what they keep; whatever else there is, is spent."""
         cohort.spent += sorted(cohort.own_keys - set(cohort.kept.values()))
@@ -303,7 +340,15 @@ class CohortContainers(TrainContainers):
             rate_factor=factor,
             keeps=self._keeps(client, number, steps, factor),
             samples=samples,
+            score_keys=self._score_keys(number),
         )
+
+    def _score_keys(self, number: int) -> tuple[str, ...]:
+        """Where the samples are that a client's model is scored on before it is averaged."""
+        if not (self._federation.evaluating.before_average and is_scored(number, self.plan)):
+            return ()
+        split, keys = self.plan.scored_on, self.invoker.keys
+        return tuple(keys.shard(split, p.name) for p in self.plan.slices(split) if p.samples)
 
     def _keeps(
         self, client: int, number: int, steps: int, factor: float
@@ -469,7 +514,7 @@ class CohortContainers(TrainContainers):
         """The activation of these clients that ended well; lost ones are replaced."""
         segment = cohort.segments[worker]
         cohort.segments[worker] += 1
-        number, keys = cohort.number, self.invoker.keys
+        number, keys, trains = cohort.number, self.invoker.keys, not cohort.scores
         request = messages.TrainClientsRequest(
             network=self.network(),
             worker=worker,
@@ -480,18 +525,18 @@ class CohortContainers(TrainContainers):
             micro_batches=1,
             block_steps=1,
             heed_memory=True,
-            state_key=keys.state(number - 1),
-            initialise=number == 1,
+            state_key=keys.state(number - 1 if trains else number),
+            initialise=trains and number == 1,
             exponent=cohort.exponent,
             sum_key="",
             checkpoint_key="",
             progress_key=keys.progress,
-            open_key=keys.open,
+            open_key=keys.open if trains else None,
             begun=begun,
             until_s=until_s,
-            terms=step_terms(self.strategy, keys, number),
-            tells_untrained=self.strategy.advances,
-            clipping=None if self._differential is None else self._differential.clipping,
+            terms=step_terms(self.strategy, keys, number) if trains else None,
+            tells_untrained=trains and self.strategy.advances,
+            clipping=self._differential.clipping if self._differential and trains else None,
             secure=cohort.secure,
         )
         tries = 0
@@ -507,13 +552,15 @@ class CohortContainers(TrainContainers):
                 micro_batches=attempt.micro_batches,
                 block_steps=attempt.block_steps,
                 heed_memory=attempt.heed_memory,
+                score_batch=score_batch(attempt.micro_batches),
                 sum_key=keys.sum(*place),
-                checkpoint_key=keys.begun(*place),
+                checkpoint_key=keys.begun(*place) if trains else keys.begun_score(*place),
             )
-            cohort.spent += [sent.sum_key, sent.checkpoint_key]
+            cohort.spent += [*([sent.sum_key] if trains else []), sent.checkpoint_key]
             cohort.spent += [turn.update_key for turn in sent.turns if turn.update_key is not None]
             cohort.own_keys |= {turn.keeps.new_own_key for turn in sent.turns if turn.keeps}
-            call = await self._workers.call("train", sent, worker, attempt, number=number)
+            task = "train" if trains else "score"
+            call = await self._workers.call(task, sent, worker, attempt, number=number)
             call = replace(call, segment=segment, attempt=count)
             try:
                 return _Ended(sent, await self.invoker.call(call, messages.TrainClientsReply))
@@ -528,7 +575,7 @@ class CohortContainers(TrainContainers):
         self, turn: messages.ClientTurn, cohort: Cohort, segment: int, attempt: int
     ) -> messages.ClientTurn:
         """A turn with a place for its update, where that is not summed."""
-        if cohort.exponent is not None:
+        if cohort.exponent is not None or cohort.scores:
             return turn
         keys, place = self.invoker.keys, (cohort.number, turn.client, segment, attempt)
         keeps = turn.keeps and replace(turn.keeps, new_own_key=keys.own(*place))

@@ -14,6 +14,19 @@ from disdel.controller.training.observers import DoneRound, RoundObserver
 from disdel.errors import RoundFailed, UsageError
 from disdel.types import FederateJob, LedgerEntry, RoundReport
 from disdel.types.assignment import Assignment
+from disdel.types.client_scores import Part
+
+# Tells this use of the seed from others.
+_HOLDS_OUT = 0x68656C64
+
+
+def held_out(owned: NDArray[np.int64], share: float | None) -> NDArray[np.int64]:
+    """How many of its samples each client holds out, (clients,): a share, rounded; never all."""
+    if share is None:
+        return np.zeros_like(owned)
+    rounded = np.floor(owned * share + 0.5).astype(np.int64)
+    held: NDArray[np.int64] = np.clip(rounded, 0, np.maximum(owned - 1, 0))
+    return held
 
 
 class Roster(RoundObserver):
@@ -37,8 +50,11 @@ class Roster(RoundObserver):
             self._seed = secrets.randbits(128) if own is None else own
         owned = np.asarray(assignment.sizes, np.int64)
         self._starts = np.cumsum(owned) - owned
+        self.held = held_out(owned, job.evaluating.holdout)
+        self._owned = owned
         most = job.of_clients("client_samples")
-        self.sizes = owned if most is None else np.minimum(owned, most.astype(np.int64))
+        kept = owned - self.held
+        self.sizes = kept if most is None else np.minimum(kept, most.astype(np.int64))
         self._order = assignment.order
         self._positions: NDArray[np.int64] | None = None
         self._able = np.flatnonzero(self.sizes)
@@ -114,15 +130,29 @@ class Roster(RoundObserver):
         )
         self._known.keep_warm(answered)
 
-    def samples(self, client: int) -> int:
-        return int(self.sizes[client])
+    @property
+    def scored(self) -> list[int]:
+        """The clients that have samples to score a model on."""
+        has = self.sizes if self._job.evaluating.holdout is None else self.held
+        return [int(client) for client in np.flatnonzero(has)]
 
-    def positions(self, client: int) -> NDArray[np.int64]:
+    def samples(self, client: int, part: Part = "train") -> int:
+        return int((self.sizes if part == "train" else self.held)[client])
+
+    def positions(self, client: int, part: Part = "train") -> NDArray[np.int64]:
         """The client's positions in the training split, ascending, shape (its samples,)."""
         if self._positions is None:
             self._positions = self._order()
-        start = self._starts[client]
-        return np.sort(self._positions[start : start + self.sizes[client]])
+        start, owned = int(self._starts[client]), int(self._owned[client])
+        own = self._positions[start : start + owned]
+        if self._job.evaluating.holdout is None:
+            return np.sort(own[: self.sizes[client]])
+        # Whatever the order of its samples says, those held out are like the others.
+        drawn = np.random.default_rng((self._job.seed, _HOLDS_OUT, client)).permutation(owned)
+        held = drawn[: self.held[client]]
+        if part == "held-out":
+            return np.sort(own[held])
+        return np.sort(np.delete(own, held)[: self.sizes[client]])
 
     def typical(self, count: int) -> tuple[int, ...]:
         """The samples of each client of a cohort like most, with the largest client in it."""

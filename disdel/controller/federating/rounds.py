@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from disdel.controller.federating.client_data import ClientData, OwnSamples, StagedSamples
+from disdel.controller.federating.client_scoring import ClientScoring, means
 from disdel.controller.federating.clients_file import ClientsFile
 from disdel.controller.federating.cohorts import Cohort, CohortContainers
 from disdel.controller.federating.privacy import DifferentialPrivacy
@@ -23,6 +24,7 @@ from disdel.protocol import messages
 from disdel.protocol.protection import COUNTS, LOSS_UNITS, SECRET_PARAMETER
 from disdel.strategies.base import Contribution, Strategy
 from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry, PrivacyReport
+from disdel.types.client_scores import ClientScores, Spread, spread
 from disdel.types.events import Noted
 
 # Of those that have not answered, in a message; the report has them all.
@@ -30,6 +32,12 @@ _NAMED = 5
 _STAGED = (
     "updates are masked, but the samples that disdel deals to clients lie in Redis as they are: "
     "who reads it needs no updates (with --data they load their own)"
+)
+
+
+_OUTSIDE_EPSILON = (
+    "scores by client are in the report as they are, and the epsilon says nothing of them: show "
+    "them only to those who may see the clients' data"
 )
 
 
@@ -48,6 +56,7 @@ class FederatedRun(RoundLoop):
         self._federation = federation
         self._roster = roster
         self._scored: set[str] = set()
+        self._last_scores: ClientScores | None = None
         self._differential: DifferentialPrivacy | None = None
         super().__init__(*parts)
 
@@ -59,6 +68,8 @@ class FederatedRun(RoundLoop):
             reports = [entry.report for entry in self.progress.rounds]
             self._differential = DifferentialPrivacy(self._federation, self._roster.able, reports)
             self.emit(Noted(message=self._differential.told()))
+            if self._federation.evaluating.tells:
+                self.emit(Noted(message=_OUTSIDE_EPSILON, matters=True))
         if privacy.secure_aggregation:
             parameters = {SECRET_PARAMETER: new_client_secret()}
             action.spec = replace(action.spec, parameters=parameters)
@@ -70,6 +81,15 @@ class FederatedRun(RoundLoop):
             roster=self._roster,
             data=self._data,
             differential=self._differential,
+        )
+        self._scoring = ClientScoring(
+            self._federation,
+            self._roster,
+            self._data,
+            self._cohorts,
+            self.samples.spec,
+            self.model.target.elements,
+            self.emit,
         )
         return self._cohorts
 
@@ -83,6 +103,20 @@ class FederatedRun(RoundLoop):
             self.samples.spec,
             session.examination.room_mb,
         )
+
+    async def scored_by_clients(self, number: int) -> ClientScores | None:
+        if not self._federation.evaluating.is_due(number):
+            return None
+        scores = self._last_scores = await self._scoring.scores(number)
+        # Of each client, the finished model's are told.
+        return scores and replace(scores, by_client=())
+
+    async def tested_by_clients(self, number: int) -> ClientScores | None:
+        if not self._federation.evaluating.is_asked:
+            return None
+        if self._last_scores is not None and self._last_scores.round == number:
+            return self._last_scores
+        return await self._scoring.scores(number)
 
     def further_observers(self) -> Sequence[RoundObserver]:
         private = () if self._differential is None else (self._differential,)
@@ -137,8 +171,9 @@ class FederatedRun(RoundLoop):
                 secure=cohort.secure,
             )
             counts = await self.collector.combine(self._protected(request))
+        ledger = _ledger(cohort, checksums, self.model.target.elements)
         return JoinedRound(
-            ledger=tuple(_ledger(cohort, checksums)),
+            ledger=tuple(ledger),
             spent=tuple(cohort.spent),
             train_loss=_loss(cohort, counts),
             privacy=await asyncio.to_thread(self._privacy, number, counts),
@@ -149,6 +184,7 @@ class FederatedRun(RoundLoop):
                     DroppedClient(client=client, why=why)
                     for client, why in sorted(cohort.dropped.items())
                 ),
+                **_own_scores(ledger),
             ),
         )
 
@@ -211,19 +247,36 @@ def _updates(
     ]
 
 
-def _ledger(cohort: Cohort, checksums: dict[int, str]) -> list[LedgerEntry]:
-    return [
-        LedgerEntry(
-            round=cohort.number,
-            client=client,
-            worker=one.worker,
-            attempt=one.attempt,
-            samples=one.result.samples,
-            checksum=checksums[client],
-            weight=one.weight,
-            steps=one.result.steps,
-            loss=None if cohort.secure else one.result.loss_sum / one.result.samples,
-            train_s=one.result.train_s,
+def _ledger(cohort: Cohort, checksums: dict[int, str], labels_each: int) -> list[LedgerEntry]:
+    entries = []
+    for client, one in sorted(cohort.answered.items()):
+        own = (None, None) if one.result.score is None else means(one.result.score, labels_each)
+        entries.append(
+            LedgerEntry(
+                round=cohort.number,
+                client=client,
+                worker=one.worker,
+                attempt=one.attempt,
+                samples=one.result.samples,
+                checksum=checksums[client],
+                weight=one.weight,
+                steps=one.result.steps,
+                loss=None if cohort.secure else one.result.loss_sum / one.result.samples,
+                train_s=one.result.train_s,
+                own_loss=own[0],
+                own_accuracy=own[1],
+            )
         )
-        for client, one in sorted(cohort.answered.items())
-    ]
+    return entries
+
+
+def _own_scores(ledger: Sequence[LedgerEntry]) -> dict[str, Spread]:
+    """How the clients' models do before the average; empty where they were not scored."""
+    scored = [entry for entry in ledger if entry.own_loss is not None]
+    samples = [entry.samples for entry in scored]
+    losses = [entry.own_loss for entry in scored if entry.own_loss is not None]
+    found = {"own_loss": spread(losses, samples, worst="most")} if scored else {}
+    accuracies = [entry.own_accuracy for entry in scored if entry.own_accuracy is not None]
+    if accuracies:
+        found["own_accuracy"] = spread(accuracies, samples, worst="least")
+    return found

@@ -22,6 +22,7 @@ from disdel.types import (
     Score,
     TrainJob,
 )
+from disdel.types.client_scores import ClientScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Outcome:
         dataset: with as many samples as each split has in this training.
         history: of the rounds.
         tested: the score of the finished model, where that is no round's.
+        client_scores: its scores on clients' own samples, where these were asked for.
         model_path: where the model is, once it is there.
         resumed_after: the last round of earlier controllers; None where there was none.
         precision: what steps computed in; None where none has chosen it.
@@ -50,6 +52,7 @@ class Outcome:
     dataset: DatasetSpec
     history: RoundHistory
     tested: Score | None
+    client_scores: ClientScores | None
     model_path: Path
     resumed_after: int | None
     precision: Precision | None
@@ -85,6 +88,7 @@ class Outcome:
             model_round=number,
             stopped=self.history.stopped,
             resumed_after=self.resumed_after,
+            client_scores=self.client_scores,
         )
 
     def _settings_as_used(self) -> dict[str, object]:

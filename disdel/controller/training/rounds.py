@@ -41,6 +41,7 @@ from disdel.platforms.base import ActionSpec
 from disdel.settings import Settings, run_dir
 from disdel.strategies.asking import strategy_of
 from disdel.types import Activation, ModelSpec, RoundReport, RunReport, Score
+from disdel.types.client_scores import ClientScores
 from disdel.types.events import Listener, Noted
 
 
@@ -133,6 +134,7 @@ class RoundLoop(ABC):
             ),
         )
         self._tested: Score | None = None
+        self._client_scores: ClientScores | None = None
 
     @abstractmethod
     def new_containers(self, action: SizedAction) -> TrainContainers:
@@ -235,6 +237,7 @@ class RoundLoop(ABC):
         """Test the model, unless a round has, and let a worker store it."""
         number = model_round(self.job.validation, self._history.reports)
         assert number is not None
+        self._client_scores = await self.tested_by_clients(number)
         if self._average.is_exported:
             return
         # A run that is resumed behind its last round has nothing staged.
@@ -255,12 +258,14 @@ class RoundLoop(ABC):
         for observer in self._observers:
             await observer.round_joined(joined)
         score = await self._score(number)
+        client_scores = await self.scored_by_clients(number)
         report = RoundReport(
             round=number,
             wall_s=round(time.monotonic() - started_s, 3),
             train_loss=joined.train_loss,
             clients=joined.clients,
             privacy=joined.privacy,
+            client_scores=client_scores,
             **({} if score is None else asdict(score)),
         )
         journal = self.invoker.journal.activations
@@ -273,6 +278,14 @@ class RoundLoop(ABC):
         )
         for observer in self._observers:
             await observer.round_done(done)
+
+    async def scored_by_clients(self, number: int) -> ClientScores | None:  # noqa: ARG002
+        """The model of a round on the own samples of clients, where that is asked for."""
+        return None
+
+    async def tested_by_clients(self, number: int) -> ClientScores | None:  # noqa: ARG002
+        """The same of the finished model, which is that of round `number`."""
+        return None
 
     async def _score(self, number: int) -> Score | None:
         """The score of a round's average; None where it has none."""
@@ -293,6 +306,7 @@ class RoundLoop(ABC):
             dataset=self.samples.spec,
             history=self._history,
             tested=self._tested,
+            client_scores=self._client_scores,
             model_path=self._average.model_path or self.invoker.folder.model,
             resumed_after=self.progress.done or None,
             precision=self._fleet.precision,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from disdel.controller.federating.roster import Roster
+from disdel.controller.federating.roster import Roster, held_out
 from disdel.errors import RoundFailed, UsageError
 from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry, RoundReport
 from disdel.types.assignment import Assignment
+from disdel.types.evaluating import Evaluating
 
 
 @dataclass(frozen=True)
@@ -130,3 +131,35 @@ def test_fewer_than_must_answer_are_told_with_their_round(tmp_path):
 def test_what_cannot_be_chosen_is_refused_before_anything_runs(options, message):
     with pytest.raises(UsageError, match=message):
         roster(**options)
+
+
+@pytest.mark.parametrize(
+    ("owned", "share", "held"),
+    [(10, 0.2, 2), (5, 0.5, 3), (1, 0.9, 0), (2, 0.9, 1), (3, 0.1, 0), (0, 0.5, 0)],
+)
+def test_a_client_holds_out_a_share_rounded_and_never_all(owned, share, held):
+    assert held_out(np.array([owned]), share).tolist() == [held]
+
+
+def test_samples_held_out_are_not_trained_on_and_both_are_the_clients():
+    whole = roster(20)
+    made = roster(20, evaluating=Evaluating(holdout=0.25))
+    again = roster(20, evaluating=Evaluating(holdout=0.25))
+    for client in range(20):
+        held, kept = made.positions(client, "held-out"), made.positions(client)
+        assert len(held) == made.samples(client, "held-out")
+        assert len(kept) == made.samples(client)
+        assert sorted([*held, *kept]) == whole.positions(client).tolist()
+        assert again.positions(client, "held-out").tolist() == held.tolist()
+    # Not the first or the last ones of each.
+    assert any(np.diff(made.positions(client, "held-out")).max() > 1 for client in range(12, 20))
+    # Who has a single sample trains on it, and is not scored.
+    assert 0 not in made.scored
+    assert whole.scored == list(range(20))
+
+
+def test_samples_that_are_left_out_are_not_those_held_out():
+    made = roster(20, evaluating=Evaluating(holdout=0.25), client_samples=3)
+    assert made.samples(19) == 3
+    assert made.samples(19, "held-out") == 5
+    assert not set(made.positions(19)) & set(made.positions(19, "held-out"))

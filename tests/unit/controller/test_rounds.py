@@ -28,6 +28,7 @@ def test_a_run_from_plan_to_report(run, platform):
         "metrics": {},
         "clients": None,
         "privacy": None,
+        "client_scores": None,
     }
     assert saved["settings"]["workers"] == 2
     assert platform.packages == {}

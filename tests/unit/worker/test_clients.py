@@ -10,7 +10,7 @@ import pytest
 from disdel.errors import AggregationError, UsageError
 from disdel.models import built_in
 from disdel.protocol import messages
-from disdel.runtimes.base import Trainer
+from disdel.runtimes.base import Scored, Trainer
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.strategies.exact_sum import exponent_for
 from disdel.worker.cancellation import Cancelled
@@ -57,7 +57,8 @@ class Adding(Trainer):
         return float(y.size)
 
     def score(self, x, y):
-        raise AssertionError("not asked for")
+        # Each sample's loss is the weight, and classes are its whole part.
+        return Scored(float(self.w[0]) * len(x), int((y == int(self.w[0])).sum()))
 
     def save_model(self, path):
         raise AssertionError("not asked for")
@@ -144,11 +145,14 @@ def request(turns=ALL, **changes):
 
 
 class Site(OwnData):
-    """Has the samples of three clients in memory."""
+    """Has the samples of three clients in memory; for test, two of its class 0 more."""
 
-    def get(self, client, count, model):
+    def get(self, client, count, model, split="train"):
         if client == 1:
             raise UsageError("clients of client 1: no disk")
+        if split == "test":
+            assert count is None
+            return Samples(np.zeros((2, 1)), np.zeros(2, np.int32))
         assert count == SIZES[client]
         return Samples(np.full(count, client + 1, np.int64), np.zeros(count, np.int32))
 
@@ -269,6 +273,52 @@ def test_a_client_that_would_not_fit_any_more_is_begun_elsewhere(store):
     assert store.open("checkpoint") is None
 
 
+def held(store, labels):
+    store.put("held", encode({"x": np.zeros((len(labels), 1)), "y": np.array(labels, np.int32)}))
+
+
+def test_a_clients_model_is_scored_after_its_steps_and_averaged_as_ever(store):
+    held(store, [1, 6, 6, 3, 6])
+    turns = tuple(replace(one, score_keys=("held", one.shard_key)) for one in ALL[:2])
+    reply = run(store, turns=turns, score_batch=2)
+    # Weights 1 and 6; the clients' own classes are 0.
+    assert [one.score for one in reply.results] == [
+        messages.ScoreSums(samples=9, loss_sum=9.0, correct=1),
+        messages.ScoreSums(samples=17, loss_sum=102.0, correct=3),
+    ]
+    plain = run(store, turns=ALL[:2], sum_key="plain")
+    assert [replace(one, score=None, train_s=0.0) for one in reply.results] == [
+        replace(one, train_s=0.0) for one in plain.results
+    ]
+    assert store.get("sum") == store.get("plain")
+
+
+def test_the_models_of_a_round_are_scored_without_a_step_or_with_some_and_nothing_is_left(store):
+    held(store, [3, 5, 3])
+    start = {"model/w": np.full(2, 3, np.float32), "model/n": np.zeros((), np.int64)}
+    store.put("state:4", encode(start))
+    fields = {"state_key": "state:4", "initialise": False, "exponent": None, "open_key": None}
+    before = set(store._blobs)
+    as_it_is = replace(turn(1, epochs=0), shard_key="held", score_keys=("held",))
+    reply = run(store, turns=(as_it_is, replace(turn(0), score_keys=("held",))), **fields)
+    assert [one.score for one in reply.results] == [
+        messages.ScoreSums(samples=3, loss_sum=9.0, correct=2),
+        # One step of a client whose samples are 1.
+        messages.ScoreSums(samples=3, loss_sum=12.0, correct=0),
+    ]
+    assert set(store._blobs) == before
+
+
+def test_a_score_that_is_no_number_is_none(store):
+    start = {"model/w": np.full(2, np.nan, np.float32), "model/n": np.zeros((), np.int64)}
+    store.put("state:0", encode(start))
+    nothing = replace(turn(1, epochs=0), score_keys=("shard:1",))
+    trainer = Adding()
+    trainer.score = lambda x, y: Scored(math.nan, 0)
+    [result] = run(store, trainer, turns=(nothing,), exponent=None).results
+    assert (result.score, result.refused) == (None, "")
+
+
 def test_after_the_deadline_of_a_round_only_what_was_done_counts(store):
     trainer = Adding()
     until = []
@@ -361,6 +411,20 @@ def test_a_join_of_something_else_is_refused(store, changes, said):
     with pytest.raises(AggregationError, match=said):
         joined(store, [reply], ["sum"], **changes)
     assert store.open("state:1") is None
+
+
+def test_models_are_scored_on_data_of_clients_own(store):
+    start = {"model/w": np.zeros(2, np.float32), "model/n": np.zeros((), np.int64)}
+    store.put("state:4", encode(start))
+    fields = {"state_key": "state:4", "initialise": False, "exponent": None, "open_key": None}
+    own = {"shard_key": None, "scores_own": True}
+    as_it_is = tuple(turn(c, epochs=0, split="test", **own) for c in (1, 2))
+    reply = run(store, own_data=Site(), turns=as_it_is, **fields)
+    assert [one.refused for one in reply.results] == ["clients of client 1: no disk", ""]
+    assert reply.results[1].score == messages.ScoreSums(samples=2, loss_sum=0.0, correct=2)
+    further = (turn(2, samples=SIZES[2], **own),)
+    [result] = run(store, own_data=Site(), turns=further, **fields).results
+    assert result.score == messages.ScoreSums(samples=2, loss_sum=6.0, correct=0)
 
 
 def test_sums_of_two_rounds_are_not_joined(store):

@@ -1,0 +1,172 @@
+"""The scores of a federation's model on its clients' own samples, made where these train."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from disdel.controller.federating.client_data import KEPT_BYTES, ClientData
+from disdel.controller.federating.cohorts import Cohort, CohortContainers
+from disdel.controller.federating.roster import Roster
+from disdel.planner.memory import sample_bytes
+from disdel.protocol import messages
+from disdel.types import DatasetSpec, FederateJob
+from disdel.types.client_scores import ClientScore, ClientScores, scores_of
+from disdel.types.events import Listener, Noted
+
+# Of those that could not be scored, in a message.
+_NAMED = 3
+
+
+class ClientScoring:
+    """Scores rounds' models on every client's own samples.
+
+    Args:
+        federation: says on which samples, and whether clients train the model further before.
+        roster: the clients.
+        data: makes their samples available.
+        cohorts: the containers.
+        dataset: what a sample is.
+        labels_each: labels of a sample, of which each is right or wrong.
+        emit: told which clients have no score.
+    """
+
+    def __init__(
+        self,
+        federation: FederateJob,
+        roster: Roster,
+        data: ClientData,
+        cohorts: CohortContainers,
+        dataset: DatasetSpec,
+        labels_each: int,
+        emit: Listener,
+    ) -> None:
+        self._asked = federation.evaluating
+        self._roster = roster
+        self._data = data
+        self._cohorts = cohorts
+        self._sample_bytes = sample_bytes(dataset)
+        self._labels_each = labels_each
+        self._emit = emit
+        self._part = federation.scored_part
+
+    async def scores(self, number: int) -> ClientScores | None:
+        """How the model of round `number` does, which is in the store; None where nobody can say.
+
+        Raises:
+            StoreLost, DataGone: the store has failed.
+        """
+        scored = self._roster.scored
+        found: list[ClientScore] = []
+        failed: dict[int, str] = {}
+        for wave in self._waves(scored):
+            before = await self._before(number, wave)
+            failed |= before.dropped
+            told = self._told(before)
+            after = await self._after(number, list(told))
+            personal = self._told(after)
+            for client, (loss, accuracy, samples) in told.items():
+                further = personal.get(client, (None, None, 0))
+                found.append(
+                    ClientScore(
+                        client=client,
+                        samples=samples,
+                        loss=loss,
+                        accuracy=accuracy,
+                        personal_loss=further[0],
+                        personal_accuracy=further[1],
+                    )
+                )
+            failed |= {} if after is None else after.dropped
+        self._tell(number, failed)
+        unscored = self._roster.able(0) - len(found)
+        return scores_of(number, self._part, found, unscored=unscored)
+
+    def _waves(self, clients: Sequence[int]) -> Iterator[list[int]]:
+        """The clients in groups whose samples have room in the store together."""
+        wave: list[int] = []
+        room_bytes = KEPT_BYTES // 2
+        for client in clients:
+            needed_bytes = self._bytes(client)
+            if wave and needed_bytes > room_bytes:
+                yield wave
+                wave, room_bytes = [], KEPT_BYTES // 2
+            wave.append(client)
+            room_bytes -= needed_bytes
+        if wave:
+            yield wave
+
+    def _bytes(self, client: int) -> int:
+        samples = self._roster.samples(client, self._part)
+        if self._asked.personalize is not None:
+            samples += self._roster.samples(client)
+        return samples * self._sample_bytes
+
+    async def _before(self, number: int, wave: Sequence[int]) -> Cohort:
+        """The model as it is: turns of no steps."""
+        await asyncio.to_thread(self._data.make_ready, wave, self._part)
+        keys = {client: self._data.key(client, self._part) for client in wave}
+        turns = [
+            messages.ClientTurn(
+                client=client,
+                shard_key=key,
+                start_step=0,
+                stop_step=0,
+                batch_size=1,
+                weight=0.0,
+                split="train" if self._part == "train" else "test",
+                **_scored_at(key),
+            )
+            for client, key in keys.items()
+        ]
+        return await self._cohorts.score_by_clients(number, turns)
+
+    async def _after(self, number: int, wave: Sequence[int]) -> Cohort | None:
+        """The model once each client has trained it further."""
+        epochs = self._asked.personalize
+        if epochs is None:
+            return None
+        await asyncio.to_thread(self._data.make_ready, wave)
+        turns = [
+            replace(
+                self._cohorts.further_turn(client, number, epochs),
+                **_scored_at(self._data.key(client, self._part)),
+            )
+            for client in wave
+        ]
+        return await self._cohorts.score_by_clients(number, turns)
+
+    def _told(self, cohort: Cohort | None) -> Mapping[int, tuple[float, float | None, int]]:
+        """By client: loss and accuracy, and the samples that they are means over."""
+        if cohort is None:
+            return {}
+        return {
+            client: (*means(one.result.score, self._labels_each), one.result.score.samples)
+            for client, one in sorted(cohort.answered.items())
+            if one.result.score is not None
+        }
+
+    def _tell(self, number: int, failed: Mapping[int, str]) -> None:
+        if not failed:
+            return
+        named = "; ".join(
+            f"client {client}: {failed[client]}" for client in sorted(failed)[:_NAMED]
+        )
+        others = f"; and {len(failed) - _NAMED} others" if len(failed) > _NAMED else ""
+        self._emit(
+            Noted(message=f"not all clients have scored round {number}'s model: {named}{others}")
+        )
+
+
+def _scored_at(key: str | None) -> dict[str, Any]:
+    """Of a turn: the samples that are scored, or that they are the client's own."""
+    return {"scores_own": True} if key is None else {"score_keys": (key,)}
+
+
+def means(score: messages.ScoreSums, labels_each: int) -> tuple[float, float | None]:
+    """The loss and the accuracy of a score; no accuracy where there are no classes."""
+    correct = score.correct
+    accuracy = None if correct is None else correct / (score.samples * labels_each)
+    return score.loss_sum / score.samples, accuracy
