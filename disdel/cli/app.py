@@ -36,8 +36,8 @@ app = Commands(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("train")(train.train_command)
-app.command("federate")(federate.federate_command)
+app.command("train", takes_file=True)(train.train_command)
+app.command("federate", takes_file=True)(federate.federate_command)
 app.command("infer")(infer.infer_command)
 app.command("plan")(plan.plan_command)
 app.command("partition")(partition.partition_command)

@@ -35,8 +35,16 @@ class Commands(typer.Typer):
         # Brackets in texts are brackets, not markup.
         super().__init__(cls=_Group, no_args_is_help=True, rich_markup_mode=None, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
-        """As Typer's, but that parameters may stand for declared settings."""
+    def command(
+        self, name: str | None = None, *, takes_file: bool = False, **settings: Any
+    ) -> Callable[[F], F]:
+        """As Typer's, but that parameters may stand for declared settings.
+
+        Args:
+            name: of the command.
+            takes_file: whether settings come from a file, too, which --config names.
+            settings: as Typer's.
+        """
         register = super().command(name, cls=_Command, **settings)
 
         def decorate(function: F) -> F:
@@ -44,6 +52,7 @@ class Commands(typer.Typer):
 
             later.__name__, later.__doc__ = function.__name__, function.__doc__
             later.function = function  # type: ignore[attr-defined]
+            later.takes_file_as = name if takes_file else None  # type: ignore[attr-defined]
             register(later)
             return function
 
@@ -74,7 +83,8 @@ class _Command(TyperCommand):
         if not self._is_made:
             self._is_made = True
             alone = typer.Typer(add_completion=False)
-            flat = with_settings(self.callback.function)  # type: ignore[union-attr]
+            later: Any = self.callback
+            flat = with_settings(later.function, takes_file_as=later.takes_file_as)
             alone.command(epilog=flat.epilog)(flat)  # type: ignore[attr-defined]
             made: Any = typer.main.get_command(alone)
             self.params, self.callback, self.epilog = made.params, made.callback, made.epilog

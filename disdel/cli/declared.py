@@ -15,6 +15,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_t
 import typer
 
 from disdel.settings import Declared, build, declared, found, resolve
+from disdel.settings.config_file import Command, ConfigFile, Said, read_config
 from disdel.settings.fields import REQUIRED
 from disdel.settings.resolving import find
 from disdel.settings.texts import value_of
@@ -47,7 +48,7 @@ class Given(Generic[T]):
     Attributes:
         cls: the class.
         values: by the settings' names.
-        sources: the flags and variables that have said so.
+        sources: the flags, variables and keys of a file that have said so.
     """
 
     cls: type[T]
@@ -73,29 +74,39 @@ class _Group:
     is_given: bool = False
     is_one: bool = False
 
-    def value(self, said: Mapping[str, Any]) -> Any:
+    def value(self, said: Mapping[str, Any], elsewhere: Mapping[str, Said]) -> Any:
         """What the command gets for the parameter.
 
         Args:
             said: the texts of all flags by parameter; None where the user has not given one.
+            elsewhere: what a file says, which counts where no flag does.
         """
         values, sources = {}, {}
         for option in self.options:
             if (value := said[option.name]) is not None:
                 values[option.name] = _read(option, value)
                 sources[option.name] = "DATASET" if option.setting.argument else option.flag
+            elif (other := elsewhere.get(option.name)) is not None:
+                values[option.name], sources[option.name] = other.value, other.source
         if self.is_one:
             [option] = self.options
             return find(self.cls, option.name, values.get(option.name))
         if not self.is_given:
             return resolve(self.cls, values)
         others = {option.name for option in declared(self.cls)} - {o.name for o in self.options}
-        elsewhere, variables = found(self.cls, others | values.keys())
-        return Given(self.cls, values | elsewhere, sources | variables)
+        set_by_variables, variables = found(self.cls, others | values.keys())
+        return Given(self.cls, values | set_by_variables, sources | variables)
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` as Typer takes it: with a parameter for each setting."""
+def with_settings(
+    command: Callable[..., None], *, takes_file_as: str | None = None
+) -> Callable[..., None]:
+    """`command` as Typer takes it: with a parameter for each setting.
+
+    Args:
+        command: the function.
+        takes_file_as: the name of a command that has --config and --set, too.
+    """
     groups, parameters = [], []
     hints = get_type_hints(command, include_extras=True)
     for parameter in inspect.signature(command).parameters.values():
@@ -109,9 +120,21 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
             groups.append(group)
             parameters += [_typer_parameter(option, group) for option in group.options]
 
+    file = _group("file", ConfigFile) if takes_file_as is not None else None
+    if file is not None:
+        parameters += [_typer_parameter(option, file) for option in file.options]
+
     def flat(**said: Any) -> None:
+        elsewhere: Mapping[str, Said] = {}
+        if file is not None and takes_file_as is not None:
+            options = {option.name: option for group in groups for option in group.options}
+            flags_only = frozenset(said.keys() - options.keys())
+            asker = Command(takes_file_as, options, flags_only)
+            elsewhere = read_config(file.value(said, {}), asker)
+            for option in file.options:
+                del said[option.name]
         for group in groups:
-            made = group.value(said)
+            made = group.value(said, elsewhere)
             for option in group.options:
                 del said[option.name]
             said[group.parameter] = made

@@ -2,8 +2,9 @@
 
 A setting is a field of a dataclass, annotated with a `disdel.types.setting.Setting`. Jobs are
 declared in `disdel.types`, and other things where they are used; `Settings` is here. `fields`
-reads the declarations, `resolving` decides between flag, environment, file and default,
-`signatures` gives functions their keywords, and `tables` writes the documentation.
+reads the declarations, `resolving` decides between flag, environment and default, `config_file`
+reads what a user's file says, `signatures` gives functions their keywords, and `tables` writes the
+documentation.
 """
 
 from disdel.settings.fields import Declared, build, changed, declared, entries
