@@ -358,7 +358,8 @@ class TrainClientsReply:
     """What an activation of several clients did: `results` of those whose turn has ended.
 
     "continued-…" asks for the others' turns; the first of these goes on from `begun`, where it has
-    that. "ok" with fewer results than turns: time was up.
+    that. "ok" with fewer results than turns: time was up. `moved_bytes` is what it read of states
+    and stored of updates and sums.
     """
 
     outcome: Literal["ok", "continued-time", "continued-memory"]
@@ -366,6 +367,7 @@ class TrainClientsReply:
     steps: int
     train_s: float
     peak_mb: int
+    moved_bytes: int = 0
     begun: Begun | None = None
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from disdel.report.axes import AXIS_HEIGHT, LABELS_WIDTH, MARGIN, WIDTH, Scale, Tick, ticks
-from disdel.report.timeline import Span, Stage, spans
 from disdel.types import Activation
+from disdel.types.timeline import Span, Stage, spans
 
 # A word needs this much of a bar for each letter, and a mark needs this much at all.
 _LETTER_WIDTH = 6.2

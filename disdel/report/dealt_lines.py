@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.host.streams import on_one_line
-from disdel.types.dealt import DealtSamples
+from disdel.types.dealt import DealtSamples, starts_of
 
 # More clients, or labels, are put together, so that the map fits a terminal.
 MOST_ROWS = 40
@@ -45,22 +45,17 @@ def map_of(
     dealt: DealtSamples, most_rows: int = MOST_ROWS, most_columns: int = MOST_COLUMNS
 ) -> Map:
     """A map of at most so many rows and columns: neighbours are put together where need be."""
-    clients, labels = dealt.counts.shape
-    columns = _starts(labels, most_columns)
-    rows = []
-    starts = _starts(clients, most_rows)
-    for start, end in zip(starts, [*starts[1:], clients], strict=True):
-        shares = np.add.reduceat(dealt.shares[start:end].mean(axis=0), columns)
-        rows.append(
-            Row(
-                label=_client(dealt, start) if end == start + 1 else f"{start}-{end - 1}",
-                samples=_range(dealt.samples[start:end]),
-                labels=_range(dealt.labels_held[start:end]),
-                shares=shares,
-            )
+    rows = [
+        Row(
+            label=_client(dealt, row.first) if row.first == row.last else f"{row.first}-{row.last}",
+            samples=_range(dealt.samples[row.first : row.last + 1]),
+            labels=_range(dealt.labels_held[row.first : row.last + 1]),
+            shares=np.array(row.shares),
         )
+        for row in dealt.label_map(most_rows, most_columns).rows
+    ]
     largest = max(float(row.shares.max()) for row in rows)
-    return Map(tuple(rows), tuple(columns), largest)
+    return Map(tuple(rows), tuple(starts_of(len(dealt.labels), most_columns)), largest)
 
 
 def dealt_lines(dealt: DealtSamples) -> Iterator[str]:
@@ -134,11 +129,6 @@ def _short(name: str) -> str:
 def _range(values: NDArray[np.int64]) -> str:
     low, high = int(values.min()), int(values.max())
     return str(low) if low == high else f"{low}-{high}"
-
-
-def _starts(count: int, most: int) -> list[int]:
-    """Where at most `most` groups of neighbours begin."""
-    return [place * count // min(count, most) for place in range(min(count, most))]
 
 
 def _can_write(text: str) -> bool:

@@ -13,8 +13,10 @@ from disdel.errors import UsageError
 from disdel.report.axes import WIDTH
 from disdel.report.bars import STYLES, Style, Timeline, timeline
 from disdel.report.charts import Series, line_chart, memory_chart
-from disdel.report.timeline import TimeSplit, spans, split_time
+from disdel.report.federated import federated
 from disdel.types import Activation, RunReport
+from disdel.types.timeline import TimeSplit, spans, split_time
+from disdel.types.units import format_bytes
 
 PAGE_NAME = "report.html"
 _TEMPLATE = "report.html.j2"
@@ -32,6 +34,7 @@ def render(report: RunReport) -> str:
     split = split_time(report.activations, report.wall_s)
     return environment.get_template(_TEMPLATE).render(
         report=report,
+        format_bytes=format_bytes,
         scored_on=_scored_on(report),
         tested_on=_tested_on(report),
         parts=_parts(split),
@@ -39,6 +42,7 @@ def render(report: RunReport) -> str:
         enlarged=_enlarged(report.activations),
         legend=_legend(report.activations),
         charts=[chart for chart in (_loss_chart(report), _accuracy_chart(report)) if chart],
+        federated=federated(report),
         memory=memory_chart(report.activations, _end_s(report)),
     )
 

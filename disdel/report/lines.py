@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from disdel.report.timeline import split_time
 from disdel.types import (
     Cost,
     DatasetSpec,
@@ -22,6 +21,7 @@ from disdel.types import (
 )
 from disdel.types.client_scores import ClientScores, Spread
 from disdel.types.events import InferPlanMade, PlanMade, RoundDone, RunEnded, WorkerProgress
+from disdel.types.timeline import split_time
 from disdel.types.units import format_bytes, mb_ceil
 from disdel.types.words import counted
 

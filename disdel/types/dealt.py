@@ -10,6 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRow:
+    """Clients `first` to `last`: how many samples they have, and the mean of their shares."""
+
+    first: int
+    last: int
+    samples_least: int
+    samples_most: int
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelMap:
+    """A partition in so few rows and columns that it can be drawn and kept.
+
+    Attributes:
+        partition: what the samples are dealt by.
+        labels: what each column begins with.
+        rows: of one client each, or of neighbours together.
+    """
+
+    partition: str
+    labels: tuple[str, ...]
+    rows: tuple[LabelRow, ...]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DealtSamples:
     """A training split as it is dealt to clients.
@@ -57,6 +83,28 @@ class DealtSamples:
         effective: NDArray[np.float64] = np.exp(-(self.shares * logs).sum(axis=1))
         return effective
 
+    def label_map(self, most_rows: int, most_columns: int) -> LabelMap:
+        """The shares in at most so many rows and columns: neighbours are put together."""
+        clients, labels = self.counts.shape
+        columns = starts_of(labels, most_columns)
+        starts = starts_of(clients, most_rows)
+        return LabelMap(
+            partition=self.partition,
+            labels=tuple(self.labels[column] for column in columns),
+            rows=tuple(
+                LabelRow(
+                    first=start,
+                    last=stop - 1,
+                    samples_least=int(self.samples[start:stop].min()),
+                    samples_most=int(self.samples[start:stop].max()),
+                    shares=tuple(
+                        np.add.reduceat(self.shares[start:stop].mean(axis=0), columns).tolist()
+                    ),
+                )
+                for start, stop in zip(starts, [*starts[1:], clients], strict=True)
+            ),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {
@@ -94,3 +142,8 @@ class DealtSamples:
         of_all = self.counts.sum(axis=0) / self.counts.sum()
         of_all = of_all[of_all > 0]
         return float(np.exp(-(of_all * np.log(of_all)).sum()))
+
+
+def starts_of(count: int, most: int) -> list[int]:
+    """Where at most `most` groups of neighbours begin, of so many."""
+    return [place * count // min(count, most) for place in range(min(count, most))]

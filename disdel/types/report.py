@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from disdel.types.client_scores import ClientScores, Spread
+from disdel.types.dealt import LabelMap
 from disdel.types.names import (
     Ending,
     EstimatorName,
@@ -102,7 +103,9 @@ class LedgerEntry:
     is what the update counted in the mean, `steps` were taken in `train_s` seconds, `loss` is their
     mean over the samples, and `staleness` the rounds between the state that the client began with
     and this one. `own_loss` and `own_accuracy` are those of the client's model before the average,
-    on the split that rounds are scored on, where that was asked for.
+    on the split that rounds are scored on, where that was asked for. `bytes` is the client's part
+    of what went between the store and its container: of a state read, and a sum stored, once for
+    several clients, each has the same part.
     """
 
     round: int
@@ -117,8 +120,9 @@ class LedgerEntry:
     staleness: int = 0
     own_loss: float | None = None
     own_accuracy: float | None = None
-    # Not what the round came to: the same update may take longer.
+    # Not what the round came to: the same update may take longer, or another way.
     train_s: float | None = field(default=None, compare=False)
+    bytes: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,11 @@ class DroppedClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientsReport:
-    """The clients of a round of a federation: how many were asked, how many are in the average."""
+    """The clients of a round of a federation: how many were asked, how many are in the average.
+
+    `bytes` is what of states, updates and sums went between the store and the containers that
+    trained; samples are not counted.
+    """
 
     asked: int
     answered: int
@@ -139,6 +147,7 @@ class ClientsReport:
     # Of the clients' models before the average, on the split that rounds are scored on.
     own_loss: Spread | None = None
     own_accuracy: Spread | None = None
+    bytes: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,12 +239,34 @@ class PrivacyReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTimes:
+    """Where a round's time went: each moment counts once, as the first of these that happens in it.
+
+    Attributes:
+        training_s: at least one container trains.
+        start_s: containers start, import, fetch samples and build the network.
+        weights_s: weights are loaded or stored.
+        aggregation_s: updates are joined.
+        scoring_s: models are scored.
+        invocation_s: requests and answers are on their way.
+    """
+
+    training_s: float
+    start_s: float
+    weights_s: float
+    aggregation_s: float
+    scoring_s: float
+    invocation_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
     """One round: the workers' training loss, and the average's score on held-out samples.
 
     `loss` is None where the round was not scored, and `accuracy` also where there are no classes;
     `metrics` are further means by name. `clients` are those of a federation, `privacy` is what they
-    have been promised, and `client_scores` are the average's on their own samples.
+    have been promised, and `client_scores` are the average's on their own samples. `times` is where
+    the time between the first request and the last answer went.
     """
 
     round: int
@@ -247,6 +278,7 @@ class RoundReport:
     clients: ClientsReport | None = None
     privacy: PrivacyReport | None = None
     client_scores: ClientScores | None = None
+    times: RoundTimes | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,7 +374,9 @@ class RunReport:
     rounds were scored; None in reports of version 1, where what decided was what tested, too.
     `stopped` says why a run ended before its last round, and `resumed_after` which round was the
     last complete one when this controller took it up. `client_scores` are the model's on the own
-    samples of a federation's clients.
+    samples of a federation's clients. `rounds_to_target` is the first round that has reached
+    `target_accuracy`, and None where none has. `label_map` is what a federation's clients were
+    dealt.
     """
 
     run: str
@@ -368,4 +402,6 @@ class RunReport:
     stopped: str | None = None
     resumed_after: int | None = None
     evaluation: Evaluation | NumberEvaluation | None = None
+    rounds_to_target: int | None = None
+    label_map: LabelMap | None = None
     client_scores: ClientScores | None = None

@@ -63,6 +63,7 @@ class RoundState:
 
     def __init__(self) -> None:
         self._held: tuple[str, dict[str, Array]] | None = None
+        self.read_bytes = 0
 
     def get(self, key: str, context: Context) -> dict[str, Array]:
         """The state under `key`, tensors of any shape; nobody writes into them."""
@@ -70,6 +71,7 @@ class RoundState:
             # Let go before the next one is read.
             self._held = None
             self._held = key, read_tensors(context.store, key)
+            self.read_bytes += _bytes_of(self._held[1])
         return self._held[1]
 
 
@@ -128,6 +130,8 @@ class _Activation:
     _train_s: float = 0.0
     _step_s: float = 0.0
     _score_s: float = 0.0
+    # Of states, updates and sums; `states` counts what it reads over its life.
+    _moved_bytes: int = 0
 
     def __post_init__(self) -> None:
         request = self.request
@@ -158,6 +162,7 @@ class _Activation:
             results=tuple(self.results),
             steps=self._steps,
             train_s=self._train_s,
+            moved_bytes=self._moved_bytes,
             begun=self.begun,
             peak_mb=self.context.peak_mb(),
             working_set_mb=self.context.working_set_mb(),
@@ -307,7 +312,9 @@ class _Activation:
         if request.initialise and store.open(request.state_key) is None:
             initial = split_state(trainer.state())[0]
             store.put_if_absent(request.state_key, encode(initial))
+        read_before = self.states.read_bytes
         self._before = self.states.get(request.state_key, self.context)
+        self._moved_bytes += self.states.read_bytes - read_before
         self.trained = trainer.trained()
         # Terms of a client's own are added in its turn.
         if not any(turn.keeps for turn in request.turns):
@@ -360,6 +367,7 @@ class _Activation:
         if turn.update_key is not None:
             metadata = {"samples": str(result.samples), **self._untrained(after)}
             self.context.store.put_stream(turn.update_key, encoded(after, metadata))
+            self._moved_bytes += _bytes_of(after)
         if self.protection.is_secure:
             # What was trained shows in either.
             return replace(result, loss_sum=0.0)
@@ -379,6 +387,7 @@ class _Activation:
             self.protection.mask(self._sum, counted, self.context.store)
             metadata = self._untrained(self._before)
             self.context.store.put_stream(self.request.sum_key, encoded_sum(self._sum, metadata))
+            self._moved_bytes += self._sum.sums.nbytes + _bytes_of(self._sum.largest)
 
     def _untrained(self, state: Tensors) -> Mapping[str, str]:
         if not self.request.tells_untrained:
@@ -419,6 +428,10 @@ class _Activation:
                 step=step,
                 **({} if self.protection.is_secure else {"loss": loss}),
             )
+
+
+def _bytes_of(tensors: Tensors) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def _most_bytes(turn: ClientTurn, alike: Samples) -> int:

@@ -15,7 +15,7 @@ from disdel.types.events import Listener, Noted
 NAME = "clients.csv"
 _COLUMNS = (
     *("round", "client", "worker", "attempt", "staleness", "samples", "steps"),
-    *("weight", "loss", "train_s", "checksum"),
+    *("weight", "loss", "train_s", "bytes", "own_loss", "own_accuracy", "checksum"),
 )
 
 

@@ -64,6 +64,8 @@ class Answered:
     attempt: int
     weight: float
     update_key: str | None
+    # Its part of what its activation has moved between the store and the container.
+    bytes: int
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Cohort:
         own_keys: all that may have been left so, also by activations that were lost.
         secure: the secure sum of the round, where there is one.
         spent: keys that nobody reads after the round.
+        moved_bytes: of states, updates and sums, between the store and the containers.
     """
 
     number: int
@@ -97,6 +100,7 @@ class Cohort:
     secure: messages.SecureSession | None = None
     segments: Counter[int] = field(default_factory=Counter)
     failures: int = 0
+    moved_bytes: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -487,13 +491,15 @@ class CohortContainers(TrainContainers):
         """Count what an activation has answered."""
         sent, reply = ended.request, ended.reply
         turns = {turn.client: turn for turn in sent.turns}
+        cohort.moved_bytes += reply.moved_bytes
+        each_bytes = reply.moved_bytes // max(1, len(reply.results))
         for result in reply.results:
             if result.refused:
                 cohort.drop([result.client], result.refused)
                 continue
             turn = turns[result.client]
             cohort.answered[result.client] = Answered(
-                result, worker, sent.attempt, turn.weight, turn.update_key
+                result, worker, sent.attempt, turn.weight, turn.update_key, each_bytes
             )
             if turn.keeps is not None:
                 cohort.kept[result.client] = turn.keeps.new_own_key

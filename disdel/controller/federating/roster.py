@@ -55,7 +55,7 @@ class Roster(RoundObserver):
         most = job.of_clients("client_samples")
         kept = owned - self.held
         self.sizes = kept if most is None else np.minimum(kept, most.astype(np.int64))
-        self._order = assignment.order
+        self.assignment = assignment
         self._positions: NDArray[np.int64] | None = None
         self._able = np.flatnonzero(self.sizes)
         self._known = selection.Roster.of(self.sizes)
@@ -142,7 +142,7 @@ class Roster(RoundObserver):
     def positions(self, client: int, part: Part = "train") -> NDArray[np.int64]:
         """The client's positions in the training split, ascending, shape (its samples,)."""
         if self._positions is None:
-            self._positions = self._order()
+            self._positions = self.assignment.order()
         start, owned = int(self._starts[client]), int(self._owned[client])
         own = self._positions[start : start + owned]
         if self._job.evaluating.holdout is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from disdel.controller.federating.client_data import ClientData, OwnSamples, StagedSamples
@@ -17,18 +18,25 @@ from disdel.controller.federating.secure import new_client_secret
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.training.observers import JoinedRound, RoundObserver
 from disdel.controller.training.rounds import RoundLoop
+from disdel.controller.training.splits import train_labels
 from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
+from disdel.data.partitioners.looking import look
 from disdel.errors import RoundFailed
 from disdel.protocol import messages
 from disdel.protocol.protection import COUNTS, LOSS_UNITS, SECRET_PARAMETER
 from disdel.strategies.base import Contribution, Strategy
 from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry, PrivacyReport
 from disdel.types.client_scores import ClientScores, Spread, spread
+from disdel.types.dealt import LabelMap
 from disdel.types.events import Noted
 
 # Of those that have not answered, in a message; the report has them all.
 _NAMED = 5
+# Of the map of clients and labels: beyond these, neighbours stand together; and where that takes
+# more counts, there is none.
+_MAP_ROWS, _MAP_COLUMNS = 100, 50
+_MOST_COUNTS = 10_000_000
 _STAGED = (
     "updates are masked, but the samples that disdel deals to clients lie in Redis as they are: "
     "who reads it needs no updates (with --data they load their own)"
@@ -123,6 +131,17 @@ class FederatedRun(RoundLoop):
         file = ClientsFile(self.invoker.folder.path, self.emit)
         return (self._roster, *private, file)
 
+    @cached_property
+    def label_map(self) -> LabelMap | None:
+        job, spec = self._federation, self.samples.spec
+        if job.data is not None or spec.target.shape:
+            return None
+        if self._roster.assignment.clients * max(10, spec.classes) > _MOST_COUNTS:
+            return None
+        labels = train_labels(self.samples)
+        dealt = look(self._roster.assignment, labels, spec, partition=job.partition, seed=job.seed)
+        return dealt.label_map(_MAP_ROWS, _MAP_COLUMNS)
+
     def active(self, number: int) -> int:
         return len(self._cohorts.hands(number))
 
@@ -185,6 +204,7 @@ class FederatedRun(RoundLoop):
                     for client, why in sorted(cohort.dropped.items())
                 ),
                 **_own_scores(ledger),
+                bytes=cohort.moved_bytes,
             ),
         )
 
@@ -265,6 +285,7 @@ def _ledger(cohort: Cohort, checksums: dict[int, str], labels_each: int) -> list
                 train_s=one.result.train_s,
                 own_loss=own[0],
                 own_accuracy=own[1],
+                bytes=one.bytes,
             )
         )
     return entries

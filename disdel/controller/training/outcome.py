@@ -9,7 +9,7 @@ from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.planning.plan_report import plan_report
 from disdel.controller.training.observers import RoundHistory
 from disdel.controller.training.splits import split_reports
-from disdel.controller.training.stopping import model_round
+from disdel.controller.training.stopping import model_round, rounds_to
 from disdel.settings import Settings, entries
 from disdel.types import (
     DatasetSpec,
@@ -23,6 +23,7 @@ from disdel.types import (
     TrainJob,
 )
 from disdel.types.client_scores import ClientScores
+from disdel.types.dealt import LabelMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Outcome:
         history: of the rounds.
         tested: the score of the finished model, where that is no round's.
         client_scores: its scores on clients' own samples, where these were asked for.
+        label_map: what its clients were dealt, of a federation.
         model_path: where the model is, once it is there.
         resumed_after: the last round of earlier controllers; None where there was none.
         precision: what steps computed in; None where none has chosen it.
@@ -53,6 +55,7 @@ class Outcome:
     history: RoundHistory
     tested: Score | None
     client_scores: ClientScores | None
+    label_map: LabelMap | None
     model_path: Path
     resumed_after: int | None
     precision: Precision | None
@@ -89,6 +92,8 @@ class Outcome:
             stopped=self.history.stopped,
             resumed_after=self.resumed_after,
             client_scores=self.client_scores,
+            label_map=self.label_map,
+            rounds_to_target=rounds_to(self.job.validation.target_accuracy, reports),
         )
 
     def _settings_as_used(self) -> dict[str, object]:

@@ -42,7 +42,9 @@ from disdel.settings import Settings, run_dir
 from disdel.strategies.asking import strategy_of
 from disdel.types import Activation, ModelSpec, RoundReport, RunReport, Score
 from disdel.types.client_scores import ClientScores
+from disdel.types.dealt import LabelMap
 from disdel.types.events import Listener, Noted
+from disdel.types.timeline import round_times
 
 
 class RoundLoop(ABC):
@@ -259,6 +261,8 @@ class RoundLoop(ABC):
             await observer.round_joined(joined)
         score = await self._score(number)
         client_scores = await self.scored_by_clients(number)
+        journal = self.invoker.journal.activations
+        activations = tuple(a for a in journal[begun:] if a.round == number)
         report = RoundReport(
             round=number,
             wall_s=round(time.monotonic() - started_s, 3),
@@ -266,14 +270,14 @@ class RoundLoop(ABC):
             clients=joined.clients,
             privacy=joined.privacy,
             client_scores=client_scores,
+            times=round_times(activations),
             **({} if score is None else asdict(score)),
         )
-        journal = self.invoker.journal.activations
         done = DoneRound(
             report=report,
             reports=(*self._history.reports, report),
             ledger=joined.ledger,
-            activations=tuple(a for a in journal[begun:] if a.round == number),
+            activations=activations,
             before=tuple(journal[self._first_own : begun]),
         )
         for observer in self._observers:
@@ -295,6 +299,11 @@ class RoundLoop(ABC):
         exports = number == self._plan.rounds and not self.job.validation.decides
         return await self._average.score(number, self._plan.scored_on, exports=exports)
 
+    @property
+    def label_map(self) -> LabelMap | None:
+        """What the clients of a federation were dealt."""
+        return None
+
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now, `wall_s` seconds after it began."""
         return Outcome(
@@ -307,6 +316,7 @@ class RoundLoop(ABC):
             history=self._history,
             tested=self._tested,
             client_scores=self._client_scores,
+            label_map=self.label_map,
             model_path=self._average.model_path or self.invoker.folder.model,
             resumed_after=self.progress.done or None,
             precision=self._fleet.precision,

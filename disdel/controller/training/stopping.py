@@ -12,6 +12,14 @@ def is_scored(number: int, plan: Plan) -> bool:
     return number % plan.score_every == 0 or number == plan.rounds
 
 
+def rounds_to(target: float | None, rounds: Sequence[RoundReport]) -> int | None:
+    """The first of the rounds with such an accuracy; None where there is none, or no target."""
+    if target is None:
+        return None
+    reached = (e.round for e in rounds if e.accuracy is not None and e.accuracy >= target)
+    return next(reached, None)
+
+
 def best_round(rounds: Sequence[RoundReport]) -> int | None:
     """The first of the rounds with the least validation loss; None when none was scored."""
     scored = [(entry.round, entry.loss) for entry in rounds if entry.loss is not None]

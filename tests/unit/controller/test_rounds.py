@@ -29,6 +29,7 @@ def test_a_run_from_plan_to_report(run, platform):
         "clients": None,
         "privacy": None,
         "client_scores": None,
+        "times": saved["rounds"][0]["times"],
     }
     assert saved["settings"]["workers"] == 2
     assert platform.packages == {}

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.controller.training.stopping import best_round, is_scored, model_round, reason_to_stop
+from disdel.controller.training.stopping import (
+    best_round,
+    is_scored,
+    model_round,
+    reason_to_stop,
+    rounds_to,
+)
 from disdel.errors import UsageError
 from disdel.types import RoundReport, Validation
 from tests.support.planning import plan
@@ -32,6 +38,15 @@ def test_the_best_round_is_the_first_of_the_least_loss(losses):
     scored = [loss for loss in losses if loss is not None]
     best = best_round(rounds_of(losses))
     assert best == (losses.index(min(scored)) + 1 if scored else None)
+
+
+def test_rounds_to_a_target_are_up_to_the_first_that_reaches_it():
+    rounds = rounds_of([5.0, None, 2.0, 3.0, 2.0])
+    assert rounds_to(0.8, rounds) == 3
+    assert rounds_to(0.5, rounds) == 1
+    assert rounds_to(0.9, rounds) is None
+    assert rounds_to(None, rounds) is None
+    assert rounds_to(0.8, []) is None
 
 
 @given(losses=losses, patience=st.integers(1, 5))

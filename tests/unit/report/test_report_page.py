@@ -16,10 +16,10 @@ from disdel.report.axes import Scale, ticks
 from disdel.report.bars import timeline
 from disdel.report.html_report import render
 from disdel.report.lines import summary_lines
-from disdel.report.timeline import spans, split_time
 from disdel.types import ErrorReport, LedgerEntry, Phases, RoundReport, RunReport, Times
 from disdel.types.events import RunEnded
 from disdel.types.report_json import read_report, report_from_json, report_to_json
+from disdel.types.timeline import round_times, spans, split_time
 from tests.support import planning
 
 EVIL = "</title><script src='//x'></script>\"&{{ 7 * 7 }}"
@@ -368,3 +368,26 @@ def test_what_is_no_report_is_refused(tmp_path, text, complaint):
     file.write_text(text)
     with pytest.raises(UsageError, match=complaint):
         read_report(file)
+
+
+def test_each_moment_of_a_round_counts_once():
+    """A cold container's wait is its start; of two at a time, what trains counts."""
+    warm = activation(
+        2,
+        start="warm",
+        init_ms=0,
+        duration_ms=2000,
+        times=Times(submitted_ms=1100, started_ms=1150, received_ms=4000),
+        phases=Phases(loaded_ms=50, computed_ms=1500, stored_ms=1900),
+    )
+    found = round_times([activation(), warm])
+    # The cold one: submitted 100, called 1120, loads from 1520, trains 1620 to 2920, stores until
+    # 3020; the warm one trains 1200 to 2650 and stores until 3050.
+    assert found.training_s == pytest.approx((2920 - 1200) / 1000)
+    assert found.start_s == pytest.approx((1200 - 100) / 1000)
+    assert found.weights_s == pytest.approx((3050 - 2920) / 1000)
+    assert found.invocation_s == pytest.approx((4000 - 3050) / 1000)
+    parts = dataclasses.astuple(found)
+    assert sum(parts) == pytest.approx((4000 - 100) / 1000)
+    assert round_times([activation(times=None)]) is None
+    assert round_times([]) is None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from disdel.types import Activation, Phases
+from disdel.types.phases import Phases
+from disdel.types.report import Activation, RoundTimes
 
 Stage = Literal[
     "wait",
@@ -152,6 +153,31 @@ def split_time(activations: Sequence[Activation], wall_s: float) -> TimeSplit | 
         start_s=began_ms / 1000,
         end_s=max(0.0, wall_s - ended_ms / 1000),
         **{name: value / 1000 for name, value in sums_ms.items()},
+    )
+
+
+def round_times(activations: Sequence[Activation]) -> RoundTimes | None:
+    """Where the time of a round went, by its activations; None where none has times."""
+    every = [
+        # A cold container is made before it starts.
+        replace(span, stage="init") if span.stage == "wait" and one.start == "cold" else span
+        for one in activations
+        for span in spans(one)
+    ]
+    if not every:
+        return None
+    start_ms, stop_ms = min(s.start_ms for s in every), max(s.stop_ms for s in every)
+    sums_ms = [0] * (len(_COUNTED) + 1)
+    for place, length_ms in _moments(every, start_ms, stop_ms):
+        sums_ms[place] += length_ms
+    training, preparing, weights, averaging, scoring, invoking = (ms / 1000 for ms in sums_ms)
+    return RoundTimes(
+        invocation_s=invoking,
+        start_s=preparing,
+        training_s=training,
+        weights_s=weights,
+        aggregation_s=averaging,
+        scoring_s=scoring,
     )
 
 
