@@ -135,7 +135,8 @@ def compare_command(
     write_json(output.json, columns)
     if output.json != "-":
         rows = [column | column.pop("settings") for column in columns]
-        names = [name for name in rows[0] if name != "run"]
+        without = {n for n in _OF_FEDERATIONS if all(row[n] is None for row in rows)}
+        names = [name for name in rows[0] if name != "run" and name not in without]
         print_table(
             ("", *(row["run"] for row in rows)),
             [(name, *("-" if row[name] is None else row[name] for row in rows)) for name in names],
@@ -154,12 +155,28 @@ def _facts(report: RunReport) -> dict[str, Any]:
         "accuracy": report.accuracy,
         "loss": report.loss,
         "rounds": len(report.rounds),
+        "rounds_to_target": report.rounds_to_target,
+        "clients_accuracy": _of_clients(report, "mean"),
+        "worst_tenth_accuracy": _of_clients(report, "worst_tenth"),
         "wall_s": report.wall_s,
         "gb_s": None if totals is None else totals.gb_s,
         "containers": None if totals is None else totals.containers,
         "failed": None if totals is None else totals.failed,
         "peak_mb": max(peaks, default=None),
     }
+
+
+# Rows that a table of other runs is without.
+_OF_FEDERATIONS = ("rounds_to_target", "clients_accuracy", "worst_tenth_accuracy")
+
+
+def _of_clients(report: RunReport, name: str) -> float | None:
+    """A figure of the accuracies on clients' own samples, of a federation that was asked for it."""
+    scores = report.client_scores
+    if scores is None or scores.accuracy is None:
+        return None
+    figure: float = getattr(scores.accuracy, name)
+    return figure
 
 
 def _differing(reports: list[RunReport]) -> list[str]:
@@ -240,6 +257,8 @@ def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
 
 
 def _print_report(report: RunReport, resuming: str | None) -> None:
+    from disdel.report.lines import client_lines
+
     typer.echo(f"run       {report.run} ({report.job} {report.dataset})")
     typer.echo(f"status    {_status(report)}, {report.wall_s:.1f} s on {report.platform}")
     if report.error is not None:
@@ -251,6 +270,13 @@ def _print_report(report: RunReport, resuming: str | None) -> None:
         typer.echo(f"accuracy  {report.accuracy:.4f}, loss {loss or '-'}")
     elif loss is not None:
         typer.echo(f"loss      {loss}")
+    if report.rounds_to_target is not None:
+        typer.echo(f"target    reached in round {report.rounds_to_target}")
+    if report.client_scores is not None:
+        first, *others = (line.strip() for line in client_lines(report.client_scores))
+        typer.echo(f"clients   {first}")
+        for line in others:
+            typer.echo(f"          {line}")
     if report.model is not None:
         typer.echo(f"model     {report.model}")
     given = {name: value for name, value in report.settings.items() if value is not None}
@@ -271,10 +297,16 @@ def _print_report(report: RunReport, resuming: str | None) -> None:
     typer.echo("")
     if report.rounds:
         figures = ("train_loss", "loss", "accuracy")
+        has_clients = any(entry.clients is not None for entry in report.rounds)
         print_table(
-            ("round", "seconds", *figures),
+            ("round", "seconds", *(["clients"] if has_clients else []), *figures),
             [
-                (entry.round, f"{entry.wall_s:.2f}", *(_shown(entry, name) for name in figures))
+                (
+                    entry.round,
+                    f"{entry.wall_s:.2f}",
+                    *([_answered(entry)] if has_clients else []),
+                    *(_shown(entry, name) for name in figures),
+                )
                 for entry in report.rounds
             ],
         )
@@ -288,6 +320,12 @@ def _print_report(report: RunReport, resuming: str | None) -> None:
             for row, entry in zip(rows, report.activations, strict=True)
         ],
     )
+
+
+def _answered(entry: RoundReport) -> str:
+    """Of the clients that were asked, how many are in the average."""
+    clients = entry.clients
+    return "-" if clients is None else f"{clients.answered}/{clients.asked}"
 
 
 def _shown(entry: RoundReport, name: str) -> str:

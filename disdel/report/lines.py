@@ -32,14 +32,17 @@ _CLASSES_SHOWN = 20
 _WORST_SHOWN = 10
 _NAME_WIDTH = 24
 _CLIENTS_SHOWN = 5
+# Of a round that takes so long, nobody needs parts of a second.
+_LONG_S = 1000.0
 
 
-def round_heading(scored_on: Split, *, has_classes: bool = True) -> str:
+def round_heading(scored_on: Split, *, has_classes: bool = True, has_clients: bool = False) -> str:
     """The heading of the rounds' rows, which names the split that they are scored on."""
     short = {"validation": "val", "test": "test", "train": "train"}[scored_on]
     accuracy = f"  {f'{short} acc':>8}" if has_classes else ""
+    clients = f"  {'clients':>9}" if has_clients else ""
     return (
-        f"{'round':>7}  {'time':>8}  {f'{short} loss':>9}{accuracy}  {'cold/warm':>9}  "
+        f"{'round':>7}  {'time':>8}{clients}  {f'{short} loss':>9}{accuracy}  {'cold/warm':>9}  "
         f"{'peak MB':>7}"
     )
 
@@ -210,15 +213,18 @@ def round_line(event: RoundDone) -> str:
     report = event.report
     loss = _figure(report.loss)
     accuracy = f"  {_figure(report.accuracy):>8}" if event.has_classes else ""
+    clients = ""
+    if report.clients is not None:
+        # Of those asked, so many are in the average.
+        clients = f"  {f'{report.clients.answered}/{report.clients.asked}':>9}"
+    seconds = f"{report.wall_s:.{2 if report.wall_s < _LONG_S else 0}f} s"
     line = (
-        f"{f'{report.round}/{event.rounds}':>7}  {report.wall_s:>6.2f} s  "
+        f"{f'{report.round}/{event.rounds}':>7}  {seconds:>8}{clients}  "
         f"{loss:>9}{accuracy}  "
         f"{f'{event.cold}/{event.warm}':>9}  {event.peak_mb:>7}"
     )
-    if report.clients is not None:
-        line += f"  {report.clients.answered} of {report.clients.asked} clients"
     if report.privacy is not None:
-        line += f"  ε {report.privacy.epsilon:.4g}"
+        line += f"  ε {report.privacy.epsilon:.3g}"
     return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in report.metrics.items())])
 
 
@@ -274,6 +280,8 @@ def summary_lines(event: RunEnded) -> list[str]:
     lines += _decision_lines(report)
     if report.stopped is not None:
         lines.append(f"        stopped after round {report.rounds[-1].round}: {report.stopped}")
+    elif report.rounds_to_target is not None:
+        lines.append(f"        target accuracy reached in round {report.rounds_to_target}")
     if report.client_scores is not None:
         lines += client_lines(report.client_scores)
     if report.job != "infer":

@@ -143,7 +143,11 @@ def progress_lines(event: Event) -> list[str]:
         case InferPlanMade():
             return infer_plan_lines(event)
         case RoundStarted(first=True):
-            return [round_heading(event.scored_on, has_classes=event.has_classes)]
+            return [
+                round_heading(
+                    event.scored_on, has_classes=event.has_classes, has_clients=event.has_clients
+                )
+            ]
         case RoundDone():
             return [round_line(event)]
         case Noted():
@@ -176,8 +180,9 @@ class LiveView(PlainView):
             self.close()
         super().__call__(event)
         match event:
-            case PlanMade(plan=plan):
-                self._clients_take_turns = len(plan.client_samples) != plan.workers
+            case PlanMade(plan=plan, federation=federation):
+                take_turns = len(plan.client_samples) != plan.workers
+                self._clients_take_turns = take_turns or federation is not None
             case RoundStarted():
                 self._workers = {
                     worker: self._workers.get(worker)

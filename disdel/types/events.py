@@ -55,7 +55,8 @@ class PlatformReady:
 class RoundStarted:
     """`first` of this controller: a run that is resumed begins with a later round.
 
-    `scored_on` is the split on which rounds are scored.
+    `scored_on` is the split on which rounds are scored; `has_clients` is whether clients are asked
+    in them, of a federation.
     """
 
     round: int
@@ -64,6 +65,7 @@ class RoundStarted:
     workers: int
     scored_on: Split = "test"
     has_classes: bool = True
+    has_clients: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,16 +144,25 @@ class Shown(RoundObserver):
         rounds: of the whole job.
         scored_on: the split that rounds are scored on.
         has_classes: whether there is an accuracy to score.
+        has_clients: whether it is a federation.
     """
 
     def __init__(
-        self, emit: Listener, *, first: int, rounds: int, scored_on: Split, has_classes: bool
+        self,
+        emit: Listener,
+        *,
+        first: int,
+        rounds: int,
+        scored_on: Split,
+        has_classes: bool,
+        has_clients: bool,
     ) -> None:
         self._emit = emit
         self._first = first
         self._rounds = rounds
         self._scored_on = scored_on
         self._has_classes = has_classes
+        self._has_clients = has_clients
 
     async def round_started(self, number: int, workers: int) -> None:
         self._emit(
@@ -164,6 +173,7 @@ class Shown(RoundObserver):
                 workers=workers,
                 scored_on=self._scored_on,
                 has_classes=self._has_classes,
+                has_clients=self._has_clients,
             )
         )
 

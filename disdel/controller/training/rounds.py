@@ -133,6 +133,7 @@ class RoundLoop(ABC):
                 rounds=plan.rounds,
                 scored_on=plan.scored_on,
                 has_classes=bool(samples.spec.classes),
+                has_clients=progress.federation is not None,
             ),
         )
         self._tested: Score | None = None

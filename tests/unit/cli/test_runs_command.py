@@ -24,7 +24,15 @@ from disdel.controller.training.resuming import read_resumed
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
-from disdel.types import ErrorReport, RoundReport, RunReport, SplitReport, TrainJob
+from disdel.types import (
+    ClientsReport,
+    ErrorReport,
+    RoundReport,
+    RunReport,
+    SplitReport,
+    TrainJob,
+)
+from disdel.types.client_scores import ClientScore, scores_of
 from tests.support.planning import plan
 
 
@@ -160,6 +168,41 @@ def test_a_folder_of_runs_that_is_none_is_refused(disdel, tmp_path):
     tmp_path.joinpath("file").unlink()
     tmp_path.rmdir()
     assert disdel("runs", "list").exit_code == 0
+
+
+def test_a_federation_is_shown_and_compared_by_its_clients(disdel, tmp_path):
+    one, two = ended(tmp_path, seed=1), ended(tmp_path, seed=2)
+    scores = [
+        ClientScore(client=client, samples=3, loss=1.0, accuracy=client / 20)
+        for client in range(20)
+    ]
+    clients = ClientsReport(asked=13, answered=10)
+    one.write_report(
+        replace(
+            one.read_report(),
+            job="federate",
+            rounds=(RoundReport(round=1, wall_s=2.5, train_loss=0.75, loss=0.5, clients=clients),),
+            client_scores=scores_of(1, "held-out", scores, unscored=2),
+            rounds_to_target=1,
+        )
+    )
+    shown = disdel("runs", "show", one.run).stdout
+    assert "target    reached in round 1" in shown
+    assert "20 clients, own held-out samples (2 more without a score)" in shown
+    assert "accuracy 0.4750, worst tenth 0.0250" in shown
+    assert "worst off: clients 0, 1, 2, 3, 4" in shown
+    row = ["1", "2.50", "10/13", "0.7500", "0.5000", "-"]
+    assert row in [line.split() for line in shown.splitlines()]
+    told = json.loads(disdel("runs", "show", one.run, "--json", "-").stdout)
+    assert told["client_scores"]["accuracy"]["worst_tenth"] == pytest.approx(0.025)
+
+    table = disdel("runs", "compare", one.run, two.run).stdout
+    lines = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:]}
+    assert lines["rounds_to_target"] == ["1", "-"]
+    assert float(lines["worst_tenth_accuracy"][0]) == pytest.approx(0.025)
+    plain = disdel("runs", "compare", two.run, two.run).stdout
+    assert "worst_tenth" not in plain
+    assert one.run in disdel("runs", "list").stdout
 
 
 def test_a_run_shows_its_plan_splits_and_rounds(disdel, tmp_path):

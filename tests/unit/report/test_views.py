@@ -7,7 +7,7 @@ import pytest
 
 from disdel.report.lines import PROGRESS_HEADINGS, round_heading, summary_lines
 from disdel.report.views import LiveView, PlainView
-from disdel.types import RoundReport, RunReport, TrainJob
+from disdel.types import ClientsReport, PrivacyReport, RoundReport, RunReport, TrainJob
 from disdel.types.events import Noted, PlanMade, RoundDone, RoundStarted, RunEnded, WorkerProgress
 from tests.support.planning import dataset, plan
 
@@ -38,6 +38,43 @@ def test_numbers_to_predict_have_no_column_of_accuracies():
     assert heading == round_heading("test", has_classes=False)
     assert "acc" not in heading
     assert len(row) == len(heading)
+
+
+@pytest.mark.parametrize("has_classes", [True, False])
+def test_a_federations_rows_fit_80_columns_and_say_who_has_answered(has_classes):
+    shown = io.StringIO()
+    view = PlainView(shown, shown)
+    view(started(1, first=True, has_classes=has_classes, has_clients=True, rounds=200))
+    promised = PrivacyReport(
+        epsilon=12.3456,
+        delta=1e-5,
+        noise=1.0,
+        clip=1.0,
+        next_clip=1.0,
+        sampling="fixed",
+        relation="replace-one",
+        clients=9999,
+        cohort=1300,
+    )
+    done = RoundReport(
+        round=100,
+        wall_s=1234.56,
+        train_loss=1,
+        loss=0.25,
+        accuracy=0.5 if has_classes else None,
+        clients=ClientsReport(asked=1300, answered=1000),
+        privacy=promised,
+    )
+    told = {"cold": 8, "warm": 1200, "peak_mb": 4096, "remaining_s": 1, "has_classes": has_classes}
+    view(RoundDone(rounds=200, report=done, **told))
+    heading, row = shown.getvalue().splitlines()
+    assert len(row) <= 80
+    # Without what was promised, columns end where their headings do.
+    bare, promise = row.rsplit("  ", 1)
+    assert (len(bare), promise) == (len(heading), "ε 12.3")
+    for name, value in (("clients", "1000/1300"), ("test loss", "0.2500"), ("time", "  1235 s")):
+        stop = heading.index(name) + len(name)
+        assert bare[:stop].endswith(value)
 
 
 def test_the_table_has_the_workers_of_the_round():
