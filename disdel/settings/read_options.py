@@ -88,7 +88,7 @@ class TableOptions:
     def said(self) -> str | None:
         """The flag of one that is not left to a guess; None where all are."""
         options = declared(TableOptions)
-        return next((o.flag for o in options if o.value(self) is not None), None)
+        return next((o.flag for o in options if o.value(self) != o.default), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

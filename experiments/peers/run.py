@@ -23,9 +23,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from disdel.report.timeline import split_time
 from watched import run_watched
 
-from disdel.report.timeline import split_time
 from disdel.types.report_json import report_from_json
 
 HERE = Path(__file__).parent

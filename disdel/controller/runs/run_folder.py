@@ -265,7 +265,8 @@ def latest_trained(run_dir: Path, dataset: str) -> RunFolder:
             report = folder.read_report()
         except UsageError:
             continue  # It cannot be the one; `disdel runs list` names it.
-        if (report.dataset, report.job) == (dataset, "train") and folder.model.is_file():
+        trained = report.dataset == dataset and report.job in ("train", "federate")
+        if trained and folder.model.is_file():
             return folder
     raise UsageError(
         f"no run in {run_dir} has trained on {dataset!r}; train first: disdel train {dataset}, or "

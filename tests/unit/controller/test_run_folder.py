@@ -69,6 +69,12 @@ def test_the_latest_training_that_left_a_model(tmp_path):
     assert latest_trained(tmp_path, "digits") == run
 
 
+def test_a_federation_has_trained_as_well(tmp_path):
+    finished(tmp_path)
+    run = finished(tmp_path, "federate")
+    assert latest_trained(tmp_path, "digits") == run
+
+
 def test_nothing_trained_yet_says_what_to_do(tmp_path):
     with pytest.raises(UsageError, match="train first: disdel train digits"):
         latest_trained(tmp_path / "none", "digits")

@@ -600,3 +600,16 @@ def test_what_is_said_of_tables_is_not_ignored_for_images(tmp_path):
     save(tmp_path / "digits" / "one.png", GREY)
     with pytest.raises(UsageError, match="--encoding is for tables"):
         read_inputs(tmp_path / "digits", IMAGES, TableOptions(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, None),
+        ({"by": ("patient",)}, "--by"),
+        ({"decimal": ","}, "--decimal"),
+        ({"missing_marks": ()}, "--na"),
+    ],
+)
+def test_options_of_a_table_are_said_where_they_differ_from_what_is_guessed(options, said):
+    assert TableOptions(**options).said == said
