@@ -64,7 +64,11 @@ class Resumed:
                 f"run {self.folder.run} is a training: disdel train --resume {self.folder.run} "
                 "continues it"
             )
-        return self.progress.federation
+        # Of the same runtime, where the planner had the choice: no other reads the state.
+        job = self.progress.job
+        return replace(
+            self.progress.federation, runtime=job.runtime, precision=self.progress.precision
+        )
 
     def job(self, epochs: int | None = None) -> TrainJob:
         """The job of a training, with more epochs if asked.

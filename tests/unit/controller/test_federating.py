@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from disdel.controller.federating.federate import federate
+from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
+from disdel.controller.training.resuming import read_resumed
 from disdel.errors import RoundFailed
 from disdel.protocol import messages
 from disdel.runtimes.base import Trainer
@@ -163,3 +166,13 @@ def test_where_nobody_answers_in_time_the_round_fails_with_the_cause(run, contai
         run(deadline_s=1)
     assert "client 0: late: no answer within the 1 s of --deadline" in str(failed.value)
     assert time.monotonic() - began_s < 60
+
+
+def test_a_federation_goes_on_with_the_runtime_that_was_chosen(run, tmp_path):
+    run()
+    [folder] = run_folders(tmp_path / "runs")
+    resumed = read_resumed(folder)
+    asked = replace(resumed.progress.federation, runtime="auto", precision=None)
+    resumed = replace(resumed, progress=replace(resumed.progress, federation=asked))
+    more = resumed.federation(rounds=2)
+    assert (more.runtime, more.precision) == ("tensorflow", resumed.progress.precision)
