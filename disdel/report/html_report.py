@@ -20,6 +20,8 @@ from disdel.types.units import format_bytes
 
 PAGE_NAME = "report.html"
 _TEMPLATE = "report.html.j2"
+# Lines of the ledger on a page; a federation may have a hundred thousand.
+_MOST_LEDGER = 2000
 
 
 def render(report: RunReport) -> str:
@@ -43,6 +45,7 @@ def render(report: RunReport) -> str:
         legend=_legend(report.activations),
         charts=[chart for chart in (_loss_chart(report), _accuracy_chart(report)) if chart],
         federated=federated(report),
+        most_ledger=_MOST_LEDGER,
         memory=memory_chart(report.activations, _end_s(report)),
     )
 

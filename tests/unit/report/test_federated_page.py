@@ -148,3 +148,9 @@ def test_a_page_of_a_run_without_all_that_is_a_page(job):
     if job == "federate":
         found = federated(bare)
         assert (found.took_part, found.labels, found.worst, found.slowest) == (None, None, (), ())
+
+
+def test_of_a_long_ledger_the_page_has_the_end_and_says_so():
+    page = render(report([list(range(100))] * 21, clients=100))
+    assert "The last 2000 of 2100 entries" in page
+    assert page.count("<code></code>") == 2000

@@ -413,6 +413,12 @@ def test_a_join_of_something_else_is_refused(store, changes, said):
     assert store.open("state:1") is None
 
 
+def test_where_no_client_has_its_data_each_is_told_by_its_own_reason(store):
+    turns = (turn(1, shard_key=None, samples=SIZES[1]),)
+    reply = run(store, own_data=Site(), turns=turns)
+    assert [one.refused for one in reply.results] == ["clients of client 1: no disk"]
+
+
 def test_models_are_scored_on_data_of_clients_own(store):
     start = {"model/w": np.zeros(2, np.float32), "model/n": np.zeros((), np.int64)}
     store.put("state:4", encode(start))
