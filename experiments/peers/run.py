@@ -23,10 +23,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from disdel.report.timeline import split_time
 from watched import run_watched
 
 from disdel.types.report_json import report_from_json
+from disdel.types.timeline import split_time
 
 HERE = Path(__file__).parent
 PLAIN_FIT = HERE.parent / "main_job" / "plain_fit.py"

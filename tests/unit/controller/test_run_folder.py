@@ -70,7 +70,7 @@ def test_the_latest_training_that_left_a_model(tmp_path):
 
 
 def test_a_federation_has_trained_as_well(tmp_path):
-    finished(tmp_path)
+    finished(tmp_path, dataset="mnist")
     run = finished(tmp_path, "federate")
     assert latest_trained(tmp_path, "digits") == run
 
