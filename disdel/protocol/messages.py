@@ -465,7 +465,9 @@ class CombineRequest:
     The round began with the state at `before_key`. The mean goes to `state_key`, or what `advance`
     makes of it. The sum is divided by `divisor` instead of its weight, where that is given, after
     `noise` was added. With `secure`, its masks are taken away at first. `exponent` is that of the
-    round, and `counts` so many numbers that the sums have at their end.
+    round, and `counts` so many numbers that the sums have at their end. Each sum counts
+    `factors` of its weight, where these are given: it is of clients that began with an earlier
+    state.
     """
 
     task: Literal["combine"] = "combine"
@@ -481,6 +483,7 @@ class CombineRequest:
     noise: AddedNoise | None = None
     secure: SecureSession | None = None
     counts: int = 0
+    factors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

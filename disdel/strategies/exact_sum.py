@@ -177,7 +177,13 @@ def _check_alike(before: Tensors, after: Tensors) -> None:
         raise UpdateRefused(f"{odd[0]} is not the tensor that the round began with")
 
 
-def mean_of(before: Array, sums: NDArray[np.int64], *, exponent: int, weight: float) -> Array:
+def mean_of(
+    before: Array,
+    sums: NDArray[np.int64] | NDArray[np.float64],
+    *,
+    exponent: int,
+    weight: float,
+) -> Array:
     """The mean of the updates in a sum.
 
     Args:

@@ -31,6 +31,10 @@ class FedAsync(FedAvg):
     power: Annotated[float, Setting("Of the polynomial.", low=0, high=100)] = 0.5
     slope: Annotated[float, Setting("Of the hinge.", low=0, high=1e6)] = 10.0
     after: Annotated[int, Setting("Where the hinge is.", low=0, high=100_000)] = 4
+    max_staleness: Annotated[
+        int | None,
+        Setting("States behind which an update is refused; none for any.", low=0, high=100_000),
+    ] = None
 
     def freshness(self, contribution: Contribution) -> float:
         stale = contribution.staleness

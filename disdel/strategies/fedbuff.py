@@ -28,6 +28,10 @@ class FedBuff(FedAvg):
     buffer: Annotated[int, Setting("Updates that make a step.", low=1, high=100_000)] = 10
     lr: Annotated[float, Setting("Learning rate of the server.", above=0, high=1000)] = 1.0
     power: Annotated[float, Setting("How fast stale updates lose weight.", low=0, high=100)] = 0.5
+    max_staleness: Annotated[
+        int | None,
+        Setting("States behind which an update is refused; none for any.", low=0, high=100_000),
+    ] = None
 
     def weight(self, contribution: Contribution) -> float:
         return super().weight(contribution) * self.freshness(contribution)

@@ -74,7 +74,8 @@ def write_mean(
     """
     sums = [_open(store, sum_key) for sum_key in request.sum_keys]
     updates = sum(part.updates for part in sums)
-    weight = math.fsum(part.weight for part in sums)
+    factors = request.factors or (1.0,) * len(sums)
+    weight = math.fsum(part.weight * one for part, one in zip(sums, factors, strict=True))
     if updates != request.updates or not math.isclose(weight, request.weight):
         raise AggregationError(
             f"the sums of round {request.round} are made of {updates} updates of weight "
@@ -85,7 +86,7 @@ def write_mean(
     before = store.existing(request.before_key)
     header = read_header(before)
     _check_alike(header, sums, request.counts)
-    total = _Sum(sums, _exponent(request, sums), _protected(store, request))
+    total = _Sum(sums, _exponent(request, sums), _protected(store, request), factors)
     divisor = request.divisor or request.weight
     store.put_stream(key, _mean(before, header, total, divisor, span_bytes))
     floats = _floats(header)
@@ -144,6 +145,25 @@ class _Sum:
     parts: Sequence[_Part]
     exponent: int
     protected: UnprotectedSum
+    factors: Sequence[float]
+
+    def weighted(self, start: int, stop: int) -> NDArray[np.int64] | NDArray[np.float64]:
+        """Elements of all sums, each times its factor.
+
+        Those of one factor are added up first, which is exact, and then by factor: the same bits in
+        whatever order the sums are.
+        """
+        if set(self.factors) <= {1.0}:
+            return self.units(start, stop)
+        by_factor: dict[float, NDArray[np.int64]] = {}
+        for part, factor in zip(self.parts, self.factors, strict=True):
+            known = by_factor.get(factor)
+            units = part.units(start, stop)
+            by_factor[factor] = units if known is None else known + units
+        total = np.zeros(stop - start)
+        for factor in sorted(by_factor):
+            total += factor * by_factor[factor]
+        return total
 
     def units(self, start: int, stop: int, *, noise: bool = True) -> NDArray[np.int64]:
         total = np.zeros(stop - start, np.int64)
@@ -211,7 +231,7 @@ def _mean(
         for span in spans(group, span_bytes):
             data = header.read_range(before, span.start, span.stop)
             old = np.frombuffer(data, span.dtype)
-            units = total.units(done, done + len(old))
+            units = total.weighted(done, done + len(old))
             done += len(old)
             yield mean_of(old, units, exponent=total.exponent, weight=divisor).tobytes()
 

@@ -103,6 +103,12 @@ class Cohort:
     moved_bytes: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def next_segment(self, worker: int) -> int:
+        """What tells an activation of a worker from its others in the round."""
+        segment = self.segments[worker]
+        self.segments[worker] += 1
+        return segment
+
     @property
     def is_hopeless(self) -> bool:
         return not self.answered and self.failures >= _MOST_FAILURES
@@ -327,9 +333,11 @@ class CohortContainers(TrainContainers):
                 weight=math.fsum(weights),
             ).check()
 
-    def _turn(self, client: int, number: int) -> messages.ClientTurn:
+    def _turn(self, client: int, number: int, *, turns: int | None = None) -> messages.ClientTurn:
+        """What a client is asked for, after so many turns; by default one for each round before."""
         job, samples, steps = self._federation, self._roster.samples(client), self._steps(client)
-        start, batch_size = (number - 1) * steps, self._batch_size(client)
+        turns, batch_size = number - 1 if turns is None else turns, self._batch_size(client)
+        start = turns * steps
         seen = Schedule(samples, batch_size, job.seed, client).samples_between(start, start + steps)
         # A weight that hangs on the loss is none before there is one.
         weight, _ = weights_of(self.strategy, self._contribution(client, number, seen), number)
@@ -518,8 +526,7 @@ class CohortContainers(TrainContainers):
         until_s: float | None,
     ) -> _Ended:
         """The activation of these clients that ended well; lost ones are replaced."""
-        segment = cohort.segments[worker]
-        cohort.segments[worker] += 1
+        segment = cohort.next_segment(worker)
         number, keys, trains = cohort.number, self.invoker.keys, not cohort.scores
         request = messages.TrainClientsRequest(
             network=self.network(),

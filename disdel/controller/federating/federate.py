@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disdel.controller.federating.asynchronous import check_asynchronous
 from disdel.controller.federating.privacy import check_privacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
+from disdel.controller.federating.versions import AsynchronousRun
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.controller.training.kinds import Counts, RunKind
 from disdel.controller.training.resuming import Resumed
@@ -24,6 +26,7 @@ from disdel.errors import UsageError
 from disdel.planner.question import Federation
 from disdel.settings import Settings
 from disdel.strategies.asking import strategy_of, with_whole_strategy
+from disdel.strategies.base import Strategy
 from disdel.types import FederateJob, ModelSpec, RunReport, TrainJob
 from disdel.types.assignment import Assignment
 from disdel.types.events import Listener
@@ -64,6 +67,10 @@ class FederatedKind(RunKind):
     @property
     def federation(self) -> FederateJob:
         return self.asked
+
+    def check_strategy(self, strategy: Strategy) -> None:
+        if not strategy.awaits_all:
+            check_asynchronous(strategy, self.asked)
 
     def dealt(self, job: TrainJob, partition: Partition) -> TrainJob:  # noqa: ARG002
         if self.asked.data is not None:
@@ -113,4 +120,6 @@ class FederatedKind(RunKind):
 
     def run(self, *parts: Any) -> RoundLoop:
         assert self._roster is not None
-        return FederatedRun(self.asked, self._roster, *parts)
+        awaits_all = strategy_of(self.asked).awaits_all
+        kind = FederatedRun if awaits_all else AsynchronousRun
+        return kind(self.asked, self._roster, *parts)

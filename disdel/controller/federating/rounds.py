@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from disdel.controller.federating.client_data import ClientData, OwnSamples, StagedSamples
 from disdel.controller.federating.client_scoring import ClientScoring, means
 from disdel.controller.federating.clients_file import ClientsFile
-from disdel.controller.federating.cohorts import Cohort, CohortContainers
+from disdel.controller.federating.cohorts import Answered, Cohort, CohortContainers
 from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.secure import new_client_secret
@@ -59,6 +59,7 @@ class FederatedRun(RoundLoop):
     """
 
     command = "federate"
+    containers_class: ClassVar[type[CohortContainers]] = CohortContainers
 
     def __init__(self, federation: FederateJob, roster: Roster, *parts: Any) -> None:
         self._federation = federation
@@ -83,7 +84,7 @@ class FederatedRun(RoundLoop):
             action.spec = replace(action.spec, parameters=parameters)
             if self._federation.data is None:
                 self.emit(Noted(message=_STAGED, matters=True))
-        self._cohorts = CohortContainers(
+        self._cohorts = self.containers_class(
             *(self.job, self.crew, self.model, self.strategy, action, self.invoker, self.emit),
             federation=self._federation,
             roster=self._roster,
@@ -203,7 +204,7 @@ class FederatedRun(RoundLoop):
                     DroppedClient(client=client, why=why)
                     for client, why in sorted(cohort.dropped.items())
                 ),
-                **_own_scores(ledger),
+                **own_scores(ledger),
                 bytes=cohort.moved_bytes,
             ),
         )
@@ -268,30 +269,38 @@ def _updates(
 
 
 def _ledger(cohort: Cohort, checksums: dict[int, str], labels_each: int) -> list[LedgerEntry]:
-    entries = []
-    for client, one in sorted(cohort.answered.items()):
-        own = (None, None) if one.result.score is None else means(one.result.score, labels_each)
-        entries.append(
-            LedgerEntry(
-                round=cohort.number,
-                client=client,
-                worker=one.worker,
-                attempt=one.attempt,
-                samples=one.result.samples,
-                checksum=checksums[client],
-                weight=one.weight,
-                steps=one.result.steps,
-                loss=None if cohort.secure else one.result.loss_sum / one.result.samples,
-                train_s=one.result.train_s,
-                own_loss=own[0],
-                own_accuracy=own[1],
-                bytes=one.bytes,
-            )
+    return [
+        replace(
+            ledger_entry(cohort.number, client, one, labels_each),
+            checksum=checksums[client],
+            **({"loss": None} if cohort.secure else {}),
         )
-    return entries
+        for client, one in sorted(cohort.answered.items())
+    ]
 
 
-def _own_scores(ledger: Sequence[LedgerEntry]) -> dict[str, Spread]:
+def ledger_entry(number: int, client: int, one: Answered, labels_each: int) -> LedgerEntry:
+    """What a client's update is in the average of a round."""
+    result = one.result
+    own = (None, None) if result.score is None else means(result.score, labels_each)
+    return LedgerEntry(
+        round=number,
+        client=client,
+        worker=one.worker,
+        attempt=one.attempt,
+        samples=result.samples,
+        checksum=result.checksum,
+        weight=one.weight,
+        steps=result.steps,
+        loss=result.loss_sum / result.samples,
+        train_s=result.train_s,
+        own_loss=own[0],
+        own_accuracy=own[1],
+        bytes=one.bytes,
+    )
+
+
+def own_scores(ledger: Sequence[LedgerEntry]) -> dict[str, Spread]:
     """How the clients' models do before the average; empty where they were not scored."""
     scored = [entry for entry in ledger if entry.own_loss is not None]
     samples = [entry.samples for entry in scored]

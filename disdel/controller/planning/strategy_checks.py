@@ -51,5 +51,5 @@ def check_waits(strategy: Strategy) -> None:
     if not strategy.awaits_all:
         raise UsageError(
             f"strategy {strategy.name} takes updates as they come, and a training waits for all of "
-            "a round: in it, no update is ever stale"
+            "a round: use disdel federate"
         )

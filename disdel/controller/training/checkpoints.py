@@ -81,7 +81,8 @@ class Checkpoints(RoundObserver):
     async def round_done(self, done: DoneRound) -> None:
         """Delete what nobody may need any more, and save the round while the next one trains."""
         needed = self._needed(done.reports)
-        old = [self._keys.state(number) for number in self._stored - needed]
+        stored = needed | (self._stored & self._fleet.states_in_use())
+        old = [self._keys.state(number) for number in self._stored - stored]
         wanted = {state_name(number): self._keys.state(number) for number in needed}
         if self._keeps:
             old.append(self._keys.kept(done.number - 1))
@@ -91,7 +92,7 @@ class Checkpoints(RoundObserver):
         # Who has not taken part since keeps the file that is there.
         wanted |= {own_name(kept.round, client): kept.key for client, kept in fleet.own.items()}
         await asyncio.to_thread(self._delete, old)
-        self._stored = needed
+        self._stored = stored
         self._saving = background(asyncio.to_thread(self._save, done.complete, wanted))
 
     async def run_ended(self) -> None:

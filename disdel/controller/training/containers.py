@@ -126,6 +126,10 @@ class TrainContainers:
 
         return await self._workers.persist(request.worker, send)
 
+    def states_in_use(self) -> set[int]:
+        """The rounds whose states somebody may still read who trains, beside the last."""
+        return set()
+
     async def finish(self) -> None:
         """Wait no more for activations that nobody needs."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from disdel.controller.planning.strategy_checks import check_waits
 from disdel.controller.training.rounds import RoundLoop, TrainRun
 from disdel.controller.training.splits import with_clients
 from disdel.data.partitioners import Partition
 from disdel.planner.question import Federation
+from disdel.strategies.base import Strategy
 from disdel.types import FederateJob, ModelSpec, TrainJob
 
 Counts = Callable[[int], tuple[int, ...]]
@@ -23,6 +25,14 @@ class RunKind:
     def federation(self) -> FederateJob | None:
         """What was asked for, where the training that it is planned as does not say it."""
         return None
+
+    def check_strategy(self, strategy: Strategy) -> None:
+        """Refuse a strategy that such runs have no use for.
+
+        Raises:
+            UsageError: it is one.
+        """
+        check_waits(strategy)
 
     def dealt(self, job: TrainJob, partition: Partition) -> TrainJob:
         """The job, once it is known how many clients the samples are dealt to.

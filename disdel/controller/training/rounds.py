@@ -263,7 +263,7 @@ class RoundLoop(ABC):
         score = await self._score(number)
         client_scores = await self.scored_by_clients(number)
         journal = self.invoker.journal.activations
-        activations = tuple(a for a in journal[begun:] if a.round == number)
+        activations = self._activations_of(number, begun)
         report = RoundReport(
             round=number,
             wall_s=round(time.monotonic() - started_s, 3),
@@ -291,6 +291,11 @@ class RoundLoop(ABC):
     async def tested_by_clients(self, number: int) -> ClientScores | None:  # noqa: ARG002
         """The same of the finished model, which is that of round `number`."""
         return None
+
+    def _activations_of(self, number: int, begun: int) -> tuple[Activation, ...]:
+        """Those of a round that began with so many in the journal."""
+        ended = self.invoker.journal.activations[begun:]
+        return tuple(entry for entry in ended if entry.round == number)
 
     async def _score(self, number: int) -> Score | None:
         """The score of a round's average; None where it has none."""

@@ -18,7 +18,7 @@ from disdel.controller.planning.history import history_of
 from disdel.controller.planning.networks import choose_network, code_of
 from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.planning.planning import ask, observe, remember
-from disdel.controller.planning.strategy_checks import check_count, check_waits
+from disdel.controller.planning.strategy_checks import check_count
 from disdel.controller.planning.trusted_code import vouch_for
 from disdel.controller.runs.lease import Lease, claimed
 from disdel.controller.runs.progress import Progress
@@ -97,7 +97,7 @@ async def train_on(
     A run that is `resumed` comes with its lease. Raises as `train` does.
     """
     strategy = strategy_of(job)
-    check_waits(strategy)
+    kind.check_strategy(strategy)
     samples = await in_thread(job_samples, arrays, job)
     dataset = samples.spec
     partition = job_partition(job, dataset, lambda: samples)

@@ -78,8 +78,11 @@ class Containers:
         self.store = store
         self.late = set()
 
+    def context(self):
+        return Context(self.store, time.time() + 60, Memory())
+
     def train(self, arguments):
-        context = Context(self.store, time.time() + 60, Memory())
+        context = self.context()
         if arguments["task"] == "score":
             request = messages.from_json(messages.ScoreRequest, arguments)
             weight = float(read_tensors(self.store, request.state_key)["w"][0])
