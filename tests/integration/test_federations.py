@@ -220,3 +220,39 @@ def test_models_are_scored_by_client_and_before_the_average_and_no_bit_changes(t
         assert entry["clients"]["own_accuracy"]["mean"] == pytest.approx(sum(own) / 12)
     # Many clients an activation.
     assert sum(a["task"] == "score" and a["outcome"] == "ok" for a in scored["activations"]) < 40
+
+
+def test_updates_are_taken_as_they_come_and_lost_clients_are_asked_again(tmp_path):
+    report = federated(
+        tmp_path / "buffered",
+        *("--containers", "3", "--strategy", "fedbuff:buffer=6", "--rounds", "6"),
+        *("--client-holdout", "0.2", "--before-average", "--action-env", "KILL=once"),
+    )
+    assert report["totals"]["failed"] > 0
+    assert report["client_scores"]["clients"] == 40
+    assert all(e["own_loss"] is not None and e["bytes"] > 0 for e in report["ledger"])
+    for number in range(1, 7):
+        lines = [e for e in report["ledger"] if e["round"] == number]
+        assert len(lines) == 6
+        assert all(
+            e["weight"] == pytest.approx(e["samples"] * (1 + e["staleness"]) ** -0.5) for e in lines
+        )
+    # Nobody is asked a second time before all of a draw have been asked.
+    assert len({e["client"] for e in report["ledger"]}) > 12
+    assert report["rounds"][-1]["loss"] < report["rounds"][0]["loss"]
+    # An activation has one client, and a stored sum of it.
+    assert all(a["worker"] in {0, 1, 2} for a in report["activations"] if a["task"] == "train")
+
+    folder = tmp_path / "mixed"
+    asynchronous = ("--strategy", "fedasync:max_staleness=4", "--containers", "2", "--rounds", "30")
+    folder.mkdir()
+    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *asynchronous)
+    wait_until(lambda: rounds_done(folder) >= 2, 120)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    [run] = (folder / "runs").iterdir()
+    ended(start(folder, "--resume", run.name))
+    resumed = json.loads((folder / "report.json").read_text())
+    assert resumed["resumed_after"] >= 2
+    assert [e["round"] for e in resumed["ledger"]] == [*range(1, 31)]
+    assert max(e["staleness"] for e in resumed["ledger"]) <= 4

@@ -273,7 +273,7 @@ def _ledger(cohort: Cohort, checksums: dict[int, str], labels_each: int) -> list
         replace(
             ledger_entry(cohort.number, client, one, labels_each),
             checksum=checksums[client],
-            **({"loss": None} if cohort.secure else {}),
+            loss=None if cohort.secure else one.result.loss_sum / one.result.samples,
         )
         for client, one in sorted(cohort.answered.items())
     ]

@@ -18,7 +18,8 @@ from disdel.protocol import messages
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob
-from disdel.types.events import silent
+from disdel.types.evaluating import Evaluating
+from disdel.types.events import RoundDone
 from disdel.worker.collect import collect
 from tests.support.fake_platform import FakePlatform, activation, sessions_of
 from tests.unit.controller.test_federating import Containers
@@ -29,7 +30,7 @@ LOST = "The action did not produce a valid response and exited unexpectedly."
 def asked(client, number, turn=None):
     one = Asked(number, {client: turn}, 10)
     result = messages.ClientResult(client=client, steps=1, samples=1, loss_sum=1.0, train_s=0.1)
-    one.answered[client] = Answered(result, 0, 0, 1.0, None)
+    one.answered[client] = Answered(result, 0, 0, 1.0, None, 0)
     return one
 
 
@@ -90,6 +91,7 @@ def run(containers, redis_url, monkeypatch, tmp_path):
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
     settings = Settings(run_dir=tmp_path / "runs")
+    events = []
 
     def start(resumed=None, **changes):
         plain = {"clients": 8, "batch_size": 10, "rounds": 4, "containers": 2}
@@ -98,9 +100,9 @@ def run(containers, redis_url, monkeypatch, tmp_path):
             runtime="tensorflow",
             **{"strategy": "fedbuff:buffer=4", "average": "equal", **plain, **changes},
         )
-        return asyncio.run(federate(job, settings, silent, resumed=resumed))
+        return asyncio.run(federate(job, settings, events.append, resumed=resumed))
 
-    start.settings = settings
+    start.settings, start.events = settings, events
     return start
 
 
@@ -223,19 +225,26 @@ def test_stale_updates_beyond_the_bound_are_refused(run, containers):
 
 def test_a_run_goes_on_from_its_last_version(run, containers):
     def fail(request):
-        if request.round == 3:
+        if any(isinstance(event, RoundDone) for event in run.events):
             return {"error": {"kind": "store", "message": "the state cannot be read"}}
         return None
 
     containers.before = fail
     with pytest.raises(DisdelError):
-        run()
+        run(rounds=8)
     [folder] = run_folders(run.settings.run_dir)
     containers.before = lambda _: None
-    report, _ = run(resumed=read_resumed(folder))
-    assert report.resumed_after >= 1
-    assert len(report.rounds) == 4
+    seen = len(containers.requests)
+    report, _ = run(resumed=read_resumed(folder), rounds=8)
+    done = report.resumed_after
+    assert done >= 1
+    assert len(report.rounds) == 8
     assert [one.loss for one in report.rounds] == pytest.approx(expected(report), rel=1e-6)
+    # What the last controller had begun is asked for again, behind what had counted.
+    counted = [line.client for line in report.ledger if line.round <= done]
+    for request in containers.requests[seen : seen + 2]:
+        [turn] = request.turns
+        assert turn.start_step == 18 * counted.count(turn.client)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +254,7 @@ def test_a_run_goes_on_from_its_last_version(run, containers):
         ({"over_select": 2, "clients_per_round": 4}, "--over-select is for rounds that wait"),
         ({"min_clients": 3}, "--min-clients is for rounds that wait"),
         ({"select": "poisson", "clients_per_round": 4}, "--select poisson is for rounds"),
+        ({"evaluating": Evaluating(clients=2)}, "--evaluate-clients 2 is for rounds"),
     ],
 )
 def test_what_is_for_rounds_that_wait_is_refused(run, containers, changes, told):
