@@ -42,6 +42,10 @@ class AsynchronousRun(FederatedRun):
         told, self._told = self._told, len(own)
         return tuple(own[told:])
 
+    def _activations_before(self, begun: int) -> tuple[Activation, ...]:  # noqa: ARG002
+        """None: a first client may take many versions, so a cold start shows nothing."""
+        return ()
+
     async def _conclude(self) -> None:
         await self._cohorts.stop()
         await super()._conclude()

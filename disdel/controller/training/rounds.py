@@ -262,7 +262,6 @@ class RoundLoop(ABC):
             await observer.round_joined(joined)
         score = await self._score(number)
         client_scores = await self.scored_by_clients(number)
-        journal = self.invoker.journal.activations
         activations = self._activations_of(number, begun)
         report = RoundReport(
             round=number,
@@ -279,7 +278,7 @@ class RoundLoop(ABC):
             reports=(*self._history.reports, report),
             ledger=joined.ledger,
             activations=activations,
-            before=tuple(journal[self._first_own : begun]),
+            before=self._activations_before(begun),
         )
         for observer in self._observers:
             await observer.round_done(done)
@@ -296,6 +295,10 @@ class RoundLoop(ABC):
         """Those of a round that began with so many in the journal."""
         ended = self.invoker.journal.activations[begun:]
         return tuple(entry for entry in ended if entry.round == number)
+
+    def _activations_before(self, begun: int) -> tuple[Activation, ...]:
+        """Those after which containers should be warm, of a round that began with so many."""
+        return tuple(self.invoker.journal.activations[self._first_own : begun])
 
     async def _score(self, number: int) -> Score | None:
         """The score of a round's average; None where it has none."""
