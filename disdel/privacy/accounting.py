@@ -192,7 +192,7 @@ def _accountant(library: Any, sampling: Sampling, accountant: AccountantName) ->
     if sampling == "fixed":
         raise UsageError(
             "--dp-accountant pld knows no cohorts of a fixed size: use rdp, or choose clients by "
-            "--selection poisson"
+            "--select poisson"
         )
     return library.pld.PLDAccountant(neighboring_relation=relation.ADD_OR_REMOVE_ONE)
 

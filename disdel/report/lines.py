@@ -225,6 +225,8 @@ def round_line(event: RoundDone) -> str:
     )
     if report.privacy is not None:
         line += f"  ε {report.privacy.epsilon:.3g}"
+        if report.privacy.seeded:
+            line += " (seeded)"
     return "  ".join([line, *(f"{name} {mean:.4f}" for name, mean in report.metrics.items())])
 
 

@@ -44,7 +44,7 @@ def round_robin(choice: Choice) -> Clients:
     return choice.able[_least_asked(choice, choice.cohort)]
 
 
-@selection("power-of-choice")
+@selection("power-of-choice", by_loss=True)
 def power_of_choice(
     choice: Choice,
     *,

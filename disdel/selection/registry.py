@@ -48,19 +48,23 @@ S = TypeVar("S", bound=Selector)
 
 _REGISTERED: dict[str, Selector] = {}
 _BY_CHANCE: set[str] = set()
+_BY_LOSS: set[str] = set()
 
 
-def selection(name: str, *, by_chance: bool = False) -> Callable[[S], S]:
+def selection(name: str, *, by_chance: bool = False, by_loss: bool = False) -> Callable[[S], S]:
     """Register a function as the selection of a name.
 
     It must be a pure function of its choice, so that a round that is repeated, or resumed, asks the
-    same clients. One that asks each client `by_chance` may choose more or fewer than are wanted.
+    same clients. One that asks each client `by_chance` may choose more or fewer than are wanted;
+    one that chooses `by_loss` looks at the losses of single clients.
     """
 
     def register(select: S) -> S:
         _REGISTERED[name] = select
         if by_chance:
             _BY_CHANCE.add(name)
+        if by_loss:
+            _BY_LOSS.add(name)
         return select
 
     return register
@@ -80,6 +84,7 @@ class Selection:
     text: str
     select: Selector
     by_chance: bool = False
+    by_loss: bool = False
 
     def cohort(
         self, roster: Roster, able: Clients, *, wanted: int, number: int, seed: int
@@ -105,4 +110,6 @@ def find_selection(text: str) -> Selection:
     if (select := _REGISTERED.get(named.name)) is None:
         raise UsageError(f"unknown {OPTION} {text!r}; known: {', '.join(selection_names())}")
     said = parameters_said(named, select, OPTION, leave_out=_GIVEN)
-    return Selection(text, partial(select, **said), named.name in _BY_CHANCE)
+    return Selection(
+        text, partial(select, **said), named.name in _BY_CHANCE, named.name in _BY_LOSS
+    )

@@ -238,6 +238,11 @@ class FederateJob(LearningJob):
             )
 
     def _check_cohort(self) -> None:
+        if self.over_select > 1 and self.wanted == self.roster:
+            raise UsageError(
+                f"--over-select {self.over_select:g} asks more clients than a round needs, and a "
+                f"round needs all {self.roster}: add --clients-per-round, below {self.roster}"
+            )
         if self.min_clients is not None and self.min_clients > self.asked:
             raise UsageError(
                 f"--min-clients {self.min_clients} is more than the {self.asked} clients that a "

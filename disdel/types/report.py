@@ -225,6 +225,7 @@ class PrivacyReport:
         relation: by what data sets differ that cannot be told apart.
         clients: of whom the cohort was drawn.
         cohort: how many were drawn, or expected to be.
+        seeded: whether noise and cohorts are from a seed, so that `epsilon` protects nobody.
     """
 
     epsilon: float
@@ -236,6 +237,7 @@ class PrivacyReport:
     relation: str
     clients: int
     cohort: int
+    seeded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

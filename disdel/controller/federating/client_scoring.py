@@ -9,6 +9,7 @@ from typing import Any
 
 from disdel.controller.federating.client_data import KEPT_BYTES, ClientData
 from disdel.controller.federating.cohorts import Cohort, CohortContainers
+from disdel.controller.federating.dropped import causes_told
 from disdel.controller.federating.roster import Roster
 from disdel.planner.memory import sample_bytes
 from disdel.protocol import messages
@@ -151,13 +152,8 @@ class ClientScoring:
     def _tell(self, number: int, failed: Mapping[int, str]) -> None:
         if not failed:
             return
-        named = "; ".join(
-            f"client {client}: {failed[client]}" for client in sorted(failed)[:_NAMED]
-        )
-        others = f"; and {len(failed) - _NAMED} others" if len(failed) > _NAMED else ""
-        self._emit(
-            Noted(message=f"not all clients have scored round {number}'s model: {named}{others}")
-        )
+        told = causes_told(failed, _NAMED)
+        self._emit(Noted(message=f"not all clients have scored round {number}'s model: {told}"))
 
 
 def _scored_at(key: str | None) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class Cohort:
         exponent: of the sums; None where each update is stored.
         answered: by client.
         dropped: why a client's update does not count, by client.
+        late: those of them that had not ended when the round was over.
         sum_keys: where the sums are that count.
         kept: where clients have left what they keep by the strategy, by client.
         own_keys: all that may have been left so, also by activations that were lost.
@@ -93,6 +94,7 @@ class Cohort:
     scores: bool = False
     answered: dict[int, Answered] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
+    late: frozenset[int] = frozenset()
     sum_keys: list[str] = field(default_factory=list)
     kept: dict[int, str] = field(default_factory=dict)
     spent: list[str] = field(default_factory=list)
@@ -229,6 +231,7 @@ class CohortContainers(TrainContainers):
             self.invoker.journal.overtaken += unheard
         if rest := cohort.turns.keys() - cohort.answered.keys() - cohort.dropped.keys():
             cohort.drop(sorted(rest), self._why_late(cohort))
+            cohort.late = frozenset(rest)
         self._keep_own(cohort)
         return cohort
 

@@ -20,6 +20,7 @@ from disdel.privacy.noise import (
 )
 from disdel.protocol import messages
 from disdel.secure_aggregation.keys import cryptography
+from disdel.selection import Selection, find_selection
 from disdel.strategies.base import Strategy
 from disdel.types import FederateJob, PrivacyReport, RoundReport
 from disdel.types.federation import POISSON
@@ -62,6 +63,19 @@ def check_strategy(strategy: Strategy, privacy: Privacy) -> None:
         )
 
 
+def _check_selection(selection: Selection) -> None:
+    """Refuse a selection that looks at what a secure sum hides.
+
+    Raises:
+        UsageError: it does.
+    """
+    if selection.by_loss:
+        raise UsageError(
+            f"--select {selection.text} chooses by the loss of each client, and secure aggregation "
+            "shows the sum of all losses alone: choose --select uniform, size or round-robin"
+        )
+
+
 def check_privacy(job: FederateJob, strategy: Strategy, able: Callable[[int], int]) -> None:
     """Refuse, before anything runs, a federation that cannot be as private as it is asked to be.
 
@@ -75,10 +89,11 @@ def check_privacy(job: FederateJob, strategy: Strategy, able: Callable[[int], in
     """
     check_strategy(strategy, job.privacy)
     if job.privacy.secure_aggregation:
+        _check_selection(find_selection(job.select))
         cryptography()
     if job.privacy.is_differential:
         # Noise that is worked out here is remembered.
-        DifferentialPrivacy(job, able, ())
+        DifferentialPrivacy(job, able, ()).check_accounting()
 
 
 class DifferentialPrivacy(RoundObserver):
@@ -147,6 +162,15 @@ class DifferentialPrivacy(RoundObserver):
             share = share_deviation(self._update_noise, self._bound, max(1, self._job.least))
         return messages.Clipping(bound=self._bound, share=share, seed=self._asked.noise_seed)
 
+    def check_accounting(self) -> None:
+        """Whether what rounds cost can be told.
+
+        Raises:
+            UsageError: a package is missing, or the accountant does not know such cohorts.
+        """
+        one = self._round(0, noise=self.noise)
+        epsilon_of([one], self._asked.told_delta, self._asked.accountant)
+
     def check_units(self, exponent: int) -> None:
         """Whether fixed point carries the noise.
 
@@ -193,6 +217,7 @@ class DifferentialPrivacy(RoundObserver):
             relation=this.relation,
             clients=this.available,
             cohort=this.cohort,
+            seeded=self._asked.noise_seed is not None,
         )
 
     def reason_to_stop(self) -> str | None:

@@ -12,6 +12,7 @@ from disdel.controller.federating.client_data import ClientData, OwnSamples, Sta
 from disdel.controller.federating.client_scoring import ClientScoring, means
 from disdel.controller.federating.clients_file import ClientsFile
 from disdel.controller.federating.cohorts import Answered, Cohort, CohortContainers
+from disdel.controller.federating.dropped import DropNotes, causes_told
 from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.secure import new_client_secret
@@ -31,8 +32,6 @@ from disdel.types.client_scores import ClientScores, Spread, spread
 from disdel.types.dealt import LabelMap
 from disdel.types.events import Noted
 
-# Of those that have not answered, in a message; the report has them all.
-_NAMED = 5
 # Of the map of clients and labels: beyond these, neighbours stand together; and where that takes
 # more counts, there is none.
 _MAP_ROWS, _MAP_COLUMNS = 100, 50
@@ -43,6 +42,10 @@ _STAGED = (
 )
 
 
+_SEEDED = (
+    "--dp-seed makes noise and cohorts that whoever knows the seed can make again: this run "
+    "protects nobody, and its ε is what one without the seed would have"
+)
 _OUTSIDE_EPSILON = (
     "scores by client are in the report as they are, and the epsilon says nothing of them: show "
     "them only to those who may see the clients' data"
@@ -65,6 +68,7 @@ class FederatedRun(RoundLoop):
         self._federation = federation
         self._roster = roster
         self._scored: set[str] = set()
+        self._drop_notes = DropNotes()
         self._last_scores: ClientScores | None = None
         self._differential: DifferentialPrivacy | None = None
         super().__init__(*parts)
@@ -77,8 +81,18 @@ class FederatedRun(RoundLoop):
             reports = [entry.report for entry in self.progress.rounds]
             self._differential = DifferentialPrivacy(self._federation, self._roster.able, reports)
             self.emit(Noted(message=self._differential.told()))
+            if privacy.noise_seed is not None:
+                self.emit(Noted(message=_SEEDED, matters=True))
             if self._federation.evaluating.tells:
                 self.emit(Noted(message=_OUTSIDE_EPSILON, matters=True))
+        job = self._federation
+        if job.asked < job.wanted * job.over_select:
+            self.emit(
+                Noted(
+                    message=f"--over-select {job.over_select:g} would ask more than "
+                    f"{job.asked} clients a round: there are no more"
+                )
+            )
         if privacy.secure_aggregation:
             parameters = {SECRET_PARAMETER: new_client_secret()}
             action.spec = replace(action.spec, parameters=parameters)
@@ -176,7 +190,7 @@ class FederatedRun(RoundLoop):
                 entry.client: entry.checksum for entry in entries if entry.client is not None
             }
             for client in sorted(cohort.answered.keys() - checksums.keys()):
-                cohort.drop([client], "left out: its update has what is no number")
+                cohort.drop([client], "its update has what is no number")
                 del cohort.answered[client]
         else:
             request = messages.CombineRequest(
@@ -191,6 +205,10 @@ class FederatedRun(RoundLoop):
                 secure=cohort.secure,
             )
             counts = await self.collector.combine(self._protected(request))
+        # Who is late is so by what was asked for; a round's row counts those.
+        left_out = {c: why for c, why in cohort.dropped.items() if c not in cohort.late}
+        for sentence in self._drop_notes.of_round(number, left_out):
+            self.emit(Noted(message=sentence, matters=True))
         ledger = _ledger(cohort, checksums, self.model.target.elements)
         return JoinedRound(
             ledger=tuple(ledger),
@@ -232,14 +250,11 @@ class FederatedRun(RoundLoop):
         answered, least = len(cohort.answered), self._federation.least
         if answered >= least:
             return
-        dropped = sorted(cohort.dropped.items())
-        causes = "; ".join(f"client {client}: {why}" for client, why in dropped[:_NAMED])
-        others = f"; and {len(dropped) - _NAMED} others" if len(dropped) > _NAMED else ""
         asked_for = "--min-clients" if self._federation.min_clients else "--clients-per-round"
         without = f" --min-clients {answered} goes on without them" if answered else ""
         raise RoundFailed(
             f"round {cohort.number} failed: {answered} of {len(cohort.turns)} clients answered, "
-            f"and {least} must ({asked_for}). {causes}{others}.{without}"
+            f"and {least} must ({asked_for}). {causes_told(cohort.dropped)}.{without}"
         )
 
 

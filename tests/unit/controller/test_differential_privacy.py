@@ -1,6 +1,7 @@
 """Differential privacy of a federation: its refusals, its noise, and ε round by round."""
 
 import asyncio
+import sys
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -253,3 +254,29 @@ def test_weights_above_one_are_refused():
     check_weights(FedAvg(), [1.0, 0.1])
     with pytest.raises(StrategyFailed, match=r"the weight 1\.5"):
         check_weights(FedAvg(), [1.0, 1.5])
+
+
+def test_a_missing_package_is_told_before_anything_runs_also_where_the_noise_is_given(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    with pytest.raises(UsageError, match=r"pip install 'disdel\[privacy\]'"):
+        check_privacy(federation(noise=3.25), FedAvg(), lambda _: 997)
+
+
+def test_an_accountant_that_does_not_know_the_cohorts_is_refused_before_anything_runs():
+    job = federation(select="uniform", accountant="pld")
+    with pytest.raises(UsageError, match="choose clients by --select poisson"):
+        check_privacy(job, FedAvg(), lambda _: 1000)
+
+
+@pytest.mark.parametrize("select", ["power-of-choice", "power-of-choice:d=200"])
+def test_a_secure_sum_has_no_losses_to_choose_by(select):
+    job = replace(federation(), privacy=Privacy(secure_aggregation=True), select=select)
+    with pytest.raises(UsageError, match=f"--select {select} chooses by the loss"):
+        check_privacy(job, FedAvg(), lambda _: 1000)
+    check_privacy(replace(job, select="size"), FedAvg(), lambda _: 1000)
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_a_round_says_whether_its_noise_can_be_made_again(seed):
+    [report], _ = run(federation(noise_seed=seed), 1)
+    assert report.privacy.seeded == (seed is not None)

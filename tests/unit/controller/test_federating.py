@@ -18,7 +18,7 @@ from disdel.settings import Settings
 from disdel.store.codec import read_tensors
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob
-from disdel.types.events import silent
+from disdel.types.events import Noted, silent
 from disdel.worker.clients import RoundState, train_clients
 from disdel.worker.combine import combine
 from disdel.worker.context import Context
@@ -120,11 +120,11 @@ def run(containers, redis_url, monkeypatch, tmp_path):
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
 
-    def start(**changes):
+    def start(emit=silent, **changes):
         plain = {"clients": 8, "batch_size": 10, "rounds": 1, "containers": 2}
         job = FederateJob(dataset="digits", runtime="tensorflow", **{**plain, **changes})
         settings = Settings(run_dir=tmp_path / "runs")
-        return asyncio.run(federate(job, settings, silent))[0]
+        return asyncio.run(federate(job, settings, emit))[0]
 
     return start
 
@@ -155,7 +155,11 @@ def test_what_comes_after_the_deadline_is_dropped(run, containers):
 
 def test_a_round_that_asks_more_ends_with_the_first(run, containers):
     containers.late = {1}
-    report = run(clients_per_round=4, over_select=2)
+    told = []
+    report = run(told.append, clients_per_round=4, over_select=2.5)
+    notes = [event.message for event in told if isinstance(event, Noted)]
+    assert "--over-select 2.5 would ask more than 8 clients a round: there are no more" in notes
+    assert not [note for note in notes if "left out" in note]
     clients = report.rounds[0].clients
     assert (clients.asked, clients.answered) == (8, 4)
     assert {one.why for one in clients.dropped} == {"late: 4 clients had answered"}

@@ -105,6 +105,7 @@ def test_who_is_asked_and_who_must_answer(changes, wanted, asked, least):
         ({"clients_per_round": 2, "min_clients": 3}, "--min-clients 3 is more than the 2 clients"),
         ({"containers": 5}, "--containers 5 is more than the 4 clients"),
         ({"over_select": 0.5}, "--over-select must be"),
+        ({"over_select": 1.5}, "a round needs all 4: add --clients-per-round, below 4"),
         ({"deadline_s": 0}, "--deadline must be above 0"),
         ({"optimizer": "best"}, "unknown optimizer 'best'"),
     ],

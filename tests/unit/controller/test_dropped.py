@@ -1,0 +1,28 @@
+"""What a user is told of clients that are left out."""
+
+import pytest
+
+from disdel.controller.federating.dropped import DropNotes, causes_told
+
+
+def test_each_client_is_told_of_once_with_the_reason():
+    notes = DropNotes()
+    assert notes.of_round(1, {3: "no data"}) == ["client 3 is left out of round 1: no data"]
+    assert notes.of_round(2, {3: "no data", 1: "nan"}) == ["client 1 is left out of round 2: nan"]
+    assert notes.of_round(3, {1: "nan"}) == []
+
+
+@pytest.mark.parametrize(
+    ("clients", "rest"), [(6, "1 more client is left"), (20, "15 more clients are left")]
+)
+def test_many_are_told_of_in_one_sentence(clients, rest):
+    told = DropNotes().of_round(1, dict.fromkeys(range(clients), "no data"))
+    assert len(told) == 6
+    assert told[-1].startswith(rest)
+
+
+@pytest.mark.parametrize(
+    ("clients", "end"), [(5, "client 4: late"), (6, "; and 1 other"), (7, "; and 2 others")]
+)
+def test_causes_of_a_few(clients, end):
+    assert causes_told(dict.fromkeys(range(clients), "late")).endswith(end)
