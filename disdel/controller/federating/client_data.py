@@ -22,7 +22,13 @@ KEPT_BYTES = 512 * MIB
 
 
 class ClientData(ABC):
-    """Makes the samples of clients available to the containers that train them."""
+    """Makes the samples of clients available to the containers that train them.
+
+    Attributes:
+        room_bytes: of the samples that are kept available.
+    """
+
+    room_bytes: int = KEPT_BYTES
 
     @abstractmethod
     def key(self, client: int, part: Part = "train") -> str | None:
@@ -75,7 +81,7 @@ class StagedSamples(ClientData):
         self._tensors = {"x": samples.x, "y": targets(samples.y)}
         self._sample_bytes = sample_bytes(dataset)
         # Half of the room, since states and sums need some as well.
-        self._most_bytes = KEPT_BYTES if room_mb is None else min(KEPT_BYTES, room_mb * MIB // 2)
+        self.room_bytes = KEPT_BYTES if room_mb is None else min(KEPT_BYTES, room_mb * MIB // 2)
         # By key, those that were asked longest ago first.
         self._staged: dict[str, int] = {}
         # A round may be over before all of its clients' samples are there.
@@ -103,7 +109,7 @@ class StagedSamples(ClientData):
     def _make_room(self, needed_bytes: int, wanted: frozenset[str]) -> None:
         staged_bytes = sum(self._staged.values())
         for key in list(self._staged):
-            if staged_bytes + needed_bytes <= self._most_bytes:
+            if staged_bytes + needed_bytes <= self.room_bytes:
                 return
             if key not in wanted:
                 self._store.delete(key)

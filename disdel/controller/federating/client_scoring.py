@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from disdel.controller.federating.client_data import KEPT_BYTES, ClientData
+from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.cohorts import Cohort, CohortContainers
 from disdel.controller.federating.dropped import causes_told
 from disdel.controller.federating.roster import Roster
@@ -64,7 +64,7 @@ class ClientScoring:
         failed: dict[int, str] = {}
         for wave in self._waves(scored):
             before = await self._before(number, wave)
-            failed |= before.dropped
+            failed |= before.dropped | _without_number(before)
             told = self._told(before)
             after = await self._after(number, list(told))
             personal = self._told(after)
@@ -80,7 +80,8 @@ class ClientScoring:
                         personal_accuracy=further[1],
                     )
                 )
-            failed |= {} if after is None else after.dropped
+            if after is not None:
+                failed |= after.dropped | _without_number(after)
         self._tell(number, failed)
         unscored = self._roster.able(0) - len(found)
         return scores_of(number, self._part, found, unscored=unscored)
@@ -88,12 +89,13 @@ class ClientScoring:
     def _waves(self, clients: Sequence[int]) -> Iterator[list[int]]:
         """The clients in groups whose samples have room in the store together."""
         wave: list[int] = []
-        room_bytes = KEPT_BYTES // 2
+        # What one wave leaves of the room, the samples of a round may keep.
+        most_bytes = room_bytes = self._data.room_bytes // 2
         for client in clients:
             needed_bytes = self._bytes(client)
             if wave and needed_bytes > room_bytes:
                 yield wave
-                wave, room_bytes = [], KEPT_BYTES // 2
+                wave, room_bytes = [], most_bytes
             wave.append(client)
             room_bytes -= needed_bytes
         if wave:
@@ -154,6 +156,15 @@ class ClientScoring:
             return
         told = causes_told(failed, _NAMED)
         self._emit(Noted(message=f"not all clients have scored round {number}'s model: {told}"))
+
+
+def _without_number(cohort: Cohort) -> dict[int, str]:
+    """Why clients have no score whose turn has ended well."""
+    return {
+        client: "its loss is no finite number"
+        for client, one in cohort.answered.items()
+        if one.result.score is None
+    }
 
 
 def _scored_at(key: str | None) -> dict[str, Any]:
