@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from disdel.controller.federating.cohorts import Answered, Cohort, CohortContainers
+from disdel.controller.federating.cohort import Answered, Cohort
+from disdel.controller.federating.cohorts import CohortContainers
 from disdel.controller.invoking.background import background
 from disdel.errors import RoundFailed, StrategyFailed, UsageError
 from disdel.protocol import messages

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from disdel.controller.federating.client_data import ClientData
-from disdel.controller.federating.cohorts import Cohort, CohortContainers
+from disdel.controller.federating.cohort import Cohort
+from disdel.controller.federating.cohorts import CohortContainers
 from disdel.controller.federating.dropped import causes_told
 from disdel.controller.federating.roster import Roster
 from disdel.planner.memory import sample_bytes

@@ -12,11 +12,11 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from disdel.controller.federating.client_data import ClientData
+from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.dealing import deal
 from disdel.controller.federating.privacy import DifferentialPrivacy, check_weights
 from disdel.controller.federating.roster import Roster
@@ -51,86 +51,6 @@ _MOST_TURNS = 1000
 _HAND_INS = 4
 # Lost without a reason so often, several clients are halved, and one goes without.
 _MOST_TRIES = {True: 2, False: 3}
-# Where nobody has answered after so many lost activations, it is not the clients.
-_MOST_FAILURES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A client whose update counts: what it did, where, and where the update is, if by itself."""
-
-    result: messages.ClientResult
-    worker: int
-    attempt: int
-    weight: float
-    update_key: str | None
-    # Its part of what its activation has moved between the store and the container.
-    bytes: int
-
-
-@dataclass(slots=True)
-class Cohort:
-    """A round as it comes in, or a score of its model by client.
-
-    Attributes:
-        number: of the round.
-        scores: whether the model that it has come to is scored, and nothing averaged.
-        turns: of the clients that are asked.
-        exponent: of the sums; None where each update is stored.
-        answered: by client.
-        dropped: why a client's update does not count, by client.
-        late: those of them that had not ended when the round was over.
-        sum_keys: where the sums are that count.
-        kept: where clients have left what they keep by the strategy, by client.
-        own_keys: all that may have been left so, also by activations that were lost.
-        secure: the secure sum of the round, where there is one.
-        spent: keys that nobody reads after the round.
-        moved_bytes: of states, updates and sums, between the store and the containers.
-    """
-
-    number: int
-    turns: dict[int, messages.ClientTurn]
-    exponent: int | None
-    scores: bool = False
-    answered: dict[int, Answered] = field(default_factory=dict)
-    dropped: dict[int, str] = field(default_factory=dict)
-    late: frozenset[int] = frozenset()
-    sum_keys: list[str] = field(default_factory=list)
-    kept: dict[int, str] = field(default_factory=dict)
-    spent: list[str] = field(default_factory=list)
-    own_keys: set[str] = field(default_factory=set)
-    secure: messages.SecureSession | None = None
-    segments: Counter[int] = field(default_factory=Counter)
-    failures: int = 0
-    moved_bytes: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def next_segment(self, worker: int) -> int:
-        """What tells an activation of a worker from its others in the round."""
-        segment = self.segments[worker]
-        self.segments[worker] += 1
-        return segment
-
-    @property
-    def is_hopeless(self) -> bool:
-        return not self.answered and self.failures >= _MOST_FAILURES
-
-    @property
-    def weight(self) -> float:
-        """Of all updates that count: the same sum in whatever order they have come."""
-        return math.fsum(one.weight for one in self.answered.values())
-
-    @property
-    def samples(self) -> int:
-        return sum(one.result.samples for one in self.answered.values())
-
-    @property
-    def train_loss(self) -> float:
-        """A mean over the samples that were seen."""
-        return math.fsum(one.result.loss_sum for one in self.answered.values()) / self.samples
-
-    def drop(self, clients: Sequence[int], why: str) -> None:
-        self.dropped |= dict.fromkeys(clients, why)
 
 
 class CohortContainers(TrainContainers):

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from disdel.controller.federating.client_data import ClientData, OwnSamples, StagedSamples
 from disdel.controller.federating.client_scoring import ClientScoring, means
 from disdel.controller.federating.clients_file import ClientsFile
-from disdel.controller.federating.cohorts import Answered, Cohort, CohortContainers
+from disdel.controller.federating.cohort import Answered, Cohort
+from disdel.controller.federating.cohorts import CohortContainers
 from disdel.controller.federating.dropped import DropNotes, causes_told
 from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster

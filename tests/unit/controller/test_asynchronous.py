@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disdel.controller.federating.asynchronous import Asked, Buffer
-from disdel.controller.federating.cohorts import Answered
+from disdel.controller.federating.cohort import Answered
 from disdel.controller.federating.federate import federate
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module

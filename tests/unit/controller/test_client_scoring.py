@@ -8,7 +8,7 @@ import pytest
 from disdel.controller.federating import client_scoring
 from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.client_scoring import ClientScoring
-from disdel.controller.federating.cohorts import Answered, Cohort
+from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.roster import Roster
 from disdel.protocol import messages
 from disdel.types import FederateJob
