@@ -37,6 +37,8 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
     fitting = [(question, c) for question, c in considered if not c.shortages]
     if not fitting:
         raise refusal(questions)
+    if any(question.federation is not None for question, _ in fitting):
+        fitting = _of_one_runtime(fitting)
     question, best = _best(fitting)
     if question.federation is None:
         _check_warmup(question.job, best)
@@ -97,6 +99,26 @@ def _check_warmup(job: TrainJob, best: Candidate) -> None:
         )
 
 
+def _of_one_runtime(
+    fitting: Sequence[tuple[Question, Candidate]],
+) -> list[tuple[Question, Candidate]]:
+    """The plans of a federation with the runtime that it has on any number of containers.
+
+    Runtimes round differently, and a seed promises one model: which of those that fit is taken,
+    hangs neither on the number of containers nor on what was measured or compiled before.
+    """
+    questions = {id(question): question for question, _ in fitting}
+    if len(questions) == 1:
+        return list(fitting)
+    alone = [
+        (question, candidate)
+        for question in questions.values()
+        for candidate in candidates(question.on_one_container)
+    ]
+    chosen, _ = _best(alone)
+    return [pair for pair in fitting if pair[0] is chosen]
+
+
 def _best(fitting: Sequence[tuple[Question, Candidate]]) -> tuple[Question, Candidate]:
     """The best for the objective; of those that are as good as fastest, the one of least memory."""
     [objective] = {question.aims.optimize for question, _ in fitting}
@@ -131,6 +153,8 @@ def _why_not(asked: Question, candidate: Candidate, question: Question, best: Ca
         return ""
     if candidate.shortages:
         return _lack(candidate.shortages[0])
+    if asked is not question and asked.federation is not None:
+        return f"on one container {question.runtime.name} is the better runtime"
     slow = candidate.total_s > best.total_s * AS_GOOD
     if asked is not question and question.aims.optimize == "time" and asked.compile_s and slow:
         return f"slower: {asked.compile_s:.0f} s to compile it the first time"
@@ -182,6 +206,11 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]
     if question.federation is not None:
+        if question.job.runtime is None:
+            reasons.append(
+                f"{question.runtime.name} on any number of containers, as the best on one, so that "
+                "a seed gives the same model (--runtime names another)"
+            )
         reasons.append(
             f"a container holds one client at a time, and is sized by the largest: "
             f"{max(best.client_samples)} samples"

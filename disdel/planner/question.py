@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from disdel.planner.calibration import alike, at_speed, calibrated, step_ratio, traced
 from disdel.planner.observations import Observation
@@ -201,6 +201,12 @@ class Question(Bounds):
         if not own:
             return runtime
         return traced(at_speed(runtime, self.shipped, step_ratio(own)), own)
+
+    @property
+    def on_one_container(self) -> Question:
+        """The same, of one container, as if nothing had been measured or compiled before."""
+        job = replace(self.job, workers=1, workers_policy="fixed", fan_in=None)
+        return replace(self, job=job, observations=(), compile_s=0.0, calls=None)
 
     @property
     def basis(self) -> str:

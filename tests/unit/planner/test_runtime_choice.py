@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from disdel.errors import InsufficientMemory, PlanError
 from disdel.planner.plan import make_plan
+from disdel.planner.question import Federation
 from disdel.runtimes.registry import COMPILED, TENSORFLOW, TORCH
 from disdel.types import Aims, Limits, TrainJob
 from tests.support.planning import as_good, dataset, jobs, plan, platforms, question
@@ -98,3 +99,21 @@ def test_the_faster_runtime_is_taken_where_it_fits_and_all_are_shown():
     assert made.memory_mb <= 256
     with pytest.raises(InsufficientMemory, match=r"80 for the framework.* and 64 MB is the limit"):
         make_plan([replace(q, limits=Limits(memory_max_mb=64)) for q in (heavy, light)])
+
+
+@pytest.mark.parametrize("containers", [None, 1, 2, 4, 7, 16])
+@pytest.mark.parametrize("compile_s", [0.0, 9.0])
+@pytest.mark.parametrize("optimize", ["time", "memory", "cost"])
+def test_a_federation_has_one_runtime_on_any_number_of_containers(containers, compile_s, optimize):
+    def taken(containers, compile_s):
+        federation = Federation(rounds=3, steps=lambda samples: samples // 10)
+        job = TrainJob(dataset="mnist", workers=containers, clients=16)
+        asked = question(
+            *(job, dataset(train=2000)), federation=federation, aims=Aims(optimize=optimize)
+        )
+        runtimes = [TENSORFLOW.costs, TORCH.costs, COMPILED.costs]
+        offered = [replace(asked, shipped=costs) for costs in runtimes]
+        offered[-1] = replace(offered[-1], compile_s=compile_s)
+        return make_plan(offered)[1].runtime
+
+    assert taken(containers, compile_s) == taken(1, 0.0)
