@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from disdel.types.setting import Setting
 # What is larger was not written by hand: a data set, or a device without an end.
 _LARGEST_BYTES = 2**20
 _TOP = "Options"
+_BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _KINDS = {bool: "true or false", list: "a list", dict: "a table"}
 
 
@@ -95,7 +97,7 @@ def read_config(given: ConfigFile, command: Command) -> dict[str, Said]:
     if given.config is not None:
         path = expanded(given.config, "--config")
         for key, value, table in _entries(_read(path), path, command):
-            source = f"{key} in {path}"
+            source = f"{_quoted(key)} in {path}"
             option = command.option(key, source)
             if table is not None and _key(option.setting.group) != _key(table):
                 where = _place(option)
@@ -114,7 +116,7 @@ def _said_by_pairs(pairs: Iterable[str], command: Command) -> dict[str, Said]:
         if not (key and mark):
             # What it says may be a secret.
             raise UsageError("--set takes NAME=VALUE, such as seed=7, and one of them is not that")
-        texts.setdefault(command.option(key, f"--set {key}").name, []).append(text)
+        texts.setdefault(command.option(key, f"--set {_quoted(key)}").name, []).append(text)
     said = {}
     for name, values in texts.items():
         option = command.options[name]
@@ -158,7 +160,7 @@ def _entries(
             near = difflib.get_close_matches(_key(key), tables, n=1)
             names = [f"[{_dashed(name)}]" for name in near or tables]
             hint = f"did you mean {names[0]}?" if near else f"there are {', '.join(names)}"
-            raise UsageError(f"[{key}] in {path} is no group of options; {hint}")
+            raise UsageError(f"[{_quoted(key)}] in {path} is no group of options; {hint}")
         for inner, one in value.items():
             yield inner, one, key
 
@@ -200,6 +202,11 @@ def _key(name: str) -> str:
 
 def _dashed(name: str) -> str:
     return _key(name).replace("_", "-")
+
+
+def _quoted(key: str) -> str:
+    """A key as it is written; TOML takes any text for one."""
+    return key if _BARE.fullmatch(key) else repr(key[:60])
 
 
 def _shown(option: Declared) -> str:

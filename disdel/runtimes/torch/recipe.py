@@ -61,7 +61,7 @@ class TorchRecipe:
     label_shape: tuple[int, ...] = ()
 
     def weights(self, y: Tensor) -> Tensor:
-        """What such labels count in the mean loss of a batch, float32; its first axis is theirs."""
+        """What labels, (batch, …), count in the mean loss of a batch; float32, (batch, …)."""
         return torch.ones(len(y), device=y.device) if self.weigh is None else self.weigh(y)
 
     def outputs(self, model: TorchModel, x: Tensor) -> Tensor:
