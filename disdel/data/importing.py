@@ -119,14 +119,16 @@ def import_dataset(
         )
         staged = target.folder(scratch / "prepared")
         write_client_ids(staged.path, content.splits["train"].owners)
+        # Of its own data sets, the catalog says what samples and labels are, and their names.
+        own = target.entry is None
         write_import_record(
             staged.path,
             ImportRecord(
                 source=path.name,
                 held_out=held_out,
                 reading=content.reading,
-                features=(content.feature,),
-                targets=(content.target,),
+                features=(content.feature,) if own else (),
+                targets=(content.target,) if own else (),
             ),
         )
         spec = prepared_spec(staged)

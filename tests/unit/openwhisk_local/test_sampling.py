@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,15 @@ def test_memory_of_who_made_a_container_is_not_its_own(tmp_path: Path, monkeypat
     """A forked container's keeper shares the memory of what it was forked off."""
     monkeypatch.setattr(SamplingCell, "kill", lambda cell: None)
     cell = SamplingCell(object.__new__(SamplingEnforcement), "a-1", 1 << 20, tmp_path)
-    cell.watch(os.getpid(), uncounted=[os.getpid()])
-    cell.sample()
-    assert not cell.oom_killed()
-    cell.watch(os.getpid())
-    cell.sample()
-    assert cell.oom_killed()
+    # It has no children, as whoever runs the tests may have.
+    program = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as keeper:
+        assert keeper.stdout is not None
+        keeper.stdout.readline()
+        cell.watch(keeper.pid, uncounted=[keeper.pid])
+        cell.sample()
+        assert not cell.oom_killed()
+        cell.watch(keeper.pid)
+        cell.sample()
+        assert cell.oom_killed()
+        keeper.kill()
