@@ -84,6 +84,9 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
                 )
             )
         else:
+            if invoker.creating:
+                # Nobody waits for those any more, and they would arrive after they were removed.
+                await asyncio.wait(invoker.creating)
             await invoker.stop_writing()
             await _remove(invoker, place)
 

@@ -235,7 +235,11 @@ class _InferRun:
         self._settings = settings
         self._invoker = invoker
         action = SizedAction(
-            invoker.session.platform, invoker.package, spec, timeout_max_s=plan.timeout_max_s
+            invoker.session.platform,
+            invoker.package,
+            spec,
+            timeout_max_s=plan.timeout_max_s,
+            creating=invoker.creating,
         )
         self._evaluators = Evaluators(
             plan,

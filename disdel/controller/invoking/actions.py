@@ -26,12 +26,14 @@ class SizedAction:
         package: in which.
         spec: the action as it was planned.
         timeout_max_s: the longest time limit that it may have.
+        creating: where creations that are under way are noted.
     """
 
     platform: Platform
     package: str
     spec: ActionSpec
     timeout_max_s: float
+    creating: set[asyncio.Task[None]] = field(default_factory=set)
     _created: dict[tuple[int, str], asyncio.Task[None]] = field(default_factory=dict)
 
     async def of_size(
@@ -53,7 +55,9 @@ class SizedAction:
         key = (generation, spec.name)
         if key not in self._created:
             create = self.platform.create_action(self.package, spec)
-            self._created[key] = background(create)
+            task = self._created[key] = background(create)
+            self.creating.add(task)
+            task.add_done_callback(self.creating.discard)
         # Shielded: who waits may be cancelled, and others wait for the same action.
         await asyncio.shield(self._created[key])
         return spec

@@ -87,6 +87,7 @@ class Invoker:
         logs: of what has ended.
         redis_url: the store as actions are given it.
         generation: how often the platform has lost the package, and it was made again.
+        creating: creations of actions that are under way.
     """
 
     session: Session
@@ -98,6 +99,7 @@ class Invoker:
     journal: Journal = field(default_factory=Journal)
     memory_secret: bytes | None = field(default_factory=memory_grant.find_secret)
     generation: int = 0
+    creating: set[asyncio.Task[None]] = field(default_factory=set)
     redis_url: str = field(init=False)
     _writing: set[asyncio.Future[Any]] = field(default_factory=set)
     logs: ActivationLogs = field(init=False)

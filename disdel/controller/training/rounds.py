@@ -100,6 +100,7 @@ class RoundLoop(ABC):
                 invoker.package,
                 action(name, memory_mb),
                 timeout_max_s=plan.timeout_max_s,
+                creating=invoker.creating,
             )
 
         train = sized("train", plan.memory_mb)

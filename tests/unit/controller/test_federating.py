@@ -115,8 +115,12 @@ def containers(redis_url):
 
 
 @pytest.fixture
-def run(containers, redis_url, monkeypatch, tmp_path):
-    platform = FakePlatform({"train": containers.train, "collectWeights": containers.train})
+def platform(containers):
+    return FakePlatform({"train": containers.train, "collectWeights": containers.train})
+
+
+@pytest.fixture
+def run(platform, containers, redis_url, monkeypatch, tmp_path):
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
 
@@ -183,3 +187,21 @@ def test_a_federation_goes_on_with_the_runtime_that_was_chosen(run, tmp_path):
     resumed = replace(resumed, progress=replace(resumed.progress, federation=asked))
     more = resumed.federation(rounds=2)
     assert (more.runtime, more.precision) == ("tensorflow", resumed.progress.precision)
+
+
+def test_an_action_that_is_still_being_made_when_the_run_fails_is_removed_too(
+    run, platform, monkeypatch
+):
+    made = []
+
+    async def slowly(package, action):
+        # Longer than the deadline of the round, and than everything between it and the removal.
+        await asyncio.sleep(1.5)
+        platform.actions[package, action.name] = action
+        made.append(action.name)
+
+    monkeypatch.setattr(platform, "create_action", slowly)
+    with pytest.raises(RoundFailed, match="0 of 8 clients answered"):
+        run(deadline_s=0.05)
+    assert made
+    assert (platform.packages, platform.actions) == ({}, {})
