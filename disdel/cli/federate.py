@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from disdel.cli.declared import Given
 from disdel.cli.options import Output
 from disdel.cli.output import JsonWriter, both, check_json_target
@@ -21,8 +23,11 @@ def federate_command(
 
     if resume is not None:
         resumed = find_resumed(resume, settings.run_dir)
-        check_resumed(asked, resumed.federated_as, "rounds")
+        check_resumed(asked, resumed.federated_as, "rounds", may_differ=("containers",))
         job = resumed.federation(asked.values.get("rounds"))
+        if "containers" in asked.values:
+            # Sums are the same in however many containers.
+            job = replace(job, containers=asked.values["containers"])
     elif "dataset" in asked.values:
         resumed, job = None, asked.made()
     else:

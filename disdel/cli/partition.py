@@ -12,7 +12,7 @@ from disdel.cli.declared import OUTPUT, Given, Only
 from disdel.cli.options import DataDir, Output
 from disdel.cli.output import check_json_target, write_json
 from disdel.errors import UsageError
-from disdel.host.targets import check_target
+from disdel.host.targets import check_all_differ, check_target
 from disdel.types import FederateJob
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
@@ -53,6 +53,7 @@ def partition_command(asked: Asked, data_dir: DataDir, pictures: Pictures, outpu
 
     if "dataset" not in asked.values:
         raise UsageError("name a data set: disdel partition DATASET --clients N --partition NAME")
+    check_all_differ({"--json": output.json, "--html": pictures.html, "--png": pictures.png})
     check_json_target(output.json)
     for flag, path in (("--html", pictures.html), ("--png", pictures.png)):
         if path is not None:

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 from disdel.cli.declared import Given
 from disdel.errors import UsageError
-from disdel.settings import declared
+from disdel.settings import Declared, declared
 from disdel.types import LearningJob
 
 Job = TypeVar("Job", bound=LearningJob)
 
 
-def check_resumed(asked: Given[Job], before: Job, may_grow: str) -> None:
+def check_resumed(
+    asked: Given[Job], before: Job, may_grow: str, *, may_differ: Collection[str] = ()
+) -> None:
     """Refuse what is asked of a run that was begun otherwise.
 
     Args:
         asked: what the user has said.
         before: the run's job.
         may_grow: the setting of which a run may get more.
+        may_differ: those that say where it runs, and change nothing of what it computes.
 
     Raises:
         UsageError: something else is another value.
     """
     job = asked.made(dataset=before.dataset)
+    may_change = " and ".join(f"--{name}" for name in (may_grow, *may_differ))
     for option in declared(asked.cls):
         now, then = option.value(job), option.value(before)
+        if option.name not in asked.values or option.name in (may_grow, *may_differ):
+            continue
         # None is `auto`.
-        if option.name in asked.values and option.name != may_grow and now not in (None, then):
+        if now not in (None, then):
             raise UsageError(
-                f"{asked.sources[option.name]} is {now}, and {then} in the run to be resumed; only "
-                f"--{may_grow} may change"
+                f"{asked.sources[option.name]} is {now}, and {_shown(option, then)} in the run to "
+                f"be resumed; only {may_change} may change"
             )
+
+
+def _shown(option: Declared, value: Any) -> str:
+    return str(value) if value is not None else option.shown_default or "not given"

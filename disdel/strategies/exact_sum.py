@@ -163,7 +163,7 @@ def _too_much(name: str, changes: NDArray[np.float64]) -> str:
         return f"{name} is no longer finite"
     return (
         f"{name} changed by {odd:.3g}, and sums take changes up to {MOST_CHANGE:.3g}; lower "
-        "--learning-rate"
+        "the learning rate"
     )
 
 

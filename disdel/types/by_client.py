@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from disdel.errors import UsageError
 
 _PART = re.compile(r"([0-9.eE+-]+)(?:\*([1-9][0-9]{0,8}))?")
+_EXAMPLE = "5*10,10*90 is the value 5 for 10 clients and 10 for 90"
+# There against slips: nobody has to know them.
+_LARGE = 2**31
 Runs = tuple[tuple[float, int | None], ...]
 
 
@@ -44,8 +47,8 @@ def read_runs(
     for part in parts:
         if part is None:
             raise UsageError(
-                f"{name} must be a number, a list with one for each client (5,10,20), or by groups "
-                f"of clients (5*10,10*90), not {value[:60]!r}"
+                f"{name} must be a number, a list with one for each client (5,10,20), or "
+                f"VALUE*COUNT by groups ({_EXAMPLE}), not {value[:60]!r}"
             )
         try:
             number = float(part[1])
@@ -57,21 +60,34 @@ def read_runs(
     return tuple(found)
 
 
+def check_clients(name: str, runs: Runs, clients: int) -> None:
+    """Refuse numbers of more or fewer clients than there are.
+
+    Raises:
+        UsageError: they are.
+    """
+    counted = sum(count or 1 for _, count in runs)
+    if counted != clients and not _is_for_all(runs):
+        raise UsageError(
+            f"{name} has numbers for {counted} clients, and there are {clients}: give one for all, "
+            f"one for each, or groups as VALUE*COUNT ({_EXAMPLE})"
+        )
+
+
 def by_client(name: str, runs: Runs, clients: int) -> NDArray[np.float64]:
     """The number of each client, (clients,).
 
     Raises:
         UsageError: they are of more or fewer clients.
     """
-    if len(runs) == 1 and runs[0][1] is None:
+    if _is_for_all(runs):
         return np.full(clients, runs[0][0])
-    counts = [count or 1 for _, count in runs]
-    if sum(counts) != clients:
-        raise UsageError(
-            f"{name} has numbers for {sum(counts)} clients, and there are {clients}: give one for "
-            "all, one for each, or groups such as 5*10,10*90"
-        )
-    return np.repeat([number for number, _ in runs], counts)
+    check_clients(name, runs, clients)
+    return np.repeat([number for number, _ in runs], [count or 1 for _, count in runs])
+
+
+def _is_for_all(runs: Runs) -> bool:
+    return len(runs) == 1 and runs[0][1] is None
 
 
 def largest(runs: Runs) -> float:
@@ -85,5 +101,6 @@ def least(runs: Runs) -> float:
 def _checked(name: str, number: float, low: float, high: float, *, whole: bool) -> float:
     if not low <= number <= high or (whole and number % 1):
         kind = "whole numbers" if whole else "numbers"
-        raise UsageError(f"{name} takes {kind} from {low:g} to {high:g}, not {number:g}")
+        bounds = f"of at least {low:g}" if high >= _LARGE else f"from {low:g} to {high:g}"
+        raise UsageError(f"{name} takes {kind} {bounds}, not {number:g}")
     return number

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import UsageError
-from disdel.types.by_client import Runs, as_text, by_client, largest, least, read_runs
+from disdel.types.by_client import (
+    Runs,
+    as_text,
+    by_client,
+    check_clients,
+    largest,
+    least,
+    read_runs,
+)
 from disdel.types.client_scores import Part
 from disdel.types.evaluating import Evaluating
 from disdel.types.job import TrainJob
@@ -86,7 +94,7 @@ class FederateJob(LearningJob):
         float | str,
         Setting(
             "A client's passes over its own samples in a round; 0.5 is half of one. One number, "
-            "one for each client (1,2,5), or by groups of clients (5*10,10*90).",
+            "one for each client (1,2,5), or VALUE*COUNT by groups (5*10,10*90: 5 for 10 clients).",
             metavar="E|LIST",
             group=_FEDERATION,
         ),
@@ -225,11 +233,21 @@ class FederateJob(LearningJob):
                 raise UsageError(
                     f"--clients-per-round {wanted:g} is neither a whole number nor below 1"
                 )
+            # So a report has 6 and not 6.0.
+            object.__setattr__(self, "clients_per_round", int(wanted))
             if self.clients is not None and wanted > self.clients:
                 raise UsageError(
                     f"--clients-per-round {wanted:g} is more than --clients {self.clients}"
                 )
         if self.clients is not None:
+            for name, kind in _BY_CLIENT.items():
+                if (runs := self._runs(name)) is not None:
+                    check_clients(kind.flag, runs, self.clients)
+            if wanted is not None and wanted * self.clients < 0.5:
+                raise UsageError(
+                    f"--clients-per-round {wanted:g} of {self.clients} clients is none: use at "
+                    f"least {1 / self.clients:g}, or a number from 1"
+                )
             self._check_cohort()
         if self.rate_schedule.warmup > self.rounds:
             raise UsageError(

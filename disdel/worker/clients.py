@@ -230,7 +230,7 @@ class _Activation:
                 schedule=schedule,
                 pace=self.pace,
                 factors=lambda start, stop: _factors(turn, start, stop),
-                where=f"round {self.request.round} of client {turn.client}",
+                where=f"round {self.request.round}",
                 before_block=self._before_block,
                 after_block=lambda step, loss: self._say_step(turn, step, loss),
             )
@@ -362,7 +362,7 @@ class _Activation:
         except UpdateRefused as refused:
             # A value that is too large is one of the client's.
             why = "its update cannot be added" if self.protection.is_secure else refused
-            told = f"{why} (round {self.request.round} of client {turn.client})"
+            told = f"{why} (round {self.request.round})"
             return replace(result, refused=told)
         if turn.keeps is not None:
             store_kept(self.context.store, turn.keeps, after, self.trained)

@@ -72,6 +72,8 @@ class FederatedRun(RoundLoop):
         self._drop_notes = DropNotes()
         self._last_scores: ClientScores | None = None
         self._differential: DifferentialPrivacy | None = None
+        if federation.client_rate is not None:
+            self.rate_flag = "--client-rate"
         super().__init__(*parts)
 
     def new_containers(self, action: SizedAction) -> CohortContainers:

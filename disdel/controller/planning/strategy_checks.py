@@ -39,7 +39,10 @@ def check_count(strategy: Strategy, updates: int, fan_in: int | None) -> None:
     try:
         strategy.check_updates(updates)
     except StrategyFailed as failure:
-        raise UsageError(f"{failure} (--clients says how many there are)") from failure
+        raise UsageError(
+            f"{failure} (--clients says how many there are, and in a federation "
+            "--clients-per-round how many of them a round has)"
+        ) from failure
 
 
 def check_waits(strategy: Strategy) -> None:

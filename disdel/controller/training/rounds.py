@@ -66,9 +66,11 @@ class RoundLoop(ABC):
 
     Attributes:
         command: that makes such runs.
+        rate_flag: what the user has said the learning rate with, or would.
     """
 
     command: ClassVar[str]
+    rate_flag = "--learning-rate"
 
     def __init__(
         self,
@@ -207,7 +209,7 @@ class RoundLoop(ABC):
                 raise
             saved = await self._average.save_last_good(self._history.reports)
             raise TrainingDiverged(
-                f"{failure.reason}. {saved} Lower --learning-rate, or look at the model and its "
+                f"{failure.reason}. {saved} Lower {self.rate_flag}, or look at the model and its "
                 "samples"
             ) from failure
         self._lease.confirm()

@@ -18,7 +18,7 @@ from disdel.controller.planning.history import history_of
 from disdel.controller.planning.networks import choose_network, code_of
 from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.planning.planning import ask, observe, remember
-from disdel.controller.planning.strategy_checks import check_count
+from disdel.controller.planning.strategy_checks import check_count, check_strategy
 from disdel.controller.planning.trusted_code import vouch_for
 from disdel.controller.runs.lease import Lease, claimed
 from disdel.controller.runs.progress import Progress
@@ -104,6 +104,7 @@ async def train_on(
     job = kind.dealt(job, partition)
     model = await in_thread(choose_network, job, dataset, lambda: arrays)
     job = kind.settled(job, model)
+    check_strategy(strategy, job, model)
     counts, federation = await in_thread(kind.planned, partition)
     if model.learns == "number" and job.validation.target_accuracy is not None:
         raise UsageError(

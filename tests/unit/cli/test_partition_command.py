@@ -85,6 +85,12 @@ def test_what_cannot_be_shown_is_refused(arguments, message):
     assert message in str(done.exception)
 
 
+def test_two_results_do_not_go_to_one_file(tmp_path):
+    same = str(tmp_path / "same")
+    done = CliRunner().invoke(app, ["partition", "digits", "--html", same, "--png", same])
+    assert "--html and --png are one file" in str(done.exception)
+
+
 def test_a_data_set_is_needed():
     done = CliRunner().invoke(app, ["partition"])
     assert "name a data set" in str(done.exception) or "name a data set" in done.output

@@ -11,13 +11,13 @@ from disdel.controller.federating.federate import federate
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
-from disdel.errors import RoundFailed
+from disdel.errors import RoundFailed, UsageError
 from disdel.protocol import messages
 from disdel.runtimes.base import Trainer
 from disdel.settings import Settings
 from disdel.store.codec import read_tensors
 from disdel.store.redis_store import RedisStore
-from disdel.types import FederateJob
+from disdel.types import FederateJob, RateSchedule
 from disdel.types.events import Noted, silent
 from disdel.worker.clients import RoundState, train_clients
 from disdel.worker.combine import combine
@@ -205,3 +205,24 @@ def test_an_action_that_is_still_being_made_when_the_run_fails_is_removed_too(
         run(deadline_s=0.05)
     assert made
     assert (platform.packages, platform.actions) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"strategy": "krum", "clients_per_round": 4}, "at least 5 updates a round, and there are"),
+        ({"strategy": "trimmed-mean:beta=0.5"}, "leaves nothing of 8 updates: lower beta"),
+        ({"strategy": "scaffold", "optimizer": "adam"}, "add --optimizer sgd"),
+        (
+            {"strategy": "fednova:mu=0.1", "rate_schedule": RateSchedule(shape="cosine")},
+            "needs a constant learning rate",
+        ),
+        ({"clients": None, "local_epochs": "1,2"}, "has numbers for 2 clients, and there are 10"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_a_platform_is_up(
+    run, monkeypatch, changes, told
+):
+    monkeypatch.setattr(train_module, "open_session", None)
+    with pytest.raises(UsageError, match=told):
+        run(**changes)

@@ -1,6 +1,7 @@
 """What a federation may be asked for, and numbers that differ from client to client."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,21 @@ def test_batches_and_samples_are_whole():
         job(client_batch="10,10,10,2.5")
     with pytest.raises(UsageError, match="--client-samples takes whole numbers"):
         job(client_samples=0.5)
+    with pytest.raises(UsageError, match=r"takes whole numbers of at least 1, not 0$"):
+        job(client_samples=0)
+
+
+@pytest.mark.parametrize("name", ["local_epochs", "client_batch", "client_rate", "client_samples"])
+def test_a_list_of_another_length_is_refused_as_soon_as_clients_are_known(name):
+    wanted = r"for 3 clients, and there are 4: .* VALUE\*COUNT \(5\*10,10\*90 is the value 5 for 10"
+    with pytest.raises(UsageError, match=wanted):
+        job(**{name: "5,1,2"})
+    unknown = job(clients=None, **{name: "5,1,2"})
+    assert replace(unknown, clients=3).of_clients(name).tolist() == [5, 1, 2]
+
+
+def test_a_number_of_clients_is_told_as_a_whole_one():
+    assert repr(job(clients_per_round=3.0).clients_per_round) == "3"
 
 
 def test_what_says_the_same_twice_is_refused():
@@ -86,7 +102,7 @@ def test_steps_of_a_round(samples, batch, epochs, steps):
         ({}, 4, 4, 4),
         ({"clients_per_round": 2}, 2, 2, 2),
         ({"clients_per_round": 0.5}, 2, 2, 2),
-        ({"clients_per_round": 0.01}, 1, 1, 1),
+        ({"clients_per_round": 0.2}, 1, 1, 1),
         ({"clients_per_round": 2, "over_select": 1.3}, 2, 3, 2),
         ({"clients_per_round": 3, "over_select": 5}, 3, 4, 3),
         ({"clients_per_round": 3, "min_clients": 1}, 3, 3, 1),
@@ -102,6 +118,7 @@ def test_who_is_asked_and_who_must_answer(changes, wanted, asked, least):
     [
         ({"clients_per_round": 5}, "--clients-per-round 5 is more than --clients 4"),
         ({"clients_per_round": 1.5}, "--clients-per-round 1.5 is neither a whole number nor below"),
+        ({"clients_per_round": 1e-9}, "--clients-per-round 1e-09 of 4 clients is none: use at"),
         ({"clients_per_round": 2, "min_clients": 3}, "--min-clients 3 is more than the 2 clients"),
         ({"containers": 5}, "--containers 5 is more than the 4 clients"),
         ({"over_select": 0.5}, "--over-select must be"),
