@@ -13,10 +13,11 @@ from itertools import chain, groupby
 
 import numpy as np
 
-from disdel.errors import AggregationError
+from disdel.errors import AggregationError, TrainingDiverged
 from disdel.protocol.messages import Advance
 from disdel.store.base import Store
 from disdel.strategies.base import Advanced, Block, Strategy
+from disdel.strategies.guarding import guarded
 from disdel.strategies.registry import strategy_named
 from disdel.types.arrays import Numbers
 from disdel.worker.spans import Span, spans
@@ -135,13 +136,18 @@ class _Walk:
             sums={} if self.sums is None else self.sums.read(span, position),
             numbers=self.numbers,
         )
-        advanced = self.strategy.advance(block)
+        with guarded(self.strategy):
+            advanced = self.strategy.advance(block)
         for given in (advanced.next, *(advanced.kept[name] for name in self.strategy.kept)):
             if (given.shape, given.dtype) != (block.mean.shape, block.mean.dtype):
                 raise AggregationError(
                     f"strategy {self.strategy.name} made {given.dtype}{list(given.shape)} of "
                     f"{block.mean.dtype}{list(block.mean.shape)}"
                 )
+        if not np.isfinite(advanced.next).all() and np.isfinite(block.mean).all():
+            raise TrainingDiverged(
+                f"strategy {self.strategy.name} made weights that are no numbers of a mean that is"
+            )
         return advanced
 
     def _kept(self, span: Span, position: int) -> Mapping[str, Numbers]:
