@@ -197,7 +197,8 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         "cost": "fewest GB·s",
         "memory": "least memory",
     }
-    workers = f"{best.workers} worker{'s' * (best.workers > 1)}"
+    noun = "worker" if question.federation is None else "container"
+    workers = f"{best.workers} {noun}{'s' * (best.workers > 1)}"
     reasons = [
         f"{workers}, as asked for"
         if question.job.workers is not None

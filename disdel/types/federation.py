@@ -23,6 +23,7 @@ from disdel.types.client_scores import Part
 from disdel.types.evaluating import Evaluating
 from disdel.types.job import TrainJob
 from disdel.types.learning import AUTO, DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, MAX_ROUNDS, LearningJob
+from disdel.types.names import OPTIMIZERS
 from disdel.types.privacy import Privacy
 from disdel.types.setting import Setting
 
@@ -68,6 +69,10 @@ class FederateJob(LearningJob):
 
     VARIABLES: ClassVar[str] = "DISDEL_FEDERATE_"
 
+    optimizer: Annotated[
+        str | None,
+        Setting(f"{', '.join(OPTIMIZERS)}.", metavar="NAME", default="your model's own, else sgd"),
+    ] = None
     clients: Annotated[
         int | None,
         Setting(

@@ -139,9 +139,11 @@ class _Parameter:
         if text == "none" and NoneType in self.kinds:
             return None
         shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
-        wanted = " or ".join(map(_in_words, self.kinds))
         bounds = "" if self.setting is None else self.setting.range_after_words
-        raise UsageError(f"{called} must be {wanted}{bounds}, not {shown}")
+        # A range is that of the numbers: "a whole number from 1 to 9 or none".
+        words = [_in_words(kind) for kind in self.kinds if kind is not NoneType]
+        wanted = " or ".join(words) + bounds + " or none" * (NoneType in self.kinds)
+        raise UsageError(f"{called} must be {wanted}, not {shown}")
 
 
 def _parameters(takes: Callable[..., Any], leave_out: Collection[str]) -> Iterator[_Parameter]:

@@ -247,3 +247,8 @@ def test_the_docs_list_every_strategy_with_its_parameters():
         told = set(re.findall(r"`([a-z_0-9]+)(?:=[^`]*)?`", rows[name]))
         assert {field.name for field in fields(kind)} - {"average"} <= told, name
         assert ("| yes | no |" in rows[name]) == kind.sees_each
+
+
+def test_the_range_of_a_parameter_that_may_be_left_out_is_that_of_its_numbers():
+    with pytest.raises(UsageError, match="keep must be a whole number from 1 to 10000 or none"):
+        strategy_said("multi-krum:keep=x")

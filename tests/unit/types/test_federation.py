@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
+from disdel.settings import declared
 from disdel.types import FederateJob
 from disdel.types.federation import steps_of_round
 
@@ -130,3 +131,8 @@ def test_who_is_asked_and_who_must_answer(changes, wanted, asked, least):
 def test_what_contradicts_itself_is_refused(changes, told):
     with pytest.raises(UsageError, match=told):
         job(**changes)
+
+
+def test_the_optimizer_that_is_told_as_the_default_is_the_one_that_a_federation_has():
+    [option] = [one for one in declared(FederateJob) if one.name == "optimizer"]
+    assert option.shown_default == "your model's own, else sgd"
