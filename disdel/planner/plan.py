@@ -216,6 +216,14 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
             f"a container holds one client at a time, and is sized by the largest: "
             f"{max(best.client_samples)} samples"
         )
+        deadline_s = question.federation.deadline_s
+        begin_s = question.runtime.cold_start_s + best.timing.step_s
+        if deadline_s is not None and deadline_s < begin_s:
+            reasons.append(
+                f"--deadline {deadline_s:g} is shorter than the {begin_s:.1f} s that a container "
+                "is predicted to take for its start and one step: the first round may have no "
+                "answer in time; use a longer one"
+            )
     if best.workers > 1 and not best.collect_memory_mb:
         reasons.append(
             f"a worker's container averages as well: {question.pool_mb:.0f} MB for all containers "

@@ -103,11 +103,13 @@ class Federation:
         rounds: of the run.
         steps: those of a client of so many samples in a round.
         sums: whether one sum leaves a container, and not each update.
+        deadline_s: of a round, from its start; None for none.
     """
 
     rounds: int
     steps: Callable[[int], int]
     sums: bool = True
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,7 @@ class FederatedKind(RunKind):
             rounds=self.asked.rounds,
             steps=self.asked.steps,
             sums=not strategy_of(self.asked).is_whole,
+            deadline_s=self.asked.deadline_s,
         )
 
     def _assignment(self, partition: Partition) -> Assignment:

@@ -255,6 +255,9 @@ class FederatedRun(RoundLoop):
             return
         asked_for = "--min-clients" if self._federation.min_clients else "--clients-per-round"
         without = f" --min-clients {answered} goes on without them" if answered else ""
+        if cohort.late and self._federation.deadline_s is not None:
+            without += f"{'; or raise' if without else ' Raise'} --deadline, in which the start of "
+            without += "containers counts"
         raise RoundFailed(
             f"round {cohort.number} failed: {answered} of {len(cohort.turns)} clients answered, "
             f"and {least} must ({asked_for}). {causes_told(cohort.dropped)}.{without}"

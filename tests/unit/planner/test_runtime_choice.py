@@ -117,3 +117,12 @@ def test_a_federation_has_one_runtime_on_any_number_of_containers(containers, co
         return make_plan(offered)[1].runtime
 
     assert taken(containers, compile_s) == taken(1, 0.0)
+
+
+@pytest.mark.parametrize(("deadline_s", "told"), [(None, False), (0.1, True), (600.0, False)])
+def test_a_deadline_that_no_container_can_keep_is_told(deadline_s, told):
+    federation = Federation(rounds=3, steps=lambda _: 5, deadline_s=deadline_s)
+    job = TrainJob(dataset="mnist", workers=2, clients=4)
+    asked = question(job, dataset(train=2000), federation=federation)
+    reasons = make_plan([asked])[1].reasons
+    assert any(f"--deadline {deadline_s} is shorter" in one for one in reasons) == told

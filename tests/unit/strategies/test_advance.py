@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disdel.errors import AggregationError
+from disdel.errors import AggregationError, TrainingDiverged
 from disdel.protocol.messages import UNTRAINED, Advance
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.strategies.asking import parameters_of
@@ -134,3 +134,17 @@ def test_a_mean_of_another_network_is_refused():
     store = store_with(state(2), other)
     with pytest.raises(AggregationError, match="another network"):
         advance(store, request(TwoMoments()), "state:1")
+
+
+@register
+@dataclass(frozen=True)
+class NoNumbers(FedAvg):
+    name = "test-no-numbers"
+
+    def advance(self, block):
+        return Advanced(block.mean * np.nan)
+
+
+def test_a_strategy_that_makes_no_numbers_is_named():
+    with pytest.raises(TrainingDiverged, match="strategy test-no-numbers made weights"):
+        advance(store_with(state(1), state(2)), request(NoNumbers()), "state:1")
