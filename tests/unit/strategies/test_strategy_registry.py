@@ -252,3 +252,14 @@ def test_the_docs_list_every_strategy_with_its_parameters():
 def test_the_range_of_a_parameter_that_may_be_left_out_is_that_of_its_numbers():
     with pytest.raises(UsageError, match="keep must be a whole number from 1 to 10000 or none"):
         strategy_said("multi-krum:keep=x")
+
+
+@pytest.mark.parametrize("command", ["train", "federate"])
+def test_a_program_may_give_either_command_a_strategy_as_an_object(command, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        f"disdel.api.run_{command}", lambda job, *_: asked.append(job) or (None, None)
+    )
+    with pytest.raises(AttributeError):  # There is no run, so it has no folder.
+        getattr(disdel, command)("digits", strategy=disdel.strategies.TrimmedMean(beta=0.25))
+    assert asked[0].strategy == "trimmed-mean:beta=0.25"
