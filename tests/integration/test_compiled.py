@@ -17,22 +17,27 @@ from disdel.compiler.bytecode import python_for
 from disdel.compiler.packages import own_python
 from disdel.controller.invoking.bundle import build_bundle, library
 from disdel.errors import UsageError
+from disdel.models import built_in
+from disdel.protocol.messages import to_json
 from openwhisk_local.machine.gpu import first_gpu
 from tests.support.compiled import JOB
 
 pytestmark = pytest.mark.framework
 
+MODEL = built_in("cnn", input_shape=(8, 8, 1), classes=4)
 TRAIN = """
+import json
 import sys
 sys.path[:0] = [sys.argv[1]]
 import numpy as np
-from disdel.protocol.messages import Network
+from disdel.protocol.messages import Network, from_json
+from disdel.types.specs import ModelSpec
 from disdel.worker.network import TrainerCache
 import disdel.worker.tasks
 
 network = Network(
     runtime="compiled",
-    model=built_in("cnn", input_shape=(8, 8, 1), classes=4),
+    model=from_json(ModelSpec, json.loads(sys.argv[2])),
     optimizer="adam",
     learning_rate=0.01,
     seed=0,
@@ -77,7 +82,7 @@ def started(code, folder, script, python):
     """What a script does with an action's zip and the standard library, without site-packages."""
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(folder)
-    command = [*python, "-I", "-S", "-c", script, str(folder)]
+    command = [*python, "-I", "-S", "-c", script, str(folder), json.dumps(to_json(MODEL))]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={})
 
 

@@ -7,6 +7,7 @@ tests build the same networks on TensorFlow.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 BATCH = 16
@@ -158,7 +159,7 @@ def write(name, optimizer, folder):
     from disdel.models import built_in
 
     job = CompileJob(
-        model=built_in(name, input_shape=SHAPE, classes=CLASSES),
+        model=replace(built_in("cnn", input_shape=SHAPE, classes=CLASSES), name=name),
         input_dtype="uint8",
         batch_size=BATCH,
         optimizer=optimizer,

@@ -72,7 +72,7 @@ def test_a_budget_that_no_noise_keeps_is_refused():
 
 
 def test_the_tighter_accountant_knows_no_cohorts_of_fixed_size():
-    with pytest.raises(UsageError, match="--selection poisson"):
+    with pytest.raises(UsageError, match="--select poisson"):
         epsilon_of(rounds(1, "fixed"), 1e-5, "pld")
 
 
