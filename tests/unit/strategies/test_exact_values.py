@@ -5,8 +5,7 @@ import pytest
 
 from disdel import strategies as st
 from disdel.strategies.aggregation import weighted_mean
-from disdel.strategies.asynchronous import Arrived, buffered
-from disdel.strategies.base import Block, ClientBlock, Contribution
+from disdel.strategies.base import Block, ClientBlock, Contribution, mean_change
 from disdel.strategies.krum import nearest
 
 
@@ -238,24 +237,10 @@ def test_staleness():
     assert st.FedAsync(decay="constant").freshness(contribution(staleness=9)) == 1
 
 
-def arrived(client, began, change, **fields):
-    began = numbers(began)
-    return Arrived(began, began + change, contribution(client, **fields))
-
-
-def test_a_buffer_counts_devices_and_not_versions():
-    """One device of an old state that moved, ten of a newer one that did not."""
-    fresh = st.FedBuff(power=0.0)
-    buffer = [arrived(0, 5.0, 1.0), *(arrived(i, 7.0, 0.0) for i in range(1, 11))]
-    assert buffered(fresh, numbers(7), buffer, {}, clients=20).next[0] == pytest.approx(7 + 1 / 11)
-    versions = [arrived(i, float(i % 3), 1.0) for i in range(15)]
-    assert buffered(fresh, numbers(7), versions, {}, clients=20).next[0] == pytest.approx(8)
-    # Stale updates make a smaller step: 1 + 1/2 of two.
-    stale = [arrived(0, 7.0, 1.0), arrived(1, 4.0, 1.0, staleness=3)]
-    assert buffered(st.FedBuff(), numbers(7), stale, {}, clients=9).next[0] == pytest.approx(7.75)
-
-
 def test_fedasync_mixes_states():
-    one = [arrived(0, 0.0, 1.0, staleness=3)]
-    found = buffered(st.FedAsync(alpha=0.6), numbers(5), one, {}, clients=9).next[0]
-    assert found == pytest.approx(0.7 * 5 + 0.3 * 1)
+    """A client's state, 1, into the present one, 5: what it began with does not matter."""
+    strategy, before, stale = st.FedAsync(alpha=0.6), numbers(5), contribution(staleness=3)
+    assert strategy.mixes_states
+    mean = before + mean_change(np.array([[1.0 - 5]]), numbers(strategy.weight(stale)))
+    advanced = strategy.advance(Block(before, mean, {}, numbers=strategy.numbers([stale], 9)))
+    assert advanced.next[0] == pytest.approx(0.7 * 5 + 0.3 * 1)
