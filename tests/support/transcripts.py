@@ -13,6 +13,9 @@ _ALIKE = (
     (re.compile(r"\d{8}-\d{6}-\S+?-[0-9a-f]{4}\b"), "RUN"),
     (re.compile(r"memory enforced by [^,\n]+"), "memory enforced by HOW"),
     (re.compile(r"\(measured: .*?\)"), "(measured)"),
+    # The runtime is chosen by what this machine has measured, and decides the model's format.
+    (re.compile(r"\b(?:compiled|tensorflow|torch)(?= workers? )"), "RUNTIME"),
+    (re.compile(r"\bmodel\.(?:keras|safetensors)\b"), "MODEL"),
     (re.compile(r"\d[\d.,]*"), "N"),
     (re.compile(r"(?<=N )([a-z]+?)s\b"), r"\1"),
 )
