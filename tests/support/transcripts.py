@@ -14,7 +14,7 @@ _ALIKE = (
     (re.compile(r"memory enforced by [^,\n]+"), "memory enforced by HOW"),
     (re.compile(r"\(measured: .*?\)"), "(measured)"),
     # The runtime is chosen by what this machine has measured, and decides the model's format.
-    (re.compile(r"\b(?:compiled|tensorflow|torch)(?= workers? )"), "RUNTIME"),
+    (re.compile(r"\b(?:compiled|tensorflow|torch) (?=workers? )"), ""),
     (re.compile(r"\bmodel\.(?:keras|safetensors)\b"), "MODEL"),
     (re.compile(r"\d[\d.,]*"), "N"),
     (re.compile(r"(?<=N )([a-z]+?)s\b"), r"\1"),
