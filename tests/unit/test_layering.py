@@ -32,11 +32,13 @@ ALLOWED = {
     "data": LEAVES | {"host", "settings"},
     "worker": LEAVES
     | {"models", "privacy", "runtimes", "secure_aggregation", "store", "strategies"},
+    # It calls an action, and knows none.
+    "entry": {"errors", "types", "protocol"},
     # A process of its own, which the controller starts; it builds networks as workers do.
     "compiler": LEAVES | {"host", "models"},
     "memory_agent": {"errors", "types", "protocol"},
     # The launcher of the embedded platform reads its limits and its records; nobody else does.
-    "platforms": LEAVES | {"host", "openwhisk_local", "settings"},
+    "platforms": LEAVES | {"entry", "host", "openwhisk_local", "settings"},
     "controller": LEAVES
     | {"compiler", "data", "host", "models", "planner", "platforms", "runtimes"}
     | {"privacy", "secure_aggregation", "selection", "settings", "store", "strategies"},

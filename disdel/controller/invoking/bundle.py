@@ -21,6 +21,7 @@ from disdel.user_code.collecting import FOLDER, UserCode
 # What the worker side of the library imports; the rest stays on the controller's host.
 _LIBRARY = (
     "disdel/connections",
+    "disdel/entry",
     "disdel/errors.py",
     "disdel/models",
     "disdel/protocol",

@@ -1,0 +1,1 @@
+"""How platforms that are no OpenWhisk call an action; travels in the bundle, imports little."""
