@@ -144,14 +144,14 @@ class AsynchronousContainers(CohortContainers):
             getattr(strategy, "buffer", 1), max_staleness=getattr(strategy, "max_staleness", None)
         )
         # A sum holds one client's change; those of a buffer are added.
-        self._largest = self._largest_weight()
+        self._largest = self.turns.largest_weight()
         self._exponent = None
         if not strategy.mixes_states:
             self._exponent = exponent_for([self._largest] * self.buffer.size)
         self._newest = 1
         self._drawn: deque[int] = deque()
         self._draws = 0
-        self._turns: Counter[int] = Counter()
+        self._asked_before: Counter[int] = Counter()
         self._places = count()
         # By container, who trains there; and from which state.
         self._under_way: dict[int, int] = {}
@@ -163,28 +163,10 @@ class AsynchronousContainers(CohortContainers):
         self._came = asyncio.Event()
         self._freed = asyncio.Event()
 
-    def _largest_weight(self) -> float:
-        """What an update can weigh at most, before it is stale."""
-        roster, sizes = self._roster, self._roster.sizes
-        epochs = np.ones(len(sizes)) if self._epochs is None else self._epochs
-        batches = np.full(len(sizes), self.job.batch_size)
-        if self._batches is not None:
-            batches = self._batches
-        alike = np.unique(np.stack([sizes, epochs, batches]), axis=1, return_index=True)[1]
-        return max(
-            self.strategy.weight(self._bound(client))
-            for client in alike.tolist()
-            if roster.samples(client)
-        )
-
-    def _bound(self, client: int) -> Contribution:
-        # A round of whole batches sees as many samples, or fewer at the end of an epoch.
-        return self._contribution(client, 1, self._steps(client) * self._batch_size(client))
-
     def go_on(self, ledger: Iterable[LedgerEntry]) -> None:
         """Know what earlier controllers have done: who was asked is not the next to be asked."""
-        self._turns.update(entry.client for entry in ledger if entry.client is not None)
-        self._draws = self._turns.total() // self._federation.asked
+        self._asked_before.update(entry.client for entry in ledger if entry.client is not None)
+        self._draws = self._asked_before.total() // self._federation.asked
 
     def states_in_use(self) -> set[int]:
         return set(self._states.values())
@@ -286,7 +268,7 @@ class AsynchronousContainers(CohortContainers):
                 await self.invoker.write(self._data.make_ready, [*self._under_way.values()])
             asked = self._ask(client)
             self._states[worker] = asked.number - 1
-            await self._train_hand(worker, list(asked.turns.values()), asked, None)
+            await self._hands.train(worker, list(asked.turns.values()), asked, None)
         finally:
             del self._under_way[worker]
             self._states.pop(worker, None)
@@ -306,8 +288,8 @@ class AsynchronousContainers(CohortContainers):
 
     def _ask(self, client: int) -> Asked:
         number = self._newest
-        turn = self._turn(client, number, turns=self._turns[client])
-        self._turns[client] += 1
+        turn = self.turns.turn(client, number, turns=self._asked_before[client])
+        self._asked_before[client] += 1
         if turn.weight > self._largest:
             raise StrategyFailed(
                 f"strategy {self.strategy.name} gives client {client} the weight {turn.weight:g} "
@@ -338,7 +320,7 @@ class AsynchronousContainers(CohortContainers):
     def contribution_of(self, asked: Asked, number: int) -> Contribution:
         """What an update stands for in version `number`."""
         result = asked.answer.result
-        done = self._contribution(
+        done = self.turns.contribution(
             asked.client, asked.number, result.samples, result.loss_sum / result.samples
         )
         return replace(done, staleness=number - asked.number)

@@ -135,7 +135,7 @@ class ClientScoring:
         await asyncio.to_thread(self._data.make_ready, wave)
         turns = [
             replace(
-                self._cohorts.further_turn(client, number, epochs),
+                self._cohorts.turns.further(client, number, epochs),
                 **_scored_at(self._data.key(client, self._part)),
             )
             for client in wave

@@ -181,7 +181,7 @@ class FederatedRun(RoundLoop):
         self._check_answers(cohort)
         keys = self.invoker.keys
         await self._cohorts.unmask(cohort)
-        contributions = self._cohorts.contributions(cohort)
+        contributions = self._cohorts.turns.contributions(cohort)
         advance = advance_of(self.strategy, keys, number, contributions, self._federation.roster)
         checksums = {client: one.result.checksum for client, one in cohort.answered.items()}
         counts: tuple[int, ...] = ()

@@ -35,8 +35,9 @@ class Cohorts:
 
     def __init__(self):
         self.sent = []
+        self.turns = self
 
-    def further_turn(self, client, number, epochs):
+    def further(self, client, number, epochs):
         return messages.ClientTurn(
             client=client,
             shard_key=f"train:{client}",

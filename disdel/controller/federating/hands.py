@@ -1,0 +1,208 @@
+"""One container's clients of a round: what they are sent, and what becomes of what is lost.
+
+A container's clients are one activation, which answers with the sum of their updates. One that came
+near its limits has stored what it had, and the rest goes on in another activation. What was lost
+runs again; clients with which that does not help are found by halving, and go without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from disdel.controller.federating.cohort import Answered, Cohort
+from disdel.controller.federating.turns import ClientTurns
+from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.invoking.recovery import Attempt
+from disdel.controller.invoking.workers import Workers
+from disdel.controller.training.terms import step_terms
+from disdel.errors import ActivationFailed
+from disdel.planner.memory import score_batch
+from disdel.protocol import messages
+from disdel.strategies.base import Strategy
+from disdel.types import FederateJob
+
+# Of a request that names so many clients, and of its answer, the JSON is well below a megabyte.
+_MOST_TURNS = 1000
+# Where more are asked than are needed, a container hands in so many times a round.
+_HAND_INS = 4
+# Lost without a reason so often, several clients are halved, and one goes without.
+_MOST_TRIES = {True: 2, False: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """An activation that ended well: what was sent, and the reply."""
+
+    request: messages.TrainClientsRequest
+    reply: messages.TrainClientsReply
+
+
+class Hands:
+    """Brings the clients that are dealt to a container, its hand, through their turns.
+
+    Args:
+        federation: what the user asked for.
+        strategy: on whose terms they train.
+        turns: is told what steps take.
+        workers: the containers.
+        invoker: runs activations.
+        network: as the workers build it at present.
+        clipping: of updates in a round, where they are clipped.
+    """
+
+    def __init__(
+        self,
+        federation: FederateJob,
+        strategy: Strategy,
+        turns: ClientTurns,
+        workers: Workers,
+        invoker: Invoker,
+        network: Callable[[], messages.Network],
+        clipping: Callable[[], messages.Clipping | None],
+    ) -> None:
+        self._federation = federation
+        self._strategy = strategy
+        self._turns = turns
+        self._workers = workers
+        self._invoker = invoker
+        self._network = network
+        self._clipping = clipping
+
+    async def train(
+        self,
+        worker: int,
+        turns: Sequence[messages.ClientTurn],
+        cohort: Cohort,
+        until_s: float | None,
+    ) -> None:
+        """One container's clients of a round, activation by activation."""
+        pending, begun = list(turns), None
+        while pending:
+            piece = pending[: self._piece(len(turns))]
+            try:
+                ended = await self.send(worker, piece, begun, cohort, until_s)
+            except ActivationFailed as failure:
+                cohort.failures += 1
+                pending, begun = pending[len(piece) :], None
+                if len(piece) == 1 or cohort.is_hopeless:
+                    cohort.drop([turn.client for turn in piece], failure.reason or str(failure))
+                else:
+                    half = len(piece) // 2
+                    await self.train(worker, piece[:half], cohort, until_s)
+                    await self.train(worker, piece[half:], cohort, until_s)
+                continue
+            self._take(worker, ended, cohort)
+            reply = ended.reply
+            pending, begun = pending[len(reply.results) :], reply.begun
+            if reply.outcome == "continued-memory":
+                self._workers.give_room(worker)
+            if reply.outcome == "ok" and len(reply.results) < len(piece):
+                # The deadline of the round.
+                return
+
+    def _piece(self, clients: int) -> int:
+        """How many clients an activation trains at most."""
+        if self._federation.asked > self._federation.wanted:
+            return max(1, math.ceil(clients / _HAND_INS))
+        return _MOST_TURNS
+
+    def _take(self, worker: int, ended: _Ended, cohort: Cohort) -> None:
+        """Count what an activation has answered."""
+        sent, reply = ended.request, ended.reply
+        turns = {turn.client: turn for turn in sent.turns}
+        cohort.moved_bytes += reply.moved_bytes
+        each_bytes = reply.moved_bytes // max(1, len(reply.results))
+        for result in reply.results:
+            if result.refused:
+                cohort.drop([result.client], result.refused)
+                continue
+            turn = turns[result.client]
+            cohort.answered[result.client] = Answered(
+                result, worker, sent.attempt, turn.weight, turn.update_key, each_bytes
+            )
+            if turn.keeps is not None:
+                cohort.kept[result.client] = turn.keeps.new_own_key
+        if cohort.exponent is not None and any(not result.refused for result in reply.results):
+            cohort.sum_keys.append(sent.sum_key)
+        if reply.steps:
+            self._turns.step_s = reply.train_s / reply.steps
+        cohort.changed.set()
+
+    async def send(
+        self,
+        worker: int,
+        turns: Sequence[messages.ClientTurn],
+        begun: messages.Begun | None,
+        cohort: Cohort,
+        until_s: float | None,
+    ) -> _Ended:
+        """The activation of these clients that ended well; lost ones are replaced."""
+        segment = cohort.next_segment(worker)
+        number, keys, trains = cohort.number, self._invoker.keys, not cohort.scores
+        request = messages.TrainClientsRequest(
+            network=self._network(),
+            worker=worker,
+            round=number,
+            segment=segment,
+            attempt=0,
+            turns=tuple(turns),
+            micro_batches=1,
+            block_steps=1,
+            heed_memory=True,
+            state_key=keys.state(number - 1 if trains else number),
+            initialise=trains and number == 1,
+            exponent=cohort.exponent,
+            sum_key="",
+            checkpoint_key="",
+            progress_key=keys.progress,
+            open_key=keys.open if trains else None,
+            begun=begun,
+            until_s=until_s,
+            terms=step_terms(self._strategy, keys, number) if trains else None,
+            tells_untrained=trains and self._strategy.advances,
+            clipping=self._clipping() if trains else None,
+            secure=cohort.secure,
+        )
+        tries = 0
+
+        async def send_once(attempt: Attempt) -> _Ended:
+            nonlocal tries
+            count, tries = tries, tries + 1
+            place = (number, worker, segment, count)
+            sent = replace(
+                request,
+                attempt=count,
+                turns=tuple(self._own_key(turn, cohort, segment, count) for turn in turns),
+                micro_batches=attempt.micro_batches,
+                block_steps=attempt.block_steps,
+                heed_memory=attempt.heed_memory,
+                score_batch=score_batch(attempt.micro_batches),
+                sum_key=keys.sum(*place),
+                checkpoint_key=keys.begun(*place) if trains else keys.begun_score(*place),
+            )
+            cohort.spent += [*([sent.sum_key] if trains else []), sent.checkpoint_key]
+            cohort.spent += [turn.update_key for turn in sent.turns if turn.update_key is not None]
+            cohort.own_keys |= {turn.keeps.new_own_key for turn in sent.turns if turn.keeps}
+            task = "train" if trains else "score"
+            call = await self._workers.call(task, sent, worker, attempt, number=number)
+            call = replace(call, segment=segment, attempt=count)
+            try:
+                return _Ended(sent, await self._invoker.call(call, messages.TrainClientsReply))
+            except ActivationFailed as failure:
+                if failure.outcome == "error" and tries >= _MOST_TRIES[len(turns) > 1]:
+                    failure.lost = False
+                raise
+
+        return await self._workers.persist(worker, send_once)
+
+    def _own_key(
+        self, turn: messages.ClientTurn, cohort: Cohort, segment: int, attempt: int
+    ) -> messages.ClientTurn:
+        """A turn with a place for its update, where that is not summed."""
+        if cohort.exponent is not None or cohort.scores:
+            return turn
+        keys, place = self._invoker.keys, (cohort.number, turn.client, segment, attempt)
+        keeps = turn.keeps and replace(turn.keeps, new_own_key=keys.own(*place))
+        return replace(turn, update_key=keys.update(*place), keeps=keeps)
