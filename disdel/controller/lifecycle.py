@@ -42,14 +42,14 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
         platform=session.platform_name,
         address=session.lasting_address,
         insecure=session.insecure,
-        redis=session.lasting_redis,
+        store=session.lasting_store,
         redis_user=None if user is None else user.name,
     )
     write_places(folder.path, (*read_places(folder.path), place))
 
     async def create() -> None:
         await asyncio.to_thread(_open, session.store, folder.run, invoker.keys)
-        invoker.redis_url = await asyncio.to_thread(
+        invoker.store_url = await asyncio.to_thread(
             address_for_actions, session, user, invoker.emit
         )
         await invoker.deploy()
@@ -98,7 +98,7 @@ def _left(message: str) -> Noted:
 def _open(store: Store, run: str, keys: RunKeys) -> None:
     """Begin with an empty store, where an earlier controller of this run may have left things."""
     store.delete_prefix(RunKeys(run).prefix)
-    store.set_field(keys.open, "wire_version", str(messages.WIRE_VERSION))
+    store.set_field(keys.open, RunKeys.WIRE, str(messages.WIRE_VERSION))
 
 
 async def _remove(invoker: Invoker, place: Place) -> None:

@@ -16,9 +16,11 @@ from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
 from disdel.platforms.base import Opened, Platform, Provider
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
+from disdel.store.base import Store
+from disdel.store.examination import Examination
+from disdel.store.examining import examine
+from disdel.store.opening import open_store
 from disdel.store.private_redis import PrivateRedis, bridge_address
-from disdel.store.redis_examination import Examination
-from disdel.store.redis_store import RedisStore
 from disdel.types import Capacity
 from disdel.types.events import Listener, Noted, silent
 
@@ -36,10 +38,10 @@ class Session:
         capacity: what it allows.
         store: the run's store.
         examination: what was seen of it.
-        redis_url: the store as the actions reach it.
+        store_url: the store as the actions reach it.
         lasting_address: what the platform is found by, where it outlives this session.
         insecure: whether the platform's certificate is not checked.
-        lasting_redis: the Redis, where it outlives this session.
+        lasting_store: its address, where it outlives this session.
         patience_s: how long either is tried again when it fails.
         action_env: variables of the actions' environment.
     """
@@ -48,11 +50,11 @@ class Session:
     platform_name: str
     description: str
     capacity: Capacity
-    store: RedisStore
-    redis_url: str
+    store: Store
+    store_url: str
     lasting_address: str | None = None
     insecure: bool = False
-    lasting_redis: str | None = None
+    lasting_store: str | None = None
     patience_s: float = DEFAULT_PATIENCE_NETWORK_S
     examination: Examination = field(default_factory=Examination)
     action_env: tuple[tuple[str, str], ...] = ()
@@ -98,7 +100,7 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             private.ready()
             url = private.url
         assert url is not None
-        connect = partial(RedisStore, url, patience_s=settings.patience_network_s, tell=tell)
+        connect = partial(open_store, url, patience_s=settings.patience_network_s, tell=tell)
         store = await asyncio.to_thread(connect)
         stack.callback(store.close)
         capacity = await opened.platform.capacity()
@@ -110,12 +112,12 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             description=opened.description,
             capacity=capacity,
             store=store,
-            redis_url=url,
+            store_url=url,
             lasting_address=opened.address,
             insecure=opened.insecure,
-            lasting_redis=url if private is None else None,
+            lasting_store=url if private is None else None,
             patience_s=settings.patience_network_s,
-            examination=await asyncio.to_thread(store.examine),
+            examination=await asyncio.to_thread(examine, store),
             action_env=settings.action_variables,
         )
 

@@ -141,7 +141,7 @@ def tell_agent(
     """
     if not isinstance(arguments, dict):
         return False
-    redis_url, grant = arguments.get("redis"), arguments.get("memory_grant")
+    redis_url, grant = arguments.get("store"), arguments.get("memory_grant")
     if not isinstance(redis_url, str) or not isinstance(grant, str):
         return False
     warning = MemoryWarning(

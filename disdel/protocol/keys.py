@@ -37,9 +37,11 @@ class RunKeys:
     """The keys of one run.
 
     Attributes:
+        WIRE: the field of `open` that is there from the beginning: the version of the wire.
         CLOSED: the field of `open` that names the last round for which nobody waits any more.
     """
 
+    WIRE: ClassVar[str] = "wire_version"
     CLOSED: ClassVar[str] = "closed"
 
     run: str

@@ -19,7 +19,7 @@ from disdel.types.phases import Phases
 from disdel.types.rate_schedule import RateSchedule
 from disdel.types.specs import CodeRef, FeatureSpec, ModelSpec, TargetSpec
 
-WIRE_VERSION = 8
+WIRE_VERSION = 9
 
 # In the metadata of an update: the model's tensors that gradients do not train, as a list in JSON.
 UNTRAINED = "untrained"
@@ -31,17 +31,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What every action of a run is told: `v`, `run` and `redis` by the package's parameters.
+    """What every action of a run is told: `v`, `run` and `store` by the package's parameters.
 
     The same `invocation` may be sent again when its answer got lost: the first activation that
-    claims it does the work, and any other answers who that is. A Redis that fails is tried again
-    for `patience_s`. `env` is added to the action's environment first of all. `client_secret` is a
+    claims it does the work, and any other answers who that is. `store` is an address for
+    `store.opening`; a store that fails is tried again for `patience_s`. `env` is added to the
+    action's environment first of all. `client_secret` is a
     parameter of the train action alone (`protocol/protection.py`).
     """
 
     v: int
     run: str
-    redis: str
+    store: str
     invocation: str | None = None
     patience_s: float = 10.0
     env: Mapping[str, str] = field(default_factory=dict)

@@ -12,11 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from disdel.connections.patience import Patience
 from disdel.errors import StoreError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 LIFETIME_S = 24 * 3600
+# Where nobody says how much: a connection that was closed while it was idle is opened again.
+SHORT_PATIENCE_S = 1.0
 _POLL_S = 0.02
 
 
@@ -44,10 +47,14 @@ class Store(ABC):
     """Blobs by key. Every method raises `StoreError` when the server fails.
 
     Attributes:
+        address: what it is found by, without passwords.
         lifetime_s: after which a key expires that is neither written nor renewed.
+        patience: with the server.
     """
 
+    address: str
     lifetime_s: int
+    patience: Patience
 
     def put(self, key: str, data: Buffer) -> None:
         """Write `data` as the blob `key`, replacing what was there."""
@@ -105,6 +112,10 @@ class Store(ABC):
     @abstractmethod
     def fields(self, key: str) -> dict[str, str]:
         """All fields of a small hash; empty when there is none."""
+
+    @abstractmethod
+    def stop_writing(self, prefix: str) -> None:
+        """Write no more of blobs whose keys begin with `prefix`, also where a thread does."""
 
     @abstractmethod
     def close(self) -> None:

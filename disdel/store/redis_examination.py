@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from disdel.errors import ConnectionRefused
+from disdel.store.examination import KEEPS_ALL, Examination
 from disdel.types.units import MIB
 
 # UNLINK came with 4.0.
 _OLDEST = (4, 0)
-_KEEPS_ALL = "noeviction"
 # A chunk of 1 MiB with its few bytes of header has the next class of jemalloc's, 1.25 MiB.
 _CHUNK_FACTOR = {"jemalloc": 1.25}
 _TRIAL_TTL_S = 60
 # What a run needs of a server's access control list, and no more.
 RIGHTS = "~disdel:* +@read +@write +@keyspace +@connection -@dangerous +info"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
-    """What was seen of a server.
-
-    Attributes:
-        room_mb: what a run can store below its `maxmemory`; None where there is no such limit, or
-            it does not tell.
-        maxmemory_mb: that setting; None likewise.
-        evicts: the policy by which it removes keys when it is full, or None.
-        told: whether it tells of itself at all.
-        makes_users: whether our user may make others there; None where that was not asked.
-    """
-
-    room_mb: int | None = None
-    maxmemory_mb: int | None = None
-    evicts: str | None = None
-    told: bool = True
-    makes_users: bool | None = None
-
-    def warning(self, address: str, needed_mb: int) -> str | None:
-        """What a user should know of a server that has room for `needed_mb`."""
-        if not self.told:
-            return (
-                f"the Redis at {address} does not tell its limits (INFO is forbidden): a run needs "
-                f"up to {needed_mb} MB of it, and maxmemory-policy {_KEEPS_ALL}"
-            )
-        if self.evicts is None:
-            return None
-        return (
-            f"the Redis at {address} removes keys when it is full (maxmemory-policy "
-            f"{self.evicts}), those of a run too: {self.room_mb} of {self.maxmemory_mb} MB are "
-            f"free, and this run needs up to {needed_mb}. CONFIG SET maxmemory-policy {_KEEPS_ALL} "
-            "makes sure of them"
-        )
 
 
 def examine(client: redis.Redis, address: str) -> Examination:
@@ -75,14 +38,14 @@ def examine(client: redis.Redis, address: str) -> Examination:
     maximum = int(info.get("maxmemory", 0))
     if not maximum:
         return Examination(makes_users=makes_users)
-    policy = str(info.get("maxmemory_policy", _KEEPS_ALL))
+    policy = str(info.get("maxmemory_policy", KEEPS_ALL))
     factor = _CHUNK_FACTOR.get(str(info.get("mem_allocator", "")).partition("-")[0], 1.0)
     return Examination(
         room_mb=int(max(0, maximum - int(info["used_memory"])) / factor / MIB),
         maxmemory_mb=maximum // MIB,
         # Every key of a run expires some day, so the policies for such keys (volatile-…) take
         # them as the others (allkeys-…) do.
-        evicts=None if policy == _KEEPS_ALL else policy,
+        evicts=None if policy == KEEPS_ALL else policy,
         makes_users=makes_users,
     )
 

@@ -25,9 +25,8 @@ from disdel.connections.masking import masked
 from disdel.connections.patience import Patience, Tell, Tries, tell_nobody
 from disdel.connections.trust import redis_options
 from disdel.errors import ConnectionRefused, StoreError, StoreLost
-from disdel.store.base import LIFETIME_S, Blob, Buffer, Store
+from disdel.store.base import LIFETIME_S, SHORT_PATIENCE_S, Blob, Buffer, Store
 from disdel.store.chunks import MANIFEST_VERSION, Manifest, parsed, rechunked
-from disdel.store.redis_examination import Examination, examine
 from disdel.store.redis_failures import advice, is_unreachable, passes
 
 # Twice as fast as 16 MiB, and a state of 8 MB is read with 30 MB less: docs/measurements.md.
@@ -36,8 +35,6 @@ _CONNECT_TIMEOUT_S = 5.0
 _REPLY_TIMEOUT_S = 15.0
 # Patience with a server that has never answered: the address may be wrong.
 FIRST_CONTACT_S = 2.0
-# Where nobody says how much: a connection that was closed while it was idle is opened again.
-SHORT_PATIENCE_S = 1.0
 # How long a server that has let this user in may not know it, see `make_user`. The controller
 # pauses for up to 2 s before it tries again.
 _UNKNOWN_USER_S = 5.0
@@ -191,7 +188,6 @@ class RedisStore(Store):
         return json.dumps(asdict(Manifest(MANIFEST_VERSION, size, self._chunk_bytes, generation)))
 
     def stop_writing(self, prefix: str) -> None:
-        """Write no more of blobs whose keys begin with `prefix`, also where a thread does."""
         self._ended += (prefix,)
 
     def open(self, key: str) -> Blob | None:
@@ -290,13 +286,13 @@ class RedisStore(Store):
         found = cast("dict[bytes, bytes]", self._ask(lambda: self._redis.hgetall(key)))
         return {name.decode(): value.decode() for name, value in found.items()}
 
-    def examine(self) -> Examination:
-        """What kind of server this is, and how much room it has.
+    def ask(self, ask: Callable[[redis.Redis], T]) -> T:
+        """What the server answers to commands that may be sent twice.
 
         Raises:
-            ConnectionRefused: a run's data cannot be kept there.
+            StoreError: it refuses, or does not answer any more.
         """
-        return self._ask(lambda: examine(self._redis, self.address))
+        return self._ask(lambda: ask(self._redis))
 
     def make_user(self, name: str, rules: Sequence[str]) -> None:
         """Make a user on the server, by rules of `ACL SETUSER`, and keep it there.

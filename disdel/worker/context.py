@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from disdel.errors import StoreError
 from disdel.protocol.messages import Common, check_version, from_json
 from disdel.store.base import Store
+from disdel.store.opening import open_store
 from disdel.types.units import mb_ceil
 from disdel.worker.cancellation import Cancelled
 from disdel.worker.footprint import working_set_bytes
@@ -108,18 +109,19 @@ def activation_context(
     deadline_ms = environ.get("__OW_DEADLINE")
     deadline_s = float(deadline_ms) / 1000 if deadline_ms else time.time() + _NO_DEADLINE_S
     with watch_memory() as memory:
-        store = RunStore(
-            common.redis,
-            common.run,
+        opened = open_store(
+            common.store,
             patience_s=common.patience_s,
+            first_contact_s=common.patience_s,
             # While there is still time to say what was in the way.
             deadline_s=time.monotonic() + deadline_s - time.time() - _ANSWER_S,
         )
         try:
+            store = RunStore(opened, common.run)
             with _claimed(store, common.invocation, environ):
                 yield Context(store, deadline_s, memory, clock, common.client_secret)
         finally:
-            store.close()
+            opened.close()
 
 
 class ClaimedElsewhere(Exception):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from disdel.protocol.keys import RunKeys
-from disdel.store.base import Buffer
-from disdel.store.redis_store import SHORT_PATIENCE_S, RedisStore
+from disdel.store.base import Blob, Buffer, Store
 from disdel.worker.cancellation import Cancelled
 
 
-class RunStore(RedisStore):
+class RunStore(Store):
     """The store of one run, which may end while an activation writes.
 
     Whoever ends a run first deletes what it knows of, the mark of the run included. So a writer
@@ -19,26 +17,18 @@ class RunStore(RedisStore):
     was no mark to begin with (actions called by hand) nothing is looked at.
 
     Args:
-        url: the server's, as `RedisStore` takes it.
+        store: where the run's keys are; closed with this one.
         run: the run's id.
-        patience_s: how long a server that fails is tried again, also at the first contact.
-        deadline_s: when trying must end in any case, by `time.monotonic`.
 
     Raises:
-        ConnectionRefused: no Redis answers there.
+        StoreError: it does not answer.
     """
 
-    def __init__(
-        self,
-        url: str,
-        run: str,
-        *,
-        patience_s: float = SHORT_PATIENCE_S,
-        deadline_s: float = math.inf,
-    ) -> None:
-        super().__init__(
-            url, patience_s=patience_s, first_contact_s=patience_s, deadline_s=deadline_s
-        )
+    def __init__(self, store: Store, run: str) -> None:
+        self._store = store
+        self.address = store.address
+        self.lifetime_s = store.lifetime_s
+        self.patience = store.patience
         self._mark = RunKeys(run).open
         self._claims = RunKeys(run).claims
         self._marked = self._is_marked()
@@ -70,19 +60,52 @@ class RunStore(RedisStore):
             raise Cancelled("the run is over")
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
-        super().put_stream(key, pieces)
+        self._store.put_stream(key, pieces)
         self._keep_while_open(key)
 
     def put_if_absent(self, key: str, data: Buffer) -> bool:
-        written = super().put_if_absent(key, data)
+        written = self._store.put_if_absent(key, data)
         if written:
             self._keep_while_open(key)
         return written
 
     def _is_marked(self) -> bool:
-        return bool(self.fields(self._mark))
+        return self._store.get_field(self._mark, RunKeys.WIRE) is not None
 
     def _keep_while_open(self, key: str) -> None:
         if self._marked and not self._is_marked():
             self.delete(key)
             raise Cancelled(f"{key} was not kept: the run is over")
+
+    def open(self, key: str) -> Blob | None:
+        return self._store.open(key)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+    def delete_prefix(self, prefix: str) -> int:
+        return self._store.delete_prefix(prefix)
+
+    def renew_prefix(self, prefix: str) -> None:
+        self._store.renew_prefix(prefix)
+
+    def set_field(self, key: str, field: str, value: str) -> None:
+        self._store.set_field(key, field, value)
+
+    def claim_field(self, key: str, field: str, value: str) -> str:
+        return self._store.claim_field(key, field, value)
+
+    def get_field(self, key: str, field: str) -> str | None:
+        return self._store.get_field(key, field)
+
+    def delete_fields(self, key: str) -> None:
+        self._store.delete_fields(key)
+
+    def fields(self, key: str) -> dict[str, str]:
+        return self._store.fields(key)
+
+    def stop_writing(self, prefix: str) -> None:
+        self._store.stop_writing(prefix)
+
+    def close(self) -> None:
+        self._store.close()

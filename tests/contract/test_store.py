@@ -8,20 +8,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disdel.errors import StoreError
+from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
+from disdel.worker.run_store import RunStore
 from tests.support.memory_store import MemoryStore
 
 CHUNK_BYTES = 1000
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "run"])
 def store(request):
+    """Of each kind, and as an activation sees one."""
     if request.param == "memory":
         yield MemoryStore()
         return
     redis = RedisStore(request.getfixturevalue("redis_url"), chunk_bytes=CHUNK_BYTES)
     redis.delete_prefix("")
-    yield redis
+    if request.param == "run":
+        redis.set_field(RunKeys("a").open, RunKeys.WIRE, "1")
+    yield RunStore(redis, "a") if request.param == "run" else redis
     redis.delete_prefix("")
     redis.close()
 
@@ -118,6 +123,38 @@ def test_deleting_a_prefix_leaves_the_neighbours(store):
     assert store.open("disdel:a[b]*:state:0") is None
     assert store.fields("disdel:a[b]*:progress") == {}
     assert store.get("disdel:ab:state:0") == b"y"
+
+
+def test_a_claimed_field_stays_as_the_first_has_written_it(store):
+    assert store.get_field("claims", "0") is None
+    barrier = threading.Barrier(8)
+    said = []
+
+    def claim(name):
+        barrier.wait()
+        said.append(store.claim_field("claims", "0", name))
+
+    threads = [threading.Thread(target=claim, args=(f"by {i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(said) == {store.get_field("claims", "0")}
+    store.set_field("claims", "0", "ended")
+    assert store.claim_field("claims", "0", "late") == "ended"
+    store.delete_fields("claims")
+    store.delete_fields("claims")
+    assert store.get_field("claims", "0") is None
+    assert store.fields("claims") == {}
+
+
+def test_nothing_more_is_written_of_what_has_ended(store):
+    store.put("over:state", b"before")
+    store.stop_writing("over:")
+    with pytest.raises(StoreError, match="over:state was not written: the run is over"):
+        store.put("over:state", b"after")
+    store.put("other:state", b"goes on")
+    assert store.get("over:state") == b"before"
 
 
 def test_waiting_ends_when_the_blob_appears(store):

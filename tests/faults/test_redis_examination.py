@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from disdel.errors import ConnectionRefused, InsufficientMemory, StoreError
+from disdel.store.examining import examine
 from disdel.store.private_redis import PrivateRedis, find_redis_server
 from disdel.store.redis_examination import RIGHTS, refusal
 from disdel.store.redis_failures import advice, passes
@@ -52,7 +53,7 @@ def answers(client):
 
 def refused(url):
     with pytest.raises(ConnectionRefused) as error:
-        RedisStore(url).examine()
+        examine(RedisStore(url))
     said = str(error.value)
     assert "\n" not in said
     assert error.value.exit_code == 2
@@ -107,7 +108,7 @@ def test_rights_that_are_enough(own, train_on):
     assert admin.keys("disdel:*") == []
     store = RedisStore(f"redis://worker:pw@{place(url)}")
     admin.execute_command("ACL", "SETUSER", "worker", "-info")
-    assert "does not tell its limits" in store.examine().warning("x", 10)
+    assert "does not tell its limits" in examine(store).warning("x", 10)
     store.close()
 
 

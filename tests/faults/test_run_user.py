@@ -62,7 +62,7 @@ def test_what_a_package_holds_opens_the_keys_of_its_run_alone(own, train):
         if isinstance(event, RoundDone) and not seen:
             told = package(train.access, run)
             assert url.partition("@")[0].rpartition(":")[2] not in json.dumps(told)
-            [address] = [p["value"] for p in told["parameters"] if p["key"] == "redis"]
+            [address] = [p["value"] for p in told["parameters"] if p["key"] == "store"]
             seen.append(admin.acl_users())
             with redis.Redis.from_url(address) as thief:
                 assert thief.exists(f"disdel:{run}:x") == 0
@@ -112,10 +112,10 @@ def test_a_user_that_nobody_makes_again_is_not_waited_for_long(own, monkeypatch)
     controllers = RedisStore(url)
     controllers.make_user(user.name, user.rules)
     actions = RedisStore(user.url(url), patience_s=60)
-    assert actions.fields(RunKeys("mine").open) == {}
+    assert actions.get_field(RunKeys("mine").open, RunKeys.WIRE) is None
     controllers.remove_user(user.name)
     with pytest.raises(StoreError, match="invalid username"):
-        actions.fields(RunKeys("mine").open)
+        actions.get_field(RunKeys("mine").open, RunKeys.WIRE)
     actions.close()
     controllers.close()
 
@@ -143,7 +143,7 @@ def test_the_keys_of_a_run_whose_name_is_a_pattern(own):
     actions = RedisStore(user.url(url))
     actions.set_field("disdel:mi*e[1]:open", "field", "value")
     with pytest.raises(StoreError, match="access"):
-        actions.fields("disdel:mine1:open")
+        actions.get_field("disdel:mine1:open", RunKeys.WIRE)
     with redis.Redis.from_url(user.url(url)) as client:
         assert client.publish(CHANNEL, "x") == 0
         with pytest.raises(redis.exceptions.NoPermissionError):

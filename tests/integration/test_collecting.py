@@ -36,7 +36,7 @@ async def collect(folder, redis_url, fan_in):
     async with open_session(Settings(redis=redis_url)) as session:
         keys = RunKeys(folder.run)
         invoker = Invoker(session, "collecting", keys, folder, silent)
-        common = messages.Common(v=messages.WIRE_VERSION, run=folder.run, redis=session.redis_url)
+        common = messages.Common(v=messages.WIRE_VERSION, run=folder.run, store=session.store_url)
         await session.platform.create_package("collecting", messages.to_json(common))
         spec = ActionSpec(
             name="collectWeights",

@@ -62,7 +62,7 @@ def disdel(*arguments, cwd):
         ("train digits --limits huge", "--limits must be roomy or stock"),
         ("train digits --pool-memory 100", "--pool-memory is 100 MB"),
         ("train digits --redis redis://127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1"),
-        ("train digits --redis localhost", "is not a Redis URL"),
+        ("train digits --redis localhost", "is no address of a store"),
         ("train digits --apihost http://127.0.0.1:1 --auth a:b", "no OpenWhisk answers"),
         (
             "train digits --apihost https://whisk.invalid --auth a:b",

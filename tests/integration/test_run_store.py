@@ -4,6 +4,7 @@ import pytest
 import redis
 
 from disdel.protocol.keys import RunKeys
+from disdel.store.opening import open_store
 from disdel.store.redis_store import RedisStore
 from disdel.worker.cancellation import Cancelled
 from disdel.worker.run_store import RunStore
@@ -14,7 +15,7 @@ KEYS = RunKeys("swift-river-1a2b")
 @pytest.fixture
 def controllers(redis_url):
     store = RedisStore(redis_url)
-    store.set_field(KEYS.open, "wire_version", "1")
+    store.set_field(KEYS.open, RunKeys.WIRE, "1")
     yield store
     store.delete_prefix(KEYS.prefix)
     store.close()
@@ -22,7 +23,7 @@ def controllers(redis_url):
 
 @pytest.fixture
 def activations(controllers, redis_url):
-    store = RunStore(redis_url, KEYS.run)
+    store = RunStore(open_store(redis_url), KEYS.run)
     yield store
     store.close()
 
@@ -50,7 +51,7 @@ def test_while_the_run_goes_on_everything_stays(activations):
 
 
 def test_actions_called_by_hand_have_no_run_to_look_for(redis_url):
-    store = RunStore(redis_url, "unmarked")
+    store = RunStore(open_store(redis_url), "unmarked")
     store.put("disdel:unmarked:part", b"x")
     assert store.get("disdel:unmarked:part") == b"x"
     assert store.delete_prefix("disdel:unmarked:") == 2

@@ -101,7 +101,7 @@ def test_deploying_is_one_package_and_three_actions(shell: Shell) -> None:
     assert shell.parameters() == {
         "v": WIRE_VERSION,
         "run": "by-hand",
-        "redis": "redis://redis.disdel:6379",
+        "store": "redis://redis.disdel:6379",
     }
     assert calls[1:] == [
         ["action", "update", f"disdel/{name}", f"{name}.zip", *flags(limits)]
@@ -124,7 +124,7 @@ def test_deploying_with_other_choices(shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     calls = shell.calls()
     assert all(call[0] == "--insecure" for call in calls)
-    assert shell.parameters()["redis"] == "redis://:key@host"
+    assert shell.parameters()["store"] == "redis://:key@host"
     assert "key" not in str(calls)
     assert calls[1][3:] == [
         *("mine/train", "train.zip", "--docker", "registry.example/team/runtime-tensorflow:7"),
@@ -379,7 +379,7 @@ def test_manifests_agree_with_the_scripts_and_the_chart() -> None:
     root = SCRIPTS.parent
     [package] = yaml.safe_load((root / "deploy/manifest.yaml").read_text())["packages"].values()
     assert package["inputs"]["v"]["value"] == WIRE_VERSION
-    assert package["inputs"]["redis"]["value"] == "$DISDEL_REDIS"
+    assert package["inputs"]["store"]["value"] == "$DISDEL_REDIS"
     assert set(package["actions"]) == set(ACTIONS)
     for name, action in package["actions"].items():
         assert action["function"] == f"../build/actions/{name}.zip"

@@ -92,9 +92,9 @@ def sessions_of(platform, store, redis_url, capacity=CAPACITY):
             description="a fake",
             capacity=capacity,
             store=store,
-            redis_url=redis_url,
+            store_url=redis_url,
             lasting_address="http://fake",
-            lasting_redis=redis_url,
+            lasting_store=redis_url,
         )
 
     return session

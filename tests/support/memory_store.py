@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+from disdel.connections.patience import Patience
 from disdel.errors import StoreError
 from disdel.store.base import LIFETIME_S, Blob, Buffer, Store
 
@@ -25,13 +26,18 @@ class MemoryStore(Store):
     """Nothing in it expires."""
 
     def __init__(self) -> None:
+        self.address = "memory://"
         self.lifetime_s = LIFETIME_S
+        self.patience = Patience(self.address, 0.0)
+        self._ended: tuple[str, ...] = ()
         self._blobs: dict[str, bytes] = {}
         self._fields: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
         data = b"".join(pieces)
+        if key.startswith(self._ended):
+            raise StoreError(f"{key} was not written: the run is over")
         with self._lock:
             self._blobs[key] = data
 
@@ -80,6 +86,9 @@ class MemoryStore(Store):
     def fields(self, key: str) -> dict[str, str]:
         with self._lock:
             return dict(self._fields.get(key, {}))
+
+    def stop_writing(self, prefix: str) -> None:
+        self._ended += (prefix,)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -160,7 +160,7 @@ def whole_files():
     )
     process = {"pid": os.getpid(), "created": 1.0, "start_ticks": 1}
     process["view"] = {"host": "h", "boot": "b", "pid_namespace": "n"}
-    place = {"platform": "embedded", "address": None, "insecure": False, "redis": None}
+    place = {"platform": "embedded", "address": None, "insecure": False, "store": None}
     run = f"runs/{report.run}"
     holder = {"process": process, "token": "t", "interruptible": True}
     return {

@@ -38,7 +38,10 @@ _LIBRARY = (
 # For the controller's host alone.
 _LEFT_OUT = (
     "disdel/models/user/describe.py",
+    "disdel/store/examination.py",
+    "disdel/store/examining.py",
     "disdel/store/private_redis.py",
+    "disdel/store/redis_examination.py",
     "disdel/user_code/files_read.py",
     "openwhisk_local/machine/process_identity.py",
 )

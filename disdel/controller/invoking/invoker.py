@@ -85,7 +85,7 @@ class Invoker:
         journal: what has ended.
         memory_secret: what activations are given the right to grow by, on Kubernetes; else None.
         logs: of what has ended.
-        redis_url: the store as actions are given it.
+        store_url: the store as actions are given it.
         generation: how often the platform has lost the package, and it was made again.
         creating: creations of actions that are under way.
     """
@@ -100,7 +100,7 @@ class Invoker:
     memory_secret: bytes | None = field(default_factory=memory_grant.find_secret)
     generation: int = 0
     creating: set[asyncio.Task[None]] = field(default_factory=set)
-    redis_url: str = field(init=False)
+    store_url: str = field(init=False)
     _writing: set[asyncio.Future[Any]] = field(default_factory=set)
     logs: ActivationLogs = field(init=False)
     _claims: Claims = field(init=False)
@@ -110,7 +110,7 @@ class Invoker:
 
     def __post_init__(self) -> None:
         session = self.session
-        self.redis_url = session.redis_url
+        self.store_url = session.store_url
         self.logs = ActivationLogs(session.platform, self.folder, self.emit)
         self._claims = Claims(session.platform, session.store, self.keys)
         self._settling = Settling(session.capacity.settle_s)
@@ -194,7 +194,7 @@ class Invoker:
         common = messages.Common(
             v=messages.WIRE_VERSION,
             run=self.keys.run,
-            redis=self.redis_url,
+            store=self.store_url,
             env=dict(self.session.action_env),
         )
         await self.session.platform.create_package(self.package, messages.to_json(common))
@@ -206,7 +206,7 @@ class Invoker:
             StoreLost: the store does not answer.
         """
         store, evicts = self.session.store, self.session.examination.evicts
-        if not store.fields(self.keys.open):
+        if store.get_field(self.keys.open, RunKeys.WIRE) is None:
             return DataGone(
                 f"Redis at {store.address} has lost the data of this run ({reason}): it was "
                 "started again without what it held, or emptied"

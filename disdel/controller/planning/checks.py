@@ -133,7 +133,7 @@ def _store(session: Session) -> Check:
             f"; removes keys when it is full, those of a run too (maxmemory-policy {seen.evicts}): "
             "CONFIG SET maxmemory-policy noeviction"
         )
-    if seen.makes_users and session.lasting_redis is not None:
+    if seen.makes_users and session.lasting_store is not None:
         detail += "; a user with least rights for the actions of each run"
     elif seen.makes_users is False:
         detail += (
@@ -187,7 +187,7 @@ async def _container_checks(
         common = messages.Common(
             v=messages.WIRE_VERSION,
             run=package,
-            redis=session.redis_url,
+            store=session.store_url,
             env=dict(session.action_env),
         )
         await session.platform.create_package(package, messages.to_json(common))

@@ -23,7 +23,7 @@ async def probe_package(session: Session, purpose: str) -> AsyncIterator[str]:
         platform=session.platform_name,
         address=session.lasting_address,
         insecure=session.insecure,
-        redis=None,
+        store=None,
     )
     package = f"disdel-{name}"
     with recorded(name, place) as removed:

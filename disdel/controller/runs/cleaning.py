@@ -18,7 +18,7 @@ from disdel.controller.runs.run_folder import RunFolder, as_lost
 from disdel.errors import DisdelError, UsageError
 from disdel.platforms.registry import provider_of
 from disdel.settings import Settings
-from disdel.store.redis_store import RedisStore
+from disdel.store.opening import open_store
 from disdel.types import RunReport
 
 _STOP_DEADLINE_S = 120.0
@@ -111,9 +111,9 @@ async def _remove_from(
                 unknown = place.address
         if platform is not None:
             stack.push_async_callback(platform.close)
-        if place.redis is not None:
+        if place.store is not None:
             try:
-                connect = partial(RedisStore, place.redis, patience_s=patience_s)
+                connect = partial(open_store, place.store, patience_s=patience_s)
                 store = await asyncio.to_thread(connect)
                 stack.callback(store.close)
             except DisdelError as error:

@@ -21,6 +21,7 @@ from disdel.connections.masking import masked
 from disdel.errors import DisdelError, UsageError
 from disdel.platforms.base import Platform
 from disdel.protocol.keys import RunKeys
+from disdel.store.base import Store
 from disdel.store.redis_store import RedisStore
 
 CONTROLLER_NAME = "controller.json"
@@ -36,23 +37,23 @@ class Place:
         platform: the name of the platform with the package.
         address: what that is found by; None where it has nothing that outlives the run.
         insecure: whether its certificate is not checked.
-        redis: the Redis with the keys, or None.
+        store: the address of the store with the keys, or None.
         redis_user: the user there that was made for the run's actions, or None.
     """
 
     platform: str
     address: str | None
     insecure: bool = False
-    redis: str | None
+    store: str | None
     redis_user: str | None = None
 
     def __str__(self) -> str:
-        named = (self.address, None if self.redis is None else masked(self.redis))
+        named = (self.address, None if self.store is None else masked(self.store))
         return " and ".join(name for name in named if name is not None)
 
     @property
     def is_empty(self) -> bool:
-        return self.address is None and self.redis is None
+        return self.address is None and self.store is None
 
 
 def read_places(folder: Path) -> tuple[Place, ...]:
@@ -80,6 +81,8 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
     if isinstance(fields, dict) and "apihost" in fields:
         fields["platform"] = _EARLIER_PLATFORMS[bool(fields.pop("embedded", False))]
         fields["address"] = fields.pop("apihost")
+    if isinstance(fields, dict) and "redis" in fields:
+        fields["store"] = fields.pop("redis")
     return fields
 
 
@@ -101,7 +104,7 @@ def write_places(folder: Path, places: Sequence[Place]) -> None:
 
 
 async def remove_from(
-    place: Place, run: str, platform: Platform | None, store: RedisStore | None
+    place: Place, run: str, platform: Platform | None, store: Store | None
 ) -> tuple[Place, list[DisdelError]]:
     """Remove a run's package, keys and user; a failure of one place does not keep the other.
 
@@ -123,13 +126,13 @@ async def remove_from(
             place = replace(place, address=None)
         except DisdelError as error:
             errors.append(error)
-    if store is not None and place.redis is not None:
+    if store is not None and place.store is not None:
         try:
             await asyncio.to_thread(store.delete_prefix, RunKeys(run).prefix)
-            if place.redis_user is not None:
+            if place.redis_user is not None and isinstance(store, RedisStore):
                 # After the mark of the run: activations that find it gone end by themselves.
                 await asyncio.to_thread(store.remove_user, place.redis_user)
-            place = replace(place, redis=None, redis_user=None)
+            place = replace(place, store=None, redis_user=None)
         except DisdelError as error:
             errors.append(error)
     return place, errors

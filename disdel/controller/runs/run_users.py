@@ -22,7 +22,7 @@ from disdel.types.events import Listener, Noted
 COMMANDS = (
     *("ping", "select"),
     *("get", "getrange", "exists", "set", "unlink", "expire"),
-    *("hget", "hgetall", "hset", "hsetnx"),
+    *("hget", "hset", "hsetnx"),
 )
 _CREDENTIALS = ("username", "password")
 
@@ -71,7 +71,7 @@ class RunUser:
 
 def user_of_run(session: Session, run: str, *, asks_for_memory: bool) -> RunUser | None:
     """The user to make; None where the Redis is the run's own, or lets nobody make users."""
-    if session.lasting_redis is None or not session.examination.makes_users:
+    if session.lasting_store is None or not session.examination.makes_users:
         return None
     return RunUser(run=run, asks_for_memory=asks_for_memory)
 
@@ -81,28 +81,29 @@ def address_for_actions(session: Session, user: RunUser | None, emit: Listener) 
 
     Where a user cannot be made or does not get in, it has the user of `--redis`, and that is told.
     """
-    if user is None:
+    store = session.store
+    if user is None or not isinstance(store, RedisStore):
         if session.examination.makes_users is False:
             _tell(session, "its user may make no others (ACL SETUSER)", emit)
-        return session.redis_url
-    url = user.url(session.redis_url)
+        return session.store_url
+    url = user.url(session.store_url)
     try:
-        session.store.make_user(user.name, user.rules)
+        store.make_user(user.name, user.rules)
         # What stands between, such as a proxy with users of its own, may not know it.
-        store = RedisStore(url, patience_s=session.patience_s)
+        theirs = RedisStore(url, patience_s=session.patience_s)
         try:
-            store.fields(RunKeys(user.run).open)
+            theirs.get_field(RunKeys(user.run).open, RunKeys.WIRE)
         finally:
-            store.close()
+            theirs.close()
     except StoreLost:
         raise
     except DisdelError as error:
         _tell(session, str(error), emit)
         try:
-            session.store.remove_user(user.name)
+            store.remove_user(user.name)
         except StoreError as left:
             emit(Noted(message=f"the user {user.name} was not removed: {left}"))
-        return session.redis_url
+        return session.store_url
     return url
 
 

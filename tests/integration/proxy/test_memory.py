@@ -52,7 +52,7 @@ def test_the_memory_monitor(tmp_path: Path) -> None:
 def test_an_action_that_comes_near_its_limit_is_warned(tmp_path: Path) -> None:
     with proxy(tmp_path, **LIMITED) as action:
         action.init(CRITICAL.replace("RESULT", "state"))
-        reply = action.run({"redis": "redis://127.0.0.1:1"})
+        reply = action.run({"store": "redis://127.0.0.1:1"})
         _, err = action.end()
     assert reply.status_code == 200
     assert reply.headers["x-disdel-memory-critical"] == "1"
@@ -115,7 +115,7 @@ def test_the_memory_agent_is_told_over_redis(tmp_path: Path, redis_url: str) -> 
         channel.subscribe(memory_warning.CHANNEL)
         channel.get_message(timeout=10)
         action.init(CRITICAL.replace("RESULT", "{}"))
-        value = {"redis": redis_url, memory_grant.ARGUMENT: memory_grant.issue(SECRET)}
+        value = {"store": redis_url, memory_grant.ARGUMENT: memory_grant.issue(SECRET)}
         action.run(value, activation_id="a" * 32, action_name="/guest/a")
         message = channel.get_message(timeout=10)
     warning = asdict(Checker(SECRET).read(message["data"])[1])
@@ -134,7 +134,7 @@ def test_the_memory_agent_is_told_over_redis(tmp_path: Path, redis_url: str) -> 
 def test_an_agent_that_cannot_be_told_costs_a_line(tmp_path: Path, url: str) -> None:
     with proxy(tmp_path, agent=True, **LIMITED) as action:
         action.init(CRITICAL.replace("RESULT", "{}"))
-        value = {"redis": url, memory_grant.ARGUMENT: memory_grant.issue(SECRET)}
+        value = {"store": url, memory_grant.ARGUMENT: memory_grant.issue(SECRET)}
         assert action.run(value).status_code == 200
         _, err = action.end()
     assert "disdel: the memory agent was not told: " in err

@@ -262,7 +262,7 @@ def test_a_run_that_goes_on_is_not_pruned(disdel, tmp_path):
 
 def test_a_run_with_something_elsewhere_is_not_pruned(disdel, tmp_path, redis_url):
     folder = ended(tmp_path)
-    write_places(folder.path, [Place(platform="openwhisk", address=None, redis=redis_url)])
+    write_places(folder.path, [Place(platform="openwhisk", address=None, store=redis_url)])
     said = disdel("runs", "prune", "--keep", "0").stderr
     assert f"disdel stop {folder.run} removes it" in said
     assert folder.path.exists()
@@ -284,7 +284,7 @@ def test_a_run_of_another_release_is_not_taken_for_a_failed_one(disdel, tmp_path
 def test_what_a_run_of_another_release_has_left_is_removed(disdel, tmp_path, redis_url):
     folder = ended(tmp_path)
     folder.report.write_bytes(NEWER)
-    write_places(folder.path, [Place(platform="openwhisk", address=None, redis=redis_url)])
+    write_places(folder.path, [Place(platform="openwhisk", address=None, store=redis_url)])
     assert "removed what it had left" in disdel("stop", folder.run).stdout
     assert read_places(folder.path) == ()
     assert folder.report.read_bytes() == NEWER
@@ -306,8 +306,8 @@ def test_what_could_not_be_removed_stays_on_record(disdel, tmp_path, redis_url):
     store.put(key, b"a state")
     user = RunUser(run=folder.run)
     store.make_user(user.name, user.rules)
-    away = Place(platform="openwhisk", address=None, redis="redis://:secret@127.0.0.1:1")
-    here = Place(platform="openwhisk", address=None, redis=redis_url, redis_user=user.name)
+    away = Place(platform="openwhisk", address=None, store="redis://:secret@127.0.0.1:1")
+    here = Place(platform="openwhisk", address=None, store=redis_url, redis_user=user.name)
     write_places(folder.path, [away, here])
     assert (folder.path / "controller.json").stat().st_mode & 0o077 == 0
     failed = disdel("stop", folder.run).exception
@@ -326,11 +326,11 @@ def test_what_a_platform_holds_that_is_not_installed_here_stays_on_record(
     disdel, tmp_path, redis_url
 ):
     folder = ended(tmp_path)
-    place = Place(platform="elsewhere", address="there", redis=redis_url)
+    place = Place(platform="elsewhere", address="there", store=redis_url)
     write_places(folder.path, [place])
     with pytest.raises(UsageError, match=r"not all of .* there is none of that name.*--forget"):
         raise disdel("stop", folder.run).exception
-    assert read_places(folder.path) == (replace(place, redis=None),)
+    assert read_places(folder.path) == (replace(place, store=None),)
     assert disdel("stop", folder.run, "--forget").exit_code == 0
     assert read_places(folder.path) == ()
 
@@ -342,7 +342,7 @@ def test_a_record_of_an_earlier_release_is_read(tmp_path, embedded, platform):
     place = {"apihost": "http://host", "insecure": False, "redis": None, **embedded}
     (tmp_path / "controller.json").write_text(json.dumps({"places": [place]}))
     [read] = read_places(tmp_path)
-    assert read == Place(platform=platform, address="http://host", redis=None)
+    assert read == Place(platform=platform, address="http://host", store=None)
 
 
 def test_a_record_that_cannot_be_read_says_what_to_remove(disdel, tmp_path):

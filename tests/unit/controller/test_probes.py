@@ -13,7 +13,7 @@ from disdel.errors import PlatformLost
 from disdel.settings import Settings
 from tests.support.fake_platform import CAPACITY, FakePlatform, sessions_of
 
-HERE = Place(platform="openwhisk", address="http://fake", redis=None)
+HERE = Place(platform="openwhisk", address="http://fake", store=None)
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_a_package_in_use_is_left_alone(probes):
 
 
 def test_what_ends_with_its_session_is_not_recorded(probes):
-    with recorded("node-1", Place(platform="embedded", address=None, redis=None)):
+    with recorded("node-1", Place(platform="embedded", address=None, store=None)):
         assert not probes.exists()
 
 

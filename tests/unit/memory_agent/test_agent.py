@@ -568,7 +568,7 @@ def test_an_action_that_runs_out_of_memory_sees_its_limit_grow(redis_url, tmp_pa
     ):
         try:
             client.post("/init", json={"value": {"code": ALLOCATE}}).raise_for_status()
-            value = {"redis": redis_url, "limit_bytes": 128 * MIB, "blocks": 128 // 4}
+            value = {"store": redis_url, "limit_bytes": 128 * MIB, "blocks": 128 // 4}
             value["memory_grant"] = issue(SECRET.encode())
             reply = client.post("/run", json={"value": value, "activation_id": "c" * 32})
         finally:

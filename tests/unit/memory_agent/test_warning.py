@@ -132,7 +132,7 @@ def test_in_the_name_of_the_activation(redis_url, monkeypatch):
     monkeypatch.setenv("__OW_ACTIVATION_ID", "b" * 32)
     monkeypatch.setattr(socket, "gethostname", lambda: "pod-7")
     with listening(redis_url) as channel:
-        arguments = {"redis": redis_url, ARGUMENT: issue(SECRET)}
+        arguments = {"store": redis_url, ARGUMENT: issue(SECRET)}
         tell_agent(arguments, used_bytes=10, limit_bytes=20, critical_bytes=15)
         _, warning = Checker(SECRET).read(channel.get_message(timeout=10)["data"])
     told = asdict(warning)
@@ -149,7 +149,7 @@ def test_in_the_name_of_the_activation(redis_url, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [None, [], {}, {"redis": "redis://127.0.0.1:1"}, {"memory_grant": GRANT, "redis": 7}],
+    [None, [], {}, {"store": "redis://127.0.0.1:1"}, {"memory_grant": GRANT, "store": 7}],
 )
 def test_without_redis_or_grant_there_is_nobody_to_tell(arguments):
     assert not tell_agent(arguments, used_bytes=10, limit_bytes=20, critical_bytes=15)
@@ -159,7 +159,7 @@ def test_a_warning_is_repeated_until_something_comes_of_it(redis_url, monkeypatc
     monkeypatch.setattr(memory_warning, "PAUSES_S", (0.01,) * 1000)
     limits = [20]
     told = []
-    arguments = {"redis": redis_url, ARGUMENT: issue(SECRET)}
+    arguments = {"store": redis_url, ARGUMENT: issue(SECRET)}
     with listening(redis_url) as channel:
         teller = Teller(arguments, lambda: limits[0], told.append)
         teller.warn(used_bytes=10, limit_bytes=20, critical_bytes=15)

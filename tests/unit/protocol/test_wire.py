@@ -88,4 +88,4 @@ def test_a_request_of_another_version_is_refused():
     with pytest.raises(
         UsageError, match=f"speaks version 99 and this action version {messages.WIRE_VERSION}"
     ):
-        messages.check_version(messages.Common(v=99, run="r", redis="redis://"))
+        messages.check_version(messages.Common(v=99, run="r", store="redis://"))

@@ -14,7 +14,7 @@ def test_an_action_has_the_variables_before_it_connects(redis_url, monkeypatch):
     monkeypatch.delenv("COMPANY", raising=False)
     settings = Settings(action_env=("COMPANY=a=b", "EMPTY="))
     common = messages.Common(
-        v=messages.WIRE_VERSION, run="x", redis=redis_url, env=dict(settings.action_variables)
+        v=messages.WIRE_VERSION, run="x", store=redis_url, env=dict(settings.action_variables)
     )
     with activation_context(messages.to_json(common)):
         assert os.environ["COMPANY"] == "a=b"
