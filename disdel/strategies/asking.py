@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from disdel.errors import UsageError
+from disdel.errors import DisdelError, UsageError
 from disdel.strategies.base import Strategy
 from disdel.strategies.own import FOLDER, own_code
 from disdel.strategies.registry import class_named, registered, strategy_names
@@ -43,7 +43,12 @@ def strategy_said(
     named = read_named(text)
     kind = class_named(named.name)
     said = parameters_said(named, kind, option, leave_out=_ELSEWHERE)
-    return kind(**said, average=average)
+    try:
+        return kind(**said, average=average)
+    except DisdelError:
+        raise
+    except Exception as error:  # of a class of the user's own
+        raise UsageError(f"{option} {text}: {type(error).__name__}: {error}") from error
 
 
 def strategy_of(job: LearningJob) -> Strategy:

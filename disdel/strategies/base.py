@@ -14,11 +14,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import ClassVar, Literal, get_origin, get_type_hints
 
 import numpy as np
 
 from disdel.errors import StrategyFailed, UsageError
+from disdel.strategies.guarding import Wanted, guard
 from disdel.types.arrays import Numbers
 from disdel.types.checks import setting_of, taken
 from disdel.types.names import Average
@@ -187,6 +189,11 @@ class Strategy(ABC):
 
     average: Average = "samples"
 
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith("disdel."):
+            guard(cls, _DECISIONS)
+
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for name in (one.name for one in fields(self)):
@@ -313,6 +320,52 @@ class Strategy(ABC):
     def acts(self) -> bool:
         """Whether actions need its class: else all that it decides is the controller's."""
         return self.advances or self.sees_each or bool(self.own)
+
+
+def _is_number(found: object) -> bool:
+    return isinstance(found, Real)
+
+
+def _are_named_numbers(found: object) -> bool:
+    return isinstance(found, Mapping) and all(
+        isinstance(name, str) and _is_number(value) for name, value in found.items()
+    )
+
+
+def _are_whole(found: Sequence[object]) -> bool:
+    return all(isinstance(client, Integral) for client in found)
+
+
+def _is_array(found: object) -> bool:
+    return isinstance(found, np.ndarray) and found.dtype.kind in "iuf"
+
+
+def _are_arrays(found: object) -> bool:
+    return isinstance(found, Mapping) and all(map(_is_array, found.values()))
+
+
+def _is_advanced(found: object) -> bool:
+    return isinstance(found, Advanced) and _is_array(found.next) and _are_arrays(found.kept)
+
+
+def _is_nothing(found: object) -> bool:
+    return found is None
+
+
+# What a class of somebody else's may return.
+_DECISIONS: Mapping[str, Wanted] = {
+    "participants": (_are_whole, "clients' numbers"),
+    "weight": (_is_number, "a number"),
+    "terms": (lambda found: found is None or isinstance(found, Terms), "Terms or None"),
+    "sums": (_are_named_numbers, "numbers by name"),
+    "numbers": (_are_named_numbers, "numbers by name"),
+    "check_sgd": (_is_nothing, "nothing"),
+    "check_updates": (_is_nothing, "nothing"),
+    "combine": (_is_array, "an array of numbers"),
+    "advance": (_is_advanced, "Advanced with arrays of numbers"),
+    "client_keeps": (_are_arrays, "arrays of numbers by name"),
+    "first": (_is_number, "a number"),
+}
 
 
 def mean_change(changes: Numbers, weights: Numbers) -> Numbers:

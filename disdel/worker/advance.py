@@ -17,7 +17,6 @@ from disdel.errors import AggregationError, TrainingDiverged
 from disdel.protocol.messages import Advance
 from disdel.store.base import Store
 from disdel.strategies.base import Advanced, Block, Strategy
-from disdel.strategies.guarding import guarded
 from disdel.strategies.registry import strategy_named
 from disdel.types.arrays import Numbers
 from disdel.worker.spans import Span, spans
@@ -136,8 +135,8 @@ class _Walk:
             sums={} if self.sums is None else self.sums.read(span, position),
             numbers=self.numbers,
         )
-        with guarded(self.strategy):
-            advanced = self.strategy.advance(block)
+        advanced = self.strategy.advance(block)
+        _check_keeps(self.strategy, advanced.kept)
         for given in (advanced.next, *(advanced.kept[name] for name in self.strategy.kept)):
             if (given.shape, given.dtype) != (block.mean.shape, block.mean.dtype):
                 raise AggregationError(
@@ -155,3 +154,10 @@ class _Walk:
             return self.kept.read(span, position)
         elements = (span.stop - span.start) // span.dtype.itemsize
         return {name: np.full(elements, self.strategy.first(name)) for name in self.strategy.kept}
+
+
+def _check_keeps(strategy: Strategy, kept: Mapping[str, Numbers]) -> None:
+    if missing := strategy.kept.keys() - kept:
+        raise AggregationError(
+            f"strategy {strategy.name} keeps {', '.join(sorted(missing))}, which it has not made"
+        )

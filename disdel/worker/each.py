@@ -18,7 +18,6 @@ from disdel.runtimes.base import OPTIMIZER_PREFIX
 from disdel.store.base import Store
 from disdel.store.codec import Header
 from disdel.strategies.base import Geometry, Strategy
-from disdel.strategies.guarding import guarded
 from disdel.types.arrays import Array, Numbers
 from disdel.worker.spans import Span, spans
 from disdel.worker.updates import Opened, UpdateSource, open_updates, opened, state_head
@@ -152,11 +151,14 @@ def _combined(
             continue
         changes, _ = _changes(blocks, before, span)
         del blocks
-        with guarded(strategy):
-            change = np.asarray(strategy.combine(changes, weights, geometry))
+        change = strategy.combine(changes, weights, geometry)
         if change.shape != changes.shape[1:]:
             raise AggregationError(
                 f"strategy {strategy.name} combined changes of {changes.shape[1]} elements to "
                 f"{list(change.shape)}"
+            )
+        if not np.isfinite(change).all():
+            raise TrainingDiverged(
+                f"strategy {strategy.name} made of changes that are numbers what is none"
             )
         yield np.add(before.read(span), change, dtype=np.float64).astype(span.dtype).tobytes()

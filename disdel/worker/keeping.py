@@ -72,7 +72,13 @@ class _Walk:
         for name in names:
             for tensor in tensors:
                 for span in spans([tensor], _SPAN_BYTES):
-                    found = self.strategy.client_keeps(self._block(tensor, span))[name]
+                    kept = self.strategy.client_keeps(self._block(tensor, span))
+                    if name not in kept:
+                        raise AggregationError(
+                            f"strategy {self.strategy.name} keeps {name} of clients, which it has "
+                            "not made"
+                        )
+                    found = kept[name]
                     if found.shape != ((span.stop - span.start) // span.dtype.itemsize,):
                         raise AggregationError(
                             f"strategy {self.strategy.name} keeps {list(found.shape)} elements of "

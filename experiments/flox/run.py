@@ -117,8 +117,8 @@ def table(records):
     text = (
         "# Results\n\nMade from results.json; accuracies after the last of "
         f"{ROUNDS} rounds, mean and range over the seeds.\n\n"
-        "| cell | seeds | accuracy | clients' own models before that average | best round | paper | "
-        "where | round, s | MB a client and round |\n" + "| --- " * 9 + "|\n"
+        "| cell | seeds | accuracy | clients' own models before that average | best round | "
+        "paper | where | round, s | MB a client and round |\n" + "| --- " * 9 + "|\n"
     )
     for cell in CELLS:
         own = [one for one in records if one["cell"] == cell.name]

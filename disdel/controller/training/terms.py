@@ -10,7 +10,6 @@ from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import Advance, ClientKeeps, StepTerms
 from disdel.strategies.asking import name_of, parameters_of
 from disdel.strategies.base import Contribution, Strategy
-from disdel.strategies.guarding import guarded
 
 
 def step_terms(
@@ -79,8 +78,7 @@ def weights_of(
     Raises:
         StrategyFailed: a weight is none.
     """
-    with guarded(strategy):
-        weight, sums = strategy.weight(contribution), dict(strategy.sums(contribution))
+    weight, sums = strategy.weight(contribution), dict(strategy.sums(contribution))
     if not 0 < weight < math.inf or not all(map(math.isfinite, sums.values())):
         raise StrategyFailed(
             f"strategy {strategy.name} gives the update of client {contribution.client} in round "

@@ -220,6 +220,19 @@ def test_another_network_or_another_shape_is_refused():
         combined(ROBUST["median"], other, states)
 
 
+def test_a_strategy_that_makes_no_numbers_of_numbers_is_named():
+    @dataclass(frozen=True)
+    class Divided(FedAvg):
+        name = "test-divided"
+        sees_each = True
+
+        def combine(self, changes, weights, geometry):
+            return np.full(changes.shape[1], np.nan)
+
+    with pytest.raises(TrainingDiverged, match="test-divided made of changes that are numbers"):
+        combined(Divided(), state(0), [state(1), state(2)])
+
+
 def test_memory_does_not_grow_with_the_updates_or_the_model():
     def peak_of(count, elements):
         rng = np.random.default_rng(0)
