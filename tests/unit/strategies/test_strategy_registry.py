@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 
 import disdel
+from disdel.controller.federating.privacy import why_not_sums
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.training.terms import step_terms
 from disdel.errors import StrategyFailed, UsageError
@@ -246,7 +247,9 @@ def test_the_docs_list_every_strategy_with_its_parameters():
         assert f"`{kind.__name__}`" in rows[name]
         told = set(re.findall(r"`([a-z_0-9]+)(?:=[^`]*)?`", rows[name]))
         assert {field.name for field in fields(kind)} - {"average"} <= told, name
-        assert ("| yes | no |" in rows[name]) == kind.sees_each
+        is_private = "yes" if why_not_sums(kind()) is None else "no"
+        assert rows[name].endswith(f"| {is_private} |"), name
+        assert rows[name].endswith("| yes | no | no |") == kind.sees_each
 
 
 def test_the_range_of_a_parameter_that_may_be_left_out_is_that_of_its_numbers():
