@@ -85,6 +85,13 @@ class Trainer(ABC):
         state begin with `OPTIMIZER_PREFIX`.
         """
 
+    def peek(self) -> dict[str, Array]:
+        """The state as `state()` gives it, perhaps in the trainer's own memory.
+
+        It is to be read, and until the next step or `load_state` alone.
+        """
+        return self.state()
+
     @abstractmethod
     def load_state(self, tensors: Tensors) -> None:
         """Continue from `tensors`, as `state()` gave them.

@@ -49,9 +49,9 @@ from disdel.worker.terms import added_terms
 from disdel.worker.unprotected import Unprotected
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
-_PROGRESS_INTERVAL_S = 0.25
+_PROGRESS_INTERVAL_S = 0.5
 # How often it is asked whether anybody still waits.
-_CANCEL_INTERVAL_S = 0.25
+_CANCEL_INTERVAL_S = 0.5
 # The next client's samples are read beside the present one's steps, if they are so few.
 _AHEAD_BYTES = 4 << 20
 # Before a round's deadline, what was summed must be on its way.
@@ -257,7 +257,7 @@ class _Activation:
             score=self._score(turn, trainer, samples),
         )
         if self._sum is not None or turn.update_key is not None:
-            result = self._added(turn, split_state(trainer.state())[0], result)
+            result = self._added(turn, split_state(trainer.peek())[0], result)
         self.results.append(result)
         return "ok"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,10 +14,13 @@ from disdel.runtimes.base import Trainer
 from disdel.runtimes.rates import Factors
 from disdel.runtimes.schedule import Schedule
 from disdel.types.phases import STORE_MARGIN_S
-from disdel.worker.context import Context
+from disdel.worker.context import Context, Throttle
 from disdel.worker.shards import Samples
 
 Ending = Literal["ok", "continued-time", "continued-memory"]
+
+# A look at memory takes as long as a step of a small network: blocks may be shorter than this.
+_LOOK_INTERVAL_S = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class Pace:
     block_steps: int
     heed_memory: bool
     slowest_s: float = 0.0
+    _looked: Throttle = field(default_factory=lambda: Throttle(_LOOK_INTERVAL_S))
 
     def limit_reached(self, context: Context) -> Ending | None:
         """Why an activation must stop before another block; None where it need not."""
@@ -43,7 +47,7 @@ class Pace:
             return None
         if context.remaining_s() < 2 * self.slowest_s + STORE_MARGIN_S:
             return "continued-time"
-        if self.heed_memory and context.short_of_memory():
+        if self.heed_memory and self._looked.due() and context.short_of_memory():
             return "continued-memory"
         return None
 

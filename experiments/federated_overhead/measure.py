@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a client of a federation takes beside its steps, in a container that trains many in turn.
 
-usage: measure.py [--clients N] [--repeats N] [--runtime NAME] [--settings NAME ...]
+usage: measure.py [--clients N] [--repeats N] [--settings NAME ...]
 
 The worker's side is as in an action, with a Redis of its own, but in this process: shards are read,
 weights reset, steps taken, updates checked and summed. CPU seconds of the process stand beside wall
@@ -13,8 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -22,6 +29,9 @@ from disdel.models import built_in
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.base import Trainer
+from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
+from disdel.runtimes.torch.recipe import OF_CLASSES
+from disdel.runtimes.torch.trainer import TorchTrainer, pin_threads
 from disdel.store.codec import encode
 from disdel.store.private_redis import PrivateRedis
 from disdel.strategies.exact_sum import exponent_for
@@ -30,11 +40,54 @@ from disdel.worker.context import Context
 from disdel.worker.network import TrainerCache
 from disdel.worker.run_store import RunStore
 from disdel.worker.shards import ShardCache
-from openwhisk_local.machine.container_memory import watch_memory
+from openwhisk_local.containers.cgroups import open_cgroups
+from openwhisk_local.machine.container_memory import (
+    STATE_ENV,
+    MemoryMonitor,
+    own_cgroup,
+    watch_memory,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "federated_peers"))
+import networks
 
 BATCH = 10
-# Samples and local epochs of a client: pfl-research's and FedKeeper's.
-SETTINGS = {"50x1": (50, 1), "600x5": (600, 5)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Clients with `samples` each that train `epochs` on a network of `federated_peers`."""
+
+    samples: int
+    epochs: int
+    shape: tuple[int, ...]
+    network: str
+
+
+# FedKeeper's, the same with as few steps as pfl-research's, and pfl-research's.
+SETTINGS = {
+    "600x5": Setting(600, 5, (1, 28, 28), "cnn2"),
+    "50x1": Setting(50, 1, (1, 28, 28), "cnn2"),
+    "pfl": Setting(50, 1, (3, 32, 32), "small_cnn"),
+}
+RATE = 0.01
+
+
+class Networks(TrainerCache):
+    """Has the network of a setting, as a container has it that has built it."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        pin_threads(1)
+        module = getattr(networks, setting.network)(setting.shape)
+        group = Group(keras_rule("sgd", RATE), dict(module.named_parameters()))
+        recipe = replace(OF_CLASSES, loss=networks.loss, preprocess=networks.preprocess)
+        self.trainer = TorchTrainer(
+            module, optimizer=TorchOptimizer([group]), save=Path.touch, recipe=recipe
+        )
+
+    def get(self, network: messages.Network, samples: np.ndarray) -> Trainer:  # noqa: ARG002
+        return self.trainer
 
 
 class Bare:
@@ -55,15 +108,33 @@ class Bare:
         trainer.train = train  # type: ignore[method-assign]
 
 
-def measure(name: str, store: RunStore, clients: int, runtime: str, repeats: int) -> dict:
-    samples, epochs = SETTINGS[name]
-    keys, random = RunKeys("measured"), np.random.default_rng(0)
-    steps = epochs * -(-samples // BATCH)
+@contextmanager
+def container() -> Iterator[None]:
+    """This process in a memory cgroup, watched as the action proxy does, where one can be made."""
+    own, cgroups = own_cgroup(), open_cgroups("measured")
+    cell = None if cgroups is None else cgroups.cell("measured", 8 << 30, Path())
+    with TemporaryDirectory() as folder:
+        if cell is not None:
+            (cell.cgroup.folder / "cgroup.procs").write_text(str(os.getpid()))
+        os.environ[STATE_ENV] = str(Path(folder) / "memory.json")
+        try:
+            with MemoryMonitor(state_path=Path(os.environ[STATE_ENV])):
+                yield
+        finally:
+            if own is not None and cgroups is not None:
+                (own.folder / "cgroup.procs").write_text(str(os.getpid()))
+                cgroups.close()
+
+
+def measure(name: str, store: RunStore, clients: int, repeats: int) -> dict:
+    setting = SETTINGS[name]
+    keys, random = RunKeys(f"measured-{name}"), np.random.default_rng(0)
+    steps = setting.epochs * -(-setting.samples // BATCH)
     turns = []
     for client in range(clients):
         key = keys.shard("train", f"client-{client}")
-        x = random.integers(0, 255, (samples, 28, 28, 1), dtype=np.uint8)
-        y = random.integers(0, 10, samples).astype(np.int32)
+        x = random.integers(0, 255, (setting.samples, *setting.shape), dtype=np.uint8)
+        y = random.integers(0, 10, setting.samples).astype(np.int32)
         store.put(key, encode({"x": x, "y": y}))
         turns.append(
             messages.ClientTurn(
@@ -72,15 +143,15 @@ def measure(name: str, store: RunStore, clients: int, runtime: str, repeats: int
                 start_step=0,
                 stop_step=steps,
                 batch_size=BATCH,
-                weight=samples * epochs,
+                weight=setting.samples * setting.epochs,
             )
         )
     request = messages.TrainClientsRequest(
         network=messages.Network(
-            runtime=runtime,
-            model=built_in("cnn2", input_shape=(28, 28, 1), classes=10),
+            runtime="torch",
+            model=built_in("cnn2", input_shape=(28, 28, 1), classes=10),  # Networks has another.
             optimizer="sgd",
-            learning_rate=0.01,
+            learning_rate=RATE,
             seed=0,
             threads=1,
         ),
@@ -100,17 +171,18 @@ def measure(name: str, store: RunStore, clients: int, runtime: str, repeats: int
         progress_key=keys.progress,
         open_key=keys.open,
     )
-    trainers, shards, states = TrainerCache(), ShardCache(), RoundState()
+    trainers, shards, states = Networks(setting), ShardCache(), RoundState()
     rows = []
     with watch_memory() as memory:
         for repeat in range(repeats + 1):
-            bare = Bare(trainers._trainer) if trainers._trainer else None
+            bare = Bare(trainers.trainer)
             wall_s, cpu_s = time.perf_counter(), time.process_time()
             context = Context(store, time.time() + 3600, memory)
             train_clients(request, context, trainers, shards, states)
             wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-            if bare is None or not repeat:
-                continue  # It has imported and built.
+            del trainers.trainer.train
+            if not repeat:
+                continue  # The first steps are slower.
             rows.append(
                 {
                     "wall_ms": wall_s * 1000 / clients,
@@ -121,10 +193,8 @@ def measure(name: str, store: RunStore, clients: int, runtime: str, repeats: int
                     "beyond_cpu": cpu_s / bare.cpu_s - 1,
                 }
             )
-            del trainers._trainer.train
     return {
         "setting": name,
-        "runtime": runtime,
         "clients": clients,
         "steps": steps,
         **{
@@ -139,15 +209,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--runtime", default="torch")
-    parser.add_argument("--settings", nargs="+", default=["50x1"], choices=SETTINGS)
+    parser.add_argument("--settings", nargs="+", default=["50x1", "pfl"], choices=SETTINGS)
     asked = parser.parse_args()
     with PrivateRedis() as server:
         server.ready()
         store = RunStore(server.url, "measured")
-        for name in asked.settings:
-            found = measure(name, store, asked.clients, asked.runtime, asked.repeats)
-            print(json.dumps(found), flush=True)
+        with container():
+            for name in asked.settings:
+                found = measure(name, store, asked.clients, asked.repeats)
+                print(json.dumps(found), flush=True)
         store.close()
 
 

@@ -168,6 +168,7 @@ def test_a_state_is_of_its_moment(make):
     copies = {name: value.copy() for name, value in before.items()}
     trainer.train(x, y)
     assert_identical([before, copies])
+    assert_identical([trainer.peek(), trainer.state()])
 
 
 def test_counters_are_integers_and_the_rest_single_floats(make):

@@ -82,8 +82,11 @@ class CompiledTrainer(Trainer):
     def state(self) -> dict[str, Array]:
         # What the steps have freed is in the way of the copies.
         self._device.allocator.trim()
+        return {name: np.array(tensor) for name, tensor in self.peek().items()}
+
+    def peek(self) -> dict[str, Array]:
         return {
-            tensor.name: np.array(value.to_host()).reshape(tensor.shape)
+            tensor.name: np.asarray(value.to_host()).reshape(tensor.shape)
             for tensor, value in zip(self._program.state, self._state, strict=True)
         }
 

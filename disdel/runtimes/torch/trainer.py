@@ -201,7 +201,10 @@ class TorchTrainer(Trainer):
             return Scored(loss_sum, recipe.correct(outputs, labels), sums)
 
     def state(self) -> dict[str, Array]:
-        return {name: tensor.cpu().numpy().copy() for name, tensor in self._tensors()}
+        return {name: tensor.copy() for name, tensor in self.peek().items()}
+
+    def peek(self) -> dict[str, Array]:
+        return {name: tensor.cpu().numpy() for name, tensor in self._tensors()}
 
     def load_state(self, tensors: Tensors) -> None:
         own = dict(self._tensors())

@@ -46,6 +46,17 @@ def test_order_and_grouping_change_no_bit(values, random, groups):
     assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.parametrize("largest", [1e-30, 0.1, 2.0**14, 2.0**15, 2.0**16, 2.0**26])
+def test_whichever_way_is_faster_a_change_is_rounded_to_the_nearest_half_to_even(largest):
+    drawn = np.random.default_rng(0).uniform(-largest, largest, 1000)
+    halves = np.array([0.5, 1.5, -0.5, -2.5]) * 2.0**-34
+    after = np.concatenate([drawn, halves, [largest, -largest]]).astype(np.float32)
+    total = ExactSum({"w": np.zeros_like(after)}, 34)
+    total.add({"w": after}, 1)
+    wanted = [round(float(value) * 2**34) for value in after]
+    assert total.sums.tolist() == wanted
+
+
 def test_what_floats_would_lose_is_kept_in_any_order():
     for values in ([1e8, 1, -1e8], [-1e8, 1e8, 1], [1, 1e8, -1e8]):
         assert mean(ZERO, scalars([(value, 1) for value in values])) == [np.float32(1 / 3)]
