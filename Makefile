@@ -6,6 +6,7 @@ demo: install
 	.venv/bin/disdel infer digits
 
 test: install check
+	scripts/platform-environments || true
 	scripts/test
 
 check: install

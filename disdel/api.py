@@ -38,7 +38,7 @@ from disdel.host.interrupts import taken_as_interrupts
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
 from disdel.platforms.prices import costs, price_given
-from disdel.platforms.registry import chosen
+from disdel.platforms.registry import chosen, give
 from disdel.runtimes.registry import DEFAULT, check_runtime, runtime_named, runtime_of
 from disdel.settings import Settings, changed, resolve
 from disdel.settings.keywords import (
@@ -159,6 +159,7 @@ def train(
     *,
     settings: Settings | None = None,
     listener: Listener = silent,
+    on: Any = None,
     **options: Unpack[TrainOptions],
 ) -> Trained:
     """Train a network on a data set, sharded over actions that run at the same time.
@@ -167,6 +168,8 @@ def train(
         dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
         settings: where it runs; options that are given count before them.
         listener: called with every event of the run.
+        on: an executor that runs the actions, which has `submit(f, *args)`, or a function that
+            makes one; None leaves it to the settings.
         options: those of `disdel train`.
 
     Raises:
@@ -176,7 +179,7 @@ def train(
     check_listener(listener)
     of_job, of_settings = split(options, TrainJob, Settings)
     job = resolve(TrainJob, {"dataset": dataset, **in_words(of_job)})
-    settings = _settings(settings, of_settings)
+    settings = _settings(settings, of_settings, on)
     report, folder = run_train(job, settings, listener)
     return Trained(report, folder.path, settings)
 
@@ -187,6 +190,7 @@ def federate(
     *,
     settings: Settings | None = None,
     listener: Listener = silent,
+    on: Any = None,
     **options: Unpack[FederateOptions],
 ) -> Trained:
     """Train one network over many clients, of which some train in each round on their own samples.
@@ -195,6 +199,8 @@ def federate(
         dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
         settings: where it runs; options that are given count before them.
         listener: called with every event of the run.
+        on: an executor that runs the actions, which has `submit(f, *args)`, or a function that
+            makes one; None leaves it to the settings.
         options: those of `disdel federate`.
 
     Raises:
@@ -204,7 +210,7 @@ def federate(
     check_listener(listener)
     of_job, of_settings = split(options, FederateJob, Settings)
     job = resolve(FederateJob, {"dataset": dataset, **in_words(of_job)})
-    settings = _settings(settings, of_settings)
+    settings = _settings(settings, of_settings, on)
     report, folder = run_federate(job, settings, listener)
     return Trained(report, folder.path, settings)
 
@@ -215,6 +221,7 @@ def infer(
     *,
     settings: Settings | None = None,
     listener: Listener = silent,
+    on: Any = None,
     **options: Unpack[InferOptions],
 ) -> Inferred:
     """Evaluate a model on the held-out split of a data set, or predict samples (`input`).
@@ -223,6 +230,8 @@ def infer(
         dataset: a name of `disdel dataset list` or of the TFDS catalog, or `FILE.py:FUNCTION`.
         settings: where it runs; options that are given count before them.
         listener: called with every event of the run.
+        on: an executor that runs the actions, which has `submit(f, *args)`, or a function that
+            makes one; None leaves it to the settings.
         options: those of `disdel infer`.
 
     Raises:
@@ -237,17 +246,39 @@ def infer(
         raise UsageError(f"{unused[0]} is for trainings, and an inference makes nothing of it")
     table = resolve(TableOptions, of_table)
     job = resolve(InferJob, {"dataset": dataset, **of_job})
-    return run_infer(job, _settings(settings, of_settings), listener, table=table)
+    return run_infer(job, _settings(settings, of_settings, on), listener, table=table)
 
 
-def _settings(settings: Settings | None, options: Mapping[str, Any] | None = None) -> Settings:
-    """The settings that a program gives, with those of its options that it gives beside them."""
+def _settings(
+    settings: Settings | None, options: Mapping[str, Any] | None = None, on: Any = None
+) -> Settings:
+    """The settings that a program gives, with those of its options that it gives beside them.
+
+    Raises:
+        UsageError: a value is wrong, or two platforms are named.
+    """
+    if on is not None:
+        options = {**(options or {}), **_platform_on(on, options or {})}
     given: Settings | None = taken("settings", settings, Settings | None)
     if given is None:
         return resolve(Settings, options or {})
     # None leaves it to them, as it leaves it to the environment where there are none.
     said = {name: value for name, value in (options or {}).items() if value is not None}
     return changed(given, said)
+
+
+def _platform_on(on: Any, options: Mapping[str, Any]) -> dict[str, str]:
+    """The option that names the platform of an executor.
+
+    Raises:
+        UsageError: it is none, or another platform is named as well.
+    """
+    from disdel.platforms.executor.provider import provider_on
+
+    for name in ("platform", "apihost"):
+        if (said := options.get(name)) is not None:
+            raise UsageError(f"on gives an executor, and {name} names {said}: leave one out")
+    return {"platform": give(provider_on(on), on)}
 
 
 def run_train(
@@ -305,6 +336,7 @@ def resume(
     rounds: int | None = None,
     settings: Settings | None = None,
     listener: Listener = silent,
+    on: Any = None,
     **options: Unpack[SettingsOptions],
 ) -> Trained:
     """Go on with a training or a federation after its last complete round.
@@ -315,6 +347,7 @@ def resume(
         rounds: more rounds than a federation had; None leaves them.
         settings: where it runs, and in which `run_dir` it is; options count before them.
         listener: called with every event from here on.
+        on: an executor, as `train` takes it.
         options: those of `disdel train` that are not about the training itself.
 
     Raises:
@@ -323,7 +356,7 @@ def resume(
     """
     check_listener(listener)
     [of_settings] = split(options, Settings)
-    settings = _settings(settings, of_settings)
+    settings = _settings(settings, of_settings, on)
     resumed = find_resumed(taken("run", run, str), settings.run_dir)
     epochs, rounds = taken("epochs", epochs, int | None), taken("rounds", rounds, int | None)
     with in_keywords(TrainJob, FederateJob):

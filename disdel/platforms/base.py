@@ -41,10 +41,14 @@ class ActionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """What an activation has left elsewhere than in its record: that it has begun, or ended."""
+    """What an activation has left elsewhere than in its record: that it has begun, or ended.
+
+    `result` is what it answered, where a platform without records has had that kept.
+    """
 
     activation_id: str
     ended: bool = False
+    result: Mapping[str, object] | None = None
 
 
 LookUp: TypeAlias = Callable[[], Awaitable[Begun | None]]
@@ -84,7 +88,13 @@ class Platform(ABC):
     All methods raise `PlatformRejected` when the platform refuses a request, with its own message,
     `ConnectionRefused` when nobody has ever answered or the key is wrong, and `PlatformLost` when
     it has not answered for longer than there is patience.
+
+    Attributes:
+        keeps_records: whether an activation's record is there after its answer got lost. Where it
+            is not, activations leave what they answer in the store.
     """
+
+    keeps_records: ClassVar[bool] = True
 
     @abstractmethod
     async def capacity(self) -> Capacity:

@@ -33,6 +33,19 @@ def own_options(cls: type[T], settings: Settings, **given: Any) -> T:
     return resolve(cls, {**said, **given})
 
 
+def refuse_limits(settings: Settings, platform: str, instead: str) -> None:
+    """Refuse the limits of the embedded platform, where another has its own.
+
+    Raises:
+        UsageError: they are asked for.
+    """
+    if settings.platform_limits is not None:
+        raise UsageError(
+            f"--limits {settings.platform_limits} is for the embedded platform, and {platform} has "
+            f"limits of its own: leave it out, or say {instead}"
+        )
+
+
 def said_options(platform: str, cls: type | None, settings: Settings) -> dict[str, Any]:
     """The values of what `--platform-option` says, by name.
 

@@ -12,6 +12,8 @@ from disdel.platforms.options import said_options
 from disdel.settings import Settings
 
 _registered: dict[str, Provider] = {}
+# What programs have given, which nobody else can name.
+_given: dict[str, Provider] = {}
 
 
 def register(provider: Provider) -> None:
@@ -22,6 +24,14 @@ def register(provider: Provider) -> None:
 def forget(provider: Provider) -> None:
     """Take back what `register` did."""
     _registered.pop(provider.name, None)
+
+
+def give(provider: Provider, value: object) -> str:
+    """The name, for settings of this process, of a platform that a program gives as a value."""
+    # It lives as long as its provider does, so that no other has its id.
+    name = f"{provider.name}-{id(value):x}"
+    _given[name] = provider
+    return name
 
 
 def names() -> list[str]:
@@ -38,6 +48,8 @@ def provider_of(name: str) -> Provider:
     Raises:
         UsageError: there is none.
     """
+    if name in _given:
+        return _given[name]
     if name not in _registered:
         if name not in names():
             known = " and ".join(names())

@@ -36,8 +36,9 @@ class Common:
     The same `invocation` may be sent again when its answer got lost: the first activation that
     claims it does the work, and any other answers who that is. `store` is an address for
     `store.opening`; a store that fails is tried again for `patience_s`. `env` is added to the
-    action's environment first of all. `client_secret` is a
-    parameter of the train action alone (`protocol/protection.py`).
+    action's environment first of all. `client_secret` is a parameter of the train action alone
+    (`protocol/protection.py`). With `keeps_answer` the activation leaves what it answers with its
+    claim, for a platform that has no records.
     """
 
     v: int
@@ -47,6 +48,7 @@ class Common:
     patience_s: float = 10.0
     env: Mapping[str, str] = field(default_factory=dict)
     client_secret: str | None = None
+    keeps_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

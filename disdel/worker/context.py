@@ -37,6 +37,8 @@ class Context:
         memory: this container's memory.
         clock: when the activation was through with what.
         client_secret: of which the secrets of clients are derived, in hexadecimal.
+        answer: where what it answers is put, as JSON, to be left with its claim; None where the
+            platform has records.
     """
 
     store: Store
@@ -44,6 +46,12 @@ class Context:
     memory: UsesMemory
     clock: PhaseClock = field(default_factory=PhaseClock)
     client_secret: str | None = field(default=None, repr=False)
+    answer: list[str] | None = field(default=None, repr=False)
+
+    def answers(self, reply: Mapping[str, object]) -> None:
+        """Leave what it answers where it is found, should the platform lose it."""
+        if self.answer is not None:
+            self.answer[:] = [json.dumps(reply)]
 
     def remaining_s(self) -> float:
         return self.deadline_s - time.time()
@@ -118,8 +126,9 @@ def activation_context(
         )
         try:
             store = RunStore(opened, common.run)
-            with _claimed(store, common.invocation, environ):
-                yield Context(store, deadline_s, memory, clock, common.client_secret)
+            answer: list[str] | None = [] if common.keeps_answer else None
+            with _claimed(store, common.invocation, environ, answer):
+                yield Context(store, deadline_s, memory, clock, common.client_secret, answer)
         finally:
             opened.close()
 
@@ -137,8 +146,10 @@ class ClaimedElsewhere(Exception):
 
 
 @contextmanager
-def _claimed(store: RunStore, invocation: str | None, environ: Mapping[str, str]) -> Iterator[None]:
-    """Inside, this activation is known to do the work of an invocation."""
+def _claimed(
+    store: RunStore, invocation: str | None, environ: Mapping[str, str], answer: list[str] | None
+) -> Iterator[None]:
+    """Inside, this activation is known to do the work of an invocation; `answer` is left then."""
     if invocation is None:
         yield
         return
@@ -151,7 +162,7 @@ def _claimed(store: RunStore, invocation: str | None, environ: Mapping[str, str]
     finally:
         # Only to be found sooner, should its answer get lost.
         with suppress(StoreError, Cancelled):
-            store.ended(invocation, own)
+            store.ended(invocation, own, *(answer or ()))
 
 
 class Throttle:

@@ -45,13 +45,18 @@ class RunStore(Store):
         self._keep_claims_while_open()
         return first.split()[0]
 
-    def ended(self, invocation: str, activation: str) -> None:
+    def ended(self, invocation: str, activation: str, answer: str = "") -> None:
         """The activation that has claimed an invocation ends, and its record is to come.
+
+        Args:
+            invocation: what it has claimed.
+            activation: its id.
+            answer: what it answers, where no record is to come.
 
         Raises:
             Cancelled: the run is over.
         """
-        self.set_field(self._claims, invocation, f"{activation} ended")
+        self.set_field(self._claims, invocation, f"{activation} ended {answer}".rstrip())
         self._keep_claims_while_open()
 
     def _keep_claims_while_open(self) -> None:

@@ -135,13 +135,26 @@ def _answer(args: Args, run: Callable[[Args, Context], object]) -> TaskReply:
         with activation_context(args) as context:
             if args.get("task") == "probe":
                 run = _probe
-            reply = to_json(run(args, context))
-            _log(args, reply, context)
+            reply = _done(args, context, run)
+            context.answers(reply)
             return reply
     except ClaimedElsewhere as elsewhere:
         return to_json(Claimed(claimed_by=elsewhere.claimed_by))
     except DisdelError as error:
-        return {"error": {"kind": error.kind, "message": str(error)}}
+        return _error(error)
+
+
+def _done(args: Args, context: Context, run: Callable[[Args, Context], object]) -> TaskReply:
+    try:
+        reply = to_json(run(args, context))
+    except DisdelError as error:
+        return _error(error)
+    _log(args, reply, context)
+    return reply
+
+
+def _error(error: DisdelError) -> TaskReply:
+    return {"error": {"kind": error.kind, "message": str(error)}}
 
 
 def _log(args: Args, reply: TaskReply, context: Context) -> None:

@@ -33,7 +33,7 @@ ALLOWED = {
     "worker": LEAVES
     | {"models", "privacy", "runtimes", "secure_aggregation", "store", "strategies"},
     # It calls an action, and knows none.
-    "entry": {"errors", "types", "protocol"},
+    "entry": {"errors", "types", "protocol", "machine"},
     # A process of its own, which the controller starts; it builds networks as workers do.
     "compiler": LEAVES | {"host", "models"},
     "memory_agent": {"errors", "types", "protocol"},

@@ -45,6 +45,14 @@ _LEFT_OUT = (
     "disdel/user_code/files_read.py",
     "openwhisk_local/machine/process_identity.py",
 )
+# For what calls actions where there is no platform underneath: it is there before they are.
+ENTRY = (
+    "disdel/entry/answering.py",
+    "disdel/entry/container.py",
+    "disdel/entry/containers.py",
+    "disdel/entry/executor_call.py",
+    "disdel/protocol/calls.py",
+)
 # Of the facts that `disdel.types` gathers, an action reads those modules alone that it asks for: a
 # cold start waits for all of it.
 _TYPES = '''"""Facts that travel, each found in its module when it is asked for."""
@@ -75,7 +83,7 @@ def library() -> dict[str, bytes]:
         path = root / entry
         for source in [path] if path.is_file() else path.rglob("*.py"):
             name = source.relative_to(root).as_posix()
-            if name not in _LEFT_OUT:
+            if name not in (*_LEFT_OUT, *ENTRY):
                 members[name] = source.read_bytes()
     types = "disdel/types/__init__.py"
     return members | _FRONT_DOORS | {types: _opening_late(members[types])}

@@ -8,6 +8,7 @@ come is found again, and one that was sent twice does no harm.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ class Claims:
             record = await self.platform.invoke(
                 package,
                 action,
-                {**arguments, "invocation": invocation},
+                {**arguments, "invocation": invocation, **self._keeping(arguments)},
                 timeout_s=timeout_s,
                 begun=begun,
             )
@@ -79,5 +80,16 @@ class Claims:
         said = self.store.get_field(self.keys.claims, invocation)
         if said is None:
             return None
-        activation_id, *rest = said.split()
-        return Begun(activation_id=activation_id, ended=bool(rest))
+        activation_id, _, rest = said.partition(" ")
+        ended, _, answer = rest.partition(" ")
+        result = json.loads(answer) if answer else None
+        return Begun(activation_id=activation_id, ended=bool(ended), result=result)
+
+    def _keeping(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """What has an activation leave its answer, where the platform has no record of it.
+
+        The shares of a secure sum are for the controller alone, and all clients read the store.
+        """
+        if self.platform.keeps_records or arguments.get("task") == "secure":
+            return {}
+        return {"keeps_answer": True}

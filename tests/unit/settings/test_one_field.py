@@ -204,7 +204,8 @@ def test_options_beside_settings_change_only_what_they_name(monkeypatch):
         ("EPOCHS", "DISDEL_EPOCHS sets nothing; DISDEL_TRAIN_EPOCHS does"),
         (
             "WORKERS",
-            "DISDEL_WORKERS sets nothing; DISDEL_TRAIN_WORKERS or DISDEL_INFER_WORKERS does",
+            "DISDEL_WORKERS sets nothing; DISDEL_TRAIN_WORKERS or DISDEL_INFER_WORKERS or "
+            "DISDEL_EXECUTOR_WORKERS does",
         ),
         ("TRAIN_EPOCH", "DISDEL_TRAIN_EPOCH sets nothing; DISDEL_TRAIN_EPOCHS does"),
         ("API_HOST", "DISDEL_API_HOST sets nothing; DISDEL_APIHOST does"),

@@ -1,0 +1,1 @@
+"""Anything with `submit(f, *args) -> Future`: a process pool, loky, Dask, Parsl, Globus Compute."""

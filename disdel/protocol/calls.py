@@ -1,0 +1,56 @@
+"""What crosses between disdel and an entry of its own on platforms that are no OpenWhisk.
+
+Requests and replies are JSON objects. Standard library only: an entry's cold start waits for it.
+
+| request | says | is answered by |
+| --- | --- | --- |
+| `hello` | `disdel`: the version of this protocol | what is there: `HELLO_FIELDS` |
+| `call` | an action, its arguments, limits, the digest of its code | its record, or `wants` |
+| `forget` | what begins the keys of children that nobody needs any more | nothing |
+
+An entry that does not have code of that digest answers `{"wants": DIGEST}`, and is sent the same
+call with the code in it. What it refuses it answers by `{"refused": SENTENCE, "status": STATUS}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+CALLS_VERSION = 1
+HELLO_FIELDS = frozenset(
+    {
+        "disdel",
+        "version",
+        "library",
+        "python",
+        "machine",
+        "host",
+        "cpus",
+        "memory_mb",
+        "enforcement",
+    }
+)
+# Where the library lies in a zip of an action; what lies elsewhere is a run's own.
+LIBRARY = ("disdel/", "openwhisk_local/")
+# Of a library's digest.
+_DIGITS = 32
+
+
+def is_library(path: str) -> bool:
+    """Whether a file of an action's zip is of the library."""
+    return path.startswith(LIBRARY)
+
+
+def library_digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """What tells one library from others: of its files, by their paths in a zip."""
+    digest = hashlib.sha256()
+    for path, data in sorted(files):
+        if is_library(path):
+            digest.update(f"{path} {len(data)} ".encode() + data)
+    return digest.hexdigest()[:_DIGITS]
+
+
+def code_digest(code: bytes) -> str:
+    """By which the zip of an action's code is asked for."""
+    return hashlib.sha256(code).hexdigest()

@@ -1,0 +1,20 @@
+"""Environments in which programs of other platforms run (`scripts/platform-environments`)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+_FOLDER = Path(__file__).parents[2] / "build" / "environments"
+
+
+def is_in(name):
+    """Whether this Python is that of an environment."""
+    return Path(sys.prefix) == _FOLDER / name
+
+
+def python_of(name):
+    """The Python of an environment; the test skips where there is none."""
+    if not (_FOLDER / name / "installed").exists():
+        pytest.skip(f"scripts/platform-environments {name} has not made its environment")
+    return _FOLDER / name / "bin" / "python"
