@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from disdel.compiler import compile_program
 from disdel.store.private_redis import PrivateRedis
+from tests.support import object_servers
 from tests.support.compiled import JOB
 
 # No test has a time limit of its own: machines differ, and are shared.
@@ -17,7 +18,7 @@ settings.load_profile("disdel")
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path_factory):
     """No setting of the person who runs the tests reaches them, and none of theirs is left."""
-    for name in ("APIHOST", "ARCH", "AUTH", "REDIS", "RUN_DIR"):
+    for name in ("APIHOST", "ARCH", "AUTH", "REDIS", "RUN_DIR", "STORE"):
         monkeypatch.delenv(f"DISDEL_{name}", raising=False)
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("WSK_CONFIG_FILE", str(home / "wskprops"))
@@ -31,6 +32,20 @@ def redis_url():
     with PrivateRedis() as server:
         server.ready()
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def seaweed_endpoint(tmp_path_factory):
+    """A real object server for the whole session, that checks what it is asked."""
+    with object_servers.seaweed(tmp_path_factory.mktemp("seaweed")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint(tmp_path_factory):
+    """Another."""
+    with object_servers.moto(tmp_path_factory.mktemp("moto")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

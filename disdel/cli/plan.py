@@ -16,7 +16,7 @@ from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 
 # What no plan depends on.
-PlannedSettings = Annotated[Settings, Without({"redis", "action_env", "run_dir", "keep"})]
+PlannedSettings = Annotated[Settings, Without({"redis", "store", "action_env", "run_dir", "keep"})]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

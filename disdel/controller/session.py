@@ -17,9 +17,9 @@ from disdel.platforms.base import Opened, Platform, Provider
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.store.base import Store
+from disdel.store.connecting import connect_store
 from disdel.store.examination import Examination
 from disdel.store.examining import examine
-from disdel.store.opening import open_store
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.types import Capacity
 from disdel.types.events import Listener, Noted, silent
@@ -89,7 +89,7 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
         emit(Noted(message=sentence))
 
     provider = chosen(settings)
-    url = settings.redis
+    url = settings.store_address
     async with AsyncExitStack() as stack:
         private = None
         if url is None:
@@ -100,7 +100,7 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             private.ready()
             url = private.url
         assert url is not None
-        connect = partial(open_store, url, patience_s=settings.patience_network_s, tell=tell)
+        connect = partial(connect_store, url, patience_s=settings.patience_network_s, tell=tell)
         store = await asyncio.to_thread(connect)
         stack.callback(store.close)
         capacity = await opened.platform.capacity()

@@ -31,7 +31,7 @@ _MAIN = "__main__.py"
 _FOLDERS = ("actions", "disdel/_actions")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 # Arguments that nobody else may read.
-_SECRET = ("store", "redis", "client_secret", "memory_grant")
+_SECRET = ("store", "client_secret", "memory_grant")
 _HIDDEN = "***"
 # An action owns its process while it runs: environment, random state, model.
 _turn = threading.Lock()

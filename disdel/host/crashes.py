@@ -20,8 +20,8 @@ from disdel.host import environment
 from disdel.host.streams import say
 
 # What follows these options, and stands in these variables, is for nobody else.
-_OPTION = re.compile(r"--(?:auth|redis)=(.*)", re.DOTALL)
-_VARIABLES = ("DISDEL_AUTH", "DISDEL_REDIS")
+_OPTION = re.compile(r"--(?:auth|redis|store)=(.*)", re.DOTALL)
+_VARIABLES = ("DISDEL_AUTH", "DISDEL_REDIS", "DISDEL_STORE")
 _PASSWORD = re.compile(r"://[^:]*:(.+)@|[?&]password=([^&]+)", re.DOTALL)
 _SHOWN = 300
 
@@ -84,7 +84,7 @@ def _secrets() -> Iterator[str]:
     given += [
         value
         for option, value in zip(sys.argv, sys.argv[1:], strict=False)
-        if option in ("--auth", "--redis")
+        if option in ("--auth", "--redis", "--store")
     ]
     for value in filter(None, given):
         yield value

@@ -31,6 +31,9 @@ from typing import ClassVar
 
 from disdel.types.names import Split
 
+# What the keys of all runs begin with.
+KEYS = "disdel:"
+
 
 @dataclass(frozen=True, slots=True)
 class RunKeys:
@@ -58,7 +61,7 @@ class RunKeys:
 
     @property
     def prefix(self) -> str:
-        return f"disdel:{self.run}:"
+        return f"{KEYS}{self.run}:"
 
     @property
     def open(self) -> str:

@@ -215,6 +215,13 @@ class SecureSession:
     shared: tuple[int, ...] | None = None
     summed: tuple[int, ...] | None = None
 
+    def claimed_field(self, what: Literal["shared", "summed"]) -> str:
+        """The field of the hash that has fixed one of the two sets of clients."""
+        return f"secure:{self.round}:{self.attempt}:{what}"
+
+    def claimed_fields(self) -> tuple[str, ...]:
+        return (self.claimed_field("shared"), self.claimed_field("summed"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecureRequest:

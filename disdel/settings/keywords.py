@@ -51,6 +51,7 @@ class TrainOptions(TypedDict, total=False):
     auth: str | None
     insecure: bool
     redis: str | None
+    store: str | None
     patience_network: float
     image_prefix: str
     image_tag: str
@@ -124,6 +125,7 @@ class FederateOptions(TypedDict, total=False):
     auth: str | None
     insecure: bool
     redis: str | None
+    store: str | None
     patience_network: float
     image_prefix: str
     image_tag: str
@@ -159,6 +161,7 @@ class InferOptions(TypedDict, total=False):
     auth: str | None
     insecure: bool
     redis: str | None
+    store: str | None
     patience_network: float
     image_prefix: str
     image_tag: str
@@ -185,6 +188,7 @@ class SettingsOptions(TypedDict, total=False):
     auth: str | None
     insecure: bool
     redis: str | None
+    store: str | None
     patience_network: float
     image_prefix: str
     image_tag: str

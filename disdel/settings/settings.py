@@ -56,6 +56,7 @@ class Settings:
         auth: its key, `uuid:secret`.
         insecure: do not check the API host's certificate.
         redis: a Redis URL that the actions reach; without one a private server is started.
+        store: the URL of a store that the actions reach, of any kind; before `redis`.
         patience_network_s: how long a platform or a Redis that fails is tried again.
         image_prefix: before the names of the runtime images, as `registry.example/team/`.
         image_tag: of the runtime images. Never `latest`: nodes would pull before every cold start.
@@ -126,6 +127,15 @@ class Settings:
             "Redis that the actions can reach.",
             metavar="URL",
             default="a private one for this run",
+            group=_PLACE,
+        ),
+    ] = field(default=None, repr=False)
+    store: Annotated[
+        str | None,
+        Setting(
+            "Store that the actions can reach, a Redis or s3://BUCKET; before --redis.",
+            metavar="URL",
+            default="that of --redis",
             group=_PLACE,
         ),
     ] = field(default=None, repr=False)
@@ -219,8 +229,14 @@ class Settings:
         checked_text("the API host (--apihost)", self.apihost or "")
         checked_text("the key (--auth)", self.auth or "")
         checked_text("the Redis (--redis)", self.redis or "")
+        checked_text("the store (--store)", self.store or "")
         object.__setattr__(self, "data_dir", expanded(self.data_dir, "--data-dir"))
         object.__setattr__(self, "run_dir", expanded(self.run_dir, "--run-dir"))
+
+    @property
+    def store_address(self) -> str | None:
+        """The URL of the store that is named; None for a private Redis."""
+        return self.store or self.redis
 
     @property
     def architectures(self) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from disdel.connections.patience import Patience
 from disdel.errors import StoreError
+from disdel.store.lending import Needs
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -112,6 +113,14 @@ class Store(ABC):
     @abstractmethod
     def fields(self, key: str) -> dict[str, str]:
         """All fields of a small hash; empty when there is none."""
+
+    def lend(self, needs: Needs) -> dict[str, object]:  # noqa: ARG002 - all is at the address
+        """What an activation's arguments must have to do what it needs, beside the address.
+
+        Raises:
+            StoreError: that cannot be lent.
+        """
+        return {}
 
     @abstractmethod
     def stop_writing(self, prefix: str) -> None:

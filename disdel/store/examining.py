@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from disdel.protocol.keys import KEYS
 from disdel.store import redis_examination
 from disdel.store.base import Store
 from disdel.store.examination import Examination
+from disdel.store.objects.s3 import S3Store
 from disdel.store.redis_store import RedisStore
 
 
@@ -19,4 +21,7 @@ def examine(store: Store) -> Examination:
     """
     if isinstance(store, RedisStore):
         return store.ask(partial(redis_examination.examine, address=store.address))
+    if isinstance(store, S3Store):
+        store.try_out()
+        store.remove_expired(KEYS)
     return Examination()

@@ -1,4 +1,4 @@
-"""The store at an address, a URL whose scheme says what kind it is."""
+"""The store at an address as actions are given one: a URL whose scheme says what kind it is."""
 
 from __future__ import annotations
 
@@ -48,4 +48,8 @@ def open_store(
                 lifetime_s=lifetime_s,
                 tell=tell,
             )
+        case "lent+http" | "lent+https":
+            from disdel.store.objects.lent import LentStore
+
+            return LentStore(url, patience_s=patience_s, deadline_s=deadline_s, tell=tell)
     raise ConnectionRefused(f"{masked(url)} is no address of a store: it is {FORMS}")

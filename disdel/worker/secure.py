@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from disdel.errors import AggregationError, UsageError
 from disdel.protocol.messages import SecureReply, SecureRequest, SecureSession
@@ -107,15 +108,16 @@ def fixed_clients(store: Store, session: SecureSession) -> tuple[tuple[int, ...]
     return shared, summed
 
 
-def fix(store: Store, session: SecureSession, what: str, clients: Sequence[int]) -> None:
+def fix(
+    store: Store, session: SecureSession, what: Literal["shared", "summed"], clients: Sequence[int]
+) -> None:
     """Have a set of clients fixed for a session, by whoever names it first.
 
     Raises:
         AggregationError: it was fixed to be another.
     """
     told = hashlib.sha256(json.dumps(sorted(clients)).encode()).hexdigest()
-    field = f"secure:{session.round}:{session.attempt}:{what}"
-    if store.claim_field(session.claims_key, field, told) != told:
+    if store.claim_field(session.claims_key, session.claimed_field(what), told) != told:
         raise AggregationError(
             f"the clients of the secure sum of round {session.round} were others before ({what}): "
             "to go on would unmask single updates"

@@ -9,18 +9,27 @@ from hypothesis import strategies as st
 
 from disdel.errors import StoreError
 from disdel.protocol.keys import RunKeys
+from disdel.store.objects.s3 import S3Store
 from disdel.store.redis_store import RedisStore
 from disdel.worker.run_store import RunStore
 from tests.support.memory_store import MemoryStore
+from tests.support.object_servers import KEYS, address
 
 CHUNK_BYTES = 1000
 
 
-@pytest.fixture(params=["memory", "redis", "run"])
+@pytest.fixture(params=["memory", "redis", "run", "seaweed", "moto"])
 def store(request):
     """Of each kind, and as an activation sees one."""
     if request.param == "memory":
         yield MemoryStore()
+        return
+    if request.param in ("seaweed", "moto"):
+        endpoint = request.getfixturevalue(f"{request.param}_endpoint")
+        objects = S3Store(address(endpoint), environ=KEYS)
+        yield objects
+        objects.delete_prefix("")
+        objects.close()
         return
     redis = RedisStore(request.getfixturevalue("redis_url"), chunk_bytes=CHUNK_BYTES)
     redis.delete_prefix("")

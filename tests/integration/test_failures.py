@@ -233,7 +233,7 @@ def test_doctor_asks_containers_from_inside(tmp_path):
     for image in ("runtime-base", "runtime-tensorflow"):
         [line] = [line for line in done.stdout.splitlines() if f"  {image} " in line]
         assert line.startswith("ok ")
-        assert "reaches Redis" in line
+        assert "reaches the store" in line
         assert "numpy" in line
 
 

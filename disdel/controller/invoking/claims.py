@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,14 +35,19 @@ class Claims:
     keys: RunKeys
 
     async def invoke(
-        self, package: str, action: str, arguments: Mapping[str, object], *, timeout_s: float
+        self,
+        package: str,
+        action: str,
+        arguments: Mapping[str, object],
+        *,
+        invocation: str,
+        timeout_s: float,
     ) -> ActivationRecord:
         """The record of the activation that does the work, also where none ever comes.
 
         Raises:
             PlatformRejected: the platform refuses, or has lost the action (404).
         """
-        invocation = secrets.token_hex(8)
 
         async def begun() -> Begun | None:
             return await asyncio.to_thread(self._claim_of, invocation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from disdel.controller.invoking.activation_logs import ActivationLogs
 from disdel.controller.invoking.claims import Claims
 from disdel.controller.invoking.journal import Journal, Measured
+from disdel.controller.invoking.needs import needs_of
 from disdel.controller.invoking.outcomes import (
     STORE_AWAY,
     activation_failed,
@@ -166,13 +168,23 @@ class Invoker:
             ActivationFailed: the platform had lost the action; its package is there again.
         """
         generation = self.generation
-        arguments = {**messages.to_json(call.request), "patience_s": self._patience_s()}
+        invocation = secrets.token_hex(8)
+        needs = needs_of(call.request, self.keys, invocation, call.timeout_s)
+        arguments = {
+            **messages.to_json(call.request),
+            "patience_s": self._patience_s(),
+            **await asyncio.to_thread(self.session.store.lend, needs),
+        }
         if self.memory_secret is not None:
             arguments[memory_grant.ARGUMENT] = memory_grant.issue(self.memory_secret)
         try:
             with self._settling.running(call.action):
                 return await self._claims.invoke(
-                    self.package, call.action, arguments, timeout_s=call.timeout_s
+                    self.package,
+                    call.action,
+                    arguments,
+                    invocation=invocation,
+                    timeout_s=call.timeout_s,
                 )
         except PlatformRejected as rejected:
             if rejected.status != _NOT_FOUND:
@@ -208,7 +220,7 @@ class Invoker:
         store, evicts = self.session.store, self.session.examination.evicts
         if store.get_field(self.keys.open, RunKeys.WIRE) is None:
             return DataGone(
-                f"Redis at {store.address} has lost the data of this run ({reason}): it was "
+                f"{store.patience.server} has lost the data of this run ({reason}): it was "
                 "started again without what it held, or emptied"
             )
         if evicts is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from disdel.controller.invoking.bundle import build_bundle
+from disdel.controller.invoking.needs import needs_of
 from disdel.controller.invoking.outcomes import failure_of
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import history_of
@@ -23,6 +24,7 @@ from disdel.planner.limits import round_up_memory
 from disdel.planner.memory import BASE_FLOOR_MB
 from disdel.platforms.base import ActionSpec
 from disdel.protocol import messages
+from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import BASE_IMAGE
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
@@ -94,7 +96,7 @@ def _package(name: str, distributions: tuple[str, ...], extra: str) -> Check:
 
 
 def _redis(settings: Settings) -> str:
-    if settings.redis is not None:
+    if settings.store_address is not None:
         return "configured; checked from here and from an action below"
     return f"a private one for each run, {find_redis_server()}"
 
@@ -200,7 +202,13 @@ async def _container_checks(
                 timeout_s=min(_TIMEOUT_S, session.capacity.timeout_max_s),
             )
             await session.platform.create_action(package, spec)
-            request = {**messages.to_json(messages.ProbeRequest()), "patience_s": _PROBE_PATIENCE_S}
+            probe = messages.ProbeRequest()
+            needs = needs_of(probe, RunKeys(package), None, spec.timeout_s)
+            request = {
+                **messages.to_json(probe),
+                "patience_s": _PROBE_PATIENCE_S,
+                **await asyncio.to_thread(session.store.lend, needs),
+            }
             record = await session.platform.invoke(
                 package, spec.name, request, timeout_s=spec.timeout_s
             )
@@ -222,8 +230,8 @@ def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
         return Check(
             name,
             True,
-            f"reaches Redis; python {reply.python}, {packages}; sees {limit}, {reply.cpus} CPUs, "
-            f"{gpu}",
+            f"reaches the store; python {reply.python}, {packages}; sees {limit}, {reply.cpus} "
+            f"CPUs, {gpu}",
         )
     if "no Redis answers" in failure.reason:
         return Check(

@@ -18,7 +18,7 @@ from disdel.controller.runs.run_folder import RunFolder, as_lost
 from disdel.errors import DisdelError, UsageError
 from disdel.platforms.registry import provider_of
 from disdel.settings import Settings
-from disdel.store.opening import open_store
+from disdel.store.connecting import connect_store
 from disdel.types import RunReport
 
 _STOP_DEADLINE_S = 120.0
@@ -113,7 +113,7 @@ async def _remove_from(
             stack.push_async_callback(platform.close)
         if place.store is not None:
             try:
-                connect = partial(open_store, place.store, patience_s=patience_s)
+                connect = partial(connect_store, place.store, patience_s=patience_s)
                 store = await asyncio.to_thread(connect)
                 stack.callback(store.close)
             except DisdelError as error:

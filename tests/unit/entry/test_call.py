@@ -130,9 +130,9 @@ def test_who_waits_for_its_turn_waits_until_its_deadline(root):
 @pytest.mark.parametrize(
     ("secret", "told"),
     [
-        ({"redis": "rediss://user:p%40ss@host:6379/0"}, "rediss://user:p%40ss@host:6379/0"),
-        ({"redis": "rediss://user:p%40ss@host:6379/0"}, "p@ss"),
-        ({"redis": "rediss://user:p%40ss@host:6379/0"}, "p%40ss"),
+        ({"store": "rediss://user:p%40ss@host:6379/0"}, "rediss://user:p%40ss@host:6379/0"),
+        ({"store": "rediss://user:p%40ss@host:6379/0"}, "p@ss"),
+        ({"store": "rediss://user:p%40ss@host:6379/0"}, "p%40ss"),
         ({"client_secret": "feedbeef"}, "feedbeef"),
         ({"env": {"TOKEN": "feedbeef"}}, "feedbeef"),
     ],

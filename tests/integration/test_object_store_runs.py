@@ -1,0 +1,47 @@
+"""Whole runs whose data lie in an object store, whose keys no action gets."""
+
+import json
+import signal
+
+from disdel.store.objects.s3 import S3Store
+from tests.integration.test_federations import (
+    FEDERATION,
+    ended,
+    federated,
+    model,
+    rounds_done,
+    start,
+    updates,
+)
+from tests.support.object_servers import KEYS, address
+from tests.support.waiting import wait_until
+
+
+def test_kills_and_a_resume_change_no_bit_of_what_a_redis_gives(
+    tmp_path, seaweed_endpoint, monkeypatch
+):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    on_redis = federated(tmp_path / "redis", "--containers", "2")
+    url = address(seaweed_endpoint, "runs")
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    perils = ("--store", url, "--containers", "3", "--action-env", "KILL=once")
+    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *perils)
+    wait_until(lambda: rounds_done(folder) >= 2, 120)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    [run] = (folder / "runs").iterdir()
+    ended(start(folder, "--resume", run.name, "--store", url))
+    report = json.loads((folder / "report.json").read_text())
+    assert report["resumed_after"] >= 2
+    assert updates(report) == updates(on_redis)
+    assert model(report, folder) == model(on_redis, tmp_path / "redis")
+    assert not any(
+        KEYS["AWS_SECRET_ACCESS_KEY"] in file.read_text(errors="replace")
+        for file in (folder / "runs").rglob("*")
+        if file.is_file()
+    )
+    store = S3Store(url, environ=KEYS)
+    assert store.delete_prefix("") == 0
+    store.close()
