@@ -20,6 +20,8 @@ def clean_environment(monkeypatch, tmp_path_factory):
     """No setting of the person who runs the tests reaches them, and none of theirs is left."""
     for name in ("APIHOST", "ARCH", "AUTH", "REDIS", "RUN_DIR", "STORE"):
         monkeypatch.delenv(f"DISDEL_{name}", raising=False)
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("WSK_CONFIG_FILE", str(home / "wskprops"))
     monkeypatch.setenv("DISDEL_STATE_DIR", str(home / "state"))

@@ -94,15 +94,18 @@ def _answer(action: str, arguments: Mapping[str, object], root: Path) -> dict[st
     return answer
 
 
-@functools.cache
 def load(action: str, root: Path = ROOT) -> Main:
-    """The function `main` of an action.
+    """The function `main` of an action, which is loaded by the first who asks.
 
     Raises:
         LookupError: there is none of that name.
         Exception: whatever its module raises.
     """
-    file = find(action, root)
+    return _loaded(find(action, root))
+
+
+@functools.cache
+def _loaded(file: Path) -> Main:
     spec = importlib.util.spec_from_file_location(f"disdel_action_{file.parent.name}", file)
     assert spec is not None
     assert spec.loader is not None

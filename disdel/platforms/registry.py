@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import pkgutil
 
 import disdel.platforms
@@ -39,7 +40,7 @@ def names() -> list[str]:
     folders = (
         entry.name for entry in pkgutil.iter_modules(disdel.platforms.__path__) if entry.ispkg
     )
-    return sorted({*folders, *_registered})
+    return sorted({*(name.removesuffix("_") for name in folders), *_registered})
 
 
 def provider_of(name: str) -> Provider:
@@ -54,7 +55,9 @@ def provider_of(name: str) -> Provider:
         if name not in names():
             known = " and ".join(names())
             raise UsageError(f"--platform {name}: there is none of that name, only {known}")
-        module = importlib.import_module(f"disdel.platforms.{name}.provider")
+        # As Python's style guide has it for names that are words of the language.
+        folder = f"{name}_" if keyword.iskeyword(name) else name
+        module = importlib.import_module(f"disdel.platforms.{folder}.provider")
         register(module.PROVIDER)
     return _registered[name]
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import time
 import zipfile
 
 import pytest
@@ -12,9 +14,7 @@ from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
-from tests.support.fake_platform import FakePlatform
-from tests.support.process_platform.client import Processes
-from tests.support.process_platform.limits import ProcessOptions, capacity
+from tests.support.platforms import Contracted
 
 CODE = """
 import os
@@ -32,15 +32,15 @@ def main(args):
             time.sleep(0.001)
     if args.get("told"):
         return {name: os.environ[name] for name in ("__OW_ACTIVATION_ID", "__OW_DEADLINE")}
+    if "reply" in args:
+        return {"reply": "x" * args["reply"]}
+    if "pad" in args:
+        return {"pad": len(args["pad"])}
     time.sleep(args.get("sleep", 0))
     print("log line")
     return {"seen": args}
 """
 BROKEN = "import no_such_module\n\ndef main(args): return {}\n"
-
-
-def python_handler(args):
-    return {"error": "asked to fail"} if args.get("fail") else {"seen": args}
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +49,16 @@ def embedded():
         yield platform
 
 
-def runner(name, request):
-    """A function that runs a coroutine of a fresh client of a platform."""
+class Client:
+    """Runs coroutines, each with a fresh client of one platform."""
 
-    def run(use):
+    def __init__(self, contracted, make):
+        self.contracted = contracted
+        self._make = make
+
+    def __call__(self, use):
         async def body():
-            if name == "fake":
-                platform = FakePlatform({"act": python_handler})
-            elif name == "processes":
-                platform = Processes(capacity(ProcessOptions()))
-            else:
-                platform = OpenWhisk(request.getfixturevalue("embedded").access)
+            platform = self._make()
             try:
                 return await use(platform)
             finally:
@@ -67,20 +66,23 @@ def runner(name, request):
 
         return asyncio.run(body())
 
-    if name == "embedded":
-        request.getfixturevalue("embedded")
-    return run
+    def action(self, main=CODE, **changes):
+        return action(main, **self.contracted.where, **changes)
 
 
-@pytest.fixture(params=["fake", "embedded", "processes"])
+@pytest.fixture(scope="module", params=Contracted.all, ids=lambda cls: cls.name)
 def client(request):
-    return runner(request.param, request)
+    contracted = request.param()
+    with contracted.started() as make:
+        yield Client(contracted, make)
 
 
-@pytest.fixture(params=["embedded", "processes"])
-def real(request):
+@pytest.fixture
+def real(client):
     """Of those whose containers can be killed."""
-    return runner(request.param, request)
+    if not client.contracted.has_containers:
+        pytest.skip("its containers are no processes")
+    return client
 
 
 def action(main=CODE, **changes):
@@ -89,7 +91,6 @@ def action(main=CODE, **changes):
         archive.writestr("__main__.py", main)
     fields = {
         "name": "act",
-        "image": "disdel/runtime-base",
         "code": buffer.getvalue(),
         "memory_mb": 128,
         "timeout_s": 10.0,
@@ -97,9 +98,9 @@ def action(main=CODE, **changes):
     return ActionSpec(**(fields | changes))
 
 
-async def deployed(platform, package="p", **parameters):
+async def deployed(client, platform, package="p", **parameters):
     await platform.create_package(package, parameters)
-    await platform.create_action(package, action())
+    await platform.create_action(package, client.action())
 
 
 def test_capacity_is_a_range(client):
@@ -113,7 +114,7 @@ def test_capacity_is_a_range(client):
 
 def test_an_action_sees_the_package_parameters_under_its_arguments(client):
     async def use(platform):
-        await deployed(platform, a=1, b=2)
+        await deployed(client, platform, a=1, b=2)
         record = await platform.invoke("p", "act", {"b": 3, "c": {"d": [None]}})
         await platform.remove_package("p")
         return record
@@ -126,8 +127,8 @@ def test_an_action_sees_the_package_parameters_under_its_arguments(client):
 
 def test_an_actions_own_parameters_reach_it_alone(client):
     async def use(platform):
-        await deployed(platform, a=1, b=2)
-        spec = action(name="act-other", parameters={"b": "own", "secret": "s"})
+        await deployed(client, platform, a=1, b=2)
+        spec = client.action(name="act-other", parameters={"b": "own", "secret": "s"})
         await platform.create_action("p", spec)
         records = [await platform.invoke("p", name, {"c": 3}) for name in ("act", "act-other")]
         await platform.remove_package("p")
@@ -137,13 +138,13 @@ def test_an_actions_own_parameters_reach_it_alone(client):
         {"a": 1, "b": 2, "c": 3},
         {"a": 1, "b": "own", "secret": "s", "c": 3},
     ]
-    assert "secret" not in repr(action(parameters={"secret": "s"}))
+    assert "secret" not in repr(client.action(parameters={"secret": "s"}))
 
 
 def test_the_first_activation_is_cold_and_the_next_warm(client):
     async def use(platform):
         # A package of its own: an action that is created again as it was keeps its containers.
-        await deployed(platform, "fresh")
+        await deployed(client, platform, "fresh")
         first = await platform.invoke("fresh", "act", {})
         second = await platform.invoke("fresh", "act", {})
         await platform.remove_package("fresh")
@@ -156,7 +157,7 @@ def test_the_first_activation_is_cold_and_the_next_warm(client):
 
 def test_a_failing_action_is_a_record_and_no_exception(client):
     async def use(platform):
-        await deployed(platform)
+        await deployed(client, platform)
         record = await platform.invoke("p", "act", {"fail": True})
         logs = await platform.logs(record.id, within_s=10)
         await platform.remove_package("p")
@@ -170,7 +171,7 @@ def test_a_failing_action_is_a_record_and_no_exception(client):
 
 def test_many_at_once(client):
     async def use(platform):
-        await deployed(platform)
+        await deployed(client, platform)
         records = await asyncio.gather(*(platform.invoke("p", "act", {"n": n}) for n in range(20)))
         await platform.remove_package("p")
         return records
@@ -180,8 +181,8 @@ def test_many_at_once(client):
 
 def test_creating_again_replaces(client):
     async def use(platform):
-        await deployed(platform, a=1)
-        await deployed(platform, a=2)
+        await deployed(client, platform, a=1)
+        await deployed(client, platform, a=2)
         record = await platform.invoke("p", "act", {})
         await platform.remove_package("p")
         return record
@@ -191,7 +192,7 @@ def test_creating_again_replaces(client):
 
 def test_removing_takes_the_actions_along_and_may_be_repeated(client):
     async def use(platform):
-        await deployed(platform)
+        await deployed(client, platform)
         await platform.remove_package("p")
         await platform.remove_package("p")
         with pytest.raises(PlatformRejected) as rejected:
@@ -203,7 +204,7 @@ def test_removing_takes_the_actions_along_and_may_be_repeated(client):
 
 def test_an_activation_is_told_its_id_and_its_deadline(real):
     async def use(platform):
-        await deployed(platform)
+        await deployed(real, platform)
         record = await platform.invoke("p", "act", {"told": True})
         await platform.remove_package("p")
         return record
@@ -220,14 +221,14 @@ def test_an_activation_is_told_its_id_and_its_deadline(real):
         ({}, {"eat": True}, "out-of-memory"),
         ({"timeout_s": 5.0}, {"sleep": 30}, "time-limit"),
         ({}, {"exit": True}, "vanished"),
-        ({"main": BROKEN, "image": None, "kind": "python:3.11"}, {}, "not-started"),
+        ({"main": BROKEN}, {}, "not-started"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_ends_an_activation_is_told_in_one_of_a_few_words(real, changes, arguments, ending):
     async def use(platform):
         await platform.create_package("ends", {})
-        await platform.create_action("ends", action(**changes))
+        await platform.create_action("ends", real.action(**changes))
         record = await platform.invoke("ends", "act", arguments, timeout_s=10)
         logs = await platform.logs(record.id, within_s=10)
         await platform.remove_package("ends")
@@ -240,17 +241,78 @@ def test_what_ends_an_activation_is_told_in_one_of_a_few_words(real, changes, ar
         assert any("no_such_module" in line for line in logs)
 
 
-def test_a_refusal_carries_the_platforms_own_words(real):
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_arguments_may_be_as_large_as_it_says_and_no_larger(real, beyond):
     async def use(platform):
-        await platform.create_package("p", {})
+        await deployed(real, platform)
+        allowed = (await platform.capacity()).payload_bytes
+        compact = (",", ":") if real.contracted.sends_compact else None
+        frame = len(json.dumps({"pad": ""}, separators=compact))
+        length = allowed + beyond - frame
         try:
-            await platform.create_action("p", action(memory_mb=9999))
+            return length, await platform.invoke("p", "act", {"pad": "x" * length})
         finally:
             await platform.remove_package("p")
 
-    with pytest.raises(PlatformRejected, match="9999 MB") as error:
-        real(use)
-    assert error.value.status == 400
+    if beyond > 0:
+        with pytest.raises(PlatformRejected) as rejected:
+            real(use)
+        assert rejected.value.status == 413
+    else:
+        length, record = real(use)
+        assert record.ending == "success"
+        assert record.result == {"pad": length}
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_an_answer_may_be_as_large_as_it_says_and_is_an_error_beyond(real, beyond):
+    async def use(platform):
+        await deployed(real, platform)
+        length = (await platform.capacity()).payload_bytes + beyond - len('{"reply": ""}')
+        record = await platform.invoke("p", "act", {"reply": length})
+        await platform.remove_package("p")
+        return length, record
+
+    length, record = real(use)
+    if beyond > 0:
+        assert record.ending == "application-error"
+        assert str(length)[:3] in str(record.result["error"])
+    else:
+        assert record.ending == "success"
+        assert record.result == {"reply": "x" * length}
+
+
+def test_who_stops_waiting_need_not_wait_and_others_go_on(real):
+    async def use(platform):
+        await deployed(real, platform)
+        waiting = asyncio.create_task(platform.invoke("p", "act", {"sleep": 5}))
+        await platform.invoke("p", "act", {})
+        waiting.cancel()
+        asked_s = time.monotonic()
+        await asyncio.gather(waiting, return_exceptions=True)
+        cancelled_s = time.monotonic() - asked_s
+        record = await platform.invoke("p", "act", {"n": 1})
+        await platform.remove_package("p")
+        return waiting.cancelled(), cancelled_s, record
+
+    cancelled, cancelled_s, record = real(use)
+    assert cancelled
+    assert cancelled_s < 5
+    assert record.result == {"seen": {"n": 1}}
+
+
+def test_a_refusal_carries_the_platforms_own_words(real):
+    async def use(platform):
+        too_much_mb = (await platform.capacity()).memory_max_mb + 1
+        await platform.create_package("p", {})
+        try:
+            with pytest.raises(PlatformRejected, match=f"{too_much_mb} MB") as error:
+                await platform.create_action("p", real.action(memory_mb=too_much_mb))
+        finally:
+            await platform.remove_package("p")
+        return error.value.status
+
+    assert real(use) == 400
 
 
 def test_a_refusal_shows_no_key(embedded):

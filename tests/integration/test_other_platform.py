@@ -82,6 +82,6 @@ def test_code_beyond_its_limit_is_refused_before_anything_runs(settings, monkeyp
 
 
 def test_a_name_that_nobody_has_is_refused_with_those_that_there_are(settings):
-    known = r"--platform lambda: .* only embedded and openwhisk and processes"
+    known = r"--platform lamda: .* only embedded and .*lambda and openwhisk and processes"
     with pytest.raises(UsageError, match=known):
-        run_plan(JOB, Settings(platform="lambda"))
+        run_plan(JOB, Settings(platform="lamda"))

@@ -1,15 +1,34 @@
-"""Embedded platforms for tests, held to leave nothing behind."""
+"""Platforms for tests, held to leave nothing behind.
+
+Each subclass of `Contracted` is a platform that `tests/contract/test_platform.py` asks what all
+platforms promise.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from disdel.platforms.base import Platform
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.lambda_.client import Lambda
+from disdel.platforms.lambda_.options import LambdaOptions
+from disdel.platforms.openwhisk.client import OpenWhisk as OpenWhiskClient
+from tests.support.environments import program_of, python_of
+from tests.support.fake_platform import FakePlatform
+from tests.support.lambda_emulator import LambdaEmulator
+from tests.support.lambda_emulator.server import ROLE
 from tests.support.openwhisk import OpenWhisk
+from tests.support.process_platform.client import Processes
+from tests.support.process_platform.limits import ProcessOptions, capacity
+
+OWN_KIND = f"python:{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @contextlib.contextmanager
@@ -20,3 +39,82 @@ def embedded(folder: Path, **options: Any) -> Iterator[OpenWhisk]:
             user.clean_up()
         platform.close()
         assert not any((folder / "platforms").iterdir()), "the platform has left something behind"
+
+
+def lambda_emulator(**options: Any) -> LambdaEmulator:
+    """AWS's emulator behind its API; the test skips where it cannot be had."""
+    rie = program_of("lambda", "samcli/local/rapid/aws-lambda-rie-x86_64")
+    return LambdaEmulator((rie, python_of("lambda")), **options)
+
+
+class Contracted(ABC):
+    """A platform whose promises are tested.
+
+    Attributes:
+        name: of its tests.
+        where: what its actions' containers are of, by `ActionSpec`'s names.
+        has_containers: whether these are processes, which limits end.
+        sends_compact: whether what it counts of arguments is JSON without a blank.
+        all: those that there are.
+    """
+
+    name: ClassVar[str]
+    where: ClassVar[dict[str, str]] = {"image": "disdel/runtime-base"}
+    has_containers: ClassVar[bool] = True
+    sends_compact: ClassVar[bool] = False
+    all: ClassVar[list[type[Contracted]]] = []
+
+    def __init_subclass__(cls) -> None:
+        Contracted.all.append(cls)
+
+    @abstractmethod
+    def started(self) -> contextlib.AbstractContextManager[Callable[[], Platform]]:
+        """What makes clients of it, one a test, while it runs; what they leave there is checked
+        when the context ends.
+        """
+
+
+class Fake(Contracted):
+    name = "fake"
+    has_containers = False
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Callable[[], Platform]]:
+        def handler(args: dict[str, object]) -> dict[str, object]:
+            return {"error": "asked to fail"} if args.get("fail") else {"seen": args}
+
+        yield lambda: FakePlatform({"act": handler})
+
+
+class Embedded(Contracted):
+    name = "embedded"
+    sends_compact = True
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Callable[[], Platform]]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            embedded(Path(folder), user_memory_mb=1024) as user,
+        ):
+            yield lambda: OpenWhiskClient(user.access)
+            assert not user.get("/packages").json()
+
+
+class ProcessesHere(Contracted):
+    name = "processes"
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Callable[[], Platform]]:
+        yield lambda: Processes(capacity(ProcessOptions()))
+
+
+class LambdaHere(Contracted):
+    name = "lambda"
+    where: ClassVar = {"kind": OWN_KIND}
+    sends_compact = True
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Callable[[], Platform]]:
+        with lambda_emulator() as emulator:
+            yield lambda: Lambda(LambdaOptions(role=ROLE, endpoint=emulator.url))
+            assert not emulator.left()

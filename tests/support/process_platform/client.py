@@ -167,6 +167,8 @@ class Processes(Platform):
             }
             request = {"arguments": arguments, "environment": environment}
             result = (await container.answer(request, "time-limit"))["result"]
+            if (length := len(json.dumps(result))) > PAYLOAD_BYTES:
+                result = {"error": f"{length} bytes answered, more than {PAYLOAD_BYTES}"}
             ending = "application-error" if "error" in result else "success"
         except Ended as ended:
             ending, result = ended.ending, {"error": str(ended)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.entry.call import call, find, load
+from disdel.entry.call import ROOT, call, find, load
 from disdel.host.assets import actions_dir
 
 LATER_MS = int((time.time() + 3600) * 1000)
@@ -64,8 +64,15 @@ def test_arguments_lie_above_the_parameters_of_the_action_and_these_above_the_pa
     assert answer["environ"] == {"__OW_ACTIVATION_ID": "a" * 32, "__OW_DEADLINE": str(LATER_MS)}
 
 
-def test_an_action_stays_loaded(root):
-    assert [called(root, {})["calls"] for _ in range(3)] == [1, 2, 3]
+def test_an_action_stays_loaded_under_whatever_name_and_however_it_was_loaded(root):
+    # A bundle of one action is called by the names of its sizes.
+    load("act", root)
+    names = ("act", "act", "act-512")
+    assert [called(root, {}, action=name)["calls"] for name in names] == [1, 2, 3]
+
+
+def test_an_action_of_this_installation_is_loaded_once():
+    assert load("node") is load("node", ROOT)
 
 
 def test_the_environment_is_afterwards_what_it_was(root):

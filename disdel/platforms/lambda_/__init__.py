@@ -1,0 +1,1 @@
+"""AWS Lambda, or what answers like it."""

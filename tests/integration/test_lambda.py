@@ -1,0 +1,163 @@
+"""Trainings on AWS's emulator of Lambda, and deployments on a server of AWS's APIs."""
+
+import asyncio
+import contextlib
+import io
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+import zipfile
+
+import pytest
+
+import disdel
+from disdel.platforms.base import ActionSpec
+from disdel.platforms.lambda_.client import Lambda
+from disdel.platforms.lambda_.limits import ZIP_BYTES
+from disdel.platforms.lambda_.options import LambdaOptions
+from tests.support.environments import python_of
+from tests.support.lambda_emulator.server import ROLE
+from tests.support.platforms import OWN_KIND, lambda_emulator
+from tests.support.waiting import wait_until
+
+# Of all invocations, counted from 1: of a cold container and of warm ones.
+KILLED = {2, 5, 7}
+
+
+def trained(tmp_path, name, *, kills=(), **options):
+    with lambda_emulator() as emulator:
+        emulator.kills.update(kills)
+        ended = disdel.train(
+            "digits",
+            epochs=2,
+            workers=2,
+            runtime="compiled",
+            platform="lambda",
+            platform_option=(f"endpoint={emulator.url}", f"role={ROLE}"),
+            run_dir=tmp_path / name,
+            **options,
+        )
+        assert emulator.left() == []
+    return ended.report
+
+
+@pytest.mark.framework
+@pytest.mark.skipif(OWN_KIND != "python:3.11", reason="the emulator has this machine's Python")
+def test_killed_containers_change_nothing_of_what_is_learnt(
+    tmp_path, compiled_state_dir, monkeypatch
+):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+    whole = trained(tmp_path, "whole")
+    assert (whole.status, whole.platform, whole.totals.failed) == ("ok", "lambda", 0)
+    assert all(activation.peak_mb for activation in whole.activations)
+    cut = trained(tmp_path, "cut", kills=KILLED)
+    assert cut.status == "ok"
+    assert cut.totals.failed == len(KILLED)
+    assert (cut.accuracy, cut.loss) == (whole.accuracy, whole.loss)
+    assert [entry.checksum for entry in cut.ledger] == [entry.checksum for entry in whole.ledger]
+    # Nobody has run out of memory, so nobody needs more.
+    assert {activation.memory_mb for activation in cut.activations} == {128}
+
+
+@contextlib.contextmanager
+def moto():
+    """moto's server of AWS's APIs, with a role; what makes clients of boto3 for it."""
+    server = python_of("object-stores").with_name("moto_server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [str(server), "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def configured():
+        # Functions answer without a container.
+        body = json.dumps({"lambda": {"use_docker": False}}).encode()
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{url}/moto-api/config", body, timeout=5)
+
+    try:
+        wait_until(configured)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def code(padding=0):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("__main__.py", "def main(args): return args")
+        archive.writestr("padding", bytes(padding))
+    return buffer.getvalue()
+
+
+def test_functions_are_made_changed_and_removed_as_awss_apis_have_it():
+    boto3 = pytest.importorskip("boto3")
+    with moto() as url:
+
+        def aws(service):
+            keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+            return boto3.client(service, endpoint_url=url, region_name="us-east-1", **keys)
+
+        iam = aws("iam")
+        trusted = json.dumps({"Version": "2012-10-17", "Statement": []})
+        role = iam.create_role(RoleName="r", AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+        aws("s3").create_bucket(Bucket="code")
+        functions, logs, objects = aws("lambda"), aws("logs"), aws("s3")
+
+        def stored():
+            listed = objects.list_objects_v2(Bucket="code")
+            return [entry["Key"] for entry in listed.get("Contents", ())]
+
+        async def use():
+            platform = Lambda(LambdaOptions(role=role, endpoint=url, bucket="code"))
+
+            def spec(**changes):
+                own = {"name": "act", "kind": "python:3.11", "memory_mb": 128, "timeout_s": 2.5}
+                return ActionSpec(**{"code": code(), **own, **changes})
+
+            try:
+                assert (await platform.capacity()).concurrency == 1000
+                for package in ("p", "p-2"):
+                    await platform.create_package(package, {})
+                    await platform.create_action(package, spec())
+                await platform.create_action("p", spec(memory_mb=256))
+                made = functions.get_function(FunctionName="p-act")["Configuration"]
+                assert (made["MemorySize"], made["Timeout"]) == (256, 3)
+                assert (made["Runtime"], made["Role"]) == ("python3.11", role)
+                await platform.create_action("p", spec(name="large", code=code(ZIP_BYTES)))
+                assert stored() == ["disdel/p/p-large.zip"]
+                record = await platform.invoke("p", "act", {"n": 1})
+                assert record.result == {"n": 1}
+                logs.create_log_group(logGroupName="/aws/lambda/p-act")
+                await platform.remove_package("p")
+                await platform.remove_package("p")
+                left = [entry["FunctionName"] for entry in functions.list_functions()["Functions"]]
+                assert left == ["p-2-act"]
+                assert not stored()
+                assert not logs.describe_log_groups()["logGroups"]
+            finally:
+                await platform.close()
+
+        asyncio.run(use())
+
+
+def test_boto3_that_is_missing_is_asked_for(tmp_path):
+    (tmp_path / "boto3.py").write_text("raise ImportError('No module named boto3')")
+    told = "from disdel.__main__ import main; import sys; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", told, "doctor", "--platform", "lambda"],
+        env={"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "pip install 'disdel[lambda]'" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
