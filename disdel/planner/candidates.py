@@ -57,6 +57,7 @@ class Candidate:
     block_steps: int
     timing: Timing
     score_every: int
+    scored_apart: int
     throttled_s: float
     store_mb: int
     shortages: tuple[Shortage, ...]
@@ -85,7 +86,7 @@ class Candidate:
         One more starts the first container of collectWeights, where there is any.
         """
         warm_up = self.collect_memory_mb > 0
-        scores = math.ceil(self.rounds / self.score_every) * self.workers
+        scores = self.scored_apart * self.workers
         # Where the rounds are scored on other samples than the model at the end.
         scores += len(self.validation_slices)
         return self.updates + self.rounds * self.averaging.actions + scores + warm_up
@@ -248,7 +249,7 @@ def _cut_candidate(
         waited_s = throttled_s(
             rounds,
             invocations=parts + averaging.actions,
-            scores=workers,
+            scores=0 if question.scores_first else workers,
             score_every=every,
             round_s=(timing.total_s - timing.start_s) / rounds,
             start_s=timing.start_s,
@@ -280,6 +281,14 @@ def _cut_candidate(
         block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
         score_every=score_every,
+        scored_apart=_scored_apart(
+            rounds,
+            score_every,
+            # In which each worker has something to train.
+            min(max(_updates(job, steps[client], rounds) for client in turn) for turn in turns)
+            if question.scores_first
+            else 0,
+        ),
         throttled_s=waited_s,
         store_mb=store_mb,
         shortages=shortages(
@@ -296,6 +305,16 @@ def _cut_candidate(
             batches=question.most_workers,
         ),
     )
+
+
+def _scored_apart(rounds: int, every: int, trained: int) -> int:
+    """The scores that are activations of their own.
+
+    The others are made before the first step of a round, where it is one of those first `trained`
+    in which all workers have something to train.
+    """
+    scored = {*range(every, rounds + 1, every), rounds}
+    return sum(number >= min(trained, rounds) for number in scored)
 
 
 def _choose_scores(

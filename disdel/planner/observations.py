@@ -130,6 +130,6 @@ def _trace_s(activations: Sequence[Activation], block_steps: int, step_s: float)
             and phases.loaded_ms is not None
             and phases.stepped_ms is not None
         ):
-            first_s = (phases.stepped_ms - phases.loaded_ms) / 1000
+            first_s = (phases.stepped_ms - (phases.scored_ms or phases.loaded_ms)) / 1000
             return max(0.0, first_s - min(block_steps, activation.steps) * step_s)
     return None

@@ -127,6 +127,7 @@ class Question(Bounds):
         kept_copies: copies of the weights that it keeps between rounds, and
         own_copies: that each client keeps.
         is_whole: whether one action must have all updates of a round.
+        scores_first: whether an average is scored in the train actions of the next round.
         federation: of a job that is one.
         is_tried: whether an earlier trial has chosen the precision.
         notes: what else the user should know of the plan.
@@ -143,6 +144,7 @@ class Question(Bounds):
     federation: Federation | None = None
     own_copies: int = 0
     is_whole: bool = False
+    scores_first: bool = False
     is_tried: bool = False
     notes: tuple[str, ...] = ()
 

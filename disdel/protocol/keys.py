@@ -16,6 +16,7 @@ disdel:<run>:own:<round>:<client>:<segment>:<attempt>          what a client kee
 disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
+disdel:<run>:scores:<round>                                    hash: worker -> JSON
 disdel:<run>:progress                                          hash: worker -> JSON
 disdel:<run>:claims                                            hash: invocation -> activation
 disdel:<run>:open                                              hash: there until the run is over
@@ -73,6 +74,9 @@ class RunKeys:
 
     def state(self, round_number: int) -> str:
         return f"{self.prefix}state:{round_number}"
+
+    def scores(self, round_number: int) -> str:
+        return f"{self.prefix}scores:{round_number}"
 
     def kept(self, round_number: int) -> str:
         return f"{self.prefix}kept:{round_number}"

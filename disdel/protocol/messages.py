@@ -114,6 +114,31 @@ class ClientKeeps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreFirst:
+    """Score the state that a round begins with, before its first step.
+
+    It is the average of round `round`, scored on the samples at `shard_key`, `batch_size` at once.
+    What comes of it, a `SliceScore` in JSON, is told at once: in the field of the worker of the
+    hash `scores_key`.
+    """
+
+    round: int
+    batch_size: int
+    shard_key: str
+    scores_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceScore:
+    """Sums over the slice's samples; `correct` counts labels, None where there are no classes."""
+
+    samples: int
+    loss_sum: float
+    correct: int | None
+    metric_sums: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
     """Train steps `start_step` to `stop_step` of a client's sequence, on one of the workers.
 
@@ -127,7 +152,8 @@ class TrainRequest:
     reads them from `optimizer_key` (None in its first round, and where the state is a checkpoint,
     which is always whole) and leaves them at `new_optimizer_key`. The learning rate follows
     `rate_schedule` over the client's `total_steps`, with so many `clients` in the run. With
-    `tells_untrained`, an update's metadata names the tensors that gradients do not train.
+    `tells_untrained`, an update's metadata names the tensors that gradients do not train. With
+    `scores`, the state is scored before the first step.
     """
 
     task: Literal["train"] = "train"
@@ -159,6 +185,7 @@ class TrainRequest:
     terms: StepTerms | None = None
     keeps: ClientKeeps | None = None
     tells_untrained: bool = False
+    scores: ScoreFirst | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -404,15 +431,11 @@ class ScoreRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreReply:
-    """Sums over the slice's samples; `correct` counts labels, None where there are no classes."""
+class ScoreReply(SliceScore):
+    """The score of a slice, by an activation of its own."""
 
-    samples: int
-    loss_sum: float
-    correct: int | None
     peak_mb: int
     working_set_mb: int | None = None
-    metric_sums: dict[str, float] = field(default_factory=dict)
     phases: Phases | None = None
 
 

@@ -20,6 +20,7 @@ class Phases:
         data_ms: the samples are in memory.
         built_ms: the network is built.
         loaded_ms: the weights to begin with are loaded.
+        scored_ms: what a training begins with is scored, where it does that first.
         stepped_ms: the first block of steps is trained.
         computed_ms: steps are trained, samples scored, or parts averaged and published.
         stored_ms: the resulting weights or model file are stored.
@@ -29,6 +30,7 @@ class Phases:
     data_ms: int | None = None
     built_ms: int | None = None
     loaded_ms: int | None = None
+    scored_ms: int | None = None
     stepped_ms: int | None = None
     computed_ms: int | None = None
     stored_ms: int | None = None

@@ -79,6 +79,7 @@ def _phase_ends(task: str, phases: Phases) -> Iterator[tuple[Stage, int]]:
         ("data", phases.data_ms),
         ("build", phases.built_ms),
         ("load", phases.loaded_ms),
+        ("score", phases.scored_ms),
         (_WORK.get(task, "run"), phases.computed_ms),
         ("store", phases.stored_ms),
     )

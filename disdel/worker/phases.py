@@ -7,7 +7,7 @@ from typing import Literal
 
 from disdel.types.phases import Phases
 
-Phase = Literal["imported", "data", "built", "loaded", "stepped", "computed", "stored"]
+Phase = Literal["imported", "data", "built", "loaded", "scored", "stepped", "computed", "stored"]
 
 
 class PhaseClock:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from disdel.errors import TrainingDiverged
-from disdel.protocol.messages import ScoreReply, ScoreRequest
-from disdel.runtimes.base import sum_of
+from disdel.protocol.messages import ScoreReply, ScoreRequest, SliceScore
+from disdel.runtimes.base import Trainer, sum_of
 from disdel.store.codec import read_tensors
 from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, ProgressEntry
 from disdel.worker.network import TrainerCache
-from disdel.worker.shards import ShardCache
+from disdel.worker.shards import Samples, ShardCache
 
 
 def score_slice(
@@ -35,14 +36,9 @@ def score_slice(
     clock.ended("built")
     trainer.load_state(read_tensors(context.store, request.state_key))
     clock.ended("loaded")
-    size = request.batch_size
-    batches = (slice(i, i + size) for i in range(0, len(samples.x), size))
-    scored = sum_of(trainer.score(samples.x[batch], samples.y[batch]) for batch in batches)
-    if not math.isfinite(scored.loss_sum):
-        raise TrainingDiverged(
-            f"the average of round {request.round} has a loss of {scored.loss_sum} on the held-out "
-            f"samples of worker {request.worker}"
-        )
+    scored = scored_average(
+        trainer, samples, request.batch_size, number=request.round, worker=request.worker
+    )
     clock.ended("computed")
     check_cancelled(context.store, state_key=request.state_key, progress_key=request.progress_key)
     if request.model_key is not None:
@@ -55,11 +51,32 @@ def score_slice(
         request.progress_key, ProgressEntry(request.worker, {**progress, "state": "done"})
     )
     return ScoreReply(
-        samples=len(samples.x),
-        loss_sum=scored.loss_sum,
-        correct=scored.correct,
+        **asdict(scored),
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         phases=clock.phases(),
+    )
+
+
+def scored_average(
+    trainer: Trainer, samples: Samples, batch_size: int, *, number: int, worker: int
+) -> SliceScore:
+    """What the state of a trainer, the average of round `number`, comes to on a worker's slice.
+
+    Raises:
+        TrainingDiverged: the loss is infinite or not a number.
+    """
+    starts = range(0, len(samples.x), batch_size)
+    batches = (slice(start, start + batch_size) for start in starts)
+    scored = sum_of(trainer.score(samples.x[batch], samples.y[batch]) for batch in batches)
+    if not math.isfinite(scored.loss_sum):
+        raise TrainingDiverged(
+            f"the average of round {number} has a loss of {scored.loss_sum} on the held-out "
+            f"samples of worker {worker}"
+        )
+    return SliceScore(
+        samples=len(samples.x),
+        loss_sum=scored.loss_sum,
+        correct=scored.correct,
         metric_sums=dict(scored.metric_sums),
     )

@@ -11,17 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import TrainingDiverged
-from disdel.protocol.messages import PRECISION, UNTRAINED, TrainReply, TrainRequest
+from disdel.protocol.messages import (
+    PRECISION,
+    UNTRAINED,
+    ScoreFirst,
+    TrainReply,
+    TrainRequest,
+    to_json,
+)
 from disdel.runtimes.base import Trainer, split_state
 from disdel.runtimes.rates import Factors, rate_factors
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_header, read_tensors
 from disdel.types.arrays import Array, Tensors
 from disdel.types.names import Precision
-from disdel.worker.cancellation import check_cancelled
+from disdel.worker.cancellation import Cancelled, check_cancelled
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
 from disdel.worker.network import TrainerCache
+from disdel.worker.score import scored_average
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.stepping import Pace, Taken, take_steps
 from disdel.worker.terms import added_terms
@@ -37,7 +45,8 @@ def train_segment(
     """Train from the request's first step to its last, or to where the time limit comes near.
 
     Raises:
-        TrainingDiverged: the loss or a weight became infinite or not a number.
+        TrainingDiverged: the loss, also that of the state to begin with, or a weight became
+            infinite or not a number.
         Cancelled: the state that the segment started from has been removed meanwhile.
         StoreError: the state or the shard cannot be read, or the result not written.
     """
@@ -56,6 +65,9 @@ def train_segment(
     trainer.compute_in(precision)
     trainer.add_terms(added_terms(context.store, request.terms, trainer.trained()))
     clock.ended("loaded")
+    if request.scores is not None:
+        _tell_score(request, request.scores, context, trainer, shards)
+        clock.ended("scored")
 
     started_s = time.perf_counter()
     taken = _train_steps(request, context, trainer, samples, watch)
@@ -96,6 +108,27 @@ def train_segment(
         phases=clock.phases(),
         precision=precision,
     )
+
+
+def _tell_score(
+    request: TrainRequest,
+    wanted: ScoreFirst,
+    context: Context,
+    trainer: Trainer,
+    shards: ShardCache,
+) -> None:
+    """Score the state that was loaded, and tell it while the round still trains."""
+    held_out = shards.get(wanted.shard_key, context, "score")
+    scored = scored_average(
+        trainer, held_out, wanted.batch_size, number=wanted.round, worker=request.worker
+    )
+    told = json.dumps(to_json(scored))
+    context.store.set_field(wanted.scores_key, str(request.worker), told)
+    try:
+        _check_cancelled(request, context)
+    except Cancelled:
+        context.store.delete_fields(wanted.scores_key)
+        raise
 
 
 def _check_cancelled(request: TrainRequest, context: Context) -> None:

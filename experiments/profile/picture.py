@@ -34,7 +34,7 @@ def table(results):
         for precision in ("float32", "bfloat16"):
             adam, sgd = (one.get(f"step_{name}_{precision}") for name in ("adam", "sgd"))
             if adam is None:
-                cells += ["–", "–", "–"]
+                cells += ["-"] * 3
                 continue
             speed = flops / adam["cpu_ms"] / 1e6
             cells += [

@@ -35,7 +35,9 @@ def measured(_: int) -> dict[str, float]:
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         left = torch.randn(SIZE, SIZE).to(dtype)
         out = torch.empty_like(left)
-        found[f"{name}_gflops"] = 2 * SIZE**3 / fastest(lambda a=left, o=out: torch.mm(a, a, out=o)) / 1e9
+        found[f"{name}_gflops"] = (
+            2 * SIZE**3 / fastest(lambda a=left, o=out: torch.mm(a, a, out=o)) / 1e9
+        )
     source = np.ones(COPIED_BYTES // 8)
     target = source.copy()
     found["copy_gb_s"] = 2 * COPIED_BYTES / fastest(lambda: np.copyto(target, source)) / 1e9

@@ -1,5 +1,7 @@
 """The wall time of a run by stages, each moment counted once, from its saved report."""
 
+from itertools import pairwise
+
 from disdel.planner.memory import BLOCK_STEPS
 from disdel.types.report_json import report_from_json
 from disdel.types.timeline import spans
@@ -43,7 +45,7 @@ def stages_of(report_json, wall_s):
     ]
     edges = sorted({edge for _, start, stop in every for edge in (start, stop)})
     found = dict.fromkeys(ORDER, 0.0)
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         running = {name for name, start, stop in every if start <= left and right <= stop}
         name = next((name for name in ORDER if name in running), None)
         if name is not None:

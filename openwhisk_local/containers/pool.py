@@ -1,15 +1,17 @@
 """Where an activation runs: placement over containers, bounded by the user memory.
 
-The order is OpenWhisk's: a free warm container of the same action, else a stem cell of the same
-image and limit, else a new container if its limit fits in the user memory, else a new one after
-evicting free ones, least recently used first; else the activation waits. While one waits, all
-later ones wait behind it. What counts is the limit of a container, not its use, from before its
+The order is OpenWhisk's: a free warm container of the same action (of several, the one that was
+there first, so that work which comes in the same order finds the same containers), else a stem cell
+of the same image and limit, else a new container if its limit fits in the user memory, else a new
+one after evicting free ones, least recently used first; else the activation waits. While one waits,
+all later ones wait behind it. What counts is the limit of a container, not its use, from before its
 start until it is gone: unlike OpenWhisk's, this pool never promises memory twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -94,11 +96,12 @@ class Worker(Protocol[W_contra, B]):
 
 @dataclass(slots=True, eq=False)
 class _Free(Generic[B]):
-    """A warm container waiting for work."""
+    """A warm container waiting for work; `place` is its place in the order of first use."""
 
     box: B
     warm_key: str
     memory_mb: int
+    place: int
     expiry: asyncio.TimerHandle | None = field(default=None)
 
 
@@ -135,6 +138,7 @@ class Pool(Generic[W, B]):
         self._free: list[_Free[B]] = []
         # The limits of the containers at work.
         self._held_mb: dict[W, int] = {}
+        self._places = itertools.count()
         self._taken_mb = 0
         self._leaving_mb = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -196,10 +200,16 @@ class Pool(Generic[W, B]):
     def _place(self, work: W) -> bool:
         for free in [free for free in self._free if not free.box.alive]:
             self._evict(free)
-        warm = next((f for f in reversed(self._free) if f.warm_key == work.warm_key), None)
+        # The same one for the same work, where that comes in the same order again and again: it
+        # may have kept something. Those that are too many are not used, and their time runs out.
+        warm = min(
+            (free for free in self._free if free.warm_key == work.warm_key),
+            key=lambda free: free.place,
+            default=None,
+        )
         if warm:
             self._withdraw(warm)
-            self._spawn(work, warm.box, warm.memory_mb)
+            self._spawn(work, warm.box, warm.memory_mb, warm.place)
             return True
         stem_cell = self._take_stem_cell(work)
         if stem_cell:
@@ -255,15 +265,16 @@ class Pool(Generic[W, B]):
             coming_mb += self._free[0].memory_mb
             self._evict(self._free[0])
 
-    def _spawn(self, work: W, box: B | None, held_mb: int) -> None:
+    def _spawn(self, work: W, box: B | None, held_mb: int, place: int | None = None) -> None:
         self._held_mb[work] = held_mb
-        self._track(asyncio.create_task(self._run(work, box)))
+        place = next(self._places) if place is None else place
+        self._track(asyncio.create_task(self._run(work, box, place)))
 
-    async def _run(self, work: W, box: B | None) -> None:
+    async def _run(self, work: W, box: B | None, place: int) -> None:
         done = await self._worker.perform(work, box, lambda more_mb: self._grow(work, more_mb))
         held_mb = self._held_mb.pop(work)
         if isinstance(done, Kept):
-            self._keep(done.box, work, held_mb)
+            self._keep(done.box, work, held_mb, place)
         else:
             self._taken_mb -= held_mb
         if isinstance(done, Again):
@@ -284,8 +295,8 @@ class Pool(Generic[W, B]):
         self._taken_mb += more_mb
         return True
 
-    def _keep(self, box: B, work: W, memory_mb: int) -> None:
-        free = _Free(box, work.warm_key, memory_mb)
+    def _keep(self, box: B, work: W, memory_mb: int, place: int) -> None:
+        free = _Free(box, work.warm_key, memory_mb, place)
         self._free.append(free)
         free.expiry = asyncio.get_running_loop().call_later(self._idle_s, self._evict, free)
 

@@ -1,5 +1,7 @@
 """Training that is arithmetic: what a run should come to can be reckoned in one's head."""
 
+import json
+
 import numpy as np
 
 from disdel.protocol import messages
@@ -44,6 +46,9 @@ class Arithmetic:
         if request.initialise:
             self.store.put_if_absent(request.state_key, encode({"w": np.zeros(2, np.float64)}))
         state = read_tensors(self.store, request.state_key)
+        if (scores := request.scores) is not None:
+            told = messages.to_json(self.scored(state["w"][0], scores))
+            self.store.set_field(scores.scores_key, str(request.worker), json.dumps(told))
         halfway = (request.start_step + request.stop_step) // 2
         pauses = (
             request.worker == 1
@@ -94,11 +99,11 @@ class Arithmetic:
         if request.model_key is not None:
             self.exported = weight
             self.store.put(request.model_key, b"a model file")
-        return messages.to_json(
-            messages.ScoreReply(
-                samples=4, loss_sum=4 * self.loss_of(weight), correct=2, peak_mb=310
-            )
-        )
+        return messages.to_json(self.scored(weight, request)) | {"peak_mb": 310}
+
+    def scored(self, weight, wanted):
+        """Four samples, two of them right, as a `ScoreRequest` or a `ScoreFirst` wants them."""
+        return messages.SliceScore(samples=4, loss_sum=4 * self.loss_of(weight), correct=2)
 
     def collect(self, arguments):
         class Context:

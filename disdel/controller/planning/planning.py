@@ -26,6 +26,7 @@ from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
 from disdel.settings.settings import own_architecture
 from disdel.strategies.asking import strategy_of
+from disdel.strategies.base import Strategy
 from disdel.types import (
     Activation,
     Capacity,
@@ -95,6 +96,7 @@ def ask(
             term_copies=(0 if strategy.terms() is None else _TERM_COPIES)
             + (0 if federation is None else _SUM_COPIES),
             federation=federation,
+            scores_first=federation is None and scores_first(job, strategy),
             advances=strategy.advances,
             kept_copies=len(strategy.kept),
             own_copies=len(strategy.own),
@@ -108,6 +110,22 @@ def ask(
         _of_compiled(asked, settings, compiling_took_s) if runtime.compiles else asked
         for runtime, asked in zip(runtimes, questions, strict=True)
     ]
+
+
+def scores_first(job: TrainJob, strategy: Strategy) -> bool:
+    """Whether workers score an average before they train on from it, in the same activation.
+
+    Not where something hangs on the score: whether and with whom the run goes on, or what a
+    strategy that looks at each update leaves out. What clients keep from round to round is saved
+    when a round is scored, so they may not train on meanwhile.
+    """
+    return (
+        not job.validation.decides
+        and job.workers_policy == "fixed"
+        and job.optimizer_state != "local"
+        and not strategy.sees_each
+        and not strategy.own
+    )
 
 
 def _precision(

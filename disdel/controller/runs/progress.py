@@ -1,8 +1,9 @@
 """What a run needs to go on after its controller has died: the last average, and what led to it.
 
-`progress.jsonl` in the run's folder has the job, and then a line for each complete round; a line
-that a crash has cut off does not count. Tensors lie beside it in `checkpoint/`, each file whole or
-absent and named by its round, and are written before the line that speaks of them.
+`progress.jsonl` in the run's folder has the job, and then a line for each complete round (a second
+one where a round was scored after it was saved); a line that a crash has cut off does not count.
+Tensors lie beside it in `checkpoint/`, each file whole or absent and named by its round, and are
+written before the line that speaks of them.
 """
 
 from __future__ import annotations
@@ -221,8 +222,10 @@ class ProgressFiles:
                     f"and this disdel goes on from version {PROGRESS_VERSION}: take the release "
                     "that began it, or train anew"
                 )
-            rounds = tuple(_parsed(CompleteRound, json.loads(line)) for line in _whole(lines))
-            progress: Progress = _parsed(Progress, {**fields, "rounds": rounds})
+            saved = [_parsed(CompleteRound, json.loads(line)) for line in _whole(lines)]
+            # One that was saved before it was scored, and again then, counts as it was last.
+            rounds = {complete.report.round: complete for complete in saved}
+            progress: Progress = _parsed(Progress, {**fields, "rounds": tuple(rounds.values())})
         except FileNotFoundError as error:
             raise UsageError(
                 f"run {run} cannot be resumed: it has no {PROGRESS_NAME}, which every training "

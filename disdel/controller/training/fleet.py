@@ -9,7 +9,7 @@ than the others, its segment is copied, and the first of the two to end counts (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,7 @@ from disdel.controller.training.crew import Crew
 from disdel.controller.training.speculation import RoundClock, Speculation
 from disdel.controller.training.terms import client_keeps, step_terms, weights_of
 from disdel.errors import ActivationFailed, TrainingDiverged
+from disdel.planner.memory import score_batch
 from disdel.planner.slices import take_turns
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
@@ -62,8 +63,14 @@ class Fleet(TrainContainers):
         self._sgd = local_sgd(job, model, restarts=job.optimizer_state == "reset")
         self._speculation: Speculation[_Ended] = Speculation()
 
-    async def train_round(self, number: int) -> list[TrainedClient]:
+    async def train_round(
+        self, number: int, scores: Mapping[int, messages.ScoreFirst]
+    ) -> list[TrainedClient]:
         """The updates of the clients that take part; the workers train at the same time.
+
+        Args:
+            number: of the round.
+            scores: what workers do before their first step.
 
         Raises:
             ActivationFailed: a worker failed in a way that another attempt would not mend.
@@ -73,12 +80,17 @@ class Fleet(TrainContainers):
         work = self._work(number)
         self._diverged: list[ActivationFailed] = []
         trained = await all_of(
-            self._train_in_turn(worker, clients, number, clock) for worker, clients in work.items()
+            self._train_in_turn(worker, clients, number, clock, scores.get(worker))
+            for worker, clients in work.items()
         )
         updates = [one for of_worker in trained for one in of_worker]
         if not updates:
             raise self._diverged[0]
         return updates
+
+    def trains(self, workers: Collection[int], number: int) -> bool:
+        """Whether each of some workers has something to do in a round."""
+        return self._work(number).keys() >= set(workers)
 
     async def finish(self) -> None:
         """Wait no more for activations whose copies were faster."""
@@ -124,7 +136,12 @@ class Fleet(TrainContainers):
         )
 
     async def _train_in_turn(
-        self, worker: int, clients: Mapping[int, range], number: int, clock: RoundClock
+        self,
+        worker: int,
+        clients: Mapping[int, range],
+        number: int,
+        clock: RoundClock,
+        scores: messages.ScoreFirst | None,
     ) -> list[TrainedClient]:
         """One worker's round, client by client."""
         load = sum(map(len, clients.values()))
@@ -132,11 +149,14 @@ class Fleet(TrainContainers):
         for client, steps in clients.items():
             is_late = partial(clock.is_late, load)
             try:
-                trained.append(await self._train_client(worker, client, number, steps, is_late))
+                trained.append(
+                    await self._train_client(worker, client, number, steps, is_late, scores)
+                )
             except ActivationFailed as failure:
                 if failure.cause != TrainingDiverged.kind or not self.strategy.sees_each:
                     raise
                 self._left_out(number, failure)
+            scores = None
         clock.worker_done(load)
         return trained
 
@@ -147,7 +167,13 @@ class Fleet(TrainContainers):
         self.emit(Noted(message=told, matters=True))
 
     async def _train_client(
-        self, worker: int, client: int, number: int, steps: range, is_late: Callable[[], bool]
+        self,
+        worker: int,
+        client: int,
+        number: int,
+        steps: range,
+        is_late: Callable[[], bool],
+        scores: messages.ScoreFirst | None,
     ) -> TrainedClient:
         """One client's round, segment by segment."""
         keys = self.invoker.keys
@@ -188,6 +214,7 @@ class Fleet(TrainContainers):
                 terms=terms,
                 keeps=keeps,
                 tells_untrained=self.strategy.advances,
+                scores=scores if segment == 0 else None,
             )
             ended = await self._segment(request, is_late)
             sent, reply = ended.request, ended.reply
@@ -314,4 +341,6 @@ class _Tries:
             checkpoint_key=keys.checkpoint(*place),
             new_optimizer_key=keys.optimizer(*place) if own else None,
             keeps=request.keeps and replace(request.keeps, new_own_key=keys.own(*place)),
+            scores=request.scores
+            and replace(request.scores, batch_size=score_batch(attempt.micro_batches)),
         )

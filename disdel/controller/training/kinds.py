@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from disdel.controller.planning.strategy_checks import check_waits
-from disdel.controller.training.rounds import RoundLoop, TrainRun
+from disdel.controller.training.rounds import RoundLoop
 from disdel.controller.training.splits import with_clients
+from disdel.controller.training.train_run import TrainRun
 from disdel.data.partitioners import Partition
 from disdel.planner.question import Federation
 from disdel.strategies.base import Strategy

@@ -121,7 +121,7 @@ class RoundHistory(RoundObserver):
         self.ledger += joined.ledger
 
     async def round_done(self, done: DoneRound) -> None:
-        self.reports.append(done.report)
+        self.reports[:] = done.reports
 
 
 class EarlyStop(RoundObserver):

@@ -1,4 +1,4 @@
-"""The rounds of a train run, from the first fork to the model."""
+"""The rounds of a run, from the first fork to the model."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 from disdel.controller.invoking.actions import SizedAction
+from disdel.controller.invoking.background import background
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.planning.compiled import CompiledNetwork
 from disdel.controller.runs.lease import Lease
 from disdel.controller.runs.progress import Progress, ProgressFiles
-from disdel.controller.training.adapting import AdaptedCrew
 from disdel.controller.training.checkpoints import Checkpoints
 from disdel.controller.training.collecting import COLLECT_WEIGHTS, Collector
 from disdel.controller.training.containers import TrainContainers
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.evictions import Evictions
-from disdel.controller.training.fleet import Fleet
 from disdel.controller.training.observers import (
     DoneRound,
     EarlyStop,
@@ -33,18 +32,31 @@ from disdel.controller.training.observers import (
 from disdel.controller.training.outcome import Outcome
 from disdel.controller.training.scoring import AveragedModel
 from disdel.controller.training.splits import JobSamples
-from disdel.controller.training.staging import shard_keys, stage
 from disdel.controller.training.stopping import is_scored, model_round
-from disdel.controller.training.terms import advance_of
 from disdel.errors import ActivationFailed, DisdelError, PlatformError, StoreError, TrainingDiverged
 from disdel.platforms.base import ActionSpec
 from disdel.settings import Settings, run_dir
 from disdel.strategies.asking import strategy_of
-from disdel.types import Activation, ModelSpec, RoundReport, RunReport, Score
+from disdel.types import Activation, LedgerEntry, ModelSpec, RoundReport, RunReport, Score
 from disdel.types.client_scores import ClientScores
 from disdel.types.dealt import LabelMap
 from disdel.types.events import Listener, Noted
 from disdel.types.timeline import round_times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A round that has its next state.
+
+    Attributes:
+        report: what is known of it; its seconds are those until then, or until it was scored.
+        ledger: what went into the state.
+        begun: how many activations there had been before it.
+    """
+
+    report: RoundReport
+    ledger: tuple[LedgerEntry, ...]
+    begun: int
 
 
 class RoundLoop(ABC):
@@ -67,10 +79,12 @@ class RoundLoop(ABC):
     Attributes:
         command: that makes such runs.
         rate_flag: what the user has said the learning rate with, or would.
+        unscored: the round that is not done before the next one's workers have scored its average.
     """
 
     command: ClassVar[str]
     rate_flag = "--learning-rate"
+    unscored: Trained | None = None
 
     def __init__(
         self,
@@ -139,6 +153,8 @@ class RoundLoop(ABC):
                 has_clients=progress.federation is not None,
             ),
         )
+        self._finishing: asyncio.Task[None] | None = None
+        self._is_done = asyncio.Event()
         self._tested: Score | None = None
         self._client_scores: ClientScores | None = None
 
@@ -216,6 +232,9 @@ class RoundLoop(ABC):
         await self._average.save()
 
     async def _all_rounds(self) -> None:
+        self.unscored = self._still_unscored()
+        if self.unscored is None:
+            self._is_done.set()
         try:
             for number in range(self.progress.done + 1, self._plan.rounds + 1):
                 self._history.stopped = self._reason_to_stop()
@@ -225,7 +244,17 @@ class RoundLoop(ABC):
                     await observer.round_planned(number)
                 await all_of((self.stage(number), self._round(number), self._warm_up(number)))
             await self._conclude()
+        except ActivationFailed as failure:
+            await self._finished()
+            if self.unscored is not None and failure.cause == TrainingDiverged.kind:
+                # It is the last good one, or has diverged itself.
+                await self._done(self.unscored, await self._score(self.unscored.report.round))
+            raise
         finally:
+            await self._finished()
+            if self.unscored is not None:
+                # The run goes on from it; who takes it up has it scored first.
+                await self._done(self.unscored, None)
             await self._fleet.finish()
             for observer in self._observers:
                 await observer.run_ended()
@@ -260,31 +289,81 @@ class RoundLoop(ABC):
         workers = self.active(number)
         for observer in self._observers:
             await observer.round_started(number, workers)
-        joined = await self.join(number)
+        found: list[JoinedRound] = []
+
+        async def join() -> None:
+            found.append(await self.join(number))
+
+        await all_of((join(), self._done_when_scored()))
+        [joined] = found
         for observer in self._observers:
             await observer.round_joined(joined)
-        score = await self._score(number)
-        client_scores = await self.scored_by_clients(number)
-        activations = self._activations_of(number, begun)
         report = RoundReport(
             round=number,
             wall_s=round(time.monotonic() - started_s, 3),
             train_loss=joined.train_loss,
             clients=joined.clients,
             privacy=joined.privacy,
-            client_scores=client_scores,
+        )
+        trained = Trained(report=report, ledger=joined.ledger, begun=begun)
+        if self.is_scored_later(number):
+            self.unscored = trained
+            self._is_done.clear()
+            return
+        score = await self._score(number)
+        client_scores = await self.scored_by_clients(number)
+        wall_s = round(time.monotonic() - started_s, 3)
+        report = replace(report, wall_s=wall_s, client_scores=client_scores)
+        await self._done(replace(trained, report=report), score)
+
+    async def _done_when_scored(self) -> None:
+        """Finish a round whose average the workers score before they train on from it."""
+        if (trained := self.unscored) is not None:
+            score = await self._average.told(trained.report.round)
+            # Also where its successor has just failed.
+            self._finishing = background(self._done(trained, score))
+            await asyncio.shield(self._finishing)
+
+    async def scored_before(self) -> None:
+        """Return once the round before is done, so that rounds are done one after the other."""
+        await self._is_done.wait()
+
+    async def _finished(self) -> None:
+        if self._finishing is not None:
+            await self._finishing
+
+    def _still_unscored(self) -> Trained | None:
+        """The last round of an earlier controller, where it was saved before it was scored."""
+        if not self.progress.done:
+            return None
+        last = self.progress.rounds[-1]
+        if last.report.loss is not None or not self.is_scored_later(last.report.round):
+            return None
+        return Trained(report=last.report, ledger=last.ledger, begun=0)
+
+    async def _done(self, trained: Trained, score: Score | None) -> None:
+        """Tell the observers of a round that has all that it will have, for now."""
+        self.unscored = None
+        activations = self._activations_of(trained.report.round, trained.begun)
+        report = replace(
+            trained.report,
             times=round_times(activations),
             **({} if score is None else asdict(score)),
         )
         done = DoneRound(
             report=report,
-            reports=(*self._history.reports, report),
-            ledger=joined.ledger,
+            reports=(*self._history.reports[: report.round - 1], report),
+            ledger=trained.ledger,
             activations=activations,
-            before=self._activations_before(begun),
+            before=self._activations_before(trained.begun),
         )
         for observer in self._observers:
             await observer.round_done(done)
+        self._is_done.set()
+
+    def is_scored_later(self, number: int) -> bool:  # noqa: ARG002
+        """Whether the average of a round is scored by who trains the next one, before its steps."""
+        return False
 
     async def scored_by_clients(self, number: int) -> ClientScores | None:  # noqa: ARG002
         """The model of a round on the own samples of clients, where that is asked for."""
@@ -333,51 +412,3 @@ class RoundLoop(ABC):
             resumed_after=self.progress.done or None,
             precision=self._fleet.precision,
         ).report(self.invoker, wall_s)
-
-
-class TrainRun(RoundLoop):
-    """A training: its workers keep their shards, and all of them train in each round."""
-
-    command = "train"
-
-    def new_containers(self, action: SizedAction) -> Fleet:
-        self.staged: set[str] = set()
-        self.fleet = Fleet(
-            self.job, self.crew, self.model, self.strategy, action, self.invoker, self.emit
-        )
-        return self.fleet
-
-    def further_observers(self) -> Sequence[RoundObserver]:
-        return (AdaptedCrew(self.job, self.crew, self.fleet, self.progress, self.emit),)
-
-    def active(self, number: int) -> int:
-        return self.fleet.active(number)
-
-    async def stage(self, number: int) -> None:  # noqa: ARG002
-        """Write the shards of the present cut that are not there, and delete those of the last."""
-        store, keys, plan = self.invoker.session.store, self.invoker.keys, self.crew.plan
-        assignment = self.crew.assignment
-        if self.staged != shard_keys(keys, plan, assignment):
-            await self.invoker.write(
-                stage, store, keys, plan, assignment, self.samples, self.staged
-            )
-
-    async def join(self, number: int) -> JoinedRound:
-        trained = await self.fleet.train_round(number)
-        ledger = await self.collector.collect(
-            number,
-            [work.update for work in trained],
-            advance_of(
-                self.strategy,
-                self.invoker.keys,
-                number,
-                [work.contribution for work in trained],
-                len(self.crew.plan.client_samples),
-            ),
-        )
-        samples = sum(work.update.samples for work in trained)
-        return JoinedRound(
-            ledger=tuple(ledger),
-            spent=tuple(key for work in trained for key in (work.update.key, *work.spent)),
-            train_loss=sum(work.loss_sum for work in trained) / samples,
-        )

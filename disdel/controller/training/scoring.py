@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from disdel.protocol import messages
 from disdel.runtimes.registry import runtime_named
 from disdel.types import RoundReport, Score, Slice, Split
 from disdel.types.events import Noted
+
+# Workers tell a score in some tenths of a second, or after the start of a container.
+_POLL_S = 0.03
 
 
 @dataclass(slots=True)
@@ -48,13 +52,44 @@ class AveragedModel:
             for s in slices
         )
         self.is_exported = exports
-        samples = sum(reply.samples for reply in replies)
+        return self._joined(replies)
+
+    def first(self, number: int) -> dict[int, messages.ScoreFirst]:
+        """What workers are to do, before they train on from a round's average, to score it."""
+        keys, plan = self.invoker.keys, self.crew.plan
+        return {
+            part.worker: messages.ScoreFirst(
+                round=number,
+                batch_size=score_batch(plan.micro_batches),
+                shard_key=keys.shard(plan.scored_on, part.name),
+                scores_key=keys.scores(number),
+            )
+            for part in plan.slices(plan.scored_on)
+            if part.samples
+        }
+
+    async def told(self, number: int) -> Score:
+        """The score of a round's average, once the workers who do as `first` says have told it."""
+        store, key = self.invoker.session.store, self.invoker.keys.scores(number)
+        wanted = {str(worker) for worker in self.first(number)}
+        while not wanted <= (said := await asyncio.to_thread(store.fields, key)).keys():
+            await asyncio.sleep(_POLL_S)
+        # Ordered as replies are, since sums depend on it.
+        scores = [
+            messages.from_json(messages.SliceScore, json.loads(said[worker]))
+            for worker in sorted(wanted, key=int)
+        ]
+        await asyncio.to_thread(store.delete_fields, key)
+        return self._joined(scores)
+
+    def _joined(self, slices: Sequence[messages.SliceScore]) -> Score:
+        samples = sum(one.samples for one in slices)
         return Score(
-            loss=sum(reply.loss_sum for reply in replies) / samples,
-            accuracy=_accuracy(replies, self.fleet.network().model.target.elements),
+            loss=sum(one.loss_sum for one in slices) / samples,
+            accuracy=_accuracy(slices, self.fleet.network().model.target.elements),
             metrics={
-                name: sum(reply.metric_sums[name] for reply in replies) / samples
-                for name in replies[0].metric_sums
+                name: sum(one.metric_sums[name] for one in slices) / samples
+                for name in slices[0].metric_sums
             },
         )
 
@@ -118,8 +153,8 @@ class AveragedModel:
         )
 
 
-def _accuracy(replies: Sequence[messages.ScoreReply], labels_each: int) -> float | None:
+def _accuracy(slices: Sequence[messages.SliceScore], labels_each: int) -> float | None:
     """Of all labels, of which a sample has so many; None where there are no classes."""
-    correct = [reply.correct for reply in replies if reply.correct is not None]
-    labels = sum(reply.samples for reply in replies) * labels_each
+    correct = [one.correct for one in slices if one.correct is not None]
+    labels = sum(one.samples for one in slices) * labels_each
     return sum(correct) / labels if correct else None

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from disdel.types import Plan, RoundReport, Validation
+from disdel.controller.planning.planning import scores_first
+from disdel.strategies.base import Strategy
+from disdel.types import Plan, RoundReport, TrainJob, Validation
 
 
 def is_scored(number: int, plan: Plan) -> bool:
     """Whether round `number` of a plan is scored; the last one always is."""
     return number % plan.score_every == 0 or number == plan.rounds
+
+
+def is_scored_later(number: int, plan: Plan, job: TrainJob, strategy: Strategy) -> bool:
+    """Whether the score of a round is made by its workers before they train the next one."""
+    return scores_first(job, strategy) and is_scored(number, plan) and number < plan.rounds
 
 
 def rounds_to(target: float | None, rounds: Sequence[RoundReport]) -> int | None:

@@ -110,17 +110,16 @@ def test_means_are_those_of_the_samples_that_are_trained_on():
 def told_apart(arithmetic):
     """Scores that tell from which split they are: those of the test split are worse by 100."""
     scored = []
-    plain = arithmetic.score
+    plain = arithmetic.scored
 
-    def score(arguments):
-        scored.append((arguments["round"], arguments["shard_key"].split(":")[-2]))
-        reply = plain(arguments)
+    def score(weight, wanted):
+        scored.append((wanted.round, wanted.shard_key.split(":")[-2]))
+        told = plain(weight, wanted)
         if scored[-1][1] == "test":
-            reply["loss_sum"] += 100 * reply["samples"]
-            reply["correct"] = 1
-        return reply
+            told = replace(told, loss_sum=told.loss_sum + 100 * told.samples, correct=1)
+        return told
 
-    arithmetic.score = score
+    arithmetic.scored = score
     return scored
 
 

@@ -106,6 +106,22 @@ def test_a_warm_container_is_used_again() -> None:
     pooled(test)
 
 
+def test_work_in_the_same_order_finds_the_same_containers() -> None:
+    async def test(pool: Pool[Work, Box], worker: FakeWorker) -> None:
+        rounds = [[Work("a"), Work("a")] for _ in range(3)]
+        for number, works in enumerate(rounds):
+            for work in works:
+                pool.submit(work)
+            await settle()
+            # Whoever ends first.
+            for work in works if number % 2 else reversed(works):
+                work.finish.set()
+                await settle()
+        assert [[work.box for work in works] for works in rounds] == [worker.boxes] * 3
+
+    pooled(test)
+
+
 def test_the_least_recently_used_container_is_evicted() -> None:
     async def test(pool: Pool[Work, Box], worker: FakeWorker) -> None:
         a, b, c = Work("a"), Work("b"), Work("c")

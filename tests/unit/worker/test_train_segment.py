@@ -1,5 +1,6 @@
 """A train activation around a trainer that only counts."""
 
+import json
 import time
 from dataclasses import fields
 
@@ -8,7 +9,7 @@ import pytest
 
 from disdel.models import built_in
 from disdel.protocol import messages
-from disdel.runtimes.base import Trainer
+from disdel.runtimes.base import Scored, Trainer
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.types import RateSchedule
 from disdel.worker.cancellation import Cancelled
@@ -143,9 +144,57 @@ def test_three_epochs_see_every_sample_three_times(store):
     assert reply.peak_mb == 21
     assert reply.working_set_mb > 1
     ended = [getattr(reply.phases, field.name) for field in fields(reply.phases)]
+    # Nothing was scored.
+    ended.remove(None)
     assert ended == sorted(ended)
     assert (reply.framework_anonymous_mb, reply.framework_mapped_mb) == (230, 330)
     assert read_tensors(store, "update")["total"] == 3 * sum(range(SAMPLES))
+
+
+class Scoring(Counting):
+    """Scores what it is loaded with, by its total."""
+
+    def score(self, x, y):
+        return Scored(float(self.total) * len(x), len(x), {"m": 0.5 * len(x)})
+
+
+def scores_first(store, **fields):
+    store.put("held out", encode({"x": np.ones(7, np.int64), "y": np.zeros(7, np.int32)}))
+    asked = {"round": 4, "batch_size": 3, "shard_key": "held out", "scores_key": "scores"}
+    return messages.ScoreFirst(**(asked | fields))
+
+
+def test_the_average_is_scored_before_the_first_step_and_told_while_it_trains(store):
+    store.put("state:4", encode({"total": np.asarray(5, np.int64)}))
+    told = []
+    trainer = Scoring()
+    trainer.after_block = lambda: told.append(store.fields("scores"))
+    run(store, trainer, round=5, state_key="state:4", initialise=False, scores=scores_first(store))
+    want = {"samples": 7, "loss_sum": 35.0, "correct": 7, "metric_sums": {"m": 3.5}}
+    assert {worker: json.loads(said) for worker, said in told[0].items()} == {"0": want}
+    # Training goes on from what was scored.
+    assert read_tensors(store, "update")["total"] == 5 + 3 * sum(range(SAMPLES))
+
+
+def test_an_average_that_has_diverged_is_told_by_whoever_scores_it(store):
+    class Diverged(Scoring):
+        def score(self, x, y):
+            return Scored(float("nan"), 0)
+
+    with pytest.raises(TrainingDiverged, match="the average of round 4 has a loss of nan"):
+        run(store, Diverged(), scores=scores_first(store))
+    assert store.fields("scores") == {}
+
+
+def test_nothing_is_told_of_a_run_that_is_over(store):
+    class Late(Scoring):
+        def score(self, x, y):
+            store.delete("state:0")
+            return super().score(x, y)
+
+    with pytest.raises(Cancelled):
+        run(store, Late(), scores=scores_first(store))
+    assert store.fields("scores") == {}
 
 
 def test_the_first_worker_publishes_the_initial_state_and_others_keep_it(store):
