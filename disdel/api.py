@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -18,8 +19,8 @@ from disdel.controller.planning.networks import choose_network, code_of
 from disdel.controller.planning.nodes import offered_capacity
 from disdel.controller.planning.planning import ask
 from disdel.controller.planning.strategy_checks import check_count, check_waits
-from disdel.controller.runs.cleaning import stop_run
-from disdel.controller.runs.run_folder import RunFolder, find_run
+from disdel.controller.runs.cleaning import clear_runs, stop_run
+from disdel.controller.runs.run_folder import RunFolder, find_run, run_folders
 from disdel.controller.training import calibration
 from disdel.controller.training import train as train_run
 from disdel.controller.training.calibration import Calibrated
@@ -275,7 +276,7 @@ def _platform_on(on: Any, options: Mapping[str, Any]) -> dict[str, str]:
     """
     from disdel.platforms.executor.provider import provider_on
 
-    for name in ("platform", "apihost"):
+    for name in ("platform", "apihost", "fabric"):
         if (said := options.get(name)) is not None:
             raise UsageError(f"on gives an executor, and {name} names {said}: leave one out")
     return {"platform": give(provider_on(on), on)}
@@ -301,6 +302,27 @@ def run_federate(
 ) -> tuple[RunReport, RunFolder]:
     """Run a federation, or the rest of one. Raises as `federate` does."""
     return _run(lambda: federate_run.federate(job, settings, _with_page(listener), resumed=resumed))
+
+
+def deploy_endpoints(settings: Settings) -> dict[str, str]:
+    """Make what runs have to find at each endpoint; what was made, by the endpoint's name.
+
+    Raises:
+        UsageError: the settings name no endpoints.
+        DisdelError: something could not be made.
+    """
+    parts = chosen(settings).parts(settings)
+    return {name: _run(partial(provider.deploy, settings)) for name, provider in parts}
+
+
+def clear_endpoints(settings: Settings) -> list[str]:
+    """Remove what dead runs in `run_dir` have left at the endpoints; says of each what was done.
+
+    Raises:
+        UsageError: the settings name no endpoints.
+        DisdelError: something could not be removed.
+    """
+    return _run(lambda: clear_runs(run_folders(settings.run_dir), settings))
 
 
 def find_resumed(run: str, run_dir: Path) -> Resumed:

@@ -10,6 +10,7 @@
     ├── PlatformError             the platform refused or failed a request
     │   ├── PlatformRejected      an HTTP status of 400 or above, with OpenWhisk's own message
     │   ├── PlatformLost          it has not answered for longer than there is patience
+    │   │   └── EndpointLost      one of several has not; the others go on
     │   ├── ActivationLost        an invocation that was accepted has left no record
     │   └── ActivationFailed      an action ended in an error; carries id, kind and logs
     ├── HostFailed                this machine failed the run: a disk is full, memory is used up
@@ -89,6 +90,20 @@ class PlatformRejected(PlatformError):
 
 class PlatformLost(PlatformError):
     kind = "platform-lost"
+
+
+class EndpointLost(PlatformLost):
+    """One of the endpoints of a platform does not answer; what it was to do others may.
+
+    Attributes:
+        endpoint: its name.
+    """
+
+    kind = "endpoint-lost"
+
+    def __init__(self, message: str, *, endpoint: str) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
 
 
 class ActivationLost(PlatformError):

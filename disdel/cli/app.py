@@ -12,6 +12,7 @@ from disdel.cli import (
     calibrate,
     dataset,
     doctor,
+    fabric,
     federate,
     infer,
     memory_agent,
@@ -48,6 +49,7 @@ app.command("stop")(stop.stop_command)
 app.command("report")(runs.report_command)
 app.command("logs")(runs.logs_command)
 app.add_typer(platform.app, name="platform")
+app.add_typer(fabric.app, name="fabric")
 app.command("doctor")(doctor.doctor_command)
 app.command("memory-agent")(memory_agent.memory_agent_command)
 

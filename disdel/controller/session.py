@@ -13,7 +13,7 @@ from disdel.controller.runs.places import Place
 from disdel.controller.runs.probes import sweep
 from disdel.errors import ConnectionRefused
 from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
-from disdel.platforms.base import Opened, Platform, Provider
+from disdel.platforms.base import Endpoints, Opened, Platform, Provider
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.store.base import Store
@@ -44,6 +44,7 @@ class Session:
         lasting_store: its address, where it outlives this session.
         patience_s: how long either is tried again when it fails.
         action_env: variables of the actions' environment.
+        endpoints: what the platform is made of, where it is several.
     """
 
     platform: Platform
@@ -58,6 +59,7 @@ class Session:
     patience_s: float = DEFAULT_PATIENCE_NETWORK_S
     examination: Examination = field(default_factory=Examination)
     action_env: tuple[tuple[str, str], ...] = ()
+    endpoints: Endpoints | None = None
 
     def hurry(self) -> None:
         """Wait for none of them any more: the run has failed, or is to end."""
@@ -73,12 +75,15 @@ def warn_of_store(session: Session, needed_mb: int, emit: Listener) -> None:
 
 
 @asynccontextmanager
-async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIterator[Session]:
+async def open_session(
+    settings: Settings, emit: Listener = silent, *, provider: Provider | None = None
+) -> AsyncIterator[Session]:
     """The servers that `settings` name, or private ones; those that were started end with it.
 
     Args:
         settings: name them.
         emit: told when one of them fails for some time.
+        provider: of the platform, where it is only a part of what they name.
 
     Raises:
         ConnectionRefused: a named server does not answer, refuses the key, or cannot hold a run.
@@ -88,7 +93,7 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
     def tell(sentence: str) -> None:
         emit(Noted(message=sentence))
 
-    provider = chosen(settings)
+    provider = provider or chosen(settings)
     url = settings.store_address
     async with AsyncExitStack() as stack:
         private = None
@@ -119,6 +124,7 @@ async def open_session(settings: Settings, emit: Listener = silent) -> AsyncIter
             patience_s=settings.patience_network_s,
             examination=await asyncio.to_thread(examine, store),
             action_env=settings.action_variables,
+            endpoints=opened.endpoints,
         )
 
 

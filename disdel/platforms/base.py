@@ -7,19 +7,22 @@ asks which platform it is: `Traits`, `Capacity` and the ending of a record say w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from disdel.connections.patience import Tell, tell_nobody
+from disdel.errors import UsageError
 from disdel.platforms.prices import PUBLISHED, Price
-from disdel.settings import Settings
+from disdel.settings import Settings, declared
 from disdel.types import ActivationRecord, Capacity
 
 # Where the containers of a platform reach a server on this machine: at its loopback address, at
 # the address of its container engine's bridge, or nowhere.
 Reach = Literal["loopback", "bridge", "nowhere"]
+# What clients that belong to no endpoint are dealt out for.
+PlaceBy = Literal["time", "price"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,8 @@ class ActionSpec:
     """An action to create: a zip with a `__main__.py`.
 
     It runs in a container of `image`, or where that is None of the platform's own `kind`. All its
-    invocations have `parameters`, beside the package's.
+    invocations have `parameters`, beside the package's. On a platform that is several, it is at
+    `endpoint`, and its name is no other endpoint's.
     """
 
     name: str
@@ -37,6 +41,7 @@ class ActionSpec:
     image: str | None = None
     kind: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +172,13 @@ class Platform(ABC):
     async def remove_package(self, package: str) -> None:
         """Remove a package and its actions; a package that is not there is no error."""
 
+    def answers(self, endpoint: str) -> bool:  # noqa: ARG002 - there is one
+        """Whether an endpoint has answered when it was asked last, of a platform that is several.
+
+        To one that has not, `invoke` raises `EndpointLost` at once, until it answers again.
+        """
+        return True
+
     @abstractmethod
     def hurry(self) -> None:
         """Have little patience with it from now on."""
@@ -192,6 +204,72 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A platform that another is made of, and what is planned with.
+
+    Attributes:
+        name: of it, among its like.
+        platform: the name of its platform.
+        settings: lead to it, and have what its user allows.
+        capacity: what it allows.
+        host_packages: as `Traits` has it.
+        most_containers: that it may hold at the same time; None for what it allows.
+        sizes_mb: the memory limits that its actions can have; empty for any.
+        price: what it takes; None where nobody has said.
+    """
+
+    name: str
+    platform: str
+    settings: Settings
+    capacity: Capacity
+    host_packages: bool = False
+    most_containers: int | None = None
+    sizes_mb: tuple[int, ...] = ()
+    price: Price | None = None
+
+    def size_mb(self, memory_mb: int) -> int:
+        """The smallest of its sizes that holds so many MB; its largest where none does."""
+        if not self.sizes_mb:
+            return memory_mb
+        return next((size for size in self.sizes_mb if size >= memory_mb), self.sizes_mb[-1])
+
+
+class Homes(Protocol):
+    """The endpoints that each client of a federation belongs to."""
+
+    def of(self, client: int) -> frozenset[str] | None:
+        """Their names; None where it may train anywhere."""
+
+    def may_move(self, client: int) -> bool:
+        """Whether it trains elsewhere while none of them answers."""
+
+    def counts(self) -> Sequence[tuple[frozenset[str], int]]:
+        """How many clients belong to the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """What a platform that is several is made of.
+
+    Attributes:
+        all: in the order in which they were named.
+        place: what clients that belong nowhere are dealt out for.
+        collect: the endpoints in the order in which they are to make averages.
+        binds: whether some clients belong to some of them.
+        homes: of so many clients; whether they have data of their own is said, too.
+    """
+
+    all: tuple[Endpoint, ...]
+    place: PlaceBy
+    collect: tuple[str, ...]
+    binds: bool
+    homes: Callable[[int, bool], Homes] = field(repr=False)
+
+    def named(self, name: str) -> Endpoint:
+        return next(endpoint for endpoint in self.all if endpoint.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """A platform that is there for a session.
 
@@ -200,12 +278,14 @@ class Opened:
         description: of it, for people.
         address: what it is found by later, where it outlives the session; None where it ends.
         insecure: whether its certificate is not checked.
+        endpoints: what it is made of, where it is several.
     """
 
     platform: Platform
     description: str
     address: str | None = None
     insecure: bool = False
+    endpoints: Endpoints | None = None
 
 
 class Provider(ABC):
@@ -223,6 +303,14 @@ class Provider(ABC):
     traits: ClassVar[Traits] = Traits()
     prices: ClassVar[tuple[Price, ...]] = PUBLISHED
     options: ClassVar[type | None] = None
+
+    def of(self, settings: Settings) -> Provider:  # noqa: ARG002 - it is the same for all
+        """This one, with what depends on settings.
+
+        Raises:
+            UsageError: the settings do not lead to one.
+        """
+        return self
 
     @abstractmethod
     def open(
@@ -264,6 +352,38 @@ class Provider(ABC):
         Raises:
             ConnectionRefused: it does not answer or refuses the key.
         """
+
+    def at(self, settings: Settings, *, address: str | None, key: str | None) -> Settings:
+        """`settings` that lead to the platform at an address, with a key.
+
+        Here they are options that the platform alone has, where it has some of that name.
+
+        Raises:
+            UsageError: it is found without one.
+        """
+        said = {"address": address, "key": key}
+        known = set() if self.options is None else {one.name for one in declared(self.options)}
+        for name, value in said.items():
+            if value is not None and name not in known:
+                raise UsageError(f"platform {self.name} has no {name}: leave it out")
+        pairs = tuple(f"{name}={value}" for name, value in said.items() if value is not None)
+        return replace(settings, platform_options=(*settings.platform_options, *pairs))
+
+    def parts(self, settings: Settings) -> tuple[tuple[str, Provider], ...]:  # noqa: ARG002
+        """Each endpoint of the platform of `settings` by itself, by name; none where it is one."""
+        return ()
+
+    async def deploy(self, settings: Settings) -> str:  # noqa: ARG002 - most need nothing
+        """Make what runs have to find on the platform of `settings`; says what was made.
+
+        Raises:
+            DisdelError: it could not be made.
+        """
+        return "nothing to deploy: each run brings its own actions"
+
+    async def endpoints(self, settings: Settings) -> Endpoints | None:  # noqa: ARG002 - it is one
+        """What the platform of `settings` is made of, where it is several; nothing is started."""
+        return None
 
     @abstractmethod
     def find(self, address: str, settings: Settings, *, insecure: bool) -> Platform | None:

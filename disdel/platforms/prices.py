@@ -24,6 +24,10 @@ class Price:
     per_invocation: float
     source: str
 
+    def usd(self, gb_s: float, invocations: int) -> float:
+        """What so many GB·s in so many activations cost, in US dollars."""
+        return gb_s * self.per_gb_s + invocations * self.per_invocation
+
 
 PUBLISHED: tuple[Price, ...] = (
     Price(
@@ -63,7 +67,7 @@ def costs(plan: Plan, prices: Sequence[Price] = PUBLISHED) -> tuple[Cost, ...]:
     return tuple(
         Cost(
             provider=price.provider,
-            usd=plan.gb_s * price.per_gb_s + plan.invocations * price.per_invocation,
+            usd=price.usd(plan.gb_s, plan.invocations),
             source=price.source,
         )
         for price in prices

@@ -75,8 +75,19 @@ def chosen(settings: Settings) -> Provider:
 
 
 def _chosen(settings: Settings) -> Provider:
+    if settings.fabric is not None:
+        if settings.platform not in (None, "fabric"):
+            raise UsageError(
+                f"--fabric names the platforms of its endpoints, and --platform "
+                f"{settings.platform} another: leave one of the two out"
+            )
+        return provider_of("fabric").of(settings)
+    if settings.place is not None:
+        raise UsageError(
+            f"--place {settings.place} deals clients to the endpoints of a file: add --fabric FILE"
+        )
     if settings.platform is not None:
-        return provider_of(settings.platform)
+        return provider_of(settings.platform).of(settings)
     if settings.apihost is None and (settings.insecure or settings.auth is not None):
         option = "--insecure" if settings.insecure else "a key (--auth, DISDEL_AUTH, .wskprops)"
         raise UsageError(

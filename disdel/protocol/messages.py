@@ -596,6 +596,8 @@ class Package:
 class ProbeReply:
     """A container's own account; `memory_limit_mb` is None where nothing limits it.
 
+    `now_ms` is the time by its clock, `machine` its CPU's architecture, and `arithmetic` a digest
+    of what its numpy makes of fixed numbers: where that differs, so do the last bits of weights.
     `gpu` is the name of its GPU, None where it sees none, and `gpu_memory_mb` all of its memory.
     """
 
@@ -606,6 +608,9 @@ class ProbeReply:
     peak_mb: int
     gpu: str | None = None
     gpu_memory_mb: int | None = None
+    now_ms: int | None = None
+    machine: str | None = None
+    arithmetic: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from disdel.report.endpoint_lines import done_rows, plan_rows
 from disdel.types import (
     Cost,
     DatasetSpec,
@@ -96,11 +97,12 @@ def describe_plan(plan: Plan) -> list[str]:
     """Workers, memory by part, rounds and the reasons."""
     return [
         f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{plan.memory_mb} MB, {_samples_each(plan)}; "
+        f"{_sizes(plan)} MB, {_samples_each(plan)}; "
         f"{plan.rounds} round{'s' * (plan.rounds > 1)}, time limit {plan.timeout_s:g} s; "
         f"about {_rounded(plan.predicted_s)} s and {_rounded(plan.gb_s)} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.estimator}: {plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
+        *plan_rows(plan.endpoints),
     ]
 
 
@@ -118,6 +120,11 @@ def infer_plan_lines(event: InferPlanMade) -> list[str]:
         f"        memory  {_parts(plan.estimate)} ({plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
     ]
+
+
+def _sizes(plan: Plan) -> str:
+    sizes = sorted({one.memory_mb for one in plan.endpoints if one.workers} or {plan.memory_mb})
+    return " to ".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
 
 
 def _rounded(number: float) -> str:
@@ -296,6 +303,7 @@ def summary_lines(event: RunEnded) -> list[str]:
             f"{f', {totals.overtaken} overtaken' if totals.overtaken else ''}"
             f"{_working_set(report)}"
         )
+    lines += done_rows(report.endpoints)
     if isinstance(report.evaluation, Evaluation):
         lines += class_lines(report.evaluation)
     if report.job != "infer" and report.model is not None:

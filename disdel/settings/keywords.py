@@ -47,6 +47,8 @@ class TrainOptions(TypedDict, total=False):
     estimator: Literal["measured", "sap"]
     miss_rate: float
     platform: str | None
+    fabric: Path | str | None
+    place: Literal["time", "price"] | None
     apihost: str | None
     auth: str | None
     insecure: bool
@@ -121,6 +123,8 @@ class FederateOptions(TypedDict, total=False):
     estimator: Literal["measured", "sap"]
     miss_rate: float
     platform: str | None
+    fabric: Path | str | None
+    place: Literal["time", "price"] | None
     apihost: str | None
     auth: str | None
     insecure: bool
@@ -157,6 +161,8 @@ class InferOptions(TypedDict, total=False):
     limits: Literal["roomy", "stock"] | None
     optimize: Literal["time", "cost", "memory"]
     platform: str | None
+    fabric: Path | str | None
+    place: Literal["time", "price"] | None
     apihost: str | None
     auth: str | None
     insecure: bool
@@ -184,6 +190,8 @@ class SettingsOptions(TypedDict, total=False):
     estimator: Literal["measured", "sap"]
     miss_rate: float
     platform: str | None
+    fabric: Path | str | None
+    place: Literal["time", "price"] | None
     apihost: str | None
     auth: str | None
     insecure: bool

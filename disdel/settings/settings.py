@@ -52,6 +52,8 @@ class Settings:
 
     Attributes:
         platform: what runs the actions, by its name; None leaves it to `apihost`.
+        fabric: the file of several platforms; counts before what else names one.
+        place: what clients that belong to none of them are dealt out for; None as the file says.
         apihost: an OpenWhisk's URL; without one anywhere, the embedded platform is started.
         auth: its key, `uuid:secret`.
         insecure: do not check the API host's certificate.
@@ -94,6 +96,25 @@ class Settings:
             "What runs the actions: openwhisk, embedded, or another that is installed.",
             metavar="NAME",
             default="openwhisk where an API host is named, else embedded",
+            group=_PLACE,
+        ),
+    ] = None
+    fabric: Annotated[
+        Path | None,
+        Setting(
+            "Run on the endpoints of this file, several platforms at once.",
+            metavar="FILE.toml",
+            in_environment=False,
+            group=_PLACE,
+        ),
+    ] = None
+    place: Annotated[
+        Literal["time", "price"] | None,
+        Setting(
+            "With --fabric: clients that belong to no endpoint are dealt out so that a round ends"
+            " early, or is cheap.",
+            default="what the file says, else time",
+            in_environment=False,
             group=_PLACE,
         ),
     ] = None

@@ -146,6 +146,38 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointPlan:
+    """What one endpoint of several does, and with what.
+
+    `workers` are the numbers of those whose containers are there, and `clients` how many of a
+    round's are expected to be. `memory_mb`, `memory_max_mb`, `pool_mb`, `timeout_s`,
+    `timeout_max_s`, `micro_batches`, `block_steps`, `predicted_s`, `gb_s` and `invocations` are
+    those of `Plan`, of this endpoint alone. `step_s` is one training step, `cold_start_s` the start
+    of a container, and `usd` what all of it costs; None where nobody has named a price.
+    """
+
+    endpoint: str
+    platform: str
+    workers: tuple[int, ...]
+    clients: float
+    memory_mb: int
+    memory_max_mb: int
+    pool_mb: int | None
+    timeout_s: float
+    timeout_max_s: float
+    micro_batches: int
+    block_steps: int
+    step_s: float
+    cold_start_s: float
+    predicted_s: float
+    gb_s: float
+    invocations: int
+    usd_per_gb_s: float | None = None
+    usd_per_invocation: float | None = None
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will be done, and why.
 
@@ -170,7 +202,8 @@ class Plan:
     how many such actions the GPU holds, None where nobody tells its memory. `precision` is what
     training steps compute in, None where the run's first containers try. `score_every` is the
     rounds from one score to the next. `throttled_s`, a part of `predicted_s`, is what the run waits
-    for the platform's minutes to end. `store_mb` is what Redis holds of it at most.
+    for the platform's minutes to end. `store_mb` is what Redis holds of it at most. `endpoints` is
+    what each does, of a platform that is several: it counts for its workers before what is here.
     """
 
     runtime: RuntimeName
@@ -206,6 +239,7 @@ class Plan:
     throttled_s: float = 0.0
     store_mb: int = 0
     validation_slices: tuple[Slice, ...] = ()
+    endpoints: tuple[EndpointPlan, ...] = ()
 
     @property
     def scored_on(self) -> Split:

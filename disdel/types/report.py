@@ -17,7 +17,7 @@ from disdel.types.names import (
     Split,
 )
 from disdel.types.phases import Phases
-from disdel.types.plan import Option, Zones
+from disdel.types.plan import EndpointPlan, Option, Zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class Activation:
         times: when it was sent, started and answered.
         phases: what it did when; None when it failed.
         precision: what its training steps computed in; None where it says nothing of it.
+        endpoint: where it ran, of a platform that is several.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Activation:
     times: Times | None = None
     phases: Phases | None = None
     precision: Precision | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +319,20 @@ class ShardReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointReport:
+    """What one endpoint of several did in a run; `usd` is None where nobody has named a price."""
+
+    endpoint: str
+    platform: str
+    containers: int
+    activations: int
+    failed: int
+    gb_s: float
+    init_s: float
+    usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
     """What a report tells of a plan, in the words of `Plan` and `InferPlan`.
 
@@ -348,6 +364,7 @@ class PlanReport:
     gpu_memory_mb: int | None = None
     score_every: int | None = None
     throttled_s: float | None = None
+    endpoints: tuple[EndpointPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,7 +395,7 @@ class RunReport:
     last complete one when this controller took it up. `client_scores` are the model's on the own
     samples of a federation's clients. `rounds_to_target` is the first round that has reached
     `target_accuracy`, and None where none has. `label_map` is what a federation's clients were
-    dealt.
+    dealt. `endpoints` is what each has done of a platform that is several.
     """
 
     run: str
@@ -407,3 +424,4 @@ class RunReport:
     rounds_to_target: int | None = None
     label_map: LabelMap | None = None
     client_scores: ClientScores | None = None
+    endpoints: tuple[EndpointReport, ...] = ()

@@ -33,6 +33,10 @@ _ToScore = tuple[messages.ScoreRequest, asyncio.Future[messages.ScoreReply]]
 
 # So many clients, one after the other, without an update: it is not the clients.
 _MOST_FAILURES = 8
+# What a container without a client at its endpoint looks for one after.
+_LOOK_S = 0.5
+# After so many draws without one.
+_MOST_DRAWS = 2
 
 
 def check_asynchronous(strategy: Strategy, job: FederateJob) -> None:
@@ -261,7 +265,11 @@ class AsynchronousContainers(CohortContainers):
                 await self._freed.wait()
 
     async def _train_next(self, worker: int) -> None:
-        client = self._next_client()
+        if (client := self._next_client(worker)) is None:
+            # It trains no client there: either its endpoint is away, or all of its own are busy.
+            await asyncio.sleep(_LOOK_S)
+            self._workers.settle()
+            return
         self._under_way[worker] = client
         try:
             async with self._staging:
@@ -274,17 +282,30 @@ class AsynchronousContainers(CohortContainers):
             self._states.pop(worker, None)
         self._receive(asked)
 
-    def _next_client(self) -> int:
-        """Whoever was drawn next and is not training."""
-        while True:
+    def _next_client(self, worker: int) -> int | None:
+        """Whoever was drawn next, is not training, and may train where a worker is.
+
+        None where that is nobody, and others wait for a worker elsewhere.
+        """
+        may_train = self._dealing.trains_at(worker)
+        for draws in count():
+            elsewhere: list[int] = []
             while self._drawn:
                 client = self._drawn.popleft()
-                if client not in self._under_way.values():
+                if client in self._under_way.values():
+                    continue
+                if may_train(client):
+                    self._drawn.extendleft(reversed(elsewhere))
                     return client
+                elsewhere.append(client)
+            if elsewhere and draws == _MOST_DRAWS:
+                self._drawn.extend(elsewhere)
+                break
             self._draws += 1
             cohort = np.array(self._roster.cohort(self._draws))
             order = np.random.default_rng((self.job.seed, self._draws)).permutation(len(cohort))
-            self._drawn.extend(cohort[order].tolist())
+            self._drawn.extend(dict.fromkeys([*elsewhere, *cohort[order].tolist()]))
+        return None
 
     def _ask(self, client: int) -> Asked:
         number = self._newest

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.cohort import Cohort
-from disdel.controller.federating.dealing import deal
 from disdel.controller.federating.hands import Hands
+from disdel.controller.federating.places import Places
 from disdel.controller.federating.privacy import DifferentialPrivacy, check_weights
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.secure import SecureSums
@@ -75,12 +75,20 @@ class CohortContainers(TrainContainers):
             crew=crew,
             own=self.own,
         )
+        made_of = invoker.session.endpoints
+        homes = None
+        if made_of is not None:
+            homes = made_of.homes(federation.roster, federation.data is not None)
+        self._dealing = Places(crew, self._workers, made_of, homes)
         self._hands = Hands(
             *(federation, strategy, self.turns, self._workers, invoker),
             network=self.network,
             clipping=self._clipping,
+            places=self._dealing,
         )
         self._dealt: tuple[int, list[list[int]]] | None = None
+        # Why some of those that were asked have no container.
+        self._stranded: dict[int, str] = {}
 
     def _clipping(self) -> messages.Clipping | None:
         return None if self._differential is None else self._differential.clipping
@@ -88,9 +96,11 @@ class CohortContainers(TrainContainers):
     def hands(self, number: int) -> list[list[int]]:
         """The clients of a round by the container that trains them."""
         if self._dealt is None or self._dealt[0] != number:
+            self._workers.settle()
             cohort = self._roster.cohort(number)
             seconds = {client: self.turns.seconds(client) for client in cohort}
-            self._dealt = number, deal(seconds, self.plan.workers)
+            hands, self._stranded = self._dealing.deal(seconds)
+            self._dealt = number, hands
         return self._dealt[1]
 
     async def train_round(self, number: int) -> Cohort:
@@ -101,11 +111,13 @@ class CohortContainers(TrainContainers):
             StrategyFailed: the strategy weighs updates by what is not known in time.
         """
         hands = self.hands(number)
-        cohort = self._begin(number, [client for hand in hands for client in hand])
-        asked = len(cohort.turns)
+        dealt = [client for hand in hands for client in hand]
+        cohort = self._begin(number, [*dealt, *self._stranded])
+        asked = len(dealt)
         if self._secure is not None and 0 < asked < LEAST_SECURE_CLIENTS:
             cohort.drop(sorted(cohort.turns), f"a sum of {asked} updates would hide no single one")
             hands = []
+        cohort.dropped |= self._stranded
         if not any(hands):
             if number == 1:
                 await self._initialise(cohort)
@@ -115,7 +127,7 @@ class CohortContainers(TrainContainers):
             cohort.secure = await self._secure.open(number, hands, cohort.spent)
             shared = set(cohort.secure.shared or ())
             hands = [[client for client in hand if client in shared] for hand in hands]
-            cohort.drop(sorted(cohort.turns.keys() - shared), "it has not shared its secrets")
+            cohort.drop(sorted({*dealt} - shared), "it has not shared its secrets")
         deadline_s = self._federation.deadline_s
         until_s = None if deadline_s is None else time.time() + deadline_s
         tasks = {
@@ -148,10 +160,14 @@ class CohortContainers(TrainContainers):
         Whom that does not succeed with has no score.
         """
         cohort = Cohort(number, {turn.client: turn for turn in turns}, None, scores=True)
-        seconds = {turn.client: self.turns.seconds_of(turn) for turn in turns}
+        hands, stranded = self._dealing.deal(
+            {turn.client: self.turns.seconds_of(turn) for turn in turns}
+        )
+        cohort.dropped |= stranded
         await all_of(
             self._hands.train(worker, [cohort.turns[client] for client in hand], cohort, None)
-            for worker, hand in enumerate(deal(seconds, self.plan.workers))
+            for worker, hand in enumerate(hands)
+            if hand
         )
         store = self.invoker.session.store
         for key in cohort.spent:

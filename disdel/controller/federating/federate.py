@@ -14,6 +14,7 @@ from disdel.controller.federating.privacy import check_privacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
 from disdel.controller.federating.versions import AsynchronousRun
+from disdel.controller.planning.endpoint_plans import Parts, parts_of_cohort
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.controller.training.kinds import Counts, RunKind
 from disdel.controller.training.resuming import Resumed
@@ -24,6 +25,7 @@ from disdel.data.client_counts import client_counts
 from disdel.data.partitioners import Partition
 from disdel.errors import UsageError
 from disdel.planner.question import Federation
+from disdel.platforms.base import Endpoints
 from disdel.settings import Settings
 from disdel.strategies.asking import strategy_of, with_whole_strategy
 from disdel.strategies.base import Strategy
@@ -112,6 +114,11 @@ class FederatedKind(RunKind):
             sums=not strategy_of(self.asked).is_whole,
             deadline_s=self.asked.deadline_s,
         )
+
+    def parts(self, endpoints: Endpoints, job: TrainJob) -> Parts:  # noqa: ARG002
+        roster = self.asked.roster
+        homes = endpoints.homes(roster, self.asked.data is not None)
+        return parts_of_cohort(endpoints, homes, roster=roster, asked=self.asked.asked)
 
     def _assignment(self, partition: Partition) -> Assignment:
         if self._counts is None:

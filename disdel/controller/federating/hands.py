@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from disdel.controller.federating.cohort import Answered, Cohort
+from disdel.controller.federating.places import Places
 from disdel.controller.federating.turns import ClientTurns
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.invoking.workers import Workers
 from disdel.controller.training.terms import step_terms
-from disdel.errors import ActivationFailed
+from disdel.errors import ActivationFailed, EndpointLost
 from disdel.planner.memory import score_batch
 from disdel.protocol import messages
 from disdel.strategies.base import Strategy
@@ -29,6 +30,8 @@ _MOST_TURNS = 1000
 _HAND_INS = 4
 # Lost without a reason so often, several clients are halved, and one goes without.
 _MOST_TRIES = {True: 2, False: 3}
+# So many endpoints that give no answer, one after the other: there is none for these clients.
+_MOST_MOVES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Hands:
         invoker: runs activations.
         network: as the workers build it at present.
         clipping: of updates in a round, where they are clipped.
+        places: where clients may train.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Hands:
         invoker: Invoker,
         network: Callable[[], messages.Network],
         clipping: Callable[[], messages.Clipping | None],
+        places: Places,
     ) -> None:
         self._federation = federation
         self._strategy = strategy
@@ -69,6 +74,7 @@ class Hands:
         self._invoker = invoker
         self._network = network
         self._clipping = clipping
+        self._places = places
 
     async def train(
         self,
@@ -76,22 +82,26 @@ class Hands:
         turns: Sequence[messages.ClientTurn],
         cohort: Cohort,
         until_s: float | None,
+        moves: int = 0,
     ) -> None:
-        """One container's clients of a round, activation by activation."""
+        """One container's clients of a round, activation by activation, after so many moves."""
         pending, begun = list(turns), None
         while pending:
             piece = pending[: self._piece(len(turns))]
             try:
                 ended = await self.send(worker, piece, begun, cohort, until_s)
             except ActivationFailed as failure:
+                if failure.cause == EndpointLost.kind:
+                    await self._elsewhere(worker, pending, cohort, until_s, moves, failure)
+                    return
                 cohort.failures += 1
                 pending, begun = pending[len(piece) :], None
                 if len(piece) == 1 or cohort.is_hopeless:
                     cohort.drop([turn.client for turn in piece], failure.reason or str(failure))
                 else:
                     half = len(piece) // 2
-                    await self.train(worker, piece[:half], cohort, until_s)
-                    await self.train(worker, piece[half:], cohort, until_s)
+                    await self.train(worker, piece[:half], cohort, until_s, moves)
+                    await self.train(worker, piece[half:], cohort, until_s, moves)
                 continue
             self._take(worker, ended, cohort)
             reply = ended.reply
@@ -101,6 +111,33 @@ class Hands:
             if reply.outcome == "ok" and len(reply.results) < len(piece):
                 # The deadline of the round.
                 return
+
+    async def _elsewhere(
+        self,
+        worker: int,
+        pending: Sequence[messages.ClientTurn],
+        cohort: Cohort,
+        until_s: float | None,
+        moves: int,
+        failure: ActivationFailed,
+    ) -> None:
+        """Clients whose endpoint does not answer train where they may; who stays there is late."""
+        going: dict[frozenset[str] | None, list[messages.ClientTurn]] = {}
+        for turn in pending:
+            there = self._places.where(turn.client)
+            if there == frozenset() or moves >= _MOST_MOVES:
+                cohort.drop([turn.client], failure.reason)
+            else:
+                going.setdefault(there, []).append(turn)
+        for there, turns in going.items():
+            at = self._workers.berths.of(worker).endpoint
+            if (there is None or at in there) and self._workers.berths.answers(at or ""):
+                pass  # It is there already.
+            elif not self._workers.move(worker, there):
+                cohort.drop([turn.client for turn in turns], failure.reason)
+                continue
+            await self.train(worker, turns, cohort, until_s, moves + 1)
+        cohort.changed.set()
 
     def _piece(self, clients: int) -> int:
         """How many clients an activation trains at most."""
@@ -128,6 +165,7 @@ class Hands:
             cohort.sum_keys.append(sent.sum_key)
         if reply.steps:
             self._turns.step_s = reply.train_s / reply.steps
+            self._places.measured(worker, self._turns.step_s)
         cohort.changed.set()
 
     async def send(
@@ -195,7 +233,8 @@ class Hands:
                     failure.lost = False
                 raise
 
-        return await self._workers.persist(worker, send_once)
+        # Not all clients may train where the worker would go on.
+        return await self._workers.persist(worker, send_once, moves=False)
 
     def _own_key(
         self, turn: messages.ClientTurn, cohort: Cohort, segment: int, attempt: int

@@ -161,7 +161,7 @@ class FederatedRun(RoundLoop):
         return dealt.label_map(_MAP_ROWS, _MAP_COLUMNS)
 
     def active(self, number: int) -> int:
-        return len(self._cohorts.hands(number))
+        return sum(map(bool, self._cohorts.hands(number)))
 
     async def stage(self, number: int) -> None:
         await self.invoker.write(self._stage, number)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from disdel.controller.invoking.actions import SizedAction
+from disdel.controller.invoking.berths import Berth, Berths
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.invoking.workers import Workers
@@ -52,10 +53,14 @@ class Evaluators:
             invoker=invoker,
             name="evaluate",
             numbers=[part.worker for part in plan.slices],
-            planned=Attempt(memory_mb=plan.memory_mb),
+            berths=Berths(
+                Berth(
+                    planned=Attempt(memory_mb=plan.memory_mb),
+                    memory_max_mb=plan.memory_max_mb,
+                    pool_mb=plan.pool_mb,
+                )
+            ),
             batch_size=plan.batch_size,
-            memory_max_mb=plan.memory_max_mb,
-            pool_mb=plan.pool_mb,
             batches=lambda attempt: f" in batches of {_batch_size(plan.batch_size, attempt)}",
         )
 

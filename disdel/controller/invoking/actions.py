@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from disdel.controller.invoking.background import background
+from disdel.controller.invoking.berths import Berth
 from disdel.controller.invoking.invoker import Call, Invoker, ReplyT
 from disdel.controller.invoking.recovery import Attempt, after_loss
-from disdel.errors import ActivationFailed
+from disdel.errors import ActivationFailed, EndpointLost
 from disdel.platforms.base import ActionSpec, Platform
 from disdel.types.events import Noted
 
@@ -37,7 +38,12 @@ class SizedAction:
     _created: dict[tuple[int, str], asyncio.Task[None]] = field(default_factory=dict)
 
     async def of_size(
-        self, memory_mb: int, *, generation: int = 0, longest: bool = False
+        self,
+        memory_mb: int,
+        *,
+        generation: int = 0,
+        longest: bool = False,
+        berth: Berth | None = None,
     ) -> ActionSpec:
         """The action with this memory limit; it is created by the first who asks.
 
@@ -45,13 +51,24 @@ class SizedAction:
             memory_mb: the limit.
             generation: of its package (see `Invoker`); it is created in each.
             longest: with the longest time limit.
+            berth: where it is to be, and with which limits there.
         """
-        spec = self.spec
+        spec, timeout_max_s = self.spec, self.timeout_max_s
+        if berth is not None and berth.endpoint is not None:
+            memory_mb = berth.size_mb(memory_mb)
+            timeout_max_s = berth.timeout_max_s or timeout_max_s
+            spec = replace(
+                spec,
+                name=f"{spec.name}@{berth.endpoint}",
+                endpoint=berth.endpoint,
+                memory_mb=berth.size_mb(spec.memory_mb),
+                timeout_s=min(berth.timeout_s or spec.timeout_s, timeout_max_s),
+            )
         if memory_mb != spec.memory_mb:
             spec = replace(spec, name=f"{spec.name}-{memory_mb}", memory_mb=memory_mb)
-        if longest and spec.timeout_s < self.timeout_max_s:
-            name = f"{spec.name}-{self.timeout_max_s:g}s"
-            spec = replace(spec, name=name, timeout_s=self.timeout_max_s)
+        if longest and spec.timeout_s < timeout_max_s:
+            name = f"{spec.name}-{timeout_max_s:g}s"
+            spec = replace(spec, name=name, timeout_s=timeout_max_s)
         key = (generation, spec.name)
         if key not in self._created:
             create = self.platform.create_action(self.package, spec)
@@ -95,9 +112,17 @@ async def persist(
 
 
 async def call_persistently(
-    action: SizedAction, invoker: Invoker, call: Call, reply_type: type[ReplyT], *, ceiling_mb: int
+    action: SizedAction,
+    invoker: Invoker,
+    call: Call,
+    reply_type: type[ReplyT],
+    *,
+    ceiling_mb: int,
+    berth: Callable[[], Berth | None] = lambda: None,
 ) -> ReplyT:
     """Run an activation that stands alone, again if it is lost; `call` has its first size.
+
+    `berth` says where it is run now. Where that endpoint does not answer, it is run elsewhere.
 
     Raises:
         ActivationFailed: it failed in a way that another attempt would not mend.
@@ -105,11 +130,15 @@ async def call_persistently(
 
     async def send(attempt: Attempt) -> ReplyT:
         spec = await action.of_size(
-            attempt.memory_mb, generation=invoker.generation, longest=attempt.longest
+            attempt.memory_mb,
+            generation=invoker.generation,
+            longest=attempt.longest,
+            berth=berth(),
         )
         sized = replace(
             call,
             action=spec.name,
+            endpoint=spec.endpoint,
             memory_mb=spec.memory_mb,
             timeout_s=spec.timeout_s,
             attempt=attempt.losses,
@@ -122,10 +151,16 @@ async def call_persistently(
             Noted(message=f"{call.task} was lost ({failure.outcome}); it runs again with {size}")
         )
 
-    return await persist(
-        send,
-        Attempt(memory_mb=call.memory_mb),
-        ceiling_mb=lambda: ceiling_mb,
-        batch_size=1,
-        moved=moved,
-    )
+    while True:
+        at = berth()
+        try:
+            return await persist(
+                send,
+                Attempt(memory_mb=call.memory_mb),
+                ceiling_mb=lambda: ceiling_mb,
+                batch_size=1,
+                moved=moved,
+            )
+        except ActivationFailed as failure:
+            if failure.cause != EndpointLost.kind or berth() == at:
+                raise

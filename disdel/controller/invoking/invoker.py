@@ -26,7 +26,14 @@ from disdel.controller.invoking.outcomes import (
 from disdel.controller.invoking.settling import Settling
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.controller.session import Session
-from disdel.errors import ActivationFailed, AggregationError, DataGone, PlatformRejected, StoreError
+from disdel.errors import (
+    ActivationFailed,
+    AggregationError,
+    DataGone,
+    EndpointLost,
+    PlatformRejected,
+    StoreError,
+)
 from disdel.protocol import memory_grant, messages
 from disdel.protocol.keys import RunKeys
 from disdel.types import ActivationRecord, Outcome, Times
@@ -57,10 +64,12 @@ ReplyT = TypeVar(
 class Call:
     """One invocation: the action, its request, and where it belongs in the report.
 
-    `image` is what the action's container is of, None where the platform has it by itself.
+    `image` is what the action's container is of, None where the platform has it by itself, and
+    `endpoint` where the action is, of a platform that is several.
     """
 
     action: str
+    endpoint: str | None = None
     image: str | None = None
     request: object
     task: str
@@ -165,7 +174,8 @@ class Invoker:
         """The record of a call's activation.
 
         Raises:
-            ActivationFailed: the platform had lost the action; its package is there again.
+            ActivationFailed: the platform had lost the action, and its package is there again; or
+                its endpoint does not answer.
         """
         generation = self.generation
         invocation = secrets.token_hex(8)
@@ -186,6 +196,16 @@ class Invoker:
                     invocation=invocation,
                     timeout_s=call.timeout_s,
                 )
+        except EndpointLost as lost:
+            raise ActivationFailed(
+                str(lost),
+                activation_id="",
+                outcome="error",
+                # Run again there, it would end the same.
+                lost=False,
+                cause=lost.kind,
+                reason=str(lost),
+            ) from lost
         except PlatformRejected as rejected:
             if rejected.status != _NOT_FOUND:
                 raise
@@ -259,6 +279,7 @@ class Invoker:
         activation = self.journal.note(
             record,
             action=call.action,
+            endpoint=call.endpoint,
             task=call.task,
             worker=call.worker,
             client=call.client,

@@ -34,6 +34,7 @@ class Journal:
         record: ActivationRecord,
         *,
         action: str,
+        endpoint: str | None = None,
         task: str,
         worker: int | None,
         client: int | None,
@@ -49,6 +50,7 @@ class Journal:
         activation = Activation(
             id=record.id,
             action=action,
+            endpoint=endpoint,
             task=task,
             worker=worker,
             client=client,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from disdel.controller.invoking.actions import SizedAction, persist
+from disdel.controller.invoking.berths import Berths
 from disdel.controller.invoking.invoker import Call, Invoker
 from disdel.controller.invoking.recovery import Attempt, after_warning
-from disdel.errors import ActivationFailed
+from disdel.errors import ActivationFailed, EndpointLost
 from disdel.types.events import Noted
 
 T = TypeVar("T")
@@ -24,10 +25,8 @@ class Workers:
         invoker: runs activations.
         name: what a worker is called in messages.
         numbers: which workers there are.
-        planned: how each of them begins.
+        berths: where each of them is, how it begins, and what it may have there.
         batch_size: samples of a step.
-        memory_max_mb: the most memory that an action can have.
-        pool_mb: memory of all containers together; None where nothing bounds it.
         reserved_mb: of the pool, for containers that are not these workers'.
         batches: how batches are cut, in words, for a message.
     """
@@ -36,23 +35,23 @@ class Workers:
     invoker: Invoker
     name: str
     numbers: Collection[int]
-    planned: Attempt
+    berths: Berths
     batch_size: int
-    memory_max_mb: int
-    pool_mb: int | None
     reserved_mb: int = 0
     batches: Callable[[Attempt], str]
     _attempts: dict[int, Attempt] = field(default_factory=dict)
 
     def attempt(self, worker: int) -> Attempt:
         """How this worker is run at present."""
-        return self._attempts.get(worker, self.planned)
+        return self._attempts.get(worker, self.berths.of(worker).planned)
 
-    def recut(self, numbers: Collection[int], planned: Attempt) -> None:
+    def recut(self, numbers: Collection[int], berths: Berths) -> None:
         """Go on with other workers; those that have grown stay as large as they are."""
-        self.numbers, self.planned = numbers, planned
+        self.numbers, self.berths = numbers, berths
         self._attempts = {
-            worker: replace(attempt, memory_mb=max(attempt.memory_mb, planned.memory_mb))
+            worker: replace(
+                attempt, memory_mb=max(attempt.memory_mb, berths.of(worker).planned.memory_mb)
+            )
             for worker, attempt in self._attempts.items()
         }
 
@@ -64,9 +63,11 @@ class Workers:
             attempt.memory_mb,
             generation=self.invoker.generation,
             longest=attempt.longest,
+            berth=self.berths.of(worker),
         )
         return Call(
             action=spec.name,
+            endpoint=spec.endpoint,
             image=spec.image,
             request=request,
             task=task,
@@ -77,12 +78,43 @@ class Workers:
             timeout_s=spec.timeout_s,
         )
 
-    async def persist(self, worker: int, send: Callable[[Attempt], Awaitable[T]]) -> T:
+    async def persist(
+        self, worker: int, send: Callable[[Attempt], Awaitable[T]], *, moves: bool = True
+    ) -> T:
         """Send until it ends well, each time in the way that the last loss suggests.
+
+        A worker whose endpoint does not answer goes on at another, unless it `moves` nowhere.
 
         Raises:
             ActivationFailed: it failed in a way that another attempt would not mend.
         """
+        while True:
+            try:
+                return await self._persist(worker, send)
+            except ActivationFailed as failure:
+                if failure.cause != EndpointLost.kind or not (moves and self.move(worker)):
+                    raise
+
+    def move(self, worker: int, among: Collection[str] | None = None) -> bool:
+        """Have a worker go on at another endpoint, of these; whether one of them answers."""
+        moved = self.berths.move(worker, among)
+        if moved:
+            # What it had grown to counts where it was.
+            self._attempts.pop(worker, None)
+            self.invoker.emit(
+                Noted(
+                    message=f"{self.name} {worker} goes on at endpoint "
+                    f"{self.berths.of(worker).endpoint}"
+                )
+            )
+        return moved
+
+    def settle(self) -> None:
+        """Between rounds: have workers where they were planned, of the endpoints that answer."""
+        for worker in self.berths.settle():
+            self._attempts.pop(worker, None)
+
+    async def _persist(self, worker: int, send: Callable[[Attempt], Awaitable[T]]) -> T:
 
         def moved(following: Attempt, failure: ActivationFailed) -> None:
             self._move(worker, following, f"was lost ({failure.outcome})")
@@ -107,13 +139,18 @@ class Workers:
 
     def free_mb(self, worker: int) -> int:
         """The memory that is left for this worker beside the others."""
-        if self.pool_mb is None:
-            return self.memory_max_mb
-        taken = sum(self.attempt(other).memory_mb for other in self.numbers if other != worker)
-        return self.pool_mb - taken - self.reserved_mb
+        berth = self.berths.of(worker)
+        if berth.pool_mb is None:
+            return berth.memory_max_mb
+        taken = sum(
+            self.attempt(other).memory_mb
+            for other in self.numbers
+            if other != worker and self.berths.of(other).endpoint == berth.endpoint
+        )
+        return berth.pool_mb - taken - self.reserved_mb
 
     def _ceiling_mb(self, worker: int) -> int:
-        return min(self.memory_max_mb, self.free_mb(worker))
+        return min(self.berths.of(worker).memory_max_mb, self.free_mb(worker))
 
     def _move(self, worker: int, following: Attempt, why: str) -> None:
         self._attempts[worker] = following

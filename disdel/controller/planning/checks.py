@@ -6,6 +6,7 @@ import asyncio
 import importlib.metadata
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from disdel.runtimes.registry import BASE_IMAGE
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
 from disdel.store.private_redis import find_redis_server
-from disdel.types import ActivationRecord, RuntimeName
+from disdel.types import ActivationRecord, Capacity, RuntimeName
 from disdel.types.plan import in_brackets
 
 _TIMEOUT_S = 60.0
@@ -55,7 +56,7 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
         settings: where runs would run.
         runtime: what they would run on; None for all that is offered there.
     """
-    runtimes = _as_measured(offered_runtimes(runtime, settings), settings)
+    runtimes = as_measured(offered_runtimes(runtime, settings), settings)
     yield Check("python", True, sys.version.split()[0])
     for one in runtimes:
         yield _package(one.name, one.distributions, f"disdel[{one.name}]")
@@ -66,7 +67,7 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
     yield from asyncio.run(_platform_checks(settings, runtimes))
 
 
-def _as_measured(runtimes: Sequence[Runtime], settings: Settings) -> list[Runtime]:
+def as_measured(runtimes: Sequence[Runtime], settings: Settings) -> list[Runtime]:
     """The runtimes with the floor of the builds that are there, as earlier containers told it."""
     return [
         replace(
@@ -113,7 +114,7 @@ def _writable(folder: Path) -> str:
 async def _platform_checks(settings: Settings, runtimes: Sequence[Runtime]) -> list[Check]:
     try:
         async with open_session(settings) as session:
-            checks = [_store(session), _limits(session, runtimes)]
+            checks = [_store(session), limits_check(session, runtimes)]
             if checks[-1].ok:
                 checks += await _container_checks(session, settings, runtimes)
             return checks
@@ -145,7 +146,7 @@ def _store(session: Session) -> Check:
     return Check("redis server", True, detail)
 
 
-def _limits(session: Session, runtimes: Sequence[Runtime]) -> Check:
+def limits_check(session: Session, runtimes: Sequence[Runtime]) -> Check:
     """Whether the platform lets the frameworks in."""
     capacity = session.capacity
     largest = max(runtimes, key=lambda runtime: runtime.costs.floor_mb)
@@ -175,16 +176,34 @@ def _framework_mb(runtime: Runtime, minimum_mb: int) -> int:
     return round_up_memory(runtime.costs.floor_mb, minimum_mb)
 
 
+def probes_of(capacity: Capacity, runtimes: Sequence[Runtime]) -> tuple[tuple[str, str, int], ...]:
+    """An image, an action and a memory limit for each kind of container that runs have."""
+    minimum_mb = capacity.memory_min_mb
+    return (
+        (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),
+        *((r.image, "train", _framework_mb(r, minimum_mb)) for r in runtimes if r.image),
+    )
+
+
 async def _container_checks(
     session: Session, settings: Settings, runtimes: Sequence[Runtime]
 ) -> list[Check]:
     """Start a container of each image and ask it what it is."""
-    minimum_mb = session.capacity.memory_min_mb
-    probes = (
-        (BASE_IMAGE, "collectWeights", round_up_memory(BASE_FLOOR_MB, minimum_mb)),
-        *((r.image, "train", _framework_mb(r, minimum_mb)) for r in runtimes if r.image),
-    )
-    checks = []
+    probes = probes_of(session.capacity, runtimes)
+    return [read_probe(spec, record) for spec, record, _ in await probed(session, settings, probes)]
+
+
+async def probed(
+    session: Session, settings: Settings, probes: Sequence[tuple[str, str, int]]
+) -> list[tuple[ActionSpec, ActivationRecord, tuple[float, float]]]:
+    """What containers answer who are asked what they are, and when they were, in s of this clock.
+
+    Args:
+        session: with the platform.
+        settings: name images.
+        probes: an image, an action and a memory limit each.
+    """
+    answers = []
     async with probe_package(session, "doctor") as package:
         common = messages.Common(
             v=messages.WIRE_VERSION,
@@ -209,14 +228,16 @@ async def _container_checks(
                 "patience_s": _PROBE_PATIENCE_S,
                 **await asyncio.to_thread(session.store.lend, needs),
             }
+            began_s = time.time()
             record = await session.platform.invoke(
                 package, spec.name, request, timeout_s=spec.timeout_s
             )
-            checks.append(_read_probe(spec, record))
-    return checks
+            answers.append((spec, record, (began_s, time.time())))
+    return answers
 
 
-def _read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
+def read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
+    """What a container that was asked what it is has answered, or why it has not."""
     name = (spec.image or "").rpartition("/")[2].partition(":")[0]
     failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None, image=spec.image)
     if failure is None:

@@ -44,6 +44,7 @@ def _of_training(plan: Plan) -> dict[str, Any]:
         "gpu_memory_mb": plan.gpu_memory_mb,
         "score_every": plan.score_every,
         "throttled_s": plan.throttled_s,
+        "endpoints": plan.endpoints,
     }
 
 

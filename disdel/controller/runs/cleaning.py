@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from disdel.controller.runs.lease import Holder, RunTaken, claimed, holder_of, i
 from disdel.controller.runs.places import Place, read_places, remove_from, write_places
 from disdel.controller.runs.run_folder import RunFolder, as_lost
 from disdel.errors import DisdelError, UsageError
-from disdel.platforms.registry import provider_of
+from disdel.platforms.registry import chosen, provider_of
 from disdel.settings import Settings
 from disdel.store.connecting import connect_store
 from disdel.types import RunReport
@@ -57,6 +58,24 @@ async def stop_run(folder: RunFolder, settings: Settings, *, forget: bool = Fals
         # Taken up again in this very moment.
         await asyncio.to_thread(interrupt, folder.path)
         return f"stopped {folder.run}"
+
+
+async def clear_runs(runs: Iterable[RunFolder], settings: Settings) -> list[str]:
+    """Remove what runs whose controllers are dead have left where `settings` lead to.
+
+    Raises:
+        DisdelError: something could not be removed.
+    """
+    provider = chosen(settings)
+    address, told = provider.address(settings), []
+    for folder in runs:
+        places = read_places(folder.path)
+        there = any(
+            place.platform == provider.name and place.address == address for place in places
+        )
+        if there and not is_driven(folder.path):
+            told.append(await stop_run(folder, settings))
+    return told
 
 
 async def _clean(folder: RunFolder, settings: Settings, *, forget: bool) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from disdel.controller.invoking.actions import SizedAction, call_persistently
 from disdel.controller.invoking.background import background
+from disdel.controller.invoking.berths import Berth
 from disdel.controller.invoking.invoker import Call, Invoker, all_of
 from disdel.protocol import messages
 from disdel.types import LedgerEntry
@@ -33,6 +34,7 @@ class Collector:
         fan_in: the most updates that one activation reads, at least 2.
         is_whole: whether one activation must read all of them, so that there is no tree.
         memory_max_mb: the most memory that it may be given when it is lost.
+        berth: where that container is to be now, of a platform that is several.
     """
 
     action: SizedAction
@@ -41,6 +43,7 @@ class Collector:
     fan_in: int
     memory_max_mb: int
     is_whole: bool = False
+    berth: Callable[[], Berth | None] = lambda: None
     _warm: asyncio.Task[messages.CollectReply] | None = field(default=None, init=False)
 
     @property
@@ -158,7 +161,9 @@ class Collector:
             timeout_s=self.action.spec.timeout_s,
         )
         return await call_persistently(
-            self.action, self.invoker, call, messages.CollectReply, ceiling_mb=self.memory_max_mb
+            *(self.action, self.invoker, call, messages.CollectReply),
+            ceiling_mb=self.memory_max_mb,
+            berth=self.berth,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from disdel.controller.invoking.actions import SizedAction
+from disdel.controller.invoking.berths import Berths, berths_of
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.invoking.workers import Workers
@@ -68,10 +69,8 @@ class TrainContainers:
             invoker=invoker,
             name="worker",
             numbers=_numbers(plan),
-            planned=_planned(plan),
+            berths=self._berths(),
             batch_size=job.batch_size,
-            memory_max_mb=plan.memory_max_mb,
-            pool_mb=plan.pool_mb,
             reserved_mb=plan.collect_memory_mb,
             batches=_batches,
         )
@@ -91,11 +90,27 @@ class TrainContainers:
 
     def recut(self) -> None:
         """Go on with the crew's new number of workers."""
-        self._workers.recut(_numbers(self.plan), _planned(self.plan))
+        self._workers.recut(_numbers(self.plan), self._berths())
+
+    def _berths(self) -> Berths:
+        if not self.plan.endpoints:
+            return berths_of(self.plan)
+        session = self.invoker.session
+        made_of = session.endpoints
+        sizes = {} if made_of is None else {n: made_of.named(n).size_mb for n in made_of.collect}
+        return berths_of(self.plan, answers=session.platform.answers, sizes=sizes)
+
+    @property
+    def berths(self) -> Berths:
+        """Where the workers are."""
+        return self._workers.berths
 
     async def ensure_created(self) -> None:
-        """Create the action in the size that was planned."""
-        await self.action.of_size(self.plan.memory_mb, generation=self.invoker.generation)
+        """Create the action in the size that was planned, where the first worker is."""
+        berth = self.berths.of(0)
+        await self.action.of_size(
+            berth.planned.memory_mb, generation=self.invoker.generation, berth=berth
+        )
 
     def network(self) -> messages.Network:
         """The network as the workers build it."""
@@ -136,14 +151,6 @@ class TrainContainers:
 
 def _numbers(plan: Plan) -> range:
     return range(len(plan.turns))
-
-
-def _planned(plan: Plan) -> Attempt:
-    return Attempt(
-        memory_mb=plan.memory_mb,
-        micro_batches=plan.micro_batches,
-        block_steps=plan.block_steps,
-    )
 
 
 def _batches(attempt: Attempt) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from disdel.controller.planning.endpoint_plans import Parts, parts_of_training
 from disdel.controller.planning.strategy_checks import check_waits
 from disdel.controller.training.rounds import RoundLoop
 from disdel.controller.training.splits import with_clients
 from disdel.controller.training.train_run import TrainRun
 from disdel.data.partitioners import Partition
 from disdel.planner.question import Federation
+from disdel.platforms.base import Endpoints
 from disdel.strategies.base import Strategy
 from disdel.types import FederateJob, ModelSpec, TrainJob
 
@@ -50,6 +52,10 @@ class RunKind:
     def planned(self, partition: Partition) -> tuple[Counts, Federation | None]:
         """The samples of each of so many clients, for the planner, and what else it should know."""
         return partition.counts, None
+
+    def parts(self, endpoints: Endpoints, job: TrainJob) -> Parts:
+        """What each endpoint of a platform that is several is expected to do."""
+        return parts_of_training(endpoints, job.clients)
 
     def files(self) -> Mapping[str, bytes]:
         """What its actions need beside the library, by path in their zip."""

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.background import background
+from disdel.controller.invoking.berths import Berth
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.planning.compiled import CompiledNetwork
 from disdel.controller.runs.lease import Lease
@@ -130,6 +131,7 @@ class RoundLoop(ABC):
             fan_in=plan.fan_in,
             memory_max_mb=plan.memory_max_mb,
             is_whole=self.strategy.is_whole,
+            berth=self._collecting_berth,
         )
         self._average = AveragedModel(fleet, crew, invoker, compiled)
         self._lease = lease
@@ -157,6 +159,13 @@ class RoundLoop(ABC):
         self._is_done = asyncio.Event()
         self._tested: Score | None = None
         self._client_scores: ClientScores | None = None
+
+    def _collecting_berth(self) -> Berth | None:
+        """Where averages are made, where there is a choice."""
+        berths = self._fleet.berths
+        if not berths.are_several:
+            return None
+        return berths.collecting if self.collector.is_apart else berths.of(0)
 
     @abstractmethod
     def new_containers(self, action: SizedAction) -> TrainContainers:

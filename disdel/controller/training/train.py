@@ -14,6 +14,12 @@ from disdel.controller.invoking.bundle import build_bundle, check_code
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.lifecycle import run_to_report
 from disdel.controller.planning.compiled import CompiledNetwork, compile_job, compile_network
+from disdel.controller.planning.endpoint_plans import (
+    AtEndpoint,
+    check_endpoints,
+    for_all,
+    plan_endpoints,
+)
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.networks import choose_network, code_of
 from disdel.controller.planning.nodes import with_nodes
@@ -122,12 +128,22 @@ async def train_on(
         opened = await stack.enter_async_context(open_session(settings, emit))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
+        made_of, settings = session.endpoints, for_all(session.endpoints, settings)
+        where = {} if made_of is None else {one.name: one.settings for one in made_of.all}
+        if made_of is not None:
+            check_endpoints(job, made_of)
 
-        def planned(job: TrainJob, compiling_took_s: float = 0.0) -> tuple[Question, Plan]:
+        def planned(
+            job: TrainJob, compiling_took_s: float = 0.0, at: AtEndpoint | None = None
+        ) -> tuple[Question, Plan]:
+            part, place, of_clients = dataset, (session.capacity, settings), counts
+            if at is not None:
+                part, of_clients = at.part_of(dataset), at.counts or counts
+                place = (at.endpoint.capacity, at.endpoint.settings)
             return make_plan(
                 ask(
-                    *(job, dataset, model, session.capacity, settings),
-                    counts=counts,
+                    *(job, part, model, *place),
+                    counts=of_clients,
                     federation=federation,
                     store_mb=session.examination.room_mb,
                     compiling_took_s=compiling_took_s,
@@ -143,6 +159,15 @@ async def train_on(
                 question, plan = planned(job, question.compile_s)
                 if not runtime_named(plan.runtime).compiles:
                     compiled = None
+        questions: dict[str, Question] = {}
+        if made_of is not None:
+            question, plan, questions = plan_endpoints(
+                replace(job, runtime=plan.runtime),
+                made_of,
+                kind.parts(made_of, job),
+                one=lambda job, at: planned(job, question.compile_s, at),
+                together=lambda job: planned(job, question.compile_s),
+            )
         check_count(strategy, len(plan.client_samples), job.fan_in)
         warn_of_store(session, plan.store_mb, emit)
         # Else what they compute is in the library.
@@ -211,10 +236,16 @@ async def train_on(
                 keep=settings.keep,
             )
         finally:
-            history = history_of(runtime_named(plan.runtime), settings)
             # A container that has had several shards tells nothing of any.
             if not crew.has_changed:
-                remember(history, observe(question, plan, run.own_activations), emit)
+                runtime = runtime_named(plan.runtime)
+                if made_of is None:
+                    history = history_of(runtime, settings)
+                    remember(history, observe(question, plan, run.own_activations), emit)
+                for name, asked in questions.items():
+                    ended = [a for a in run.own_activations if a.endpoint == name]
+                    history = history_of(runtime, where[name])
+                    remember(history, observe(asked, plan, ended), emit)
     return report, folder
 
 

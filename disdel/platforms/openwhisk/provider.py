@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from disdel.connections.patience import Tell, tell_nobody
@@ -44,6 +45,12 @@ class OpenWhiskProvider(Provider):
 
     def address(self, settings: Settings) -> str | None:
         return _named(settings).apihost
+
+    def at(self, settings: Settings, *, address: str | None, key: str | None) -> Settings:
+        if address is None or key is None:
+            lacks = "address" if address is None else "key (key_env or key_file)"
+            raise UsageError(f"an OpenWhisk is reached at an address with a key: it has no {lacks}")
+        return replace(settings, apihost=address, auth=key)
 
     async def reach(self, settings: Settings) -> Reach:
         access = _named(settings)

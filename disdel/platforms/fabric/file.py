@@ -1,0 +1,458 @@
+"""A fabric file: the endpoints of a run, and whose clients train on which.
+
+Its keys are the fields here, each with its `Setting`, and behind them those that an endpoint's
+platform has options of its own for. No secret stands in it: an endpoint names the environment
+variable or the file that has its key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from disdel.errors import UsageError
+from disdel.host.home import expanded
+from disdel.platforms.fabric.binding import Binding, read_ids
+from disdel.platforms.fabric.secret_looks import names_secret, secret_in
+from disdel.settings import Declared, build, declared
+from disdel.settings.texts import checked_text, value_of
+from disdel.types.checks import take_fields
+from disdel.types.setting import Setting
+
+T = TypeVar("T")
+
+Place = Literal["time", "price"]
+# What is larger was not written by hand.
+_LARGEST_BYTES = 2**20
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+# Keys that hold where a secret is, and none.
+_POINTERS = frozenset({"key_env", "key_file"})
+_MOST = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointOptions:
+    """What a file says of an endpoint; what is not said, its platform says.
+
+    Raises:
+        UsageError: a value is of another type or out of range.
+    """
+
+    platform: Annotated[
+        str, Setting("Its platform, by the name that --platform takes.", metavar="NAME")
+    ]
+    address: Annotated[
+        str | None, Setting("Where it answers: an API host, or a URL.", metavar="URL")
+    ] = None
+    key_env: Annotated[
+        str | None,
+        Setting("The environment variable that holds its key.", metavar="VARIABLE"),
+    ] = None
+    key_file: Annotated[
+        Path | None, Setting("The file that holds its key, and nothing else.", metavar="FILE")
+    ] = None
+    containers: Annotated[
+        int | None,
+        Setting(
+            "Containers that it may hold at the same time.",
+            low=1,
+            high=10_000,
+            default="what its platform allows",
+        ),
+    ] = None
+    memory_max_mb: Annotated[
+        int | None,
+        Setting("Most memory of an action.", low=1, high=_MOST, default="its platform's limit"),
+    ] = None
+    pool_memory_mb: Annotated[
+        int | None,
+        Setting(
+            "Most memory of all its containers.", low=1, high=_MOST, default="its platform's limit"
+        ),
+    ] = None
+    sizes: Annotated[
+        tuple[str, ...],
+        Setting("The sizes in MB that an action can have; any, where none are given."),
+    ] = ()
+    time_limit_s: Annotated[
+        float | None,
+        Setting("Longest activation.", above=0, high=86_400, default="its platform's limit"),
+    ] = None
+    payload_bytes: Annotated[
+        int | None,
+        Setting(
+            "Largest request and answer, in bytes.",
+            name="payload",
+            low=1024,
+            high=_MOST,
+            default="its platform's limit",
+        ),
+    ] = None
+    cpus: Annotated[
+        int | None,
+        Setting("CPUs of all its containers.", low=1, high=65_536, default="what it tells"),
+    ] = None
+    architecture: Annotated[
+        Literal["amd64", "arm64", "x86_64"] | None,
+        Setting("Of its CPUs, for compiled networks.", default="this machine's"),
+    ] = None
+    labels: Annotated[
+        tuple[str, ...], Setting("Words by which clients may be bound to it, and to others.")
+    ] = ()
+    store: Annotated[
+        str | None,
+        Setting(
+            "How its containers reach the store, where that is another address than for this "
+            "machine; user and password are those of --redis.",
+            metavar="URL",
+        ),
+    ] = None
+    price_gb_s: Annotated[
+        float | None,
+        Setting(
+            "What it takes for a GB·s, in US dollars.",
+            name="price_gb_s",
+            metavar="USD",
+            low=0,
+            high=1_000_000,
+            default="the list price of its platform, where that has one",
+        ),
+    ] = None
+    price_invocation: Annotated[
+        float | None,
+        Setting("What it takes for an activation, likewise.", metavar="USD", low=0, high=1_000_000),
+    ] = None
+    insecure: Annotated[bool, Setting("Do not verify its certificate.")] = False
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+
+    @property
+    def arch(self) -> str | None:
+        """The architecture of its CPUs in Kubernetes' names."""
+        return "amd64" if self.architecture == "x86_64" else self.architecture
+
+    @property
+    def sizes_mb(self) -> tuple[int, ...]:
+        return tuple(sorted(int(size) for size in self.sizes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FabricOptions:
+    """What a file says of all endpoints together."""
+
+    quorum: Annotated[
+        int | None,
+        Setting(
+            "How many endpoints must answer, at the start and as long as a run lasts.",
+            low=1,
+            high=1000,
+            default="all at the start, and one from then on",
+        ),
+    ] = None
+    place: Annotated[
+        Place,
+        Setting(
+            "Clients that belong to no endpoint are dealt out so that a round ends early, or is "
+            "cheap; --place says so, too."
+        ),
+    ] = "time"
+    collect: Annotated[
+        str | None,
+        Setting(
+            "The endpoint that makes the averages.",
+            metavar="NAME",
+            default="the first that answers",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        take_fields(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointEntry:
+    """An endpoint as the file has it.
+
+    Attributes:
+        name: of it.
+        options: what is said of it.
+        own: what is said that its platform alone has options for, each as `NAME=VALUE`.
+    """
+
+    name: str
+    options: EndpointOptions
+    own: tuple[str, ...] = ()
+
+    def key(self, source: Path) -> str | None:
+        """Its key, from where the file says that it is; None where it says nothing.
+
+        Raises:
+            UsageError: it is not there.
+        """
+        if (name := self.options.key_env) is not None:
+            if not (key := os.environ.get(name)):
+                raise UsageError(
+                    f"endpoint {self.name} has its key in the environment variable {name} (key_env "
+                    f"in {source}), which is {'empty' if key == '' else 'not set'}: export it"
+                )
+            return checked_text(f"the key in {name}", key.strip())
+        if (path := self.options.key_file) is not None:
+            path = source.parent / expanded(path, "key_file")
+            try:
+                key = path.read_text(encoding="utf-8").strip()
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or "it is no text"
+                raise UsageError(
+                    f"endpoint {self.name} has its key in {path} (key_file in {source}), which "
+                    f"cannot be read: {why}"
+                ) from error
+            if not key:
+                raise UsageError(f"endpoint {self.name} has its key in {path}, which is empty")
+            return checked_text(f"the key in {path}", key)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FabricFile:
+    """A file, read.
+
+    Attributes:
+        path: of it.
+        options: of all endpoints together.
+        endpoints: in the order of the file.
+        bindings: whose clients train where.
+    """
+
+    path: Path
+    options: FabricOptions = field(default_factory=FabricOptions)
+    endpoints: tuple[EndpointEntry, ...]
+    bindings: tuple[Binding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clients:
+    """A table of clients; two of its keys exclude each other."""
+
+    ids: Annotated[str, Setting('Clients by their ids, as "0-2", "0-2, 7" or [0, 1, 7].')]
+    endpoint: Annotated[str | None, Setting("The endpoint that they train on.")] = None
+    label: Annotated[
+        str | None, Setting("They train on the endpoints with this label, instead.")
+    ] = None
+    moves: Annotated[
+        bool | None,
+        Setting(
+            "Whether they train elsewhere while their endpoints do not answer.",
+            default="true, but with --data: clients that have data of their own never do",
+        ),
+    ] = None
+
+
+def read_fabric(path: Path, own_options: Mapping[str, Iterable[Declared]]) -> FabricFile:
+    """A fabric file.
+
+    Args:
+        path: of it.
+        own_options: the options that each platform alone has, by its name; what is not in it is
+            no platform.
+
+    Raises:
+        UsageError: it cannot be read, or says what nobody understands.
+    """
+    path = expanded(path, "--fabric").absolute()
+    content = _content(path)
+    _refuse_secrets(content, path, ())
+    tables = ("endpoints", "clients")
+    top = {key: value for key, value in content.items() if key not in tables}
+    options = _options(FabricOptions, top, f"{path}", also=tables)
+    endpoints = _endpoints(content.get("endpoints"), path, own_options)
+    names = [endpoint.name for endpoint in endpoints]
+    if options.collect is not None and options.collect not in names:
+        raise UsageError(
+            f"collect in {path} is {options.collect}: {_known(options.collect, names)}"
+        )
+    if options.quorum is not None and options.quorum > len(names):
+        raise UsageError(
+            f"quorum in {path} is {options.quorum}, and there are {len(names)} endpoints: lower it"
+        )
+    bindings = tuple(_bindings(content.get("clients", []), path, endpoints))
+    return FabricFile(path=path, options=options, endpoints=endpoints, bindings=bindings)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"--fabric {path} cannot be read: {why}") from error
+    if len(data) > _LARGEST_BYTES:
+        raise UsageError(f"--fabric {path} is larger than 1 MiB: that is no fabric file")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"), parse_float=str)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--fabric {path} is no text in UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--fabric {path} is no TOML: {error}") from error
+
+
+def _refuse_secrets(value: Any, path: Path, at: tuple[str, ...]) -> None:
+    """Refuse what should be in no file, without repeating it.
+
+    Raises:
+        UsageError: there is something.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if isinstance(inner, str) and names_secret(key) and key not in _POINTERS:
+                raise _holds_secret(f"{'.'.join((*at, key))} in {path} is a secret by its name")
+            if secret_in(key):
+                raise _holds_secret(f"a key under {'.'.join(at) or 'the top'} in {path} is one")
+            _refuse_secrets(inner, path, (*at, key))
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_secrets(inner, path, at)
+    elif isinstance(value, str) and (kind := secret_in(value)) is not None:
+        raise _holds_secret(f"{'.'.join(at)} in {path} looks like {kind}")
+
+
+def _holds_secret(what: str) -> UsageError:
+    return UsageError(
+        f"{what}, and a file is copied and shown: put it into an environment variable or a file of "
+        "its own, and name that (key_env = VARIABLE, key_file = FILE; the store's with --redis)"
+    )
+
+
+def _endpoints(
+    said: Any, path: Path, own_options: Mapping[str, Iterable[Declared]]
+) -> tuple[EndpointEntry, ...]:
+    if not isinstance(said, dict) or not said:
+        raise UsageError(
+            f"{path} has no endpoints: each is a table, as [endpoints.edge] with platform = "
+            f'"{next(iter(sorted(own_options)), "embedded")}"'
+        )
+    return tuple(_endpoint(name, values, path, own_options) for name, values in said.items())
+
+
+def _endpoint(
+    name: str, said: Any, path: Path, own_options: Mapping[str, Iterable[Declared]]
+) -> EndpointEntry:
+    where = f"[endpoints.{name}] in {path}"
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{where}: an endpoint's name is of small letters, digits and dashes, 40 at most, and "
+            "begins with a letter"
+        )
+    if not isinstance(said, dict):
+        raise UsageError(f"{where} must be a table with its platform")
+    platform = said.get("platform")
+    if platform is None:
+        raise UsageError(f'{where} does not name its platform: platform = "NAME"')
+    if platform not in own_options:
+        raise UsageError(
+            f"{where} has the platform {platform!r}: {_known(str(platform), list(own_options))}"
+        )
+    own = _by_name(own_options[platform])
+    shared = _by_name(declared(EndpointOptions))
+    # What both have a word for, such as the most memory, is said to both.
+    beside = {key: value for key, value in said.items() if _plain(key) in own}
+    rest = {key: value for key, value in said.items() if _plain(key) in shared or key not in beside}
+    options = _options(EndpointOptions, rest, where, also=tuple(own))
+    if options.key_env is not None and options.key_file is not None:
+        raise UsageError(f"{where} names its key twice, by key_env and key_file: leave one out")
+    for size in options.sizes:
+        if not size.isdigit() or not 1 <= int(size) <= _MOST:
+            raise UsageError(f"sizes of {where} must be whole numbers of MB, not {size!r}")
+    pairs = []
+    for key, value in beside.items():
+        option = own[_plain(key)]
+        source = f"{key} of {where}"
+        for text in _texts(option, value, source):
+            value_of(option, text, source)
+            pairs.append(f"{option.name}={text}")
+    return EndpointEntry(name=name, options=options, own=tuple(pairs))
+
+
+def _bindings(said: Any, path: Path, endpoints: tuple[EndpointEntry, ...]) -> Iterable[Binding]:
+    if not isinstance(said, list) or not all(isinstance(one, dict) for one in said):
+        raise UsageError(f"clients in {path} must be tables, each as [[clients]] with ids")
+    names = [endpoint.name for endpoint in endpoints]
+    labels = list(dict.fromkeys(label for one in endpoints for label in one.options.labels))
+    for number, values in enumerate(said, start=1):
+        where = f"[[clients]] number {number} in {path}"
+        if "ids" not in values:
+            raise UsageError(f'{where} names no clients: ids = "0-2"')
+        ids = read_ids(values["ids"], f"ids of {where}")
+        table = _options(_Clients, {**values, "ids": "read"}, where)
+        if (table.endpoint is None) is (table.label is None):
+            raise UsageError(f"{where} must name either an endpoint or a label")
+        if table.endpoint is not None:
+            if table.endpoint not in names:
+                raise UsageError(f"{where}: {_known(table.endpoint, names)}")
+            bound: tuple[str, ...] = (table.endpoint,)
+        else:
+            if table.label not in labels:
+                raise UsageError(f"{where}: {_known(str(table.label), labels, what='label')}")
+            bound = tuple(one.name for one in endpoints if table.label in one.options.labels)
+        yield Binding(ids=ids, endpoints=bound, moves=table.moves is not False, source=where)
+
+
+def _options(cls: type[T], said: Mapping[str, Any], where: str, *, also: Iterable[str] = ()) -> T:
+    """An instance of a class of settings, of what a table says."""
+    known = _by_name(declared(cls))
+    values: dict[str, Any] = {}
+    for key, value in said.items():
+        if (option := known.get(_plain(key))) is None:
+            names = sorted({*(option.name for option in known.values()), *also})
+            raise UsageError(f"{where}: {_known(key, names, what='key')}")
+        source = f"{key} of {where}"
+        texts = _texts(option, value, source)
+        if option.is_repeated:
+            values[option.name] = tuple(texts)
+        else:
+            values[option.name] = value_of(option, texts[0], source)
+    try:
+        return build(cls, values)
+    except UsageError as error:
+        error.reworded(f"{where}: {error}")
+        raise
+
+
+def _by_name(options: Iterable[Declared]) -> dict[str, Declared]:
+    """Options by the names that a file may call them: with the unit of their values, or without."""
+    known: dict[str, Declared] = {}
+    for option in options:
+        known |= {option.field: option, option.name: option}
+    return known
+
+
+def _texts(option: Declared, value: Any, source: str) -> list[str]:
+    """A value of the file as texts of a command line, of which most have one."""
+    parts = value if isinstance(value, list) and option.is_repeated else [value]
+    texts = []
+    for part in parts:
+        if isinstance(part, bool):
+            part = str(part).lower() if option.is_switch else None
+        if not isinstance(part, int | str) or not str(part).strip():
+            wanted = "true or false" if option.is_switch else option.metavar
+            raise UsageError(f"{source} must be {wanted}, not {value!r}")
+        texts.append(checked_text(source, str(part)))
+    return texts
+
+
+def _known(name: str, names: Iterable[str], *, what: str = "endpoint or platform") -> str:
+    """That there is none of this name, and what is nearest."""
+    names = list(names)
+    near = difflib.get_close_matches(_plain(name), names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
+    return f"there is no {what} {name[:40]!r}; {hint}"
+
+
+def _plain(key: str) -> str:
+    return key.replace("-", "_")

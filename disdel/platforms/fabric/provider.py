@@ -1,0 +1,285 @@
+"""The endpoints that a file names, opened together, and what is planned with of each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from disdel.connections.patience import Tell, tell_nobody
+from disdel.errors import ConnectionRefused, DisdelError, UsageError
+from disdel.platforms import registry
+from disdel.platforms.base import (
+    Endpoint,
+    Endpoints,
+    Homes,
+    Opened,
+    Platform,
+    Provider,
+    Reach,
+    Traits,
+)
+from disdel.platforms.fabric.binding import homes_of
+from disdel.platforms.fabric.client import Fabric, Member, together, too_few
+from disdel.platforms.fabric.file import EndpointEntry, FabricFile, read_fabric
+from disdel.platforms.options import said_options
+from disdel.platforms.prices import PUBLISHED, Price, price_given
+from disdel.settings import Settings, declared
+from disdel.types import Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """An endpoint of the file, its platform, and the settings that lead there."""
+
+    entry: EndpointEntry
+    provider: Provider
+    settings: Settings
+
+    def capacity(self, told: Capacity) -> Capacity:
+        """What it allows: as its platform tells, and no more than the file says."""
+        said = self.entry.options
+        sizes = said.sizes_mb
+        tightest = [
+            size
+            for size in (said.memory_max_mb, *sizes[-1:], told.memory_max_mb)
+            if size is not None
+        ]
+        pools = [pool for pool in (said.pool_memory_mb, told.pool_memory_mb) if pool is not None]
+        return replace(
+            told,
+            memory_max_mb=min(tightest),
+            memory_min_mb=max(told.memory_min_mb, *sizes[:1]) if sizes else told.memory_min_mb,
+            timeout_max_s=min(said.time_limit_s or told.timeout_max_s, told.timeout_max_s),
+            concurrency=min(said.containers or told.concurrency, told.concurrency),
+            pool_memory_mb=min(pools, default=None),
+            cpus=said.cpus or told.cpus,
+            payload_bytes=min(said.payload_bytes or told.payload_bytes, told.payload_bytes),
+        )
+
+    @property
+    def price(self) -> Price | None:
+        said = self.entry.options
+        if said.price_gb_s is not None or said.price_invocation is not None:
+            return price_given(per_gb_s=said.price_gb_s, per_invocation=said.price_invocation)
+        # Prices of comparable places are none of this one.
+        own = self.provider.prices
+        return None if own is PUBLISHED or not own else own[0]
+
+    def endpoint(self, told: Capacity) -> Endpoint:
+        return Endpoint(
+            name=self.entry.name,
+            platform=self.provider.name,
+            settings=self.settings,
+            capacity=self.capacity(told),
+            host_packages=self.provider.traits.host_packages,
+            most_containers=self.entry.options.containers,
+            sizes_mb=self.entry.options.sizes_mb,
+            price=self.price,
+        )
+
+
+class FabricProvider(Provider):
+    """What `--fabric FILE` names; before a file is known, it leads nowhere."""
+
+    name = "fabric"
+    traits = Traits()
+
+    def __init__(self, only: str | None = None) -> None:
+        self._only = only
+
+    def parts(self, settings: Settings) -> tuple[tuple[str, Provider], ...]:
+        names = (entry.name for entry in _file(settings).endpoints)
+        return tuple((name, FabricProvider(name)) for name in names)
+
+    def of(self, settings: Settings) -> Provider:
+        bound = FabricProvider()
+        providers = [_provider(entry) for entry in _file(settings).endpoints]
+        alike = all(one.traits.host_packages for one in providers)
+        bound.traits = Traits(  # type: ignore[misc]
+            host_packages=alike, proxy_mb=max(one.traits.proxy_mb for one in providers)
+        )
+        return bound
+
+    @asynccontextmanager
+    async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
+        file = _file(settings)
+        async with AsyncExitStack() as stack:
+            members, endpoints, lasting = [], [], False
+            for named in _named(file, settings, self._only):
+                member, endpoint, lasts = await _opened(named, stack, tell)
+                members.append(member)
+                endpoints += [] if endpoint is None else [endpoint]
+                lasting = lasting or lasts
+            there = len(endpoints)
+            quorum = min(file.options.quorum or len(members), len(members))
+            if there < quorum:
+                raise ConnectionRefused(too_few(members, there, quorum))
+            for member in members:
+                if member.away is not None:
+                    tell(f"endpoint {member.state}; the run goes on without it")
+            least = min(file.options.quorum or 1, len(members))
+            platform = Fabric(members, quorum=least, tell=tell)
+            stack.push_async_callback(platform.close)
+            names = ", ".join(f"{one.name} ({one.platform})" for one in endpoints)
+            yield Opened(
+                platform=platform,
+                description=f"the fabric of {file.path.name}: {names}",
+                address=str(file.path) if lasting else None,
+                endpoints=_together(file, endpoints, settings),
+            )
+
+    async def deploy(self, settings: Settings) -> str:
+        named = _named(_file(settings), settings, self._only)
+        told = [await one.provider.deploy(one.settings) for one in named]
+        return "; ".join(dict.fromkeys(told))
+
+    async def offered(self, settings: Settings) -> Capacity:
+        found = await self.endpoints(settings)
+        return together([endpoint.capacity for endpoint in found.all])
+
+    async def endpoints(self, settings: Settings) -> Endpoints:
+        file = _file(settings)
+        named = _named(file, settings)
+        told = await asyncio.gather(*(one.provider.offered(one.settings) for one in named))
+        made = [one.endpoint(capacity) for one, capacity in zip(named, told, strict=True)]
+        return _together(file, made, settings)
+
+    def address(self, settings: Settings) -> str | None:
+        return str(_file(settings).path)
+
+    async def reach(self, settings: Settings) -> Reach:
+        found: set[Reach] = set()
+        for named in _named(_file(settings), settings, self._only):
+            try:
+                reach = await named.provider.reach(named.settings)
+            except ConnectionRefused:
+                # That it does not answer is told where it is opened.
+                continue
+            if reach == "nowhere" and named.entry.options.store is None:
+                raise ConnectionRefused(
+                    f"containers of endpoint {named.entry.name} cannot reach a private store on "
+                    "this machine: name one that all endpoints reach with --redis URL"
+                )
+            found.add(reach)
+        return "bridge" if "bridge" in found else "loopback"
+
+    def find(
+        self,
+        address: str,
+        settings: Settings,
+        *,
+        insecure: bool,  # noqa: ARG002 - the file says so of each
+    ) -> Platform | None:
+        settings = replace(settings, fabric=Path(address), platform=None)
+        members = []
+        for named in _named(_file(settings), settings):
+            at = named.provider.address(named.settings) or ""
+            found = named.provider.find(at, named.settings, insecure=named.settings.insecure)
+            if found is not None:
+                members.append(Member(named.entry.name, found, None))
+        return Fabric(members) if members else None
+
+
+def _file(settings: Settings) -> FabricFile:
+    if settings.fabric is None:
+        raise UsageError("a fabric is named by its file: --fabric FILE.toml")
+    own = {
+        name: () if (cls := registry.provider_of(name).options) is None else declared(cls)
+        for name in registry.names()
+        if name != FabricProvider.name
+    }
+    return read_fabric(settings.fabric, own)
+
+
+def _provider(entry: EndpointEntry) -> Provider:
+    return registry.provider_of(entry.options.platform)
+
+
+def _named(file: FabricFile, settings: Settings, only: str | None = None) -> list[_Named]:
+    """The endpoints of a file, or the only one of a name, with the settings that lead to each.
+
+    Raises:
+        UsageError: they do not, or a key is not where the file says that it is.
+    """
+    if settings.platform_options:
+        raise UsageError(
+            f"--platform-option {settings.platform_options[0]} is of one platform, and --fabric "
+            "names several: say it in the file, under its endpoint"
+        )
+    found = []
+    for entry in file.endpoints:
+        if only not in (None, entry.name):
+            continue
+        said, provider = entry.options, _provider(entry)
+        limits = settings.limits
+        base = replace(
+            settings,
+            fabric=None,
+            place=None,
+            platform=provider.name,
+            platform_options=entry.own,
+            platform_limits=None,
+            insecure=said.insecure,
+            arch=said.arch or settings.arch,
+            limits=replace(
+                limits,
+                timeout_max_s=_least(limits.timeout_max_s, said.time_limit_s),
+            ),
+        )
+        try:
+            own = provider.at(base, address=said.address, key=entry.key(file.path))
+            said_options(provider.name, provider.options, own)
+        except UsageError as error:
+            error.reworded(f"endpoint {entry.name} in {file.path}: {error}")
+            raise
+        found.append(_Named(entry, provider, own))
+    return found
+
+
+async def _opened(
+    named: _Named, stack: AsyncExitStack, tell: Tell
+) -> tuple[Member, Endpoint | None, bool]:
+    """An endpoint that is open until the stack ends; and whether it outlives the session."""
+    name, store = named.entry.name, named.entry.options.store
+
+    def named_tell(sentence: str) -> None:
+        tell(f"endpoint {name}: {sentence}")
+
+    opened = None
+    try:
+        opened = await stack.enter_async_context(named.provider.open(named.settings, named_tell))
+        told = await opened.platform.capacity()
+    except DisdelError as error:
+        platform = None if opened is None else opened.platform
+        return Member(name, platform, None, store=store, away=str(error)), None, False
+    endpoint = named.endpoint(told)
+    member = Member(name, opened.platform, endpoint.capacity, size_mb=endpoint.size_mb, store=store)
+    return member, endpoint, opened.address is not None
+
+
+def _together(file: FabricFile, endpoints: Iterable[Endpoint], settings: Settings) -> Endpoints:
+    found = tuple(endpoints)
+    wanted = file.options.collect
+    collect = sorted((one.name for one in found), key=lambda name: name != wanted)
+
+    def homes(clients: int, own_data: bool) -> Homes:
+        return homes_of(file.bindings, clients, own_data=own_data)
+
+    return Endpoints(
+        all=found,
+        place=settings.place or file.options.place,
+        collect=tuple(collect),
+        binds=bool(file.bindings),
+        homes=homes,
+    )
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    both = [value for value in (one, other) if value is not None]
+    return min(both, default=None)
+
+
+PROVIDER = FabricProvider()

@@ -1,0 +1,237 @@
+"""What a fabric file may say, and what is said of one that says something else."""
+
+import asyncio
+
+import pytest
+
+from disdel.errors import UsageError
+from disdel.platforms import registry
+from disdel.platforms.fabric.binding import homes_of, read_ids
+from disdel.platforms.fabric.file import read_fabric
+from disdel.platforms.fabric.secret_looks import secret_in
+from disdel.settings import Settings, declared
+from disdel.settings.settings import own_architecture
+from disdel.types.units import MIB
+
+OWN = {"embedded": registry.provider_of("embedded").options, "openwhisk": None}
+OPTIONS = {name: () if cls is None else declared(cls) for name, cls in OWN.items()}
+
+KEEPER = """
+quorum = 2
+place = "price"
+collect = "cloud"
+
+[endpoints.edge]
+platform = "embedded"
+user_memory = 1024
+containers = 3
+labels = ["arm", "home"]
+architecture = "arm64"
+
+[endpoints.cloud]
+platform = "openwhisk"
+address = "https://whisk.example"
+key_env = "CLOUD_KEY"
+sizes = [256, 512, 1024]
+time_limit = 300
+payload = 1048576
+price_gb_s = 0.0000166667
+price_invocation = 2e-7
+store = "rediss://store.example:6380"
+
+[[clients]]
+ids = "0-2"
+endpoint = "edge"
+moves = false
+
+[[clients]]
+ids = ["3-8", 9]
+label = "arm"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "fabric.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def read(path):
+    return read_fabric(path, OPTIONS)
+
+
+def test_a_file_is_read_whole(written):
+    file = read(written(KEEPER))
+    assert (file.options.quorum, file.options.place, file.options.collect) == (2, "price", "cloud")
+    edge, cloud = file.endpoints
+    assert (edge.name, edge.own, edge.options.containers) == ("edge", ("user_memory=1024",), 3)
+    assert cloud.options.sizes_mb == (256, 512, 1024)
+    assert (cloud.options.time_limit_s, cloud.options.payload_bytes) == (300.0, MIB)
+    assert cloud.options.price_gb_s == 0.0000166667
+    bound, labelled = file.bindings
+    assert (bound.ids, bound.endpoints, bound.moves) == ((range(3),), ("edge",), False)
+    assert (labelled.ids, labelled.endpoints) == ((range(3, 9), range(9, 10)), ("edge",))
+
+
+ENDPOINT = '[endpoints.edge]\nplatform = "embedded"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "has no endpoints"),
+        ("[endpoints]", "has no endpoints"),
+        ('endpoints = "edge"', "has no endpoints"),
+        ("[endpoints.edge]", "does not name its platform"),
+        ('[endpoints.edge]\nplatform = "embeded"', "did you mean embedded"),
+        ('[endpoints.edge]\nplatform = "fabric"', "there is no .*fabric"),
+        ('[endpoints.Edge_1]\nplatform = "embedded"', "small letters"),
+        (f"{ENDPOINT}memory_maks = 5", "did you mean memory_max"),
+        (f"{ENDPOINT}user_memori = 5", "did you mean user_memory"),
+        (f"{ENDPOINT}memory_max = 0", "memory_max of .*at least 1|above|from 1"),
+        (f'{ENDPOINT}memory_max = "much"', "memory_max of .*a whole number"),
+        (f"{ENDPOINT}containers = 2.5", "containers of"),
+        (f"{ENDPOINT}containers = true", "containers of"),
+        (f"{ENDPOINT}sizes = [0]", "sizes of"),
+        (f'{ENDPOINT}limits = "huge"', "limits of .*roomy"),
+        (f'{ENDPOINT}key_env = "A"\nkey_file = "b"', "names its key twice"),
+        (f"quorum = 2\n{ENDPOINT}", "quorum .* is 2, and there are 1"),
+        (f"kworum = 1\n{ENDPOINT}", "did you mean quorum"),
+        (f'collect = "egde"\n{ENDPOINT}', "did you mean edge"),
+        (f'place = "fast"\n{ENDPOINT}', "place of .*time or price"),
+        (f"{ENDPOINT}[[clients]]\nids = 1", "either an endpoint or a label"),
+        (f'{ENDPOINT}[[clients]]\nendpoint = "edge"', "names no clients"),
+        (f'{ENDPOINT}[[clients]]\nids = 1\nendpoint = "egde"', "did you mean edge"),
+        (f'{ENDPOINT}[[clients]]\nids = 1\nlabel = "arm"', "there is no label"),
+        (f'{ENDPOINT}[[clients]]\nids = "5-2"\nendpoint = "edge"', "ends before it begins"),
+        (f'{ENDPOINT}[[clients]]\nids = "a"\nendpoint = "edge"', "by their ids"),
+        (f'{ENDPOINT}[[clients]]\nids = []\nendpoint = "edge"', "by their ids"),
+        (f'{ENDPOINT}[[clients]]\nids = -1\nendpoint = "edge"', "by their ids"),
+        (f'{ENDPOINT}[clients]\nids = 1\nendpoint = "edge"', "must be tables"),
+        ("[endpoints.edge", "is no TOML"),
+    ],
+)
+def test_what_nobody_understands_is_refused_with_what_is_nearest(written, text, told):
+    with pytest.raises(UsageError, match=told):
+        read(written(text))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'auth = "guest"',
+        'api-key = "x"',
+        'password = "x"',
+        'address = "https://user:pass@whisk.example"',
+        'address = "https://23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1@h"',
+        'labels = ["AKIAIOSFODNN7EXAMPLE"]',
+        'address = "https://x.example?X-Amz-Signature=abc"',
+        'store = "redis://:hunter2@store.example"',
+        'labels = ["wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"]',
+        'labels = ["ghp_abcdefghijklmnopqrstuvwx"]',
+        'labels = ["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"]',
+        'labels = ["-----BEGIN PRIVATE KEY-----"]',
+        'labels = ["Bearer abcdefgh"]',
+        'key_env = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkcc"',
+    ],
+)
+def test_a_secret_in_the_file_is_refused_and_not_repeated(written, line):
+    with pytest.raises(UsageError, match="key_env = VARIABLE") as refused:
+        read(written(f"{ENDPOINT}{line}"))
+    assert line.partition("=")[2].strip(' "[]') not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://openwhisk.eu-central-1.example.com:31001/api/v1",
+        "rediss://store.internal.example.com:6380/0",
+        "europe-west1-docker.pkg.dev/project/repository-of-images",
+        "arn:aws:iam::123456789012:role/a-role-for-lambda-functions",
+        "/home/somebody/a/very/long/path/to/a/file/with/MANY-Parts-1",
+    ],
+)
+def test_what_is_no_secret_may_stand_there(text):
+    assert secret_in(text) is None
+
+
+def test_a_key_is_where_the_file_says(written, tmp_path, monkeypatch):
+    text = '[endpoints.cloud]\nplatform = "openwhisk"\naddress = "https://h.example"\n'
+    monkeypatch.delenv("CLOUD_KEY", raising=False)
+    file = read(written(f'{text}key_env = "CLOUD_KEY"'))
+    with pytest.raises(UsageError, match=r"variable CLOUD_KEY .*which is not set"):
+        file.endpoints[0].key(file.path)
+    monkeypatch.setenv("CLOUD_KEY", "u:s")
+    file = read(written(f'{text}key_env = "CLOUD_KEY"'))
+    assert file.endpoints[0].key(file.path) == "u:s"
+    (tmp_path / "key").write_text("u:t\n")
+    file = read(written(f'{text}key_file = "key"'))
+    assert file.endpoints[0].key(file.path) == "u:t"
+    file = read(written(f'{text}key_file = "gone"'))
+    with pytest.raises(UsageError, match="cannot be read"):
+        file.endpoints[0].key(file.path)
+
+
+def test_settings_lead_to_each_endpoint(written, monkeypatch):
+    monkeypatch.setenv("CLOUD_KEY", "u:s")
+    monkeypatch.setenv("DISDEL_APIHOST", "https://another.example")
+    text = KEEPER.replace('platform = "openwhisk"', 'platform = "embedded"')
+    text = text.replace('address = "https://whisk.example"\nkey_env = "CLOUD_KEY"\n', "")
+    settings = Settings(fabric=written(text), place="time")
+
+    found = asyncio.run(registry.chosen(settings).endpoints(settings))
+    edge, cloud = found.all
+    assert (found.place, found.collect) == ("time", ("cloud", "edge"))
+    assert (edge.settings.fabric, edge.settings.arch) == (None, "arm64")
+    assert cloud.settings.arch == own_architecture()
+    assert (edge.capacity.pool_memory_mb, edge.capacity.concurrency) == (1024, 3)
+    assert (cloud.capacity.memory_max_mb, cloud.capacity.timeout_max_s) == (1024, 300)
+    assert cloud.capacity.memory_min_mb == 256
+    assert [cloud.size_mb(mb) for mb in (100, 256, 257, 2000)] == [256, 256, 512, 1024]
+    assert (edge.price, cloud.price.per_gb_s) == (None, 0.0000166667)
+    assert cloud.price.usd(1000, 10) == pytest.approx(0.0166687)
+
+
+def test_an_endpoint_of_openwhisk_has_an_address_and_a_key(written):
+    settings = Settings(fabric=written('[endpoints.cloud]\nplatform = "openwhisk"\n'))
+    with pytest.raises(UsageError, match=r"endpoint cloud in .*has no address"):
+        asyncio.run(registry.chosen(settings).offered(settings))
+
+
+def test_what_names_another_platform_is_refused(written):
+    path = written(ENDPOINT)
+    with pytest.raises(UsageError, match="leave one of the two out"):
+        registry.chosen(Settings(fabric=path, platform="embedded"))
+    with pytest.raises(UsageError, match="add --fabric FILE"):
+        registry.chosen(Settings(place="price"))
+
+
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [
+        ("0-2", [0, 1, 2]),
+        ("0-1, 5", [0, 1, 5]),
+        (7, [7]),
+        ([1, "3-4"], [1, 3, 4]),
+    ],
+)
+def test_ids(value, ids):
+    assert [one for part in read_ids(value, "ids") for one in part] == ids
+
+
+def test_homes_of_clients(written):
+    bindings = read(written(KEEPER)).bindings
+    homes = homes_of(bindings, 12, own_data=False)
+    assert [homes.of(client) for client in (0, 9, 11)] == [{"edge"}, {"edge"}, None]
+    assert [homes.may_move(client) for client in (0, 9, 11)] == [False, True, True]
+    assert homes.counts() == [({"edge"}, 10)]
+    # Data of their own cannot go along.
+    assert not homes_of(bindings, 12, own_data=True).may_move(9)
+    with pytest.raises(UsageError, match=r"names client 9, and there are 9, 0 to 8"):
+        homes_of(bindings, 9, own_data=False)
+    with pytest.raises(UsageError, match=r"binds client 0, which is bound before"):
+        homes_of((*bindings, bindings[0]), 12, own_data=False)
