@@ -17,12 +17,18 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 from openwhisk_local.containers.images import stem_key
 from openwhisk_local.containers.pool import Stem
 from openwhisk_local.errors import Refused, StateError
-from openwhisk_local.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB, platform_limits
+from openwhisk_local.limits import (
+    MAX_ENTITIES_MB,
+    MAX_RECORDS,
+    MAX_RECORDS_MB,
+    Profile,
+    platform_limits,
+)
 from openwhisk_local.machine.allocator import collect_rarely
 from openwhisk_local.records import PlatformRecord
 from openwhisk_local.replies import MAX_DEPTH
@@ -106,9 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m openwhisk_local", description=__doc__)
     parser.add_argument(
         "--limits",
-        choices=("roomy", "stock"),
+        choices=get_args(Profile),
         default="roomy",
-        help="stock: OpenWhisk's defaults; roomy: actions of up to 4096 MB",
+        help="roomy: actions of up to 4096 MB; stock: OpenWhisk's defaults; digitalocean: as there",
     )
     parser.add_argument("--user-memory", type=_positive, metavar="MB", help="of all containers")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 is any free one")

@@ -11,7 +11,7 @@ import psutil
 from openwhisk_local.replies import ApiError, malformed, object_expected, too_many_instances
 from openwhisk_local.units import MIB
 
-Profile = Literal["roomy", "stock"]
+Profile = Literal["roomy", "stock", "digitalocean"]
 
 MAX_PAYLOAD_BYTES = 1 * MIB
 MAX_PARAMETERS_BYTES = 1 * MIB
@@ -46,14 +46,25 @@ class PlatformLimits:
     concurrent_invokes: int
     min_memory_mb: int = 128
     standard_memory_mb: int = 256
+    max_timeout_ms: int = MAX_TIMEOUT_MS
 
 
 def platform_limits(profile: Profile, user_memory_mb: int | None = None) -> PlatformLimits:
-    """Upstream's defaults ("stock"), or those of a deployment with room ("roomy")."""
+    """The limits of a profile.
+
+    Args:
+        profile: "stock" is upstream's defaults, "roomy" a deployment with room, others are named
+            after who hosts an OpenWhisk with these limits.
+        user_memory_mb: of all containers together; None for what goes with the profile.
+    """
     if profile == "stock":
         return PlatformLimits(profile, user_memory_mb or STOCK_USER_MEMORY_MB, 512, 60, 30)
     machine_mb = int(psutil.virtual_memory().total // MIB)
-    return PlatformLimits(profile, user_memory_mb or machine_mb * 3 // 4, 4096, 6000, 256)
+    shared_mb = user_memory_mb or machine_mb * 3 // 4
+    if profile == "digitalocean":
+        # https://docs.digitalocean.com/products/functions/details/limits/, read 2026-11
+        return PlatformLimits(profile, shared_mb, 1024, 600, 120, max_timeout_ms=900_000)
+    return PlatformLimits(profile, shared_mb, 4096, 6000, 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,7 @@ def action_limits(
         instances = _whole(wire, "instances", "instance concurrency limit", 0)
     if instances is not None and instances > allowed.concurrent_invokes:
         raise too_many_instances(allowed.concurrent_invokes)
-    _check("duration", timeout_ms, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS, " milliseconds")
+    _check("duration", timeout_ms, MIN_TIMEOUT_MS, allowed.max_timeout_ms, " milliseconds")
     _check("memory size", memory_mb, allowed.min_memory_mb, allowed.max_memory_mb, " MB")
     _check("log size", logs_mb, MIN_LOGS_MB, MAX_LOGS_MB, " MB")
     _check("concurrency", concurrency, 1, MAX_CONCURRENCY, "")

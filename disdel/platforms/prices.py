@@ -29,13 +29,26 @@ class Price:
         return gb_s * self.per_gb_s + invocations * self.per_invocation
 
 
+AWS_LAMBDA = Price(
+    provider="AWS Lambda",
+    per_gb_s=0.0000166667,
+    per_invocation=0.20e-6,
+    source=f"docs.aws.amazon.com, How AWS Pricing Works; {_READ}",
+)
+AWS_LAMBDA_ARM = Price(
+    provider="AWS Lambda (arm64)",
+    per_gb_s=0.0000133334,
+    per_invocation=0.20e-6,
+    source=f"aws.amazon.com/lambda/pricing, US East; {_READ}",
+)
+DIGITALOCEAN = Price(
+    provider="DigitalOcean Functions",
+    per_gb_s=0.0000185,
+    per_invocation=0.0,
+    source=f"docs.digitalocean.com/products/functions, pricing; {_READ}",
+)
 PUBLISHED: tuple[Price, ...] = (
-    Price(
-        provider="AWS Lambda",
-        per_gb_s=0.0000166667,
-        per_invocation=0.20e-6,
-        source=f"docs.aws.amazon.com, How AWS Pricing Works; {_READ}",
-    ),
+    AWS_LAMBDA,
     Price(
         provider="Azure Functions (Consumption)",
         per_gb_s=0.000016,
@@ -49,6 +62,7 @@ PUBLISHED: tuple[Price, ...] = (
         per_invocation=0.40e-6,
         source=f"cloud.google.com/functions/pricing, its copy of 2021-01; {_READ}",
     ),
+    DIGITALOCEAN,
 )
 
 

@@ -42,7 +42,7 @@ class TrainOptions(TypedDict, total=False):
     pool_memory: int | None
     gpu_memory: int | None
     timeout_max: float | None
-    limits: Literal["roomy", "stock"] | None
+    limits: Literal["roomy", "stock", "digitalocean"] | None
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float
@@ -118,7 +118,7 @@ class FederateOptions(TypedDict, total=False):
     pool_memory: int | None
     gpu_memory: int | None
     timeout_max: float | None
-    limits: Literal["roomy", "stock"] | None
+    limits: Literal["roomy", "stock", "digitalocean"] | None
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float
@@ -158,7 +158,7 @@ class InferOptions(TypedDict, total=False):
     memory_max: int | None
     pool_memory: int | None
     timeout_max: float | None
-    limits: Literal["roomy", "stock"] | None
+    limits: Literal["roomy", "stock", "digitalocean"] | None
     optimize: Literal["time", "cost", "memory"]
     platform: str | None
     fabric: Path | str | None
@@ -185,7 +185,7 @@ class SettingsOptions(TypedDict, total=False):
     pool_memory: int | None
     gpu_memory: int | None
     timeout_max: float | None
-    limits: Literal["roomy", "stock"] | None
+    limits: Literal["roomy", "stock", "digitalocean"] | None
     optimize: Literal["time", "cost", "memory"]
     estimator: Literal["measured", "sap"]
     miss_rate: float

@@ -21,7 +21,7 @@ from disdel.types.setting import Setting
 # By name, what is for trainings alone.
 NOT_OF_INFER = frozenset({"gpu_memory", "estimator", "miss_rate", "arch"})
 
-LimitsName = Literal["roomy", "stock"]
+LimitsName = Literal["roomy", "stock", "digitalocean"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[^\0]*", re.ASCII)
 # In Kubernetes' names.
@@ -70,7 +70,8 @@ class Settings:
         keep: leave package, actions and stored weights when the run ends.
         limits: what the user allows beyond what the platform allows.
         aims: what the plan is to be good at.
-        platform_limits: the limits of the embedded platform; None takes those of one that runs.
+        platform_limits: the limits of the embedded platform, or of who hosts the OpenWhisk at
+            `apihost`; None takes those of an embedded platform that runs, or that OpenWhisk tells.
 
     Raises:
         UsageError: a value is of another type or out of range, or a variable has no name.
@@ -82,8 +83,8 @@ class Settings:
     platform_limits: Annotated[
         LimitsName | None,
         Setting(
-            "Limits of the embedded platform: those of a roomy deployment, or OpenWhisk's "
-            "defaults.",
+            "Limits of the embedded platform: those of a roomy deployment, OpenWhisk's defaults, "
+            "or those of who hosts an OpenWhisk, for that one, too.",
             name="limits",
             default="those of a running `disdel platform up`, else roomy",
             group="Limits",

@@ -11,7 +11,6 @@ from openwhisk_local.limits import (
     MAX_LOGS_MB,
     MAX_PARAMETERS_BYTES,
     MAX_SEQUENCE,
-    MAX_TIMEOUT_MS,
     MIN_LOGS_MB,
     MIN_TIMEOUT_MS,
     PlatformLimits,
@@ -39,7 +38,7 @@ def platform_info(allowed: PlatformLimits, enforcement: Enforcement, isolation: 
     gpu = first_gpu()
     of_actions = {
         "min_action_duration": MIN_TIMEOUT_MS,
-        "max_action_duration": MAX_TIMEOUT_MS,
+        "max_action_duration": allowed.max_timeout_ms,
         "min_action_memory": allowed.min_memory_mb * MIB,
         "max_action_memory": allowed.max_memory_mb * MIB,
         "min_action_logs": MIN_LOGS_MB * MIB,
@@ -85,7 +84,7 @@ def namespace_limits(allowed: PlatformLimits) -> Json:
         "minActionLogs": MIN_LOGS_MB,
         "maxActionLogs": MAX_LOGS_MB,
         "minActionTimeout": MIN_TIMEOUT_MS,
-        "maxActionTimeout": MAX_TIMEOUT_MS,
+        "maxActionTimeout": allowed.max_timeout_ms,
         "minActionConcurrency": 1,
         "maxActionConcurrency": MAX_CONCURRENCY,
         "maxParameterSize": f"{MAX_PARAMETERS_BYTES} B",

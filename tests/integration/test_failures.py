@@ -59,7 +59,7 @@ def disdel(*arguments, cwd):
         ("runs prune", "say which runs"),
         ("train digits --runtime tensorflow --memory-max 256", "256 MB is the limit"),
         ("train digits --limits stock --model resnet34", "512 MB is the limit"),
-        ("train digits --limits huge", "--limits must be roomy or stock"),
+        ("train digits --limits huge", "--limits must be roomy or stock or digitalocean"),
         ("train digits --pool-memory 100", "--pool-memory is 100 MB"),
         ("train digits --redis redis://127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1"),
         ("train digits --redis localhost", "is no address of a store"),

@@ -11,7 +11,6 @@ from disdel.types import Capacity, LimitNames
 from disdel.types.units import MIB
 from openwhisk_local.limits import (
     MAX_PAYLOAD_BYTES,
-    MAX_TIMEOUT_MS,
     RECORD_OVERHEAD_BYTES,
     platform_limits,
 )
@@ -28,7 +27,7 @@ def embedded_capacity(options: EmbeddedOptions) -> Capacity:
     return Capacity(
         memory_min_mb=limits.min_memory_mb,
         memory_max_mb=limits.max_memory_mb,
-        timeout_max_s=MAX_TIMEOUT_MS / 1000,
+        timeout_max_s=limits.max_timeout_ms / 1000,
         concurrency=limits.concurrent_invokes,
         invokes_per_minute=limits.invokes_per_minute,
         pool_memory_mb=limits.user_memory_mb,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from disdel.host.environment import state_dir
+from disdel.settings import LimitsName
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 from openwhisk_local.limits import MAX_ENTITIES_MB, MAX_RECORDS, MAX_RECORDS_MB
@@ -33,8 +34,8 @@ class EmbeddedOptions:
     VARIABLES: ClassVar[str] = "DISDEL_PLATFORM_"
 
     limits: Annotated[
-        Literal["roomy", "stock"],
-        Setting("Limits of a roomy deployment, or OpenWhisk's defaults."),
+        LimitsName,
+        Setting("Limits of a roomy deployment, OpenWhisk's defaults, or those of who hosts one."),
     ] = "roomy"
     user_memory_mb: Annotated[
         int | None,

@@ -1,13 +1,10 @@
-"""What AWS Lambda allows and takes, by its own pages.
-
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html and
-https://aws.amazon.com/lambda/pricing/, US East, read 2026-11.
-"""
+"""What AWS Lambda allows, by the quotas of docs.aws.amazon.com/lambda, read 2026-11."""
 
 from __future__ import annotations
 
+import sys
+
 from disdel.platforms.lambda_.options import LambdaOptions
-from disdel.platforms.prices import Price
 from disdel.types import Capacity, LimitNames
 from disdel.types.units import MIB
 from openwhisk_local.machine.cpus import usable_cpus
@@ -27,22 +24,11 @@ UNZIPPED_BYTES = 250 * MIB
 # Of an account in a region, unless it has asked for more or is new.
 CONCURRENCY = 1_000
 # Of an account, for each invocation at the same time that it may have.
-_INVOKES_A_SECOND = 10
+INVOKES_A_SECOND = 10
 # A function of so much memory has one virtual CPU.
 MB_PER_CPU = 1_769
 RUNTIMES = ("3.11", "3.12", "3.13")
 NAMES = LimitNames(invokes_per_minute="AWS Service Quotas, Lambda, Concurrent executions")
-
-_PER_GB_S = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
-PRICES = tuple(
-    Price(
-        provider=f"AWS Lambda ({architecture})",
-        per_gb_s=per_gb_s,
-        per_invocation=0.20e-6,
-        source="aws.amazon.com/lambda/pricing, US East; read 2026-11",
-    )
-    for architecture, per_gb_s in _PER_GB_S.items()
-)
 
 
 def capacity(options: LambdaOptions, concurrency: int | None = None) -> Capacity:
@@ -52,13 +38,13 @@ def capacity(options: LambdaOptions, concurrency: int | None = None) -> Capacity
         options: where it is.
         concurrency: how many invocations at the same time the account may have; None if unknown.
     """
-    most = min(options.concurrency or CONCURRENCY, concurrency or CONCURRENCY)
+    most = min(concurrency or CONCURRENCY, options.concurrency or sys.maxsize)
     return Capacity(
         memory_min_mb=MEMORY_MIN_MB,
         memory_max_mb=MEMORY_MAX_MB,
         timeout_max_s=TIMEOUT_MAX_S,
         concurrency=most,
-        invokes_per_minute=_INVOKES_A_SECOND * 60 * most,
+        invokes_per_minute=INVOKES_A_SECOND * 60 * most,
         # An emulator has this machine's; on Lambda each container has its own.
         cpus=most if options.endpoint is None else usable_cpus(),
         gpu_memory_mb=0,

@@ -10,16 +10,17 @@ from disdel.connections.patience import Tell, tell_nobody
 from disdel.connections.trust import is_loopback
 from disdel.platforms.base import Opened, Platform, Provider, Reach
 from disdel.platforms.lambda_.client import Lambda
-from disdel.platforms.lambda_.limits import PRICES, capacity
+from disdel.platforms.lambda_.limits import capacity
 from disdel.platforms.lambda_.options import LambdaOptions
-from disdel.platforms.options import own_options
+from disdel.platforms.options import own_options, refuse_limits
+from disdel.platforms.prices import AWS_LAMBDA, AWS_LAMBDA_ARM
 from disdel.settings import Settings
 from disdel.types import Capacity
 
 
 class LambdaProvider(Provider):
     name = "lambda"
-    prices = PRICES
+    prices = (AWS_LAMBDA, AWS_LAMBDA_ARM)
     options = LambdaOptions
 
     @asynccontextmanager
@@ -35,13 +36,13 @@ class LambdaProvider(Provider):
             await platform.close()
 
     async def offered(self, settings: Settings) -> Capacity:
-        return capacity(own_options(LambdaOptions, settings))
+        return capacity(_options(settings))
 
     def address(self, settings: Settings) -> str | None:
         return _client(settings).place
 
     async def reach(self, settings: Settings) -> Reach:
-        endpoint = own_options(LambdaOptions, settings).endpoint
+        endpoint = _options(settings).endpoint
         on_loopback = endpoint and is_loopback(urlsplit(endpoint).hostname or "")
         return "loopback" if on_loopback else "nowhere"
 
@@ -56,8 +57,12 @@ class LambdaProvider(Provider):
 
 
 def _client(settings: Settings, tell: Tell = tell_nobody) -> Lambda:
-    options = own_options(LambdaOptions, settings)
-    return Lambda(options, patience_s=settings.patience_network_s, tell=tell)
+    return Lambda(_options(settings), patience_s=settings.patience_network_s, tell=tell)
+
+
+def _options(settings: Settings) -> LambdaOptions:
+    refuse_limits(settings, "Lambda", "--memory-max and --timeout-max")
+    return own_options(LambdaOptions, settings)
 
 
 PROVIDER = LambdaProvider()

@@ -31,8 +31,9 @@ from disdel.platforms.openwhisk.exchange import (
     Passing,
     Throttled,
 )
-from disdel.platforms.openwhisk.limits import NAMES, capacity_of
+from disdel.platforms.openwhisk.limits import NAMES, capacity_of, hosted_capacity
 from disdel.platforms.openwhisk.outcomes import ending_of
+from disdel.settings import LimitsName
 from disdel.types import ActivationRecord, Capacity, LimitNames
 
 # Above the platform's own wait of 60 s for a blocking invocation and nginx's 75 s.
@@ -64,6 +65,7 @@ class OpenWhisk(Platform):
         patience_s: how long a host that fails is tried again.
         tell: told of outages.
         names: of the settings by which its limits are raised.
+        hosted: whose limits it has, one of `limits.HOSTED`; None where it tells them itself.
     """
 
     def __init__(
@@ -73,18 +75,21 @@ class OpenWhisk(Platform):
         patience_s: float = DEFAULT_PATIENCE_NETWORK_S,
         tell: Tell = tell_nobody,
         names: LimitNames = NAMES,
+        hosted: LimitsName | None = None,
     ) -> None:
         name = f"OpenWhisk at {access.apihost}"
         self._patience = Patience(name, patience_s, tell=tell)
         self._throttle = Patience(name, _THROTTLE_PATIENCE_S, tell=tell)
         self._tell = tell
         self._names = names
+        self._hosted = hosted
         self._exchange = Exchange(access, self._patience)
 
     async def capacity(self) -> Capacity:
         # Asked first, since it needs a valid key, which the public info page does not.
         await self._exchange.answer("GET", "/api/v1/namespaces", read=_strings)
-        return await self._exchange.answer("GET", "/", read=partial(capacity_of, names=self._names))
+        told = await self._exchange.answer("GET", "/", read=partial(capacity_of, names=self._names))
+        return told if self._hosted is None else hosted_capacity(told, self._hosted)
 
     async def create_package(self, package: str, parameters: Mapping[str, object]) -> None:
         body = {"parameters": _pairs(parameters)}

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
+from disdel.settings import LimitsName
 from disdel.types import Capacity, LimitNames
 from disdel.types.units import MIB
+from openwhisk_local.limits import platform_limits
+
+# Of those limits that have a name, which are somebody's who hosts an OpenWhisk.
+HOSTED = tuple(name for name in get_args(LimitsName) if name not in ("roomy", "stock"))
 
 NAMES = LimitNames(
     memory="whisk.memory.max; helm: whisk.limits.actions.memory.max",
@@ -63,4 +69,24 @@ def capacity_of(info: Mapping[str, Any], names: LimitNames = NAMES) -> Capacity:
         kinds=tuple(
             runtime["kind"] for family in info.get("runtimes", {}).values() for runtime in family
         ),
+    )
+
+
+def hosted_capacity(told: Capacity, name: LimitsName) -> Capacity:
+    """What a host allows, by what its owner publishes instead of by its own word.
+
+    Args:
+        told: its own word.
+        name: one of `HOSTED`.
+    """
+    limits = platform_limits(name)
+    return replace(
+        told,
+        memory_min_mb=limits.min_memory_mb,
+        memory_max_mb=limits.max_memory_mb,
+        timeout_max_s=limits.max_timeout_ms / 1000,
+        concurrency=limits.concurrent_invokes,
+        invokes_per_minute=limits.invokes_per_minute,
+        # Which nobody but the owner raises.
+        names=LimitNames(),
     )

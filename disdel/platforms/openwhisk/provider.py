@@ -13,7 +13,8 @@ from disdel.errors import UsageError
 from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
 from disdel.platforms.openwhisk.access import ApiAccess, access_of, access_to
 from disdel.platforms.openwhisk.client import OpenWhisk
-from disdel.platforms.openwhisk.limits import STOCK_PROXY_MB
+from disdel.platforms.openwhisk.limits import HOSTED, STOCK_PROXY_MB
+from disdel.platforms.options import refuse_limits
 from disdel.settings import Settings
 from disdel.types import Capacity
 
@@ -25,7 +26,7 @@ class OpenWhiskProvider(Provider):
     @asynccontextmanager
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
         access = _named(settings)
-        platform = OpenWhisk(access, patience_s=settings.patience_network_s, tell=tell)
+        platform = _client(settings, tell)
         try:
             yield Opened(
                 platform=platform,
@@ -37,7 +38,7 @@ class OpenWhiskProvider(Provider):
             await platform.close()
 
     async def offered(self, settings: Settings) -> Capacity:
-        platform = OpenWhisk(_named(settings), patience_s=settings.patience_network_s)
+        platform = _client(settings)
         try:
             return await platform.capacity()
         finally:
@@ -78,13 +79,19 @@ def _named(settings: Settings) -> ApiAccess:
         raise UsageError(
             "no OpenWhisk is named: --apihost, DISDEL_APIHOST, or APIHOST in ~/.wskprops"
         )
-    if settings.platform_limits is not None:
-        raise UsageError(
-            f"--limits {settings.platform_limits} is for the embedded platform, and the OpenWhisk "
-            f"at {access.apihost} has limits of its own: leave it out, or say --memory-max and "
-            "--timeout-max"
-        )
+    if settings.platform_limits not in HOSTED:
+        where = f"the OpenWhisk at {access.apihost}"
+        refuse_limits(settings, where, "--memory-max and --timeout-max")
     return access
+
+
+def _client(settings: Settings, tell: Tell = tell_nobody) -> OpenWhisk:
+    return OpenWhisk(
+        _named(settings),
+        patience_s=settings.patience_network_s,
+        tell=tell,
+        hosted=settings.platform_limits,
+    )
 
 
 PROVIDER = OpenWhiskProvider()

@@ -22,6 +22,12 @@ def test_profiles() -> None:
         256,
     )
     assert platform_limits("roomy").user_memory_mb > 0
+    hosted = platform_limits("digitalocean", user_memory_mb=2048)
+    assert (hosted.min_memory_mb, hosted.max_memory_mb, hosted.user_memory_mb) == (128, 1024, 2048)
+    assert (hosted.invokes_per_minute, hosted.concurrent_invokes) == (600, 120)
+    assert action_limits({"timeout": 900_000}, hosted).timeout_ms == 900_000
+    with pytest.raises(ApiError, match="900001 milliseconds exceeds"):
+        action_limits({"timeout": 900_001}, hosted)
 
 
 def test_omitted_limits_are_standard_or_old() -> None:
