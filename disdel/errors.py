@@ -13,6 +13,7 @@
     │   │   └── EndpointLost      one of several has not; the others go on
     │   ├── ActivationLost        an invocation that was accepted has left no record
     │   └── ActivationFailed      an action ended in an error; carries id, kind and logs
+    ├── RequestRefused            a request or a reply is not signed as it must be
     ├── HostFailed                this machine failed the run: a disk is full, memory is used up
     ├── TrainingDiverged          the loss or the weights are no longer numbers
     ├── StoreError                Redis failed during the run
@@ -43,6 +44,10 @@ class DisdelError(Exception):
         """This error, with another message from now on."""
         self.args = (message,)
         return self
+
+
+class RequestRefused(DisdelError):
+    kind = "refused"
 
 
 class UsageError(DisdelError):

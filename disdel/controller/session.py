@@ -15,6 +15,8 @@ from disdel.errors import ConnectionRefused
 from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
 from disdel.platforms.base import Endpoints, Opened, Platform, Provider
 from disdel.platforms.registry import chosen
+from disdel.protocol.signing import Signer, key_of_run
+from disdel.protocol.signing_keys import read_secret
 from disdel.settings import Settings
 from disdel.store.base import Store
 from disdel.store.connecting import connect_store
@@ -45,6 +47,7 @@ class Session:
         patience_s: how long either is tried again when it fails.
         action_env: variables of the actions' environment.
         endpoints: what the platform is made of, where it is several.
+        signing_secret: of which the key of a run is made that signs; None where nothing is signed.
     """
 
     platform: Platform
@@ -60,6 +63,12 @@ class Session:
     examination: Examination = field(default_factory=Examination)
     action_env: tuple[tuple[str, str], ...] = ()
     endpoints: Endpoints | None = None
+    signing_secret: bytes | None = field(default=None, repr=False)
+
+    def signer(self, run: str) -> Signer | None:
+        """What signs the requests of a run; None where nothing is signed."""
+        secret = self.signing_secret
+        return None if secret is None else Signer(key=key_of_run(secret, run))
 
     def hurry(self) -> None:
         """Wait for none of them any more: the run has failed, or is to end."""
@@ -86,6 +95,7 @@ async def open_session(
         provider: of the platform, where it is only a part of what they name.
 
     Raises:
+        UsageError: the signing key cannot be read.
         ConnectionRefused: a named server does not answer, refuses the key, or cannot hold a run.
         PlatformLost, StoreLost: one answers, but that it cannot serve now.
     """
@@ -94,6 +104,8 @@ async def open_session(
         emit(Noted(message=sentence))
 
     provider = provider or chosen(settings)
+    secret = None if settings.signing_key is None else read_secret(settings.signing_key)
+    provider = chosen(settings)
     url = settings.store_address
     async with AsyncExitStack() as stack:
         private = None
@@ -125,6 +137,7 @@ async def open_session(
             examination=await asyncio.to_thread(examine, store),
             action_env=settings.action_variables,
             endpoints=opened.endpoints,
+            signing_secret=secret,
         )
 
 

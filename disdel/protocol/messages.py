@@ -38,7 +38,8 @@ class Common:
     `store.opening`; a store that fails is tried again for `patience_s`. `env` is added to the
     action's environment first of all. `client_secret` is a parameter of the train action alone
     (`protocol/protection.py`). With `keeps_answer` the activation leaves what it answers with its
-    claim, for a platform that has no records.
+    claim, for a platform that has no records. `versions`, of disdel, python and distributions, are
+    what the other side must have, as far as their second number.
     """
 
     v: int
@@ -49,6 +50,7 @@ class Common:
     env: Mapping[str, str] = field(default_factory=dict)
     client_secret: str | None = None
     keeps_answer: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -661,7 +663,8 @@ def check_version(common: Common) -> None:
         UsageError: the versions differ.
     """
     if common.v != WIRE_VERSION:
+        older = "these actions, with" if common.v > WIRE_VERSION else "the controller to"
         raise UsageError(
             f"the controller speaks version {common.v} and this action version {WIRE_VERSION}: "
-            "deploy the actions with the disdel that drives them"
+            f"update {older} the disdel of the other side"
         )

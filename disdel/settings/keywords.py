@@ -54,6 +54,7 @@ class TrainOptions(TypedDict, total=False):
     insecure: bool
     redis: str | None
     store: str | None
+    signing_key: Path | str | None
     patience_network: float
     image_prefix: str
     image_tag: str
@@ -130,6 +131,7 @@ class FederateOptions(TypedDict, total=False):
     insecure: bool
     redis: str | None
     store: str | None
+    signing_key: Path | str | None
     patience_network: float
     image_prefix: str
     image_tag: str
@@ -168,6 +170,7 @@ class InferOptions(TypedDict, total=False):
     insecure: bool
     redis: str | None
     store: str | None
+    signing_key: Path | str | None
     patience_network: float
     image_prefix: str
     image_tag: str
@@ -197,6 +200,7 @@ class SettingsOptions(TypedDict, total=False):
     insecure: bool
     redis: str | None
     store: str | None
+    signing_key: Path | str | None
     patience_network: float
     image_prefix: str
     image_tag: str

@@ -59,6 +59,7 @@ class Settings:
         insecure: do not check the API host's certificate.
         redis: a Redis URL that the actions reach; without one a private server is started.
         store: the URL of a store that the actions reach, of any kind; before `redis`.
+        signing_key: a file with the secret that signs requests and replies.
         patience_network_s: how long a platform or a Redis that fails is tried again.
         image_prefix: before the names of the runtime images, as `registry.example/team/`.
         image_tag: of the runtime images. Never `latest`: nodes would pull before every cold start.
@@ -161,6 +162,16 @@ class Settings:
             group=_PLACE,
         ),
     ] = field(default=None, repr=False)
+    signing_key: Annotated[
+        Path | None,
+        Setting(
+            "File with the secret that signs requests and replies; endpoints have the same.",
+            metavar="FILE",
+            variables=("DISDEL_SIGNING_KEY_FILE",),
+            default="nothing is signed",
+            group=_PLACE,
+        ),
+    ] = None
     patience_network_s: Annotated[
         float,
         Setting(

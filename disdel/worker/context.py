@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from disdel.errors import StoreError
-from disdel.protocol.messages import Common, check_version, from_json
+from disdel.protocol.messages import Common, from_json
 from disdel.store.base import Store
 from disdel.store.opening import open_store
 from disdel.types.units import mb_ceil
@@ -105,13 +105,12 @@ def activation_context(
     """The context of the activation that was called with `args`.
 
     Raises:
-        UsageError: the arguments are of another version.
+        UsageError: the arguments are none of a request.
         ConnectionRefused: the store does not answer.
         ClaimedElsewhere: another activation is doing the work.
         Cancelled: the run is over.
     """
     common = from_json(Common, args)
-    check_version(common)
     os.environ.update(common.env)
     clock = PhaseClock()
     deadline_ms = environ.get("__OW_DEADLINE")

@@ -28,6 +28,7 @@ from disdel.protocol.messages import (
 )
 from disdel.types.units import MIB
 from disdel.worker.context import ClaimedElsewhere, Context, activation_context
+from disdel.worker.trust import admitted
 
 if TYPE_CHECKING:
     from disdel.worker.clients import RoundState
@@ -132,16 +133,20 @@ def _probe(_args: Args, context: Context) -> object:
 
 def _answer(args: Args, run: Callable[[Args, Context], object]) -> TaskReply:
     try:
+        signed = admitted(args)
+    except DisdelError as error:
+        return _error(error)
+    try:
         with activation_context(args) as context:
             if args.get("task") == "probe":
                 run = _probe
-            reply = _done(args, context, run)
+            reply = signed(_done(args, context, run))
             context.answers(reply)
             return reply
     except ClaimedElsewhere as elsewhere:
-        return to_json(Claimed(claimed_by=elsewhere.claimed_by))
+        return signed(to_json(Claimed(claimed_by=elsewhere.claimed_by)))
     except DisdelError as error:
-        return _error(error)
+        return signed(_error(error))
 
 
 def _done(args: Args, context: Context, run: Callable[[Args, Context], object]) -> TaskReply:

@@ -9,10 +9,13 @@ from typing import TypeVar
 
 from disdel.controller.invoking.background import background
 from disdel.controller.invoking.berths import Berth
+from disdel.controller.invoking.bundle import with_file
 from disdel.controller.invoking.invoker import Call, Invoker, ReplyT
 from disdel.controller.invoking.recovery import Attempt, after_loss
 from disdel.errors import ActivationFailed, EndpointLost
 from disdel.platforms.base import ActionSpec, Platform
+from disdel.protocol.signing import Signer
+from disdel.protocol.signing_keys import BUNDLED
 from disdel.types.events import Noted
 
 T = TypeVar("T")
@@ -28,6 +31,7 @@ class SizedAction:
         spec: the action as it was planned.
         timeout_max_s: the longest time limit that it may have.
         creating: where creations that are under way are noted.
+        signer: of the requests to it, whose key it gets in its zip, where no request changes it.
     """
 
     platform: Platform
@@ -35,6 +39,7 @@ class SizedAction:
     spec: ActionSpec
     timeout_max_s: float
     creating: set[asyncio.Task[None]] = field(default_factory=set)
+    signer: Signer | None = None
     _created: dict[tuple[int, str], asyncio.Task[None]] = field(default_factory=dict)
 
     async def of_size(
@@ -71,6 +76,8 @@ class SizedAction:
             spec = replace(spec, name=name, timeout_s=timeout_max_s)
         key = (generation, spec.name)
         if key not in self._created:
+            if self.signer is not None:
+                spec = replace(spec, code=with_file(spec.code, BUNDLED, self.signer.key.hex()))
             create = self.platform.create_action(self.package, spec)
             task = self._created[key] = background(create)
             self.creating.add(task)

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import disdel
 from disdel.errors import UsageError
 from disdel.host.assets import actions_dir
 from disdel.types import Capacity
@@ -73,7 +74,9 @@ def __getattr__(name: str) -> object:
 '''
 # The front doors lead to what is not in the bundle, or to what nobody may ask for.
 _FRONT_DOORS = {
-    "disdel/__init__.py": b'"""The worker side of disdel."""\n',
+    "disdel/__init__.py": (
+        f'"""The worker side of disdel."""\n\n__version__ = "{disdel.__version__}"\n'.encode()
+    ),
     "openwhisk_local/__init__.py": b'"""What actions need to know of their container."""\n',
 }
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -152,4 +155,12 @@ def build_bundle(
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
             archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), members[name], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def with_file(code: bytes, name: str, text: str) -> bytes:
+    """An action's zip with one file more."""
+    buffer = io.BytesIO(code)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), text)
     return buffer.getvalue()

@@ -11,11 +11,13 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from disdel.errors import ActivationLost
+from disdel.controller.invoking.needs import WAIT_S
+from disdel.errors import ActivationLost, RequestRefused
 from disdel.platforms.base import Begun, Platform
 from disdel.protocol.keys import RunKeys
+from disdel.protocol.signing import Signer
 from disdel.store.base import Store
 from disdel.types import ActivationRecord
 
@@ -28,11 +30,13 @@ class Claims:
         platform: where they run.
         store: where they are claimed.
         keys: of the run.
+        signer: signs what is sent, and checks what comes back; None where nothing is signed.
     """
 
     platform: Platform
     store: Store
     keys: RunKeys
+    signer: Signer | None = None
 
     async def invoke(
         self,
@@ -52,18 +56,25 @@ class Claims:
         async def begun() -> Begun | None:
             return await asyncio.to_thread(self._claim_of, invocation)
 
+        sent: dict[str, object] = {
+            **arguments,
+            "invocation": invocation,
+            **self._keeping(arguments),
+        }
+        if self.signer is not None:
+            sent = self.signer.signed(sent, lasts_s=timeout_s + WAIT_S)
         began_s = time.time()
         try:
             record = await self.platform.invoke(
                 package,
                 action,
-                {**arguments, "invocation": invocation, **self._keeping(arguments)},
+                sent,
                 timeout_s=timeout_s,
                 begun=begun,
             )
             other = record.result.get("claimed_by") if isinstance(record.result, dict) else None
             if other is not None:
-                return await self.platform.record(
+                record = await self.platform.record(
                     package, action, str(other), timeout_s=timeout_s, begun=begun
                 )
         except ActivationLost as lost:
@@ -78,7 +89,7 @@ class Claims:
                 ending="platform-error",
                 result={"error": f"{lost}."},
             )
-        return record
+        return record if self.signer is None else _checked(record, self.signer, sent)
 
     def _claim_of(self, invocation: str) -> Begun | None:
         said = self.store.get_field(self.keys.claims, invocation)
@@ -97,3 +108,22 @@ class Claims:
         if self.platform.keeps_records or arguments.get("task") == "secure":
             return {}
         return {"keeps_answer": True}
+
+
+def _checked(
+    record: ActivationRecord, signer: Signer, sent: Mapping[str, object]
+) -> ActivationRecord:
+    """A record whose reply is what the endpoint has signed for this request, else of a failure.
+
+    What the platform says of an activation that has not replied (a time limit, a lost container)
+    nobody signs, and it can do no more than have the activation run again.
+    """
+    if record.ending not in ("success", "application-error"):
+        return record
+    try:
+        return replace(record, result=signer.check_reply(record.result, sent))
+    except RequestRefused as refused:
+        error = record.result.get("error") if isinstance(record.result, dict) else None
+        said = error.get("message") if isinstance(error, dict) else error
+        told = f", which says: {str(said)[:500]}" if said else ""
+        return replace(record, ending="platform-error", result={"error": f"{refused}{told}."})

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+import disdel
 from disdel.controller.invoking.activation_logs import ActivationLogs
 from disdel.controller.invoking.claims import Claims
 from disdel.controller.invoking.journal import Journal, Measured
@@ -36,6 +37,7 @@ from disdel.errors import (
 )
 from disdel.protocol import memory_grant, messages
 from disdel.protocol.keys import RunKeys
+from disdel.protocol.signing import Signer
 from disdel.types import ActivationRecord, Outcome, Times
 from disdel.types.events import ActivationEnded, Listener, Noted, WorkerProgress
 
@@ -123,8 +125,12 @@ class Invoker:
         session = self.session
         self.store_url = session.store_url
         self.logs = ActivationLogs(session.platform, self.folder, self.emit)
-        self._claims = Claims(session.platform, session.store, self.keys)
+        self._claims = Claims(session.platform, session.store, self.keys, self.signer())
         self._settling = Settling(session.capacity.settle_s)
+
+    def signer(self) -> Signer | None:
+        """What signs the run's requests; None where nothing is signed."""
+        return self.session.signer(self.keys.run)
 
     async def call(self, call: Call, reply_type: type[ReplyT]) -> ReplyT:
         """The reply of an action.
@@ -181,6 +187,8 @@ class Invoker:
         invocation = secrets.token_hex(8)
         needs = needs_of(call.request, self.keys, invocation, call.timeout_s)
         arguments = {
+            # Of a signed request nothing may come from elsewhere.
+            **(self._inherited() if self.session.signing_secret is not None else {}),
             **messages.to_json(call.request),
             "patience_s": self._patience_s(),
             **await asyncio.to_thread(self.session.store.lend, needs),
@@ -223,13 +231,17 @@ class Invoker:
 
     async def deploy(self) -> None:
         """Make the package, whose parameters every action inherits."""
+        await self.session.platform.create_package(self.package, self._inherited())
+
+    def _inherited(self) -> dict[str, object]:
         common = messages.Common(
             v=messages.WIRE_VERSION,
             run=self.keys.run,
             store=self.store_url,
             env=dict(self.session.action_env),
+            versions={"disdel": disdel.__version__},
         )
-        await self.session.platform.create_package(self.package, messages.to_json(common))
+        return messages.to_json(common)
 
     def why_gone(self, reason: str) -> DataGone | None:
         """What may be behind data of the run that is missing, or None where nothing shows.

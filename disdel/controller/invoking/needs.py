@@ -33,9 +33,11 @@ CREATED_IN = frozenset(
     {(messages.TrainRequest, "state_key"), (messages.TrainClientsRequest, "state_key")}
 )
 # Of small hashes.
-HASHES = frozenset({"progress_key", "open_key", "claims_key"})
+HASHES = frozenset({"progress_key", "scores_key", "open_key", "claims_key"})
+# Of these, the field that is called by the worker's number.
+OWN_FIELD = frozenset({"progress_key", "scores_key"})
 # Beside its time limit, how long an activation may wait for a container.
-_WAIT_S = 900.0
+WAIT_S = 900.0
 
 
 def needs_of(request: object, keys: RunKeys, invocation: str | None, timeout_s: float) -> Needs:
@@ -53,8 +55,8 @@ def needs_of(request: object, keys: RunKeys, invocation: str | None, timeout_s: 
         hashed.add((keys.claims, invocation))
     for message, name, key in _keys(request, keys.prefix):
         place = (type(message), name)
-        if name == "progress_key":
-            hashed.add((key, str(getattr(message, "worker", ""))))
+        if name in OWN_FIELD:
+            hashed.add((key, str(getattr(request, "worker", ""))))
         elif name == "open_key":
             looks.add((key, RunKeys.CLOSED))
         elif name == "claims_key" and isinstance(message, messages.SecureSession):
@@ -71,7 +73,7 @@ def needs_of(request: object, keys: RunKeys, invocation: str | None, timeout_s: 
         creates=frozenset(creates),
         looks=frozenset(looks),
         fields=frozenset(hashed),
-        lasts_s=timeout_s + _WAIT_S,
+        lasts_s=timeout_s + WAIT_S,
     )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from disdel.controller.invoking.bundle import build_bundle
-from disdel.controller.invoking.needs import needs_of
+from disdel.controller.invoking.bundle import build_bundle, with_file
+from disdel.controller.invoking.needs import WAIT_S, needs_of
 from disdel.controller.invoking.outcomes import failure_of
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import history_of
@@ -26,6 +26,7 @@ from disdel.planner.memory import BASE_FLOOR_MB
 from disdel.platforms.base import ActionSpec
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
+from disdel.protocol.signing_keys import BUNDLED
 from disdel.runtimes.registry import BASE_IMAGE
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
@@ -212,6 +213,7 @@ async def probed(
             env=dict(session.action_env),
         )
         await session.platform.create_package(package, messages.to_json(common))
+        signer = session.signer(package)
         for image, action, memory_mb in probes:
             spec = ActionSpec(
                 name=image,
@@ -220,6 +222,8 @@ async def probed(
                 memory_mb=memory_mb,
                 timeout_s=min(_TIMEOUT_S, session.capacity.timeout_max_s),
             )
+            if signer is not None:
+                spec = replace(spec, code=with_file(spec.code, BUNDLED, signer.key.hex()))
             await session.platform.create_action(package, spec)
             probe = messages.ProbeRequest()
             needs = needs_of(probe, RunKeys(package), None, spec.timeout_s)
@@ -228,6 +232,10 @@ async def probed(
                 "patience_s": _PROBE_PATIENCE_S,
                 **await asyncio.to_thread(session.store.lend, needs),
             }
+            if signer is not None:
+                request = signer.signed(
+                    {**messages.to_json(common), **request}, lasts_s=spec.timeout_s + WAIT_S
+                )
             began_s = time.time()
             record = await session.platform.invoke(
                 package, spec.name, request, timeout_s=spec.timeout_s

@@ -34,6 +34,9 @@ _CONNECT_TIMEOUT_S = 10.0
 # Servers close what is idle for 5 s or longer, and a request must not cross with that.
 _IDLE_S = 4.0
 # Errors by which a request cannot have arrived.
+# A result of some MB and 10 MB of log, as JSON.
+_MOST_BYTES = 64 << 20
+_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _PASSING_STATUS = frozenset({408, 425, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 _CONCURRENT = "Concurrent modification"
@@ -213,7 +216,7 @@ class Exchange:
             activation_id = response.headers.get(ACTIVATION_ID)
             try:
                 if response.is_error or not only_errors:
-                    await response.aread()
+                    response = await _read(response)
             finally:
                 await response.aclose()
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
@@ -393,3 +396,24 @@ def _retry_after_s(response: httpx.Response) -> float:
         return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
     except ValueError:
         return 0.0
+
+
+async def _read(response: httpx.Response) -> httpx.Response:
+    """A response with its body, which who is at the other end may make as long as they like.
+
+    Raises:
+        Passing: it is longer than a record with its log can be.
+    """
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            raise Passing(
+                f"it answers with more than {_MOST_BYTES >> 20} MB",
+                arrived=True,
+                activation_id=response.headers.get(ACTIVATION_ID),
+            )
+    headers = [pair for pair in response.headers.multi_items() if pair[0] not in _OF_THE_BODY]
+    return httpx.Response(
+        response.status_code, headers=headers, content=bytes(body), request=response.request
+    )

@@ -49,7 +49,7 @@ def invoked(redis_url, platform, run, **arguments):
             "p", ActionSpec(name="act", code=b"", memory_mb=128, timeout_s=10)
         )
         claims = Claims(served, store, KEYS)
-        return await claims.invoke("p", "act", arguments, timeout_s=10)
+        return await claims.invoke("p", "act", arguments, invocation="0a", timeout_s=10)
 
     try:
         asyncio.run(body())
