@@ -17,10 +17,12 @@ def calibrated(
     shipped: RuntimeCosts,
     observations: Sequence[Observation],
     precision: Precision | None = "float32",
+    slowness: float = 1.0,
 ) -> RuntimeCosts:
     """`shipped` with what the observations say of floor, start, and speed in this precision.
 
-    Medians of the recent ones; what they do not say stays as shipped.
+    Medians of the recent ones; what they do not say stays as shipped, and where no step was seen,
+    steps take `slowness` times as long.
     """
     recent = observations[-_RECENT:]
     anonymous = [o.framework_anonymous_mb for o in recent if o.framework_anonymous_mb is not None]
@@ -43,7 +45,7 @@ def calibrated(
     return at_speed(
         measured,
         shipped,
-        step_ratio([o for o in recent if o.precision == (precision or "float32")]),
+        step_ratio([o for o in recent if o.precision == (precision or "float32")]) or slowness,
     )
 
 
@@ -63,11 +65,34 @@ def traced(runtime: RuntimeCosts, observations: Sequence[Observation]) -> Runtim
     return replace(runtime, trace_s=statistics.median(seen), trace_layer_s=0.0) if seen else runtime
 
 
-def step_ratio(observations: Sequence[Observation]) -> float:
-    """How many times as long a step takes as the shipped constants say; 1 where nothing does."""
+def step_ratio(observations: Sequence[Observation]) -> float | None:
+    """How many times as long a step takes as the shipped constants say; None where nothing does."""
     recent = observations[-_RECENT:]
     ratios = [o.step_s / o.shipped_step_s for o in recent if o.step_s and o.shipped_step_s]
-    return statistics.median(ratios) if ratios else 1.0
+    return statistics.median(ratios) if ratios else None
+
+
+def run_times(
+    observations: Sequence[Observation], workers: int, scored_rounds: float
+) -> tuple[float, float] | None:
+    """What runs like these took to start, and a round of theirs beside training; None for none.
+
+    Args:
+        observations: of the same network, batch size and precision.
+        workers: of the run.
+        scored_rounds: the share of its rounds that are scored.
+    """
+    seen = [
+        (o.start_s, o.rest_s)
+        for o in observations[-_RECENT:]
+        if (o.workers, o.scored_rounds) == (workers, scored_rounds)
+        and o.start_s is not None
+        and o.rest_s is not None
+    ]
+    if not seen:
+        return None
+    starts_s, rests_s = zip(*seen, strict=True)
+    return statistics.median(starts_s), statistics.median(rests_s)
 
 
 def alike(

@@ -56,6 +56,7 @@ class Candidate:
     micro_batches: int
     block_steps: int
     timing: Timing
+    is_seen: bool
     score_every: int
     scored_apart: int
     throttled_s: float
@@ -245,6 +246,7 @@ def _cut_candidate(
             scores=math.ceil(rounds / every),
             averaging=averaging,
             compile_s=question.compile_s,
+            seen=question.run_times(workers, scored_share(rounds, every)),
         )
         waited_s = throttled_s(
             rounds,
@@ -280,6 +282,7 @@ def _cut_candidate(
         micro_batches=micro_batches,
         block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
+        is_seen=question.run_times(workers, scored_share(rounds, score_every)) is not None,
         score_every=score_every,
         scored_apart=_scored_apart(
             rounds,
@@ -305,6 +308,11 @@ def _cut_candidate(
             batches=question.most_workers,
         ),
     )
+
+
+def scored_share(rounds: int, every: int) -> float:
+    """The share of the rounds that are scored: each `every`-th, and the last."""
+    return math.ceil(rounds / every) / rounds
 
 
 def _scored_apart(rounds: int, every: int, trained: int) -> int:

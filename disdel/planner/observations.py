@@ -27,6 +27,10 @@ class Observation:
         shipped_step_s: the same step by the shipped constants.
         precision: what its training steps computed in.
         tried: whether a trial of the run had chosen that.
+        workers: how many there were.
+        scored_rounds: the share of the rounds that were scored.
+        start_s: of the whole run, from its beginning to the first training step.
+        rest_s: what a round of it took beside training.
     """
 
     model: str
@@ -43,6 +47,10 @@ class Observation:
     shipped_step_s: float = 0.0
     precision: Precision = "float32"
     tried: bool = False
+    workers: int = 0
+    scored_rounds: float = 1.0
+    start_s: float | None = None
+    rest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

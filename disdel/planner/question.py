@@ -6,7 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from disdel.planner.calibration import alike, at_speed, calibrated, step_ratio, traced
+from disdel.planner.calibration import (
+    alike,
+    at_speed,
+    calibrated,
+    run_times,
+    step_ratio,
+    traced,
+)
 from disdel.planner.observations import Observation
 from disdel.types import (
     Aims,
@@ -130,6 +137,7 @@ class Question(Bounds):
         scores_first: whether an average is scored in the train actions of the next round.
         federation: of a job that is one.
         is_tried: whether an earlier trial has chosen the precision.
+        slowness: how many times as long steps take as shipped, where none was observed.
         notes: what else the user should know of the plan.
     """
 
@@ -146,6 +154,7 @@ class Question(Bounds):
     is_whole: bool = False
     scores_first: bool = False
     is_tried: bool = False
+    slowness: float = 1.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -200,17 +209,20 @@ class Question(Bounds):
     @property
     def runtime(self) -> RuntimeCosts:
         """The runtime's costs as observed, its speed that of the same network where it was seen."""
-        runtime = calibrated(self.shipped, self.observations, self.job.precision)
+        runtime = calibrated(self.shipped, self.observations, self.job.precision, self.slowness)
         own = tuple(o for o in self._alike if o.step_s)
-        if not own:
-            return runtime
-        return traced(at_speed(runtime, self.shipped, step_ratio(own)), own)
+        ratio = step_ratio(own)
+        return runtime if ratio is None else traced(at_speed(runtime, self.shipped, ratio), own)
+
+    def run_times(self, workers: int, scored_rounds: float) -> tuple[float, float] | None:
+        """As `calibration.run_times`, of runs of the same network, batch and precision."""
+        return run_times(self._alike, workers, scored_rounds)
 
     @property
     def on_one_container(self) -> Question:
         """The same, of one container, as if nothing had been measured or compiled before."""
         job = replace(self.job, workers=1, workers_policy="fixed", fan_in=None)
-        return replace(self, job=job, observations=(), compile_s=0.0, calls=None)
+        return replace(self, job=job, observations=(), compile_s=0.0, calls=None, slowness=1.0)
 
     @property
     def basis(self) -> str:

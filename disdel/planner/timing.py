@@ -84,6 +84,7 @@ def predict(
     scores: int,
     averaging: Averaging,
     compile_s: float,
+    seen: tuple[float, float] | None = None,
 ) -> Timing:
     """The times of a run.
 
@@ -100,6 +101,7 @@ def predict(
         scores: how many of the averages are scored.
         averaging: how that is done.
         compile_s: what compiling the network takes beforehand.
+        seen: what such a run was seen to take to its first step, and a round beside training.
     """
     turns = max(1.0, workers / cpus)
     one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
@@ -119,6 +121,11 @@ def predict(
     start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
     start_s += trace_s(runtime, work.model) * turns
     busy_s = start_s + training_s + rounds * move_s + scored * sample_s
+    before_s = _RUN_OVERHEAD_S + compile_s
+    total_s = before_s + busy_s + rounds * (averaging.elapsed_s + _ROUND_OVERHEAD_S * turns)
+    if seen is not None:
+        # Its beginning is the command's, and its end is over in a moment.
+        total_s = compile_s + seen[0] + training_s + rounds * seen[1]
     return Timing(
         step_s=one_step_s,
         round_s=training_s / rounds,
@@ -126,9 +133,6 @@ def predict(
         busy_s=busy_s,
         billed_s=workers * (busy_s - training_s) + sum(worker_steps) * one_step_s,
         collect_s=rounds * averaging.busy_s,
-        start_s=_RUN_OVERHEAD_S + compile_s + start_s,
-        total_s=_RUN_OVERHEAD_S
-        + compile_s
-        + busy_s
-        + rounds * (averaging.elapsed_s + _ROUND_OVERHEAD_S * turns),
+        start_s=before_s + start_s,
+        total_s=total_s,
     )

@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps-per-execution", type=int, default=1)
     options = parser.parse_args()
     with np.load(options.npz) as data:
         x, y, x_test, y_test = (data[n] for n in ("x_train", "y_train", "x_test", "y_test"))
@@ -35,7 +36,12 @@ def main() -> None:
             keras.layers.Dense(int(y.max()) + 1, activation="softmax"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        "adam",
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=options.steps_per_execution,
+    )
     model.fit(x, y, batch_size=options.batch, epochs=options.epochs, verbose=0)
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(json.dumps({"accuracy": accuracy}))

@@ -4,8 +4,9 @@
 
 Measures the processor (`processor.py`), what a step consists of (`steps.py`), and whole commands of
 `disdel train mnist --batch 64 --epochs 5`, each with an empty state directory ("cold") and once
-more with what the first has left there ("again"). Writes `results.json`, `results.md` and
-`profile.png` beside this file; `--draw` makes the last two of the first again.
+more with what the first has left there ("again"). What is there of other runtimes stays. Writes
+`results.json`, `results.md` and `profile.png` beside this file; `--draw` makes the last two of the
+first again.
 """
 
 import argparse
@@ -102,7 +103,12 @@ def main():
     if not options.draw:
         if options.npz is None:
             parser.error("an mnist.npz is needed")
-        path.write_text(json.dumps(measure(options), indent=1) + "\n")
+        earlier = json.loads(path.read_text()) if path.exists() else {"steps": [], "runs": []}
+        results = measure(options)
+        for name in ("steps", "runs"):
+            others = [one for one in earlier[name] if one["runtime"] not in options.runtimes]
+            results[name] = others + results[name]
+        path.write_text(json.dumps(results, indent=1) + "\n")
     results = json.loads(path.read_text())
     (HERE / "results.md").write_text(table(results))
     draw(results, HERE / "profile.png")

@@ -100,7 +100,7 @@ def history_of(runtime: Runtime, settings: Settings) -> History:
     facts = [] if address is None else [address]
     if on_host:
         frameworks = [name for one in all_runtimes() for name in one.packages]
-        facts += [platform.python_version(), _processor(), str(os.cpu_count())]
+        facts += [platform.python_version(), processor_name(), str(os.cpu_count())]
         facts += [f"{name} {_version(name)}" for name in (*frameworks, *_PACKAGES)]
     else:
         facts.append(settings.image(runtime.image))
@@ -121,7 +121,8 @@ def _version(distribution: str) -> str:
         return "none"
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """The processor as the system calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

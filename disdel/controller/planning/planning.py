@@ -12,8 +12,10 @@ from disdel.compiler import call_memory
 from disdel.controller.planning.compiled import compile_job
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import History, history_of
+from disdel.controller.planning.processor import slowness
 from disdel.controller.planning.strategy_checks import check_strategy
 from disdel.errors import UsageError
+from disdel.planner.candidates import scored_share
 from disdel.planner.gpu import HOST_MB
 from disdel.planner.memory import Work, train_parts
 from disdel.planner.observations import Observation, containers
@@ -38,6 +40,7 @@ from disdel.types import (
     TrainJob,
 )
 from disdel.types.events import Listener, Noted
+from disdel.types.timeline import split_time
 from disdel.types.units import MIB
 
 # The shift, and the gradients that it is added to: measured, 1.4 to 2.0 with TensorFlow and 0.5 to
@@ -102,6 +105,7 @@ def ask(
             own_copies=len(strategy.own),
             is_whole=strategy.is_whole,
             is_tried=job.precision is None and precision is not None,
+            slowness=slowness(settings),
             notes=_notes(runtime, settings),
         )
         for runtime, precision in zip(runtimes, chosen_precisions, strict=True)
@@ -226,6 +230,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
     """What the train containers of a run took, one observation each."""
     observed = []
     precision = question.job.precision or precision_of(activations) or "float32"
+    start_s, rest_s = _run_times(question, plan, activations)
     for container in containers(activations, block_steps=plan.block_steps):
         shard_samples = max(plan.client_samples[c] for c in plan.turns[container.worker])
         work = Work(
@@ -267,9 +272,30 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 ),
                 precision=precision,
                 tried=question.job.precision is None or question.is_tried,
+                workers=plan.workers,
+                scored_rounds=scored_share(plan.rounds, plan.score_every),
+                start_s=start_s,
+                rest_s=rest_s,
             )
         )
     return observed
+
+
+def _run_times(
+    question: Question, plan: Plan, activations: Sequence[Activation]
+) -> tuple[float | None, float | None]:
+    """Seconds to a run's first step, and of a round beside training; of whole runs that lost none.
+
+    Where the network was compiled first, it is not the start of a run that need not.
+    """
+    began = {a.round for a in activations if a.task == "train" and a.outcome == "ok"}
+    whole = began == set(range(1, plan.rounds + 1)) and all(a.outcome == "ok" for a in activations)
+    # When it is over does not matter here.
+    split = split_time(activations, 0.0) if whole else None
+    if split is None:
+        return None, None
+    start_s = None if question.compile_s else split.start_s
+    return start_s, split.rest_s / plan.rounds
 
 
 def precision_of(activations: Sequence[Activation]) -> Precision | None:

@@ -1,0 +1,40 @@
+"""How fast the processor is, measured once and kept."""
+
+import json
+
+import pytest
+
+from disdel.controller.planning import processor
+from disdel.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch, tmp_path):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
+    return tmp_path / "processor.json"
+
+
+def test_what_was_measured_is_kept_for_the_processor(state, monkeypatch):
+    found = processor.slowness(Settings(platform="embedded"))
+    assert 0.01 < found < 100
+    monkeypatch.setattr(processor, "step_like_s", lambda: 1000.0)
+    assert processor.slowness(Settings(platform="embedded")) == found
+    kept = json.loads(state.read_text())
+    state.write_text(json.dumps({**kept, "processor": ["another", 2]}))
+    assert processor.slowness(Settings(platform="embedded")) > 1000
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"slowness": 2}', '{"slowness": "x", "processor": []}']
+)
+def test_a_broken_file_is_measured_anew(state, monkeypatch, text):
+    monkeypatch.setattr(processor, "step_like_s", lambda: 2 * processor._SHIPPED_S)
+    state.write_text(text)
+    assert processor.slowness(Settings(platform="embedded")) == 2.0
+    assert json.loads(state.read_text())["slowness"] == 2.0
+
+
+def test_of_the_processors_of_a_cluster_nothing_is_known(state):
+    settings = Settings(platform="openwhisk", apihost="http://127.0.0.1:1", auth="a:b")
+    assert processor.slowness(settings) == 1.0
+    assert not state.exists()
