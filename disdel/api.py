@@ -35,6 +35,7 @@ from disdel.controller.training.splits import (
 from disdel.data import DatasetArrays, describe_dataset, load_arrays, prepare_dataset
 from disdel.data.partitioners.looking import look
 from disdel.errors import UsageError
+from disdel.flower import run as flower_run
 from disdel.host.interrupts import taken_as_interrupts
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
@@ -75,6 +76,7 @@ from disdel.types.events import (
     check_listener,
     silent,
 )
+from disdel.types.flower import FlowerJob
 from disdel.user_code.collecting import read_code
 from disdel.user_code.module import UserModule
 
@@ -323,6 +325,28 @@ def clear_endpoints(settings: Settings) -> list[str]:
         DisdelError: something could not be removed.
     """
     return _run(lambda: clear_runs(run_folders(settings.run_dir), settings))
+
+
+def run_flower(
+    job: FlowerJob,
+    settings: Settings,
+    listener: Listener = silent,
+    *,
+    output: int | None = None,
+) -> tuple[RunReport, RunFolder]:
+    """Run a Flower app.
+
+    Args:
+        job: names it.
+        settings: where it runs.
+        listener: called with every event of the run.
+        output: the descriptor that what its ServerApp prints goes to; None for standard output.
+
+    Raises:
+        UsageError: Flower would not run the app, or it cannot be run here.
+        DisdelError: the run failed.
+    """
+    return _run(lambda: flower_run.flower(job, settings, _with_page(listener), output=output))
 
 
 def find_resumed(run: str, run_dir: Path) -> Resumed:

@@ -21,6 +21,7 @@
     │   └── StoreLost             it has not answered for longer than there is patience
     ├── AggregationError          the parts of a round do not form an average
     ├── UpdateRefused             a client's update cannot be added to those of the others
+    ├── AppFailed                 a Flower app's own code has failed the run
     └── RoundFailed               too few clients have answered in a round
 
 A message says what failed, the value against the limit, and the next step. `kind` is a stable
@@ -199,6 +200,10 @@ class RoundFailed(DisdelError):
     """Fewer clients have answered than must."""
 
     kind = "round-failed"
+
+
+class AppFailed(DisdelError):
+    kind = "app"
 
 
 class StrategyFailed(DisdelError):

@@ -14,6 +14,7 @@ from disdel.cli import (
     doctor,
     fabric,
     federate,
+    flower,
     infer,
     memory_agent,
     partition,
@@ -39,6 +40,7 @@ app = Commands(
 
 app.command("train", takes_file=True)(train.train_command)
 app.command("federate", takes_file=True)(federate.federate_command)
+app.command("flower")(flower.flower_command)
 app.command("infer")(infer.infer_command)
 app.command("plan")(plan.plan_command)
 app.command("partition")(partition.partition_command)

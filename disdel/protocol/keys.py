@@ -17,6 +17,7 @@ disdel:<run>:model                                             a Keras file
 disdel:<run>:input:<worker>                                    samples to evaluate
 disdel:<run>:output:<worker>:<segment>:<attempt>               their class probabilities
 disdel:<run>:scores:<round>                                    hash: worker -> JSON
+disdel:<run>:flower:<what>:<id>                                messages of a Flower app, its state
 disdel:<run>:progress                                          hash: worker -> JSON
 disdel:<run>:claims                                            hash: invocation -> activation
 disdel:<run>:open                                              hash: there until the run is over
@@ -123,6 +124,10 @@ class RunKeys:
 
     def output(self, worker: int, segment: int, attempt: int) -> str:
         return f"{self.prefix}output:{worker}:{segment}:{attempt}"
+
+    def flower(self, what: str, name: str) -> str:
+        """Of a Flower app: the `content` of messages, a `reply`, or a node's `context`."""
+        return f"{self.prefix}flower:{what}:{name}"
 
     @property
     def claims(self) -> str:

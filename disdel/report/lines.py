@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from disdel.report.endpoint_lines import done_rows, plan_rows
+from disdel.report.flower_lines import flower_summary_lines
 from disdel.types import (
     Cost,
     DatasetSpec,
@@ -293,7 +294,9 @@ def summary_lines(event: RunEnded) -> list[str]:
         lines.append(f"        target accuracy reached in round {report.rounds_to_target}")
     if report.client_scores is not None:
         lines += client_lines(report.client_scores)
-    if report.job != "infer":
+    if report.flower is not None:
+        lines += flower_summary_lines(report.flower)
+    elif report.job != "infer":
         lines += _time_lines(report)
     if report.totals is not None:
         totals = report.totals

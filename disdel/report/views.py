@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from disdel.host.streams import OutputLost, forget_output, on_one_line, say, terminal
+from disdel.report.flower_lines import flower_plan_lines
 from disdel.report.lines import (
     PROGRESS_HEADINGS,
     infer_plan_lines,
@@ -29,6 +30,7 @@ from disdel.report.lines import (
 from disdel.types.events import (
     ActivationEnded,
     Event,
+    FlowerPlanned,
     InferPlanMade,
     Noted,
     PlanMade,
@@ -142,6 +144,8 @@ def progress_lines(event: Event) -> list[str]:
             return plan_lines(event)
         case InferPlanMade():
             return infer_plan_lines(event)
+        case FlowerPlanned():
+            return flower_plan_lines(event)
         case RoundStarted(first=True):
             return [
                 round_heading(

@@ -18,6 +18,7 @@ from disdel.types import (
     Split,
     TrainJob,
 )
+from disdel.types.flower import FlowerReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,14 @@ class InferPlanMade:
     model: str
     model_bytes: int
     plan: InferPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowerPlanned:
+    """How the nodes of a Flower app are run; what is told of it is in the report's words."""
+
+    run: str
+    plan: FlowerReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +138,7 @@ class RunEnded:
 Event: TypeAlias = (
     PlanMade
     | InferPlanMade
+    | FlowerPlanned
     | PlatformReady
     | RoundStarted
     | WorkerProgress

@@ -7,6 +7,7 @@ from typing import Literal
 
 from disdel.types.client_scores import ClientScores, Spread
 from disdel.types.dealt import LabelMap
+from disdel.types.flower import FlowerReport
 from disdel.types.names import (
     Ending,
     EstimatorName,
@@ -395,11 +396,12 @@ class RunReport:
     last complete one when this controller took it up. `client_scores` are the model's on the own
     samples of a federation's clients. `rounds_to_target` is the first round that has reached
     `target_accuracy`, and None where none has. `label_map` is what a federation's clients were
-    dealt. `endpoints` is what each has done of a platform that is several.
+    dealt, and `flower` what a Flower app and its nodes have said to each other. `endpoints` is
+    what each has done of a platform that is several.
     """
 
     run: str
-    job: Literal["train", "federate", "infer"]
+    job: Literal["train", "federate", "infer", "flower"]
     dataset: str
     platform: str
     status: Literal["running", "ok", "failed", "interrupted", "lost"]
@@ -425,3 +427,4 @@ class RunReport:
     label_map: LabelMap | None = None
     client_scores: ClientScores | None = None
     endpoints: tuple[EndpointReport, ...] = ()
+    flower: FlowerReport | None = None

@@ -56,7 +56,7 @@ class TrainAction:
         self._own_data: OwnData | None = None
 
     def __call__(self, args: Args) -> TaskReply:
-        return _answer(args, self._run)
+        return answered(args, self._run)
 
     def _run(self, args: Args, context: Context) -> object:
         if args.get("task") == "score":
@@ -88,7 +88,7 @@ class TrainAction:
 
 def collect_weights(args: Args) -> TaskReply:
     """What the `collectWeights` action runs."""
-    return _answer(args, _join)
+    return answered(args, _join)
 
 
 # By which a round's updates become the next state.
@@ -117,7 +117,7 @@ class EvaluateAction:
         self._predictors = PredictorCache()
 
     def __call__(self, args: Args) -> TaskReply:
-        return _answer(args, self._run)
+        return answered(args, self._run)
 
     def _run(self, args: Args, context: Context) -> object:
         from disdel.worker.evaluate import evaluate
@@ -131,7 +131,8 @@ def _probe(_args: Args, context: Context) -> object:
     return probe(context)
 
 
-def _answer(args: Args, run: Callable[[Args, Context], object]) -> TaskReply:
+def answered(args: Args, run: Callable[[Args, Context], object]) -> TaskReply:
+    """The answer of an action that runs `run` in the activation's context."""
     try:
         signed = admitted(args)
     except DisdelError as error:

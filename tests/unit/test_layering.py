@@ -42,8 +42,10 @@ ALLOWED = {
     "controller": LEAVES
     | {"compiler", "data", "host", "models", "planner", "platforms", "runtimes"}
     | {"privacy", "secure_aggregation", "selection", "settings", "store", "strategies"},
+    # The controller's side, and the process of a ServerApp, which alone imports Flower.
+    "flower": LEAVES | {"controller", "host", "planner", "platforms", "runtimes", "settings"},
     "api": LEAVES
-    | {"controller", "data", "host", "models", "planner", "platforms", "report"}
+    | {"controller", "data", "flower", "host", "models", "planner", "platforms", "report"}
     | {"runtimes", "settings", "strategies"},
     "cli": LEAVES
     | {"api", "controller", "data", "host", "memory_agent", "models", "platforms"}

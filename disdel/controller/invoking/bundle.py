@@ -58,6 +58,8 @@ ENTRY = (
     "disdel/entry/executor_call.py",
     "disdel/protocol/calls.py",
 )
+# What one action alone has, beside what all have.
+_OWN = {"flowerClient": ("disdel/protocol/flower.py", "disdel/worker/flower_client.py")}
 # Of the facts that `disdel.types` gathers, an action reads those modules alone that it asks for: a
 # cold start waits for all of it.
 _TYPES = '''"""Facts that travel, each found in its module when it is asked for."""
@@ -82,15 +84,21 @@ _FRONT_DOORS = {
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
-def library() -> dict[str, bytes]:
-    """The sources of the worker side of disdel, by their paths in a zip."""
+def library(action: str | None = None) -> dict[str, bytes]:
+    """The sources of the worker side of disdel, by their paths in a zip.
+
+    Args:
+        action: with what this action alone has.
+    """
+    left_out = {*_LEFT_OUT, *ENTRY}
+    left_out |= {name for whose, names in _OWN.items() if whose != action for name in names}
     root = Path(__file__).parents[3]
     members = {}
     for entry in _LIBRARY:
         path = root / entry
         for source in [path] if path.is_file() else path.rglob("*.py"):
             name = source.relative_to(root).as_posix()
-            if name not in (*_LEFT_OUT, *ENTRY):
+            if name not in left_out:
                 members[name] = source.read_bytes()
     types = "disdel/types/__init__.py"
     return members | _FRONT_DOORS | {types: _opening_late(members[types])}
@@ -146,7 +154,7 @@ def build_bundle(
         FileNotFoundError: there is no such action.
     """
     main = actions_dir() / action / "__main__.py"
-    members = {"__main__.py": main.read_bytes(), **(library() if packages is None else {})}
+    members = {"__main__.py": main.read_bytes(), **(library(action) if packages is None else {})}
     if code is not None:
         members |= {f"{FOLDER}/{name}": data for name, data in code.laid_out().items()}
     members |= files or {}

@@ -36,6 +36,7 @@ from disdel.errors import (
     StoreError,
 )
 from disdel.protocol import memory_grant, messages
+from disdel.protocol.flower import FlowerReply
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.signing import Signer
 from disdel.types import ActivationRecord, Outcome, Times
@@ -59,6 +60,7 @@ ReplyT = TypeVar(
     messages.ScoreReply,
     messages.CollectReply,
     messages.EvaluateReply,
+    FlowerReply,
 )
 
 
@@ -344,7 +346,8 @@ def _measured(
     | messages.SecureReply
     | messages.ScoreReply
     | messages.CollectReply
-    | messages.EvaluateReply,
+    | messages.EvaluateReply
+    | FlowerReply,
 ) -> Measured:
     measured = Measured(
         peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb, phases=reply.phases

@@ -16,7 +16,7 @@ def modules_of(data):
         return {name: archive.read(name).decode() for name in archive.namelist()}
 
 
-@pytest.mark.parametrize("action", ["train", "collectWeights", "evaluate"])
+@pytest.mark.parametrize("action", ["train", "collectWeights", "evaluate", "flowerClient"])
 def test_a_bundle_holds_every_module_that_it_imports(action):
     members = modules_of(build_bundle(action))
     assert "__main__.py" in members
@@ -40,7 +40,9 @@ def test_a_bundle_is_small_and_has_no_controller():
 
 def test_every_action_folder_can_be_bundled():
     folders = [p for p in Path("actions").iterdir() if p.is_dir() and p.name != "__pycache__"]
-    assert {folder.name for folder in folders} == {"train", "collectWeights", "evaluate", "node"}
+    assert {folder.name for folder in folders} == {
+        *("train", "collectWeights", "evaluate", "node", "flowerClient")
+    }
 
 
 def test_facts_are_imported_from_their_own_modules():

@@ -34,7 +34,7 @@ def invoked(redis_url, platform, run, **arguments):
 
     def handler(args):
         asked.append(args)
-        return tasks._answer({**args, "v": WIRE_VERSION, "run": KEYS.run, "store": redis_url}, run)
+        return tasks.answered({**args, "v": WIRE_VERSION, "run": KEYS.run, "store": redis_url}, run)
 
     class Platform(platform):
         async def invoke(self, package, action, arguments, *, begun, **rest):

@@ -1,0 +1,29 @@
+"""`disdel flower`."""
+
+from __future__ import annotations
+
+import sys
+
+from disdel.cli.options import Output
+from disdel.cli.output import JsonWriter, both, check_json_target
+from disdel.settings import Settings
+from disdel.types.flower import FlowerJob
+
+_STDERR = 2
+
+
+def flower_command(job: FlowerJob, settings: Settings, output: Output) -> None:
+    """Run a Flower app: its ServerApp here, each call of its ClientApp as a function."""
+    from disdel.api import run_flower
+    from disdel.report.views import LastingView, PlainView, QuietView
+
+    check_json_target(output.json)
+    writer = JsonWriter(output.json)
+    # The ServerApp prints as well, so nothing is drawn in place.
+    with QuietView() if output.quiet else LastingView(PlainView()) as view:
+        sys.stdout.flush()
+        # JSON on standard output is alone there.
+        run_flower(
+            job, settings, both(view, writer), output=_STDERR if output.json == "-" else None
+        )
+    writer.finish()

@@ -1,0 +1,313 @@
+"""Brings messages to activations and their replies back, whatever happens to these.
+
+A lost container's message is sent again, with more memory where that ran out, a bounded number of
+times; then the ServerApp gets an error for it, as Flower has them, and decides what to do without
+that node. What a node keeps (`Context.state`) is that of the reply that counts: activations write
+it under keys of their own, and only the accepted one's is what the node's next message starts from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from disdel.controller.invoking.actions import SizedAction, persist
+from disdel.controller.invoking.invoker import Call, Invoker
+from disdel.controller.invoking.recovery import Attempt
+from disdel.errors import ActivationFailed
+from disdel.flower.mailbox import CLIENT_APP_CRASHED, MESSAGE_UNAVAILABLE, UNKNOWN, Letter
+from disdel.flower.room import Room
+from disdel.flower.sizing import Sizes
+from disdel.protocol.flower import FlowerReply, FlowerRequest
+from disdel.types.events import Noted
+from disdel.types.flower import MessageEnding, MessageEntry
+from disdel.types.words import counted
+
+# The task of an activation that has no message.
+LOAD = "load"
+
+
+@dataclass(slots=True)
+class Node:
+    """One node: Flower's id of it, and where its Context is. It does one message at a time."""
+
+    id: str
+    context_key: str
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """What is known of a message's way so far."""
+
+    activations: list[str] = field(default_factory=list)
+    attempts: int = 0
+    reply: FlowerReply | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Courier:
+    """The messages of one run.
+
+    Attributes:
+        invoker: runs activations.
+        action: the ClientApp's.
+        sizes: what its size may be.
+        room: for how many at the same time.
+        client_app: its reference, as `module:attribute`.
+        flwr: the version of Flower here.
+        threads: of a container's libraries; None leaves it to them.
+        nodes: by their partitions.
+        memory_mb: of the next activation; grows when one ran out of it.
+    """
+
+    invoker: Invoker
+    action: SizedAction
+    sizes: Sizes
+    room: Room
+    client_app: str
+    flwr: str
+    threads: int | None
+    nodes: list[Node]
+    memory_mb: int
+    _ended: list[tuple[MessageEntry, Sequence[str]]] = field(default_factory=list)
+    _holds: Counter[str] = field(default_factory=Counter)
+    _told: set[tuple[str, str]] = field(default_factory=set)
+
+    async def load(self) -> FlowerReply:
+        """What a container says that has loaded the ClientApp; it is then warm for a message.
+
+        Raises:
+            ActivationFailed: no container could.
+        """
+        delivery = _Delivery()
+        request = FlowerRequest(client_app=self.client_app, flwr=self.flwr, worker=0)
+        return await self._persist(request, LOAD, None, 0, delivery)
+
+    async def stage(self, digest: str, content: bytes | bytearray) -> None:
+        """Keep the content of messages until `release`, and as long as one of them needs it."""
+        self._holds[digest] += 1
+        if self._holds[digest] == 1:
+            store = self.invoker.session.store
+            await self.invoker.write(store.put, self._content_key(digest), content)
+
+    async def release(self, digest: str) -> None:
+        """One who needed a content does not need it any more."""
+        self._holds[digest] -= 1
+        if not self._holds[digest]:
+            del self._holds[digest]
+            await self._delete(self._content_key(digest))
+
+    def hold(self, letter: Letter) -> None:
+        """The letter's content is needed until it is delivered."""
+        self._holds[letter.digest] += 1
+
+    async def deliver(self, letter: Letter) -> None:
+        """Bring a message to its end: the letter is settled.
+
+        Raises:
+            DisdelError: platform or store are lost to the run.
+        """
+        began_s, delivery = time.monotonic(), _Delivery()
+        node = self.nodes[letter.partition]
+        outcome: MessageEnding = "ok"
+        reply, why = bytearray(), None
+        error: tuple[int, str] | None = None
+        try:
+            async with asyncio.timeout(letter.expires_s - time.time()) as limit, node.turn:
+                reply = await self._answered(letter, node, delivery)
+            failure = delivery.reply.failure if delivery.reply is not None else None
+            if failure is not None:
+                outcome, why = "raised", failure.said
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            began = counted(delivery.attempts, "activation")
+            outcome, why = "expired", f"no reply came in its time to live ({began} begun)"
+            error = (MESSAGE_UNAVAILABLE, why)
+        except ActivationFailed as failed:
+            # What failed, and what to do about it; the log is in the run's folder.
+            outcome, why = "lost", "; ".join(str(failed).splitlines()[:2])
+            error = (UNKNOWN if failed.cause else CLIENT_APP_CRASHED, why)
+        if why is not None:
+            self._tell(letter, outcome, why)
+        entry = self._entry(letter, node, delivery, outcome, why, len(reply), began_s)
+        self._ended.append((entry, tuple(delivery.activations)))
+        # The ServerApp may end with this, and then nothing more is done.
+        letter.settle(reply, error)
+        await self.release(letter.digest)
+
+    def entries(self) -> tuple[MessageEntry, ...]:
+        """What became of messages, in the order in which they ended."""
+        spent = {
+            one.id: one.memory_mb / 1024 * one.duration_ms / 1000
+            for one in self.invoker.journal.activations
+        }
+        return tuple(
+            replace(entry, gb_s=round(sum(spent.get(one, 0.0) for one in activations), 3))
+            for entry, activations in self._ended
+        )
+
+    async def _answered(self, letter: Letter, node: Node, delivery: _Delivery) -> bytearray:
+        """The reply, as Flower serialises it; the node keeps what belongs to it."""
+        keys = self.invoker.keys
+        request = FlowerRequest(
+            client_app=self.client_app,
+            flwr=self.flwr,
+            worker=0,
+            client=letter.partition,
+            round=letter.round,
+            message=letter.packed,
+            content_key=self._content_key(letter.digest),
+            context_key=node.context_key,
+            reply_key=keys.flower("reply", letter.message),
+            new_context_key=keys.flower("context", letter.message),
+        )
+        said = await self._persist(request, letter.type, letter.partition, letter.round, delivery)
+        delivery.reply = said
+        accepted = f":{delivery.attempts - 1}"
+        reply_key, context_key = request.reply_key + accepted, request.new_context_key + accepted
+        reply = await asyncio.to_thread(self.invoker.session.store.get, reply_key)
+        await self._delete(reply_key)
+        if hashlib.sha256(reply).hexdigest() != said.checksum:
+            await self._delete(context_key)
+            raise ActivationFailed(
+                f"the reply of node {letter.partition} in the store is not the one that its "
+                "activation says it has written: it is refused",
+                activation_id=said.activation,
+                outcome="error",
+                lost=False,
+                cause="conflict",
+            )
+        before, node.context_key = node.context_key, context_key
+        await self._delete(before)
+        return reply
+
+    async def _persist(
+        self,
+        request: FlowerRequest,
+        task: str,
+        partition: int | None,
+        number: int,
+        delivery: _Delivery,
+    ) -> FlowerReply:
+        async def send(attempt: Attempt) -> FlowerReply:
+            memory_mb = max(attempt.memory_mb, self.memory_mb)
+            async with self.room.taken(memory_mb) as worker:
+                return await self._send(
+                    request, task, worker, memory_mb, attempt.losses, number, delivery
+                )
+
+        def moved(following: Attempt, failure: ActivationFailed) -> None:
+            if failure.outcome == "oom":
+                # What one message takes, others will: they need not fail first.
+                self.memory_mb = max(self.memory_mb, following.memory_mb)
+            whose = "the ClientApp" if partition is None else f"node {partition}"
+            memory_mb = max(self.memory_mb, following.memory_mb)
+            self.invoker.emit(
+                Noted(
+                    message=f"{task} of {whose} was lost ({failure.outcome}); it runs again with "
+                    f"{memory_mb} MB"
+                )
+            )
+
+        # A step cannot be cut: what was too long for the longest time limit would be so again.
+        return await persist(
+            send,
+            Attempt(memory_mb=self.memory_mb, block_steps=1, longest=True),
+            ceiling_mb=lambda: self.sizes.most_mb,
+            batch_size=1,
+            moved=moved,
+        )
+
+    async def _send(
+        self,
+        request: FlowerRequest,
+        task: str,
+        worker: int,
+        memory_mb: int,
+        losses: int,
+        number: int,
+        delivery: _Delivery,
+    ) -> FlowerReply:
+        spec = await self.action.of_size(memory_mb, generation=self.invoker.generation)
+        own = f":{delivery.attempts}"
+        delivery.attempts += 1
+        call = Call(
+            action=spec.name,
+            image=spec.image,
+            request=replace(
+                request,
+                worker=worker,
+                attempt=losses,
+                threads=self.threads,
+                reply_key=request.reply_key + own,
+                new_context_key=request.new_context_key + own,
+            ),
+            task=task,
+            worker=worker,
+            client=request.client,
+            round=number,
+            attempt=losses,
+            memory_mb=spec.memory_mb,
+            timeout_s=spec.timeout_s,
+        )
+        try:
+            reply = await self.invoker.call(call, FlowerReply)
+        except ActivationFailed as failed:
+            delivery.activations.append(failed.activation_id)
+            raise
+        delivery.activations.append(reply.activation)
+        if reply.peak_mb > self.memory_mb:
+            # It was lost before for want of memory, though nobody has said so.
+            self.memory_mb = self.sizes.known(reply.peak_mb)
+        return reply
+
+    def _entry(
+        self,
+        letter: Letter,
+        node: Node,
+        delivery: _Delivery,
+        outcome: MessageEnding,
+        error: str | None,
+        reply_bytes: int,
+        began_s: float,
+    ) -> MessageEntry:
+        said = delivery.reply
+        return MessageEntry(
+            message=letter.message,
+            node=node.id,
+            partition=letter.partition,
+            round=letter.round,
+            type=letter.type,
+            outcome=outcome,
+            attempts=delivery.attempts,
+            sent_bytes=letter.sent_bytes,
+            reply_bytes=reply_bytes,
+            wall_s=round(time.monotonic() - began_s, 3),
+            gb_s=0.0,
+            activation=said.activation if said is not None else None,
+            container=said.container if said is not None else None,
+            checksum=said.checksum if said is not None and reply_bytes else None,
+            metrics=dict(said.metrics) if said is not None else {},
+            error=error,
+        )
+
+    def _tell(self, letter: Letter, outcome: MessageEnding, why: str) -> None:
+        """Tell what a user should know of a message; of many alike, of the first."""
+        if (outcome, why) not in self._told:
+            self._told.add((outcome, why))
+            where = f" in round {letter.round}" if letter.round else ""
+            self.invoker.emit(
+                Noted(message=f"{letter.type} of node {letter.partition}{where} {outcome}: {why}")
+            )
+
+    def _content_key(self, digest: str) -> str:
+        return self.invoker.keys.flower("content", digest)
+
+    async def _delete(self, key: str) -> None:
+        await self.invoker.write(self.invoker.session.store.delete, key)
