@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from disdel.errors import UsageError
 
@@ -70,9 +71,33 @@ def redis_options(url: str, environ: Mapping[str, str] = os.environ) -> dict[str
     if not url.startswith("rediss://"):
         return {}
     options: dict[str, str] = {}
+    if "ssl_ca_" in urlsplit(url).query:
+        # What the address itself names is all that counts.
+        return options
     for path in certificates(environ).values():
         options.setdefault("ssl_ca_path" if Path(path).is_dir() else "ssl_ca_certs", path)
     return options
+
+
+def with_certificates(url: str) -> str:
+    """A Redis's URL for who has not this machine's files: `ssl_ca_certs` is in it as a text.
+
+    Raises:
+        UsageError: the file that it names cannot be read.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    file = query.pop("ssl_ca_certs", None)
+    if parts.scheme != "rediss" or file is None:
+        return url
+    try:
+        query["ssl_ca_data"] = Path(file).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text of PEM"
+        raise UsageError(
+            f"the certificates {file} of the Redis (ssl_ca_certs) cannot be read: {reason}"
+        ) from None
+    return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from disdel.connections.patience import Tell
+from disdel.connections.trust import with_certificates
 from disdel.controller.runs.places import Place
 from disdel.controller.runs.probes import sweep
 from disdel.errors import ConnectionRefused
@@ -129,7 +130,7 @@ async def open_session(
             description=opened.description,
             capacity=capacity,
             store=store,
-            store_url=url,
+            store_url=with_certificates(url),
             lasting_address=opened.address,
             insecure=opened.insecure,
             lasting_store=url if private is None else None,

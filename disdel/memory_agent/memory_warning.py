@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import IO, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 CHANNEL = "disdel:memory"
 VERSION = 2
@@ -221,7 +221,11 @@ def _open(parts: SplitResult, timeout_s: float) -> socket.socket:
         return connection
     # Wrapping takes the descriptor over, so that this closes it only where wrapping failed.
     with connection:
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+        query = dict(parse_qsl(parts.query))
+        context = ssl.create_default_context(
+            cafile=query.get("ssl_ca_certs"), cadata=query.get("ssl_ca_data")
+        )
+        return context.wrap_socket(connection, server_hostname=host)
 
 
 def _ask(stream: IO[bytes], *words: bytes) -> str:

@@ -1,10 +1,12 @@
 """Runs whose requests are signed, with replies that others have made: the same weights, exit 0."""
 
-import asyncio
+import contextlib
 import json
 import secrets
+from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from disdel.platforms.openwhisk import exchange
@@ -81,17 +83,27 @@ def test_a_reply_without_end_is_not_read_to_its_end(train, api, whole, key_file,
 
 
 def test_who_has_the_key_of_the_namespace_alone_is_refused(train, servers, key_file):
-    """Whatever is asked of a run's actions: nothing, without its own key."""
+    """And reads no secret in the run's records, nor does who sees the machine's processes."""
     access = servers[0]
+    secret_texts = (key_file.read_text(), urlsplit(servers[1]).password)
+    commands = []
 
-    async def ask(package):
-        auth = tuple(access.auth.split(":", 1))
-        url = f"{access.apihost}/api/v1/namespaces/_/actions/{package}/collectWeights"
-        async with httpx.AsyncClient(auth=auth, timeout=60, trust_env=False) as client:
-            answer = await client.post(f"{url}?blocking=true", json={"task": "collect"})
-        return answer.json()
+    def listen(event):
+        if isinstance(event, RoundDone):
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error):
+                    commands.append(" ".join(process.cmdline()))
 
-    report, _ = train(signing_key=key_file, keep=True)
-    answer = asyncio.run(ask(f"disdel-{report.run}"))
-    assert answer["response"]["result"]["error"]["kind"] == "refused"
-    assert "takes signed requests alone" in answer["response"]["result"]["error"]["message"]
+    report, _ = train(listen, signing_key=key_file, keep=True)
+    api = f"{access.apihost}/api/v1/namespaces/_"
+    with httpx.Client(auth=tuple(access.auth.split(":", 1)), timeout=60, trust_env=False) as client:
+        action = f"{api}/actions/disdel-{report.run}/collectWeights?blocking=true"
+        answer = client.post(action, json={"task": "collect"}).json()["response"]["result"]
+        records = client.get(f"{api}/activations?docs=true&limit=200").text
+    assert answer["error"]["kind"] == "refused"
+    assert "takes signed requests alone" in answer["error"]["message"]
+    assert report.activations[0].id in records
+    assert commands
+    for text in secret_texts:
+        assert text not in records
+        assert not any(text in command for command in commands)
