@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from disdel.errors import PartitionError
 from disdel.planner.averaging import Averaging, choose_averaging
+from disdel.planner.cpu_shares import size_mb, threads_of, turns_of
 from disdel.planner.estimators import Estimator, choose_estimator
 from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
-from disdel.planner.limits import Shortage, order, round_up_memory, shortages
+from disdel.planner.limits import Shortage, order, shortages
 from disdel.planner.memory import (
     BLOCK_STEPS,
     FLOAT_BYTES,
@@ -26,6 +27,8 @@ from disdel.planner.timing import Timing, predict
 from disdel.types import Estimate, RuntimeCosts, Slice, TrainJob, Zones
 from disdel.types.units import MIB, mb_ceil
 
+# Of more workers than these one more makes no difference that a prediction is good enough to tell.
+_EACH_COUNT = 64
 # Rounds from one score to the next, where a platform's limit on invocations makes scores dear.
 _SCORE_EVERY = (1, 2, 5, 10, 20, 50)
 # A score in each round is worth so much of a run's time.
@@ -132,7 +135,7 @@ def _worker_counts(question: Question) -> list[int]:
     most = min(
         question.most_workers, question.capacity.concurrency, *(bound for bound in bounds if bound)
     )
-    counts = list(range(1, min(question.cpus, most) + 1))
+    counts = list(range(1, min(question.cpus, most, _EACH_COUNT) + 1))
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
     return counts
@@ -206,8 +209,7 @@ def _cut_candidate(
         estimate = replace(estimate, framework=estimate.framework + HOST_MB * MIB)
     rounds = question.rounds(client_samples)
     parts = dealt if question.sums else len(client_samples)
-    minimum_mb = question.capacity.memory_min_mb
-    memory_mb = round_up_memory(estimate.total / MIB, minimum_mb)
+    memory_mb = size_mb(question, estimate.total / MIB)
     averaging = choose_averaging(
         parts,
         state_bytes(question.facts),
@@ -219,7 +221,7 @@ def _cut_candidate(
         rounds=rounds,
         is_whole=question.is_whole,
     )
-    collect_mb = round_up_memory(averaging.memory_mb, minimum_mb)
+    collect_mb = size_mb(question, averaging.memory_mb)
     # One worker that stays alone with one client averages by itself. Where there is no room for one
     # more container, the platform would evict a worker's for each average; there one of them
     # averages as well.
@@ -228,7 +230,7 @@ def _cut_candidate(
     if alone or (evicts and collect_mb <= memory_mb):
         collect_mb = 0
     # With others, sums within a step would be rounded otherwise: the same bits on any number.
-    threads = 1 if question.federation else max(1, question.cpus // workers)
+    threads = 1 if question.federation else threads_of(question, workers, memory_mb)
     told = question.capacity.cpus is not None
 
     def scored(every: int) -> tuple[int, Timing, float]:
@@ -241,7 +243,7 @@ def _cut_candidate(
             # A container holds one client's samples at a time.
             read_again=sum(client_samples[c] for c in busiest) if len(busiest) > 1 else 0,
             threads=threads if told else 1,
-            cpus=question.cpus,
+            turns=turns_of(question, workers, memory_mb),
             rounds=rounds,
             scores=math.ceil(rounds / every),
             averaging=averaging,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from disdel.errors import InsufficientMemory, PlanError, UsageError
 from disdel.planner.averaging import STORE_BYTES_PER_S
 from disdel.planner.calibration import calibrated
+from disdel.planner.cpu_shares import size_mb, threads_of, turns_of
 from disdel.planner.limits import (
     Shortage,
     capped,
@@ -172,10 +173,10 @@ def _worker_counts(question: InferQuestion) -> range:
 def _candidate(workers: int, question: InferQuestion) -> _Candidate:
     runtime, network = question.runtime, question.network
     slices = equal_slices(question.samples, min(workers, question.samples))
-    threads = max(1, question.cpus // workers)
     batch_size, estimate = _batch(workers, slices[0].samples, question)
-    memory_mb = round_up_memory(estimate.total / MIB, question.capacity.memory_min_mb)
-    turns = max(1.0, workers / question.cpus)
+    memory_mb = size_mb(question, estimate.total / MIB)
+    threads = threads_of(question, workers, memory_mb)
+    turns = turns_of(question, workers, memory_mb)
     known_threads = 1 if question.capacity.cpus is None else threads
     # The forward pass alone, a third of a step.
     batch_s = step_s(runtime, network, batch_size, known_threads) / 3 * turns

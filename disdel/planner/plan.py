@@ -223,6 +223,12 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         f"{best.memory_mb} MB an action holds the estimate of "
         f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]
+    if (per_cpu_mb := question.capacity.mb_per_cpu) is not None:
+        share = min(1.0, best.memory_mb / per_cpu_mb)
+        reasons.append(
+            f"a container has a CPU of its own for every {per_cpu_mb} MB of its limit: "
+            f"{'a whole one' if share == 1 else f'{share:.0%} of one'} here, in as many GB·s"
+        )
     if question.federation is not None:
         if question.job.runtime is None:
             reasons.append(

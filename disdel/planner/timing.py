@@ -79,7 +79,7 @@ def predict(
     updates: int,
     read_again: int,
     threads: int,
-    cpus: int,
+    turns: float,
     rounds: int,
     scores: int,
     averaging: Averaging,
@@ -96,14 +96,13 @@ def predict(
         updates: the most that one of them makes in a round.
         read_again: samples that the busiest reads again in every round.
         threads: CPU threads of each.
-        cpus: of the platform: more workers than these take turns.
+        turns: how many times as long they take as with a CPU each.
         rounds: how many times the weights are averaged.
         scores: how many of the averages are scored.
         averaging: how that is done.
         compile_s: what compiling the network takes beforehand.
         seen: what such a run was seen to take to its first step, and a round beside training.
     """
-    turns = max(1.0, workers / cpus)
     one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
     training_s = max(worker_steps) * one_step_s
     # Scoring is the forward pass alone, a third of a step.

@@ -37,7 +37,8 @@ class Capacity:
     have the loopback of the machine that they run on. `payload_bytes` is the most JSON that an
     activation is given or answers, `code_bytes` the largest zip of an action. `timeout_ordinary_s`
     is the time limit that an action has there where nobody asks for another. `names` say how the
-    limits are raised.
+    limits are raised. With `mb_per_cpu` a container has CPUs of its own, one for so much of its
+    memory limit, or a share of one; `cpus` is then how many containers that holds for.
     """
 
     memory_min_mb: int
@@ -47,6 +48,7 @@ class Capacity:
     invokes_per_minute: int
     pool_memory_mb: int | None = None
     cpus: int | None = None
+    mb_per_cpu: int | None = None
     gpu_memory_mb: int | None = None
     kinds: tuple[str, ...] = ()
     settle_s: float = 0.0

@@ -47,6 +47,7 @@ def capacity(options: LambdaOptions, concurrency: int | None = None) -> Capacity
         invokes_per_minute=INVOKES_A_SECOND * 60 * most,
         # An emulator has this machine's; on Lambda each container has its own.
         cpus=most if options.endpoint is None else usable_cpus(),
+        mb_per_cpu=MB_PER_CPU if options.endpoint is None else None,
         gpu_memory_mb=0,
         payload_bytes=PAYLOAD_BYTES,
         code_bytes=ZIP_BYTES if options.bucket is None else UNZIPPED_BYTES,

@@ -318,3 +318,27 @@ def test_the_parts_that_are_shown_make_the_sum_that_is(sizes):
     shown = estimate.parts_mb
     assert sum(shown) == mb_ceil(estimate.total)
     assert all(abs(mb - size / MIB) < 1 for mb, size in zip(shown, sizes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("optimize", "memory_max_mb", "share"),
+    [("time", 10_240, "a whole one"), ("time", 512, "29% of one"), ("memory", 10_240, "of one")],
+)
+def test_a_container_with_cpus_of_its_own_is_large_enough_for_one(optimize, memory_max_mb, share):
+    own = capacity(cpus=1000, mb_per_cpu=1769, memory_max_mb=memory_max_mb)
+    job, aims = TrainJob(dataset="set", workers=2), Aims(optimize=optimize)
+    made = plan(job, platform=own, aims=aims)
+    shared = plan(job, platform=replace(own, mb_per_cpu=None), aims=aims)
+    # Whatever all others have, it has one thread, and more time is expected of a share of a CPU.
+    assert made.threads == 1
+    assert (made.memory_mb >= 1769) == (share == "a whole one")
+    assert made.memory_mb <= memory_max_mb
+    assert any(share in reason for reason in made.reasons)
+    assert shared.threads == 500
+    if share != "a whole one":
+        assert made.predicted_s > shared.predicted_s
+
+
+def test_of_a_thousand_cpus_not_every_number_of_workers_is_weighed():
+    thousand = capacity(cpus=1000, concurrency=1000, mb_per_cpu=1769)
+    assert len(plan(platform=thousand).considered) < 100
