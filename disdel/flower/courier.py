@@ -12,16 +12,21 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from disdel.controller.invoking.actions import SizedAction, persist
 from disdel.controller.invoking.invoker import Call, Invoker
 from disdel.controller.invoking.recovery import Attempt
-from disdel.errors import ActivationFailed
-from disdel.flower.mailbox import CLIENT_APP_CRASHED, MESSAGE_UNAVAILABLE, UNKNOWN, Letter
-from disdel.flower.room import Room
-from disdel.flower.sizing import Sizes
+from disdel.errors import ActivationFailed, EndpointLost
+from disdel.flower.mailbox import (
+    CLIENT_APP_CRASHED,
+    MESSAGE_UNAVAILABLE,
+    NODE_UNAVAILABLE,
+    UNKNOWN,
+    Letter,
+)
+from disdel.flower.places import Place, Places
 from disdel.protocol.flower import FlowerReply, FlowerRequest
 from disdel.types.events import Noted
 from disdel.types.flower import MessageEnding, MessageEntry
@@ -29,6 +34,8 @@ from disdel.types.words import counted
 
 # The task of an activation that has no message.
 LOAD = "load"
+# Flower's codes for why there is no reply, by the cause of the loss.
+_CODES = {"": CLIENT_APP_CRASHED, EndpointLost.kind: NODE_UNAVAILABLE}
 
 
 @dataclass(slots=True)
@@ -46,6 +53,7 @@ class _Delivery:
 
     activations: list[str] = field(default_factory=list)
     attempts: int = 0
+    endpoint: str | None = None
     reply: FlowerReply | None = None
 
 
@@ -55,38 +63,47 @@ class Courier:
 
     Attributes:
         invoker: runs activations.
-        action: the ClientApp's.
-        sizes: what its size may be.
-        room: for how many at the same time.
+        places: where they are worked on.
+        actions: the ClientApp's, by the names of places.
         client_app: its reference, as `module:attribute`.
         flwr: the version of Flower here.
-        threads: of a container's libraries; None leaves it to them.
         nodes: by their partitions.
         memory_mb: of the next activation; grows when one ran out of it.
     """
 
     invoker: Invoker
-    action: SizedAction
-    sizes: Sizes
-    room: Room
+    places: Places
+    actions: Mapping[str | None, SizedAction]
     client_app: str
     flwr: str
-    threads: int | None
     nodes: list[Node]
     memory_mb: int
     _ended: list[tuple[MessageEntry, Sequence[str]]] = field(default_factory=list)
     _holds: Counter[str] = field(default_factory=Counter)
     _told: set[tuple[str, str]] = field(default_factory=set)
 
-    async def load(self) -> FlowerReply:
-        """What a container says that has loaded the ClientApp; it is then warm for a message.
+    async def load(self) -> list[FlowerReply]:
+        """What containers say that have loaded the ClientApp, one at each place that answers.
+
+        They are then warm for a message.
 
         Raises:
-            ActivationFailed: no container could.
+            ActivationFailed: a container could not, or no place answers.
         """
-        delivery = _Delivery()
+        loaded = await asyncio.gather(*map(self._load_at, self.places.all))
+        found = [reply for reply in loaded if reply is not None]
+        if not found:
+            raise self._all_away(None)
+        return found
+
+    async def _load_at(self, place: Place) -> FlowerReply | None:
         request = FlowerRequest(client_app=self.client_app, flwr=self.flwr, worker=0)
-        return await self._persist(request, LOAD, None, 0, delivery)
+        try:
+            return await self._persist(request, place, LOAD, None, 0, _Delivery())
+        except ActivationFailed as failed:
+            if failed.cause != EndpointLost.kind:
+                raise
+            return None
 
     async def stage(self, digest: str, content: bytes | bytearray) -> None:
         """Keep the content of messages until `release`, and as long as one of them needs it."""
@@ -132,7 +149,7 @@ class Courier:
         except ActivationFailed as failed:
             # What failed, and what to do about it; the log is in the run's folder.
             outcome, why = "lost", "; ".join(str(failed).splitlines()[:2])
-            error = (UNKNOWN if failed.cause else CLIENT_APP_CRASHED, why)
+            error = (_CODES.get(failed.cause, UNKNOWN), why)
         if why is not None:
             self._tell(letter, outcome, why)
         entry = self._entry(letter, node, delivery, outcome, why, len(reply), began_s)
@@ -167,7 +184,7 @@ class Courier:
             reply_key=keys.flower("reply", letter.message),
             new_context_key=keys.flower("context", letter.message),
         )
-        said = await self._persist(request, letter.type, letter.partition, letter.round, delivery)
+        said = await self._anywhere(request, letter, delivery)
         delivery.reply = said
         accepted = f":{delivery.attempts - 1}"
         reply_key, context_key = request.reply_key + accepted, request.new_context_key + accepted
@@ -187,9 +204,44 @@ class Courier:
         await self._delete(before)
         return reply
 
+    async def _anywhere(
+        self, request: FlowerRequest, letter: Letter, delivery: _Delivery
+    ) -> FlowerReply:
+        """The answer of a container at one of the node's places; of another, where one is away.
+
+        Raises:
+            ActivationFailed: it did not end well, or none of these places answers.
+        """
+        tried: set[str | None] = set()
+        while (place := self.places.place_of(letter.partition, tried)) is not None:
+            place.busy += 1
+            delivery.endpoint = place.name
+            try:
+                return await self._persist(
+                    request, place, letter.type, letter.partition, letter.round, delivery
+                )
+            except ActivationFailed as failed:
+                if failed.cause != EndpointLost.kind:
+                    raise
+                tried.add(place.name)
+            finally:
+                place.busy -= 1
+        raise self._all_away(letter.partition)
+
+    def _all_away(self, partition: int | None) -> ActivationFailed:
+        whose = "" if partition is None else f" where node {partition} may be"
+        return ActivationFailed(
+            f"no endpoint answers{whose}: {self.places.states()}",
+            activation_id="",
+            outcome="error",
+            lost=False,
+            cause=EndpointLost.kind,
+        )
+
     async def _persist(
         self,
         request: FlowerRequest,
+        place: Place,
         task: str,
         partition: int | None,
         number: int,
@@ -197,9 +249,9 @@ class Courier:
     ) -> FlowerReply:
         async def send(attempt: Attempt) -> FlowerReply:
             memory_mb = max(attempt.memory_mb, self.memory_mb)
-            async with self.room.taken(memory_mb) as worker:
+            async with place.room.taken(memory_mb) as worker:
                 return await self._send(
-                    request, task, worker, memory_mb, attempt.losses, number, delivery
+                    request, place, task, worker, memory_mb, attempt.losses, number, delivery
                 )
 
         def moved(following: Attempt, failure: ActivationFailed) -> None:
@@ -219,7 +271,7 @@ class Courier:
         return await persist(
             send,
             Attempt(memory_mb=self.memory_mb, block_steps=1, longest=True),
-            ceiling_mb=lambda: self.sizes.most_mb,
+            ceiling_mb=lambda: place.sizes.most_mb,
             batch_size=1,
             moved=moved,
         )
@@ -227,6 +279,7 @@ class Courier:
     async def _send(
         self,
         request: FlowerRequest,
+        place: Place,
         task: str,
         worker: int,
         memory_mb: int,
@@ -234,17 +287,22 @@ class Courier:
         number: int,
         delivery: _Delivery,
     ) -> FlowerReply:
-        spec = await self.action.of_size(memory_mb, generation=self.invoker.generation)
+        spec = await self.actions[place.name].of_size(
+            min(memory_mb, place.sizes.most_mb),
+            generation=self.invoker.generation,
+            berth=place.berth,
+        )
         own = f":{delivery.attempts}"
         delivery.attempts += 1
         call = Call(
             action=spec.name,
+            endpoint=spec.endpoint,
             image=spec.image,
             request=replace(
                 request,
                 worker=worker,
                 attempt=losses,
-                threads=self.threads,
+                threads=place.threads,
                 reply_key=request.reply_key + own,
                 new_context_key=request.new_context_key + own,
             ),
@@ -264,7 +322,7 @@ class Courier:
         delivery.activations.append(reply.activation)
         if reply.peak_mb > self.memory_mb:
             # It was lost before for want of memory, though nobody has said so.
-            self.memory_mb = self.sizes.known(reply.peak_mb)
+            self.memory_mb = place.sizes.known(reply.peak_mb)
         return reply
 
     def _entry(
@@ -292,6 +350,7 @@ class Courier:
             gb_s=0.0,
             activation=said.activation if said is not None else None,
             container=said.container if said is not None else None,
+            endpoint=delivery.endpoint,
             checksum=said.checksum if said is not None and reply_bytes else None,
             metrics=dict(said.metrics) if said is not None else {},
             error=error,

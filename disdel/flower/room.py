@@ -14,10 +14,11 @@ class Room:
     Args:
         containers: how many.
         pool_mb: the memory; None where nothing bounds it.
+        first: the number of its first worker.
     """
 
-    def __init__(self, containers: int, pool_mb: int | None) -> None:
-        self._free = list(range(containers))
+    def __init__(self, containers: int, pool_mb: int | None, first: int = 0) -> None:
+        self._free = list(range(first, first + containers))
         self._pool_mb = pool_mb
         self._used_mb = 0
         self._changed = asyncio.Condition()

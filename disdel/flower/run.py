@@ -15,16 +15,16 @@ from disdel.controller.lifecycle import run_to_report
 from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.runs.lease import claimed
 from disdel.controller.runs.run_folder import RunFolder, check_run_dir, create_run_folder
-from disdel.controller.session import Session, open_session
+from disdel.controller.session import open_session
 from disdel.errors import UsageError
+from disdel.flower.places import places_of
 from disdel.flower.server import AppFacts, server_process
 from disdel.flower.serving import FlowerRun
-from disdel.flower.sizing import FIRST_MB, Sizes, read_peak, start_of
+from disdel.flower.sizing import FIRST_MB, read_peak, start_of
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.protocol.flower import APP_FOLDER
 from disdel.protocol.keys import RunKeys
-from disdel.runtimes.registry import BASE_IMAGE
 from disdel.settings import Settings
 from disdel.types import RunReport
 from disdel.types.events import Listener, PlatformReady
@@ -59,10 +59,11 @@ async def flower(
         opened = await stack.enter_async_context(open_session(settings, emit))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
-        sizes = Sizes.of(session.capacity, settings.limits)
+        places = places_of(session, settings, job, len(app.nodes))
+        sizes = places.all[0].sizes
         spec = ActionSpec(
             name=ACTION,
-            image=_image(job, settings, session),
+            image=places.all[0].image,
             code=build_bundle(ACTION, files=_files(app)),
             memory_mb=sizes.fitting(FIRST_MB),
             timeout_s=sizes.timeout_s,
@@ -74,7 +75,7 @@ async def flower(
         lease = stack.enter_context(claimed(folder.path))
         keys = RunKeys.of_turn(folder.run, lease.holder.token)
         invoker = Invoker(session, f"disdel-{folder.run}", keys, folder, emit, started_s)
-        run = FlowerRun(job, settings, server, app, sizes, start, spec, invoker)
+        run = FlowerRun(job, settings, server, app, places, start, spec, invoker)
         report = await run_to_report(
             invoker,
             run.execute,
@@ -96,23 +97,6 @@ def _check_flower() -> None:
             "this Python has no Flower (flwr), which runs the app: pip install 'disdel[flower]' "
             "where the app's own packages are, and use the disdel of that environment"
         )
-
-
-def _image(job: FlowerJob, settings: Settings, session: Session) -> str:
-    """The image of a ClientApp's container.
-
-    Raises:
-        UsageError: containers do not have this machine's packages, and no image is named.
-    """
-    if job.image is not None:
-        return job.image
-    if chosen(settings).traits.host_packages:
-        return settings.image(BASE_IMAGE)
-    raise UsageError(
-        f"containers at {session.description} do not have the packages of this machine, and "
-        "disdel's images have no Flower: name one with flwr and the app's packages with --image "
-        "(docs/flower.md shows how to make it)"
-    )
 
 
 def _files(app: AppFacts) -> dict[str, bytes]:

@@ -12,9 +12,9 @@ from disdel.controller.invoking.invoker import Invoker
 from disdel.errors import AppFailed
 from disdel.flower.courier import LOAD, Courier, Node
 from disdel.flower.mailbox import Letter, Mailbox, answer
-from disdel.flower.room import Room
+from disdel.flower.places import Places
 from disdel.flower.server import AppFacts, Server
-from disdel.flower.sizing import Sizes, Start, keep_peak
+from disdel.flower.sizing import Start, keep_peak
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings, entries
@@ -32,7 +32,7 @@ class FlowerRun:
         settings: where it runs.
         server: the ServerApp's process.
         app: what it has told of the app.
-        sizes: what the ClientApp's containers may be.
+        places: where its messages can be worked on.
         start: what they are to begin with.
         spec: the ClientApp's action.
         invoker: runs activations.
@@ -44,7 +44,7 @@ class FlowerRun:
         settings: Settings,
         server: Server,
         app: AppFacts,
-        sizes: Sizes,
+        places: Places,
         start: Start,
         spec: ActionSpec,
         invoker: Invoker,
@@ -57,34 +57,29 @@ class FlowerRun:
         self._invoker = invoker
         self._basis = start.basis
         self._mailbox = Mailbox()
-        cpus = invoker.session.capacity.cpus
-        most = (invoker.session.capacity.concurrency, len(app.nodes), job.containers)
-        at_once = [count for count in most if count is not None]
-        if job.containers is None and cpus is not None:
-            at_once.append(cpus)
-        self._containers = max(1, min(at_once))
+        self._places = places
         self._courier = Courier(
             invoker=invoker,
-            action=SizedAction(
-                invoker.session.platform,
-                invoker.package,
-                replace(spec, memory_mb=start.memory_mb),
-                timeout_max_s=sizes.timeout_s,
-                creating=invoker.creating,
-                signer=invoker.signer(),
-            ),
-            sizes=sizes,
-            room=Room(self._containers, sizes.pool_mb),
+            places=places,
+            actions={
+                place.name: SizedAction(
+                    invoker.session.platform,
+                    invoker.package,
+                    replace(spec, memory_mb=start.memory_mb, image=place.image),
+                    timeout_max_s=place.sizes.timeout_s,
+                    creating=invoker.creating,
+                    signer=invoker.signer(),
+                )
+                for place in places.all
+            },
             client_app=app.client_app,
             flwr=app.flwr,
-            threads=None if cpus is None else max(1, cpus // self._containers),
             nodes=[
                 Node(id=node, context_key=invoker.keys.flower("context", f"{partition}:first"))
                 for partition, node in enumerate(app.nodes)
             ],
             memory_mb=start.memory_mb,
         )
-        self._sizes = sizes
 
     async def execute(self) -> None:
         """Let the ServerApp run, and its messages be answered, until it ends.
@@ -113,15 +108,16 @@ class FlowerRun:
         Raises:
             AppFailed: it cannot be loaded.
         """
-        said = await self._courier.load()
-        if said.failure is not None:
-            raise AppFailed(
-                f"the ClientApp {self._app.client_app} cannot be loaded in its container: "
-                f"{said.failure.said}; {_advice(said.failure.said)}"
-            )
+        replies = await self._courier.load()
+        for said in replies:
+            if said.failure is not None:
+                raise AppFailed(
+                    f"the ClientApp {self._app.client_app} cannot be loaded in its container: "
+                    f"{said.failure.said}; {_advice(said.failure.said)}"
+                )
         if self._start.measures:
-            peak_mb = max(said.peak_mb, said.working_set_mb)
-            self._courier.memory_mb = self._sizes.loaded(peak_mb)
+            peak_mb = max(max(said.peak_mb, said.working_set_mb) for said in replies)
+            self._courier.memory_mb = self._places.all[0].sizes.loaded(peak_mb)
             self._basis = f"{peak_mb} MB when it was loaded"
         self._invoker.emit(FlowerPlanned(run=self._invoker.folder.run, plan=self._told()))
 
@@ -204,10 +200,10 @@ class FlowerRun:
             version=self._app.fab_version,
             flwr=self._app.flwr,
             nodes=len(self._app.nodes),
-            containers=self._containers,
+            containers=self._places.containers,
             memory_mb=self._courier.memory_mb,
             basis=self._basis,
-            timeout_s=self._sizes.timeout_s,
+            timeout_s=max(place.sizes.timeout_s for place in self._places.all),
             run_config=self._app.run_config,
             messages=self._courier.entries(),
         )
@@ -227,11 +223,16 @@ class FlowerRun:
                 # As they were used.
                 "app": str(self._job.app.absolute()),
                 "num_supernodes": len(self._app.nodes),
-                "containers": self._containers,
+                "containers": self._places.containers,
             },
             activations=tuple(self._invoker.journal.activations),
             totals=self._invoker.journal.totals(),
             flower=self._told(),
+            endpoints=tuple(
+                report
+                for place in self._places.all
+                if (report := place.report(self._invoker.journal.activations)) is not None
+            ),
         )
 
 

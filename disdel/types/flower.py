@@ -120,6 +120,7 @@ class MessageEntry:
         gb_s: of all its activations.
         activation: the one whose reply counts; None where none does.
         container: where that was, as the container calls itself.
+        endpoint: likewise, of a platform that is several.
         checksum: SHA-256 of the reply, in hexadecimal.
         metrics: numbers that the reply's MetricRecords hold.
         error: why there is no answer.
@@ -139,6 +140,7 @@ class MessageEntry:
     gb_s: float = field(compare=False)
     activation: str | None = field(default=None, compare=False)
     container: str | None = field(default=None, compare=False)
+    endpoint: str | None = field(default=None, compare=False)
     checksum: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     error: str | None = None

@@ -174,6 +174,41 @@ def test_a_client_that_crashes_or_needs_more_memory_is_asked_again(flower, plain
     assert report.flower.memory_mb > 192
 
 
+FABRIC = """
+[endpoints.here]
+platform = "embedded"
+containers = 1
+
+[endpoints.pool]
+platform = "executor"
+executor = "pool.py:make"
+containers = 1
+
+[[clients]]
+ids = "0"
+endpoint = "pool"
+"""
+POOL = """
+from concurrent.futures import ThreadPoolExecutor
+
+def make():
+    return ThreadPoolExecutor(2)
+"""
+
+
+def test_nodes_on_two_platforms_keep_their_state_wherever_they_are(flower, plain, tmp_path):
+    (tmp_path / "both.toml").write_text(FABRIC)
+    (tmp_path / "pool.py").write_text(POOL)
+    code, report, result, _, _ = flower(
+        plain, "--fabric", tmp_path / "both.toml", "--num-supernodes", "4"
+    )
+    assert (code, result) == (0, {"errors": [], "counts": [2, 2, 2, 2]})
+    where = {(e.partition, e.endpoint) for e in report.flower.messages}
+    assert (0, "pool") in where
+    assert {name for _, name in where} == {"here", "pool"}
+    assert {one.endpoint for one in report.endpoints} == {"here", "pool"}
+
+
 def test_a_run_that_no_node_has_answered_is_not_done(flower, plain):
     code, report, _, _, stderr = flower(plain, config="what='all raise'", status="failed")
     assert code == 1

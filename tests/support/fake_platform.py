@@ -56,7 +56,7 @@ class FakePlatform(Platform):
         merged = {**self.packages[package], **own, **arguments}
         self.invoked.append((action, merged))
         # The same code in another size has the size in its name.
-        handler = self.handlers[action.partition("-")[0]]
+        handler = self.handlers[action.partition("@")[0].partition("-")[0]]
         result = await asyncio.to_thread(handler, merged)
         if isinstance(result, ActivationRecord):
             return result

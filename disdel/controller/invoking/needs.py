@@ -18,6 +18,7 @@ WRITTEN = frozenset(
     {
         *("update_key", "checkpoint_key", "new_optimizer_key", "new_own_key", "sum_key"),
         *("to_key", "output_key", "mean_key", "sums_key", "new_kept_key"),
+        *("reply_key", "new_context_key"),
     }
 )
 # Written in these messages, and read in others.

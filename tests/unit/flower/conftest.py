@@ -11,6 +11,7 @@ from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.flower.courier import Courier, Node
 from disdel.flower.mailbox import Letter
+from disdel.flower.places import Place, Places
 from disdel.flower.room import Room
 from disdel.flower.sizing import Sizes
 from disdel.platforms.base import ActionSpec
@@ -74,7 +75,7 @@ def told():
 def deliver(store, nodes, told, tmp_path):
     """Brings the letters of functions of a courier to their end; the courier and the letters."""
 
-    def run(*pairs, ttl_s=60.0, most_mb=1024, **others):
+    def run(*pairs, ttl_s=60.0, most_mb=1024, endpoints=(None,), **placing):
         async def work():
             platform = FakePlatform({"flowerClient": nodes})
             keys = RunKeys.of_turn("run", "turn")
@@ -85,12 +86,21 @@ def deliver(store, nodes, told, tmp_path):
                 spec = ActionSpec(name="flowerClient", code=b"", memory_mb=256, timeout_s=60)
                 courier = Courier(
                     invoker=invoker,
-                    action=SizedAction(platform, "disdel-run", spec, timeout_max_s=60),
-                    sizes=Sizes(128, most_mb, None, 60),
-                    room=Room(2, None),
+                    places=Places(
+                        tuple(
+                            Place(Sizes(128, most_mb, None, 60), 2, Room(2, None), 2, "image", one)
+                            for one in endpoints
+                        ),
+                        **placing,
+                    ),
+                    actions={
+                        None if one is None else one.name: SizedAction(
+                            platform, "disdel-run", spec, timeout_max_s=60
+                        )
+                        for one in endpoints
+                    },
                     client_app="app:app",
                     flwr="1.42.0",
-                    threads=1,
                     nodes=[Node(id=str(n), context_key=f"first:{n}") for n in range(4)],
                     memory_mb=256,
                 )

@@ -4,8 +4,11 @@ import time
 
 import pytest
 
-from disdel.errors import StoreError
+from disdel.errors import EndpointLost, StoreError
+from disdel.platforms.base import Endpoint
+from disdel.settings import Settings
 from disdel.types.events import Noted
+from tests.support.fake_platform import CAPACITY
 
 
 def notes(told):
@@ -145,3 +148,56 @@ def test_a_reply_that_is_not_there_ends_the_run(deliver, nodes):
     nodes.happens = lambda request: nodes.store.delete(request["reply_key"])
     with pytest.raises(StoreError):
         deliver((0, "a"))
+
+
+ENDPOINTS = tuple(
+    Endpoint(name=name, platform="embedded", settings=Settings(), capacity=CAPACITY)
+    for name in ("left", "right")
+)
+
+
+class Homes:
+    """Node 0 belongs to the left and stays there, node 1 belongs there and may move."""
+
+    def of(self, client):
+        return frozenset({"left"}) if client < 2 else None
+
+    def may_move(self, client):
+        return client != 0
+
+
+def test_nodes_are_where_they_belong_and_the_others_where_there_is_room(deliver):
+    courier, _ = deliver(*((n, str(n)) for n in range(4)), endpoints=ENDPOINTS, homes=Homes())
+    there = {entry.partition: entry.endpoint for entry in courier.entries()}
+    assert (there[0], there[1]) == ("left", "left")
+    assert "right" in (there[2], there[3])
+    assert {entry.outcome for entry in courier.entries()} == {"ok"}
+
+
+def test_an_endpoint_that_is_lost_costs_no_message_of_who_may_be_elsewhere(deliver, nodes):
+    """It is not known before; the message that finds it out goes elsewhere, in its state."""
+    lost = []
+
+    def happens(request):
+        if request["client"] != 2 and not lost:
+            lost.append(request["client"])
+            raise EndpointLost("left does not answer", endpoint="left")
+
+    nodes.happens = happens
+    courier, letters = deliver((1, "a"), (1, "b"), endpoints=ENDPOINTS, homes=Homes())
+    assert sorted(bytes(letter.reply)[:1] for letter in letters) == [b"1", b"2"]
+    assert {entry.outcome for entry in courier.entries()} == {"ok"}
+
+
+def test_a_node_whose_endpoint_is_away_is_an_error_at_once(deliver):
+    courier, letters = deliver(
+        *((0, "a"), (1, "b"), (2, "c")),
+        endpoints=ENDPOINTS,
+        homes=Homes(),
+        answers=lambda name: name != "left",
+    )
+    code, reason = letters[0].error
+    assert code == 5
+    assert "left does not answer, right answers" in reason
+    assert [letter.error for letter in letters[1:]] == [None, None]
+    assert {e.endpoint for e in courier.entries() if e.outcome == "ok"} == {"right"}
