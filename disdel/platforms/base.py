@@ -327,31 +327,32 @@ class Provider(ABC):
             PlatformError: it did not start.
         """
 
-    @abstractmethod
     async def offered(self, settings: Settings) -> Capacity:
-        """What the platform of `settings` would allow; nothing is started.
+        """What the platform of `settings` would allow; by default it is opened, and asked.
 
         Raises:
             ConnectionRefused: it does not answer or refuses the key.
         """
+        async with self.open(settings) as opened:
+            return await opened.platform.capacity()
 
-    @abstractmethod
-    def address(self, settings: Settings) -> str | None:
+    def address(self, settings: Settings) -> str | None:  # noqa: ARG002 - there is one
         """What tells the platform of `settings` from others in what is remembered of them.
 
-        None for what is remembered of this machine.
+        None for what is remembered of this machine; by default its name.
 
         Raises:
             UsageError: the settings do not lead to one.
         """
+        return self.name
 
-    @abstractmethod
-    async def reach(self, settings: Settings) -> Reach:
-        """Where its containers reach a server on this machine.
+    async def reach(self, settings: Settings) -> Reach:  # noqa: ARG002 - here
+        """Where its containers reach a server on this machine; by default as any process does.
 
         Raises:
             ConnectionRefused: it does not answer or refuses the key.
         """
+        return "loopback"
 
     def at(self, settings: Settings, *, address: str | None, key: str | None) -> Settings:
         """`settings` that lead to the platform at an address, with a key.
@@ -385,8 +386,13 @@ class Provider(ABC):
         """What the platform of `settings` is made of, where it is several; nothing is started."""
         return None
 
-    @abstractmethod
-    def find(self, address: str, settings: Settings, *, insecure: bool) -> Platform | None:
+    def find(
+        self,
+        address: str,  # noqa: ARG002 - by default it is gone with the session
+        settings: Settings,  # noqa: ARG002
+        *,
+        insecure: bool,  # noqa: ARG002
+    ) -> Platform | None:
         """The client of a platform that was opened before; None where it is gone with all it held.
 
         Args:
@@ -394,3 +400,4 @@ class Provider(ABC):
             settings: have what is kept nowhere, such as the key.
             insecure: as `Opened` told it.
         """
+        return None

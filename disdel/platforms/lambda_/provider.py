@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.connections.trust import is_loopback
+from disdel.errors import UsageError
 from disdel.platforms.base import Opened, Platform, Provider, Reach
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.limits import capacity
@@ -40,6 +42,22 @@ class LambdaProvider(Provider):
 
     def address(self, settings: Settings) -> str | None:
         return _client(settings).place
+
+    def at(self, settings: Settings, *, address: str | None, key: str | None) -> Settings:
+        """`settings` that lead to a region, or to the emulator at a URL.
+
+        Raises:
+            UsageError: a key is said, which is found as all of AWS's tools find it.
+        """
+        if key is not None:
+            raise UsageError(
+                "platform lambda takes no key: AWS's own variables have it, or a profile (the "
+                "option profile)"
+            )
+        if address is None:
+            return settings
+        option = f"endpoint={address}" if "://" in address else f"region={address}"
+        return replace(settings, platform_options=(*settings.platform_options, option))
 
     async def reach(self, settings: Settings) -> Reach:
         endpoint = _options(settings).endpoint

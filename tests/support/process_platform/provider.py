@@ -26,14 +26,5 @@ class ProcessProvider(Provider):
     async def offered(self, settings):
         return capacity(own_options(ProcessOptions, settings))
 
-    def address(self, settings):
-        return "processes"
-
-    async def reach(self, settings):
-        return "loopback"
-
-    def find(self, address, settings, *, insecure):
-        return None
-
 
 PROVIDER = ProcessProvider()

@@ -65,3 +65,13 @@ def test_the_accounts_own_limit_counts_where_it_is_less():
     assert most(3000) == (3000, 1_800_000)
     assert most(10, concurrency=4) == (4, 2_400)
     assert most(3000, concurrency=2000) == (2000, 1_200_000)
+
+
+def test_a_region_or_an_emulator_is_an_address_of_lambda():
+    provider, settings = provider_of("lambda"), Settings(platform="lambda")
+    there = provider.at(settings, address="eu-central-1", key=None)
+    assert provider.address(there) == "aws/eu-central-1"
+    there = provider.at(settings, address="http://127.0.0.1:4566", key=None)
+    assert provider.address(there) == "http://127.0.0.1:4566/us-east-1"
+    with pytest.raises(UsageError, match="takes no key"):
+        provider.at(settings, address=None, key="AKIA")
