@@ -12,6 +12,7 @@ from disdel.cli import (
     calibrate,
     dataset,
     doctor,
+    export,
     fabric,
     federate,
     flower,
@@ -53,6 +54,7 @@ app.command("logs")(runs.logs_command)
 app.add_typer(platform.app, name="platform")
 app.add_typer(fabric.app, name="fabric")
 app.command("doctor")(doctor.doctor_command)
+app.command("export")(export.export_command)
 app.command("memory-agent")(memory_agent.memory_agent_command)
 
 

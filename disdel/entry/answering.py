@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from disdel.entry.containers import ENFORCEMENT, Containers, Wanted
-from disdel.protocol.calls import CALLS_VERSION, code_digest
+from disdel.protocol.calls import CALLS_VERSION, LIBRARY, code_digest
 from openwhisk_local.machine.container_memory import own_cgroup
 from openwhisk_local.machine.cpus import usable_cpus
 
@@ -104,11 +104,11 @@ class Answering:
         folder = self._code(digest, request.get("code"))
         if folder is None:
             return {"wants": digest}
-        return self.containers.run(
+        record = self.containers.run(
             Wanted(
                 key=request["key"],
                 action=request["action"],
-                search=(folder,) if self.library is None else (folder, self.library),
+                folder=folder,
                 memory_mb=request["memory_mb"],
             ),
             request["arguments"],
@@ -117,6 +117,7 @@ class Answering:
             reply_bytes=request["reply_bytes"],
             room_mb=request["room_mb"],
         )
+        return {"activation_id": request["activation_id"], **record}
 
     def _code(self, digest: str, sent: str | None) -> Path | None:
         """The folder of code, which may have come along; None where there is none."""
@@ -131,22 +132,33 @@ class Answering:
             if code_digest(code) != digest:
                 raise Refused("the code that was sent is not what its digest says: it was cut")
             folder = self.containers.folder / f"code-{digest[:16]}"
-            _unpack(code, folder)
+            self._unpack(code, folder)
             self._codes[digest] = folder
             while len(self._codes) > _MOST_CODES:
                 _, oldest = self._codes.popitem(last=False)
                 shutil.rmtree(oldest, ignore_errors=True)
             return folder
 
-
-def _unpack(code: bytes, folder: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-            raise Refused("the code unpacks to more than 2 GiB", 413)
-        partial = folder.with_suffix(".new")
-        shutil.rmtree(partial, ignore_errors=True)
-        archive.extractall(partial)
+    def _unpack(self, code: bytes, folder: Path) -> None:
+        with zipfile.ZipFile(io.BytesIO(code)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+                raise Refused("the code unpacks to more than 2 GiB", 413)
+            partial = folder.with_suffix(".new")
+            shutil.rmtree(partial, ignore_errors=True)
+            archive.extractall(partial)
+        if self.library is not None:
+            # As in a bundle: the library looks for a run's own files beside itself.
+            for package in LIBRARY:
+                there = partial / package
+                shutil.copytree(self.library / package, there, copy_function=_link)
         partial.rename(folder)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # Another file system, mostly.
+        shutil.copy2(source, target)
 
 
 def _newer(theirs: object) -> str:

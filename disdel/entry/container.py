@@ -1,6 +1,6 @@
 """The process of an action: takes calls, one line of JSON each, and answers each by one.
 
-usage: container.py ACTION FOLDER [LIBRARY]
+usage: container.py ACTION FOLDER
 
 Calls come from standard input. What the action prints goes where standard error goes. The first
 line says whether the action is loaded. The process ends with the one that has started it, and
@@ -75,13 +75,13 @@ def _end_with(parent: int, folders: Path) -> None:
 
 
 def main() -> None:
-    action, *search = sys.argv[1:]
-    sys.path[:0] = search
+    action, folder = sys.argv[1:]
+    sys.path.insert(0, folder)
     # It starts in a folder of its own, in that of its parent.
     lasting = (os.getppid(), Path.cwd().parents[1])
     watch = threading.Thread(target=_end_with, args=lasting, daemon=True)
     watch.start()
-    serve(action, Path(search[0]))
+    serve(action, Path(folder))
     # There are no more calls since that one has ended, or is about to end this process.
     watch.join()
 

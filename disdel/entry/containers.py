@@ -75,13 +75,13 @@ class Wanted:
     Attributes:
         key: of package, action and size.
         action: its name.
-        search: the folder of its code, and one of the library where that lies elsewhere.
+        folder: of its code, the library included.
         memory_mb: its limit.
     """
 
     key: str
     action: str
-    search: tuple[Path, ...]
+    folder: Path
     memory_mb: int
 
 
@@ -111,7 +111,7 @@ class _Child:
         environment[LIMIT_ENV] = str(wanted.memory_mb << 20)
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", str(_SCRIPT), wanted.action, *map(str, wanted.search)],
+                [sys.executable, "-P", str(_SCRIPT), wanted.action, str(wanted.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

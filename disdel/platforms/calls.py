@@ -17,10 +17,14 @@ from typing import Any, get_args
 from disdel.errors import PlatformError, PlatformRejected
 from disdel.platforms.base import ActionSpec, Begun
 from disdel.protocol.calls import CALLS_VERSION, HELLO_FIELDS, code_digest
-from disdel.types import ActivationRecord
+from disdel.types import ActivationRecord, Capacity
 from disdel.types.names import Ending
 
 HELLO = {"disdel": CALLS_VERSION, "do": "hello"}
+# Of a platform that has not answered yet.
+UNKNOWN = Capacity(
+    memory_min_mb=1, memory_max_mb=1, timeout_max_s=1, concurrency=1, invokes_per_minute=1
+)
 # Of activations whose logs are kept for whoever asks.
 _MOST_LOGS = 2000
 _ENDINGS: dict[str, Ending] = {ending: ending for ending in get_args(Ending)}
@@ -78,8 +82,16 @@ class Packages:
             raise PlatformRejected(f"there is no package {package}", status=404)
         self._packages[package][1][action.name] = Deployed(action, code, code_digest(code))
 
-    def remove(self, package: str) -> None:
+    def names(self) -> list[str]:
+        return list(self._packages)
+
+    def remove(self, package: str) -> str:
+        """Remove a package; what lets the workers that it reaches end its children at once.
+
+        Those of others end when nobody has called them for some time.
+        """
         self._packages.pop(package, None)
+        return json.dumps({"disdel": CALLS_VERSION, "do": "forget", "prefix": f"{package}/"})
 
     def find(self, package: str, action: str) -> ActionSpec:
         """An action.
@@ -139,7 +151,7 @@ class Packages:
         try:
             init_ms = reply["init_ms"]
             record = ActivationRecord(
-                id=call.activation_id,
+                id=str(reply["activation_id"]),
                 action=call.action,
                 start_ms=int(reply["start_ms"]),
                 duration_ms=int(reply["duration_ms"]),

@@ -31,6 +31,11 @@ HELLO_FIELDS = frozenset(
         "enforcement",
     }
 )
+# What an export says of itself, beside the library.
+DEPLOYED = "disdel_deployed.json"
+# Headers: of a call that may come again; of the function's token, beside the platform's own.
+KEY = "Idempotency-Key"
+TOKEN = "X-Disdel-Token"
 # Where the library lies in a zip of an action; what lies elsewhere is a run's own.
 LIBRARY = ("disdel/", "openwhisk_local/")
 # Of a library's digest.

@@ -156,8 +156,11 @@ def conditions(tree):
 
 def asks_which(condition):
     """The words of a condition that ask which platform it is."""
+    # Of an address it is no platform's name.
+    of_a_scheme = any(getattr(node, "attr", "") == "scheme" for node in ast.walk(condition))
     for node in ast.walk(condition):
-        if isinstance(node, ast.Constant) and node.value in PLATFORMS:
+        named = isinstance(node, ast.Constant) and node.value in PLATFORMS
+        if named and not (of_a_scheme and node.value == "http"):
             yield node.value
         word = getattr(node, "attr", getattr(node, "id", ""))
         if word in ("runs_here", "platform_name") or any(name in word for name in PLATFORMS):
@@ -171,6 +174,8 @@ def asks_which(condition):
         ("x = 1 if name == 'embedded' else 2", True),
         ("match name:\n    case 'openwhisk': pass", True),
         ("names = [n for n in names if n.is_embedded]", True),
+        ("if name == 'http': pass", True),
+        ("if url.scheme not in ('http', 'https'): pass", False),
         ("if provider.traits.host_packages: pass", False),
         ("register('openwhisk')", False),
         ("if platform == 'lambda': pass", True),

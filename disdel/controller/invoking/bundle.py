@@ -56,6 +56,7 @@ ENTRY = (
     "disdel/entry/container.py",
     "disdel/entry/containers.py",
     "disdel/entry/executor_call.py",
+    "disdel/entry/http_function.py",
     "disdel/protocol/calls.py",
 )
 # What one action alone has, beside what all have.

@@ -19,9 +19,8 @@ from typing import Any, cast
 from disdel.connections.patience import Patience, Tell, tell_nobody
 from disdel.errors import ActivationLost, PlatformError, PlatformLost, PlatformRejected
 from disdel.platforms.base import ActionSpec, Begun, LookUp, Platform, nowhere
-from disdel.platforms.calls import HELLO, Call, Packages, check_hello
+from disdel.platforms.calls import HELLO, UNKNOWN, Call, Packages, check_hello
 from disdel.platforms.executor.source import Source
-from disdel.protocol.calls import CALLS_VERSION
 from disdel.types import ActivationRecord, Capacity
 
 # A suspect that was lost so often alone has its worker's end to answer for.
@@ -29,6 +28,8 @@ _MOST_BLAMED = 3
 # From a call's time limit until its answer must be there.
 _ANSWER_S = 30.0
 _LOOK_S = 1.0
+# So many workers are told to forget a package, and for so long.
+_FORGET_MOST = 64
 _FORGET_S = 5.0
 
 
@@ -146,18 +147,20 @@ class Executor(Platform):
         return self._packages.logs(activation_id)
 
     async def remove_package(self, package: str) -> None:
-        self._packages.remove(package)
-        forget = {"disdel": CALLS_VERSION, "do": "forget", "prefix": f"{package}/"}
-        # Of those workers that it reaches; the children of others end when nobody calls them.
+        forget, workers = self._packages.remove(package), self._capacity.concurrency
         with contextlib.suppress(_Lost, TimeoutError):
             async with asyncio.timeout(_FORGET_S):
-                await self._answer(json.dumps(forget))
+                await asyncio.gather(
+                    *(self._answer(forget) for _ in range(min(_FORGET_MOST, workers)))
+                )
 
     def hurry(self) -> None:
         self._patience.hurry()
 
     async def close(self) -> None:
-        """There is nothing to release: the executor is its source's."""
+        """Let go of what is left of its packages; the executor is its source's."""
+        for package in self._packages.names():
+            await self.remove_package(package)
 
     async def _send(self, call: Call, *, suspected: bool, begun: LookUp) -> dict[str, Any]:
         """The reply to a call, for which a suspect waits until no other suspect runs.
@@ -245,7 +248,7 @@ async def hello(source: Source, start_s: float) -> Mapping[str, Any]:
         PlatformRejected: its disdel speaks otherwise.
         PlatformError: it has no worker that answers.
     """
-    probe = Executor(source, _ANY, start_s=start_s, patience_s=0.0)
+    probe = Executor(source, UNKNOWN, start_s=start_s, patience_s=0.0)
     try:
         async with asyncio.timeout(start_s):
             reply = await probe._answer(json.dumps(HELLO))
@@ -265,8 +268,3 @@ async def hello(source: Source, start_s: float) -> Mapping[str, Any]:
 def _finish(answered: asyncio.Future[None]) -> None:
     if not answered.done():
         answered.set_result(None)
-
-
-_ANY = Capacity(
-    memory_min_mb=1, memory_max_mb=1, timeout_max_s=1, concurrency=1, invokes_per_minute=1
-)

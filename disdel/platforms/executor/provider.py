@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
+import platform as machine
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -40,17 +40,21 @@ class ExecutorProvider(Provider):
             capacity, said = await _asked(source, options)
             if capacity.cpus is None:
                 tell("workers on other machines: their CPUs are taken to be like those here")
-            yield Opened(
-                platform=Executor(
-                    source,
-                    capacity,
-                    start_s=options.start_s,
-                    patience_s=settings.patience_network_s,
-                    tell=tell,
-                ),
-                description=f"{source.called}, {capacity.concurrency} calls at once, memory "
-                f"enforced by {said['enforcement']}",
+            platform = Executor(
+                source,
+                capacity,
+                start_s=options.start_s,
+                patience_s=settings.patience_network_s,
+                tell=tell,
             )
+            try:
+                yield Opened(
+                    platform=platform,
+                    description=f"{source.called}, {capacity.concurrency} calls at once, memory "
+                    f"enforced by {said['enforcement']}",
+                )
+            finally:
+                await platform.close()
         finally:
             source.close()
 
@@ -111,7 +115,7 @@ async def _asked(source: Source, options: ExecutorOptions) -> tuple[Capacity, Ma
     """
     said = await hello(source, options.start_s)
     own = json.loads(run(json.dumps(HELLO)))
-    here = (f"{sys.version_info.major}.{sys.version_info.minor}", platform.machine().lower())
+    here = (f"{sys.version_info.major}.{sys.version_info.minor}", machine.machine().lower())
     there = (said["python"], said["machine"])
     if here != there:
         raise PlatformError(

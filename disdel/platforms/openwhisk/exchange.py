@@ -24,6 +24,7 @@ from disdel.errors import (
     PlatformRejected,
     UsageError,
 )
+from disdel.platforms.headers import retry_after_s
 from disdel.platforms.openwhisk.access import ApiAccess
 
 ACTIVATION_ID = "x-openwhisk-activation-id"
@@ -251,12 +252,14 @@ class Exchange:
                 "Check --auth (or AUTH in ~/.wskprops)"
             )
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            at_least_s = _retry_after_s(response)
+            at_least_s = retry_after_s(response.headers.get("retry-after", ""))
             if _MINUTE_USED_UP in said:
                 at_least_s = max(at_least_s, _minute_left_s(response))
             raise Throttled(why, arrived=False, at_least_s=at_least_s)
         if status in _PASSING_STATUS:
-            raise Passing(why, arrived=True, at_least_s=_retry_after_s(response))
+            raise Passing(
+                why, arrived=True, at_least_s=retry_after_s(response.headers.get("retry-after", ""))
+            )
         if status == httpx.codes.CONFLICT and said.startswith(_CONCURRENT):
             raise Passing(why, arrived=False)
 
@@ -385,17 +388,6 @@ def _minute_left_s(response: httpx.Response) -> float:
     except ValueError:
         now_s = time.time()
     return _MINUTE_S - now_s % _MINUTE_S
-
-
-def _retry_after_s(response: httpx.Response) -> float:
-    """What the header Retry-After asks for, seconds or a date; 0 where it asks for nothing."""
-    asked = response.headers.get("retry-after", "")
-    if asked.isdecimal():
-        return float(asked)
-    try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-    except ValueError:
-        return 0.0
 
 
 async def _read(response: httpx.Response) -> httpx.Response:

@@ -73,6 +73,7 @@ class Workers:
 def answered(result, **changes):
     return {
         "disdel": 1,
+        "activation_id": "c" * 32,
         "ending": "success",
         "result": result,
         "start_ms": 1,

@@ -1,0 +1,77 @@
+"""A folder with the worker side of disdel, which another platform's own tool deploys."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from disdel.controller.invoking.bundle import ENTRY, library
+from disdel.errors import UsageError
+from disdel.platforms.http.exported import Limits, exported
+from disdel.protocol.calls import DEPLOYED, LIBRARY
+from disdel.runtimes.runtime import Runtime
+
+# What actions import beside a framework.
+IMPORTED = ("cryptography", "dacite", "numpy", "packaging", "redis", "safetensors")
+_ROOT = Path(__file__).parents[3]
+
+
+def export(platform: str, folder: Path, limits: Limits, runtime: Runtime) -> list[Path]:
+    """Write the folder, and say which files are in it.
+
+    Args:
+        platform: what it is for.
+        folder: a new or an empty one, or one that was written before.
+        limits: of an instance.
+        runtime: what train actions compute with there.
+
+    Raises:
+        UsageError: there is something else in it, or it cannot be written.
+    """
+    if not runtime.image:
+        raise UsageError(
+            f"--runtime {runtime.name}: its actions carry all their packages, which are more than "
+            "a request to a function takes: --runtime torch or tensorflow"
+        )
+    files = exported(
+        platform,
+        limits,
+        library=library(),
+        entry={path: (_ROOT / path).read_bytes() for path in ENTRY},
+        packages=_pinned(runtime),
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = list(folder.rglob(DEPLOYED))
+        if not before and (others := list(folder.iterdir())):
+            raise UsageError(
+                f"{folder} has other files in it, such as {others[0].name}: name a new folder"
+            )
+        for found in before:
+            for package in LIBRARY:
+                shutil.rmtree(found.parent / package, ignore_errors=True)
+        for path, data in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return sorted(map(Path, files))
+
+
+def _pinned(runtime: Runtime) -> list[str]:
+    """What its actions import, in the versions that are installed here."""
+    framework = [name for name in runtime.packages if _version(name)]
+    pinned = []
+    for name in (*IMPORTED, *(framework or runtime.packages[:1])):
+        version = _version(name)
+        # A build for CPUs lies on an index of its own.
+        pinned.append(f"{name}=={version.partition('+')[0]}" if version else name)
+    return pinned
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""A function behind a URL: of Cloud Run, Knative, OpenFaaS, Nuclio, Fission, or any other."""
