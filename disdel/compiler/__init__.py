@@ -29,7 +29,7 @@ from disdel.user_code.collecting import UserCode
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 9
+COMPILER_VERSION = 10
 
 
 class CompileFailed(DisdelError):

@@ -21,7 +21,7 @@ import dacite
 
 from disdel.compiler import CompileFailed, CompileJob
 from disdel.compiler.keras_file import TEMPLATE, write_template
-from disdel.compiler.targets import compile_flags, target
+from disdel.compiler.targets import compile_flags, has_wide_vectors, target
 from disdel.errors import DisdelError
 from disdel.host.home import make_own
 from disdel.protocol.program import CompileTarget, Program, module_path
@@ -101,8 +101,12 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
             ("train", steps.train_text, job.batch_size),
             ("score", steps.score_text, SCORE_BATCH),
         ):
-            text, kept = text_of(batch), folder.parent / f"{folder.name}-{function}.mlir"
+            texts = {
+                wide: text_of(batch, wide=wide) for wide in set(map(has_wide_vectors, targets))
+            }
             for cpu in targets:
+                text = texts[has_wide_vectors(cpu)]
+                kept = folder.parent / f"{folder.name}-{function}-{cpu.name}.mlir"
                 compiling = compilers.submit(_compiled, text, compile_flags(cpu), kept)
                 modules.append((function, cpu, compiling))
         write_template(network.saved, made / TEMPLATE)

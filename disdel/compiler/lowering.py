@@ -9,26 +9,26 @@ on the step's own random state, and not on how often a layer was called before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import keras
 from jax import lax
 
+from disdel.compiler.convolutions import convolution, depthwise_convolution
 from disdel.compiler.draws import Draws
 from disdel.compiler.kernels import (
-    Window,
     average_pool,
-    convolution,
-    depthwise_convolution,
     max_pool,
     max_pool_by_halves,
     weighted_moments,
 )
+from disdel.compiler.windows import Window
 from disdel.errors import UsageError
 
 # Neither Keras nor JAX has useful types for these.
@@ -81,23 +81,30 @@ class _Step:
 
     weights: JaxArray
     draws: Draws
-    lean: bool
 
 
 _step: ContextVar[_Step] = ContextVar("step")
+_wide: ContextVar[bool] = ContextVar("wide", default=False)
 
 
 @contextmanager
-def training_step(weights: JaxArray, draws: Draws, *, lean: bool = False) -> Iterator[None]:
-    """Within, layers weigh the batch's samples by `weights`, (batch,), and take from `draws`.
-
-    Where it is `lean`, they keep less for the gradient and compute it twice.
-    """
-    token = _step.set(_Step(weights, draws, lean))
+def training_step(weights: JaxArray, draws: Draws) -> Iterator[None]:
+    """Within, layers weigh the batch's samples by `weights`, (batch,), and take from `draws`."""
+    token = _step.set(_Step(weights, draws))
     try:
         yield
     finally:
         _step.reset(token)
+
+
+@contextmanager
+def vectors(*, wide: bool) -> Iterator[None]:
+    """Within, layers are written for CPUs with vectors of 64 bytes, or for others."""
+    token = _wide.set(wide)
+    try:
+        yield
+    finally:
+        _wide.reset(token)
 
 
 def without_values() -> Any:
@@ -119,21 +126,11 @@ def lowered(model: KerasModel) -> KerasModel:
             # Its layers may be known, and yet not all that it does.
             raise _refusal(inner)
     with without_values():
-        return keras.models.clone_model(model, clone_function=_lowered_layer, recursive=True)
-
-
-def patch_elements(model: KerasModel) -> int:
-    """Elements that the patches of a lowered model's convolutions have together, for one sample."""
-    layers: list[KerasLayer] = model._flatten_layers()
-    return sum(
-        math.prod(node.output_tensors[0].shape[1:-1])
-        * math.prod(layer.kernel_size)
-        * node.input_tensors[0].shape[-1]
-        for layer in layers
-        # A patch of one position is the input as it is.
-        if isinstance(layer, _Conv1D | _Conv2D) and math.prod(layer.kernel_size) > 1
-        for node in layer._inbound_nodes
-    )
+        return keras.models.clone_model(
+            model,
+            clone_function=partial(_lowered_layer, rectified=_rectified(model)),
+            recursive=True,
+        )
 
 
 def draws_at_random(model: KerasModel) -> bool:
@@ -141,14 +138,48 @@ def draws_at_random(model: KerasModel) -> bool:
     return any(isinstance(layer, _DRAWING) for layer in model._flatten_layers())
 
 
-def _lowered_layer(layer: KerasLayer) -> KerasLayer:
+def _lowered_layer(layer: KerasLayer, rectified: Mapping[KerasLayer, KerasLayer]) -> KerasLayer:
     if not isinstance(layer, keras.Layer):
         return layer  # one of keras.ops, which has no state
     kind = type(layer).__name__
     if kind not in (*_LOWERED, *_AS_THEY_ARE) or not type(layer).__module__.startswith("keras."):
         raise _refusal(layer)
     _check(layer)
-    return _LOWERED.get(kind, type(layer)).from_config(layer.get_config())
+    mine = _LOWERED.get(kind, type(layer)).from_config(layer.get_config())
+    if layer in rectified.values():
+        mine.activation = keras.activations.linear
+    if layer in rectified:
+        mine.activation = rectified[layer].activation
+    return mine
+
+
+def _rectified(model: KerasModel) -> dict[KerasLayer, KerasLayer]:
+    """Pools that take over the ReLU of the convolution before them, and that convolution.
+
+    The largest of what a ReLU gives is what it gives of the largest: of a window's samples one is
+    left, and for the gradient it is enough to keep that.
+    """
+    layers = model._flatten_layers()
+    ends = [
+        output._keras_history.operation
+        for layer in layers
+        if isinstance(layer, keras.Model)
+        for output in layer.outputs
+    ]
+    found = {}
+    for layer in layers:
+        calls, readers = layer._inbound_nodes, layer._outbound_nodes
+        if len(calls) != 1 or len(readers) != 1 or layer in ends:
+            continue
+        pool = readers[0].operation
+        if (
+            isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D)
+            and layer.activation is keras.activations.relu
+            and isinstance(pool, keras.layers.MaxPooling1D | keras.layers.MaxPooling2D)
+            and len(pool._inbound_nodes) == 1
+        ):
+            found[pool] = layer
+    return found
 
 
 def _refusal(layer: KerasLayer) -> UsageError:
@@ -223,10 +254,9 @@ def _grouped(
     x: JaxArray, kernel: JaxArray, bias: JaxArray, window: Window, groups: int
 ) -> JaxArray:
     """A convolution whose outputs see a group of the channels each."""
-    step = _step.get(None)
-    lean = step is not None and step.lean
+    wide = _wide.get()
     if groups == 1:
-        return convolution(x, kernel, bias, window, lean)
+        return convolution(x, kernel, bias, window, wide)
     if kernel.shape[2] == 1:
         # (rows, columns, 1, groups * multiplier) in the order of a depthwise kernel's outputs.
         by_channel = kernel.reshape(*kernel.shape[:2], groups, -1)
@@ -237,7 +267,7 @@ def _grouped(
         jnp.split(bias, groups),
         strict=True,
     )
-    return jnp.concatenate([convolution(*part, window, lean) for part in parts], axis=-1)
+    return jnp.concatenate([convolution(*part, window, wide) for part in parts], axis=-1)
 
 
 def _finished(layer: KerasLayer, output: JaxArray) -> JaxArray:
@@ -300,15 +330,18 @@ class _SeparableConv2D(_SeparableConvolution, keras.layers.SeparableConv2D):  # 
 
 
 class _MaxPooling:
-    """`call` of Keras's pools that take the largest."""
+    """`call` of Keras's pools that take the largest, with the activation before them."""
+
+    activation = None
 
     def call(self: Any, inputs: JaxArray) -> JaxArray:
         x = _images(inputs)
         window = _window(x, self.pool_size, self.strides, self.padding)
         if window.size == window.strides == (2, 2) and self.padding == "valid":
-            return max_pool_by_halves(x)
-        output = max_pool(x, window)
-        return output if inputs.ndim == 4 else output[:, 0]
+            output = max_pool_by_halves(x)
+        else:
+            output = max_pool(x, window)
+        return _finished(self, output if inputs.ndim == 4 else output[:, 0])
 
 
 class _MaxPooling1D(_MaxPooling, keras.layers.MaxPooling1D):  # type: ignore[misc]

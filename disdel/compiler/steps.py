@@ -17,20 +17,13 @@ from disdel.compiler.initial import initial_of
 from disdel.compiler.lowering import (
     draws_at_random,
     lowered,
-    patch_elements,
     training_step,
+    vectors,
     without_values,
 )
 from disdel.compiler.network import LoweredNetwork
 from disdel.compiler.recipe import ACTIVATIONS, Recipe
 from disdel.protocol.program import Initial, StateTensor
-from disdel.types.units import MIB
-
-_FLOAT_BYTES = 4
-# Of all convolutions. Beyond, patches are made a second time for the gradients instead of kept: it
-# would cost a shallow network 8 to 35 % of its time, and saves a deep one more than half of its
-# memory.
-_PATCHES_AT_MOST_BYTES = 64 * MIB
 
 KerasModel = Any
 KerasVariable = Any
@@ -59,7 +52,6 @@ class Steps:
         self._optimizer.build(self._model.trainable_variables)
         self.draws = draws_at_random(self._model)
         self._adds_terms = adds_terms
-        self._patch_elements = patch_elements(self._model)
         self.model_tensors = len(self._model.variables)
         self.tensors = (*self._model_tensors(), *self._optimizer_tensors())
         names = [tensor.name for tensor in self.tensors[: self.model_tensors]]
@@ -77,17 +69,18 @@ class Steps:
             name = f"optimizer/{i:04d}/{variable.path}"
             yield _tensor(name, variable, Initial(kind="constant", center=first))
 
-    def train_text(self, batch_size: int) -> bytes:
-        """One training step of `batch_size` samples as StableHLO."""
+    def train_text(self, batch_size: int, *, wide: bool) -> bytes:
+        """One training step of `batch_size` samples as StableHLO, for CPUs with `wide` vectors."""
         more: list[tuple[tuple[int, ...], str]] = [((), "uint32")] if self.draws else []
         if self._adds_terms:
             trained = self._split(self.tensors[: self.model_tensors])[0]
             more += [((), "float32"), *((tensor.shape, "float32") for tensor in trained)]
-        return self._text(self._train, self.tensors, batch_size, more)
+        return self._text(self._train, self.tensors, batch_size, more, wide=wide)
 
-    def score_text(self, batch_size: int) -> bytes:
-        """The score of `batch_size` samples as StableHLO."""
-        return self._text(self._score, self.tensors[: self.model_tensors], batch_size)
+    def score_text(self, batch_size: int, *, wide: bool) -> bytes:
+        """The score of `batch_size` samples as StableHLO, for CPUs with `wide` vectors."""
+        state = self.tensors[: self.model_tensors]
+        return self._text(self._score, state, batch_size, wide=wide)
 
     def _text(
         self,
@@ -95,6 +88,8 @@ class Steps:
         state: tuple[StateTensor, ...],
         batch_size: int,
         more: Sequence[tuple[tuple[int, ...], str]] = (),
+        *,
+        wide: bool,
     ) -> bytes:
         shape = (batch_size, *self._model.input_shape[1:])
         arguments = [
@@ -105,10 +100,11 @@ class Steps:
             *more,
         ]
         # The caller passes the whole state, used or not.
-        jitted = jax.jit(function, keep_unused=True)
+        # Anew for each kind of vectors: JAX keeps what it has traced of the same function.
+        jitted = jax.jit(lambda *values: function(*values), keep_unused=True)
         exported = export.export(jitted, platforms=["cpu"])
         specs = [jax.ShapeDtypeStruct(*argument) for argument in arguments]  # type: ignore[no-untyped-call]
-        with without_values():
+        with without_values(), vectors(wide=wide):
             return str(exported(*specs).mlir_module()).encode()
 
     def _train(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
@@ -117,10 +113,9 @@ class Steps:
         seed, *terms = more if self.draws else [jnp.uint32(0), *more]
         trainable, frozen = self._split(state[: self.model_tensors])
         slots = state[self.model_tensors :]
-        lean = len(x) * self._patch_elements * _FLOAT_BYTES > _PATCHES_AT_MOST_BYTES
 
         def mean_loss(trainable: list[JaxArray]) -> tuple[JaxArray, list[JaxArray]]:
-            with training_step(weights, Draws(seed), lean=lean):
+            with training_step(weights, Draws(seed)):
                 outputs, changed, penalties = self._model.stateless_call(
                     trainable, frozen, x.astype(self._takes), training=True, return_losses=True
                 )

@@ -79,6 +79,11 @@ def target(name: str) -> CompileTarget:
     raise UsageError(f"unknown CPU {name!r}; known: host, {', '.join(PORTABLE)}")
 
 
+def has_wide_vectors(target: CompileTarget) -> bool:
+    """Whether its vectors have 64 bytes, and are as many as those of AVX-512."""
+    return "avx512f" in target.cpu_flags
+
+
 def compile_flags(target: CompileTarget) -> list[str]:
     """The compiler's arguments for `target`."""
     return [

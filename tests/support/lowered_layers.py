@@ -8,8 +8,15 @@ was raised. Other tests have Keras on TensorFlow.
 import itertools
 import json
 import random
+from unittest.mock import patch
 
 CASES = {}
+
+# The bounds of `disdel.compiler.convolutions` that lead to each form but that of patches.
+FORMS = {
+    "by offset": {"_CHANNELS_AT_LEAST": 0, "_PATCHES_AT_MOST_BYTES": 0},
+    "direct": {"_COLUMNS_AT_LEAST": 1, "_WASTE_AT_MOST": 9},
+}
 
 
 def case(name, shape, make):
@@ -98,6 +105,17 @@ case(
     (6, 6, 3),
     lambda layers: layers.Conv2D(4, 3, activation="relu", kernel_regularizer="l2"),
 )
+case(
+    "relu before MaxPooling2D",
+    (9, 8, 3),
+    lambda layers: sequential(layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(3, 2)),
+)
+
+
+def sequential(*layers):
+    import keras
+
+    return keras.Sequential(layers)
 
 
 def measured(shape, make):
@@ -107,8 +125,9 @@ def measured(shape, make):
     import keras
     import numpy as np
 
+    from disdel.compiler import convolutions
     from disdel.compiler.draws import Draws
-    from disdel.compiler.lowering import lowered, patch_elements, training_step, without_values
+    from disdel.compiler.lowering import lowered, training_step, vectors, without_values
 
     keras.utils.set_random_seed(0)
     theirs = keras.Sequential([keras.Input(shape), make(keras.layers)])
@@ -121,9 +140,9 @@ def measured(shape, make):
     x = np.round(rng.standard_normal((6, *shape)), 1).astype(np.float32)
     weights = rng.standard_normal((6, *theirs.output_shape[1:])).astype(np.float32)
 
-    def results(model, *, lean=False):
+    def results(model):
         def weighted(trainable, x):
-            with training_step(jnp.ones(6), Draws(jnp.uint32(0)), lean=lean):
+            with training_step(jnp.ones(6), Draws(jnp.uint32(0))):
                 output, changed, penalties = model.stateless_call(
                     trainable, values[1], x, training=True, return_losses=True
                 )
@@ -135,8 +154,11 @@ def measured(shape, make):
     mine = lowered(theirs)
     with without_values():
         found = {"": results(mine)}
-        if patch_elements(mine):
-            found[", lean"] = results(mine, lean=True)
+        if any("kernel" in variable.path for variable in theirs.variables):
+            # Whatever its size, as it would be written for a large one.
+            for form, settings in FORMS.items():
+                with patch.multiple(convolutions, **settings), vectors(wide=form == "direct"):
+                    found[f", {form}"] = results(mine)
     wanted = results(theirs)
     distances = {}
     for way, (what, index) in itertools.product(found, (("gradients", 0), ("values", 1))):

@@ -177,8 +177,8 @@ def refusal(text):
         )
         try:
             steps = Steps(own_network(job, code, Path(folder)), input_dtype=job.input_dtype)
-            steps.train_text(8)
-            steps.score_text(8)
+            steps.train_text(8, wide=True)
+            steps.score_text(8, wide=True)
         except DisdelError as error:
             return str(error)
     return None

@@ -47,16 +47,39 @@ def test_a_layer_is_keras_s_own(distances, case):
     assert max(found.values()) < 1e-5, found
 
 
-def test_convolutions_of_more_than_one_position_have_patches():
+def test_a_pool_takes_over_the_relu_that_it_alone_reads():
+    import keras
     from keras import layers
 
-    from disdel.compiler.lowering import lowered, patch_elements
+    from disdel.compiler.lowering import lowered
 
-    model = model_of(
-        layers.Conv2D(5, (2, 3)), layers.Conv2D(6, 1), layers.Conv2D(6, 3, strides=2, groups=2)
-    )
-    # 7 · 6 positions of 2 · 3 · 4, none of one position, 3 · 2 of 3 · 3 · 6.
-    assert patch_elements(lowered(model)) == 42 * 24 + 6 * 54
+    def named(model):
+        found = lowered(model)._flatten_layers()
+        return {
+            layer.name: layer.activation.__name__
+            for layer in found
+            if layer.name.startswith("own") and layer.activation
+        }
+
+    def convolved(name, x, activation="relu"):
+        return layers.Conv2D(2, 3, activation=activation, name=name)(x)
+
+    samples = keras.Input((8, 8, 1))
+    read_once, read_twice = convolved("own-once", samples), convolved("own-twice", samples)
+    other = convolved("own-tanh", samples, "tanh")
+    pools = [
+        layers.MaxPooling2D(name=f"own-pool-{i}")(x)
+        for i, x in enumerate((read_once, read_twice, other))
+    ]
+    inner = keras.Model(samples, [read_twice, *pools, convolved("own-end", samples)])
+    again = keras.Input((8, 8, 1))
+    assert named(keras.Model(again, inner(again))) == {
+        "own-once": "linear",
+        "own-pool-0": "relu",
+        "own-twice": "relu",
+        "own-tanh": "tanh",
+        "own-end": "relu",
+    }
 
 
 def test_samples_of_weight_0_have_no_part_in_the_moments():
