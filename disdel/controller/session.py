@@ -23,6 +23,7 @@ from disdel.store.base import Store
 from disdel.store.connecting import connect_store
 from disdel.store.examination import Examination
 from disdel.store.examining import examine
+from disdel.store.inline_host import InlineHost
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.types import Capacity
 from disdel.types.events import Listener, Noted, silent
@@ -122,6 +123,8 @@ async def open_session(
         store = await asyncio.to_thread(connect)
         stack.callback(store.close)
         capacity = await opened.platform.capacity()
+        if isinstance(store, InlineHost):
+            store.payload_bytes = capacity.payload_bytes
         if opened.address is not None:
             await _sweep(provider, opened, settings, tell)
         yield Session(
@@ -133,7 +136,7 @@ async def open_session(
             store_url=with_certificates(url),
             lasting_address=opened.address,
             insecure=opened.insecure,
-            lasting_store=url if private is None else None,
+            lasting_store=url if private is None and store.lasting else None,
             patience_s=settings.patience_network_s,
             examination=await asyncio.to_thread(examine, store),
             action_env=settings.action_variables,

@@ -29,6 +29,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 CHANNEL = "disdel:memory"
 VERSION = 2
 TIMEOUT_S = 1.0
+# Of stores that are no Redis (disdel/store/opening.py).
+_OTHER_STORES = ("lent+", "inline:", "s3:")
 _PORT = 6379
 # Before a warning is repeated; the agent acts on it once.
 PAUSES_S = (1.0, 2.0, 4.0)
@@ -143,6 +145,8 @@ def tell_agent(
         return False
     redis_url, grant = arguments.get("store"), arguments.get("memory_grant")
     if not isinstance(redis_url, str) or not isinstance(grant, str):
+        return False
+    if redis_url.startswith(_OTHER_STORES):
         return False
     warning = MemoryWarning(
         host=socket.gethostname(),

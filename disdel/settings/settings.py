@@ -156,7 +156,7 @@ class Settings:
     store: Annotated[
         str | None,
         Setting(
-            "Store that the actions can reach, a Redis or s3://BUCKET; before --redis.",
+            "Store that the actions can reach: a Redis, s3://BUCKET or inline:; before --redis.",
             metavar="URL",
             default="that of --redis",
             group=_PLACE,

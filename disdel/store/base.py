@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from disdel.connections.patience import Patience
 from disdel.errors import StoreError
@@ -51,8 +51,10 @@ class Store(ABC):
         address: what it is found by, without passwords.
         lifetime_s: after which a key expires that is neither written nor renewed.
         patience: with the server.
+        lasting: whether what is in it outlives this process.
     """
 
+    lasting: ClassVar[bool] = True
     address: str
     lifetime_s: int
     patience: Patience
@@ -121,6 +123,26 @@ class Store(ABC):
             StoreError: that cannot be lent.
         """
         return {}
+
+    def missing(self, needs: Needs) -> set[str]:  # noqa: ARG002 - whoever reads it waits for it
+        """What an activation needs that must be there before it is lent."""
+        return set()
+
+    def take(self, reply: dict[str, object], needs: Needs) -> dict[str, object]:  # noqa: ARG002
+        """An activation's reply without what it brings for the store.
+
+        Raises:
+            StoreError: it brings what it was not asked for.
+        """
+        return reply
+
+    def bring(self, reply: dict[str, object]) -> dict[str, object]:
+        """An activation's reply with what its store has to bring.
+
+        Raises:
+            StoreError: it is too large.
+        """
+        return reply
 
     @abstractmethod
     def stop_writing(self, prefix: str) -> None:

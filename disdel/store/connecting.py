@@ -5,6 +5,7 @@ from __future__ import annotations
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.store.base import SHORT_PATIENCE_S, Store
 from disdel.store.opening import open_store
+from disdel.types.units import MIB
 
 
 def connect_store(
@@ -13,7 +14,7 @@ def connect_store(
     """Connect to the store at `url`; a server that fails for some time is waited for.
 
     Args:
-        url: `s3://…`, or an address as actions are given one (`open_store`).
+        url: `s3://…`, `inline:`, or an address as actions are given one (`open_store`).
         patience_s: how long a request that fails is tried again.
         tell: told of outages.
 
@@ -24,4 +25,8 @@ def connect_store(
         from disdel.store.objects.s3 import S3Store
 
         return S3Store(url, patience_s=patience_s, tell=tell)
+    if url == "inline:":
+        from disdel.store.inline_host import InlineHost
+
+        return InlineHost(MIB)
     return open_store(url, patience_s=patience_s, tell=tell)

@@ -36,6 +36,10 @@ def open_store(
     Raises:
         ConnectionRefused: the URL is none of a store, or no server answers there, or it refuses.
     """
+    if url.startswith("inline:"):
+        from disdel.store.inline import InlineStore
+
+        return InlineStore(url)
     match url.partition("://")[0].lower():
         case "redis" | "rediss" | "unix":
             from disdel.store.redis_store import FIRST_CONTACT_S, RedisStore

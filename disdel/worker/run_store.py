@@ -109,6 +109,9 @@ class RunStore(Store):
     def fields(self, key: str) -> dict[str, str]:
         return self._store.fields(key)
 
+    def bring(self, reply: dict[str, object]) -> dict[str, object]:
+        return self._store.bring(reply)
+
     def stop_writing(self, prefix: str) -> None:
         self._store.stop_writing(prefix)
 

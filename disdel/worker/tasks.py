@@ -141,7 +141,7 @@ def answered(args: Args, run: Callable[[Args, Context], object]) -> TaskReply:
         with activation_context(args) as context:
             if args.get("task") == "probe":
                 run = _probe
-            reply = signed(_done(args, context, run))
+            reply = signed(context.store.bring(_done(args, context, run)))
             context.answers(reply)
             return reply
     except ClaimedElsewhere as elsewhere:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from disdel.errors import StoreError
 from disdel.protocol.keys import RunKeys
+from disdel.store.memory_store import MemoryStore
 from disdel.store.objects.s3 import S3Store
 from disdel.store.redis_store import RedisStore
 from disdel.worker.run_store import RunStore
-from tests.support.memory_store import MemoryStore
 from tests.support.object_servers import KEYS, address
 
 CHUNK_BYTES = 1000

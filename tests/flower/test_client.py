@@ -20,10 +20,10 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from disdel.errors import UsageError
 from disdel.protocol.flower import FlowerRequest
+from disdel.store.memory_store import MemoryStore
 from disdel.worker import flower_client
 from disdel.worker.flower_client import FlowerClient
 from disdel.worker.phases import PhaseClock
-from tests.support.memory_store import MemoryStore
 
 VERSION = importlib.metadata.version("flwr")
 CODE = """

@@ -42,6 +42,7 @@ _LEFT_OUT = (
     "disdel/store/connecting.py",
     "disdel/store/examination.py",
     "disdel/store/examining.py",
+    "disdel/store/inline_host.py",
     "disdel/store/objects/credentials.py",
     "disdel/store/objects/presigning.py",
     "disdel/store/objects/s3.py",

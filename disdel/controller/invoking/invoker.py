@@ -34,17 +34,23 @@ from disdel.errors import (
     EndpointLost,
     PlatformRejected,
     StoreError,
+    StoreLost,
 )
 from disdel.protocol import memory_grant, messages
 from disdel.protocol.flower import FlowerReply
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.signing import Signer
+from disdel.store.inline_host import check_size
+from disdel.store.lending import Needs
 from disdel.types import ActivationRecord, Outcome, Times
 from disdel.types.events import ActivationEnded, Listener, Noted, WorkerProgress
 
 # The address may be one that containers do not reach, and they have no user to ask.
 _FIRST_PATIENCE_S = 15.0
 _NOT_FOUND = 404
+# Of a request that is complete but for its invocation and signature.
+_ADDED_BYTES = 300
+_POLL_S = 0.02
 # What an activation says whose copy was faster, or whose run is over.
 _CANCELLED = "cancelled"
 # The kinds of an action's errors behind which the store may be.
@@ -188,24 +194,28 @@ class Invoker:
         generation = self.generation
         invocation = secrets.token_hex(8)
         needs = needs_of(call.request, self.keys, invocation, call.timeout_s)
+        lent = await self._lent(needs, call.timeout_s)
         arguments = {
             # Of a signed request nothing may come from elsewhere.
             **(self._inherited() if self.session.signing_secret is not None else {}),
             **messages.to_json(call.request),
             "patience_s": self._patience_s(),
-            **await asyncio.to_thread(self.session.store.lend, needs),
+            **lent,
         }
         if self.memory_secret is not None:
             arguments[memory_grant.ARGUMENT] = memory_grant.issue(self.memory_secret)
+        if lent:
+            check_size(arguments, self.session.capacity.payload_bytes - _ADDED_BYTES)
         try:
             with self._settling.running(call.action):
-                return await self._claims.invoke(
+                record = await self._claims.invoke(
                     self.package,
                     call.action,
                     arguments,
                     invocation=invocation,
                     timeout_s=call.timeout_s,
                 )
+                return await asyncio.to_thread(self._taken, record, needs)
         except EndpointLost as lost:
             raise ActivationFailed(
                 str(lost),
@@ -230,6 +240,30 @@ class Invoker:
                 outcome="error",
                 lost=True,
             ) from rejected
+
+    async def _lent(self, needs: Needs, timeout_s: float) -> dict[str, object]:
+        """What the arguments of an activation must have to reach what it needs in the store.
+
+        Raises:
+            StoreError: it cannot be lent that, or nobody writes it.
+        """
+        store, end_s = self.session.store, time.monotonic() + timeout_s
+        while missing := await asyncio.to_thread(store.missing, needs):
+            if time.monotonic() > end_s:
+                raise StoreError(f"waited for {min(missing)}, which nobody has written")
+            await asyncio.sleep(_POLL_S)
+        return await asyncio.to_thread(store.lend, needs)
+
+    def _taken(self, record: ActivationRecord, needs: Needs) -> ActivationRecord:
+        """A record without what its reply has brought for the store, which has it then."""
+        if record.ending != "success" or not isinstance(record.result, dict):
+            return record
+        try:
+            return replace(record, result=self.session.store.take(dict(record.result), needs))
+        except StoreLost:
+            raise
+        except StoreError as error:
+            return replace(record, ending="platform-error", result={"error": f"{error}."})
 
     async def deploy(self) -> None:
         """Make the package, whose parameters every action inherits."""

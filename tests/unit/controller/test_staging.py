@@ -10,8 +10,8 @@ from disdel.controller.training.staging import shard_keys, stage
 from disdel.data import DatasetArrays
 from disdel.protocol.keys import RunKeys
 from disdel.store.codec import encode, encoded_rows, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.types import TrainJob, Validation, feature_of
-from tests.support.memory_store import MemoryStore
 from tests.support.planning import dataset, plan
 
 KEYS = RunKeys("run")

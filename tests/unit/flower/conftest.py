@@ -16,9 +16,9 @@ from disdel.flower.room import Room
 from disdel.flower.sizing import Sizes
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
+from disdel.store.memory_store import MemoryStore
 from disdel.types import ActivationRecord
 from tests.support.fake_platform import FakePlatform, sessions_of
-from tests.support.memory_store import MemoryStore
 
 
 class Nodes:

@@ -149,7 +149,14 @@ def test_in_the_name_of_the_activation(redis_url, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [None, [], {}, {"store": "redis://127.0.0.1:1"}, {"memory_grant": GRANT, "store": 7}],
+    [
+        None,
+        [],
+        {},
+        {"store": "redis://127.0.0.1:1"},
+        {"memory_grant": GRANT, "store": 7},
+        {"memory_grant": GRANT, "store": "inline:{}"},
+    ],
 )
 def test_without_redis_or_grant_there_is_nobody_to_tell(arguments):
     assert not tell_agent(arguments, used_bytes=10, limit_bytes=20, critical_bytes=15)

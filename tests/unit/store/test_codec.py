@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as npst
 
 from disdel.errors import StoreError
 from disdel.store.codec import encode, encoded, encoded_rows, read_header, read_tensors
-from tests.support.memory_store import MemoryStore
+from disdel.store.memory_store import MemoryStore
 
 CODES = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")
 dtypes = st.sampled_from([np.dtype(code) for code in CODES])

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from disdel.errors import AggregationError, TrainingDiverged
 from disdel.protocol.messages import UNTRAINED, Advance
 from disdel.store.codec import encode, read_header, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.strategies.asking import parameters_of
 from disdel.strategies.base import Advanced
 from disdel.strategies.fedavg import FedAvg
 from disdel.strategies.registry import register
 from disdel.worker.advance import advance
-from tests.support.memory_store import MemoryStore
 
 
 @register

@@ -16,9 +16,9 @@ import pytest
 from disdel import strategies as st
 from disdel.protocol.messages import Advance, CollectRequest, Update
 from disdel.store.codec import encode, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.strategies.asking import parameters_of
 from disdel.worker.collect import collect
-from tests.support.memory_store import MemoryStore
 
 FLOWER = json.loads((Path(__file__).parent / "flower.json").read_text())
 

@@ -12,6 +12,7 @@ from disdel.models import built_in
 from disdel.protocol import messages
 from disdel.runtimes.base import Scored, Trainer
 from disdel.store.codec import encode, read_header, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.strategies.exact_sum import exponent_for
 from disdel.worker.cancellation import Cancelled
 from disdel.worker.clients import RoundState, train_clients
@@ -21,7 +22,6 @@ from disdel.worker.footprint import Footprint
 from disdel.worker.own_data import OwnData
 from disdel.worker.shards import Samples, ShardCache
 from openwhisk_local.machine.container_memory import MemoryUse
-from tests.support.memory_store import MemoryStore
 
 
 class Adding(Trainer):

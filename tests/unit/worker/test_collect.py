@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from disdel.errors import AggregationError
 from disdel.protocol.messages import Update
 from disdel.store.codec import encode, read_header, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.worker.collect import average
 from disdel.worker.spans import spans
-from tests.support.memory_store import MemoryStore
 
 NETWORK = {"kernel": (30, 7), "bias": (7,), "scalar": (), "empty": (0, 3)}
 

@@ -14,9 +14,9 @@ from disdel import strategies
 from disdel.errors import AggregationError, StrategyFailed, TrainingDiverged
 from disdel.protocol.messages import UNTRAINED, Update
 from disdel.store.codec import encode, read_header, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.strategies.fedavg import FedAvg
 from disdel.worker.each import combine
-from tests.support.memory_store import MemoryStore
 
 SHAPES = {
     "model/kernel": ((30, 7), np.float32),

@@ -8,12 +8,12 @@ import pytest
 from disdel.errors import StoreError, UsageError
 from disdel.protocol import messages
 from disdel.store.codec import encode, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.types import target_of
 from disdel.worker.context import Context
 from disdel.worker.evaluate import evaluate
 from disdel.worker.model_file import PredictorCache
 from openwhisk_local.machine.container_memory import MemoryUse
-from tests.support.memory_store import MemoryStore
 
 SAMPLES = 1000
 

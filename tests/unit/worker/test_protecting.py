@@ -13,11 +13,11 @@ from disdel.protocol.keys import RunKeys
 from disdel.protocol.protection import COUNTS, LOSS_UNITS
 from disdel.secure_aggregation import masks
 from disdel.store.codec import encode, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.strategies.exact_sum import exponent_for
 from disdel.worker.combine import encoded_sum, write_mean
 from disdel.worker.protecting import Protection
 from disdel.worker.secure import ClientSecrets, secure_stage
-from tests.support.memory_store import MemoryStore
 
 KEYS = RunKeys.of_turn("run", "turn")
 SECRET = bytes(range(32)).hex()

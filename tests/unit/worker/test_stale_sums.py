@@ -9,6 +9,7 @@ import pytest
 from disdel.errors import AggregationError
 from disdel.protocol import messages
 from disdel.store.codec import encode, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.strategies import FedBuff
 from disdel.strategies.asking import name_of, parameters_of
 from disdel.strategies.base import Contribution
@@ -16,7 +17,6 @@ from disdel.strategies.exact_sum import ExactSum, exponent_for
 from disdel.worker.combine import combine, encoded_sum
 from disdel.worker.context import Context
 from openwhisk_local.machine.container_memory import MemoryUse
-from tests.support.memory_store import MemoryStore
 
 NOW = np.float32(7)
 

@@ -11,6 +11,7 @@ from disdel.models import built_in
 from disdel.protocol import messages
 from disdel.runtimes.base import Scored, Trainer
 from disdel.store.codec import encode, read_header, read_tensors
+from disdel.store.memory_store import MemoryStore
 from disdel.types import RateSchedule
 from disdel.worker.cancellation import Cancelled
 from disdel.worker.context import Context
@@ -18,7 +19,6 @@ from disdel.worker.footprint import Footprint
 from disdel.worker.shards import ShardCache
 from disdel.worker.train import TrainingDiverged, train_segment
 from openwhisk_local.machine.container_memory import MemoryUse
-from tests.support.memory_store import MemoryStore
 
 
 class Counting(Trainer):

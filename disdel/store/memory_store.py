@@ -1,4 +1,4 @@
-"""A store inside one process, for tests of what uses a store."""
+"""A store inside one process."""
 
 from __future__ import annotations
 
