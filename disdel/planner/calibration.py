@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from disdel.planner.observations import Observation
 from disdel.types import Precision, RuntimeCosts
@@ -72,27 +72,34 @@ def step_ratio(observations: Sequence[Observation]) -> float | None:
     return statistics.median(ratios) if ratios else None
 
 
-def run_times(
-    observations: Sequence[Observation], workers: int, scored_rounds: float
-) -> tuple[float, float] | None:
-    """What runs like these took to start, and a round of theirs beside training; None for none.
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """What runs were seen to take: to their first step, and a round beside training.
+
+    None is for what was not seen.
+    """
+
+    start_s: float | None = None
+    rest_s: float | None = None
+
+
+def run_times(observations: Sequence[Observation], workers: int, scored_rounds: float) -> RunTimes:
+    """What runs took that were like one of so many workers; the start is that of any number.
 
     Args:
         observations: of the same network, batch size and precision.
         workers: of the run.
         scored_rounds: the share of its rounds that are scored.
     """
-    seen = [
-        (o.start_s, o.rest_s)
-        for o in observations[-_RECENT:]
-        if (o.workers, o.scored_rounds) == (workers, scored_rounds)
-        and o.start_s is not None
-        and o.rest_s is not None
-    ]
-    if not seen:
-        return None
-    starts_s, rests_s = zip(*seen, strict=True)
-    return statistics.median(starts_s), statistics.median(rests_s)
+    recent = observations[-_RECENT:]
+    same = [o for o in recent if (o.workers, o.scored_rounds) == (workers, scored_rounds)]
+    rests_s = [o.rest_s for o in same if o.rest_s is not None]
+    starts_s = [o.start_s for o in same if o.start_s is not None]
+    starts_s = starts_s or [o.start_s for o in recent if o.start_s is not None]
+    return RunTimes(
+        statistics.median(starts_s) if starts_s else None,
+        statistics.median(rests_s) if rests_s else None,
+    )
 
 
 def alike(

@@ -284,7 +284,7 @@ def _cut_candidate(
         micro_batches=micro_batches,
         block_steps=max(1, min(BLOCK_STEPS // micro_batches, int(block_s / timing.step_s))),
         timing=timing,
-        is_seen=question.run_times(workers, scored_share(rounds, score_every)) is not None,
+        is_seen=question.run_times(workers, scored_share(rounds, score_every)).rest_s is not None,
         score_every=score_every,
         scored_apart=_scored_apart(
             rounds,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from disdel.planner.calibration import (
+    RunTimes,
     alike,
     at_speed,
     calibrated,
@@ -214,7 +215,7 @@ class Question(Bounds):
         ratio = step_ratio(own)
         return runtime if ratio is None else traced(at_speed(runtime, self.shipped, ratio), own)
 
-    def run_times(self, workers: int, scored_rounds: float) -> tuple[float, float] | None:
+    def run_times(self, workers: int, scored_rounds: float) -> RunTimes:
         """As `calibration.run_times`, of runs of the same network, batch and precision."""
         return run_times(self._alike, workers, scored_rounds)
 

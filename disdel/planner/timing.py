@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disdel.planner.averaging import STORE_BYTES_PER_S, Averaging
+from disdel.planner.calibration import RunTimes
 from disdel.planner.memory import Work, sample_bytes, state_bytes
 from disdel.types import ModelFacts, RuntimeCosts
 from disdel.types.phases import STORE_MARGIN_S
@@ -84,7 +85,7 @@ def predict(
     scores: int,
     averaging: Averaging,
     compile_s: float,
-    seen: tuple[float, float] | None = None,
+    seen: RunTimes = RunTimes(),  # noqa: B008 - it is frozen
 ) -> Timing:
     """The times of a run.
 
@@ -101,7 +102,7 @@ def predict(
         scores: how many of the averages are scored.
         averaging: how that is done.
         compile_s: what compiling the network takes beforehand.
-        seen: what such a run was seen to take to its first step, and a round beside training.
+        seen: what such a run was seen to take.
     """
     one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
     training_s = max(worker_steps) * one_step_s
@@ -120,11 +121,10 @@ def predict(
     start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
     start_s += trace_s(runtime, work.model) * turns
     busy_s = start_s + training_s + rounds * move_s + scored * sample_s
-    before_s = _RUN_OVERHEAD_S + compile_s
-    total_s = before_s + busy_s + rounds * (averaging.elapsed_s + _ROUND_OVERHEAD_S * turns)
-    if seen is not None:
-        # Its beginning is the command's, and its end is over in a moment.
-        total_s = compile_s + seen[0] + training_s + rounds * seen[1]
+    rest_s = rounds * (move_s + averaging.elapsed_s + _ROUND_OVERHEAD_S * turns)
+    rest_s += scored * sample_s
+    whole_start_s = _RUN_OVERHEAD_S + start_s if seen.start_s is None else seen.start_s
+    whole_rest_s = rest_s if seen.rest_s is None else rounds * seen.rest_s
     return Timing(
         step_s=one_step_s,
         round_s=training_s / rounds,
@@ -132,6 +132,6 @@ def predict(
         busy_s=busy_s,
         billed_s=workers * (busy_s - training_s) + sum(worker_steps) * one_step_s,
         collect_s=rounds * averaging.busy_s,
-        start_s=before_s + start_s,
-        total_s=total_s,
+        start_s=compile_s + whole_start_s,
+        total_s=compile_s + whole_start_s + training_s + whole_rest_s,
     )

@@ -295,6 +295,21 @@ def test_mixed_precision_is_reproducible(make):
     assert_identical([one.state(), other.state()])
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_steps_go_on_in_another_container_bit_for_bit(make, precision):
+    """From the state that one has left, and scored before the first step, as workers do."""
+    x, y = samples(CNN2, steps=4)
+    whole = make(CNN2, precision=precision)
+    whole.train(x, y)
+    first = make(CNN2, precision=precision)
+    first.train(x[:2], y[:2])
+    second = make(CNN2, seed=99, precision=precision)
+    second.load_state(first.state())
+    second.score(x[0], y[0])
+    second.train(x[2:], y[2:])
+    assert_identical([whole.state(), second.state()])
+
+
 def same_tensors(keras_model, torch_model):
     """Variables of the one and tensors of the other that mean the same, and the way between them.
 

@@ -36,10 +36,12 @@ def test_a_run_is_planned_to_take_what_one_like_it_took():
     assert plan(JOB, observations=(SEEN,)).predicted_s == pytest.approx(
         3.0 + 5 * (469 * 0.004 + 0.2), abs=0.06
     )
-    # Of other runs, the steps are known, and not the rest.
+    # Of other runs, steps and the start are known, and not the rest.
     for other in (replace(SEEN, workers=1), replace(SEEN, scored_rounds=0.2)):
         unseen = plan(JOB, observations=(other,)).predicted_s
         assert unseen == plan(JOB, observations=(replace(SEEN, rest_s=None),)).predicted_s
+        later = plan(JOB, observations=(replace(other, start_s=13.0),)).predicted_s
+        assert later == pytest.approx(unseen + 10, abs=0.11)
 
 
 def test_another_runtime_must_be_clearly_faster_than_one_that_was_seen():
