@@ -188,9 +188,9 @@ class Courier:
         delivery.reply = said
         accepted = f":{delivery.attempts - 1}"
         reply_key, context_key = request.reply_key + accepted, request.new_context_key + accepted
-        reply = await asyncio.to_thread(self.invoker.session.store.get, reply_key)
+        reply = await asyncio.to_thread(self._read, reply_key, said)
         await self._delete(reply_key)
-        if hashlib.sha256(reply).hexdigest() != said.checksum:
+        if reply is None:
             await self._delete(context_key)
             raise ActivationFailed(
                 f"the reply of node {letter.partition} in the store is not the one that its "
@@ -203,6 +203,16 @@ class Courier:
         before, node.context_key = node.context_key, context_key
         await self._delete(before)
         return reply
+
+    def _read(self, key: str, said: FlowerReply) -> bytearray | None:
+        """A reply, as its activation has written it; None where it is another."""
+        blob = self.invoker.session.store.existing(key)
+        # However large another may be.
+        if blob.size != said.reply_bytes:
+            return None
+        reply = bytearray(blob.size)
+        blob.read_into(memoryview(reply))
+        return reply if hashlib.sha256(reply).hexdigest() == said.checksum else None
 
     async def _anywhere(
         self, request: FlowerRequest, letter: Letter, delivery: _Delivery

@@ -18,6 +18,7 @@ from disdel.flower.sizing import Start, keep_peak
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings, entries
+from disdel.settings.settings import NOT_OF_FLOWER
 from disdel.types import RunReport
 from disdel.types.events import FlowerPlanned
 from disdel.types.flower import FlowerJob, FlowerReport
@@ -219,7 +220,11 @@ class FlowerRun:
             wall_s=round(wall_s, 3),
             settings={
                 **entries(self._job),
-                **entries(self._settings),
+                **{
+                    name: value
+                    for name, value in entries(self._settings).items()
+                    if name not in NOT_OF_FLOWER
+                },
                 # As they were used.
                 "app": str(self._job.app.absolute()),
                 "num_supernodes": len(self._app.nodes),

@@ -39,7 +39,8 @@ def render(report: RunReport) -> str:
         format_bytes=format_bytes,
         scored_on=_scored_on(report),
         tested_on=_tested_on(report),
-        parts=_parts(split),
+        # What an app's own code did when, its activations do not tell.
+        parts=_parts(split) if report.flower is None else [],
         whole=timeline(report.activations, 0.0, _end_s(report)),
         enlarged=_enlarged(report.activations),
         legend=_legend(report.activations),

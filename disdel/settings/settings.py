@@ -20,6 +20,8 @@ from disdel.types.setting import Setting
 
 # By name, what is for trainings alone.
 NOT_OF_INFER = frozenset({"gpu_memory", "estimator", "miss_rate", "arch"})
+# Of a Flower app, whose code is another's, no estimate is made, and no data set is prepared for it.
+NOT_OF_FLOWER = NOT_OF_INFER | {"optimize", "data_dir"}
 
 LimitsName = Literal["roomy", "stock", "digitalocean"]
 

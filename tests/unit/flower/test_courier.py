@@ -112,12 +112,13 @@ def test_a_node_that_gives_no_answer_is_an_error_when_its_message_expires(delive
     assert letters[1].error is None
 
 
-def test_a_reply_that_is_another_than_was_said_is_refused(deliver, nodes):
+@pytest.mark.parametrize("other", [b"another", b"2 of a", bytes(1 << 20)])
+def test_a_reply_that_is_another_than_was_said_is_refused(deliver, nodes, other):
     """Somebody else has written it, or the same activation a second time."""
 
     def overwrite(request):
         if request["client"] == 0:
-            nodes.store.put(request["reply_key"], b"another")
+            nodes.store.put(request["reply_key"], other)
 
     nodes.happens = overwrite
     courier, letters = deliver((0, "a"), (1, "b"))
