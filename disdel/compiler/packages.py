@@ -41,13 +41,14 @@ STOCK_PYTHONS = ("3.11", "3.10")
 _LAST_NUMPY = {"3.11": "2.4.6", "3.10": "2.2.6"}
 
 # Of what is kept; raised when other files go into it.
-_FORMAT = 4
+_FORMAT = 5
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 # A tenth larger than by default, in a third of the time.
 _DEFLATE_LEVEL = 2
 
-# On another machine numpy would be the first to break, and not say why.
-_FRONT_DOOR = '''"""The worker side of disdel, beside the packages that it imports."""
+# Behind what the library's own says. On another machine numpy would be the first to break, and not
+# say why.
+_MACHINE_CHECK = """
 
 import platform
 
@@ -56,7 +57,7 @@ if platform.machine() not in {machines}:
         f"this node is {{platform.machine()}}, and the packages of the action are for "
         "{named}: try --arch amd64,arm64, or --runtime tensorflow"
     )
-'''
+"""
 
 _KEPT = re.compile(r".*\.(py|so(\.[\d.]+)?)")
 _LEFT_OUT = re.compile(
@@ -189,8 +190,9 @@ def _build(
         # What is not for one machine alone is the same in all.
         members = _packages(python, machine) | members
     named = machines or [platform.machine()]
-    front_door = _FRONT_DOOR.format(machines=tuple(named), named=", ".join(named))
-    members |= {**library, "disdel/__init__.py": front_door.encode()}
+    checks = _MACHINE_CHECK.format(machines=tuple(named), named=", ".join(named))
+    members |= library
+    members["disdel/__init__.py"] = library.get("disdel/__init__.py", b"") + checks.encode()
     sources = {path: data for path, data in members.items() if path.endswith(".py")}
     if compiler is not None:
         members = {path: members[path] for path in members.keys() - sources.keys()}

@@ -1,10 +1,13 @@
 """Which of a platform's Pythons compiled actions run on, and that the library runs on each."""
 
 import importlib.metadata
+import io
+import zipfile
 
 import pytest
 import vermin
 
+import disdel
 from disdel.compiler import packages
 from disdel.compiler.packages import STOCK_PYTHONS, stock_python
 from disdel.controller.invoking.bundle import library
@@ -39,6 +42,21 @@ def test_a_numpy_that_is_too_new_for_an_older_python_is_not_asked_for(monkeypatc
     assert "numpy==2.10.0" in packages.pins("3.13")
     versions["numpy"] = "2.1.3"
     assert "numpy==2.1.3" in packages.pins("3.11")
+
+
+def test_the_packages_say_which_disdel_they_are_of_and_refuse_another_machine(monkeypatch):
+    monkeypatch.setattr(packages, "_packages", lambda *_: {})
+
+    def front_door(machines):
+        built = packages._build(library(), packages.own_python(), machines, None)
+        with zipfile.ZipFile(io.BytesIO(built)) as archive:
+            return archive.read("disdel/__init__.py").decode()
+
+    names = {}
+    exec(front_door(None), names)
+    assert names["__version__"] == disdel.__version__
+    with pytest.raises(ImportError, match="the packages of the action are for sparc64"):
+        exec(front_door(["sparc64"]), {})
 
 
 @pytest.mark.parametrize("path", sorted(path for path in library() if path.endswith(".py")))
