@@ -58,11 +58,8 @@ class Client:
 
     def __call__(self, use):
         async def body():
-            platform = self._make()
-            try:
+            async with self._make() as platform:
                 return await use(platform)
-            finally:
-                await platform.close()
 
         return asyncio.run(body())
 

@@ -22,13 +22,16 @@ from tests.support.lambda_emulator.server import ROLE
 from tests.support.platforms import OWN_KIND, lambda_emulator
 from tests.support.waiting import wait_until
 
-# Of all invocations, counted from 1: of a cold container and of warm ones.
+# Of all invocations, counted from 1: of cold containers and of warm ones.
 KILLED = {2, 5, 7}
+LOST = {1, 3, 6}
 
 
-def trained(tmp_path, name, *, kills=(), **options):
+def trained(tmp_path, name, *, kills=(), loses=()):
+    """The report, and how many invocations there were."""
     with lambda_emulator() as emulator:
         emulator.kills.update(kills)
+        emulator.loses.update(loses)
         ended = disdel.train(
             "digits",
             epochs=2,
@@ -37,28 +40,30 @@ def trained(tmp_path, name, *, kills=(), **options):
             platform="lambda",
             platform_option=(f"endpoint={emulator.url}", f"role={ROLE}"),
             run_dir=tmp_path / name,
-            **options,
         )
         assert emulator.left() == []
-    return ended.report
+    return ended.report, emulator.counts["invoked"]
 
 
 @pytest.mark.framework
 @pytest.mark.skipif(OWN_KIND != "python:3.11", reason="the emulator has this machine's Python")
-def test_killed_containers_change_nothing_of_what_is_learnt(
+def test_killed_containers_and_lost_answers_change_nothing_of_what_is_learnt(
     tmp_path, compiled_state_dir, monkeypatch
 ):
     monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
-    whole = trained(tmp_path, "whole")
+    whole, invoked = trained(tmp_path, "whole")
     assert (whole.status, whole.platform, whole.totals.failed) == ("ok", "lambda", 0)
     assert all(activation.peak_mb for activation in whole.activations)
-    cut = trained(tmp_path, "cut", kills=KILLED)
-    assert cut.status == "ok"
-    assert cut.totals.failed == len(KILLED)
-    assert (cut.accuracy, cut.loss) == (whole.accuracy, whole.loss)
-    assert [entry.checksum for entry in cut.ledger] == [entry.checksum for entry in whole.ledger]
+    cut, _ = trained(tmp_path, "cut", kills=KILLED)
+    assert (cut.status, cut.totals.failed) == ("ok", len(KILLED))
     # Nobody has run out of memory, so nobody needs more.
     assert {activation.memory_mb for activation in cut.activations} == {128}
+    lost, invoked_then = trained(tmp_path, "lost", loses=LOST)
+    # What was found in the store was not executed again.
+    assert (lost.status, lost.totals.failed, invoked_then) == ("ok", 0, invoked)
+    for other in (cut, lost):
+        assert (other.accuracy, other.loss) == (whole.accuracy, whole.loss)
+        assert [e.checksum for e in other.ledger] == [e.checksum for e in whole.ledger]
 
 
 @contextlib.contextmanager

@@ -10,16 +10,20 @@ import contextlib
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
-from disdel.platforms.base import Platform
+from disdel.platforms.base import Platform, Provider
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
+from disdel.platforms.executor.provider import ExecutorProvider
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.options import LambdaOptions
 from disdel.platforms.openwhisk.client import OpenWhisk as OpenWhiskClient
+from disdel.settings import Settings
+from tests.support import executors
 from tests.support.environments import program_of, python_of
 from tests.support.fake_platform import FakePlatform
 from tests.support.lambda_emulator import LambdaEmulator
@@ -47,6 +51,23 @@ def lambda_emulator(**options: Any) -> LambdaEmulator:
     return LambdaEmulator((rie, python_of("lambda")), **options)
 
 
+Clients: TypeAlias = Callable[[], AbstractAsyncContextManager[Platform]]
+
+
+@contextlib.asynccontextmanager
+async def closed_at_the_end(platform: Platform) -> AsyncIterator[Platform]:
+    try:
+        yield platform
+    finally:
+        await platform.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(provider: Provider, settings: Settings) -> AsyncIterator[Platform]:
+    async with provider.open(settings) as found:
+        yield found.platform
+
+
 class Contracted(ABC):
     """A platform whose promises are tested.
 
@@ -68,7 +89,7 @@ class Contracted(ABC):
         Contracted.all.append(cls)
 
     @abstractmethod
-    def started(self) -> contextlib.AbstractContextManager[Callable[[], Platform]]:
+    def started(self) -> AbstractContextManager[Clients]:
         """What makes clients of it, one a test, while it runs; what they leave there is checked
         when the context ends.
         """
@@ -79,11 +100,11 @@ class Fake(Contracted):
     has_containers = False
 
     @contextlib.contextmanager
-    def started(self) -> Iterator[Callable[[], Platform]]:
+    def started(self) -> Iterator[Clients]:
         def handler(args: dict[str, object]) -> dict[str, object]:
             return {"error": "asked to fail"} if args.get("fail") else {"seen": args}
 
-        yield lambda: FakePlatform({"act": handler})
+        yield lambda: closed_at_the_end(FakePlatform({"act": handler}))
 
 
 class Embedded(Contracted):
@@ -91,12 +112,12 @@ class Embedded(Contracted):
     sends_compact = True
 
     @contextlib.contextmanager
-    def started(self) -> Iterator[Callable[[], Platform]]:
+    def started(self) -> Iterator[Clients]:
         with (
             tempfile.TemporaryDirectory() as folder,
             embedded(Path(folder), user_memory_mb=1024) as user,
         ):
-            yield lambda: OpenWhiskClient(user.access)
+            yield lambda: closed_at_the_end(OpenWhiskClient(user.access))
             assert not user.get("/packages").json()
 
 
@@ -104,8 +125,8 @@ class ProcessesHere(Contracted):
     name = "processes"
 
     @contextlib.contextmanager
-    def started(self) -> Iterator[Callable[[], Platform]]:
-        yield lambda: Processes(capacity(ProcessOptions()))
+    def started(self) -> Iterator[Clients]:
+        yield lambda: closed_at_the_end(Processes(capacity(ProcessOptions())))
 
 
 class LambdaHere(Contracted):
@@ -114,7 +135,19 @@ class LambdaHere(Contracted):
     sends_compact = True
 
     @contextlib.contextmanager
-    def started(self) -> Iterator[Callable[[], Platform]]:
+    def started(self) -> Iterator[Clients]:
         with lambda_emulator() as emulator:
-            yield lambda: Lambda(LambdaOptions(role=ROLE, endpoint=emulator.url))
+            options = LambdaOptions(role=ROLE, endpoint=emulator.url)
+            yield lambda: closed_at_the_end(Lambda(options))
             assert not emulator.left()
+
+
+class ExecutorHere(Contracted):
+    """Threads, whose activations have processes of their own."""
+
+    name = "executor"
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Clients]:
+        settings = Settings(platform_options=("memory_max=512",))
+        yield lambda: opened(ExecutorProvider(executors.threads), settings)

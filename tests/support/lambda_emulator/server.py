@@ -37,6 +37,10 @@ class Refused(Exception):
         self.facts = facts
 
 
+class Lost(Exception):
+    """An answer that does not arrive."""
+
+
 @dataclass
 class Function:
     settings: dict
@@ -72,6 +76,7 @@ class LambdaEmulator:
         url: of the API.
         counts: of what was done, by name: `invoked`, `throttled`.
         kills: the numbers, from 1, of the invocations whose processes are killed.
+        loses: of those whose answers get lost on the way.
     """
 
     def __init__(self, programs, *, concurrency=16):
@@ -79,6 +84,7 @@ class LambdaEmulator:
         self.concurrency = concurrency
         self.counts = Counter()
         self.kills = set()
+        self.loses = set()
         self._folder = Path(tempfile.mkdtemp(prefix="lambda-emulator-"))
         self._lock = threading.RLock()
         self._functions = {}
@@ -201,6 +207,8 @@ class LambdaEmulator:
                 self._logs.setdefault(f"/aws/lambda/{name}", []).append(invoked.log)
         if not kept:
             self._end(container)
+        if number in self.loses:
+            raise Lost
         return _answer(invoked)
 
     def _started(self, function):
@@ -303,6 +311,9 @@ def _handler_of(emulator):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
                 status, headers, answer = self.routed(body)
+            except Lost:
+                self.close_connection = True
+                return
             except Refused as refused:
                 status, headers = refused.status, {"x-amzn-ErrorType": refused.kind}
                 said = {"__type": refused.kind, "message": str(refused), **refused.facts}
