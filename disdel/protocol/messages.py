@@ -290,7 +290,8 @@ class ClientTurn:
     """Steps `start_step` to `stop_step` of a client's sequence, in one round of a federation.
 
     The samples are at `shard_key`; where there is none, a function of the client's own loads those
-    of `split`, `samples` in number where that is known. The learning rate is multiplied by
+    of `split`, `samples` in number where that is known. It trains on `uses` of them, drawn by the
+    seed, or on all. The learning rate is multiplied by
     `rate_factor`. In the round's mean the update weighs `weight`. It goes to `update_key` where it
     is no part of a sum. `keeps` says what else the client is to keep. After its steps, which may be
     none, the client's model is scored on the samples at `score_keys`; or with `scores_own` on those
@@ -310,6 +311,7 @@ class ClientTurn:
     split: Literal["train", "test"] = "train"
     score_keys: tuple[str, ...] = ()
     scores_own: bool = False
+    uses: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,7 +381,8 @@ class ClientResult:
 
     `checksum` is the CRC-32 of the update's tensors in their order. Of an update that is masked,
     there is none, and the loss is told in the sum alone. `score` is None where none was asked for,
-    or where its loss is no finite number.
+    or where its loss is no finite number. Of `turn_s`, from its samples to its update, `train_s`
+    went into steps: `steps_here`, which are fewer than `steps` where another activation began.
     """
 
     client: int
@@ -390,6 +393,8 @@ class ClientResult:
     checksum: str = ""
     refused: str = ""
     score: ScoreSums | None = None
+    turn_s: float = 0.0
+    steps_here: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

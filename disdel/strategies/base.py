@@ -307,6 +307,14 @@ class Strategy(ABC):
         return self.kept[name]
 
     @property
+    def ages_alike(self) -> bool:
+        """Whether updates of one staleness have the same share of their weight left.
+
+        Then one sum may stand for several of them. It counts where updates are taken as they come.
+        """
+        return False
+
+    @property
     def advances(self) -> bool:
         """Whether the next state is something else than the mean of the updates."""
         return bool(self.kept) or type(self).advance is not Strategy.advance

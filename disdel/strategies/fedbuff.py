@@ -39,6 +39,11 @@ class FedBuff(FedAvg):
     def freshness(self, contribution: Contribution) -> float:
         return float((1 + contribution.staleness) ** -self.power)
 
+    @property
+    def ages_alike(self) -> bool:
+        kind = type(self)
+        return kind.weight is FedBuff.weight and kind.freshness is FedBuff.freshness
+
     def numbers(
         self,
         contributions: Sequence[Contribution],

@@ -23,7 +23,7 @@ from disdel.types.client_scores import Part
 from disdel.types.evaluating import Evaluating
 from disdel.types.job import TrainJob
 from disdel.types.learning import AUTO, DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, MAX_ROUNDS, LearningJob
-from disdel.types.names import OPTIMIZERS
+from disdel.types.names import OPTIMIZERS, Balance
 from disdel.types.privacy import Privacy
 from disdel.types.setting import Setting
 
@@ -51,6 +51,7 @@ class FederateJob(LearningJob):
         client_batch: a client's batch size, where it is not the job's.
         client_rate: its learning rate, likewise.
         client_samples: how many of its own samples it trains on at most.
+        balance: what is given to each client by its measured speed, instead of the same to all.
         containers: that the clients of a round are dealt to; each trains its own in turn.
         data: the function that loads a client's own samples in the action; None where the training
             samples of the data set are dealt to clients.
@@ -126,6 +127,15 @@ class FederateJob(LearningJob):
             "How many of its own samples a client trains on at most, likewise.",
             metavar="N|LIST",
             default="all",
+            group=_FEDERATION,
+        ),
+    ] = None
+    balance: Annotated[
+        Balance | None,
+        Setting(
+            "Give each client as much to do as its speed allows, so that all of a round end "
+            "together: slow ones train on fewer samples, or everybody for other epochs.",
+            default="none",
             group=_FEDERATION,
         ),
     ] = None

@@ -44,6 +44,8 @@ Precision = Literal["float32", "bfloat16"]
 OptimizerState = Literal["reset", "local", "average"]
 # What an update weighs: the samples that it has seen, 1, or its passes over its own samples.
 Average = Literal["samples", "equal", "epochs"]
+# What a client has more or less of by its speed.
+Balance = Literal["samples", "epochs"]
 WorkersPolicy = Literal["fixed", "adapt"]
 RateShape = Literal["constant", "cosine", "linear"]
 # How the learning rate grows with the workers.

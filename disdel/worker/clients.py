@@ -51,9 +51,11 @@ from openwhisk_local.machine.allocator import give_back_freed_memory
 
 _PROGRESS_INTERVAL_S = 0.5
 # How often it is asked whether anybody still waits.
-_CANCEL_INTERVAL_S = 0.5
+_CANCEL_INTERVAL_S = 0.25
 # The next client's samples are read beside the present one's steps, if they are so few.
 _AHEAD_BYTES = 4 << 20
+# Tells this use of the seed from others.
+_USES = 0x75736573
 # Before a round's deadline, what was summed must be on its way.
 _HAND_IN_S = 0.5
 
@@ -203,6 +205,7 @@ class _Activation:
         except UsageError as refused:
             self.results.append(self._refused(turn, began_s, str(refused)))
             return "ok"
+        own_s = time.perf_counter() - began_s
         self._read_ahead(following, samples)
         if first:
             clock.ended("data")
@@ -210,6 +213,8 @@ class _Activation:
         if first:
             clock.ended("built")
             self._begin_round(trainer)
+        # What the first of all clients waits for is not its own.
+        loaded_s = time.perf_counter()
         trainer.compute_in(self.request.network.precision or "float32")
         trainer.load_state(self._before if begun is None else self._read(turn, begun))
         if turn.keeps is not None and self.request.terms is not None:
@@ -217,7 +222,8 @@ class _Activation:
             trainer.add_terms(added_terms(self.context.store, terms, self.trained))
         if first:
             clock.ended("loaded")
-        schedule = Schedule(len(samples.x), turn.batch_size, self.request.network.seed, turn.client)
+        used = _used(turn, samples, self.request.network.seed)
+        schedule = Schedule(len(used.x), turn.batch_size, self.request.network.seed, turn.client)
         start = turn.start_step if begun is None else begun.next_step
         began_s = time.perf_counter()
         try:
@@ -226,7 +232,7 @@ class _Activation:
                 turn.stop_step,
                 context=self.context,
                 trainer=trainer,
-                samples=samples,
+                samples=used,
                 schedule=schedule,
                 pace=self.pace,
                 factors=lambda start, stop: _factors(turn, start, stop),
@@ -258,7 +264,9 @@ class _Activation:
         )
         if self._sum is not None or turn.update_key is not None:
             result = self._added(turn, split_state(trainer.peek())[0], result)
-        self.results.append(result)
+        self.results.append(
+            replace(result, turn_s=own_s + time.perf_counter() - loaded_s, steps_here=steps)
+        )
         return "ok"
 
     def _samples(self, turn: ClientTurn) -> Samples:
@@ -434,6 +442,15 @@ class _Activation:
 
 def _bytes_of(tensors: Tensors) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def _used(turn: ClientTurn, samples: Samples, seed: int) -> Samples:
+    """Those that a client trains on: with fewer, some of them, whatever their order says."""
+    if turn.uses is None or turn.uses >= len(samples.x):
+        return samples
+    drawn = np.random.default_rng((seed, turn.client, _USES)).permutation(len(samples.x))
+    chosen = np.sort(drawn[: turn.uses])
+    return Samples(samples.x[chosen], samples.y[chosen])
 
 
 def _most_bytes(turn: ClientTurn, alike: Samples) -> int:

@@ -44,8 +44,9 @@ def clients(client, split):
 """
 WAYS = {
     "fedavg": {"strategy": "fedavg", "rounds": 120},
-    "fedbuff": {"strategy": "fedbuff:buffer=8", "rounds": 120},
-    "fedbuff, 4": {"strategy": "fedbuff:buffer=4", "rounds": 240},
+    "fedbuff, 8": {"strategy": "fedbuff:buffer=8", "rounds": 120},
+    "fedbuff, 8, power 0": {"strategy": "fedbuff:buffer=8,power=0", "rounds": 120},
+    "fedbuff, 4": {"strategy": "fedbuff:buffer=4", "rounds": 240, "validate_every": 2},
 }
 
 

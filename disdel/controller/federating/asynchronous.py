@@ -1,19 +1,27 @@
 """A federation without rounds that wait: updates become the next version of the model as they come.
 
-Each container takes the next client as soon as it is free, and trains it from the newest version.
-An update that has come waits until there are enough for the strategy's `buffer`; by then its
-version may be an old one, and the update is stale. What is made of a buffer is a round: it is
+Each container takes the next clients as soon as it is free, and trains them from the newest
+version. An update that has come waits until there are enough for the strategy's `buffer`; by then
+its version may be an old one, and the update is stale. What is made of a buffer is a round: it is
 scored, saved and shown as any other, while the containers go on.
+
+An update counts less the staler it is, and a container that waits is not paid for. So none begins
+with a version if the next one is there, by all predictions, before it is through. Where clients are
+quick, a container takes several at once, as in a round: an activation, a sum and its place in the
+average are paid for once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import time
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import accumulate, count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,10 +41,15 @@ _ToScore = tuple[messages.ScoreRequest, asyncio.Future[messages.ScoreReply]]
 
 # So many clients, one after the other, without an update: it is not the clients.
 _MOST_FAILURES = 8
-# What a container without a client at its endpoint looks for one after.
-_LOOK_S = 0.5
-# After so many draws without one.
+# After so many draws without a client at a container's endpoint, it waits for one.
 _MOST_DRAWS = 2
+_AWAY_S = 0.5
+# Of an activation of this length, what it takes beside its clients is a few percent.
+_HAND_S = 1.0
+# Predictions are that good.
+_SLACK = 1.25
+# A container that waits looks so often whether it had better begin.
+_LOOK_S = 5.0
 
 
 def check_asynchronous(strategy: Strategy, job: FederateJob) -> None:
@@ -61,6 +74,7 @@ def check_asynchronous(strategy: Strategy, job: FederateJob) -> None:
         ("--deadline", job.deadline_s is not None),
         ("--over-select", job.over_select > 1),
         ("--min-clients", job.min_clients is not None),
+        (f"--balance {job.balance}", job.balance is not None),
         (f"--select {POISSON}", job.select == POISSON),
         (f"--evaluate-clients {job.evaluating.clients}", bool(job.evaluating.clients)),
     ):
@@ -74,7 +88,10 @@ def check_asynchronous(strategy: Strategy, job: FederateJob) -> None:
 
 @dataclass(slots=True)
 class Asked(Cohort):
-    """One client, asked to train; `number` is of the version that is made first after its own."""
+    """Clients that one container was asked to train, from the same version of the model.
+
+    `number` is of the version that is made first after theirs.
+    """
 
     places: Iterable[int] = field(default_factory=count)
 
@@ -83,13 +100,28 @@ class Asked(Cohort):
         return next(iter(self.places))
 
     @property
-    def client(self) -> int:
-        [client] = self.turns
-        return client
+    def updates(self) -> int:
+        return len(self.answered)
 
     @property
-    def answer(self) -> Answered:
-        return self.answered[self.client]
+    def answers(self) -> list[tuple[int, Answered]]:
+        """Those who have answered, by client."""
+        return sorted(self.answered.items())
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """Clients that a container is training, since when, and how long they are predicted to take."""
+
+    clients: Sequence[int]
+    began_s: float
+    predicted_s: float
+
+    def left_s(self, now_s: float) -> float:
+        """What is left of it; who is late is taken to need as long again."""
+        taken_s = now_s - self.began_s
+        left_s = self.predicted_s - taken_s
+        return left_s if left_s > 0 else taken_s
 
 
 @dataclass(slots=True)
@@ -99,7 +131,7 @@ class Buffer:
     Attributes:
         size: how many make a version.
         max_staleness: by how many versions one may be late; None for any number.
-        waiting: in the order in which they have come.
+        waiting: in the order in which they have come, of one container at a time.
         dropped: why clients' updates do not count, since the last version.
         spent: keys in the store that nobody reads any more.
     """
@@ -110,28 +142,84 @@ class Buffer:
     dropped: dict[int, str] = field(default_factory=dict)
     spent: list[str] = field(default_factory=list)
 
-    def take(self, number: int) -> list[Asked] | None:
-        """Those that make a version, by client; None where more must come.
+    @property
+    def updates(self) -> int:
+        """How many wait."""
+        return sum(asked.updates for asked in self.waiting)
 
-        The first to come are taken, and of these it does not matter who was first. Who is too late
-        is dropped, and may be asked again.
+    def take(self, number: int) -> list[Asked] | None:
+        """Those that make a version, in an order of their own; None where more must come.
+
+        The first to come are taken, and of these it does not matter who was first. What one
+        container has added up is not taken apart. Who is too late is dropped, and may be asked
+        again.
         """
         if self.max_staleness is not None:
             for asked in self.waiting:
                 if (late := number - asked.number) > self.max_staleness:
                     self._drop(asked, late)
-            self.waiting = [one for one in self.waiting if one.client in one.answered]
-        if len(self.waiting) < self.size:
+            self.waiting = [one for one in self.waiting if one.answered]
+        chosen = self._chosen()
+        if chosen is None:
             return None
-        taken, self.waiting = self.waiting[: self.size], self.waiting[self.size :]
-        return sorted(taken, key=lambda one: (one.client, one.number))
+        taken = [self.waiting[place] for place in chosen]
+        self.waiting = [one for at, one in enumerate(self.waiting) if at not in chosen]
+        return sorted(taken, key=lambda one: (min(one.answered), one.number))
+
+    @property
+    def is_full(self) -> bool:
+        return self._chosen() is not None
+
+    def _chosen(self) -> list[int] | None:
+        """The places of those that come to a version together, the first of all that do.
+
+        Where containers lose clients again and again, it may have to be some updates too many.
+        """
+        counts = [one.updates for one in self.waiting]
+        sums = list(accumulate(counts))
+        enough = bisect_left(sums, self.size)
+        if enough == len(sums):
+            return None
+        first = list(range(enough + 1))
+        if sums[enough] == self.size:
+            return first
+        found = _coming_to(self.size, counts)
+        if found is None and sums[-1] >= 2 * self.size:
+            return first
+        return found
+
+    def full_s(self, under_way: Iterable[UnderWay], now_s: float) -> float:
+        """When there are enough for a version, in seconds from now, without anybody else."""
+        missing = self.size - self.updates
+        for left_s, updates in sorted((one.left_s(now_s), len(one.clients)) for one in under_way):
+            missing -= updates
+            if missing <= 0:
+                return left_s
+        return math.inf
 
     def _drop(self, asked: Asked, late: int) -> None:
-        self.dropped[asked.client] = (
-            f"too late: it began {late} versions ago, and max_staleness is {self.max_staleness}"
-        )
+        why = f"too late: it began {late} versions ago, and max_staleness is {self.max_staleness}"
+        self.dropped |= dict.fromkeys(asked.answered, why)
         self.spent += asked.spent
         asked.answered.clear()
+
+
+def _coming_to(wanted: int, counts: Sequence[int]) -> list[int] | None:
+    """The places of counts that come to a number, the first of all that do."""
+    # By place, what those from there on can come to.
+    reached = [{0}]
+    for one in reversed(counts):
+        more = {known + one for known in reached[-1] if known + one <= wanted}
+        reached.append(reached[-1] | more)
+    reached.reverse()
+    if wanted not in reached[0]:
+        return None
+    places = []
+    for place, one in enumerate(counts):
+        if wanted - one in reached[place + 1]:
+            places.append(place)
+            wanted -= one
+    return places
 
 
 class AsynchronousContainers(CohortContainers):
@@ -151,14 +239,16 @@ class AsynchronousContainers(CohortContainers):
         self._largest = self.turns.largest_weight()
         self._exponent = None
         if not strategy.mixes_states:
-            self._exponent = exponent_for([self._largest] * self.buffer.size)
+            self._exponent = exponent_for([self._largest] * self._most_updates)
         self._newest = 1
+        # Whether a version is being made, or scored, which may end the run.
+        self._making = False
         self._drawn: deque[int] = deque()
         self._draws = 0
         self._asked_before: Counter[int] = Counter()
         self._places = count()
         # By container, who trains there; and from which state.
-        self._under_way: dict[int, int] = {}
+        self._under_way: dict[int, UnderWay] = {}
         self._states: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._to_score: deque[_ToScore] = deque()
@@ -166,6 +256,11 @@ class AsynchronousContainers(CohortContainers):
         self._staging = asyncio.Lock()
         self._came = asyncio.Event()
         self._freed = asyncio.Event()
+
+    @property
+    def _most_updates(self) -> int:
+        """Of a version; the last of its containers may have added up more than are needed."""
+        return 2 * self.buffer.size
 
     def go_on(self, ledger: Iterable[LedgerEntry]) -> None:
         """Know what earlier controllers have done: who was asked is not the next to be asked."""
@@ -183,6 +278,8 @@ class AsynchronousContainers(CohortContainers):
             StoreLost, DataGone: the store has failed.
         """
         self._newest = number
+        self._making = False
+        self._freed.set()
         if not self._tasks:
             self._tasks = {
                 background(self._keep_busy(worker)) for worker in range(self.plan.workers)
@@ -192,7 +289,7 @@ class AsynchronousContainers(CohortContainers):
             # Too many may have waited for a version that these are too late for.
             self._freed.set()
             await self._unless_one_fails(self._came.wait())
-        self._freed.set()
+        self._making = True
         return taken
 
     def publish(self, number: int) -> None:
@@ -257,24 +354,42 @@ class AsynchronousContainers(CohortContainers):
         while True:
             if self._to_score:
                 await self._score_in(worker)
-            elif len(self.buffer.waiting) < self.buffer.size:
+            elif (better_in_s := self._better_in_s()) is None:
                 await self._train_next(worker)
             else:
-                # Updates come faster than versions are made of them: more would only be staler.
                 self._freed.clear()
-                await self._freed.wait()
+                # Python 3.11's wait_for may swallow the cancellation of `stop`.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(better_in_s):
+                        await self._freed.wait()
+
+    def _better_in_s(self) -> float | None:
+        """When to look again, where what began now would only be stale; None where it would not.
+
+        Whoever publishes a version, or receives an update, lets all look at once.
+        """
+        if self._making or self.buffer.is_full:
+            return _LOOK_S
+        usual_s = self.turns.speeds.turn_s
+        if usual_s is None:
+            return None
+        full_s = self.buffer.full_s(self._under_way.values(), time.monotonic())
+        through_s = usual_s * self._most_clients()
+        return min(max(full_s, 0.01), _LOOK_S) if full_s <= _SLACK * through_s else None
 
     async def _train_next(self, worker: int) -> None:
-        if (client := self._next_client(worker)) is None:
+        if not (clients := self._next_clients(worker)):
             # It trains no client there: either its endpoint is away, or all of its own are busy.
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_AWAY_S)
             self._workers.settle()
             return
-        self._under_way[worker] = client
+        predicted_s = sum(self.turns.seconds(client, self._newest) for client in clients)
+        self._under_way[worker] = UnderWay(clients, time.monotonic(), predicted_s)
         try:
             async with self._staging:
-                await self.invoker.write(self._data.make_ready, [*self._under_way.values()])
-            asked = self._ask(client)
+                training = [one for hand in self._under_way.values() for one in hand.clients]
+                await self.invoker.write(self._data.make_ready, training)
+            asked = self._ask(clients)
             self._states[worker] = asked.number - 1
             await self._hands.train(worker, list(asked.turns.values()), asked, None)
         finally:
@@ -282,53 +397,81 @@ class AsynchronousContainers(CohortContainers):
             self._states.pop(worker, None)
         self._receive(asked)
 
-    def _next_client(self, worker: int) -> int | None:
-        """Whoever was drawn next, is not training, and may train where a worker is.
+    def _next_clients(self, worker: int) -> list[int]:
+        """Those who were drawn next, are not training, and may train where a worker is.
 
         None where that is nobody, and others wait for a worker elsewhere.
         """
         may_train = self._dealing.trains_at(worker)
+        busy = {client for hand in self._under_way.values() for client in hand.clients}
+        found: list[int] = []
+        most = self._most_clients()
         for draws in count():
             elsewhere: list[int] = []
-            while self._drawn:
+            while self._drawn and len(found) < most:
                 client = self._drawn.popleft()
-                if client in self._under_way.values():
+                if client in busy:
                     continue
                 if may_train(client):
-                    self._drawn.extendleft(reversed(elsewhere))
-                    return client
-                elsewhere.append(client)
-            if elsewhere and draws == _MOST_DRAWS:
-                self._drawn.extend(elsewhere)
+                    busy.add(client)
+                    found.append(client)
+                else:
+                    elsewhere.append(client)
+            self._drawn.extendleft(reversed(elsewhere))
+            if len(found) == most or (draws == _MOST_DRAWS and (found or elsewhere)):
                 break
-            self._draws += 1
-            cohort = np.array(self._roster.cohort(self._draws))
-            order = np.random.default_rng((self.job.seed, self._draws)).permutation(len(cohort))
-            self._drawn.extend(dict.fromkeys([*elsewhere, *cohort[order].tolist()]))
-        return None
+            self._draw()
+        return found
 
-    def _ask(self, client: int) -> Asked:
+
+    def _most_clients(self) -> int:
+        """How many clients a container takes at once: a container's share of a version, at most."""
+        size, usual_s = self.buffer.size, self.turns.speeds.turn_s
+        # Of each draw, somebody is left whom no container trains.
+        share = min(size, self._federation.asked) // self.plan.workers
+        if usual_s is None or not self.strategy.ages_alike:
+            return 1
+        wanted = min(share, math.ceil(_HAND_S / max(usual_s, 1e-6)))
+        # So that a version is made of as many as it is to be; whoever was lost is made up for.
+        most = max((one for one in range(1, wanted + 1) if size % one == 0), default=1)
+        expected = self.buffer.updates + sum(len(one.clients) for one in self._under_way.values())
+        return most - expected % most
+
+    def _draw(self) -> None:
+        self._draws += 1
+        cohort = np.array(self._roster.cohort(self._draws))
+        order = np.random.default_rng((self.job.seed, self._draws)).permutation(len(cohort))
+        drawn = cohort[order].tolist()
+        # Who waits for a container elsewhere is not asked twice.
+        self._drawn = deque(dict.fromkeys([*self._drawn, *drawn]))
+
+    def _ask(self, clients: Sequence[int]) -> Asked:
         number = self._newest
-        turn = self.turns.turn(client, number, turns=self._asked_before[client])
-        self._asked_before[client] += 1
-        if turn.weight > self._largest:
-            raise StrategyFailed(
-                f"strategy {self.strategy.name} gives client {client} the weight {turn.weight:g} "
-                f"in round {number}, and {self._largest:g} was the largest of all before the first"
-            )
-        return Asked(number, {client: turn}, self._exponent, places=self._places)
+        turns = {
+            client: self.turns.turn(client, number, turns=self._asked_before[client])
+            for client in clients
+        }
+        self._asked_before.update(clients)
+        for client, turn in turns.items():
+            if turn.weight > self._largest:
+                raise StrategyFailed(
+                    f"strategy {self.strategy.name} gives client {client} the weight "
+                    f"{turn.weight:g} in round {number}, and {self._largest:g} was the largest of "
+                    "all before the first"
+                )
+        return Asked(number, turns, self._exponent, places=self._places)
 
     def _receive(self, asked: Asked) -> None:
-        """Let an update wait for its version; where there is none, say why.
+        """Let updates wait for their version; where there is none, say why.
 
         Raises:
             RoundFailed: that is so of each client.
         """
+        self.buffer.dropped |= asked.dropped
         if asked.answered:
             self._failures.clear()
             self.buffer.waiting.append(asked)
         else:
-            self.buffer.dropped |= asked.dropped
             self.buffer.spent += asked.spent
             self._failures += [f"client {client}: {why}" for client, why in asked.dropped.items()]
             if len(self._failures) >= _MOST_FAILURES:
@@ -337,26 +480,24 @@ class AsynchronousContainers(CohortContainers):
                     f"after the other, and none answered. {'; '.join(self._failures[-5:])}"
                 )
         self._came.set()
+        self._freed.set()
 
-    def contribution_of(self, asked: Asked, number: int) -> Contribution:
-        """What an update stands for in version `number`."""
-        result = asked.answer.result
-        done = self.turns.contribution(
-            asked.client, asked.number, result.samples, result.loss_sum / result.samples
-        )
-        return replace(done, staleness=number - asked.number)
+    def contributions_of(self, asked: Asked, number: int) -> list[Contribution]:
+        """What updates stand for in version `number`, by client."""
+        late = number - asked.number
+        return [replace(done, staleness=late) for done in self.turns.contributions(asked)]
 
     def freshness_of(self, asked: Asked, number: int) -> float:
-        """What is left of an update's weight in version `number`.
+        """What is left in version `number` of the weight of a container's updates.
 
         Raises:
             StrategyFailed: it is no positive number.
         """
-        done = self.contribution_of(asked, number)
+        done = self.contributions_of(asked, number)[0]
         fresh, stale = (self.strategy.weight(one) for one in (replace(done, staleness=0), done))
         if not 0 < stale < math.inf:
             raise StrategyFailed(
-                f"strategy {self.strategy.name} gives the update of client {asked.client} in round "
+                f"strategy {self.strategy.name} gives the update of client {done.client} in round "
                 f"{number} the weight {stale} at staleness {done.staleness}, which must be a "
                 "number above 0"
             )

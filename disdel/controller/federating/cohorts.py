@@ -98,7 +98,9 @@ class CohortContainers(TrainContainers):
         if self._dealt is None or self._dealt[0] != number:
             self._workers.settle()
             cohort = self._roster.cohort(number)
-            seconds = {client: self.turns.seconds(client) for client in cohort}
+            # Endpoints are of different speeds, which places know: clients count as alike.
+            alike = self.invoker.session.endpoints is not None
+            seconds = {c: self.turns.seconds(c, number, alike=alike) for c in cohort}
             hands, self._stranded = self._dealing.deal(seconds)
             self._dealt = number, hands
         return self._dealt[1]

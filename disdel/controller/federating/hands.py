@@ -156,6 +156,7 @@ class Hands:
                 cohort.drop([result.client], result.refused)
                 continue
             turn = turns[result.client]
+            self._turns.took(turn, result)
             cohort.answered[result.client] = Answered(
                 result, worker, sent.attempt, turn.weight, turn.update_key, each_bytes
             )
@@ -164,8 +165,7 @@ class Hands:
         if cohort.exponent is not None and any(not result.refused for result in reply.results):
             cohort.sum_keys.append(sent.sum_key)
         if reply.steps:
-            self._turns.step_s = reply.train_s / reply.steps
-            self._places.measured(worker, self._turns.step_s)
+            self._places.measured(worker, reply.train_s / reply.steps)
         cohort.changed.set()
 
     async def send(

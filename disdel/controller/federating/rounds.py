@@ -108,6 +108,8 @@ class FederatedRun(RoundLoop):
             data=self._data,
             differential=self._differential,
         )
+        for complete in self.progress.rounds:
+            self._cohorts.turns.follow(complete.ledger)
         self._scoring = ClientScoring(
             self._federation,
             self._roster,

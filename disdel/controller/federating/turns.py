@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from disdel.controller.federating.balancing import Balancing, Share
 from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.cohort import Cohort
 from disdel.controller.federating.roster import Roster
+from disdel.controller.federating.speeds import Speeds
 from disdel.controller.planning.local_sgd import local_sgd
 from disdel.controller.training.containers import Kept
 from disdel.controller.training.crew import Crew
@@ -19,11 +24,8 @@ from disdel.protocol.keys import RunKeys
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
 from disdel.strategies.base import Contribution, Strategy
-from disdel.types import FederateJob, ModelSpec, TrainJob
+from disdel.types import FederateJob, LedgerEntry, ModelSpec, TrainJob
 from disdel.types.federation import steps_of_round
-
-# What a client takes beside its steps.
-_CLIENT_S = 0.01
 
 
 class ClientTurns:
@@ -41,8 +43,7 @@ class ClientTurns:
         own: where each client has left what it keeps by the strategy.
 
     Attributes:
-        step_s: what a step takes, as last measured; before that, all that matters is that it takes
-            some time.
+        speeds: what clients take, as measured.
     """
 
     def __init__(
@@ -69,7 +70,13 @@ class ClientTurns:
         self._batches = federation.of_clients("client_batch")
         self._rates = federation.of_clients("client_rate")
         self._sgd = local_sgd(job, model, restarts=True)
-        self.step_s = _CLIENT_S
+        self.speeds = Speeds(len(roster.sizes), job.batch_size)
+        self._steps_done: Counter[int] = Counter()
+        self._balancing: Balancing | None = None
+        if federation.balance is not None:
+            self._balancing = Balancing(
+                federation.balance, self.speeds, roster.sizes, *self._by_client()
+            )
 
     def further(self, client: int, number: int, epochs: float) -> messages.ClientTurn:
         """A client's turn of so many passes over its own samples, from the model of a round on."""
@@ -87,12 +94,16 @@ class ClientTurns:
 
     def turn(self, client: int, number: int, *, turns: int | None = None) -> messages.ClientTurn:
         """What a client is asked for, after so many turns; by default one for each round before."""
-        job, samples, steps = self._federation, self._roster.samples(client), self._steps(client)
-        turns, batch_size = number - 1 if turns is None else turns, self._batch_size(client)
-        start = turns * steps
-        seen = Schedule(samples, batch_size, job.seed, client).samples_between(start, start + steps)
+        batch_size, share = self._batch_size(client), self._share(client, number)
+        steps = steps_of_round(share.samples, batch_size, share.epochs)
+        start = (number - 1 if turns is None else turns) * steps
+        if self._balancing is not None:
+            start = self._steps_done[client]
+        schedule = Schedule(share.samples, batch_size, self._federation.seed, client)
+        seen = schedule.samples_between(start, start + steps)
         # A weight that hangs on the loss is none before there is one.
-        weight, _ = weights_of(self._strategy, self.contribution(client, number, seen), number)
+        done = self.contribution(client, number, steps, seen)
+        weight, _ = weights_of(self._strategy, done, number)
         factor = self._rate_factor(client, number)
         return messages.ClientTurn(
             client=client,
@@ -103,9 +114,27 @@ class ClientTurns:
             weight=weight,
             rate_factor=factor,
             keeps=self._keeps(client, number, steps, factor),
-            samples=samples,
+            samples=self._roster.samples(client),
             score_keys=self._score_keys(number),
+            uses=share.samples if share.samples < self._roster.samples(client) else None,
         )
+
+    def _share(self, client: int, number: int) -> Share:
+        if self._balancing is not None:
+            return self._balancing.share(client, number)
+        epochs = 1.0 if self._epochs is None else float(self._epochs[client])
+        return Share(self._roster.samples(client), epochs)
+
+    def follow(self, ledger: Iterable[LedgerEntry]) -> None:
+        """Know what earlier controllers have seen clients do."""
+        for entry in ledger:
+            if entry.client is not None:
+                self._steps_done[entry.client] += entry.steps or 0
+
+    def took(self, turn: messages.ClientTurn, result: messages.ClientResult) -> None:
+        """Remember what a client has done, and how fast."""
+        self.speeds.tell(turn, result)
+        self._steps_done[turn.client] += result.steps
 
     def _score_keys(self, number: int) -> tuple[str, ...]:
         """Where the samples are that a client's model is scored on before it is averaged."""
@@ -122,13 +151,13 @@ class ClientTurns:
         return client_keeps(self._strategy, self._keys, number, own_key, steps * rate * factor)
 
     def contribution(
-        self, client: int, number: int, samples: int, loss: float = math.nan
+        self, client: int, number: int, steps: int, samples: int, loss: float = math.nan
     ) -> Contribution:
         """What a client does in a round, so far as it is known."""
         rate = None if self._sgd is None else self._sgd.rate * self._rate_factor(client, number)
         return Contribution(
             client=client,
-            steps=self._steps(client),
+            steps=steps,
             samples=samples,
             loss=loss,
             epochs=samples / self._roster.samples(client),
@@ -137,11 +166,16 @@ class ClientTurns:
 
     def contributions(self, cohort: Cohort) -> list[Contribution]:
         """What those have done whose updates count, by client."""
+        answers = sorted((client, one.result) for client, one in cohort.answered.items())
         return [
             self.contribution(
-                client, cohort.number, result.samples, result.loss_sum / result.samples
+                client,
+                cohort.number,
+                result.steps,
+                result.samples,
+                result.loss_sum / result.samples,
             )
-            for client, result in sorted((c, one.result) for c, one in cohort.answered.items())
+            for client, result in answers
         ]
 
     def _rate_factor(self, client: int, number: int) -> float:
@@ -151,10 +185,6 @@ class ClientTurns:
             job.rate_schedule, number - 1, number, job.rounds, clients=job.wanted
         )
         return float(factor) * self._own_rate(client)
-
-    def _steps(self, client: int) -> int:
-        epochs = 1.0 if self._epochs is None else float(self._epochs[client])
-        return steps_of_round(self._roster.samples(client), self._batch_size(client), epochs)
 
     def _batch_size(self, client: int) -> int:
         return self._job.batch_size if self._batches is None else int(self._batches[client])
@@ -167,29 +197,37 @@ class ClientTurns:
 
     def largest_weight(self) -> float:
         """What any client's update can weigh at most, before it is stale."""
-        sizes = self._roster.sizes
-        epochs = np.ones(len(sizes)) if self._epochs is None else self._epochs
-        batches = np.full(len(sizes), self._job.batch_size)
-        if self._batches is not None:
-            batches = self._batches
-        alike = np.unique(np.stack([sizes, epochs, batches]), axis=1, return_index=True)[1]
+        roster = self._roster
+        alike = np.unique(np.stack([roster.sizes, *self._by_client()]), axis=1, return_index=True)[
+            1
+        ]
         return max(
             self._strategy.weight(self._bound(client))
             for client in alike.tolist()
-            if self._roster.samples(client)
+            if roster.samples(client)
+        )
+
+    def _by_client(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Epochs and batch sizes, each of shape (clients,)."""
+        ones = np.ones(len(self._roster.sizes))
+        return (
+            ones if self._epochs is None else self._epochs,
+            ones * self._job.batch_size if self._batches is None else self._batches,
         )
 
     def _bound(self, client: int) -> Contribution:
         # A round of whole batches sees as many samples, or fewer at the end of an epoch.
-        return self.contribution(client, 1, self._steps(client) * self._batch_size(client))
+        share, batch_size = self._share(client, 1), self._batch_size(client)
+        steps = steps_of_round(share.samples, batch_size, share.epochs)
+        return self.contribution(client, 1, steps, steps * batch_size)
 
-    def seconds(self, client: int) -> float:
-        """What a client is predicted to take in a round."""
-        return self._seconds(self._steps(client), self._batch_size(client))
+    def seconds(self, client: int, number: int, *, alike: bool = False) -> float:
+        """What a client is predicted to take in a round, perhaps as if all were equally fast."""
+        share, batch_size = self._share(client, number), self._batch_size(client)
+        steps = steps_of_round(share.samples, batch_size, share.epochs)
+        return self.speeds.seconds(None if alike else client, steps, batch_size)
 
     def seconds_of(self, turn: messages.ClientTurn) -> float:
         """What a turn is predicted to take."""
-        return self._seconds(turn.stop_step - turn.start_step, turn.batch_size)
-
-    def _seconds(self, steps: int, batch_size: int) -> float:
-        return steps * self.step_s * batch_size / self._job.batch_size + _CLIENT_S
+        steps = turn.stop_step - turn.start_step
+        return self.speeds.seconds(turn.client, steps, turn.batch_size)

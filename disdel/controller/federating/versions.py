@@ -15,6 +15,7 @@ from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
 from disdel.protocol import messages
 from disdel.types import Activation, ClientsReport, DroppedClient, LedgerEntry
+from disdel.types.events import Noted
 
 
 class AsynchronousRun(FederatedRun):
@@ -56,7 +57,7 @@ class AsynchronousRun(FederatedRun):
         if number == self.crew.plan.rounds:
             await cohorts.stop()
         factors = [cohorts.freshness_of(asked, number) for asked in taken]
-        done = [cohorts.contribution_of(asked, number) for asked in taken]
+        done = [one for asked in taken for one in cohorts.contributions_of(asked, number)]
         clients = self._federation.roster
         advance = advance_of(self.strategy, self.invoker.keys, number, done, clients)
         if self.strategy.mixes_states:
@@ -66,15 +67,17 @@ class AsynchronousRun(FederatedRun):
         cohorts.publish(number)
         dropped, cohorts.buffer.dropped = cohorts.buffer.dropped, {}
         spent, cohorts.buffer.spent = cohorts.buffer.spent, []
-        samples = sum(one.samples for one in done)
+        for sentence in self._drop_notes.of_round(number, dropped):
+            self.emit(Noted(message=sentence, matters=True))
+        samples = sum(asked.samples for asked in taken)
         ledger = self._ledger(number, taken, factors)
         return JoinedRound(
             ledger=tuple(ledger),
             spent=(*spent, *(key for asked in taken for key in asked.spent)),
-            train_loss=math.fsum(one.answer.result.loss_sum for one in taken) / samples,
+            train_loss=math.fsum(asked.train_loss * asked.samples for asked in taken) / samples,
             clients=ClientsReport(
-                asked=len(taken) + len(dropped),
-                answered=len(taken),
+                asked=len(done) + len(dropped),
+                answered=len(done),
                 dropped=tuple(
                     DroppedClient(client=client, why=why) for client, why in sorted(dropped.items())
                 ),
@@ -89,11 +92,12 @@ class AsynchronousRun(FederatedRun):
         labels_each = self.model.target.elements
         return [
             replace(
-                ledger_entry(number, asked.client, asked.answer, labels_each),
-                weight=asked.answer.weight * factor,
+                ledger_entry(number, client, one, labels_each),
+                weight=one.weight * factor,
                 staleness=number - asked.number,
             )
             for asked, factor in zip(taken, factors, strict=True)
+            for client, one in asked.answers
         ]
 
     def _request(
@@ -104,13 +108,13 @@ class AsynchronousRun(FederatedRun):
         advance: messages.Advance | None,
     ) -> messages.CombineRequest:
         keys = self.invoker.keys
-        stale = zip(taken, factors, strict=True)
+        aged = list(zip(taken, factors, strict=True))
         return messages.CombineRequest(
             round=number,
             sum_keys=tuple(key for asked in taken for key in asked.sum_keys),
-            factors=tuple(factors),
-            updates=len(taken),
-            weight=math.fsum(asked.answer.weight * factor for asked, factor in stale),
+            factors=tuple(factor for asked, factor in aged for _ in asked.sum_keys),
+            updates=sum(asked.updates for asked in taken),
+            weight=math.fsum(asked.weight * factor for asked, factor in aged),
             before_key=keys.state(number - 1),
             state_key=keys.state(number),
             advance=advance,
@@ -121,12 +125,13 @@ class AsynchronousRun(FederatedRun):
 def _updates(taken: Sequence[Asked], factors: Sequence[float]) -> list[messages.Update]:
     return [
         messages.Update(
-            client=asked.client,
-            worker=asked.answer.worker,
-            attempt=asked.answer.attempt,
-            key=asked.answer.update_key or "",
-            samples=asked.answer.result.samples,
-            weight=asked.answer.weight * factor,
+            client=client,
+            worker=one.worker,
+            attempt=one.attempt,
+            key=one.update_key or "",
+            samples=one.result.samples,
+            weight=one.weight * factor,
         )
         for asked, factor in zip(taken, factors, strict=True)
+        for client, one in asked.answers
     ]

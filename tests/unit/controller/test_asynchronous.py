@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+import math
 import threading
 
 import numpy as np
 import pytest
 
-from disdel.controller.federating.asynchronous import Asked, Buffer
+from disdel.controller.federating import asynchronous
+from disdel.controller.federating.asynchronous import Asked, Buffer, UnderWay
 from disdel.controller.federating.cohort import Answered
 from disdel.controller.federating.federate import federate
 from disdel.controller.runs.run_folder import run_folders
@@ -19,7 +21,7 @@ from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob
 from disdel.types.evaluating import Evaluating
-from disdel.types.events import RoundDone
+from disdel.types.events import Noted, RoundDone
 from disdel.worker.collect import collect
 from tests.support.fake_platform import FakePlatform, activation, sessions_of
 from tests.unit.controller.test_federating import Containers
@@ -27,11 +29,17 @@ from tests.unit.controller.test_federating import Containers
 LOST = "The action did not produce a valid response and exited unexpectedly."
 
 
-def asked(client, number, turn=None):
-    one = Asked(number, {client: turn}, 10)
-    result = messages.ClientResult(client=client, steps=1, samples=1, loss_sum=1.0, train_s=0.1)
-    one.answered[client] = Answered(result, 0, 0, 1.0, None, 0)
+def asked(client, number, *others):
+    """What has come of one container's clients."""
+    one = Asked(number, dict.fromkeys((client, *others)), 10)
+    for each in one.turns:
+        result = messages.ClientResult(client=each, steps=1, samples=1, loss_sum=1.0, train_s=0.1)
+        one.answered[each] = Answered(result, 0, 0, 1.0, None, 0)
     return one
+
+
+def clients(taken):
+    return [client for one in taken for client, _ in one.answers]
 
 
 def test_a_buffer_takes_the_first_to_come_whoever_of_these_was_first():
@@ -40,7 +48,7 @@ def test_a_buffer_takes_the_first_to_come_whoever_of_these_was_first():
         late = asked(0, 2)
         assert Buffer(4, waiting=[*order]).take(2) is None
         buffer.waiting.append(late)
-        assert [one.client for one in buffer.take(2)] == [1, 2, 3]
+        assert clients(buffer.take(2)) == [1, 2, 3]
         assert buffer.waiting == [late]
         assert buffer.take(3) is None
 
@@ -52,8 +60,38 @@ def test_who_is_too_late_is_refused_by_name_and_may_come_again():
     assert buffer.dropped == {7: "too late: it began 3 versions ago, and max_staleness is 2"}
     assert buffer.spent == ["a key"]
     buffer.waiting.append(asked(7, 4))
-    assert [one.client for one in buffer.take(4)] == [7]
-    assert [one.client for one in Buffer(1, 2, [asked(7, 2)]).take(4)] == [7]
+    assert clients(buffer.take(4)) == [7]
+    assert clients(Buffer(1, 2, [asked(7, 2)]).take(4)) == [7]
+
+
+def test_what_a_container_has_added_up_is_not_taken_apart():
+    # The second lacks a client, so that another one with one makes up for it.
+    buffer = Buffer(4, waiting=[asked(5, 1, 2), asked(7, 1)])
+    assert buffer.take(1) is None
+    buffer.waiting += [asked(1, 1, 6)]
+    assert clients(buffer.take(1)) == [1, 6, 2, 5]
+    buffer.waiting += [asked(8, 1, 9), asked(3, 1)]
+    assert clients(buffer.take(1)) == [3, 7, 8, 9]
+    assert buffer.waiting == []
+
+
+def test_where_clients_are_lost_again_and_again_a_version_has_some_too_many():
+    buffer = Buffer(3, waiting=[asked(1, 1, 2), asked(3, 1, 4)])
+    assert not buffer.is_full
+    buffer.waiting.append(asked(5, 1, 6))
+    assert clients(buffer.take(1)) == [1, 2, 3, 4]
+    assert clients(buffer.waiting) == [5, 6]
+
+
+def test_a_buffer_is_full_once_enough_of_those_under_way_are_through():
+    def hand(*clients, takes):
+        return UnderWay(clients, 0.0, takes)
+
+    buffer = Buffer(4, waiting=[asked(5, 1)])
+    assert buffer.full_s([hand(1, takes=3)], 1.0) == math.inf
+    assert buffer.full_s([hand(1, takes=9), hand(2, 3, takes=5), hand(4, takes=2)], 1.0) == 4
+    # Who should be through already may need as long again.
+    assert buffer.full_s([hand(1, 2, 3, takes=2)], 10.0) == 10
 
 
 class Stragglers(Containers):
@@ -87,6 +125,8 @@ def containers(redis_url):
 
 @pytest.fixture
 def run(containers, redis_url, monkeypatch, tmp_path):
+    # Every client has an activation of its own, however quick it is.
+    monkeypatch.setattr(asynchronous, "_HAND_S", 0.0)
     platform = FakePlatform({"train": containers.train, "collectWeights": containers.train})
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
@@ -142,6 +182,18 @@ def test_each_version_is_of_a_full_buffer_with_the_weights_of_its_ledger(run, co
     assert len(set(places)) == len(places)
 
 
+def test_quick_clients_share_an_activation_and_a_version_has_as_many_as_asked_for(
+    run, containers, monkeypatch
+):
+    monkeypatch.setattr(asynchronous, "_HAND_S", 60.0)
+    report, _ = run(rounds=8, strategy="fedbuff:buffer=4,power=1")
+    assert {len(request.turns) for request in containers.requests} == {1, 2}
+    for number in range(1, 9):
+        lines = [line for line in report.ledger if line.round == number]
+        assert len(lines) == report.rounds[number - 1].clients.answered == 4
+    assert [one.loss for one in report.rounds] == pytest.approx(expected(report, power=1), rel=1e-6)
+
+
 @pytest.mark.parametrize(("decay", "power"), [("constant", 0.0), ("polynomial", 0.5)])
 def test_fedasync_mixes_states_as_they_come(run, decay, power):
     report, _ = run(strategy=f"fedasync:alpha=0.5,decay={decay}", rounds=6)
@@ -191,6 +243,11 @@ def test_a_client_that_is_always_lost_goes_without_and_is_named(run, containers)
 
     containers.before = kill
     report, _ = run()
+    assert any(
+        e.message.startswith("client 3 is left out of round ")
+        for e in run.events
+        if isinstance(e, Noted)
+    )
     assert 3 not in {line.client for line in report.ledger}
     dropped = [one.client for done in report.rounds for one in done.clients.dropped]
     assert set(dropped) == {3}

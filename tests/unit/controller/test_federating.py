@@ -116,7 +116,13 @@ def containers(redis_url):
 
 @pytest.fixture
 def platform(containers):
-    return FakePlatform({"train": containers.train, "collectWeights": containers.train})
+    containers.train_as = containers.train
+    return FakePlatform(
+        {
+            "train": lambda arguments: containers.train_as(arguments),
+            "collectWeights": containers.train,
+        }
+    )
 
 
 @pytest.fixture
@@ -227,3 +233,29 @@ def test_what_does_not_go_together_is_refused_before_a_platform_is_up(
     monkeypatch.setattr(train_module, "open_session", None)
     with pytest.raises(UsageError, match=told):
         run(**changes)
+
+
+def test_balanced_clients_go_on_where_they_stopped_and_count_by_what_they_saw(run, containers):
+    # Of the fake's clients, the first is slow by its own account.
+    told = containers.train
+
+    def train(arguments):
+        reply = told(arguments)
+        for result in reply.get("results", ()):
+            result["train_s"] = result["steps_here"] * (4.0 if result["client"] == 0 else 1.0)
+            result["turn_s"] = result["train_s"]
+        return reply
+
+    containers.train_as = train
+    report = run(rounds=3, balance="epochs", local_epochs=2)
+    steps = {number: steps_of(report, number) for number in (1, 2, 3)}
+    assert set(steps[1].values()) == {36}
+    assert steps[2][0] == 9
+    assert {steps[2][client] for client in range(1, 8)} == {36}
+    assert steps[3] == steps[2]
+    weights = {e.client: e.weight for e in report.ledger if e.round == 2}
+    assert weights[0] == 90
+
+
+def steps_of(report, number):
+    return {e.client: e.steps for e in report.ledger if e.round == number}

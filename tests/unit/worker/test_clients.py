@@ -287,8 +287,9 @@ def test_a_clients_model_is_scored_after_its_steps_and_averaged_as_ever(store):
         messages.ScoreSums(samples=17, loss_sum=102.0, correct=3),
     ]
     plain = run(store, turns=ALL[:2], sum_key="plain")
-    assert [replace(one, score=None, train_s=0.0) for one in reply.results] == [
-        replace(one, train_s=0.0) for one in plain.results
+    untimed = {"train_s": 0.0, "turn_s": 0.0}
+    assert [replace(one, score=None, **untimed) for one in reply.results] == [
+        replace(one, **untimed) for one in plain.results
     ]
     assert store.get("sum") == store.get("plain")
 
@@ -453,3 +454,30 @@ def test_clients_with_data_of_their_own_leave_none_in_the_store(first):
     wanted = (4 * 1 + 1 * 3 + 30 * 32) / 35
     assert joined(store, [reply], ["sum"])["model/w"][0] == pytest.approx(wanted, rel=1e-6)
     assert store.delete_prefix("shard") == 0
+
+
+class Seeing(Adding):
+    """Keeps what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def train(self, x, y, *others):
+        self.seen += x.ravel().tolist()
+        return super().train(x, y, *others)
+
+
+def test_a_client_that_uses_some_of_its_samples_draws_them_whatever_their_order_says(store):
+    store.put("shard:3", encode({"x": np.arange(30), "y": np.zeros(30, np.int32)}))
+
+    def seen(uses):
+        trainer = Seeing()
+        run(store, trainer, turns=(replace(ALL[3], uses=uses, stop_step=math.ceil(uses / 4)),))
+        return sorted(trainer.seen)
+
+    few, more = seen(8), seen(20)
+    assert len(few) == 8
+    assert few != list(range(8))
+    # Whoever is given more to do sees the same ones, and others.
+    assert set(few) < set(more)
