@@ -29,13 +29,13 @@ from disdel.protocol.messages import (
     TrainClientsRequest,
 )
 from disdel.runtimes.base import Trainer, split_state, sum_of
-from disdel.runtimes.rates import Factors
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.strategies.exact_sum import ExactSum
 from disdel.types.arrays import Array, Tensors
 from disdel.types.phases import STORE_MARGIN_S
 from disdel.worker.cancellation import Cancelled, check_cancelled
+from disdel.worker.client_turns import RoundState, bytes_of, constant_factors, most_bytes, used_by
 from disdel.worker.combine import encoded_sum
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
@@ -54,27 +54,8 @@ _PROGRESS_INTERVAL_S = 0.5
 _CANCEL_INTERVAL_S = 0.25
 # The next client's samples are read beside the present one's steps, if they are so few.
 _AHEAD_BYTES = 4 << 20
-# Tells this use of the seed from others.
-_USES = 0x75736573
 # Before a round's deadline, what was summed must be on its way.
 _HAND_IN_S = 0.5
-
-
-class RoundState:
-    """The state of the last round that this container has trained in."""
-
-    def __init__(self) -> None:
-        self._held: tuple[str, dict[str, Array]] | None = None
-        self.read_bytes = 0
-
-    def get(self, key: str, context: Context) -> dict[str, Array]:
-        """The state under `key`, tensors of any shape; nobody writes into them."""
-        if self._held is None or self._held[0] != key:
-            # Let go before the next one is read.
-            self._held = None
-            self._held = key, read_tensors(context.store, key)
-            self.read_bytes += _bytes_of(self._held[1])
-        return self._held[1]
 
 
 class _TimeIsUp(Exception):
@@ -222,7 +203,7 @@ class _Activation:
             trainer.add_terms(added_terms(self.context.store, terms, self.trained))
         if first:
             clock.ended("loaded")
-        used = _used(turn, samples, self.request.network.seed)
+        used = used_by(turn, samples, self.request.network.seed)
         schedule = Schedule(len(used.x), turn.batch_size, self.request.network.seed, turn.client)
         start = turn.start_step if begun is None else begun.next_step
         began_s = time.perf_counter()
@@ -235,7 +216,7 @@ class _Activation:
                 samples=used,
                 schedule=schedule,
                 pace=self.pace,
-                factors=lambda start, stop: _factors(turn, start, stop),
+                factors=lambda start, stop: constant_factors(turn, start, stop),
                 where=f"round {self.request.round}",
                 before_block=self._before_block,
                 after_block=lambda step, loss: self._say_step(turn, step, loss),
@@ -287,7 +268,7 @@ class _Activation:
         if following.stop_step == following.start_step:
             # Its steps do not say how many it has.
             return
-        if _most_bytes(following, alike) <= _AHEAD_BYTES:
+        if most_bytes(following, alike) <= _AHEAD_BYTES:
             self.shards.read_ahead(following.shard_key, self.context)
 
     def _score(self, turn: ClientTurn, trainer: Trainer, own: Samples) -> ScoreSums | None:
@@ -377,7 +358,7 @@ class _Activation:
         if turn.update_key is not None:
             metadata = {"samples": str(result.samples), **self._untrained(after)}
             self.context.store.put_stream(turn.update_key, encoded(after, metadata))
-            self._moved_bytes += _bytes_of(after)
+            self._moved_bytes += bytes_of(after)
         if self.protection.is_secure:
             # What was trained shows in either.
             return replace(result, loss_sum=0.0)
@@ -397,7 +378,7 @@ class _Activation:
             self.protection.mask(self._sum, counted, self.context.store)
             metadata = self._untrained(self._before)
             self.context.store.put_stream(self.request.sum_key, encoded_sum(self._sum, metadata))
-            self._moved_bytes += self._sum.sums.nbytes + _bytes_of(self._sum.largest)
+            self._moved_bytes += self._sum.sums.nbytes + bytes_of(self._sum.largest)
 
     def _untrained(self, state: Tensors) -> Mapping[str, str]:
         if not self.request.tells_untrained:
@@ -438,26 +419,3 @@ class _Activation:
                 step=step,
                 **({} if self.protection.is_secure else {"loss": loss}),
             )
-
-
-def _bytes_of(tensors: Tensors) -> int:
-    return sum(tensor.nbytes for tensor in tensors.values())
-
-
-def _used(turn: ClientTurn, samples: Samples, seed: int) -> Samples:
-    """Those that a client trains on: with fewer, some of them, whatever their order says."""
-    if turn.uses is None or turn.uses >= len(samples.x):
-        return samples
-    drawn = np.random.default_rng((seed, turn.client, _USES)).permutation(len(samples.x))
-    chosen = np.sort(drawn[: turn.uses])
-    return Samples(samples.x[chosen], samples.y[chosen])
-
-
-def _most_bytes(turn: ClientTurn, alike: Samples) -> int:
-    """What a client's samples take at most, by its steps, in bytes."""
-    steps = turn.stop_step - turn.start_step
-    return steps * turn.batch_size * (alike.x.nbytes + alike.y.nbytes) // max(1, len(alike.x))
-
-
-def _factors(turn: ClientTurn, start: int, stop: int) -> Factors:
-    return np.full(stop - start, turn.rate_factor, np.float32)

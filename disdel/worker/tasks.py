@@ -31,7 +31,7 @@ from disdel.worker.context import ClaimedElsewhere, Context, activation_context
 from disdel.worker.trust import admitted
 
 if TYPE_CHECKING:
-    from disdel.worker.clients import RoundState
+    from disdel.worker.client_turns import RoundState
     from disdel.worker.own_data import OwnData
 
 Args = Mapping[str, object]
@@ -71,7 +71,8 @@ class TrainAction:
 
             return secure_stage(from_json(SecureRequest, args), context)
         if args.get("task") == "clients":
-            from disdel.worker.clients import RoundState, train_clients
+            from disdel.worker.client_turns import RoundState
+            from disdel.worker.clients import train_clients
             from disdel.worker.own_data import OwnData
 
             self._states = self._states or RoundState()

@@ -35,7 +35,8 @@ from disdel.runtimes.torch.trainer import TorchTrainer, pin_threads
 from disdel.store.codec import encode
 from disdel.store.private_redis import PrivateRedis
 from disdel.strategies.exact_sum import exponent_for
-from disdel.worker.clients import RoundState, train_clients
+from disdel.worker.client_turns import RoundState
+from disdel.worker.clients import train_clients
 from disdel.worker.context import Context
 from disdel.worker.network import TrainerCache
 from disdel.worker.run_store import RunStore

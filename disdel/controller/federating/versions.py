@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from disdel.controller.federating.asynchronous import Asked, AsynchronousContainers
+from disdel.controller.federating.asynchronous import AsynchronousContainers
+from disdel.controller.federating.buffer import Asked
 from disdel.controller.federating.rounds import FederatedRun, ledger_entry, own_scores
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.training.observers import JoinedRound

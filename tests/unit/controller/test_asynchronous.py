@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from disdel.controller.federating import asynchronous
-from disdel.controller.federating.asynchronous import Asked, Buffer, UnderWay
+from disdel.controller.federating.buffer import Asked, Buffer, UnderWay
 from disdel.controller.federating.cohort import Answered
 from disdel.controller.federating.federate import federate
 from disdel.controller.runs.run_folder import run_folders

@@ -19,7 +19,8 @@ from disdel.store.codec import read_tensors
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob, RateSchedule
 from disdel.types.events import Noted, silent
-from disdel.worker.clients import RoundState, train_clients
+from disdel.worker.client_turns import RoundState
+from disdel.worker.clients import train_clients
 from disdel.worker.combine import combine
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint

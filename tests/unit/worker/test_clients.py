@@ -15,7 +15,8 @@ from disdel.store.codec import encode, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
 from disdel.strategies.exact_sum import exponent_for
 from disdel.worker.cancellation import Cancelled
-from disdel.worker.clients import RoundState, train_clients
+from disdel.worker.client_turns import RoundState
+from disdel.worker.clients import train_clients
 from disdel.worker.combine import combine, write_mean
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
