@@ -286,7 +286,6 @@ class AsynchronousContainers(CohortContainers):
             self._draw()
         return found
 
-
     def _most_clients(self) -> int:
         """How many clients a container takes at once: a container's share of a version, at most."""
         size, usual_s = self.buffer.size, self.turns.speeds.turn_s
