@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import time
 from abc import ABC, abstractmethod
@@ -258,13 +259,15 @@ class RoundLoop(ABC):
             await self._finished()
             if self.unscored is not None and failure.cause == TrainingDiverged.kind:
                 # It is the last good one, or has diverged itself.
-                await self._done(self.unscored, await self._score(self.unscored.report.round))
+                with contextlib.suppress(DisdelError):
+                    await self._done(self.unscored, await self._score(self.unscored.report.round))
             raise
         finally:
             await self._finished()
             if self.unscored is not None:
-                # The run goes on from it; who takes it up has it scored first.
-                await self._done(self.unscored, None)
+                # The run goes on from it, if it can be saved; who takes it up has it scored first.
+                with contextlib.suppress(DisdelError):
+                    await self._done(self.unscored, None)
             await self._fleet.finish()
             for observer in self._observers:
                 await observer.run_ended()
@@ -339,8 +342,9 @@ class RoundLoop(ABC):
         await self._is_done.wait()
 
     async def _finished(self) -> None:
+        """Return when no round is being finished; what that fails of has failed the run."""
         if self._finishing is not None:
-            await self._finishing
+            await asyncio.wait((self._finishing,))
 
     def _still_unscored(self) -> Trained | None:
         """The last round of an earlier controller, where it was saved before it was scored."""
