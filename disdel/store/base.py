@@ -51,9 +51,13 @@ class Store(ABC):
         address: what it is found by, without passwords.
         lifetime_s: after which a key expires that is neither written nor renewed.
         patience: with the server.
+        about: what people should know of its kind; "" of a Redis, which is examined.
+        lends: whether requests carry something of it, and replies bring something.
         lasting: whether what is in it outlives this process.
     """
 
+    about: ClassVar[str] = ""
+    lends: ClassVar[bool] = False
     lasting: ClassVar[bool] = True
     address: str
     lifetime_s: int

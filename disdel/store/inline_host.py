@@ -19,6 +19,8 @@ class InlineHost(MemoryStore):
         payload_bytes: how long the JSON of a reply may be.
     """
 
+    about = "none: small data travel in requests and replies"
+    lends = True
     lasting = False
 
     def __init__(self, payload_bytes: int) -> None:

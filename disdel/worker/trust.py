@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import re
+import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import disdel
-from disdel.errors import UsageError
+from disdel.errors import RequestRefused, UsageError
 from disdel.protocol.messages import Common, check_version, from_json
 from disdel.protocol.signing import check_request, key_of_run
 from disdel.protocol.signing_keys import ENDPOINT_ENV, bundled_key, deployed_secret
 
 Reply = dict[str, object]
 
+_OF_NO_SERVER = "inline:"
+# Longer than any signature holds: the longest time limit, an hour in a queue, and wrong clocks.
+_REMEMBERED_S = 6 * 3600.0
+_seen: dict[str, float] = {}
+_seen_lock = threading.Lock()
 # The zip of an action.
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,13 +45,31 @@ def admitted(
     check_version(common)
     check_versions(common.versions)
     secret, bundled = deployed_secret(environ), bundled_key(root)
+    if secret is None and bundled is None:
+        return lambda reply: reply
     if secret is not None:
-        return check_request(
-            args, lambda run: key_of_run(secret, run), endpoint=environ.get(ENDPOINT_ENV, "")
-        )
-    if bundled is not None:
-        return check_request(args, lambda _: bundled)
-    return lambda reply: reply
+        endpoint = environ.get(ENDPOINT_ENV, "")
+        sign = check_request(args, lambda run: key_of_run(secret, run), endpoint=endpoint)
+    elif bundled is not None:
+        sign = check_request(args, lambda _: bundled)
+    if common.invocation is not None and common.store.startswith(_OF_NO_SERVER):
+        _first_time(f"{common.run} {common.invocation}")
+    return sign
+
+
+def _first_time(nonce: str) -> None:
+    """Refuse what this process was sent before, where no store that others share has its claim.
+
+    Raises:
+        RequestRefused: it was.
+    """
+    now_s = time.monotonic()
+    with _seen_lock:
+        for old in [seen for seen, until_s in _seen.items() if until_s < now_s]:
+            del _seen[old]
+        if nonce in _seen:
+            raise RequestRefused("this request was sent before: its reply is not made twice")
+        _seen[nonce] = now_s + _REMEMBERED_S
 
 
 def check_versions(wanted: Mapping[str, str]) -> None:
@@ -72,9 +96,12 @@ def check_versions(wanted: Mapping[str, str]) -> None:
 
 def _version_here(name: str) -> str | None:
     if name == "python":
-        return platform.python_version()
+        return ".".join(map(str, sys.version_info[:3]))
     if name == "disdel":
         return disdel.__version__
+    # Seldom asked for, and a cold start would wait for it.
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -215,6 +215,8 @@ class Invoker:
                     invocation=invocation,
                     timeout_s=call.timeout_s,
                 )
+                if not self.session.store.lends:
+                    return record
                 return await asyncio.to_thread(self._taken, record, needs)
         except EndpointLost as lost:
             raise ActivationFailed(
@@ -248,6 +250,8 @@ class Invoker:
             StoreError: it cannot be lent that, or nobody writes it.
         """
         store, end_s = self.session.store, time.monotonic() + timeout_s
+        if not store.lends:
+            return {}
         while missing := await asyncio.to_thread(store.missing, needs):
             if time.monotonic() > end_s:
                 raise StoreError(f"waited for {min(missing)}, which nobody has written")

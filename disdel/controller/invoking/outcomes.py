@@ -22,7 +22,7 @@ _SEE_LOG = "the activation's log says more"
 STORE_AWAY = frozenset({ConnectionRefused.kind, StoreLost.kind})
 _STORE_ADVICE = (
     "that is the address as an action sees it: name one that the platform's containers reach with "
-    "--redis"
+    "--store"
 )
 
 

@@ -62,7 +62,7 @@ def run_checks(settings: Settings, runtime: RuntimeName | None = None) -> Iterat
     for one in runtimes:
         yield _package(one.name, one.distributions, f"disdel[{one.name}]")
     yield _package("data sets", ("tensorflow-datasets",), "disdel[datasets]")
-    yield _checked("redis", lambda: _redis(settings))
+    yield _checked("store", lambda: _named_store(settings))
     yield _checked("data directory", lambda: _writable(settings.data_dir))
     yield _checked("run directory", lambda: _writable(settings.run_dir))
     yield from asyncio.run(_platform_checks(settings, runtimes))
@@ -97,7 +97,7 @@ def _package(name: str, distributions: tuple[str, ...], extra: str) -> Check:
     )
 
 
-def _redis(settings: Settings) -> str:
+def _named_store(settings: Settings) -> str:
     if settings.store_address is not None:
         return "configured; checked from here and from an action below"
     return f"a private one for each run, {find_redis_server()}"
@@ -124,8 +124,10 @@ async def _platform_checks(settings: Settings, runtimes: Sequence[Runtime]) -> l
 
 
 def _store(session: Session) -> Check:
-    """What was seen of the Redis; one that cannot hold a run has been refused before."""
+    """What was seen of the store; one that cannot hold a run has been refused before."""
     seen = session.examination
+    if session.store.about:
+        return Check("store", True, f"{session.store.address} {session.store.about}")
     if not seen.told:
         detail = "does not tell its limits (INFO is forbidden)"
     elif seen.room_mb is None:

@@ -127,6 +127,12 @@ class S3Store(ObjectStore):
         ConnectionRefused: it is no such address, or there are no keys.
     """
 
+    lends = True
+    about = (
+        "an object store with conditional writes, ranges and listings; actions get signed URLs and "
+        "no keys"
+    )
+
     def __init__(
         self,
         url: str,

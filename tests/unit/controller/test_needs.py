@@ -7,15 +7,16 @@ import pytest
 
 from disdel.controller.invoking import needs
 from disdel.controller.invoking.needs import needs_of
-from disdel.protocol import messages
+from disdel.protocol import flower, messages
 from disdel.protocol.keys import RunKeys
 
 KEYS = RunKeys("run:turn")
+MODULES = (messages.__name__, flower.__name__)
 # Fields with keys that activations only read, wherever they stand.
 READ = {
     *("shard_key", "anchor_key", "correction_key", "own_key", "before_key", "kept_key"),
     *("optimizer_key", "score_keys", "advert_keys", "share_keys", "reveal_keys", "sum_keys"),
-    *("input_key", "key"),
+    *("input_key", "key", "content_key", "context_key"),
 }
 # Read in one message and written in another.
 EITHER = {"state_key", "model_key"}
@@ -25,7 +26,7 @@ OTHER = {(messages.AddedNoise, "key")}
 
 def messages_in(kind, seen):
     """A message and all those within it."""
-    if not (is_dataclass(kind) and kind.__module__ == messages.__name__) or kind in seen:
+    if not (is_dataclass(kind) and kind.__module__ in MODULES) or kind in seen:
         return
     seen.add(kind)
     for hint in get_type_hints(kind).values():
@@ -35,7 +36,7 @@ def messages_in(kind, seen):
 
 def key_fields():
     seen = set()
-    for name, kind in vars(messages).items():
+    for name, kind in {**vars(messages), **vars(flower)}.items():
         if name.endswith("Request") and name != "DescribeRequest":
             messages_in(kind, seen)
     return {

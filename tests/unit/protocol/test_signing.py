@@ -211,3 +211,19 @@ def test_versions_are_compared_before_all_else(bundle, versions, why):
 def test_patches_of_a_version_are_no_other(bundle):
     wanted = {"disdel": "0.1.99", "python": "{}.{}".format(*__import__("sys").version_info[:2])}
     assert admitted({**ARGUMENTS, "versions": wanted}, {}, bundle)
+
+
+def test_what_is_sent_again_is_refused_where_no_store_has_its_claim(bundle):
+    (bundle / signing_keys.BUNDLED).write_text(KEY.hex())
+    sent = signed(store="inline:{}", invocation="once")
+    assert admitted(sent, {}, bundle)
+    with pytest.raises(RequestRefused, match="was sent before"):
+        admitted(sent, {}, bundle)
+    # With what is not signed, nobody uses up another's.
+    forged = {**signed(store="inline:{}", invocation="twice"), "signature": {"mac": "0" * 64}}
+    with pytest.raises(RequestRefused, match="was changed"):
+        admitted(forged, {}, bundle)
+    assert admitted(signed(store="inline:{}", invocation="twice"), {}, bundle)
+    # The store that all processes share sees to others.
+    assert admitted(signed(), {}, bundle)
+    assert admitted(signed(), {}, bundle)
