@@ -102,6 +102,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Job = TypeVar("Job", TrainJob, FederateJob)
 
 # A thread that has been started is running long before.
 _START_S = 5.0
@@ -180,9 +181,7 @@ def train(
         DisdelError: the run failed.
     """
     check_listener(listener)
-    of_job, of_settings = split(options, TrainJob, Settings)
-    job = resolve(TrainJob, {"dataset": dataset, **in_words(of_job)})
-    settings = _settings(settings, of_settings, on)
+    job, settings = _asked(TrainJob, dataset, options, settings, on)
     report, folder = run_train(job, settings, listener)
     return Trained(report, folder.path, settings)
 
@@ -211,9 +210,7 @@ def federate(
         DisdelError: the run failed.
     """
     check_listener(listener)
-    of_job, of_settings = split(options, FederateJob, Settings)
-    job = resolve(FederateJob, {"dataset": dataset, **in_words(of_job)})
-    settings = _settings(settings, of_settings, on)
+    job, settings = _asked(FederateJob, dataset, options, settings, on)
     report, folder = run_federate(job, settings, listener)
     return Trained(report, folder.path, settings)
 
@@ -250,6 +247,19 @@ def infer(
     table = resolve(TableOptions, of_table)
     job = resolve(InferJob, {"dataset": dataset, **of_job})
     return run_infer(job, _settings(settings, of_settings, on), listener, table=table)
+
+
+def _asked(
+    of: type[Job], dataset: str, options: Mapping[str, Any], settings: Settings | None, on: Any
+) -> tuple[Job, Settings]:
+    """The job that a program's options say, and where it is to run.
+
+    Raises:
+        UsageError: a value is wrong, or two platforms are named.
+    """
+    of_job, of_settings = split(options, of, Settings)
+    job = resolve(of, {"dataset": dataset, **in_words(of_job)})
+    return job, _settings(settings, of_settings, on)
 
 
 def _settings(
