@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.controller.federating.asynchronous import check_asynchronous
-from disdel.controller.federating.privacy import check_privacy
+from disdel.controller.federating.privacy import DifferentialPrivacy, check_privacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
 from disdel.controller.federating.versions import AsynchronousRun
@@ -29,7 +29,7 @@ from disdel.platforms.base import Endpoints
 from disdel.settings import Settings
 from disdel.strategies.asking import strategy_of, with_whole_strategy
 from disdel.strategies.base import Strategy
-from disdel.types import FederateJob, ModelSpec, RunReport, TrainJob
+from disdel.types import FederateJob, ModelSpec, RoundReport, RunReport, TrainJob
 from disdel.types.assignment import Assignment
 from disdel.types.events import Listener
 from disdel.user_code.collecting import DATA_FOLDER, UserCode, collect
@@ -114,6 +114,12 @@ class FederatedKind(RunKind):
             sums=not strategy_of(self.asked).is_whole,
             deadline_s=self.asked.deadline_s,
         )
+
+    def why_spent(self, done: Sequence[RoundReport]) -> str | None:
+        if not self.asked.privacy.is_differential:
+            return None
+        assert self._roster is not None
+        return DifferentialPrivacy(self.asked, self._roster.able, done).reason_to_stop()
 
     def parts(self, endpoints: Endpoints, job: TrainJob) -> Parts:  # noqa: ARG002
         roster = self.asked.roster

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from disdel.controller.planning.endpoint_plans import Parts, parts_of_training
@@ -14,7 +14,7 @@ from disdel.data.partitioners import Partition
 from disdel.planner.question import Federation
 from disdel.platforms.base import Endpoints
 from disdel.strategies.base import Strategy
-from disdel.types import FederateJob, ModelSpec, TrainJob
+from disdel.types import FederateJob, ModelSpec, RoundReport, TrainJob
 
 Counts = Callable[[int], tuple[int, ...]]
 
@@ -52,6 +52,10 @@ class RunKind:
     def planned(self, partition: Partition) -> tuple[Counts, Federation | None]:
         """The samples of each of so many clients, for the planner, and what else it should know."""
         return partition.counts, None
+
+    def why_spent(self, done: Sequence[RoundReport]) -> str | None:  # noqa: ARG002
+        """Why what is planned has nothing left for a round after these; None where it has."""
+        return None
 
     def parts(self, endpoints: Endpoints, job: TrainJob) -> Parts:
         """What each endpoint of a platform that is several is expected to do."""

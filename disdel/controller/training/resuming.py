@@ -96,6 +96,21 @@ class Resumed:
             )
         return replace(job, rounds=more)
 
+    def check_lacks_model(self, ends: str) -> None:
+        """Refuse to go on with a run that can have no further round, unless it lacks its model.
+
+        Args:
+            ends: why it can have none.
+
+        Raises:
+            UsageError: it is complete.
+        """
+        if self.folder.is_complete:
+            raise UsageError(
+                f"run {self.folder.run} is complete, and would end again at once: {ends}. What "
+                "ends a run cannot be changed any more: begin a new one"
+            )
+
     def _more(self, name: str, before: int, asked: int | None) -> int:
         """How many there are to be, of which there were so many."""
         run = self.folder.run

@@ -34,6 +34,7 @@ from disdel.controller.training.crew import Crew
 from disdel.controller.training.kinds import TRAINING, RunKind
 from disdel.controller.training.resuming import Resumed, keep_strategy, take_up
 from disdel.controller.training.splits import job_partition, job_samples
+from disdel.controller.training.stopping import reason_to_stop
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
@@ -112,6 +113,12 @@ async def train_on(
     job = kind.settled(job, model)
     check_strategy(strategy, job, model)
     counts, federation = await in_thread(kind.planned, partition)
+    if resumed is not None:
+        done = [entry.report for entry in resumed.progress.rounds]
+        ends = reason_to_stop(job.validation, done) or await in_thread(kind.why_spent, done)
+        if ends is not None:
+            resumed.check_lacks_model(ends)
+            emit(Noted(message=f"there is no further round: {ends}", matters=True))
     if model.learns == "number" and job.validation.target_accuracy is not None:
         raise UsageError(
             f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "

@@ -19,6 +19,7 @@ from disdel.store.codec import read_tensors
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob, RateSchedule
 from disdel.types.events import Noted, silent
+from disdel.types.privacy import Privacy
 from disdel.worker.client_turns import RoundState
 from disdel.worker.clients import train_clients
 from disdel.worker.combine import combine
@@ -131,11 +132,14 @@ def run(platform, containers, redis_url, monkeypatch, tmp_path):
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
 
-    def start(emit=silent, **changes):
-        plain = {"clients": 8, "batch_size": 10, "rounds": 1, "containers": 2}
-        job = FederateJob(dataset="digits", runtime="tensorflow", **{**plain, **changes})
+    def start(emit=silent, resumed=None, **changes):
+        if resumed is None:
+            plain = {"clients": 8, "batch_size": 10, "rounds": 1, "containers": 2}
+            job = FederateJob(dataset="digits", runtime="tensorflow", **{**plain, **changes})
+        else:
+            job = resumed.federation(**changes)
         settings = Settings(run_dir=tmp_path / "runs")
-        return asyncio.run(federate(job, settings, emit))[0]
+        return asyncio.run(federate(job, settings, emit, resumed=resumed))[0]
 
     return start
 
@@ -195,6 +199,17 @@ def test_a_federation_goes_on_with_the_runtime_that_was_chosen(run, tmp_path):
     resumed = replace(resumed, progress=replace(resumed.progress, federation=asked))
     more = resumed.federation(rounds=2)
     assert (more.runtime, more.precision) == ("tensorflow", resumed.progress.precision)
+
+
+def test_a_run_whose_budget_is_spent_is_refused_before_a_platform_is_up(run, monkeypatch, tmp_path):
+    # The least noise for two rounds: a third one costs more.
+    run(rounds=2, average="equal", privacy=Privacy(clip=1.0, epsilon=4.0, noise_seed=1))
+    [folder] = run_folders(tmp_path / "runs")
+    monkeypatch.setattr(train_module, "open_session", None)
+    resumed = read_resumed(folder)
+    told = r"is complete, and would end again at once: another round would cost ε = .* is 4\."
+    with pytest.raises(UsageError, match=told):
+        run(resumed=resumed, rounds=3)
 
 
 def test_an_action_that_is_still_being_made_when_the_run_fails_is_removed_too(

@@ -10,10 +10,11 @@ import pytest
 
 from disdel.controller.runs.progress import ProgressFiles
 from disdel.controller.runs.run_folder import run_folders
+from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
 from disdel.errors import ActivationFailed, UsageError
 from disdel.types import Validation
-from disdel.types.events import RoundStarted
+from disdel.types.events import Noted, RoundStarted
 from tests.support.arithmetic import scores
 from tests.support.fake_platform import activation
 
@@ -143,6 +144,25 @@ def test_more_epochs_for_a_complete_run(run, arithmetic):
     report, _ = run(resumed=folder, epochs=5)
     assert report.ledger == whole.ledger
     assert report.resumed_after == 2
+
+
+def test_a_run_that_would_end_at_once_is_refused_before_a_platform_is_up(
+    run, arithmetic, monkeypatch
+):
+    arithmetic.loss_of = lambda weight: abs(3.2 - weight)
+    ended, folder = run(epochs=9, validation=Validation(patience=1))
+    assert ended.stopped
+    with monkeypatch.context() as patched:
+        patched.setattr(train_module, "open_session", None)
+        told = f"{folder.run} is complete, and would end again at once: {ended.stopped}"
+        with pytest.raises(UsageError, match=told):
+            run(resumed=folder, epochs=12)
+    # One that lacks its model still gets it.
+    folder.write_report(replace(folder.read_report(), status="failed"))
+    report, _ = run(resumed=folder)
+    assert (report.stopped, len(report.rounds)) == (ended.stopped, len(ended.rounds))
+    told = f"there is no further round: {ended.stopped}"
+    assert told in [event.message for event in run.events if isinstance(event, Noted)]
 
 
 def test_a_run_that_lacks_only_its_model_gets_it(run, arithmetic, platform):
