@@ -4,7 +4,7 @@ A frame is a JSON object and bytes, with the lengths of both before them. The pr
 
 | `op` | is | bytes |
 | --- | --- | --- |
-| `app` | what the app is (`describe.AppFacts`) | its files, as a zip |
+| `app` | what the app is (`server.AppFacts`) | its files, as a zip |
 | `refused` | why the app cannot be run | |
 | `content` | contents of messages that follow, by `digest` | Flower's RecordDict |
 | `push` | a message (`mailbox.Letter`) | |

@@ -106,11 +106,6 @@ class Places:
     def containers(self) -> int:
         return sum(place.containers for place in self.all)
 
-    @property
-    def most_mb(self) -> int:
-        """The most memory that a container can have anywhere."""
-        return max(place.sizes.most_mb for place in self.all)
-
     def place_of(self, partition: int, without: Collection[str | None] = ()) -> Place | None:
         """Where a node's message goes now; None where all of its places are away.
 
