@@ -16,7 +16,7 @@ from disdel.runtimes.registry import TORCH
 from tests.support.environments import python_of
 from tests.support.waiting import wait_until
 
-LIMITS = Limits(memory_mb=1024, timeout_s=60, instances=1)
+LIMITS = Limits(memory_mb=1024, timeout_s=120, instances=1)
 SERVERS = ("functions-framework", "func-python")
 
 

@@ -19,6 +19,7 @@ from disdel.platforms.base import Platform, Provider
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.executor.provider import ExecutorProvider
+from disdel.platforms.http.provider import PROVIDER as HTTP
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.options import LambdaOptions
 from disdel.platforms.openwhisk.client import OpenWhisk as OpenWhiskClient
@@ -26,6 +27,7 @@ from disdel.settings import Settings
 from tests.support import executors
 from tests.support.environments import program_of, python_of
 from tests.support.fake_platform import FakePlatform
+from tests.support.functions import served
 from tests.support.lambda_emulator import LambdaEmulator
 from tests.support.lambda_emulator.server import ROLE
 from tests.support.openwhisk import OpenWhisk
@@ -151,3 +153,17 @@ class ExecutorHere(Contracted):
     def started(self) -> Iterator[Clients]:
         settings = Settings(platform_options=("memory_max=512",))
         yield lambda: opened(ExecutorProvider(executors.threads), settings)
+
+
+class FunctionHere(Contracted):
+    name = "http"
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Clients]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            served("functions-framework", Path(folder)) as function,
+        ):
+            settings = Settings(platform_options=(f"url={function.url}", "payload_max=1"))
+            yield lambda: opened(HTTP, settings)
+            assert not function.children()

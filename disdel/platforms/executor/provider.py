@@ -12,7 +12,7 @@ from typing import Any
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.entry.executor_call import run
 from disdel.errors import ConnectionRefused, PlatformError, UsageError
-from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
+from disdel.platforms.base import Opened, Provider, Reach, Traits
 from disdel.platforms.calls import HELLO
 from disdel.platforms.executor.client import Executor, hello
 from disdel.platforms.executor.limits import ExecutorOptions, capacity_of
@@ -37,7 +37,7 @@ class ExecutorProvider(Provider):
         options = self._options(settings)
         source = self._source(options)
         try:
-            capacity, said = await _asked(source, options)
+            capacity, said = await asked(source, options)
             if capacity.cpus is None:
                 tell("workers on other machines: their CPUs are taken to be like those here")
             platform = Executor(
@@ -62,7 +62,7 @@ class ExecutorProvider(Provider):
         options = self._options(settings)
         source = self._source(options)
         try:
-            return (await _asked(source, options))[0]
+            return (await asked(source, options))[0]
         except PlatformError as error:
             raise ConnectionRefused(str(error)) from error
         finally:
@@ -77,20 +77,11 @@ class ExecutorProvider(Provider):
         options = self._options(settings)
         source = self._source(options)
         try:
-            return "loopback" if (await _asked(source, options))[0].on_loopback else "nowhere"
+            return "loopback" if (await asked(source, options))[0].on_loopback else "nowhere"
         except PlatformError as error:
             raise ConnectionRefused(str(error)) from error
         finally:
             source.close()
-
-    def find(
-        self,
-        address: str,  # noqa: ARG002 - its packages are in the client alone
-        settings: Settings,  # noqa: ARG002
-        *,
-        insecure: bool,  # noqa: ARG002
-    ) -> Platform | None:
-        return None
 
     def _options(self, settings: Settings) -> ExecutorOptions:
         refuse_limits(settings, "an executor", f"{FLAG} memory_max, timeout_max or workers")
@@ -107,7 +98,7 @@ class ExecutorProvider(Provider):
         return Source.named(options.executor)
 
 
-async def _asked(source: Source, options: ExecutorOptions) -> tuple[Capacity, Mapping[str, Any]]:
+async def asked(source: Source, options: ExecutorOptions) -> tuple[Capacity, Mapping[str, Any]]:
     """What an executor allows, and what one of its workers says of itself.
 
     Raises:

@@ -65,6 +65,9 @@ class HttpOptions:
         str | None,
         Setting("Variable with the function's own token (DISDEL_TOKEN there).", metavar="NAME"),
     ] = None
+    key_file: Annotated[
+        str | None, Setting("File with the function's own token.", metavar="FILE")
+    ] = None
     instances: Annotated[
         int | None,
         Setting("Calls that run at once.", low=1, default="what was exported, or one a URL"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import httpx
 
@@ -11,7 +12,7 @@ from disdel.connections.masking import masked
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.connections.trust import is_loopback
 from disdel.errors import ConnectionRefused, PlatformError, UsageError
-from disdel.platforms.base import Opened, Platform, Provider, Reach
+from disdel.platforms.base import Opened, Provider, Reach
 from disdel.platforms.calls import UNKNOWN
 from disdel.platforms.http.client import HttpFunction
 from disdel.platforms.http.limits import HttpOptions, capacity_of
@@ -45,10 +46,19 @@ class HttpProvider(Provider):
 
     async def offered(self, settings: Settings) -> Capacity:
         try:
-            async with self.open(settings) as opened:
-                return await opened.platform.capacity()
+            return await super().offered(settings)
         except PlatformError as error:
             raise ConnectionRefused(str(error)) from error
+
+    def at(self, settings: Settings, *, address: str | None, key: str | None) -> Settings:
+        """`settings` that lead to a function at a URL.
+
+        Its key is named by options of its own (key_env, key_file), which are read for each client.
+        """
+        del key
+        if address is None:
+            return settings
+        return replace(settings, platform_options=(*settings.platform_options, f"url={address}"))
 
     def address(self, settings: Settings) -> str:
         return " ".join(masked(url) for url in _options(settings).urls)
@@ -56,15 +66,6 @@ class HttpProvider(Provider):
     async def reach(self, settings: Settings) -> Reach:
         hosts = [httpx.URL(url).host for url in _options(settings).urls]
         return "loopback" if all(map(is_loopback, hosts)) else "nowhere"
-
-    def find(
-        self,
-        address: str,  # noqa: ARG002 - its packages are in the client alone
-        settings: Settings,  # noqa: ARG002
-        *,
-        insecure: bool,  # noqa: ARG002
-    ) -> Platform | None:
-        return None
 
 
 def _options(settings: Settings) -> HttpOptions:

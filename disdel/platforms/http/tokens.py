@@ -38,7 +38,9 @@ class Tokens:
         self._options = options
         self._made = asyncio.Lock()
         self._token, self._until_s = "", 0.0
-        self._own = _variable("key_env", options.key_env)
+        if options.key_env and options.key_file:
+            raise UsageError("key_env and key_file: name one of them")
+        self._own = _variable("key_env", options.key_env) or _text("key_file", options.key_file)
         if options.token_env or options.token_file:
             self._read()
 
@@ -75,15 +77,9 @@ class Tokens:
 
     def _read(self) -> None:
         options = self._options
-        if options.token_file is None:
-            self._token = _variable("token_env", options.token_env)
-            return
-        try:
-            self._token = Path(options.token_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"token_file {options.token_file} cannot be read: {error}") from None
-        if not self._token:
-            raise UsageError(f"token_file {options.token_file} is empty")
+        self._token = _text("token_file", options.token_file) or _variable(
+            "token_env", options.token_env
+        )
 
     async def _ask(self, command: str) -> str:
         first = command.split()[0] if command.split() else command
@@ -112,6 +108,18 @@ class Tokens:
                 f"{said[0] if said else 'it must print one word'}"
             )
         return lines[0]
+
+
+def _text(option: str, file: str | None) -> str:
+    if file is None:
+        return ""
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{option} {file} cannot be read: {error}") from None
+    if not text:
+        raise UsageError(f"{option} {file} is empty")
+    return text
 
 
 def _variable(option: str, name: str | None) -> str:
