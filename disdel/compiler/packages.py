@@ -41,14 +41,16 @@ STOCK_PYTHONS = ("3.11", "3.10")
 _LAST_NUMPY = {"3.11": "2.4.6", "3.10": "2.2.6"}
 
 # Of what is kept; raised when other files go into it.
-_FORMAT = 5
+_FORMAT = 7
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 # A tenth larger than by default, in a third of the time.
 _DEFLATE_LEVEL = 2
 
 # Behind what the library's own says. On another machine numpy would be the first to break, and not
 # say why.
-_MACHINE_CHECK = """
+_BESIDE_PACKAGES = """
+# numpy multiplies no matrices here: that ends the process.
+WITHOUT_BLAS = True
 
 import platform
 
@@ -190,7 +192,7 @@ def _build(
         # What is not for one machine alone is the same in all.
         members = _packages(python, machine) | members
     named = machines or [platform.machine()]
-    checks = _MACHINE_CHECK.format(machines=tuple(named), named=", ".join(named))
+    checks = _BESIDE_PACKAGES.format(machines=tuple(named), named=", ".join(named))
     members |= library
     members["disdel/__init__.py"] = library.get("disdel/__init__.py", b"") + checks.encode()
     sources = {path: data for path, data in members.items() if path.endswith(".py")}

@@ -195,11 +195,13 @@ class Traits:
     Attributes:
         host_packages: actions run on this machine's processor, by the Python that runs here and
             with the packages that are installed here, whatever their image or kind.
+        runs_images: an action may be of an image; else all that it needs is in its zip.
         proxy_mb: what the platform itself keeps in a container of one of its own kinds, beside the
             action.
     """
 
     host_packages: bool = False
+    runs_images: bool = True
     proxy_mb: float = 0.0
 
 

@@ -13,10 +13,15 @@ import zipfile
 import pytest
 
 import disdel
+from disdel.api import run_plan
+from disdel.controller.planning.checks import run_checks
+from disdel.errors import UsageError
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.limits import ZIP_BYTES
 from disdel.platforms.lambda_.options import LambdaOptions
+from disdel.settings import Settings
+from disdel.types import TrainJob
 from tests.support.environments import python_of
 from tests.support.lambda_emulator.server import ROLE
 from tests.support.platforms import OWN_KIND, lambda_emulator
@@ -166,3 +171,24 @@ def test_boto3_that_is_missing_is_asked_for(tmp_path):
     )
     assert "pip install 'disdel[lambda]'" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.framework
+@pytest.mark.skipif(OWN_KIND != "python:3.11", reason="the emulator has this machine's Python")
+def test_doctor_asks_a_container_that_needs_no_image(compiled_state_dir, monkeypatch):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
+    with lambda_emulator() as emulator:
+        options = (f"endpoint={emulator.url}", f"role={ROLE}")
+        settings = Settings(platform="lambda", platform_options=options)
+        checks = {check.name: check for check in run_checks(settings)}
+        assert emulator.left() == []
+    assert checks["platform"].ok
+    assert checks["python:3.11"].ok, checks["python:3.11"].detail
+    assert "reaches the store" in checks["python:3.11"].detail
+
+
+def test_what_needs_an_image_is_refused_before_anything_runs():
+    settings = Settings(platform="lambda", platform_options=("region=us-east-1",))
+    with pytest.raises(UsageError, match=r"--runtime torch needs an image.*--runtime compiled"):
+        run_plan(TrainJob(dataset="digits", runtime="torch"), settings)
+    assert run_plan(TrainJob(dataset="digits"), settings).plan.runtime == "compiled"

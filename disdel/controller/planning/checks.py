@@ -14,6 +14,7 @@ from pathlib import Path
 from disdel.controller.invoking.bundle import build_bundle, with_file
 from disdel.controller.invoking.needs import WAIT_S, needs_of
 from disdel.controller.invoking.outcomes import failure_of
+from disdel.controller.planning.compiled import without_image
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.planning import offered_runtimes
@@ -24,6 +25,7 @@ from disdel.planner.calibration import calibrated
 from disdel.planner.limits import round_up_memory
 from disdel.planner.memory import BASE_FLOOR_MB
 from disdel.platforms.base import ActionSpec
+from disdel.platforms.registry import chosen
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.signing_keys import BUNDLED
@@ -216,14 +218,7 @@ async def probed(
         )
         await session.platform.create_package(package, messages.to_json(common))
         signer = session.signer(package)
-        for image, action, memory_mb in probes:
-            spec = ActionSpec(
-                name=image,
-                image=settings.image(image),
-                code=build_bundle(action),
-                memory_mb=memory_mb,
-                timeout_s=min(_TIMEOUT_S, session.capacity.timeout_max_s),
-            )
+        for spec in await asyncio.to_thread(_probing, session, settings, probes):
             if signer is not None:
                 spec = replace(spec, code=with_file(spec.code, BUNDLED, signer.key.hex()))
             await session.platform.create_action(package, spec)
@@ -246,9 +241,29 @@ async def probed(
     return answers
 
 
+def _probing(
+    session: Session, settings: Settings, probes: Sequence[tuple[str, str, int]]
+) -> list[ActionSpec]:
+    """The actions that answer what their containers are: of images, or one that needs none."""
+    timeout_s = min(_TIMEOUT_S, session.capacity.timeout_max_s)
+    if not chosen(settings).traits.runs_images:
+        spec = without_image("collectWeights", settings, session.capacity)
+        return [replace(spec, timeout_s=timeout_s)]
+    return [
+        ActionSpec(
+            name=image,
+            image=settings.image(image),
+            code=build_bundle(action),
+            memory_mb=memory_mb,
+            timeout_s=timeout_s,
+        )
+        for image, action, memory_mb in probes
+    ]
+
+
 def read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
     """What a container that was asked what it is has answered, or why it has not."""
-    name = (spec.image or "").rpartition("/")[2].partition(":")[0]
+    name = (spec.image or "").rpartition("/")[2].partition(":")[0] or f"{spec.kind}"
     failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None, image=spec.image)
     if failure is None:
         fields = record.result if isinstance(record.result, dict) else {}

@@ -109,3 +109,26 @@ def compile_network(job: CompileJob, code: UserCode | None, capacity: Capacity) 
         program = compile_program(job, code)
     check_code("what a compiled action imports", packages.result(), capacity)
     return CompiledNetwork(program, packages.result(), kind_of(stock))
+
+
+def without_image(name: str, settings: Settings, capacity: Capacity) -> ActionSpec:
+    """An action that brings what it imports, in the least memory and the ordinary time.
+
+    Args:
+        name: of the action.
+        settings: name the architectures.
+        capacity: what the platform allows, and its kinds.
+
+    Raises:
+        UsageError: packages are missing, or the platform has no Python for them.
+    """
+    stock = stock_python(capacity.kinds)
+    machines = [target(one).machine for one in portable(settings.architectures)]
+    packages = packages_zip(library(), stock, list(dict.fromkeys(machines)))
+    return ActionSpec(
+        name=name,
+        kind=kind_of(stock),
+        code=build_bundle(name, packages=packages),
+        memory_mb=capacity.memory_min_mb,
+        timeout_s=capacity.timeout_ordinary_s,
+    )

@@ -182,7 +182,7 @@ def _fitting_runtimes(
     check_runtime(job.runtime, job.precision)
     home = None if model.home is None else runtime_named(model.home)
     if job.runtime is not None:
-        named = runtime_named(job.runtime)
+        [named] = offered_runtimes(job.runtime, settings)
         if home is not None and not named.trains(home.name):
             kind = "network" if home.users is None else home.users.kind
             raise UsageError(
@@ -197,7 +197,7 @@ def _fitting_runtimes(
             )
         return [named]
     if home is not None:
-        return [home]
+        return offered_runtimes(home.name, settings)
     suitable = [
         runtime
         for runtime in offered_runtimes(None, settings)
@@ -207,21 +207,33 @@ def _fitting_runtimes(
         # It would stay idle.
         and (runtime.costs.uses_gpu or not capacity.gpu_memory_mb)
     ]
-    return suitable or [DEFAULT]
+    return suitable or offered_runtimes(DEFAULT.name, settings)
 
 
 def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runtime]:
     """The runtime asked for, or those that the platform's containers have.
 
     A platform does not tell which images it has; there `auto` means the default one. Where actions
-    have this machine's packages it is what is installed, the compiler included.
+    have this machine's packages it is what is installed, the compiler included. Where there are no
+    images it is what needs none.
 
     Raises:
-        UsageError: there is no runtime of that name.
+        UsageError: there is no runtime of that name, or it needs an image where there are none.
     """
+    provider = chosen(settings)
+    without_image = [runtime for runtime in all_runtimes() if not runtime.image]
     if asked is not None:
-        return [runtime_named(asked)]
-    if not chosen(settings).traits.host_packages:
+        named = runtime_named(asked)
+        if named.image and not provider.traits.runs_images:
+            able = " or ".join(runtime.name for runtime in without_image)
+            raise UsageError(
+                f"--runtime {named.name} needs an image, and platform {provider.name} runs none "
+                f"for disdel: take --runtime {able}"
+            )
+        return [named]
+    if not provider.traits.runs_images:
+        return without_image
+    if not provider.traits.host_packages:
         return [DEFAULT]
     return [runtime for runtime in all_runtimes() if runtime.is_installed()] or [DEFAULT]
 

@@ -99,7 +99,9 @@ class FabricProvider(Provider):
         providers = [_provider(entry) for entry in _file(settings).endpoints]
         alike = all(one.traits.host_packages for one in providers)
         bound.traits = Traits(  # type: ignore[misc]
-            host_packages=alike, proxy_mb=max(one.traits.proxy_mb for one in providers)
+            host_packages=alike,
+            runs_images=all(one.traits.runs_images for one in providers),
+            proxy_mb=max(one.traits.proxy_mb for one in providers),
         )
         return bound
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.connections.trust import is_loopback
 from disdel.errors import UsageError
-from disdel.platforms.base import Opened, Platform, Provider, Reach
+from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.limits import capacity
 from disdel.platforms.lambda_.options import LambdaOptions
@@ -22,6 +22,7 @@ from disdel.types import Capacity
 
 class LambdaProvider(Provider):
     name = "lambda"
+    traits = Traits(runs_images=False)
     prices = (AWS_LAMBDA, AWS_LAMBDA_ARM)
     options = LambdaOptions
 
