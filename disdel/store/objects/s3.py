@@ -30,12 +30,11 @@ from disdel.store.objects.credentials import find_credentials, lasting_s
 from disdel.store.objects.exchange import Answer, Exchange
 from disdel.store.objects.lent import lent_address
 from disdel.store.objects.presigning import Signer, encoded_query
-from disdel.store.objects.store import CREATE_HEADERS, Deed, ObjectStore, named
+from disdel.store.objects.store import CREATE_HEADERS, METHODS, Deed, ObjectStore, named
 
 FORM = "s3://BUCKET[/PREFIX][?endpoint=https://HOST&region=NAME&profile=NAME&style=path|virtual]"
 _OPTIONS = frozenset({"endpoint", "region", "profile", "style"})
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_METHODS = {"get": "GET", "put": "PUT", "create": "PUT", "delete": "DELETE"}
 # Of a request of this process's own, signed just before it is sent.
 _OWN_EXPIRES_S = 900
 # S3 signs for no longer.
@@ -166,7 +165,7 @@ class S3Store(ObjectStore):
 
     def target(self, deed: Deed, name: str) -> str:
         headers = CREATE_HEADERS if deed == "create" else {}
-        return self._signer().target(_METHODS[deed], self._path(name), headers=headers)
+        return self._signer().target(METHODS[deed], self._path(name), headers=headers)
 
     def passes(self, answer: Answer) -> bool:
         """Whether it was refused for the clock's sake: the server's is learnt, and signed by."""
@@ -211,7 +210,7 @@ class S3Store(ObjectStore):
         signatures: dict[str, dict[Deed, str]] = {
             name: {
                 deed: signer.signature(
-                    _METHODS[deed],
+                    METHODS[deed],
                     self._path(name),
                     CREATE_HEADERS if deed == "create" else None,
                 )

@@ -21,13 +21,13 @@ from disdel.store.objects.exchange import Answer, Body, Exchange
 # What may be done with an object: "create" it where there is none, "put" it in any case.
 Deed: TypeAlias = Literal["get", "put", "create", "delete"]
 
-# What is written without the server having to take the size on trust: S3's limit of one request.
+# What S3 takes in one request.
 _MOST_BYTES = 5 << 30
 # A stream that is longer lies in a temporary file until it is sent, since its size is sent first.
 _IN_MEMORY_BYTES = 4 << 20
 # Read when a blob is opened: headers, and the whole of small ones.
 _HEAD_BYTES = 16 << 10
-_METHODS = {"get": "GET", "put": "PUT", "create": "PUT", "delete": "DELETE"}
+METHODS = {"get": "GET", "put": "PUT", "create": "PUT", "delete": "DELETE"}
 CREATE_HEADERS = {"If-None-Match": "*"}
 _TOTAL = re.compile(r"bytes (?:[0-9]+-[0-9]+|\*)/([0-9]+)")
 _MISSING = 404
@@ -71,7 +71,7 @@ class ObjectStore(Store):
     ) -> Answer:
         conditions = CREATE_HEADERS if deed == "create" else {}
         return self.exchange.ask(
-            _METHODS[deed],
+            METHODS[deed],
             lambda: self.target(deed, name),
             headers={**conditions, **(headers or {})},
             body=body,
