@@ -359,17 +359,17 @@ class Provider(ABC):
     def at(self, settings: Settings, *, address: str | None, key: str | None) -> Settings:
         """`settings` that lead to the platform at an address, with a key.
 
-        Here they are options that the platform alone has, where it has some of that name.
+        Here an address is an option that the platform alone has: `address`, `url` or `endpoint`.
 
         Raises:
             UsageError: it is found without one.
         """
-        said = {"address": address, "key": key}
-        known = set() if self.options is None else {one.name for one in declared(self.options)}
-        for name, value in said.items():
-            if value is not None and name not in known:
-                raise UsageError(f"platform {self.name} has no {name}: leave it out")
-        pairs = tuple(f"{name}={value}" for name, value in said.items() if value is not None)
+        known = () if self.options is None else [one.name for one in declared(self.options)]
+        option = next((name for name in ("address", "url", "endpoint") if name in known), None)
+        for what, is_odd in (("address", address and option is None), ("key", key)):
+            if is_odd:
+                raise UsageError(f"platform {self.name} takes no {what}: leave it out")
+        pairs = () if address is None else (f"{option}={address}",)
         return replace(settings, platform_options=(*settings.platform_options, *pairs))
 
     def parts(self, settings: Settings) -> tuple[tuple[str, Provider], ...]:  # noqa: ARG002

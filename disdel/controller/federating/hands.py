@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 
 from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.places import Places
+from disdel.controller.federating.replies import odd_reply
 from disdel.controller.federating.turns import ClientTurns
 from disdel.controller.invoking.invoker import Invoker
+from disdel.controller.invoking.outcomes import odd_answer
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.invoking.workers import Workers
 from disdel.controller.training.terms import step_terms
@@ -227,7 +229,10 @@ class Hands:
             call = await self._workers.call(task, sent, worker, attempt, number=number)
             call = replace(call, segment=segment, attempt=count)
             try:
-                return _Ended(sent, await self._invoker.call(call, messages.TrainClientsReply))
+                reply = await self._invoker.call(call, messages.TrainClientsReply)
+                if (odd := odd_reply(sent, reply)) is not None:
+                    raise odd_answer(call.action, odd)
+                return _Ended(sent, reply)
             except ActivationFailed as failure:
                 if failure.outcome == "error" and tries >= _MOST_TRIES[len(turns) > 1]:
                     failure.lost = False

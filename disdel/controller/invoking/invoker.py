@@ -23,6 +23,7 @@ from disdel.controller.invoking.outcomes import (
     error_kind,
     explained,
     failure_of,
+    odd_answer,
 )
 from disdel.controller.invoking.settling import Settling
 from disdel.controller.runs.run_folder import RunFolder
@@ -35,6 +36,7 @@ from disdel.errors import (
     PlatformRejected,
     StoreError,
     StoreLost,
+    UsageError,
 )
 from disdel.protocol import memory_grant, messages
 from disdel.protocol.flower import FlowerReply
@@ -51,6 +53,8 @@ _NOT_FOUND = 404
 # Of a request that is complete but for its invocation and signature.
 _ADDED_BYTES = 300
 _POLL_S = 0.02
+# Of what is wrong with an answer, which may be of any length.
+_ODD_SHOWN = 200
 # What an activation says whose copy was faster, or whose run is over.
 _CANCELLED = "cancelled"
 # The kinds of an action's errors behind which the store may be.
@@ -174,7 +178,11 @@ class Invoker:
             raise activation_failed(record, failure, call.action, logs)
         self._reached = True
         fields = record.result if isinstance(record.result, dict) else {}
-        reply = messages.from_json(reply_type, fields)
+        try:
+            reply = messages.from_json(reply_type, fields)
+        except UsageError as error:
+            self._note(call, record, "error", times, Measured())
+            raise odd_answer(call.action, str(error)[:_ODD_SHOWN], record.id) from error
         outcome: Outcome = "ok"
         if isinstance(
             reply, (messages.TrainReply, messages.TrainClientsReply, messages.EvaluateReply)

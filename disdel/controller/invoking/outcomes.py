@@ -148,6 +148,17 @@ def error_kind(record: ActivationRecord) -> str:
     return str(error.get("kind", "")) if isinstance(error, dict) else ""
 
 
+def odd_answer(action: str, why: str, activation_id: str = "") -> ActivationFailed:
+    """The error of an activation whose answer is none of its action's: another may be."""
+    return ActivationFailed(
+        f"{action} has answered what it cannot have: {why}",
+        activation_id=activation_id,
+        outcome="error",
+        lost=True,
+        reason=f"its answer cannot be: {why}",
+    )
+
+
 def activation_failed(
     record: ActivationRecord, failure: Failure, action: str, logs: tuple[str, ...]
 ) -> ActivationFailed:

@@ -362,7 +362,9 @@ def _endpoint(
     shared = _by_name(declared(EndpointOptions))
     # What both have a word for, such as the most memory, is said to both.
     beside = {key: value for key, value in said.items() if _plain(key) in own}
-    rest = {key: value for key, value in said.items() if _plain(key) in shared or key not in beside}
+    # But where its key is, the platform reads itself, if it can.
+    both = shared.keys() - (_POINTERS & own.keys())
+    rest = {key: value for key, value in said.items() if _plain(key) in both or key not in beside}
     options = _options(EndpointOptions, rest, where, also=tuple(own))
     if options.key_env is not None and options.key_file is not None:
         raise UsageError(f"{where} names its key twice, by key_env and key_file: leave one out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -47,6 +48,10 @@ class _Named:
             for size in (said.memory_max_mb, *sizes[-1:], told.memory_max_mb)
             if size is not None
         ]
+        kinds = told.kinds
+        if not kinds and self.provider.traits.host_packages:
+            # Whatever kind is asked for, this Python runs it.
+            kinds = (f"python:{sys.version_info.major}.{sys.version_info.minor}",)
         pools = [pool for pool in (said.pool_memory_mb, told.pool_memory_mb) if pool is not None]
         return replace(
             told,
@@ -56,6 +61,7 @@ class _Named:
             concurrency=min(said.containers or told.concurrency, told.concurrency),
             pool_memory_mb=min(pools, default=None),
             cpus=said.cpus or told.cpus,
+            kinds=kinds,
             payload_bytes=min(said.payload_bytes or told.payload_bytes, told.payload_bytes),
         )
 
