@@ -23,8 +23,8 @@ from disdel.platforms.lambda_.options import LambdaOptions
 from disdel.settings import Settings
 from disdel.types import TrainJob
 from tests.support.environments import python_of
-from tests.support.lambda_emulator.server import ROLE
 from tests.support.platforms import OWN_KIND, lambda_emulator
+from tests.support.stub_lambda import ROLE
 from tests.support.waiting import wait_until
 
 # Of all invocations, counted from 1: of cold containers and of warm ones.

@@ -29,10 +29,10 @@ from tests.support.environments import program_of, python_of
 from tests.support.fake_platform import FakePlatform
 from tests.support.functions import served
 from tests.support.lambda_emulator import LambdaEmulator
-from tests.support.lambda_emulator.server import ROLE
 from tests.support.openwhisk import OpenWhisk
 from tests.support.process_platform.client import Processes
 from tests.support.process_platform.limits import ProcessOptions, capacity
+from tests.support.stub_lambda import ROLE
 
 OWN_KIND = f"python:{sys.version_info.major}.{sys.version_info.minor}"
 

@@ -36,6 +36,7 @@ _KEY_REFUSED = frozenset(
         *("MissingAuthenticationTokenException", "AuthFailure", "OptInRequired"),
     }
 )
+# Whoever answers at an endpoint believes any.
 _EMULATORS_KEY = "emulator"
 
 

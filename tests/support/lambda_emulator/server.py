@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 from openwhisk_local.containers.cgroups import open_cgroups
 from tests.support.lambda_emulator.container import MIB, Container, is_error
+from tests.support.stub_lambda import ROLE
 
-ROLE = "arn:aws:iam::123456789012:role/disdel"
 PAYLOAD_BYTES = 6_291_556
 _TAIL_BYTES = 4096
 _FUNCTIONS = "/2015-03-31/functions"

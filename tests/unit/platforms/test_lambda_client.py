@@ -374,3 +374,11 @@ def test_parameters_of_package_and_action_travel_with_each_event_and_in_no_setti
         record = with_client(stub, use)
     assert record.result == {"redis": "redis://:secret@host", "n": 2, "own": 4}
     assert "secret" not in json.dumps(record.logs)
+
+
+def test_a_refusal_is_none_that_passes_whatever_its_words():
+    kind = {"x-amzn-ErrorType": "ResourceNotFoundException"}
+    with StubLambda(lambda *_: (404, {"message": "Pending is no function"}, kind)) as stub:
+        with pytest.raises(PlatformRejected, match="Pending is no function"):
+            with_client(stub, lambda p: p.invoke("p", "act", {}))
+        assert stub.invocations == 1
