@@ -87,6 +87,12 @@ class HttpFunction(Platform):
         most = self._capacity
         self.check_limits(action)
         own, library = _split(action.code)
+        if _has_packages(action.code):
+            raise PlatformRejected(
+                f"{action.name} carries all packages that it imports, as compiled networks do, and "
+                "a function has its own: --runtime torch or tensorflow",
+                status=400,
+            )
         for url in self._running:
             _check_library(url, library, await self.hello(url))
         if len(own) > most.code_bytes:
@@ -278,6 +284,12 @@ async def _look_for(begun: LookUp) -> Begun | None:
             return None
         await asyncio.sleep(_POLL_S)
     return found
+
+
+def _has_packages(code: bytes) -> bool:
+    """Whether an action's zip has numpy, which none has without all the rest."""
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        return any(name.startswith("numpy/") for name in archive.namelist())
 
 
 def _split(code: bytes) -> tuple[bytes, dict[str, bytes]]:

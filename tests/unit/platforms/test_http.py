@@ -400,6 +400,12 @@ def test_only_what_is_a_runs_own_travels():
         assert archive.namelist() == ["__main__.py", "user_code/net.py"]
 
 
+def test_a_compiled_action_is_refused_with_the_reason():
+    compiled = bundle(**{"numpy/__init__.pyc": b""})
+    with gateway() as server, pytest.raises(PlatformRejected, match="--runtime torch"):
+        using(server, invoked(), spec=compiled)
+
+
 def test_code_that_no_request_has_room_for_is_refused():
     import os
 
