@@ -63,22 +63,29 @@ def dealt_lines(dealt: DealtSamples) -> Iterator[str]:
     shown = map_of(dealt)
     shades = _SHADES if _can_write(_SHADES) else _PLAIN_SHADES
     width = 2 if len(shown.columns) <= _WIDE_COLUMNS else 1
-    table = [("client", "samples", "labels"), *((r.label, r.samples, r.labels) for r in shown.rows)]
-    sizes = [max(len(row[place]) for row in table) for place in range(3)]
+    table: list[tuple[str, ...]] = [("client", "samples", "labels")]
+    table += [(row.label, row.samples, row.labels) for row in shown.rows]
+    if not dealt.labels:
+        table = [cells[:2] for cells in table]
+    sizes = [max(map(len, column)) for column in zip(*table, strict=True)]
     yield f"partition {dealt.partition} of {on_one_line(dealt.dataset)}, seed {dealt.seed}"
     for place, cells in enumerate(table):
         text = "  ".join(cell.rjust(size) for cell, size in zip(cells, sizes, strict=True))
+        if not dealt.labels:
+            yield text
+            continue
         if not place:
             yield f"{text}  {_heading(shown, width)}".rstrip()
             continue
         levels = np.ceil(shown.rows[place - 1].shares / shown.largest * (len(shades) - 1))
         blocks = "".join(shades[int(level)] * width for level in levels)
         yield f"{text}  |{blocks}|"
-    each = "" if len(shown.columns) == len(dealt.labels) else ", several labels a column"
-    yield (
-        f"{' ' * (sum(sizes) + 6)} share of a client's samples: {shades[1]} little to {shades[-1]} "
-        f"{shown.largest:.0%}{each}"
-    )
+    if dealt.labels:
+        each = "" if len(shown.columns) == len(dealt.labels) else ", several labels a column"
+        yield (
+            f"{' ' * (sum(sizes) + 6)} share of a client's samples: {shades[1]} little to "
+            f"{shades[-1]} {shown.largest:.0%}{each}"
+        )
     if len(shown.rows) < len(dealt.counts):
         yield f"{len(dealt.counts)} clients, several a row: --json has each"
     yield from _legend(dealt)
@@ -107,6 +114,9 @@ def _totals(dealt: DealtSamples) -> Iterator[str]:
         f"{_client(dealt, int(samples.argmin()))}), median {np.median(samples):g}, largest "
         f"{samples.max()} (client {_client(dealt, int(samples.argmax()))})"
     )
+    if not dealt.labels:
+        yield "labels    none: a sample has a target with axes of its own"
+        return
     yield (
         f"labels    {held.min()} to {held.max()} a client, {held.mean():.2f} on average; of "
         f"{len(dealt.labels)}"

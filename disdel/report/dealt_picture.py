@@ -12,7 +12,7 @@ import numpy as np
 
 from disdel.errors import UsageError
 from disdel.host.streams import on_one_line
-from disdel.report.dealt_lines import map_of
+from disdel.report.dealt_lines import Map, map_of
 from disdel.types.dealt import DealtSamples
 
 _TEMPLATE = "dealt.html.j2"
@@ -25,7 +25,7 @@ _NAME_LENGTH = 20
 
 
 def draw_dealt(dealt: DealtSamples, path: Path | io.BytesIO) -> None:
-    """Draw the heat map as a PNG, with the samples of each client beside it.
+    """Draw the samples of each client as a PNG, and where there are labels the heat map.
 
     Raises:
         ImportError: there is no matplotlib.
@@ -36,8 +36,7 @@ def draw_dealt(dealt: DealtSamples, path: Path | io.BytesIO) -> None:
     from matplotlib.figure import Figure
 
     shown = map_of(dealt, _MOST_ROWS, _MOST_COLUMNS)
-    shares = np.stack([row.shares for row in shown.rows])
-    rows, columns = shares.shape
+    rows, columns = len(shown.rows), len(shown.columns)
     # Of several clients in one row, the mean.
     samples = np.array([part.mean() for part in np.array_split(dealt.samples, rows)])
     with mpl.rc_context({"figure.dpi": 150, "font.size": 9, "axes.titlesize": 10}):
@@ -46,22 +45,32 @@ def draw_dealt(dealt: DealtSamples, path: Path | io.BytesIO) -> None:
             figsize=(min(14.0, max(6.5, 3.5 + 0.28 * columns)), height), layout="constrained"
         )
         FigureCanvasAgg(figure)
-        heat, bars = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-        image = heat.imshow(
-            shares, cmap="Blues", vmin=0, vmax=shown.largest, interpolation="nearest", aspect="auto"
-        )
-        heat.set(xlabel="label", ylabel="client")
+        if dealt.labels:
+            heat, bars = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+            _draw_shares(figure, heat, dealt, shown)
+        else:
+            heat = bars = figure.subplots()
+            bars.invert_yaxis()
+        heat.set(ylabel="client")
         # Dollar signs in names begin no formula.
         title = f"{on_one_line(dealt.dataset)}, {on_one_line(dealt.partition)}, seed {dealt.seed}"
         figure.suptitle(title, parse_math=False)
         step = -(-rows // _MOST_TICKS)
         places = range(0, rows, step)
         heat.set_yticks(places, [shown.rows[place].label for place in places], parse_math=False)
-        _name_labels(heat, dealt, shown.columns)
-        figure.colorbar(image, ax=heat, label="share of a client's samples")
         bars.barh(range(rows), samples, color="#0072b2", height=1.0 if rows > _MOST_TICKS else 0.8)
         bars.set(xlabel="samples")
         figure.savefig(path, format="png")
+
+
+def _draw_shares(figure: Any, heat: Any, dealt: DealtSamples, shown: Map) -> None:
+    shares = np.stack([row.shares for row in shown.rows])
+    image = heat.imshow(
+        shares, cmap="Blues", vmin=0, vmax=shown.largest, interpolation="nearest", aspect="auto"
+    )
+    heat.set(xlabel="label")
+    _name_labels(heat, dealt, shown.columns)
+    figure.colorbar(image, ax=heat, label="share of a client's samples")
 
 
 def _name_labels(axes: Any, dealt: DealtSamples, columns: tuple[int, ...]) -> None:

@@ -44,8 +44,10 @@ class DealtSamples:
         dataset: its name.
         partition: what it is dealt by.
         seed: of what is drawn.
-        counts: the samples of each client by label, (clients, labels) int64.
-        labels: what each column of `counts` is: a class, or a range of numbers to predict.
+        counts: the samples of each client by label, (clients, labels) int64; all in one column
+            where a sample has no single label.
+        labels: what each column of `counts` is: a class, or a range of numbers to predict; empty
+            where a sample has no single label.
         is_numbers: whether labels are ranges of numbers.
         clients: what each row is, where clients have names; empty where they are numbered.
     """
@@ -90,7 +92,7 @@ class DealtSamples:
         starts = starts_of(clients, most_rows)
         return LabelMap(
             partition=self.partition,
-            labels=tuple(self.labels[column] for column in columns),
+            labels=tuple(self.labels[column] for column in columns if self.labels),
             rows=tuple(
                 LabelRow(
                     first=start,
@@ -106,7 +108,8 @@ class DealtSamples:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """All of it as plain values; nothing of labels where there are none."""
+        has_labels = bool(self.labels)
         return {
             "version": 1,
             "dataset": self.dataset,
@@ -118,9 +121,7 @@ class DealtSamples:
                     "client": client,
                     **({"name": self.clients[client]} if self.clients else {}),
                     "samples": int(self.samples[client]),
-                    "labels": int(self.labels_held[client]),
-                    "effective_labels": round(float(self.effective_labels[client]), 4),
-                    "counts": self.counts[client].tolist(),
+                    **(self._labels_of(client) if has_labels else {}),
                 }
                 for client in range(len(self.counts))
             ],
@@ -130,10 +131,22 @@ class DealtSamples:
                 "samples_least": int(self.samples.min()),
                 "samples_median": float(np.median(self.samples)),
                 "samples_largest": int(self.samples.max()),
-                "labels_mean": round(float(self.labels_held.mean()), 4),
-                "effective_labels_mean": round(float(self.effective_labels.mean()), 4),
-                "effective_labels_all": round(self.effective_of_all, 4),
+                **(self._labels_of_all() if has_labels else {}),
             },
+        }
+
+    def _labels_of(self, client: int) -> dict[str, Any]:
+        return {
+            "labels": int(self.labels_held[client]),
+            "effective_labels": round(float(self.effective_labels[client]), 4),
+            "counts": self.counts[client].tolist(),
+        }
+
+    def _labels_of_all(self) -> dict[str, Any]:
+        return {
+            "labels_mean": round(float(self.labels_held.mean()), 4),
+            "effective_labels_mean": round(float(self.effective_labels.mean()), 4),
+            "effective_labels_all": round(self.effective_of_all, 4),
         }
 
     @property

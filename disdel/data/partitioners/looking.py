@@ -31,35 +31,37 @@ def look(
     Args:
         assignment: who owns what.
         labels: of all training samples, (samples,): classes, or float32 numbers to predict. Those
-            are counted by tenths, between their quantiles.
+            are counted by tenths, between their quantiles. Of targets with axes of their own,
+            (samples, …), nothing is told.
         spec: the data set.
         partition: what the samples were dealt by.
         seed: likewise.
 
     Raises:
-        PartitionError: a sample has several labels, or there are too many counts.
+        PartitionError: there are too many counts.
     """
-    if labels.ndim != 1:
-        raise PartitionError(
-            f"{spec.name} has targets of shape {labels.shape[1:]}, so no label for a picture"
-        )
-    names = spec.class_names or tuple(map(str, range(spec.classes)))
-    column_of: NDArray[Any] = labels
-    if labels.dtype.kind == "f":
-        column_of, names = _by_tenths(labels)
-    if assignment.clients * len(names) > _MOST_CELLS:
-        raise PartitionError(
-            f"{assignment.clients} clients times {len(names)} labels are too many to be shown"
-        )
-    cells = assignment.owners() * len(names) + column_of
-    counts = np.bincount(cells, minlength=assignment.clients * len(names))
+    has_labels = labels.ndim == 1
+    is_numbers = has_labels and labels.dtype.kind == "f"
+    names: tuple[str, ...] = ()
+    counts = assignment.sizes.astype(np.int64)
+    if has_labels:
+        names = spec.class_names or tuple(map(str, range(spec.classes)))
+        column_of: NDArray[Any] = labels
+        if is_numbers:
+            column_of, names = _by_tenths(labels)
+        if assignment.clients * len(names) > _MOST_CELLS:
+            raise PartitionError(
+                f"{assignment.clients} clients times {len(names)} labels are too many to be shown"
+            )
+        cells = assignment.owners() * len(names) + column_of
+        counts = np.bincount(cells, minlength=assignment.clients * len(names))
     return DealtSamples(
         dataset=spec.name,
         partition=partition,
         seed=seed,
-        counts=counts.reshape(assignment.clients, len(names)),
+        counts=counts.reshape(assignment.clients, -1),
         labels=names,
-        is_numbers=labels.dtype.kind == "f",
+        is_numbers=is_numbers,
         clients=() if assignment.ids is None else tuple(assignment.ids.tolist()),
     )
 

@@ -59,8 +59,8 @@ def dealt_by_users(
 ) -> Assignment:
     """Call the function, in the process that is for it, and read what it returns.
 
-    It is offered `labels`, of shape (samples,), `samples`, `clients` and `seed`, of which it takes
-    what it has parameters for; its other parameters are what the user says behind its name.
+    It is offered `labels`, of shape (samples, *target), `samples`, `clients` and `seed`, of which
+    it takes what it has parameters for; its others are what the user says behind its name.
 
     Raises:
         UsageError: it failed, or returned something else.

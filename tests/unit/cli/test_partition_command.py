@@ -125,6 +125,50 @@ def test_names_from_others_steer_neither_terminal_nor_page():
     assert "<b>$x$" not in page
 
 
+TARGETS = """
+import numpy as np
+
+def load():
+    return np.ones((200, 3), "float32"), np.ones((200, 4), "float32")
+
+def last(labels, clients):
+    assert labels.shape == (160, 4)
+    return np.arange(len(labels)) // 40
+"""
+
+
+@pytest.mark.parametrize(
+    ("partition", "sizes"),
+    [("iid", [40] * 4), ("sizes:linear", [16, 32, 48, 64]), ("FILE:last", [40] * 4)],
+)
+def test_targets_with_axes_have_no_labels_and_are_dealt(tmp_path, partition, sizes):
+    file = tmp_path / "data.py"
+    file.write_text(TARGETS)
+    made = disdel.partition(
+        f"{file}:load", clients=4, partition=partition.replace("FILE", str(file))
+    )
+    assert made.samples.tolist() == sizes
+    told = made.to_json()
+    assert told["labels"] == []
+    assert set(told["clients"][0]) == {"client", "samples"}
+    assert not [name for name in told["totals"] if "label" in name]
+    _, columns, first, *_, totals, labels = dealt_lines(made)
+    assert (columns.split(), first.split()) == (["client", "samples"], ["0", str(sizes[0])])
+    assert totals.startswith("samples   160 to 4 clients")
+    assert labels == "labels    none: a sample has a target with axes of its own"
+    page = render_dealt(made)
+    assert "no labels to tell clients by" in page
+    assert "effective" not in page.lower()
+
+
+@pytest.mark.parametrize("partition", ["shards:2", "classes:1", "dirichlet:1"])
+def test_what_needs_one_label_a_sample_is_refused_without(tmp_path, partition):
+    file = tmp_path / "data.py"
+    file.write_text(TARGETS)
+    with pytest.raises(UsageError, match=r"looks at the label of each sample, .* shape \(4,\)"):
+        disdel.partition(f"{file}:load", clients=4, partition=partition)
+
+
 def test_numbers_to_predict_are_shown_by_tenths(tmp_path):
     (tmp_path / "data.py").write_text(
         "import numpy as np\n"
