@@ -222,7 +222,7 @@ def _of_answer(error: Any, where: str, *, met: bool) -> Exception:
         return Throttled(f"{code} {reason}".strip())
     if status >= _SERVER_ERROR or code in ("RequestTimeout", "RequestTimeoutException"):
         return Passing(f"{status} {code}", arrived=True)
-    if (status == _CONFLICT and "progress" in said) or "Pending" in said:
+    if status == _CONFLICT and ("progress" in said or "Pending" in said):
         return Passing(f"{status} {code}", arrived=False)
     if "cannot be assumed by Lambda" in said:
         # A role is known everywhere some seconds after it was made.
