@@ -13,11 +13,13 @@ def odd_reply(sent: messages.TrainClientsRequest, reply: messages.TrainClientsRe
     told = [result.client for result in reply.results]
     if told != asked[: len(told)]:
         return f"it was asked for clients {_few(asked)}, and answers for {_few(told)}"
-    for result in reply.results:
+    for turn, result in zip(sent.turns, reply.results, strict=False):
         numbers = (result.loss_sum, result.train_s, float(result.samples), float(result.steps))
         if not result.refused and not all(math.isfinite(number) for number in numbers):
             return f"what it tells of client {result.client} is no number"
-        if min(result.samples, result.steps) < 0 or (not result.refused and not result.samples):
+        # A turn without steps sees none: it scores the model as it is.
+        sees = turn.stop_step > turn.start_step and not result.refused
+        if min(result.samples, result.steps) < 0 or (sees and not result.samples):
             return f"client {result.client} cannot have seen {result.samples} samples"
     if reply.outcome == "ok" and len(told) < len(asked) and sent.until_s is None:
         return f"it has ended with {len(told)} of {len(asked)} clients, and no time was up"

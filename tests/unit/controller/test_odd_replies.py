@@ -46,6 +46,15 @@ def test_what_actions_answer_is_not_odd():
     assert odd_reply(Sent, replace(GOOD, results=(result(3), refused))) is None
 
 
+def test_a_turn_without_steps_has_seen_no_samples():
+    class Scored:
+        turns = (replace(turn(3), stop_step=0, score_keys=("s3",)),)
+        until_s = None
+
+    reply = replace(GOOD, results=(result(3, steps=0, samples=0),), steps=0)
+    assert odd_reply(Scored, reply) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
