@@ -25,7 +25,7 @@ JOB = TrainJob(
 
 
 def losses(tmp_path, strategy, **job):
-    """The loss of each round's state."""
+    """The loss of the state of each of two rounds."""
     settings = Settings(run_dir=tmp_path / "runs")
     report, _ = asyncio.run(train(replace(JOB, strategy=strategy, **job), settings, silent))
     assert [len([e for e in report.ledger if e.round == r]) for r in (1, 2)] == [2, 2]
@@ -43,9 +43,16 @@ def test_terms_and_server_state_change_what_training_comes_to(tmp_path):
     assert pushed[1] < plain[1]
 
 
-def test_clients_keep_their_control_variates_on_a_real_runtime(tmp_path):
+@pytest.mark.parametrize("runtime", ["tensorflow", "compiled"])
+def test_fedprox_that_holds_nobody_is_fedavg(tmp_path, runtime):
+    job = {"runtime": runtime, "model": "mlp"}
+    assert losses(tmp_path, "fedprox:mu=0", **job) == losses(tmp_path, "fedavg", **job)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "compiled"])
+def test_clients_keep_their_control_variates_on_a_real_runtime(tmp_path, runtime):
     """The samples of each client are of other classes, so that corrections matter."""
-    job = {"partition": "shards:2", "learning_rate": 0.2}
+    job = {"runtime": runtime, "model": "mlp", "partition": "shards:2", "learning_rate": 0.2}
     plain = losses(tmp_path, "fedavg", **job)
     corrected = losses(tmp_path, "scaffold", **job)
     # Nothing is kept yet.
