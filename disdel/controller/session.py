@@ -49,7 +49,8 @@ class Session:
         patience_s: how long either is tried again when it fails.
         action_env: variables of the actions' environment.
         endpoints: what the platform is made of, where it is several.
-        signing_secret: of which the key of a run is made that signs; None where nothing is signed.
+        signing_secret: of which the keys of a run are made that sign; an endpoint's own counts
+            for that one. Where there is neither, nothing is signed.
     """
 
     platform: Platform
@@ -67,10 +68,21 @@ class Session:
     endpoints: Endpoints | None = None
     signing_secret: bytes | None = field(default=None, repr=False)
 
-    def signer(self, run: str) -> Signer | None:
-        """What signs the requests of a run; None where nothing is signed."""
-        secret = self.signing_secret
-        return None if secret is None else Signer(key=key_of_run(secret, run))
+    def signer(self, run: str, endpoint: str | None = None) -> Signer | None:
+        """What signs the requests of a run to an endpoint; None where nothing is signed."""
+        own = None
+        if endpoint is not None and self.endpoints is not None:
+            own = self.endpoints.named(endpoint).signing_secret
+        secret, name = own or self.signing_secret, endpoint or ""
+        if secret is None:
+            return None
+        return Signer(key=key_of_run(secret, run, name), endpoint=name)
+
+    def store_url_at(self, endpoint: str | None, url: str) -> str:
+        """The store of `url` as actions at an endpoint reach it."""
+        if endpoint is None or self.endpoints is None:
+            return url
+        return self.endpoints.named(endpoint).store_url(url)
 
     def hurry(self) -> None:
         """Wait for none of them any more: the run has failed, or is to end."""
@@ -107,7 +119,6 @@ async def open_session(
 
     provider = provider or chosen(settings)
     secret = None if settings.signing_key is None else read_secret(settings.signing_key)
-    provider = chosen(settings)
     url = settings.store_address
     async with AsyncExitStack() as stack:
         private = None

@@ -69,7 +69,7 @@ class FlowerRun:
                     replace(spec, memory_mb=start.memory_mb, image=place.image),
                     timeout_max_s=place.sizes.timeout_s,
                     creating=invoker.creating,
-                    signer=invoker.signer(),
+                    signer=invoker.signer,
                 )
                 for place in places.all
             },

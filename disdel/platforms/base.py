@@ -218,6 +218,8 @@ class Endpoint:
         most_containers: that it may hold at the same time; None for what it allows.
         sizes_mb: the memory limits that its actions can have; empty for any.
         price: what it takes; None where nobody has said.
+        store_url: the address by which its containers reach a store.
+        signing_secret: that it shares with the controller; None for that of all.
     """
 
     name: str
@@ -228,6 +230,8 @@ class Endpoint:
     most_containers: int | None = None
     sizes_mb: tuple[int, ...] = ()
     price: Price | None = None
+    store_url: Callable[[str], str] = str
+    signing_secret: bytes | None = field(default=None, repr=False)
 
     def size_mb(self, memory_mb: int) -> int:
         """The smallest of its sizes that holds so many MB; its largest where none does."""

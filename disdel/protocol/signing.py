@@ -32,9 +32,13 @@ _PURPOSES = {"request": b"disdel request 1", "reply": b"disdel reply 1", "run": 
 _EXACT = 1 << 53
 
 
-def key_of_run(secret: bytes, run: str) -> bytes:
-    """The key of one run, of the secret that a controller shares with an endpoint."""
-    return hmac.digest(secret, _PURPOSES["run"] + b" " + run.encode(), hashlib.sha256)
+def key_of_run(secret: bytes, run: str, endpoint: str = "") -> bytes:
+    """The key of one run at one endpoint, of the secret that its controller shares with that.
+
+    Who has it knows neither the secret nor the key of another endpoint.
+    """
+    text = _PURPOSES["run"] + b" " + canonical([run, endpoint])
+    return hmac.digest(secret, text, hashlib.sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +46,8 @@ class Signer:
     """Signs requests to an endpoint, and checks what it replies.
 
     Attributes:
-        key: of the run.
-        endpoint: its name; "" where it has none.
+        key: of the run at that endpoint.
+        endpoint: its name among several; "" where it is the only one.
     """
 
     key: bytes = field(repr=False)
@@ -78,7 +82,7 @@ class Signer:
 
 def check_request(
     arguments: Mapping[str, object],
-    key_of: Callable[[str], bytes],
+    key_of: Callable[[str, str], bytes],
     *,
     endpoint: str = "",
     now_s: float | None = None,
@@ -87,8 +91,8 @@ def check_request(
 
     Args:
         arguments: of the request.
-        key_of: the key of a run.
-        endpoint: this one's name; "" for that of any.
+        key_of: the key of a run at an endpoint, by their names.
+        endpoint: this one's name; "" for one that has none, and goes by any.
         now_s: seconds since the epoch.
 
     Raises:
@@ -100,7 +104,7 @@ def check_request(
             "this endpoint takes signed requests alone, and this one has no signature: give the "
             "controller the endpoint's key (--signing-key FILE)"
         )
-    key = key_of(str(arguments.get("run")))
+    key = key_of(str(arguments.get("run")), str(told.get("endpoint")))
     said = {name: told.get(name) for name in ("endpoint", "expires_s")}
     try:
         expected = _mac(key, "request", said, _covered(arguments))
@@ -112,8 +116,10 @@ def check_request(
             "request was changed: compare the key files of controller and endpoint"
         )
     if endpoint and said["endpoint"] != endpoint:
+        named = f"is for the endpoint {said['endpoint']}" if said["endpoint"] else "names none"
         raise RequestRefused(
-            f"this request is for the endpoint {said['endpoint'] or '(any)'} and this is {endpoint}"
+            f"this request {named}, and this endpoint is {endpoint}: give it the same name in the "
+            "fabric file and in its DISDEL_ENDPOINT, or deploy it without that"
         )
     late_s = (time.time() if now_s is None else now_s) - float(cast(Any, said["expires_s"]))
     if late_s > _SKEW_S:

@@ -55,7 +55,11 @@ def deployed_secret(environ: Mapping[str, str] = os.environ) -> bytes | None:
 
 
 def bundled_key(root: Path) -> bytes | None:
-    """The key of a run in the bundle at `root`; None where there is none."""
+    """The key in the bundle at `root`, of one run; None where there is none.
+
+    Raises:
+        UsageError: it is no key.
+    """
     try:
         return bytes.fromhex((root / BUNDLED).read_text().strip())
     except FileNotFoundError:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import disdel
@@ -49,9 +50,9 @@ def admitted(
         return lambda reply: reply
     if secret is not None:
         endpoint = environ.get(ENDPOINT_ENV, "")
-        sign = check_request(args, lambda run: key_of_run(secret, run), endpoint=endpoint)
+        sign = check_request(args, partial(key_of_run, secret), endpoint=endpoint)
     elif bundled is not None:
-        sign = check_request(args, lambda _: bundled)
+        sign = check_request(args, lambda _run, _endpoint: bundled)
     if common.invocation is not None and common.store.startswith(_OF_NO_SERVER):
         _first_time(f"{common.run} {common.invocation}")
     return sign

@@ -38,7 +38,7 @@ def of_another_run():
     """A reply that is signed, to another request, by another key."""
     signer = Signer(key=b"another" * 8)
     sent = signer.signed({"run": "r", "invocation": "i"}, lasts_s=60)
-    return check_request(sent, lambda _: b"another" * 8)(dict(SAID))
+    return check_request(sent, lambda _run, _endpoint: b"another" * 8)(dict(SAID))
 
 
 @pytest.fixture

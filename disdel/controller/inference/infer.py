@@ -240,7 +240,7 @@ class _InferRun:
             spec,
             timeout_max_s=plan.timeout_max_s,
             creating=invoker.creating,
-            signer=invoker.signer(),
+            signer=invoker.signer,
         )
         self._evaluators = Evaluators(
             plan,

@@ -31,7 +31,8 @@ class SizedAction:
         spec: the action as it was planned.
         timeout_max_s: the longest time limit that it may have.
         creating: where creations that are under way are noted.
-        signer: of the requests to it, whose key it gets in its zip, where no request changes it.
+        signer: of the requests to it, by the endpoint where it is. It gets its key in its zip,
+            where no request changes it.
     """
 
     platform: Platform
@@ -39,7 +40,7 @@ class SizedAction:
     spec: ActionSpec
     timeout_max_s: float
     creating: set[asyncio.Task[None]] = field(default_factory=set)
-    signer: Signer | None = None
+    signer: Callable[[str | None], Signer | None] = lambda _: None
     _created: dict[tuple[int, str], asyncio.Task[None]] = field(default_factory=dict)
 
     async def of_size(
@@ -76,8 +77,8 @@ class SizedAction:
             spec = replace(spec, name=name, timeout_s=timeout_max_s)
         key = (generation, spec.name)
         if key not in self._created:
-            if self.signer is not None:
-                spec = replace(spec, code=with_file(spec.code, BUNDLED, self.signer.key.hex()))
+            if (signer := self.signer(spec.endpoint)) is not None:
+                spec = replace(spec, code=with_file(spec.code, BUNDLED, signer.key.hex()))
             create = self.platform.create_action(self.package, spec)
             task = self._created[key] = background(create)
             self.creating.add(task)

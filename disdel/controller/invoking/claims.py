@@ -30,13 +30,11 @@ class Claims:
         platform: where they run.
         store: where they are claimed.
         keys: of the run.
-        signer: signs what is sent, and checks what comes back; None where nothing is signed.
     """
 
     platform: Platform
     store: Store
     keys: RunKeys
-    signer: Signer | None = None
 
     async def invoke(
         self,
@@ -46,8 +44,11 @@ class Claims:
         *,
         invocation: str,
         timeout_s: float,
+        signer: Signer | None = None,
     ) -> ActivationRecord:
         """The record of the activation that does the work, also where none ever comes.
+
+        `signer` signs what is sent, and checks what comes back.
 
         Raises:
             PlatformRejected: the platform refuses, or has lost the action (404).
@@ -61,8 +62,8 @@ class Claims:
             "invocation": invocation,
             **self._keeping(arguments),
         }
-        if self.signer is not None:
-            sent = self.signer.signed(sent, lasts_s=timeout_s + WAIT_S)
+        if signer is not None:
+            sent = signer.signed(sent, lasts_s=timeout_s + WAIT_S)
         began_s = time.time()
         try:
             record = await self.platform.invoke(
@@ -89,7 +90,7 @@ class Claims:
                 ending="platform-error",
                 result={"error": f"{lost}."},
             )
-        return record if self.signer is None else _checked(record, self.signer, sent)
+        return record if signer is None else _checked(record, signer, sent)
 
     def _claim_of(self, invocation: str) -> Begun | None:
         said = self.store.get_field(self.keys.claims, invocation)

@@ -137,12 +137,12 @@ class Invoker:
         session = self.session
         self.store_url = session.store_url
         self.logs = ActivationLogs(session.platform, self.folder, self.emit)
-        self._claims = Claims(session.platform, session.store, self.keys, self.signer())
+        self._claims = Claims(session.platform, session.store, self.keys)
         self._settling = Settling(session.capacity.settle_s)
 
-    def signer(self) -> Signer | None:
-        """What signs the run's requests; None where nothing is signed."""
-        return self.session.signer(self.keys.run)
+    def signer(self, endpoint: str | None = None) -> Signer | None:
+        """What signs the run's requests to an endpoint; None where nothing is signed."""
+        return self.session.signer(self.keys.run, endpoint)
 
     async def call(self, call: Call, reply_type: type[ReplyT]) -> ReplyT:
         """The reply of an action.
@@ -203,9 +203,10 @@ class Invoker:
         invocation = secrets.token_hex(8)
         needs = needs_of(call.request, self.keys, invocation, call.timeout_s)
         lent = await self._lent(needs, call.timeout_s)
+        signer = self.signer(call.endpoint)
         arguments = {
             # Of a signed request nothing may come from elsewhere.
-            **(self._inherited() if self.session.signing_secret is not None else {}),
+            **(self._inherited(call.endpoint) if signer is not None else {}),
             **messages.to_json(call.request),
             "patience_s": self._patience_s(),
             **lent,
@@ -222,6 +223,7 @@ class Invoker:
                     arguments,
                     invocation=invocation,
                     timeout_s=call.timeout_s,
+                    signer=signer,
                 )
                 if not self.session.store.lends:
                     return record
@@ -281,11 +283,11 @@ class Invoker:
         """Make the package, whose parameters every action inherits."""
         await self.session.platform.create_package(self.package, self._inherited())
 
-    def _inherited(self) -> dict[str, object]:
+    def _inherited(self, endpoint: str | None = None) -> dict[str, object]:
         common = messages.Common(
             v=messages.WIRE_VERSION,
             run=self.keys.run,
-            store=self.store_url,
+            store=self.session.store_url_at(endpoint, self.store_url),
             env=dict(self.session.action_env),
             versions={"disdel": disdel.__version__},
         )

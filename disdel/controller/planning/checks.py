@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import disdel
 from disdel.controller.invoking.bundle import build_bundle, with_file
 from disdel.controller.invoking.needs import WAIT_S, needs_of
 from disdel.controller.invoking.outcomes import failure_of
@@ -215,10 +216,14 @@ async def probed(
             run=package,
             store=session.store_url,
             env=dict(session.action_env),
+            versions={"disdel": disdel.__version__},
         )
         await session.platform.create_package(package, messages.to_json(common))
-        signer = session.signer(package)
+        # Of several endpoints one is asked.
+        endpoint = None if session.endpoints is None else session.endpoints.all[0].name
+        signer = session.signer(package, endpoint)
         for spec in await asyncio.to_thread(_probing, session, settings, probes):
+            spec = replace(spec, endpoint=endpoint)
             if signer is not None:
                 spec = replace(spec, code=with_file(spec.code, BUNDLED, signer.key.hex()))
             await session.platform.create_action(package, spec)
@@ -230,8 +235,9 @@ async def probed(
                 **await asyncio.to_thread(session.store.lend, needs),
             }
             if signer is not None:
+                inherited = replace(common, store=session.store_url_at(endpoint, common.store))
                 request = signer.signed(
-                    {**messages.to_json(common), **request}, lasts_s=spec.timeout_s + WAIT_S
+                    {**messages.to_json(inherited), **request}, lasts_s=spec.timeout_s + WAIT_S
                 )
             began_s = time.time()
             record = await session.platform.invoke(

@@ -119,7 +119,7 @@ class RoundLoop(ABC):
                 action(name, memory_mb),
                 timeout_max_s=plan.timeout_max_s,
                 creating=invoker.creating,
-                signer=invoker.signer(),
+                signer=invoker.signer,
             )
 
         train = sized("train", plan.memory_mb)

@@ -8,7 +8,6 @@ variable or the file that has its key.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from disdel.errors import UsageError
 from disdel.host.home import expanded
 from disdel.platforms.fabric.binding import Binding, read_ids
+from disdel.platforms.fabric.named_secrets import named_secret
 from disdel.platforms.fabric.secret_looks import names_secret, secret_in
+from disdel.protocol.signing_keys import checked_secret
 from disdel.settings import Declared, build, declared
 from disdel.settings.texts import checked_text, value_of
 from disdel.types.checks import take_fields
@@ -32,7 +33,7 @@ Place = Literal["time", "price"]
 _LARGEST_BYTES = 2**20
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # Keys that hold where a secret is, and none.
-_POINTERS = frozenset({"key_env", "key_file"})
+_POINTERS = frozenset({"key_env", "key_file", "signing_key_env", "signing_key_file"})
 _MOST = 2**31
 
 
@@ -56,6 +57,17 @@ class EndpointOptions:
     ] = None
     key_file: Annotated[
         Path | None, Setting("The file that holds its key, and nothing else.", metavar="FILE")
+    ] = None
+    signing_key_env: Annotated[
+        str | None,
+        Setting(
+            "The environment variable that holds the secret that signs what it is asked and "
+            "answers; --signing-key is that of endpoints without one.",
+            metavar="VARIABLE",
+        ),
+    ] = None
+    signing_key_file: Annotated[
+        Path | None, Setting("The file that holds that secret.", metavar="FILE")
     ] = None
     containers: Annotated[
         int | None,
@@ -196,27 +208,28 @@ class EndpointEntry:
         Raises:
             UsageError: it is not there.
         """
-        if (name := self.options.key_env) is not None:
-            if not (key := os.environ.get(name)):
-                raise UsageError(
-                    f"endpoint {self.name} has its key in the environment variable {name} (key_env "
-                    f"in {source}), which is {'empty' if key == '' else 'not set'}: export it"
-                )
-            return checked_text(f"the key in {name}", key.strip())
-        if (path := self.options.key_file) is not None:
-            path = source.parent / expanded(path, "key_file")
-            try:
-                key = path.read_text(encoding="utf-8").strip()
-            except (OSError, ValueError) as error:
-                why = getattr(error, "strerror", None) or "it is no text"
-                raise UsageError(
-                    f"endpoint {self.name} has its key in {path} (key_file in {source}), which "
-                    f"cannot be read: {why}"
-                ) from error
-            if not key:
-                raise UsageError(f"endpoint {self.name} has its key in {path}, which is empty")
-            return checked_text(f"the key in {path}", key)
-        return None
+        said = self.options
+        return named_secret(
+            self.name, "key", variable=said.key_env, file=said.key_file, source=source
+        )
+
+    def signing_secret(self, source: Path) -> bytes | None:
+        """What it signs with and is signed for; None where the file says nothing.
+
+        Raises:
+            UsageError: it is not there, or is too short.
+        """
+        said = self.options
+        secret = named_secret(
+            self.name,
+            "signing_key",
+            variable=said.signing_key_env,
+            file=said.signing_key_file,
+            source=source,
+        )
+        if secret is None:
+            return None
+        return checked_secret(secret, f"the signing key of endpoint {self.name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,8 +379,15 @@ def _endpoint(
     both = shared.keys() - (_POINTERS & own.keys())
     rest = {key: value for key, value in said.items() if _plain(key) in both or key not in beside}
     options = _options(EndpointOptions, rest, where, also=tuple(own))
-    if options.key_env is not None and options.key_file is not None:
-        raise UsageError(f"{where} names its key twice, by key_env and key_file: leave one out")
+    for key, variable, file in (
+        ("key", options.key_env, options.key_file),
+        ("signing_key", options.signing_key_env, options.signing_key_file),
+    ):
+        if variable is not None and file is not None:
+            raise UsageError(
+                f"{where} names its {key.replace('_', ' ')} twice, by {key}_env and {key}_file: "
+                "leave one out"
+            )
     for size in options.sizes:
         if not size.isdigit() or not 1 <= int(size) <= _MOST:
             raise UsageError(f"sizes of {where} must be whole numbers of MB, not {size!r}")

@@ -6,7 +6,8 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from disdel.connections.patience import Tell, tell_nobody
@@ -23,7 +24,7 @@ from disdel.platforms.base import (
     Traits,
 )
 from disdel.platforms.fabric.binding import homes_of
-from disdel.platforms.fabric.client import Fabric, Member, together, too_few
+from disdel.platforms.fabric.client import Fabric, Member, reached_at, together, too_few
 from disdel.platforms.fabric.file import EndpointEntry, FabricFile, read_fabric
 from disdel.platforms.options import said_options
 from disdel.platforms.prices import PUBLISHED, Price, price_given
@@ -33,11 +34,12 @@ from disdel.types import Capacity
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """An endpoint of the file, its platform, and the settings that lead there."""
+    """An endpoint of the file, its platform, and the settings and the secret that lead there."""
 
     entry: EndpointEntry
     provider: Provider
     settings: Settings
+    signing_secret: bytes | None = field(repr=False)
 
     def capacity(self, told: Capacity) -> Capacity:
         """What it allows: as its platform tells, and no more than the file says."""
@@ -75,6 +77,7 @@ class _Named:
         return None if own is PUBLISHED or not own else own[0]
 
     def endpoint(self, told: Capacity) -> Endpoint:
+        store = self.entry.options.store
         return Endpoint(
             name=self.entry.name,
             platform=self.provider.name,
@@ -84,6 +87,8 @@ class _Named:
             most_containers=self.entry.options.containers,
             sizes_mb=self.entry.options.sizes_mb,
             price=self.price,
+            store_url=str if store is None else partial(reached_at, store),
+            signing_secret=self.signing_secret,
         )
 
 
@@ -240,10 +245,11 @@ def _named(file: FabricFile, settings: Settings, only: str | None = None) -> lis
         try:
             own = provider.at(base, address=said.address, key=entry.key(file.path))
             said_options(provider.name, provider.options, own)
+            secret = entry.signing_secret(file.path)
         except UsageError as error:
             error.reworded(f"endpoint {entry.name} in {file.path}: {error}")
             raise
-        found.append(_Named(entry, provider, own))
+        found.append(_Named(entry, provider, own, secret))
     return found
 
 

@@ -14,7 +14,7 @@ from disdel.worker.trust import admitted
 
 SECRET = b"a secret that is long enough for us"
 RUN = "swift-river:1"
-KEY = key_of_run(SECRET, RUN)
+KEY = key_of_run(SECRET, RUN, "edge-1")
 SIGNER = Signer(key=KEY, endpoint="edge-1")
 ARGUMENTS = {
     "v": WIRE_VERSION,
@@ -30,8 +30,8 @@ ARGUMENTS = {
 }
 
 
-def key_of(run):
-    return key_of_run(SECRET, run)
+def key_of(run, endpoint):
+    return key_of_run(SECRET, run, endpoint)
 
 
 def signed(**changes):
@@ -116,13 +116,35 @@ def test_another_key_another_endpoint_and_another_time_are_refused():
     other = Signer(key=key_of_run(SECRET + b"x", RUN)).signed(ARGUMENTS, lasts_s=60.0)
     with pytest.raises(RequestRefused, match="not by this endpoint's key"):
         check_request(other, key_of)
-    with pytest.raises(RequestRefused, match="is for the endpoint edge-1 and this is edge-2"):
+    with pytest.raises(
+        RequestRefused, match="is for the endpoint edge-1, and this endpoint is edge-2"
+    ):
         check_request(signed(), key_of, endpoint="edge-2")
     with pytest.raises(RequestRefused, match=r"has expired 1\d\d s ago"):
         check_request(signed(), key_of, now_s=time.time() + 200)
     with pytest.raises(RequestRefused, match="no invocation"):
         check_request(signed(invocation=None), key_of)
     assert check_request(signed(invocation=None, task="probe"), key_of)
+    alone = Signer(key=key_of_run(SECRET, RUN)).signed(ARGUMENTS, lasts_s=60.0)
+    with pytest.raises(RequestRefused, match=r"names none, and this endpoint is edge-1: .*without"):
+        check_request(alone, key_of, endpoint="edge-1")
+    assert check_request(alone, key_of)
+
+
+def test_the_key_of_one_endpoint_signs_nothing_of_another(bundle):
+    """Not with the same secret behind both, and not under the other's name."""
+    (bundle / signing_keys.BUNDLED).write_text(key_of_run(SECRET, RUN, "edge-2").hex())
+    with pytest.raises(RequestRefused, match="not by this endpoint's key"):
+        admitted(signed(), {}, bundle)
+    theirs = Signer(key=key_of_run(SECRET, RUN, "edge-2"), endpoint="edge-1")
+    with pytest.raises(RequestRefused, match="not by this endpoint's key"):
+        check_request(theirs.signed(ARGUMENTS, lasts_s=60.0), key_of)
+    sent = signed()
+    forged = check_request(
+        theirs.signed(ARGUMENTS, lasts_s=60.0), lambda _run, _endpoint: theirs.key
+    )
+    with pytest.raises(RequestRefused, match="not signed for this request by its key"):
+        SIGNER.check_reply(forged({"outcome": "ok"}), sent)
 
 
 def test_a_reply_answers_its_request_alone():

@@ -86,7 +86,7 @@ def test_a_reply_of_the_largest_size_is_brought_and_no_larger(host):
     """At the limit with its signature, one byte below, one above."""
     signer = Signer(key=b"k" * 32)
     sent = signer.signed({"run": "r", "invocation": "i"}, lasts_s=60)
-    sign = check_request(sent, lambda _: b"k" * 32)
+    sign = check_request(sent, lambda _run, _endpoint: b"k" * 32)
     for data in (b"", b"x" * 1000):
         activation = open_store(host.lend(NEEDS)["store"])
         activation.put("update", data)

@@ -99,6 +99,10 @@ ENDPOINT = '[endpoints.edge]\nplatform = "embedded"\n'
         (f"{ENDPOINT}sizes = [0]", "sizes of"),
         (f'{ENDPOINT}limits = "huge"', "limits of .*roomy"),
         (f'{ENDPOINT}key_env = "A"\nkey_file = "b"', "names its key twice"),
+        (
+            f'{ENDPOINT}signing_key_env = "A"\nsigning_key_file = "b"',
+            "names its signing key twice, by signing_key_env and signing_key_file",
+        ),
         (f"quorum = 2\n{ENDPOINT}", "quorum .* is 2, and there are 1"),
         (f"kworum = 1\n{ENDPOINT}", "did you mean quorum"),
         (f'collect = "egde"\n{ENDPOINT}', "did you mean edge"),
@@ -174,6 +178,34 @@ def test_a_key_is_where_the_file_says(written, tmp_path, monkeypatch):
     file = read(written(f'{text}key_file = "gone"'))
     with pytest.raises(UsageError, match="cannot be read"):
         file.endpoints[0].key(file.path)
+
+
+def test_each_endpoint_may_have_a_signing_key_of_its_own(written, tmp_path, monkeypatch):
+    text = (
+        '[endpoints.near]\nplatform = "embedded"\n[endpoints.far]\nplatform = "embedded"\n'
+        'signing_key_file = "signing"\nstore = "rediss://store.example:6380"\n'
+    )
+    settings = Settings(fabric=written(text))
+
+    def endpoints():
+        return asyncio.run(registry.chosen(settings).endpoints(settings)).all
+
+    with pytest.raises(UsageError, match=r"endpoint far has its signing key in .*cannot be read"):
+        endpoints()
+    (tmp_path / "signing").write_text("too short to be one")
+    with pytest.raises(UsageError, match=r"signing key of endpoint far has 19 bytes.*32") as caught:
+        endpoints()
+    assert "too short" not in str(caught.value)
+    (tmp_path / "signing").write_text(f"{'f' * 64}\n")
+    near, far = endpoints()
+    assert (near.signing_secret, far.signing_secret) == (None, b"f" * 64)
+    assert "ffff" not in repr(far)
+    # Signed requests name the store as the endpoint reaches it.
+    assert near.store_url("redis://u:p@here:1") == "redis://u:p@here:1"
+    assert far.store_url("redis://u:p@here:1") == "rediss://u:p@store.example:6380"
+    settings = Settings(fabric=written(text.replace("_file", "_env").replace('signing"', 'KEY"')))
+    monkeypatch.setenv("KEY", "g" * 32)
+    assert endpoints()[1].signing_secret == b"g" * 32
 
 
 def test_settings_lead_to_each_endpoint(written, monkeypatch):
