@@ -119,6 +119,10 @@ class RunKeys:
     def model(self) -> str:
         return f"{self.prefix}model"
 
+    def personal(self, client: int) -> str:
+        """The file of a model that a client has trained further."""
+        return f"{self.prefix}personal:{client}"
+
     def input(self, worker: int) -> str:
         return f"{self.prefix}input:{worker}"
 

@@ -295,7 +295,8 @@ class ClientTurn:
     `rate_factor`. In the round's mean the update weighs `weight`. It goes to `update_key` where it
     is no part of a sum. `keeps` says what else the client is to keep. After its steps, which may be
     none, the client's model is scored on the samples at `score_keys`; or with `scores_own` on those
-    of "test" that its function loads.
+    of "test" that its function loads. With `model_key`, it is also stored there as a file of its
+    framework.
     """
 
     client: int
@@ -312,6 +313,7 @@ class ClientTurn:
     score_keys: tuple[str, ...] = ()
     scores_own: bool = False
     uses: int | None = None
+    model_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,7 @@ class FederateOptions(TypedDict, total=False):
     evaluate_clients: int | None
     before_average: bool
     personalize: float | None
+    keep_personal: bool
     dp_clip: float | None
     dp_noise: float | None
     dp_epsilon: float | None

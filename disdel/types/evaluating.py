@@ -10,6 +10,8 @@ from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 
 _GROUP = "Evaluation by clients"
+# Each is a file, and passes the controller by itself.
+MOST_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class Evaluating:
             the split and in the rounds in which that is scored.
         personalize: a client's passes over its own samples, from the server's model on, before that
             is scored once more on what the client holds out.
+        keep_personal: whether the models that clients have trained so from the finished one are
+            kept as files.
 
     Raises:
         UsageError: a value is of another type or out of range, or is without what it needs.
@@ -65,18 +69,42 @@ class Evaluating:
         float | None,
         Setting(
             "Train the model further on each client's own samples for E epochs, and score it "
-            "before and after on those it holds out. These models are not kept.",
+            "before and after on those it holds out.",
             metavar="E",
             above=0,
             high=10_000,
             group=_GROUP,
         ),
     ] = None
+    keep_personal: Annotated[
+        bool,
+        Setting(
+            "Keep each client's model of --personalize in the run's folder, as "
+            f"personal/CLIENT.keras or .safetensors; for at most {MOST_KEPT} clients.",
+            group=_GROUP,
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         take_fields(self)
         if self.holdout == 1:
             raise UsageError("--client-holdout 1 leaves no sample to train on: it must be below 1")
+        if self.keep_personal and self.personalize is None:
+            raise UsageError(
+                "--keep-personal keeps the models that --personalize makes: add --personalize E"
+            )
+
+    def check_kept(self, clients: int) -> None:
+        """Refuse to keep a model of each of so many clients.
+
+        Raises:
+            UsageError: they are too many.
+        """
+        if self.keep_personal and clients > MOST_KEPT:
+            raise UsageError(
+                f"--keep-personal would keep {clients} models, one of each client, and keeps at "
+                f"most {MOST_KEPT}: leave it out, or take fewer --clients"
+            )
 
     @property
     def is_asked(self) -> bool:

@@ -264,6 +264,7 @@ class FederateJob(LearningJob):
                     f"least {1 / self.clients:g}, or a number from 1"
                 )
             self._check_cohort()
+            self.evaluating.check_kept(self.clients)
         if self.rate_schedule.warmup > self.rounds:
             raise UsageError(
                 f"--warmup {self.rate_schedule.warmup:.0f} is longer than the run: in a federation "

@@ -39,6 +39,7 @@ from disdel.worker.client_turns import RoundState, bytes_of, constant_factors, m
 from disdel.worker.combine import encoded_sum
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.keeping import store_kept
+from disdel.worker.model_file import store_model
 from disdel.worker.network import TrainerCache
 from disdel.worker.own_data import OwnData
 from disdel.worker.protecting import Protection
@@ -243,6 +244,8 @@ class _Activation:
             train_s=train_s,
             score=self._score(turn, trainer, samples),
         )
+        if turn.model_key is not None:
+            store_model(trainer, self.context.store, turn.model_key)
         if self._sum is not None or turn.update_key is not None:
             result = self._added(turn, split_state(trainer.peek())[0], result)
         self.results.append(

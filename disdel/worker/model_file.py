@@ -1,4 +1,4 @@
-"""The model of an evaluate container: from a file in the store to a function of samples."""
+"""Model files in the store: of a trainer's state, and read to a function of samples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disdel.errors import UsageError
+from disdel.runtimes.base import Trainer
 from disdel.runtimes.registry import runtime_named
 from disdel.runtimes.runtime import Predictor
 from disdel.store.base import Store
@@ -59,6 +60,14 @@ class PredictorCache:
             self._key = key
             give_back_freed_memory()
         return self._predictor
+
+
+def store_model(trainer: Trainer, store: Store, key: str) -> None:
+    """Store the present state of a trainer as a model file of its framework."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"model{trainer.model_suffix}"
+        trainer.save_model(path)
+        store.put(key, path.read_bytes())
 
 
 def _copy(store: Store, key: str, path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 from disdel.errors import TrainingDiverged
 from disdel.protocol.messages import ScoreReply, ScoreRequest, SliceScore
@@ -13,6 +11,7 @@ from disdel.runtimes.base import Trainer, sum_of
 from disdel.store.codec import read_tensors
 from disdel.worker.cancellation import check_cancelled
 from disdel.worker.context import Context, ProgressEntry
+from disdel.worker.model_file import store_model
 from disdel.worker.network import TrainerCache
 from disdel.worker.shards import Samples, ShardCache
 
@@ -42,10 +41,7 @@ def score_slice(
     clock.ended("computed")
     check_cancelled(context.store, state_key=request.state_key, progress_key=request.progress_key)
     if request.model_key is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"model{trainer.model_suffix}"
-            trainer.save_model(path)
-            context.store.put(request.model_key, path.read_bytes())
+        store_model(trainer, context.store, request.model_key)
         clock.ended("stored")
     context.report(
         request.progress_key, ProgressEntry(request.worker, {**progress, "state": "done"})

@@ -190,7 +190,7 @@ def test_epsilon_grows_stops_a_run_and_goes_on_after_a_resume(tmp_path):
 def test_models_are_scored_by_client_and_before_the_average_and_no_bit_changes(tmp_path):
     holdout = ("--partition", "shards:2", "--client-holdout", "0.2")
     plain = federated(tmp_path / "plain", "--containers", "2", *holdout)
-    asked = ("--evaluate-clients", "2", "--personalize", "2", "--before-average")
+    asked = ("--evaluate-clients", "2", "--personalize", "2", "--keep-personal", "--before-average")
     scored = federated(
         tmp_path / "scored", "--containers", "3", *holdout, *asked, "--action-env", "KILL=once"
     )
@@ -210,6 +210,13 @@ def test_models_are_scored_by_client_and_before_the_average_and_no_bit_changes(t
     assert final["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 40)
     # Two labels are easier than ten for who trains on them alone.
     assert final["personal_accuracy"]["mean"] > final["accuracy"]["mean"]
+
+    kept = {
+        int(path.stem): path.read_bytes()
+        for path in (tmp_path / "scored" / scored["model"]).parent.glob("personal/*.keras")
+    }
+    assert sorted(kept) == list(range(40))
+    assert len({*kept.values(), model(scored, tmp_path / "scored")}) == 41
 
     due = [entry["client_scores"] for entry in scored["rounds"]]
     assert [None if one is None else one["round"] for one in due] == [None, 2, None, 4]

@@ -11,6 +11,7 @@ from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.cohort import Cohort
 from disdel.controller.federating.cohorts import CohortContainers
 from disdel.controller.federating.dropped import causes_told
+from disdel.controller.federating.personal_models import PersonalModels
 from disdel.controller.federating.roster import Roster
 from disdel.planner.memory import sample_bytes
 from disdel.protocol import messages
@@ -33,6 +34,7 @@ class ClientScoring:
         dataset: what a sample is.
         labels_each: labels of a sample, of which each is right or wrong.
         emit: told which clients have no score.
+        personal: keeps the models that clients have trained further; None where nobody asks.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ClientScoring:
         dataset: DatasetSpec,
         labels_each: int,
         emit: Listener,
+        personal: PersonalModels | None = None,
     ) -> None:
         self._asked = federation.evaluating
         self._roster = roster
@@ -53,8 +56,18 @@ class ClientScoring:
         self._labels_each = labels_each
         self._emit = emit
         self._part = federation.scored_part
+        self._personal = personal
 
-    async def scores(self, number: int) -> ClientScores | None:
+    async def final_scores(self, number: int) -> ClientScores | None:
+        """The same of the finished model, from which those that are kept are trained on."""
+        scores = await self.scores(number, self._personal)
+        if self._personal is not None:
+            self._personal.tell()
+        return scores
+
+    async def scores(
+        self, number: int, keeping: PersonalModels | None = None
+    ) -> ClientScores | None:
         """How the model of round `number` does, which is in the store; None where nobody can say.
 
         Raises:
@@ -63,11 +76,12 @@ class ClientScoring:
         scored = self._roster.scored
         found: list[ClientScore] = []
         failed: dict[int, str] = {}
-        for wave in self._waves(scored):
+        each_bytes = 0 if keeping is None else keeping.most_bytes
+        for wave in self._waves(scored, each_bytes):
             before = await self._before(number, wave)
             failed |= before.dropped | _without_number(before)
             told = self._told(before)
-            after = await self._after(number, list(told))
+            after = await self._after(number, list(told), keeping)
             personal = self._told(after)
             for client, (loss, accuracy, samples) in told.items():
                 further = personal.get(client, (None, None, 0))
@@ -83,17 +97,19 @@ class ClientScoring:
                 )
             if after is not None:
                 failed |= after.dropped | _without_number(after)
+            if keeping is not None:
+                await asyncio.to_thread(keeping.fetch, list(personal))
         self._tell(number, failed)
         unscored = self._roster.able(0) - len(found)
         return scores_of(number, self._part, found, unscored=unscored)
 
-    def _waves(self, clients: Sequence[int]) -> Iterator[list[int]]:
-        """The clients in groups whose samples have room in the store together."""
+    def _waves(self, clients: Sequence[int], each_bytes: int) -> Iterator[list[int]]:
+        """The clients in groups whose samples, and `each_bytes`, have room in the store."""
         wave: list[int] = []
         # What one wave leaves of the room, the samples of a round may keep.
         most_bytes = room_bytes = self._data.room_bytes // 2
         for client in clients:
-            needed_bytes = self._bytes(client)
+            needed_bytes = self._bytes(client) + each_bytes
             if wave and needed_bytes > room_bytes:
                 yield wave
                 wave, room_bytes = [], most_bytes
@@ -127,7 +143,9 @@ class ClientScoring:
         ]
         return await self._cohorts.score_by_clients(number, turns)
 
-    async def _after(self, number: int, wave: Sequence[int]) -> Cohort | None:
+    async def _after(
+        self, number: int, wave: Sequence[int], keeping: PersonalModels | None
+    ) -> Cohort | None:
         """The model once each client has trained it further."""
         epochs = self._asked.personalize
         if epochs is None:
@@ -136,6 +154,7 @@ class ClientScoring:
         turns = [
             replace(
                 self._cohorts.turns.further(client, number, epochs),
+                model_key=None if keeping is None else keeping.key(client),
                 **_scored_at(self._data.key(client, self._part)),
             )
             for client in wave

@@ -14,6 +14,7 @@ from disdel.controller.federating.clients_file import ClientsFile
 from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.cohorts import CohortContainers
 from disdel.controller.federating.dropped import DropNotes, causes_told
+from disdel.controller.federating.personal_models import PersonalModels
 from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.secure import new_client_secret
@@ -27,6 +28,7 @@ from disdel.data.partitioners.looking import look
 from disdel.errors import RoundFailed
 from disdel.protocol import messages
 from disdel.protocol.protection import COUNTS, LOSS_UNITS, SECRET_PARAMETER
+from disdel.runtimes.registry import runtime_named
 from disdel.strategies.base import Contribution, Strategy
 from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry, PrivacyReport
 from disdel.types.client_scores import ClientScores, Spread, spread
@@ -118,8 +120,13 @@ class FederatedRun(RoundLoop):
             self.samples.spec,
             self.model.target.elements,
             self.emit,
+            self._personal() if self._federation.evaluating.keep_personal else None,
         )
         return self._cohorts
+
+    def _personal(self) -> PersonalModels:
+        suffix = runtime_named(self.crew.plan.runtime).model_suffix
+        return PersonalModels(self.invoker, self.job.dataset, suffix, self.model, self.compiled)
 
     def _staged(self) -> StagedSamples:
         session = self.invoker.session
@@ -142,9 +149,10 @@ class FederatedRun(RoundLoop):
     async def tested_by_clients(self, number: int) -> ClientScores | None:
         if not self._federation.evaluating.is_asked:
             return None
-        if self._last_scores is not None and self._last_scores.round == number:
+        keeps = self._federation.evaluating.keep_personal
+        if not keeps and self._last_scores is not None and self._last_scores.round == number:
             return self._last_scores
-        return await self._scoring.scores(number)
+        return await self._scoring.final_scores(number)
 
     def further_observers(self) -> Sequence[RoundObserver]:
         private = () if self._differential is None else (self._differential,)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from disdel.controller.planning.trusted_code import check_trusted
-from disdel.controller.runs.run_folder import RunFolder, find_run, latest_trained, runs_named
+from disdel.controller.runs.run_folder import find_run, folder_of, latest_trained, runs_named
 from disdel.errors import UsageError
 from disdel.models import choose_model
 from disdel.runtimes.registry import model_suffixes, runtime_of
@@ -63,7 +63,7 @@ class ModelSource:
         spec = look_at(self.path).spec
         if spec is not None:
             return spec.facts
-        folder = RunFolder(self.path.parent)
+        folder = folder_of(self.path)
         if self.path != folder.model or not folder.report.is_file():
             return None
         try:
@@ -105,7 +105,7 @@ def find_model(
     if code is not None:
         _check_wants_code(path)
         return ModelSource(path, collect(code))
-    beside = read_code(RunFolder(path.parent).code)
+    beside = read_code(folder_of(path).code)
     if not trust_code:
         check_trusted(path, beside, look_at(path).runs_code)
     return ModelSource(path, beside)
@@ -117,7 +117,7 @@ def _check_wants_code(path: Path) -> None:
     Raises:
         UsageError: it is one.
     """
-    spec, folder = look_at(path).spec, RunFolder(path.parent)
+    spec, folder = look_at(path).spec, folder_of(path)
     built_in = spec is not None and spec.code is None
     if spec is None and path == folder.model and folder.report.is_file():
         with contextlib.suppress(UsageError):

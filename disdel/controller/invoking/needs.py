@@ -27,6 +27,7 @@ WRITTEN_IN = frozenset(
         (messages.CollectRequest, "state_key"),
         (messages.CombineRequest, "state_key"),
         (messages.ScoreRequest, "model_key"),
+        (messages.ClientTurn, "model_key"),
     }
 )
 # Written by whoever is first, where the message says `initialise`.

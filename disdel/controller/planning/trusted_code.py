@@ -43,7 +43,7 @@ def check_trusted(path: Path, code: UserCode | None, imports: Sequence[str]) -> 
     """
     if code is not None and _note(code).exists():
         return
-    runs = [] if code is None else [str(path.parent / "code" / name) for name in code.python]
+    runs = [] if code is None else [str(code.folder / name) for name in code.python]
     if imports or runs:
         named = ", ".join((*runs[:5], *imports[:5]))
         more = " and more" if len(runs) > 5 or len(imports) > 5 else ""

@@ -20,6 +20,7 @@ from disdel.types.report_json import read_report, report_text
 
 REPORT_NAME = "report.json"
 MODEL_NAME = "model.keras"
+PERSONAL_NAME = "personal"
 CONFUSION_NAME = "confusion.png"
 # Of a data set's name in a run's.
 _NAME_LENGTH = 80
@@ -50,6 +51,10 @@ class RunFolder:
     def last_good(self, suffix: str) -> Path:
         """Where the model of the last round before training diverged goes."""
         return self.new_model(suffix).with_stem("last_good")
+
+    def personal(self, client: int | str, suffix: str) -> Path:
+        """Where the model goes that a client has trained further on its own samples."""
+        return self.path / PERSONAL_NAME / f"{client}{suffix}"
 
     @property
     def code(self) -> Path:
@@ -134,6 +139,12 @@ class RunFolder:
     def is_running(self) -> bool:
         """Whether its controller lives."""
         return is_driven(self.path)
+
+
+def folder_of(model: Path) -> RunFolder:
+    """The run's folder that a model file is in, if it is in one."""
+    folder = model.parent
+    return RunFolder(folder.parent if folder.name == PERSONAL_NAME else folder)
 
 
 def as_lost(report: RunReport) -> RunReport:

@@ -104,6 +104,7 @@ class RoundLoop(ABC):
         self.progress = progress
         job = self.job = progress.job
         self.model = model
+        self.compiled = compiled
         self.crew = crew
         plan = self._plan = crew.plan
         self.samples = samples

@@ -34,7 +34,7 @@ class Cohorts:
     """Each client is right in as many samples as its number says, and in one more once trained."""
 
     def __init__(self):
-        self.sent = []
+        self.sent, self.stored = [], []
         self.turns = self
 
     def further(self, client, number, epochs):
@@ -49,6 +49,7 @@ class Cohorts:
 
     async def score_by_clients(self, number, turns):
         self.sent.append([turn.client for turn in turns])
+        self.stored += [turn.model_key for turn in turns if turn.model_key is not None]
         cohort = Cohort(number, {turn.client: turn for turn in turns}, None, scores=True)
         for turn in turns:
             assert turn.score_keys == (f"held-out:{turn.client}",)
@@ -69,7 +70,7 @@ class Cohorts:
         return cohort
 
 
-def scores(monkeypatch, *, samples_of_room=10_000, **asked):
+def scores(monkeypatch, *, samples_of_room=10_000, personal=None, final=False, **asked):
     monkeypatch.setattr(client_scoring, "sample_bytes", lambda spec: 100)
     job = FederateJob(
         dataset="digits", clients=CLIENTS, evaluating=Evaluating(holdout=0.5, **asked)
@@ -77,8 +78,9 @@ def scores(monkeypatch, *, samples_of_room=10_000, **asked):
     sizes = np.full(CLIENTS, 40)
     roster = Roster(job, Assignment.of_ranges(sizes, lambda: np.arange(sizes.sum())))
     data, cohorts, told = Data(2 * 100 * samples_of_room), Cohorts(), []
-    scoring = ClientScoring(job, roster, data, cohorts, dataset(), 1, told.append)
-    return asyncio.run(scoring.scores(3)), data, cohorts, [event.message for event in told]
+    scoring = ClientScoring(job, roster, data, cohorts, dataset(), 1, told.append, personal)
+    found = asyncio.run(scoring.final_scores(3) if final else scoring.scores(3))
+    return found, data, cohorts, [event.message for event in told]
 
 
 def test_who_has_no_score_is_told_and_counted(monkeypatch):
@@ -101,6 +103,37 @@ def test_only_who_was_scored_trains_further(monkeypatch):
     assert [part for part, _ in data.made] == ["held-out", "train"]
     first = found.by_client[0]
     assert (first.accuracy, first.personal_accuracy) == (0.0, 0.05)
+
+
+class Personal:
+    """As large as ten samples are."""
+
+    most_bytes = 1000
+
+    def __init__(self):
+        self.fetched = []
+
+    def key(self, client):
+        return f"personal:{client}"
+
+    def fetch(self, clients):
+        self.fetched.append(clients)
+
+    def tell(self):
+        self.fetched.append("told")
+
+
+def test_models_are_kept_of_the_finished_one_alone_as_there_is_room(monkeypatch):
+    personal = Personal()
+    # Forty samples and a model are as large as fifty.
+    kept = {"samples_of_room": 100, "personalize": 1.0, "personal": personal}
+    _, _, cohorts, _ = scores(monkeypatch, **kept)
+    assert not cohorts.stored
+    assert not personal.fetched
+    _, _, cohorts, _ = scores(monkeypatch, final=True, **kept)
+    # Two of twelve have no score.
+    assert personal.fetched == [[0, 1], [3], [4], [6, 7], [8, 9], [10, 11], "told"]
+    assert cohorts.stored == [f"personal:{c}" for c in range(CLIENTS) if c not in (2, 5)]
 
 
 @pytest.mark.parametrize(("room", "each"), [(20, 1), (59, 2), (100, 5)])

@@ -1,6 +1,7 @@
 """Model files from elsewhere: read without being trusted, and refused in a sentence."""
 
 import json
+import shutil
 import struct
 import zipfile
 
@@ -51,6 +52,11 @@ def test_code_beside_a_model_is_run_where_it_is_this_user_s(elsewhere, tmp_path)
     assert find(code=f"{tmp_path}/net.py:make").code.folder == tmp_path
     assert vouch_for(code) is None
     assert find().code.files == code.files
+    # A client's own model lies one folder deeper.
+    personal = path.parent / "personal" / "7.keras"
+    personal.parent.mkdir()
+    shutil.copy(path, personal)
+    assert find_model(str(personal), "digits", tmp_path).code.files == code.files
     # The digest that it tells of itself proves nothing.
     (path.parent / "code" / "net.py").write_text("def make(): ...")
     with pytest.raises(UsageError, match="--trust-code"):

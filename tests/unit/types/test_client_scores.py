@@ -114,3 +114,12 @@ def test_who_is_asked_when():
     assert Evaluating(clients=0).is_asked
     assert not Evaluating(clients=0).is_due(1)
     assert [n for n in range(1, 7) if Evaluating(clients=3).is_due(n)] == [3, 6]
+
+
+def test_so_many_models_are_kept():
+    with pytest.raises(UsageError, match="add --personalize E"):
+        Evaluating(keep_personal=True)
+    keeping = Evaluating(holdout=0.2, personalize=1.0, keep_personal=True)
+    assert FederateJob(dataset="digits", clients=1000, evaluating=keeping).clients == 1000
+    with pytest.raises(UsageError, match=r"would keep 1001 models, .* at most 1000"):
+        FederateJob(dataset="digits", clients=1001, evaluating=keeping)
