@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from disdel.entry.admission import Admission
 from disdel.entry.containers import ENFORCEMENT, Containers, Wanted
-from disdel.protocol.calls import CALLS_VERSION, LIBRARY, code_digest
+from disdel.errors import RequestRefused
+from disdel.protocol.calls import CALLS_VERSION, LIBRARY, code_digest, own_digest
 from openwhisk_local.machine.container_memory import own_cgroup
 from openwhisk_local.machine.cpus import usable_cpus
 
@@ -50,18 +52,23 @@ class Answering:
         library: the folder of the library that it was deployed with, for actions that come
             without one.
         facts: what else `hello` tells.
+        admission: what calls must pass, where they are to be signed.
     """
 
     containers: Containers
     library: Path | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
-    _codes: OrderedDict[str, Path] = field(default_factory=OrderedDict)
+    admission: Admission | None = None
+    # Where each lies, and the digest of what is a run's own in it.
+    _codes: OrderedDict[str, tuple[Path, str]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The reply; nothing is raised."""
         try:
             return {"disdel": CALLS_VERSION, **self._done(request)}
+        except RequestRefused as refused:
+            return {"disdel": CALLS_VERSION, **_refusal(request, refused)}
         except Refused as refused:
             sentence, status = str(refused), refused.status
         except Exception as error:  # Whoever asks is to be told, whatever it is.
@@ -101,7 +108,9 @@ class Answering:
 
     def _call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         digest = str(request["digest"])
-        folder = self._code(digest, request.get("code"))
+        if self.admission is not None:
+            self.admission.check(request["arguments"])
+        folder = self._code(digest, request.get("code"), request["arguments"])
         if folder is None:
             return {"wants": digest}
         record = self.containers.run(
@@ -119,11 +128,13 @@ class Answering:
         )
         return {"activation_id": request["activation_id"], **record}
 
-    def _code(self, digest: str, sent: str | None) -> Path | None:
+    def _code(self, digest: str, sent: str | None, arguments: Mapping[str, object]) -> Path | None:
         """The folder of code, which may have come along; None where there is none."""
         with self._lock:
-            folder = self._codes.get(digest)
+            folder, own = self._codes.get(digest, (None, ""))
             if folder is not None and folder.is_dir():
+                if self.admission is not None:
+                    self.admission.check_code(arguments, own)
                 self._codes.move_to_end(digest)
                 return folder
             if sent is None:
@@ -131,18 +142,20 @@ class Answering:
             code = base64.b64decode(sent)
             if code_digest(code) != digest:
                 raise Refused("the code that was sent is not what its digest says: it was cut")
+            _check_size(code)
+            if self.admission is not None:
+                own = own_digest(code)
+                self.admission.check_code(arguments, own)
             folder = self.containers.folder / f"code-{digest[:16]}"
             self._unpack(code, folder)
-            self._codes[digest] = folder
+            self._codes[digest] = (folder, own)
             while len(self._codes) > _MOST_CODES:
-                _, oldest = self._codes.popitem(last=False)
+                _, (oldest, _) = self._codes.popitem(last=False)
                 shutil.rmtree(oldest, ignore_errors=True)
             return folder
 
     def _unpack(self, code: bytes, folder: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(code)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-                raise Refused("the code unpacks to more than 2 GiB", 413)
             partial = folder.with_suffix(".new")
             shutil.rmtree(partial, ignore_errors=True)
             archive.extractall(partial)
@@ -152,6 +165,26 @@ class Answering:
                 there = partial / package
                 shutil.copytree(self.library / package, there, copy_function=_link)
         partial.rename(folder)
+
+
+def _check_size(code: bytes) -> None:
+    """Raises `Refused` where code would fill the disk."""
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+            raise Refused("the code unpacks to more than 2 GiB", 413)
+
+
+def _refusal(request: Mapping[str, Any], refused: RequestRefused) -> dict[str, Any]:
+    """The record of a call that is not done, as an action refuses one; nobody signs it."""
+    return {
+        "activation_id": request["activation_id"],
+        "ending": "application-error",
+        "result": {"error": {"kind": refused.kind, "message": str(refused)}},
+        "start_ms": round(time.time() * 1000),
+        "duration_ms": 0,
+        "init_ms": None,
+        "logs": [],
+    }
 
 
 def _link(source: str, target: str) -> None:

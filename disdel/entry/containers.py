@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from disdel.entry.container import SCRATCH
+from disdel.protocol.signing_keys import FILE_ENV, KEY_ENV
 from openwhisk_local.machine.container_memory import (
     LIMIT_ENV,
     LIMIT_FILE_ENV,
@@ -39,7 +40,7 @@ from openwhisk_local.machine.scratch import Scratch, sweep
 
 ENFORCEMENT = "sampling" if Path("/proc/self/status").exists() else "none"
 # What a child may not know: it runs the code of whoever calls.
-SECRETS = ("DISDEL_TOKEN",)
+SECRETS = ("DISDEL_TOKEN", KEY_ENV, FILE_ENV)
 _SCRIPT = Path(__file__).with_name("container.py")
 _LOOK_S = 0.02
 # A child of nobody's call is ended after that.

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from disdel.entry.admission import deployed_admission
 from disdel.entry.answering import Answering
 from disdel.entry.call import ROOT
 from disdel.entry.containers import Containers
@@ -136,7 +137,7 @@ def _function() -> Function:
     facts["timeouts"] = timeouts(facts.get("timeout_s"), os.environ)
     facts["packages"] = _packages()
     return Function(
-        Answering(Containers(), ROOT, facts),
+        Answering(Containers(), ROOT, facts, deployed_admission()),
         concurrency=int(os.environ.get("DISDEL_CONCURRENCY", "1")),
         token=_secret(os.environ),
     )

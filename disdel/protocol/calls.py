@@ -15,6 +15,8 @@ call with the code in it. What it refuses it answers by `{"refused": SENTENCE, "
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Iterable
 
 CALLS_VERSION = 1
@@ -54,6 +56,19 @@ def library_digest(files: Iterable[tuple[str, bytes]]) -> str:
         if is_library(path):
             digest.update(f"{path} {len(data)} ".encode() + data)
     return digest.hexdigest()[:_DIGITS]
+
+
+def own_digest(code: bytes) -> str:
+    """Of what lies in a zip of an action's code and is a run's own, not the library's."""
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
+            if not is_library(entry.filename):
+                data = archive.read(entry)
+                digest.update(
+                    f"{len(entry.filename)} {entry.filename} {len(data)} ".encode() + data
+                )
+    return digest.hexdigest()
 
 
 def code_digest(code: bytes) -> str:

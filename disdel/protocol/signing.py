@@ -22,13 +22,20 @@ from typing import Any, cast
 from disdel.errors import RequestRefused
 
 SIGNATURE = "signature"
+# Of the code that a request brings or names, where an endpoint takes code with requests.
+CODE_SIGNATURE = "code_signature"
 KEY_BYTES = 32
 # Of the deployment itself, not of a request: parameters that an action was made with.
-_OF_THE_ACTION = frozenset({SIGNATURE, "client_secret"})
+_OF_THE_ACTION = frozenset({SIGNATURE, CODE_SIGNATURE, "client_secret"})
 _NO_NONCE = frozenset({"probe"})
 # What an endpoint's clock may be ahead of the controller's.
 _SKEW_S = 60.0
-_PURPOSES = {"request": b"disdel request 1", "reply": b"disdel reply 1", "run": b"disdel run 1"}
+_PURPOSES = {
+    "request": b"disdel request 1",
+    "reply": b"disdel reply 1",
+    "run": b"disdel run 1",
+    "code": b"disdel code 1",
+}
 _EXACT = 1 << 53
 
 
@@ -59,6 +66,10 @@ class Signer:
         told = {"endpoint": self.endpoint, "expires_s": expires_s}
         mac = _mac(self.key, "request", told, _covered(arguments))
         return {**arguments, SIGNATURE: {**told, "mac": mac}}
+
+    def of_code(self, digest: str) -> str:
+        """The signature of code that requests of the run may have done there."""
+        return _mac(self.key, "code", self.endpoint, digest)
 
     def check_reply(self, reply: object, arguments: Mapping[str, object]) -> dict[str, object]:
         """A reply to signed arguments, without its signature.
@@ -134,6 +145,19 @@ def check_request(
         return {**reply, SIGNATURE: _mac(key, "reply", expected, reply)}
 
     return sign
+
+
+def check_code(arguments: Mapping[str, object], secret: bytes, digest: str) -> None:
+    """Refuse code that was not signed for the run of a request whose signature is right.
+
+    Raises:
+        RequestRefused: it was not.
+    """
+    told = cast(Mapping[str, Any], arguments[SIGNATURE])
+    endpoint = str(told["endpoint"])
+    key = key_of_run(secret, str(arguments.get("run")), endpoint)
+    if not _same(arguments.get(CODE_SIGNATURE), _mac(key, "code", endpoint, digest)):
+        raise RequestRefused("the code of this request is not signed by this endpoint's key")
 
 
 def canonical(value: object) -> bytes:

@@ -45,14 +45,16 @@ def admitted(
     common = from_json(Common, args)
     check_version(common)
     check_versions(common.versions)
-    secret, bundled = deployed_secret(environ), bundled_key(root)
+    bundled = bundled_key(root)
+    secret = deployed_secret(environ) if bundled is None else None
     if secret is None and bundled is None:
         return lambda reply: reply
-    if secret is not None:
+    # What is bundled is of the endpoint where it was made, whatever variables are set around it.
+    if bundled is not None:
+        sign = check_request(args, lambda _run, _endpoint: bundled)
+    elif secret is not None:
         endpoint = environ.get(ENDPOINT_ENV, "")
         sign = check_request(args, partial(key_of_run, secret), endpoint=endpoint)
-    elif bundled is not None:
-        sign = check_request(args, lambda _run, _endpoint: bundled)
     if common.invocation is not None and common.store.startswith(_OF_NO_SERVER):
         _first_time(f"{common.run} {common.invocation}")
     return sign

@@ -9,13 +9,12 @@ from typing import TypeVar
 
 from disdel.controller.invoking.background import background
 from disdel.controller.invoking.berths import Berth
-from disdel.controller.invoking.bundle import with_file
 from disdel.controller.invoking.invoker import Call, Invoker, ReplyT
 from disdel.controller.invoking.recovery import Attempt, after_loss
+from disdel.controller.invoking.signed_code import signed_action
 from disdel.errors import ActivationFailed, EndpointLost
 from disdel.platforms.base import ActionSpec, Platform
 from disdel.protocol.signing import Signer
-from disdel.protocol.signing_keys import BUNDLED
 from disdel.types.events import Noted
 
 T = TypeVar("T")
@@ -31,8 +30,7 @@ class SizedAction:
         spec: the action as it was planned.
         timeout_max_s: the longest time limit that it may have.
         creating: where creations that are under way are noted.
-        signer: of the requests to it, by the endpoint where it is. It gets its key in its zip,
-            where no request changes it.
+        signer: of the requests to it, by the endpoint where it is.
     """
 
     platform: Platform
@@ -77,8 +75,7 @@ class SizedAction:
             spec = replace(spec, name=name, timeout_s=timeout_max_s)
         key = (generation, spec.name)
         if key not in self._created:
-            if (signer := self.signer(spec.endpoint)) is not None:
-                spec = replace(spec, code=with_file(spec.code, BUNDLED, signer.key.hex()))
+            spec = signed_action(spec, self.signer(spec.endpoint))
             create = self.platform.create_action(self.package, spec)
             task = self._created[key] = background(create)
             self.creating.add(task)

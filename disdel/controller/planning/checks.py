@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import disdel
-from disdel.controller.invoking.bundle import build_bundle, with_file
+from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.invoking.needs import WAIT_S, needs_of
 from disdel.controller.invoking.outcomes import failure_of
+from disdel.controller.invoking.signed_code import signed_action
 from disdel.controller.planning.compiled import without_image
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import history_of
@@ -29,7 +30,6 @@ from disdel.platforms.base import ActionSpec
 from disdel.platforms.registry import chosen
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
-from disdel.protocol.signing_keys import BUNDLED
 from disdel.runtimes.registry import BASE_IMAGE
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
@@ -223,9 +223,7 @@ async def probed(
         endpoint = None if session.endpoints is None else session.endpoints.all[0].name
         signer = session.signer(package, endpoint)
         for spec in await asyncio.to_thread(_probing, session, settings, probes):
-            spec = replace(spec, endpoint=endpoint)
-            if signer is not None:
-                spec = replace(spec, code=with_file(spec.code, BUNDLED, signer.key.hex()))
+            spec = signed_action(replace(spec, endpoint=endpoint), signer)
             await session.platform.create_action(package, spec)
             probe = messages.ProbeRequest()
             needs = needs_of(probe, RunKeys(package), None, spec.timeout_s)
