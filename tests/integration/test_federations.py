@@ -38,8 +38,13 @@ def ended(process, code=0):
 
 def federated(folder, *arguments):
     """The report of a federation, on an embedded platform of its own."""
+    return federated_as(folder, *FEDERATION, *arguments)
+
+
+def federated_as(folder, *arguments):
+    """The same, of other clients and rounds."""
     folder.mkdir()
-    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *arguments)
+    process = start(folder, "digits", "--runtime", "tensorflow", *arguments)
     ended(process)
     return json.loads((folder / "report.json").read_text())
 
@@ -144,6 +149,40 @@ def test_masks_change_no_bit_and_nobody_in_the_store_sees_an_update(tmp_path):
     # The losses of all together are told, and nothing of single ones.
     for one, other in zip(masked["rounds"], plain["rounds"], strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+    assert {(e["checksum"], e["loss"]) for e in masked["ledger"]} == {("", None)}
+
+
+OWN_DATA = """
+import os
+import pathlib
+import signal
+
+import numpy as np
+
+def counts():
+    return [12 + client for client in range(6)]
+
+def load(client, split):
+    killed = pathlib.Path("FOLDER", f"killed-{client}")
+    if os.environ.get("KILL") and client in (1, 4) and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    drawn = np.random.default_rng((client, split == "test"))
+    n = counts()[client]
+    return drawn.integers(0, 17, (n, 8, 8, 1), dtype=np.uint8), drawn.integers(0, 10, n)
+"""
+
+
+def test_masks_change_no_bit_where_clients_have_their_own_data(tmp_path):
+    (tmp_path / "own.py").write_text(OWN_DATA.replace("FOLDER", str(tmp_path)))
+    job = ("--data", f"{tmp_path}/own.py:load", "--batch", "5", "--rounds", "2")
+    plain = federated_as(tmp_path / "plain", *job)
+    masked = federated_as(
+        tmp_path / "masked", *job, "--secure-aggregation", "--action-env", "KILL=once"
+    )
+    assert masked["totals"]["failed"] >= 2
+    assert model(masked, tmp_path / "masked") == model(plain, tmp_path / "plain")
+    assert [e["samples"] for e in masked["ledger"]] == [*range(12, 18)] * 2
     assert {(e["checksum"], e["loss"]) for e in masked["ledger"]} == {("", None)}
 
 

@@ -113,22 +113,22 @@ main = tasks.TrainAction()
 '''
 
 
-def linear_action(name, memory_mb, *, plan, settings, **ignored):
+def linear_action(name, memory_mb, *, plan, settings, files, **ignored):
     """In the place of `controller.train._action`."""
     return ActionSpec(
         name=name,
         image=settings.image(BASE_IMAGE),
-        code=_with_main(MAIN) if name == "train" else build_bundle(name),
+        code=_with_main(MAIN, files) if name == "train" else build_bundle(name),
         memory_mb=memory_mb,
         timeout_s=plan.timeout_s,
     )
 
 
-def _with_main(text):
+def _with_main(text, files):
     """The train action's zip with another main."""
     buffer = io.BytesIO()
     with (
-        zipfile.ZipFile(io.BytesIO(build_bundle("train"))) as bundle,
+        zipfile.ZipFile(io.BytesIO(build_bundle("train", files=files))) as bundle,
         zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for member in bundle.namelist():

@@ -29,6 +29,19 @@ def held_out(owned: NDArray[np.int64], share: float | None) -> NDArray[np.int64]
     return held
 
 
+def _too_few(job: FederateJob, able: int) -> str:
+    """Why a round cannot be, in which fewer clients have samples than are asked."""
+    other = "choose another --partition or --seed"
+    if job.data is not None:
+        other = f"look at counts() beside {job.data}, which says so"
+    if not able:
+        return f"none of {job.roster} clients has samples to train on: {other}"
+    return (
+        f"a round asks {job.asked} clients, and {able} of {job.roster} have samples: lower "
+        f"--clients-per-round, or {other}"
+    )
+
+
 class Roster(RoundObserver):
     """All clients of a federation, in a few bytes each; it follows the rounds that it chooses for.
 
@@ -66,10 +79,7 @@ class Roster(RoundObserver):
                 job.available, clients=len(self.sizes), seed=job.seed
             )
         if len(self._able) < job.asked:
-            raise UsageError(
-                f"a round asks {job.asked} clients, and {len(self._able)} of {job.roster} have "
-                "samples: lower --clients-per-round, or choose another --partition or --seed"
-            )
+            raise UsageError(_too_few(job, len(self._able)))
         # What cannot be chosen is told before anything runs.
         self.cohort(1)
 

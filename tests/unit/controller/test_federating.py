@@ -30,6 +30,9 @@ from openwhisk_local.machine.container_memory import MemoryUse
 from tests.support.fake_platform import FakePlatform, sessions_of
 from tests.support.waiting import wait_until
 
+# Of each magnitude, and with digits that rounding would change.
+FROZEN = (np.float32(10.0) ** np.arange(-40, 38, 6, dtype=np.float32)).astype(np.float32) / 3
+
 
 class Counting(Trainer):
     """Adds 1 in each step."""
@@ -38,6 +41,7 @@ class Counting(Trainer):
 
     def __init__(self):
         self.w = np.zeros(1, np.float32)
+        self.frozen = FROZEN
 
     def import_framework(self, runtime):
         pass
@@ -46,10 +50,10 @@ class Counting(Trainer):
         return self
 
     def state(self):
-        return {"w": self.w.copy()}
+        return {"w": self.w.copy(), "frozen": self.frozen.copy()}
 
     def load_state(self, tensors):
-        self.w = tensors["w"].copy()
+        self.w, self.frozen = tensors["w"].copy(), tensors["frozen"].copy()
 
     def trained(self):
         return ("w",)
@@ -79,6 +83,7 @@ class Containers:
     def __init__(self, store):
         self.store = store
         self.late = set()
+        self.scored = []
 
     def context(self):
         return Context(self.store, time.time() + 60, Memory())
@@ -87,7 +92,9 @@ class Containers:
         context = self.context()
         if arguments["task"] == "score":
             request = messages.from_json(messages.ScoreRequest, arguments)
-            weight = float(read_tensors(self.store, request.state_key)["w"][0])
+            state = read_tensors(self.store, request.state_key)
+            self.scored.append(state)
+            weight = float(state["w"][0])
             if request.model_key is not None:
                 self.store.put(request.model_key, b"a model file")
             reply = messages.ScoreReply(samples=1, loss_sum=weight, correct=1, peak_mb=1)
@@ -152,6 +159,13 @@ def test_all_take_their_steps_and_count_by_their_samples(run):
     assert (
         sorted(entry.weight for entry in report.ledger if entry.round == 1) == [179] * 2 + [180] * 6
     )
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedadam", "fednova", "nesterov"])
+def test_what_nobody_trains_stays_as_it_is_to_the_bit(run, containers, strategy):
+    run(rounds=3, strategy=strategy, optimizer="sgd", local_epochs=1.0)
+    assert len({state["w"].tobytes() for state in containers.scored}) == 3
+    assert {state["frozen"].tobytes() for state in containers.scored} == {FROZEN.tobytes()}
 
 
 def test_what_comes_after_the_deadline_is_dropped(run, containers):

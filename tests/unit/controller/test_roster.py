@@ -163,3 +163,23 @@ def test_samples_that_are_left_out_are_not_those_held_out():
     assert made.samples(19) == 3
     assert made.samples(19, "held-out") == 5
     assert not set(made.positions(19)) & set(made.positions(19, "held-out"))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "message"),
+    [
+        ([0, 0, 0], {}, "none of 3 clients has samples to train on: choose another --partition"),
+        ([0, 0, 0], {"select": "poisson"}, "none of 3 clients has samples"),
+        (
+            [0, 0, 0],
+            {"data": "own.py:load"},
+            r"none of 3 .*: look at counts\(\) beside own.py:load",
+        ),
+        ([0, 9, 0], {"data": "own.py:load"}, r"asks 2 clients, and 1 of 3 have .* counts\(\)"),
+        ([0, 9, 0], {}, "lower --clients-per-round, or choose another --partition or --seed"),
+    ],
+)
+def test_too_few_with_samples_are_refused_with_who_says_so(sizes, options, message):
+    job = FederateJob(dataset="digits", clients=3, clients_per_round=2, **options)
+    with pytest.raises(UsageError, match=message):
+        Roster(job, Assignment(sizes=np.array(sizes), order=lambda: np.arange(9)))
