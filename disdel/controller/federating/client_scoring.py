@@ -62,7 +62,7 @@ class ClientScoring:
         """The same of the finished model, from which those that are kept are trained on."""
         scores = await self.scores(number, self._personal)
         if self._personal is not None:
-            self._personal.tell()
+            self._personal.tell(self._roster.able(0))
         return scores
 
     async def scores(

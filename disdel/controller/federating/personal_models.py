@@ -67,17 +67,17 @@ class PersonalModels:
                 self._written_bytes.append(len(data))
             store.delete(self.key(client))
 
-    def tell(self) -> None:
-        """Say where the files are, and of how many clients there is none."""
+    def tell(self, clients: int) -> None:
+        """Say where the files are, and of how many of so many clients."""
         if self._written_bytes:
             path = self._invoker.folder.personal("CLIENT", self._suffix)
             told = (
-                f"{len(self._written_bytes)} personal models, "
+                f"personal models of {len(self._written_bytes)} of {clients} clients, "
                 f"{format_bytes(sum(self._written_bytes))}, are in {path.parent}: disdel infer "
                 f"{self._dataset} --model {path} takes one"
             )
             self._invoker.emit(Noted(message=told))
         if self._failed:
             why = next(iter(self._failed.values()))
-            told = f"{len(self._failed)} personal models are lost: {why}"
+            told = f"personal models of {len(self._failed)} clients are lost: {why}"
             self._invoker.emit(Noted(message=told, matters=True))

@@ -119,8 +119,8 @@ class Personal:
     def fetch(self, clients):
         self.fetched.append(clients)
 
-    def tell(self):
-        self.fetched.append("told")
+    def tell(self, clients):
+        self.fetched.append(clients)
 
 
 def test_models_are_kept_of_the_finished_one_alone_as_there_is_room(monkeypatch):
@@ -132,7 +132,7 @@ def test_models_are_kept_of_the_finished_one_alone_as_there_is_room(monkeypatch)
     assert not personal.fetched
     _, _, cohorts, _ = scores(monkeypatch, final=True, **kept)
     # Two of twelve have no score.
-    assert personal.fetched == [[0, 1], [3], [4], [6, 7], [8, 9], [10, 11], "told"]
+    assert personal.fetched == [[0, 1], [3], [4], [6, 7], [8, 9], [10, 11], CLIENTS]
     assert cohorts.stored == [f"personal:{c}" for c in range(CLIENTS) if c not in (2, 5)]
 
 
