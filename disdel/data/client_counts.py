@@ -1,8 +1,12 @@
-"""How many samples clients have that load their own: what `counts()` beside their function says."""
+"""How many samples clients have that load their own: what `counts()` beside their function says.
+
+Where there is no such function, nothing of the user's runs here: clients are asked where they are.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 from pathlib import Path
 
@@ -17,15 +21,21 @@ from disdel.user_code.collecting import UserCode
 from disdel.user_code.module import UserModule
 
 _NAME = "counts"
+_NAMED = re.compile(rb"\b" + _NAME.encode() + rb"\b")
 _MOST = 2**40
 
 
-def client_counts(code: UserCode) -> NDArray[np.int64]:
+def client_counts(code: UserCode) -> NDArray[np.int64] | None:
     """What the user's code says of its clients, (clients,), in a process of its own.
 
+    None where it has no function `counts`.
+
     Raises:
-        UsageError: it says nothing, fails, or says something else.
+        UsageError: it fails, or says something else.
     """
+    if not any(map(_NAMED.search, code.python.values())):
+        # The packages that load samples may be only where these are.
+        return None
     with tempfile.TemporaryDirectory(prefix="disdel-counts-") as folder:
         task = Count(
             code=dataclasses.asdict(code.ref),
@@ -34,21 +44,24 @@ def client_counts(code: UserCode) -> NDArray[np.int64]:
         )
         run_tfds(task, Path(folder), what=f"{_NAME}() of {code.ref.entry}")
         counts: NDArray[np.int64] = np.load(Path(folder) / "counts.npy")
-    return counts
+    return counts if len(counts) else None
 
 
 def counts_of(module: UserModule) -> NDArray[np.int64]:
     """Ask the module, in the process that is for it: the samples of each client, (clients,).
 
+    Of no client where there is no such function.
+
     Raises:
-        UsageError: it says nothing, fails, or says something else.
+        UsageError: it fails, or says something else.
     """
     entry, function = module.code.entry, module.attribute(_NAME)
+    if function is None:
+        return np.empty(0, np.int64)
     if not callable(function):
         raise UsageError(
-            f"{entry}: there is no function {_NAME} beside it. How many samples each client has is "
-            f"needed to plan and to weigh, and is all that leaves a client: def {_NAME}(): return "
-            "[120, 80, …]"
+            f"{entry}: {_NAME} beside it must be a function that returns the samples of each "
+            f"client: def {_NAME}(): return [120, 80, …]"
         )
     told = module.guarded(lambda: np.asarray(list(function())))
     if told.ndim != 1 or told.dtype.kind not in "iu" or not 1 <= len(told) <= MAX_CLIENTS:

@@ -296,7 +296,7 @@ class ClientTurn:
     is no part of a sum. `keeps` says what else the client is to keep. After its steps, which may be
     none, the client's model is scored on the samples at `score_keys`; or with `scores_own` on those
     of "test" that its function loads. With `model_key`, it is also stored there as a file of its
-    framework.
+    framework. With `counts` it trains nothing, and says how many samples it has.
     """
 
     client: int
@@ -314,6 +314,7 @@ class ClientTurn:
     scores_own: bool = False
     uses: int | None = None
     model_key: str | None = None
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

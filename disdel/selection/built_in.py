@@ -32,7 +32,7 @@ def poisson(choice: Choice) -> Clients:
     return choice.able[choice.random().random(len(choice.able)) < chance]
 
 
-@selection("size")
+@selection("size", by_size=True)
 def by_size(choice: Choice) -> Clients:
     """Each draw goes to a client in proportion to its samples, without replacement."""
     return _by_size(choice, choice.cohort, choice.random())
@@ -44,7 +44,7 @@ def round_robin(choice: Choice) -> Clients:
     return choice.able[_least_asked(choice, choice.cohort)]
 
 
-@selection("power-of-choice", by_loss=True)
+@selection("power-of-choice", by_loss=True, by_size=True)
 def power_of_choice(
     choice: Choice,
     *,

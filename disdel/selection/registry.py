@@ -49,14 +49,18 @@ S = TypeVar("S", bound=Selector)
 _REGISTERED: dict[str, Selector] = {}
 _BY_CHANCE: set[str] = set()
 _BY_LOSS: set[str] = set()
+_BY_SIZE: set[str] = set()
 
 
-def selection(name: str, *, by_chance: bool = False, by_loss: bool = False) -> Callable[[S], S]:
+def selection(
+    name: str, *, by_chance: bool = False, by_loss: bool = False, by_size: bool = False
+) -> Callable[[S], S]:
     """Register a function as the selection of a name.
 
     It must be a pure function of its choice, so that a round that is repeated, or resumed, asks the
     same clients. One that asks each client `by_chance` may choose more or fewer than are wanted;
-    one that chooses `by_loss` looks at the losses of single clients.
+    one that chooses `by_loss` looks at the losses of single clients, and one that chooses `by_size`
+    at how many samples each has.
     """
 
     def register(select: S) -> S:
@@ -65,6 +69,8 @@ def selection(name: str, *, by_chance: bool = False, by_loss: bool = False) -> C
             _BY_CHANCE.add(name)
         if by_loss:
             _BY_LOSS.add(name)
+        if by_size:
+            _BY_SIZE.add(name)
         return select
 
     return register
@@ -85,6 +91,7 @@ class Selection:
     select: Selector
     by_chance: bool = False
     by_loss: bool = False
+    by_size: bool = False
 
     def cohort(
         self, roster: Roster, able: Clients, *, wanted: int, number: int, seed: int
@@ -111,5 +118,9 @@ def find_selection(text: str) -> Selection:
         raise UsageError(f"unknown {OPTION} {text!r}; known: {', '.join(selection_names())}")
     said = parameters_said(named, select, OPTION, leave_out=_GIVEN)
     return Selection(
-        text, partial(select, **said), named.name in _BY_CHANCE, named.name in _BY_LOSS
+        text,
+        partial(select, **said),
+        by_chance=named.name in _BY_CHANCE,
+        by_loss=named.name in _BY_LOSS,
+        by_size=named.name in _BY_SIZE,
     )

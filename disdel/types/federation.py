@@ -240,7 +240,7 @@ class FederateJob(LearningJob):
         if self.data is not None and self.client_samples is not None:
             raise UsageError(
                 "--client-samples leaves out samples that disdel deals, and with --data clients "
-                "have their own: let the function load fewer, and counts() say so"
+                "have their own: let the function load fewer"
             )
         wanted = self.clients_per_round
         if wanted is not None and wanted >= 1:

@@ -109,7 +109,7 @@ class _Activation:
     _sum: ExactSum | None = None
     _shown: Throttle = field(default_factory=lambda: Throttle(_PROGRESS_INTERVAL_S))
     _asked: Throttle = field(default_factory=lambda: Throttle(_CANCEL_INTERVAL_S))
-    # In this activation; the slowest client's for one step, and for its score.
+    # In this activation; the slowest client's for one step, and for its score or count.
     _steps: int = 0
     _train_s: float = 0.0
     _step_s: float = 0.0
@@ -188,6 +188,9 @@ class _Activation:
             self.results.append(self._refused(turn, began_s, str(refused)))
             return "ok"
         own_s = time.perf_counter() - began_s
+        if turn.counts:
+            self.results.append(self._counted(turn, samples, own_s))
+            return "ok"
         self._read_ahead(following, samples)
         if first:
             clock.ended("data")
@@ -263,6 +266,13 @@ class _Activation:
             return self.shards.get(turn.shard_key, self.context, "train")
         model = self.request.network.model
         return self.own_data.get(turn.client, turn.samples, model, turn.split)
+
+    def _counted(self, turn: ClientTurn, samples: Samples, took_s: float) -> ClientResult:
+        """How many samples a client has; none of them is looked at."""
+        # The next one's may take as long.
+        self._score_s = max(self._score_s, took_s)
+        count = len(samples.x)
+        return ClientResult(client=turn.client, steps=0, samples=count, loss_sum=0.0, train_s=0.0)
 
     def _read_ahead(self, following: ClientTurn | None, alike: Samples) -> None:
         """Begin to read the next client's samples, where they are in the store and few."""

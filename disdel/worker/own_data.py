@@ -38,7 +38,7 @@ class OwnData:
     def get(
         self, client: int, count: int | None, model: ModelSpec, split: OwnSplit = "train"
     ) -> Samples:
-        """The samples of a client, of which there are `count` by what it has said, if it has.
+        """The samples of a client, of which there are `count` if it has said so before.
 
         Raises:
             UsageError: the function failed, or what it returned does not suit the network.
@@ -71,7 +71,10 @@ def _samples(loaded: object, count: int | None, model: ModelSpec, where: str) ->
     if not len(x):
         raise UsageError(f"{where} returned no samples")
     if count is not None and len(x) != count:
-        raise UsageError(f"{where} returned {len(x)} samples, and counts() says {count}")
+        raise UsageError(
+            f"{where} returned {len(x)} samples, and {count} by what was said before (by counts(), "
+            "or when it was first asked): they must stay the same while a run lasts"
+        )
     return Samples(_fitted(x, model.features[0], where), _targets(y, model.targets[0], where))
 
 

@@ -150,16 +150,20 @@ class ClientScoring:
         epochs = self._asked.personalize
         if epochs is None:
             return None
-        await asyncio.to_thread(self._data.make_ready, wave)
+        unknown = await self._cohorts.count(number, wave)
+        able = [client for client in wave if client not in unknown]
+        await asyncio.to_thread(self._data.make_ready, able)
         turns = [
             replace(
                 self._cohorts.turns.further(client, number, epochs),
                 model_key=None if keeping is None else keeping.key(client),
                 **_scored_at(self._data.key(client, self._part)),
             )
-            for client in wave
+            for client in able
         ]
-        return await self._cohorts.score_by_clients(number, turns)
+        cohort = await self._cohorts.score_by_clients(number, turns)
+        cohort.dropped |= unknown
+        return cohort
 
     def _told(self, cohort: Cohort | None) -> Mapping[int, tuple[float, float | None, int]]:
         """By client: loss and accuracy, and the samples that they are means over."""

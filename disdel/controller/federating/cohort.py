@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from disdel.protocol import messages
 
@@ -29,11 +30,11 @@ class Answered:
 
 @dataclass(slots=True)
 class Cohort:
-    """A round as it comes in, or a score of its model by client.
+    """A round as it comes in, or a score of its model by client, or what samples clients have.
 
     Attributes:
         number: of the round.
-        scores: whether the model that it has come to is scored, and nothing averaged.
+        task: what clients do: in all but the first case, nothing is averaged.
         turns: of the clients that are asked.
         exponent: of the sums; None where each update is stored.
         answered: by client.
@@ -50,7 +51,7 @@ class Cohort:
     number: int
     turns: dict[int, messages.ClientTurn]
     exponent: int | None
-    scores: bool = False
+    task: Literal["train", "score", "count"] = "train"
     answered: dict[int, Answered] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
     late: frozenset[int] = frozenset()

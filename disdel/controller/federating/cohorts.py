@@ -87,8 +87,9 @@ class CohortContainers(TrainContainers):
             places=self._dealing,
         )
         self._dealt: tuple[int, list[list[int]]] | None = None
-        # Why some of those that were asked have no container.
+        # Why some of those that were asked have no container, or cannot say what they have.
         self._stranded: dict[int, str] = {}
+        self._unknown: dict[int, str] = {}
 
     def _clipping(self) -> messages.Clipping | None:
         return None if self._differential is None else self._differential.clipping
@@ -100,10 +101,42 @@ class CohortContainers(TrainContainers):
             cohort = self._roster.cohort(number)
             # Endpoints are of different speeds, which places know: clients count as alike.
             alike = self.invoker.session.endpoints is not None
-            seconds = {c: self.turns.seconds(c, number, alike=alike) for c in cohort}
-            hands, self._stranded = self._dealing.deal(seconds)
+            able = [client for client in cohort if client not in self._unknown]
+            seconds = {c: self.turns.seconds(c, number, alike=alike) for c in able}
+            hands, stranded = self._dealing.deal(seconds)
+            self._stranded = stranded | self._unknown
             self._dealt = number, hands
         return self._dealt[1]
+
+    async def meet(self, number: int) -> None:
+        """Know how many samples the clients of a round have; who cannot say so is not trained."""
+        counted = self._roster.is_counted
+        self._unknown = {} if counted else await self.count(number, self._roster.cohort(number))
+
+    async def count(self, number: int, clients: Sequence[int]) -> dict[int, str]:
+        """Have those of some clients that nobody has counted say how many samples they have.
+
+        Returns:
+            Why some cannot, by client.
+        """
+        turns = [
+            messages.ClientTurn(
+                client=client,
+                shard_key=None,
+                start_step=0,
+                stop_step=0,
+                batch_size=1,
+                weight=0.0,
+                counts=True,
+            )
+            for client in self._roster.uncounted(clients)
+        ]
+        if not turns:
+            return {}
+        cohort = await self._beside_rounds(Cohort(number, _by_client(turns), None, task="count"))
+        for client, one in cohort.answered.items():
+            self._roster.count(client, one.result.samples)
+        return cohort.dropped
 
     async def train_round(self, number: int) -> Cohort:
         """What came of a round's cohort until all have ended, or it is over for another reason.
@@ -161,9 +194,12 @@ class CohortContainers(TrainContainers):
 
         Whom that does not succeed with has no score.
         """
-        cohort = Cohort(number, {turn.client: turn for turn in turns}, None, scores=True)
+        return await self._beside_rounds(Cohort(number, _by_client(turns), None, task="score"))
+
+    async def _beside_rounds(self, cohort: Cohort) -> Cohort:
+        """What came of turns of which nothing is averaged."""
         hands, stranded = self._dealing.deal(
-            {turn.client: self.turns.seconds_of(turn) for turn in turns}
+            {client: self.turns.seconds_of(turn) for client, turn in cohort.turns.items()}
         )
         cohort.dropped |= stranded
         await all_of(
@@ -285,3 +321,7 @@ class CohortContainers(TrainContainers):
         """Let activations of a round that are still under way know that nobody waits for them."""
         store, keys = self.invoker.session.store, self.invoker.keys
         await asyncio.to_thread(store.set_field, keys.open, keys.CLOSED, str(number))
+
+
+def _by_client(turns: Sequence[messages.ClientTurn]) -> dict[int, messages.ClientTurn]:
+    return {turn.client: turn for turn in turns}

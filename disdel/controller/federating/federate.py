@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.controller.federating.asynchronous import check_asynchronous
+from disdel.controller.federating.counting import assumed_sizes, check_uncounted
 from disdel.controller.federating.privacy import DifferentialPrivacy, check_privacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
@@ -60,7 +61,8 @@ class FederatedKind(RunKind):
 
     asked: FederateJob
     _roster: Roster | None = None
-    # Of clients that have their own data: the function that loads them, and how many each has.
+    # Of clients that have their own data: the function that loads them, and how many each has;
+    # None where they have not said so.
     _data: UserCode | None = None
     _counts: NDArray[np.int64] | None = None
 
@@ -82,9 +84,12 @@ class FederatedKind(RunKind):
         return self.asked.as_training
 
     def _dealt_by_clients(self, entry: str) -> TrainJob:
-        """The job, as clients say how many samples they have."""
+        """The job, as clients say how many samples they have, if they do."""
         self._data = collect(entry)
         counts = self._counts = client_counts(self._data)
+        if counts is None:
+            check_uncounted(self.asked, strategy_of(self.asked))
+            return self.asked.as_training
         if self.asked.clients not in (None, len(counts)):
             raise UsageError(
                 f"counts() of {entry} is of {len(counts)} clients, and --clients is "
@@ -106,7 +111,8 @@ class FederatedKind(RunKind):
         return job
 
     def planned(self, partition: Partition) -> tuple[Counts, Federation]:
-        self._roster = Roster(self.asked, self._assignment(partition))
+        is_counted = self._data is None or self._counts is not None
+        self._roster = Roster(self.asked, self._assignment(partition), is_counted=is_counted)
         check_privacy(self.asked, strategy_of(self.asked.as_training), self._roster.able)
         return self._roster.typical, Federation(
             rounds=self.asked.rounds,
@@ -127,10 +133,13 @@ class FederatedKind(RunKind):
         return parts_of_cohort(endpoints, homes, roster=roster, asked=self.asked.asked)
 
     def _assignment(self, partition: Partition) -> Assignment:
-        if self._counts is None:
+        if self._data is None:
             return partition.assignment(self.asked.roster)
+        sizes = self._counts
+        if sizes is None:
+            sizes = assumed_sizes(partition.samples, self.asked.roster)
         # Nobody here knows which samples they are.
-        return Assignment(sizes=self._counts, order=lambda: np.empty(0, np.int64))
+        return Assignment(sizes=sizes, order=lambda: np.empty(0, np.int64))
 
     def run(self, *parts: Any) -> RoundLoop:
         assert self._roster is not None

@@ -180,7 +180,7 @@ class Hands:
     ) -> _Ended:
         """The activation of these clients that ended well; lost ones are replaced."""
         segment = cohort.next_segment(worker)
-        number, keys, trains = cohort.number, self._invoker.keys, not cohort.scores
+        number, keys, trains = cohort.number, self._invoker.keys, cohort.task == "train"
         request = messages.TrainClientsRequest(
             network=self._network(),
             worker=worker,
@@ -225,8 +225,7 @@ class Hands:
             cohort.spent += [*([sent.sum_key] if trains else []), sent.checkpoint_key]
             cohort.spent += [turn.update_key for turn in sent.turns if turn.update_key is not None]
             cohort.own_keys |= {turn.keeps.new_own_key for turn in sent.turns if turn.keeps}
-            task = "train" if trains else "score"
-            call = await self._workers.call(task, sent, worker, attempt, number=number)
+            call = await self._workers.call(cohort.task, sent, worker, attempt, number=number)
             call = replace(call, segment=segment, attempt=count)
             try:
                 reply = await self._invoker.call(call, messages.TrainClientsReply)
@@ -245,7 +244,7 @@ class Hands:
         self, turn: messages.ClientTurn, cohort: Cohort, segment: int, attempt: int
     ) -> messages.ClientTurn:
         """A turn with a place for its update, where that is not summed."""
-        if cohort.exponent is not None or cohort.scores:
+        if cohort.exponent is not None or cohort.task != "train":
             return turn
         keys, place = self._invoker.keys, (cohort.number, turn.client, segment, attempt)
         keeps = turn.keeps and replace(turn.keeps, new_own_key=keys.own(*place))

@@ -18,7 +18,7 @@ def odd_reply(sent: messages.TrainClientsRequest, reply: messages.TrainClientsRe
         if not result.refused and not all(math.isfinite(number) for number in numbers):
             return f"what it tells of client {result.client} is no number"
         # A turn without steps sees none: it scores the model as it is.
-        sees = turn.stop_step > turn.start_step and not result.refused
+        sees = (turn.counts or turn.stop_step > turn.start_step) and not result.refused
         if min(result.samples, result.steps) < 0 or (sees and not result.samples):
             return f"client {result.client} cannot have seen {result.samples} samples"
     if reply.outcome == "ok" and len(told) < len(asked) and sent.until_s is None:

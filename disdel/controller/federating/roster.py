@@ -48,13 +48,16 @@ class Roster(RoundObserver):
     Args:
         job: the federation.
         assignment: the samples that each client owns.
+        is_counted: whether it says how many these are; else each client must say so itself.
 
     Raises:
         UsageError: too few clients have samples, or there is no such way to choose some.
         RoundFailed: too few are there in the first round.
     """
 
-    def __init__(self, job: FederateJob, assignment: Assignment) -> None:
+    def __init__(
+        self, job: FederateJob, assignment: Assignment, *, is_counted: bool = True
+    ) -> None:
         self._job = job
         self._seed = job.seed
         if job.privacy.is_differential:
@@ -69,6 +72,7 @@ class Roster(RoundObserver):
         kept = owned - self.held
         self.sizes = kept if most is None else np.minimum(kept, most.astype(np.int64))
         self.assignment = assignment
+        self._counted = np.full(len(self.sizes), is_counted)
         self._positions: NDArray[np.int64] | None = None
         self._able = np.flatnonzero(self.sizes)
         self._known = selection.Roster.of(self.sizes)
@@ -148,6 +152,24 @@ class Roster(RoundObserver):
 
     def samples(self, client: int, part: Part = "train") -> int:
         return int((self.sizes if part == "train" else self.held)[client])
+
+    def told(self, client: int) -> int | None:
+        """How many samples a client has, if anybody has counted them."""
+        return self.samples(client) if self._counted[client] else None
+
+    def uncounted(self, clients: Sequence[int]) -> list[int]:
+        """Those of some clients whose samples nobody has counted."""
+        return [client for client in clients if not self._counted[client]]
+
+    def count(self, client: int, samples: int) -> None:
+        """Know how many samples a client has."""
+        # What is known for selections has the same array.
+        self.sizes[client] = samples
+        self._counted[client] = True
+
+    @property
+    def is_counted(self) -> bool:
+        return bool(self._counted.all())
 
     def positions(self, client: int, part: Part = "train") -> NDArray[np.int64]:
         """The client's positions in the training split, ascending, shape (its samples,)."""

@@ -13,6 +13,7 @@ from disdel.controller.federating.client_scoring import ClientScoring, means
 from disdel.controller.federating.clients_file import ClientsFile
 from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.cohorts import CohortContainers
+from disdel.controller.federating.counting import note_on
 from disdel.controller.federating.dropped import DropNotes, causes_told
 from disdel.controller.federating.personal_models import PersonalModels
 from disdel.controller.federating.privacy import DifferentialPrivacy
@@ -110,6 +111,8 @@ class FederatedRun(RoundLoop):
             data=self._data,
             differential=self._differential,
         )
+        if not self._roster.is_counted:
+            self.emit(note_on(self._roster.samples(self._roster.somebody)))
         for complete in self.progress.rounds:
             self._cohorts.turns.follow(complete.ledger)
         self._scoring = ClientScoring(
@@ -170,6 +173,9 @@ class FederatedRun(RoundLoop):
         dealt = look(self._roster.assignment, labels, spec, partition=job.partition, seed=job.seed)
         return dealt.label_map(_MAP_ROWS, _MAP_COLUMNS)
 
+    async def prepare(self, number: int) -> None:
+        await self._cohorts.meet(number)
+
     def active(self, number: int) -> int:
         return sum(map(bool, self._cohorts.hands(number)))
 
@@ -178,7 +184,7 @@ class FederatedRun(RoundLoop):
 
     def _stage(self, number: int) -> None:
         """Those who are needed first, of each container, before the others."""
-        if number:
+        if number and self._federation.data is None:
             hands = self._cohorts.hands(number)
             longest = max(map(len, hands), default=0)
             turns = (hand[turn] for turn in range(longest) for hand in hands if turn < len(hand))

@@ -89,7 +89,7 @@ class ClientTurns:
             batch_size=self._batch_size(client),
             weight=0.0,
             rate_factor=self._rate_factor(client, number),
-            samples=self._roster.samples(client),
+            samples=self._roster.told(client),
         )
 
     def turn(self, client: int, number: int, *, turns: int | None = None) -> messages.ClientTurn:
@@ -114,7 +114,7 @@ class ClientTurns:
             weight=weight,
             rate_factor=factor,
             keeps=self._keeps(client, number, steps, factor),
-            samples=self._roster.samples(client),
+            samples=self._roster.told(client),
             score_keys=self._score_keys(number),
             uses=share.samples if share.samples < self._roster.samples(client) else None,
         )

@@ -178,6 +178,10 @@ class RoundLoop(ABC):
         """Who else follows the rounds, before they are saved."""
         return ()
 
+    async def prepare(self, number: int) -> None:  # noqa: ARG002
+        """Learn what must be known before a round's work is dealt."""
+        return
+
     @abstractmethod
     def active(self, number: int) -> int:
         """How many containers have something to do in a round."""
@@ -300,6 +304,7 @@ class RoundLoop(ABC):
         """Fork, train, join, average, score."""
         started_s = time.monotonic()
         begun = len(self.invoker.journal.activations)
+        await self.prepare(number)
         workers = self.active(number)
         for observer in self._observers:
             await observer.round_started(number, workers)

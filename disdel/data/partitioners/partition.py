@@ -54,6 +54,11 @@ class Partition:
         self._last: tuple[int, Assignment] | None = None
         self._decided: int | None = None
 
+    @property
+    def samples(self) -> int:
+        """Those of the training split."""
+        return self._samples
+
     def counts(self, clients: int) -> tuple[int, ...]:
         """The samples of each of `clients` clients; raises as `assignment` does."""
         if clients not in self._counts:

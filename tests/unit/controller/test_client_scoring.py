@@ -33,6 +33,8 @@ class Data(ClientData):
 class Cohorts:
     """Each client is right in as many samples as its number says, and in one more once trained."""
 
+    gone = ()
+
     def __init__(self):
         self.sent, self.stored = [], []
         self.turns = self
@@ -47,10 +49,13 @@ class Cohorts:
             weight=0.0,
         )
 
+    async def count(self, number, clients):
+        return {client: "gone meanwhile" for client in clients if client in self.gone}
+
     async def score_by_clients(self, number, turns):
         self.sent.append([turn.client for turn in turns])
         self.stored += [turn.model_key for turn in turns if turn.model_key is not None]
-        cohort = Cohort(number, {turn.client: turn for turn in turns}, None, scores=True)
+        cohort = Cohort(number, {turn.client: turn for turn in turns}, None, task="score")
         for turn in turns:
             assert turn.score_keys == (f"held-out:{turn.client}",)
             if turn.client == 2:
@@ -134,6 +139,14 @@ def test_models_are_kept_of_the_finished_one_alone_as_there_is_room(monkeypatch)
     # Two of twelve have no score.
     assert personal.fetched == [[0, 1], [3], [4], [6, 7], [8, 9], [10, 11], CLIENTS]
     assert cohorts.stored == [f"personal:{c}" for c in range(CLIENTS) if c not in (2, 5)]
+
+
+def test_who_cannot_say_how_much_it_would_train_on_has_no_model_of_its_own(monkeypatch):
+    monkeypatch.setattr(Cohorts, "gone", (4,))
+    found, _, cohorts, [message] = scores(monkeypatch, personalize=1.5)
+    assert 4 not in cohorts.sent[1]
+    assert [one.client for one in found.by_client if one.personal_accuracy is None] == [4]
+    assert "client 4: gone meanwhile" in message
 
 
 @pytest.mark.parametrize(("room", "each"), [(20, 1), (59, 2), (100, 5)])

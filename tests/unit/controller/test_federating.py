@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,8 @@ from disdel.worker.clients import train_clients
 from disdel.worker.combine import combine
 from disdel.worker.context import Context
 from disdel.worker.footprint import Footprint
-from disdel.worker.shards import ShardCache
+from disdel.worker.own_data import OwnData
+from disdel.worker.shards import Samples, ShardCache
 from openwhisk_local.machine.container_memory import MemoryUse
 from tests.support.fake_platform import FakePlatform, sessions_of
 from tests.support.waiting import wait_until
@@ -84,6 +86,7 @@ class Containers:
         self.store = store
         self.late = set()
         self.scored = []
+        self.own_data = None
 
     def context(self):
         return Context(self.store, time.time() + 60, Memory())
@@ -112,7 +115,7 @@ class Containers:
             wait_until(lambda: closed() == str(request.round), 30)
             return {"error": {"kind": "cancelled", "message": "the round is over"}}
         trainer = Counting()
-        reply = train_clients(request, context, trainer, ShardCache(), RoundState())
+        reply = train_clients(request, context, trainer, ShardCache(), RoundState(), self.own_data)
         return messages.to_json(reply)
 
 
@@ -289,3 +292,83 @@ def test_balanced_clients_go_on_where_they_stopped_and_count_by_what_they_saw(ru
 
 def steps_of(report, number):
     return {e.client: e.steps for e in report.ledger if e.round == number}
+
+
+class Site(OwnData):
+    """Three clients of 7, 25 and 40 samples, of whom client 1 may be without its disk."""
+
+    sizes = (7, 25, 40)
+
+    def __init__(self, broken=()):
+        self.asked, self.broken = [], broken
+
+    def get(self, client, count, model, split="train"):
+        self.asked.append((client, count))
+        if client in self.broken:
+            raise UsageError(f"clients of client {client}: no disk")
+        size = self.sizes[client]
+        return Samples(np.zeros((size, 1), np.float32), np.zeros(size, np.int32))
+
+
+@pytest.fixture
+def site(containers, tmp_path):
+    """Where clients load their own samples: the function's file, and what it finds."""
+    made = containers.own_data = Site()
+
+    def write(counts=""):
+        path = tmp_path / "site.py"
+        path.write_text(f"def clients(client):\n    raise OSError('not here')\n{counts}")
+        return made, f"{path}:clients"
+
+    return write
+
+
+def ledger_of(report):
+    return [(e.round, e.client, e.samples, e.steps, e.weight, e.checksum) for e in report.ledger]
+
+
+def test_clients_that_say_how_many_they_have_when_they_are_asked_train_as_counted(run, site):
+    of_three = {"rounds": 2, "local_epochs": 2, "clients": 3}
+    _, entry = site("def counts():\n    return [7, 25, 40]\n")
+    counted = run(data=entry, **of_three)
+    told = []
+    made, entry = site()
+    made.asked.clear()
+    report = run(told.append, data=entry, **of_three)
+    assert ledger_of(report) == ledger_of(counted)
+    assert [e.weight for e in report.ledger if e.round == 2] == [14, 50, 80]
+    # Asked once, before their first round.
+    once, twice = (
+        dict.fromkeys(((c, None) for c in range(3)), 1),
+        dict.fromkeys(enumerate(made.sizes), 2),
+    )
+    assert Counter(made.asked) == once | twice
+    assert sorted({a.task for a in report.activations}) == ["collect", "count", "score", "train"]
+    assert any("as if it had 480" in e.message for e in told if isinstance(e, Noted))
+
+
+def test_only_those_who_are_asked_are_counted_and_who_cannot_say_goes_without(run, site):
+    made, entry = site()
+    made.broken = (1,)
+    report = run(data=entry, clients=3, clients_per_round=2, min_clients=1, rounds=3, seed=1)
+    cohorts = [{e.client for e in report.ledger if e.round == number} for number in (1, 2, 3)]
+    dropped = [{one.client: one.why for one in r.clients.dropped} for r in report.rounds]
+    assert all(len(cohort) + len(away) == 2 for cohort, away in zip(cohorts, dropped, strict=True))
+    assert {why for away in dropped for why in away.values()} == {"clients of client 1: no disk"}
+    counted = [client for client, count in made.asked if count is None and client != 1]
+    assert sorted(counted) == sorted(set.union(*cohorts))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"clients": None}, "how many clients are there\\? Add --clients N"),
+        ({"select": "size"}, "--select size chooses by how many samples clients have"),
+        ({"select": "power-of-choice"}, "--select power-of-choice chooses by how many"),
+        ({"strategy": "fedbuff"}, "strategy fedbuff needs the largest weight of all clients"),
+    ],
+)
+def test_what_must_know_all_clients_needs_their_counts(run, site, monkeypatch, changes, told):
+    monkeypatch.setattr(train_module, "open_session", None)
+    with pytest.raises(UsageError, match=told):
+        run(**{"data": site()[1], "clients": 3, "clients_per_round": 2, **changes})

@@ -158,6 +158,14 @@ class Site(OwnData):
         return Samples(np.full(count, client + 1, np.int64), np.zeros(count, np.int32))
 
 
+class Uncounted(Site):
+    """The same, who are asked before anybody has counted."""
+
+    def get(self, client, count, model, split="train"):
+        assert count is None
+        return super().get(client, SIZES[client], model, split)
+
+
 def context_of(store, remaining_s=3600.0):
     return Context(store, time.time() + remaining_s, Memory())
 
@@ -433,6 +441,20 @@ def test_models_are_scored_on_data_of_clients_own(store):
     further = (turn(2, samples=SIZES[2], **own),)
     [result] = run(store, own_data=Site(), turns=further, **fields).results
     assert result.score == messages.ScoreSums(samples=2, loss_sum=6.0, correct=0)
+
+
+def test_a_client_says_how_many_samples_it_has_and_nothing_is_trained_or_stored():
+    store = MemoryStore()
+    turns = tuple(turn(c, epochs=0, shard_key=None, counts=True) for c in (0, 1, 3))
+    fields = {"state_key": "state:1", "initialise": False, "exponent": None, "open_key": None}
+    reply = run(store, Adding(), own_data=Uncounted(), turns=turns, **fields)
+    assert (reply.outcome, reply.steps) == ("ok", 0)
+    assert [(one.samples, one.refused) for one in reply.results] == [
+        (SIZES[0], ""),
+        (0, "clients of client 1: no disk"),
+        (SIZES[3], ""),
+    ]
+    assert store.open("sum") is None
 
 
 def test_sums_of_two_rounds_are_not_joined(store):

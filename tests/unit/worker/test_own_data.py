@@ -67,7 +67,7 @@ GOOD = "np.zeros((3, 8, 8, 1), 'uint8')"
         ("return None", "site.py:clients of client 0 returned a NoneType; needed is"),
         (f"return {GOOD}", "returned a ndarray"),
         (f"return {GOOD}, [0, 1]", r"returned x of shape \(3, 8, 8, 1\) and y of shape \(2,\)"),
-        (f"return {GOOD}[:2], [0, 1]", r"returned 2 samples, and counts\(\) says 3"),
+        (f"return {GOOD}[:2], [0, 1]", r"returned 2 samples, and 3 by what was said before"),
         ("return np.zeros((3, 64)), [0] * 3", r"a sample is of shape \(64,\), not \(8, 8, 1\)"),
         ("return np.zeros((3, 8, 8, 1)), [0] * 3", "samples are float64, and the data"),
         ("return np.full((3, 8, 8, 1), 256), [0] * 3", "samples are from 256 to 256"),
@@ -97,10 +97,22 @@ def test_counts_are_asked_in_a_process_of_their_own(written):
         ("    return []", r"of shape \(0,\)"),
         ("    return [-1, 3]", "says that a client has -1 to 3 samples"),
         ("    raise OSError('no disk')", "no disk"),
-        ("    return [1]\ncounts = None", "there is no function counts beside it"),
+        ("    return [1]\ncounts = [1]", "counts beside it must be a function"),
     ],
 )
 def test_counts_that_are_none_are_refused(written, counts, message):
     code = written("return None", counts=counts)
     with pytest.raises(UsageError, match=message):
         counts_of(UserModule(code.ref, code.folder))
+
+
+def test_where_nothing_counts_the_code_does_not_run_here(tmp_path):
+    path = tmp_path / "site.py"
+    # A driver that is only where the samples are.
+    path.write_text("import only_at_the_hospital\ndef clients(client):\n    value_counts = 1\n")
+    assert client_counts(collect(f"{path}:clients")) is None
+
+
+def test_a_name_that_counts_nothing_is_no_function_of_that_name(written):
+    code = written("return None", counts="    pass\ndel counts")
+    assert client_counts(code) is None
