@@ -33,6 +33,8 @@ from disdel.errors import (
     AggregationError,
     DataGone,
     EndpointLost,
+    PlatformError,
+    PlatformLost,
     PlatformRejected,
     StoreError,
     StoreLost,
@@ -197,7 +199,7 @@ class Invoker:
 
         Raises:
             ActivationFailed: the platform had lost the action, and its package is there again; or
-                its endpoint does not answer.
+                its endpoint, of several, does not answer, refuses, or answers no record.
         """
         generation = self.generation
         invocation = secrets.token_hex(8)
@@ -238,20 +240,32 @@ class Invoker:
                 cause=lost.kind,
                 reason=str(lost),
             ) from lost
-        except PlatformRejected as rejected:
-            if rejected.status != _NOT_FOUND:
-                raise
+        except PlatformLost:
+            raise
+        except PlatformError as error:
+            rejected = isinstance(error, PlatformRejected)
+            if not isinstance(error, PlatformRejected) or error.status != _NOT_FOUND:
+                if call.endpoint is None:
+                    raise
+                # What one of several endpoints says is no word of the others.
+                raise ActivationFailed(
+                    f"{call.action} failed: {error}",
+                    activation_id="",
+                    outcome="error",
+                    lost=not rejected,
+                    reason=str(error),
+                ) from error
             async with self._deploying:
                 if self.generation == generation:
                     await self.deploy()
                     self.generation += 1
                     self.emit(Noted(message=f"{self.package} was lost, and is made again"))
             raise ActivationFailed(
-                f"{call.action} is not there any more: {rejected}",
+                f"{call.action} is not there any more: {error}",
                 activation_id="",
                 outcome="error",
                 lost=True,
-            ) from rejected
+            ) from error
 
     async def _lent(self, needs: Needs, timeout_s: float) -> dict[str, object]:
         """What the arguments of an activation must have to reach what it needs in the store.

@@ -119,8 +119,8 @@ class Fabric(Platform):
         )
         self._actions[package, action.name] = (member, spec)
         member.actions.discard((package, spec.name))
-        # One that does not answer now is given it when it does.
-        with contextlib.suppress(EndpointLost):
+        # One that does not answer, or refuses, is given it again when something is asked of it.
+        with contextlib.suppress(EndpointLost, PlatformRejected):
             await self._with_action(member, package, spec)
 
     async def invoke(
