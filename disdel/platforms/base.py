@@ -303,12 +303,14 @@ class Provider(ABC):
         prices: what activations cost there, or in comparable places.
         options: the dataclass of the options that it alone has, which `platforms.options` reads;
             None where it has none.
+        reads: those of the settings `apihost`, `auth` and `insecure` that it goes by.
     """
 
     name: ClassVar[str]
     traits: ClassVar[Traits] = Traits()
     prices: ClassVar[tuple[Price, ...]] = PUBLISHED
     options: ClassVar[type | None] = None
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def of(self, settings: Settings) -> Provider:  # noqa: ARG002 - it is the same for all
         """This one, with what depends on settings.

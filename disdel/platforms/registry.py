@@ -11,7 +11,10 @@ from disdel.errors import UsageError
 from disdel.platforms.base import Provider
 from disdel.platforms.options import said_options
 from disdel.settings import Settings
+from disdel.settings.resolving import find
 
+# What is said of an API host, which not every platform asks.
+_OF_HOSTS = frozenset({"apihost", "auth", "insecure"})
 _registered: dict[str, Provider] = {}
 # What programs have given, which nobody else can name.
 _given: dict[str, Provider] = {}
@@ -67,11 +70,31 @@ def chosen(settings: Settings) -> Provider:
 
     Raises:
         UsageError: there is none of that name, it lacks an option that is given, or something is
-            said of an API host that is not.
+            said of an API host that is not, or is not asked.
     """
     provider = _chosen(settings)
+    _refuse_unread(settings, provider)
     said_options(provider.name, provider.options, settings)
     return provider
+
+
+def _refuse_unread(settings: Settings, provider: Provider) -> None:
+    """Refuse what is said of an API host where no API host is asked.
+
+    What the environment or `.wskprops` says is no word on this run: it counts where it is read.
+
+    Raises:
+        UsageError: it is given with the run.
+    """
+    for name in sorted(_OF_HOSTS - provider.reads):
+        said = getattr(settings, name)
+        if said and said != find(Settings, name):
+            if settings.fabric is not None:
+                raise UsageError(
+                    f"--{name} is of one platform, and --fabric names several: leave it out, and "
+                    "say it in the file, of an endpoint"
+                )
+            raise UsageError(f"--{name} says nothing to platform {provider.name}: leave it out")
 
 
 def _chosen(settings: Settings) -> Provider:
@@ -89,9 +112,13 @@ def _chosen(settings: Settings) -> Provider:
     if settings.platform is not None:
         return provider_of(settings.platform).of(settings)
     if settings.apihost is None and (settings.insecure or settings.auth is not None):
-        option = "--insecure" if settings.insecure else "a key (--auth, DISDEL_AUTH, .wskprops)"
+        said, instead = (
+            "a key (--auth, DISDEL_AUTH, .wskprops)",
+            ("leave --auth out and add --platform embedded to use the platform of this machine"),
+        )
+        if settings.insecure:
+            said, instead = "--insecure", "leave it out"
         raise UsageError(
-            f"{option} is for an OpenWhisk, and none is named: add --apihost URL, or "
-            "--platform embedded to use the platform of this machine"
+            f"{said} is for an OpenWhisk, and none is named: add --apihost URL, or {instead}"
         )
     return provider_of("embedded" if settings.apihost is None else "openwhisk")

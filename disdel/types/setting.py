@@ -12,6 +12,8 @@ from disdel.errors import UsageError
 # Nobody reaches that.
 _LARGE = 2**31
 UNITS = {"_mb": "MB", "_s": "s"}
+# What has a price, which is no number of seconds.
+_PRICED = "_gb_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class Setting:
 
 def unit_suffix(field_name: str) -> str:
     """The unit at the end of a field's name, as `_mb`; empty where there is none."""
+    if field_name.endswith(_PRICED):
+        return ""
     return next((suffix for suffix in UNITS if field_name.endswith(suffix)), "")
 
 

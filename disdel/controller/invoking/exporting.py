@@ -22,7 +22,7 @@ def export(platform: str, folder: Path, limits: Limits, runtime: Runtime) -> lis
 
     Args:
         platform: what it is for.
-        folder: a new or an empty one, or one that was written before.
+        folder: a new or an empty one, or one that was written before for it.
         limits: of an instance.
         runtime: what train actions compute with there.
 
@@ -43,14 +43,14 @@ def export(platform: str, folder: Path, limits: Limits, runtime: Runtime) -> lis
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = list(folder.rglob(DEPLOYED))
-        if not before and (others := list(folder.iterdir())):
+        # Of this platform, and not of a folder in it: what else is there is somebody's own.
+        [deployed] = (folder / path for path in files if Path(path).name == DEPLOYED)
+        if not deployed.is_file() and (others := sorted(folder.iterdir())):
             raise UsageError(
                 f"{folder} has other files in it, such as {others[0].name}: name a new folder"
             )
-        for found in before:
-            for package in LIBRARY:
-                shutil.rmtree(found.parent / package, ignore_errors=True)
+        for package in LIBRARY:
+            shutil.rmtree(deployed.parent / package, ignore_errors=True)
         for path, data in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)

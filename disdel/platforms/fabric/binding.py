@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,16 +92,29 @@ class BoundHomes(Homes):
         ]
 
 
+def refuse_twice(bindings: Sequence[Binding]) -> None:
+    """Refuse clients that are bound more than once.
+
+    Raises:
+        UsageError: one is.
+    """
+    bound = ((ids.start, ids.stop, binding.source) for binding in bindings for ids in binding.ids)
+    for (_, stop, one), (start, _, other) in pairwise(sorted(bound)):
+        if start < stop:
+            twice = f"{one} and {other} bind" if one != other else f"{one} binds twice"
+            raise UsageError(f"{twice} client {start}: leave one out")
+
+
 def homes_of(bindings: Sequence[Binding], clients: int, *, own_data: bool) -> BoundHomes:
     """Where so many clients belong.
 
     Args:
-        bindings: what the file says.
+        bindings: what the file says, each client once.
         clients: how many there are.
         own_data: whether clients have data of their own: who is bound then stays where it is.
 
     Raises:
-        UsageError: one is bound twice, or is none of these clients.
+        UsageError: one that is bound is none of these clients.
     """
     group = np.full(clients, ANYWHERE, np.int16)
     stays = np.zeros(clients, np.bool_)
@@ -111,12 +125,6 @@ def homes_of(bindings: Sequence[Binding], clients: int, *, own_data: bool) -> Bo
                 raise UsageError(
                     f"{binding.source} names client {ids.stop - 1}, and there are {clients}, "
                     f"0 to {clients - 1}: change the ids, or --clients"
-                )
-            taken = group[ids.start : ids.stop] != ANYWHERE
-            if taken.any():
-                twice = ids.start + int(np.argmax(taken))
-                raise UsageError(
-                    f"{binding.source} binds client {twice}, which is bound before: leave one out"
                 )
             group[ids.start : ids.stop] = groups.index(frozenset(binding.endpoints))
             stays[ids.start : ids.stop] = own_data or not binding.moves

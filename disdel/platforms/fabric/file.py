@@ -9,31 +9,27 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from disdel.errors import UsageError
 from disdel.host.home import expanded
-from disdel.platforms.fabric.binding import Binding, read_ids
+from disdel.platforms.fabric.binding import Binding, read_ids, refuse_twice
+from disdel.platforms.fabric.content import POINTERS, content_of
 from disdel.platforms.fabric.named_secrets import named_secret
-from disdel.platforms.fabric.secret_looks import names_secret, secret_in
 from disdel.protocol.signing_keys import checked_secret
 from disdel.settings import Declared, build, declared
-from disdel.settings.texts import checked_text, value_of
+from disdel.settings.texts import checked_text, number_in, value_of
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
 
 T = TypeVar("T")
 
 Place = Literal["time", "price"]
-# What is larger was not written by hand.
-_LARGEST_BYTES = 2**20
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-# Keys that hold where a secret is, and none.
-_POINTERS = frozenset({"key_env", "key_file", "signing_key_env", "signing_key_file"})
 _MOST = 2**31
 
 
@@ -129,7 +125,6 @@ class EndpointOptions:
         float | None,
         Setting(
             "What it takes for a GB·s, in US dollars.",
-            name="price_gb_s",
             metavar="USD",
             low=0,
             high=1_000_000,
@@ -279,8 +274,7 @@ def read_fabric(path: Path, own_options: Mapping[str, Iterable[Declared]]) -> Fa
         UsageError: it cannot be read, or says what nobody understands.
     """
     path = expanded(path, "--fabric").absolute()
-    content = _content(path)
-    _refuse_secrets(content, path, ())
+    content = content_of(path)
     tables = ("endpoints", "clients")
     top = {key: value for key, value in content.items() if key not in tables}
     options = _options(FabricOptions, top, f"{path}", also=tables)
@@ -288,58 +282,24 @@ def read_fabric(path: Path, own_options: Mapping[str, Iterable[Declared]]) -> Fa
     names = [endpoint.name for endpoint in endpoints]
     if options.collect is not None and options.collect not in names:
         raise UsageError(
-            f"collect in {path} is {options.collect}: {_known(options.collect, names)}"
+            f"collect in {path} is {options.collect}: "
+            f"{_known(options.collect, names, what='endpoint')}"
         )
     if options.quorum is not None and options.quorum > len(names):
         raise UsageError(
             f"quorum in {path} is {options.quorum}, and there are {len(names)} endpoints: lower it"
         )
     bindings = tuple(_bindings(content.get("clients", []), path, endpoints))
+    refuse_twice(bindings)
     return FabricFile(path=path, options=options, endpoints=endpoints, bindings=bindings)
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _is_redis(url: str) -> bool:
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UsageError(f"--fabric {path} cannot be read: {why}") from error
-    if len(data) > _LARGEST_BYTES:
-        raise UsageError(f"--fabric {path} is larger than 1 MiB: that is no fabric file")
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"), parse_float=str)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--fabric {path} is no text in UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--fabric {path} is no TOML: {error}") from error
-
-
-def _refuse_secrets(value: Any, path: Path, at: tuple[str, ...]) -> None:
-    """Refuse what should be in no file, without repeating it.
-
-    Raises:
-        UsageError: there is something.
-    """
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if isinstance(inner, str) and names_secret(key) and key not in _POINTERS:
-                raise _holds_secret(f"{'.'.join((*at, key))} in {path} is a secret by its name")
-            if secret_in(key):
-                raise _holds_secret(f"a key under {'.'.join(at) or 'the top'} in {path} is one")
-            _refuse_secrets(inner, path, (*at, key))
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_secrets(inner, path, at)
-    elif isinstance(value, str) and (kind := secret_in(value)) is not None:
-        raise _holds_secret(f"{'.'.join(at)} in {path} looks like {kind}")
-
-
-def _holds_secret(what: str) -> UsageError:
-    return UsageError(
-        f"{what}, and a file is copied and shown: put it into an environment variable or a file of "
-        "its own, and name that (key_env = VARIABLE, key_file = FILE; the store's with --redis)"
-    )
+        parts = urlsplit(url)
+        return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _endpoints(
@@ -367,7 +327,7 @@ def _endpoint(
     platform = said.get("platform")
     if platform is None:
         raise UsageError(f'{where} does not name its platform: platform = "NAME"')
-    if platform not in own_options:
+    if not isinstance(platform, str) or platform not in own_options:
         raise UsageError(
             f"{where} has the platform {platform!r}: {_known(str(platform), list(own_options))}"
         )
@@ -376,7 +336,7 @@ def _endpoint(
     # What both have a word for, such as the most memory, is said to both.
     beside = {key: value for key, value in said.items() if _plain(key) in own}
     # But where its key is, the platform reads itself, if it can.
-    both = shared.keys() - (_POINTERS & own.keys())
+    both = shared.keys() - (POINTERS & own.keys())
     rest = {key: value for key, value in said.items() if _plain(key) in both or key not in beside}
     options = _options(EndpointOptions, rest, where, also=tuple(own))
     for key, variable, file in (
@@ -389,8 +349,13 @@ def _endpoint(
                 "leave one out"
             )
     for size in options.sizes:
-        if not size.isdigit() or not 1 <= int(size) <= _MOST:
-            raise UsageError(f"sizes of {where} must be whole numbers of MB, not {size!r}")
+        if not 1 <= (number_in(size, int) or 0) <= _MOST:
+            raise UsageError(f"sizes of {where} must be whole numbers of MB, not {size[:40]!r}")
+    if options.store is not None and not _is_redis(options.store):
+        raise UsageError(
+            f"store of {where} is no address of a Redis, which it must be: redis://HOST[:PORT], or "
+            "rediss://… for the same by TLS"
+        )
     pairs = []
     for key, value in beside.items():
         option = own[_plain(key)]
@@ -416,7 +381,7 @@ def _bindings(said: Any, path: Path, endpoints: tuple[EndpointEntry, ...]) -> It
             raise UsageError(f"{where} must name either an endpoint or a label")
         if table.endpoint is not None:
             if table.endpoint not in names:
-                raise UsageError(f"{where}: {_known(table.endpoint, names)}")
+                raise UsageError(f"{where}: {_known(table.endpoint, names, what='endpoint')}")
             bound: tuple[str, ...] = (table.endpoint,)
         else:
             if table.label not in labels:
@@ -433,6 +398,10 @@ def _options(cls: type[T], said: Mapping[str, Any], where: str, *, also: Iterabl
         if (option := known.get(_plain(key))) is None:
             names = sorted({*(option.name for option in known.values()), *also})
             raise UsageError(f"{where}: {_known(key, names, what='key')}")
+        if option.name in values:
+            raise UsageError(
+                f"{where} says {option.name} twice, by two of its names: leave one out"
+            )
         source = f"{key} of {where}"
         texts = _texts(option, value, source)
         if option.is_repeated:

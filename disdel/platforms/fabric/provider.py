@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from disdel.connections.masking import masked
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.platforms import registry
@@ -26,7 +27,7 @@ from disdel.platforms.base import (
 from disdel.platforms.fabric.binding import homes_of
 from disdel.platforms.fabric.client import Fabric, Member, reached_at, together, too_few
 from disdel.platforms.fabric.file import EndpointEntry, FabricFile, read_fabric
-from disdel.platforms.options import said_options
+from disdel.platforms.options import refuse_limits, said_options
 from disdel.platforms.prices import PUBLISHED, Price, price_given
 from disdel.settings import Settings, declared
 from disdel.types import Capacity
@@ -106,6 +107,12 @@ class FabricProvider(Provider):
         return tuple((name, FabricProvider(name)) for name in names)
 
     def of(self, settings: Settings) -> Provider:
+        refuse_limits(settings, "each endpoint of a fabric", "limits in the file, of an endpoint")
+        if settings.platform_options:
+            raise UsageError(
+                f"--platform-option {settings.platform_options[0]} is of one platform, and "
+                "--fabric names several: say it in the file, under its endpoint"
+            )
         bound = FabricProvider()
         providers = [_provider(entry) for entry in _file(settings).endpoints]
         alike = all(one.traits.host_packages for one in providers)
@@ -146,7 +153,10 @@ class FabricProvider(Provider):
 
     async def deploy(self, settings: Settings) -> str:
         named = _named(_file(settings), settings, self._only)
-        told = [await one.provider.deploy(one.settings) for one in named]
+        told = []
+        for one in named:
+            with _naming(one.entry, settings):
+                told.append(await one.provider.deploy(one.settings))
         return "; ".join(dict.fromkeys(told))
 
     async def offered(self, settings: Settings) -> Capacity:
@@ -167,7 +177,8 @@ class FabricProvider(Provider):
         found: set[Reach] = set()
         for named in _named(_file(settings), settings, self._only):
             try:
-                reach = await named.provider.reach(named.settings)
+                with _naming(named.entry, settings):
+                    reach = await named.provider.reach(named.settings)
             except ConnectionRefused:
                 # That it does not answer is told where it is opened.
                 continue
@@ -217,11 +228,6 @@ def _named(file: FabricFile, settings: Settings, only: str | None = None) -> lis
     Raises:
         UsageError: they do not, or a key is not where the file says that it is.
     """
-    if settings.platform_options:
-        raise UsageError(
-            f"--platform-option {settings.platform_options[0]} is of one platform, and --fabric "
-            "names several: say it in the file, under its endpoint"
-        )
     found = []
     for entry in file.endpoints:
         if only not in (None, entry.name):
@@ -242,15 +248,32 @@ def _named(file: FabricFile, settings: Settings, only: str | None = None) -> lis
                 timeout_max_s=_least(limits.timeout_max_s, said.time_limit_s),
             ),
         )
-        try:
+        with _naming(entry, settings):
+            if said.store is not None and not _is_redis(settings.store_address):
+                raise UsageError(
+                    "its store is an address of the run's Redis, and the run's store "
+                    f"({masked(settings.store_address or '')}) is none: leave one of the two out"
+                )
             own = provider.at(base, address=said.address, key=entry.key(file.path))
             said_options(provider.name, provider.options, own)
             secret = entry.signing_secret(file.path)
-        except UsageError as error:
-            error.reworded(f"endpoint {entry.name} in {file.path}: {error}")
-            raise
         found.append(_Named(entry, provider, own, secret))
     return found
+
+
+def _is_redis(store: str | None) -> bool:
+    """Whether a run's store is a Redis, as is the private one of those that name none."""
+    return store is None or store.partition(":")[0].lower() in ("redis", "rediss", "unix")
+
+
+@contextmanager
+def _naming(entry: EndpointEntry, settings: Settings) -> Iterator[None]:
+    """What is wrong with what a file says of an endpoint is told with the endpoint."""
+    try:
+        yield
+    except UsageError as error:
+        error.reworded(f"endpoint {entry.name} in {settings.fabric}: {error}")
+        raise
 
 
 async def _opened(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -16,6 +17,8 @@ from disdel.platforms.http.tokens import Tokens
 from disdel.protocol.calls import KEY
 
 _CONNECT_S = 10.0
+# At which a request is sent at least.
+_SLOWEST_BYTES_S = 2**16
 # Servers close what is idle for 5 s or longer, and a request must not cross with that.
 _IDLE_S = 4.0
 # Errors by which a request cannot have arrived.
@@ -101,6 +104,10 @@ class Posting:
                 status, headers, data = await self._once(url, text, key, read_s, most_bytes)
             except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
                 raise ConnectionRefused(f"{masked(url)} cannot be asked: {error}") from error
+            except TimeoutError as error:
+                raise Failed(
+                    f"its answer was not whole after {read_s:g} s", arrived=True, reached=False
+                ) from error
             except httpx.HTTPError as error:
                 said = str(error).rstrip(".")
                 raise Failed(
@@ -117,9 +124,14 @@ class Posting:
     ) -> tuple[int, httpx.Headers, bytes]:
         headers = {"Content-Type": "application/json", KEY: key, **await self._tokens.headers()}
         timeout = httpx.Timeout(read_s, connect=_CONNECT_S)
-        async with self._http.stream(
-            "POST", url, content=text.encode(), headers=headers, timeout=timeout
-        ) as response:
+        content = text.encode()
+        # httpx counts anew with each byte that arrives.
+        async with (
+            asyncio.timeout(read_s + len(content) / _SLOWEST_BYTES_S),
+            self._http.stream(
+                "POST", url, content=content, headers=headers, timeout=timeout
+            ) as response,
+        ):
             data = bytearray()
             async for piece in response.aiter_bytes():
                 data += piece

@@ -25,6 +25,7 @@ from disdel.types import Capacity
 class HttpProvider(Provider):
     name = "http"
     options = HttpOptions
+    reads = frozenset({"insecure"})
 
     @asynccontextmanager
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
@@ -59,6 +60,12 @@ class HttpProvider(Provider):
         if address is None:
             return settings
         return replace(settings, platform_options=(*settings.platform_options, f"url={address}"))
+
+    async def deploy(self, settings: Settings) -> str:
+        return (
+            f"disdel does not deploy there: what `disdel export` writes must be at "
+            f"{self.address(settings)}, by the platform's own tool"
+        )
 
     def address(self, settings: Settings) -> str:
         return " ".join(masked(url) for url in _options(settings).urls)

@@ -22,6 +22,7 @@ from disdel.types import Capacity
 class OpenWhiskProvider(Provider):
     name = "openwhisk"
     traits = Traits(proxy_mb=STOCK_PROXY_MB)
+    reads = frozenset({"apihost", "auth", "insecure"})
 
     @asynccontextmanager
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:

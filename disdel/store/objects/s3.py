@@ -70,9 +70,10 @@ def place_of(url: str, environ: Mapping[str, str] = os.environ) -> Place:
     """
     try:
         parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) or ())
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        parts, options = urlsplit("s3:"), {}
+        parts, pairs = urlsplit("s3:"), []
+    options = dict(pairs)
     if "@" in parts.netloc:
         raise ConnectionRefused(
             "keys of an object store do not belong in its address: set AWS_ACCESS_KEY_ID and "
@@ -80,6 +81,8 @@ def place_of(url: str, environ: Mapping[str, str] = os.environ) -> Place:
         )
     if unknown := sorted(options.keys() - _OPTIONS):
         raise ConnectionRefused(f"an object store has no option {unknown[0][:40]}: write {FORM}")
+    if len(options) < len(pairs):
+        raise ConnectionRefused(f"an object store's address says an option twice: write {FORM}")
     endpoint = urlsplit(options.get("endpoint") or environ.get("AWS_ENDPOINT_URL_S3") or "")
     bucket, style = parts.netloc, options.get("style")
     region = options.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")

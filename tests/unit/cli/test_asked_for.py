@@ -155,7 +155,13 @@ def test_variables_of_actions_have_one_name_and_one_value(pairs, message):
 def test_what_is_said_of_no_api_host_is_refused(said):
     with pytest.raises(UsageError, match="none is named: add --apihost"):
         chosen(disdel.Settings(**said))
-    assert chosen(disdel.Settings(**said, platform="embedded")).name == "embedded"
+
+
+def test_a_key_of_the_environment_is_none_of_the_embedded_platform(monkeypatch):
+    monkeypatch.setenv("DISDEL_AUTH", "a:b")
+    with pytest.raises(UsageError, match="add --platform embedded"):
+        chosen(disdel.Settings())
+    assert chosen(disdel.Settings(platform="embedded")).name == "embedded"
 
 
 def test_what_an_inference_makes_nothing_of_is_refused():

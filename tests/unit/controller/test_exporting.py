@@ -54,6 +54,14 @@ def test_it_is_written_anew_and_nothing_else_is_touched(tmp_path):
     (tmp_path / "other/main.py").write_text("mine")
     with pytest.raises(UsageError, match=r"has other files in it, such as main.py"):
         export("functions-framework", tmp_path / "other", LIMITS, TORCH)
+    # A folder below that was written before makes this one no such folder; nor does another tool's.
+    (tmp_path / "other/function").mkdir()
+    export("functions-framework", tmp_path / "other/function", LIMITS, TORCH)
+    with pytest.raises(UsageError, match=r"has other files in it, such as function"):
+        export("functions-framework", tmp_path / "other", LIMITS, TORCH)
+    assert (tmp_path / "other/function/disdel").is_dir()
+    with pytest.raises(UsageError, match=r"has other files in it"):
+        export("knative", tmp_path / "other/function", LIMITS, TORCH)
     with pytest.raises(UsageError, match="cannot be written"):
         export("functions-framework", tmp_path / "mine.txt", LIMITS, TORCH)
     with pytest.raises(UsageError, match="--runtime compiled: its actions carry all"):

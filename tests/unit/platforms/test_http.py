@@ -19,6 +19,8 @@ from disdel.entry.http_function import Function, timeouts
 from disdel.errors import ConnectionRefused, PlatformLost, PlatformRejected, UsageError
 from disdel.platforms.base import Begun
 from disdel.platforms.http import client as http_client
+from disdel.platforms.http.limits import HttpOptions
+from disdel.platforms.http.posting import Failed, Posting
 from disdel.platforms.http.provider import PROVIDER
 from disdel.protocol.calls import CALLS_VERSION, KEY, library_digest
 from disdel.settings import Settings
@@ -530,3 +532,33 @@ def test_a_function_with_a_token_takes_it_in_either_place():
     assert posted(function, "a", **both)[0] == 200
     assert function.serve(b"{", {"X-Disdel-Token": "t"})[0] == 400
     assert function.serve(b"[]", {"X-Disdel-Token": "t"})[0] == 400
+
+
+def test_an_answer_that_comes_in_drops_ends_with_its_time():
+    ended = asyncio.Event()
+
+    async def drops(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        ended.set()
+
+    async def post():
+        server = await asyncio.start_server(drops, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        posting = Posting(HttpOptions(urls=(url,)), insecure=False)
+        try:
+            async with asyncio.timeout(30):
+                await posting.post(url, "{}", key="", read_s=0.3, most_bytes=2**20)
+        finally:
+            await posting.close()
+            await ended.wait()
+            server.close()
+
+    with pytest.raises(Failed, match=r"not whole after 0.3 s"):
+        asyncio.run(post())

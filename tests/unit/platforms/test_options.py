@@ -13,6 +13,21 @@ def asking(*pairs, **others):
     return Settings(platform_options=pairs, **others)
 
 
+@pytest.mark.parametrize(
+    ("platform", "said"),
+    [
+        ("embedded", {"apihost": "http://127.0.0.1:1"}),
+        ("lambda", {"apihost": "http://127.0.0.1:1"}),
+        ("http", {"auth": "a:b"}),
+        ("executor", {"insecure": True}),
+    ],
+)
+def test_what_is_said_of_an_api_host_is_refused_where_none_is_asked(platform, said):
+    [flag] = said
+    with pytest.raises(UsageError, match=f"--{flag} says nothing to platform {platform}"):
+        chosen(Settings(platform=platform, **said))
+
+
 def test_what_is_said_comes_before_the_variables_and_those_before_defaults(monkeypatch):
     monkeypatch.setenv("DISDEL_PLATFORM_USER_MEMORY", "300")
     monkeypatch.setenv("DISDEL_PLATFORM_MAX_RECORDS", "7")

@@ -269,6 +269,7 @@ def test_a_server_without_conditional_writes_is_refused(server, store, monkeypat
         ("s3://bucket#x", "is no object store"),
         ("s3://KEY:hunter2@bucket", "keys of an object store do not belong in its address"),
         ("s3://bucket?access_key=hunter2", "has no option access_key"),
+        ("s3://bucket?region=a&region=b", "says an option twice"),
     ],
 )
 def test_addresses_that_are_none(url, why):

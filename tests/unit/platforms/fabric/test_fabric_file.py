@@ -117,6 +117,23 @@ ENDPOINT = '[endpoints.edge]\nplatform = "embedded"\n'
         (f'{ENDPOINT}[[clients]]\nids = -1\nendpoint = "edge"', "by their ids"),
         (f'{ENDPOINT}[clients]\nids = 1\nendpoint = "edge"', "must be tables"),
         ("[endpoints.edge", "is no TOML"),
+        ('[endpoints.edge]\nplatform = ["embedded"]', "there is no"),
+        ("[endpoints.edge]\nplatform = {}", "there is no"),
+        (f'{ENDPOINT}sizes = ["\u00b2"]', "sizes of .*whole numbers"),
+        (f'{ENDPOINT}sizes = ["{"1" * 5000}"]', "sizes of .*whole numbers|drawn at random"),
+        (f"{ENDPOINT}price_gb_s = -1", "price_gb_s of .* must be a number from 0"),
+        (f"{ENDPOINT}time_limit = 300\ntime_limit_s = 10", "says time_limit twice"),
+        (f"{ENDPOINT}memory_max = 256\nmemory-max = 512", "says memory_max twice"),
+        (f'{ENDPOINT}store = "ftp://store.example"', "store of .* is no address of a Redis"),
+        (f'{ENDPOINT}store = "store.example:6379"', "store of .* is no address of a Redis"),
+        (f'{ENDPOINT}store = "redis://store.example:99999"', "store of .* is no address"),
+        (f'{ENDPOINT}store = "s3://bucket"', "store of .* is no address of a Redis"),
+        (
+            f'{ENDPOINT}[[clients]]\nids = "0-3"\nendpoint = "edge"\n'
+            '[[clients]]\nids = "7, 3"\nendpoint = "edge"',
+            r"number 1 in .* and .*number 2 in .* bind client 3",
+        ),
+        (f'{ENDPOINT}[[clients]]\nids = "0-3, 2"\nendpoint = "edge"', "binds twice client 2"),
     ],
 )
 def test_what_nobody_understands_is_refused_with_what_is_nearest(written, text, told):
@@ -147,6 +164,23 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(written, line):
     with pytest.raises(UsageError, match="key_env = VARIABLE") as refused:
         read(written(f"{ENDPOINT}{line}"))
     assert line.partition("=")[2].strip(' "[]') not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "the key: 23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkcc",
+        'store = "rediss://user:hunter2@store.example:6380"',
+        'password = "hunter2"',
+        "# key = 'hunter2'",
+    ],
+)
+def test_nor_may_one_stand_in_a_comment(written, comment):
+    with pytest.raises(UsageError, match=r"the comment in line 3 of .* looks like") as refused:
+        read(written(f"{ENDPOINT}containers = 2 # {comment}"))
+    assert "hunter2" not in str(refused.value)
+    assert "23bc46b1" not in str(refused.value)
+    read(written(f'{ENDPOINT}# key_env = "KEY", and token = what the cloud prints'))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +268,41 @@ def test_an_endpoint_of_openwhisk_has_an_address_and_a_key(written):
         asyncio.run(registry.chosen(settings).offered(settings))
 
 
+@pytest.mark.parametrize(
+    ("platform", "line"),
+    [("http", ""), ("executor", ""), ("http", 'store = "redis://h"\nurl = "http://127.0.0.1:1"')],
+)
+def test_what_an_endpoint_lacks_is_told_with_its_name(written, platform, line):
+    said = {} if not line else {"store": "s3://bucket"}
+    path = written(f'[endpoints.far]\nplatform = "{platform}"\n{line}\n')
+    settings = Settings(fabric=path, **said)
+    with pytest.raises(UsageError, match=r"endpoint far in .*: (no .* is named|its store is)"):
+        asyncio.run(registry.chosen(settings).reach(settings))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"apihost": "http://127.0.0.1:1"}, "--apihost is of one platform"),
+        ({"auth": "a:b"}, "--auth is of one platform"),
+        ({"insecure": True}, "--insecure is of one platform"),
+        ({"platform_limits": "stock"}, "--limits stock is for the embedded platform"),
+        ({"platform_options": ("user_memory=5",)}, "--platform-option user_memory=5 is of one"),
+    ],
+)
+def test_what_is_said_of_one_platform_is_refused_beside_a_file(written, said, told):
+    with pytest.raises(UsageError, match=told):
+        registry.chosen(Settings(fabric=written(ENDPOINT), **said))
+
+
+def test_what_the_environment_says_of_an_api_host_is_no_word_on_a_fabric(written, monkeypatch):
+    monkeypatch.setenv("DISDEL_APIHOST", "http://127.0.0.1:1")
+    monkeypatch.setenv("DISDEL_AUTH", "a:b")
+    settings = Settings(fabric=written(ENDPOINT))
+    assert settings.apihost is not None
+    assert registry.chosen(settings).name == "fabric"
+
+
 def test_what_names_another_platform_is_refused(written):
     path = written(ENDPOINT)
     with pytest.raises(UsageError, match="leave one of the two out"):
@@ -265,5 +334,3 @@ def test_homes_of_clients(written):
     assert not homes_of(bindings, 12, own_data=True).may_move(9)
     with pytest.raises(UsageError, match=r"names client 9, and there are 9, 0 to 8"):
         homes_of(bindings, 9, own_data=False)
-    with pytest.raises(UsageError, match=r"binds client 0, which is bound before"):
-        homes_of((*bindings, bindings[0]), 12, own_data=False)
