@@ -23,6 +23,9 @@ WIRE_VERSION = 9
 
 # In the metadata of an update: the model's tensors that gradients do not train, as a list in JSON.
 UNTRAINED = "untrained"
+# In a stored sum: the units of all elements, and before the name of what is no floating point.
+SUMS = "sums"
+LARGEST = "largest/"
 # In the metadata of the initial state: the precision that whoever published it has chosen.
 PRECISION = "precision"
 

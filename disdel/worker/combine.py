@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import UNTRAINED, CollectReply, CombineRequest
+from disdel.protocol.messages import LARGEST, SUMS, UNTRAINED, CollectReply, CombineRequest
 from disdel.store.base import Blob, Buffer, Store
 from disdel.store.codec import Header, TensorInfo, encoded, read_header
 from disdel.strategies.exact_sum import ExactSum, mean_of
@@ -21,9 +21,6 @@ from disdel.worker.context import Context
 from disdel.worker.spans import SPAN_BYTES, spans
 from disdel.worker.unprotected import UnprotectedSum
 
-# The tensors of a stored sum: all units, and what is no floating point by its name.
-SUMS = "sums"
-LARGEST = "largest/"
 _UNIT_BYTES = 8
 
 

@@ -7,6 +7,7 @@ runs again; clients with which that does not help are found by halving, and go w
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.places import Places
 from disdel.controller.federating.replies import odd_reply
+from disdel.controller.federating.stored_sums import odd_sum
 from disdel.controller.federating.turns import ClientTurns
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.invoking.outcomes import odd_answer
@@ -231,6 +233,10 @@ class Hands:
                 reply = await self._invoker.call(call, messages.TrainClientsReply)
                 if (odd := odd_reply(sent, reply)) is not None:
                     raise odd_answer(call.action, odd)
+                if self._invoker.session.endpoints is not None:
+                    store = self._invoker.session.store
+                    if odd := await asyncio.to_thread(odd_sum, store, sent, reply):
+                        raise odd_answer(call.action, odd)
                 return _Ended(sent, reply)
             except ActivationFailed as failure:
                 if failure.outcome == "error" and tries >= _MOST_TRIES[len(turns) > 1]:

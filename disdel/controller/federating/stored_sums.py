@@ -1,0 +1,55 @@
+"""Sums of updates that containers have stored: whether one is what its reply says.
+
+A round has one average, which a sum that is none would leave without. Where containers are of
+several owners, each sum is looked at when its reply is there, so its own clients alone go without.
+"""
+
+from __future__ import annotations
+
+import math
+
+from disdel.errors import StoreError, StoreLost
+from disdel.protocol.messages import LARGEST, SUMS, TrainClientsReply, TrainClientsRequest
+from disdel.protocol.protection import COUNTS
+from disdel.store.base import Store
+from disdel.store.codec import Header, read_header
+
+
+def odd_sum(store: Store, sent: TrainClientsRequest, reply: TrainClientsReply) -> str | None:
+    """Why what lies at a request's `sum_key` is not the sum that its reply tells of; None if it is.
+
+    Its head is read, and its numbers are not: what they are is up to who has trained.
+
+    Raises:
+        StoreLost: the store does not answer.
+    """
+    weights = {turn.client: turn.weight for turn in sent.turns}
+    counted = [weights[result.client] for result in reply.results if not result.refused]
+    if sent.exponent is None or not counted:
+        return None
+    try:
+        header = read_header(store.existing(sent.sum_key))
+        state = read_header(store.existing(sent.state_key))
+        told = header.metadata
+        updates, weight = int(told["updates"]), float(told["weight"])
+        exponent = int(told["exponent"])
+    except StoreLost:
+        raise
+    except (StoreError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return f"its sum of updates is none ({str(error)[:200]})"
+    if updates != len(counted) or not math.isclose(weight, math.fsum(counted)):
+        return (
+            f"its sum is made of {updates} updates of weight {weight:g}, and it tells of "
+            f"{len(counted)} of weight {math.fsum(counted):g}"
+        )
+    if exponent != sent.exponent or not _alike(header, state):
+        return "its sum is of another network or another round"
+    return None
+
+
+def _alike(header: Header, state: Header) -> bool:
+    """Whether a sum has the elements of a state."""
+    floats = sum(math.prod(one.shape) for one in state.tensors if one.dtype.kind == "f")
+    others = {LARGEST + one.name for one in state.tensors if one.dtype.kind != "f"}
+    sizes = {one.name: math.prod(one.shape) for one in header.tensors}
+    return sizes.keys() in ({SUMS}, {SUMS, *others}) and sizes[SUMS] in (floats, floats + COUNTS)
