@@ -299,7 +299,8 @@ class ClientTurn:
     is no part of a sum. `keeps` says what else the client is to keep. After its steps, which may be
     none, the client's model is scored on the samples at `score_keys`; or with `scores_own` on those
     of "test" that its function loads. With `model_key`, it is also stored there as a file of its
-    framework. With `counts` it trains nothing, and says how many samples it has.
+    framework. With `counts` it trains nothing, and says how many samples it has. With
+    `asks_labels` it says how many of each class, if its code allows that.
     """
 
     client: int
@@ -318,6 +319,7 @@ class ClientTurn:
     uses: int | None = None
     model_key: str | None = None
     counts: bool = False
+    asks_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,6 +391,7 @@ class ClientResult:
     there is none, and the loss is told in the sum alone. `score` is None where none was asked for,
     or where its loss is no finite number. Of `turn_s`, from its samples to its update, `train_s`
     went into steps: `steps_here`, which are fewer than `steps` where another activation began.
+    `labels` is how many of its samples are of each class; empty where it does not say so.
     """
 
     client: int
@@ -401,6 +404,7 @@ class ClientResult:
     score: ScoreSums | None = None
     turn_s: float = 0.0
     steps_here: int = 0
+    labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

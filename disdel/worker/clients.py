@@ -246,6 +246,7 @@ class _Activation:
             loss_sum=loss_sum,
             train_s=train_s,
             score=self._score(turn, trainer, samples),
+            labels=self._labels(turn, samples),
         )
         if turn.model_key is not None:
             store_model(trainer, self.context.store, turn.model_key)
@@ -272,7 +273,13 @@ class _Activation:
         # The next one's may take as long.
         self._score_s = max(self._score_s, took_s)
         count = len(samples.x)
-        return ClientResult(client=turn.client, steps=0, samples=count, loss_sum=0.0, train_s=0.0)
+        result = ClientResult(client=turn.client, steps=0, samples=count, loss_sum=0.0, train_s=0.0)
+        return replace(result, labels=self._labels(turn, samples))
+
+    def _labels(self, turn: ClientTurn, samples: Samples) -> tuple[int, ...]:
+        if not turn.asks_labels:
+            return ()
+        return self.own_data.labels(samples.y, self.request.network.model.targets[0].classes)
 
     def _read_ahead(self, following: ClientTurn | None, alike: Samples) -> None:
         """Begin to read the next client's samples, where they are in the store and few."""

@@ -19,6 +19,8 @@ from disdel.user_code.module import UserModule
 from disdel.worker.shards import Samples
 
 OwnSplit = Literal["train", "test"]
+# By which a file allows the labels of its clients to be counted.
+_SHARES = "shares_labels"
 # Where a bundle has the function's files: beside the package `disdel`.
 _BUNDLED = Path(__file__).parents[2] / DATA_FOLDER
 
@@ -47,6 +49,17 @@ class OwnData:
             self._held.pop(split, None)
             self._held[split] = client, self._load(client, count, model, split)
         return self._held[split][1]
+
+    def labels(self, y: Array, classes: int) -> tuple[int, ...]:
+        """How many targets are of each class; empty where the code does not allow that to be told.
+
+        Args:
+            y: a client's targets, (samples,) int32, as `get` returns them.
+            classes: how many there are.
+        """
+        if self._module is None or self._module.attribute(_SHARES) is not True:
+            return ()
+        return tuple(np.bincount(y, minlength=classes).tolist())
 
     def _load(self, client: int, count: int | None, model: ModelSpec, split: OwnSplit) -> Samples:
         if self._module is None:

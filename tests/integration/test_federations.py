@@ -177,10 +177,15 @@ def test_masks_change_no_bit_where_clients_have_their_own_data(tmp_path):
     (tmp_path / "own.py").write_text(OWN_DATA.replace("FOLDER", str(tmp_path)))
     job = ("--data", f"{tmp_path}/own.py:load", "--batch", "5", "--rounds", "2")
     plain = federated_as(tmp_path / "plain", *job)
+    # Nobody counts before clients are asked, which kills some.
+    uncounted = OWN_DATA.replace("counts()", "have()").replace("FOLDER", str(tmp_path))
+    (tmp_path / "own.py").write_text(uncounted)
     masked = federated_as(
-        tmp_path / "masked", *job, "--secure-aggregation", "--action-env", "KILL=once"
+        tmp_path / "masked",
+        *(*job, "--clients", "6", "--secure-aggregation", "--action-env", "KILL=once"),
     )
     assert masked["totals"]["failed"] >= 2
+    assert "count" in {a["task"] for a in masked["activations"]}
     assert model(masked, tmp_path / "masked") == model(plain, tmp_path / "plain")
     assert [e["samples"] for e in masked["ledger"]] == [*range(12, 18)] * 2
     assert {(e["checksum"], e["loss"]) for e in masked["ledger"]} == {("", None)}

@@ -128,6 +128,7 @@ class CohortContainers(TrainContainers):
                 batch_size=1,
                 weight=0.0,
                 counts=True,
+                asks_labels=self.turns.labels.lacks(client),
             )
             for client in self._roster.uncounted(clients)
         ]

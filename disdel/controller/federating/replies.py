@@ -21,6 +21,10 @@ def odd_reply(sent: messages.TrainClientsRequest, reply: messages.TrainClientsRe
         sees = (turn.counts or turn.stop_step > turn.start_step) and not result.refused
         if min(result.samples, result.steps) < 0 or (sees and not result.samples):
             return f"client {result.client} cannot have seen {result.samples} samples"
+        if result.labels:
+            classes = sent.network.model.targets[0].classes
+            if len(result.labels) != classes or min(result.labels) < 0:
+                return f"the labels of client {result.client} are of none of {classes} classes"
     if reply.outcome == "ok" and len(told) < len(asked) and sent.until_s is None:
         return f"it has ended with {len(told)} of {len(asked)} clients, and no time was up"
     if reply.outcome != "ok" and not told and not reply.steps:

@@ -162,10 +162,17 @@ class FederatedRun(RoundLoop):
         file = ClientsFile(self.invoker.folder.path, self.emit)
         return (self._roster, *private, file)
 
-    @cached_property
+    @property
     def label_map(self) -> LabelMap | None:
+        if self._federation.data is None:
+            return self._dealt_labels
+        told = self._cohorts.turns.labels.dealt(self.samples.spec)
+        return None if told is None else told.label_map(_MAP_ROWS, _MAP_COLUMNS)
+
+    @cached_property
+    def _dealt_labels(self) -> LabelMap | None:
         job, spec = self._federation, self.samples.spec
-        if job.data is not None or spec.target.shape:
+        if spec.target.shape:
             return None
         if self._roster.assignment.clients * max(10, spec.classes) > _MOST_COUNTS:
             return None

@@ -14,6 +14,7 @@ from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.cohort import Cohort
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.speeds import Speeds
+from disdel.controller.federating.told_labels import ToldLabels
 from disdel.controller.planning.local_sgd import local_sgd
 from disdel.controller.training.containers import Kept
 from disdel.controller.training.crew import Crew
@@ -44,6 +45,7 @@ class ClientTurns:
 
     Attributes:
         speeds: what clients take, as measured.
+        labels: what clients have said of theirs.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ClientTurns:
         self._batches = federation.of_clients("client_batch")
         self._rates = federation.of_clients("client_rate")
         self._sgd = local_sgd(job, model, restarts=True)
+        self.labels = ToldLabels(federation, model)
         self.speeds = Speeds(len(roster.sizes), job.batch_size)
         self._steps_done: Counter[int] = Counter()
         self._balancing: Balancing | None = None
@@ -116,6 +119,7 @@ class ClientTurns:
             keeps=self._keeps(client, number, steps, factor),
             samples=self._roster.told(client),
             score_keys=self._score_keys(number),
+            asks_labels=self.labels.lacks(client),
             uses=share.samples if share.samples < self._roster.samples(client) else None,
         )
 
@@ -133,6 +137,7 @@ class ClientTurns:
 
     def took(self, turn: messages.ClientTurn, result: messages.ClientResult) -> None:
         """Remember what a client has done, and how fast."""
+        self.labels.tell(turn.client, result.labels)
         self.speeds.tell(turn, result)
         self._steps_done[turn.client] += result.steps
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from disdel.controller.federating.federate import federate
+from disdel.controller.federating.told_labels import ToldLabels
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
 from disdel.errors import RoundFailed, UsageError
+from disdel.models import built_in
 from disdel.protocol import messages
 from disdel.runtimes.base import Trainer
 from disdel.settings import Settings
@@ -307,7 +309,12 @@ class Site(OwnData):
         if client in self.broken:
             raise UsageError(f"clients of client {client}: no disk")
         size = self.sizes[client]
-        return Samples(np.zeros((size, 1), np.float32), np.zeros(size, np.int32))
+        return Samples(np.zeros((size, 1), np.float32), np.full(size, client, np.int32))
+
+    shares = False
+
+    def labels(self, y, classes):
+        return tuple(np.bincount(y, minlength=classes).tolist()) if self.shares else ()
 
 
 @pytest.fixture
@@ -357,6 +364,47 @@ def test_only_those_who_are_asked_are_counted_and_who_cannot_say_goes_without(ru
     assert {why for away in dropped for why in away.values()} == {"clients of client 1: no disk"}
     counted = [client for client, count in made.asked if count is None and client != 1]
     assert sorted(counted) == sorted(set.union(*cohorts))
+
+
+@pytest.mark.parametrize("counts", ["", "def counts():\n    return [7, 25, 40]\n"])
+def test_the_map_of_labels_has_what_clients_have_said(run, site, counts):
+    made, entry = site(counts)
+    asked = {
+        "data": entry,
+        "clients": 3,
+        "clients_per_round": 2,
+        "rounds": 1,
+        "select": "round-robin",
+    }
+    assert run(**asked).label_map is None
+    made.shares = True
+    found = run(**asked).label_map
+    assert found.partition == "as 2 of 3 clients have said"
+    assert [(row.samples_most, row.shares.index(max(row.shares))) for row in found.rows] == [
+        (7, 0),
+        (25, 1),
+        (0, 0),
+    ]
+
+
+IMAGES = built_in("cnn", input_shape=(8, 8, 1), classes=10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "model"),
+    [
+        ({"data": None}, IMAGES),
+        # What protects updates says nothing of labels.
+        ({"average": "equal", "privacy": Privacy(clip=1.0, noise=1.0)}, IMAGES),
+        ({"privacy": Privacy(secure_aggregation=True)}, IMAGES),
+        ({}, built_in("cnn", input_shape=(8, 8, 1), classes=101)),
+        ({"clients": 1_000_000}, built_in("cnn", input_shape=(8, 8, 1), classes=11)),
+    ],
+)
+def test_labels_are_asked_for_where_they_are_clients_own_unprotected_and_few(changes, model):
+    plain = {"dataset": "digits", "data": "site.py:clients", "clients": 8}
+    assert ToldLabels(FederateJob(**plain), IMAGES).lacks(3)
+    assert not ToldLabels(FederateJob(**{**plain, **changes}), model).lacks(3)
 
 
 @pytest.mark.parametrize(

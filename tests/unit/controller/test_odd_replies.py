@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,7 @@ def turn(client):
 
 
 class Sent:
+    network = SimpleNamespace(model=SimpleNamespace(targets=[SimpleNamespace(classes=3)]))
     turns = (turn(3), turn(5))
     until_s = None
 
@@ -42,6 +44,8 @@ def test_what_actions_answer_is_not_odd():
     begun = replace(GOOD, outcome="continued-time", results=(result(3),))
     assert odd_reply(Sent, begun) is None
     assert odd_reply(Sent, replace(begun, results=(), steps=2)) is None
+    labelled = (result(3, labels=(4, 0, 8)), result(5))
+    assert odd_reply(Sent, replace(GOOD, results=labelled)) is None
     refused = result(5, refused="it diverged", loss_sum=math.nan, samples=0)
     assert odd_reply(Sent, replace(GOOD, results=(result(3), refused))) is None
 
@@ -66,6 +70,8 @@ def test_a_turn_without_steps_has_seen_no_samples():
         ({"results": (result(3), result(5, train_s=math.inf))}, "no number"),
         ({"results": (result(3), result(5, samples=-1))}, "cannot have seen -1"),
         ({"results": (result(3), result(5, samples=0))}, "cannot have seen 0"),
+        ({"results": (result(3), result(5, labels=(1, 2)))}, "are of none of 3 classes"),
+        ({"results": (result(3), result(5, labels=(1, 2, -1)))}, "are of none of 3 classes"),
         ({"results": (result(3),)}, "no time was up"),
         ({"results": ()}, "no time was up"),
         ({"outcome": "continued-time", "results": (), "steps": 0}, "has done nothing"),

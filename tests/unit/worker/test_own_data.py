@@ -116,3 +116,17 @@ def test_where_nothing_counts_the_code_does_not_run_here(tmp_path):
 def test_a_name_that_counts_nothing_is_no_function_of_that_name(written):
     code = written("return None", counts="    pass\ndel counts")
     assert client_counts(code) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("True", (0, 2, 0, 1) + (0,) * 6), ("False", ()), ("'no'", ())]
+)
+def test_labels_are_told_where_the_code_says_so(own, said, told):
+    made = own(f"return {GOOD}, [1, 3, 1]\nshares_labels = {said}")
+    samples = made.get(0, 3, IMAGES)
+    assert made.labels(samples.y, 10) == told
+
+
+def test_labels_are_not_told_by_code_that_does_not_speak_of_them(own):
+    made = own(f"return {GOOD}, [1, 3, 1]")
+    assert made.labels(made.get(0, 3, IMAGES).y, 10) == ()
