@@ -246,6 +246,35 @@ def disdel(compiled_state_dir, tmp_path, monkeypatch):
     return disdel
 
 
+SITE = """
+import numpy as np
+
+shares_labels = True
+
+def clients(client, split):
+    random = np.random.default_rng((client, split == "test"))
+    y = random.integers(0, 10, 40 + 20 * client)
+    # As bright as the label says.
+    return random.integers(0, 2, (len(y), 8, 8, 1)) + y[:, None, None, None], y
+"""
+
+
+def test_clients_with_data_of_their_own_train_a_compiled_network(disdel, tmp_path):
+    (tmp_path / "site.py").write_text(SITE)
+    done = disdel(
+        "federate digits --data site.py:clients --clients 3 --runtime compiled --model mlp "
+        "--local-epochs 5 --learning-rate 0.1 --rounds 3 --evaluate-clients end --json r.json"
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["plan"]["runtime"] == "compiled"
+    assert [e["weight"] for e in report["ledger"] if e["round"] == 2] == [200, 300, 400]
+    first, _, last = (entry["train_loss"] for entry in report["rounds"])
+    assert last < first
+    assert report["client_scores"]["clients"] == 3
+    assert [row["samples_most"] for row in report["label_map"]["rows"]] == [40, 60, 80]
+
+
 TRAIN_OWN = (
     "train digits --model net.py:make --runtime compiled --batch 16 --epochs 4 --json r.json"
 )
