@@ -165,6 +165,15 @@ class Runtime:
             # Of a package that a module would be in.
             return False
 
+    def version_here(self) -> str | None:
+        """That of its distribution on this machine; None where there is none."""
+        for name in self.distributions:
+            try:
+                return importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return None
+
     def has_measured_build(self) -> bool:
         """Whether what this machine has is the build that `costs` are of."""
         distribution, _, local = self.measured_build.partition("+")

@@ -20,6 +20,8 @@ from disdel.protocol.signing_keys import ENDPOINT_ENV, bundled_key, deployed_sec
 Reply = dict[str, object]
 
 _OF_NO_SERVER = "inline:"
+# Packages that are one framework.
+_DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
 # Longer than any signature holds: the longest time limit, an hour in a queue, and wrong clocks.
 _REMEMBERED_S = 6 * 3600.0
 _seen: dict[str, float] = {}
@@ -105,10 +107,12 @@ def _version_here(name: str) -> str | None:
     # Seldom asked for, and a cold start would wait for it.
     import importlib.metadata
 
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    for distribution in _DISTRIBUTIONS.get(name, (name,)):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def _first_two(version: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -55,6 +55,7 @@ _NOT_FOUND = 404
 # Of a request that is complete but for its invocation and signature.
 _ADDED_BYTES = 300
 _POLL_S = 0.02
+_BUILDS_NETWORK = frozenset({"train", "score"})
 # Of what is wrong with an answer, which may be of any length.
 _ODD_SHOWN = 200
 # What an activation says whose copy was faster, or whose run is over.
@@ -113,6 +114,8 @@ class Invoker:
         memory_secret: what activations are given the right to grow by, on Kubernetes; else None.
         logs: of what has ended.
         store_url: the store as actions are given it.
+        framework: the version of what has described the network here, by its runtime, where the
+            network is of the user's own; containers must have the same, to its second number.
         generation: how often the platform has lost the package, and it was made again.
         creating: creations of actions that are under way.
     """
@@ -125,6 +128,7 @@ class Invoker:
     started_s: float = field(default_factory=time.monotonic)
     journal: Journal = field(default_factory=Journal)
     memory_secret: bytes | None = field(default_factory=memory_grant.find_secret)
+    framework: Mapping[str, str] = field(default_factory=dict)
     generation: int = 0
     creating: set[asyncio.Task[None]] = field(default_factory=set)
     store_url: str = field(init=False)
@@ -210,6 +214,7 @@ class Invoker:
             # Of a signed request nothing may come from elsewhere.
             **(self._inherited(call.endpoint) if signer is not None else {}),
             **messages.to_json(call.request),
+            **self._versions(call),
             "patience_s": self._patience_s(),
             **lent,
         }
@@ -306,6 +311,12 @@ class Invoker:
             versions={"disdel": disdel.__version__},
         )
         return messages.to_json(common)
+
+    def _versions(self, call: Call) -> dict[str, object]:
+        """What an activation that builds the network must have besides what all must."""
+        if not self.framework or call.task not in _BUILDS_NETWORK:
+            return {}
+        return {"versions": {"disdel": disdel.__version__, **self.framework}}
 
     def why_gone(self, reason: str) -> DataGone | None:
         """What may be behind data of the run that is missing, or None where nothing shows.

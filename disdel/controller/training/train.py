@@ -227,6 +227,9 @@ async def train_on(
         if (own := own_code(strategy)) is not None:
             keep_strategy(folder, own)
         if code is not None:
+            # Compiled, it needs no framework where it trains.
+            version = None if compiled else runtime_named(plan.runtime).version_here()
+            invoker.framework = {} if version is None else {plan.runtime: version}
             code.write(folder.code)
             if (untold := vouch_for(code)) is not None:
                 emit(Noted(message=untold))

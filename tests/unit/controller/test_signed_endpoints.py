@@ -49,7 +49,7 @@ class Function:
 def ask(tmp_path):
     """Has two functions score, `left` and `right`; what came of it, or the reason why not."""
 
-    def run(left, right):
+    def run(left, right, *, newer=False):
         functions = {"left": left, "right": right}
         own = {"left": None, "right": OWN}
         platforms = {name: FakePlatform({"train": one}) for name, one in functions.items()}
@@ -76,6 +76,7 @@ def ask(tmp_path):
             async with sessions_of(fabric, MemoryStore(), "redis://u:p@h")(None) as session:
                 session = replace(session, endpoints=endpoints, signing_secret=SHARED)
                 invoker = Invoker(session, "p", RunKeys("r:1"), RunFolder(tmp_path), silent)
+                invoker.framework = {"torch": "99.1.0"} if newer else {}
                 await invoker.deploy()
                 spec = ActionSpec(
                     name="train", code=build_bundle("train"), memory_mb=256, timeout_s=60
@@ -147,3 +148,11 @@ def test_an_endpoint_of_another_key_or_name_refuses(ask, tmp_path, secret, name,
 def test_two_that_are_exchanged_refuse_both(ask, tmp_path):
     found, _ = ask(Function(tmp_path / "left", OWN, "right"), Function(tmp_path / "right", SHARED))
     assert all(isinstance(one, ActivationFailed) for one in found.values())
+
+
+def test_endpoints_without_the_framework_of_the_network_say_who_is_to_update(ask, tmp_path):
+    functions = (Function(tmp_path / "left", SHARED), Function(tmp_path / "right", OWN))
+    found, _ = ask(*functions, newer=True)
+    for failed in found.values():
+        assert "the controller has torch 99.1.0 and this endpoint" in failed.reason
+        assert "update this endpoint" in failed.reason

@@ -220,6 +220,8 @@ def test_a_key_that_is_none_opens_nothing(bundle, text):
         ({"disdel": "0.0.9"}, r"update the controller, so that both have disdel 0\.1"),
         ({"python": "3.5.1"}, "update the controller"),
         ({"numpy": "99.0"}, "update this endpoint"),
+        ({"torch": "99.0+cpu"}, r"has torch 99\.0\+cpu and .*: update this endpoint"),
+        ({"tensorflow": "2.0.1"}, r"tensorflow 2\.0\.1 and .*: update the controller"),
         ({"no-such-package": "1.0"}, "asks for no-such-package 1.0, which is not installed here"),
     ],
     ids=str,
