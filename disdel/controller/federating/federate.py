@@ -72,6 +72,10 @@ class FederatedKind(RunKind):
     def federation(self) -> FederateJob:
         return self.asked
 
+    @property
+    def knows_samples(self) -> bool:
+        return self._data is None or self._counts is not None
+
     def check_strategy(self, strategy: Strategy) -> None:
         if not strategy.awaits_all:
             check_asynchronous(strategy, self.asked)
@@ -111,8 +115,8 @@ class FederatedKind(RunKind):
         return job
 
     def planned(self, partition: Partition) -> tuple[Counts, Federation]:
-        is_counted = self._data is None or self._counts is not None
-        self._roster = Roster(self.asked, self._assignment(partition), is_counted=is_counted)
+        assignment = self._assignment(partition)
+        self._roster = Roster(self.asked, assignment, is_counted=self.knows_samples)
         check_privacy(self.asked, strategy_of(self.asked.as_training), self._roster.able)
         return self._roster.typical, Federation(
             rounds=self.asked.rounds,

@@ -29,6 +29,11 @@ class RunKind:
         """What was asked for, where the training that it is planned as does not say it."""
         return None
 
+    @property
+    def knows_samples(self) -> bool:
+        """Whether it is known before the run how many samples its containers hold."""
+        return True
+
     def check_strategy(self, strategy: Strategy) -> None:
         """Refuse a strategy that such runs have no use for.
 

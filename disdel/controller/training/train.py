@@ -246,8 +246,9 @@ async def train_on(
                 keep=settings.keep,
             )
         finally:
-            # A container that has had several shards tells nothing of any.
-            if not crew.has_changed:
+            # A container that has had several shards tells nothing of any, nor one whose samples
+            # were not those that were planned for.
+            if kind.knows_samples and not crew.has_changed:
                 runtime = runtime_named(plan.runtime)
                 if made_of is None:
                     history = history_of(runtime, settings)
