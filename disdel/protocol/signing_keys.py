@@ -13,7 +13,25 @@ KEY_ENV = "DISDEL_SIGNING_KEY"
 FILE_ENV = "DISDEL_SIGNING_KEY_FILE"
 # In an action's bundle: the key of its run alone, in hexadecimal.
 BUNDLED = "signing.key"
+_LONGEST_BYTES = 2**16
 ENDPOINT_ENV = "DISDEL_ENDPOINT"
+
+
+def secret_text(file: Path) -> str:
+    """The text of a file that has a secret in it, and so is short.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text, or long.
+    """
+    with file.open("rb") as opened:
+        data = opened.read(_LONGEST_BYTES + 1)
+    if len(data) > _LONGEST_BYTES:
+        raise ValueError(f"it is longer than {_LONGEST_BYTES} bytes")
+    try:
+        return data.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
 
 
 def read_secret(file: Path) -> bytes:
@@ -23,10 +41,14 @@ def read_secret(file: Path) -> bytes:
         UsageError: it cannot be read, or is too short to be one.
     """
     try:
-        text = file.expanduser().read_text(encoding="utf-8")
+        text = secret_text(file.expanduser())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"the signing key {file} cannot be read: {reason}") from None
+        reason = getattr(error, "strerror", None) or error
+        # Where the secret itself was given, it is not to be repeated.
+        raise UsageError(
+            f"the signing key cannot be read: {reason}; --signing-key and {FILE_ENV} name the file "
+            "that has the secret"
+        ) from None
     return checked_secret(text, f"the signing key {file}")
 
 

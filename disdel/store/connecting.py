@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from disdel.connections.patience import Tell, tell_nobody
+from disdel.errors import ConnectionRefused
 from disdel.store.base import SHORT_PATIENCE_S, Store
 from disdel.store.opening import open_store
 from disdel.types.units import MIB
@@ -29,4 +30,6 @@ def connect_store(
         from disdel.store.inline_host import InlineHost
 
         return InlineHost(MIB)
+    if url.startswith("inline:"):
+        raise ConnectionRefused("a store within requests is inline:, with nothing behind it")
     return open_store(url, patience_s=patience_s, tell=tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from disdel.errors import ConnectionRefused, StoreLost
 from disdel.protocol.keys import KEYS
 from disdel.store import redis_examination
 from disdel.store.base import Store
@@ -22,6 +23,10 @@ def examine(store: Store) -> Examination:
     if isinstance(store, RedisStore):
         return store.ask(partial(redis_examination.examine, address=store.address))
     if isinstance(store, S3Store):
-        store.try_out()
+        try:
+            store.try_out()
+        except StoreLost as error:
+            # As of a Redis where none answers: what is wrong is most likely its address.
+            raise ConnectionRefused(f"{error}; check --store") from error
         store.remove_expired(KEYS)
     return Examination()

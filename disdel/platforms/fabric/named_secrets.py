@@ -7,6 +7,7 @@ from pathlib import Path
 
 from disdel.errors import UsageError
 from disdel.host.home import expanded
+from disdel.protocol.signing_keys import secret_text
 from disdel.settings.texts import checked_text
 
 
@@ -37,9 +38,9 @@ def named_secret(
         return None
     path = source.parent / expanded(file, f"{key}_file")
     try:
-        secret = path.read_text(encoding="utf-8").strip()
+        secret = secret_text(path)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or error
         raise UsageError(
             f"{what} {path} ({key}_file in {source}), which cannot be read: {why}"
         ) from error

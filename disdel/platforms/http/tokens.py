@@ -13,6 +13,7 @@ from pathlib import Path
 from disdel.errors import ConnectionRefused, UsageError
 from disdel.platforms.http.limits import HttpOptions
 from disdel.protocol.calls import TOKEN
+from disdel.protocol.signing_keys import secret_text
 
 _COMMAND_S = 60.0
 # Of a token that does not say when it ends.
@@ -114,9 +115,10 @@ def _text(option: str, file: str | None) -> str:
     if file is None:
         return ""
     try:
-        text = Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{option} {file} cannot be read: {error}") from None
+        text = secret_text(Path(file))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"{option} {file} cannot be read: {why}") from None
     if not text:
         raise UsageError(f"{option} {file} is empty")
     return text

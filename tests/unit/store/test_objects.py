@@ -7,6 +7,8 @@ from email.utils import formatdate
 import pytest
 
 from disdel.errors import ConnectionRefused, StoreError, StoreLost
+from disdel.store.connecting import connect_store
+from disdel.store.examining import examine
 from disdel.store.lending import Needs
 from disdel.store.objects.lent import LentStore
 from disdel.store.objects.presigning import Credentials, Signer
@@ -310,3 +312,14 @@ def test_without_keys(monkeypatch, tmp_path):
     with pytest.raises(ConnectionRefused, match="cannot be read") as caught:
         S3Store("s3://bucket", environ=environ)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_a_wrong_address():
+    store = S3Store("s3://bucket?endpoint=http://127.0.0.1:1", patience_s=0, environ=KEYS)
+    with pytest.raises(ConnectionRefused, match="check --store"):
+        examine(store)
+
+
+def test_inline_takes_nothing_behind_it():
+    with pytest.raises(ConnectionRefused, match="nothing behind it"):
+        connect_store("inline:x")
