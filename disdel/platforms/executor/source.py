@@ -77,7 +77,7 @@ class Source:
             assert self.make is not None
             try:
                 made = self.make()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise UsageError(f"{self.called} cannot be made: {_last_line(error)}") from error
             if not callable(getattr(made, "submit", None)):
                 kind = type(made).__name__
@@ -155,7 +155,7 @@ def _found(name: str) -> Any:
         raise
     except ModuleNotFoundError as error:
         raise UsageError(f"the executor {name!r} needs {error.name}, which is not there") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{place} cannot be imported: {_last_line(error)}") from error
     if not hasattr(module, attribute):
         raise UsageError(f"the executor {name!r}: {place} has no {attribute}")

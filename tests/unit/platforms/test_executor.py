@@ -315,6 +315,8 @@ def test_an_executor_that_does_not_tell_its_workers_has_to_be_told():
         ("made.py:fails", "ValueError: no queue .made.py, line 5"),
         ("made.py:wrong", "is dict, which has no submit"),
         ("broken.py:make", "broken.py cannot be imported: SyntaxError"),
+        ("ends.py:make", r"cannot be made: SystemExit"),
+        ("ends_at_once.py:make", r"cannot be imported: SystemExit"),
     ],
 )
 def test_a_name_that_leads_to_no_executor(tmp_path, monkeypatch, name, said):
@@ -323,6 +325,8 @@ def test_a_name_that_leads_to_no_executor(tmp_path, monkeypatch, name, said):
         "number = 3\ndef wrong():\n    return {}\ndef fails():\n    raise ValueError('no queue')\n"
     )
     (tmp_path / "broken.py").write_text("def make(:\n")
+    (tmp_path / "ends.py").write_text("def make():\n    raise SystemExit(0)\n")
+    (tmp_path / "ends_at_once.py").write_text("raise SystemExit(0)\n")
     with pytest.raises(UsageError, match=said):
         _ = Source.named(name).executor
 
