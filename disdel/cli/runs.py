@@ -325,7 +325,7 @@ def _print_report(report: RunReport, resuming: str | None) -> None:
 def _answered(entry: RoundReport) -> str:
     """Of the clients that were asked, how many are in the average."""
     clients = entry.clients
-    return "-" if clients is None else f"{clients.answered}/{clients.asked}"
+    return "-" if clients is None else clients.shown
 
 
 def _shown(entry: RoundReport, name: str) -> str:

@@ -37,7 +37,8 @@ def federated(report: RunReport) -> Federated | None:
     grid = participation(report)
     scores = report.client_scores
     by_client = {} if scores is None else {one.client: one for one in scores.by_client}
-    moved = [(r.clients.bytes, r.clients.answered) for r in report.rounds if r.clients is not None]
+    asked = [entry.clients for entry in report.rounds if entry.clients is not None]
+    moved = [(clients.bytes, clients.answered + clients.late) for clients in asked]
     answered = sum(count for _, count in moved)
     total = sum(size or 0 for size, _ in moved)
     return Federated(

@@ -224,7 +224,7 @@ def round_line(event: RoundDone) -> str:
     clients = ""
     if report.clients is not None:
         # Of those asked, so many are in the average.
-        clients = f"  {f'{report.clients.answered}/{report.clients.asked}':>9}"
+        clients = f"  {report.clients.shown:>9}"
     seconds = f"{report.wall_s:.{2 if report.wall_s < _LONG_S else 0}f} s"
     line = (
         f"{f'{report.round}/{event.rounds}':>7}  {seconds:>8}{clients}  "

@@ -101,6 +101,7 @@ class FederateOptions(TypedDict, total=False):
     deadline: float | None
     min_clients: int | None
     over_select: float
+    late: str
     client_holdout: float | None
     evaluate_clients: int | None
     before_average: bool

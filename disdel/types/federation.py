@@ -22,6 +22,7 @@ from disdel.types.by_client import (
 from disdel.types.client_scores import Part
 from disdel.types.evaluating import Evaluating
 from disdel.types.job import TrainJob
+from disdel.types.lateness import DROP, Lateness, read_lateness
 from disdel.types.learning import AUTO, DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, MAX_ROUNDS, LearningJob
 from disdel.types.names import OPTIMIZERS, Balance
 from disdel.types.privacy import Privacy
@@ -57,10 +58,11 @@ class FederateJob(LearningJob):
             samples of the data set are dealt to clients.
         select: who of the roster is asked in a round, as `disdel.selection` reads it.
         available: who is there to be asked, likewise; None for all.
-        deadline_s: what comes later than this after a round's start is dropped.
+        deadline_s: what comes later than this after a round's start is late.
         min_clients: a round fails where fewer have answered; None for as many as are to answer.
         over_select: so many times as many are asked as are to answer, and the round ends with those
             that answer first.
+        late: what becomes of those that come later, as `disdel.types.lateness` reads it.
         evaluating: what is scored by client.
         privacy: what is promised to the clients.
 
@@ -180,7 +182,7 @@ class FederateJob(LearningJob):
     deadline_s: Annotated[
         float | None,
         Setting(
-            "Drop what comes later than this after the start of a round.",
+            "A round ends so long after its start; what comes later is late.",
             above=0,
             high=10_000_000,
             default="none",
@@ -206,6 +208,15 @@ class FederateJob(LearningJob):
             group=_FEDERATION,
         ),
     ] = 1.0
+    late: Annotated[
+        str,
+        Setting(
+            "What becomes of updates that come when their round has ended by --deadline or "
+            "--over-select: drop them, or weigh them into a later round by (1 + rounds)^-power.",
+            metavar="drop|weigh[:power=P,max_staleness=N]",
+            group=_FEDERATION,
+        ),
+    ] = DROP
     evaluating: Evaluating = field(default_factory=Evaluating)
     privacy: Privacy = field(default_factory=Privacy)
 
@@ -214,6 +225,7 @@ class FederateJob(LearningJob):
             object.__setattr__(self, name, as_text(getattr(self, name)))
         LearningJob.__post_init__(self)
         self._check_privacy()
+        self._check_late()
         for name in _BY_CLIENT:
             self._runs(name)
         if self.client_batch is not None and self.batch_size != DEFAULT_BATCH_SIZE:
@@ -328,6 +340,31 @@ class FederateJob(LearningJob):
                     f"{flag} lets one client's speed decide on another's update, and --dp-clip "
                     "then bounds neither: leave it out"
                 )
+
+    def _check_late(self) -> None:
+        if self.lateness is None:
+            return
+        if self.deadline_s is None and self.over_select == 1:
+            raise UsageError(
+                f"--late {self.late} is for rounds that end before all have answered: add "
+                "--deadline or --over-select"
+            )
+        why = None
+        if self.privacy.is_differential:
+            why = "--dp-clip bounds what a client adds to one round, and not to two at once"
+        elif self.privacy.secure_aggregation:
+            why = "--secure-aggregation masks the updates of one round for its own sum"
+        elif self.balance is not None:
+            why = f"--balance {self.balance} gives slow clients less to do, so that none is late"
+        if why is not None:
+            raise UsageError(
+                f"--late {self.late} does not go with it: {why}. Leave out one of them"
+            )
+
+    @property
+    def lateness(self) -> Lateness | None:
+        """How late updates are weighed; None where they are dropped."""
+        return read_lateness(self.late)
 
     @property
     def wanted(self) -> int:

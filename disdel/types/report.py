@@ -138,8 +138,9 @@ class DroppedClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientsReport:
-    """The clients of a round of a federation: how many were asked, how many are in the average.
+    """The clients of a round of a federation: how many were asked, and how many have answered.
 
+    These are in the average, and beside them `late` updates of earlier rounds.
     `bytes` is what of states, updates and sums went between the store and the containers that
     trained; samples are not counted.
     """
@@ -151,6 +152,12 @@ class ClientsReport:
     own_loss: Spread | None = None
     own_accuracy: Spread | None = None
     bytes: int | None = field(default=None, compare=False)
+    late: int = 0
+
+    @property
+    def shown(self) -> str:
+        """How many have answered of those asked, and how many updates came late."""
+        return f"{self.answered}/{self.asked}" + (f"+{self.late}" if self.late else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

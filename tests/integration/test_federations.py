@@ -121,6 +121,30 @@ def test_an_average_is_that_of_those_who_answered(tmp_path):
     assert report["rounds"][0]["clients"]["dropped"]
 
 
+def test_what_comes_when_its_round_is_over_is_in_a_later_average(tmp_path):
+    report = federated(
+        tmp_path / "late",
+        *("--containers", "2", "--clients-per-round", "6", "--over-select", "2"),
+        *("--late", "weigh:power=1", "--action-env", "SLOW=1", "--action-env", "KILL=once"),
+    )
+    stale = [entry for entry in report["ledger"] if entry["staleness"]]
+    assert [entry for entry in stale if (entry["worker"], entry["staleness"]) == (1, 1)]
+    for entry in report["ledger"]:
+        assert entry["weight"] == pytest.approx(entry["samples"] / (1 + entry["staleness"]))
+    for entry in report["rounds"]:
+        number, clients = entry["round"], entry["clients"]
+        assert clients["answered"] >= 6
+        assert clients["late"] == len([e for e in stale if e["round"] == number])
+    told = {one["why"] for one in report["rounds"][0]["clients"]["dropped"]}
+    assert "late: 6 clients had answered; it goes on, for a later round" in told
+    assert report["rounds"][-1]["loss"] < report["rounds"][0]["loss"]
+    # What went on when its round was over is in the bill, and once.
+    records = [one["id"] for one in report["activations"]]
+    assert len(set(records)) == len(records)
+    trained = [one for one in report["activations"] if one["task"] == "train"]
+    assert [one for one in trained if (one["round"], one["worker"], one["outcome"]) == (1, 1, "ok")]
+
+
 def test_a_round_that_too_few_answer_fails_and_names_causes(tmp_path):
     folder = tmp_path / "few"
     folder.mkdir()

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from disdel.controller.federating.aging import why_not_aged
 from disdel.controller.federating.buffer import Asked, Buffer, UnderWay
 from disdel.controller.federating.cohorts import CohortContainers
 from disdel.controller.invoking.background import background
@@ -57,14 +58,7 @@ def check_asynchronous(strategy: Strategy, job: FederateJob) -> None:
     Raises:
         UsageError: something does not.
     """
-    why = None
-    terms = strategy.terms()
-    if strategy.own:
-        why = "has its clients keep something from round to round"
-    elif strategy.sees_each or type(strategy).sums is not Strategy.sums:
-        why = "compares the updates of a round"
-    elif terms is not None and (terms.correction or terms.own_correction):
-        why = "corrects gradients by what the last round has kept"
+    why = why_not_aged(strategy)
     if why is not None:
         raise UsageError(
             f"strategy {strategy.name} {why}, and takes updates as they come: it can do one of both"
@@ -99,10 +93,9 @@ class AsynchronousContainers(CohortContainers):
             getattr(strategy, "buffer", 1), max_staleness=getattr(strategy, "max_staleness", None)
         )
         # A sum holds one client's change; those of a buffer are added.
-        self._largest = self.turns.largest_weight()
         self._exponent = None
         if not strategy.mixes_states:
-            self._exponent = exponent_for([self._largest] * self._most_updates)
+            self._exponent = exponent_for([self.turns.largest_weight] * self._most_updates)
         self._newest = 1
         # Whether a version is being made, or scored, which may end the run.
         self._making = False
@@ -314,13 +307,7 @@ class AsynchronousContainers(CohortContainers):
             for client in clients
         }
         self._asked_before.update(clients)
-        for client, turn in turns.items():
-            if turn.weight > self._largest:
-                raise StrategyFailed(
-                    f"strategy {self.strategy.name} gives client {client} the weight "
-                    f"{turn.weight:g} in round {number}, and {self._largest:g} was the largest of "
-                    "all before the first"
-                )
+        self.turns.check_largest(turns.values(), number)
         return Asked(number, turns, self._exponent, places=self._places)
 
     def _receive(self, asked: Asked) -> None:

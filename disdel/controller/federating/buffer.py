@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 
-from disdel.controller.federating.cohort import Answered, Cohort
+from disdel.controller.federating.cohort import Cohort
 
 
 @dataclass(slots=True)
@@ -23,15 +23,6 @@ class Asked(Cohort):
     def next_segment(self, worker: int) -> int:  # noqa: ARG002
         """One that no other activation of the run has: a client may be asked twice in a round."""
         return next(iter(self.places))
-
-    @property
-    def updates(self) -> int:
-        return len(self.answered)
-
-    @property
-    def answers(self) -> list[tuple[int, Answered]]:
-        """Those who have answered, by client."""
-        return sorted(self.answered.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ class Cohort:
         secure: the secure sum of the round, where there is one.
         spent: keys that nobody reads after the round.
         moved_bytes: of states, updates and sums, between the store and the containers.
+        training: whom the present activation of each container trains.
+        is_heard: whether some have answered whom the whole round has taken in.
     """
 
     number: int
@@ -63,6 +65,8 @@ class Cohort:
     segments: Counter[int] = field(default_factory=Counter)
     failures: int = 0
     moved_bytes: int = 0
+    training: dict[int, frozenset[int]] = field(default_factory=dict)
+    is_heard: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def next_segment(self, worker: int) -> int:
@@ -73,7 +77,17 @@ class Cohort:
 
     @property
     def is_hopeless(self) -> bool:
-        return not self.answered and self.failures >= _MOST_FAILURES
+        return not (self.answered or self.is_heard) and self.failures >= _MOST_FAILURES
+
+    @property
+    def updates(self) -> int:
+        """How many count."""
+        return len(self.answered)
+
+    @property
+    def answers(self) -> list[tuple[int, Answered]]:
+        """Those who have answered, by client."""
+        return sorted(self.answered.items())
 
     @property
     def weight(self) -> float:
@@ -91,3 +105,17 @@ class Cohort:
 
     def drop(self, clients: Sequence[int], why: str) -> None:
         self.dropped |= dict.fromkeys(clients, why)
+
+    def take_in(self, part: Cohort) -> None:
+        """Have what has come of a part of the round, which then has only what is still to come.
+
+        What is spent stays with the part, whose activations may still read and write it.
+        """
+        self.answered |= part.answered
+        self.dropped |= part.dropped
+        self.sum_keys += part.sum_keys
+        self.moved_bytes += part.moved_bytes
+        for client in (*part.answered, *part.dropped):
+            part.turns.pop(client, None)
+        part.is_heard |= bool(part.answered)
+        part.answered, part.dropped, part.sum_keys, part.moved_bytes = {}, {}, [], 0

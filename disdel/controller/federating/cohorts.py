@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from disdel.controller.federating.client_data import ClientData
@@ -90,6 +90,8 @@ class CohortContainers(TrainContainers):
         # Why some of those that were asked have no container, or cannot say what they have.
         self._stranded: dict[int, str] = {}
         self._unknown: dict[int, str] = {}
+        # Those of them who still train for an earlier round.
+        self._still: frozenset[int] = frozenset()
 
     def _clipping(self) -> messages.Clipping | None:
         return None if self._differential is None else self._differential.clipping
@@ -101,10 +103,13 @@ class CohortContainers(TrainContainers):
             cohort = self._roster.cohort(number)
             # Endpoints are of different speeds, which places know: clients count as alike.
             alike = self.invoker.session.endpoints is not None
-            able = [client for client in cohort if client not in self._unknown]
+            busy = self.still_training()
+            able = [c for c in cohort if c not in busy and c not in self._unknown]
             seconds = {c: self.turns.seconds(c, number, alike=alike) for c in able}
-            hands, stranded = self._dealing.deal(seconds)
-            self._stranded = stranded | self._unknown
+            hands, stranded = self._dealing.deal(seconds, self.busy())
+            self._still = frozenset(cohort) & busy.keys()
+            still = {c: f"it still trains for round {busy[c]}" for c in self._still}
+            self._stranded = stranded | self._unknown | still
             self._dealt = number, hands
         return self._dealt[1]
 
@@ -139,6 +144,14 @@ class CohortContainers(TrainContainers):
             self._roster.count(client, one.result.samples)
         return cohort.dropped
 
+    def busy(self) -> frozenset[int]:
+        """The containers that still train for a round that is over."""
+        return frozenset()
+
+    def still_training(self) -> Mapping[int, int]:
+        """The clients who still train for a round that is over, and for which."""
+        return {}
+
     async def train_round(self, number: int) -> Cohort:
         """What came of a round's cohort until all have ended, or it is over for another reason.
 
@@ -154,6 +167,7 @@ class CohortContainers(TrainContainers):
             cohort.drop(sorted(cohort.turns), f"a sum of {asked} updates would hide no single one")
             hands = []
         cohort.dropped |= self._stranded
+        cohort.late = self._still
         if not any(hands):
             if number == 1:
                 await self._initialise(cohort)
@@ -166,6 +180,14 @@ class CohortContainers(TrainContainers):
             cohort.drop(sorted({*dealt} - shared), "it has not shared its secrets")
         deadline_s = self._federation.deadline_s
         until_s = None if deadline_s is None else time.time() + deadline_s
+        await self._train(hands, cohort, until_s)
+        self._keep_own(cohort)
+        return cohort
+
+    async def _train(
+        self, hands: Sequence[Sequence[int]], cohort: Cohort, until_s: float | None
+    ) -> None:
+        """Have clients train until all have ended, or the round is over for another reason."""
         tasks = {
             background(
                 self._hands.train(
@@ -182,13 +204,11 @@ class CohortContainers(TrainContainers):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if unheard:
-            await self._close(number)
+            await self._close(cohort.number)
             self.invoker.journal.overtaken += unheard
         if rest := cohort.turns.keys() - cohort.answered.keys() - cohort.dropped.keys():
             cohort.drop(sorted(rest), self._why_late(cohort))
-            cohort.late = frozenset(rest)
-        self._keep_own(cohort)
-        return cohort
+            cohort.late |= rest
 
     async def score_by_clients(self, number: int, turns: Sequence[messages.ClientTurn]) -> Cohort:
         """Have clients score the model of round `number`, after the steps of their turns.
@@ -200,7 +220,8 @@ class CohortContainers(TrainContainers):
     async def _beside_rounds(self, cohort: Cohort) -> Cohort:
         """What came of turns of which nothing is averaged."""
         hands, stranded = self._dealing.deal(
-            {client: self.turns.seconds_of(turn) for client, turn in cohort.turns.items()}
+            {client: self.turns.seconds_of(turn) for client, turn in cohort.turns.items()},
+            self.busy(),
         )
         cohort.dropped |= stranded
         await all_of(
@@ -258,12 +279,16 @@ class CohortContainers(TrainContainers):
         turns = {client: self.turns.turn(client, number) for client in clients}
         sums = not self.strategy.is_whole
         weights = [turn.weight for turn in turns.values()]
-        exponent = exponent_for(weights or [1.0]) if sums else None
+        exponent = self._exponent_of(weights) if sums else None
         if self._differential is not None:
             check_weights(self.strategy, weights)
         if exponent is not None and turns:
             self._check_units(exponent, weights)
         return Cohort(number, turns, exponent)
+
+    def _exponent_of(self, weights: Sequence[float]) -> int:
+        """That of the sums of updates with these weights."""
+        return exponent_for(weights or [1.0])
 
     def _check_units(self, exponent: int, weights: Sequence[float]) -> None:
         """Whether sums in these units are exact, and carry the noise.
@@ -282,9 +307,16 @@ class CohortContainers(TrainContainers):
             ).check()
 
     async def _wait(
-        self, tasks: set[asyncio.Task[None]], cohort: Cohort, until_s: float | None
+        self,
+        tasks: set[asyncio.Task[None]],
+        cohort: Cohort,
+        until_s: float | None,
+        parts: Collection[Cohort] = (),
     ) -> int:
-        """Return when the round is over; how many containers are not waited for."""
+        """Return when the round is over; how many containers are not waited for.
+
+        What has come of its parts is then in the cohort.
+        """
         pending = set(tasks)
         changed = background(cohort.changed.wait())
         try:
@@ -298,6 +330,8 @@ class CohortContainers(TrainContainers):
                 for task in done & pending:
                     task.result()
                 pending -= done
+                for part in parts:
+                    cohort.take_in(part)
                 if self._has_enough(cohort):
                     break
                 if changed.done():

@@ -36,6 +36,8 @@ def check_uncounted(job: FederateJob, strategy: Strategy) -> None:
         why = f"--select {job.select} chooses by how many samples clients have"
     elif not strategy.awaits_all:
         why = f"strategy {strategy.name} needs the largest weight of all clients"
+    elif job.lateness is not None:
+        why = f"--late {job.late} needs the largest weight of all clients"
     if why is not None:
         raise UsageError(f"{why}, which nobody knows before the first round: {instead}")
 

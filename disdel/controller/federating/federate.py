@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from disdel.controller.federating.asynchronous import check_asynchronous
 from disdel.controller.federating.counting import assumed_sizes, check_uncounted
+from disdel.controller.federating.late import LateRun, check_late
 from disdel.controller.federating.privacy import DifferentialPrivacy, check_privacy
 from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
@@ -79,6 +80,7 @@ class FederatedKind(RunKind):
     def check_strategy(self, strategy: Strategy) -> None:
         if not strategy.awaits_all:
             check_asynchronous(strategy, self.asked)
+        check_late(strategy, self.asked)
 
     def dealt(self, job: TrainJob, partition: Partition) -> TrainJob:  # noqa: ARG002
         if self.asked.data is not None:
@@ -147,6 +149,7 @@ class FederatedKind(RunKind):
 
     def run(self, *parts: Any) -> RoundLoop:
         assert self._roster is not None
-        awaits_all = strategy_of(self.asked).awaits_all
-        kind = FederatedRun if awaits_all else AsynchronousRun
+        kind = FederatedRun if self.asked.lateness is None else LateRun
+        if not strategy_of(self.asked).awaits_all:
+            kind = AsynchronousRun
         return kind(self.asked, self._roster, *parts)

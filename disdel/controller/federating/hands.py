@@ -38,6 +38,11 @@ _MOST_TRIES = {True: 2, False: 3}
 _MOST_MOVES = 8
 
 
+def largest_piece(clients: int) -> int:
+    """How many clients an activation trains at most, where rounds may end before a hand has."""
+    return max(1, math.ceil(clients / _HAND_INS))
+
+
 @dataclass(frozen=True, slots=True)
 class _Ended:
     """An activation that ended well: what was sent, and the reply."""
@@ -90,7 +95,7 @@ class Hands:
     ) -> None:
         """One container's clients of a round, activation by activation, after so many moves."""
         pending, begun = list(turns), None
-        while pending:
+        while pending := [turn for turn in pending if turn.client in cohort.turns]:
             piece = pending[: self._piece(len(turns))]
             try:
                 ended = await self.send(worker, piece, begun, cohort, until_s)
@@ -145,8 +150,9 @@ class Hands:
 
     def _piece(self, clients: int) -> int:
         """How many clients an activation trains at most."""
-        if self._federation.asked > self._federation.wanted:
-            return max(1, math.ceil(clients / _HAND_INS))
+        job = self._federation
+        if job.asked > job.wanted or job.lateness is not None:
+            return largest_piece(clients)
         return _MOST_TURNS
 
     def _take(self, worker: int, ended: _Ended, cohort: Cohort) -> None:
@@ -182,6 +188,7 @@ class Hands:
     ) -> _Ended:
         """The activation of these clients that ended well; lost ones are replaced."""
         segment = cohort.next_segment(worker)
+        cohort.training[worker] = frozenset(turn.client for turn in turns)
         number, keys, trains = cohort.number, self._invoker.keys, cohort.task == "train"
         request = messages.TrainClientsRequest(
             network=self._network(),

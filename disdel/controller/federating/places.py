@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from disdel.controller.federating.dealing import Place, deal, deal_among
 from disdel.controller.invoking.workers import Workers
@@ -10,6 +10,7 @@ from disdel.controller.training.crew import Crew
 from disdel.platforms.base import Endpoints, Homes
 
 _NO_ANSWER = "no endpoint answers where it may train"
+_BUSY = "the containers where it may train still train for an earlier round"
 
 
 class Places:
@@ -40,25 +41,35 @@ class Places:
             self._measured[name] = (self._measured.get(name, step_s) + step_s) / 2
             self._heard.add(name)
 
-    def deal(self, seconds: Mapping[int, float]) -> tuple[list[list[int]], dict[int, str]]:
+    def deal(
+        self, seconds: Mapping[int, float], busy: Collection[int] = ()
+    ) -> tuple[list[list[int]], dict[int, str]]:
         """The clients of each container, by its number; and why some have none.
 
         Args:
             seconds: what each client is predicted to take where steps are fastest.
+            busy: the containers that take nobody now.
         """
         if self._endpoints is None:
-            return deal(seconds, self._crew.plan.workers), {}
+            free = [one for one in range(self._crew.plan.workers) if one not in busy]
+            dealt: dict[int, list[int]] = dict(zip(free, deal(seconds, len(free)), strict=False))
+            return [dealt.get(one, []) for one in range(max(dealt, default=-1) + 1)], {}
         slowness = self._slowness()
         prices = {one.endpoint: one.usd_per_gb_s for one in self._crew.plan.endpoints}
         berths = self._workers.berths
         places = [
             Place(worker=worker, endpoint=name, slowness=slowness[name], usd_per_gb_s=prices[name])
             for worker in self._workers.numbers
-            if (name := berths.of(worker).endpoint) is not None and berths.answers(name)
+            if worker not in busy
+            and (name := berths.of(worker).endpoint) is not None
+            and berths.answers(name)
         ]
         by_price = self._endpoints.place == "price"
         hands, stranded = deal_among(seconds, places, self.where, by_price=by_price)
-        return hands, {client: self.why_not(client) for client in stranded}
+        return hands, {
+            client: _BUSY if busy and self.where(client) != frozenset() else self.why_not(client)
+            for client in stranded
+        }
 
     def where(self, client: int) -> frozenset[str] | None:
         """The endpoints at which a client may train now; None for any."""

@@ -31,8 +31,15 @@ from disdel.protocol import messages
 from disdel.protocol.protection import COUNTS, LOSS_UNITS, SECRET_PARAMETER
 from disdel.runtimes.registry import runtime_named
 from disdel.strategies.base import Contribution, Strategy
-from disdel.types import ClientsReport, DroppedClient, FederateJob, LedgerEntry, PrivacyReport
-from disdel.types.client_scores import ClientScores, Spread, spread
+from disdel.types import (
+    Activation,
+    ClientsReport,
+    DroppedClient,
+    FederateJob,
+    LedgerEntry,
+    PrivacyReport,
+)
+from disdel.types.client_scores import ClientScores, spread
 from disdel.types.dealt import LabelMap
 from disdel.types.events import Noted
 
@@ -72,6 +79,8 @@ class FederatedRun(RoundLoop):
         self._federation = federation
         self._roster = roster
         self._scored: set[str] = set()
+        # Of this controller's own activations, how many are in a round's report.
+        self._told = 0
         self._drop_notes = DropNotes()
         self._last_scores: ClientScores | None = None
         self._differential: DifferentialPrivacy | None = None
@@ -187,6 +196,9 @@ class FederatedRun(RoundLoop):
         return sum(map(bool, self._cohorts.hands(number)))
 
     async def stage(self, number: int) -> None:
+        if number and self._federation.data is None:
+            # Here and not in a thread beside the round, so that it is done once.
+            self._cohorts.hands(number)
         await self.invoker.write(self._stage, number)
 
     def _stage(self, number: int) -> None:
@@ -252,6 +264,11 @@ class FederatedRun(RoundLoop):
                 bytes=cohort.moved_bytes,
             ),
         )
+
+    def untold_activations(self) -> tuple[Activation, ...]:
+        """All that have ended since this was asked last, of whichever rounds."""
+        told, self._told = self._told, len(self.own_activations)
+        return tuple(self.own_activations[told:])
 
     def _protected(self, request: messages.CombineRequest) -> messages.CombineRequest:
         """The request, with what the clients' protection asks of their sum."""
@@ -344,7 +361,7 @@ def ledger_entry(number: int, client: int, one: Answered, labels_each: int) -> L
     )
 
 
-def own_scores(ledger: Sequence[LedgerEntry]) -> dict[str, Spread]:
+def own_scores(ledger: Sequence[LedgerEntry]) -> dict[str, Any]:
     """How the clients' models do before the average; empty where they were not scored."""
     scored = [entry for entry in ledger if entry.own_loss is not None]
     samples = [entry.samples for entry in scored]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from disdel.controller.training.containers import Kept
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.stopping import is_scored
 from disdel.controller.training.terms import client_keeps, weights_of
+from disdel.errors import StrategyFailed
 from disdel.protocol import messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.rates import rate_factors
@@ -200,6 +202,21 @@ class ClientTurns:
             return 1.0
         return float(self._rates[client]) / self._job.learning_rate
 
+    def check_largest(self, turns: Iterable[messages.ClientTurn], number: int) -> None:
+        """Refuse an update that weighs more than its sum has room for, in round `number`.
+
+        Raises:
+            StrategyFailed: it is one.
+        """
+        for turn in turns:
+            if turn.weight > self.largest_weight:
+                raise StrategyFailed(
+                    f"strategy {self._strategy.name} gives client {turn.client} the weight "
+                    f"{turn.weight:g} in round {number}, and {self.largest_weight:g} was the "
+                    "largest of all before the first"
+                )
+
+    @cached_property
     def largest_weight(self) -> float:
         """What any client's update can weigh at most, before it is stale."""
         roster = self._roster

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
+from disdel.controller.federating.aging import aged_ledger, aged_request, train_loss
 from disdel.controller.federating.asynchronous import AsynchronousContainers
 from disdel.controller.federating.buffer import Asked
-from disdel.controller.federating.rounds import FederatedRun, ledger_entry, own_scores
+from disdel.controller.federating.rounds import FederatedRun, own_scores
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.training.observers import JoinedRound
 from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
 from disdel.protocol import messages
-from disdel.types import Activation, ClientsReport, DroppedClient, LedgerEntry
+from disdel.types import Activation, ClientsReport, DroppedClient
 from disdel.types.events import Noted
 
 
@@ -27,7 +26,6 @@ class AsynchronousRun(FederatedRun):
 
     def new_containers(self, action: SizedAction) -> AsynchronousContainers:
         super().new_containers(action)
-        self._told = 0
         self._cohorts.go_on(line for done in self.progress.rounds for line in done.ledger)
         return self._cohorts
 
@@ -39,10 +37,7 @@ class AsynchronousRun(FederatedRun):
         stage_scored(store, keys, self.crew.plan, self.samples, self._scored)
 
     def _activations_of(self, number: int, begun: int) -> tuple[Activation, ...]:  # noqa: ARG002
-        """All that have ended since the last version: they are of whichever their clients had."""
-        own = self.own_activations
-        told, self._told = self._told, len(own)
-        return tuple(own[told:])
+        return self.untold_activations()
 
     def _activations_before(self, begun: int) -> tuple[Activation, ...]:  # noqa: ARG002
         """None: a first client may take many versions, so a cold start shows nothing."""
@@ -64,18 +59,19 @@ class AsynchronousRun(FederatedRun):
         if self.strategy.mixes_states:
             await self.collector.collect(number, _updates(taken, factors), advance)
         else:
-            await self.collector.combine(self._request(number, taken, factors, advance))
+            await self.collector.combine(
+                aged_request(self.invoker.keys, number, taken, factors, advance)
+            )
         cohorts.publish(number)
         dropped, cohorts.buffer.dropped = cohorts.buffer.dropped, {}
         spent, cohorts.buffer.spent = cohorts.buffer.spent, []
         for sentence in self._drop_notes.of_round(number, dropped):
             self.emit(Noted(message=sentence, matters=True))
-        samples = sum(asked.samples for asked in taken)
-        ledger = self._ledger(number, taken, factors)
+        ledger = aged_ledger(number, taken, factors, self.model.target.elements)
         return JoinedRound(
             ledger=tuple(ledger),
             spent=(*spent, *(key for asked in taken for key in asked.spent)),
-            train_loss=math.fsum(asked.train_loss * asked.samples for asked in taken) / samples,
+            train_loss=train_loss(taken),
             clients=ClientsReport(
                 asked=len(done) + len(dropped),
                 answered=len(done),
@@ -85,41 +81,6 @@ class AsynchronousRun(FederatedRun):
                 **own_scores(ledger),
                 bytes=sum(asked.moved_bytes for asked in taken),
             ),
-        )
-
-    def _ledger(
-        self, number: int, taken: Sequence[Asked], factors: Sequence[float]
-    ) -> list[LedgerEntry]:
-        labels_each = self.model.target.elements
-        return [
-            replace(
-                ledger_entry(number, client, one, labels_each),
-                weight=one.weight * factor,
-                staleness=number - asked.number,
-            )
-            for asked, factor in zip(taken, factors, strict=True)
-            for client, one in asked.answers
-        ]
-
-    def _request(
-        self,
-        number: int,
-        taken: Sequence[Asked],
-        factors: Sequence[float],
-        advance: messages.Advance | None,
-    ) -> messages.CombineRequest:
-        keys = self.invoker.keys
-        aged = list(zip(taken, factors, strict=True))
-        return messages.CombineRequest(
-            round=number,
-            sum_keys=tuple(key for asked in taken for key in asked.sum_keys),
-            factors=tuple(factor for asked, factor in aged for _ in asked.sum_keys),
-            updates=sum(asked.updates for asked in taken),
-            weight=math.fsum(asked.weight * factor for asked, factor in aged),
-            before_key=keys.state(number - 1),
-            state_key=keys.state(number),
-            advance=advance,
-            exponent=taken[0].exponent,
         )
 
 

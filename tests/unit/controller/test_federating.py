@@ -418,6 +418,7 @@ def test_labels_are_asked_for_where_they_are_clients_own_unprotected_and_few(cha
         ({"select": "size"}, "--select size chooses by how many samples clients have"),
         ({"select": "power-of-choice"}, "--select power-of-choice chooses by how many"),
         ({"strategy": "fedbuff"}, "strategy fedbuff needs the largest weight of all clients"),
+        ({"late": "weigh", "deadline_s": 1}, "--late weigh needs the largest weight of all"),
     ],
 )
 def test_what_must_know_all_clients_needs_their_counts(run, site, monkeypatch, changes, told):

@@ -10,6 +10,7 @@ from disdel.errors import UsageError
 from disdel.settings import declared
 from disdel.types import FederateJob
 from disdel.types.federation import steps_of_round
+from disdel.types.privacy import Privacy
 
 
 def job(**changes):
@@ -125,6 +126,16 @@ def test_who_is_asked_and_who_must_answer(changes, wanted, asked, least):
         ({"over_select": 0.5}, "--over-select must be"),
         ({"over_select": 1.5}, "a round needs all 4: add --clients-per-round, below 4"),
         ({"deadline_s": 0}, "--deadline must be above 0"),
+        ({"late": "weigh"}, "--late weigh is for rounds that end before all have answered: add"),
+        ({"late": "keep"}, r"--late must be drop or weigh\[:power=0.5,max_staleness=MAX_STALENESS"),
+        ({"late": "drop:1"}, "--late must be drop or weigh"),
+        ({"late": "weigh:powr=1"}, r"has no parameter powr \(did you mean power"),
+        ({"late": "weigh:power=-1"}, "--late weigh:power=-1: power must be from 0 to 100"),
+        (
+            {"late": "weigh", "deadline_s": 1, "privacy": Privacy(secure_aggregation=True)},
+            "--secure-aggregation masks the updates of one round",
+        ),
+        ({"late": "weigh", "deadline_s": 1, "balance": "epochs"}, "gives slow clients less to do"),
         ({"optimizer": "best"}, "unknown optimizer 'best'"),
     ],
 )
