@@ -30,6 +30,7 @@ from disdel.compiler.wheels import downloaded
 from disdel.errors import UsageError
 from disdel.host import environment
 from disdel.host.home import make_own
+from disdel.protocol.calls import PACKAGES, library_digest
 from openwhisk_local.machine.scratch import Scratch
 
 # What the worker side of disdel imports, and what that imports.
@@ -41,7 +42,7 @@ STOCK_PYTHONS = ("3.11", "3.10")
 _LAST_NUMPY = {"3.11": "2.4.6", "3.10": "2.2.6"}
 
 # Of what is kept; raised when other files go into it.
-_FORMAT = 7
+_FORMAT = 8
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 # A tenth larger than by default, in a third of the time.
 _DEFLATE_LEVEL = 2
@@ -192,9 +193,16 @@ def _build(
         # What is not for one machine alone is the same in all.
         members = _packages(python, machine) | members
     named = machines or [platform.machine()]
+    facts = {
+        "versions": dict(pin.split("==") for pin in pins(python)),
+        "machines": [machine.lower() for machine in named],
+        "folders": sorted({path.partition("/")[0] for path in members}),
+        "library": library_digest(library.items()),
+    }
     checks = _BESIDE_PACKAGES.format(machines=tuple(named), named=", ".join(named))
     members |= library
     members["disdel/__init__.py"] = library.get("disdel/__init__.py", b"") + checks.encode()
+    members[PACKAGES] = json.dumps(facts).encode()
     sources = {path: data for path, data in members.items() if path.endswith(".py")}
     if compiler is not None:
         members = {path: members[path] for path in members.keys() - sources.keys()}

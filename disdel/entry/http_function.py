@@ -35,6 +35,18 @@ _TIMEOUTS = (
     "write_timeout",
     "upstream_timeout",
 )
+# Packages whose versions are told.
+_TOLD = (
+    "iree-base-runtime",
+    "keras",
+    "ml_dtypes",
+    "numpy",
+    "redis",
+    "safetensors",
+    "tensorflow",
+    "tensorflow-cpu",
+    "torch",
+)
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -166,7 +178,7 @@ def _packages() -> dict[str, str]:
     from importlib import metadata
 
     found = {}
-    for name in ("numpy", "redis", "safetensors", "torch", "tensorflow", "tensorflow-cpu", "keras"):
+    for name in _TOLD:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -40,6 +40,8 @@ KEY = "Idempotency-Key"
 TOKEN = "X-Disdel-Token"
 # Where the library lies in a zip of an action; what lies elsewhere is a run's own.
 LIBRARY = ("disdel/", "openwhisk_local/")
+# In a zip that has packages beside the library: which, for which machines, of which sources.
+PACKAGES = "disdel/packages.json"
 # Of a library's digest.
 _DIGITS = 32
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from disdel.types.names import EstimatorName, Objective, Precision, RuntimeName, Split
@@ -35,10 +36,11 @@ class Capacity:
     its own runtimes, as `python:3.11`. For `settle_s` after an activation's answer its container
     may be busy with what comes after it, and take no other. `on_loopback` is whether its containers
     have the loopback of the machine that they run on. `payload_bytes` is the most JSON that an
-    activation is given or answers, `code_bytes` the largest zip of an action. `timeout_ordinary_s`
-    is the time limit that an action has there where nobody asks for another. `names` say how the
-    limits are raised. With `mb_per_cpu` a container has CPUs of its own, one for so much of its
-    memory limit, or a share of one; `cpus` is then how many containers that holds for.
+    activation is given or answers, `code_bytes` the largest zip of an action, `own_code_bytes` the
+    largest zip of what is neither the library nor its packages in it. `timeout_ordinary_s` is the
+    time limit that an action has there where nobody asks for another. `names` say how the limits
+    are raised. With `mb_per_cpu` a container has CPUs of its own, one for so much of its memory
+    limit, or a share of one; `cpus` is then how many containers that holds for.
     """
 
     memory_min_mb: int
@@ -55,6 +57,7 @@ class Capacity:
     on_loopback: bool = False
     payload_bytes: int = MIB
     code_bytes: int = 36 * MIB
+    own_code_bytes: int = sys.maxsize
     timeout_ordinary_s: float = 300.0
     names: LimitNames = LimitNames()
 

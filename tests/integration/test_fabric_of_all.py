@@ -1,6 +1,7 @@
-"""One command over platforms of three kinds at once, with kills at random.
+"""One command over platforms of four kinds at once, with kills at random.
 
-OpenWhisk is the embedded platform, Lambda AWS's emulator, the executor Parsl's.
+OpenWhisk is the embedded platform, Lambda AWS's emulator, the executor Parsl's, the function
+behind a URL what functions-framework serves.
 """
 
 import contextlib
@@ -15,18 +16,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from disdel.runtimes.registry import COMPILED
 from tests.support import executors
 from tests.support.environments import python_of
+from tests.support.functions import served
 from tests.support.lambda_emulator.server import ROLE
 from tests.support.platforms import OWN_KIND, lambda_emulator
 
 ROOT = Path(__file__).parents[2]
 JOB = ("federate", "digits", "--clients", "10", "--rounds", "2", "--batch", "16", "--model", "mlp")
-# What the command line of a container's parent has on the one, and its own on the other.
-PARENT_OF_WHISK, OF_CLUSTER = "proxy.py", "entry/container.py"
+# What the command line of a container's parent has on the one, and its own on two others.
+PARENT_OF_WHISK, OF_CHILD = "proxy.py", "entry/container.py"
 
 
-def fabric(emulator):
+def fabric(emulator, function):
     return f"""
 [endpoints.whisk]
 platform = "embedded"
@@ -45,22 +48,31 @@ executor = "{executors.__file__}:parsl"
 memory_max = 512
 containers = 1
 
+[endpoints.web]
+platform = "http"
+address = "{function.url}"
+memory_max = 512
+
 [[clients]]
 ids = "0-2"
 endpoint = "whisk"
 
 [[clients]]
-ids = "3-5"
+ids = "3-4"
 endpoint = "cloud"
 
 [[clients]]
-ids = "6-8"
+ids = "5-6"
 endpoint = "cluster"
+
+[[clients]]
+ids = "7-8"
+endpoint = "web"
 """
 
 
 @contextlib.contextmanager
-def killing(process, state, seed):
+def killing(process, function, state, seed):
     """A container of each kind is killed at random while a command runs; yields which were."""
     killed, drawn, done = set(), random.Random(seed), threading.Event()
 
@@ -72,7 +84,7 @@ def killing(process, state, seed):
                 there = list(psutil.process_iter())
                 drawn.shuffle(there)
                 for one in there:
-                    if (kind := kind_of(one, process.pid, state)) not in {None, *killed}:
+                    if (kind := kind_of(one, process.pid, function, state)) not in {None, *killed}:
                         one.kill()
                         killed.add(kind)
 
@@ -85,13 +97,15 @@ def killing(process, state, seed):
         watching.join()
 
 
-def kind_of(process, command, state):
+def kind_of(process, command, function, state):
     """Of which endpoint of this test a process is a container; None where it is none."""
     try:
         parent = process.parent()
         if parent is None:
             return None
-        if OF_CLUSTER in " ".join(process.cmdline()):
+        if OF_CHILD in " ".join(process.cmdline()):
+            if function.process.pid in [one.pid for one in process.parents()]:
+                return "web"
             mine = process.environ().get("DISDEL_STATE_DIR") == str(state)
             return "cluster" if mine else None
         if PARENT_OF_WHISK in " ".join(parent.cmdline()):
@@ -101,8 +115,8 @@ def kind_of(process, command, state):
     return None
 
 
-def run(folder, state, *arguments, kills=False):
-    """The report and the weights of a federation, and what was killed."""
+def run(folder, state, *arguments, function=None):
+    """The report and the weights of a federation, and what was killed of one with a function."""
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DISDEL_STATE_DIR": str(state)}
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
@@ -117,7 +131,10 @@ def run(folder, state, *arguments, kills=False):
         stderr=subprocess.PIPE,
         text=True,
     )
-    with killing(process, state, seed=7) if kills else contextlib.nullcontext(set()) as killed:
+    with contextlib.ExitStack() as stack:
+        killed = set()
+        if function is not None:
+            killed = stack.enter_context(killing(process, function, state, seed=7))
         _, said = process.communicate()
     assert process.returncode == 0, said
     report = json.loads((folder / "report.json").read_text())
@@ -133,18 +150,23 @@ def test_kills_over_platforms_of_all_kinds_change_no_bit(tmp_path, compiled_stat
         place += ("--platform-option", f"role={ROLE}")
         alone, wanted, _ = run(tmp_path / "alone", state, "--platform", "lambda", *place)
         assert emulator.left() == []
-    with lambda_emulator() as emulator:
+    at = served("functions-framework", tmp_path / "function", runtime=COMPILED)
+    with lambda_emulator() as emulator, at as function:
         emulator.kills.update((2, 5))
         file = tmp_path / "all.toml"
-        file.write_text(fabric(emulator))
-        report, weights, killed = run(tmp_path / "all", state, "--fabric", str(file), kills=True)
+        file.write_text(fabric(emulator, function))
+        report, weights, killed = run(
+            tmp_path / "all", state, "--fabric", str(file), function=function
+        )
         assert emulator.left() == []
-    assert killed == {"whisk", "cluster"}
-    assert report["totals"]["failed"] >= 3
+        assert not function.children()
+    assert killed == {"whisk", "cluster", "web"}
+    assert report["totals"]["failed"] >= 4
     assert {one["endpoint"]: one["activations"] > 0 for one in report["endpoints"]} == {
         "whisk": True,
         "cloud": True,
         "cluster": True,
+        "web": True,
     }
 
     def updates(ended):

@@ -44,15 +44,15 @@ def free_port():
 
 
 @contextlib.contextmanager
-def served(server, folder, **environment):
+def served(server, folder, *, runtime=TORCH, **environment):
     """An instance of what is exported to `folder`, where it is not yet."""
     port, python = free_port(), python_of(server)
     if server == "functions-framework":
-        export("functions-framework", folder, LIMITS, TORCH)
+        export("functions-framework", folder, LIMITS, runtime)
         command = [python.with_name("functions-framework"), "--target=disdel_function"]
         command += ["--host=127.0.0.1", f"--port={port}"]
     else:
-        export("knative", folder, LIMITS, TORCH)
+        export("knative", folder, LIMITS, runtime)
         # What `func` puts around a function.
         main = "from func_python.http import serve; from function import new; serve(new)"
         command = [python, "-c", main]

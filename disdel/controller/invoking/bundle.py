@@ -15,6 +15,7 @@ from pathlib import Path
 import disdel
 from disdel.errors import UsageError
 from disdel.host.assets import actions_dir
+from disdel.platforms.parts import parts_of
 from disdel.types import Capacity
 from disdel.types.units import MIB
 from disdel.user_code.collecting import FOLDER, UserCode
@@ -134,6 +135,15 @@ def check_code(what: str, code: bytes, capacity: Capacity) -> None:
             f"{capacity.code_bytes / MIB:.1f} MB: let fewer or smaller files travel with your own "
             "code (files_beside), or with --runtime compiled install the versions that "
             "constraints.txt names"
+        )
+    if len(code) <= capacity.own_code_bytes:
+        return
+    own_bytes = len(parts_of(code).own)
+    if own_bytes > capacity.own_code_bytes:
+        raise UsageError(
+            f"{what} has {own_bytes / MIB:.1f} MB of the run's own, zipped, and this platform "
+            f"takes {capacity.own_code_bytes / MIB:.1f} MB in a request: let fewer or smaller "
+            "files travel with your own code (files_beside)"
         )
 
 

@@ -6,6 +6,7 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
+from disdel.compiler.packages import pins, stock_python
 from disdel.controller.invoking.bundle import ENTRY, library
 from disdel.errors import UsageError
 from disdel.platforms.http.exported import Limits, exported
@@ -27,13 +28,8 @@ def export(platform: str, folder: Path, limits: Limits, runtime: Runtime) -> lis
         runtime: what train actions compute with there.
 
     Raises:
-        UsageError: there is something else in it, or it cannot be written.
+        UsageError: there is something else in it, it cannot be written, or a package is missing.
     """
-    if not runtime.image:
-        raise UsageError(
-            f"--runtime {runtime.name}: its actions carry all their packages, which are more than "
-            "a request to a function takes: --runtime torch or tensorflow"
-        )
     files = exported(
         platform,
         limits,
@@ -61,13 +57,15 @@ def export(platform: str, folder: Path, limits: Limits, runtime: Runtime) -> lis
 
 def _pinned(runtime: Runtime) -> list[str]:
     """What its actions import, in the versions that are installed here."""
-    framework = [name for name in runtime.packages if _version(name)]
-    pinned = []
-    for name in (*IMPORTED, *(framework or runtime.packages[:1])):
-        version = _version(name)
+    if runtime.compiles:
+        # Those that its actions carry elsewhere: on other versions a network has other bits.
+        carried = dict(pin.split("==") for pin in pins(stock_python(())))
+        versions = {name: _version(name) for name in IMPORTED} | carried
+    else:
+        framework = [name for name in runtime.packages if _version(name)] or runtime.packages[:1]
         # A build for CPUs lies on an index of its own.
-        pinned.append(f"{name}=={version.partition('+')[0]}" if version else name)
-    return pinned
+        versions = {name: _version(name).partition("+")[0] for name in (*IMPORTED, *framework)}
+    return [f"{name}=={version}" if version else name for name, version in versions.items()]
 
 
 def _version(name: str) -> str:

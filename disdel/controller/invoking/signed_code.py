@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from disdel.controller.invoking.bundle import with_file
 from disdel.platforms.base import ActionSpec
+from disdel.platforms.parts import parts_of
 from disdel.protocol.calls import own_digest
 from disdel.protocol.signing import CODE_SIGNATURE, Signer
 from disdel.protocol.signing_keys import BUNDLED
@@ -20,5 +21,5 @@ def signed_action(spec: ActionSpec, signer: Signer | None) -> ActionSpec:
     if signer is None:
         return spec
     code = with_file(spec.code, BUNDLED, signer.key.hex())
-    told = {CODE_SIGNATURE: signer.of_code(own_digest(code))}
+    told = {CODE_SIGNATURE: signer.of_code(own_digest(parts_of(code).own))}
     return replace(spec, code=code, parameters={**spec.parameters, **told})

@@ -338,6 +338,7 @@ def together(capacities: Sequence[Capacity]) -> Capacity:
         on_loopback=all(one.on_loopback for one in capacities),
         payload_bytes=min(one.payload_bytes for one in capacities),
         code_bytes=min(one.code_bytes for one in capacities),
+        own_code_bytes=min(one.own_code_bytes for one in capacities),
         timeout_ordinary_s=min(one.timeout_ordinary_s for one in capacities),
         names=LimitNames(memory="memory_max of an endpoint, in the fabric file"),
     )

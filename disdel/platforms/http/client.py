@@ -11,24 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import io
 import json
 import secrets
 import time
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-import disdel
 from disdel.connections.masking import masked
 from disdel.connections.patience import Patience, Tell, Tries, tell_nobody
 from disdel.errors import ActivationLost, ConnectionRefused, PlatformLost, PlatformRejected
 from disdel.platforms.base import ActionSpec, Begun, LookUp, Platform, nowhere
 from disdel.platforms.calls import HELLO, Call, Packages, check_hello
+from disdel.platforms.http.deployed import check_deployed
 from disdel.platforms.http.gate import Gate
 from disdel.platforms.http.limits import AROUND_BYTES
 from disdel.platforms.http.posting import Failed, Posting
-from disdel.protocol.calls import is_library, library_digest
+from disdel.platforms.parts import parts_of
 from disdel.types import ActivationRecord, Capacity
 
 # Patience with a function that has never answered: the address may be wrong.
@@ -41,7 +39,6 @@ _ANSWER_S = 10.0
 # An invocation that a gateway has cut has begun by then, if its function was called.
 _LOOK_S = 3.0
 _POLL_S = 0.2
-_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
 class HttpFunction(Platform):
@@ -86,22 +83,17 @@ class HttpFunction(Platform):
     async def create_action(self, package: str, action: ActionSpec) -> None:
         most = self._capacity
         self.check_limits(action)
-        own, library = _split(action.code)
-        if _has_packages(action.code):
-            raise PlatformRejected(
-                f"{action.name} carries all packages that it imports, as compiled networks do, and "
-                "a function has its own: --runtime torch or tensorflow",
-                status=400,
-            )
+        parts = parts_of(action.code)
         for url in self._running:
-            _check_library(url, library, await self.hello(url))
-        if len(own) > most.code_bytes:
+            check_deployed(url, parts, await self.hello(url))
+        if len(parts.own) > most.own_code_bytes:
             raise PlatformRejected(
-                f"{action.name} has {len(own)} bytes of code of its own, which travel in a request,"
-                f" and {most.code_bytes} fit in one: let fewer or smaller files travel with it",
+                f"{action.name} has {len(parts.own)} bytes of code of its own, which travel in a "
+                f"request, and {most.own_code_bytes} fit in one: let fewer or smaller files travel "
+                "with it",
                 status=413,
             )
-        self._packages.add(package, action, own)
+        self._packages.add(package, action, parts.own)
 
     def check_limits(self, action: ActionSpec) -> None:
         """Refuse an action that wants more than the function allows.
@@ -284,43 +276,3 @@ async def _look_for(begun: LookUp) -> Begun | None:
             return None
         await asyncio.sleep(_POLL_S)
     return found
-
-
-def _has_packages(code: bytes) -> bool:
-    """Whether an action's zip has numpy, which none has without all the rest."""
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        return any(name.startswith("numpy/") for name in archive.namelist())
-
-
-def _split(code: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Of an action's zip what is a run's own, as a zip, and the library by path."""
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as own:
-        for name in sorted(members):
-            if not is_library(name):
-                info = zipfile.ZipInfo(name, _TIMESTAMP)
-                own.writestr(info, members[name], zipfile.ZIP_DEFLATED)
-    return buffer.getvalue(), {name: data for name, data in members.items() if is_library(name)}
-
-
-def _check_library(url: str, library: Mapping[str, bytes], said: Mapping[str, Any]) -> None:
-    """Refuse a function that was deployed with another library than the action was made for.
-
-    Raises:
-        PlatformRejected: it was.
-    """
-    if not library or library_digest(library.items()) == said["library"]:
-        return
-    there, here = str(said["version"]), disdel.__version__
-    if there == here:
-        what = f"disdel {there}, as here, but with other files"
-        todo = "deploy anew what `disdel export` writes"
-    else:
-        what = f"disdel {there}, and this is {here}"
-        todo = (
-            "deploy anew what `disdel export` writes, or install that version here: the older side "
-            "is to be updated"
-        )
-    raise PlatformRejected(f"the function at {masked(url)} has {what}: {todo}", status=409)

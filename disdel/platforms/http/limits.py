@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -132,7 +133,9 @@ def capacity_of(options: HttpOptions, said: Sequence[Mapping[str, Any]]) -> Capa
         gpu_memory_mb=0,
         kinds=(f"python:{said[0]['python']}",),
         payload_bytes=payload_mb * MIB - AROUND_BYTES,
-        code_bytes=payload_mb * MIB * 3 // 4 - AROUND_BYTES,
+        # Library and packages are there already.
+        code_bytes=sys.maxsize,
+        own_code_bytes=payload_mb * MIB * 3 // 4 - AROUND_BYTES,
         timeout_ordinary_s=min(_TIMEOUT_ORDINARY_S, limit_s),
         names=LimitNames(
             memory=f"disdel export --memory, or {_OPTION} memory_max",

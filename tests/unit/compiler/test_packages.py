@@ -10,8 +10,10 @@ import vermin
 import disdel
 from disdel.compiler import packages
 from disdel.compiler.packages import STOCK_PYTHONS, stock_python
-from disdel.controller.invoking.bundle import library
+from disdel.controller.invoking.bundle import build_bundle, library
 from disdel.errors import UsageError
+from disdel.platforms.parts import parts_of
+from disdel.protocol.calls import library_digest
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,18 @@ def test_a_numpy_that_is_too_new_for_an_older_python_is_not_asked_for(monkeypatc
     assert "numpy==2.10.0" in packages.pins("3.13")
     versions["numpy"] = "2.1.3"
     assert "numpy==2.1.3" in packages.pins("3.11")
+
+
+def test_the_packages_say_what_they_are(monkeypatch):
+    python, files = packages.own_python(), {"numpy/__init__.py": b"", "iree/runtime/a.so": b""}
+    monkeypatch.setattr(packages, "_packages", lambda *_: files)
+    built = packages._build(library(), python, ["x86_64"], None)
+    carried = parts_of(build_bundle("train", packages=built)).carried
+    assert [f"{name}=={version}" for name, version in carried.versions.items()] == (
+        packages.pins(python)
+    )
+    assert (carried.machines, carried.folders) == (("x86_64",), ("iree", "numpy"))
+    assert carried.library == library_digest(library().items())
 
 
 def test_the_packages_say_which_disdel_they_are_of_and_refuse_another_machine(monkeypatch):

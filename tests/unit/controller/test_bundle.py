@@ -1,14 +1,18 @@
 import ast
+import contextlib
 import io
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import disdel.types
-from disdel.controller.invoking.bundle import build_bundle, library
+from disdel.controller.invoking.bundle import build_bundle, check_code, library
+from disdel.errors import UsageError
+from disdel.platforms.calls import UNKNOWN
 
 
 def modules_of(data):
@@ -36,6 +40,23 @@ def test_a_bundle_is_small_and_has_no_controller():
     data = build_bundle("train")
     assert len(data) < 330_000
     assert not any("controller" in name or "embedded" in name for name in modules_of(data))
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"),
+    [
+        ({"own_code_bytes": 100_000}, None),
+        ({"own_code_bytes": 100}, r"0.0 MB of the run's own, zipped, .* in a request"),
+        # Platforms of both kinds at once.
+        ({"own_code_bytes": 100_000, "code_bytes": 100_000}, r"the action is a zip of 0.\d MB"),
+    ],
+)
+def test_where_the_library_is_already_a_runs_own_part_must_fit(limits, refused):
+    capacity = replace(UNKNOWN, **limits)
+    code = build_bundle("train", files={"program/one": bytes(1000)})
+    assert len(code) > 100_000
+    with pytest.raises(UsageError, match=refused) if refused else contextlib.nullcontext():
+        check_code("the action", code, capacity)
 
 
 def test_every_action_folder_can_be_bundled():

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from disdel.compiler.packages import pins
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.invoking.exporting import IMPORTED, export
 from disdel.errors import UsageError
-from disdel.platforms.http.client import _split
 from disdel.platforms.http.exported import TARGETS, Limits
-from disdel.protocol.calls import DEPLOYED, library_digest
+from disdel.platforms.parts import parts_of
+from disdel.protocol.calls import DEPLOYED
 from disdel.runtimes.registry import COMPILED, TORCH
 
 LIMITS = Limits(memory_mb=512, timeout_s=30, instances=3)
@@ -25,7 +26,7 @@ def test_it_has_the_library_that_actions_are_made_with(tmp_path, platform):
     }
     root = tmp_path / "new" / TARGETS[platform].root
     facts = json.loads((root / DEPLOYED).read_text())
-    assert facts["library"] == library_digest(_split(build_bundle("train"))[1].items())
+    assert facts["library"] == parts_of(build_bundle("train")).library
     assert (facts["timeout_s"], facts["instances"], facts["instance_mb"]) == (30, 3, 512)
     for name in ("call", "http_function", "answering", "containers", "container"):
         assert (root / f"disdel/entry/{name}.py").is_file()
@@ -41,6 +42,13 @@ def test_knatives_tool_reads_its_requirements(tmp_path):
     project = tomllib.loads((tmp_path / "new/pyproject.toml").read_text())["project"]
     assert project["name"] == "function"
     assert [text.partition("==")[0] for text in project["dependencies"]] == [*IMPORTED, "torch"]
+
+
+def test_for_compiled_networks_it_requires_what_their_actions_carry_elsewhere(tmp_path):
+    export("functions-framework", tmp_path, LIMITS, COMPILED)
+    required = (tmp_path / "requirements.txt").read_text().splitlines()
+    assert {*pins("3.11")} <= {*required}
+    assert {*IMPORTED} <= {line.partition("==")[0] for line in required}
 
 
 def test_it_is_written_anew_and_nothing_else_is_touched(tmp_path):
@@ -64,5 +72,3 @@ def test_it_is_written_anew_and_nothing_else_is_touched(tmp_path):
         export("knative", tmp_path / "other/function", LIMITS, TORCH)
     with pytest.raises(UsageError, match="cannot be written"):
         export("functions-framework", tmp_path / "mine.txt", LIMITS, TORCH)
-    with pytest.raises(UsageError, match="--runtime compiled: its actions carry all"):
-        export("functions-framework", tmp_path / "new", LIMITS, COMPILED)

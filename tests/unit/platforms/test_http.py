@@ -1,6 +1,7 @@
 """The platform of functions behind URLs, over a server that does what gateways were seen to do."""
 
 import asyncio
+import base64
 import contextlib
 import io
 import json
@@ -22,7 +23,7 @@ from disdel.platforms.http import client as http_client
 from disdel.platforms.http.limits import HttpOptions
 from disdel.platforms.http.posting import Failed, Posting
 from disdel.platforms.http.provider import PROVIDER
-from disdel.protocol.calls import CALLS_VERSION, KEY, library_digest
+from disdel.protocol.calls import CALLS_VERSION, KEY, PACKAGES, library_digest
 from disdel.settings import Settings
 from tests.contract.test_platform import action
 
@@ -396,16 +397,70 @@ def test_only_what_is_a_runs_own_travels():
 
     with gateway(answer) as server:
         using(server, invoked(), spec=bundle(**{"user_code/net.py": b"x = 1"}))
-    import base64
-
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(sent[0]))) as archive:
         assert archive.namelist() == ["__main__.py", "user_code/net.py"]
 
 
-def test_a_compiled_action_is_refused_with_the_reason():
-    compiled = bundle(**{"numpy/__init__.pyc": b""})
-    with gateway() as server, pytest.raises(PlatformRejected, match="--runtime torch"):
-        using(server, invoked(), spec=compiled)
+COMPUTING = {"iree-base-runtime": "3.9.0", "ml_dtypes": "0.5.4", "numpy": "2.4.6"}
+
+
+def compiled():
+    """An action as those of compiled networks are, with little in its packages."""
+    facts = {
+        "versions": {**COMPUTING, "redis": "7.0"},
+        "machines": ["x86_64"],
+        "folders": ["iree", "numpy"],
+        "library": HELLO["library"],
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packages:
+        packages.writestr(PACKAGES, json.dumps(facts))
+        for name in ("disdel/__init__.pyc", "iree/runtime/__init__.pyc", "numpy/__init__.pyc"):
+            packages.writestr(name, b"")
+    files = {"program/program.json": b"{}"}
+    code = build_bundle("train", packages=buffer.getvalue(), files=files)
+    return replace(action(), code=code)
+
+
+def test_of_a_compiled_network_its_own_files_travel():
+    sent = []
+
+    def answer(request, _):
+        if "code" not in request:
+            return {"disdel": CALLS_VERSION, "wants": request["digest"]}
+        sent.append(base64.b64decode(request["code"]))
+        return record(request)
+
+    with gateway(answer, packages={**COMPUTING, "redis": "6.4"}) as server:
+        using(server, invoked(), spec=compiled())
+    with zipfile.ZipFile(io.BytesIO(sent[0])) as archive:
+        assert archive.namelist() == ["__main__.py", "program/program.json"]
+
+
+@pytest.mark.parametrize(
+    ("hello", "said"),
+    [
+        ({}, "has no iree-base-runtime, .* writes, or take --runtime torch or tensorflow"),
+        (
+            {"packages": {**COMPUTING, "numpy": "2.4.5"}},
+            r"has numpy 2.4.5, and the network is compiled for 2.4.6: deploy anew what",
+        ),
+        (
+            {"packages": {**COMPUTING, "iree-base-runtime": "3.10.0"}},
+            r"install iree-base-runtime==3.10.0 here, which is the older side, or deploy",
+        ),
+        ({"packages": [1]}, "has no iree-base-runtime"),
+        (
+            {"packages": COMPUTING, "machine": "aarch64"},
+            "runs on aarch64, and the network is compiled for x86_64: .* --arch",
+        ),
+        ({"packages": COMPUTING, "library": "other"}, "other files: deploy anew"),
+    ],
+)
+def test_a_function_that_lacks_what_a_compiled_network_needs_is_refused(hello, said):
+    with gateway(**hello) as server, pytest.raises(PlatformRejected, match=said):
+        using(server, invoked(), spec=compiled())
+    assert not server.asked
 
 
 def test_code_that_no_request_has_room_for_is_refused():
