@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any
 
@@ -18,12 +16,14 @@ from disdel.flower.frames import Frame, LinkLost, receive, send
 class Link:
     """Sends, and waits for answers.
 
-    A controller that is gone ends this process with all that it has started: nobody would ever
-    hear what it comes to.
+    Args:
+        connection: to the controller.
+        when_lost: called, in a thread of the link's, once the controller is gone.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, when_lost: Callable[[], None]) -> None:
         self._connection = connection
+        self._when_lost = when_lost
         self._sending = threading.Lock()
         self._numbers = itertools.count()
         self._waiting: dict[int, SimpleQueue[Frame]] = {}
@@ -53,9 +53,4 @@ class Link:
                 frame = receive(self._connection)
                 if (waiting := self._waiting.get(frame.head["q"])) is not None:
                     waiting.put(frame)
-        self.end_all()
-
-    @staticmethod
-    def end_all() -> None:
-        """End this process and all that it has started."""
-        os.killpg(0, signal.SIGKILL)
+        self._when_lost()

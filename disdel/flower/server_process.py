@@ -6,6 +6,8 @@ FD. What the ServerApp prints is printed here; an error of its is logged as Flow
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 from hashlib import blake2b
@@ -21,6 +23,14 @@ def main(descriptor: int) -> int:
         return _run(connection)
     except LinkLost:
         return 1
+
+
+def _end_all() -> None:
+    """End this process with all that it has started: nobody would hear what it comes to."""
+    # The controller has begun a session for it; the group of anybody else's is not to be ended.
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _run(connection: socket.socket) -> int:
@@ -111,7 +121,7 @@ def _serve(connection: socket.socket, app: Any, run_id: int, nodes: list[int]) -
         state=RecordDict(),
         run_config=dict(app.run_config),
     )
-    link = Link(connection)
+    link = Link(connection, when_lost=_end_all)
     link.begin()
     error: str | None = None
     try:

@@ -97,11 +97,9 @@ def controller():
 
 
 @pytest.fixture
-def grid(controller, monkeypatch):
-    # A link whose controller ends takes its process along.
-    monkeypatch.setattr(Link, "end_all", staticmethod(lambda: None))
+def grid(controller):
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 9, 1
-    link = Link(controller.ours)
+    link = Link(controller.ours, when_lost=lambda: None)
     link.begin()
     return FunctionGrid(Run.create_empty(9), NODES, link)
 
