@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from disdel.types.report_json import report_from_json
+from tests.support.signals import AS_IN_A_TERMINAL
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,9 @@ SIMULATED = json.loads((ROOT / "tests/flower/simulated.json").read_text())
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason="no Flower here: scripts/platform-environments flower"
 )
+
+
+COMMAND = f"{AS_IN_A_TERMINAL}\nfrom disdel.__main__ import main\nmain()"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def begin(tmp_path, home):
 
     def start(*arguments, **environ):
         return subprocess.Popen(
-            [PYTHON, "-m", "disdel", *map(str, arguments)],
+            [PYTHON, "-c", COMMAND, *map(str, arguments)],
             cwd=tmp_path,
             env={
                 **{name: value for name, value in os.environ.items() if "DISDEL_" not in name},
