@@ -63,22 +63,26 @@ def test_what_is_signed_runs_and_does_not_learn_the_secret(answering):
 OTHER = Signer(key=key_of_run(SECRET, RUN, "other"), endpoint="other")
 
 
+# Each is made in its test: a signature lasts a while.
 @pytest.mark.parametrize(
-    ("request_", "why"),
+    ("made", "why"),
     [
-        (call(signature=None), "takes signed requests alone"),
-        (call(round=2), "something of the request was changed"),
-        (call(run="r:2"), "not by this endpoint's key"),
-        (call(OTHER), "is for the endpoint other, and this endpoint is edge"),
-        (call(replace(OTHER, endpoint="edge")), "not by this endpoint's key"),
-        (call(sent=EVIL), "the code of this request is not signed"),
-        (call(**{CODE_SIGNATURE: None}), "the code of this request is not signed"),
-        (call(**{CODE_SIGNATURE: OTHER.of_code("")}), "the code of this request is not signed"),
+        (lambda: call(signature=None), "takes signed requests alone"),
+        (lambda: call(round=2), "something of the request was changed"),
+        (lambda: call(run="r:2"), "not by this endpoint's key"),
+        (lambda: call(OTHER), "is for the endpoint other, and this endpoint is edge"),
+        (lambda: call(replace(OTHER, endpoint="edge")), "not by this endpoint's key"),
+        (lambda: call(sent=EVIL), "the code of this request is not signed"),
+        (lambda: call(**{CODE_SIGNATURE: None}), "the code of this request is not signed"),
+        (
+            lambda: call(**{CODE_SIGNATURE: OTHER.of_code("")}),
+            "the code of this request is not signed",
+        ),
     ],
     ids=["none", "changed", "run", "endpoint", "key", "code", "uncoded", "other code"],
 )
-def test_what_is_not_is_refused_before_its_code_is_unpacked(answering, request_, why):
-    record = answering.answer(request_)
+def test_what_is_not_is_refused_before_its_code_is_unpacked(answering, made, why):
+    record = answering.answer(made())
     assert record["ending"] == "application-error"
     assert record["result"]["error"]["kind"] == "refused"
     assert why in record["result"]["error"]["message"]
