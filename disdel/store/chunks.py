@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import redis
@@ -26,6 +26,13 @@ class Manifest:
 
     def chunk_name(self, key: str, index: int) -> str:
         return f"{key}:{self.generation}:{index}"
+
+    def chunk_names(self, key: str) -> list[str]:
+        return [self.chunk_name(key, index) for index in self.chunks()]
+
+    @property
+    def text(self) -> str:
+        return json.dumps(asdict(self))
 
 
 def parsed(key: str, text: Any) -> dict[str, Any] | None:

@@ -9,11 +9,9 @@ since whoever reads or writes one holds it several times over.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -164,28 +162,47 @@ class RedisStore(Store):
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
         manifest = self._write_chunks(key, pieces)
-        self._ask(lambda: self._redis.set(key, manifest, ex=self.lifetime_s))
+        self._ask(lambda: self._redis.set(key, manifest.text, ex=self.lifetime_s))
 
     def put_if_absent(self, key: str, data: Buffer) -> bool:
         if self._ask(lambda: self._redis.exists(key)):
             return False
         manifest = self._write_chunks(key, (data,))
-        if self._ask(lambda: self._redis.set(key, manifest, ex=self.lifetime_s, nx=True)):
+        if self._ask(lambda: self._redis.set(key, manifest.text, ex=self.lifetime_s, nx=True)):
             return True
         # It may have been this very call, whose first answer got lost.
-        return self._ask(lambda: self._redis.get(key)) == manifest.encode()
+        if self._ask(lambda: self._redis.get(key)) == manifest.text.encode():
+            return True
+        self._forget(manifest.chunk_names(key))
+        return False
 
-    def _write_chunks(self, key: str, pieces: Iterable[Buffer]) -> str:
+    def _write_chunks(self, key: str, pieces: Iterable[Buffer]) -> Manifest:
+        """Write what a manifest is to name; where that fails, nothing of it stays."""
         generation = secrets.token_hex(4)
         size = 0
-        for index, chunk in enumerate(rechunked(pieces, self._chunk_bytes)):
-            if key.startswith(self._ended):
-                raise StoreError(f"{key} was not written: the run is over")
-            # A view, which redis-py sends without a copy.
-            write = partial(self._redis.set, f"{key}:{generation}:{index}", memoryview(chunk))
-            self._ask(partial(write, ex=self.lifetime_s))
-            size += len(chunk)
-        return json.dumps(asdict(Manifest(MANIFEST_VERSION, size, self._chunk_bytes, generation)))
+        names: list[str] = []
+        try:
+            for index, chunk in enumerate(rechunked(pieces, self._chunk_bytes)):
+                self._check_run(key)
+                names.append(f"{key}:{generation}:{index}")
+                # A view, which redis-py sends without a copy.
+                write = partial(self._redis.set, names[-1], memoryview(chunk))
+                self._ask(partial(write, ex=self.lifetime_s))
+                size += len(chunk)
+        except BaseException:
+            self._forget(names)
+            raise
+        return Manifest(MANIFEST_VERSION, size, self._chunk_bytes, generation)
+
+    def _check_run(self, key: str) -> None:
+        if key.startswith(self._ended):
+            raise StoreError(f"{key} was not written: the run is over")
+
+    def _forget(self, names: Sequence[str]) -> None:
+        """Remove chunks that no manifest names; tried once, since they expire in the end."""
+        with contextlib.suppress(redis.RedisError, OSError):
+            if names:
+                self._redis.unlink(*names)
 
     def stop_writing(self, prefix: str) -> None:
         self._ended += (prefix,)
@@ -211,8 +228,7 @@ class RedisStore(Store):
     def delete(self, key: str) -> None:
         manifest = self._manifest(key)
         if manifest is not None:
-            names = [manifest.chunk_name(key, index) for index in manifest.chunks()]
-            self._ask(lambda: self._redis.unlink(key, *names))
+            self._ask(lambda: self._redis.unlink(key, *manifest.chunk_names(key)))
 
     def read_chunk(self, name: str, start: int, stop: int) -> bytes:
         """Bytes `start` to `stop` of one chunk; shorter when the chunk is."""

@@ -104,6 +104,20 @@ def test_of_several_writers_at_once_one_is_first(store):
         thread.join()
     assert len(wrote) == 1
     assert store.get("first") == wrote[0]
+    # Who came second leaves nothing either.
+    store.delete("first")
+    assert store.delete_prefix("first") == 0
+
+
+def test_what_is_not_written_whole_leaves_nothing(store):
+    def failing():
+        yield b"x" * 2500
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        store.put_stream("blob", failing())
+    assert store.open("blob") is None
+    assert store.delete_prefix("blob") == 0
 
 
 def test_deleting_a_blob_takes_all_of_it(store):

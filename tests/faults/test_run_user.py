@@ -1,11 +1,13 @@
 """Actions get a Redis user of their run's own, with least rights, and it goes with the run."""
 
+import asyncio
 import json
 
 import httpx
 import pytest
 import redis
 
+from disdel.controller.runs.places import Place, remove_from
 from disdel.controller.runs.run_users import RunUser
 from disdel.errors import StoreError
 from disdel.memory_agent.memory_warning import CHANNEL
@@ -116,6 +118,30 @@ def test_a_user_that_nobody_makes_again_is_not_waited_for_long(own, monkeypatch)
     controllers.remove_user(user.name)
     with pytest.raises(StoreError, match="invalid username"):
         actions.get_field(RunKeys("mine").open, RunKeys.WIRE)
+    actions.close()
+    controllers.close()
+
+
+def test_what_an_activation_writes_while_its_run_is_removed_does_not_stay(own):
+    """It may delete that no more, since its user is gone."""
+    url, admin = own
+    user = RunUser(run="mine")
+    key = f"{RunKeys('mine').prefix}late"
+
+    class Slow(RedisStore):
+        def remove_user(self, name):
+            actions.put(key, b"x" * 10)
+            assert admin.keys("disdel:*")
+            super().remove_user(name)
+
+    controllers = Slow(url)
+    controllers.make_user(user.name, user.rules)
+    actions = RedisStore(user.url(url))
+    place = Place(platform="openwhisk", address=None, store=url, redis_user=user.name)
+    left, errors = asyncio.run(remove_from(place, "mine", None, controllers))
+    assert left.is_empty
+    assert errors == []
+    assert admin.keys("disdel:*") == []
     actions.close()
     controllers.close()
 

@@ -168,13 +168,15 @@ endpoint = "far"
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_a_lost_endpoint_is_a_slow_endpoint(run, far, moves):
-    """It is lost after the first round, and back before the fourth."""
-    told = []
+def test_a_lost_endpoint_is_a_slow_endpoint(run, far, moves, tmp_path):
+    """It is lost after the first round, and comes back while the fourth is on its way."""
+    told, back = [], tmp_path / "back"
 
     def listen(event):
         if isinstance(event, Noted):
             told.append(event.message)
+            if "endpoint far answers again" in event.message:
+                back.touch()
         if isinstance(event, RoundDone) and event.report.round == 1:
             far.stop()
         if isinstance(event, RoundDone) and event.report.round == 3:
@@ -182,9 +184,11 @@ def test_a_lost_endpoint_is_a_slow_endpoint(run, far, moves):
 
     options = {"rounds": 6, "min_clients": 1}
     _, alone = run(containers=1, **options)
-    report, weights = run(lossy(far, "" if moves else "moves = false"), listener=listen, **options)
+    waits = {"action_env": (f"WAIT={back}", "WAIT_ROUND=4")}
+    file = lossy(far, "" if moves else "moves = false")
+    report, weights = run(file, listener=listen, settings=waits, **options)
     assert any("endpoint far does not answer any more" in line for line in told)
-    assert any("endpoint far answers again" in line for line in told)
+    assert back.exists()
     answered = [entry.clients.answered for entry in report.rounds]
     if moves:
         assert answered == [CLIENTS] * 6

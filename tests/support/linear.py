@@ -89,7 +89,8 @@ class PerilousShards(shards.ShardCache):
     """With KILL in the environment, about a third of a round's clients kill their container.
 
     "once": in the first attempt; "always": in all. With SLOW, the first round is over before the
-    second container is through with its first client.
+    second container is through with its first client. With WAIT and WAIT_ROUND, that round is not
+    over before there is a file WAIT.
     """
 
     request = None
@@ -100,6 +101,10 @@ class PerilousShards(shards.ShardCache):
             client = int(key.rpartition("-")[2])
             if np.random.default_rng((request.round, client)).random() < 1 / 3:
                 os.kill(os.getpid(), signal.SIGKILL)
+        if use == "train" and os.environ.get("WAIT_ROUND") == str(request.round):
+            end = time.monotonic() + 60
+            while not os.path.exists(os.environ["WAIT"]) and time.monotonic() < end:
+                time.sleep(0.02)
         if os.environ.get("SLOW") and use == "train" and (request.round, request.worker) == (1, 1):
             following, end = request.state_key.removesuffix("0") + "1", time.monotonic() + 60
             while context.store.open(following) is None and time.monotonic() < end:

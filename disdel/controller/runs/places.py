@@ -130,8 +130,10 @@ async def remove_from(
         try:
             await asyncio.to_thread(store.delete_prefix, RunKeys(run).prefix)
             if place.redis_user is not None and isinstance(store, RedisStore):
-                # After the mark of the run: activations that find it gone end by themselves.
+                # After the mark of the run: activations that find it gone end by themselves. What
+                # they have written since, they may delete no more.
                 await asyncio.to_thread(store.remove_user, place.redis_user)
+                await asyncio.to_thread(store.delete_prefix, RunKeys(run).prefix)
             place = replace(place, store=None, redis_user=None)
         except DisdelError as error:
             errors.append(error)

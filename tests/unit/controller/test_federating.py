@@ -143,6 +143,8 @@ def platform(containers):
 def run(platform, containers, redis_url, monkeypatch, tmp_path):
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
+    # These containers are threads, whose memory is that of all tests so far: no run learns of it.
+    monkeypatch.setattr(train_module, "remember", lambda *_: None)
 
     def start(emit=silent, resumed=None, **changes):
         if resumed is None:
@@ -334,17 +336,13 @@ def ledger_of(report):
     return [(e.round, e.client, e.samples, e.steps, e.weight, e.checksum) for e in report.ledger]
 
 
-def test_clients_that_say_how_many_they_have_when_they_are_asked_train_as_counted(
-    run, site, monkeypatch
-):
+def test_clients_that_say_how_many_they_have_when_they_are_asked_train_as_counted(run, site):
     of_three = {"rounds": 2, "local_epochs": 2, "clients": 3}
     _, entry = site("def counts():\n    return [7, 25, 40]\n")
     counted = run(data=entry, **of_three)
     told = []
     made, entry = site()
     made.asked.clear()
-    # What containers took says nothing of other runs: nobody had planned for their samples.
-    monkeypatch.setattr(train_module, "remember", None)
     report = run(told.append, data=entry, **of_three)
     assert ledger_of(report) == ledger_of(counted)
     assert [e.weight for e in report.ledger if e.round == 2] == [14, 50, 80]
