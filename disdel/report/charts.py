@@ -58,7 +58,7 @@ def line_chart(
     low, high = min(values), max(values)
     margin = (high - low) * 0.08 or max(abs(high) * 0.02, 1e-6)
     across = Scale(min(rounds) - 0.3, max(rounds) + 0.3, 58.0, 540.0 - MARGIN)
-    up = Scale(low - margin, high + margin, 180.0, 30.0)
+    up = Scale(low - margin, high + margin, 196.0, 46.0)  # Title and names are above.
     whole = [value for value in ticks(min(rounds), max(rounds), 10) if value == int(value)]
     return LineChart(
         title=title,
