@@ -14,25 +14,26 @@ from typing import Any, TypeVar, Unpack
 from disdel.controller.federating import federate as federate_run
 from disdel.controller.inference import infer as infer_run
 from disdel.controller.inference.infer import Inferred
+from disdel.controller.planning.checks import Check
 from disdel.controller.planning.compiled import compile_job, compile_network
-from disdel.controller.planning.networks import choose_network, code_of
+from disdel.controller.planning.endpoint_deploys import deploy_at_endpoints
+from disdel.controller.planning.networks import code_of
 from disdel.controller.planning.nodes import offered_capacity
-from disdel.controller.planning.planning import ask
 from disdel.controller.planning.strategy_checks import check_count, check_waits
-from disdel.controller.runs.cleaning import clear_runs, stop_run
+from disdel.controller.runs.cleaning import Cleared, clear_runs, stop_run
 from disdel.controller.runs.run_folder import RunFolder, find_run, run_folders
 from disdel.controller.training import calibration
 from disdel.controller.training import train as train_run
 from disdel.controller.training.calibration import Calibrated
+from disdel.controller.training.offered import asking, plan_at
 from disdel.controller.training.resuming import Resumed, read_resumed
 from disdel.controller.training.splits import (
-    job_dataset,
     job_partition,
     job_samples,
     train_labels,
     with_clients,
 )
-from disdel.data import DatasetArrays, describe_dataset, load_arrays, prepare_dataset
+from disdel.data import load_arrays, prepare_dataset
 from disdel.data.partitioners.looking import look
 from disdel.errors import UsageError
 from disdel.flower import run as flower_run
@@ -41,7 +42,7 @@ from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
 from disdel.platforms.prices import costs, price_given
 from disdel.platforms.registry import chosen, give
-from disdel.runtimes.registry import DEFAULT, check_runtime, runtime_named, runtime_of
+from disdel.runtimes.registry import DEFAULT, runtime_named, runtime_of
 from disdel.settings import Settings, changed, resolve
 from disdel.settings.keywords import (
     FederateOptions,
@@ -316,23 +317,20 @@ def run_federate(
     return _run(lambda: federate_run.federate(job, settings, _with_page(listener), resumed=resumed))
 
 
-def deploy_endpoints(settings: Settings) -> dict[str, str]:
-    """Make what runs have to find at each endpoint; what was made, by the endpoint's name.
+def deploy_endpoints(settings: Settings) -> list[Check]:
+    """Make what runs have to find at each endpoint; of each by its name what was made, or lacks.
 
     Raises:
         UsageError: the settings name no endpoints.
-        DisdelError: something could not be made.
     """
-    parts = chosen(settings).parts(settings)
-    return {name: _run(partial(provider.deploy, settings)) for name, provider in parts}
+    return _run(partial(deploy_at_endpoints, settings))
 
 
-def clear_endpoints(settings: Settings) -> list[str]:
+def clear_endpoints(settings: Settings) -> list[Cleared]:
     """Remove what dead runs in `run_dir` have left at the endpoints; says of each what was done.
 
     Raises:
         UsageError: the settings name no endpoints.
-        DisdelError: something could not be removed.
     """
     return _run(lambda: clear_runs(run_folders(settings.run_dir), settings))
 
@@ -480,7 +478,11 @@ def run_plan(job: TrainJob, settings: Settings) -> PlanMade:
     """
     strategy = strategy_of(job)
     check_waits(strategy)
-    asked, plan = make_plan(_questions(job, settings))
+    made_of = _run(partial(chosen(settings).endpoints, settings))
+    if made_of is None:
+        asked, plan = make_plan(_questions(job, settings))
+    else:
+        asked, plan = plan_at(made_of, job, settings)
     check_count(strategy, len(plan.client_samples), job.fan_in)
     return PlanMade(run="", job=job, dataset=asked.dataset, model=asked.model.name, plan=plan)
 
@@ -537,18 +539,8 @@ def look_at_partition(job: FederateJob, data_dir: Path) -> DealtSamples:
 
 def _questions(job: TrainJob, settings: Settings) -> list[Question]:
     """What the planner is asked for a job, one question a runtime; nothing is started."""
-    check_runtime(job.runtime, job.precision)
-    data_dir = settings.data_dir
-    dataset = job_dataset(describe_dataset(job.dataset, data_dir), job)
-
-    def load() -> DatasetArrays:
-        return load_arrays(job.dataset, data_dir)
-
-    partition = job_partition(job, dataset, lambda: job_samples(load(), job))
-    job = with_clients(job, partition)
-    model = choose_network(job, dataset, load)
-    capacity = _run(lambda: offered_capacity(settings))
-    return ask(job, dataset, model, capacity, settings, counts=partition.counts)
+    job, ask_for = asking(job, settings)
+    return ask_for(job, _run(lambda: offered_capacity(settings)), settings)
 
 
 def compile_ahead(job: TrainJob, settings: Settings) -> bool:
@@ -581,9 +573,12 @@ def plan_costs(
 ) -> tuple[Cost, ...]:
     """What a plan costs where the settings lead to, or at the prices given (US dollars).
 
-    A platform that bills nobody is compared with the large providers.
+    A platform that bills nobody is compared with the large providers. Of several endpoints each
+    has its price in the plan.
     """
     if per_gb_s is None and per_invocation is None:
+        if plan.endpoints:
+            return ()
         return costs(plan, chosen(_settings(settings)).prices)
     return costs(plan, [price_given(per_gb_s=per_gb_s, per_invocation=per_invocation)])
 

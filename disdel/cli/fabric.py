@@ -27,11 +27,15 @@ def check_command(
     file: File, asked: Runtime, settings: CheckedSettings, output: JsonOutput
 ) -> None:
     """Look at each endpoint from here and from inside its containers, and compare them."""
-    from disdel.controller.planning.endpoint_checks import check_endpoints, differences
+    from disdel.controller.planning.endpoint_checks import (
+        check_endpoints,
+        differences,
+        store_of_runs,
+    )
 
     check_json_target(output.json)
     found = check_endpoints(_at(file, settings), asked.values.get("runtime"))
-    notes = list(differences(found))
+    notes = [*store_of_runs(found, settings.store_address), *differences(found)]
     if output.json != "-":
         for one in found:
             typer.echo(f"{one.endpoint}{f' ({one.platform})' if one.platform else ''}")
@@ -55,15 +59,25 @@ def check_command(
 
 @app.command("deploy")
 def deploy_command(file: File, settings: CheckedSettings, output: JsonOutput) -> None:
-    """Make at each endpoint what runs find there, and say what each needs by hand."""
+    """Make at each endpoint what runs find there, or say what is to be made there by hand."""
     from disdel.api import deploy_endpoints
 
     check_json_target(output.json)
-    told = deploy_endpoints(_at(file, settings))
+    done = deploy_endpoints(_at(file, settings))
     if output.json != "-":
-        for name, sentence in told.items():
-            typer.echo(f"{name}: {sentence}")
-    write_json(output.json, {"version": 1, "endpoints": told})
+        for one in done:
+            typer.echo(f"{'ok  ' if one.ok else 'FAIL'}  {one.name}: {one.detail}")
+    write_json(
+        output.json,
+        {
+            "version": 1,
+            "endpoints": [
+                {"endpoint": one.name, "ok": one.ok, "detail": one.detail} for one in done
+            ],
+        },
+    )
+    if not all(one.ok for one in done):
+        raise typer.Exit(1)
 
 
 @app.command("remove")
@@ -72,11 +86,15 @@ def remove_command(file: File, settings: CheckedSettings, output: JsonOutput) ->
     from disdel.api import clear_endpoints
 
     check_json_target(output.json)
-    told = clear_endpoints(_at(file, settings))
+    done = clear_endpoints(_at(file, settings))
     if output.json != "-":
-        for sentence in told or ("nothing is left on these endpoints",):
-            typer.echo(sentence)
-    write_json(output.json, {"version": 1, "removed": told})
+        for one in done:
+            typer.echo(f"{'ok  ' if one.ok else 'FAIL'}  {one.told}")
+        if not done:
+            typer.echo(f"no run in {settings.run_dir} has left anything on these endpoints")
+    write_json(output.json, {"version": 1, "removed": [asdict(one) for one in done]})
+    if not all(one.ok for one in done):
+        raise typer.Exit(1)
 
 
 def _at(file: Path, settings: Settings) -> Settings:

@@ -17,7 +17,10 @@ _CLASSES = (TrainJob, FederateJob, InferJob, Settings, AgentOptions)
 # That have no flag.
 _ALONE = frozenset(
     f"{_PREFIX}{name}"
-    for name in ("DEBUG", "STATE_DIR", "HELPER_MEMORY_MB", "HELPER_TIMEOUT_S", "MEMORY_SECRET")
+    for name in (
+        *("DEBUG", "STATE_DIR", "HELPER_MEMORY_MB", "HELPER_TIMEOUT_S", "MEMORY_SECRET"),
+        "SIGNING_KEY",
+    )
 )
 # As for `difflib`: a letter or two of them are others.
 _ALIKE = 0.9

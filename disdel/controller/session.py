@@ -14,15 +14,16 @@ from disdel.controller.runs.places import Place
 from disdel.controller.runs.probes import sweep
 from disdel.errors import ConnectionRefused
 from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
-from disdel.platforms.base import Endpoints, Opened, Platform, Provider
+from disdel.platforms.base import Endpoints, Opened, Platform, Provider, Reach
 from disdel.platforms.registry import chosen
 from disdel.protocol.signing import Signer, key_of_run
-from disdel.protocol.signing_keys import read_secret
+from disdel.protocol.signing_keys import own_secret
 from disdel.settings import Settings
 from disdel.store.base import Store
 from disdel.store.connecting import connect_store
 from disdel.store.examination import Examination
 from disdel.store.examining import examine
+from disdel.store.inline import SCHEME
 from disdel.store.inline_host import InlineHost
 from disdel.store.private_redis import PrivateRedis, bridge_address
 from disdel.types import Capacity
@@ -118,13 +119,18 @@ async def open_session(
         emit(Noted(message=sentence))
 
     provider = provider or chosen(settings)
-    secret = None if settings.signing_key is None else read_secret(settings.signing_key)
+    secret = own_secret(settings.signing_key)
     url = settings.store_address
     async with AsyncExitStack() as stack:
-        private = None
+        private, because = None, ""
         if url is None:
-            private = PrivateRedis(await _redis_address(provider, settings))
-            stack.push_async_callback(asyncio.to_thread, private.close)
+            address, because = await _redis_address(provider, settings)
+            if address is None:
+                url = SCHEME
+                tell(f"{because}: requests and answers carry the data; --store URL names a store")
+            else:
+                private = PrivateRedis(address)
+                stack.push_async_callback(asyncio.to_thread, private.close)
         opened = await stack.enter_async_context(provider.open(settings, tell))
         if private is not None:
             private.ready()
@@ -135,7 +141,7 @@ async def open_session(
         stack.callback(store.close)
         capacity = await opened.platform.capacity()
         if isinstance(store, InlineHost):
-            store.payload_bytes = capacity.payload_bytes
+            store.payload_bytes, store.because = capacity.payload_bytes, because
         if opened.address is not None:
             await _sweep(provider, opened, settings, tell)
         yield Session(
@@ -168,19 +174,30 @@ async def _sweep(provider: Provider, opened: Opened, settings: Settings, tell: T
         tell(f"a package of a command that was killed is not removed: {error}")
 
 
-async def _redis_address(provider: Provider, settings: Settings) -> str:
-    """The address of this machine where actions reach a private Redis.
+async def _redis_address(provider: Provider, settings: Settings) -> tuple[str | None, str]:
+    """The address of this machine where all actions reach a private Redis; or None, and why.
 
     Raises:
-        ConnectionRefused: there is none, or the platform that has to be asked does not answer.
+        UsageError: the settings lead nowhere.
+        ConnectionRefused: the platform has to be asked, and does not answer.
     """
-    reach = await provider.reach(settings)
-    if reach == "loopback":
-        return _LOOPBACK
-    bridge = bridge_address() if reach == "bridge" else None
-    if bridge is None:
-        raise ConnectionRefused(
-            f"actions at {provider.address(settings)} cannot reach a private Redis on this "
-            "machine; name one that they reach with --redis URL"
-        )
-    return bridge
+    parts = provider.parts(settings)
+    reaches: dict[str, Reach] = {}
+    for name, part in parts or (("", provider),):
+        try:
+            reaches[name] = await part.reach(settings)
+        except ConnectionRefused:
+            # That one of several does not answer is told where it is opened.
+            if not parts:
+                raise
+    bridge = bridge_address() if "bridge" in reaches.values() else None
+    far = [name for name, reach in reaches.items() if _address(reach, bridge) is None]
+    if far:
+        where = f"at {provider.address(settings)}" if not parts else f"of {' and '.join(far)}"
+        return None, f"actions {where} cannot reach a private Redis on this machine"
+    # Whoever has the loopback of this machine has all its addresses.
+    return bridge or _LOOPBACK, ""
+
+
+def _address(reach: Reach, bridge: str | None) -> str | None:
+    return {"loopback": _LOOPBACK, "bridge": bridge, "nowhere": None}[reach]

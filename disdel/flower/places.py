@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from disdel.controller.invoking.berths import Berth
-from disdel.controller.invoking.journal import total
+from disdel.controller.invoking.journal import endpoint_report
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.session import Session
 from disdel.errors import UsageError
@@ -71,17 +71,12 @@ class Place:
         """What it has done of these; None where there is no choice of places."""
         if self.endpoint is None:
             return None
-        there = [one for one in activations if one.endpoint == self.endpoint.name]
-        sums, price = total(there), self.endpoint.price
-        return EndpointReport(
-            endpoint=self.endpoint.name,
-            platform=self.endpoint.platform,
-            containers=sums.containers,
-            activations=len(there),
-            failed=sums.failed,
-            gb_s=sums.gb_s,
-            init_s=sums.init_s,
-            usd=None if price is None else price.usd(sums.gb_s, len(there)),
+        price = self.endpoint.price
+        return endpoint_report(
+            self.endpoint.name,
+            self.endpoint.platform,
+            activations,
+            None if price is None else price.usd,
         )
 
 

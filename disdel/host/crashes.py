@@ -21,7 +21,7 @@ from disdel.host.streams import say
 
 # What follows these options, and stands in these variables, is for nobody else.
 _OPTION = re.compile(r"--(?:auth|redis|store)=(.*)", re.DOTALL)
-_VARIABLES = ("DISDEL_AUTH", "DISDEL_REDIS", "DISDEL_STORE")
+_VARIABLES = ("DISDEL_AUTH", "DISDEL_REDIS", "DISDEL_STORE", "DISDEL_SIGNING_KEY")
 _PASSWORD = re.compile(r"://[^:]*:(.+)@|[?&]password=([^&]+)", re.DOTALL)
 _SHOWN = 300
 

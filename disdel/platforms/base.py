@@ -259,6 +259,7 @@ class Endpoints:
 
     Attributes:
         all: in the order in which they were named.
+        capacity: what all of them allow together.
         place: what clients that belong nowhere are dealt out for.
         collect: the endpoints in the order in which they are to make averages.
         binds: whether some clients belong to some of them.
@@ -266,6 +267,7 @@ class Endpoints:
     """
 
     all: tuple[Endpoint, ...]
+    capacity: Capacity
     place: PlaceBy
     collect: tuple[str, ...]
     binds: bool
@@ -382,13 +384,21 @@ class Provider(ABC):
         """Each endpoint of the platform of `settings` by itself, by name; none where it is one."""
         return ()
 
-    async def deploy(self, settings: Settings) -> str:  # noqa: ARG002 - most need nothing
-        """Make what runs have to find on the platform of `settings`; says what was made.
+    async def deploy(self, settings: Settings, code: bytes) -> str:  # noqa: ARG002
+        """Make what runs have to find on the platform of `settings`, or see that it is there.
+
+        Args:
+            settings: lead to it.
+            code: a zip as runs bring theirs, of this version of the library.
+
+        Returns:
+            What was made or found, as a sentence.
 
         Raises:
-            DisdelError: it could not be made.
+            DisdelError: it does not answer, or something lacks that disdel cannot make.
         """
-        return "nothing to deploy: each run brings its own actions"
+        await self.offered(settings)
+        return "it answers; nothing to deploy: each run brings its own actions"
 
     async def endpoints(self, settings: Settings) -> Endpoints | None:  # noqa: ARG002 - it is one
         """What the platform of `settings` is made of, where it is several; nothing is started."""

@@ -1,4 +1,8 @@
-"""Where the secret lies that a controller shares with its endpoints."""
+"""Where the secret lies that a controller shares with its endpoints.
+
+On both sides the variable `DISDEL_SIGNING_KEY` holds the secret itself, and
+`DISDEL_SIGNING_KEY_FILE` names a file that does.
+"""
 
 from __future__ import annotations
 
@@ -64,16 +68,39 @@ def checked_secret(text: str, what: str) -> bytes:
 
 
 def deployed_secret(environ: Mapping[str, str] = os.environ) -> bytes | None:
-    """The secret that this endpoint was deployed with; None where it was with none.
+    """The secret in this process's environment; None where it has none.
 
     Raises:
-        UsageError: it is named, and cannot be read.
+        UsageError: it is named twice, cannot be read, or is the name of a file.
     """
-    if named := environ.get(FILE_ENV):
-        return read_secret(Path(named))
-    if text := environ.get(KEY_ENV):
-        return checked_secret(text, KEY_ENV)
-    return None
+    file, text = environ.get(FILE_ENV), environ.get(KEY_ENV)
+    if file and text:
+        raise UsageError(f"{KEY_ENV} and {FILE_ENV} are both set: unset one of them")
+    if file:
+        return read_secret(Path(file))
+    if not text:
+        return None
+    secret = checked_secret(text, KEY_ENV)
+    if _is_file(text.strip()):
+        # As long as a secret, it would be taken for one.
+        raise UsageError(f"{KEY_ENV} is the secret itself, and names a file: set {FILE_ENV}")
+    return secret
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def own_secret(file: Path | None, environ: Mapping[str, str] = os.environ) -> bytes | None:
+    """The controller's secret: of the file that its user names, else of its environment.
+
+    Raises:
+        UsageError: it cannot be read, or is too short to be one.
+    """
+    return deployed_secret(environ) if file is None else read_secret(file)
 
 
 def bundled_key(root: Path) -> bytes | None:

@@ -9,8 +9,16 @@ from disdel.types import EndpointPlan, EndpointReport
 _INDENT = " " * 8
 
 
-def plan_rows(endpoints: Sequence[EndpointPlan]) -> list[str]:
-    """A row for each endpoint with a heading; nothing where there are none."""
+def plan_rows(
+    endpoints: Sequence[EndpointPlan], *, of: str = "clients", step: str = "step"
+) -> list[str]:
+    """A row for each endpoint with a heading; nothing where there are none.
+
+    Args:
+        endpoints: what each is planned to do.
+        of: what there are so many of at each.
+        step: what takes the time that is given.
+    """
     rows = [
         (
             one.endpoint,
@@ -27,7 +35,7 @@ def plan_rows(endpoints: Sequence[EndpointPlan]) -> list[str]:
         )
         for one in endpoints
     ]
-    heads = ("endpoint", "platform", "containers", "clients", "MB each", "time limit", "step")
+    heads = ("endpoint", "platform", "containers", of, "MB each", "time limit", step)
     return _table((*heads, "cold start", "about", "GB·s", "USD"), rows)
 
 

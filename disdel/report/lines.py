@@ -115,15 +115,21 @@ def infer_plan_lines(event: InferPlanMade) -> list[str]:
         f"plan    {counted(event.samples, 'sample')} of {dataset.name} {shape}; "
         f"model {event.model}, {format_bytes(event.model_bytes)}",
         f"        {plan.workers} action{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{plan.memory_mb} MB, {counted(plan.slices[0].samples, 'sample')} each in batches of "
+        f"{_sizes(plan)} MB, {_slice_sizes(plan)} each in batches of "
         f"{plan.batch_size}; time limit {plan.timeout_s:g} s; about {_rounded(plan.predicted_s)} s "
         f"and {_rounded(plan.gb_s)} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.basis})",
         *(f"        why     {reason}" for reason in plan.reasons),
+        *plan_rows(plan.endpoints, of="samples", step="batch"),
     ]
 
 
-def _sizes(plan: Plan) -> str:
+def _slice_sizes(plan: InferPlan) -> str:
+    least, most = min(s.samples for s in plan.slices), max(s.samples for s in plan.slices)
+    return counted(most, "sample") if most - least <= 1 else f"{least} to {most} samples"
+
+
+def _sizes(plan: Plan | InferPlan) -> str:
     sizes = sorted({one.memory_mb for one in plan.endpoints if one.workers} or {plan.memory_mb})
     return " to ".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
 
@@ -167,12 +173,23 @@ def plan_details(plan: Plan, costs: Sequence[Cost]) -> list[str]:
     ]
     for runtime, options in groupby(plan.considered, key=lambda option: option.runtime):
         lines += _options_lines(runtime, list(options))
-    lines += ["", f"cost    {plan.gb_s:g} GB·s and {plan.invocations} activations"]
-    width = max(len(cost.provider) for cost in costs)
+    lines += ["", f"cost    {plan.gb_s:g} GB·s and {plan.invocations} activations{_usd_of(plan)}"]
+    width = max((len(cost.provider) for cost in costs), default=0)
     lines += [
         f"        {cost.provider:<{width}}  ${cost.usd:.6f}  ({cost.source})" for cost in costs
     ]
     return lines
+
+
+def _usd_of(plan: Plan) -> str:
+    """What a plan costs at the prices of its endpoints, where it has some."""
+    if not plan.endpoints:
+        return ""
+    dollars = [one.usd for one in plan.endpoints if one.workers]
+    known = [usd for usd in dollars if usd is not None]
+    if len(known) < len(dollars):
+        return "; the price of an endpoint is unknown (price_gb_s in the fabric file)"
+    return f", ${sum(known):.6f} in all"
 
 
 def _runtime_lines(plan: Plan) -> list[str]:

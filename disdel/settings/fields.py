@@ -78,9 +78,10 @@ class Declared:
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set it; the first one that is not empty counts."""
-        if self.prefix is None or self.setting.argument or not self.setting.in_environment:
+        if self.prefix is None or self.setting.argument:
             return ()
-        return (f"{self.prefix}{self.name.upper()}", *self.setting.variables)
+        own = (f"{self.prefix}{self.name.upper()}",) if self.setting.in_environment else ()
+        return (*own, *self.setting.variables)
 
     @property
     def kinds(self) -> tuple[Any, ...]:

@@ -169,8 +169,9 @@ class Settings:
         Setting(
             "File with the secret that signs requests and replies; endpoints have the same.",
             metavar="FILE",
+            in_environment=False,
             variables=("DISDEL_SIGNING_KEY_FILE",),
-            default="nothing is signed",
+            default="the secret in DISDEL_SIGNING_KEY, else nothing is signed",
             group=_PLACE,
         ),
     ] = None

@@ -17,6 +17,7 @@ class InlineHost(MemoryStore):
 
     Attributes:
         payload_bytes: how long the JSON of a reply may be.
+        because: why it is the store, where nobody has named it.
     """
 
     about = "none: small data travel in requests and replies"
@@ -27,6 +28,7 @@ class InlineHost(MemoryStore):
         super().__init__()
         self.address = SCHEME
         self.payload_bytes = payload_bytes
+        self.because = ""
 
     def missing(self, needs: Needs) -> set[str]:
         return {key for key in needs.reads if self.open(key) is None}

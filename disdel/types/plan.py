@@ -264,6 +264,7 @@ class InferPlan:
     `memory_mb` is the limit of one evaluate action, of which `workers` run at the same time on a
     slice each, in batches of `batch_size` samples. `threads`, `memory_max_mb`, `timeout_max_s`,
     `pool_mb`, `basis`, `predicted_s`, `gb_s`, `invocations` and `store_mb` are those of `Plan`.
+    Of several endpoints, `endpoints` are what each does, whose `clients` are then its samples.
     """
 
     workers: int
@@ -283,3 +284,4 @@ class InferPlan:
     basis: str
     reasons: tuple[str, ...]
     store_mb: int = 0
+    endpoints: tuple[EndpointPlan, ...] = ()

@@ -40,8 +40,8 @@ class Setting:
         means: the values that a flag and its opposite stand for, where these are no truth values.
         reads: makes a value of a text, or raises `ValueError`, and
         wanted: what it reads, for a message.
-        in_environment: a variable can set it.
-        variables: further variables, which count after its own.
+        in_environment: the variable of its name can set it.
+        variables: further variables, which count after that one.
         wskprops: the key in OpenWhisk's `.wskprops` that counts after the variables.
         secret: it is shown nowhere.
     """

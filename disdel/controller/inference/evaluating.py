@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from disdel.controller.invoking.actions import SizedAction
-from disdel.controller.invoking.berths import Berth, Berths
+from disdel.controller.invoking.berths import Berth, Berths, berth_at
 from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.invoking.workers import Workers
+from disdel.controller.session import Session
 from disdel.planner.memory import BLOCK_STEPS
 from disdel.protocol import messages
 from disdel.store.codec import read_tensors
@@ -53,13 +54,7 @@ class Evaluators:
             invoker=invoker,
             name="evaluate",
             numbers=[part.worker for part in plan.slices],
-            berths=Berths(
-                Berth(
-                    planned=Attempt(memory_mb=plan.memory_mb),
-                    memory_max_mb=plan.memory_max_mb,
-                    pool_mb=plan.pool_mb,
-                )
-            ),
+            berths=_berths(plan, invoker.session),
             batch_size=plan.batch_size,
             batches=lambda attempt: f" in batches of {_batch_size(plan.batch_size, attempt)}",
         )
@@ -111,6 +106,27 @@ class Evaluators:
             return request, await self._invoker.call(call, messages.EvaluateReply)
 
         return await self._workers.persist(worker, send)
+
+
+def _berths(plan: InferPlan, session: Session) -> Berths:
+    """Where each action is, and what it may have there."""
+    shared = Berth(
+        planned=Attempt(memory_mb=plan.memory_mb),
+        memory_max_mb=plan.memory_max_mb,
+        pool_mb=plan.pool_mb,
+    )
+    made_of = session.endpoints
+    if made_of is None:
+        return Berths(shared)
+    return Berths(
+        shared,
+        endpoints={
+            one.endpoint: berth_at(one, made_of.named(one.endpoint).size_mb)
+            for one in plan.endpoints
+        },
+        homes={worker: one.endpoint for one in plan.endpoints for worker in one.workers},
+        answers=session.platform.answers,
+    )
 
 
 def _batch_size(planned: int, attempt: Attempt) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from disdel.controller.inference.endpoint_slices import plan_at_endpoints
 from disdel.controller.inference.evaluating import Evaluators
 from disdel.controller.inference.inputs import read_inputs
 from disdel.controller.inference.metrics import (
@@ -22,7 +23,9 @@ from disdel.controller.inference.predictions import NumberPredictions, Predictio
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.bundle import build_bundle, check_code
 from disdel.controller.invoking.invoker import Invoker, all_of
+from disdel.controller.invoking.journal import endpoint_reports
 from disdel.controller.lifecycle import run_to_report
+from disdel.controller.planning.carried import check_carried
 from disdel.controller.planning.floors import shipped_costs
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.nodes import with_nodes
@@ -35,12 +38,14 @@ from disdel.data import describe_dataset, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
 from disdel.planner.infer_plan import InferQuestion, make_infer_plan
+from disdel.planner.memory import sample_bytes
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import files_of, runtime_of
 from disdel.settings import Settings, entries
 from disdel.settings.read_options import TableOptions
 from disdel.types import (
+    Capacity,
     DatasetSpec,
     Evaluation,
     InferJob,
@@ -102,7 +107,9 @@ async def infer(
         opened = await stack.enter_async_context(open_session(settings, emit))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
-        plan = make_infer_plan(_ask(job, source, model, session, settings))
+        plan = _planned(job, source, model, session, settings)
+        sent = max(part.samples for part in plan.slices)
+        check_carried(session, sent * sample_bytes(source.spec) + model.size_bytes)
         warn_of_store(session, plan.store_mb, emit)
         runtime = runtime_of(model.path)
         spec = ActionSpec(
@@ -186,23 +193,36 @@ def _load_source(job: InferJob, data_dir: Path, table: TableOptions) -> _Source:
     return source
 
 
-def _ask(
+def _planned(
     job: InferJob, source: _Source, model: ModelSource, session: Session, settings: Settings
-) -> InferQuestion:
-    """The question that the planner is asked."""
-    runtime = runtime_of(model.path)
-    return InferQuestion(
-        dataset=source.spec,
-        shipped=shipped_costs(runtime, settings),
-        capacity=session.capacity,
-        limits=settings.limits,
-        aims=settings.aims,
-        observations=history_of(runtime, settings).read(),
-        store_mb=session.examination.room_mb,
-        samples=len(source.x),
-        model_bytes=model.size_bytes,
-        facts=model.facts(source.spec),
-        workers=job.workers,
+) -> InferPlan:
+    """The plan, at each endpoint of a platform that is several."""
+    runtime, samples = runtime_of(model.path), len(source.x)
+
+    def ask(
+        capacity: Capacity, settings: Settings, samples: int, workers: int | None
+    ) -> InferQuestion:
+        return InferQuestion(
+            dataset=source.spec,
+            shipped=shipped_costs(runtime, settings),
+            capacity=capacity,
+            limits=settings.limits,
+            aims=settings.aims,
+            observations=history_of(runtime, settings).read(),
+            store_mb=session.examination.room_mb,
+            samples=samples,
+            model_bytes=model.size_bytes,
+            facts=model.facts(source.spec),
+            workers=workers,
+        )
+
+    if session.endpoints is None:
+        return make_infer_plan(ask(session.capacity, settings, samples, job.workers))
+    return plan_at_endpoints(
+        session.endpoints,
+        lambda one, part, workers: ask(one.capacity, one.settings, part, workers),
+        samples,
+        job.workers,
     )
 
 
@@ -303,7 +323,7 @@ class _InferRun:
 
     def report(self, wall_s: float) -> RunReport:
         """What is known of the run now."""
-        scored = self._scored()
+        scored, journal = self._scored(), self._invoker.journal
         return RunReport(
             run=self._invoker.folder.run,
             job="infer",
@@ -323,7 +343,8 @@ class _InferRun:
             loss=scored.loss,
             model=str(self._model.path),
             plan=plan_report(self._plan),
-            activations=tuple(self._invoker.journal.activations),
-            totals=self._invoker.journal.totals(),
+            activations=tuple(journal.activations),
+            totals=journal.totals(),
             evaluation=scored.evaluation,
+            endpoints=endpoint_reports(self._plan.endpoints, journal.activations),
         )

@@ -149,14 +149,15 @@ def berths_of(
             memory_max_mb=plan.memory_max_mb,
             pool_mb=plan.pool_mb,
         ),
-        endpoints={one.endpoint: _berth(one, sizes[one.endpoint]) for one in plan.endpoints},
+        endpoints={one.endpoint: berth_at(one, sizes[one.endpoint]) for one in plan.endpoints},
         homes={worker: one.endpoint for one in plan.endpoints for worker in one.workers},
         answers=answers,
         collect=[name for name in sizes if any(one.endpoint == name for one in plan.endpoints)],
     )
 
 
-def _berth(plan: EndpointPlan, size_mb: Callable[[int], int]) -> Berth:
+def berth_at(plan: EndpointPlan, size_mb: Callable[[int], int]) -> Berth:
+    """What is planned for an endpoint, whose actions have the memory limits that `size_mb` says."""
     return Berth(
         planned=Attempt(
             memory_mb=plan.memory_mb,

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
-from disdel.types import Activation, ActivationRecord, Outcome, Phases, Precision, Times, Totals
+from disdel.types import (
+    Activation,
+    ActivationRecord,
+    EndpointPlan,
+    EndpointReport,
+    Outcome,
+    Phases,
+    Precision,
+    Times,
+    Totals,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +105,47 @@ def total(activations: Sequence[Activation], *, overtaken: int = 0) -> Totals:
         gb_s=round(gb_ms / 1000, 3),
         init_s=round(sum(a.init_ms for a in cold) / 1000, 3),
     )
+
+
+def endpoint_report(
+    endpoint: str,
+    platform: str,
+    activations: Sequence[Activation],
+    usd: Callable[[float, int], float] | None,
+) -> EndpointReport:
+    """What an endpoint has done of a run's activations.
+
+    Args:
+        endpoint: its name.
+        platform: the name of its platform.
+        activations: of the run.
+        usd: what so many GB·s and so many activations cost there; None where nobody has said.
+    """
+    there = [one for one in activations if one.endpoint == endpoint]
+    sums = total(there)
+    return EndpointReport(
+        endpoint=endpoint,
+        platform=platform,
+        containers=sums.containers,
+        activations=len(there),
+        failed=sums.failed,
+        gb_s=sums.gb_s,
+        init_s=sums.init_s,
+        usd=None if usd is None else usd(sums.gb_s, len(there)),
+    )
+
+
+def endpoint_reports(
+    plans: Sequence[EndpointPlan], activations: Sequence[Activation]
+) -> tuple[EndpointReport, ...]:
+    """The same of each endpoint that a plan has."""
+    return tuple(
+        endpoint_report(one.endpoint, one.platform, activations, _price_of(one)) for one in plans
+    )
+
+
+def _price_of(plan: EndpointPlan) -> Callable[[float, int], float] | None:
+    per_gb_s, per_invocation = plan.usd_per_gb_s, plan.usd_per_invocation
+    if per_gb_s is None or per_invocation is None:
+        return None
+    return lambda gb_s, count: gb_s * per_gb_s + count * per_invocation

@@ -14,7 +14,7 @@ from pathlib import Path
 import disdel
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.invoking.needs import WAIT_S, needs_of
-from disdel.controller.invoking.outcomes import failure_of
+from disdel.controller.invoking.outcomes import STORE_AWAY, error_kind, failure_of
 from disdel.controller.invoking.signed_code import signed_action
 from disdel.controller.planning.compiled import without_image
 from disdel.controller.planning.floors import shipped_costs
@@ -265,8 +265,21 @@ def _probing(
     ]
 
 
-def read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
-    """What a container that was asked what it is has answered, or why it has not."""
+def read_probe(
+    spec: ActionSpec,
+    record: ActivationRecord,
+    *,
+    reached: str = "reaches the store; ",
+    advice: str = "name one that the platform's containers reach with --redis",
+) -> Check:
+    """What a container that was asked what it is has answered, or why it has not.
+
+    Args:
+        spec: the action.
+        record: of its activation.
+        reached: what an answer says of the store.
+        advice: what to do where it has not reached that.
+    """
     name = (spec.image or "").rpartition("/")[2].partition(":")[0] or f"{spec.kind}"
     failure = failure_of(record, memory_mb=spec.memory_mb, last_used_mb=None, image=spec.image)
     if failure is None:
@@ -280,15 +293,13 @@ def read_probe(spec: ActionSpec, record: ActivationRecord) -> Check:
         return Check(
             name,
             True,
-            f"reaches the store; python {reply.python}, {packages}; sees {limit}, {reply.cpus} "
-            f"CPUs, {gpu}",
+            f"{reached}python {reply.python}, {packages}; sees {limit}, {reply.cpus} CPUs, {gpu}",
         )
-    if "no Redis answers" in failure.reason:
+    if error_kind(record) in STORE_AWAY:
         return Check(
             name,
             False,
-            f"{failure.reason}. That is the address as an action sees it: name one that the "
-            "platform's containers reach with --redis",
+            f"{failure.reason}. That is the address as an action sees it: {advice}",
         )
     if failure.missing_image:
         return Check(name, False, f"{failure.reason} {failure.advice}")

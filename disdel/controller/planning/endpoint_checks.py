@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from disdel.connections.masking import masked
+from disdel.controller.invoking.outcomes import STORE_AWAY, error_kind
 from disdel.controller.planning.checks import (
     Check,
     as_measured,
@@ -15,7 +17,7 @@ from disdel.controller.planning.checks import (
     read_probe,
 )
 from disdel.controller.planning.planning import offered_runtimes
-from disdel.controller.session import open_session
+from disdel.controller.session import Session, open_session
 from disdel.errors import DisdelError
 from disdel.platforms.base import Endpoint, Provider
 from disdel.platforms.registry import chosen
@@ -23,13 +25,21 @@ from disdel.protocol import messages
 from disdel.runtimes.registry import runtime_named
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
+from disdel.store.inline_host import InlineHost
 from disdel.types import ActivationRecord, RuntimeName
+from disdel.types.units import format_bytes
 from disdel.types.words import counted
 
 # Whoever asks whether an endpoint answers waits for it.
 _PATIENCE_S = 10.0
 # Beyond it, signed requests and records are taken for old ones.
 _MOST_OFFSET_S = 30.0
+# What stores are called that nobody has named.
+_PRIVATE, _INLINE = "private", "inline"
+_STORE_ADVICE = (
+    "name one that its containers reach with --store URL, say its address there as store of the "
+    "endpoint in the file, or, where data are small, take --store inline:"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,10 @@ class EndpointCheck:
         endpoint: its name.
         platform: the name of its platform; empty where it could not be opened.
         checks: one by one.
+        store: what runs would have for one there, where they need no other endpoint: an address as
+            its containers have it, `private` of this machine, or `inline`: none, where they
+            reach no other.
+        reaches_store: whether its containers do; None where they were not asked.
         memory_mb: the least and the most memory of an action.
         sizes_mb: those that an action can have; empty for any.
         timeout_s: the longest call: the smallest time-out on the way to it.
@@ -56,6 +70,8 @@ class EndpointCheck:
     endpoint: str
     platform: str = ""
     checks: tuple[Check, ...]
+    store: str | None = None
+    reaches_store: bool | None = None
     memory_mb: tuple[int, int] | None = None
     sizes_mb: tuple[int, ...] = ()
     timeout_s: float | None = None
@@ -103,7 +119,7 @@ async def _one(
             runtimes = _runtimes(endpoint, runtime)
             reached = Check("reached", True, session.description)
             limits = limits_check(replace(session, description=f"endpoint {name}"), runtimes)
-            found = _facts(endpoint, (reached, limits))
+            found = _facts(endpoint, (reached, limits), _store_of(session, settings))
             if not limits.ok:
                 return found
             answers = await probed(
@@ -120,12 +136,24 @@ def _runtimes(endpoint: Endpoint, runtime: RuntimeName | None) -> list[Runtime]:
     return as_measured(offered_runtimes(None, endpoint.settings), endpoint.settings)
 
 
-def _facts(endpoint: Endpoint, checks: tuple[Check, ...]) -> EndpointCheck:
+def _store_of(session: Session, settings: Settings) -> str:
+    """What `EndpointCheck` calls the store of a session with one endpoint."""
+    if isinstance(session.store, InlineHost):
+        return _INLINE
+    if settings.store_address is None:
+        return _PRIVATE
+    assert session.endpoints is not None
+    own = session.endpoints.all[0].store_url(settings.store_address)
+    return masked(own)
+
+
+def _facts(endpoint: Endpoint, checks: tuple[Check, ...], store: str) -> EndpointCheck:
     capacity = endpoint.capacity
     return EndpointCheck(
         endpoint=endpoint.name,
         platform=endpoint.platform,
         checks=checks,
+        store=store,
         memory_mb=(capacity.memory_min_mb, capacity.memory_max_mb),
         sizes_mb=endpoint.sizes_mb,
         timeout_s=capacity.timeout_max_s,
@@ -141,7 +169,8 @@ def _with_probes(
     checks = list(found.checks)
     packages: dict[str, str] = {}
     for spec, record, asked in answers:
-        checks.append(read_probe(spec, record))  # type: ignore[arg-type]
+        probe = read_probe(spec, record, reached="", advice=_STORE_ADVICE)  # type: ignore[arg-type]
+        checks.append(probe)
         if not checks[-1].ok or not isinstance(record.result, dict):
             continue
         reply = messages.from_json(messages.ProbeReply, record.result)
@@ -155,6 +184,9 @@ def _with_probes(
             packages=packages,
             arithmetic=reply.arithmetic,
         )
+    found = replace(found, reaches_store=_reaches(answers))
+    if found.reaches_store:
+        checks.insert(1, Check("store", True, _store_told(found)))
     if found.clock_offset_s is not None and abs(found.clock_offset_s) > _MOST_OFFSET_S:
         detail = (
             f"the clock of its containers is {found.clock_offset_s:+.0f} s off this one's, and "
@@ -164,6 +196,24 @@ def _with_probes(
     return replace(found, checks=tuple(checks))
 
 
+def _reaches(
+    answers: Sequence[tuple[object, ActivationRecord, tuple[float, float]]],
+) -> bool | None:
+    """Whether containers that were asked have reached the store; None where none has said so."""
+    if any(record.ending == "success" for _, record, _ in answers):
+        return not any(error_kind(record) in STORE_AWAY for _, record, _ in answers)
+    return False if any(error_kind(record) in STORE_AWAY for _, record, _ in answers) else None
+
+
+def _store_told(found: EndpointCheck) -> str:
+    if found.store == _PRIVATE:
+        return "a private Redis on this machine, reached from inside"
+    if found.store == _INLINE:
+        most = format_bytes(found.payload_bytes or 0)
+        return f"none: requests and answers carry the data, at most {most} each"
+    return f"{found.store}, reached from inside"
+
+
 def _offset_s(now_ms: int | None, asked: tuple[float, float]) -> float | None:
     """How far a clock is ahead at least, that was read between two moments of this one."""
     if now_ms is None:
@@ -171,6 +221,36 @@ def _offset_s(now_ms: int | None, asked: tuple[float, float]) -> float | None:
     began_s, ended_s = asked
     now_s = now_ms / 1000
     return round(now_s - min(max(now_s, began_s), ended_s), 3)
+
+
+def store_of_runs(found: Sequence[EndpointCheck], store: str | None) -> Iterator[str]:
+    """Which store runs have on these endpoints, and who keeps them from having another.
+
+    Args:
+        found: of each endpoint.
+        store: the address that the user has named.
+    """
+    asked = [one for one in found if one.reaches_store is not None]
+    far = [one.endpoint for one in asked if not one.reaches_store]
+    carried = [one.endpoint for one in asked if one.store == _INLINE]
+    if far:
+        yield (
+            f"the store is not reached from inside {' and '.join(far)}: runs end there; "
+            f"{_STORE_ADVICE}"
+        )
+    elif carried:
+        least = min(asked, key=lambda one: one.payload_bytes or 0)
+        why = "--store inline: is named"
+        if store is None:
+            why = f"{' and '.join(carried)} cannot reach a private Redis on this machine"
+        yield (
+            f"runs have no store, since {why}: requests and answers carry the data, at most "
+            f"{format_bytes(least.payload_bytes or 0)} each (at {least.endpoint}); --store URL "
+            "names one for more"
+        )
+    elif asked:
+        named = "a private Redis on this machine" if store is None else masked(store)
+        yield f"runs have {named} as their store: all that answer reach it from inside"
 
 
 def differences(found: Sequence[EndpointCheck]) -> Iterator[str]:

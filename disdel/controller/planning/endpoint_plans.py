@@ -99,7 +99,7 @@ def parts_of_cohort(endpoints: Endpoints, homes: Homes, *, roster: int, asked: i
         # Of a group none of which answers, the others take what may move.
         for one in there or endpoints.all:
             found[one.name] += ratio * count * _share(one, there or endpoints.all)
-    free = _for_unbound(endpoints)
+    free = for_unbound(endpoints)
     for one in free:
         found[one.name] += ratio * unbound * _share(one, free)
     return Parts(clients=found, is_counted=True)
@@ -121,12 +121,13 @@ def parts_of_training(endpoints: Endpoints, clients: int | None) -> Parts:
         parts = parts_of_cohort(endpoints, homes, roster=clients, asked=clients)
         shares = {name: count / clients for name, count in parts.clients.items()}
         return Parts(clients=shares, is_counted=False, homes=homes)
-    free = _for_unbound(endpoints)
+    free = for_unbound(endpoints)
     shares = {one.name: _share(one, free) if one in free else 0.0 for one in endpoints.all}
     return Parts(clients=shares, is_counted=False)
 
 
-def _for_unbound(endpoints: Endpoints) -> Sequence[Endpoint]:
+def for_unbound(endpoints: Endpoints) -> Sequence[Endpoint]:
+    """The endpoints that what belongs nowhere is dealt to."""
     if endpoints.place == "time":
         return endpoints.all
     return (cheapest(endpoints),)
@@ -148,10 +149,11 @@ def cheapest(endpoints: Endpoints) -> Endpoint:
 
 
 def _share(one: Endpoint, among: Sequence[Endpoint]) -> float:
-    return _weight(one) / sum(map(_weight, among))
+    return weight_of(one) / sum(map(weight_of, among))
 
 
-def _weight(endpoint: Endpoint) -> int:
+def weight_of(endpoint: Endpoint) -> int:
+    """How much of what is dealt out by time an endpoint gets, beside others."""
     cpus = endpoint.capacity.cpus or _ASSUMED_CPUS
     return min(cpus, endpoint.most_containers or cpus)
 
@@ -291,10 +293,10 @@ def _wanted(job: TrainJob, endpoints: Endpoints, parts: Parts, one: PlanOne) -> 
             f"{job.workers} containers are asked for, and the endpoints may hold {room} ({told}): "
             "ask for fewer, or raise containers in the fabric file"
         )
-    return dict.fromkeys(parts.clients, 0) | _dealt(job.workers, shares, most)
+    return dict.fromkeys(parts.clients, 0) | dealt(job.workers, shares, most)
 
 
-def _dealt(containers: int, shares: Mapping[str, float], most: Mapping[str, int]) -> dict[str, int]:
+def dealt(containers: int, shares: Mapping[str, float], most: Mapping[str, int]) -> dict[str, int]:
     """Each endpoint one, and the others in turn to that with most to do for each container."""
     wanted = dict.fromkeys(shares, 1)
     for _ in range(containers - len(shares)):

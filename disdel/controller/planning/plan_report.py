@@ -56,6 +56,7 @@ def _of_inference(plan: InferPlan) -> dict[str, Any]:
         "shards": tuple(
             ShardReport(worker=part.worker, samples=part.samples) for part in plan.slices
         ),
+        "endpoints": plan.endpoints,
     }
 
 

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -60,21 +60,32 @@ async def stop_run(folder: RunFolder, settings: Settings, *, forget: bool = Fals
         return f"stopped {folder.run}"
 
 
-async def clear_runs(runs: Iterable[RunFolder], settings: Settings) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A run whose controller was dead; `told` says what was removed, or why something was not."""
+
+    run: str
+    ok: bool
+    told: str
+
+
+async def clear_runs(runs: Iterable[RunFolder], settings: Settings) -> list[Cleared]:
     """Remove what runs whose controllers are dead have left where `settings` lead to.
 
-    Raises:
-        DisdelError: something could not be removed.
+    What cannot be removed of one keeps nothing of the others.
     """
     provider = chosen(settings)
     address, told = provider.address(settings), []
     for folder in runs:
-        places = read_places(folder.path)
-        there = any(
-            place.platform == provider.name and place.address == address for place in places
-        )
-        if there and not is_driven(folder.path):
-            told.append(await stop_run(folder, settings))
+        try:
+            places = read_places(folder.path)
+            there = any(
+                place.platform == provider.name and place.address == address for place in places
+            )
+            if there and not is_driven(folder.path):
+                told.append(Cleared(folder.run, True, await stop_run(folder, settings)))
+        except DisdelError as error:
+            told.append(Cleared(folder.run, False, str(error)))
     return told
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from disdel.controller.invoking.invoker import Invoker
-from disdel.controller.invoking.journal import total
+from disdel.controller.invoking.journal import endpoint_reports
 from disdel.controller.planning.plan_report import plan_report
 from disdel.controller.training.observers import RoundHistory
 from disdel.controller.training.splits import split_reports
 from disdel.controller.training.stopping import model_round, rounds_to
 from disdel.settings import Settings, entries
 from disdel.types import (
-    Activation,
     DatasetSpec,
-    EndpointPlan,
-    EndpointReport,
     FederateJob,
     ModelSpec,
     Plan,
@@ -99,7 +95,7 @@ class Outcome:
             client_scores=self.client_scores,
             label_map=self.label_map,
             rounds_to_target=rounds_to(self.job.validation.target_accuracy, reports),
-            endpoints=tuple(_of_endpoint(one, journal.activations) for one in self.plan.endpoints),
+            endpoints=endpoint_reports(self.plan.endpoints, journal.activations),
         )
 
     def _settings_as_used(self) -> dict[str, object]:
@@ -116,21 +112,3 @@ class Outcome:
             return {**entries(self.federation), **entries(self.settings), **chosen}
         chosen |= {"workers": self.plan.workers, "fan_in": self.plan.fan_in}
         return {**entries(self.job), **entries(self.settings), **chosen}
-
-
-def _of_endpoint(plan: EndpointPlan, activations: Sequence[Activation]) -> EndpointReport:
-    there = [one for one in activations if one.endpoint == plan.endpoint]
-    sums = total(there)
-    usd = None
-    if plan.usd_per_gb_s is not None and plan.usd_per_invocation is not None:
-        usd = sums.gb_s * plan.usd_per_gb_s + len(there) * plan.usd_per_invocation
-    return EndpointReport(
-        endpoint=plan.endpoint,
-        platform=plan.platform,
-        containers=sums.containers,
-        activations=len(there),
-        failed=sums.failed,
-        gb_s=sums.gb_s,
-        init_s=sums.init_s,
-        usd=usd,
-    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from disdel.controller.invoking.bundle import build_bundle, check_code
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.lifecycle import run_to_report
+from disdel.controller.planning.carried import check_carried
 from disdel.controller.planning.compiled import CompiledNetwork, compile_job, compile_network
 from disdel.controller.planning.endpoint_plans import (
     AtEndpoint,
@@ -38,6 +39,7 @@ from disdel.controller.training.stopping import reason_to_stop
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
+from disdel.planner.memory import FLOAT_BYTES, sample_bytes
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
 from disdel.platforms.base import ActionSpec
@@ -176,6 +178,9 @@ async def train_on(
                 together=lambda job: planned(job, question.compile_s),
             )
         check_count(strategy, len(plan.client_samples), job.fan_in)
+        # Of a federation's clients a round asks some.
+        sent = 0 if kind.federation is not None else max(plan.client_samples)
+        check_carried(session, sent * sample_bytes(dataset) + FLOAT_BYTES * model.facts.parameters)
         warn_of_store(session, plan.store_mb, emit)
         # Else what they compute is in the library.
         files = files_of(strategy) if strategy.acts else {}

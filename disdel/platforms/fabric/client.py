@@ -23,6 +23,7 @@ from disdel.errors import (
     PlatformRejected,
 )
 from disdel.platforms.base import ActionSpec, LookUp, Platform, nowhere
+from disdel.platforms.fabric.wording import in_file_words
 from disdel.types import ActivationRecord, Capacity, LimitNames
 
 T = TypeVar("T")
@@ -60,6 +61,10 @@ class Member:
     packages: set[str] = field(default_factory=set)
     actions: set[tuple[str, str]] = field(default_factory=set)
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def package(self, package: str) -> str:
+        """The name of a package there: two endpoints may be in one account or namespace."""
+        return f"{package}.{self.name}"
 
     @property
     def state(self) -> str:
@@ -139,7 +144,11 @@ class Fabric(Platform):
             return await self._asked(
                 member,
                 lambda platform: platform.invoke(
-                    package, spec.name, arguments, timeout_s=timeout_s, begun=begun
+                    member.package(package),
+                    spec.name,
+                    arguments,
+                    timeout_s=timeout_s,
+                    begun=begun,
                 ),
             )
 
@@ -169,7 +178,11 @@ class Fabric(Platform):
         record = await self._asked(
             member,
             lambda platform: platform.record(
-                package, spec.name, activation_id, timeout_s=timeout_s, begun=begun
+                member.package(package),
+                spec.name,
+                activation_id,
+                timeout_s=timeout_s,
+                begun=begun,
             ),
         )
         self._ran[record.id] = member
@@ -188,7 +201,7 @@ class Fabric(Platform):
         self._actions = {key: one for key, one in self._actions.items() if key[0] != package}
         members = [one for one in self._members.values() if one.platform is not None]
         ended = await asyncio.gather(
-            *(one.platform.remove_package(package) for one in members if one.platform),
+            *(one.platform.remove_package(one.package(package)) for one in members if one.platform),
             return_exceptions=True,
         )
         left = []
@@ -237,7 +250,8 @@ class Fabric(Platform):
         parameters = dict(self._packages[package])
         if member.store is not None and isinstance(url := parameters.get(_STORE), str):
             parameters[_STORE] = reached_at(member.store, url)
-        await self._asked(member, lambda platform: platform.create_package(package, parameters))
+        name = member.package(package)
+        await self._asked(member, lambda platform: platform.create_package(name, parameters))
         member.packages.add(package)
 
     async def _with_action(self, member: Member, package: str, spec: ActionSpec) -> None:
@@ -248,7 +262,8 @@ class Fabric(Platform):
             await self._make_package(member, package)
             if (package, spec.name) in member.actions:
                 return
-            await self._asked(member, lambda platform: platform.create_action(package, spec))
+            name = member.package(package)
+            await self._asked(member, lambda platform: platform.create_action(name, spec))
             member.actions.add((package, spec.name))
 
     async def _asked(self, member: Member, ask: Callable[[Platform], Awaitable[T]]) -> T:
@@ -264,14 +279,14 @@ class Fabric(Platform):
         try:
             return await ask(member.platform)
         except PlatformRejected as rejected:
-            rejected.reworded(f"endpoint {member.name}: {rejected}")
+            rejected.reworded(f"endpoint {member.name}: {in_file_words(str(rejected))}")
             raise
         except (PlatformLost, ConnectionRefused) as error:
             if member.away is None:
-                member.away = str(error)
+                member.away = in_file_words(str(error))
                 member.packages.clear()
                 member.actions.clear()
-                self._tell(f"endpoint {member.name} does not answer any more: {error}")
+                self._tell(f"endpoint {member.name} does not answer any more: {member.away}")
                 self._look_for(member)
             raise self._lost(member) from error
 
@@ -340,5 +355,9 @@ def together(capacities: Sequence[Capacity]) -> Capacity:
         code_bytes=min(one.code_bytes for one in capacities),
         own_code_bytes=min(one.own_code_bytes for one in capacities),
         timeout_ordinary_s=min(one.timeout_ordinary_s for one in capacities),
-        names=LimitNames(memory="memory_max of an endpoint, in the fabric file"),
+        names=LimitNames(
+            memory="memory_max of an endpoint, in the fabric file",
+            pool="pool_memory or containers of an endpoint, in the fabric file",
+            timeout="time_limit of an endpoint, in the fabric file",
+        ),
     )

@@ -20,6 +20,7 @@ from disdel.host.home import expanded
 from disdel.platforms.fabric.binding import Binding, read_ids, refuse_twice
 from disdel.platforms.fabric.content import POINTERS, content_of
 from disdel.platforms.fabric.named_secrets import named_secret
+from disdel.platforms.fabric.paths import located
 from disdel.protocol.signing_keys import checked_secret
 from disdel.settings import Declared, build, declared
 from disdel.settings.texts import checked_text, number_in, value_of
@@ -362,7 +363,7 @@ def _endpoint(
         source = f"{key} of {where}"
         for text in _texts(option, value, source):
             value_of(option, text, source)
-            pairs.append(f"{option.name}={text}")
+            pairs.append(f"{option.name}={located(option, text, path)}")
     return EndpointEntry(name=name, options=options, own=tuple(pairs))
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from disdel.errors import UsageError
-from disdel.host.home import expanded
+from disdel.platforms.fabric.paths import beside
 from disdel.protocol.signing_keys import secret_text
 from disdel.settings.texts import checked_text
 
@@ -36,7 +36,7 @@ def named_secret(
         return checked_text(f"the {key.replace('_', ' ')} in {variable}", secret.strip())
     if file is None:
         return None
-    path = source.parent / expanded(file, f"{key}_file")
+    path = beside(file, source, f"{key}_file")
     try:
         secret = secret_text(path)
     except (OSError, ValueError) as error:

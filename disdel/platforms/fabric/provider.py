@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,6 +28,8 @@ from disdel.platforms.base import (
 from disdel.platforms.fabric.binding import homes_of
 from disdel.platforms.fabric.client import Fabric, Member, reached_at, together, too_few
 from disdel.platforms.fabric.file import EndpointEntry, FabricFile, read_fabric
+from disdel.platforms.fabric.paths import store_address
+from disdel.platforms.fabric.wording import in_file_words, names_in_file
 from disdel.platforms.options import refuse_limits, said_options
 from disdel.platforms.prices import PUBLISHED, Price, price_given
 from disdel.settings import Settings, declared
@@ -35,37 +38,41 @@ from disdel.types import Capacity
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """An endpoint of the file, its platform, and the settings and the secret that lead there."""
+    """An endpoint of the file: its platform, the settings that lead there, its own addresses."""
 
     entry: EndpointEntry
     provider: Provider
     settings: Settings
+    store: str | None
     signing_secret: bytes | None = field(repr=False)
 
     def capacity(self, told: Capacity) -> Capacity:
         """What it allows: as its platform tells, and no more than the file says."""
         said = self.entry.options
         sizes = said.sizes_mb
-        tightest = [
-            size
-            for size in (said.memory_max_mb, *sizes[-1:], told.memory_max_mb)
-            if size is not None
-        ]
+        memory_mb, memory = _tightest(
+            told.memory_max_mb, memory_max=said.memory_max_mb, sizes=max(sizes, default=None)
+        )
+        pool_mb, pool = _tightest(
+            math.inf if told.pool_memory_mb is None else told.pool_memory_mb,
+            pool_memory=said.pool_memory_mb,
+        )
+        timeout_s, time = _tightest(told.timeout_max_s, time_limit=said.time_limit_s)
         kinds = told.kinds
         if not kinds and self.provider.traits.host_packages:
             # Whatever kind is asked for, this Python runs it.
             kinds = (f"python:{sys.version_info.major}.{sys.version_info.minor}",)
-        pools = [pool for pool in (said.pool_memory_mb, told.pool_memory_mb) if pool is not None]
         return replace(
             told,
-            memory_max_mb=min(tightest),
+            memory_max_mb=int(memory_mb),
             memory_min_mb=max(told.memory_min_mb, *sizes[:1]) if sizes else told.memory_min_mb,
-            timeout_max_s=min(said.time_limit_s or told.timeout_max_s, told.timeout_max_s),
+            timeout_max_s=timeout_s,
             concurrency=min(said.containers or told.concurrency, told.concurrency),
-            pool_memory_mb=min(pools, default=None),
+            pool_memory_mb=None if math.isinf(pool_mb) else int(pool_mb),
             cpus=said.cpus or told.cpus,
             kinds=kinds,
             payload_bytes=min(said.payload_bytes or told.payload_bytes, told.payload_bytes),
+            names=names_in_file(told.names, memory=memory, pool=pool, time=time),
         )
 
     @property
@@ -78,7 +85,6 @@ class _Named:
         return None if own is PUBLISHED or not own else own[0]
 
     def endpoint(self, told: Capacity) -> Endpoint:
-        store = self.entry.options.store
         return Endpoint(
             name=self.entry.name,
             platform=self.provider.name,
@@ -88,7 +94,7 @@ class _Named:
             most_containers=self.entry.options.containers,
             sizes_mb=self.entry.options.sizes_mb,
             price=self.price,
-            store_url=str if store is None else partial(reached_at, store),
+            store_url=str if self.store is None else partial(reached_at, self.store),
             signing_secret=self.signing_secret,
         )
 
@@ -133,10 +139,7 @@ class FabricProvider(Provider):
                 members.append(member)
                 endpoints += [] if endpoint is None else [endpoint]
                 lasting = lasting or lasts
-            there = len(endpoints)
-            quorum = min(file.options.quorum or len(members), len(members))
-            if there < quorum:
-                raise ConnectionRefused(too_few(members, there, quorum))
+            _check_quorum(file, members)
             for member in members:
                 if member.away is not None:
                     tell(f"endpoint {member.state}; the run goes on without it")
@@ -151,23 +154,27 @@ class FabricProvider(Provider):
                 endpoints=_together(file, endpoints, settings),
             )
 
-    async def deploy(self, settings: Settings) -> str:
+    async def deploy(self, settings: Settings, code: bytes) -> str:
         named = _named(_file(settings), settings, self._only)
         told = []
         for one in named:
             with _naming(one.entry, settings):
-                told.append(await one.provider.deploy(one.settings))
+                told.append(await one.provider.deploy(one.settings, code))
         return "; ".join(dict.fromkeys(told))
 
     async def offered(self, settings: Settings) -> Capacity:
-        found = await self.endpoints(settings)
-        return together([endpoint.capacity for endpoint in found.all])
+        return (await self.endpoints(settings)).capacity
 
     async def endpoints(self, settings: Settings) -> Endpoints:
         file = _file(settings)
-        named = _named(file, settings)
-        told = await asyncio.gather(*(one.provider.offered(one.settings) for one in named))
-        made = [one.endpoint(capacity) for one, capacity in zip(named, told, strict=True)]
+        named = _named(file, settings, self._only)
+        told = await asyncio.gather(*map(_offered, named))
+        made = [
+            one.endpoint(capacity)
+            for one, (_, capacity) in zip(named, told, strict=True)
+            if capacity is not None
+        ]
+        _check_quorum(file, [member for member, _ in told])
         return _together(file, made, settings)
 
     def address(self, settings: Settings) -> str | None:
@@ -176,19 +183,14 @@ class FabricProvider(Provider):
     async def reach(self, settings: Settings) -> Reach:
         found: set[Reach] = set()
         for named in _named(_file(settings), settings, self._only):
-            try:
-                with _naming(named.entry, settings):
-                    reach = await named.provider.reach(named.settings)
-            except ConnectionRefused:
-                # That it does not answer is told where it is opened.
-                continue
-            if reach == "nowhere" and named.entry.options.store is None:
-                raise ConnectionRefused(
-                    f"containers of endpoint {named.entry.name} cannot reach a private store on "
-                    "this machine: name one that all endpoints reach with --redis URL"
-                )
-            found.add(reach)
-        return "bridge" if "bridge" in found else "loopback"
+            with _naming(named.entry, settings):
+                if named.store is not None:
+                    raise UsageError(
+                        "its store is another address of the run's store, which is a private one "
+                        "on this machine: name the run's with --redis URL, or leave store out"
+                    )
+                found.add(await named.provider.reach(named.settings))
+        return next(one for one in ("nowhere", "bridge", "loopback") if one in found)
 
     def find(
         self,
@@ -257,7 +259,8 @@ def _named(file: FabricFile, settings: Settings, only: str | None = None) -> lis
             own = provider.at(base, address=said.address, key=entry.key(file.path))
             said_options(provider.name, provider.options, own)
             secret = entry.signing_secret(file.path)
-        found.append(_Named(entry, provider, own, secret))
+            store = None if said.store is None else store_address(said.store, file.path)
+        found.append(_Named(entry, provider, own, store, secret))
     return found
 
 
@@ -271,8 +274,8 @@ def _naming(entry: EndpointEntry, settings: Settings) -> Iterator[None]:
     """What is wrong with what a file says of an endpoint is told with the endpoint."""
     try:
         yield
-    except UsageError as error:
-        error.reworded(f"endpoint {entry.name} in {settings.fabric}: {error}")
+    except DisdelError as error:
+        error.reworded(f"endpoint {entry.name} in {settings.fabric}: {in_file_words(str(error))}")
         raise
 
 
@@ -280,10 +283,10 @@ async def _opened(
     named: _Named, stack: AsyncExitStack, tell: Tell
 ) -> tuple[Member, Endpoint | None, bool]:
     """An endpoint that is open until the stack ends; and whether it outlives the session."""
-    name, store = named.entry.name, named.entry.options.store
+    name, store = named.entry.name, named.store
 
     def named_tell(sentence: str) -> None:
-        tell(f"endpoint {name}: {sentence}")
+        tell(f"endpoint {name}: {in_file_words(sentence)}")
 
     opened = None
     try:
@@ -291,10 +294,33 @@ async def _opened(
         told = await opened.platform.capacity()
     except DisdelError as error:
         platform = None if opened is None else opened.platform
-        return Member(name, platform, None, store=store, away=str(error)), None, False
+        away = in_file_words(str(error))
+        return Member(name, platform, None, store=store, away=away), None, False
     endpoint = named.endpoint(told)
     member = Member(name, opened.platform, endpoint.capacity, size_mb=endpoint.size_mb, store=store)
     return member, endpoint, opened.address is not None
+
+
+async def _offered(named: _Named) -> tuple[Member, Capacity | None]:
+    """An endpoint that is only asked, and what it would allow."""
+    name = named.entry.name
+    try:
+        told = await named.provider.offered(named.settings)
+    except DisdelError as error:
+        return Member(name, None, None, away=in_file_words(str(error))), None
+    return Member(name, None, told), told
+
+
+def _check_quorum(file: FabricFile, members: Sequence[Member]) -> None:
+    """Refuse to begin where fewer endpoints answer than must.
+
+    Raises:
+        ConnectionRefused: they do.
+    """
+    there = sum(member.away is None for member in members)
+    quorum = min(file.options.quorum or len(members), len(members))
+    if there < quorum:
+        raise ConnectionRefused(too_few(members, there, quorum))
 
 
 def _together(file: FabricFile, endpoints: Iterable[Endpoint], settings: Settings) -> Endpoints:
@@ -307,6 +333,7 @@ def _together(file: FabricFile, endpoints: Iterable[Endpoint], settings: Setting
 
     return Endpoints(
         all=found,
+        capacity=together([one.capacity for one in found]),
         place=settings.place or file.options.place,
         collect=tuple(collect),
         binds=bool(file.bindings),
@@ -317,6 +344,13 @@ def _together(file: FabricFile, endpoints: Iterable[Endpoint], settings: Setting
 def _least(one: float | None, other: float | None) -> float | None:
     both = [value for value in (one, other) if value is not None]
     return min(both, default=None)
+
+
+def _tightest(told: float, **said: float | None) -> tuple[float, str]:
+    """The least of what a platform allows and a file says, and the key that says it, if any."""
+    tighter = {key: value for key, value in said.items() if value is not None and value < told}
+    key = min(tighter, key=tighter.__getitem__, default="")
+    return tighter.get(key, told), key
 
 
 PROVIDER = FabricProvider()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from disdel.connections.masking import masked
@@ -52,7 +53,7 @@ class HttpOptions:
         Setting("Variable with the bearer token of the platform.", metavar="NAME"),
     ] = None
     token_file: Annotated[
-        str | None, Setting("File with the bearer token of the platform.", metavar="FILE")
+        Path | None, Setting("File with the bearer token of the platform.", metavar="FILE")
     ] = None
     token_command: Annotated[
         str | None,
@@ -67,7 +68,7 @@ class HttpOptions:
         Setting("Variable with the function's own token (DISDEL_TOKEN there).", metavar="NAME"),
     ] = None
     key_file: Annotated[
-        str | None, Setting("File with the function's own token.", metavar="FILE")
+        Path | None, Setting("File with the function's own token.", metavar="FILE")
     ] = None
     instances: Annotated[
         int | None,

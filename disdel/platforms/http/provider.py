@@ -11,13 +11,15 @@ import httpx
 from disdel.connections.masking import masked
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.connections.trust import is_loopback
-from disdel.errors import ConnectionRefused, PlatformError, UsageError
+from disdel.errors import ConnectionRefused, PlatformError, PlatformLost, UsageError
 from disdel.platforms.base import Opened, Provider, Reach
 from disdel.platforms.calls import UNKNOWN
 from disdel.platforms.http.client import HttpFunction
+from disdel.platforms.http.deployed import check_deployed
 from disdel.platforms.http.limits import HttpOptions, capacity_of
 from disdel.platforms.http.posting import Posting
 from disdel.platforms.options import FLAG, own_options, refuse_limits
+from disdel.platforms.parts import parts_of
 from disdel.settings import Settings
 from disdel.types import Capacity
 
@@ -61,11 +63,30 @@ class HttpProvider(Provider):
             return settings
         return replace(settings, platform_options=(*settings.platform_options, f"url={address}"))
 
-    async def deploy(self, settings: Settings) -> str:
-        return (
-            f"disdel does not deploy there: what `disdel export` writes must be at "
-            f"{self.address(settings)}, by the platform's own tool"
-        )
+    async def deploy(self, settings: Settings, code: bytes) -> str:
+        """See that functions are there that were exported from this version.
+
+        Raises:
+            PlatformError: there are others.
+            ConnectionRefused: there are none.
+        """
+        options, parts = _options(settings), parts_of(code)
+        async with AsyncExitStack() as stack:
+            posting = Posting(options, insecure=settings.insecure)
+            stack.push_async_callback(posting.close)
+            asked = _client(options, posting, UNKNOWN, settings, tell_nobody)
+            for url in options.urls:
+                try:
+                    said = await asked.hello(url)
+                except PlatformLost as error:
+                    raise ConnectionRefused(str(error)) from error
+                except ConnectionRefused as error:
+                    raise error.reworded(
+                        f"{error}. What `disdel export` writes must be there, by the platform's "
+                        "own tool; disdel does not deploy it"
+                    ) from error
+                check_deployed(url, parts, said)
+        return "it has what this version of `disdel export` writes: nothing to deploy"
 
     def address(self, settings: Settings) -> str:
         return " ".join(masked(url) for url in _options(settings).urls)

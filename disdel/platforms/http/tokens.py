@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from disdel.errors import ConnectionRefused, UsageError
+from disdel.host.home import expanded
 from disdel.platforms.http.limits import HttpOptions
 from disdel.protocol.calls import TOKEN
 from disdel.protocol.signing_keys import secret_text
@@ -111,11 +112,11 @@ class Tokens:
         return lines[0]
 
 
-def _text(option: str, file: str | None) -> str:
+def _text(option: str, file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        text = secret_text(Path(file))
+        text = secret_text(expanded(file, option))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"{option} {file} cannot be read: {why}") from None

@@ -80,6 +80,7 @@ def federated(redis_url, monkeypatch, tmp_path):
                 )
                 for name, secret in SECRETS.items()
             ),
+            capacity=CAPACITY,
             place="time",
             collect=("left", "right"),
             binds=True,

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from disdel.controller import session
-from disdel.errors import ConnectionRefused
+from disdel.errors import UsageError
 from disdel.platforms.openwhisk import provider
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
@@ -24,7 +24,7 @@ def address(monkeypatch, apihost, *, on_loopback=False, bridge=None):
     monkeypatch.setattr(provider, "OpenWhisk", lambda access: FakePlatform({}, capacity))
     monkeypatch.setattr(session, "bridge_address", lambda: bridge)
     settings = Settings(apihost=apihost, auth=None if apihost is None else "a:b")
-    return asyncio.run(session._redis_address(chosen(settings), settings))
+    return asyncio.run(session._redis_address(chosen(settings), settings))[0]
 
 
 @pytest.mark.parametrize("bridge", [None, "172.17.0.1"])
@@ -39,10 +39,42 @@ def test_containers_of_an_openwhisk_on_this_machine_reach_its_bridge(monkeypatch
 
 
 @pytest.mark.parametrize("apihost", ["http://127.0.0.1:3233", "https://whisk.example"])
-def test_without_a_way_a_redis_is_asked_for_before_anything_starts(monkeypatch, apihost):
+def test_without_a_way_there_is_none(monkeypatch, apihost):
     bridge = None if "127" in apihost else "172.17.0.1"
-    with pytest.raises(ConnectionRefused, match="--redis URL"):
-        address(monkeypatch, apihost, bridge=bridge)
+    assert address(monkeypatch, apihost, bridge=bridge) is None
+
+
+FABRIC = """
+[endpoints.near]
+platform = "embedded"
+
+[endpoints.far]
+platform = "http"
+url = "https://f.example"
+
+[endpoints.cloud]
+platform = "lambda"
+region = "eu-central-1"
+"""
+
+
+def test_of_a_fabric_those_are_named_that_cannot_reach_one(tmp_path):
+    file = tmp_path / "fabric.toml"
+    file.write_text(FABRIC)
+    settings = Settings(fabric=file)
+    found, why = asyncio.run(session._redis_address(chosen(settings), settings))
+    assert found is None
+    assert why == "actions of far and cloud cannot reach a private Redis on this machine"
+    file.write_text(FABRIC.partition("[endpoints.far]")[0])
+    assert asyncio.run(session._redis_address(chosen(settings), settings)) == ("127.0.0.1", "")
+
+
+def test_an_endpoints_own_address_of_a_private_redis_is_refused(tmp_path):
+    file = tmp_path / "fabric.toml"
+    file.write_text(f'{FABRIC}store = "redis://10.0.0.1"\n')
+    settings = Settings(fabric=file)
+    with pytest.raises(UsageError, match=r"endpoint cloud in .*name the run's with --redis URL"):
+        asyncio.run(session._redis_address(chosen(settings), settings))
 
 
 def test_the_bridge_is_that_of_a_container_engine(monkeypatch):

@@ -66,6 +66,7 @@ def ask(tmp_path):
                 )
                 for name, secret in own.items()
             ),
+            capacity=CAPACITY,
             place="time",
             collect=("left", "right"),
             binds=False,

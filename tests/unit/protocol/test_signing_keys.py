@@ -7,7 +7,8 @@ import pytest
 from disdel.errors import UsageError
 from disdel.platforms.fabric.named_secrets import named_secret
 from disdel.platforms.http.tokens import _text
-from disdel.protocol.signing_keys import read_secret
+from disdel.protocol.signing_keys import FILE_ENV, KEY_ENV, own_secret, read_secret
+from disdel.settings import Settings
 
 SECRET = "0123456789abcdef" * 4
 
@@ -29,4 +30,24 @@ def test_what_cannot_be_a_secret_is_not_read_on(tmp_path, data, why):
     with pytest.raises(UsageError, match=why):
         named_secret("edge", "key", variable=None, file=file, source=tmp_path / "f.toml")
     with pytest.raises(UsageError, match=why):
-        _text("token_file", str(file))
+        _text("token_file", file)
+
+
+def test_a_variable_means_the_same_here_and_in_a_function(tmp_path, monkeypatch):
+    """`own_secret` of no file is what a function has, too."""
+    file = tmp_path / "signing-key-of-the-group-that-trains"
+    file.write_text(f"{SECRET}\n")
+    for environ in ({KEY_ENV: SECRET}, {FILE_ENV: str(file)}):
+        assert own_secret(None, environ) == SECRET.encode()
+    assert own_secret(None, {}) is None
+    with pytest.raises(UsageError, match=f"is the secret itself, and names a file: set {FILE_ENV}"):
+        own_secret(None, {KEY_ENV: str(file)})
+    with pytest.raises(UsageError, match="both set"):
+        own_secret(None, {KEY_ENV: SECRET, FILE_ENV: str(file)})
+    # A file that is named with the command comes before both.
+    assert own_secret(file, {KEY_ENV: "other" * 10}) == SECRET.encode()
+    monkeypatch.setenv(KEY_ENV, SECRET)
+    settings = Settings()
+    assert settings.signing_key is None
+    monkeypatch.setenv(FILE_ENV, str(file))
+    assert Settings().signing_key == file

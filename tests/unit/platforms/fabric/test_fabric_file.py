@@ -6,6 +6,7 @@ import pytest
 
 from disdel.errors import UsageError
 from disdel.platforms import registry
+from disdel.platforms.fabric import provider as provider_module
 from disdel.platforms.fabric.binding import homes_of, read_ids
 from disdel.platforms.fabric.file import read_fabric
 from disdel.platforms.fabric.secret_looks import secret_in
@@ -212,6 +213,36 @@ def test_a_key_is_where_the_file_says(written, tmp_path, monkeypatch):
     file = read(written(f'{text}key_file = "gone"'))
     with pytest.raises(UsageError, match="cannot be read"):
         file.endpoints[0].key(file.path)
+
+
+def test_files_lie_beside_the_fabric_file_whoever_reads_them(written, tmp_path, monkeypatch):
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    (tmp_path / "token").write_text("abc")
+    (tmp_path / "pool.py").write_text("def make():\n    raise OSError('made here')\n")
+    authority = "-----BEGIN CERTIFICATE-----"
+    (tmp_path / "ca.pem").write_text(authority)
+    settings = Settings(
+        fabric=written(
+            '[endpoints.web]\nplatform = "http"\nurl = "https://f.example"\nkey_file = "token"\n'
+            'store = "rediss://store.example?ssl_ca_certs=ca.pem"\n'
+            '[endpoints.pool]\nplatform = "executor"\nexecutor = "pool.py:make"\n'
+        ),
+        redis="redis://u:p@127.0.0.1:1",
+    )
+    parts = dict(registry.chosen(settings).parts(settings))
+    with pytest.raises(UsageError, match=r"endpoint pool in .*OSError: made here"):
+        asyncio.run(parts["pool"].reach(settings))
+    [web, _] = provider_module._named(provider_module._file(settings), settings)
+    assert web.settings.platform_options == (
+        "url=https://f.example",
+        f"key_file={tmp_path / 'token'}",
+    )
+    # Its containers have no such file.
+    assert "BEGIN+CERTIFICATE" in web.store
+    (tmp_path / "ca.pem").unlink()
+    with pytest.raises(UsageError, match=r"endpoint web in .*ca\.pem .* cannot be read"):
+        provider_module._named(provider_module._file(settings), settings)
 
 
 def test_each_endpoint_may_have_a_signing_key_of_its_own(written, tmp_path, monkeypatch):
