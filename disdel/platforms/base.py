@@ -370,13 +370,17 @@ class Provider(ABC):
         Here an address is an option that the platform alone has: `address`, `url` or `endpoint`.
 
         Raises:
-            UsageError: it is found without one.
+            UsageError: it is found without one, or has another already.
         """
         known = () if self.options is None else [one.name for one in declared(self.options)]
         option = next((name for name in ("address", "url", "endpoint") if name in known), None)
         for what, is_odd in (("address", address and option is None), ("key", key)):
             if is_odd:
                 raise UsageError(f"platform {self.name} takes no {what}: leave it out")
+        if address is not None and any(
+            pair.startswith(f"{option}=") for pair in settings.platform_options
+        ):
+            raise UsageError(f"address and {option} are the same: leave one of them out")
         pairs = () if address is None else (f"{option}={address}",)
         return replace(settings, platform_options=(*settings.platform_options, *pairs))
 

@@ -339,7 +339,9 @@ def _endpoint(
     # But where its key is, the platform reads itself, if it can.
     both = shared.keys() - (POINTERS & own.keys())
     rest = {key: value for key, value in said.items() if _plain(key) in both or key not in beside}
-    options = _options(EndpointOptions, rest, where, also=tuple(own))
+    options = _options(
+        EndpointOptions, rest, where, also=tuple({option.name for option in own.values()})
+    )
     for key, variable, file in (
         ("key", options.key_env, options.key_file),
         ("signing_key", options.signing_key_env, options.signing_key_file),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+from disdel.settings import declared
 from disdel.types import LimitNames
 
 # Where an option leads to the platform of this machine, or a file of another tool's is named.
 _ONLY_OF_ONE = re.compile(
     r",? (?:or )?(?:leave it out for the embedded platform|\(?or APIHOST in ~/\.wskprops\)?)"
     r"|, DISDEL_APIHOST, or APIHOST in ~/\.wskprops"
+    r"|, or in Python on=EXECUTOR"
 )
 _OPTION = re.compile(
     r"--platform-option (?P<name>[a-z][a-z0-9_-]*)(?:=(?P<value>[^\s,;()]*[^\s,;:().]))?"
@@ -27,11 +29,19 @@ _FLAG = re.compile(
 _BARE = re.compile(r"\w+")
 
 
-def in_file_words(message: str) -> str:
-    """A platform's message with the keys of an endpoint's table for the options of a command."""
+def in_file_words(message: str, options: type | None = None) -> str:
+    """A platform's message with the keys of an endpoint's table for the options of a command.
+
+    Args:
+        message: as the platform has it.
+        options: the class of the options that the platform alone has.
+    """
     message = _ONLY_OF_ONE.sub("", message)
     message = _OPTION.sub(_of_option, message)
-    return _FLAG.sub(_of_flag, message)
+    message = _FLAG.sub(_of_flag, message)
+    for option in () if options is None else declared(options):
+        message = re.sub(rf"{option.flag}(?![a-z-])", option.name, message)
+    return message
 
 
 def names_in_file(names: LimitNames, *, memory: str, pool: str, time: str) -> LimitNames:

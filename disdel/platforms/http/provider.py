@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 import httpx
 
@@ -59,9 +58,7 @@ class HttpProvider(Provider):
         Its key is named by options of its own (key_env, key_file), which are read for each client.
         """
         del key
-        if address is None:
-            return settings
-        return replace(settings, platform_options=(*settings.platform_options, f"url={address}"))
+        return super().at(settings, address=address, key=None)
 
     async def deploy(self, settings: Settings, code: bytes) -> str:
         """See that functions are there that were exported from this version.

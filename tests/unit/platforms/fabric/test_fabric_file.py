@@ -6,9 +6,11 @@ import pytest
 
 from disdel.errors import UsageError
 from disdel.platforms import registry
+from disdel.platforms.fabric import named as named_module
 from disdel.platforms.fabric import provider as provider_module
 from disdel.platforms.fabric.binding import homes_of, read_ids
 from disdel.platforms.fabric.file import read_fabric
+from disdel.platforms.fabric.named import named_in
 from disdel.platforms.fabric.secret_looks import secret_in
 from disdel.settings import Settings, declared
 from disdel.settings.settings import own_architecture
@@ -233,7 +235,7 @@ def test_files_lie_beside_the_fabric_file_whoever_reads_them(written, tmp_path, 
     parts = dict(registry.chosen(settings).parts(settings))
     with pytest.raises(UsageError, match=r"endpoint pool in .*OSError: made here"):
         asyncio.run(parts["pool"].reach(settings))
-    [web, _] = provider_module._named(provider_module._file(settings), settings)
+    [web, _] = named_in(provider_module._file(settings), settings)
     assert web.settings.platform_options == (
         "url=https://f.example",
         f"key_file={tmp_path / 'token'}",
@@ -242,7 +244,7 @@ def test_files_lie_beside_the_fabric_file_whoever_reads_them(written, tmp_path, 
     assert "BEGIN+CERTIFICATE" in web.store
     (tmp_path / "ca.pem").unlink()
     with pytest.raises(UsageError, match=r"endpoint web in .*ca\.pem .* cannot be read"):
-        provider_module._named(provider_module._file(settings), settings)
+        named_in(provider_module._file(settings), settings)
 
 
 def test_each_endpoint_may_have_a_signing_key_of_its_own(written, tmp_path, monkeypatch):
@@ -278,12 +280,13 @@ def test_settings_lead_to_each_endpoint(written, monkeypatch):
     monkeypatch.setenv("DISDEL_APIHOST", "https://another.example")
     text = KEEPER.replace('platform = "openwhisk"', 'platform = "embedded"')
     text = text.replace('address = "https://whisk.example"\nkey_env = "CLOUD_KEY"\n', "")
+    text = text.replace('architecture = "arm64"\n', "")
     settings = Settings(fabric=written(text), place="time")
 
     found = asyncio.run(registry.chosen(settings).endpoints(settings))
     edge, cloud = found.all
     assert (found.place, found.collect) == ("time", ("cloud", "edge"))
-    assert (edge.settings.fabric, edge.settings.arch) == (None, "arm64")
+    assert edge.settings.fabric is None
     assert cloud.settings.arch == own_architecture()
     assert (edge.capacity.pool_memory_mb, edge.capacity.concurrency) == (1024, 3)
     assert (cloud.capacity.memory_max_mb, cloud.capacity.timeout_max_s) == (1024, 300)
@@ -291,6 +294,48 @@ def test_settings_lead_to_each_endpoint(written, monkeypatch):
     assert [cloud.size_mb(mb) for mb in (100, 256, 257, 2000)] == [256, 256, 512, 1024]
     assert (edge.price, cloud.price.per_gb_s) == (None, 0.0000166667)
     assert cloud.price.usd(1000, 10) == pytest.approx(0.0166687)
+
+
+def test_an_architecture_is_of_other_machines(written, monkeypatch):
+    monkeypatch.setenv("CLOUD_KEY", "u:s")
+    arm = 'architecture = "arm64"\n'
+    cloud = (
+        f'[endpoints.cloud]\nplatform = "openwhisk"\naddress = "h"\nkey_env = "CLOUD_KEY"\n{arm}'
+    )
+    settings = Settings(fabric=written(cloud), arch="amd64")
+    [named] = named_in(provider_module._file(settings), settings)
+    assert named.settings.arch == "arm64"
+    monkeypatch.setattr(named_module, "own_architecture", lambda: "amd64")
+    settings = Settings(fabric=written(f"{ENDPOINT}{arm}"), arch="amd64")
+    with pytest.raises(UsageError, match=r"endpoint edge in .*CPUs like this machine's \(amd64\)"):
+        named_in(provider_module._file(settings), settings)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("insecure = true", "insecure says nothing to platform embedded"),
+        ("sizes = [1]", "128 to 4096 MB there, and none of 1: change sizes"),
+        ("memory_max = 200\nsizes = [256, 512]", "128 to 200 MB there, and none of 256, 512"),
+        ("memory_max = 64", "an action has 128 to 64 MB there: change memory_max"),
+        ("user_memory = 99999999", "user_memory is 99999999 MB, and this machine has"),
+    ],
+)
+def test_what_a_file_says_in_vain_is_refused_and_no_endpoint_is_taken_for_away(
+    written, lines, told
+):
+    settings = Settings(fabric=written(f"{ENDPOINT}{lines}\n"))
+    with pytest.raises(UsageError, match="^endpoint edge in") as refused:
+        asyncio.run(registry.chosen(settings).endpoints(settings))
+    assert told in str(refused.value)
+    assert "quorum" not in str(refused.value)
+
+
+def test_an_address_is_said_once(written):
+    text = '[endpoints.web]\nplatform = "http"\naddress = "https://h"\nurl = "https://g"\n'
+    settings = Settings(fabric=written(text))
+    with pytest.raises(UsageError, match="address and url are the same"):
+        named_in(provider_module._file(settings), settings)
 
 
 def test_an_endpoint_of_openwhisk_has_an_address_and_a_key(written):
