@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.places import Places
 from disdel.controller.federating.replies import odd_reply
-from disdel.controller.federating.stored_sums import odd_sum
+from disdel.controller.federating.stored_sums import StoredSums
 from disdel.controller.federating.turns import ClientTurns
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.invoking.outcomes import odd_answer
@@ -81,6 +81,8 @@ class Hands:
         self._turns = turns
         self._workers = workers
         self._invoker = invoker
+        self._of_several = invoker.session.endpoints is not None
+        self._sums = StoredSums(invoker.session.store)
         self._network = network
         self._clipping = clipping
         self._places = places
@@ -240,10 +242,10 @@ class Hands:
                 reply = await self._invoker.call(call, messages.TrainClientsReply)
                 if (odd := odd_reply(sent, reply)) is not None:
                     raise odd_answer(call.action, odd)
-                if self._invoker.session.endpoints is not None:
-                    store = self._invoker.session.store
-                    if odd := await asyncio.to_thread(odd_sum, store, sent, reply):
-                        raise odd_answer(call.action, odd)
+                if self._of_several and (
+                    odd := await asyncio.to_thread(self._sums.odd, sent, reply)
+                ):
+                    raise odd_answer(call.action, odd)
                 return _Ended(sent, reply)
             except ActivationFailed as failure:
                 if failure.outcome == "error" and tries >= _MOST_TRIES[len(turns) > 1]:

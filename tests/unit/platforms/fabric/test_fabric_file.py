@@ -325,7 +325,7 @@ def test_what_a_file_says_in_vain_is_refused_and_no_endpoint_is_taken_for_away(
     written, lines, told
 ):
     settings = Settings(fabric=written(f"{ENDPOINT}{lines}\n"))
-    with pytest.raises(UsageError, match="^endpoint edge in") as refused:
+    with pytest.raises(UsageError, match=r"^endpoint edge in") as refused:
         asyncio.run(registry.chosen(settings).endpoints(settings))
     assert told in str(refused.value)
     assert "quorum" not in str(refused.value)
