@@ -4,10 +4,14 @@ The network is numpy alone; platforms, containers, limits and kills are real.
 """
 
 import asyncio
+import json
 from contextlib import ExitStack
 
+import httpx
 import pytest
+from typer.testing import CliRunner
 
+from disdel.cli.app import app
 from disdel.controller.federating.federate import federate
 from disdel.controller.training import train as train_module
 from disdel.errors import DisdelError
@@ -223,3 +227,34 @@ def test_a_quorum_that_is_lost_ends_the_run_and_says_how_to_go_on(run, far):
     with pytest.raises(DisdelError, match="and 2 must") as told:
         run(f"quorum = 2\n{lossy(far)}", listener=listen)
     assert "--resume" in str(told.value)
+
+
+def test_what_a_run_has_left_on_endpoints_is_removed(run, far, tmp_path):
+    file = lossy(far)
+    report, _ = run(file, rounds=1, settings={"keep": True})
+    access = (far.access.apihost, far.access.auth)
+    package = f"disdel-{report.run}.far"
+    assert package in packages(*access)
+
+    def remove(*arguments):
+        path = str(tmp_path / "fabric.toml")
+        command = ["fabric", "remove", path, "--run-dir", str(tmp_path / "runs"), *arguments]
+        return CliRunner().invoke(app, command)
+
+    far.stop()
+    done = remove("--patience-network", "0.1")
+    assert done.exit_code == 1
+    assert f"not all of {report.run} could be removed" in done.output
+    far.again()
+    done = remove("--json", "-")
+    told = json.loads(done.stdout)
+    assert [(one["run"], one["ok"]) for one in told["removed"]] == [(report.run, True)]
+    assert "has left anything on these endpoints" in remove().output
+    assert package not in packages(*access)
+
+
+def packages(apihost, auth):
+    """The names of those in a namespace."""
+    user, _, password = auth.partition(":")
+    url = f"{apihost}/api/v1/namespaces/_/packages?limit=200"
+    return [one["name"] for one in httpx.get(url, auth=(user, password)).json()]

@@ -136,7 +136,8 @@ class Invoker:
     logs: ActivationLogs = field(init=False)
     _claims: Claims = field(init=False)
     _settling: Settling = field(init=False)
-    _reached: bool = field(default=False, init=False)
+    # The endpoints whose actions have found the store; None is where there is one.
+    _reached: set[str | None] = field(default_factory=set, init=False)
     _deploying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
@@ -169,7 +170,7 @@ class Invoker:
             memory_mb=call.memory_mb,
             last_used_mb=used_mb,
             image=call.image,
-            reached_store=self._reached,
+            reached_store=call.endpoint in self._reached,
             names=self.session.capacity.names,
         )
         if failure is not None:
@@ -182,7 +183,7 @@ class Invoker:
                 if gone is not None and not failure.lost:
                     raise gone
             raise activation_failed(record, failure, call.action, logs)
-        self._reached = True
+        self._reached.add(call.endpoint)
         fields = record.result if isinstance(record.result, dict) else {}
         try:
             reply = messages.from_json(reply_type, fields)
@@ -215,7 +216,7 @@ class Invoker:
             **(self._inherited(call.endpoint) if signer is not None else {}),
             **messages.to_json(call.request),
             **self._versions(call),
-            "patience_s": self._patience_s(),
+            "patience_s": self._patience_s(call.endpoint),
             **lent,
         }
         if self.memory_secret is not None:
@@ -337,10 +338,13 @@ class Invoker:
             )
         return None
 
-    def _patience_s(self) -> float:
-        """How long an activation should wait for the store: little while none has reached it."""
+    def _patience_s(self, endpoint: str | None) -> float:
+        """How long an activation should wait for the store: little while none there has reached it.
+
+        Of several endpoints each has an address of its own, or a firewall.
+        """
         patience_s = self.session.patience_s
-        return patience_s if self._reached else min(patience_s, _FIRST_PATIENCE_S)
+        return patience_s if endpoint in self._reached else min(patience_s, _FIRST_PATIENCE_S)
 
     def _times(self, record: ActivationRecord, submitted_s: float) -> Times:
         """The way of an activation whose record has just come.
