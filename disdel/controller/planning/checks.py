@@ -33,6 +33,7 @@ from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import BASE_IMAGE
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
+from disdel.store.inline_host import InlineHost
 from disdel.store.private_redis import find_redis_server
 from disdel.types import ActivationRecord, Capacity, RuntimeName
 from disdel.types.plan import in_brackets
@@ -42,6 +43,7 @@ _TIMEOUT_S = 60.0
 _PROBE_PATIENCE_S = 5.0
 # A handful of workers with a round every few seconds make more invocations than this.
 _FEW_INVOKES_PER_MINUTE = 120
+_REACHED = "reaches the store; "
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,12 @@ async def _container_checks(
 ) -> list[Check]:
     """Start a container of each image and ask it what it is."""
     probes = probes_of(session.capacity, runtimes)
-    return [read_probe(spec, record) for spec, record, _ in await probed(session, settings, probes)]
+    # What travels in requests is nowhere to be reached.
+    reached = "" if isinstance(session.store, InlineHost) else _REACHED
+    return [
+        read_probe(spec, record, reached=reached)
+        for spec, record, _ in await probed(session, settings, probes)
+    ]
 
 
 async def probed(
@@ -269,7 +276,7 @@ def read_probe(
     spec: ActionSpec,
     record: ActivationRecord,
     *,
-    reached: str = "reaches the store; ",
+    reached: str = _REACHED,
     advice: str = "name one that the platform's containers reach with --redis",
 ) -> Check:
     """What a container that was asked what it is has answered, or why it has not.
