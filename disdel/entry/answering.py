@@ -20,6 +20,7 @@ from typing import Any
 
 from disdel.entry.admission import Admission
 from disdel.entry.containers import ENFORCEMENT, Containers, Wanted
+from disdel.entry.orphans import end_with_parent
 from disdel.errors import RequestRefused
 from disdel.protocol.calls import CALLS_VERSION, LIBRARY, code_digest, own_digest
 from openwhisk_local.machine.container_memory import own_cgroup
@@ -225,4 +226,5 @@ def _host() -> str:
 @functools.cache
 def for_process(process: int) -> Answering:  # noqa: ARG001 - a fork has children of its own
     """What answers in the process of that id, whose workers have disdel installed."""
+    end_with_parent()
     return Answering(Containers())

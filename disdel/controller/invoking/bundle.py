@@ -59,6 +59,7 @@ ENTRY = (
     "disdel/entry/containers.py",
     "disdel/entry/executor_call.py",
     "disdel/entry/http_function.py",
+    "disdel/entry/orphans.py",
     "disdel/protocol/calls.py",
 )
 # What one action alone has, beside what all have.

@@ -234,10 +234,7 @@ def store_of_runs(found: Sequence[EndpointCheck], store: str | None) -> Iterator
     far = [one.endpoint for one in asked if not one.reaches_store]
     carried = [one.endpoint for one in asked if one.store == _INLINE]
     if far:
-        yield (
-            f"the store is not reached from inside {' and '.join(far)}: runs end there; "
-            f"{_STORE_ADVICE}"
-        )
+        yield f"the store is not reached from inside {' and '.join(far)}: runs end there"
     elif carried:
         least = min(asked, key=lambda one: one.payload_bytes or 0)
         why = "--store inline: is named"

@@ -274,7 +274,9 @@ def read_fabric(path: Path, own_options: Mapping[str, Iterable[Declared]]) -> Fa
     Raises:
         UsageError: it cannot be read, or says what nobody understands.
     """
-    path = expanded(path, "--fabric").absolute()
+    path = expanded(path, "--fabric")
+    # One file has one name, by which runs on it are found: wherever the command was given.
+    path = path.parent.resolve() / path.name
     content = content_of(path)
     tables = ("endpoints", "clients")
     top = {key: value for key, value in content.items() if key not in tables}

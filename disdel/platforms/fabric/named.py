@@ -97,6 +97,11 @@ class Named:
         return None if own is PUBLISHED or not own else own[0]
 
     def endpoint(self, told: Capacity) -> Endpoint:
+        """What is planned with, of an endpoint whose platform tells this capacity.
+
+        Raises:
+            UsageError: it allows none of the sizes that the file says.
+        """
         return Endpoint(
             name=self.entry.name,
             platform=self.provider.name,

@@ -41,6 +41,8 @@ class FabricProvider(Provider):
         self._only = only
 
     def parts(self, settings: Settings) -> tuple[tuple[str, Provider], ...]:
+        if self._only is not None:
+            return ()
         names = (entry.name for entry in _file(settings).endpoints)
         return tuple((name, FabricProvider(name)) for name in names)
 

@@ -41,7 +41,7 @@ def of(endpoint, store, *, reaches=True, payload=MIB):
         (
             [of("near", "redis://h"), of("far", "redis://h", reaches=False)],
             "redis://h",
-            "the store is not reached from inside far: runs end there; name one that its",
+            "the store is not reached from inside far: runs end there",
         ),
     ],
 )
