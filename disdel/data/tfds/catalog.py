@@ -122,7 +122,11 @@ def catalog_entry(ref: DatasetRef) -> CatalogEntry | None:
         )
     try:
         # Any empty folder: a builder looks there for a prepared version and must find none.
-        with _native_messages_dropped(), tempfile.TemporaryDirectory() as nowhere:
+        with (
+            _native_messages_dropped(),
+            _without_the_bucket(tfds),
+            tempfile.TemporaryDirectory() as nowhere,
+        ):
             builder = cls(data_dir=nowhere, config=ref.config, version=ref.version)
             features = builder.info.features
     except Exception as error:  # a builder's constructor runs code of the data set's author
@@ -260,6 +264,18 @@ def _stored_dtype(dtype: np.dtype[Any], *, is_image: bool) -> str:
     # Of the integers of 64 bits without a sign, some have no place in int64.
     needed = np.promote_types(dtype, np.int32)
     return needed.name if needed.kind == "i" else "float32"
+
+
+@contextmanager
+def _without_the_bucket(tfds: ModuleType) -> Iterator[None]:
+    """Builders ask Google's storage nothing meanwhile, for which each would leave a folder."""
+    info = tfds.core.DatasetInfo
+    asks = info.initialize_from_bucket
+    info.initialize_from_bucket = lambda _: None
+    try:
+        yield
+    finally:
+        info.initialize_from_bucket = asks
 
 
 @contextmanager

@@ -271,9 +271,11 @@ def test_unknown_names_suggest_near_ones(tmp_path, use):
         use("minst", tmp_path)
 
 
-def test_a_set_of_the_catalog_that_is_not_prepared_says_how_to_import_it(tmp_path):
+def test_a_set_of_the_catalog_that_is_not_prepared_says_how_to_import_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(DatasetError, match=r"'mnist' is in the TFDS catalog .* import mnist PATH"):
         describe_dataset("mnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_download_says_why_and_leaves_nothing(tmp_path, monkeypatch):
