@@ -40,6 +40,9 @@ _LIBRARY = (
 # For the controller's host alone.
 _LEFT_OUT = (
     "disdel/models/user/describe.py",
+    "disdel/privacy/accounting.py",
+    "disdel/protocol/memory_grant.py",
+    "disdel/secure_aggregation/quantising.py",
     "disdel/store/connecting.py",
     "disdel/store/examination.py",
     "disdel/store/examining.py",
@@ -49,11 +52,17 @@ _LEFT_OUT = (
     "disdel/store/objects/s3.py",
     "disdel/store/private_redis.py",
     "disdel/store/redis_examination.py",
+    "disdel/strategies/asking.py",
+    "disdel/types/assignment.py",
+    "disdel/types/events.py",
+    "disdel/types/report_json.py",
+    "disdel/types/timeline.py",
     "disdel/user_code/files_read.py",
     "openwhisk_local/machine/process_identity.py",
 )
 # For what calls actions where there is no platform underneath: it is there before they are.
 ENTRY = (
+    "disdel/entry/admission.py",
     "disdel/entry/answering.py",
     "disdel/entry/container.py",
     "disdel/entry/containers.py",

@@ -38,7 +38,8 @@ def test_the_same_sources_make_the_same_bytes():
 
 def test_a_bundle_is_small_and_has_no_controller():
     data = build_bundle("train")
-    assert len(data) < 330_000
+    # Each cold container reads it. A fifth each are facts, the worker and networks.
+    assert len(data) < 320_000
     assert not any("controller" in name or "embedded" in name for name in modules_of(data))
 
 
@@ -71,8 +72,6 @@ def test_facts_are_imported_from_their_own_modules():
     odd = {
         name
         for name, source in library().items()
-        # Of what happens on the host.
-        if name != "disdel/types/events.py"
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.ImportFrom) and node.module == "disdel.types"
     }

@@ -16,7 +16,8 @@ def test_workers_get_their_own_shard_and_nothing_else(run, platform):
     run(epochs=1)
     shards = {a["worker"]: a["shard_key"] for n, a in platform.invoked if a["task"] == "train"}
     assert len(set(shards.values())) == 2
-    assert all("x" not in a and len(json.dumps(a)) < 2500 for _, a in platform.invoked)
+    # The description of the network takes 850 bytes, keys in the store 400.
+    assert all("x" not in a and len(json.dumps(a)) < 2200 for _, a in platform.invoked)
 
 
 def test_a_round_in_segments_counts_every_sample_once(run, arithmetic):
