@@ -1,6 +1,12 @@
 """Fixtures of every layer: a clean environment, a real Redis, a compiled network."""
 
+import os
+import shutil
+import signal
+import tempfile
 from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,17 +21,40 @@ settings.register_profile("disdel", deadline=None, suppress_health_check=[Health
 settings.load_profile("disdel")
 
 
+# Variables that are for tests, which say so where they skip.
+_OF_TESTS = ("DISDEL_ARM64_PYTHON", "DISDEL_TEST_DATA", "DISDEL_UPSTREAM_")
+
+
+def pytest_configure(config):
+    """Whoever has started the tests, and from where, makes no difference to what they start."""
+    for name in set(os.environ):
+        if name.startswith(("AWS_", "DISDEL_", "TFDS_")) and not name.startswith(_OF_TESTS):
+            del os.environ[name]
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # As `nohup` has it, or `&` in a script. What is ignored here is ignored in all processes
+        # that tests start; what is handled is not.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    # Frameworks, executors and servers that are killed leave temporary files. What pytest keeps of
+    # failed tests stays where it has it.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="disdel-tests-")
+    # Other users' processes go through it.
+    Path(folder).chmod(0o711)
+    os.environ["TMPDIR"], tempfile.tempdir = folder, None
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path_factory):
-    """No setting of the person who runs the tests reaches them, and none of theirs is left."""
-    for name in ("APIHOST", "ARCH", "AUTH", "REDIS", "RUN_DIR", "STORE"):
-        monkeypatch.delenv(f"DISDEL_{name}", raising=False)
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
+    """What a test leaves, no other finds."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("WSK_CONFIG_FILE", str(home / "wskprops"))
     monkeypatch.setenv("DISDEL_STATE_DIR", str(home / "state"))
     monkeypatch.setenv("DISDEL_DATA_DIR", str(home / "data"))
+    # Actions that run in this process leave theirs there.
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="session")

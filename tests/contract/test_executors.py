@@ -4,6 +4,8 @@ Those of other packages run in environments of their own, where this file is run
 """
 
 import asyncio
+import contextlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from disdel.settings import Settings
 from tests.contract.test_platform import BROKEN, action
 from tests.support import executors
 from tests.support.environments import is_in, python_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until_none
 
 ENVIRONMENTS = {"executors": ("loky", "dask", "parsl"), "globus-compute": ("globus",)}
 OTHERS = [
@@ -37,11 +39,14 @@ ENDINGS = {
 
 
 def children():
-    found = []
+    """The processes of actions of this test, whose state directory they have."""
+    own, found = os.environ["DISDEL_STATE_DIR"], []
     for process in psutil.process_iter(["cmdline"]):
         if any(part.endswith("entry/container.py") for part in process.info["cmdline"] or ()):
-            found.append(process.pid)
-    return set(found)
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("DISDEL_STATE_DIR") == own:
+                    found.append(process)
+    return found
 
 
 async def used(make):
@@ -51,7 +56,7 @@ async def used(make):
         capacity = await platform.capacity()
         await platform.create_package("p", {"a": 1, "b": 2})
         await platform.create_action("p", action(parameters={"b": 3}))
-        await platform.create_action("p", action(name="quick", timeout_s=2.0))
+        await platform.create_action("p", action(name="quick", timeout_s=3.0))
         await platform.create_action("p", action(name="broken", main=BROKEN))
         many = await asyncio.gather(*(platform.invoke("p", "act", {"n": n}) for n in range(20)))
         large = await platform.invoke("p", "act", {"x": "y" * 2_000_000})
@@ -63,7 +68,6 @@ async def used(make):
 
 @pytest.mark.parametrize("kind", ["threads", "processes", *OTHERS])
 def test_an_executor_of_this_kind_keeps_the_contract(kind):
-    before = children()
     capacity, many, large, ended, after = asyncio.run(used(getattr(executors, kind)))
     assert (capacity.concurrency, capacity.memory_max_mb) == (executors.WORKERS, 512)
     assert [record.result["seen"] for record in many] == [
@@ -78,7 +82,7 @@ def test_an_executor_of_this_kind_keeps_the_contract(kind):
     }
     assert any("no_such_module" in line for line in ended["not-started"].logs)
     assert after.ending == "success"
-    wait_until(lambda: not children() - before)
+    wait_until_none(children)
 
 
 @pytest.mark.skipif(any(map(is_in, ENVIRONMENTS)), reason="it is in one")

@@ -34,7 +34,7 @@ def using(instances, use):
             platform = opened.platform
             await platform.create_package("p", {"a": 1, "b": 2})
             await platform.create_action("p", action(parameters={"b": 3}))
-            await platform.create_action("p", action(name="quick", timeout_s=2.0))
+            await platform.create_action("p", action(name="quick", timeout_s=3.0))
             await platform.create_action("p", action(name="broken", main=BROKEN))
             return await use(platform)
 

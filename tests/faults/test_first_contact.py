@@ -7,7 +7,6 @@ import shutil
 import ssl
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -34,11 +33,9 @@ def capacity_at(apihost, auth=KEY, patience_s=60.0):
 
 
 def refused(apihost, **changes):
-    began_s = time.monotonic()
+    # All of that patience would take more than any test may.
     with pytest.raises(ConnectionRefused) as error:
-        capacity_at(apihost, **changes)
-    # Not after all of patience.
-    assert time.monotonic() - began_s < 30
+        capacity_at(apihost, patience_s=3600.0, **changes)
     assert error.value.exit_code == 2
     return str(error.value)
 
@@ -153,11 +150,8 @@ def test_a_loss_in_mid_run_is_exit_1_and_no_traceback(servers, api, data_dir, tm
             [*command, *arguments, *where], env=env, stderr=subprocess.PIPE, text=True
         )
 
+    api.leaves_at = ("POST actions", 12)
     run = disdel("digits", "--workers", "2", "--epochs", "6", "--runtime", "tensorflow")
-    while api.seen.count("POST actions") < 12:
-        assert run.poll() is None
-        time.sleep(0.01)
-    api.away()
     _, said = run.communicate()
     assert run.returncode == 1
     assert "Traceback" not in said

@@ -1,15 +1,21 @@
 """A platform whose requests are cut, delayed and answered by others: the same weights, exit 0."""
 
 import itertools
-import threading
 
 import pytest
 import redis
 
 from disdel.errors import PlatformLost
 from disdel.platforms.openwhisk import client as openwhisk
-from disdel.types.events import ActivationEnded, Noted, RoundDone, RoundStarted
-from tests.support.fault_proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, delayed, http_reply
+from disdel.types.events import ActivationEnded, Noted, RoundDone
+from tests.support.fault_proxies import (
+    CUT_AFTER,
+    CUT_BEFORE,
+    CUT_IN_REPLY,
+    delayed,
+    going_away_twice,
+    http_reply,
+)
 from tests.support.linear import outcome
 
 KINDS = [
@@ -104,14 +110,7 @@ def test_a_record_that_never_comes_is_a_lost_activation(train, api, whole, monke
 
 
 def test_a_platform_that_is_away_is_waited_for(train, api, whole):
-    outages = iter([1.5, 0.5])
-
-    def go_away(event):
-        if isinstance(event, RoundStarted) and (seconds := next(outages, None)):
-            api.away()
-            threading.Timer(seconds, api.back).start()
-
-    report, _ = train(lambda event: (go_away(event), train.events.append(event)))
+    report, _ = train(going_away_twice(api, train.events))
     assert outcome(report) == whole
     told = notes(train.events)
     assert [note for note in told if "trying again for up to 60 s" in note]

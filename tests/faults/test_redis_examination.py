@@ -1,7 +1,6 @@
 """A Redis that cannot hold a run is named before one starts, in one sentence."""
 
 import contextlib
-import socket
 import subprocess
 
 import pytest
@@ -15,6 +14,7 @@ from disdel.store.redis_failures import advice, passes
 from disdel.store.redis_store import RedisStore
 from disdel.types.events import Noted, RoundDone, silent
 from tests.support.linear import linear_job
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 
@@ -30,8 +30,7 @@ def own():
 @contextlib.contextmanager
 def server_with(folder, *lines, mode=()):
     """A Redis with settings of its own; its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / f"{port}.conf"
     config.write_text("\n".join([f"port {port}", "bind 127.0.0.1", f"dir {folder}", *lines, ""]))
     command = [find_redis_server(), str(config), *mode]

@@ -1,12 +1,16 @@
 """A Redis whose commands are cut, refused and delayed: the same weights, exit 0."""
 
-import threading
-
 import pytest
 
 from disdel.errors import ActivationFailed, StoreLost
-from disdel.types.events import Noted, PlatformReady, RoundDone, RoundStarted
-from tests.support.fault_proxies import CUT_AFTER, CUT_BEFORE, CUT_IN_REPLY, redis_error
+from disdel.types.events import Noted, PlatformReady, RoundDone
+from tests.support.fault_proxies import (
+    CUT_AFTER,
+    CUT_BEFORE,
+    CUT_IN_REPLY,
+    going_away_twice,
+    redis_error,
+)
 from tests.support.linear import outcome
 
 # What greets a server, and what a run uses, from the controller or from within actions.
@@ -59,15 +63,7 @@ def test_refusals_that_pass_change_nothing(train, store, whole):
 
 
 def test_a_redis_that_is_away_is_waited_for(train, store, whole):
-    outages = iter([1.5, 0.5])
-
-    def go_away(event):
-        if isinstance(event, RoundStarted) and (seconds := next(outages, None)):
-            store.away()
-            threading.Timer(seconds, store.back).start()
-        train.events.append(event)
-
-    report, _ = train(go_away)
+    report, _ = train(going_away_twice(store, train.events))
     assert outcome(report) == whole
     told = [event.message for event in train.events if isinstance(event, Noted)]
     assert [note for note in told if "trying again for up to 60 s" in note]

@@ -1,11 +1,10 @@
 """What is measured in real containers makes the next plan: narrower, and still above the need."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+
+from tests.support import command
 
 pytestmark = pytest.mark.framework
 
@@ -20,21 +19,8 @@ def folder(tmp_path_factory):
 
 
 def disdel(folder, *arguments):
-    environment = {
-        **os.environ,
-        "DISDEL_STATE_DIR": str(folder / "state"),
-        "DISDEL_DATA_DIR": str(folder / "data"),
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "disdel", *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+    own = {"DISDEL_STATE_DIR": folder / "state", "DISDEL_DATA_DIR": folder / "data"}
+    command.disdel(*arguments, cwd=folder, **own)
 
 
 def plan(folder, name):

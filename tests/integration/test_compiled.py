@@ -20,6 +20,7 @@ from disdel.errors import UsageError
 from disdel.models import built_in
 from disdel.protocol.messages import to_json
 from openwhisk_local.machine.gpu import first_gpu
+from tests.support import command
 from tests.support.compiled import JOB
 
 pytestmark = pytest.mark.framework
@@ -159,18 +160,12 @@ def test_a_node_that_the_packages_are_not_for_is_named(
 
 
 def test_a_run_within_the_default_limits(
-    compiled_state_dir,
+    disdel,
     tmp_path,
-    monkeypatch,
 ):
-    monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
-    command = "train digits --batch 16 --epochs 3 --runtime compiled --limits stock --json r.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "disdel", *command.split(), "--memory-max=256", "--timeout-max=60"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = disdel(
+        "train digits --batch 16 --epochs 3 --runtime compiled --limits stock --json r.json "
+        "--memory-max=256 --timeout-max=60"
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "r.json").read_text())
@@ -234,16 +229,7 @@ def disdel(compiled_state_dir, tmp_path, monkeypatch):
     """Run the command in a folder of its own; the finished process."""
     monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
 
-    def disdel(command):
-        return subprocess.run(
-            [sys.executable, "-m", "disdel", *command.split()],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return disdel
+    return lambda line: command.disdel(*line.split(), cwd=tmp_path, check=False)
 
 
 SITE = """

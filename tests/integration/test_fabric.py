@@ -21,7 +21,9 @@ from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.settings import Settings
 from disdel.types import FederateJob
 from disdel.types.events import Noted, RoundDone
+from tests.support.held import until
 from tests.support.linear import linear_action
+from tests.support.ports import free_port
 from tests.support.process_platform.provider import PROVIDER
 
 CLIENTS = 10
@@ -132,7 +134,7 @@ class Restarted:
     def __init__(self, folder):
         self._folder = folder
         self._stack = ExitStack()
-        self.access = self.start(0)
+        self.access = self.start(free_port())
 
     def start(self, port):
         options = EmbeddedOptions(state_dir=self._folder, state=self._folder / "kept", port=port)
@@ -188,7 +190,7 @@ def test_a_lost_endpoint_is_a_slow_endpoint(run, far, moves, tmp_path):
 
     options = {"rounds": 6, "min_clients": 1}
     _, alone = run(containers=1, **options)
-    waits = {"action_env": (f"WAIT={back}", "WAIT_ROUND=4")}
+    waits = {"action_env": until(back, 4)[1::2]}
     file = lossy(far, "" if moves else "moves = false")
     report, weights = run(file, listener=listen, settings=waits, **options)
     assert any("endpoint far does not answer any more" in line for line in told)

@@ -1,19 +1,14 @@
-"""One command over platforms of four kinds at once, with kills at random.
+"""One command over platforms of four kinds at once, a container of each of which is killed.
 
 OpenWhisk is the embedded platform, Lambda AWS's emulator, the executor Parsl's, the function
 behind a URL what functions-framework serves.
 """
 
-import contextlib
 import json
 import os
-import random
 import subprocess
-import threading
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from disdel.runtimes.registry import COMPILED
@@ -24,9 +19,28 @@ from tests.support.lambda_emulator.server import ROLE
 from tests.support.platforms import OWN_KIND, lambda_emulator
 
 ROOT = Path(__file__).parents[2]
-JOB = ("federate", "digits", "--clients", "10", "--rounds", "2", "--batch", "16", "--model", "mlp")
-# What the command line of a container's parent has on the one, and its own on two others.
-PARENT_OF_WHISK, OF_CHILD = "proxy.py", "entry/container.py"
+JOB = ("federate", "digits", "--rounds", "2", "--batch", "16", "--model", "mlp")
+# Clients whose containers are killed, the first time that they read the samples of these.
+KILLED = {"whisk": 1, "cloud": 4, "cluster": 5, "web": 8}
+DATA = """
+import os
+import pathlib
+import signal
+
+import numpy as np
+
+def counts():
+    return [30 + client for client in range(10)]
+
+def load(client, split):
+    killed = pathlib.Path("FOLDER", f"killed-{client}")
+    if os.environ.get("KILL") and client in KILLED and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    drawn = np.random.default_rng((client, split == "test"))
+    n = counts()[client]
+    return drawn.integers(0, 17, (n, 8, 8, 1), dtype=np.uint8), drawn.integers(0, 10, n)
+"""
 
 
 def fabric(emulator, function):
@@ -71,74 +85,28 @@ endpoint = "web"
 """
 
 
-@contextlib.contextmanager
-def killing(process, function, state, seed):
-    """A container of each kind is killed at random while a command runs; yields which were."""
-    killed, drawn, done = set(), random.Random(seed), threading.Event()
-
-    def watch():
-        while process.poll() is None and not done.is_set():
-            time.sleep(0.05 + 0.3 * drawn.random())
-            with contextlib.suppress(psutil.Error):
-                # Parsl's workers are nobody's children.
-                there = list(psutil.process_iter())
-                drawn.shuffle(there)
-                for one in there:
-                    if (kind := kind_of(one, process.pid, function, state)) not in {None, *killed}:
-                        one.kill()
-                        killed.add(kind)
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield killed
-    finally:
-        done.set()
-        watching.join()
-
-
-def kind_of(process, command, function, state):
-    """Of which endpoint of this test a process is a container; None where it is none."""
-    try:
-        parent = process.parent()
-        if parent is None:
-            return None
-        if OF_CHILD in " ".join(process.cmdline()):
-            if function.process.pid in [one.pid for one in process.parents()]:
-                return "web"
-            mine = process.environ().get("DISDEL_STATE_DIR") == str(state)
-            return "cluster" if mine else None
-        if PARENT_OF_WHISK in " ".join(parent.cmdline()):
-            return "whisk" if command in [one.pid for one in parent.parents()] else None
-    except psutil.Error:
-        pass
-    return None
-
-
-def run(folder, state, *arguments, function=None):
-    """The report and the weights of a federation, and what was killed of one with a function."""
+def run(folder, state, *arguments):
+    """The report and the weights of a federation."""
     folder.mkdir()
+    data = DATA.replace("FOLDER", str(folder)).replace("KILLED", str({*KILLED.values()}))
+    (folder / "site.py").write_text(data)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DISDEL_STATE_DIR": str(state)}
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         environment.pop(name, None)
-    process = subprocess.Popen(
+    done = subprocess.run(
         [
-            *(python_of("executors"), "-m", "disdel", *JOB, "--runtime", "compiled", *arguments),
-            *("--quiet", "--json", "report.json"),
+            *(python_of("executors"), "-m", "disdel", *JOB, "--data", "site.py:load", *arguments),
+            *("--runtime", "compiled", "--quiet", "--json", "report.json"),
         ],
         cwd=folder,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
+        check=False,
     )
-    with contextlib.ExitStack() as stack:
-        killed = set()
-        if function is not None:
-            killed = stack.enter_context(killing(process, function, state, seed=7))
-        _, said = process.communicate()
-    assert process.returncode == 0, said
+    assert done.returncode == 0, done.stderr
     report = json.loads((folder / "report.json").read_text())
-    return report, (folder / report["model"]).read_bytes(), killed
+    return report, (folder / report["model"]).read_bytes()
 
 
 @pytest.mark.framework
@@ -148,19 +116,18 @@ def test_kills_over_platforms_of_all_kinds_change_no_bit(tmp_path, compiled_stat
     with lambda_emulator() as emulator:
         place = ("--platform-option", f"endpoint={emulator.url}")
         place += ("--platform-option", f"role={ROLE}")
-        alone, wanted, _ = run(tmp_path / "alone", state, "--platform", "lambda", *place)
+        alone, wanted = run(tmp_path / "alone", state, "--platform", "lambda", *place)
         assert emulator.left() == []
     at = served("functions-framework", tmp_path / "function", runtime=COMPILED)
     with lambda_emulator() as emulator, at as function:
-        emulator.kills.update((2, 5))
         file = tmp_path / "all.toml"
         file.write_text(fabric(emulator, function))
-        report, weights, killed = run(
-            tmp_path / "all", state, "--fabric", str(file), function=function
-        )
+        kill = ("--action-env", "KILL=once")
+        report, weights = run(tmp_path / "all", state, "--fabric", str(file), *kill)
         assert emulator.left() == []
         assert not function.children()
-    assert killed == {"whisk", "cluster", "web"}
+    killed = {path.name for path in (tmp_path / "all").glob("killed-*")}
+    assert killed == {f"killed-{client}" for client in KILLED.values()}
     assert report["totals"]["failed"] >= 4
     assert {one["endpoint"]: one["activations"] > 0 for one in report["endpoints"]} == {
         "whisk": True,

@@ -4,9 +4,8 @@ import dataclasses
 import http.server
 import json
 import os
-import subprocess
-import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -16,16 +15,9 @@ from disdel.controller.training import train as train_module
 from disdel.errors import ActivationFailed
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
+from tests.support import command
 
-
-def disdel(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "disdel", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+disdel = partial(command.disdel, check=False)
 
 
 @pytest.mark.parametrize(

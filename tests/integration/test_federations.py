@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.held import until
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,16 +79,24 @@ def test_containers_kills_and_a_resume_change_no_bit(tmp_path):
 
     folder = tmp_path / "resumed"
     folder.mkdir()
-    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, "--containers", "3")
-    wait_until(lambda: rounds_done(folder) >= 2, 120)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    [run] = (folder / "runs").iterdir()
-    ended(start(folder, "--resume", run.name))
+    job = ("digits", "--runtime", "tensorflow", *FEDERATION, "--containers", "3")
+    run = killed_in_round_3(folder, *job)
+    ended(start(folder, "--resume", run))
     resumed = json.loads((folder / "report.json").read_text())
     assert resumed["resumed_after"] >= 2
     assert updates(resumed) == updates(alone)
     assert model(resumed, folder) == wanted
+
+
+def killed_in_round_3(folder, *job):
+    """The id of a federation whose command is killed when two rounds are done."""
+    process = start(folder, *job, *until(folder / "go", 3))
+    wait_until(lambda: rounds_done(folder) >= 2)
+    process.kill()
+    process.communicate()
+    (folder / "go").touch()
+    [run] = (folder / "runs").iterdir()
+    return run.name
 
 
 def rounds_done(folder):
@@ -321,12 +329,8 @@ def test_updates_are_taken_as_they_come_and_lost_clients_are_asked_again(tmp_pat
     folder = tmp_path / "mixed"
     asynchronous = ("--strategy", "fedasync:max_staleness=4", "--containers", "2", "--rounds", "30")
     folder.mkdir()
-    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *asynchronous)
-    wait_until(lambda: rounds_done(folder) >= 2, 120)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    [run] = (folder / "runs").iterdir()
-    ended(start(folder, "--resume", run.name))
+    run = killed_in_round_3(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *asynchronous)
+    ended(start(folder, "--resume", run))
     resumed = json.loads((folder / "report.json").read_text())
     assert resumed["resumed_after"] >= 2
     assert [e["round"] for e in resumed["ledger"]] == [*range(1, 31)]

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from disdel.types.report_json import report_from_json
-from tests.support.signals import AS_IN_A_TERMINAL
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_none
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "build/environments/flower/bin/python"
@@ -22,9 +21,6 @@ SIMULATED = json.loads((ROOT / "tests/flower/simulated.json").read_text())
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason="no Flower here: scripts/platform-environments flower"
 )
-
-
-COMMAND = f"{AS_IN_A_TERMINAL}\nfrom disdel.__main__ import main\nmain()"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +35,7 @@ def begin(tmp_path, home):
 
     def start(*arguments, **environ):
         return subprocess.Popen(
-            [PYTHON, "-c", COMMAND, *map(str, arguments)],
+            [PYTHON, "-m", "disdel", *map(str, arguments)],
             cwd=tmp_path,
             env={
                 **{name: value for name, value in os.environ.items() if "DISDEL_" not in name},
@@ -63,7 +59,7 @@ def flower(begin, tmp_path):
         out.unlink(missing_ok=True)
         wanted = f"{config} out={str(out)!r}"
         process = begin("flower", app, "-c", wanted, "--json", tmp_path / "r.json", *options)
-        stdout, stderr = process.communicate(timeout=280)
+        stdout, stderr = process.communicate()
         assert (tmp_path / "r.json").exists(), stderr
         report = report_from_json(json.loads((tmp_path / "r.json").read_text()))
         assert report.status == status, stderr
@@ -249,7 +245,7 @@ def test_what_cannot_be_run_as_asked_is_refused_before_it_begins(
     begin, plain, tmp_path, options, said
 ):
     process = begin("flower", plain, *options)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate()
     assert process.returncode == 2
     assert said in stderr
     assert not (tmp_path / "runs").exists()
@@ -274,11 +270,11 @@ def test_nothing_outlives_a_command_that_is_ended(begin, plain, tmp_path, number
     process = begin("flower", plain, "-c", f"what='hang' out={str(mark)!r}", MARK=str(mark))
     wait_until(mark.exists)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate()
     if number == signal.SIGINT:
         assert process.returncode == 130
-    wait_until(lambda: not processes_of(mark))
+    wait_until_none(lambda: processes_of(mark))
     [run] = (tmp_path / "runs").iterdir()
     show = begin("runs", "show", run.name)
-    text, _ = show.communicate(timeout=60)
+    text, _ = show.communicate()
     assert ("interrupted" if number == signal.SIGINT else "lost") in text

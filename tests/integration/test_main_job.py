@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from disdel.store.private_redis import PrivateRedis
 from tests.support.command import disdel
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until_none
 
 pytestmark = pytest.mark.framework
 
@@ -29,13 +30,13 @@ MNIST = Path(os.environ.get("DISDEL_TEST_DATA", "../shared/data")) / "mnist.npz"
 
 
 def leftovers():
-    """Servers started with this test's state folder, and containers without a platform."""
-    mine = os.environ["DISDEL_STATE_DIR"]
+    """Servers started with this test's state folder, and containers without their platform."""
+    mine, temporary = os.environ[STATE], tempfile.gettempdir()
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             line = " ".join(process.cmdline())
-            orphan = "proxy.py" in line and process.ppid() == 1
+            orphan = temporary in line and "proxy.py" in line and process.ppid() == 1
             if orphan or (process.pid != os.getpid() and process.environ().get(STATE) == mine):
                 found.append(line)
     return found
@@ -45,7 +46,7 @@ def leftovers():
 def nothing_is_left(clean_environment):
     """Whatever a test did, its processes are gone."""
     yield
-    wait_until(lambda: not leftovers())
+    wait_until_none(leftovers)
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +225,6 @@ def start_training(home, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Who runs the tests may ignore interrupts, as a shell does for what runs in the background.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while "2/5000" not in (line := process.stderr.readline()):
         assert line, "ended before the second round"

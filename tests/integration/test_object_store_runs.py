@@ -1,20 +1,18 @@
 """Whole runs whose data lie in an object store, whose keys no action gets."""
 
 import json
-import signal
 
 from disdel.store.objects.s3 import S3Store
 from tests.integration.test_federations import (
     FEDERATION,
     ended,
     federated,
+    killed_in_round_3,
     model,
-    rounds_done,
     start,
     updates,
 )
 from tests.support.object_servers import KEYS, address
-from tests.support.waiting import wait_until
 
 
 def test_kills_and_a_resume_change_no_bit_of_what_a_redis_gives(
@@ -27,12 +25,8 @@ def test_kills_and_a_resume_change_no_bit_of_what_a_redis_gives(
     folder = tmp_path / "objects"
     folder.mkdir()
     perils = ("--store", url, "--containers", "3", "--action-env", "KILL=once")
-    process = start(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *perils)
-    wait_until(lambda: rounds_done(folder) >= 2, 120)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    [run] = (folder / "runs").iterdir()
-    ended(start(folder, "--resume", run.name, "--store", url))
+    run = killed_in_round_3(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *perils)
+    ended(start(folder, "--resume", run, "--store", url))
     report = json.loads((folder / "report.json").read_text())
     assert report["resumed_after"] >= 2
     assert updates(report) == updates(on_redis)

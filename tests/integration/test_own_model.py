@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+
+from tests.support import command
 
 pytestmark = pytest.mark.framework
 
@@ -127,16 +130,7 @@ def disdel(tmp_path):
     (tmp_path / "more.txt").write_text("8 more. ")
     (tmp_path / "data.py").write_text(DATA)
 
-    def disdel(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "disdel", *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return disdel
+    return partial(command.disdel, cwd=tmp_path, check=False)
 
 
 def test_a_model_of_ones_own_learns_digits(disdel, tmp_path):

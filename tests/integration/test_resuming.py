@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import redis
 
 from disdel.store.private_redis import PrivateRedis
-from tests.support.waiting import wait_until
+from tests.support.held import until
+from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.framework
 
@@ -35,11 +37,11 @@ def home(tmp_path_factory):
         patch.setenv("DISDEL_STATE_DIR", str(folder / "state"))
         patch.setenv("DISDEL_DATA_DIR", str(folder / "data"))
         patch.setenv("WSK_CONFIG_FILE", str(folder / "wskprops"))
-        environment = {**os.environ, "DISDEL_REDIS": server.url}
+        environment = {**os.environ, "DISDEL_REDIS": server.url, "PYTHONPATH": str(Path.cwd())}
 
-        def start(*arguments):
+        def start(*arguments, module="disdel"):
             return subprocess.Popen(
-                [sys.executable, "-m", "disdel", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 cwd=folder,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -60,7 +62,7 @@ def endless(home):
     _, folder, _ = home
     run = trained(home, "one", "--epochs", "5000")
     try:
-        wait_until(lambda: rounds_done(folder, "one"), 120)
+        wait_until(lambda: rounds_done(folder, "one"))
         [path] = (folder / "one").iterdir()
         yield run, path
     finally:
@@ -69,12 +71,12 @@ def endless(home):
     clear(home, "one")
 
 
-def trained(home, job, *more):
+def trained(home, job, *more, module="disdel"):
     """Start a training into a run directory of its name."""
     start, _, _ = home
     given = ("--epochs", "8", "--run-dir", job, *JOBS[job].split(), *more)
-    # By default the best runtime by what was measured until then, which other runs change.
-    return start("train", "digits", "--quiet", "--runtime", "tensorflow", *given)
+    # The framework that starts fastest; by default it is chosen by what was measured until then.
+    return start("train", "digits", "--quiet", "--runtime", "torch", *given, module=module)
 
 
 def outcome(home, job):
@@ -129,17 +131,19 @@ def test_runs_at_the_same_time_do_not_disturb_each_other(home, alone):
 @pytest.mark.parametrize("job", JOBS)
 def test_a_killed_run_is_resumed_as_if_nothing_had_happened(home, alone, job):
     start, folder, redis_url = home
-    run = trained(home, job)
-    wait_until(lambda: rounds_done(folder, job), 120)
+    go = folder / f"{job}-go"
+    run = trained(home, job, *until(go, 3), module="tests.support.held")
+    wait_until(lambda: rounds_done(folder, job))
     run.kill()
     end(run)
+    go.touch()
     [path] = (folder / job).iterdir()
     assert json.loads((path / "report.json").read_text())["status"] == "running"
     assert "lost" in end(start("runs", "list", "--run-dir", job)).stdout
     if job == "two":
         stopped = end(start("stop", path.name, "--run-dir", job))
         assert "was dead; removed what it had left" in stopped.stdout
-        wait_until(lambda: not keys_left(redis_url))
+        wait_until_none(lambda: keys_left(redis_url))
         assert json.loads((path / "report.json").read_text())["status"] == "lost"
     resume = ("train", "--resume", path.name, "--run-dir", job)
     refused = end(start(*resume, "--batch", "64"))
@@ -162,7 +166,7 @@ def test_a_run_that_is_stopped_cleans_up(home, endless):
     assert end(start(*stop)).stdout == f"stopped {path.name}\n"
     assert json.loads((path / "report.json").read_text())["error"]["kind"] == "interrupted"
     # An activation that is under way notices by itself that nobody waits for it.
-    wait_until(lambda: not keys_left(redis_url))
+    wait_until_none(lambda: keys_left(redis_url))
     done = end(run)
     assert done.returncode == 130
     assert re.fullmatch(

@@ -16,6 +16,7 @@ import httpx
 
 from disdel.memory_agent import memory_warning
 from openwhisk_local.proxies import proxy_files
+from tests.support.waiting import DEADLINE_S
 
 SENTINEL = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
 ECHO = "def main(args): return args"
@@ -26,7 +27,9 @@ class Proxy:
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.process = process
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S, trust_env=False
+        )
 
     def init(self, code: str | None = ECHO, **value: Any) -> httpx.Response:
         if code is not None:

@@ -15,6 +15,9 @@ from collections import defaultdict, deque
 from contextlib import closing, suppress
 from typing import BinaryIO
 
+from disdel.types.events import Noted, RoundStarted
+from tests.support.ports import free_port
+
 # Sends a reset instead of an orderly end when the socket is closed.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -66,6 +69,7 @@ class Proxy:
         port: where clients connect.
         seen: the kinds of all requests, in the order in which they came.
         struck: what has been done to which kind.
+        leaves_at: the kind and number of the request with which it goes away.
     """
 
     def __init__(self, upstream):
@@ -75,9 +79,10 @@ class Proxy:
         self._lock = threading.Lock()
         self._open = set()
         self._listener = None
-        self.port = 0
+        self.port = free_port()
         self.seen = []
         self.struck = []
+        self.leaves_at = None
 
     def on(self, kind, *faults):
         """Let the next requests of a kind suffer, one fault each."""
@@ -100,8 +105,9 @@ class Proxy:
 
     def back(self):
         """Listen (again), at the same port."""
+        if self._listener is not None:
+            return
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def __enter__(self):
@@ -138,6 +144,8 @@ class Proxy:
         if not request:
             return False
         fault = self._fault_of(kind)
+        if self.leaves_at == (kind, self.seen.count(kind)):
+            self.away()
         if fault is None:
             server.sendall(request)
             client.sendall(self._read_reply(from_server, kind))
@@ -180,6 +188,21 @@ def _reset(connection):
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         connection.shutdown(socket.SHUT_RD)
+
+
+def going_away_twice(proxy, events):
+    """A listener: the first outage lasts until somebody speaks of it, the second is short."""
+    ends = iter([lambda: None, threading.Timer(0.5, proxy.back).start])
+
+    def listen(event):
+        events.append(event)
+        if isinstance(event, RoundStarted) and (end := next(ends, None)):
+            proxy.away()
+            end()
+        if isinstance(event, Noted) and "trying again" in event.message:
+            proxy.back()
+
+    return listen
 
 
 class PlatformProxy(Proxy):

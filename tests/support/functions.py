@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from disdel.controller.invoking.exporting import export
 from disdel.platforms.http.exported import Limits
 from disdel.runtimes.registry import TORCH
 from tests.support.environments import python_of
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 LIMITS = Limits(memory_mb=1024, timeout_s=120, instances=1)
@@ -35,12 +35,6 @@ class Served:
                 if any(part.endswith("entry/container.py") for part in child.cmdline()):
                     found.append(child)
         return found
-
-
-def free_port():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ class Fault:
     body: bytes | None = None
     headers: dict = field(default_factory=dict)
     delay_s: float = 0.0
+    until: threading.Event | None = None
     drops: bool = False
     times: int = 1_000_000
     # Of which requests: by method, and by what is in the path.
@@ -194,6 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.fault()
         if fault is not None:
             time.sleep(fault.delay_s)
+            if fault.until is not None:
+                fault.until.wait()
             if fault.drops:
                 self.close_connection = True
                 return

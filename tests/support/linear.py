@@ -4,8 +4,6 @@
 """
 
 import asyncio
-import io
-import zipfile
 
 import pytest
 
@@ -16,6 +14,7 @@ from disdel.platforms.base import ActionSpec
 from disdel.runtimes.registry import BASE_IMAGE
 from disdel.settings import Settings
 from disdel.types import TrainJob
+from tests.support.held import held
 
 MAIN = '''
 import os
@@ -89,8 +88,7 @@ class PerilousShards(shards.ShardCache):
     """With KILL in the environment, about a third of a round's clients kill their container.
 
     "once": in the first attempt; "always": in all. With SLOW, the first round is over before the
-    second container is through with its first client. With WAIT and WAIT_ROUND, that round is not
-    over before there is a file WAIT.
+    second container is through with its first client.
     """
 
     request = None
@@ -101,11 +99,6 @@ class PerilousShards(shards.ShardCache):
             client = int(key.rpartition("-")[2])
             if np.random.default_rng((request.round, client)).random() < 1 / 3:
                 os.kill(os.getpid(), signal.SIGKILL)
-        waits = os.environ.get("WAIT_ROUND")
-        if waits and use == "train" and str(request.round) == waits:
-            end = time.monotonic() + 60
-            while not os.path.exists(os.environ["WAIT"]) and time.monotonic() < end:
-                time.sleep(0.02)
         if os.environ.get("SLOW") and use == "train" and (request.round, request.worker) == (1, 1):
             following, end = request.state_key.removesuffix("0") + "1", time.monotonic() + 60
             while context.store.open(following) is None and time.monotonic() < end:
@@ -121,7 +114,6 @@ def train_clients(request, *others):
 plain, clients.train_clients = clients.train_clients, train_clients
 shards.ShardCache = PerilousShards
 network.TrainerCache = LinearTrainers
-main = tasks.TrainAction()
 '''
 
 
@@ -130,22 +122,10 @@ def linear_action(name, memory_mb, *, plan, settings, files, **ignored):
     return ActionSpec(
         name=name,
         image=settings.image(BASE_IMAGE),
-        code=_with_main(MAIN, files) if name == "train" else build_bundle(name),
+        code=held(build_bundle(name, files=files), MAIN) if name == "train" else build_bundle(name),
         memory_mb=memory_mb,
         timeout_s=plan.timeout_s,
     )
-
-
-def _with_main(text, files):
-    """The train action's zip with another main."""
-    buffer = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(build_bundle("train", files=files))) as bundle,
-        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for member in bundle.namelist():
-            archive.writestr(member, text if member == "__main__.py" else bundle.read(member))
-    return buffer.getvalue()
 
 
 def linear_job(apihost, auth, redis, data_dir, run_dir, listener, **changes):

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from disdel.errors import StoreError
 from disdel.store.objects.s3 import S3Store
+from tests.support.ports import free_port, free_ports
 from tests.support.waiting import wait_until
 
 PROGRAMS = Path("build/environments/object-stores/bin")
@@ -42,9 +42,7 @@ def seaweed(folder: Path) -> Iterator[str]:
     config.write_text(
         json.dumps({"identities": [{"name": "t", "credentials": [identity], "actions": _ACTIONS}]})
     )
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in _NAMES]
-        ports = dict(zip(_NAMES, (probe.getsockname()[1] for probe in probes), strict=True))
+    ports = dict(zip(_NAMES, free_ports(len(_NAMES)), strict=True))
     options = []
     for name, port in ports.items():
         server, _, kind = name.partition(".")
@@ -70,8 +68,7 @@ def seaweed(folder: Path) -> Iterator[str]:
 def moto(folder: Path) -> Iterator[str]:
     """moto's server, which believes all signatures; the endpoint's URL."""
     server = program("moto_server")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with _running([server, "-H", "127.0.0.1", "-p", str(port)], folder) as log:
         url = f"http://127.0.0.1:{port}"
         _ready(url, log)

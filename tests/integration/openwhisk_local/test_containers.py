@@ -26,7 +26,7 @@ from tests.support.embedded import (
     platform,
     running,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until_none
 
 NODE = {"kind": "nodejs:default", "code": "function main(args) { return args }"}
 
@@ -100,7 +100,7 @@ def test_memory_of_a_process_that_forgets_its_container(tmp_path: Path) -> None:
         message = "The action exhausted its memory and was aborted."
         failed(reply, "action developer error", message)
         # The answer does not wait for the container's end.
-        wait_until(lambda: not running(str(tmp_path)))
+        wait_until_none(lambda: running(str(tmp_path)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a parent for orphans")
@@ -109,7 +109,7 @@ def test_where_there_are_neither_namespaces_nor_cgroups(tmp_path: Path) -> None:
     # In a process of its own, since that kills children that are no container's.
     apart = multiprocessing.get_context("spawn").Process(target=_without_any_help, args=[tmp_path])
     apart.start()
-    apart.join(60)
+    apart.join()
     assert apart.exitcode == 0
     assert not running(str(tmp_path))
 

@@ -24,7 +24,7 @@ from openwhisk_local.containers.namespaces import Isolation, ProcessGroups, open
 from openwhisk_local.containers.templates import MAX_LOST, Template, Templates
 from openwhisk_local.proxies import lay_proxies
 from tests.support.embedded import OURS, containers, platform, template
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
 
@@ -278,7 +278,7 @@ def test_one_that_nobody_needs_ends(tmp_path: Path) -> None:
         templates = Templates("house", house.proxy, house.common, house.isolation, idle_s=0.2)
         parent = await templates.of(OURS)
         assert parent is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while parent.alive:
                 await asyncio.sleep(0.01)
         again = await templates.of(OURS)
@@ -309,6 +309,6 @@ def test_a_platform_takes_them_along(tmp_path: Path) -> None:
         # The template, and what stays outside of the container and is its first process inside.
         assert marks.count(template(user.record)) == 3
         os.kill(user.record.pid, signal.SIGKILL)
-        wait_until(lambda: not containers(user.record))
+        wait_until_none(lambda: containers(user.record))
         with platform(tmp_path / "state"):
             pass

@@ -30,7 +30,7 @@ from tests.support.embedded import (
     running,
     user_of,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_none
 
 
 def test_a_platform_that_is_killed_takes_its_containers_with_it(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_platform_that_is_killed_takes_its_containers_with_it(tmp_path: Path) 
             user.invoke("escape", command=["sleep", "600"])
             assert len(proxies(user.record)) == 2
             os.kill(user.record.pid, signal.SIGKILL)
-        wait_until(lambda: not proxies(user.record))
+        wait_until_none(lambda: proxies(user.record))
     assert all(Path(cgroup).exists() for cgroup in user.record.cgroups)
     with platform(state):
         assert not containers(user.record)

@@ -15,6 +15,7 @@ from disdel.memory_agent import memory_warning
 from disdel.memory_agent.check import Checker
 from disdel.protocol import memory_grant
 from tests.support.action_proxy import SENTINEL, proxy
+from tests.support.waiting import DEADLINE_S
 
 CRITICAL = """
 import json, os, time
@@ -113,11 +114,11 @@ def test_the_memory_agent_is_told_over_redis(tmp_path: Path, redis_url: str) -> 
         proxy(tmp_path, agent=True, **LIMITED) as action,
     ):
         channel.subscribe(memory_warning.CHANNEL)
-        channel.get_message(timeout=10)
+        channel.get_message(timeout=DEADLINE_S)
         action.init(CRITICAL.replace("RESULT", "{}"))
         value = {"store": redis_url, memory_grant.ARGUMENT: memory_grant.issue(SECRET)}
         action.run(value, activation_id="a" * 32, action_name="/guest/a")
-        message = channel.get_message(timeout=10)
+        message = channel.get_message(timeout=DEADLINE_S)
     warning = asdict(Checker(SECRET).read(message["data"])[1])
     assert warning.pop("used_bytes") > 60 << 20
     assert warning.pop("time_s") > 0
@@ -151,6 +152,6 @@ def test_the_platform_may_say_where_the_state_goes(tmp_path: Path) -> None:
 
 def test_a_critical_region_of_no_size_is_an_error_at_the_start(tmp_path: Path) -> None:
     with proxy(tmp_path, DISDEL_MEMORY_CRITICAL_MB="ten") as action:
-        _, err = action.process.communicate(timeout=30)
+        _, err = action.process.communicate()
     assert "DISDEL_MEMORY_CRITICAL_MB is 'ten' and must be a number of MB" in err
     assert action.process.returncode != 0

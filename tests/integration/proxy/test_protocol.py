@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -18,6 +17,8 @@ import pytest
 
 from openwhisk_local.proxies import proxy_files
 from tests.support.action_proxy import SENTINEL, Proxy, proxy
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 
 def test_init_only_once(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_what_ends_the_command(tmp_path: Path, statement: str) -> None:
         action.init(f"def main(args): {statement}")
         reply = action.run()
         assert (reply.status_code, reply.json()) == (400, {"error": "command exited"})
-        out, _ = action.process.communicate(timeout=30)
+        out, _ = action.process.communicate()
     assert out.endswith(f"{SENTINEL}\n")
     assert action.process.returncode != 0
 
@@ -177,7 +178,7 @@ def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals, busy: str | No
             assert action.process.stdout
             assert action.process.stdout.readline() == "busy\n"
         action.process.send_signal(number)
-        assert action.process.wait(30) == number
+        assert action.process.wait() == number
         _, err = action.process.communicate()
         if busy:
             running.join()
@@ -185,22 +186,19 @@ def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals, busy: str | No
 
 
 def test_listens_on_a_port_by_itself(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     for module in proxy_files():
         shutil.copy(module, tmp_path)
     process = subprocess.Popen([sys.executable, str(tmp_path / "proxy.py"), "--port", str(port)])
     try:
-        end = time.monotonic() + 30
-        while True:
-            try:
-                reply = httpx.post(f"http://127.0.0.1:{port}/run", json={}, trust_env=False)
-                break
-            except httpx.ConnectError:
-                assert time.monotonic() < end
-                assert process.poll() is None
-                time.sleep(0.01)
-        assert json.loads(reply.text) == {"error": "no action defined yet"}
+
+        def answer() -> httpx.Response | None:
+            assert process.poll() is None
+            with contextlib.suppress(httpx.ConnectError):
+                return httpx.post(f"http://127.0.0.1:{port}/run", json={}, trust_env=False)
+            return None
+
+        assert json.loads(wait_until(answer).text) == {"error": "no action defined yet"}
         if not hasattr(socket, "TCP_DEFER_ACCEPT"):
             return
         # Clients that say nothing are not waited for: together they may be silent for longer.

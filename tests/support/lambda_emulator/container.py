@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import psutil
 
 from openwhisk_local.containers.cgroups import enter
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 
 MIB = 1 << 20
@@ -61,7 +62,7 @@ class Container:
         self._ended = threading.Event()
         (folder / "tmp").mkdir(parents=True)
         emulator, python = programs
-        self._port, api = _free_ports(2)
+        self._port, api = free_ports(2)
         runtime = shlex.join([str(python), "-m", "awslambdaric", function["Handler"]])
         inside = f"{enter(cell.procs if cell else ())} && exec {runtime}"
         with self._log.open("wb") as log:
@@ -195,14 +196,3 @@ def is_error(body):
         said = json.loads(body)
         return isinstance(said, dict) and {"errorType", "errorMessage"} <= said.keys()
     return False
-
-
-def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -10,7 +10,6 @@ import pytest
 
 from disdel.cli import dataset
 from disdel.data import digits
-from tests.support.signals import AS_IN_A_TERMINAL
 
 
 @pytest.fixture
@@ -124,8 +123,7 @@ def test_a_fault_of_the_program_names_its_file(run, tmp_path):
 
 
 _SLOW = """
-import os, pathlib, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys, time
 class Slow:
     def find_spec(self, name, *_):
         if name == "disdel.cli.app":
@@ -140,7 +138,7 @@ main()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_first_second_is_an_interrupt(number):
     with subprocess.Popen(
-        [sys.executable, "-c", AS_IN_A_TERMINAL + _SLOW, "runs", "list"],
+        [sys.executable, "-c", _SLOW, "runs", "list"],
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

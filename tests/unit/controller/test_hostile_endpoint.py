@@ -140,8 +140,8 @@ def nan(answer, arguments):
 
 def never(answer, arguments):
     store = RedisStore(arguments["store"])
-    closed = partial(store.get_field, arguments["open_key"], "closed")
-    wait_until(lambda: closed() == str(arguments["round"]), 30)
+    told = partial(store.fields, arguments["open_key"])
+    wait_until(lambda: not (said := told()) or said.get("closed") == str(arguments["round"]))
     return {"error": {"kind": "cancelled", "message": "the round is over"}}
 
 

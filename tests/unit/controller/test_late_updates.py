@@ -240,7 +240,7 @@ def test_at_the_end_nobody_is_waited_for(run, containers):
     assert containers.store.delete_prefix(f"disdel:{folder.run}:") == 0
 
 
-def test_a_resumed_run_goes_on_without_what_was_under_way(run, containers, monkeypatch, tmp_path):
+def test_a_resumed_run_goes_on_without_what_was_under_way(run, containers):
     held = Held(until=3)
 
     def fail(request):
@@ -255,8 +255,6 @@ def test_a_resumed_run_goes_on_without_what_was_under_way(run, containers, monke
     [folder] = run_folders(run.settings.run_dir)
     [client] = [turn.client for turn in held.requests[0].turns]
     containers.before = lambda _: None
-    # These containers are threads: what they took of memory is this whole process's.
-    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "state"))
     report, _ = run(resumed=read_resumed(folder))
     assert report.resumed_after == 1
     assert len(report.rounds) == 4

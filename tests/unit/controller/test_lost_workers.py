@@ -8,7 +8,7 @@ import pytest
 from disdel.controller.invoking.recovery import MAX_LOSSES
 from disdel.controller.training import speculation
 from disdel.errors import ActivationFailed
-from disdel.types.events import ActivationEnded, Noted, RoundDone, RunEnded
+from disdel.types.events import ActivationEnded, Noted, RoundDone, RoundStarted, RunEnded
 from tests.support.arithmetic import scores
 from tests.support.fake_platform import activation
 
@@ -114,7 +114,7 @@ def test_a_killed_worker_counts_also_where_its_twin_was_faster(run, arithmetic, 
         return None
 
     def listen(event):
-        if isinstance(event, RoundDone) and event.report.round == 2:
+        if isinstance(event, RoundStarted) and event.round == 3:
             replaced.set()
         if isinstance(event, ActivationEnded) and event.activation.outcome == "error":
             heard.set()

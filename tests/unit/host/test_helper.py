@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from disdel.host.helper import run_helper
-from tests.support.signals import AS_IN_A_TERMINAL
+from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -33,14 +32,6 @@ while not os.path.exists(sys.argv[1]): time.sleep(0.01)
 def run(code, *arguments, **options):
     command = [sys.executable, "-c", code, *arguments]
     return run_helper(command, environ={"PATH": os.environ["PATH"]}, **options)
-
-
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it has not come to that"
-        time.sleep(0.02)
-    return found
 
 
 def is_gone(process):
@@ -126,7 +117,7 @@ def test_it_ends_however_its_command_ends(tmp_path, number):
     temporary.mkdir()
     scratch, process_id = tmp_path / "scratch", tmp_path / "id"
     scratch.mkdir()
-    code = AS_IN_A_TERMINAL + (
+    code = (
         "import json, sys; from pathlib import Path; from disdel.host.helper import run_helper\n"
         "command, scratch = json.loads(sys.argv[1])\n"
         "run_helper(command, environ={}, scratch=Path(scratch))"
@@ -138,10 +129,10 @@ def test_it_ends_however_its_command_ends(tmp_path, number):
         env=os.environ | {"TMPDIR": str(temporary)},
     )
     with command:
-        until(process_id.exists)
+        wait_until(process_id.exists)
         command.send_signal(number)
-    until(lambda: is_gone(int(process_id.read_text())))
-    until(lambda: not scratch.exists() and not list(temporary.iterdir()))
+    wait_until(lambda: is_gone(int(process_id.read_text())))
+    wait_until_none(lambda: [*tmp_path.glob("scratch"), *temporary.iterdir()])
 
 
 def test_it_ends_when_its_guard_is_killed(tmp_path):
@@ -149,11 +140,11 @@ def test_it_ends_when_its_guard_is_killed(tmp_path):
     told = tmp_path / "ids"
 
     def kill():
-        until(lambda: told.exists() and told.read_text().endswith("\n"))
+        wait_until(lambda: told.exists() and told.read_text().endswith("\n"))
         os.kill(int(told.read_text().split()[1]), signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
     assert run(f"{code}\ntime.sleep(600)", str(told)).status == -signal.SIGKILL
     thread.join()
-    until(lambda: is_gone(int(told.read_text().split()[0])))
+    wait_until(lambda: is_gone(int(told.read_text().split()[0])))

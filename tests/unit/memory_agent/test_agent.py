@@ -26,7 +26,7 @@ from disdel.memory_agent.memory_warning import CHANNEL, MemoryWarning, publish
 from disdel.protocol.memory_grant import issue
 from openwhisk_local.proxies import proxy_files
 from tests.support.kubernetes_api import PODS, Cluster, Fault, kubeconfig, serving
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 MIB = 1 << 20
 SECRET = "a secret of enough bytes"
@@ -442,7 +442,7 @@ def agent(cluster, redis_url, folder, *options):
         assert process.stderr.readline() == f"listening on {CHANNEL}\n"
         yield process
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, "Traceback" in log) == (0, False), log
     finally:
         process.kill()
@@ -489,7 +489,8 @@ def test_a_hostile_publisher_neither_ends_nor_delays_it(redis_url, tmp_path):
     names = [f"pod-{i}" for i in range(10)]
     cluster = Cluster(dict.fromkeys(names, "256Mi"))
     # One call that hangs is the slow pod's own affair.
-    cluster.faults = [Fault(delay_s=3.0, path="pod-0/resize", times=1)]
+    others = threading.Event()
+    cluster.faults = [Fault(until=others, path="pod-0/resize", times=1)]
     with serving(cluster), agent(cluster, redis_url, tmp_path, "--pool", "8192") as process:
         flooding = threading.Thread(target=flood)
         flooding.start()
@@ -503,8 +504,11 @@ def test_a_hostile_publisher_neither_ends_nor_delays_it(redis_url, tmp_path):
                 assert line, "it has ended"
                 if " grows from 256 MiB to 512 MiB" in line:
                     grown[line.split()[0]] = time.monotonic() - begun_s
+                if len(grown) == len(names) - 1:
+                    others.set()
             used_bytes = psutil.Process(process.pid).memory_info().rss
         finally:
+            others.set()
             stopping.set()
             flooding.join()
     assert list(grown)[-1] == "pod-0"
@@ -563,7 +567,9 @@ def test_an_action_that_runs_out_of_memory_sees_its_limit_grow(redis_url, tmp_pa
             },
         ) as process,
         httpx.Client(
-            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30, trust_env=False
+            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            timeout=DEADLINE_S,
+            trust_env=False,
         ) as client,
     ):
         try:

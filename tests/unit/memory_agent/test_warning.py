@@ -35,7 +35,7 @@ from disdel.protocol.memory_grant import (
     issue,
     key_of,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SECRET = b"a secret of enough bytes"
 NOW_S = 1_800_000_000
@@ -56,14 +56,14 @@ CHECKER = Checker(SECRET, clock=lambda: NOW_S)
 def listening(url):
     with redis.Redis.from_url(url) as client, client.pubsub() as channel:
         channel.subscribe(CHANNEL)
-        assert channel.get_message(timeout=10)["type"] == "subscribe"
+        assert channel.get_message(timeout=DEADLINE_S)["type"] == "subscribe"
         yield channel
 
 
 def test_published_and_believed(redis_url):
     with listening(redis_url) as channel:
         assert publish(redis_url, WARNING.signed(GRANT)) == 1
-        message = channel.get_message(timeout=10)["data"]
+        message = channel.get_message(timeout=DEADLINE_S)["data"]
     identity, warning = CHECKER.read(message)
     assert warning == WARNING
     assert GRANT.startswith(identity)
@@ -134,7 +134,7 @@ def test_in_the_name_of_the_activation(redis_url, monkeypatch):
     with listening(redis_url) as channel:
         arguments = {"store": redis_url, ARGUMENT: issue(SECRET)}
         tell_agent(arguments, used_bytes=10, limit_bytes=20, critical_bytes=15)
-        _, warning = Checker(SECRET).read(channel.get_message(timeout=10)["data"])
+        _, warning = Checker(SECRET).read(channel.get_message(timeout=DEADLINE_S)["data"])
     told = asdict(warning)
     assert told.pop("time_s") > NOW_S - 10**9
     assert told == {
@@ -171,7 +171,7 @@ def test_a_warning_is_repeated_until_something_comes_of_it(redis_url, monkeypatc
         teller = Teller(arguments, lambda: limits[0], told.append)
         teller.warn(used_bytes=10, limit_bytes=20, critical_bytes=15)
         for _ in range(3):
-            _, warning = Checker(SECRET).read(channel.get_message(timeout=10)["data"])
+            _, warning = Checker(SECRET).read(channel.get_message(timeout=DEADLINE_S)["data"])
             assert warning.limit_bytes == 20
         limits[0] = 40
         wait_until(lambda: not of(teller))

@@ -107,7 +107,7 @@ def test_an_action_may_have_put_anything_there(tmp_path: Path, put: Callable) ->
         async with Growth(700).watching(container, lambda _: True):
             await container.looked(5)
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    asyncio.run(asyncio.wait_for(run(), 60))
     assert container.memory_mb == 256
 
 
