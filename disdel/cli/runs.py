@@ -257,7 +257,7 @@ def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
 
 
 def _print_report(report: RunReport, resuming: str | None) -> None:
-    from disdel.report.lines import client_lines
+    from disdel.report.lines import client_lines, sizes_of
 
     typer.echo(f"run       {report.run} ({report.job} {report.dataset})")
     typer.echo(f"status    {_status(report)}, {report.wall_s:.1f} s on {report.platform}")
@@ -285,7 +285,7 @@ def _print_report(report: RunReport, resuming: str | None) -> None:
     if (plan := report.plan) is not None:
         of = "" if plan.runtime is None else f"{plan.runtime} "
         typer.echo(
-            f"plan      {plan.workers} {of}worker{'s' * (plan.workers > 1)} × {plan.memory_mb} MB, "
+            f"plan      {plan.workers} {of}worker{'s' * (plan.workers > 1)} × {sizes_of(plan)} MB, "
             f"{plan.rounds} round{'s' * (plan.rounds > 1)}, about {plan.predicted_s:g} s and "
             f"{plan.gb_s:g} GB·s"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from disdel.errors import PartitionError
@@ -20,10 +20,10 @@ from disdel.planner.memory import (
     state_bytes,
     train_parts,
 )
-from disdel.planner.question import Question
+from disdel.planner.question import ClientWork, Question
 from disdel.planner.slices import equal_slices, take_turns
 from disdel.planner.throttling import throttled_s
-from disdel.planner.timing import Timing, predict
+from disdel.planner.timing import BesideSteps, Timing, predict, step_s
 from disdel.types import Estimate, RuntimeCosts, Slice, TrainJob, Zones
 from disdel.types.units import MIB, mb_ceil
 
@@ -79,9 +79,12 @@ class Candidate:
     @property
     def gb_s(self) -> float:
         """What the activations add up to."""
-        train = self.memory_mb * self.timing.billed_s
-        collect = (self.collect_memory_mb or self.memory_mb) * self.timing.collect_s
-        return (train + collect) / 1024
+        return self.memory_mb * self.timing.billed_s / 1024 + self.collect_gb_s
+
+    @property
+    def collect_gb_s(self) -> float:
+        """What averages add up to."""
+        return (self.collect_memory_mb or self.memory_mb) * self.timing.collect_s / 1024
 
     @property
     def invocations(self) -> int:
@@ -116,6 +119,14 @@ def candidates(question: Question) -> list[Candidate]:
     return sorted(found, key=lambda candidate: order(candidate, question.aims.optimize))
 
 
+def in_least_memory(question: Question) -> Candidate:
+    """The one of one worker that needs least memory: single samples at once, where they can be."""
+    runtime = question.runtime
+    estimator = choose_estimator(question.aims, runtime, question.observations)
+    parts = question.batch_of(question.dataset.train_samples) if runtime.cuts_batches else 1
+    return _cut_candidate(1, parts, question, runtime, estimator)
+
+
 def feasible(question: Question) -> Candidate | None:
     """The best candidate that breaks no limit."""
     return next((c for c in candidates(question) if not c.shortages), None)
@@ -138,7 +149,9 @@ def _worker_counts(question: Question) -> list[int]:
     counts = list(range(1, min(question.cpus, most, _EACH_COUNT) + 1))
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
-    return counts
+    takes_updates = question.federation is not None and question.federation.updates is not None
+    # On one container, nobody would go on while another client is slow.
+    return counts[1:] or counts if takes_updates else counts
 
 
 def _candidate(
@@ -180,10 +193,13 @@ def _cut_candidate(
 ) -> Candidate:
     dataset, job = question.dataset, question.job
     dealt = min(workers, dataset.train_samples)
-    client_samples = question.client_samples(job.clients or dealt)
-    steps = [question.steps(samples) for samples in client_samples]
-    turns = take_turns(steps, dealt)
-    loads = [sum(steps[client] for client in clients) for clients in turns]
+    client_samples = question.client_samples(question.clients(workers) or dealt)
+    done = question.work(client_samples)
+    steps = [one.steps for one in done]
+    batch_size = question.batch_of(max(client_samples))
+    in_whole = _in_steps_of(batch_size, done, question, runtime, micro_batches)
+    turns = take_turns(in_whole, dealt)
+    loads = [math.fsum(in_whole[client] for client in clients) for clients in turns]
     busiest = turns[loads.index(max(loads))]
     test_slices = equal_slices(dataset.test_samples, dealt)
     decides = job.validation.decides
@@ -195,7 +211,7 @@ def _cut_candidate(
         shard_samples=max(client_samples),
         test_samples=test_slices[0].samples,
         validation_samples=validation_slices[0].samples if decides else 0,
-        batch_size=question.batch_of(max(client_samples)),
+        batch_size=batch_size,
         epochs=job.epochs,
         micro_batches=micro_batches,
         precision=job.precision,
@@ -208,7 +224,7 @@ def _cut_candidate(
     if gpu_mb:
         estimate = replace(estimate, framework=estimate.framework + HOST_MB * MIB)
     rounds = question.rounds(client_samples)
-    parts = dealt if question.sums else len(client_samples)
+    parts = min(dealt, len(client_samples)) if question.sums else len(client_samples)
     memory_mb = size_mb(question, estimate.total / MIB)
     averaging = choose_averaging(
         parts,
@@ -248,6 +264,7 @@ def _cut_candidate(
             scores=math.ceil(rounds / every),
             averaging=averaging,
             compile_s=question.compile_s,
+            beside=_beside_steps(question, work, runtime, len(client_samples), rounds, every),
             seen=question.run_times(workers, scored_share(rounds, every)),
         )
         waited_s = throttled_s(
@@ -309,6 +326,55 @@ def _cut_candidate(
             },
             batches=question.most_workers,
         ),
+    )
+
+
+def _in_steps_of(
+    batch_size: int,
+    done: Sequence[ClientWork],
+    question: Question,
+    runtime: RuntimeCosts,
+    micro_batches: int,
+) -> list[float]:
+    """What each client does, as a number of steps of one batch size that take as long."""
+    if not runtime.cuts_batches:
+        # Its programs are of one batch size, which smaller batches are filled up to.
+        return [float(one.steps) for one in done]
+
+    def seconds(batch: float) -> float:
+        return step_s(runtime, question.facts, batch, 1, micro_batches)
+
+    whole_s = seconds(batch_size)
+    return [
+        one.steps if one.batch == batch_size else one.steps * seconds(one.batch) / whole_s
+        for one in done
+    ]
+
+
+def _beside_steps(
+    question: Question, work: Work, runtime: RuntimeCosts, clients: int, rounds: int, every: int
+) -> BesideSteps:
+    """What the clients of a federation do beside the steps of its rounds, `clients` in each."""
+    federation = question.federation
+    if federation is None:
+        return BesideSteps()
+    turns = rounds * clients
+    scores = federation.scores
+    if scores is None:
+        return BesideSteps(turns=turns)
+    times = scores.times if scores.further is None else 2 * scores.times
+    scored = times * scores.samples
+    if scores.before_average:
+        dataset, decides = question.dataset, question.job.validation.decides
+        split = dataset.validation_samples if decides else dataset.test_samples
+        scored += math.ceil(rounds / every) * clients * split
+    further = 0.0
+    if scores.further is not None:
+        [further] = _in_steps_of(
+            work.batch_size, [scores.further], question, runtime, work.micro_batches
+        )
+    return BesideSteps(
+        turns=turns, score_turns=times * scores.clients, scored=scored, steps=scores.times * further
     )
 
 

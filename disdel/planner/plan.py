@@ -220,9 +220,13 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         f"{workers}, as asked for"
         if question.job.workers is not None
         else f"{workers} on {on}: of the plans that fit, {least[question.aims.optimize]}",
-        f"{best.memory_mb} MB an action holds the estimate of "
-        f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed",
     ]
+    by_clients = question.federation is not None and bool(question.federation.sizes)
+    if not by_clients:
+        reasons.append(
+            f"{best.memory_mb} MB an action holds the estimate of "
+            f"{mb_ceil(best.estimate.total)} MB; at most {question.memory_max_mb} MB allowed"
+        )
     if (per_cpu_mb := question.capacity.mb_per_cpu) is not None:
         share = min(1.0, best.memory_mb / per_cpu_mb)
         reasons.append(
@@ -252,7 +256,7 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
             f"a worker's container averages as well: {question.pool_mb:.0f} MB for all containers "
             "have no room for one more"
         )
-    if best.micro_batches > 1:
+    if best.micro_batches > 1 and not by_clients:
         reasons.append(
             f"a batch is cut into {best.micro_batches} parts whose gradients are added up, to hold "
             "less of it at once"

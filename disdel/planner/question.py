@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from disdel.planner.calibration import (
@@ -101,6 +101,53 @@ class Bounds:
         return min(self.capacity.timeout_max_s, wanted_s)
 
 
+@dataclass(frozen=True, slots=True)
+class ClientWork:
+    """What a client does in a round: so many steps, of so many samples each in the mean."""
+
+    steps: int
+    batch: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizedClients:
+    """The clients of a federation that train in containers of one memory limit.
+
+    Attributes:
+        memory_mb: the limit.
+        clients: how many of them a round is expected to ask.
+        share: of all steps that a round is expected to take.
+        samples: those of each of so many that are like most of them, the largest first.
+        batch_size: their largest.
+    """
+
+    memory_mb: int
+    clients: float
+    share: float
+    samples: Callable[[int], tuple[int, ...]]
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientScores:
+    """What the clients of a federation score, beside the slices of a split.
+
+    Attributes:
+        times: how many times in the run all clients score the server's model.
+        clients: how many they are.
+        samples: of all of them.
+        further: what all of them train, before they score once more; None where they do not.
+        before_average: whether each that trains in a round scores its model on the split, too, if
+            the round is scored.
+    """
+
+    times: int
+    clients: int
+    samples: int
+    further: ClientWork | None = None
+    before_average: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Federation:
     """What sets a federation apart from a training, for a plan.
@@ -109,15 +156,22 @@ class Federation:
 
     Attributes:
         rounds: of the run.
-        steps: those of a client of so many samples in a round.
+        work: what each of so many clients does in a round, in the order of `Question.counts`.
         sums: whether one sum leaves a container, and not each update.
         deadline_s: of a round, from its start; None for none.
+        updates: that make a version on so many containers, where they are taken as they come: it
+            is planned as a round of so many clients, since none begins that would only be stale.
+        scores: what clients score; None where they do not.
+        sizes: who trains in containers of which size, ascending; empty where the plan says that.
     """
 
     rounds: int
-    steps: Callable[[int], int]
+    work: Callable[[int], tuple[ClientWork, ...]]
     sums: bool = True
     deadline_s: float | None = None
+    updates: Callable[[int], int] | None = None
+    scores: ClientScores | None = None
+    sizes: tuple[SizedClients, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +222,12 @@ class Question(Bounds):
         """Whether one sum of updates leaves a container, and not each update."""
         return self.federation is not None and self.federation.sums
 
+    def clients(self, workers: int) -> int | None:
+        """How many clients train in a round on so many workers; None for one on each."""
+        if self.federation is not None and self.federation.updates is not None:
+            return self.federation.updates(workers)
+        return self.job.clients
+
     @property
     def most_workers(self) -> int:
         """How many workers there is something to do for."""
@@ -187,11 +247,18 @@ class Question(Bounds):
         longest = math.ceil(max(client_samples) / job.batch_size)
         return math.ceil(job.epochs * longest / job.sync)
 
-    def steps(self, samples: int) -> int:
-        """The steps of a client of so many samples over the run, taking part in every round."""
+    def work(self, client_samples: Sequence[int]) -> list[ClientWork]:
+        """What each client does over the run, taking part in every round."""
         if self.federation is not None:
-            return self.federation.rounds * self.federation.steps(samples)
-        return self.job.epochs * math.ceil(samples / self.job.batch_size)
+            rounds = self.federation.rounds
+            each = self.federation.work(len(client_samples))
+            return [replace(one, steps=rounds * one.steps) for one in each]
+        job = self.job
+        whole = self.batch_of(max(client_samples))
+        return [
+            ClientWork(job.epochs * math.ceil(samples / job.batch_size), whole)
+            for samples in client_samples
+        ]
 
     def client_samples(self, clients: int) -> tuple[int, ...]:
         """The training samples of each of `clients` clients.

@@ -20,7 +20,7 @@ def equal_slices(samples: int, workers: int) -> tuple[Slice, ...]:
     return tuple(slices)
 
 
-def take_turns(steps: Sequence[int], workers: int) -> tuple[tuple[int, ...], ...]:
+def take_turns(steps: Sequence[float], workers: int) -> tuple[tuple[int, ...], ...]:
     """The clients of each of `workers` workers, so that the busiest has little more to do.
 
     The client with most steps first, each goes to the worker that has least so far. Where there are
@@ -34,7 +34,7 @@ def take_turns(steps: Sequence[int], workers: int) -> tuple[tuple[int, ...], ...
         alone = tuple((client,) for client in range(len(steps)))
         return alone + ((),) * (workers - len(steps))
     turns: list[list[int]] = [[] for _ in range(workers)]
-    busy = [0] * workers
+    busy = [0.0] * workers
     for client in sorted(range(len(steps)), key=lambda c: (-steps[c], c)):
         worker = min(range(workers), key=lambda w: (busy[w], len(turns[w]), w))
         turns[worker].append(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from disdel.types.phases import STORE_MARGIN_S
 _RUN_OVERHEAD_S = 0.5
 # Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
 _ROUND_OVERHEAD_S = 0.08
+# What a client of a federation takes beside its steps: samples, the round's state, its sum.
+_TURN_S = 0.01
 # Importing Keras and JAX and lowering a network, and compiling what a layer becomes.
 _COMPILER_START_S = 3.5
 _COMPILE_LAYER_S = 0.12
@@ -29,7 +32,8 @@ class Timing:
         round_s: a worker's training in one round.
         first_s: the shortest activation that brings the run forward.
         busy_s: what the busiest train container is billed for.
-        billed_s: what all of them are.
+        billed_s: what all of them are, of which
+        trained_s: are steps.
         collect_s: what collectWeights actions are billed for.
         start_s: until the first step: servers, containers, compiling, tracing.
         total_s: from the start of the controller to its end.
@@ -40,13 +44,35 @@ class Timing:
     first_s: float
     busy_s: float
     billed_s: float
+    trained_s: float
     collect_s: float
     start_s: float
     total_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BesideSteps:
+    """What all clients of a federation do together over a run, beside the steps of its rounds.
+
+    Attributes:
+        turns: how often one of them takes over a container in a round, and
+        score_turns: for scores alone.
+        scored: samples that they score.
+        steps: that they take for scores alone, in steps of the plan's batch.
+    """
+
+    turns: int = 0
+    score_turns: int = 0
+    scored: float = 0.0
+    steps: float = 0.0
+
+
 def step_s(
-    runtime: RuntimeCosts, model: ModelFacts, batch_size: int, threads: int, micro_batches: int = 1
+    runtime: RuntimeCosts,
+    model: ModelFacts,
+    batch_size: float,
+    threads: int,
+    micro_batches: int = 1,
 ) -> float:
     """One training step; the backward pass costs two forward ones, and every part its overhead.
 
@@ -76,7 +102,7 @@ def predict(
     work: Work,
     *,
     workers: int,
-    worker_steps: Sequence[int],
+    worker_steps: Sequence[float],
     updates: int,
     read_again: int,
     threads: int,
@@ -85,6 +111,7 @@ def predict(
     scores: int,
     averaging: Averaging,
     compile_s: float,
+    beside: BesideSteps = BesideSteps(),
     seen: RunTimes = RunTimes(),  # noqa: B008 - it is frozen
 ) -> Timing:
     """The times of a run.
@@ -102,10 +129,12 @@ def predict(
         scores: how many of the averages are scored.
         averaging: how that is done.
         compile_s: what compiling the network takes beforehand.
+        beside: what the clients of a federation do beside the steps of rounds.
         seen: what such a run was seen to take.
     """
     one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
     training_s = max(worker_steps) * one_step_s
+    trained_s = math.fsum(worker_steps) * one_step_s
     # Scoring is the forward pass alone, a third of a step.
     sample_s = one_step_s / work.batch_size / 3
     decides = work.validation_samples > 0
@@ -120,9 +149,14 @@ def predict(
     # Containers start while the shards are staged.
     start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
     start_s += trace_s(runtime, work.model) * turns
+    turn_s = _TURN_S * turns / workers
+    scores_s = (beside.steps * one_step_s + beside.scored * sample_s) / workers
+    scores_s += beside.score_turns * turn_s
+    turns_s = beside.turns * turn_s
     busy_s = start_s + training_s + rounds * move_s + scored * sample_s
+    busy_s += turns_s + scores_s
     rest_s = rounds * (move_s + averaging.elapsed_s + _ROUND_OVERHEAD_S * turns)
-    rest_s += scored * sample_s
+    rest_s += scored * sample_s + turns_s
     whole_start_s = _RUN_OVERHEAD_S + start_s if seen.start_s is None else seen.start_s
     whole_rest_s = rest_s if seen.rest_s is None else rounds * seen.rest_s
     return Timing(
@@ -130,8 +164,9 @@ def predict(
         round_s=training_s / rounds,
         first_s=runtime.import_s + trace_s(runtime, work.model) + one_step_s + STORE_MARGIN_S,
         busy_s=busy_s,
-        billed_s=workers * (busy_s - training_s) + sum(worker_steps) * one_step_s,
+        billed_s=workers * (busy_s - training_s) + trained_s,
+        trained_s=trained_s,
         collect_s=rounds * averaging.busy_s,
         start_s=compile_s + whole_start_s,
-        total_s=compile_s + whole_start_s + training_s + whole_rest_s,
+        total_s=compile_s + whole_start_s + training_s + whole_rest_s + scores_s,
     )

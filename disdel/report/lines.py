@@ -17,6 +17,7 @@ from disdel.types import (
     NumberEvaluation,
     Option,
     Plan,
+    PlanReport,
     RunReport,
     Split,
     TrainJob,
@@ -98,7 +99,7 @@ def describe_plan(plan: Plan) -> list[str]:
     """Workers, memory by part, rounds and the reasons."""
     return [
         f"        {plan.workers} {plan.runtime} worker{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{_sizes(plan)} MB, {_samples_each(plan)}; "
+        f"{sizes_of(plan)} MB, {_samples_each(plan)}; "
         f"{plan.rounds} round{'s' * (plan.rounds > 1)}, time limit {plan.timeout_s:g} s; "
         f"about {_rounded(plan.predicted_s)} s and {_rounded(plan.gb_s)} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.estimator}: {plan.basis})",
@@ -115,7 +116,7 @@ def infer_plan_lines(event: InferPlanMade) -> list[str]:
         f"plan    {counted(event.samples, 'sample')} of {dataset.name} {shape}; "
         f"model {event.model}, {format_bytes(event.model_bytes)}",
         f"        {plan.workers} action{'s' * (plan.workers > 1)}{_threads(plan)} × "
-        f"{_sizes(plan)} MB, {_slice_sizes(plan)} each in batches of "
+        f"{sizes_of(plan)} MB, {_slice_sizes(plan)} each in batches of "
         f"{plan.batch_size}; time limit {plan.timeout_s:g} s; about {_rounded(plan.predicted_s)} s "
         f"and {_rounded(plan.gb_s)} GB·s",
         f"        memory  {_parts(plan.estimate)} ({plan.basis})",
@@ -129,8 +130,12 @@ def _slice_sizes(plan: InferPlan) -> str:
     return counted(most, "sample") if most - least <= 1 else f"{least} to {most} samples"
 
 
-def _sizes(plan: Plan | InferPlan) -> str:
-    sizes = sorted({one.memory_mb for one in plan.endpoints if one.workers} or {plan.memory_mb})
+def sizes_of(plan: Plan | PlanReport | InferPlan) -> str:
+    """The MB of a plan's containers: the least and the most, if they are of several sizes."""
+    several = [*(one.memory_mb for one in plan.endpoints if one.workers)]
+    if not isinstance(plan, InferPlan):
+        several += [one.memory_mb for one in plan.sizes]
+    sizes = sorted(set(several) or {plan.memory_mb})
     return " to ".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
 
 

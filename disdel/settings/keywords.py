@@ -93,6 +93,7 @@ class FederateOptions(TypedDict, total=False):
     client_batch: float | str | None
     client_rate: float | str | None
     client_samples: float | str | None
+    client_memory: float | str | None
     balance: Literal["samples", "epochs"] | None
     containers: int | None
     data: str | None

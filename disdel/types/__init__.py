@@ -36,6 +36,7 @@ from disdel.types.names import (
 from disdel.types.phases import Phases
 from disdel.types.plan import (
     Capacity,
+    ContainerSize,
     Cost,
     EndpointPlan,
     Estimate,
@@ -101,6 +102,7 @@ __all__ = [
     "CodeRef",
     "Column",
     "ColumnKind",
+    "ContainerSize",
     "Cost",
     "DatasetSpec",
     "DroppedClient",

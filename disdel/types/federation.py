@@ -16,7 +16,6 @@ from disdel.types.by_client import (
     by_client,
     check_clients,
     largest,
-    least,
     read_runs,
 )
 from disdel.types.client_scores import Part
@@ -47,11 +46,12 @@ class FederateJob(LearningJob):
     Attributes:
         clients: the roster; None for as many as the partition makes, where it decides that.
         clients_per_round: of the roster, how many are to answer; below 1 a share; None for all.
-        local_epochs: a client's passes over its own samples in a round; this and the next three
+        local_epochs: a client's passes over its own samples in a round; this and the next four
             are a number, or a list by client or group, as `disdel.types.by_client` reads it.
         client_batch: a client's batch size, where it is not the job's.
         client_rate: its learning rate, likewise.
         client_samples: how many of its own samples it trains on at most.
+        client_memory_mb: the memory limit of the containers that it trains in.
         balance: what is given to each client by its measured speed, instead of the same to all.
         containers: that the clients of a round are dealt to; each trains its own in turn.
         data: the function that loads a client's own samples in the action; None where the training
@@ -129,6 +129,15 @@ class FederateJob(LearningJob):
             "How many of its own samples a client trains on at most, likewise.",
             metavar="N|LIST",
             default="all",
+            group=_FEDERATION,
+        ),
+    ] = None
+    client_memory_mb: Annotated[
+        float | str | None,
+        Setting(
+            "Memory by client, likewise: it trains in containers of so many MB.",
+            metavar="MB|LIST",
+            default="the planner's",
             group=_FEDERATION,
         ),
     ] = None
@@ -390,12 +399,6 @@ class FederateJob(LearningJob):
             return 0 if self.privacy.is_differential else 1
         return self.wanted
 
-    def steps(self, samples: int) -> int:
-        """The most steps that a client of so many samples takes in a round."""
-        batches, epochs = self._runs("client_batch"), self._runs("local_epochs")
-        size = self.batch_size if batches is None else int(least(batches))
-        return steps_of_round(samples, size, largest(epochs or ((1.0, None),)))
-
     def of_clients(self, name: str) -> NDArray[np.float64] | None:
         """A setting that may differ from client to client, (clients,); None where it is not given.
 
@@ -442,6 +445,7 @@ _BY_CLIENT = {
     "client_batch": _Kind("--client-batch", 1, MAX_BATCH_SIZE, whole=True),
     "client_rate": _Kind("--client-rate", 1e-12, 1000),
     "client_samples": _Kind("--client-samples", 1, 2**31, whole=True),
+    "client_memory_mb": _Kind("--client-memory", 1, 2**31, whole=True),
 }
 
 

@@ -183,6 +183,27 @@ class EndpointPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSize:
+    """Containers of one memory limit, for clients of a federation that may have no more.
+
+    Attributes:
+        memory_mb: the limit.
+        clients_mb: what those who train there may have, each at least as much.
+        workers: the numbers of those whose containers they are.
+        micro_batches: the parts that a batch is cut into there.
+        block_steps: as in `Plan`.
+        needs_mb: what is estimated for the one that needs most.
+    """
+
+    memory_mb: int
+    clients_mb: tuple[int, ...]
+    workers: tuple[int, ...]
+    micro_batches: int
+    block_steps: int
+    needs_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will be done, and why.
 
@@ -208,7 +229,8 @@ class Plan:
     training steps compute in, None where the run's first containers try. `score_every` is the
     rounds from one score to the next. `throttled_s`, a part of `predicted_s`, is what the run waits
     for the platform's minutes to end. `store_mb` is what Redis holds of it at most. `endpoints` is
-    what each does, of a platform that is several: it counts for its workers before what is here.
+    what each does, of a platform that is several, and `sizes` are those of a federation's
+    containers, where they are not one: both count for their workers before what is here.
     """
 
     runtime: RuntimeName
@@ -245,6 +267,11 @@ class Plan:
     store_mb: int = 0
     validation_slices: tuple[Slice, ...] = ()
     endpoints: tuple[EndpointPlan, ...] = ()
+    sizes: tuple[ContainerSize, ...] = ()
+
+    def size_of(self, worker: int) -> ContainerSize | None:
+        """The size of a worker's containers, where they are of several."""
+        return next((one for one in self.sizes if worker in one.workers), None)
 
     @property
     def scored_on(self) -> Split:

@@ -18,7 +18,7 @@ from disdel.types.names import (
     Split,
 )
 from disdel.types.phases import Phases
-from disdel.types.plan import EndpointPlan, Option, Zones
+from disdel.types.plan import ContainerSize, EndpointPlan, Option, Zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,6 +373,7 @@ class PlanReport:
     score_every: int | None = None
     throttled_s: float | None = None
     endpoints: tuple[EndpointPlan, ...] = ()
+    sizes: tuple[ContainerSize, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,13 @@ def check_asynchronous(strategy: Strategy, job: FederateJob) -> None:
             )
 
 
+def buffer_size(strategy: Strategy, containers: int) -> int:
+    """The updates of a version; of a strategy that does not say, each is a step."""
+    asked = getattr(strategy, "buffer", 1)
+    # On few containers, too, a version is a mean.
+    return max(2, containers // 2) if asked is None else int(asked)
+
+
 class AsynchronousContainers(CohortContainers):
     """The containers of a federation whose strategy takes updates as they come.
 
@@ -88,9 +95,10 @@ class AsynchronousContainers(CohortContainers):
     def __init__(self, *parts: Any, **others: Any) -> None:
         super().__init__(*parts, **others)
         strategy = self.strategy
-        # Of one that says neither, each update is a step, however stale.
+        # One that does not bound staleness takes any.
         self.buffer = Buffer(
-            getattr(strategy, "buffer", 1), max_staleness=getattr(strategy, "max_staleness", None)
+            buffer_size(strategy, self.plan.workers),
+            max_staleness=getattr(strategy, "max_staleness", None),
         )
         # A sum holds one client's change; those of a buffer are added.
         self._exponent = None

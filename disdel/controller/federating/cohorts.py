@@ -79,7 +79,8 @@ class CohortContainers(TrainContainers):
         homes = None
         if made_of is not None:
             homes = made_of.homes(federation.roster, federation.data is not None)
-        self._dealing = Places(crew, self._workers, made_of, homes)
+        memories_mb = federation.of_clients("client_memory_mb")
+        self._dealing = Places(crew, self._workers, made_of, homes, memories_mb)
         self._hands = Hands(
             *(federation, strategy, self.turns, self._workers, invoker),
             network=self.network,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-# The endpoints at which a client may train now, by name; None for any.
+# The endpoints at which a client may train now, or the sizes of containers, by name; None for any.
 Where = Callable[[int], frozenset[str] | None]
 
 
@@ -35,11 +35,11 @@ def deal(seconds: Mapping[int, float], containers: int) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A container at an endpoint.
+    """A container at an endpoint, or of a size.
 
     Attributes:
         worker: its number.
-        endpoint: where it is.
+        endpoint: where it is, or of which size, by name.
         slowness: how many times as long a step takes there as where it is fastest.
         usd_per_gb_s: what the endpoint takes; None where nobody knows.
     """

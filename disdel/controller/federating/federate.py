@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.controller.federating.asynchronous import check_asynchronous
+from disdel.controller.federating.asynchronous import buffer_size, check_asynchronous
 from disdel.controller.federating.counting import assumed_sizes, check_uncounted
+from disdel.controller.federating.forecast import Forecast
 from disdel.controller.federating.late import LateRun, check_late
 from disdel.controller.federating.privacy import DifferentialPrivacy, check_privacy
 from disdel.controller.federating.roster import Roster
@@ -120,11 +122,16 @@ class FederatedKind(RunKind):
         assignment = self._assignment(partition)
         self._roster = Roster(self.asked, assignment, is_counted=self.knows_samples)
         check_privacy(self.asked, strategy_of(self.asked.as_training), self._roster.able)
+        forecast = Forecast(self.asked, self._roster)
+        strategy = strategy_of(self.asked)
         return self._roster.typical, Federation(
             rounds=self.asked.rounds,
-            steps=self.asked.steps,
-            sums=not strategy_of(self.asked).is_whole,
+            work=forecast.work,
+            sums=not strategy.is_whole,
             deadline_s=self.asked.deadline_s,
+            updates=None if strategy.awaits_all else partial(buffer_size, strategy),
+            scores=forecast.scores(),
+            sizes=forecast.sizes(),
         )
 
     def why_spent(self, done: Sequence[RoundReport]) -> str | None:
@@ -134,6 +141,12 @@ class FederatedKind(RunKind):
         return DifferentialPrivacy(self.asked, self._roster.able, done).reason_to_stop()
 
     def parts(self, endpoints: Endpoints, job: TrainJob) -> Parts:  # noqa: ARG002
+        if self.asked.client_memory_mb is not None:
+            raise UsageError(
+                "--client-memory gives clients containers of their own sizes, and with --fabric a "
+                "client has what its endpoint has: leave it out, and say memory_max for each "
+                "endpoint in the fabric file"
+            )
         roster = self.asked.roster
         homes = endpoints.homes(roster, self.asked.data is not None)
         return parts_of_cohort(endpoints, homes, roster=roster, asked=self.asked.asked)

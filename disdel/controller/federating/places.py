@@ -1,13 +1,21 @@
-"""Where the clients of a federation may train now, of a platform that is several endpoints."""
+"""Where the clients of a federation may train now.
+
+That is not everywhere on a platform that is several endpoints, nor where clients have memory of
+their own, and so containers of that size.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from disdel.controller.federating.dealing import Place, deal, deal_among
 from disdel.controller.invoking.workers import Workers
 from disdel.controller.training.crew import Crew
 from disdel.platforms.base import Endpoints, Homes
+from disdel.types import ContainerSize
 
 _NO_ANSWER = "no endpoint answers where it may train"
 _BUSY = "the containers where it may train still train for an earlier round"
@@ -21,15 +29,22 @@ class Places:
         workers: where they are now.
         endpoints: what the platform is made of; None where it is one.
         homes: the endpoints that each client belongs to, likewise.
+        memories_mb: the memory of each client, (clients,); None where all have the plan's.
     """
 
     def __init__(
-        self, crew: Crew, workers: Workers, endpoints: Endpoints | None, homes: Homes | None
+        self,
+        crew: Crew,
+        workers: Workers,
+        endpoints: Endpoints | None = None,
+        homes: Homes | None = None,
+        memories_mb: NDArray[np.float64] | None = None,
     ) -> None:
         self._crew = crew
         self._workers = workers
         self._endpoints = endpoints
         self._homes = homes
+        self._memories_mb = memories_mb
         # Seconds of a step, by endpoint; and who was measured since clients were dealt last.
         self._measured: dict[str, float] = {}
         self._heard: set[str] = set()
@@ -50,6 +65,15 @@ class Places:
             seconds: what each client is predicted to take where steps are fastest.
             busy: the containers that take nobody now.
         """
+        if self._crew.plan.sizes:
+            sized = [
+                Place(worker=worker, endpoint=_named(size))
+                for size in self._crew.plan.sizes
+                for worker in size.workers
+                if worker not in busy
+            ]
+            hands, stranded = deal_among(seconds, sized, self.where)
+            return hands, dict.fromkeys(stranded, _BUSY)
         if self._endpoints is None:
             free = [one for one in range(self._crew.plan.workers) if one not in busy]
             dealt: dict[int, list[int]] = dict(zip(free, deal(seconds, len(free)), strict=False))
@@ -72,7 +96,11 @@ class Places:
         }
 
     def where(self, client: int) -> frozenset[str] | None:
-        """The endpoints at which a client may train now; None for any."""
+        """The endpoints at which a client may train now, or its containers' size; None for any."""
+        if self._memories_mb is not None:
+            memory_mb = int(self._memories_mb[client])
+            its = (one for one in self._crew.plan.sizes if memory_mb in one.clients_mb)
+            return frozenset(map(_named, its))
         home = None if self._homes is None else self._homes.of(client)
         if home is None or self._homes is None:
             return None
@@ -91,7 +119,8 @@ class Places:
 
     def trains_at(self, worker: int) -> Callable[[int], bool]:
         """Whether a client may train where a worker is."""
-        name = self._workers.berths.of(worker).endpoint
+        size = self._crew.plan.size_of(worker)
+        name = self._workers.berths.of(worker).endpoint if size is None else _named(size)
 
         def may(client: int) -> bool:
             there = self.where(client)
@@ -112,3 +141,7 @@ class Places:
         self._heard.clear()
         least = min(steps.values(), default=1.0) or 1.0
         return {name: step_s / least for name, step_s in steps.items()}
+
+
+def _named(size: ContainerSize) -> str:
+    return f"{size.memory_mb} MB"

@@ -186,8 +186,18 @@ class Roster(RoundObserver):
             return np.sort(own[held])
         return np.sort(np.delete(own, held)[: self.sizes[client]])
 
-    def typical(self, count: int) -> tuple[int, ...]:
+    def like_most(self, count: int, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """So many clients that are like most that have samples, the largest first, (count,).
+
+        Args:
+            count: how many; some come more than once, where there are fewer.
+            among: whether each client is one of those to choose from, (clients,); None for all.
+        """
+        able = self._able if among is None else self._able[among[self._able]]
+        ranked = able[np.argsort(self.sizes[able], kind="stable")]
+        places = np.linspace(len(ranked) - 1, 0, count).astype(np.int64)
+        return ranked[places]
+
+    def typical(self, count: int, among: NDArray[np.bool_] | None = None) -> tuple[int, ...]:
         """The samples of each client of a cohort like most, with the largest client in it."""
-        ranked = np.sort(self.sizes[self._able])
-        places = np.linspace(0, len(ranked) - 1, count).astype(np.int64)
-        return tuple(ranked[places[::-1]].tolist())
+        return tuple(self.sizes[self.like_most(count, among)].tolist())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from disdel.controller.invoking.recovery import Attempt
-from disdel.types import EndpointPlan, Plan
+from disdel.types import ContainerSize, EndpointPlan, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Berths:
         homes: the endpoint of each worker.
         answers: whether an endpoint does.
         collect: the endpoints in the order in which they are to make averages.
+        own: those of workers whose containers are of another size than the others'.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Berths:
         homes: Mapping[int, str] | None = None,
         answers: Callable[[str], bool] = lambda _: True,
         collect: Sequence[str] = (),
+        own: Mapping[int, Berth] = MappingProxyType({}),
     ) -> None:
         self.shared = shared
+        self._own = own
         self._endpoints = dict(endpoints or {})
         self._homes = dict(homes or {})
         self._now = dict(self._homes)
@@ -72,7 +75,9 @@ class Berths:
     def of(self, worker: int) -> Berth:
         """That of a worker now."""
         name = self._now.get(worker)
-        return self.shared if name is None else self._endpoints[name]
+        if name is None:
+            return self._own.get(worker, self.shared)
+        return self._endpoints[name]
 
     def home(self, worker: int) -> str | None:
         """The endpoint that a worker was planned on."""
@@ -153,6 +158,20 @@ def berths_of(
         homes={worker: one.endpoint for one in plan.endpoints for worker in one.workers},
         answers=answers,
         collect=[name for name in sizes if any(one.endpoint == name for one in plan.endpoints)],
+        own={worker: _sized(one, plan) for one in plan.sizes for worker in one.workers},
+    )
+
+
+def _sized(size: ContainerSize, plan: Plan) -> Berth:
+    return Berth(
+        planned=Attempt(
+            memory_mb=size.memory_mb,
+            micro_batches=size.micro_batches,
+            block_steps=size.block_steps,
+        ),
+        # It is what its clients have: they get no more.
+        memory_max_mb=size.memory_mb,
+        pool_mb=plan.pool_mb,
     )
 
 

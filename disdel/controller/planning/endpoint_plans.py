@@ -257,7 +257,7 @@ def _turns(
     """The clients that each worker trains, who belongs to an endpoint there."""
     names = [one.name for one in endpoints.all for _ in range(wanted[one.name])]
     busy, turns = [0] * len(names), [list[int]() for _ in names]
-    steps = [question.steps(samples) for samples in plan.client_samples]
+    steps = [one.steps for one in question.work(plan.client_samples)]
     # Those with least choice first, and of these the longest.
     order = sorted(range(len(steps)), key=lambda c: (homes.of(c) is None, -steps[c], c))
     for client in order:

@@ -45,6 +45,7 @@ def _of_training(plan: Plan) -> dict[str, Any]:
         "score_every": plan.score_every,
         "throttled_s": plan.throttled_s,
         "endpoints": plan.endpoints,
+        "sizes": plan.sizes,
     }
 
 

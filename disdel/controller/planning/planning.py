@@ -48,6 +48,8 @@ from disdel.types.units import MIB
 _TERM_COPIES = 2
 # The state of a round, and the sum of its updates in 64 bits.
 _SUM_COPIES = 3
+# Steps of clients whose batches differ by no more take about as long.
+_LIKE = 1.25
 
 
 def ask(
@@ -244,7 +246,10 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
     precision = question.job.precision or precision_of(activations) or "float32"
     start_s, rest_s = _run_times(question, plan, activations)
     for container in containers(activations, block_steps=plan.block_steps):
-        shard_samples = max(plan.client_samples[c] for c in plan.turns[container.worker])
+        size = plan.size_of(container.worker)
+        # One that was planned to stand by has had any of them.
+        theirs = plan.turns[container.worker] or range(len(plan.client_samples))
+        shard_samples = max(plan.client_samples[client] for client in theirs)
         work = Work(
             dataset=question.dataset,
             model=question.facts,
@@ -256,7 +261,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
             ),
             batch_size=question.batch_of(shard_samples),
             epochs=question.job.epochs,
-            micro_batches=plan.micro_batches,
+            micro_batches=plan.micro_batches if size is None else size.micro_batches,
             precision=precision,
             held=question.shipped.held,
             term_copies=question.term_copies,
@@ -273,7 +278,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 framework_anonymous_mb=container.framework_anonymous_mb,
                 framework_mapped_mb=container.framework_mapped_mb,
                 cold_start_s=container.cold_start_s,
-                step_s=container.step_s,
+                step_s=container.step_s if _has_like_steps(question, plan) else None,
                 trace_s=container.trace_s,
                 shipped_step_s=step_s(
                     question.shipped,
@@ -293,6 +298,14 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
     return observed
 
 
+def _has_like_steps(question: Question, plan: Plan) -> bool:
+    """Whether the mean of a container's steps tells what one of them takes."""
+    if question.federation is None or not question.shipped.cuts_batches:
+        return True
+    batches = [one.batch for one in question.work(plan.client_samples)]
+    return max(batches) <= _LIKE * min(batches)
+
+
 def _run_times(
     question: Question, plan: Plan, activations: Sequence[Activation]
 ) -> tuple[float | None, float | None]:
@@ -302,6 +315,9 @@ def _run_times(
     """
     began = {a.round for a in activations if a.task == "train" and a.outcome == "ok"}
     whole = began == set(range(1, plan.rounds + 1)) and all(a.outcome == "ok" for a in activations)
+    if question.federation is not None and question.federation.scores is not None:
+        # What clients score is no part of what such a round takes without.
+        whole = False
     # When it is over does not matter here.
     split = split_time(activations, 0.0) if whole else None
     if split is None:

@@ -39,8 +39,8 @@ from disdel.controller.training.stopping import reason_to_stop
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
 from disdel.host.helper import in_thread
+from disdel.planner.client_sizes import plan_by_sizes
 from disdel.planner.memory import FLOAT_BYTES, sample_bytes
-from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
 from disdel.platforms.base import ActionSpec
 from disdel.protocol.keys import RunKeys
@@ -139,8 +139,10 @@ async def train_on(
         session = await with_nodes(opened, settings, emit)
         made_of, settings = session.endpoints, for_all(session.endpoints, settings)
         where = {} if made_of is None else {one.name: one.settings for one in made_of.all}
+        parts = None
         if made_of is not None:
             check_endpoints(job, made_of)
+            parts = kind.parts(made_of, job)
 
         def planned(
             job: TrainJob, compiling_took_s: float = 0.0, at: AtEndpoint | None = None
@@ -149,7 +151,7 @@ async def train_on(
             if at is not None:
                 part, of_clients = at.part_of(dataset), at.counts or counts
                 place = (at.endpoint.capacity, at.endpoint.settings)
-            return make_plan(
+            return plan_by_sizes(
                 ask(
                     *(job, part, model, *place),
                     counts=of_clients,
@@ -169,11 +171,11 @@ async def train_on(
                 if not runtime_named(plan.runtime).compiles:
                     compiled = None
         questions: dict[str, Question] = {}
-        if made_of is not None:
+        if made_of is not None and parts is not None:
             question, plan, questions = plan_endpoints(
                 replace(job, runtime=plan.runtime),
                 made_of,
-                kind.parts(made_of, job),
+                parts,
                 one=lambda job, at: planned(job, question.compile_s, at),
                 together=lambda job: planned(job, question.compile_s),
             )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from disdel.controller.federating.federate import federate
+from disdel.controller.federating.federate import FederatedKind, federate
 from disdel.controller.federating.told_labels import ToldLabels
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
@@ -172,6 +172,27 @@ def test_all_take_their_steps_and_count_by_their_samples(run):
     assert (
         sorted(entry.weight for entry in report.ledger if entry.round == 1) == [179] * 2 + [180] * 6
     )
+
+
+def test_clients_train_in_containers_of_their_own_memory(run):
+    alike = run(rounds=2, clients_per_round=6)
+    report = run(rounds=2, clients_per_round=6, client_memory_mb="700*6,900*2", containers=3)
+    trained = [one for one in report.activations if one.task == "train"]
+    of_workers = {one.worker: one.memory_mb for one in trained}
+    of_clients = {entry.client: of_workers[entry.worker] for entry in report.ledger}
+    assert of_clients == {c: 700 if c < 6 else 900 for c in of_clients}
+    assert set(of_clients.values()) == {700, 900}
+    assert [(e.client, e.weight, e.checksum) for e in report.ledger] == [
+        (e.client, e.weight, e.checksum) for e in alike.ledger
+    ]
+    sizes = {one.memory_mb: len(one.workers) for one in report.plan.sizes}
+    assert sizes == {700: 2, 900: 1}
+
+
+def test_memory_by_client_is_for_one_platform():
+    job = FederateJob(dataset="digits", clients=2, client_memory_mb="600,900")
+    with pytest.raises(UsageError, match=r"--client-memory .* with --fabric .* memory_max"):
+        FederatedKind(job).parts(None, None)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fedadam", "fednova", "nesterov"])

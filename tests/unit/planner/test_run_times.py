@@ -7,7 +7,7 @@ import pytest
 from disdel.controller.planning.planning import observe
 from disdel.planner.observations import Observation
 from disdel.planner.plan import make_plan
-from disdel.planner.question import Federation
+from disdel.planner.question import ClientWork, Federation
 from disdel.planner.timing import step_s
 from disdel.runtimes.registry import TENSORFLOW, TORCH
 from disdel.types import TrainJob
@@ -70,7 +70,7 @@ def test_steps_that_nobody_has_seen_are_scaled_by_the_processor():
     # What was seen says more.
     assert plan(JOB, slowness=0.5, observations=(SEEN,)) == plan(JOB, observations=(SEEN,))
     # A federation has one runtime on a seed, whatever the processor.
-    alone = Federation(rounds=1, steps=lambda samples: samples)
+    alone = Federation(rounds=1, work=lambda count: (ClientWork(1, 64),) * count)
     asked = replace(question(JOB, slowness=0.5), federation=alone)
     assert asked.on_one_container.slowness == 1.0
 

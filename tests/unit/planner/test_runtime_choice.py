@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from disdel.errors import InsufficientMemory, PlanError
 from disdel.planner.plan import make_plan
-from disdel.planner.question import Federation
+from disdel.planner.question import ClientWork, Federation
 from disdel.runtimes.registry import COMPILED, TENSORFLOW, TORCH
 from disdel.types import Aims, Limits, TrainJob
 from tests.support.planning import as_good, dataset, jobs, plan, platforms, question
@@ -106,7 +106,9 @@ def test_the_faster_runtime_is_taken_where_it_fits_and_all_are_shown():
 @pytest.mark.parametrize("optimize", ["time", "memory", "cost"])
 def test_a_federation_has_one_runtime_on_any_number_of_containers(containers, compile_s, optimize):
     def taken(containers, compile_s):
-        federation = Federation(rounds=3, steps=lambda samples: samples // 10)
+        federation = Federation(
+            rounds=3, work=lambda count: (ClientWork(200 // count, 10),) * count
+        )
         job = TrainJob(dataset="mnist", workers=containers, clients=16)
         asked = question(
             *(job, dataset(train=2000)), federation=federation, aims=Aims(optimize=optimize)
@@ -121,7 +123,9 @@ def test_a_federation_has_one_runtime_on_any_number_of_containers(containers, co
 
 @pytest.mark.parametrize(("deadline_s", "told"), [(None, False), (0.1, True), (600.0, False)])
 def test_a_deadline_that_no_container_can_keep_is_told(deadline_s, told):
-    federation = Federation(rounds=3, steps=lambda _: 5, deadline_s=deadline_s)
+    federation = Federation(
+        rounds=3, work=lambda count: (ClientWork(5, 64),) * count, deadline_s=deadline_s
+    )
     job = TrainJob(dataset="mnist", workers=2, clients=4)
     asked = question(job, dataset(train=2000), federation=federation)
     reasons = make_plan([asked])[1].reasons

@@ -63,7 +63,9 @@ def test_batches_and_samples_are_whole():
         job(client_samples=0)
 
 
-@pytest.mark.parametrize("name", ["local_epochs", "client_batch", "client_rate", "client_samples"])
+@pytest.mark.parametrize(
+    "name", ["local_epochs", "client_batch", "client_rate", "client_samples", "client_memory_mb"]
+)
 def test_a_list_of_another_length_is_refused_as_soon_as_clients_are_known(name):
     wanted = r"for 3 clients, and there are 4: .* VALUE\*COUNT \(5\*10,10\*90 is the value 5 for 10"
     with pytest.raises(UsageError, match=wanted):
@@ -87,7 +89,6 @@ def test_a_plan_counts_with_the_largest():
     planned = job(client_batch="10*3,40", client_rate="0.1,0.2,0.3,0.05").as_training
     assert planned.batch_size == 40
     assert planned.learning_rate == 0.3
-    assert job(client_batch="10*3,40", local_epochs="1*3,4").steps(100) == 40
 
 
 @pytest.mark.parametrize(
