@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a federation with stragglers costs to an accuracy, with rounds that wait or without.
 
-usage: measure.py [--seeds N] [--runtime NAME]
+usage: measure.py [--seeds N ...] [--ways NAME ...] [--runtime NAME]
 
 Twenty clients own two shards each of the digits, sorted by label. A client takes a tenth of a
 second to load its samples, and every fifth one five times as long: in the user's function, as a
@@ -44,9 +44,11 @@ def clients(client, split):
 """
 WAYS = {
     "fedavg": {"strategy": "fedavg", "rounds": 120},
+    "fedbuff": {"strategy": "fedbuff", "rounds": 240},
+    "fedbuff, 2": {"strategy": "fedbuff:buffer=2", "rounds": 480},
     "fedbuff, 8": {"strategy": "fedbuff:buffer=8", "rounds": 120},
     "fedbuff, 8, power 0": {"strategy": "fedbuff:buffer=8,power=0", "rounds": 120},
-    "fedbuff, 4": {"strategy": "fedbuff:buffer=4", "rounds": 240, "validate_every": 2},
+    "fedbuff, 8, shrinks": {"strategy": "fedbuff:buffer=8,shrinks=yes", "rounds": 120},
 }
 
 
@@ -105,13 +107,14 @@ def measure(site: Path, way: str, seed: int, runtime: str) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[6, 7, 8])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--runtime", default="compiled")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         site = write_site(Path(folder))
-        for seed in range(given.seeds):
-            for way in WAYS:
+        for seed in given.seeds:
+            for way in given.ways:
                 print(json.dumps(measure(site, way, seed, given.runtime)), flush=True)
     return 0
 

@@ -138,7 +138,7 @@ def run(containers, redis_url, monkeypatch, tmp_path):
         job = FederateJob(
             dataset="digits",
             runtime="tensorflow",
-            **{"strategy": "fedbuff:buffer=4", "average": "equal", **plain, **changes},
+            **{"strategy": "fedbuff:buffer=4,shrinks=yes", "average": "equal", **plain, **changes},
         )
         return asyncio.run(federate(job, settings, events.append, resumed=resumed))
 
@@ -186,7 +186,7 @@ def test_quick_clients_share_an_activation_and_a_version_has_as_many_as_asked_fo
     run, containers, monkeypatch
 ):
     monkeypatch.setattr(asynchronous, "_HAND_S", 60.0)
-    report, _ = run(rounds=8, strategy="fedbuff:buffer=4,power=1")
+    report, _ = run(rounds=8, strategy="fedbuff:buffer=4,power=1,shrinks=yes")
     assert {len(request.turns) for request in containers.requests} == {1, 2}
     for number in range(1, 9):
         lines = [line for line in report.ledger if line.round == number]
@@ -272,7 +272,7 @@ def test_stale_updates_beyond_the_bound_are_refused(run, containers):
             published.set()
 
     containers.before = slowly
-    report, _ = run(strategy="fedbuff:buffer=4,max_staleness=1", rounds=6)
+    report, _ = run(strategy="fedbuff:buffer=4,max_staleness=1,shrinks=yes", rounds=6)
     assert max(line.staleness for line in report.ledger) <= 1
     dropped = [one for done in report.rounds for one in done.clients.dropped]
     assert dropped
@@ -321,14 +321,11 @@ def test_what_is_for_rounds_that_wait_is_refused(run, containers, changes, told)
 
 
 def test_weights_by_samples_and_more_local_work(run):
-    report, _ = run(average="samples", local_epochs="1*4,2*4")
+    report, _ = run(strategy="fedbuff:buffer=4", average="samples", local_epochs="1*4,2*4")
     assert {line.steps for line in report.ledger} == {18, 36}
     state = 0.0
     for number, done in enumerate(report.rounds, 1):
         lines = [line for line in report.ledger if line.round == number]
-        whole = [line.samples for line in lines]
-        fresh = [(1 + line.staleness) ** -0.5 for line in lines]
-        state += np.average(
-            [f * line.steps for f, line in zip(fresh, lines, strict=True)], weights=whole
-        )
+        left = [line.samples * (1 + line.staleness) ** -0.5 for line in lines]
+        state += np.average([line.steps for line in lines], weights=left)
         assert done.loss == pytest.approx(state, rel=1e-6)

@@ -73,10 +73,18 @@ def test_devices_count_and_not_the_versions_they_began_with():
     assert stepped(fresh, three_versions) == pytest.approx([8] * 3, rel=1e-6)
 
 
-def test_what_is_stale_makes_a_smaller_step():
-    assert stepped(FedBuff(), [(7.0, 1.0, 0), (4.0, 1.0, 3)]) == pytest.approx([7.75] * 3)
-    assert stepped(FedBuff(), [(4.0, 1.0, 3)]) == pytest.approx([7.5] * 3)
-    assert stepped(FedBuff(lr=2), [(4.0, 1.0, 3)]) == pytest.approx([8] * 3)
+def test_what_is_stale_counts_less_than_what_is_fresh():
+    # 1 counts whole and 3 half; where all are as stale, they are as good.
+    assert stepped(FedBuff(), [(7.0, 1.0, 0), (4.0, 4.0, 3)]) == pytest.approx([9] * 3)
+    assert stepped(FedBuff(), [(4.0, 1.0, 3)]) == pytest.approx([8] * 3)
+    assert stepped(FedBuff(lr=2), [(4.0, 1.0, 3)]) == pytest.approx([9] * 3)
+
+
+def test_as_published_what_is_stale_makes_a_smaller_step():
+    published = FedBuff(shrinks=True)
+    assert stepped(published, [(7.0, 1.0, 0), (4.0, 1.0, 3)]) == pytest.approx([7.75] * 3)
+    assert stepped(published, [(4.0, 1.0, 3)]) == pytest.approx([7.5] * 3)
+    assert stepped(FedBuff(lr=2, shrinks=True), [(4.0, 1.0, 3)]) == pytest.approx([8] * 3)
 
 
 def test_the_bits_are_the_same_in_whatever_order_updates_are_named():
