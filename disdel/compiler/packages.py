@@ -126,6 +126,37 @@ def packages_zip(
     return data
 
 
+def facts_zip(library: Mapping[str, bytes], python: str, machines: Sequence[str] | None) -> bytes:
+    """A zip that says what `packages_zip` would carry, for a platform that has it already.
+
+    The arguments are those of `packages_zip`.
+
+    Raises:
+        UsageError: a package is missing here.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        facts = _facts(library, python, machines, folders=())
+        archive.writestr(zipfile.ZipInfo(PACKAGES, _TIMESTAMP), facts, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _facts(
+    library: Mapping[str, bytes],
+    python: str,
+    machines: Sequence[str] | None,
+    folders: Collection[str],
+) -> bytes:
+    """What a zip says of the packages beside the library, which lie in `folders`."""
+    facts = {
+        "versions": dict(pin.split("==") for pin in pins(python)),
+        "machines": [machine.lower() for machine in machines or [platform.machine()]],
+        "folders": sorted(folders),
+        "library": library_digest(library.items()),
+    }
+    return json.dumps(facts).encode()
+
+
 def _digest(
     library: Mapping[str, bytes], python: str, machines: Sequence[str] | None, compiler: str | None
 ) -> str:
@@ -193,16 +224,11 @@ def _build(
         # What is not for one machine alone is the same in all.
         members = _packages(python, machine) | members
     named = machines or [platform.machine()]
-    facts = {
-        "versions": dict(pin.split("==") for pin in pins(python)),
-        "machines": [machine.lower() for machine in named],
-        "folders": sorted({path.partition("/")[0] for path in members}),
-        "library": library_digest(library.items()),
-    }
+    facts = _facts(library, python, machines, {path.partition("/")[0] for path in members})
     checks = _BESIDE_PACKAGES.format(machines=tuple(named), named=", ".join(named))
     members |= library
     members["disdel/__init__.py"] = library.get("disdel/__init__.py", b"") + checks.encode()
-    members[PACKAGES] = json.dumps(facts).encode()
+    members[PACKAGES] = facts
     sources = {path: data for path, data in members.items() if path.endswith(".py")}
     if compiler is not None:
         members = {path: members[path] for path in members.keys() - sources.keys()}

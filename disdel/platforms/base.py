@@ -196,12 +196,17 @@ class Traits:
         host_packages: actions run on this machine's processor, by the Python that runs here and
             with the packages that are installed here, whatever their image or kind.
         runs_images: an action may be of an image; else all that it needs is in its zip.
+        has_packages: the library and what it imports are deployed there; of an action it is sent
+            what is a run's own.
+        images_by: what its user says to have it run images; "" where nothing helps.
         proxy_mb: what the platform itself keeps in a container of one of its own kinds, beside the
             action.
     """
 
     host_packages: bool = False
     runs_images: bool = True
+    has_packages: bool = False
+    images_by: str = ""
     proxy_mb: float = 0.0
 
 

@@ -12,7 +12,14 @@ import numpy as np
 
 from disdel.compiler import CompileJob, compile_program
 from disdel.compiler.keras_file import TEMPLATE, filled
-from disdel.compiler.packages import kind_of, own_python, packages_zip, pins, stock_python
+from disdel.compiler.packages import (
+    facts_zip,
+    kind_of,
+    own_python,
+    packages_zip,
+    pins,
+    stock_python,
+)
 from disdel.compiler.targets import HOST, portable, target
 from disdel.controller.invoking.bundle import build_bundle, check_code, library
 from disdel.platforms.base import ActionSpec
@@ -29,7 +36,7 @@ class CompiledNetwork:
 
     Attributes:
         program: the folder that `disdel.protocol.program` describes.
-        packages: the zip of the library and what it imports.
+        packages: the zip of the library and what it imports, or what says which these are.
         kind: of the platform's own Python that it is for.
     """
 
@@ -84,13 +91,16 @@ def compile_job(
     )
 
 
-def compile_network(job: CompileJob, code: UserCode | None, capacity: Capacity) -> CompiledNetwork:
+def compile_network(
+    job: CompileJob, code: UserCode | None, capacity: Capacity, *, has_packages: bool = False
+) -> CompiledNetwork:
     """Compile a network, unless an earlier run has, and pack what its actions import.
 
     Args:
         job: what is compiled.
         code: the files of the user's own network.
         capacity: what the platform allows, and its kinds.
+        has_packages: whether it has there what actions import, which is then not packed.
 
     Raises:
         UsageError: packages are missing, the network cannot be compiled, or the platform has no
@@ -104,8 +114,9 @@ def compile_network(job: CompileJob, code: UserCode | None, capacity: Capacity) 
     if job.targets != HOST:
         machines = list(dict.fromkeys(target(name).machine for name in job.targets))
     pins(python)  # What is missing is told before anything is compiled.
+    pack = facts_zip if has_packages else packages_zip
     with ThreadPoolExecutor(1) as packing:
-        packages = packing.submit(packages_zip, library(), python, machines)
+        packages = packing.submit(pack, library(), python, machines)
         program = compile_program(job, code)
     check_code("what a compiled action imports", packages.result(), capacity)
     return CompiledNetwork(program, packages.result(), kind_of(stock))

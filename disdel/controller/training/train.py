@@ -43,6 +43,7 @@ from disdel.planner.client_sizes import plan_by_sizes
 from disdel.planner.memory import FLOAT_BYTES, sample_bytes
 from disdel.planner.question import Question
 from disdel.platforms.base import ActionSpec
+from disdel.platforms.registry import chosen
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import BASE_IMAGE, check_runtime, runtime_named
 from disdel.runtimes.registry import files_of as runtime_files
@@ -276,7 +277,8 @@ async def _compiled(
     capacity: Capacity,
 ) -> CompiledNetwork:
     wanted = compile_job(job, dataset, model, settings)
-    return await in_thread(compile_network, wanted, code, capacity)
+    has_packages = chosen(settings).traits.has_packages
+    return await in_thread(compile_network, wanted, code, capacity, has_packages=has_packages)
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from disdel.connections.patience import Patience, Tell, tell_nobody
-from disdel.errors import ActivationLost, PlatformError, PlatformLost, PlatformRejected
+from disdel.errors import ActivationLost, PlatformError, PlatformLost
 from disdel.platforms.base import ActionSpec, Begun, LookUp, Platform, nowhere
 from disdel.platforms.calls import HELLO, UNKNOWN, Call, Packages, check_hello
+from disdel.platforms.checking import check_limits
 from disdel.platforms.executor.source import Source
 from disdel.types import ActivationRecord, Capacity
 
@@ -76,19 +77,7 @@ class Executor(Platform):
         self._packages.create(package, parameters)
 
     async def create_action(self, package: str, action: ActionSpec) -> None:
-        most = self._capacity
-        if action.memory_mb > most.memory_max_mb:
-            raise PlatformRejected(
-                f"{action.name} wants {action.memory_mb} MB, and a call has at most "
-                f"{most.memory_max_mb} MB here ({most.names.memory})",
-                status=400,
-            )
-        if action.timeout_s > most.timeout_max_s:
-            raise PlatformRejected(
-                f"{action.name} wants {action.timeout_s:g} s, and a call has at most "
-                f"{most.timeout_max_s:g} s here ({most.names.timeout})",
-                status=400,
-            )
+        check_limits(action, self._capacity)
         self._packages.add(package, action, action.code)
 
     async def invoke(

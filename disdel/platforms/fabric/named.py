@@ -116,8 +116,29 @@ class Named:
         )
 
 
-def provider_of_entry(entry: EndpointEntry) -> Provider:
-    return registry.provider_of(entry.options.platform)
+def provider_of_entry(entry: EndpointEntry, file: Path, settings: Settings) -> Provider:
+    """The platform of an endpoint, with what depends on what the file says of it.
+
+    Raises:
+        UsageError: that does not lead to one.
+    """
+    with naming(entry, file):
+        provider = registry.provider_of(entry.options.platform)
+        return provider.of(_settings_of(entry, provider, settings))
+
+
+def _settings_of(entry: EndpointEntry, provider: Provider, settings: Settings) -> Settings:
+    """What leads to an endpoint, but for its address and its key."""
+    return replace(
+        settings,
+        fabric=None,
+        place=None,
+        platform=provider.name,
+        platform_options=entry.own,
+        platform_limits=None,
+        insecure=entry.options.insecure,
+        arch=entry.options.arch or settings.arch,
+    )
 
 
 def named_in(file: FabricFile, settings: Settings, only: str | None = None) -> list[Named]:
@@ -130,17 +151,8 @@ def named_in(file: FabricFile, settings: Settings, only: str | None = None) -> l
     for entry in file.endpoints:
         if only not in (None, entry.name):
             continue
-        said, provider = entry.options, provider_of_entry(entry)
-        base = replace(
-            settings,
-            fabric=None,
-            place=None,
-            platform=provider.name,
-            platform_options=entry.own,
-            platform_limits=None,
-            insecure=said.insecure,
-            arch=said.arch or settings.arch,
-        )
+        said, provider = entry.options, registry.provider_of(entry.options.platform)
+        base = _settings_of(entry, provider, settings)
         with naming(entry, file.path):
             if said.store is not None and not _is_redis(settings.store_address):
                 raise UsageError(

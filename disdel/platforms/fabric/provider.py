@@ -54,11 +54,13 @@ class FabricProvider(Provider):
                 "--fabric names several: say it in the file, under its endpoint"
             )
         bound = FabricProvider()
-        providers = [provider_of_entry(entry) for entry in _file(settings).endpoints]
+        file = _file(settings)
+        providers = [provider_of_entry(entry, file.path, settings) for entry in file.endpoints]
         alike = all(one.traits.host_packages for one in providers)
         bound.traits = Traits(  # type: ignore[misc]
             host_packages=alike,
             runs_images=all(one.traits.runs_images for one in providers),
+            has_packages=all(one.traits.has_packages for one in providers),
             proxy_mb=max(one.traits.proxy_mb for one in providers),
         )
         return bound

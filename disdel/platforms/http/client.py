@@ -22,6 +22,7 @@ from disdel.connections.patience import Patience, Tell, Tries, tell_nobody
 from disdel.errors import ActivationLost, ConnectionRefused, PlatformLost, PlatformRejected
 from disdel.platforms.base import ActionSpec, Begun, LookUp, Platform, nowhere
 from disdel.platforms.calls import HELLO, Call, Packages, check_hello
+from disdel.platforms.checking import check_limits
 from disdel.platforms.http.deployed import check_deployed
 from disdel.platforms.http.gate import Gate
 from disdel.platforms.http.limits import AROUND_BYTES
@@ -82,7 +83,7 @@ class HttpFunction(Platform):
 
     async def create_action(self, package: str, action: ActionSpec) -> None:
         most = self._capacity
-        self.check_limits(action)
+        check_limits(action, most)
         parts = parts_of(action.code)
         for url in self._running:
             check_deployed(url, parts, await self.hello(url))
@@ -94,26 +95,6 @@ class HttpFunction(Platform):
                 status=413,
             )
         self._packages.add(package, action, parts.own)
-
-    def check_limits(self, action: ActionSpec) -> None:
-        """Refuse an action that wants more than the function allows.
-
-        Raises:
-            PlatformRejected: it does.
-        """
-        most = self._capacity
-        if action.memory_mb > most.memory_max_mb:
-            raise PlatformRejected(
-                f"{action.name} wants {action.memory_mb} MB, and a call has at most "
-                f"{most.memory_max_mb} MB ({most.names.memory})",
-                status=400,
-            )
-        if action.timeout_s > most.timeout_max_s:
-            raise PlatformRejected(
-                f"{action.name} may run for {action.timeout_s:g} s, and is cut after "
-                f"{most.timeout_max_s:g} s ({most.names.timeout})",
-                status=400,
-            )
 
     async def invoke(
         self,

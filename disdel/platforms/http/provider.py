@@ -11,7 +11,7 @@ from disdel.connections.masking import masked
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.connections.trust import is_loopback
 from disdel.errors import ConnectionRefused, PlatformError, PlatformLost, UsageError
-from disdel.platforms.base import Opened, Provider, Reach
+from disdel.platforms.base import Opened, Provider, Reach, Traits
 from disdel.platforms.calls import UNKNOWN
 from disdel.platforms.http.client import HttpFunction
 from disdel.platforms.http.deployed import check_deployed
@@ -25,6 +25,7 @@ from disdel.types import Capacity
 
 class HttpProvider(Provider):
     name = "http"
+    traits = Traits(has_packages=True)
     options = HttpOptions
     reads = frozenset({"insecure"})
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import io
 import zipfile
+from dataclasses import replace
 
 import pytest
 import vermin
@@ -56,6 +57,22 @@ def test_the_packages_say_what_they_are(monkeypatch):
     )
     assert (carried.machines, carried.folders) == (("x86_64",), ("iree", "numpy"))
     assert carried.library == library_digest(library().items())
+
+
+def test_packages_that_are_there_already_are_named_and_not_packed(monkeypatch):
+    python, files = packages.own_python(), {"numpy/__init__.py": b"", "iree/runtime/a.so": b""}
+    monkeypatch.setattr(packages, "_packages", lambda *_: files)
+    built = packages._build(library(), python, ["x86_64"], None)
+    monkeypatch.setattr(packages, "_packages", None)
+    named = packages.facts_zip(library(), python, ["x86_64"])
+    own = {"program/program.json": b"{}"}
+    whole, told = (
+        parts_of(build_bundle("train", packages=each, files=own)) for each in (built, named)
+    )
+    # A function gets the same of both.
+    assert (told.own, told.library) == (whole.own, whole.library)
+    assert replace(told.carried, folders=whole.carried.folders) == whole.carried
+    assert len(named) < 2048
 
 
 def test_the_packages_say_which_disdel_they_are_of_and_refuse_another_machine(monkeypatch):

@@ -473,8 +473,9 @@ def test_code_that_no_request_has_room_for_is_refused():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (action(timeout_s=9.5), r"is cut after 9 s \(exec_timeout, the least limit on the way\)"),
-        (action(memory_mb=961), "at most 960 MB"),
+        (action(timeout_s=9.5), r"cut after 9 s here \(exec_timeout, the least limit on the way\)"),
+        (action(memory_mb=961), "961 MB, and an action has 64 to 960 MB here"),
+        (action(memory_mb=63), "63 MB, and an action has 64 to 960 MB here"),
     ],
 )
 def test_what_would_be_cut_is_refused_before_it_is_sent(spec, said):
