@@ -64,6 +64,7 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
         await asyncio.shield(creating)
         yield
         await invoker.logs.finish()
+        await _tell_of_twins(invoker)
     except BaseException:
         session.hurry()
         raise
@@ -89,6 +90,19 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
                 await asyncio.wait(invoker.creating)
             await invoker.stop_writing()
             await _remove(invoker, place)
+
+
+async def _tell_of_twins(invoker: Invoker) -> None:
+    """Count the activations that found their work begun or done: platforms deliver twice."""
+    store, key = invoker.session.store, invoker.keys.again
+    with contextlib.suppress(StoreError):
+        if count := len(await asyncio.to_thread(store.fields, key)):
+            invoker.emit(
+                Noted(
+                    message=f"{count} activation(s) came for work that another had begun or done, "
+                    "and did nothing: of each invocation the first counts"
+                )
+            )
 
 
 def _left(message: str) -> Noted:

@@ -20,6 +20,7 @@ disdel:<run>:scores:<round>                                    hash: worker -> J
 disdel:<run>:flower:<what>:<id>                                messages of a Flower app, its state
 disdel:<run>:progress                                          hash: worker -> JSON
 disdel:<run>:claims                                            hash: invocation -> activation
+disdel:<run>:again                                             hash: who came when it was claimed
 disdel:<run>:open                                              hash: there until the run is over
 
 <run> is the run's id and a turn, ID:TURN, new for each controller that drives it: what activations
@@ -136,6 +137,10 @@ class RunKeys:
     @property
     def claims(self) -> str:
         return f"{self.prefix}claims"
+
+    @property
+    def again(self) -> str:
+        return f"{self.prefix}again"
 
     @property
     def progress(self) -> str:

@@ -133,10 +133,10 @@ def activation_context(
 
 
 class ClaimedElsewhere(Exception):
-    """The work of this activation is another one's.
+    """The work of this activation is another one's, or was done when it was executed before.
 
     Attributes:
-        claimed_by: its id.
+        claimed_by: the id of who has done it.
     """
 
     def __init__(self, claimed_by: str) -> None:
@@ -153,8 +153,7 @@ def _claimed(
         yield
         return
     own = environ.get("__OW_ACTIVATION_ID") or secrets.token_hex(16)
-    first = store.claim(invocation, own)
-    if first != own:
+    if (first := store.claim(invocation, own)) is not None:
         raise ClaimedElsewhere(first)
     try:
         yield

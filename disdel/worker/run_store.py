@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 
+from disdel.errors import StoreError
 from disdel.protocol.keys import RunKeys
 from disdel.store.base import Blob, Buffer, Store
 from disdel.worker.cancellation import Cancelled
@@ -31,10 +34,13 @@ class RunStore(Store):
         self.patience = store.patience
         self._mark = RunKeys(run).open
         self._claims = RunKeys(run).claims
+        self._again = RunKeys(run).again
         self._marked = self._is_marked()
 
-    def claim(self, invocation: str, activation: str) -> str:
-        """Who is to do the work of an invocation: the first activation that asks.
+    def claim(self, invocation: str, activation: str) -> str | None:
+        """Who does the work of an invocation, or has done it; None where this activation is to.
+
+        A platform may execute an activation again that has ended: then it has done the work itself.
 
         Raises:
             Cancelled: the run is over.
@@ -42,8 +48,12 @@ class RunStore(Store):
         if not self._marked:
             raise Cancelled("the run is over")
         first = self.claim_field(self._claims, invocation, activation)
+        if first != activation:
+            # Only to be counted; who is lent its own objects alone may not.
+            with suppress(StoreError):
+                self.set_field(self._again, f"{invocation} {secrets.token_hex(4)}", activation)
         self._keep_claims_while_open()
-        return first.split()[0]
+        return None if first == activation else first.split()[0]
 
     def ended(self, invocation: str, activation: str, answer: str = "") -> None:
         """The activation that has claimed an invocation ends, and its record is to come.
@@ -62,6 +72,8 @@ class RunStore(Store):
     def _keep_claims_while_open(self) -> None:
         if not self._is_marked():
             self.delete_fields(self._claims)
+            with suppress(StoreError):
+                self.delete_fields(self._again)
             raise Cancelled("the run is over")
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:

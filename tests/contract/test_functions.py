@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections import Counter
 
 import psutil
 import pytest
@@ -76,23 +77,46 @@ def test_an_instance_that_was_frozen_after_its_answer_goes_on(both):
     assert (first.ending, second.ending, second.init_ms) == ("success", "success", None)
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_an_instance_that_is_killed_loses_no_call(server, tmp_path):
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "killed").mkdir()
-    with served(server, tmp_path / "kept") as kept, served(server, tmp_path / "killed") as killed:
+COUNTED = """
+import time
 
-        def kill():
-            wait_until(killed.children)
-            children = killed.children()
-            # Servers fork their workers.
-            os.kill(children[0].ppid(), signal.SIGKILL)
-            killed.process.kill()
+def main(args):
+    with open(args["file"], "a") as file:
+        file.write(f"{args['n']} ")
+    time.sleep(args["sleep"])
+    return {"n": args["n"]}
+"""
+# Of a whole instance; and of the process that serves, which then answers what it has begun.
+ENDED = [*((server, signal.SIGKILL) for server in SERVERS), (SERVERS[0], signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("server", "sent"), ENDED)
+def test_an_instance_that_is_ended_loses_no_call(server, sent, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "ended").mkdir()
+    begun = tmp_path / "begun"
+    with served(server, tmp_path / "kept") as kept, served(server, tmp_path / "ended") as ended:
+
+        def end():
+            wait_until(ended.children)
+            children = ended.children()
+            if sent == signal.SIGKILL:
+                # Servers fork their workers.
+                os.kill(children[0].ppid(), signal.SIGKILL)
+            ended.process.send_signal(sent)
 
         async def use(platform):
-            calls = (platform.invoke("p", "act", {"n": n, "sleep": 0.2}) for n in range(10))
+            await platform.create_action("p", action(name="counted", main=COUNTED))
+            told = {"file": str(begun), "sleep": 0.2}
+            calls = (platform.invoke("p", "counted", {"n": n, **told}) for n in range(10))
             return await asyncio.gather(*calls)
 
-        threading.Thread(target=kill).start()
-        records = using([kept, killed], use)
-    assert [each.result["seen"]["n"] for each in records] == list(range(10))
+        ending = threading.Thread(target=end)
+        ending.start()
+        records = using([kept, ended], use)
+        ending.join()
+    assert [each.result["n"] for each in records] == list(range(10))
+    # Each once, and what was lost once more.
+    times = Counter(begun.read_text().split())
+    assert len(times) == 10
+    assert sum(times.values()) <= 12

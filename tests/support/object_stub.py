@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 # What a fault does: it answers by itself and gives True, or only before the right answer.
 Fault = Callable[["Handler"], bool]
@@ -18,6 +18,7 @@ class Server(ThreadingHTTPServer):
     Attributes:
         connections: how many were made.
         asked: method, path and headers of each request.
+        queries: of each, by name.
         conditional: whether it heeds If-None-Match.
     """
 
@@ -28,6 +29,7 @@ class Server(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.queries: list[dict[str, str]] = []
         self.connections = 0
         self.conditional = True
 
@@ -63,6 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = unquote(urlsplit(self.path).path)
         self.server.asked.append((self.command, path, dict(self.headers)))
+        self.server.queries.append(dict(parse_qsl(urlsplit(self.path).query)))
         self.body, self.name = body, path
         if self.server.faults and self.server.faults.pop(0)(self):
             return

@@ -116,14 +116,18 @@ class Named:
         )
 
 
-def provider_of_entry(entry: EndpointEntry, file: Path, settings: Settings) -> Provider:
+def provider_of_entry(entry: EndpointEntry) -> Provider:
+    return registry.provider_of(entry.options.platform)
+
+
+def bound_provider(entry: EndpointEntry, file: Path, settings: Settings) -> Provider:
     """The platform of an endpoint, with what depends on what the file says of it.
 
     Raises:
         UsageError: that does not lead to one.
     """
+    provider = provider_of_entry(entry)
     with naming(entry, file):
-        provider = registry.provider_of(entry.options.platform)
         return provider.of(_settings_of(entry, provider, settings))
 
 
@@ -151,7 +155,7 @@ def named_in(file: FabricFile, settings: Settings, only: str | None = None) -> l
     for entry in file.endpoints:
         if only not in (None, entry.name):
             continue
-        said, provider = entry.options, registry.provider_of(entry.options.platform)
+        said, provider = entry.options, provider_of_entry(entry)
         base = _settings_of(entry, provider, settings)
         with naming(entry, file.path):
             if said.store is not None and not _is_redis(settings.store_address):

@@ -24,7 +24,7 @@ from disdel.platforms.base import (
 from disdel.platforms.fabric.binding import homes_of
 from disdel.platforms.fabric.client import Fabric, Member, together, too_few
 from disdel.platforms.fabric.file import FabricFile, read_fabric
-from disdel.platforms.fabric.named import Named, named_in, naming, provider_of_entry, why_away
+from disdel.platforms.fabric.named import Named, bound_provider, named_in, naming, why_away
 from disdel.platforms.fabric.wording import in_file_words
 from disdel.platforms.options import refuse_limits
 from disdel.settings import Settings, declared
@@ -55,7 +55,7 @@ class FabricProvider(Provider):
             )
         bound = FabricProvider()
         file = _file(settings)
-        providers = [provider_of_entry(entry, file.path, settings) for entry in file.endpoints]
+        providers = [bound_provider(entry, file.path, settings) for entry in file.endpoints]
         alike = all(one.traits.host_packages for one in providers)
         bound.traits = Traits(  # type: ignore[misc]
             host_packages=alike,

@@ -1,12 +1,17 @@
 """What the client of OpenWhisk's API does with replies that no platform here gives."""
 
 import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
 from disdel.connections.patience import Patience
-from disdel.platforms.base import ActionSpec
+from disdel.errors import ActivationLost
+from disdel.platforms.base import ActionSpec, Begun, nowhere
+from disdel.platforms.openwhisk import client as client_module
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from disdel.platforms.openwhisk.exchange import Exchange, Throttled
@@ -47,6 +52,83 @@ def test_the_code_in_the_reply_to_a_made_action_is_not_waited_for():
     [[method, path]] = asked
     assert method == b"PUT"
     assert path.startswith(b"/api/v1/namespaces/_/actions/package/train")
+
+
+ID = "0123456789abcdef0123456789abcdef"
+NONE = (404, {"error": "The requested resource does not exist.", "code": "0a"})
+RECORD = {
+    "activationId": ID,
+    "name": "act",
+    "start": 0,
+    "response": {"status": "success", "result": {"n": 1}},
+}
+
+
+def invoked(answers, begun=nowhere):
+    """The record of an invocation that is answered by 202, or its loss; and what was asked.
+
+    `answers` are those to who asks for the record, after which there is none.
+    """
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_any(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, self.path.partition("/_/")[2]))
+            status, body = 202, {"activationId": ID}
+            if self.command == "GET":
+                status, body = next(answers, NONE)
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("x-openwhisk-activation-id", ID)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_any
+
+        def log_message(self, *_):
+            pass
+
+    async def use(url):
+        platform = OpenWhisk(ApiAccess(url, "user:secret"))
+        try:
+            return await platform.invoke("p", "act", {}, timeout_s=1.0, begun=begun)
+        except ActivationLost as lost:
+            return lost
+        finally:
+            await platform.close()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            return asyncio.run(use(f"http://127.0.0.1:{server.server_port}")), asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_what_is_answered_by_202_is_executed_once_and_its_record_waited_for():
+    """There is none (404) before the activation has ended."""
+    record, asked = invoked(iter([*[NONE] * 5, (200, RECORD)]))
+    assert (record.id, record.result) == (ID, {"n": 1})
+    assert asked == [("POST", "actions/p/act?blocking=true")] + [("GET", f"activations/{ID}")] * 6
+
+
+def test_a_record_that_never_comes_is_waited_for_until_its_deadline(monkeypatch):
+    monkeypatch.setattr(client_module, "_RECORD_S", 0.1)
+
+    async def begun():
+        return Begun(activation_id=ID, ended=True)
+
+    lost, asked = invoked(iter(()), begun)
+    assert isinstance(lost, ActivationLost)
+    assert lost.activation_id == ID
+    assert [method for method, _ in asked].count("POST") == 1
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,29 @@ def test_nothing_but_the_data_is_sent(server, store):
         assert headers.keys() == {"Host", "Accept-Encoding", "Content-Length"}
 
 
+def test_what_is_signed_is_what_is_sent_and_no_listing_decides(server, store):
+    """A type or a condition that is sent and not signed, or the other way about, is refused."""
+    key = {"reads": frozenset({"key"}), "writes": frozenset({"key"}), "creates": frozenset({"new"})}
+    with contextlib.closing(open_store(lent(store, **key), patience_s=1.0)) as activation:
+        for user in (store, activation):
+            user.put("key", b"data")
+            user.put_stream("key", [b"a" * 10])
+            user.put_if_absent("new", b"data")
+            assert user.get("key") == b"a" * 10
+            user.wait_for("key", time.monotonic() + 60)
+    store.set_field("hash", "field", "text")
+    assert store.claim_field("hash", "field", "other") == "text"
+    assert store.get_field("hash", "field") == "text"
+    store.delete("key")
+    assert store.open("key") is None
+    for (_, _, headers), query in zip(server.asked, server.queries, strict=True):
+        sent = {name.lower() for name in headers}
+        assert set(query["X-Amz-SignedHeaders"].split(";")) == sent - {
+            *("accept-encoding", "content-length", "range")
+        }
+        assert "list-type" not in query
+
+
 def test_a_stream_that_does_not_fit_memory_is_sent_again_from_its_beginning(server, store):
     piece = bytes(range(256)) * 4096
     server.faults += [refuses(503), cuts]
