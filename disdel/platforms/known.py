@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from disdel.platforms.lambda_ import limits as lambda_limits
+from disdel.platforms.lambda_ import options as lambda_options
 from disdel.platforms.prices import AWS_LAMBDA, AWS_LAMBDA_ARM, DIGITALOCEAN
 from disdel.types.units import MIB
 from openwhisk_local.limits import MAX_CODE_BYTES, MAX_PAYLOAD_BYTES, platform_limits
@@ -75,8 +76,10 @@ LAMBDA = KnownLimits(
     invokes_per_minute=60 * lambda_limits.INVOKES_A_SECOND * lambda_limits.CONCURRENCY,
     per_gb_s=AWS_LAMBDA.per_gb_s,
     per_invocation=AWS_LAMBDA.per_invocation,
-    notes=f"arm64 at ${AWS_LAMBDA_ARM.per_gb_s:.10f} a GB·s; a start of more than 10 s is begun "
-    "again inside the call",
+    notes=f"or an image of {lambda_limits.IMAGE_BYTES >> 30} GB; /tmp of "
+    f"{lambda_options.FILES_MIN_MB} to {lambda_options.FILES_MAX_MB:,} MB; "
+    f"arm64 at ${AWS_LAMBDA_ARM.per_gb_s:.10f} a GB·s; a start of more than "
+    f"{lambda_limits.INIT_S:.0f} s is begun again inside the call",
 )
 _HOSTED = platform_limits("digitalocean", 1_024)
 DIGITALOCEAN_FUNCTIONS = KnownLimits(

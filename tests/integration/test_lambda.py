@@ -13,15 +13,18 @@ import pytest
 
 import disdel
 from disdel.api import run_plan
+from disdel.controller.invoking.exporting import export
 from disdel.controller.planning.checks import run_checks
 from disdel.errors import UsageError
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.limits import ZIP_BYTES
 from disdel.platforms.lambda_.options import LambdaOptions
+from disdel.runtimes.registry import TORCH
 from disdel.settings import Settings
 from disdel.types import TrainJob
 from tests.support.environments import python_of
+from tests.support.lambda_emulator.image import images_of
 from tests.support.platforms import OWN_KIND, lambda_emulator
 from tests.support.ports import free_port
 from tests.support.stub_lambda import ROLE
@@ -67,6 +70,35 @@ def test_killed_containers_and_lost_answers_change_nothing_of_what_is_learnt(
     assert {activation.memory_mb for activation in cut.activations} == {128}
     assert (cut.accuracy, cut.loss) == (whole.accuracy, whole.loss)
     assert [e.checksum for e in cut.ledger] == [e.checksum for e in whole.ledger]
+
+
+@pytest.mark.framework
+def test_images_train_what_no_zip_has_room_for(tmp_path):
+    pytest.importorskip("torch")
+    export("lambda", tmp_path / "exported", TORCH, None)
+    registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/disdel/"
+    images = images_of(tmp_path / "exported", tmp_path)
+    pushed = {f"{registry}{name}:{disdel.__version__}": image for name, image in images.items()}
+    with lambda_emulator(images=pushed) as emulator:
+        ended = disdel.train(
+            "digits",
+            epochs=1,
+            workers=1,
+            runtime="torch",
+            platform="lambda",
+            platform_option=(
+                f"endpoint={emulator.url}",
+                f"role={ROLE}",
+                f"image_prefix={registry}",
+            ),
+            run_dir=tmp_path / "runs",
+        )
+        assert emulator.left() == []
+    report = ended.report
+    assert (report.status, report.plan.runtime, report.totals.failed) == ("ok", "torch", 0)
+    assert report.accuracy > 0.5
+    # What its process held, as the library says that lies beside its code.
+    assert all(activation.peak_mb > 100 for activation in report.activations)
 
 
 @contextlib.contextmanager
@@ -122,7 +154,10 @@ def test_functions_are_made_changed_and_removed_as_awss_apis_have_it():
             return [entry["Key"] for entry in listed.get("Contents", ())]
 
         async def use():
-            platform = Lambda(LambdaOptions(role=role, endpoint=url, bucket="code"))
+            registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/disdel/"
+            platform = Lambda(
+                LambdaOptions(role=role, endpoint=url, bucket="code", image_prefix=registry)
+            )
 
             def spec(**changes):
                 own = {"name": "act", "kind": "python:3.11", "memory_mb": 128, "timeout_s": 2.5}
@@ -141,6 +176,13 @@ def test_functions_are_made_changed_and_removed_as_awss_apis_have_it():
                 assert stored() == ["disdel/p/p-large.zip"]
                 record = await platform.invoke("p", "act", {"n": 1})
                 assert record.result == {"n": 1}
+                of_image = {"name": "of-image", "kind": None, "image": "disdel/runtime-torch:1"}
+                for memory_mb in (512, 768):
+                    await platform.create_action("p", spec(**of_image, memory_mb=memory_mb))
+                made = functions.get_function(FunctionName="p-of-image")
+                assert made["Code"]["ImageUri"] == f"{registry}runtime-torch:1"
+                made = made["Configuration"]
+                assert (made["PackageType"], made["MemorySize"]) == ("Image", 768)
                 logs.create_log_group(logGroupName="/aws/lambda/p-act")
                 await platform.remove_package("p")
                 await platform.remove_package("p")
@@ -184,6 +226,7 @@ def test_doctor_asks_a_container_that_needs_no_image(compiled_state_dir, monkeyp
 
 def test_what_needs_an_image_is_refused_before_anything_runs():
     settings = Settings(platform="lambda", platform_options=("region=us-east-1",))
-    with pytest.raises(UsageError, match=r"--runtime torch needs an image.*--runtime compiled"):
+    told = r"torch needs an image.*--runtime compiled, or say .*image_prefix"
+    with pytest.raises(UsageError, match=told):
         run_plan(TrainJob(dataset="digits", runtime="torch"), settings)
     assert run_plan(TrainJob(dataset="digits"), settings).plan.runtime == "compiled"

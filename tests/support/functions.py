@@ -10,7 +10,7 @@ import httpx
 import psutil
 
 from disdel.controller.invoking.exporting import export
-from disdel.platforms.http.exported import Limits
+from disdel.platforms.exported import Limits
 from disdel.runtimes.registry import TORCH
 from tests.support.environments import python_of
 from tests.support.ports import free_port
@@ -42,11 +42,11 @@ def served(server, folder, *, runtime=TORCH, **environment):
     """An instance of what is exported to `folder`, where it is not yet."""
     port, python = free_port(), python_of(server)
     if server == "functions-framework":
-        export("functions-framework", folder, LIMITS, runtime)
+        export("functions-framework", folder, runtime, LIMITS)
         command = [python.with_name("functions-framework"), "--target=disdel_function"]
         command += ["--host=127.0.0.1", f"--port={port}"]
     else:
-        export("knative", folder, LIMITS, runtime)
+        export("knative", folder, runtime, LIMITS)
         # What `func` puts around a function.
         main = "from func_python.http import serve; from function import new; serve(new)"
         command = [python, "-c", main]

@@ -35,12 +35,14 @@ class StubLambda:
         invocations: how many have come.
         most: how many were under way at the same time.
         connections: how many there were.
+        created: what functions were asked for, in order.
     """
 
     def __init__(self, answer=None):
         self._answer = answer or (lambda number, event: (200, event, {}))
         self._lock = threading.Lock()
         self.invocations = self.most = self._now = self.connections = 0
+        self.created = []
 
     def __enter__(self):
         stub = self
@@ -59,6 +61,8 @@ class StubLambda:
                 status, said, headers = 200, {"State": "Active", "Functions": []}, {}
                 if self.path.endswith("/invocations"):
                     status, said, headers = stub._invoked(json.loads(body))
+                elif self.command == "POST":
+                    stub.created.append(json.loads(body))
                 text = said if isinstance(said, bytes) else json.dumps(said).encode()
                 with contextlib.suppress(OSError):
                     self.send_response(status)

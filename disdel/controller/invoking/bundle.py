@@ -68,6 +68,7 @@ ENTRY = (
     "disdel/entry/containers.py",
     "disdel/entry/executor_call.py",
     "disdel/entry/http_function.py",
+    "disdel/entry/lambda_image.py",
     "disdel/entry/orphans.py",
     "disdel/protocol/calls.py",
 )

@@ -228,9 +228,11 @@ def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runt
         named = runtime_named(asked)
         if named.image and not provider.traits.runs_images:
             able = " or ".join(runtime.name for runtime in without_image)
+            images_by = provider.traits.images_by
             raise UsageError(
                 f"--runtime {named.name} needs an image, and platform {provider.name} runs none "
                 f"for disdel: take --runtime {able}"
+                + (f", or say where its images are with {images_by}" if images_by else "")
             )
         return [named]
     if not provider.traits.runs_images:

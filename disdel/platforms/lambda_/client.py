@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from disdel.connections.patience import Patience, Tell, Tries, tell_nobody
 from disdel.errors import (
@@ -29,7 +29,7 @@ from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
 from disdel.platforms.base import ActionSpec, Begun, LookUp, Platform, nowhere
 from disdel.platforms.lambda_.aws import Aws, Passing, Throttled, in_thread, meaning
 from disdel.platforms.lambda_.deploying import Deploying
-from disdel.platforms.lambda_.limits import INIT_S, PAYLOAD_BYTES, capacity
+from disdel.platforms.lambda_.limits import INIT_S, PAYLOAD_BYTES, capacity, payload_bytes
 from disdel.platforms.lambda_.logs import whole_log
 from disdel.platforms.lambda_.options import LambdaOptions
 from disdel.platforms.lambda_.outcomes import answer_of, report_in
@@ -37,6 +37,7 @@ from disdel.platforms.pacing import Pacing
 from disdel.types import ActivationRecord, Capacity
 
 T = TypeVar("T")
+_Deployed: TypeAlias = tuple[ActionSpec, Mapping[str, str]]
 
 # From a function's time limit until its answer must be here; then it has got lost.
 _ANSWER_S = 30.0
@@ -84,7 +85,11 @@ class Lambda(Platform):
         self._patience = Patience(self._where, patience_s, tell=tell)
         self._throttle = Patience(self._where, _THROTTLE_PATIENCE_S, tell=tell)
         self._met = False
-        self._packages: dict[str, tuple[dict[str, object], dict[str, ActionSpec]]] = {}
+        self._tell = tell
+        # The functions of which it was told that they start slowly.
+        self._slow: set[str] = set()
+        # Parameters; and the actions, each with what its events have beside arguments.
+        self._packages: dict[str, tuple[dict[str, object], dict[str, _Deployed]]] = {}
         self._logs: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._pacing = Pacing(capacity(options).concurrency)
         self._deploying = Deploying(self._aws, options, self._ask)
@@ -109,8 +114,8 @@ class Lambda(Platform):
     async def create_action(self, package: str, action: ActionSpec) -> None:
         if package not in self._packages:
             raise PlatformRejected(f"there is no package {package}", status=_NOT_FOUND)
-        await self._deploying.create(package, action)
-        self._packages[package][1][action.name] = action
+        added = await self._deploying.create(package, action)
+        self._packages[package][1][action.name] = (action, added)
 
     async def invoke(
         self,
@@ -224,15 +229,17 @@ class Lambda(Platform):
         parameters, actions = self._packages.get(package, ({}, {}))
         if action not in actions:
             raise PlatformRejected(f"there is no {package}/{action}", status=_NOT_FOUND)
-        merged = {**parameters, **actions[action].parameters, **arguments}
-        event = json.dumps(merged, ensure_ascii=False, separators=(",", ":")).encode()
-        if len(event) > PAYLOAD_BYTES:
+        spec, added = actions[action]
+        merged = {**parameters, **spec.parameters, **arguments}
+        event = _json(merged)
+        most = payload_bytes(self._options)
+        if len(event) > most:
             raise PlatformRejected(
                 f"the arguments of {action} are {len(event)} bytes of JSON, and Lambda takes "
-                f"{PAYLOAD_BYTES}",
+                f"{most}{' beside the code' if most < PAYLOAD_BYTES else ''}",
                 status=_TOO_LARGE,
             )
-        return actions[action], event
+        return spec, _json({**merged, **added}) if added else event
 
     async def _send(self, name: str, event: bytes, within_s: float) -> Mapping[str, Any]:
         """What Lambda answers to one request: `payload`, `error`, `log` and `id`.
@@ -272,9 +279,17 @@ class Lambda(Platform):
         answer = answer_of(reply["payload"], reply["error"], log)
         passed_ms = (now_s - sent_s) * 1000
         duration_ms = passed_ms
+        init_ms = report.init_ms if report.thrown_away_ms is None else report.thrown_away_ms
         if report.duration_ms is not None:
             # The initialisation is billed as well, and was no waiting.
-            duration_ms = min(passed_ms, report.duration_ms + (report.init_ms or 0.0))
+            duration_ms = min(passed_ms, report.duration_ms + (init_ms or 0.0))
+        if report.thrown_away_ms is not None and name not in self._slow:
+            self._slow.add(name)
+            self._tell(
+                f"the start of {name} took {report.thrown_away_ms / 1000:.1f} s: Lambda throws "
+                f"away one of more than {INIT_S:.0f} s, and begins it again inside the call, where "
+                "it takes as long once more; with more memory it has more CPU"
+            )
         self._logs[activation_id] = (name, log)
         while len(self._logs) > _MOST_LOGS:
             self._logs.popitem(last=False)
@@ -284,7 +299,7 @@ class Lambda(Platform):
             start_ms=int(now_s * 1000 - duration_ms),
             duration_ms=round(duration_ms),
             wait_ms=max(0, round((now_s - asked_s) * 1000 - duration_ms)),
-            init_ms=None if report.init_ms is None else round(report.init_ms),
+            init_ms=None if init_ms is None else round(init_ms),
             ending=answer.ending,
             result=answer.result,
             logs=tuple(log.splitlines()),
@@ -331,6 +346,10 @@ class Lambda(Platform):
         raise PlatformLost(
             f"{self._where} has failed for {tries.lasted_s:.0f} s: {failure.why}"
         ) from failure
+
+
+def _json(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _activation_id(request_id: str) -> str:

@@ -12,16 +12,12 @@ from typing import Any, Protocol, TypeVar
 
 from disdel.errors import PlatformRejected, UsageError
 from disdel.platforms.base import ActionSpec
+from disdel.platforms.checking import check_limits
 from disdel.platforms.lambda_.aws import Aws, is_gone
-from disdel.platforms.lambda_.limits import (
-    MEMORY_MAX_MB,
-    MEMORY_MIN_MB,
-    RUNTIMES,
-    TIMEOUT_MAX_S,
-    ZIP_BYTES,
-)
+from disdel.platforms.lambda_.images import image_uri, own_code
+from disdel.platforms.lambda_.limits import RUNTIMES, ZIP_BYTES, capacity
 from disdel.platforms.lambda_.logs import log_group
-from disdel.platforms.lambda_.options import LambdaOptions
+from disdel.platforms.lambda_.options import LambdaOptions, registry_region
 from disdel.platforms.lambda_.packing import HANDLER, packed
 from disdel.types.units import MIB
 
@@ -62,20 +58,30 @@ class Deploying:
         digest = hashlib.sha256(name.encode()).hexdigest()[:10]
         return f"{re.sub('[^A-Za-z0-9_-]', '_', name)[:52]}-{digest}"
 
-    async def create(self, package: str, action: ActionSpec) -> None:
+    async def create(self, package: str, action: ActionSpec) -> Mapping[str, str]:
         """Make an action's function, or bring it up to date, and wait until it can be called.
+
+        Returns:
+            What each event of it must have beside arguments.
 
         Raises:
             UsageError: there is no role for it.
             PlatformRejected: it is beyond a limit, or refused.
         """
-        settings, code = self._wanted(package, action)
+        settings = self._settings(package, action)
         name = settings["FunctionName"]
-        code = await self._uploaded(package, name, code)
+        event: Mapping[str, str] = {}
+        if action.kind is None:
+            own = own_code(action, self._options.architecture)
+            event, code = own.event, {"ImageUri": self._image(action)}
+            settings["Environment"]["Variables"] |= own.variables
+        else:
+            settings |= {"Handler": HANDLER, "Runtime": f"python{_version_of(action.kind, name)}"}
+            code = await self._uploaded(package, action, name)
         make = partial(
             self._aws.control.create_function,
             Code=code,
-            PackageType="Zip",
+            PackageType="Image" if action.kind is None else "Zip",
             Architectures=[self._options.architecture],
             **settings,
         )
@@ -86,20 +92,34 @@ class Deploying:
                 raise
             await self._replace(name, code, settings)
         await self._ready(name)
+        return event
 
-    def _wanted(self, package: str, action: ActionSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The settings of a function, and its code."""
-        if not MEMORY_MIN_MB <= action.memory_mb <= MEMORY_MAX_MB:
+    def _image(self, action: ActionSpec) -> str:
+        """Where the image of an action is.
+
+        Raises:
+            PlatformRejected: nobody says, or Lambda does not take it from there.
+        """
+        prefix, region = self._options.image_prefix, self._aws.region
+        if prefix is None:
             raise PlatformRejected(
-                f"{action.name} wants {action.memory_mb} MB, and Lambda has {MEMORY_MIN_MB} to "
-                f"{MEMORY_MAX_MB}",
+                f"{action.name} is for the image {action.image}: say where Lambda has it with "
+                "--platform-option image_prefix=… (docs/platforms/lambda.md), or take --runtime "
+                "compiled, which needs none",
                 status=_BAD_REQUEST,
             )
-        if action.timeout_s > TIMEOUT_MAX_S:
+        uri = image_uri(prefix, action.image or "")
+        if (its := registry_region(uri)) != region:
             raise PlatformRejected(
-                f"{action.name} wants {action.timeout_s:g} s, and Lambda has {TIMEOUT_MAX_S:g}",
+                f"the image {uri} is in the registry of {its}, and functions of {region} take "
+                "images of their own region alone: push it there, or name the other region",
                 status=_BAD_REQUEST,
             )
+        return uri
+
+    def _settings(self, package: str, action: ActionSpec) -> dict[str, Any]:
+        """The settings of a function, of whatever its code is."""
+        check_limits(action, capacity(self._options))
         if self._options.role is None:
             raise UsageError(
                 "Lambda's functions run as a role, and none is named: --platform-option role=ARN "
@@ -109,8 +129,6 @@ class Deploying:
             "FunctionName": self.function(package, action.name),
             "Description": _described(package, action.name),
             "Role": self._options.role,
-            "Handler": HANDLER,
-            "Runtime": f"python{_python_of(action)}",
             "MemorySize": action.memory_mb,
             # Whole seconds, and no less than is asked for.
             "Timeout": max(1, -int(-action.timeout_s // 1)),
@@ -123,14 +141,20 @@ class Deploying:
                 }
             },
         }
-        data = packed(action.name, action.code, has_bucket=self._options.bucket is not None)
-        return settings, {"ZipFile": data}
+        if self._options.files_mb is not None:
+            settings["EphemeralStorage"] = {"Size": self._options.files_mb}
+        return settings
 
-    async def _uploaded(self, package: str, name: str, code: dict[str, Any]) -> dict[str, Any]:
-        """The code as a request can have it: by the bucket, where it is too large for one."""
-        data = code["ZipFile"]
+    async def _uploaded(self, package: str, action: ActionSpec, name: str) -> dict[str, Any]:
+        """A zip as a request can have it: by the bucket, where it is too large for one."""
+        data = packed(
+            action.name,
+            action.code,
+            self._options.architecture,
+            has_bucket=self._options.bucket is not None,
+        )
         if len(data) <= ZIP_BYTES:
-            return code
+            return {"ZipFile": data}
         key = f"{_folder(package)}{name}.zip"
         put = partial(self._aws.s3.put_object, Bucket=self._options.bucket, Key=key, Body=data)
         await self._ask(put)
@@ -220,22 +244,16 @@ def _folder(package: str) -> str:
     return f"disdel/{package}/"
 
 
-def _python_of(action: ActionSpec) -> str:
-    """The version of Python that an action is for.
+def _version_of(kind: str, name: str) -> str:
+    """The version of Python that a kind names.
 
     Raises:
-        PlatformRejected: Lambda has none such, or the action is for an image.
+        PlatformRejected: Lambda has none such.
     """
-    if action.kind is None:
-        raise PlatformRejected(
-            f"{action.name} is for the image {action.image}: on Lambda, --runtime compiled trains "
-            "without one",
-            status=_BAD_REQUEST,
-        )
-    version = action.kind.removeprefix("python:")
+    version = kind.removeprefix("python:")
     if version not in RUNTIMES:
         raise PlatformRejected(
-            f"{action.name} is for {action.kind}, and Lambda has Python {', '.join(RUNTIMES)}",
+            f"{name} is for {kind}, and Lambda has Python {', '.join(RUNTIMES)}",
             status=_BAD_REQUEST,
         )
     return version

@@ -21,6 +21,10 @@ PAYLOAD_BYTES = 6_291_556
 # Of a zip that is sent with the request, and of what any zip unpacks to.
 ZIP_BYTES = 50 * MIB
 UNZIPPED_BYTES = 250 * MIB
+# Of a container image, uncompressed.
+IMAGE_BYTES = 10 << 30
+# What functions of images leave of an event to the code that comes with it.
+CODE_BYTES_IN_EVENT = PAYLOAD_BYTES // 2
 # Of an account in a region, unless it has asked for more or is new.
 CONCURRENCY = 1_000
 # Of an account, for each invocation at the same time that it may have.
@@ -49,9 +53,14 @@ def capacity(options: LambdaOptions, concurrency: int | None = None) -> Capacity
         cpus=most if options.endpoint is None else usable_cpus(),
         mb_per_cpu=MB_PER_CPU if options.endpoint is None else None,
         gpu_memory_mb=0,
-        payload_bytes=PAYLOAD_BYTES,
+        payload_bytes=payload_bytes(options),
         code_bytes=ZIP_BYTES if options.bucket is None else UNZIPPED_BYTES,
         timeout_ordinary_s=TIMEOUT_ORDINARY_S,
         names=NAMES,
         kinds=tuple(f"python:{version}" for version in RUNTIMES),
     )
+
+
+def payload_bytes(options: LambdaOptions) -> int:
+    """The most JSON that an activation is given or answers."""
+    return PAYLOAD_BYTES if options.image_prefix is None else PAYLOAD_BYTES - CODE_BYTES_IN_EVENT

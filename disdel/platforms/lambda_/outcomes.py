@@ -19,6 +19,10 @@ _FACT = re.compile(r"\b(Init Duration|Duration|Memory Size|Max Memory Used): ([0
 # Written where the start of a container failed or took too long; then it begins again inside the
 # invocation, whose time ends it as well.
 _INIT_REPORT = re.compile(r"^INIT_REPORT\b.*\bPhase: invoke\b.*\bStatus: timeout", re.MULTILINE)
+# Of a start that was thrown away, before the invocation in which it was begun again.
+_THROWN_AWAY = re.compile(
+    r"^INIT_REPORT Init Duration: ([0-9.]+) ms\b.*\bPhase: init\b.*\bStatus: timeout", re.MULTILINE
+)
 _OUT_OF_MEMORY = "Runtime.OutOfMemory"
 _EXITED = "Runtime.ExitError"
 # By the kernel, for want of memory. Where much was left, somebody else has done it.
@@ -34,11 +38,13 @@ _NO_CODE = ("Image", "CodeArtifact", "KMS")
 class Report:
     """What Lambda says of an invocation in the last line of its log; None of what it does not.
 
-    `init_ms` is there of the first one of a container.
+    `init_ms` is there of the first one of a container; `thrown_away_ms` where its start took too
+    long, and was begun again inside the invocation, as a part of `duration_ms`.
     """
 
     duration_ms: float | None = None
     init_ms: float | None = None
+    thrown_away_ms: float | None = None
     memory_mb: int | None = None
     used_mb: int | None = None
 
@@ -68,7 +74,9 @@ def report_in(log: str) -> Report:
     def whole(name: str) -> int | None:
         return int(float(facts[name])) if name in facts else None
 
+    thrown_away = _THROWN_AWAY.search(log)
     return Report(
+        thrown_away_ms=float(thrown_away[1]) if thrown_away else None,
         duration_ms=float(facts["Duration"]) if "Duration" in facts else None,
         init_ms=float(facts["Init Duration"]) if "Init Duration" in facts else None,
         memory_mb=whole("Memory Size"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from disdel.errors import PlatformRejected
 from disdel.platforms.lambda_.limits import UNZIPPED_BYTES, ZIP_BYTES
+from disdel.platforms.lambda_.machines import check_machine
 from disdel.types.units import MIB
 
 HANDLER = "disdel.entry.lambda_handler.handler"
@@ -17,16 +18,17 @@ _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _TOO_LARGE = 413
 
 
-def packed(name: str, code: bytes, *, has_bucket: bool) -> bytes:
+def packed(name: str, code: bytes, architecture: str, *, has_bucket: bool) -> bytes:
     """The zip of an action with what Lambda calls in it.
 
     Args:
         name: of the action, for messages.
         code: its zip.
+        architecture: of the function.
         has_bucket: whether it can be more than is sent with a request.
 
     Raises:
-        PlatformRejected: Lambda would refuse it for its size.
+        PlatformRejected: Lambda would refuse it for its size, or cannot load what is in it.
     """
     buffer = io.BytesIO(code)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -38,6 +40,7 @@ def packed(name: str, code: bytes, *, has_bucket: bool) -> bytes:
             own = _LIBRARY / path.removeprefix("disdel/")
             data = b"" if path == "disdel/__init__.py" else own.read_bytes()
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+        check_machine(name, archive, architecture)
         unzipped = sum(member.file_size for member in archive.infolist())
     data = buffer.getvalue()
     if unzipped > UNZIPPED_BYTES:

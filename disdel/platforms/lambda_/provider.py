@@ -13,7 +13,7 @@ from disdel.errors import UsageError
 from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.limits import capacity
-from disdel.platforms.lambda_.options import LambdaOptions
+from disdel.platforms.lambda_.options import LambdaOptions, registry_region
 from disdel.platforms.options import own_options, refuse_limits
 from disdel.platforms.prices import AWS_LAMBDA, AWS_LAMBDA_ARM
 from disdel.settings import Settings
@@ -22,9 +22,19 @@ from disdel.types import Capacity
 
 class LambdaProvider(Provider):
     name = "lambda"
-    traits = Traits(runs_images=False)
+    traits = Traits(
+        runs_images=False,
+        images_by="--platform-option image_prefix=… (docs/platforms/lambda.md)",
+    )
     prices = (AWS_LAMBDA, AWS_LAMBDA_ARM)
     options = LambdaOptions
+
+    def of(self, settings: Settings) -> Provider:
+        if _options(settings).image_prefix is None:
+            return self
+        bound = LambdaProvider()
+        bound.traits = Traits()  # type: ignore[misc]
+        return bound
 
     @asynccontextmanager
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
@@ -81,7 +91,10 @@ def _client(settings: Settings, tell: Tell = tell_nobody) -> Lambda:
 
 def _options(settings: Settings) -> LambdaOptions:
     refuse_limits(settings, "Lambda", "--memory-max and --timeout-max")
-    return own_options(LambdaOptions, settings)
+    options = own_options(LambdaOptions, settings)
+    if options.image_prefix is None and registry_region(settings.image_prefix) is not None:
+        return replace(options, image_prefix=settings.image_prefix)
+    return options
 
 
 PROVIDER = LambdaProvider()

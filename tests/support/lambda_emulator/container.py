@@ -48,12 +48,13 @@ class Container:
     Args:
         programs: the emulator, and a Python with AWS's runtime client.
         function: its settings, as they were created.
-        task: the folder of its code.
+        task: the folder of its code, or what an image has there.
         folder: its own.
         cell: its memory cgroup; None where there are none, and its memory is looked at.
+        image: what it is of, where that is no zip.
     """
 
-    def __init__(self, programs, function, task, folder, cell):
+    def __init__(self, programs, function, task, folder, cell, image=None):
         self._function = function
         self._cell = cell
         self._log = folder / "log"
@@ -63,7 +64,8 @@ class Container:
         (folder / "tmp").mkdir(parents=True)
         emulator, python = programs
         self._port, api = free_ports(2)
-        runtime = shlex.join([str(python), "-m", "awslambdaric", function["Handler"]])
+        handler = image.handler if image else function["Handler"]
+        runtime = shlex.join([str(python), "-m", "awslambdaric", handler])
         inside = f"{enter(cell.procs if cell else ())} && exec {runtime}"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -78,7 +80,7 @@ class Container:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=self._environment(task, folder),
+                env={**(image.environment if image else {}), **self._environment(task, folder)},
             )
         if cell is None:
             threading.Thread(target=self._sample, daemon=True).start()

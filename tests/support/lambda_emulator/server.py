@@ -12,7 +12,7 @@ import tempfile
 import threading
 import zipfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,7 @@ from tests.support.stub_lambda import ROLE
 PAYLOAD_BYTES = 6_291_556
 _TAIL_BYTES = 4096
 _FUNCTIONS = "/2015-03-31/functions"
+_CODE = {"ZipFile", "ImageUri"}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -47,6 +48,7 @@ class Function:
     task: Path
     code_bytes: int
     digest: str
+    image: object = None
     idle: list = field(default_factory=list)
 
     def configuration(self):
@@ -71,6 +73,7 @@ class LambdaEmulator:
     Args:
         programs: AWS's emulator, and a Python with its runtime client.
         concurrency: how many invocations may be under way.
+        images: what there is in the registry, by name.
 
     Attributes:
         url: of the API.
@@ -79,8 +82,9 @@ class LambdaEmulator:
         loses: of those whose answers get lost on the way.
     """
 
-    def __init__(self, programs, *, concurrency=16):
+    def __init__(self, programs, *, concurrency=16, images=None):
         self.programs = programs
+        self.images = images or {}
         self.concurrency = concurrency
         self.counts = Counter()
         self.kills = set()
@@ -121,24 +125,33 @@ class LambdaEmulator:
                 raise Refused(409, "ResourceConflictException", f"Function already exist: {name}")
             settings = {key: value for key, value in asked.items() if key != "Code"}
             _check(settings)
-            self._functions[name] = self._made(settings, base64.b64decode(asked["Code"]["ZipFile"]))
+            self._functions[name] = self._made(settings, asked["Code"])
             return self._functions[name].configuration()
 
     def update(self, name, asked):
         """Change the code, or else the settings."""
         with self._lock:
             function = self._function(name)
-            settings = {**function.settings, **{k: v for k, v in asked.items() if k != "ZipFile"}}
+            settings = {**function.settings, **{k: v for k, v in asked.items() if k not in _CODE}}
             _check(settings)
-            if "ZipFile" in asked:
-                made = self._made(settings, base64.b64decode(asked["ZipFile"]))
+            if _CODE & asked.keys():
+                made = self._made(settings, asked)
             else:
-                made = Function(settings, function.task, function.code_bytes, function.digest)
+                made = replace(function, settings=settings, idle=[])
             self._functions[name] = made
         self._end_idle(function)
         return made.configuration()
 
     def _made(self, settings, code):
+        if settings["PackageType"] == "Zip":
+            return self._of_zip(settings, base64.b64decode(code["ZipFile"]))
+        image = self.images.get(code["ImageUri"])
+        if image is None:
+            why = f"Source image {code['ImageUri']} does not exist. Provide a valid source image."
+            raise Refused(400, "InvalidParameterValueException", why)
+        return Function(settings, image.task, 0, code["ImageUri"], image)
+
+    def _of_zip(self, settings, code):
         with zipfile.ZipFile(io.BytesIO(code)) as archive:
             unzipped = sum(member.file_size for member in archive.infolist())
             if len(code) > 50 * MIB or unzipped > 250 * MIB:
@@ -217,7 +230,9 @@ class LambdaEmulator:
         folder = self._folder / f"container-{number}"
         if self._cgroups is not None:
             cell = self._cgroups.cell(f"c{number}", function.settings["MemorySize"] * MIB, folder)
-        container = Container(self.programs, function.settings, function.task, folder, cell)
+        container = Container(
+            self.programs, function.settings, function.task, folder, cell, function.image
+        )
         self._containers.add(container)
         return container
 
@@ -294,7 +309,10 @@ def _check(settings):
             "InvalidParameterValueException",
             "The role defined for the function cannot be found.",
         )
-    if re.fullmatch(r"python3\.\d+", settings["Runtime"]) is None:
+    if settings["PackageType"] == "Image":
+        if {"Handler", "Runtime"} & settings.keys():
+            refuse("Parameters are not supported when PackageType is Image: Handler, Runtime")
+    elif re.fullmatch(r"python3\.\d+", settings["Runtime"]) is None:
         refuse(f"Value {settings['Runtime']} at 'runtime' failed to satisfy constraint")
 
 

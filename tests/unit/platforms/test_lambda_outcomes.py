@@ -93,6 +93,14 @@ def test_an_initialisation_that_uses_up_the_time_is_one_of_the_start():
     assert answer_of(b"Task timed out after 3.00 seconds", None, log).ending == "start-time-limit"
 
 
+def test_a_start_that_was_thrown_away_is_no_warm_one():
+    line = "INIT_REPORT Init Duration: 10008.37 ms\tPhase: init\tStatus: timeout"
+    assert report_in(f"{line}\n{report(ID)}").thrown_away_ms == 10008.37
+    assert report_in(report(ID)).thrown_away_ms is None
+    again = "INIT_REPORT Init Duration: 12.00 ms\tPhase: invoke\tStatus: error"
+    assert report_in(f"{again}\n{report(ID)}").thrown_away_ms is None
+
+
 def test_who_is_killed_with_memory_to_spare_has_not_run_out_of_it():
     killed = said("Runtime.ExitError", "Runtime exited with error: signal: killed")
     for used, ending in (("40 MB", "vanished"), ("128 MB", "out-of-memory")):
