@@ -389,6 +389,11 @@ class Provider(ABC):
         pairs = () if address is None else (f"{option}={address}",)
         return replace(settings, platform_options=(*settings.platform_options, *pairs))
 
+    def price(self, settings: Settings) -> Price | None:  # noqa: ARG002 - it is the same for all
+        """The list price of the platform of `settings`; None where it has none of its own."""
+        # Prices of comparable places are none of this one.
+        return None if self.prices is PUBLISHED or not self.prices else self.prices[0]
+
     def parts(self, settings: Settings) -> tuple[tuple[str, Provider], ...]:  # noqa: ARG002
         """Each endpoint of the platform of `settings` by itself, by name; none where it is one."""
         return ()

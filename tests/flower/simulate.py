@@ -2,6 +2,7 @@
 
 `simulated.json` is what it has made of both apps, in an environment with flwr[simulation]==1.42.0
 and the frameworks of constraints.txt: python simulate.py ../../examples/flower 2 'out="told.json"'.
+`flwr run` itself, as docs/flower.md shows it, has made the same of them, to all digits.
 """
 
 import sys

@@ -22,7 +22,7 @@ from disdel.platforms.fabric.content import POINTERS, content_of
 from disdel.platforms.fabric.named_secrets import named_secret
 from disdel.platforms.fabric.paths import located
 from disdel.protocol.signing_keys import checked_secret
-from disdel.settings import Declared, build, declared
+from disdel.settings import Declared, LimitsName, build, declared
 from disdel.settings.texts import checked_text, number_in, value_of
 from disdel.types.checks import take_fields
 from disdel.types.setting import Setting
@@ -137,6 +137,13 @@ class EndpointOptions:
         Setting("What it takes for an activation, likewise.", metavar="USD", low=0, high=1_000_000),
     ] = None
     insecure: Annotated[bool, Setting("Do not verify its certificate.")] = False
+    limits: Annotated[
+        LimitsName | None,
+        Setting(
+            "Limits of who hosts an OpenWhisk, or of the embedded platform.",
+            default="what it tells",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         take_fields(self)

@@ -19,7 +19,7 @@ from disdel.platforms.fabric.file import EndpointEntry, EndpointOptions, FabricF
 from disdel.platforms.fabric.paths import store_address
 from disdel.platforms.fabric.wording import in_file_words, names_in_file
 from disdel.platforms.options import said_options
-from disdel.platforms.prices import PUBLISHED, Price, price_given
+from disdel.platforms.prices import Price, price_given
 from disdel.settings import Settings
 from disdel.settings.settings import own_architecture
 from disdel.types import Capacity
@@ -92,9 +92,7 @@ class Named:
         said = self.entry.options
         if said.price_gb_s is not None or said.price_invocation is not None:
             return price_given(per_gb_s=said.price_gb_s, per_invocation=said.price_invocation)
-        # Prices of comparable places are none of this one.
-        own = self.provider.prices
-        return None if own is PUBLISHED or not own else own[0]
+        return self.provider.price(self.settings)
 
     def endpoint(self, told: Capacity) -> Endpoint:
         """What is planned with, of an endpoint whose platform tells this capacity.
@@ -139,7 +137,7 @@ def _settings_of(entry: EndpointEntry, provider: Provider, settings: Settings) -
         place=None,
         platform=provider.name,
         platform_options=entry.own,
-        platform_limits=None,
+        platform_limits=entry.options.limits,
         insecure=entry.options.insecure,
         arch=entry.options.arch or settings.arch,
     )

@@ -15,7 +15,7 @@ from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.limits import capacity
 from disdel.platforms.lambda_.options import LambdaOptions, registry_region
 from disdel.platforms.options import own_options, refuse_limits
-from disdel.platforms.prices import AWS_LAMBDA, AWS_LAMBDA_ARM
+from disdel.platforms.prices import AWS_LAMBDA, AWS_LAMBDA_ARM, Price
 from disdel.settings import Settings
 from disdel.types import Capacity
 
@@ -50,6 +50,9 @@ class LambdaProvider(Provider):
 
     async def offered(self, settings: Settings) -> Capacity:
         return capacity(_options(settings))
+
+    def price(self, settings: Settings) -> Price:
+        return AWS_LAMBDA_ARM if _options(settings).architecture == "arm64" else AWS_LAMBDA
 
     def address(self, settings: Settings) -> str | None:
         return _client(settings).place

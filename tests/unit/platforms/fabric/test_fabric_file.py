@@ -12,6 +12,7 @@ from disdel.platforms.fabric.binding import homes_of, read_ids
 from disdel.platforms.fabric.file import read_fabric
 from disdel.platforms.fabric.named import named_in
 from disdel.platforms.fabric.secret_looks import secret_in
+from disdel.platforms.prices import AWS_LAMBDA, AWS_LAMBDA_ARM
 from disdel.settings import Settings, declared
 from disdel.settings.settings import own_architecture
 from disdel.types.units import MIB
@@ -329,6 +330,23 @@ def test_what_a_file_says_in_vain_is_refused_and_no_endpoint_is_taken_for_away(
         asyncio.run(registry.chosen(settings).endpoints(settings))
     assert told in str(refused.value)
     assert "quorum" not in str(refused.value)
+
+
+def test_hosts_and_architectures_have_limits_and_prices_of_their_own(written, monkeypatch):
+    monkeypatch.setenv("CLOUD_KEY", "u:s")
+    text = (
+        '[endpoints.hosted]\nplatform = "openwhisk"\naddress = "https://faas.example"\n'
+        'key_env = "CLOUD_KEY"\nlimits = "digitalocean"\n'
+        '[endpoints.arm]\nplatform = "lambda"\naddress = "eu-central-1"\narchitecture = "arm64"\n'
+        '[endpoints.x86]\nplatform = "lambda"\naddress = "eu-central-1"\n'
+    )
+    settings = Settings(fabric=written(text))
+    hosted, arm, x86 = named_in(provider_module._file(settings), settings)
+    assert hosted.settings.platform_limits == "digitalocean"
+    assert (arm.price, x86.price) == (AWS_LAMBDA_ARM, AWS_LAMBDA)
+    settings = Settings(fabric=written(f'{text}limits = "stock"\n'))
+    with pytest.raises(UsageError, match=r"endpoint x86 in .*limits stock is for the embedded"):
+        asyncio.run(registry.chosen(settings).endpoints(settings))
 
 
 def test_an_address_is_said_once(written):
