@@ -123,6 +123,7 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
             state=steps.tensors,
             model_tensors=steps.model_tensors,
             trained=steps.trained,
+            frozen=steps.frozen,
             adds_terms=job.adds_terms,
             draws=steps.draws,
             classifies=network.recipe.target != "number",

@@ -24,6 +24,7 @@ from disdel.compiler.lowering import (
 from disdel.compiler.network import LoweredNetwork
 from disdel.compiler.recipe import ACTIVATIONS, Recipe
 from disdel.protocol.program import Initial, StateTensor
+from disdel.runtimes.keras.frozen import frozen_variables
 
 KerasModel = Any
 KerasVariable = Any
@@ -56,6 +57,9 @@ class Steps:
         self.tensors = (*self._model_tensors(), *self._optimizer_tensors())
         names = [tensor.name for tensor in self.tensors[: self.model_tensors]]
         self.trained = tuple(self._split(names)[0])
+        frozen = frozen_variables(self._model)
+        variables = zip(names, self._model.variables, strict=True)
+        self.frozen = tuple(name for name, variable in variables if id(variable) in frozen)
 
     def _model_tensors(self) -> Iterator[StateTensor]:
         for i, variable in enumerate(self._model.variables):

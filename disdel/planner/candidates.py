@@ -15,6 +15,7 @@ from disdel.planner.limits import Shortage, order, shortages
 from disdel.planner.memory import (
     BLOCK_STEPS,
     FLOAT_BYTES,
+    SUM_COPIES,
     Work,
     sample_bytes,
     state_bytes,
@@ -442,6 +443,9 @@ def _store_mb(
     averages += question.advances
     states = (averages + parts + workers) * state_bytes(question.facts)
     # Of the round before and of this one.
-    copies = question.kept_copies + len(client_samples) * question.own_copies
-    kept = 2 * copies * question.facts.parameters * FLOAT_BYTES
+    copies = 2 * (question.kept_copies + len(client_samples) * question.own_copies)
+    if (federation := question.federation) is not None:
+        copies = 2 * question.kept_copies + federation.most_kept * question.own_copies
+        copies += federation.further_sums * (1 + parts * SUM_COPIES)
+    kept = copies * question.facts.parameters * FLOAT_BYTES
     return mb_ceil(samples * sample_bytes(work.dataset) + states + kept)

@@ -27,6 +27,8 @@ FLOAT_BYTES = 4
 _LABEL_BYTES = 4
 
 STATE_COPIES = 3
+# A sum of updates, 64 bits an element, in copies of the weights.
+SUM_COPIES = 2
 
 # collectWeights: Python, numpy, the Redis client and the proxy.
 BASE_FLOOR_MB = 56

@@ -158,6 +158,9 @@ class Federation:
         rounds: of the run.
         work: what each of so many clients does in a round, in the order of `Question.counts`.
         sums: whether one sum leaves a container, and not each update.
+        further_sums: that a strategy wants, and containers make beside it.
+        asked: clients of a round, of which the planned ones are as many as matter for its time.
+        clients: of the whole federation.
         deadline_s: of a round, from its start; None for none.
         updates: that make a version on so many containers, where they are taken as they come: it
             is planned as a round of so many clients, since none begins that would only be stale.
@@ -168,10 +171,23 @@ class Federation:
     rounds: int
     work: Callable[[int], tuple[ClientWork, ...]]
     sums: bool = True
+    further_sums: int = 0
+    asked: int = 0
+    clients: int = 0
     deadline_s: float | None = None
     updates: Callable[[int], int] | None = None
     scores: ClientScores | None = None
     sizes: tuple[SizedClients, ...] = ()
+
+    @property
+    def sum_count(self) -> int:
+        """The sums that a container makes."""
+        return 1 + self.further_sums if self.sums else 1
+
+    @property
+    def most_kept(self) -> int:
+        """What clients keep, at most, while those of a round write what is theirs anew."""
+        return self.asked + min(self.clients, self.rounds * self.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,14 @@ from disdel.types.specs import CodeRef, FeatureSpec, ModelSpec, TargetSpec
 
 WIRE_VERSION = 9
 
-# In the metadata of an update: the model's tensors that gradients do not train, as a list in JSON.
+# In the metadata of an update or a state, as lists in JSON: the tensors of the model that gradients
+# do not train; and of those, in a state, the ones that no step changes, which no sum has.
 UNTRAINED = "untrained"
-# In a stored sum: the units of all elements, and before the name of what is no floating point.
+FROZEN = "frozen"
+# In a stored sum: the units of all elements, and before the names of further sums and of what is no
+# floating point.
 SUMS = "sums"
+FURTHER = "further/"
 LARGEST = "largest/"
 # In the metadata of the initial state: the precision that whoever published it has chosen.
 PRECISION = "precision"
@@ -294,9 +298,9 @@ class ClientTurn:
 
     The samples are at `shard_key`; where there is none, a function of the client's own loads those
     of `split`, `samples` in number where that is known. It trains on `uses` of them, drawn by the
-    seed, or on all. The learning rate is multiplied by
-    `rate_factor`. In the round's mean the update weighs `weight`. It goes to `update_key` where it
-    is no part of a sum. `keeps` says what else the client is to keep. After its steps, which may be
+    seed, or on all. The learning rate is multiplied by `rate_factor`. The update weighs `weight` in
+    the round's mean, and `sums` in its further sums, by name. It goes to `update_key` where it is
+    no part of a sum. `keeps` says what else the client is to keep. After its steps, which may be
     none, the client's model is scored on the samples at `score_keys`; or with `scores_own` on those
     of "test" that its function loads. With `model_key`, it is also stored there as a file of its
     framework. With `counts` it trains nothing, and says how many samples it has. With
@@ -320,6 +324,7 @@ class ClientTurn:
     model_key: str | None = None
     counts: bool = False
     asks_labels: bool = False
+    sums: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,9 +341,10 @@ class Begun:
 class TrainClientsRequest:
     """Train clients in turn, each from the state at `state_key`, in one round of a federation.
 
-    What each has changed is added up in units of 2**-`exponent` (`worker/exact_sum.py`), and the
-    sum goes to `sum_key` once the last has trained, or none of those left fits before the time
-    limit. Without an exponent each update is stored by itself. The first client goes on from
+    What each has changed is added up in units of 2**-`exponent` (`strategies/exact_sum.py`), and
+    the sum goes to `sum_key` once the last has trained, or none of those left fits before the time
+    limit; and with it further sums of what gradients train, whose `exponents` are given by name.
+    Without an exponent each update is stored by itself. The first client goes on from
     `begun`; one that must stop leaves its state at `checkpoint_key`. After `until_s`, in seconds
     since the epoch, nobody waits for an answer, nor once the hash `open_key` tells that the round
     is over, where it is given. Scores are made `score_batch` samples at once. With `clipping` or
@@ -372,6 +378,7 @@ class TrainClientsRequest:
     clipping: Clipping | None = None
     secure: SecureSession | None = None
     score_batch: int = 1
+    exponents: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,7 +522,8 @@ class CombineRequest:
     The round began with the state at `before_key`. The mean goes to `state_key`, or what `advance`
     makes of it. The sum is divided by `divisor` instead of its weight, where that is given, after
     `noise` was added. With `secure`, its masks are taken away at first. `exponent` is that of the
-    round, and `counts` so many numbers that the sums have at their end. Each sum counts
+    round, `exponents` are those of its further sums by name, and `counts` is how many numbers the
+    sums have at their end. Each sum counts
     `factors` of its weight, where these are given: it is of clients that began with an earlier
     state.
     """
@@ -534,6 +542,7 @@ class CombineRequest:
     secure: SecureSession | None = None
     counts: int = 0
     factors: tuple[float, ...] = ()
+    exponents: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ class Program:
         state: the tensors of the state in the modules' order, those of the model first.
         model_tensors: how many of them are the model's; the others are the optimizer's.
         trained: the names of the tensors that steps change by gradients.
+        frozen: the names of the model's tensors that no step changes.
         adds_terms: whether a training step adds a strategy's terms to its gradients.
         draws: whether a training step draws at random.
         classifies: whether samples have classes.
@@ -99,6 +100,7 @@ class Program:
     metrics: tuple[str, ...]
     memory: CallMemory
     targets: tuple[CompileTarget, ...]
+    frozen: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         (folder / DESCRIPTION).write_text(json.dumps(asdict(self), indent=1))

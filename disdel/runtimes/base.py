@@ -106,6 +106,14 @@ class Trainer(ABC):
     def trained(self) -> tuple[str, ...]:
         """The names of the tensors of the state that steps change by gradients."""
 
+    def frozen(self) -> tuple[str, ...]:
+        """The names of the tensors of the model that no step changes: those of frozen layers.
+
+        Of what gradients do not train, those that the framework says so of; statistics of layers
+        that are trained are not among them.
+        """
+        return ()
+
     @abstractmethod
     def add_terms(self, terms: AddedTerms | None) -> None:
         """Add `terms` to the gradients of all steps from now on; None is for nothing.

@@ -133,15 +133,25 @@ def read_tensors(store: Store, key: str) -> dict[str, Array]:
     return tensors_of(store.existing(key))
 
 
+def read_described(store: Store, key: str) -> tuple[dict[str, Array], Mapping[str, str]]:
+    """The tensors of a blob, as `read_tensors` gives them, and its metadata; raises as it does."""
+    return _described(store.existing(key))
+
+
 def tensors_of(blob: Blob) -> dict[str, Array]:
     """The tensors of a blob, as `read_tensors` gives them; raises as that does."""
+    return _described(blob)[0]
+
+
+def _described(blob: Blob) -> tuple[dict[str, Array], Mapping[str, str]]:
     data = bytearray(blob.size)
     blob.read_into(memoryview(data))
     header = _parse_header(blob.key, memoryview(data), blob.size)
-    return {
+    tensors = {
         tensor.name: np.ndarray(tensor.shape, tensor.dtype, data, len(header.raw) + tensor.start)
         for tensor in header.tensors
     }
+    return tensors, header.metadata
 
 
 def read_named(store: Store, key: str, names: Collection[str]) -> dict[str, Array]:

@@ -320,9 +320,20 @@ class Strategy(ABC):
         return bool(self.kept) or type(self).advance is not Strategy.advance
 
     @property
+    def wants_sums(self) -> bool:
+        """Whether `advance` is given further sums of a round's changes."""
+        return self.advances and type(self).sums is not Strategy.sums
+
+    def sum_names(self) -> tuple[str, ...]:
+        """The names of the further sums that `advance` is given."""
+        if not self.wants_sums:
+            return ()
+        return tuple(self.sums(Contribution(client=0, steps=1, samples=1, loss=0.0, rate=1.0)))
+
+    @property
     def is_whole(self) -> bool:
         """Whether one action must have all updates of a round: no partial means will do."""
-        return self.sees_each or type(self).sums is not Strategy.sums
+        return self.sees_each or self.wants_sums
 
     @property
     def acts(self) -> bool:

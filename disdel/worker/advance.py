@@ -16,6 +16,7 @@ import numpy as np
 from disdel.errors import AggregationError, TrainingDiverged
 from disdel.protocol.messages import Advance
 from disdel.store.base import Store
+from disdel.store.states import passed_on
 from disdel.strategies.base import Advanced, Block, Strategy
 from disdel.strategies.registry import strategy_named
 from disdel.types.arrays import Numbers
@@ -99,7 +100,8 @@ class _Walk:
 
     def state_blob(self) -> Iterator[bytes]:
         header = self.mean.header
-        yield header.with_metadata({"samples": header.metadata.get("samples", "")})
+        told = {"samples": header.metadata.get("samples", ""), **passed_on(header, ())}
+        yield header.with_metadata(told)
         position = 0
         for is_trained, span in self._spans():
             if is_trained:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from disdel.protocol.messages import ClientTurn
+from disdel.protocol.messages import FROZEN, ClientTurn
 from disdel.runtimes.rates import Factors
-from disdel.store.codec import read_tensors
+from disdel.store.codec import read_described
+from disdel.store.states import named_in
 from disdel.types.arrays import Array, Tensors
 from disdel.worker.context import Context
 from disdel.worker.shards import Samples
@@ -16,19 +17,27 @@ _USES = 0x75736573
 
 
 class RoundState:
-    """The state of the last round that this container has trained in."""
+    """The state of the last round that this container has trained in.
+
+    Attributes:
+        read_bytes: of all states that were read.
+        frozen: the tensors of the state that no update may change.
+    """
 
     def __init__(self) -> None:
         self._held: tuple[str, dict[str, Array]] | None = None
         self.read_bytes = 0
+        self.frozen: frozenset[str] = frozenset()
 
     def get(self, key: str, context: Context) -> dict[str, Array]:
         """The state under `key`, tensors of any shape; nobody writes into them."""
         if self._held is None or self._held[0] != key:
             # Let go before the next one is read.
             self._held = None
-            self._held = key, read_tensors(context.store, key)
-            self.read_bytes += bytes_of(self._held[1])
+            tensors, metadata = read_described(context.store, key)
+            self._held = key, tensors
+            self.frozen = named_in(metadata, FROZEN)
+            self.read_bytes += bytes_of(tensors)
         return self._held[1]
 
 

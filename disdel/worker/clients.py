@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import math
 import time
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from safetensors.numpy import load
 
-from disdel.errors import TrainingDiverged, UpdateRefused, UsageError
+from disdel.errors import TrainingDiverged, UsageError
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import (
-    UNTRAINED,
+    FROZEN,
     Begun,
     ClientResult,
     ClientTurn,
@@ -31,14 +29,11 @@ from disdel.protocol.messages import (
 from disdel.runtimes.base import Trainer, split_state, sum_of
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
-from disdel.strategies.exact_sum import ExactSum
 from disdel.types.arrays import Array, Tensors
 from disdel.types.phases import STORE_MARGIN_S
 from disdel.worker.cancellation import Cancelled, check_cancelled
-from disdel.worker.client_turns import RoundState, bytes_of, constant_factors, most_bytes, used_by
-from disdel.worker.combine import encoded_sum
+from disdel.worker.client_turns import RoundState, constant_factors, most_bytes, used_by
 from disdel.worker.context import Context, ProgressEntry, Throttle
-from disdel.worker.keeping import store_kept
 from disdel.worker.model_file import store_model
 from disdel.worker.network import TrainerCache
 from disdel.worker.own_data import OwnData
@@ -46,6 +41,7 @@ from disdel.worker.protecting import Protection
 from disdel.worker.secure import ClientSecrets
 from disdel.worker.shards import Samples, ShardCache
 from disdel.worker.stepping import Ending, Pace, take_steps
+from disdel.worker.summing import RoundUpdates, told_untrained
 from disdel.worker.terms import added_terms
 from disdel.worker.unprotected import Unprotected
 from openwhisk_local.machine.allocator import give_back_freed_memory
@@ -106,7 +102,7 @@ class _Activation:
     begun: Begun | None = None
     trained: tuple[str, ...] = ()
     _before: dict[str, Array] = field(default_factory=dict)
-    _sum: ExactSum | None = None
+    _updates: RoundUpdates | None = None
     _shown: Throttle = field(default_factory=lambda: Throttle(_PROGRESS_INTERVAL_S))
     _asked: Throttle = field(default_factory=lambda: Throttle(_CANCEL_INTERVAL_S))
     # In this activation; the slowest client's for one step, and for its score or count.
@@ -114,8 +110,8 @@ class _Activation:
     _train_s: float = 0.0
     _step_s: float = 0.0
     _score_s: float = 0.0
-    # Of states, updates and sums; `states` counts what it reads over its life.
-    _moved_bytes: int = 0
+    # Of the round's state; `states` counts what it reads over its life.
+    _read_bytes: int = 0
 
     def __post_init__(self) -> None:
         request = self.request
@@ -138,7 +134,8 @@ class _Activation:
             # Else no client had samples, and nobody may have made the state yet.
             self._check_cancelled()
         self._say("storing")
-        self._store_sum()
+        if self._updates is not None:
+            self._updates.hand_in([one.client for one in self.results if not one.refused])
         self.context.clock.ended("stored")
         give_back_freed_memory()
         self._say("done" if ending == "ok" else ending)
@@ -148,7 +145,7 @@ class _Activation:
             results=tuple(self.results),
             steps=self._steps,
             train_s=self._train_s,
-            moved_bytes=self._moved_bytes,
+            moved_bytes=self._read_bytes + (self._updates.moved_bytes if self._updates else 0),
             begun=self.begun,
             peak_mb=self.context.peak_mb(),
             working_set_mb=self.context.working_set_mb(),
@@ -250,8 +247,9 @@ class _Activation:
         )
         if turn.model_key is not None:
             store_model(trainer, self.context.store, turn.model_key)
-        if self._sum is not None or turn.update_key is not None:
-            result = self._added(turn, split_state(trainer.peek())[0], result)
+        if self.request.exponent is not None or turn.update_key is not None:
+            assert self._updates is not None
+            result = self._updates.add(turn, split_state(trainer.peek())[0], result)
         self.results.append(
             replace(result, turn_s=own_s + time.perf_counter() - loaded_s, steps_here=steps)
         )
@@ -320,18 +318,28 @@ class _Activation:
     def _begin_round(self, trainer: Trainer) -> None:
         """Have the state of the round; the first of all activations makes it from the seed."""
         request, store = self.request, self.context.store
+        self.trained = trainer.trained()
         if request.initialise and store.open(request.state_key) is None:
             initial = split_state(trainer.state())[0]
-            store.put_if_absent(request.state_key, encode(initial))
+            store.put_if_absent(request.state_key, encode(initial, self._told(initial, trainer)))
         read_before = self.states.read_bytes
         self._before = self.states.get(request.state_key, self.context)
-        self._moved_bytes += self.states.read_bytes - read_before
-        self.trained = trainer.trained()
+        self._read_bytes += self.states.read_bytes - read_before
         # Terms of a client's own are added in its turn.
         if not any(turn.keeps for turn in request.turns):
             trainer.add_terms(added_terms(store, request.terms, self.trained))
-        if request.exponent is not None:
-            self._sum = self.protection.new_sum(self._before, request.exponent)
+        self._updates = RoundUpdates(
+            *(request, store, self.protection, self._before, self.trained),
+            frozen=self.states.frozen,
+        )
+
+    def _told(self, initial: Tensors, trainer: Trainer) -> dict[str, str]:
+        """What the first state says of its tensors, and all after it."""
+        told = told_untrained(initial, self.trained) if self.request.tells_untrained else {}
+        if self.request.clipping is not None:
+            # What no client changes is to get no noise.
+            told[FROZEN] = json.dumps(sorted(trainer.frozen()))
+        return told
 
     def _read(self, turn: ClientTurn, begun: Begun) -> Tensors:
         store, key = self.context.store, begun.state_key
@@ -362,48 +370,6 @@ class _Activation:
             samples=samples,
             loss_sum=loss_sum,
         )
-
-    def _added(self, turn: ClientTurn, after: Tensors, result: ClientResult) -> ClientResult:
-        """The result of a client whose update is in the sum, or stored by itself."""
-        try:
-            if self._sum is not None:
-                self.protection.add(self._sum, turn.client, after, turn.weight, result.loss_sum)
-        except UpdateRefused as refused:
-            # A value that is too large is one of the client's.
-            why = "its update cannot be added" if self.protection.is_secure else refused
-            told = f"{why} (round {self.request.round})"
-            return replace(result, refused=told)
-        if turn.keeps is not None:
-            store_kept(self.context.store, turn.keeps, after, self.trained)
-        if turn.update_key is not None:
-            metadata = {"samples": str(result.samples), **self._untrained(after)}
-            self.context.store.put_stream(turn.update_key, encoded(after, metadata))
-            self._moved_bytes += bytes_of(after)
-        if self.protection.is_secure:
-            # What was trained shows in either.
-            return replace(result, loss_sum=0.0)
-        return replace(result, checksum=self._checksum(after))
-
-    def _checksum(self, after: Tensors) -> str:
-        # BLAKE2b would take as long as the sum.
-        found = 0
-        for name in self._before:
-            if name in after:
-                found = zlib.crc32(np.require(after[name], requirements="C").data, found)
-        return f"{found:08x}"
-
-    def _store_sum(self) -> None:
-        if self._sum is not None and self._sum.updates:
-            counted = [result.client for result in self.results if not result.refused]
-            self.protection.mask(self._sum, counted, self.context.store)
-            metadata = self._untrained(self._before)
-            self.context.store.put_stream(self.request.sum_key, encoded_sum(self._sum, metadata))
-            self._moved_bytes += self._sum.sums.nbytes + bytes_of(self._sum.largest)
-
-    def _untrained(self, state: Tensors) -> Mapping[str, str]:
-        if not self.request.tells_untrained:
-            return {}
-        return {UNTRAINED: json.dumps(sorted(state.keys() - self.trained))}
 
     def _refused(self, turn: ClientTurn, began_s: float, why: str) -> ClientResult:
         return ClientResult(

@@ -5,31 +5,44 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import LARGEST, SUMS, UNTRAINED, CollectReply, CombineRequest
+from disdel.protocol.messages import (
+    FROZEN,
+    FURTHER,
+    LARGEST,
+    SUMS,
+    Advance,
+    CollectReply,
+    CombineRequest,
+)
 from disdel.store.base import Blob, Buffer, Store
 from disdel.store.codec import Header, TensorInfo, encoded, read_header
+from disdel.store.states import Part, is_sum_of, named_in, part_of, passed_on, summed_elements
 from disdel.strategies.exact_sum import ExactSum, mean_of
 from disdel.types.arrays import Array
 from disdel.worker.advance import advance
 from disdel.worker.context import Context
 from disdel.worker.spans import SPAN_BYTES, spans
+from disdel.worker.sums import named_header, trained_tensors
 from disdel.worker.unprotected import UnprotectedSum
 
 _UNIT_BYTES = 8
 
 
-def encoded_sum(total: ExactSum, metadata: Mapping[str, str]) -> Iterator[Buffer]:
-    """The blob of a sum, for `combine`."""
+def encoded_sum(
+    total: ExactSum, metadata: Mapping[str, str], further: Mapping[str, ExactSum] | None = None
+) -> Iterator[Buffer]:
+    """The blob of a sum, for `combine`, with further ones by name."""
+    beside = {f"{FURTHER}{name}": one.sums for name, one in (further or {}).items()}
     others = {f"{LARGEST}{name}": value for name, value in total.largest.items()}
     told = {"updates": str(total.updates), "weight": repr(total.weight), **metadata}
     told["exponent"] = str(total.exponent)
-    return encoded({SUMS: total.sums, **others}, told)
+    return encoded({SUMS: total.sums, **beside, **others}, told)
 
 
 def combine(request: CombineRequest, context: Context) -> CollectReply:
@@ -43,6 +56,8 @@ def combine(request: CombineRequest, context: Context) -> CollectReply:
     mean_key = request.state_key if wanted is None else wanted.mean_key
     header, counts = write_mean(context.store, request, mean_key)
     if wanted is not None:
+        if wanted.sums_key is not None:
+            _write_further(context.store, request, wanted)
         advance(context.store, wanted, request.state_key)
     context.clock.ended("computed")
     return CollectReply(
@@ -82,11 +97,11 @@ def write_mean(
         raise AggregationError("a round without updates has no average")
     before = store.existing(request.before_key)
     header = read_header(before)
-    _check_alike(header, sums, request.counts)
+    _check_alike(header, sums, request)
     total = _Sum(sums, _exponent(request, sums), _protected(store, request), factors)
     divisor = request.divisor or request.weight
     store.put_stream(key, _mean(before, header, total, divisor, span_bytes))
-    floats = _floats(header)
+    floats = summed_elements(header)
     counts = total.units(floats, floats + request.counts, noise=False)
     return header, tuple(map(int, counts))
 
@@ -114,10 +129,12 @@ class _Part:
     def tensor(self, name: str) -> TensorInfo | None:
         return next((one for one in self.header.tensors if one.name == name), None)
 
-    def units(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Elements `start` to `stop` of the sum."""
-        data = self.header.read_range(self.blob, start * _UNIT_BYTES, stop * _UNIT_BYTES)
-        return np.frombuffer(data, np.int64)
+    def units(self, start: int, stop: int, name: str = SUMS) -> NDArray[np.int64]:
+        """Elements `start` to `stop` of a sum that it has."""
+        tensor = self.tensor(name)
+        assert tensor is not None
+        first, last = (tensor.start + at * _UNIT_BYTES for at in (start, stop))
+        return np.frombuffer(self.header.read_range(self.blob, first, last), np.int64)
 
     def largest(self, name: str, dtype: np.dtype[np.generic]) -> Array:
         tensor = self.tensor(LARGEST + name)
@@ -196,20 +213,10 @@ def _exponent(request: CombineRequest, sums: Sequence[_Part]) -> int:
     return sums[0].exponent if request.exponent is None else request.exponent
 
 
-def _floats(header: Header) -> int:
-    return sum(math.prod(one.shape) for one in header.tensors if one.dtype.kind == "f")
-
-
-def _check_alike(header: Header, sums: Sequence[_Part], counts: int) -> None:
-    others = {LARGEST + one.name for one in header.tensors if one.dtype.kind != "f"}
+def _check_alike(header: Header, sums: Sequence[_Part], request: CombineRequest) -> None:
     for part in sums:
-        units = part.tensor(SUMS)
-        if (
-            units is None
-            or units.start
-            or units.shape != (_floats(header) + counts,)
-            or {one.name for one in part.header.tensors} not in ({SUMS}, {SUMS, *others})
-        ):
+        counts, further = request.counts, request.exponents
+        if not is_sum_of(part.header, header, counts=counts, further=further):
             raise AggregationError(f"{part.key} is a sum of updates of another network")
         if part.exponent != sums[0].exponent:
             raise AggregationError(f"{part.key} is a sum of another round than {sums[0].key}")
@@ -218,12 +225,15 @@ def _check_alike(header: Header, sums: Sequence[_Part], counts: int) -> None:
 def _mean(
     before: Blob, header: Header, total: _Sum, divisor: float, span_bytes: int
 ) -> Iterator[bytes]:
-    told = total.parts[0].header.metadata if total.parts else {}
-    yield header.with_metadata({name: told[name] for name in (UNTRAINED,) if name in told})
+    yield header.with_metadata(passed_on(header, [part.header for part in total.parts]))
     done = 0
-    for floats, group in _by_kind(header.tensors):
-        if not floats:
+    for part, group in _by_part(header):
+        if part == "other":
             yield from (total.largest(one, before, header) for one in group)
+            continue
+        if part == "frozen":
+            for span in spans(group, span_bytes):
+                yield bytes(header.read_range(before, span.start, span.stop))
             continue
         for span in spans(group, span_bytes):
             data = header.read_range(before, span.start, span.stop)
@@ -233,7 +243,29 @@ def _mean(
             yield mean_of(old, units, exponent=total.exponent, weight=divisor).tobytes()
 
 
-def _by_kind(tensors: Sequence[TensorInfo]) -> Iterator[tuple[bool, list[TensorInfo]]]:
-    """Neighbouring tensors that are all of floating point, or all of another kind."""
-    for floats, group in groupby(tensors, lambda one: one.dtype.kind == "f"):
-        yield floats, list(group)
+def _by_part(header: Header) -> Iterator[tuple[Part, list[TensorInfo]]]:
+    """Neighbouring tensors of a state that are in the same part of a sum."""
+    frozen = named_in(header.metadata, FROZEN)
+    for part, group in groupby(header.tensors, lambda one: part_of(one, frozen)):
+        yield part, list(group)
+
+
+def _write_further(store: Store, request: CombineRequest, wanted: Advance) -> None:
+    """Write the further sums of a round, whose mean is there, in the unit of the changes."""
+    assert wanted.sums_key is not None
+    parts = [_open(store, key) for key in request.sum_keys]
+    trained = trained_tensors(read_header(store.existing(wanted.mean_key)))
+
+    def pieces() -> Iterator[bytes]:
+        yield named_header(wanted.sums, trained).with_metadata({})
+        for name in wanted.sums:
+            unit, done = 2.0 ** -request.exponents[name], 0
+            for span in chain.from_iterable(spans([tensor], SPAN_BYTES // 2) for tensor in trained):
+                count = (span.stop - span.start) // span.dtype.itemsize
+                total = np.zeros(count, np.int64)
+                for part in parts:
+                    total += part.units(done, done + count, FURTHER + name)
+                done += count
+                yield (total * unit).astype(span.dtype).tobytes()
+
+    store.put_stream(wanted.sums_key, pieces())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from disdel.protocol.messages import UNTRAINED
 from disdel.runtimes.base import OPTIMIZER_PREFIX
 from disdel.store.base import Store
 from disdel.store.codec import Header, TensorInfo
+from disdel.store.states import named_in
 from disdel.worker.spans import spans
 from disdel.worker.updates import Opened, UpdateSource, opened
 
@@ -20,7 +20,7 @@ _SPAN_BYTES = 1 << 20
 
 def trained_tensors(header: Header) -> list[TensorInfo]:
     """The tensors that gradients train, of a state that tells which it does not."""
-    untrained = json.loads(header.metadata.get(UNTRAINED, "[]"))
+    untrained = named_in(header.metadata, UNTRAINED)
     return [
         tensor
         for tensor in header.tensors

@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import UNTRAINED, CollectedUpdate, Update
+from disdel.protocol.messages import CollectedUpdate, Update
 from disdel.store.base import Blob, Store
 from disdel.store.codec import Header, read_header
+from disdel.store.states import passed_on
 from disdel.types.arrays import Array
 from disdel.worker.spans import Span
 
@@ -80,8 +81,7 @@ class UpdateSource:
 
 def state_head(header: Header, samples: int) -> bytes:
     """The head of a state like an update of this header, which is made of so many samples."""
-    told = {name: header.metadata[name] for name in (UNTRAINED,) if name in header.metadata}
-    return header.with_metadata({"samples": str(samples), **told})
+    return header.with_metadata({"samples": str(samples), **passed_on(header, ())})
 
 
 def open_updates(store: Store, updates: Sequence[Update]) -> list[UpdateSource]:

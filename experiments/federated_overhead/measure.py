@@ -34,6 +34,7 @@ from disdel.runtimes.torch.recipe import OF_CLASSES
 from disdel.runtimes.torch.trainer import TorchTrainer, pin_threads
 from disdel.store.codec import encode
 from disdel.store.private_redis import PrivateRedis
+from disdel.store.redis_store import RedisStore
 from disdel.strategies.exact_sum import exponent_for
 from disdel.worker.client_turns import RoundState
 from disdel.worker.clients import train_clients
@@ -214,7 +215,7 @@ def main() -> None:
     asked = parser.parse_args()
     with PrivateRedis() as server:
         server.ready()
-        store = RunStore(server.url, "measured")
+        store = RunStore(RedisStore(server.url), "measured")
         with container():
             for name in asked.settings:
                 found = measure(name, store, asked.clients, asked.repeats)

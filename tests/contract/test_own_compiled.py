@@ -53,6 +53,8 @@ def gated(x):
     "binary": make(
         "layers.Rescaling(1 / 255)",
         "layers.Flatten()",
+        "layers.Dense(9, trainable=False)",
+        "layers.BatchNormalization(trainable=False)",
         "layers.Dense(1, activation='sigmoid')",
         head="""
 metrics = [keras.metrics.BinaryAccuracy(threshold=0.7), "binary_crossentropy"]
@@ -160,6 +162,8 @@ def samples(name, count):
 def test_steps_and_scores_are_tensorflow_s(both, name):
     """Own optimizers, losses and metrics included; the second block's batches are ragged."""
     mine, theirs = both(name)
+    assert mine.frozen() == theirs.frozen()
+    assert len(mine.frozen()) == (6 if name == "binary" else 0)
     for count in (BATCH, BATCH - 3):
         x, y = samples(name, count)
         assert mine.train(x, y) == pytest.approx(theirs.train(x, y), rel=1e-4)

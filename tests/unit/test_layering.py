@@ -35,7 +35,7 @@ ALLOWED = {
     # It calls an action, and knows none.
     "entry": {"errors", "types", "protocol", "machine"},
     # A process of its own, which the controller starts; it builds networks as workers do.
-    "compiler": LEAVES | {"host", "models"},
+    "compiler": LEAVES | {"host", "models", "runtimes"},
     "memory_agent": {"errors", "types", "protocol"},
     # The launcher of the embedded platform reads its limits and its records; nobody else does.
     "platforms": LEAVES | {"entry", "host", "openwhisk_local", "settings"},

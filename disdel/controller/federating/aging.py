@@ -19,8 +19,10 @@ def why_not_aged(strategy: Strategy) -> str | None:
     terms = strategy.terms()
     if strategy.own:
         return "has its clients keep something from round to round"
-    if strategy.is_whole:
+    if strategy.sees_each:
         return "compares the updates of a round"
+    if strategy.wants_sums:
+        return "needs further sums of a round's updates"
     if terms is not None and (terms.correction or terms.own_correction):
         return "corrects gradients by what the last round has kept"
     return None

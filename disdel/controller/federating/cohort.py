@@ -37,6 +37,7 @@ class Cohort:
         task: what clients do: in all but the first case, nothing is averaged.
         turns: of the clients that are asked.
         exponent: of the sums; None where each update is stored.
+        exponents: of further sums, by name.
         answered: by client.
         dropped: why a client's update does not count, by client.
         late: those of them that had not ended when the round was over.
@@ -53,6 +54,7 @@ class Cohort:
     number: int
     turns: dict[int, messages.ClientTurn]
     exponent: int | None
+    exponents: dict[str, int] = field(default_factory=dict)
     task: Literal["train", "score", "count"] = "train"
     answered: dict[int, Answered] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from disdel.controller.invoking.invoker import Invoker, all_of
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.training.containers import Kept, TrainContainers
 from disdel.controller.training.crew import Crew
+from disdel.errors import StrategyFailed
 from disdel.protocol import messages
 from disdel.secure_aggregation.quantising import Grid
 from disdel.strategies.base import Strategy
@@ -278,14 +279,14 @@ class CohortContainers(TrainContainers):
 
     def _begin(self, number: int, clients: Sequence[int]) -> Cohort:
         turns = {client: self.turns.turn(client, number) for client in clients}
-        sums = not self.strategy.is_whole
         weights = [turn.weight for turn in turns.values()]
-        exponent = self._exponent_of(weights) if sums else None
+        exponent = None if self.strategy.sees_each else self._exponent_of(weights)
         if self._differential is not None:
             check_weights(self.strategy, weights)
         if exponent is not None and turns:
             self._check_units(exponent, weights)
-        return Cohort(number, turns, exponent)
+        further = {} if exponent is None else further_exponents(self.strategy, turns)
+        return Cohort(number, turns, exponent, further)
 
     def _exponent_of(self, weights: Sequence[float]) -> int:
         """That of the sums of updates with these weights."""
@@ -357,6 +358,23 @@ class CohortContainers(TrainContainers):
         """Let activations of a round that are still under way know that nobody waits for them."""
         store, keys = self.invoker.session.store, self.invoker.keys
         await asyncio.to_thread(store.set_field, keys.open, keys.CLOSED, str(number))
+
+
+def further_exponents(
+    strategy: Strategy, turns: Mapping[int, messages.ClientTurn]
+) -> dict[str, int]:
+    """Those of the further sums of a round with these turns, by name.
+
+    Raises:
+        StrategyFailed: not all of them have the same sums.
+    """
+    names = strategy.sum_names()
+    if odd := [client for client in sorted(turns) if turns[client].sums.keys() != set(names)]:
+        raise StrategyFailed(
+            f"strategy {strategy.name} wants the sums {list(turns[odd[0]].sums)} of client "
+            f"{odd[0]}, and {list(names)} of others"
+        )
+    return {name: exponent_for([abs(turn.sums[name]) for turn in turns.values()]) for name in names}
 
 
 def _by_client(turns: Sequence[messages.ClientTurn]) -> dict[int, messages.ClientTurn]:

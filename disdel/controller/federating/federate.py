@@ -121,13 +121,16 @@ class FederatedKind(RunKind):
     def planned(self, partition: Partition) -> tuple[Counts, Federation]:
         assignment = self._assignment(partition)
         self._roster = Roster(self.asked, assignment, is_counted=self.knows_samples)
-        check_privacy(self.asked, strategy_of(self.asked.as_training), self._roster.able)
-        forecast = Forecast(self.asked, self._roster)
         strategy = strategy_of(self.asked)
+        check_privacy(self.asked, strategy, self._roster.able)
+        forecast = Forecast(self.asked, self._roster)
         return self._roster.typical, Federation(
             rounds=self.asked.rounds,
             work=forecast.work,
-            sums=not strategy.is_whole,
+            sums=not strategy.sees_each,
+            further_sums=len(strategy.sum_names()),
+            asked=self.asked.asked,
+            clients=self.asked.roster,
             deadline_s=self.asked.deadline_s,
             updates=None if strategy.awaits_all else partial(buffer_size, strategy),
             scores=forecast.scores(),

@@ -205,6 +205,7 @@ class Hands:
             state_key=keys.state(number - 1 if trains else number),
             initialise=trains and number == 1,
             exponent=cohort.exponent,
+            exponents=cohort.exponents,
             sum_key="",
             checkpoint_key="",
             progress_key=keys.progress,
@@ -225,7 +226,7 @@ class Hands:
             sent = replace(
                 request,
                 attempt=count,
-                turns=tuple(self._own_key(turn, cohort, segment, count) for turn in turns),
+                turns=tuple(self._with_keys(turn, cohort, segment, count) for turn in turns),
                 micro_batches=attempt.micro_batches,
                 block_steps=attempt.block_steps,
                 heed_memory=attempt.heed_memory,
@@ -255,12 +256,13 @@ class Hands:
         # Not all clients may train where the worker would go on.
         return await self._workers.persist(worker, send_once, moves=False)
 
-    def _own_key(
+    def _with_keys(
         self, turn: messages.ClientTurn, cohort: Cohort, segment: int, attempt: int
     ) -> messages.ClientTurn:
-        """A turn with a place for its update, where that is not summed."""
-        if cohort.exponent is not None or cohort.task != "train":
+        """A turn with places for what the client keeps, and for an update that is not summed."""
+        if cohort.task != "train":
             return turn
         keys, place = self._invoker.keys, (cohort.number, turn.client, segment, attempt)
+        update_key = keys.update(*place) if cohort.exponent is None else None
         keeps = turn.keeps and replace(turn.keeps, new_own_key=keys.own(*place))
-        return replace(turn, update_key=keys.update(*place), keeps=keeps)
+        return replace(turn, update_key=update_key, keeps=keeps)

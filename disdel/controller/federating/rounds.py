@@ -240,6 +240,7 @@ class FederatedRun(RoundLoop):
                 state_key=keys.state(number),
                 advance=advance,
                 exponent=cohort.exponent,
+                exponents=cohort.exponents,
                 secure=cohort.secure,
             )
             counts = await self.collector.combine(self._protected(request))

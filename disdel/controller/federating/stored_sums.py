@@ -10,10 +10,11 @@ import math
 from dataclasses import dataclass
 
 from disdel.errors import StoreError, StoreLost
-from disdel.protocol.messages import LARGEST, SUMS, TrainClientsReply, TrainClientsRequest
+from disdel.protocol.messages import TrainClientsReply, TrainClientsRequest
 from disdel.protocol.protection import COUNTS
 from disdel.store.base import Store
 from disdel.store.codec import Header, read_header
+from disdel.store.states import is_sum_of
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ class StoredSums:
             told = header.metadata
             updates, weight = int(told["updates"]), float(told["weight"])
             exponent = int(told["exponent"])
+            counts = 0 if sent.clipping is None and sent.secure is None else COUNTS
+            alike = is_sum_of(header, state, counts=counts, further=sent.exponents)
         except StoreLost:
             raise
         except (StoreError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -54,7 +57,7 @@ class StoredSums:
                 f"its sum is made of {updates} updates of weight {weight:g}, and it tells of "
                 f"{len(counted)} of weight {math.fsum(counted):g}"
             )
-        if exponent != sent.exponent or not _alike(header, state):
+        if exponent != sent.exponent or not alike:
             return "its sum is of another network or another round"
         return None
 
@@ -62,11 +65,3 @@ class StoredSums:
         if self._state is None or self._state[0] != key:
             self._state = (key, read_header(self.store.existing(key)))
         return self._state[1]
-
-
-def _alike(header: Header, state: Header) -> bool:
-    """Whether a sum has the elements of a state."""
-    floats = sum(math.prod(one.shape) for one in state.tensors if one.dtype.kind == "f")
-    others = {LARGEST + one.name for one in state.tensors if one.dtype.kind != "f"}
-    sizes = {one.name: math.prod(one.shape) for one in header.tensors}
-    return sizes.keys() in ({SUMS}, {SUMS, *others}) and sizes[SUMS] in (floats, floats + COUNTS)

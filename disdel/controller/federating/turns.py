@@ -108,7 +108,7 @@ class ClientTurns:
         seen = schedule.samples_between(start, start + steps)
         # A weight that hangs on the loss is none before there is one.
         done = self.contribution(client, number, steps, seen)
-        weight, _ = weights_of(self._strategy, done, number)
+        weight, sums = weights_of(self._strategy, done, number)
         factor = self._rate_factor(client, number)
         return messages.ClientTurn(
             client=client,
@@ -123,6 +123,7 @@ class ClientTurns:
             score_keys=self._score_keys(number),
             asks_labels=self.labels.lacks(client),
             uses=share.samples if share.samples < self._roster.samples(client) else None,
+            sums=sums if self._strategy.wants_sums else {},
         )
 
     def _share(self, client: int, number: int) -> Share:

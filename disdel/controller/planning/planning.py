@@ -17,7 +17,7 @@ from disdel.controller.planning.strategy_checks import check_strategy
 from disdel.errors import UsageError
 from disdel.planner.candidates import scored_share
 from disdel.planner.gpu import HOST_MB
-from disdel.planner.memory import Work, train_parts
+from disdel.planner.memory import SUM_COPIES, Work, train_parts
 from disdel.planner.observations import Observation, containers
 from disdel.planner.precision import open_precisions, tried_precision
 from disdel.planner.question import Federation, Question
@@ -46,8 +46,8 @@ from disdel.types.units import MIB
 # The shift, and the gradients that it is added to: measured, 1.4 to 2.0 with TensorFlow and 0.5 to
 # 0.9 with PyTorch.
 _TERM_COPIES = 2
-# The state of a round, and the sum of its updates in 64 bits.
-_SUM_COPIES = 3
+# The state of a round, which a container of a federation holds beside what trains.
+_ROUND_COPIES = 1
 # Steps of clients whose batches differ by no more take about as long.
 _LIKE = 1.25
 
@@ -99,13 +99,13 @@ def ask(
             store_mb=store_mb,
             counts=counts,
             term_copies=(0 if strategy.terms() is None else _TERM_COPIES)
-            + (0 if federation is None else _SUM_COPIES),
+            + (0 if federation is None else _ROUND_COPIES + SUM_COPIES * federation.sum_count),
             federation=federation,
             scores_first=federation is None and scores_first(job, strategy),
             advances=strategy.advances,
             kept_copies=len(strategy.kept),
             own_copies=len(strategy.own),
-            is_whole=strategy.is_whole,
+            is_whole=strategy.is_whole if federation is None else strategy.sees_each,
             is_tried=job.precision is None and precision is not None,
             slowness=slowness(settings),
             notes=_notes(runtime, settings),

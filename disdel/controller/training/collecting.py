@@ -111,8 +111,7 @@ class Collector:
         for told in reply.left_out:
             message = f"round {number} goes on without an update that has no numbers: {told}"
             self.invoker.emit(Noted(message=message, matters=True))
-        if advance is not None:
-            spent += [advance.mean_key, *([advance.sums_key] if advance.sums_key else [])]
+        spent += _passing(advance)
         if level == 0:
             ledger = _entries(number, reply)
         for key in spent:
@@ -130,8 +129,8 @@ class Collector:
         """
         await self.warm_up(request.round)
         reply = await self._send(request)
-        if request.advance is not None:
-            await asyncio.to_thread(self.invoker.session.store.delete, request.advance.mean_key)
+        for key in _passing(request.advance):
+            await asyncio.to_thread(self.invoker.session.store.delete, key)
         return reply.counts
 
     async def _average(
@@ -165,6 +164,13 @@ class Collector:
             ceiling_mb=self.memory_max_mb,
             berth=self.berth,
         )
+
+
+def _passing(advance: messages.Advance | None) -> list[str]:
+    """What lies in the store only while the next state is made."""
+    if advance is None:
+        return []
+    return [advance.mean_key, *([advance.sums_key] if advance.sums_key else [])]
 
 
 def _entries(number: int, reply: messages.CollectReply) -> list[LedgerEntry]:

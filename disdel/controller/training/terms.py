@@ -106,7 +106,7 @@ def advance_of(
     """
     if not (strategy.advances or strategy.sees_each):
         return None
-    sums = tuple(strategy.sums(contributions[0]))
+    sums = strategy.sum_names()
     return Advance(
         strategy=name_of(strategy),
         parameters=parameters_of(strategy),

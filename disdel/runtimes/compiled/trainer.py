@@ -115,6 +115,9 @@ class CompiledTrainer(Trainer):
     def trained(self) -> tuple[str, ...]:
         return self._program.trained
 
+    def frozen(self) -> tuple[str, ...]:
+        return self._program.frozen
+
     def add_terms(self, terms: AddedTerms | None) -> None:
         if not self._program.adds_terms:
             if terms is not None:

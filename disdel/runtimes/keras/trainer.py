@@ -17,6 +17,7 @@ import numpy as np
 
 from disdel.errors import UsageError
 from disdel.runtimes.base import AddedTerms, Scored, Trainer, check_state, split_state
+from disdel.runtimes.keras.frozen import frozen_variables
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
 from disdel.runtimes.keras.precision import mixed_bfloat16
 from disdel.runtimes.keras.recipe import KerasRecipe, recipe_for
@@ -217,6 +218,10 @@ class KerasTrainer(Trainer):
     def trained(self) -> tuple[str, ...]:
         named = {id(variable): name for name, variable in self._model_variables().items()}
         return tuple(named[id(variable)] for variable in self._model.trainable_variables)
+
+    def frozen(self) -> tuple[str, ...]:
+        frozen = frozen_variables(self._model)
+        return tuple(name for name, v in self._model_variables().items() if id(v) in frozen)
 
     def add_terms(self, terms: AddedTerms | None) -> None:
         self._has_terms = terms is not None

@@ -141,6 +141,21 @@ class TorchTrainer(Trainer):
         named = {id(p): f"model/{name}" for name, p in self._model.named_parameters()}
         return tuple(named[id(parameter)] for parameter in self._optimizer.parameters)
 
+    def frozen(self) -> tuple[str, ...]:
+        trained = {id(parameter) for parameter in self._optimizer.parameters}
+        held = self._model.named_parameters()
+        frozen = {name for name, parameter in held if id(parameter) not in trained}
+        # As training has it: a module may keep some of its own in evaluation.
+        self._model.train()
+        for path, module in self._model.named_modules():
+            # What is no part of a saved module is made anew with it: constants.
+            own = set(module._non_persistent_buffers_set)
+            if isinstance(module, nn.modules.batchnorm._NormBase) and not module.training:
+                own |= module._buffers.keys()
+            frozen |= {f"{path}.{name}" if path else name for name in own}
+        names = [name for name, _ in self._tensors()]
+        return tuple(name for name in names if name.removeprefix("model/") in frozen)
+
     def add_terms(self, terms: AddedTerms | None) -> None:
         if terms is None:
             self._shifts = None

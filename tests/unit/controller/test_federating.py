@@ -45,7 +45,7 @@ class Counting(Trainer):
 
     def __init__(self):
         self.w = np.zeros(1, np.float32)
-        self.frozen = FROZEN
+        self.rest = FROZEN
 
     def import_framework(self, runtime):
         pass
@@ -54,10 +54,10 @@ class Counting(Trainer):
         return self
 
     def state(self):
-        return {"w": self.w.copy(), "frozen": self.frozen.copy()}
+        return {"w": self.w.copy(), "frozen": self.rest.copy()}
 
     def load_state(self, tensors):
-        self.w, self.frozen = tensors["w"].copy(), tensors["frozen"].copy()
+        self.w, self.rest = tensors["w"].copy(), tensors["frozen"].copy()
 
     def trained(self):
         return ("w",)

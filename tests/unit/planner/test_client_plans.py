@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 
 from disdel.errors import PartitionError
+from disdel.planner.plan import make_plan
+from disdel.planner.question import ClientWork, Federation
 from disdel.types import TrainJob
-from tests.support.planning import capacity, dataset, jobs, plan
+from disdel.types.units import MIB
+from tests.support.planning import capacity, dataset, jobs, plan, question
 
 SAMPLES = 60_000
 
@@ -69,3 +72,24 @@ def test_a_plan_does_not_depend_on_the_order_of_clients():
     counts = (5_000, 15_000, 40_000)
     plans = [plan(job(), dataset(), counts=dealt(*order)) for order in (counts, counts[::-1])]
     assert plans[1] == replace(plans[0], client_samples=counts[::-1])
+
+
+@pytest.mark.parametrize(("rounds", "keeping"), [(1, 16), (3, 48), (100, 1000)])
+def test_the_store_has_room_for_what_clients_keep_who_may_have_taken_part(rounds, keeping):
+    """Beside what those of the present round are about to keep, and the sums of a container."""
+
+    def store_mb(own_copies, further_sums=0):
+        federation = Federation(
+            rounds=rounds,
+            work=lambda count: (ClientWork(5, 64),) * count,
+            asked=16,
+            clients=1000,
+            further_sums=further_sums,
+        )
+        job = TrainJob(dataset="mnist", workers=2, clients=16)
+        asked = question(job, dataset(train=2000), federation=federation, own_copies=own_copies)
+        return make_plan([asked])[1].store_mb, asked.facts.parameters * 4 / MIB
+
+    none, copy_mb = store_mb(0)
+    assert store_mb(1)[0] - none == pytest.approx((keeping + 16) * copy_mb, abs=1)
+    assert store_mb(0, 1)[0] - none == pytest.approx(5 * copy_mb, abs=1)
