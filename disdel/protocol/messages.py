@@ -394,7 +394,7 @@ class ScoreSums:
 class ClientResult:
     """What a client did in its turn; `refused` says why its update does not count, or "".
 
-    `checksum` is the CRC-32 of the update's tensors in their order. Of an update that is masked,
+    `checksum` is `worker/checksums.py`'s of the update's tensors. Of an update that is masked,
     there is none, and the loss is told in the sum alone. `score` is None where none was asked for,
     or where its loss is no finite number. Of `turn_s`, from its samples to its update, `train_s`
     went into steps: `steps_here`, which are fewer than `steps` where another activation began.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, TypeAlias
 
 from disdel.connections.patience import Patience
@@ -42,6 +42,13 @@ class Blob(ABC):
         Raises:
             StoreError: the blob ends before `target` is full, or has expired.
         """
+
+
+def whole(blob: Blob) -> bytearray:
+    """All of a blob; raises as its `read_into`."""
+    data = bytearray(blob.size)
+    blob.read_into(memoryview(data))
+    return data
 
 
 class Store(ABC):
@@ -173,10 +180,11 @@ class Store(ABC):
         Raises:
             StoreError: no such blob.
         """
-        blob = self.existing(key)
-        data = bytearray(blob.size)
-        blob.read_into(memoryview(data))
-        return data
+        return whole(self.existing(key))
+
+    def get_each(self, keys: Sequence[str]) -> list[bytearray | None]:
+        """The whole blobs of some keys, small ones; None for one that does not exist (yet)."""
+        return [None if (blob := self.open(key)) is None else whole(blob) for key in keys]
 
     def wait_for(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import redis
 
+from disdel.errors import StoreError
 from disdel.store.base import Buffer
 
 MANIFEST_VERSION = 1
@@ -50,6 +51,29 @@ def parsed(key: str, text: Any) -> dict[str, Any] | None:
     if not isinstance(fields, dict):
         raise redis.InvalidResponse(f"{key} is no blob of disdel's")
     return fields
+
+
+def manifest_of(key: str, fields: dict[str, Any] | None) -> Manifest | None:
+    """The manifest of these fields; None where there are none."""
+    if fields is None:
+        return None
+    if fields.get("version") != MANIFEST_VERSION:
+        raise StoreError(
+            f"{key} has version {fields.get('version')} of the store's format and this disdel "
+            f"reads {MANIFEST_VERSION}: use the same disdel on every side"
+        )
+    try:
+        return Manifest(**fields)
+    except TypeError as error:
+        raise StoreError(f"{key} is no blob of disdel's: {error}") from error
+
+
+def joined(key: str, manifest: Manifest, chunks: Sequence[bytes]) -> bytearray:
+    """The whole blob of its chunks."""
+    data = bytearray().join(chunks)
+    if len(data) != manifest.size:
+        raise StoreError(f"a chunk of {key} was removed or has expired")
+    return data
 
 
 def rechunked(pieces: Iterable[Buffer], chunk_bytes: int) -> Iterator[Buffer]:

@@ -130,23 +130,21 @@ def read_tensors(store: Store, key: str) -> dict[str, Array]:
     Raises:
         StoreError: no such blob, or not a readable one (see `read_header`).
     """
-    return tensors_of(store.existing(key))
+    return tensors_of(key, store.get(key))
 
 
 def read_described(store: Store, key: str) -> tuple[dict[str, Array], Mapping[str, str]]:
     """The tensors of a blob, as `read_tensors` gives them, and its metadata; raises as it does."""
-    return _described(store.existing(key))
+    return _described(key, store.get(key))
 
 
-def tensors_of(blob: Blob) -> dict[str, Array]:
-    """The tensors of a blob, as `read_tensors` gives them; raises as that does."""
-    return _described(blob)[0]
+def tensors_of(key: str, data: bytearray) -> dict[str, Array]:
+    """The tensors of the blob `key`, as `read_tensors` gives them; raises as that does."""
+    return _described(key, data)[0]
 
 
-def _described(blob: Blob) -> tuple[dict[str, Array], Mapping[str, str]]:
-    data = bytearray(blob.size)
-    blob.read_into(memoryview(data))
-    header = _parse_header(blob.key, memoryview(data), blob.size)
+def _described(key: str, data: bytearray) -> tuple[dict[str, Array], Mapping[str, str]]:
+    header = _parse_header(key, memoryview(data), len(data))
     tensors = {
         tensor.name: np.ndarray(tensor.shape, tensor.dtype, data, len(header.raw) + tensor.start)
         for tensor in header.tensors

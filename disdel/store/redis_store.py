@@ -13,6 +13,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import redis
@@ -24,7 +25,14 @@ from disdel.connections.patience import Patience, Tell, Tries, tell_nobody
 from disdel.connections.trust import redis_options
 from disdel.errors import ConnectionRefused, StoreError, StoreLost
 from disdel.store.base import LIFETIME_S, SHORT_PATIENCE_S, Blob, Buffer, Store
-from disdel.store.chunks import MANIFEST_VERSION, Manifest, parsed, rechunked
+from disdel.store.chunks import (
+    MANIFEST_VERSION,
+    Manifest,
+    joined,
+    manifest_of,
+    parsed,
+    rechunked,
+)
 from disdel.store.redis_failures import advice, is_unreachable, passes
 
 # Twice as fast as 16 MiB, and a state of 8 MB is read with 30 MB less: docs/measurements.md.
@@ -211,19 +219,35 @@ class RedisStore(Store):
         manifest = self._manifest(key)
         return None if manifest is None else _RedisBlob(self, key, manifest)
 
+    def get_each(self, keys: Sequence[str]) -> list[bytearray | None]:
+        """As `Store.get_each`, in two requests."""
+
+        def ask() -> list[dict[str, Any] | None]:
+            texts = self._at_once("GET", *((key,) for key in keys))
+            return [parsed(key, text) for key, text in zip(keys, texts, strict=True)]
+
+        manifests = list(map(manifest_of, keys, self._ask(ask)))
+        named = [
+            [] if manifest is None else manifest.chunk_names(key)
+            for key, manifest in zip(keys, manifests, strict=True)
+        ]
+        ranges = [(name, 0, -1) for name in chain.from_iterable(named)]
+        chunks = iter(self._ask(lambda: self._at_once("GETRANGE", *ranges)))
+        return [
+            None if manifest is None else joined(key, manifest, [next(chunks) for _ in names])
+            for key, manifest, names in zip(keys, manifests, named, strict=True)
+        ]
+
+    def _at_once(self, command: str, *arguments: Sequence[Any]) -> list[Any]:
+        """The answers to one command with several arguments, in one request."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            ask: Any = pipe.execute_command
+            for one in arguments:
+                ask(command, *one)
+            return pipe.execute()
+
     def _manifest(self, key: str) -> Manifest | None:
-        fields = self._ask(lambda: parsed(key, self._redis.get(key)))
-        if fields is None:
-            return None
-        if fields.get("version") != MANIFEST_VERSION:
-            raise StoreError(
-                f"{key} has version {fields.get('version')} of the store's format and this disdel "
-                f"reads {MANIFEST_VERSION}: use the same disdel on every side"
-            )
-        try:
-            return Manifest(**fields)
-        except TypeError as error:
-            raise StoreError(f"{key} is no blob of disdel's: {error}") from error
+        return manifest_of(key, self._ask(lambda: parsed(key, self._redis.get(key))))
 
     def delete(self, key: str) -> None:
         manifest = self._manifest(key)

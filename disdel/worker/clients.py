@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from safetensors.numpy import load
@@ -49,8 +49,8 @@ from openwhisk_local.machine.allocator import give_back_freed_memory
 _PROGRESS_INTERVAL_S = 0.5
 # How often it is asked whether anybody still waits.
 _CANCEL_INTERVAL_S = 0.25
-# The next client's samples are read beside the present one's steps, if they are so few.
-_AHEAD_BYTES = 4 << 20
+# The next clients' samples are read beside the present one's steps, if they are so few.
+_AHEAD_BYTES, _MOST_AHEAD = 4 << 20, 32
 # Before a round's deadline, what was summed must be on its way.
 _HAND_IN_S = 0.5
 
@@ -156,7 +156,8 @@ class _Activation:
 
     def _train_all(self) -> Ending:
         turns = self.request.turns
-        for turn, following in zip(turns, (*turns[1:], None), strict=True):
+        for index, turn in enumerate(turns):
+            following = turns[index + 1 : index + 1 + _MOST_AHEAD]
             if self._leaves_to_others(turn):
                 return "continued-time"
             begun = None if self.results else self.request.begun
@@ -175,7 +176,9 @@ class _Activation:
         needed_s = (turn.stop_step - turn.start_step) * self._step_s + self._score_s
         return self.context.remaining_s() < needed_s + 2 * self.pace.slowest_s + STORE_MARGIN_S
 
-    def _train(self, turn: ClientTurn, following: ClientTurn | None, begun: Begun | None) -> Ending:
+    def _train(
+        self, turn: ClientTurn, following: Sequence[ClientTurn], begun: Begun | None
+    ) -> Ending:
         """One client's turn; it is in the sum and the results where it has ended."""
         clock, first = self.context.clock, not self._before
         began_s = time.perf_counter()
@@ -279,15 +282,18 @@ class _Activation:
             return ()
         return self.own_data.labels(samples.y, self.request.network.model.targets[0].classes)
 
-    def _read_ahead(self, following: ClientTurn | None, alike: Samples) -> None:
-        """Begin to read the next client's samples, where they are in the store and few."""
-        if following is None or following.shard_key is None:
-            return
-        if following.stop_step == following.start_step:
-            # Its steps do not say how many it has.
-            return
-        if most_bytes(following, alike) <= _AHEAD_BYTES:
-            self.shards.read_ahead(following.shard_key, self.context)
+    def _read_ahead(self, following: Sequence[ClientTurn], alike: Samples) -> None:
+        """Begin to read the next clients' samples together, where they are in the store and few."""
+        keys: list[str] = []
+        left_bytes = _AHEAD_BYTES
+        for turn in following:
+            left_bytes -= most_bytes(turn, alike)
+            # Without steps, nothing says how many a client has.
+            if turn.shard_key is None or turn.stop_step == turn.start_step or left_bytes < 0:
+                break
+            keys.append(turn.shard_key)
+        if keys and not self.shards.is_ahead(keys[0]):
+            self.shards.read_ahead(keys, self.context)
 
     def _score(self, turn: ClientTurn, trainer: Trainer, own: Samples) -> ScoreSums | None:
         """The score of a client's model where one is asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from disdel.errors import StoreError
@@ -96,6 +96,9 @@ class RunStore(Store):
 
     def open(self, key: str) -> Blob | None:
         return self._store.open(key)
+
+    def get_each(self, keys: Sequence[str]) -> list[bytearray | None]:
+        return self._store.get_each(keys)
 
     def delete(self, key: str) -> None:
         self._store.delete(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal
@@ -25,15 +26,16 @@ class ShardCache:
     """The last shard that this container has trained on, and the last that it has scored.
 
     Most containers use the same ones every round. One whose worker trains several clients in turn
-    reads theirs again, and never holds two, so that its memory is that of the largest, but for a
-    small one that is read ahead of its turn. To keep more would save little: reading takes about
-    2 µs a sample of MNIST, a training step 100 and more, and where some clients sit out a round,
-    the others change workers.
+    reads theirs again, and never holds two, so that its memory is that of the largest, but for
+    small ones that are read ahead of their turns, many at once. To keep more would save little:
+    reading takes about 2 µs a sample of MNIST, a training step 100 and more, and where some clients
+    sit out a round, the others change workers.
     """
 
     def __init__(self) -> None:
         self._held: dict[Use, tuple[str, Samples]] = {}
-        self._ahead: tuple[str, Future[Samples | None]] | None = None
+        # By their keys, each in what is read with it; popped when it is used.
+        self._ahead: dict[str, Future[dict[str, Samples]]] = {}
         self._reader: ThreadPoolExecutor | None = None
 
     def get(self, key: str, context: Context, use: Use) -> Samples:
@@ -43,40 +45,37 @@ class ShardCache:
             # Let go before the next one is read.
             samples = None
             self._held.pop(use, None)
-            samples = self._read_ahead(key)
+            samples = self._read_before(key)
             if samples is None:
                 context.wait_for(key)
                 samples = _samples(read_tensors(context.store, key))
             self._held[use] = key, samples
         return samples
 
-    def read_ahead(self, key: str, context: Context) -> None:
+    def is_ahead(self, key: str) -> bool:
+        """Whether a shard is being read ahead, or was."""
+        return key in self._ahead
+
+    def read_ahead(self, keys: Sequence[str], context: Context) -> None:
         """Begin to read what `get` will be asked for next, beside what the container computes."""
         self._reader = self._reader or ThreadPoolExecutor(1, "samples")
 
-        def read() -> Samples | None:
+        def read() -> dict[str, Samples]:
             # Who waits for what is still to be written is `get`.
-            blob = context.store.open(key)
-            return None if blob is None else _samples(tensors_of(blob))
+            blobs = zip(keys, context.store.get_each(keys), strict=True)
+            return {k: _samples(tensors_of(k, data)) for k, data in blobs if data is not None}
 
-        self._ahead = key, self._reader.submit(read)
+        self._ahead |= dict.fromkeys(keys, self._reader.submit(read))
 
     def settle(self) -> None:
         """Return when nothing is read any more, so that the store may be closed."""
-        if self._ahead is not None:
-            wait([self._ahead[1]])
-            self._ahead = None
+        wait(self._ahead.values())
+        self._ahead.clear()
 
-    def _read_ahead(self, key: str) -> Samples | None:
+    def _read_before(self, key: str) -> Samples | None:
         """What was read ahead, if it is that."""
-        if self._ahead is None:
-            return None
-        ahead, future = self._ahead
-        if ahead != key:
-            # A score's come between.
-            return None
-        self._ahead = None
-        return future.result()
+        future = self._ahead.pop(key, None)
+        return None if future is None else future.result().pop(key, None)
 
 
 def _samples(tensors: Tensors) -> Samples:

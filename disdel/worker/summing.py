@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from disdel.store.base import Store
 from disdel.store.codec import encoded
 from disdel.strategies.exact_sum import ExactSum
 from disdel.types.arrays import Array, Tensors
+from disdel.worker.checksums import checksum_of
 from disdel.worker.client_turns import bytes_of
 from disdel.worker.combine import encoded_sum
 from disdel.worker.keeping import store_kept
@@ -88,7 +88,8 @@ class RoundUpdates:
         if is_secure:
             # What was trained shows in either.
             return replace(result, loss_sum=0.0)
-        return replace(result, checksum=self._checksum(after))
+        ordered = (after[name] for name in self._before if name in after)
+        return replace(result, checksum=checksum_of(ordered))
 
     def _sum_up(self, turn: ClientTurn, after: Tensors, loss_sum: float) -> None:
         """Add a client's update to all sums, or to none of them."""
@@ -108,14 +109,6 @@ class RoundUpdates:
             if weight := turn.sums[name]:
                 own = {one: after[one] for one in self._trained}
                 total.add(own, abs(weight), factor=math.copysign(1.0, weight))
-
-    def _checksum(self, after: Tensors) -> str:
-        # BLAKE2b would take as long as the sum.
-        found = 0
-        for name in self._before:
-            if name in after:
-                found = zlib.crc32(np.require(after[name], requirements="C").data, found)
-        return f"{found:08x}"
 
     def hand_in(self, clients: Sequence[int]) -> None:
         """Store the sums, which these clients' updates are in."""

@@ -46,6 +46,9 @@ STATE_ENV = "__OW_MEMORY_STATE"
 DEFAULT_INTERVAL_S = 0.05
 DEFAULT_CRITICAL_MB = 24
 
+# What readers of the state file do not miss.
+_TOLD_BYTES = 1 << 20
+
 # v1 reports "no limit" as the largest page-aligned signed 64-bit number.
 _UNLIMITED_BYTES = 1 << 60
 
@@ -281,8 +284,9 @@ class MemoryMonitor:
         interval_s: time between two samples; a peak shorter than that may be missed. Near the
             limit, within eight times the critical region, samples come five times as fast.
         state_path: a file that holds the latest reading as one JSON line, replaced atomically, for
-            readers in other modules or processes. It is at most `interval_s` behind, and never
-            where the limit or `critical` changes. It is left behind at the end.
+            readers in other modules or processes. It is at most `interval_s` behind, where sizes
+            differ by a MB or more, and never where the limit or `critical` changes. It is left
+            behind at the end, exact.
         critical_bytes: the size of the critical region, by default what the environment says.
         on_critical: called with the reading, outside of any lock, when the critical region is
             entered, and again when it is entered, or still occupied, at a limit that has changed.
@@ -360,7 +364,9 @@ class MemoryMonitor:
             reading.critical,
             reading.limit_bytes,
         )
-        if turned or self._stopping.is_set() or now_s - self._written_s >= self._interval_s:
+        # A file takes ten times as long as the reading.
+        is_due = now_s - self._written_s >= self._interval_s and _apart(reading, written)
+        if turned or is_due or self._stopping.is_set():
             # A full disk or a vanished folder must not cost the activation.
             with contextlib.suppress(OSError):
                 _write_state(self._state_path, reading)
@@ -373,12 +379,17 @@ class MemoryMonitor:
         return reading.limit_bytes - reading.used_bytes
 
     def _watch(self) -> None:
-        pause_s = self._interval_s
+        pause_s, glance = self._interval_s, _Glance(self._cgroup, 10 * self._interval_s)
         while not self._stopping.wait(pause_s):
             # A reading can fail while the machine is short of everything; the next may not.
             with contextlib.suppress(OSError):
+                if glance.is_as_it_was(time.monotonic()):
+                    continue
                 near = self._room_bytes(self.use()) < 8 * self._critical_bytes
+                if near:
+                    glance.forget()
                 pause_s = self._interval_s / 5 if near else self._interval_s
+        glance.close()
 
     def __enter__(self) -> MemoryMonitor:
         self.start()
@@ -391,6 +402,58 @@ class MemoryMonitor:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+class _Glance:
+    """Whether a cgroup's memory may have changed since it was read; it takes a tenth of a reading.
+
+    All that is charged to it is one number, page cache included. Where that is what it was, so is
+    what counts, but for page cache that has made room: so now and then it is read all the same.
+
+    Args:
+        cgroup: whose; without one it may always have changed.
+        most_s: after so long it is read in any case.
+    """
+
+    def __init__(self, cgroup: Cgroup | None, most_s: float) -> None:
+        self._most_s = most_s
+        self._file: int | None = None
+        self._charged: int | None = None
+        self._due_s = 0.0
+        if cgroup is not None:
+            name = "memory.current" if cgroup.version == 2 else "memory.usage_in_bytes"
+            with contextlib.suppress(OSError):
+                self._file = os.open(cgroup.folder / name, os.O_RDONLY)
+
+    def is_as_it_was(self, now_s: float) -> bool:
+        """Whether memory need not be read; else it is read now.
+
+        Raises:
+            OSError: the cgroup cannot be seen any more.
+        """
+        if self._file is None:
+            return False
+        charged, before = int(os.pread(self._file, 32, 0)), self._charged
+        if before is not None and abs(charged - before) < _TOLD_BYTES and now_s < self._due_s:
+            return True
+        self._charged, self._due_s = charged, now_s + self._most_s
+        return False
+
+    def forget(self) -> None:
+        """Have it read next time, whatever it is then."""
+        self._charged = None
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+def _apart(reading: MemoryUse, written: MemoryUse | None) -> bool:
+    """Whether two readings differ by what is worth telling."""
+    if written is None:
+        return True
+    grown = reading.peak_bytes - written.peak_bytes
+    return max(grown, abs(reading.used_bytes - written.used_bytes)) >= _TOLD_BYTES
 
 
 def _write_state(path: Path, reading: MemoryUse) -> None:

@@ -55,6 +55,15 @@ def test_what_is_written_is_read_back_in_any_range(store, pieces, data):
     assert target == whole[start:stop]
 
 
+def test_several_blobs_are_read_whole_whichever_are_there(store):
+    blobs = {"none": b"", "one": b"x" * 7, "chunks": bytes(range(200)) * CHUNK_BYTES}
+    for key, data in blobs.items():
+        store.put(key, data)
+    keys = ["one", "gone", "chunks", "none", "one"]
+    assert store.get_each(keys) == [blobs.get(key) for key in keys]
+    assert store.get_each([]) == []
+
+
 def test_a_blob_that_is_not_there(store):
     assert store.open("nothing") is None
     with pytest.raises(StoreError, match="nothing is stored under nothing"):

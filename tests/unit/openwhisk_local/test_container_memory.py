@@ -217,15 +217,15 @@ def test_the_thread_samples_into_the_state_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_process: None
 ) -> None:
     state = tmp_path / "memory.json"
-    uses = iter(range(1, 10**9))
+    uses = iter(range(1, 10**18, MIB))
     monkeypatch.setattr(
-        container_memory, "read_memory", lambda _: MemoryUse(number := next(uses), number, 10**12)
+        container_memory, "read_memory", lambda _: MemoryUse(number := next(uses), number, 10**18)
     )
     with MemoryMonitor(interval_s=0.001, state_path=state, critical_bytes=0):
-        wait_until(lambda: json.loads(state.read_text())["used_bytes"] > 5)
+        wait_until(lambda: json.loads(state.read_text())["used_bytes"] > 5 * MIB)
         monkeypatch.setenv(STATE_ENV, str(state))
         with watch_memory() as watched:
-            assert watched.use().limit_bytes == 10**12
+            assert watched.use().limit_bytes == 10**18
     last = json.loads(state.read_text())
     assert set(last) == {"used_bytes", "peak_bytes", "limit_bytes", "critical"}
     assert last["peak_bytes"] == last["used_bytes"]
@@ -244,6 +244,36 @@ def test_a_vanished_state_folder_does_not_end_the_monitor(
     wait_until((folder / "memory.json").exists)
     del grown
     monitor.stop()
+
+
+@pytest.mark.parametrize(("version", "name"), [(1, "memory.usage_in_bytes"), (2, "memory.current")])
+def test_a_cgroup_is_read_where_what_is_charged_to_it_has_changed(
+    tmp_path: Path, version: int, name: str
+) -> None:
+    charged = tmp_path / name
+    charged.write_text(f"{64 * MIB}\n")
+    glance = container_memory._Glance(Cgroup(tmp_path, version), most_s=0.5)
+    try:
+        assert [glance.is_as_it_was(now_s) for now_s in (0.0, 0.1, 0.4, 0.5, 0.6)] == [
+            *(False, True, True),
+            *(False, True),
+        ]
+        charged.write_text(f"{64 * MIB + 4096}\n")
+        assert glance.is_as_it_was(0.7)
+        charged.write_text(f"{63 * MIB}\n")
+        assert [glance.is_as_it_was(now_s) for now_s in (0.8, 0.9)] == [False, True]
+        glance.forget()
+        assert [glance.is_as_it_was(now_s) for now_s in (0.95, 1.0)] == [False, True]
+    finally:
+        glance.close()
+
+
+def test_without_a_cgroup_memory_is_always_read(tmp_path: Path) -> None:
+    for cgroup in (None, Cgroup(tmp_path / "gone", 1)):
+        glance = container_memory._Glance(cgroup, most_s=1e9)
+        assert not glance.is_as_it_was(0.0)
+        assert not glance.is_as_it_was(0.1)
+        glance.close()
 
 
 class Readings:
