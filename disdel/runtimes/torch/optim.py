@@ -70,8 +70,19 @@ def _adam(
         list(max_exp_avg_sq),
         steps_before(update),
         lr=update.rate,
-        **settings,
+        **_in_one_call(settings, update),
     )
+
+
+def _in_one_call(settings: OptimSettings, update: StepUpdate) -> OptimSettings:
+    """The settings with the kernel that updates all parameters at once, if they leave that open.
+
+    PyTorch does not take it by itself on a CPU, where several operations a tensor take longer than
+    a small step.
+    """
+    is_open = not {"fused", "foreach"} & settings.keys()
+    on_cpu = update.parameters[0].device.type == "cpu"
+    return {**settings, "fused": True} if is_open and on_cpu else settings
 
 
 def _adamw(settings: OptimSettings, update: StepUpdate, *moments: list[Tensor]) -> None:

@@ -198,7 +198,8 @@ def _fused_adam(
 def steps_before(update: StepUpdate) -> list[Tensor]:
     """The counters for PyTorch's kernel: a scalar a parameter, which it counts up itself."""
     done = float(update.step - 1)
-    return [torch.full((), done, device=parameter.device) for parameter in update.parameters]
+    count, device = len(update.parameters), update.parameters[0].device
+    return list(torch.full((count,), done, device=device).unbind())
 
 
 def _torch_epsilon(update: StepUpdate) -> float:

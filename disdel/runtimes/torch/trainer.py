@@ -102,22 +102,32 @@ class TorchTrainer(Trainer):
 
         A parameter that the loss does not depend on has none.
         """
-        parameters, recipe = self._optimizer.parameters, self._recipe
+        parameters, unit = self._optimizer.parameters, self._recipe.loss_unit
         loss_sum = torch.zeros((), device=self._device)
         _forget_gradients(parameters)
-        weights = recipe.weights(y)
-        cut = (x.tensor_split(parts), y.tensor_split(parts), weights.tensor_split(parts))
-        for samples, labels, weight in zip(*cut, strict=True):
-            share = weight.sum() / weights.sum() if parts > 1 else 1.0
-            if not share:
-                continue  # a mean over nothing
+        for samples, labels, share in self._parts(x, y, parts):
             loss = self._loss(samples, labels)
+            scaled = loss if share == unit == 1 else loss * share / unit
             # Into the parameters, where hooks of the user's own look for them.
-            (loss * share / recipe.loss_unit).backward(inputs=parameters)
+            scaled.backward(inputs=parameters)
             loss_sum += loss.detach() * share * len(x)
         gradients = [parameter.grad for parameter in parameters]
         _forget_gradients(parameters)
         return gradients, loss_sum
+
+    def _parts(
+        self, x: Tensor, y: Tensor, parts: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | float]]:
+        """A batch in parts, each with its share of the mean loss; those without any left out."""
+        if parts == 1:
+            yield x, y, 1.0
+            return
+        weights = self._recipe.weights(y)
+        cut = (x.tensor_split(parts), y.tensor_split(parts), weights.tensor_split(parts))
+        for samples, labels, weight in zip(*cut, strict=True):
+            share = weight.sum() / weights.sum()
+            if share:  # Else it would be a mean over nothing.
+                yield samples, labels, share
 
     def _with_terms(
         self, gradients: list[Tensor | None], shifts: list[Tensor]
