@@ -74,17 +74,17 @@ def step_ratio(observations: Sequence[Observation]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """What runs were seen to take: to their first step, and a round beside training.
+    """What runs were seen to take: outside of their rounds, and a round beside training.
 
     None is for what was not seen.
     """
 
-    start_s: float | None = None
+    outside_s: float | None = None
     rest_s: float | None = None
 
 
 def run_times(observations: Sequence[Observation], workers: int, scored_rounds: float) -> RunTimes:
-    """What runs took that were like one of so many workers; the start is that of any number.
+    """What runs took that were like one of so many workers; outside of rounds, like any number.
 
     Args:
         observations: of the same network, batch size and precision.
@@ -94,10 +94,10 @@ def run_times(observations: Sequence[Observation], workers: int, scored_rounds: 
     recent = observations[-_RECENT:]
     same = [o for o in recent if (o.workers, o.scored_rounds) == (workers, scored_rounds)]
     rests_s = [o.rest_s for o in same if o.rest_s is not None]
-    starts_s = [o.start_s for o in same if o.start_s is not None]
-    starts_s = starts_s or [o.start_s for o in recent if o.start_s is not None]
+    outside_s = [o.outside_s for o in same if o.outside_s is not None]
+    outside_s = outside_s or [o.outside_s for o in recent if o.outside_s is not None]
     return RunTimes(
-        statistics.median(starts_s) if starts_s else None,
+        statistics.median(outside_s) if outside_s else None,
         statistics.median(rests_s) if rests_s else None,
     )
 

@@ -29,7 +29,7 @@ class Observation:
         tried: whether a trial of the run had chosen that.
         workers: how many there were.
         scored_rounds: the share of the rounds that were scored.
-        start_s: of the whole run, from its beginning to the first training step.
+        outside_s: what the whole run took outside of its rounds, its first step's tracing included.
         rest_s: what a round of it took beside training.
     """
 
@@ -49,7 +49,7 @@ class Observation:
     tried: bool = False
     workers: int = 0
     scored_rounds: float = 1.0
-    start_s: float | None = None
+    outside_s: float | None = None
     rest_s: float | None = None
 
 

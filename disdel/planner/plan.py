@@ -63,7 +63,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         test_slices=best.test_slices,
         validation_slices=best.validation_slices,
         estimate=best.estimate,
-        predicted_s=round(best.total_s, 1),
+        predicted_s=round(question.tried_s + best.total_s, 1),
         gb_s=round(best.gb_s, 1),
         invocations=best.invocations,
         micro_batches=best.micro_batches,
@@ -157,7 +157,7 @@ def _option(asked: Question, candidate: Candidate, question: Question, best: Can
         workers=candidate.workers,
         memory_mb=candidate.memory_mb,
         pool_mb=candidate.pool_mb,
-        predicted_s=round(candidate.total_s, 1),
+        predicted_s=round(asked.tried_s + candidate.total_s, 1),
         gb_s=round(candidate.gb_s, 1),
         fits=not candidate.shortages,
         why=_why_not(asked, candidate, question, best),
@@ -267,6 +267,11 @@ def _reasons(best: Candidate, question: Question) -> list[str]:
         reasons.append(
             f"no {whose} has a full batch of {batch}: each step takes all of its samples, "
             f"{largest} at most"
+        )
+    if question.tried_s >= 1:
+        reasons.append(
+            f"about {question.tried_s:.0f} s of it were for trying out the network, what came of "
+            "which is kept"
         )
     if question.compile_s:
         reasons.append(

@@ -197,6 +197,7 @@ class Question(Bounds):
     Attributes:
         job: what the user asked for.
         model: the network.
+        tried_s: what trying out a network of the user's own has taken before the plan.
         compile_s: what compiling the network takes before the run.
         calls: what the compiled network takes, where it was compiled.
         counts: the samples of each of so many clients; None deals equal numbers.
@@ -214,6 +215,7 @@ class Question(Bounds):
 
     job: TrainJob
     model: ModelSpec
+    tried_s: float = 0.0
     compile_s: float = 0.0
     calls: CallMemory | None = None
     counts: Callable[[int], tuple[int, ...]] | None = None

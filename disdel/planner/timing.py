@@ -35,7 +35,7 @@ class Timing:
         billed_s: what all of them are, of which
         trained_s: are steps.
         collect_s: what collectWeights actions are billed for.
-        start_s: until the first step: servers, containers, compiling, tracing.
+        start_s: outside of rounds: servers, containers, compiling, tracing.
         total_s: from the start of the controller to its end.
     """
 
@@ -157,7 +157,7 @@ def predict(
     busy_s += turns_s + scores_s
     rest_s = rounds * (move_s + averaging.elapsed_s + _ROUND_OVERHEAD_S * turns)
     rest_s += scored * sample_s + turns_s
-    whole_start_s = _RUN_OVERHEAD_S + start_s if seen.start_s is None else seen.start_s
+    outside_s = _RUN_OVERHEAD_S + start_s if seen.outside_s is None else seen.outside_s
     whole_rest_s = rest_s if seen.rest_s is None else rounds * seen.rest_s
     return Timing(
         step_s=one_step_s,
@@ -167,6 +167,6 @@ def predict(
         billed_s=workers * (busy_s - training_s) + trained_s,
         trained_s=trained_s,
         collect_s=rounds * averaging.busy_s,
-        start_s=compile_s + whole_start_s,
-        total_s=compile_s + whole_start_s + training_s + whole_rest_s + scores_s,
+        start_s=compile_s + outside_s,
+        total_s=compile_s + outside_s + training_s + whole_rest_s + scores_s,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -118,6 +118,15 @@ def check_runtime(name: RuntimeName | None, precision: Precision | None) -> None
         f"--runtime {name} computes in {' or '.join(runtime_named(name).precisions)}, not "
         f"{precision}: take --runtime {' or '.join(able)} for that"
     )
+
+
+def homes_of(packages: Collection[str]) -> list[Runtime]:
+    """The runtimes with whose frameworks networks are made in code that has these packages."""
+    return [
+        runtime
+        for runtime in all_runtimes()
+        if runtime.users is not None and not set(runtime.users.packages).isdisjoint(packages)
+    ]
 
 
 def runtime_of(model: Path) -> Runtime:

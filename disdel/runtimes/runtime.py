@@ -7,6 +7,7 @@ planner takes its costs, the controller its image and files, an activation its t
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -193,6 +194,26 @@ class Runtime:
             import_module(self.imports)
         except ImportError as error:
             raise UsageError(f"this container cannot run {self.name}: {error}") from error
+
+    def import_as_in_image(self) -> None:
+        """The same without what the image lacks, which can be imported afterwards.
+
+        For a process that is soon over: it looks for cycles of objects rarely from then on.
+
+        Raises:
+            UsageError: this process does not have it.
+        """
+        from openwhisk_local.machine.allocator import collect_rarely
+
+        collect_rarely()
+        hidden = [name for name in self.not_in_image if name not in sys.modules]
+        # An import of what is None fails.
+        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+        try:
+            self.import_framework()
+        finally:
+            for name in hidden:
+                del sys.modules[name]
 
     def load_networks(self) -> Networks:
         """Its networks; their module may import the framework when it is called."""

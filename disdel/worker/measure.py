@@ -21,10 +21,7 @@ from openwhisk_local.machine.container_memory import resident
 
 def main(runtime: str) -> None:
     named = runtime_named(runtime)
-    for package in named.not_in_image:
-        # As the proxy of the embedded platform's containers hides them.
-        sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # an import of it fails
-    named.import_framework()
+    named.import_as_in_image()
     give_back_freed_memory()
     use = resident([os.getpid()])
     found = Footprint(

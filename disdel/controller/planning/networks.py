@@ -42,7 +42,10 @@ _PACKAGES = ("disdel", "numpy")
 
 
 def choose_network(
-    job: TrainJob, dataset: DatasetSpec, arrays: Callable[[], DatasetArrays]
+    job: TrainJob,
+    dataset: DatasetSpec,
+    arrays: Callable[[], DatasetArrays],
+    before_trial: Callable[[], object] = lambda: None,
 ) -> ModelSpec:
     """The network of a job for a data set: a built-in one, or a function of the user's.
 
@@ -50,6 +53,7 @@ def choose_network(
         job: names it.
         dataset: what it is trained on.
         arrays: gives the samples of that, on which a network of the user's is tried out.
+        before_trial: is called where trying it out takes seconds, for not being known.
 
     Raises:
         UsageError: no such network, or it cannot be trained on such samples as the job says.
@@ -65,7 +69,7 @@ def choose_network(
         _check_integers(dataset, arrays, spec)
         return spec
     code = collect(job.model)
-    reply = _described(_Asked(code, dataset, job, arrays()))
+    reply = _described(_Asked(code, dataset, job, arrays()), before_trial)
     # Code that was moved or is named in another way is the same code.
     spec = replace(reply.model, name=job.model, code=code.ref)
     _check_schedule(job, spec)
@@ -154,7 +158,7 @@ class _Asked:
         return digest.hexdigest()
 
 
-def _described(asked: _Asked) -> DescribeReply:
+def _described(asked: _Asked, before_trial: Callable[[], object]) -> DescribeReply:
     samples = asked.samples()
     kept = environment.state_dir() / "models" / f"{asked.key(samples)}.json"
     try:
@@ -163,6 +167,7 @@ def _described(asked: _Asked) -> DescribeReply:
             return from_json(DescribeReply, answer["reply"])
     except (OSError, ValueError, KeyError, TypeError, UsageError):
         pass
+    before_trial()
     answer = _describe(asked, samples)
     reply = from_json(DescribeReply, answer["reply"])
     try:

@@ -18,12 +18,17 @@ from disdel.errors import UsageError
 from disdel.planner.candidates import scored_share
 from disdel.planner.gpu import HOST_MB
 from disdel.planner.memory import SUM_COPIES, Work, train_parts
-from disdel.planner.observations import Observation, containers
+from disdel.planner.observations import Container, Observation, containers
 from disdel.planner.precision import open_precisions, tried_precision
 from disdel.planner.question import Federation, Question
 from disdel.planner.timing import predicted_compile_s, step_s
 from disdel.platforms.registry import chosen
-from disdel.runtimes.registry import DEFAULT, all_runtimes, check_runtime, runtime_named
+from disdel.runtimes.registry import (
+    DEFAULT,
+    all_runtimes,
+    check_runtime,
+    runtime_named,
+)
 from disdel.runtimes.runtime import Runtime
 from disdel.settings import Settings
 from disdel.settings.settings import own_architecture
@@ -61,6 +66,7 @@ def ask(
     *,
     counts: Callable[[int], tuple[int, ...]] | None = None,
     store_mb: int | None = None,
+    tried_s: float = 0.0,
     compiling_took_s: float = 0.0,
     federation: Federation | None = None,
 ) -> list[Question]:
@@ -74,6 +80,7 @@ def ask(
         settings: what the user allows, and where things are.
         counts: the training samples of each of so many clients; None deals equal numbers.
         store_mb: what Redis has room for.
+        tried_s: what the run has spent on trying out its network already.
         compiling_took_s: what the run has spent on compiling its network already.
         federation: of a job that is one.
 
@@ -108,6 +115,7 @@ def ask(
             is_whole=strategy.is_whole if federation is None else strategy.sees_each,
             is_tried=job.precision is None and precision is not None,
             slowness=slowness(settings),
+            tried_s=tried_s,
             notes=_notes(runtime, settings),
         )
         for runtime, precision in zip(runtimes, chosen_precisions, strict=True)
@@ -242,12 +250,22 @@ def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runt
     return [runtime for runtime in all_runtimes() if runtime.is_installed()] or [DEFAULT]
 
 
-def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -> list[Observation]:
-    """What the train containers of a run took, one observation each."""
+def observe(
+    question: Question, plan: Plan, activations: Sequence[Activation], wall_s: float | None
+) -> list[Observation]:
+    """What the train containers of a run took, one observation each.
+
+    Args:
+        question: that was planned for.
+        plan: of the run.
+        activations: of the run.
+        wall_s: that it took; None of a run that failed.
+    """
     observed = []
     precision = question.job.precision or precision_of(activations) or "float32"
-    start_s, rest_s = _run_times(question, plan, activations)
-    for container in containers(activations, block_steps=plan.block_steps):
+    seen = containers(activations, block_steps=plan.block_steps)
+    outside_s, rest_s = _run_times(question, plan, activations, seen, wall_s)
+    for container in seen:
         size = plan.size_of(container.worker)
         # One that was planned to stand by has had any of them.
         theirs = plan.turns[container.worker] or range(len(plan.client_samples))
@@ -293,7 +311,7 @@ def observe(question: Question, plan: Plan, activations: Sequence[Activation]) -
                 tried=question.job.precision is None or question.is_tried,
                 workers=plan.workers,
                 scored_rounds=scored_share(plan.rounds, plan.score_every),
-                start_s=start_s,
+                outside_s=outside_s,
                 rest_s=rest_s,
             )
         )
@@ -309,23 +327,38 @@ def _has_like_steps(question: Question, plan: Plan) -> bool:
 
 
 def _run_times(
-    question: Question, plan: Plan, activations: Sequence[Activation]
+    question: Question,
+    plan: Plan,
+    activations: Sequence[Activation],
+    seen: Sequence[Container],
+    wall_s: float | None,
 ) -> tuple[float | None, float | None]:
-    """Seconds to a run's first step, and of a round beside training; of whole runs that lost none.
+    """Seconds outside of rounds, and of a round beside training; of whole runs that lost none.
 
-    Where the network was compiled first, it is not the start of a run that need not.
+    So the plan of a like run, which adds the steps of its busiest worker, comes to what this took.
+    Where the network was compiled first, a run that need not takes less outside of its rounds.
     """
     began = {a.round for a in activations if a.task == "train" and a.outcome == "ok"}
     whole = began == set(range(1, plan.rounds + 1)) and all(a.outcome == "ok" for a in activations)
     if question.federation is not None and question.federation.scores is not None:
         # What clients score is no part of what such a round takes without.
         whole = False
-    # When it is over does not matter here.
-    split = split_time(activations, 0.0) if whole else None
-    if split is None:
+    split = None if wall_s is None or not whole else split_time(activations, wall_s)
+    if split is None or wall_s is None:
         return None, None
-    start_s = None if question.compile_s else split.start_s
-    return start_s, split.rest_s / plan.rounds
+    traced_s = max((one.trace_s or 0.0 for one in seen), default=0.0)
+    steps_s = [
+        one.step_s * sum(a.steps for a in activations if a.worker == one.worker)
+        for one in seen
+        if one.step_s is not None
+    ]
+    outside_s = split.start_s - question.tried_s + traced_s + split.end_s
+    inside_s = wall_s - question.tried_s - outside_s
+    rest_s = inside_s - max(steps_s, default=split.training_s - traced_s)
+    return (
+        None if question.compile_s else max(0.0, outside_s),
+        max(0.0, rest_s / plan.rounds),
+    )
 
 
 def precision_of(activations: Sequence[Activation]) -> Precision | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from disdel.controller.invoking.bundle import build_bundle, check_code
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.lifecycle import run_to_report
+from disdel.controller.opening import Opening
 from disdel.controller.planning.carried import check_carried
 from disdel.controller.planning.compiled import CompiledNetwork, compile_job, compile_network
 from disdel.controller.planning.endpoint_plans import (
@@ -112,30 +113,34 @@ async def train_on(
     dataset = samples.spec
     partition = job_partition(job, dataset, lambda: samples)
     job = kind.dealt(job, partition)
-    model = await in_thread(choose_network, job, dataset, lambda: arrays)
-    job = kind.settled(job, model)
-    check_strategy(strategy, job, model)
-    counts, federation = await in_thread(kind.planned, partition)
-    if resumed is not None:
-        done = [entry.report for entry in resumed.progress.rounds]
-        ends = reason_to_stop(job.validation, done) or await in_thread(kind.why_spent, done)
-        if ends is not None:
-            resumed.check_lacks_model(ends)
-            emit(Noted(message=f"there is no further round: {ends}", matters=True))
-    if model.learns == "number" and job.validation.target_accuracy is not None:
-        raise UsageError(
-            f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "
-            "early with --patience"
-        )
-    if dataset.kind == "tokens" and not model.takes_integers:
-        emit(Noted(message=f"{model.name} takes the samples' integers as numbers, in float32"))
-    if resumed is None:
-        check_run_dir(settings.run_dir)
-    code = code_of(model)
-    for sentence in () if code is None else code.left_out:
-        emit(Noted(message=sentence))
     async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(open_session(settings, emit))
+        opening = await stack.enter_async_context(Opening(lambda: open_session(settings, emit)))
+        looked_s = time.monotonic()
+        # While a network of the user's own is tried out, the platform starts.
+        model = await in_thread(choose_network, job, dataset, lambda: arrays, opening.begin)
+        tried_s = time.monotonic() - looked_s if opening.is_begun else 0.0
+        job = kind.settled(job, model)
+        check_strategy(strategy, job, model)
+        counts, federation = await in_thread(kind.planned, partition)
+        if resumed is not None:
+            done = [entry.report for entry in resumed.progress.rounds]
+            ends = reason_to_stop(job.validation, done) or await in_thread(kind.why_spent, done)
+            if ends is not None:
+                resumed.check_lacks_model(ends)
+                emit(Noted(message=f"there is no further round: {ends}", matters=True))
+        if model.learns == "number" and job.validation.target_accuracy is not None:
+            raise UsageError(
+                f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "
+                "early with --patience"
+            )
+        if dataset.kind == "tokens" and not model.takes_integers:
+            emit(Noted(message=f"{model.name} takes the samples' integers as numbers, in float32"))
+        if resumed is None:
+            check_run_dir(settings.run_dir)
+        code = code_of(model)
+        for sentence in () if code is None else code.left_out:
+            emit(Noted(message=sentence))
+        opened = await opening.session()
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
         made_of, settings = session.endpoints, for_all(session.endpoints, settings)
@@ -158,6 +163,7 @@ async def train_on(
                     counts=of_clients,
                     federation=federation,
                     store_mb=session.examination.room_mb,
+                    tried_s=tried_s,
                     compiling_took_s=compiling_took_s,
                 )
             )
@@ -245,6 +251,7 @@ async def train_on(
         run = kind.run(
             progress, model, compiled, action, crew, samples, settings, invoker, lease, emit
         )
+        wall_s = None
         try:
             report = await run_to_report(
                 invoker,
@@ -253,6 +260,7 @@ async def train_on(
                 lease=lease,
                 keep=settings.keep,
             )
+            wall_s = report.wall_s
         finally:
             # A container that has had several shards tells nothing of any, nor one whose samples
             # were not those that were planned for.
@@ -260,11 +268,11 @@ async def train_on(
                 runtime = runtime_named(plan.runtime)
                 if made_of is None:
                     history = history_of(runtime, settings)
-                    remember(history, observe(question, plan, run.own_activations), emit)
+                    remember(history, observe(question, plan, run.own_activations, wall_s), emit)
                 for name, asked in questions.items():
                     ended = [a for a in run.own_activations if a.endpoint == name]
                     history = history_of(runtime, where[name])
-                    remember(history, observe(asked, plan, ended), emit)
+                    remember(history, observe(asked, plan, ended, wall_s), emit)
     return report, folder
 
 

@@ -7,6 +7,7 @@ with it is known before anything runs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 from disdel.errors import DisdelError, UsageError
 from disdel.models.user.bundled import offered
 from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
-from disdel.runtimes.registry import all_runtimes
+from disdel.runtimes.registry import all_runtimes, homes_of
 from disdel.runtimes.runtime import Runtime
 from disdel.types.words import a_kind
 from disdel.user_code.collecting import imported_packages
@@ -40,19 +41,26 @@ def _home(module: UserModule, request: DescribeRequest) -> Runtime:
     Frameworks take the shape of an image differently, so the function is called to be told only
     where its files import several of them, or none.
     """
-    homes = [(runtime, runtime.users) for runtime in all_runtimes() if runtime.users is not None]
-    imported = imported_packages(Path(request.folder))
-    used = [runtime for runtime, users in homes if not imported.isdisjoint(users.packages)]
-    if len(used) == 1:
-        return used[0]
+    homes = homes_of(imported_packages(Path(request.folder)))
+    if len(homes) == 1:
+        return homes[0]
     made = module.call(**offered(request.features[0].shape, request.targets[0]))
     # No framework is imported for the answer: it may not be there.
-    families = {kind.__module__.partition(".")[0] for kind in type(made).__mro__}
-    for runtime, users in homes:
-        if not families.isdisjoint(users.packages):
-            return runtime
-    needed = " or ".join(users.needed for _, users in homes)
+    homes = homes_of({kind.__module__.partition(".")[0] for kind in type(made).__mro__})
+    if homes:
+        return homes[0]
+    needed = " or ".join(one.users.needed for one in all_runtimes() if one.users is not None)
     raise UsageError(f"{request.code.entry} returned {a_kind(made)}, where {needed} is needed")
+
+
+def _import_framework(folder: Path) -> None:
+    """Import what the files in `folder` will, with no more beside it than an image has.
+
+    They may import that themselves, and have what is wrong with it told with their own line.
+    """
+    with contextlib.suppress(DisdelError):
+        for runtime in homes_of(imported_packages(folder)):
+            runtime.import_as_in_image()
 
 
 def main(request_path: str, reply_path: str) -> None:
@@ -62,6 +70,8 @@ def main(request_path: str, reply_path: str) -> None:
     folder = Path(request.folder)
     try:
         with read.watched():
+            # Watched, since frameworks read settings of the user's, such as ~/.keras/keras.json.
+            _import_framework(folder)
             found = to_json(describe(request))
         sources = [path.read_bytes() for path in folder.rglob("*.py")]
         # The request's own files and this process's temporary ones are gone afterwards.

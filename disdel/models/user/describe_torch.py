@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils import flop_counter
 
 from disdel.models.torch_files import are_images, load_torch_network
 from disdel.models.torch_made import TorchMade, trainable_parameters, trainer_of
@@ -38,8 +37,8 @@ from disdel.user_code.module import UserModule
 
 # What may stand behind a softmax or a sigmoid and leaves its values as they are.
 _SHAPING = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Alias")
-# Samples of a pass that is computed for its sizes alone.
-_LOOKED_AT = 2
+# Samples of the passes that are made for their sizes: what they are of a batch is on their line.
+_FEW, _SOME = 2, 4
 
 
 def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeReply:
@@ -48,6 +47,7 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
     Raises:
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
+    _leave_compiler_out()
     trial = Trial.read(request)
     [samples], [target] = request.features, request.targets
     built = build_own(module, trial.few(), target, samples.kind)
@@ -67,15 +67,15 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         where = module.place_of("loss")
         module.guarded(lambda: check_is_mean(where, recipe.loss, built.outputs, wanted))
     stored = torch.from_numpy(trial.x[: trial.batch_size])
-    step = module.guarded(lambda: _measured(built.made, recipe, stored))
+    facts, last = module.guarded(lambda: _measured(built.made, recipe, stored))
     spec = ModelSpec(
         name=request.code.entry,
         features=request.features,
         targets=request.targets,
         learns=built.learns,
-        gives_probabilities=_are_probabilities(built, step.last),
+        gives_probabilities=_are_probabilities(built, last),
         takes_integers=built.takes_integers,
-        facts=step.facts,
+        facts=facts,
         default_optimizer=describe_optimizer(module, built.made),
         loss=loss_spec(module.attribute("loss"), built.learns),
         metrics=tuple(recipe.metrics),
@@ -84,8 +84,21 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         code=request.code,
         home="torch",
     )
-    _try_out(module, built, spec, trial.batch(step.facts.activations), request.precision)
+    _try_out(module, built, spec, trial.batch(facts.activations), request.precision)
     return DescribeReply(model=spec)
+
+
+def _leave_compiler_out() -> None:
+    """Have nothing here import PyTorch's compiler, which takes a second.
+
+    What is called below imports it at its first call to have itself left alone by it, and keeps the
+    function to call instead where it is looked for afterwards. Nothing is compiled in this process.
+    """
+    counting = getattr(flop_counter, "_FlopCounterMode", None)
+    counts = getattr(counting, "__torch_dispatch__", None)
+    for function in (*vars(torch.optim.Optimizer).values(), counts):
+        if (inner := getattr(function, "__wrapped__", None)) is not None:
+            inner.__dynamo_disable = inner
 
 
 def _are_probabilities(built: Built, last: str | None) -> bool:
@@ -155,15 +168,49 @@ def _place(tensor: Tensor) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """What a forward pass shows of a module: its sizes, and what its output was made by last."""
+class _Pass:
+    """What a forward pass shows of a module: sizes in elements, of all its samples together.
 
-    facts: ModelFacts
+    Attributes:
+        inputs: of what the module takes.
+        kept: of what the backward pass needs beside that.
+        outputs: of all layers.
+        largest: of the largest tensor.
+        layers: how many there are.
+        multiply_adds: of the pass.
+        last: what its output was made by.
+    """
+
+    inputs: int
+    kept: float
+    outputs: int
+    largest: int
+    layers: int
+    multiply_adds: int
     last: str | None
 
+    def of_batch(self, smaller: _Pass, samples: tuple[int, int], batch: int) -> _Pass:
+        """The sizes of a batch, by this pass and that of fewer samples: each is a line."""
+        more, fewer = samples
+        further = (batch - more) / (more - fewer)
 
-def _measured(made: TorchModel, recipe: TorchRecipe, stored: Tensor) -> _Step:
-    """A module's sizes, of a batch as stored; computed without values where it can be.
+        def drawn_out(mine: float, other: float) -> int:
+            return max(0, round(mine + (mine - other) * further))
+
+        return replace(
+            self,
+            inputs=drawn_out(self.inputs, smaller.inputs),
+            kept=drawn_out(self.kept, smaller.kept),
+            outputs=drawn_out(self.outputs, smaller.outputs),
+            largest=drawn_out(self.largest, smaller.largest),
+            multiply_adds=drawn_out(self.multiply_adds, smaller.multiply_adds),
+        )
+
+
+def _measured(
+    made: TorchModel, recipe: TorchRecipe, stored: Tensor
+) -> tuple[ModelFacts, str | None]:
+    """A module's sizes, by small passes of samples as stored, and what its output was made by last.
 
     Raises:
         Exception: whatever the module raises.
@@ -171,48 +218,47 @@ def _measured(made: TorchModel, recipe: TorchRecipe, stored: Tensor) -> _Step:
     state = {name: t.clone() for name, t in made.named_buffers()}
     made.train()
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            tensors = (*made.named_parameters(), *made.named_buffers())
-            fake = {name: mode.from_tensor(tensor) for name, tensor in tensors}
-            return _passed(made, recipe, mode.from_tensor(stored), fake)
-    except Exception:
-        # It looks at values, which then takes the memory of a pass.
-        return _passed(made, recipe, stored[:_LOOKED_AT], {})
+        few, some = (_passed(made, recipe, stored[:count]) for count in (_FEW, _SOME))
     finally:
         for name, buffer in made.named_buffers():
             buffer.copy_(state[name])
+    count = len(stored)
+    if count > _SOME:
+        some = some.of_batch(few, (_SOME, _FEW), count)
+    parameters = sum(p.numel() for p in trainable_parameters(made).values())
+    facts = ModelFacts(
+        parameters=parameters,
+        activations=some.inputs // count + math.ceil(some.kept / count),
+        outputs=math.ceil(some.outputs / count),
+        largest=math.ceil(some.largest / count),
+        layers=some.layers,
+        # Of modules that compute in their own way, each weight is used once.
+        multiply_adds=max(some.multiply_adds // count, parameters),
+    )
+    return facts, some.last
 
 
-def _passed(
-    made: TorchModel, recipe: TorchRecipe, stored: Tensor, tensors: dict[str, Tensor]
-) -> _Step:
-    """As `_measured`, with `tensors` in the place of the module's of those names."""
-    count, x = len(stored), recipe.preprocess(recipe.inputs(stored))
-    own = tensors.values() or (*made.parameters(), *made.buffers())
-    seen = _Seen({_place(tensor) for tensor in (x, *own)})
+def _passed(made: TorchModel, recipe: TorchRecipe, stored: Tensor) -> _Pass:
+    x = recipe.preprocess(recipe.inputs(stored))
+    seen = _Seen({_place(tensor) for tensor in (x, *made.parameters(), *made.buffers())})
     calls = nn.modules.module.register_module_forward_hook(seen.called)
     try:
         with (
-            FlopCounterMode(display=False) as counter,
+            flop_counter.FlopCounterMode(display=False) as counter,
             torch.autograd.graph.saved_tensors_hooks(seen.keep, lambda tensor: tensor),
         ):
-            outputs = torch.func.functional_call(made, tensors, (x,))
+            outputs = made(x)
     finally:
         calls.remove()
-    kept = sum(t.numel() * t.element_size() for t in seen.kept.values())
-    sizes = [x.numel(), *seen.outputs, *(t.numel() for t in seen.kept.values())]
-    parameters = sum(p.numel() for p in trainable_parameters(made).values())
-    multiply_adds = (counter.get_total_flops() // 2 + seen.hidden) // count
-    facts = ModelFacts(
-        parameters=parameters,
-        activations=x.numel() // count + math.ceil(kept / 4 / count),
-        outputs=math.ceil(sum(seen.outputs) / count),
-        largest=math.ceil(max(sizes) / count),
+    return _Pass(
+        inputs=x.numel(),
+        kept=sum(t.numel() * t.element_size() for t in seen.kept.values()) / 4,
+        outputs=sum(seen.outputs),
+        largest=max(x.numel(), *seen.outputs, *(t.numel() for t in seen.kept.values())),
         layers=len(seen.outputs),
-        # Of modules that compute in their own way, each weight is used once.
-        multiply_adds=max(multiply_adds, parameters),
+        multiply_adds=counter.get_total_flops() // 2 + seen.hidden,
+        last=_last_act(outputs),
     )
-    return _Step(facts, _last_act(outputs))
 
 
 def _last_act(outputs: Tensor) -> str | None:

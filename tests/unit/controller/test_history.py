@@ -100,7 +100,7 @@ def test_a_run_becomes_one_observation_a_worker(question):
         activation(worker=worker, working_set_mb=600 + worker, train_s=0.5, steps=100)
         for worker in (0, 1, 0)
     ]
-    seen = observe(question, plan, ran)
+    seen = observe(question, plan, ran, 9.0)
     assert [entry.working_set_mb for entry in seen] == [600, 601]
     assert {entry.model for entry in seen} == {"cnn-8x8x1-10"}
     assert [entry.step_s for entry in seen] == [pytest.approx(0.005)] * 2

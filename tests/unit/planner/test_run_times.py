@@ -25,7 +25,7 @@ SEEN = Observation(
     step_s=0.004,
     shipped_step_s=step_s(TENSORFLOW.costs, CNN.facts, 64, 1),
     workers=2,
-    start_s=3.0,
+    outside_s=3.0,
     rest_s=0.2,
 )
 JOB = TrainJob(dataset="mnist", batch_size=64, epochs=5, workers=2, precision="float32")
@@ -36,11 +36,11 @@ def test_a_run_is_planned_to_take_what_one_like_it_took():
     assert plan(JOB, observations=(SEEN,)).predicted_s == pytest.approx(
         3.0 + 5 * (469 * 0.004 + 0.2), abs=0.06
     )
-    # Of other runs, steps and the start are known, and not the rest.
+    # Of other runs, steps and what is outside of rounds are known, and not the rest.
     for other in (replace(SEEN, workers=1), replace(SEEN, scored_rounds=0.2)):
         unseen = plan(JOB, observations=(other,)).predicted_s
         assert unseen == plan(JOB, observations=(replace(SEEN, rest_s=None),)).predicted_s
-        later = plan(JOB, observations=(replace(other, start_s=13.0),)).predicted_s
+        later = plan(JOB, observations=(replace(other, outside_s=13.0),)).predicted_s
         assert later == pytest.approx(unseen + 10, abs=0.11)
 
 
@@ -98,12 +98,20 @@ def test_a_run_tells_what_it_took_beside_training():
         for number, began in ((1, 2500), (2, 3900))
         for worker in (0, 1)
     ]
-    for one in observe(asked, made, activations):
+    # 2.5 s to the first step, and 0.5 after the last; between the rounds 0.4.
+    observed = observe(asked, made, activations, 5.4)
+    for one in observed:
         assert (one.workers, one.scored_rounds) == (2, 1.0)
-        assert (one.start_s, one.rest_s) == (2.5, pytest.approx(0.2))
+        assert (one.outside_s, one.rest_s) == (pytest.approx(3.0), pytest.approx(0.2))
+    assert plan(job, observations=observed).predicted_s == pytest.approx(5.4, abs=0.06)
     lost = [*activations, trained(2, 0, 3900, 4000, outcome="error")]
     part = activations[:2]
-    for told in (lost, part):
-        assert {one.rest_s for one in observe(asked, made, told)} == {None}
+    for told, wall_s in ((lost, 5.4), (part, 5.4), (activations, None)):
+        assert {one.rest_s for one in observe(asked, made, told, wall_s)} == {None}
+    # What trying the network out took, the next run need not spend.
+    tried = replace(asked, tried_s=2.0)
+    told = [one.outside_s for one in observe(tried, made, activations, 7.4)]
+    assert told == [pytest.approx(3.0)] * 2
+    assert make_plan([tried])[1].predicted_s == pytest.approx(made.predicted_s + 2, abs=0.11)
     compiled = replace(asked, compile_s=4.0)
-    assert {one.start_s for one in observe(compiled, made, activations)} == {None}
+    assert {one.outside_s for one in observe(compiled, made, activations, 5.4)} == {None}

@@ -1,6 +1,8 @@
 """The registry of runtimes, and what stands elsewhere about them."""
 
+import importlib
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
@@ -22,6 +24,7 @@ from disdel.runtimes.runtime import Networks
 from disdel.types import TrainJob
 from disdel.types.checks import setting_of
 from openwhisk_local.containers.images import _BLACKBOXES
+from openwhisk_local.machine import allocator
 from tests.support.numpy_runtime import NUMPY
 from tests.unit.test_light_imports import FRAMEWORKS, modules_after
 
@@ -89,3 +92,21 @@ def test_images_have_the_environment_of_their_runtime(runtime):
         assert re.search(rf"\b{name}={value}\b", dockerfile), name
     assert runtime.imports in embedded["DISDEL_PREIMPORT"].split(",")
     assert ",".join(runtime.not_in_image) == embedded.get("DISDEL_PREIMPORT_WITHOUT", "")
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_a_framework_is_imported_without_what_its_image_lacks(tmp_path, monkeypatch, present):
+    (tmp_path / "taken_along.py").write_text("")
+    (tmp_path / "a_framework.py").write_text(
+        "try: import taken_along\nexcept ImportError: taken_along = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(allocator, "collect_rarely", lambda: None)
+    for name in ("taken_along", "a_framework"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    if present:
+        importlib.import_module("taken_along")
+    replace(TENSORFLOW, imports="a_framework", not_in_image=("taken_along",)).import_as_in_image()
+    assert (sys.modules["a_framework"].taken_along is not None) == present
+    # Who wants it may have it all the same.
+    assert importlib.import_module("taken_along") is sys.modules["taken_along"]

@@ -1,0 +1,93 @@
+"""A session that opens before it is needed."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from disdel.controller.opening import Opening
+from disdel.errors import UsageError
+
+
+class House:
+    """Counts what is open."""
+
+    def __init__(self, failure=None, stays_shut=False):
+        self.open = 0
+        self.tried = asyncio.Event()
+        self.failure, self.stays_shut = failure, stays_shut
+
+    @asynccontextmanager
+    async def session(self):
+        self.open += 1
+        try:
+            self.tried.set()
+            if self.failure:
+                raise self.failure
+            if self.stays_shut:
+                await asyncio.Event().wait()
+            yield object()
+        finally:
+            self.open -= 1
+
+
+def test_it_is_opened_once_and_closed_at_the_end():
+    async def work():
+        house = House()
+        async with Opening(house.session) as opening:
+            assert not house.open
+            await asyncio.to_thread(opening.begin)
+            await house.tried.wait()
+            session = await opening.session()
+            assert session is await opening.session()
+            assert house.open == 1
+        assert not house.open
+        opening.begin()
+        await asyncio.sleep(0)
+        assert not house.open
+
+    asyncio.run(work())
+
+
+def test_nobody_need_begin_it():
+    async def work():
+        house = House()
+        async with Opening(house.session) as opening:
+            await opening.session()
+            assert house.open == 1
+        async with Opening(house.session):
+            pass
+        assert not house.open
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_is_wrong_with_it_is_told_to_who_asks_for_it(asked):
+    async def work():
+        house = House(failure=UsageError("no platform"))
+        async with Opening(house.session) as opening:
+            opening.begin()
+            await house.tried.wait()
+            if asked:
+                await opening.session()
+        assert not house.open
+
+    if asked:
+        with pytest.raises(UsageError, match="no platform"):
+            asyncio.run(work())
+    else:
+        asyncio.run(work())
+
+
+def test_one_that_nobody_needs_any_more_is_not_waited_for():
+    async def work(house):
+        async with Opening(house.session) as opening:
+            opening.begin()
+            await house.tried.wait()
+            raise UsageError("no such network")
+
+    house = House(stays_shut=True)
+    with pytest.raises(UsageError, match="no such network"):
+        asyncio.run(work(house))
+    assert not house.open
