@@ -112,7 +112,8 @@ class ExactSum:
         _check_alike(self._before, after)
         changes = (self._change(name, after, block) for name, block, _ in self._blocks)
         with np.errstate(invalid="ignore", over="ignore"):
-            return math.sqrt(sum(float(np.dot(one, one)) for one in changes))
+            # A compiled action's numpy has no BLAS, which `np.dot` would call.
+            return math.sqrt(sum(float(np.einsum("n,n->", one, one)) for one in changes))
 
     def add(
         self, after: Tensors, weight: float, *, factor: float = 1.0, counts: Sequence[int] = ()

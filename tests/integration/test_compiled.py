@@ -259,6 +259,12 @@ def test_clients_with_data_of_their_own_train_a_compiled_network(disdel, tmp_pat
     assert last < first
     assert report["client_scores"]["clients"] == 3
     assert [row["samples_most"] for row in report["label_map"]["rows"]] == [40, 60, 80]
+    # Norms are numpy's own, which has no BLAS here.
+    private = disdel(
+        "federate digits --data site.py:clients --clients 3 --runtime compiled --model mlp "
+        "--rounds 1 --average equal --dp-clip 1 --dp-noise 0.5"
+    )
+    assert private.returncode == 0, private.stderr
 
 
 TRAIN_OWN = (
