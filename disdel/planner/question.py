@@ -270,7 +270,7 @@ class Question(Bounds):
         if self.federation is not None:
             rounds = self.federation.rounds
             each = self.federation.work(len(client_samples))
-            return [replace(one, steps=rounds * one.steps) for one in each]
+            return [ClientWork(rounds * one.steps, one.batch) for one in each]
         job = self.job
         whole = self.batch_of(max(client_samples))
         return [

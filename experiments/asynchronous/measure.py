@@ -44,8 +44,8 @@ def clients(client, split):
 """
 WAYS = {
     "fedavg": {"strategy": "fedavg", "rounds": 120},
-    "fedbuff": {"strategy": "fedbuff", "rounds": 240},
-    "fedbuff, 2": {"strategy": "fedbuff:buffer=2", "rounds": 480},
+    "fedbuff": {"strategy": "fedbuff", "rounds": 480},
+    "fedbuff, 4": {"strategy": "fedbuff:buffer=4", "rounds": 240},
     "fedbuff, 8": {"strategy": "fedbuff:buffer=8", "rounds": 120},
     "fedbuff, 8, power 0": {"strategy": "fedbuff:buffer=8,power=0", "rounds": 120},
     "fedbuff, 8, shrinks": {"strategy": "fedbuff:buffer=8,shrinks=yes", "rounds": 120},
@@ -107,8 +107,8 @@ def measure(site: Path, way: str, seed: int, runtime: str) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[6, 7, 8])
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[9, 10, 11])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["fedavg", "fedbuff"])
     parser.add_argument("--runtime", default="compiled")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ class Forecast:
     def __init__(self, job: FederateJob, roster: Roster) -> None:
         self._job = job
         self._roster = roster
+        self._works: dict[int, tuple[ClientWork, ...]] = {}
         ones = np.ones(len(roster.sizes))
         epochs, batches = job.of_clients("local_epochs"), job.of_clients("client_batch")
         self._epochs = ones if epochs is None else epochs
@@ -31,7 +32,10 @@ class Forecast:
 
     def work(self, count: int) -> tuple[ClientWork, ...]:
         """What each of so many clients does that are like most."""
-        return tuple(self._work_of(client) for client in self._roster.like_most(count).tolist())
+        if count not in self._works:
+            like = self._roster.like_most(count).tolist()
+            self._works[count] = tuple(self._work_of(client) for client in like)
+        return self._works[count]
 
     def _work_of(self, client: int) -> ClientWork:
         samples, batch = self._roster.samples(client), int(self._batches[client])

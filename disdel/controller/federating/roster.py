@@ -74,6 +74,8 @@ class Roster(RoundObserver):
         self.assignment = assignment
         self._counted = np.full(len(self.sizes), is_counted)
         self._positions: NDArray[np.int64] | None = None
+        # Those who have samples, by how many.
+        self._ranked: NDArray[np.int64] | None = None
         self._able = np.flatnonzero(self.sizes)
         self._known = selection.Roster.of(self.sizes)
         self._selection = selection.find_selection(job.select)
@@ -165,6 +167,7 @@ class Roster(RoundObserver):
         """Know how many samples a client has."""
         # What is known for selections has the same array.
         self.sizes[client] = samples
+        self._ranked = None
         self._counted[client] = True
 
     @property
@@ -193,8 +196,10 @@ class Roster(RoundObserver):
             count: how many; some come more than once, where there are fewer.
             among: whether each client is one of those to choose from, (clients,); None for all.
         """
-        able = self._able if among is None else self._able[among[self._able]]
-        ranked = able[np.argsort(self.sizes[able], kind="stable")]
+        if self._ranked is None:
+            # Plans ask often, and of up to a million clients.
+            self._ranked = self._able[np.argsort(self.sizes[self._able], kind="stable")]
+        ranked = self._ranked if among is None else self._ranked[among[self._ranked]]
         places = np.linspace(len(ranked) - 1, 0, count).astype(np.int64)
         return ranked[places]
 
