@@ -94,6 +94,7 @@ class _Child:
     folder: Path
     process: subprocess.Popen[bytes]
     idle_s: float = 0.0
+    is_forgotten: bool = False
     _answers: bytearray = field(default_factory=bytearray)
     _read: int = 0
     _most_bytes: int = 0
@@ -313,8 +314,10 @@ class Containers:
         }
 
     def forget(self, prefix: str) -> None:
-        """End the idle children whose keys begin so."""
+        """End the children whose keys begin so: at once those that are idle, the others then."""
         with self._lock:
+            for child in self._busy:
+                child.is_forgotten |= child.wanted.key.startswith(prefix)
             gone = [child for child in self._idle if child.wanted.key.startswith(prefix)]
             self._idle = [child for child in self._idle if child not in gone]
         for child in gone:
@@ -367,7 +370,7 @@ class Containers:
         with self._lock:
             ours = child in self._busy
             self._busy.discard(child)
-            if keep and ours:
+            if keep and ours and not child.is_forgotten:
                 child.idle_s = time.monotonic()
                 self._idle.append(child)
                 return

@@ -272,3 +272,21 @@ def test_an_entry_imports_little():
     )
     heavy = {"numpy", "redis", "dacite", "httpx", "psutil", "disdel.settings", "disdel.worker"}
     assert not heavy & set(ended.stdout.split())
+
+
+def test_of_a_package_that_is_removed_a_child_ends_with_its_call(answering, tmp_path):
+    """Nobody waits for that call: its run was interrupted."""
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    waits = (
+        f"open({str(begun)!r}, 'w').close()\nwhile not os.path.exists({str(go)!r}): time.sleep(.01)"
+    )
+    calling = threading.Thread(target=answering.answer, args=(request(do=waits),))
+    calling.start()
+    wait_until(begun.exists)
+    answering.answer({"disdel": CALLS_VERSION, "do": "forget", "prefix": "p/"})
+    assert len(children()) == 1
+    go.touch()
+    calling.join()
+    wait_until_none(children)
+    begun.unlink()
+    go.unlink()
