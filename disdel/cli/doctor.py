@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from disdel.cli.declared import Given, Only, Without
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.types import TrainJob
 
@@ -30,9 +31,10 @@ def doctor_command(asked: Runtime, settings: CheckedSettings) -> None:
     for check in run_checks(settings, asked.values.get("runtime")):
         failed = failed or not check.ok
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:19} {check.detail}")
-    if settings.fabric is not None:
+    if parts := chosen(settings).parts(settings):
         typer.echo(
-            f"note  one endpoint was looked into; disdel fabric check {settings.fabric} does each"
+            f"note  of {len(parts)} endpoints one was looked into; `disdel fabric check FILE` "
+            "looks into each"
         )
     if failed:
         raise typer.Exit(1)
