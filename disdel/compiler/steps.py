@@ -14,13 +14,8 @@ from jax import export, lax
 
 from disdel.compiler.draws import Draws
 from disdel.compiler.initial import initial_of
-from disdel.compiler.lowering import (
-    draws_at_random,
-    lowered,
-    training_step,
-    vectors,
-    without_values,
-)
+from disdel.compiler.layers import training_step, vectors
+from disdel.compiler.lowering import draws_at_random, lowered, without_values
 from disdel.compiler.network import LoweredNetwork
 from disdel.compiler.recipe import ACTIVATIONS, Recipe
 from disdel.protocol.program import Initial, StateTensor

@@ -127,7 +127,8 @@ def measured(shape, make):
 
     from disdel.compiler import convolutions
     from disdel.compiler.draws import Draws
-    from disdel.compiler.lowering import lowered, training_step, vectors, without_values
+    from disdel.compiler.layers import training_step, vectors
+    from disdel.compiler.lowering import lowered, without_values
 
     keras.utils.set_random_seed(0)
     theirs = keras.Sequential([keras.Input(shape), make(keras.layers)])
