@@ -21,6 +21,7 @@ from disdel.models.builtin.layers import (
     MaxPool2D,
     Relu,
     Residual,
+    rectified_late,
 )
 from disdel.models.keras_made import KerasNetwork
 from disdel.runtimes.keras.recipe import recipe_for
@@ -122,7 +123,7 @@ def _standardised(x: KerasTensor, scaling: Scaling) -> KerasTensor:
 
 
 def _chain(layers: Sequence[Layer], x: KerasTensor) -> KerasTensor:
-    for layer in layers:
+    for layer in rectified_late(layers):
         x = _apply(layer, x)
     return x
 

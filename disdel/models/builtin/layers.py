@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from disdel.errors import UsageError
@@ -210,6 +210,23 @@ class Residual(Layer):
         yield from walk(self.body, shape)
         yield from walk(self.shortcut, shape)
         yield self, shape
+
+
+def rectified_late(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """A chain of layers in which each rectifier before a max pool is behind it.
+
+    The greatest of a window is the same, bit for bit, and so is its gradient; fewer are rectified.
+    """
+    chain: list[Layer] = []
+    for layer in layers:
+        last = chain[-1] if chain and isinstance(layer, MaxPool2D) else None
+        if isinstance(last, Conv2D) and last.activation == "relu":
+            chain[-1:] = [replace(last, activation="linear"), layer, Relu()]
+        elif isinstance(last, Relu):
+            chain[-1:] = [layer, last]
+        else:
+            chain.append(layer)
+    return tuple(chain)
 
 
 def _image(layer: Layer, shape: Shape, window: int) -> Shape:

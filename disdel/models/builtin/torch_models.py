@@ -28,6 +28,7 @@ from disdel.models.builtin.layers import (
     Relu,
     Residual,
     Shape,
+    rectified_late,
 )
 from disdel.types.specs import ModelSpec
 
@@ -74,12 +75,8 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch's types are not 
 
 def _chain(layers: Sequence[Layer], shape: Shape) -> nn.Sequential:
     modules: list[nn.Module] = []
-    for layer in layers:
-        made = _modules(layer, shape)
-        if isinstance(layer, MaxPool2D) and modules and isinstance(modules[-1], nn.ReLU):
-            # The greatest of a window is the same, bit for bit, and has few to be rectified with.
-            made.append(modules.pop())
-        modules += made
+    for layer in rectified_late(layers):
+        modules += _modules(layer, shape)
         shape = layer.output_shape(shape)
     return nn.Sequential(*modules)
 

@@ -11,7 +11,9 @@ from disdel.models.builtin.layers import (
     Dense,
     GlobalAveragePool2D,
     MaxPool2D,
+    Relu,
     Residual,
+    rectified_late,
     walk,
 )
 from tests.support.specs import dataset_spec
@@ -43,6 +45,20 @@ def test_shapes_follow_the_layers():
     assert MaxPool2D().output_shape((25, 24, 32)) == (12, 12, 32)
     assert AveragePool2D().output_shape((25, 24, 32)) == (12, 12, 32)
     assert GlobalAveragePool2D().output_shape((4, 4, 512)) == (512,)
+
+
+def test_rectifiers_are_behind_the_max_pools_that_follow_them():
+    conv, linear, pool = Conv2D(8, 3), Conv2D(8, 3, "linear"), MaxPool2D()
+    assert rectified_late((conv, pool, Dense(2))) == (linear, pool, Relu(), Dense(2))
+    assert rectified_late((conv, pool, pool)) == (linear, pool, pool, Relu())
+    assert rectified_late((linear, BatchNorm(), Relu(), pool)) == (
+        linear,
+        BatchNorm(),
+        pool,
+        Relu(),
+    )
+    unchanged = (Conv2D(8, 3, "tanh"), pool, conv, AveragePool2D(), Relu())
+    assert rectified_late(unchanged) == unchanged
 
 
 def test_a_residual_is_both_its_ways():
@@ -147,8 +163,10 @@ def test_sizes_agree_with_keras(name, shape):
     facts = spec.facts
     assert sum(math.prod(v.shape) for v in model.trainable_variables) == facts.parameters
     assert model.output_shape == (None, 7)
-    # Keras has a layer for the input, and one that scales it.
-    assert len(model.layers) == 2 + facts.layers
+    # Keras has a layer for the input, one that scales it, and each rectifier behind a max pool.
+    late = sum(isinstance(layer, Relu) for layer in rectified_late(layers_of(spec)))
+    own = sum(isinstance(layer, Relu) for layer in layers_of(spec))
+    assert len(model.layers) == 2 + facts.layers + late - own
     outputs = [math.prod(layer.output.shape[1:]) for layer in model.layers]
     assert facts.largest == max(outputs)
 
