@@ -40,6 +40,7 @@ from disdel.flower import run as flower_run
 from disdel.host.interrupts import taken_as_interrupts
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
+from disdel.platforms.base import Provider
 from disdel.platforms.prices import costs, price_given
 from disdel.platforms.registry import chosen, give
 from disdel.runtimes.registry import DEFAULT, runtime_named, runtime_of
@@ -301,9 +302,25 @@ def run_train(
     listener: Listener = silent,
     *,
     resumed: Resumed | None = None,
+    provider: Provider | None = None,
 ) -> tuple[RunReport, RunFolder]:
-    """Run a train job, or the rest of one. Raises as `train` does."""
-    return _run(lambda: train_run.train(job, settings, _with_page(listener), resumed=resumed))
+    """Run a train job, or the rest of one.
+
+    Args:
+        job: what to train.
+        settings: where.
+        listener: called with every event of the run.
+        resumed: what is to be gone on with.
+        provider: of the platform, where something of that has begun already.
+
+    Raises:
+        UsageError, DisdelError: as `train` does.
+    """
+    return _run(
+        lambda: train_run.train(
+            job, settings, _with_page(listener), resumed=resumed, provider=provider
+        )
+    )
 
 
 def run_federate(

@@ -1,7 +1,8 @@
 """`python -m openwhisk_local`: run a platform until told to stop.
 
 It stops on SIGTERM, on SIGINT and, with `--stop-on-eof`, when its standard input ends: that is how
-it notices that the command which started it is gone, however that ended.
+it notices that the command which started it is gone, however that ended. Until then, each line
+there is a kind or an image of which containers will be wanted soon.
 """
 
 from __future__ import annotations
@@ -217,13 +218,17 @@ async def _run(settings: Settings, ready_fd: int, *, stop_on_eof: bool) -> None:
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    expected: asyncio.Queue[str] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if stop_on_eof:
         wait = threading.Thread(
-            target=_wait_for_eof,
-            args=(lambda: loop.call_soon_threadsafe(stop.set),),
-            name="wait-for-eof",
+            target=_read_to_eof,
+            args=(
+                lambda line: loop.call_soon_threadsafe(expected.put_nowait, line),
+                lambda: loop.call_soon_threadsafe(stop.set),
+            ),
+            name="read-to-eof",
             daemon=True,
         )
         wait.start()
@@ -233,12 +238,15 @@ async def _run(settings: Settings, ready_fd: int, *, stop_on_eof: bool) -> None:
         if ready_fd > 2:
             os.close(ready_fd)
 
-    await serve(settings, stop, ready)
+    await serve(settings, stop, ready, expected)
 
 
-def _wait_for_eof(then: Callable[[], object]) -> None:
-    while os.read(0, 4096):
-        pass
+def _read_to_eof(on_line: Callable[[str], object], then: Callable[[], object]) -> None:
+    rest = b""
+    while read := os.read(0, 4096):
+        *lines, rest = (rest + read).split(b"\n")
+        for line in lines:
+            on_line(line.decode())
     then()
 
 

@@ -223,11 +223,16 @@ class _Platform:
         )
         return api.application()
 
+    async def expect(self, images: asyncio.Queue[str]) -> None:
+        """Import ahead what containers of these kinds and images share."""
+        while True:
+            self._invoker.expect(await images.get())
+
     async def stop(self) -> None:
         """End every activation and container; whoever waits for one gets an answer."""
         self._invoker.kill_busy()
-        await self._invoker.close()
-        await self._pool.close()
+        # What was imported for containers takes as long to end as they do.
+        await asyncio.gather(self._invoker.close(), self._pool.close())
         for invocations in self._invocations:
             await invocations.close()
 
@@ -247,9 +252,14 @@ class _Platform:
 
 
 async def serve(
-    settings: Settings, stop: asyncio.Event, ready: Callable[[PlatformRecord], None]
+    settings: Settings,
+    stop: asyncio.Event,
+    ready: Callable[[PlatformRecord], None],
+    expected: asyncio.Queue[str],
 ) -> None:
     """Run a platform until `stop` is set; `ready` is called once requests are answered.
+
+    Containers of what is in `expected`, or is put there, are prepared for.
 
     Raises:
         OSError: the port is taken, or the state directory cannot be written.
@@ -260,10 +270,12 @@ async def serve(
         platform = _Platform(settings, listener.getsockname()[1])
         try:
             server = Server(platform.app, lambda: ready(platform.record))
+            expecting = asyncio.create_task(platform.expect(expected))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            expecting.cancel()
             await platform.stop()
             server.stop()
             await serving

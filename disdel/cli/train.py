@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,14 @@ from disdel.cli.options import Output
 from disdel.cli.output import JsonWriter, both, check_json_target
 from disdel.cli.resuming import check_resumed
 from disdel.errors import UsageError
+from disdel.platforms.base import Provider
+from disdel.platforms.registry import chosen
+from disdel.runtimes.registry import runtime_named
 from disdel.settings import Settings
 from disdel.types import TrainJob
+
+if TYPE_CHECKING:
+    from disdel.controller.training.resuming import Resumed
 
 Resume = Annotated[
     str | None,
@@ -29,19 +35,40 @@ def train_command(
     asked: Given[TrainJob], settings: Settings, output: Output, resume: Resume = None
 ) -> None:
     """Train a network on a data set, sharded over actions that run at the same time."""
-    from disdel.api import find_resumed, run_train
-    from disdel.report.views import choose_view
-
+    check_json_target(output.json)
     if resume is not None:
+        from disdel.api import find_resumed
+
         resumed = find_resumed(resume, settings.run_dir)
         check_resumed(asked, resumed.began_as, "epochs")
-        job = resumed.job(asked.values.get("epochs"))
+        _run(resumed.job(asked.values.get("epochs")), settings, output, resumed=resumed)
     elif "dataset" in asked.values:
-        resumed, job = None, asked.made()
+        job = asked.made()
+        # What trains is imported while the platform starts and imports the framework.
+        with chosen(settings).ahead(settings, _image(job, settings)) as provider:
+            _run(job, settings, output, provider=provider)
     else:
         raise UsageError("name a data set, or a run with --resume RUN")
-    check_json_target(output.json)
+
+
+def _image(job: TrainJob, settings: Settings) -> str | None:
+    """The image that a job's containers will be of; None where that is still to be decided."""
+    image = "" if job.runtime is None else runtime_named(job.runtime).image
+    return settings.image(image) if image else None
+
+
+def _run(
+    job: TrainJob,
+    settings: Settings,
+    output: Output,
+    *,
+    resumed: Resumed | None = None,
+    provider: Provider | None = None,
+) -> None:
+    from disdel.api import run_train
+    from disdel.report.views import choose_view
+
     writer = JsonWriter(output.json)
     with choose_view(quiet=output.quiet) as view:
-        run_train(job, settings, both(view, writer), resumed=resumed)
+        run_train(job, settings, both(view, writer), resumed=resumed, provider=provider)
     writer.finish()

@@ -107,7 +107,7 @@ async def open_session(
     Args:
         settings: name them.
         emit: told when one of them fails for some time.
-        provider: of the platform, where it is only a part of what they name.
+        provider: of the platform, where it is only a part of what they name, or has begun already.
 
     Raises:
         UsageError: the signing key cannot be read.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
@@ -179,6 +179,9 @@ class Platform(ABC):
         """
         return True
 
+    def expect(self, image: str) -> None:  # noqa: B027 - most cannot be told
+        """Say that containers of this image (or kind) will be wanted soon; must not wait."""
+
     @abstractmethod
     def hurry(self) -> None:
         """Have little patience with it from now on."""
@@ -341,6 +344,22 @@ class Provider(ABC):
             UsageError: the settings do not lead to one.
             PlatformError: it did not start.
         """
+
+    def ahead(
+        self,
+        settings: Settings,  # noqa: ARG002 - most start nothing
+        image: str | None = None,  # noqa: ARG002
+    ) -> AbstractContextManager[Provider]:
+        """This provider, for one session, with what it would start for that begun already.
+
+        Args:
+            settings: of the session.
+            image: of which containers will be wanted, where that is known.
+
+        Raises:
+            UsageError: the settings do not lead to one.
+        """
+        return nullcontext(self)
 
     async def offered(self, settings: Settings) -> Capacity:
         """What the platform of `settings` would allow; by default it is opened, and asked.

@@ -254,6 +254,8 @@ def main():
             "DISDEL_DATA_DIR": f"{folder}/data",
             "DISDEL_RUN_DIR": f"{folder}/runs",
         }
+        # As for a user, whose Python keeps the bytecode of what it imports.
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         contenders = prepared(options, folder, environ)
         for repeat in range(0 if options.table else 1 if options.quick else options.pairs):
             for contender in contenders:

@@ -179,8 +179,8 @@ def _folder_and_name(image: str | None) -> str:
 
 def stem_key(kind_or_image: str) -> str | None:
     """The `image_key` of a kind, or of an image's name; None when it cannot be had here."""
-    key = resolve_kind(kind_or_image) or image_key(BLACKBOX, kind_or_image)
-    return key if image_of_key(key) else None
+    key = image_key(BLACKBOX, kind_or_image)
+    return key if key in _BLACKBOXES else resolve_kind(kind_or_image)
 
 
 def image_of_key(key: str) -> Image | None:

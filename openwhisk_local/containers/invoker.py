@@ -16,7 +16,7 @@ from openwhisk_local.containers.container import (
     common_environment,
 )
 from openwhisk_local.containers.growth import Growth
-from openwhisk_local.containers.images import Face, Image, Language, image_of_key
+from openwhisk_local.containers.images import Face, Image, Language, image_of_key, stem_key
 from openwhisk_local.containers.isolation import Enforcement
 from openwhisk_local.containers.logs import Marks, log_line
 from openwhisk_local.containers.namespaces import Isolation
@@ -164,6 +164,11 @@ class Invoker:
         finally:
             self._busy.discard(container)
         return container
+
+    def expect(self, image: str) -> None:
+        """Import ahead what containers of this kind or image share, if there is such a one."""
+        if (key := stem_key(image)) is not None:
+            self._templates.expect(key)
 
     def refuse(self, work: Invocation) -> None:
         self._end_now(work, INTERNAL_ERROR, NO_RESOURCES)

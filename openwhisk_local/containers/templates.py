@@ -243,6 +243,10 @@ class Templates:
         self._starting = asyncio.Lock()
         self._closed = False
 
+    def expect(self, key: str) -> None:
+        """Start the template of an image, of which containers will be wanted soon."""
+        self._spawn(self.of(key))
+
     async def of(self, key: str) -> Template | None:
         """The template of an image, ready to fork; None where containers start by themselves."""
         image = image_of_key(key)

@@ -23,6 +23,8 @@ from disdel.controller.runs import lease
 from disdel.errors import UsageError
 from disdel.host.environment import read_wskprops
 from disdel.host.telling import told
+from disdel.platforms.base import Provider
+from disdel.platforms.embedded.provider import EmbeddedProvider
 from disdel.platforms.openwhisk.access import access_of
 from disdel.settings import Settings, data_dir, declared, run_dir
 from disdel.types import InferJob, RunReport, TrainJob
@@ -77,6 +79,8 @@ def here(tmp_path_factory):
         patch.setattr(lease, "_PATIENCE_S", 0.0)
         for name in ("run_train", "run_infer"):
             patch.setattr(api, name, asked)
+        # Which starts one for each command that would train.
+        patch.setattr(EmbeddedProvider, "ahead", Provider.ahead)
         yield folder
 
 

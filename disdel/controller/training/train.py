@@ -43,7 +43,7 @@ from disdel.host.helper import in_thread
 from disdel.planner.client_sizes import plan_by_sizes
 from disdel.planner.memory import FLOAT_BYTES, sample_bytes
 from disdel.planner.question import Question
-from disdel.platforms.base import ActionSpec
+from disdel.platforms.base import ActionSpec, Provider
 from disdel.platforms.registry import chosen
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import BASE_IMAGE, check_runtime, runtime_named
@@ -57,17 +57,24 @@ from disdel.user_code.collecting import UserCode
 
 
 async def train(
-    job: TrainJob, settings: Settings, emit: Listener, *, resumed: Resumed | None = None
+    job: TrainJob,
+    settings: Settings,
+    emit: Listener,
+    *,
+    resumed: Resumed | None = None,
+    provider: Provider | None = None,
 ) -> tuple[RunReport, RunFolder]:
     """Run a train job to its end; the report is saved in the run's folder, also of a failed run.
 
-    With `resumed`, the run is taken up after its last complete round.
+    With `resumed`, the run is taken up after its last complete round; `provider` is of the
+    platform, where something of that has begun already.
 
     Raises:
         UsageError: the job cannot be done as asked; nothing was run and nothing is left.
         DisdelError: the run failed.
     """
-    return await learn(with_whole_strategy(job), settings, emit, resumed=resumed)
+    whole = with_whole_strategy(job)
+    return await learn(whole, settings, emit, resumed=resumed, provider=provider)
 
 
 async def learn(
@@ -77,6 +84,7 @@ async def learn(
     *,
     resumed: Resumed | None = None,
     kind: RunKind = TRAINING,
+    provider: Provider | None = None,
 ) -> tuple[RunReport, RunFolder]:
     """`train`, or what another kind of run makes of a job."""
     started_s = time.monotonic()
@@ -89,6 +97,7 @@ async def learn(
             resumed=resumed,
             lease=lease,
             kind=kind,
+            provider=provider,
         )
 
 
@@ -102,6 +111,7 @@ async def train_on(
     resumed: Resumed | None = None,
     lease: Lease | None = None,
     kind: RunKind = TRAINING,
+    provider: Provider | None = None,
 ) -> tuple[RunReport, RunFolder]:
     """`train` on samples that are at hand, in a run that began at `started_s`.
 
@@ -114,7 +124,9 @@ async def train_on(
     partition = job_partition(job, dataset, lambda: samples)
     job = kind.dealt(job, partition)
     async with AsyncExitStack() as stack:
-        opening = await stack.enter_async_context(Opening(lambda: open_session(settings, emit)))
+        opening = await stack.enter_async_context(
+            Opening(lambda: open_session(settings, emit, provider=provider))
+        )
         looked_s = time.monotonic()
         # While a network of the user's own is tried out, the platform starts.
         model = await in_thread(choose_network, job, dataset, lambda: arrays, opening.begin)
@@ -169,6 +181,8 @@ async def train_on(
             )
 
         question, plan = planned(job)
+        if image := runtime_named(plan.runtime).image:
+            session.platform.expect(settings.image(image))
         compiled = None
         if runtime_named(plan.runtime).compiles:
             compiled = await _compiled(job, dataset, model, code, settings, session.capacity)

@@ -39,11 +39,36 @@ _LOG_TAIL_LINES = 15
 
 
 class EmbeddedPlatform:
-    """A platform that belongs to this process; a context manager that stops it."""
+    """A platform that belongs to this process; a context manager that stops it.
 
-    def __init__(self, info: PlatformInfo, process: subprocess.Popen[bytes]) -> None:
-        self.info = info
+    It may still be starting: `wait_until_ready` returns when it answers, and its facts are there
+    from then on.
+    """
+
+    info: PlatformInfo
+
+    def __init__(self, process: subprocess.Popen[bytes], ready: IO[bytes], log: Path) -> None:
         self._process = process
+        self._ready = ready
+        self._log = log
+
+    def wait_until_ready(self) -> None:
+        """Return when the platform answers.
+
+        Raises:
+            UsageError: it refuses how it was to be started.
+            PlatformError: it did not start; the message holds the end of its log.
+        """
+        with self._ready:
+            self.info = _announced(self._process, self._ready, self._log)
+
+    def expect(self, image: str) -> None:
+        """Have it ready for containers of this kind or image, which will be wanted soon."""
+        assert self._process.stdin is not None
+        # One that has ended says so where it is waited for.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{image}\n".encode())
+            self._process.stdin.flush()
 
     @property
     def access(self) -> ApiAccess:
@@ -64,13 +89,15 @@ class EmbeddedPlatform:
     def close(self) -> None:
         """Stop the platform and wait until it has cleaned up; may be called again."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         try:
             self._process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
             # Its containers end with it, and the next start removes the rest.
             self._process.kill()
             self._process.wait()
+        self._ready.close()
 
     def __enter__(self) -> EmbeddedPlatform:
         return self
@@ -84,6 +111,17 @@ class EmbeddedPlatform:
         self.close()
 
 
+def begin_embedded(options: EmbeddedOptions, *, lock: int | None = None) -> EmbeddedPlatform:
+    """Start a platform that ends with this process, and do not wait for it.
+
+    Args:
+        options: how to start it.
+        lock: let other commands find it, which this descriptor entitles it to.
+    """
+    arguments = ["--stop-on-eof", *([] if lock is None else ["--shared"])]
+    return EmbeddedPlatform(*_launch(options, arguments, stdin=subprocess.PIPE, lock=lock))
+
+
 def start_embedded(options: EmbeddedOptions, *, shared: bool = False) -> EmbeddedPlatform:
     """Start a platform that ends with this process, and wait until it answers.
 
@@ -95,10 +133,10 @@ def start_embedded(options: EmbeddedOptions, *, shared: bool = False) -> Embedde
         UsageError: it is to be shared, and there is one already.
         PlatformError: it did not start; the message holds the end of its log.
     """
-    arguments = ["--stop-on-eof", *(["--shared"] if shared else [])]
     with _the_only_one(options.state_folder) if shared else contextlib.nullcontext() as lock:
-        process, info = _launch(options, arguments, stdin=subprocess.PIPE, lock=lock)
-    return EmbeddedPlatform(info, process)
+        started = begin_embedded(options, lock=lock)
+        started.wait_until_ready()
+    return started
 
 
 def platform_up(options: EmbeddedOptions) -> PlatformInfo:
@@ -109,7 +147,9 @@ def platform_up(options: EmbeddedOptions) -> PlatformInfo:
         PlatformError: it did not start.
     """
     with _the_only_one(options.state_folder) as lock:
-        process, info = _launch(options, ["--shared"], stdin=subprocess.DEVNULL, lock=lock)
+        process, ready, log = _launch(options, ["--shared"], stdin=subprocess.DEVNULL, lock=lock)
+        with ready:
+            info = _announced(process, ready, log)
     # It is to outlive this process; nobody here waits for it.
     process.returncode = 0
     return info
@@ -166,56 +206,68 @@ def _refuse_where_one_hides(state_folder: Path) -> None:
 
 def _launch(
     options: EmbeddedOptions, arguments: list[str], *, stdin: int, lock: int | None
-) -> tuple[subprocess.Popen[bytes], PlatformInfo]:
-    with _new_log(options.state_folder) as log, _pipe() as (ready, ended):
+) -> tuple[subprocess.Popen[bytes], IO[bytes], Path]:
+    """A platform's process, where it will say that it is ready, and its log."""
+    with _new_log(options.state_folder) as log, contextlib.ExitStack() as undo:
         trusted = certificates()
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "openwhisk_local"),
-                # Of a company, for example, whose network the actions are in too.
-                *(f"--pass-env={name}" for name in trusted),
-                *options.arguments(),
-                *arguments,
-                f"--log={log.name}",
-                f"--ready-fd={ended.fileno()}",
-            ],
-            stdin=stdin,
-            stdout=log,
-            stderr=log,
-            pass_fds=[ended.fileno(), *([] if lock is None else [lock])],
-            # Ctrl-C in the terminal is for the command, which then stops the platform.
-            start_new_session=True,
-            env={**os.environ, **trusted, "PYTHONPATH": _python_path()},
-        )
-        ended.close()
-        try:
-            line = _read_line(ready, START_DEADLINE_S)
-            facts = json.loads(line) if line else {}
-            if "error" in facts:
-                process.wait(STOP_DEADLINE_S)
-                if process.stdin is not None:
-                    process.stdin.close()
-                Path(log.name).unlink()
-                raise _failure(facts)
-            if facts:
-                return process, _read_announcement(facts)
-            # It closed its end of the pipe without a word, so it is about to end.
-            why = f"ended with status {process.wait(STOP_DEADLINE_S)}"
-        except (TimeoutError, subprocess.TimeoutExpired):
-            why = f"not ready in {START_DEADLINE_S:g} s"
-        process.kill()
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
-        if process.returncode == UsageError.exit_code:
-            # Of an option: it says in its last line what it was asked that it cannot do.
-            said = _tail(Path(log.name)).splitlines()[-1:]
-            Path(log.name).unlink()
-            raise UsageError("".join(said) or f"the embedded platform {why}")
-        raise PlatformError(
-            f"the embedded platform did not start: {why}. Its log, {log.name}, ends:\n"
-            + _tail(Path(log.name))
-        )
+        ready, ended = map(undo.enter_context, _pipe())
+        with ended:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "openwhisk_local"),
+                    # Of a company, for example, whose network the actions are in too.
+                    *(f"--pass-env={name}" for name in trusted),
+                    *options.arguments(),
+                    *arguments,
+                    f"--log={log.name}",
+                    f"--ready-fd={ended.fileno()}",
+                ],
+                stdin=stdin,
+                stdout=log,
+                stderr=log,
+                pass_fds=[ended.fileno(), *([] if lock is None else [lock])],
+                # Ctrl-C in the terminal is for the command, which then stops the platform.
+                start_new_session=True,
+                env={**os.environ, **trusted, "PYTHONPATH": _python_path()},
+            )
+        undo.pop_all()
+        return process, ready, Path(log.name)
+
+
+def _announced(process: subprocess.Popen[bytes], ready: IO[bytes], log: Path) -> PlatformInfo:
+    """What a platform says of itself once it answers; one that does not is ended.
+
+    Raises:
+        UsageError: it refuses how it was to be started.
+        PlatformError: it did not start; the message holds the end of its log.
+    """
+    try:
+        line = _read_line(ready, START_DEADLINE_S)
+        facts = json.loads(line) if line else {}
+        if "error" in facts:
+            process.wait(STOP_DEADLINE_S)
+            if process.stdin is not None:
+                process.stdin.close()
+            log.unlink()
+            raise _failure(facts)
+        if facts:
+            return _read_announcement(facts)
+        # It closed its end of the pipe without a word, so it is about to end.
+        why = f"ended with status {process.wait(STOP_DEADLINE_S)}"
+    except (TimeoutError, subprocess.TimeoutExpired):
+        why = f"not ready in {START_DEADLINE_S:g} s"
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.returncode == UsageError.exit_code:
+        # Of an option: it says in its last line what it was asked that it cannot do.
+        said = _tail(log).splitlines()[-1:]
+        log.unlink()
+        raise UsageError("".join(said) or f"the embedded platform {why}")
+    raise PlatformError(
+        f"the embedded platform did not start: {why}. Its log, {log}, ends:\n{_tail(log)}"
+    )
 
 
 def _failure(facts: dict[str, Any]) -> UsageError | PlatformError:
@@ -237,11 +289,10 @@ def _new_log(state_folder: Path) -> Iterator[IO[bytes]]:
         yield log
 
 
-@contextlib.contextmanager
-def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """The end to read from, and the one to write to."""
     read_fd, write_fd = os.pipe()
-    with os.fdopen(read_fd, "rb", buffering=0) as reader, os.fdopen(write_fd, "wb") as writer:
-        yield reader, writer
+    return os.fdopen(read_fd, "rb", buffering=0), os.fdopen(write_fd, "wb")
 
 
 def _python_path() -> str:

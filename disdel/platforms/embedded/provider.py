@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.errors import UsageError
 from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
 from disdel.platforms.embedded.finding import find_running, platform_status
-from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.launching import EmbeddedPlatform, begin_embedded
 from disdel.platforms.embedded.limits import NAMES, check_sizes, embedded_capacity
 from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.openwhisk.access import ApiAccess
@@ -29,20 +29,26 @@ class EmbeddedProvider(Provider):
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
         running = _running(settings)
         async with AsyncExitStack() as stack:
-            access, enforcement = running, ""
-            if access is None:
-                # In this thread: the platform ends with the thread that started it.
-                started = start_embedded(_options(settings))
-                stack.push_async_callback(asyncio.to_thread, started.close)
-                access = started.access
-                enforcement = f", memory enforced by {started.enforcement}"
-            platform = _client(access, settings, tell)
+            if running is None:
+                yield await _own(begin_embedded(_options(settings)), settings, tell, stack)
+                return
+            platform = _client(running, settings, tell)
             stack.push_async_callback(platform.close)
             yield Opened(
                 platform=platform,
-                description=f"embedded platform at {access.apihost}{enforcement}",
-                address=None if running is None else access.apihost,
+                description=f"embedded platform at {running.apihost}",
+                address=running.apihost,
             )
+
+    @contextmanager
+    def ahead(self, settings: Settings, image: str | None = None) -> Iterator[Provider]:
+        if _running(settings) is not None:
+            yield self
+            return
+        with begin_embedded(_options(settings)) as begun:
+            if image is not None:
+                begun.expect(image)
+            yield _Begun(begun)
 
     async def offered(self, settings: Settings) -> Capacity:
         running = _running(settings)
@@ -69,6 +75,46 @@ class EmbeddedProvider(Provider):
     ) -> Platform | None:
         running = find_running()
         return None if running is None else _client(running, settings)
+
+
+class _Begun(EmbeddedProvider):
+    """With a platform that was begun for the one session that will open it."""
+
+    def __init__(self, begun: EmbeddedPlatform) -> None:
+        self._begun = begun
+
+    @asynccontextmanager
+    async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
+        async with AsyncExitStack() as stack:
+            yield await _own(self._begun, settings, tell, stack)
+
+
+class _OwnPlatform(OpenWhisk):
+    """The client of a platform that is this process's own, and can be told what comes."""
+
+    def __init__(self, begun: EmbeddedPlatform, settings: Settings, tell: Tell) -> None:
+        super().__init__(
+            begun.access, patience_s=settings.patience_network_s, tell=tell, names=NAMES
+        )
+        self._begun = begun
+
+    def expect(self, image: str) -> None:
+        self._begun.expect(image)
+
+
+async def _own(
+    begun: EmbeddedPlatform, settings: Settings, tell: Tell, stack: AsyncExitStack
+) -> Opened:
+    """A platform that this process has begun, once it is ready; it ends with `stack`."""
+    stack.push_async_callback(asyncio.to_thread, begun.close)
+    await asyncio.to_thread(begun.wait_until_ready)
+    platform = _OwnPlatform(begun, settings, tell)
+    stack.push_async_callback(platform.close)
+    return Opened(
+        platform=platform,
+        description=f"embedded platform at {begun.access.apihost}, memory enforced by "
+        f"{begun.enforcement}",
+    )
 
 
 def _running(settings: Settings) -> ApiAccess | None:

@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from disdel.platforms.embedded.launching import begin_embedded
+from disdel.platforms.embedded.options import EmbeddedOptions
 from openwhisk_local.containers.container import Container, ContainerSpec, common_environment
 from openwhisk_local.containers.images import image_of_key
 from openwhisk_local.containers.isolation import CONTAINER_ENV, Enforcement, open_enforcement
@@ -23,7 +25,8 @@ from openwhisk_local.containers.logs import Marks
 from openwhisk_local.containers.namespaces import Isolation, ProcessGroups, open_isolation
 from openwhisk_local.containers.templates import MAX_LOST, Template, Templates
 from openwhisk_local.proxies import lay_proxies
-from tests.support.embedded import OURS, containers, platform, template
+from openwhisk_local.records import read_records
+from tests.support.embedded import OURS, assert_nothing_left, containers, platform, template
 from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
@@ -297,6 +300,24 @@ def test_without_namespaces_nothing_is_forked(tmp_path: Path) -> None:
         await templates.close()
 
     in_house(tmp_path, work)
+
+
+def test_a_platform_prepares_for_what_is_expected(tmp_path: Path) -> None:
+    with begin_embedded(EmbeddedOptions(state_dir=tmp_path)) as begun:
+        begun.expect("nobody/has-it")
+        begun.expect(OURS)
+        begun.wait_until_ready()
+        [record] = read_records(tmp_path)
+        if "namespaces" not in record.isolation:
+            pytest.skip("no namespaces can be made here")
+        prepared = wait_until(lambda: containers(record))
+        assert {process.environ()[CONTAINER_ENV] for process in prepared} == {template(record)}
+    assert_nothing_left(record, tmp_path)
+
+
+def test_one_that_is_not_waited_for_leaves_nothing(tmp_path: Path) -> None:
+    begin_embedded(EmbeddedOptions(state_dir=tmp_path)).close()
+    assert not [*(tmp_path / "platforms").iterdir()]
 
 
 def test_a_platform_takes_them_along(tmp_path: Path) -> None:

@@ -246,6 +246,26 @@ def test_a_vanished_state_folder_does_not_end_the_monitor(
     monitor.stop()
 
 
+@pytest.mark.parametrize(
+    ("room_mb", "critical_mb", "pause_ms"),
+    [
+        (float("inf"), 24, 50),
+        (144, 24, 50),
+        (96, 24, 30),
+        (48, 24, 10),
+        (24, 24, 10),
+        (-8, 24, 10),
+        (100, 0, 50),
+        (-8, 0, 10),
+    ],
+)
+def test_samples_come_as_fast_as_the_limit_is_near(
+    room_mb: float, critical_mb: int, pause_ms: float
+) -> None:
+    pause_s = container_memory._pause_s(room_mb * MIB, critical_mb * MIB, 0.05)
+    assert pause_s * 1000 == pytest.approx(pause_ms)
+
+
 @pytest.mark.parametrize(("version", "name"), [(1, "memory.usage_in_bytes"), (2, "memory.current")])
 def test_a_cgroup_is_read_where_what_is_charged_to_it_has_changed(
     tmp_path: Path, version: int, name: str

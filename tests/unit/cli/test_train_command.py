@@ -1,0 +1,67 @@
+"""`disdel train` begins what takes longest before it imports what trains."""
+
+from contextlib import contextmanager
+
+import pytest
+from typer.testing import CliRunner
+
+from disdel import api
+from disdel.cli.app import app
+from disdel.errors import UsageError
+from disdel.platforms import registry
+from disdel.platforms.base import Provider
+
+
+class Slow(Provider):
+    """A platform that is begun ahead; nobody gets to open it."""
+
+    name = "slow"
+
+    def __init__(self):
+        self.begun = []
+        self.ended = 0
+
+    @contextmanager
+    def ahead(self, settings, image=None):
+        self.begun.append(image)
+        try:
+            yield self
+        finally:
+            self.ended += 1
+
+    def open(self, settings, tell=None):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def slow():
+    provider = Slow()
+    registry.register(provider)
+    yield provider
+    registry.forget(provider)
+
+
+@pytest.mark.parametrize(
+    ("asked", "image"),
+    [
+        ((), None),
+        (("--runtime", "tensorflow"), "disdel/runtime-tensorflow"),
+        (("--runtime", "compiled"), None),
+    ],
+)
+def test_the_platform_is_begun_and_told_of_the_image(slow, monkeypatch, asked, image):
+    given = []
+
+    def run_train(job, settings, listener, *, resumed=None, provider=None):
+        given.append(provider)
+        assert not slow.ended
+        raise UsageError("as far as that")
+
+    monkeypatch.setattr(api, "run_train", run_train)
+    command = ["train", "digits", "--platform", "slow", "--quiet", *asked]
+    with pytest.raises(UsageError, match="as far as that"):
+        CliRunner().invoke(app, command, standalone_mode=False, catch_exceptions=False)
+    assert given == [slow]
+    [told] = slow.begun
+    assert told is None if image is None else told.startswith(image)
+    assert slow.ended == 1
