@@ -90,6 +90,7 @@ async def deployed(invoker: Invoker, lease: Lease, *, keep: bool) -> AsyncIterat
                 await asyncio.wait(invoker.creating)
             await invoker.stop_writing()
             await _remove(invoker, place)
+            session.platform.leave()
 
 
 async def _tell_of_twins(invoker: Invoker) -> None:

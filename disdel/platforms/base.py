@@ -182,6 +182,9 @@ class Platform(ABC):
     def expect(self, image: str) -> None:  # noqa: B027 - most cannot be told
         """Say that containers of this image (or kind) will be wanted soon; must not wait."""
 
+    def leave(self) -> None:  # noqa: B027 - most go on
+        """Say that a session asks nothing more of it: one of that session's own may end now."""
+
     @abstractmethod
     def hurry(self) -> None:
         """Have little patience with it from now on."""

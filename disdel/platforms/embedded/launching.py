@@ -86,11 +86,15 @@ class EmbeddedPlatform:
         """Return when the platform has ended by itself."""
         self._process.wait()
 
-    def close(self) -> None:
-        """Stop the platform and wait until it has cleaned up; may be called again."""
+    def leave(self) -> None:
+        """Have the platform stop, and do not wait for it; may be called again."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
+
+    def close(self) -> None:
+        """Stop the platform and wait until it has cleaned up; may be called again."""
+        self.leave()
         try:
             self._process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:

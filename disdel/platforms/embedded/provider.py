@@ -101,6 +101,9 @@ class _OwnPlatform(OpenWhisk):
     def expect(self, image: str) -> None:
         self._begun.expect(image)
 
+    def leave(self) -> None:
+        self._begun.leave()
+
 
 async def _own(
     begun: EmbeddedPlatform, settings: Settings, tell: Tell, stack: AsyncExitStack
