@@ -108,7 +108,7 @@ class Hands:
                 cohort.failures += 1
                 pending, begun = pending[len(piece) :], None
                 if len(piece) == 1 or cohort.is_hopeless:
-                    cohort.drop([turn.client for turn in piece], failure.reason or str(failure))
+                    cohort.drop([turn.client for turn in piece], self._why(worker, failure))
                 else:
                     half = len(piece) // 2
                     await self.train(worker, piece[:half], cohort, until_s, moves)
@@ -149,6 +149,12 @@ class Hands:
                 continue
             await self.train(worker, turns, cohort, until_s, moves + 1)
         cohort.changed.set()
+
+    def _why(self, worker: int, failure: ActivationFailed) -> str:
+        """Why a container's client goes without, and at which endpoint, where there are several."""
+        why, endpoint = failure.reason or str(failure), self._workers.berths.of(worker).endpoint
+        where = "" if endpoint is None else f"endpoint {endpoint}: "
+        return why if why.startswith(where) else f"{where}{why}"
 
     def _piece(self, clients: int) -> int:
         """How many clients an activation trains at most."""

@@ -185,6 +185,7 @@ def test_a_hostile_endpoint_disturbs_nobody(federated, hostile):
     assert entry.loss == LEFT
     assert entry.clients.answered == 4
     assert {one.client for one in entry.clients.dropped} == set(range(4, 8))
+    assert all(one.why.startswith("endpoint right: ") for one in entry.clients.dropped)
     assert {entry.client for entry in report.ledger} == set(range(4))
 
 
