@@ -27,9 +27,9 @@ class Opening:
         self._entering: asyncio.Task[Session] | None = None
         self._is_over = False
 
-    def begin(self) -> None:
-        """Begin to open it, beside what goes on; from any thread."""
-        self._loop.call_soon_threadsafe(self._begin)
+    def begin(self, image: str | None = None) -> None:
+        """Begin to open it beside what goes on, for containers of an image; from any thread."""
+        self._loop.call_soon_threadsafe(self._begin, image)
 
     @property
     def is_begun(self) -> bool:
@@ -41,10 +41,16 @@ class Opening:
         assert self._entering is not None
         return await self._entering
 
-    def _begin(self) -> None:
+    def _begin(self, image: str | None = None) -> None:
         # A thread may be late to ask for it.
         if self._entering is None and not self._is_over:
-            self._entering = background(self._stack.enter_async_context(self._make()))
+            self._entering = background(self._enter(image))
+
+    async def _enter(self, image: str | None) -> Session:
+        session = await self._stack.enter_async_context(self._make())
+        if image is not None:
+            session.platform.expect(image)
+        return session
 
     async def __aenter__(self) -> Opening:
         return self

@@ -26,7 +26,8 @@ from disdel.host.helper import run_helper
 from disdel.host.home import make_own
 from disdel.models import choose_model
 from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
-from disdel.runtimes.registry import all_runtimes, container_packages
+from disdel.runtimes.registry import all_runtimes, container_packages, homes_of, runtime_named
+from disdel.settings import Settings
 from disdel.types import DatasetSpec, ModelSpec, TrainJob, nameless
 from disdel.types.arrays import Array
 from disdel.user_code.collecting import UserCode, collect, is_entry, package_version, packages_of
@@ -45,7 +46,7 @@ def choose_network(
     job: TrainJob,
     dataset: DatasetSpec,
     arrays: Callable[[], DatasetArrays],
-    before_trial: Callable[[], object] = lambda: None,
+    before_trial: Callable[[UserCode], object] = lambda _: None,
 ) -> ModelSpec:
     """The network of a job for a data set: a built-in one, or a function of the user's.
 
@@ -53,7 +54,7 @@ def choose_network(
         job: names it.
         dataset: what it is trained on.
         arrays: gives the samples of that, on which a network of the user's is tried out.
-        before_trial: is called where trying it out takes seconds, for not being known.
+        before_trial: is given its code, where trying it out takes seconds for not being known.
 
     Raises:
         UsageError: no such network, or it cannot be trained on such samples as the job says.
@@ -75,6 +76,16 @@ def choose_network(
     _check_schedule(job, spec)
     _check_integers(dataset, arrays, spec)
     return spec
+
+
+def likely_image(job: TrainJob, code: UserCode, settings: Settings) -> str | None:
+    """The image that a network of the user's own will train in, before it was tried out.
+
+    None where that is open, or there is none.
+    """
+    runtimes = homes_of(packages_of(code)) if job.runtime is None else [runtime_named(job.runtime)]
+    images = [settings.image(runtime.image) for runtime in runtimes if runtime.image]
+    return images[0] if len(images) == 1 else None
 
 
 def _check_integers(
@@ -158,7 +169,7 @@ class _Asked:
         return digest.hexdigest()
 
 
-def _described(asked: _Asked, before_trial: Callable[[], object]) -> DescribeReply:
+def _described(asked: _Asked, before_trial: Callable[[UserCode], object]) -> DescribeReply:
     samples = asked.samples()
     kept = environment.state_dir() / "models" / f"{asked.key(samples)}.json"
     try:
@@ -167,7 +178,7 @@ def _described(asked: _Asked, before_trial: Callable[[], object]) -> DescribeRep
             return from_json(DescribeReply, answer["reply"])
     except (OSError, ValueError, KeyError, TypeError, UsageError):
         pass
-    before_trial()
+    before_trial(asked.code)
     answer = _describe(asked, samples)
     reply = from_json(DescribeReply, answer["reply"])
     try:

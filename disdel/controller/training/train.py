@@ -23,7 +23,7 @@ from disdel.controller.planning.endpoint_plans import (
     plan_endpoints,
 )
 from disdel.controller.planning.history import history_of
-from disdel.controller.planning.networks import choose_network, code_of
+from disdel.controller.planning.networks import choose_network, code_of, likely_image
 from disdel.controller.planning.nodes import with_nodes
 from disdel.controller.planning.planning import ask, observe, remember
 from disdel.controller.planning.strategy_checks import check_count, check_strategy
@@ -129,7 +129,8 @@ async def train_on(
         )
         looked_s = time.monotonic()
         # While a network of the user's own is tried out, the platform starts.
-        model = await in_thread(choose_network, job, dataset, lambda: arrays, opening.begin)
+        begin = partial(_begin, opening, job, settings)
+        model = await in_thread(choose_network, job, dataset, lambda: arrays, begin)
         tried_s = time.monotonic() - looked_s if opening.is_begun else 0.0
         job = kind.settled(job, model)
         check_strategy(strategy, job, model)
@@ -288,6 +289,10 @@ async def train_on(
                     history = history_of(runtime, where[name])
                     remember(history, observe(asked, plan, ended, wall_s), emit)
     return report, folder
+
+
+def _begin(opening: Opening, job: TrainJob, settings: Settings, code: UserCode) -> None:
+    opening.begin(likely_image(job, code, settings))
 
 
 async def _compiled(

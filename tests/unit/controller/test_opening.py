@@ -2,18 +2,23 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from disdel.controller.opening import Opening
+from disdel.controller.planning.networks import likely_image
 from disdel.errors import UsageError
+from disdel.settings import Settings
+from disdel.types import TrainJob
+from disdel.user_code.collecting import collect
 
 
 class House:
-    """Counts what is open."""
+    """Counts what is open, and what a platform is told to expect."""
 
     def __init__(self, failure=None, stays_shut=False):
-        self.open = 0
+        self.open, self.expected = 0, []
         self.tried = asyncio.Event()
         self.failure, self.stays_shut = failure, stays_shut
 
@@ -26,9 +31,12 @@ class House:
                 raise self.failure
             if self.stays_shut:
                 await asyncio.Event().wait()
-            yield object()
+            yield SimpleNamespace(platform=self)
         finally:
             self.open -= 1
+
+    def expect(self, image):
+        self.expected.append(image)
 
 
 def test_it_is_opened_once_and_closed_at_the_end():
@@ -36,11 +44,11 @@ def test_it_is_opened_once_and_closed_at_the_end():
         house = House()
         async with Opening(house.session) as opening:
             assert not house.open
-            await asyncio.to_thread(opening.begin)
+            await asyncio.to_thread(opening.begin, "runtime-torch")
             await house.tried.wait()
             session = await opening.session()
             assert session is await opening.session()
-            assert house.open == 1
+            assert (house.open, house.expected) == (1, ["runtime-torch"])
         assert not house.open
         opening.begin()
         await asyncio.sleep(0)
@@ -54,7 +62,7 @@ def test_nobody_need_begin_it():
         house = House()
         async with Opening(house.session) as opening:
             await opening.session()
-            assert house.open == 1
+            assert (house.open, house.expected) == (1, [])
         async with Opening(house.session):
             pass
         assert not house.open
@@ -91,3 +99,23 @@ def test_one_that_nobody_needs_any_more_is_not_waited_for():
     with pytest.raises(UsageError, match="no such network"):
         asyncio.run(work(house))
     assert not house.open
+
+
+@pytest.mark.parametrize(
+    ("imports", "runtime", "image"),
+    [
+        ("keras", None, "disdel/runtime-tensorflow:latest"),
+        ("torch", None, "disdel/runtime-torch:latest"),
+        ("torch, keras", None, None),
+        ("math", None, None),
+        ("torch, keras", "torch", "disdel/runtime-torch:latest"),
+        ("keras", "compiled", None),
+    ],
+)
+def test_the_image_of_a_network_of_ones_own_is_told_by_its_imports(
+    tmp_path, imports, runtime, image
+):
+    (tmp_path / "net.py").write_text(f"import {imports}\ndef make(): ...\n")
+    code = collect(f"{tmp_path}/net.py:make")
+    settings = Settings(image_prefix="disdel/", image_tag="latest")
+    assert likely_image(TrainJob(dataset="digits", runtime=runtime), code, settings) == image
