@@ -58,7 +58,7 @@ disdel = partial(command.disdel, check=False)
         ("train digits --apihost http://127.0.0.1:1 --auth a:b", "no OpenWhisk answers"),
         (
             "train digits --apihost https://whisk.invalid --auth a:b",
-            "name one that they reach with --redis",
+            "requests and answers carry the data; --store URL names a store",
         ),
         ("train digits --json nowhere/out.json", "there is no such folder"),
         ("infer digits", "train first: disdel train digits"),
