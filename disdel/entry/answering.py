@@ -164,7 +164,9 @@ class Answering:
             # As in a bundle: the library looks for a run's own files beside itself.
             for package in LIBRARY:
                 there = partial / package
-                shutil.copytree(self.library / package, there, copy_function=_link)
+                shutil.copytree(
+                    self.library / package, there, copy_function=_link, dirs_exist_ok=True
+                )
         partial.rename(folder)
 
 

@@ -40,6 +40,8 @@ KEY = "Idempotency-Key"
 TOKEN = "X-Disdel-Token"
 # Where the library lies in a zip of an action; what lies elsewhere is a run's own.
 LIBRARY = ("disdel/", "openwhisk_local/")
+# Of one action alone, so they come with its code, as what is a run's own.
+OF_ONE_ACTION = frozenset({"disdel/protocol/flower.py", "disdel/worker/flower_client.py"})
 # In a zip that has packages beside the library: which, for which machines, of which sources.
 PACKAGES = "disdel/packages.json"
 # Of a library's digest.
@@ -47,8 +49,8 @@ _DIGITS = 32
 
 
 def is_library(path: str) -> bool:
-    """Whether a file of an action's zip is of the library."""
-    return path.startswith(LIBRARY)
+    """Whether a file of an action's zip is of the library, as all actions have it."""
+    return path.startswith(LIBRARY) and path not in OF_ONE_ACTION
 
 
 def library_digest(files: Iterable[tuple[str, bytes]]) -> str:

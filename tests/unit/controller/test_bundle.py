@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 import disdel.types
+from disdel.controller.invoking import bundle
 from disdel.controller.invoking.bundle import build_bundle, check_code, library
 from disdel.errors import UsageError
 from disdel.platforms.calls import UNKNOWN
+from disdel.platforms.parts import parts_of
+from disdel.protocol.calls import OF_ONE_ACTION
 
 
 def modules_of(data):
@@ -86,6 +89,14 @@ def test_all_that_the_library_gathers_is_found_in_a_bundle():
         assert names["__getattr__"](name) is getattr(disdel.types, name)
     with pytest.raises(AttributeError):
         names["__getattr__"]("Nothing")
+
+
+def test_what_one_action_alone_has_comes_with_its_code_where_the_library_is_deployed():
+    assert {name for names in bundle._OWN.values() for name in names} == OF_ONE_ACTION
+    [flower, train] = (parts_of(build_bundle(name)) for name in ("flowerClient", "train"))
+    assert flower.library == train.library
+    with zipfile.ZipFile(io.BytesIO(flower.own)) as archive:
+        assert set(archive.namelist()) == {"__main__.py", *OF_ONE_ACTION}
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,9 @@ def test_a_deployed_library_finds_a_runs_own_files_beside_itself(answering, tmp_
         (answering.library / package).mkdir()
         (answering.library / package / "__init__.py").write_text("")
     (answering.library / "disdel/where.py").write_text(
-        "from pathlib import Path\nOWN = (Path(__file__).parents[1] / 'own.txt').read_text()\n"
+        "from pathlib import Path\n"
+        "from disdel.alone import NAME\n"
+        "OWN = (Path(__file__).parents[1] / 'own.txt').read_text() + NAME\n"
     )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -132,7 +134,9 @@ def test_a_deployed_library_finds_a_runs_own_files_beside_itself(answering, tmp_
             "__main__.py", "from disdel.where import OWN\nmain = lambda _: {'own': OWN}"
         )
         archive.writestr("own.txt", "mine")
-    assert answering.answer(request(buffer.getvalue()))["result"] == {"own": "mine"}
+        # As a module that one action alone has.
+        archive.writestr("disdel/alone.py", "NAME = ' alone'")
+    assert answering.answer(request(buffer.getvalue()))["result"] == {"own": "mine alone"}
 
 
 def test_packages_share_no_child(answering):
