@@ -165,7 +165,7 @@ def test_a_start_that_is_ended_in_its_midst_and_begun_again_does_no_harm(image, 
     own = own_code(spec(zipped(SLOW)), "x86_64")
     imports = tmp_path / "imports"
     with started(image, tmp_path, [{"n": 1, **own.event}], **own.variables) as process:
-        wait_until(imports.exists)
+        wait_until(lambda: imports.exists() and imports.read_text())
         process.kill()
     (tmp_path / "goes on").touch()
     assert answers(image, tmp_path, [{"n": n, **own.event} for n in range(2)], **own.variables) == [
