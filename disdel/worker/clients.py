@@ -48,7 +48,7 @@ from openwhisk_local.machine.allocator import give_back_freed_memory
 
 _PROGRESS_INTERVAL_S = 0.5
 # How often it is asked whether anybody still waits.
-_CANCEL_INTERVAL_S = 0.25
+_CANCEL_INTERVAL_S = 0.5
 # The next clients' samples are read beside the present one's steps, if they are so few.
 _AHEAD_BYTES, _MOST_AHEAD = 4 << 20, 32
 # Before a round's deadline, what was summed must be on its way.

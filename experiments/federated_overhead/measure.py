@@ -113,7 +113,7 @@ class Bare:
 @contextmanager
 def container() -> Iterator[None]:
     """This process in a memory cgroup, watched as the action proxy does, where one can be made."""
-    own, cgroups = own_cgroup(), open_cgroups("measured")
+    own, cgroups = own_cgroup(), open_cgroups(f"measured-{os.getpid()}")
     cell = None if cgroups is None else cgroups.cell("measured", 8 << 30, Path())
     with TemporaryDirectory() as folder:
         if cell is not None:

@@ -280,8 +280,9 @@ def test_two_runs_of_one_sum_store_bytes_that_are_equally_likely(monkeypatch, ma
 
     swapped = SecureRun({**UPDATES, 0: UPDATES[1], 1: UPDATES[0]}, masked=masked)
     unit = 2 ** request(range(6)).exponent
-    after = [changed(UPDATES[client])["model/kernel"].astype(np.float64) for client in (0, 1)]
-    units = [np.rint((one - BEFORE["model/kernel"]) * unit).astype(np.int64) for one in after]
+    after = [changed(UPDATES[client])["model/kernel"] for client in (0, 1)]
+    changes = [np.float64(one - BEFORE["model/kernel"]) for one in after]
+    units = [np.rint(one * unit).astype(np.int64) for one in changes]
     shift = np.concatenate([units[0] - units[1], np.zeros(COUNTS, np.int64)]).view(np.uint64)
     secrets, told = ClientSecrets(SECRET), swapped.session
     pair = secrets.keys(told, 0).mask_seed(secrets.keys(told, 1).advert())
