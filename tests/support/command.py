@@ -6,6 +6,7 @@ take.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,9 +28,16 @@ def disdel(*arguments, cwd, check=True, **environment):
             "outputs": [str(output) for output in outputs],
         }
         server = _server()
-        server.stdin.write(json.dumps(asked) + "\n")
-        server.stdin.flush()
-        status = int(server.stdout.readline())
+        try:
+            server.stdin.write(json.dumps(asked) + "\n")
+            server.stdin.flush()
+            status = int(server.stdout.readline())
+        except BaseException:
+            # The test's time is up: its command goes, and the next one's status is its own.
+            os.killpg(server.pid, signal.SIGKILL)
+            server.communicate()
+            _server.cache_clear()
+            raise
         said = [output.read_text() for output in outputs]
     done = subprocess.CompletedProcess(["disdel", *arguments], status, *said)
     if check:
@@ -46,6 +54,7 @@ def _server():
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
