@@ -1,11 +1,9 @@
 """Fixtures of every layer: a clean environment, a real Redis, a compiled network."""
 
 import os
-import shutil
 import signal
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -13,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from disdel.compiler import compile_program
 from disdel.store.private_redis import PrivateRedis
+from openwhisk_local.machine.scratch import Scratch, sweep
 from tests.support import object_servers
 from tests.support.compiled import JOB
 
@@ -23,6 +22,7 @@ settings.load_profile("disdel")
 
 # Variables that are for tests, which say so where they skip.
 _OF_TESTS = ("DISDEL_ARM64_PYTHON", "DISDEL_TEST_DATA", "DISDEL_UPSTREAM_")
+_TEMPORARY = "disdel-tests-"
 
 
 def pytest_configure(config):
@@ -38,11 +38,12 @@ def pytest_configure(config):
     # Frameworks, executors and servers that are killed leave temporary files. What pytest keeps of
     # failed tests stays where it has it.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-    folder = tempfile.mkdtemp(prefix="disdel-tests-")
+    sweep(_TEMPORARY)
+    temporary = Scratch(_TEMPORARY)
+    config.add_cleanup(temporary.close)
     # Other users' processes go through it.
-    Path(folder).chmod(0o711)
-    os.environ["TMPDIR"], tempfile.tempdir = folder, None
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    temporary.path.chmod(0o711)
+    os.environ["TMPDIR"], tempfile.tempdir = str(temporary.path), None
 
 
 @pytest.fixture(autouse=True)
