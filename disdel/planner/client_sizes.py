@@ -156,12 +156,12 @@ def _refusal(questions: Sequence[Question], sizes: Sequence[SizedClients]) -> Pl
         most_mb = questions[0].memory_max_mb
         if size.memory_mb > most_mb:
             return InsufficientMemory(
-                f"{clients} are more than the {most_mb} MB that an action may have: give them "
+                f"{clients} have more than the {most_mb} MB that an action may have: give them "
                 f"{most_mb} at most"
             )
         if size.memory_mb < capacity.memory_min_mb:
             return InsufficientMemory(
-                f"{clients} are less than the {capacity.memory_min_mb} MB that an action has at "
+                f"{clients} have less than the {capacity.memory_min_mb} MB that an action has at "
                 f"least: give them {capacity.memory_min_mb} or more"
             )
         least = min(
