@@ -433,7 +433,8 @@ class Provider(ABC):
         Raises:
             DisdelError: it does not answer, or something lacks that disdel cannot make.
         """
-        await self.offered(settings)
+        async with self.open(settings) as opened:
+            await opened.platform.capacity()
         return "it answers; nothing to deploy: each run brings its own actions"
 
     async def endpoints(self, settings: Settings) -> Endpoints | None:  # noqa: ARG002 - it is one

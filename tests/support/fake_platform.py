@@ -85,7 +85,8 @@ def sessions_of(platform, store, redis_url, capacity=CAPACITY):
     """What opens sessions in the place of `open_session`, on servers that outlive them."""
 
     @contextlib.asynccontextmanager
-    async def session(settings, emit=silent):
+    async def session(settings, emit=silent, *, provider=None):
+        del provider
         yield Session(
             platform=platform,
             platform_name="embedded",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from disdel.controller.invoking.bundle import build_bundle
 from disdel.controller.planning.checks import Check
 from disdel.errors import DisdelError
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
+
+# Whoever waits for an endpoint to be ready does not wait long.
+_PATIENCE_S = 10.0
 
 
 async def deploy_at_endpoints(settings: Settings) -> list[Check]:
@@ -17,6 +21,7 @@ async def deploy_at_endpoints(settings: Settings) -> list[Check]:
     Raises:
         UsageError: the settings name no endpoints.
     """
+    settings = replace(settings, patience_network_s=min(settings.patience_network_s, _PATIENCE_S))
     parts = chosen(settings).parts(settings)
     code = await asyncio.to_thread(build_bundle, "collectWeights")
     done = []

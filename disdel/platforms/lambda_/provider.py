@@ -51,6 +51,17 @@ class LambdaProvider(Provider):
     async def offered(self, settings: Settings) -> Capacity:
         return capacity(_options(settings))
 
+    async def deploy(self, settings: Settings, code: bytes) -> str:
+        """See that runs can deploy there.
+
+        Raises:
+            UsageError: no role is named.
+        """
+        told = await super().deploy(settings, code)
+        if _options(settings).role is None:
+            raise UsageError("it answers, and no role is named: --platform-option role=ARN")
+        return told
+
     def price(self, settings: Settings) -> Price:
         return AWS_LAMBDA_ARM if _options(settings).architecture == "arm64" else AWS_LAMBDA
 
