@@ -81,11 +81,13 @@ class RoundLoop(ABC):
     Attributes:
         command: that makes such runs.
         rate_flag: what the user has said the learning rate with, or would.
+        suspects: what else makes losses that are no numbers.
         unscored: the round that is not done before the next one's workers have scored its average.
     """
 
     command: ClassVar[str]
     rate_flag = "--learning-rate"
+    suspects = "the model and its samples"
     unscored: Trained | None = None
 
     def __init__(
@@ -241,8 +243,7 @@ class RoundLoop(ABC):
                 raise
             saved = await self._average.save_last_good(self._history.reports)
             raise TrainingDiverged(
-                f"{failure.reason}. {saved} Lower {self.rate_flag}, or look at the model and its "
-                "samples"
+                f"{failure.reason}. {saved} Lower {self.rate_flag}, or look at {self.suspects}"
             ) from failure
         self._lease.confirm()
         await self._average.save()

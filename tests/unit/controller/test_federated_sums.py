@@ -10,7 +10,7 @@ from disdel.controller.federating.federate import federate
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
-from disdel.errors import StrategyFailed
+from disdel.errors import StrategyFailed, TrainingDiverged
 from disdel.protocol import messages
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
@@ -77,8 +77,12 @@ def containers(redis_url):
 
 
 @pytest.fixture
-def run(containers, redis_url, monkeypatch, tmp_path):
-    platform = FakePlatform({"train": containers.train, "collectWeights": containers.train})
+def platform(containers):
+    return FakePlatform({"train": containers.train, "collectWeights": containers.train})
+
+
+@pytest.fixture
+def run(platform, containers, redis_url, monkeypatch, tmp_path):
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
     # These containers are threads, whose memory is that of all tests so far: no run learns of it.
@@ -202,3 +206,12 @@ def test_a_resumed_private_run_leaves_frozen_layers_and_has_the_same_bits(run, c
     _, rest = run(resumed=read_resumed(run.folder()), rounds=4)
     assert rest == states[2:]
     assert {state["frozen"].tobytes() for state in containers.scored} == {FROZEN.tobytes()}
+
+
+def test_a_loss_that_is_no_number_may_come_of_the_noise(run, containers, platform):
+    nan = {"error": {"kind": "diverged", "message": "the average of round 1 has a loss of nan"}}
+    trained = platform.handlers["train"]
+    platform.handlers["train"] = lambda asked: nan if asked["task"] == "score" else trained(asked)
+    told = "Lower --learning-rate, or look at the model: noise may make variances negative"
+    with pytest.raises(TrainingDiverged, match=told):
+        run(privacy=Privacy(clip=1.0, noise=9.0, noise_seed=3), average="equal")
