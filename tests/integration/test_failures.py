@@ -118,13 +118,13 @@ def test_a_host_that_is_no_openwhisk(tmp_path):
 
 def with_plan(monkeypatch, **changes):
     """Let the planner err, as it must not."""
-    real = train_module.make_plan
+    real = train_module.plan_by_sizes
 
     def wrong(*arguments):
         question, plan = real(*arguments)
         return question, dataclasses.replace(plan, **changes)
 
-    monkeypatch.setattr(train_module, "make_plan", wrong)
+    monkeypatch.setattr(train_module, "plan_by_sizes", wrong)
 
 
 @pytest.mark.framework
