@@ -42,7 +42,7 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
         learning_rate=network.learning_rate,
         input_dtype=samples.dtype.name,
         recipe=made.recipe,
-        converts=spec.code is not None,
+        converts=spec.has_loops,
         precision=network.precision or "float32",
     )
 

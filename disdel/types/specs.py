@@ -252,6 +252,8 @@ class ModelSpec:
         scaling: what it standardises with, and the units of the numbers that it predicts.
         code: the user's function that makes it; None where it is made of `disdel.models` layers.
         home: the runtime in whose framework it is written; None where every runtime builds it.
+        has_loops: whether Python's own conditions and loops in it depend on values, so that they
+            must become the framework's where a graph is made of it.
     """
 
     name: str
@@ -269,6 +271,7 @@ class ModelSpec:
     scaling: Scaling | None = None
     code: CodeRef | None = None
     home: RuntimeName | None = None
+    has_loops: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ from disdel.user_code.collecting import UserCode, collect, is_entry, package_ver
 from disdel.user_code.files_read import named_environment, still_holds
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 7
+_FORMAT = 8
 # Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
 _SAMPLES_BYTES = 64 << 20
 _SAMPLES_LEAST = 2

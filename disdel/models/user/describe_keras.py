@@ -69,8 +69,9 @@ def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeRepl
         home="tensorflow",
     )
     network = network_of(module, built, spec)
-    _try_out(module, network, spec, trial.batch(facts.activations), request.precision)
-    return DescribeReply(model=replace(spec, metrics=tuple(network.recipe.metrics)))
+    has_loops = _try_out(module, network, spec, trial.batch(facts.activations), request.precision)
+    metrics = tuple(network.recipe.metrics)
+    return DescribeReply(model=replace(spec, metrics=metrics, has_loops=has_loops))
 
 
 def _built(module: UserModule, request: DescribeRequest) -> Built:
@@ -106,8 +107,12 @@ def _outputs(module: UserModule, built: Built, x: Array) -> NDArray[np.float32]:
 
 def _try_out(
     module: UserModule, network: KerasNetwork, spec: ModelSpec, trial: Trial, precision: Precision
-) -> None:
+) -> bool:
     """Train a step, score and save, as an action would.
+
+    Returns:
+        Whether conditions and loops of Python's own depend on values: without being converted they
+        fail, whose conversion else takes most of the time that a graph does.
 
     Raises:
         UsageError: one of these failed.
@@ -120,6 +125,7 @@ def _try_out(
         learning_rate=None,
         input_dtype=spec.input_dtype,
         recipe=network.recipe,
+        converts=False,
         precision=precision,
     )
 
@@ -127,17 +133,24 @@ def _try_out(
         trainer.train(trial.x[np.newaxis], trial.y[np.newaxis])
         trainer.score(trial.x, trial.y)
 
+    has_loops = False
     try:
         once()
     except Exception:
-        # A graph's errors name generated code; step by step, they name the user's own line.
-        tf.config.run_functions_eagerly(True)
+        has_loops = True
+        trainer.convert_loops(True)
         try:
+            once()
+        except Exception:
+            # A graph's errors name generated code; step by step, they name the user's own line.
+            tf.config.run_functions_eagerly(True)
+            try:
+                module.guarded(once)
+            finally:
+                tf.config.run_functions_eagerly(False)
             module.guarded(once)
-        finally:
-            tf.config.run_functions_eagerly(False)
-        module.guarded(once)
     _save(module, trainer)
+    return has_loops
 
 
 def _save(module: UserModule, trainer: Trainer) -> None:

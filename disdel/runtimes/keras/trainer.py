@@ -62,7 +62,6 @@ class KerasTrainer(Trainer):
         self._model = model
         self._takes = tf.as_dtype(model.inputs[0].dtype)
         self._recipe = recipe or recipe_for("class", probabilities=True)
-        self._converts = converts
         made = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self._optimizer = DrivenOptimizer(made, learning_rate, model.trainable_variables)
         label = tf.float32 if self._recipe.target == "number" else tf.int32
@@ -71,14 +70,20 @@ class KerasTrainer(Trainer):
         self._block = (samples, labels, tf.TensorSpec((None,), tf.float32))
         self._terms: _Terms | None = None
         self._has_terms = False
-        # By precision, and whether there are terms.
-        self._graphs: dict[tuple[Precision, bool], _Blocks] = {}
         self.compute_in(precision)
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
+        self._scored = (batch, tf.TensorSpec(labels.shape[1:], label))
+        self.convert_loops(converts)
+
+    def convert_loops(self, converts: bool) -> None:
+        """Make all graphs from now on with or without Python's own conditions and loops."""
+        import tensorflow as tf
+
+        self._converts = converts
+        # By precision, and whether there are terms.
+        self._graphs: dict[tuple[Precision, bool], _Blocks] = {}
         self._score_batch = tf.function(
-            self._score,
-            input_signature=(batch, tf.TensorSpec(labels.shape[1:], label)),
-            autograph=converts,
+            self._score, input_signature=self._scored, autograph=converts
         )
 
     def _steps(self, x: Any, y: Any, factors: Any, *, terms: _Terms | None) -> Any:

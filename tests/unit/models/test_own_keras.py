@@ -496,3 +496,11 @@ def test_a_schedule_of_the_users_is_told_and_no_other_may_be_asked_for(requested
         with pytest.raises(UsageError, match=message):
             _check_schedule(refused, own)
         _check_schedule(replace(refused, learning_rate=0.1), own)
+
+
+@pytest.mark.parametrize(
+    ("condition", "has_loops"), [("x.shape[-1] > 0", False), ("ops.sum(x) > 0", True)]
+)
+def test_conditions_on_values_and_no_others_are_converted(requested, condition, has_loops):
+    augment = f"def augment(x, y):\n    if {condition}: x = x + 1\n    return x, y"
+    assert describe(requested(make(SOFTMAX, head=augment))).model.has_loops == has_loops
