@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from disdel.errors import PlanError
 from disdel.planner.advice import refusal
@@ -137,13 +138,30 @@ def _worth_trying(
 ) -> list[tuple[Question, Candidate]]:
     """What was seen to be fastest here, with what is as yet only predicted to be clearly faster.
 
-    So a run is not slower than an earlier one for a prediction that is a little off.
+    So a run is not slower than an earlier one for a prediction that is a little off, or that is of
+    a machine which has nothing else to do.
     """
-    seen_s = [candidate.total_s for _, candidate in fitting if candidate.is_seen]
-    if not seen_s:
+    seen = [pair for pair in fitting if pair[1].is_seen]
+    if not seen:
         return list(fitting)
-    most_s = min(seen_s) * _CLEARLY_FASTER
-    return [pair for pair in fitting if pair[1].is_seen or pair[1].total_s <= most_s]
+    asked, fastest = min(seen, key=lambda pair: pair[1].total_s)
+    most_s, pace = fastest.total_s * _CLEARLY_FASTER, _pace(asked, fastest)
+    return [
+        (question, candidate)
+        for question, candidate in fitting
+        if candidate.is_seen
+        or candidate.total_s * (1.0 if question.has_seen_steps else pace) <= most_s
+    ]
+
+
+def _pace(question: Question, seen: Candidate) -> float:
+    """How many times as long as predicted a run took that was seen; 1 for less.
+
+    What others compute on the machine slows a runtime that nobody has seen as much.
+    """
+    unseen = candidates(replace(question, observations=()))
+    predicted_s = next(one.total_s for one in unseen if one.workers == seen.workers)
+    return max(1.0, seen.total_s / predicted_s)
 
 
 def _gpu_actions(best: Candidate, question: Question) -> int | None:

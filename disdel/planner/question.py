@@ -311,6 +311,11 @@ class Question(Bounds):
         return replace(self, job=job, observations=(), compile_s=0.0, calls=None, slowness=1.0)
 
     @property
+    def has_seen_steps(self) -> bool:
+        """Whether steps of this network, batch and precision were seen on this runtime."""
+        return any(o.step_s for o in self._alike)
+
+    @property
     def basis(self) -> str:
         """What the estimate rests on, for people."""
         count = len(self.observations)

@@ -64,6 +64,20 @@ def test_another_runtime_must_be_clearly_faster_than_one_that_was_seen():
     assert chosen(slowness)[0].shipped.name == "tensorflow"
 
 
+def test_a_busy_machine_is_no_reason_to_try_another_runtime():
+    """What was seen there is slow, and what is predicted of others is of an idle one."""
+
+    def chosen(busy):
+        slow = replace(
+            SEEN, step_s=busy * SEEN.step_s, outside_s=busy * 3.0, rest_s=busy * SEEN.rest_s
+        )
+        mine = question(replace(JOB, workers=None), slowness=0.56, observations=(slow,))
+        other = replace(mine, shipped=TORCH.costs, observations=())
+        return make_plan([mine, other])[0].shipped.name
+
+    assert {chosen(busy) for busy in (1, 3, 10)} == {"tensorflow"}
+
+
 def test_steps_that_nobody_has_seen_are_scaled_by_the_processor():
     half, whole = (plan(JOB, slowness=s).predicted_s for s in (0.5, 1.0))
     assert half < whole
