@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from disdel.errors import AggregationError
-from disdel.types.arrays import Array
+from disdel.types.arrays import Array, Numbers
 
 
 def weighted_mean(updates: Sequence[Array], weights: Sequence[float]) -> Array:
@@ -55,3 +55,13 @@ def weighted_mean(updates: Sequence[Array], weights: Sequence[float]) -> Array:
         np.multiply(update, weight / total, out=scratch, dtype=np.float64)
         mean += scratch
     return mean.astype(first.dtype)
+
+
+def median_of(values: Numbers) -> Numbers:
+    """The median over the first axis of numbers, (n, …).
+
+    `np.median` imports a part of numpy that a compiled action's has not.
+    """
+    ordered, half = np.sort(values, axis=0), len(values) // 2
+    middle: Numbers = ordered[half - 1] + ordered[half]
+    return np.asarray(ordered[half]) if len(values) % 2 else middle / 2

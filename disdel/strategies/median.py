@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from disdel.strategies.aggregation import median_of
 from disdel.strategies.base import Geometry
 from disdel.strategies.fedavg import FedAvg
 from disdel.strategies.registry import register
@@ -26,4 +25,4 @@ class Median(FedAvg):
         weights: Numbers,  # noqa: ARG002
         geometry: Geometry | None,  # noqa: ARG002
     ) -> Numbers:
-        return np.median(changes, axis=0)
+        return median_of(changes)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
+from disdel.strategies.aggregation import median_of
 from disdel.strategies.base import Geometry, mean_change
 from disdel.strategies.fedavg import FedAvg
 from disdel.strategies.registry import register
@@ -34,7 +35,7 @@ class NormClipping(FedAvg):
     def combine(self, changes: Numbers, weights: Numbers, geometry: Geometry | None) -> Numbers:
         assert geometry is not None
         norms = geometry.norms
-        bound = float(np.median(norms)) if self.bound is None else self.bound
+        bound = float(median_of(norms)) if self.bound is None else self.bound
         # What has not moved is not shortened.
         shares = np.minimum(1.0, np.divide(bound, norms, out=np.ones_like(norms), where=norms > 0))
         return mean_change(changes * shares[:, None], weights)

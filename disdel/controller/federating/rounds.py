@@ -299,6 +299,11 @@ class FederatedRun(RoundLoop):
         answered, least = len(cohort.answered), self._federation.least
         if answered >= least:
             return
+        if not cohort.turns:
+            raise RoundFailed(
+                f"round {cohort.number} failed: it asks nobody, and {least} must answer: by "
+                "chance, no client was there or drawn. Raise --clients-per-round or --available"
+            )
         asked_for = "--min-clients" if self._federation.min_clients else "--clients-per-round"
         without = f" --min-clients {answered} goes on without them" if answered else ""
         if cohort.late and self._federation.deadline_s is not None:

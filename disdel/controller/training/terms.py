@@ -79,7 +79,13 @@ def weights_of(
         StrategyFailed: a weight is none.
     """
     weight, sums = strategy.weight(contribution), dict(strategy.sums(contribution))
-    if not 0 < weight < math.inf or not all(map(math.isfinite, sums.values())):
+    if odd := [name for name, one in sums.items() if not math.isfinite(one)]:
+        raise StrategyFailed(
+            f"strategy {strategy.name} gives the update of client {contribution.client} in round "
+            f"{number} the weight {sums[odd[0]]} in the sum {odd[0]}, which must be a number (a "
+            "client's loss is none before it has trained)"
+        )
+    if not 0 < weight < math.inf:
         raise StrategyFailed(
             f"strategy {strategy.name} gives the update of client {contribution.client} in round "
             f"{number} the weight {weight} (of {contribution.samples} samples), which must be a "

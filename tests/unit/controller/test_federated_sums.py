@@ -10,7 +10,7 @@ from disdel.controller.federating.federate import federate
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
-from disdel.errors import StrategyFailed, TrainingDiverged
+from disdel.errors import RoundFailed, StrategyFailed, TrainingDiverged
 from disdel.protocol import messages
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
@@ -215,3 +215,8 @@ def test_a_loss_that_is_no_number_may_come_of_the_noise(run, containers, platfor
     told = "Lower --learning-rate, or look at the model: noise may make variances negative"
     with pytest.raises(TrainingDiverged, match=told):
         run(privacy=Privacy(clip=1.0, noise=9.0, noise_seed=3), average="equal")
+
+
+def test_a_round_that_asks_nobody_says_so(run):
+    with pytest.raises(RoundFailed, match="failed: it asks nobody, and 1 must answer: by"):
+        run(select="poisson", clients_per_round=1, containers=1, rounds=9)
