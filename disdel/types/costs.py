@@ -71,6 +71,8 @@ class RuntimeCosts:
             step, its multiplications apart.
         multiply_adds_per_s: of one CPU thread in a training step.
         thread_exponent: `n` threads are `n**thread_exponent` times as fast as one.
+        bfloat16_share: of its time a step takes where a trial may choose bfloat16 and the processor
+            has it.
         held: what its train actions hold beside the floor.
         held_to_evaluate: the same for its evaluate actions.
     """
@@ -86,6 +88,7 @@ class RuntimeCosts:
     activations_per_s: float
     multiply_adds_per_s: float
     thread_exponent: float
+    bfloat16_share: float = 1.0
     held: Held = Held()
     held_to_evaluate: HeldToEvaluate = HeldToEvaluate()
     cuts_batches: bool = True

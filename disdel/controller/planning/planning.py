@@ -47,6 +47,7 @@ from disdel.types import (
 from disdel.types.events import Listener, Noted
 from disdel.types.timeline import split_time
 from disdel.types.units import MIB
+from openwhisk_local.machine.cpus import has_bfloat16
 
 # The shift, and the gradients that it is added to: measured, 1.4 to 2.0 with TensorFlow and 0.5 to
 # 0.9 with PyTorch.
@@ -114,7 +115,7 @@ def ask(
             own_copies=len(strategy.own),
             is_whole=strategy.is_whole if federation is None else strategy.sees_each,
             is_tried=job.precision is None and precision is not None,
-            slowness=slowness(settings),
+            slowness=_slowness(runtime, precision, settings),
             tried_s=tried_s,
             notes=_notes(runtime, settings),
         )
@@ -159,6 +160,12 @@ def _precision(
     if len(able) == 1:
         return able[0]
     return tried_precision(history_of(runtime, settings).read(), model.label, batch)
+
+
+def _slowness(runtime: Runtime, precision: Precision | None, settings: Settings) -> float:
+    """How many times as long a step is taken to take as shipped, before any was measured."""
+    may_be_short = precision is None and chosen(settings).traits.host_packages and has_bfloat16()
+    return slowness(settings) * (runtime.costs.bfloat16_share if may_be_short else 1.0)
 
 
 def _notes(runtime: Runtime, settings: Settings) -> tuple[str, ...]:

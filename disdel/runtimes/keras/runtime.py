@@ -16,6 +16,7 @@ TENSORFLOW = Runtime(
         activations_per_s=0.58e9,
         multiply_adds_per_s=66e9,
         thread_exponent=0.45,
+        bfloat16_share=0.75,
     ),
     networks="disdel.models.keras_networks",
     image="runtime-tensorflow",

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from disdel.controller.planning import processor
+from disdel.controller.planning import planning, processor
+from disdel.runtimes.keras.runtime import TENSORFLOW
 from disdel.settings import Settings
 
 
@@ -38,3 +39,18 @@ def test_of_the_processors_of_a_cluster_nothing_is_known(state):
     settings = Settings(platform="openwhisk", apihost="http://127.0.0.1:1", auth="a:b")
     assert processor.slowness(settings) == 1.0
     assert not state.exists()
+
+
+def test_steps_that_may_be_in_bfloat16_are_planned_shorter_where_the_processor_has_it(monkeypatch):
+    monkeypatch.setattr(planning, "slowness", lambda _: 2.0)
+    here = Settings(platform="embedded")
+    there = Settings(platform="openwhisk", apihost="http://127.0.0.1:1", auth="a:b")
+
+    def planned(precision, settings):
+        return planning._slowness(TENSORFLOW, precision, settings)
+
+    monkeypatch.setattr(planning, "has_bfloat16", lambda: True)
+    assert planned(None, here) == 2.0 * TENSORFLOW.costs.bfloat16_share < 2.0
+    assert planned("float32", here) == planned("bfloat16", here) == planned(None, there) == 2.0
+    monkeypatch.setattr(planning, "has_bfloat16", lambda: False)
+    assert planned(None, here) == 2.0
