@@ -54,7 +54,11 @@ def parsed(key: str, text: Any) -> dict[str, Any] | None:
 
 
 def manifest_of(key: str, fields: dict[str, Any] | None) -> Manifest | None:
-    """The manifest of these fields; None where there are none."""
+    """The manifest of these fields; None where there are none.
+
+    Raises:
+        StoreError: they are of another version, or no manifest's.
+    """
     if fields is None:
         return None
     if fields.get("version") != MANIFEST_VERSION:
@@ -69,7 +73,11 @@ def manifest_of(key: str, fields: dict[str, Any] | None) -> Manifest | None:
 
 
 def joined(key: str, manifest: Manifest, chunks: Sequence[bytes]) -> bytearray:
-    """The whole blob of its chunks."""
+    """The whole blob of its chunks.
+
+    Raises:
+        StoreError: one of them is not there any more.
+    """
     data = bytearray().join(chunks)
     if len(data) != manifest.size:
         raise StoreError(f"a chunk of {key} was removed or has expired")
