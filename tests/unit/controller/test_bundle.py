@@ -41,8 +41,8 @@ def test_the_same_sources_make_the_same_bytes():
 
 def test_a_bundle_is_small_and_has_no_controller():
     data = build_bundle("train")
-    # Each cold container reads it. A fifth each are facts, the worker and networks.
-    assert len(data) < 320_000
+    # Each cold container reads it, so what grows it is worth a look: does an action run it?
+    assert len(data) < 300_000
     assert not any("controller" in name or "embedded" in name for name in modules_of(data))
 
 
