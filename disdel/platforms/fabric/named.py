@@ -15,7 +15,8 @@ from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.platforms import registry
 from disdel.platforms.base import Endpoint, Provider
 from disdel.platforms.fabric.client import reached_at
-from disdel.platforms.fabric.file import EndpointEntry, EndpointOptions, FabricFile
+from disdel.platforms.fabric.file import EndpointEntry, FabricFile
+from disdel.platforms.fabric.keys import EndpointOptions
 from disdel.platforms.fabric.paths import store_address
 from disdel.platforms.fabric.wording import in_file_words, names_in_file
 from disdel.platforms.options import said_options
