@@ -97,7 +97,7 @@ class ExactSum:
 
     @property
     def sums(self) -> NDArray[np.int64]:
-        """Units of all elements, one after the other, and the counts, (elements + counts,)."""
+        """Units of all elements in a row, then the counts: of shape (elements + counts,)."""
         words = self._sums.view(np.uint64)
         for index, block in enumerate(self._blocks):
             if self._rounders[index]:

@@ -204,5 +204,10 @@ class Roster(RoundObserver):
         return ranked[places]
 
     def typical(self, count: int, among: NDArray[np.bool_] | None = None) -> tuple[int, ...]:
-        """The samples of each client of a cohort like most, with the largest client in it."""
+        """The samples of each client of a cohort like most, with the largest client in it.
+
+        Args:
+            count: of the cohort's clients.
+            among: which clients may be in it, (clients,) bool; None for all.
+        """
         return tuple(self.sizes[self.like_most(count, among)].tolist())
