@@ -166,6 +166,7 @@ class Federation:
             is planned as a round of so many clients, since none begins that would only be stale.
         scores: what clients score; None where they do not.
         sizes: who trains in containers of which size, ascending; empty where the plan says that.
+        loads: whether code of the user's own loads the samples where clients train.
     """
 
     rounds: int
@@ -178,6 +179,7 @@ class Federation:
     updates: Callable[[int], int] | None = None
     scores: ClientScores | None = None
     sizes: tuple[SizedClients, ...] = ()
+    loads: bool = False
 
     @property
     def sum_count(self) -> int:

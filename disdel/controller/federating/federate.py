@@ -135,6 +135,7 @@ class FederatedKind(RunKind):
             updates=None if strategy.awaits_all else partial(buffer_size, strategy),
             scores=forecast.scores(),
             sizes=forecast.sizes(),
+            loads=self._data is not None,
         )
 
     def why_spent(self, done: Sequence[RoundReport]) -> str | None:

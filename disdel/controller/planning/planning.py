@@ -34,6 +34,7 @@ from disdel.settings import Settings
 from disdel.settings.settings import own_architecture
 from disdel.strategies.asking import strategy_of
 from disdel.strategies.base import Strategy
+from disdel.strategies.own import own_code
 from disdel.types import (
     Activation,
     Capacity,
@@ -52,6 +53,11 @@ from openwhisk_local.machine.cpus import has_bfloat16
 # The shift, and the gradients that it is added to: measured, 1.4 to 2.0 with TensorFlow and 0.5 to
 # 0.9 with PyTorch.
 _TERM_COPIES = 2
+# What its zip has no room for: `disdel.compiler.blas` and `packages`.
+_PART_OF_NUMPY = (
+    "--runtime {name} has a numpy without @, np.dot, np.linalg, np.ma, np.fft and np.median: code "
+    "of yours that calls one in an action fails; --runtime tensorflow and torch have all of numpy"
+)
 # The state of a round, which a container of a federation holds beside what trains.
 _ROUND_COPIES = 1
 # Steps of clients whose batches differ by no more take about as long.
@@ -90,7 +96,8 @@ def ask(
     """
     strategy = strategy_of(job)
     check_strategy(strategy, job, model)
-    runtimes = _fitting_runtimes(job, model, capacity, settings)
+    runs_code = own_code(strategy) is not None or (federation is not None and federation.loads)
+    runtimes = _fitting_runtimes(job, model, capacity, settings, runs_code=runs_code)
     chosen_precisions = [
         _precision(runtime, job, model, capacity, settings, dataset) for runtime in runtimes
     ]
@@ -117,7 +124,7 @@ def ask(
             is_tried=job.precision is None and precision is not None,
             slowness=_slowness(runtime, precision, settings),
             tried_s=tried_s,
-            notes=_notes(runtime, settings),
+            notes=_notes(runtime, settings, runs_code=runs_code),
         )
         for runtime, precision in zip(runtimes, chosen_precisions, strict=True)
     ]
@@ -168,9 +175,11 @@ def _slowness(runtime: Runtime, precision: Precision | None, settings: Settings)
     return slowness(settings) * (runtime.costs.bfloat16_share if may_be_short else 1.0)
 
 
-def _notes(runtime: Runtime, settings: Settings) -> tuple[str, ...]:
-    """What was asked for that this runtime makes nothing of."""
-    if runtime.compiles or settings.arch == own_architecture():
+def _notes(runtime: Runtime, settings: Settings, *, runs_code: bool) -> tuple[str, ...]:
+    """What was asked for that this runtime makes nothing of, or not all."""
+    if runtime.compiles:
+        return (_PART_OF_NUMPY.format(name=runtime.name),) if runs_code else ()
+    if settings.arch == own_architecture():
         return ()
     return (f"--arch {settings.arch} counts for compiled networks, and {runtime.name} has none",)
 
@@ -186,9 +195,12 @@ def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question
 
 
 def _fitting_runtimes(
-    job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings
+    job: TrainJob, model: ModelSpec, capacity: Capacity, settings: Settings, *, runs_code: bool
 ) -> list[Runtime]:
     """The runtimes that a job may take: the one that it names, or those that suit it.
+
+    One that compiles suits no job whose strategy or whose clients' samples are code of the user's
+    own (`runs_code`), which may call what its numpy lacks.
 
     Networks of the user's own are trained where they are at home, unless another runtime is named
     that lowers them.
@@ -221,6 +233,7 @@ def _fitting_runtimes(
         if job.precision in (None, *runtime.precisions)
         and model.learns in runtime.chosen_for
         and (runtime.learns_axes or not model.target.shape)
+        and not (runtime.compiles and runs_code)
         # It would stay idle.
         and (runtime.costs.uses_gpu or not capacity.gpu_memory_mb)
     ]

@@ -65,6 +65,7 @@ def asked(monkeypatch, tmp_path):
         )
         wanted = TrainJob(dataset="digits", **job)
         questions = planning.ask(wanted, DATASET, model, capacity, Settings())
+        ask.notes = {q.shipped.name: q.notes for q in questions}
         return {q.shipped.name: q.compile_s > 0 for q in questions}
 
     return ask
@@ -73,6 +74,19 @@ def asked(monkeypatch, tmp_path):
 def test_frameworks_that_are_installed_compete_and_tensorflow_stands_for_none(asked):
     assert asked(FRAMEWORKS) == {"tensorflow": False, "torch": False}
     assert asked(set()) == {"tensorflow": False}
+
+
+def test_code_of_ones_own_in_actions_is_not_compiled_unasked(asked, tmp_path):
+    """It may call what a compiled action's numpy has not."""
+    (tmp_path / "mine.py").write_text(
+        "import disdel\n\n\nclass Mine(disdel.strategies.FedAvg):\n    pass\n"
+    )
+    mine = f"{tmp_path}/mine.py:Mine"
+    assert set(asked(FRAMEWORKS | COMPILER, strategy=mine)) == {"tensorflow", "torch"}
+    assert set(asked(FRAMEWORKS | COMPILER, strategy=mine, runtime="compiled")) == {"compiled"}
+    assert "np.dot" in asked.notes["compiled"][0]
+    assert "compiled" in asked(FRAMEWORKS | COMPILER)
+    assert asked.notes["compiled"] == ()
 
 
 def test_compiled_networks_compete_with_each_and_the_compilers_time_counts_once(asked):
