@@ -79,6 +79,7 @@ DEEDS = {
     "get_field": lambda store: store.get_field("hash", "field"),
     "fields": lambda store: store.fields("hash"),
     "delete_fields": lambda store: store.delete_fields("hash"),
+    "get_each": lambda store: store.get_each(["key", "other"]),
     "read_chunk": lambda store: store.read_chunk("key:0", 0, 1),
     "make_user": lambda store: store.make_user("somebody", RULES),
     "remove_user": lambda store: store.remove_user("somebody"),
