@@ -26,7 +26,7 @@ from disdel.planner.limits import (
 from disdel.planner.memory import estimate_evaluate, layer_bytes, sample_bytes
 from disdel.planner.question import Bounds
 from disdel.planner.slices import equal_slices
-from disdel.planner.timing import step_s
+from disdel.planner.timing import FORWARDS_A_STEP, step_s
 from disdel.types import Estimate, InferPlan, ModelFacts, RuntimeCosts, Slice
 from disdel.types.phases import STORE_MARGIN_S
 from disdel.types.units import MIB, mb_ceil
@@ -178,8 +178,7 @@ def _candidate(workers: int, question: InferQuestion) -> _Candidate:
     threads = threads_of(question, workers, memory_mb)
     turns = turns_of(question, workers, memory_mb)
     known_threads = 1 if question.capacity.cpus is None else threads
-    # The forward pass alone, a third of a step.
-    batch_s = step_s(runtime, network, batch_size, known_threads) / 3 * turns
+    batch_s = step_s(runtime, network, batch_size, known_threads) / FORWARDS_A_STEP * turns
     reading_s = question.model_bytes / STORE_BYTES_PER_S * turns
     start_s = runtime.cold_start_s * _START_SHARE * turns + reading_s
     busy_s = start_s + math.ceil(slices[0].samples / batch_size) * batch_s

@@ -67,6 +67,10 @@ class BesideSteps:
     steps: float = 0.0
 
 
+# As many passes forward, which is all that scoring takes, last as long as a step.
+FORWARDS_A_STEP = 3
+
+
 def step_s(
     runtime: RuntimeCosts,
     model: ModelFacts,
@@ -135,8 +139,7 @@ def predict(
     one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
     training_s = max(worker_steps) * one_step_s
     trained_s = math.fsum(worker_steps) * one_step_s
-    # Scoring is the forward pass alone, a third of a step.
-    sample_s = one_step_s / work.batch_size / 3
+    sample_s = one_step_s / work.batch_size / FORWARDS_A_STEP
     decides = work.validation_samples > 0
     scored = scores * (work.validation_samples if decides else work.test_samples)
     scored += work.test_samples if decides else 0

@@ -10,10 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
-from disdel.controller.planning.endpoint_plans import dealt, for_unbound, weight_of
+from disdel.controller.planning.endpoint_plans import (
+    dealt,
+    for_unbound,
+    plan_of_endpoint,
+    weight_of,
+)
 from disdel.errors import UsageError
 from disdel.planner.infer_plan import InferQuestion, make_infer_plan
-from disdel.planner.timing import step_s
+from disdel.planner.timing import FORWARDS_A_STEP, step_s
 from disdel.platforms.base import Endpoint, Endpoints
 from disdel.types import EndpointPlan, InferPlan, Slice
 
@@ -37,11 +42,13 @@ def plan_at_endpoints(
     chosen = _busy(for_unbound(endpoints), min(samples, workers or samples))
     weights = {one.name: float(weight_of(one)) for one in chosen}
     wanted: dict[str, int] = {}
+    least = dict.fromkeys(weights, 1)
     if workers is not None:
         most = {one.name: one.capacity.concurrency for one in chosen}
         wanted = dealt(min(workers, samples, sum(most.values())), weights, most)
         weights = {name: float(count) for name, count in wanted.items()}
-    counts = _shared(samples, weights)
+        least = wanted
+    counts = _shared(samples, weights, least)
     first, start = 0, 0
     parts: list[tuple[EndpointPlan, InferPlan]] = []
     slices: list[Slice] = []
@@ -68,37 +75,24 @@ def _busy(endpoints: Sequence[Endpoint], most: int) -> list[Endpoint]:
     return [one for one in endpoints if one in kept]
 
 
-def _shared(samples: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """The samples of each endpoint: one at least, and the others by weight."""
-    rest, total = samples - len(weights), sum(weights.values())
+def _shared(samples: int, weights: Mapping[str, float], least: Mapping[str, int]) -> dict[str, int]:
+    """The samples of each endpoint: one for each of its actions at least, the others by weight."""
+    rest, total = samples - sum(least.values()), sum(weights.values())
     ends = [round(rest * before / total) for before in accumulate(weights.values(), initial=0.0)]
-    return {name: 1 + b - a for name, (a, b) in zip(weights, pairwise(ends), strict=True)}
+    return {name: least[name] + b - a for name, (a, b) in zip(weights, pairwise(ends), strict=True)}
 
 
 def _at(
     endpoint: Endpoint, question: InferQuestion, plan: InferPlan, workers: tuple[int, ...]
 ) -> EndpointPlan:
-    price = endpoint.price
-    return EndpointPlan(
-        endpoint=endpoint.name,
-        platform=endpoint.platform,
-        workers=workers,
+    a_step_s = step_s(question.runtime, question.network, plan.batch_size, plan.threads or 1)
+    return plan_of_endpoint(
+        endpoint,
+        plan,
+        workers,
         clients=question.samples,
-        memory_mb=endpoint.size_mb(plan.memory_mb),
-        memory_max_mb=plan.memory_max_mb,
-        pool_mb=plan.pool_mb,
-        timeout_s=plan.timeout_s,
-        timeout_max_s=plan.timeout_max_s,
-        micro_batches=1,
-        block_steps=1,
-        step_s=step_s(question.runtime, question.network, plan.batch_size, plan.threads or 1) / 3,
+        step_s=a_step_s / FORWARDS_A_STEP,
         cold_start_s=question.runtime.cold_start_s,
-        predicted_s=plan.predicted_s,
-        gb_s=plan.gb_s,
-        invocations=plan.invocations,
-        usd_per_gb_s=None if price is None else price.per_gb_s,
-        usd_per_invocation=None if price is None else price.per_invocation,
-        usd=None if price is None else price.usd(plan.gb_s, plan.invocations),
     )
 
 

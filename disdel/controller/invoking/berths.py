@@ -146,11 +146,7 @@ def berths_of(
     """
     return Berths(
         Berth(
-            planned=Attempt(
-                memory_mb=plan.memory_mb,
-                micro_batches=plan.micro_batches,
-                block_steps=plan.block_steps,
-            ),
+            planned=_planned(plan),
             memory_max_mb=plan.memory_max_mb,
             pool_mb=plan.pool_mb,
         ),
@@ -162,13 +158,15 @@ def berths_of(
     )
 
 
+def _planned(size: Plan | EndpointPlan | ContainerSize) -> Attempt:
+    return Attempt(
+        memory_mb=size.memory_mb, micro_batches=size.micro_batches, block_steps=size.block_steps
+    )
+
+
 def _sized(size: ContainerSize, plan: Plan) -> Berth:
     return Berth(
-        planned=Attempt(
-            memory_mb=size.memory_mb,
-            micro_batches=size.micro_batches,
-            block_steps=size.block_steps,
-        ),
+        planned=_planned(size),
         # It is what its clients have: they get no more.
         memory_max_mb=size.memory_mb,
         pool_mb=plan.pool_mb,
@@ -178,11 +176,7 @@ def _sized(size: ContainerSize, plan: Plan) -> Berth:
 def berth_at(plan: EndpointPlan, size_mb: Callable[[int], int]) -> Berth:
     """What is planned for an endpoint, whose actions have the memory limits that `size_mb` says."""
     return Berth(
-        planned=Attempt(
-            memory_mb=plan.memory_mb,
-            micro_batches=plan.micro_batches,
-            block_steps=plan.block_steps,
-        ),
+        planned=_planned(plan),
         memory_max_mb=plan.memory_max_mb,
         pool_mb=plan.pool_mb,
         endpoint=plan.endpoint,

@@ -16,7 +16,7 @@ from disdel.planner.question import Question
 from disdel.planner.timing import step_s
 from disdel.platforms.base import Endpoint, Endpoints, Homes
 from disdel.settings import Settings
-from disdel.types import DatasetSpec, EndpointPlan, Plan, TrainJob
+from disdel.types import DatasetSpec, EndpointPlan, InferPlan, Plan, TrainJob
 
 # What a platform that does not tell its CPUs is taken to have.
 _ASSUMED_CPUS = 4
@@ -350,23 +350,47 @@ def _endpoint_plan(
     parts: Parts,
 ) -> EndpointPlan:
     batch = question.batch_of(max(plan.client_samples))
-    price = endpoint.price
-    return EndpointPlan(
-        endpoint=endpoint.name,
-        platform=endpoint.platform,
-        workers=workers,
+    return plan_of_endpoint(
+        endpoint,
+        plan,
+        workers,
         clients=round(parts.clients[endpoint.name], 1) if parts.is_counted else len(workers),
-        memory_mb=endpoint.size_mb(plan.memory_mb),
-        memory_max_mb=plan.memory_max_mb,
-        pool_mb=plan.pool_mb,
-        timeout_s=plan.timeout_s,
-        timeout_max_s=plan.timeout_max_s,
         micro_batches=plan.micro_batches,
         block_steps=plan.block_steps,
         step_s=step_s(
             question.runtime, question.facts, batch, plan.threads or 1, plan.micro_batches
         ),
         cold_start_s=question.runtime.cold_start_s,
+    )
+
+
+def plan_of_endpoint(
+    endpoint: Endpoint,
+    plan: Plan | InferPlan,
+    workers: tuple[int, ...],
+    *,
+    clients: float,
+    step_s: float,
+    cold_start_s: float,
+    micro_batches: int = 1,
+    block_steps: int = 1,
+) -> EndpointPlan:
+    """A plan that was made for an endpoint alone, as its part of a whole, at its price."""
+    price = endpoint.price
+    return EndpointPlan(
+        endpoint=endpoint.name,
+        platform=endpoint.platform,
+        workers=workers,
+        clients=clients,
+        memory_mb=endpoint.size_mb(plan.memory_mb),
+        memory_max_mb=plan.memory_max_mb,
+        pool_mb=plan.pool_mb,
+        timeout_s=plan.timeout_s,
+        timeout_max_s=plan.timeout_max_s,
+        micro_batches=micro_batches,
+        block_steps=block_steps,
+        step_s=step_s,
+        cold_start_s=cold_start_s,
         predicted_s=plan.predicted_s,
         gb_s=plan.gb_s,
         invocations=plan.invocations,

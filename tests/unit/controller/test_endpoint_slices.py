@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from disdel.controller.inference.endpoint_slices import plan_at_endpoints
@@ -68,6 +68,7 @@ def test_each_endpoint_is_planned_for_by_its_own_limits():
     st.lists(st.integers(1, 8), min_size=1, max_size=5),
     st.none() | st.integers(1, 8),
 )
+@example(5, [1, 4], 5)
 def test_each_sample_is_in_one_slice_and_each_action_at_one_endpoint(samples, cpus, workers):
     endpoints = [endpoint(f"e{n}", cpus=count) for n, count in enumerate(cpus)]
     plan = planned(*endpoints, samples=samples, workers=workers)
