@@ -7,7 +7,7 @@ slows down slows all of them. All ask one platform that is up, on which each run
 cold; a run of each runtime before the first repeat compiles the network, and has the platform
 import what containers are forked off with. `--root` is another checkout, measured in turn with this
 one. Writes `results.json` (every cold start) and `results.md` (the table) beside this file after
-every repeat; `--add` keeps the starts that are in `results.json`.
+every repeat; starts of other runtimes that are in `results.json` stay, and with `--add` all.
 """
 
 import argparse
@@ -107,7 +107,8 @@ def main():
     parser.add_argument("--root", type=Path, help="another checkout, to measure in turn")
     options = parser.parse_args()
     results = HERE / "results.json"
-    starts = json.loads(results.read_text())["starts"] if options.add else []
+    earlier = json.loads(results.read_text())["starts"] if results.exists() else []
+    starts = [s for s in earlier if options.add or s["runtime"] not in options.runtimes]
     machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
     machine |= {name: version(name) for name in PACKAGES}
     roots = {"this": HERE.parents[1]} | ({"before": options.root} if options.root else {})

@@ -6,7 +6,8 @@ Each repeat has a seed of its own, and for every data set runs `model.fit` and t
 on TensorFlow, compiled, and on what `--runtime auto` takes, whole commands in turn. "new" finds
 nothing compiled and compiles; "imported" is the first run on a data set whose import has compiled
 its network, which `ahead_s` tells the time of; "kept" comes after a run. Writes `results.json`
-(every run) and `results.md` (the table) beside this file after every run.
+(every run) and `results.md` (the table) beside this file after every run; runs of data sets that
+`--only` leaves out stay there.
 """
 
 import argparse
@@ -172,7 +173,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=SOURCES, default=list(SOURCES))
     options = parser.parse_args()
-    runs = []
+    results = HERE / "results.json"
+    earlier = json.loads(results.read_text())["runs"] if results.exists() else []
+    runs = [run for run in earlier if run["dataset"] not in options.only]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for dataset in options.only:

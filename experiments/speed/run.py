@@ -3,11 +3,12 @@
     python experiments/speed/run.py mnist.npz [--cifar10 images.zip] [--pairs 5] [--quick]
 
 Each repeat runs every contender once, one after the other, so that a machine that slows down slows
-all of them; a ratio is that of the medians, with the range of the ratios within one repeat. Ours is
-run "cold", with an empty state directory each time, and with the "history" of its cold run of the
-same repeat. `--only WORD ...` chooses contenders by parts of their names, `--quick` trains little
-and shows only that everything runs. Results are written when they are there and not taken again;
-`--table` makes `results.md` of them.
+all of them; a ratio is that of the medians of the repeats that both have, with the range of the
+ratios within one repeat. Ours is run "cold", with an empty state directory each time, and with the
+"history" of its cold run of the same repeat. `--only WORD ...` chooses contenders by parts of their
+names, `--quick` trains little and shows only that everything runs. Results are written when they
+are there and not taken again; `results.md` is made of all that are there, and `--table` only makes
+it again.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import samples
@@ -133,19 +135,25 @@ def measured(contender, repeat, environ):
     }
 
 
-def table(contenders, runs):
+def table(runs):
     """Markdown: medians and ratios to what each contender is measured against."""
-    of = {
-        c.label: [r for r in runs if r["label"] == c.label and "failed" not in r]
-        for c in contenders
+    of = {}
+    for run in runs:
+        if "failed" not in run:
+            of.setdefault(run["label"], []).append(run)
+    known = {
+        c.label: c for c in (*main_job("", 0), *chain(*(held_out(n, "", 0) for n in HELD_OUT)))
     }
+    # One that is measured no more keeps its row.
+    known |= {label: Contender(*label.split(" ", 1), []) for label in of if label not in known}
     lines = [
         "| run | s, median (range) | beside | ratio (range) | accuracy | ran | planned / taken "
         "| start, training, between rounds, s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for contender in contenders:
-        mine = of[contender.label]
+    slow = []
+    for contender in known.values():
+        mine = of.get(contender.label)
         if not mine:
             continue
         walls = [run["wall_s"] for run in mine]
@@ -157,18 +165,21 @@ def table(contenders, runs):
             run["repeat"]: run["wall_s"]
             for run in of.get(f"{contender.job} {contender.beside}", [])
         }
-        if base and contender.name != contender.beside and contender.label.count(" ") > 0:
-            ratios = [r["wall_s"] / base[r["repeat"]] for r in mine if r["repeat"] in base]
-            middle = statistics.median(walls) / statistics.median(base.values())
-            told = f"{middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+        pairs = [(r["wall_s"], base[r["repeat"]]) for r in mine if r["repeat"] in base]
+        middle = 0
+        if pairs and contender.name != contender.beside:
+            middle = statistics.median(own for own, _ in pairs)
+            middle /= statistics.median(other for _, other in pairs)
+            ratios = [own / other for own, other in pairs]
+            told = f"{middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             cells += [contender.beside, told]
         else:
             cells += ["", ""]
         cells.append(f"{statistics.median(run['accuracy'] for run in mine):.4f}")
-        if contender.history is None:
+        last = mine[-1]
+        if "planned_s" not in last:
             cells += ["", "", ""]
         else:
-            last = mine[-1]
             cells.append(f"{last['runtime']}, {last['workers']} × {last['precision']}")
             told = [run["planned_s"] / run["wall_s"] for run in mine]
             cells.append(f"{statistics.median(told):.2f} ({min(told):.2f} to {max(told):.2f})")
@@ -178,18 +189,11 @@ def table(contenders, runs):
             )
             cells.append(", ".join(f"{part:.1f}" for part in parts))
         lines.append("| " + " | ".join(cells) + " |")
+        if "planned_s" in last and middle > 1 / _SLOWEST:
+            slow.append(lines[-1])
     failed = [run for run in runs if "failed" in run]
     lines += ["", *(f"{run['label']}, repeat {run['repeat']}: failed" for run in failed)]
-    slow = [line for line in lines if _is_slow(line)]
     return "\n".join(lines) + ("\n\nSlower than 0.8×:\n\n" + "\n".join(slow) if slow else "") + "\n"
-
-
-def _is_slow(line):
-    """Whether a row of the table is of a disdel that is slower than 0.8 times what it is beside."""
-    cells = line.split(" | ")
-    return (
-        len(cells) > 3 and "disdel" in cells[0] and float(cells[3].split()[0] or 0) > 1 / _SLOWEST
-    )
 
 
 def prepared(options, folder, environ):
@@ -202,8 +206,7 @@ def prepared(options, folder, environ):
             continue
         npz = folder / f"{network}.npz"
         more = (options.cifar10,) if network == "resnet20" else ()
-        if not options.table:
-            getattr(samples, network)(npz, few if options.quick else train, *more)
+        getattr(samples, network)(npz, few if options.quick else train, *more)
         contenders = held_out(network, npz, 1 if options.quick else network_epochs)
         jobs.append((network, npz, contenders))
     wanted = []
@@ -213,7 +216,7 @@ def prepared(options, folder, environ):
             for c in contenders
             if not options.only or any(word in c.label for word in options.only)
         ]
-        if chosen and not options.table:
+        if chosen:
             command = [sys.executable, "-m", "disdel", "dataset", "import", name, str(npz)]
             subprocess.run(command, env=environ, check=True, capture_output=True)
         wanted += chosen
@@ -236,7 +239,7 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("npz", type=Path, help="of MNIST")
+    parser.add_argument("npz", type=Path, nargs="?", help="of MNIST")
     parser.add_argument("--cifar10", type=Path, help="a zip of SPLIT/CLASS/NNNN.jpg")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=[])
@@ -244,6 +247,8 @@ def main():
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     options = parser.parse_args()
+    if options.npz is None and not options.table:
+        parser.error("an mnist.npz is needed")
     results = {"machine": machine(), "runs": []}
     if options.results.exists():
         results = json.loads(options.results.read_text())
@@ -256,8 +261,8 @@ def main():
         }
         # As for a user, whose Python keeps the bytecode of what it imports.
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        contenders = prepared(options, folder, environ)
-        for repeat in range(0 if options.table else 1 if options.quick else options.pairs):
+        contenders = [] if options.table else prepared(options, folder, environ)
+        for repeat in range(1 if options.quick else options.pairs):
             for contender in contenders:
                 if (contender.label, repeat) in known:
                     continue
@@ -266,7 +271,7 @@ def main():
                 print(json.dumps(run), flush=True)
                 results["runs"].append(run)
                 options.results.write_text(json.dumps(results, indent=1) + "\n")
-    told = table(contenders, results["runs"])
+    told = table(results["runs"])
     options.results.with_suffix(".md").write_text(told)
     print(told)
 
