@@ -58,7 +58,7 @@ def plan_command(job: TrainJob, settings: PlannedSettings, prices: Prices, outpu
     """Show the plan of a training and what it would cost; run nothing."""
     from disdel.api import plan_costs, run_plan
     from disdel.controller.planning.plan_report import plan_report
-    from disdel.report.lines import plan_details, plan_lines
+    from disdel.report.plan_lines import plan_details, plan_lines
 
     check_json_target(output.json)
     made = run_plan(job, settings)

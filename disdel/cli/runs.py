@@ -257,7 +257,8 @@ def prune_command(pruned: Pruned, run_dir: RunDir) -> None:
 
 
 def _print_report(report: RunReport, resuming: str | None) -> None:
-    from disdel.report.lines import client_lines, sizes_of
+    from disdel.report.lines import client_lines
+    from disdel.report.plan_lines import sizes_of
 
     typer.echo(f"run       {report.run} ({report.job} {report.dataset})")
     typer.echo(f"status    {_status(report)}, {report.wall_s:.1f} s on {report.platform}")

@@ -19,14 +19,13 @@ from disdel.host.streams import OutputLost, forget_output, on_one_line, say, ter
 from disdel.report.flower_lines import flower_plan_lines
 from disdel.report.lines import (
     PROGRESS_HEADINGS,
-    infer_plan_lines,
-    plan_lines,
     progress_cells,
     remaining_text,
     round_heading,
     round_line,
     summary_lines,
 )
+from disdel.report.plan_lines import infer_plan_lines, plan_lines
 from disdel.types.events import (
     ActivationEnded,
     Event,

@@ -9,7 +9,8 @@ from disdel.controller.training.splits import job_dataset, job_samples
 from disdel.data import DatasetArrays, scaling_of
 from disdel.errors import DatasetError
 from disdel.report.html_report import render
-from disdel.report.lines import plan_lines, round_heading, summary_lines
+from disdel.report.lines import round_heading, summary_lines
+from disdel.report.plan_lines import plan_lines
 from disdel.types import TrainJob, Validation
 from disdel.types.events import PlanMade, RoundStarted
 from tests.support.arithmetic import scores
