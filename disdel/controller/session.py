@@ -14,7 +14,8 @@ from disdel.controller.runs.places import Place
 from disdel.controller.runs.probes import sweep
 from disdel.errors import ConnectionRefused
 from disdel.host.environment import DEFAULT_PATIENCE_NETWORK_S
-from disdel.platforms.base import Endpoints, Opened, Platform, Provider, Reach
+from disdel.platforms.base import Opened, Platform, Provider, Reach
+from disdel.platforms.endpoints import Endpoints
 from disdel.platforms.registry import chosen
 from disdel.protocol.signing import Signer, key_of_run
 from disdel.protocol.signing_keys import own_secret

@@ -12,7 +12,7 @@ from disdel.controller.session import Session
 from disdel.errors import UsageError
 from disdel.flower.room import Room
 from disdel.flower.sizing import Sizes
-from disdel.platforms.base import Endpoint, Homes
+from disdel.platforms.endpoints import Endpoint, Homes
 from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import BASE_IMAGE
 from disdel.settings import Settings

@@ -52,24 +52,21 @@ from disdel.types.reading import Column, ColumnKind, Reading, Scaling, TableLayo
 from disdel.types.report import (
     Activation,
     ActivationRecord,
-    ClassScore,
     ClientsReport,
     DroppedClient,
     EndpointReport,
     ErrorReport,
-    Evaluation,
     LedgerEntry,
-    NumberEvaluation,
     PlanReport,
     PrivacyReport,
     RoundReport,
     RunReport,
-    Score,
     ShardReport,
     SplitReport,
     Times,
     Totals,
 )
+from disdel.types.scores import ClassScore, Evaluation, NumberEvaluation, Score
 from disdel.types.specs import (
     CallMemory,
     CodeRef,

@@ -15,7 +15,8 @@ from typing import Any
 import dacite
 
 from disdel.errors import UsageError
-from disdel.types.report import Evaluation, RunReport
+from disdel.types.report import RunReport
+from disdel.types.scores import Evaluation
 from disdel.types.words import a_kind
 
 REPORT_VERSION = 2

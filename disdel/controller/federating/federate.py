@@ -29,7 +29,7 @@ from disdel.data.client_counts import client_counts
 from disdel.data.partitioners import Partition
 from disdel.errors import UsageError
 from disdel.planner.question import Federation
-from disdel.platforms.base import Endpoints
+from disdel.platforms.endpoints import Endpoints
 from disdel.settings import Settings
 from disdel.strategies.asking import strategy_of, with_whole_strategy
 from disdel.strategies.base import Strategy

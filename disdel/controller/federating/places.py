@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from disdel.controller.federating.dealing import Place, deal, deal_among
 from disdel.controller.invoking.workers import Workers
 from disdel.controller.training.crew import Crew
-from disdel.platforms.base import Endpoints, Homes
+from disdel.platforms.endpoints import Endpoints, Homes
 from disdel.types import ContainerSize
 
 _NO_ANSWER = "no endpoint answers where it may train"

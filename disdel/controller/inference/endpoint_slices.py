@@ -19,7 +19,7 @@ from disdel.controller.planning.endpoint_plans import (
 from disdel.errors import UsageError
 from disdel.planner.infer_plan import InferQuestion, make_infer_plan
 from disdel.planner.timing import FORWARDS_A_STEP, step_s
-from disdel.platforms.base import Endpoint, Endpoints
+from disdel.platforms.endpoints import Endpoint, Endpoints
 from disdel.types import EndpointPlan, InferPlan, Slice
 
 AskAt = Callable[[Endpoint, int, int | None], InferQuestion]

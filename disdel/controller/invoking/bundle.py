@@ -68,6 +68,7 @@ _LEFT_OUT = (
     "disdel/types/plan.py",
     "disdel/types/report.py",
     "disdel/types/report_json.py",
+    "disdel/types/scores.py",
     "disdel/types/timeline.py",
     "disdel/user_code/files_read.py",
     "openwhisk_local/machine/process_identity.py",

@@ -19,7 +19,8 @@ from disdel.controller.planning.checks import (
 from disdel.controller.planning.planning import offered_runtimes
 from disdel.controller.session import Session, open_session
 from disdel.errors import DisdelError
-from disdel.platforms.base import Endpoint, Provider
+from disdel.platforms.base import Provider
+from disdel.platforms.endpoints import Endpoint
 from disdel.platforms.registry import chosen
 from disdel.protocol import messages
 from disdel.runtimes.registry import runtime_named

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from disdel.errors import PlanError, UsageError
 from disdel.planner.question import Question
 from disdel.planner.timing import step_s
-from disdel.platforms.base import Endpoint, Endpoints, Homes
+from disdel.platforms.endpoints import Endpoint, Endpoints, Homes
 from disdel.settings import Settings
 from disdel.types import DatasetSpec, EndpointPlan, InferPlan, Plan, TrainJob
 

@@ -12,7 +12,7 @@ from disdel.controller.training.splits import with_clients
 from disdel.controller.training.train_run import TrainRun
 from disdel.data.partitioners import Partition
 from disdel.planner.question import Federation
-from disdel.platforms.base import Endpoints
+from disdel.platforms.endpoints import Endpoints
 from disdel.strategies.base import Strategy
 from disdel.types import FederateJob, ModelSpec, RoundReport, TrainJob
 

@@ -22,7 +22,7 @@ from disdel.controller.training.splits import (
 from disdel.data import DatasetArrays, describe_dataset, load_arrays
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
-from disdel.platforms.base import Endpoints
+from disdel.platforms.endpoints import Endpoints
 from disdel.runtimes.registry import check_runtime
 from disdel.settings import Settings
 from disdel.types import Capacity, Plan, TrainJob

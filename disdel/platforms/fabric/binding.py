@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import UsageError
-from disdel.platforms.base import Homes
+from disdel.platforms.endpoints import Homes
 
 # Of a client that belongs to no endpoint.
 ANYWHERE = -1

@@ -13,7 +13,8 @@ from pathlib import Path
 from disdel.connections.masking import masked
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.platforms import registry
-from disdel.platforms.base import Endpoint, Provider
+from disdel.platforms.base import Provider
+from disdel.platforms.endpoints import Endpoint
 from disdel.platforms.fabric.client import reached_at
 from disdel.platforms.fabric.file import EndpointEntry, FabricFile
 from disdel.platforms.fabric.keys import EndpointOptions

@@ -11,16 +11,8 @@ from pathlib import Path
 from disdel.connections.patience import Tell, tell_nobody
 from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.platforms import registry
-from disdel.platforms.base import (
-    Endpoint,
-    Endpoints,
-    Homes,
-    Opened,
-    Platform,
-    Provider,
-    Reach,
-    Traits,
-)
+from disdel.platforms.base import Opened, Platform, Provider, Reach, Traits
+from disdel.platforms.endpoints import Endpoint, Endpoints, Homes
 from disdel.platforms.fabric.binding import homes_of
 from disdel.platforms.fabric.client import Fabric, Member, together, too_few
 from disdel.platforms.fabric.file import FabricFile, read_fabric

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from disdel.controller.inference.endpoint_slices import plan_at_endpoints
 from disdel.errors import UsageError
 from disdel.planner.infer_plan import InferQuestion
-from disdel.platforms.base import Endpoint, Endpoints
+from disdel.platforms.endpoints import Endpoint, Endpoints
 from disdel.platforms.fabric.client import together
 from disdel.platforms.prices import price_given
 from disdel.runtimes.registry import TORCH

@@ -11,7 +11,7 @@ import pytest
 from disdel.controller.federating.federate import federate
 from disdel.controller.training import train as train_module
 from disdel.errors import PlatformError, PlatformRejected
-from disdel.platforms.base import Endpoint, Endpoints
+from disdel.platforms.endpoints import Endpoint, Endpoints
 from disdel.platforms.fabric.binding import Binding, homes_of
 from disdel.platforms.fabric.client import Fabric, Member
 from disdel.protocol.signing import Signer, check_request

@@ -12,7 +12,8 @@ from disdel.controller.invoking.invoker import Call, Invoker
 from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.errors import ActivationFailed, DisdelError
-from disdel.platforms.base import ActionSpec, Endpoint, Endpoints
+from disdel.platforms.base import ActionSpec
+from disdel.platforms.endpoints import Endpoint, Endpoints
 from disdel.platforms.fabric.client import Fabric, Member
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import ScoreReply

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from disdel.errors import EndpointLost, StoreError
-from disdel.platforms.base import Endpoint
+from disdel.platforms.endpoints import Endpoint
 from disdel.settings import Settings
 from disdel.types.events import Noted
 from tests.support.fake_platform import CAPACITY
