@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from disdel.errors import UsageError
 from disdel.models.given import given_as
 from disdel.models.keras_config import input_shape, read_keras_config, runs_code
 from disdel.models.user.bundled import bundled_module
-from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
+from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.runtime import ModelFile, Predictor
 from disdel.types.arrays import Array
 from disdel.user_code.module import UserModule
+
+if TYPE_CHECKING:
+    from disdel.protocol.description import DescribeReply, DescribeRequest
 
 # Keras ships no types.
 KerasModel = Any

@@ -11,7 +11,7 @@ from disdel.errors import UsageError
 from disdel.models.given import given_as
 from disdel.models.torch_files import load_torch_network, read_torch_file
 from disdel.models.user.bundled import bundled_module
-from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
+from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.runtime import ModelFile, Predictor
 from disdel.types.arrays import Array
@@ -20,6 +20,7 @@ from disdel.user_code.module import UserModule
 
 if TYPE_CHECKING:
     from disdel.models.torch_made import TorchMade
+    from disdel.protocol.description import DescribeReply, DescribeRequest
 
 # PyTorch's types are not loaded.
 Module = Any

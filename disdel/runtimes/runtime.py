@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from disdel.errors import UsageError
-from disdel.protocol.messages import DescribeReply, DescribeRequest, Network
+from disdel.protocol.messages import Network
 from disdel.runtimes.base import Trainer
 from disdel.types.arrays import Array
 from disdel.types.costs import RuntimeCosts
@@ -24,6 +24,7 @@ from disdel.types.names import Precision, RuntimeName, Target
 from disdel.types.specs import ModelSpec
 
 if TYPE_CHECKING:
+    from disdel.protocol.description import DescribeReply, DescribeRequest
     from disdel.user_code.module import UserModule
 
 # From samples as stored, (n, *input_shape), to what a model gives for them, (n, outputs) float32.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from disdel.protocol.messages import FROZEN, ClientTurn
+from disdel.protocol.client_messages import ClientTurn
+from disdel.protocol.messages import FROZEN
 from disdel.runtimes.rates import Factors
 from disdel.store.codec import read_described
 from disdel.store.states import named_in

@@ -16,9 +16,7 @@ from dataclasses import dataclass, field, replace
 from safetensors.numpy import load
 
 from disdel.errors import TrainingDiverged, UsageError
-from disdel.protocol.keys import RunKeys
-from disdel.protocol.messages import (
-    FROZEN,
+from disdel.protocol.client_messages import (
     Begun,
     ClientResult,
     ClientTurn,
@@ -26,6 +24,8 @@ from disdel.protocol.messages import (
     TrainClientsReply,
     TrainClientsRequest,
 )
+from disdel.protocol.keys import RunKeys
+from disdel.protocol.messages import FROZEN
 from disdel.runtimes.base import Trainer, split_state, sum_of
 from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors

@@ -11,15 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import AggregationError
-from disdel.protocol.messages import (
-    FROZEN,
-    FURTHER,
-    LARGEST,
-    SUMS,
-    Advance,
-    CollectReply,
-    CombineRequest,
-)
+from disdel.protocol.client_messages import CombineRequest
+from disdel.protocol.messages import FROZEN, FURTHER, LARGEST, SUMS, Advance, CollectReply
 from disdel.store.base import Blob, Buffer, Store
 from disdel.store.codec import Header, TensorInfo, encoded, read_header
 from disdel.store.states import Part, is_sum_of, named_in, part_of, passed_on, summed_elements

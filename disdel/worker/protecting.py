@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from disdel.privacy.clipping import Clip, clip, rounding_norm
 from disdel.privacy.noise import KEY_BYTES, Noise, key_of_seed
-from disdel.protocol.messages import AddedNoise, CombineRequest, SecureSession, TrainClientsRequest
+from disdel.protocol.client_messages import (
+    AddedNoise,
+    CombineRequest,
+    SecureSession,
+    TrainClientsRequest,
+)
 from disdel.protocol.protection import COUNTS, LOSS_UNITS
 from disdel.secure_aggregation.keys import cryptography, hkdf
 from disdel.secure_aggregation.masks import SignedSeed, total

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from disdel.errors import AggregationError, UsageError
-from disdel.protocol.messages import SecureReply, SecureRequest, SecureSession
+from disdel.protocol.client_messages import SecureReply, SecureRequest, SecureSession
 from disdel.protocol.protection import SECRET_PARAMETER
 from disdel.secure_aggregation.keys import ClientKeys, Session, secret_of_client
 from disdel.secure_aggregation.protocol import Circle, advert_of, advert_record, reveal, share

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from disdel.errors import UpdateRefused
-from disdel.protocol.messages import UNTRAINED, ClientResult, ClientTurn, TrainClientsRequest
+from disdel.protocol.client_messages import ClientResult, ClientTurn, TrainClientsRequest
+from disdel.protocol.messages import UNTRAINED
 from disdel.store.base import Store
 from disdel.store.codec import encoded
 from disdel.strategies.exact_sum import ExactSum

@@ -17,11 +17,8 @@ from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import (
     Claimed,
     CollectRequest,
-    CombineRequest,
     EvaluateRequest,
     ScoreRequest,
-    SecureRequest,
-    TrainClientsRequest,
     TrainRequest,
     from_json,
     to_json,
@@ -67,10 +64,12 @@ class TrainAction:
         if args.get("task") in _JOINS:
             return _join(args, context)
         if args.get("task") == "secure":
+            from disdel.protocol.client_messages import SecureRequest
             from disdel.worker.secure import secure_stage
 
             return secure_stage(from_json(SecureRequest, args), context)
         if args.get("task") == "clients":
+            from disdel.protocol.client_messages import TrainClientsRequest
             from disdel.worker.client_turns import RoundState
             from disdel.worker.clients import train_clients
             from disdel.worker.own_data import OwnData
@@ -98,6 +97,7 @@ _JOINS = ("collect", "combine")
 
 def _join(args: Args, context: Context) -> object:
     if args.get("task") == "combine":
+        from disdel.protocol.client_messages import CombineRequest
         from disdel.worker.combine import combine
 
         return combine(from_json(CombineRequest, args), context)

@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from disdel.models import built_in
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.torch.optimizers import Group, TorchOptimizer, keras_rule
@@ -139,7 +139,7 @@ def measure(name: str, store: RunStore, clients: int, repeats: int) -> dict:
         y = random.integers(0, 10, setting.samples).astype(np.int32)
         store.put(key, encode({"x": x, "y": y}))
         turns.append(
-            messages.ClientTurn(
+            client_messages.ClientTurn(
                 client=client,
                 shard_key=key,
                 start_step=0,
@@ -148,7 +148,7 @@ def measure(name: str, store: RunStore, clients: int, repeats: int) -> dict:
                 weight=setting.samples * setting.epochs,
             )
         )
-    request = messages.TrainClientsRequest(
+    request = client_messages.TrainClientsRequest(
         network=messages.Network(
             runtime="torch",
             model=built_in("cnn2", input_shape=(28, 28, 1), classes=10),  # Networks has another.

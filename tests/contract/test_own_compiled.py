@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disdel.protocol.messages import DescribeRequest
+from disdel.protocol.description import DescribeRequest
 from disdel.types import feature_of, target_of
 from disdel.user_code.collecting import collect
 from disdel.user_code.module import UserModule

@@ -17,7 +17,8 @@ import pytest
 from disdel.errors import UsageError
 from disdel.models.user import bundled
 from disdel.models.user.describe import describe
-from disdel.protocol.messages import DescribeRequest, Network
+from disdel.protocol.description import DescribeRequest
+from disdel.protocol.messages import Network
 from disdel.types import feature_of, target_of
 from disdel.user_code.collecting import collect
 from disdel.worker.model_file import load_predictor

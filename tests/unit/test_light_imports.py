@@ -52,3 +52,8 @@ def test_importing_the_library_loads_next_to_nothing():
 def test_the_worker_side_loads_no_framework_and_no_controller():
     loaded = modules_after("import disdel.worker.tasks")
     assert not loaded & {*FRAMEWORKS, "httpx", "rich", "typer", "starlette", "disdel.controller"}
+
+
+def test_an_action_that_trains_reads_no_messages_of_federations():
+    loaded = modules_after("import disdel.worker.tasks, disdel.worker.train, disdel.worker.score")
+    assert not loaded & {"disdel.protocol.client_messages", "disdel.protocol.description"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from disdel.controller.federating.cohort import Cohort
 from disdel.controller.federating.rounds import ledger_entry
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.protocol.keys import RunKeys
 from disdel.strategies.base import Strategy
 from disdel.types import LedgerEntry
@@ -56,10 +56,10 @@ def aged_request(
     taken: Sequence[Cohort],
     factors: Sequence[float],
     advance: messages.Advance | None,
-) -> messages.CombineRequest:
+) -> client_messages.CombineRequest:
     """Have the mean of these updates made: of their changes, by what is left of their weights."""
     aged = list(zip(taken, factors, strict=True))
-    return messages.CombineRequest(
+    return client_messages.CombineRequest(
         round=number,
         sum_keys=tuple(key for asked in taken for key in asked.sum_keys),
         factors=tuple(factor for asked, factor in aged for _ in asked.sum_keys),

@@ -14,7 +14,7 @@ from disdel.controller.federating.dropped import causes_told
 from disdel.controller.federating.personal_models import PersonalModels
 from disdel.controller.federating.roster import Roster
 from disdel.planner.memory import sample_bytes
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 from disdel.types import DatasetSpec, FederateJob
 from disdel.types.client_scores import ClientScore, ClientScores, scores_of
 from disdel.types.events import Listener, Noted
@@ -129,7 +129,7 @@ class ClientScoring:
         await asyncio.to_thread(self._data.make_ready, wave, self._part)
         keys = {client: self._data.key(client, self._part) for client in wave}
         turns = [
-            messages.ClientTurn(
+            client_messages.ClientTurn(
                 client=client,
                 shard_key=key,
                 start_step=0,
@@ -196,7 +196,7 @@ def _scored_at(key: str | None) -> dict[str, Any]:
     return {"scores_own": True} if key is None else {"score_keys": (key,)}
 
 
-def means(score: messages.ScoreSums, labels_each: int) -> tuple[float, float | None]:
+def means(score: client_messages.ScoreSums, labels_each: int) -> tuple[float, float | None]:
     """The loss and the accuracy of a score; no accuracy where there are no classes."""
     correct = score.correct
     accuracy = None if correct is None else correct / (score.samples * labels_each)

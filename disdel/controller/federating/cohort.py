@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 
 # Where nobody has answered after so many lost activations, it is not the clients.
 _MOST_FAILURES = 8
@@ -19,7 +19,7 @@ _MOST_FAILURES = 8
 class Answered:
     """A client whose update counts: what it did, where, and where the update is, if by itself."""
 
-    result: messages.ClientResult
+    result: client_messages.ClientResult
     worker: int
     attempt: int
     weight: float
@@ -52,7 +52,7 @@ class Cohort:
     """
 
     number: int
-    turns: dict[int, messages.ClientTurn]
+    turns: dict[int, client_messages.ClientTurn]
     exponent: int | None
     exponents: dict[str, int] = field(default_factory=dict)
     task: Literal["train", "score", "count"] = "train"
@@ -63,7 +63,7 @@ class Cohort:
     kept: dict[int, str] = field(default_factory=dict)
     spent: list[str] = field(default_factory=list)
     own_keys: set[str] = field(default_factory=set)
-    secure: messages.SecureSession | None = None
+    secure: client_messages.SecureSession | None = None
     segments: Counter[int] = field(default_factory=Counter)
     failures: int = 0
     moved_bytes: int = 0

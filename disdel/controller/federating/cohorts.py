@@ -27,7 +27,7 @@ from disdel.controller.invoking.recovery import Attempt
 from disdel.controller.training.containers import Kept, TrainContainers
 from disdel.controller.training.crew import Crew
 from disdel.errors import StrategyFailed
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 from disdel.secure_aggregation.quantising import Grid
 from disdel.strategies.base import Strategy
 from disdel.strategies.exact_sum import MOST_CHANGE, exponent_for
@@ -95,7 +95,7 @@ class CohortContainers(TrainContainers):
         # Those of them who still train for an earlier round.
         self._still: frozenset[int] = frozenset()
 
-    def _clipping(self) -> messages.Clipping | None:
+    def _clipping(self) -> client_messages.Clipping | None:
         return None if self._differential is None else self._differential.clipping
 
     def hands(self, number: int) -> list[list[int]]:
@@ -127,7 +127,7 @@ class CohortContainers(TrainContainers):
             Why some cannot, by client.
         """
         turns = [
-            messages.ClientTurn(
+            client_messages.ClientTurn(
                 client=client,
                 shard_key=None,
                 start_step=0,
@@ -212,7 +212,9 @@ class CohortContainers(TrainContainers):
             cohort.drop(sorted(rest), self._why_late(cohort))
             cohort.late |= rest
 
-    async def score_by_clients(self, number: int, turns: Sequence[messages.ClientTurn]) -> Cohort:
+    async def score_by_clients(
+        self, number: int, turns: Sequence[client_messages.ClientTurn]
+    ) -> Cohort:
         """Have clients score the model of round `number`, after the steps of their turns.
 
         Whom that does not succeed with has no score.
@@ -265,15 +267,15 @@ class CohortContainers(TrainContainers):
             )
 
     async def _send_stage(
-        self, worker: int, request: Callable[[int], messages.SecureRequest]
-    ) -> messages.SecureReply:
+        self, worker: int, request: Callable[[int], client_messages.SecureRequest]
+    ) -> client_messages.SecureReply:
         tries = 0
 
-        async def send(attempt: Attempt) -> messages.SecureReply:
+        async def send(attempt: Attempt) -> client_messages.SecureReply:
             nonlocal tries
             sent, tries = request(tries), tries + 1
             call = await self._workers.call("secure", sent, worker, attempt, number=sent.round)
-            return await self.invoker.call(call, messages.SecureReply)
+            return await self.invoker.call(call, client_messages.SecureReply)
 
         return await self._workers.persist(worker, send)
 
@@ -361,7 +363,7 @@ class CohortContainers(TrainContainers):
 
 
 def further_exponents(
-    strategy: Strategy, turns: Mapping[int, messages.ClientTurn]
+    strategy: Strategy, turns: Mapping[int, client_messages.ClientTurn]
 ) -> dict[str, int]:
     """Those of the further sums of a round with these turns, by name.
 
@@ -377,5 +379,7 @@ def further_exponents(
     return {name: exponent_for([abs(turn.sums[name]) for turn in turns.values()]) for name in names}
 
 
-def _by_client(turns: Sequence[messages.ClientTurn]) -> dict[int, messages.ClientTurn]:
+def _by_client(
+    turns: Sequence[client_messages.ClientTurn],
+) -> dict[int, client_messages.ClientTurn]:
     return {turn.client: turn for turn in turns}

@@ -24,7 +24,7 @@ from disdel.controller.invoking.workers import Workers
 from disdel.controller.training.terms import step_terms
 from disdel.errors import ActivationFailed, EndpointLost
 from disdel.planner.memory import score_batch
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.strategies.base import Strategy
 from disdel.types import FederateJob
 
@@ -47,8 +47,8 @@ def largest_piece(clients: int) -> int:
 class _Ended:
     """An activation that ended well: what was sent, and the reply."""
 
-    request: messages.TrainClientsRequest
-    reply: messages.TrainClientsReply
+    request: client_messages.TrainClientsRequest
+    reply: client_messages.TrainClientsReply
 
 
 class Hands:
@@ -73,7 +73,7 @@ class Hands:
         workers: Workers,
         invoker: Invoker,
         network: Callable[[], messages.Network],
-        clipping: Callable[[], messages.Clipping | None],
+        clipping: Callable[[], client_messages.Clipping | None],
         places: Places,
     ) -> None:
         self._federation = federation
@@ -90,7 +90,7 @@ class Hands:
     async def train(
         self,
         worker: int,
-        turns: Sequence[messages.ClientTurn],
+        turns: Sequence[client_messages.ClientTurn],
         cohort: Cohort,
         until_s: float | None,
         moves: int = 0,
@@ -126,14 +126,14 @@ class Hands:
     async def _elsewhere(
         self,
         worker: int,
-        pending: Sequence[messages.ClientTurn],
+        pending: Sequence[client_messages.ClientTurn],
         cohort: Cohort,
         until_s: float | None,
         moves: int,
         failure: ActivationFailed,
     ) -> None:
         """Clients whose endpoint does not answer train where they may; who stays there is late."""
-        going: dict[frozenset[str] | None, list[messages.ClientTurn]] = {}
+        going: dict[frozenset[str] | None, list[client_messages.ClientTurn]] = {}
         for turn in pending:
             there = self._places.where(turn.client)
             if there == frozenset() or moves >= _MOST_MOVES:
@@ -189,8 +189,8 @@ class Hands:
     async def send(
         self,
         worker: int,
-        turns: Sequence[messages.ClientTurn],
-        begun: messages.Begun | None,
+        turns: Sequence[client_messages.ClientTurn],
+        begun: client_messages.Begun | None,
         cohort: Cohort,
         until_s: float | None,
     ) -> _Ended:
@@ -198,7 +198,7 @@ class Hands:
         segment = cohort.next_segment(worker)
         cohort.training[worker] = frozenset(turn.client for turn in turns)
         number, keys, trains = cohort.number, self._invoker.keys, cohort.task == "train"
-        request = messages.TrainClientsRequest(
+        request = client_messages.TrainClientsRequest(
             network=self._network(),
             worker=worker,
             round=number,
@@ -246,7 +246,7 @@ class Hands:
             call = await self._workers.call(cohort.task, sent, worker, attempt, number=number)
             call = replace(call, segment=segment, attempt=count)
             try:
-                reply = await self._invoker.call(call, messages.TrainClientsReply)
+                reply = await self._invoker.call(call, client_messages.TrainClientsReply)
                 if (odd := odd_reply(sent, reply)) is not None:
                     raise odd_answer(call.action, odd)
                 if self._of_several and (
@@ -263,8 +263,8 @@ class Hands:
         return await self._workers.persist(worker, send_once, moves=False)
 
     def _with_keys(
-        self, turn: messages.ClientTurn, cohort: Cohort, segment: int, attempt: int
-    ) -> messages.ClientTurn:
+        self, turn: client_messages.ClientTurn, cohort: Cohort, segment: int, attempt: int
+    ) -> client_messages.ClientTurn:
         """A turn with places for what the client keeps, and for an update that is not summed."""
         if cohort.task != "train":
             return turn

@@ -18,7 +18,7 @@ from disdel.privacy.noise import (
     share_deviation,
     sum_deviation,
 )
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 from disdel.secure_aggregation.keys import cryptography
 from disdel.selection import Selection, find_selection
 from disdel.strategies.base import Strategy
@@ -155,12 +155,12 @@ class DifferentialPrivacy(RoundObserver):
         return self._bound
 
     @property
-    def clipping(self) -> messages.Clipping:
+    def clipping(self) -> client_messages.Clipping:
         """What clients do to their updates."""
         share = 0.0
         if self._asked.side == "clients":
             share = share_deviation(self._update_noise, self._bound, max(1, self._job.least))
-        return messages.Clipping(bound=self._bound, share=share, seed=self._asked.noise_seed)
+        return client_messages.Clipping(bound=self._bound, share=share, seed=self._asked.noise_seed)
 
     def check_accounting(self) -> None:
         """Whether what rounds cost can be told.
@@ -185,11 +185,11 @@ class DifferentialPrivacy(RoundObserver):
     def _deviation(self) -> float:
         return sum_deviation(self._update_noise, self._bound)
 
-    def added(self, number: int) -> messages.AddedNoise | None:
+    def added(self, number: int) -> client_messages.AddedNoise | None:
         """The noise of a round's sum, where the server adds it: for this sum alone."""
         if self._asked.side == "clients":
             return None
-        return messages.AddedNoise(
+        return client_messages.AddedNoise(
             key=self._key().hex(), label=f"round {number}", deviation=self._deviation
         )
 

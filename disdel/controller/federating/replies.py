@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 
 
-def odd_reply(sent: messages.TrainClientsRequest, reply: messages.TrainClientsReply) -> str | None:
+def odd_reply(
+    sent: client_messages.TrainClientsRequest, reply: client_messages.TrainClientsReply
+) -> str | None:
     """What is wrong with a reply that no action of ours would make; None where nothing is."""
     asked = [turn.client for turn in sent.turns]
     told = [result.client for result in reply.results]

@@ -27,7 +27,7 @@ from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
 from disdel.data.partitioners.looking import look
 from disdel.errors import RoundFailed
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.protocol.protection import COUNTS, LOSS_UNITS, SECRET_PARAMETER
 from disdel.runtimes.registry import runtime_named
 from disdel.strategies.base import Contribution, Strategy
@@ -236,7 +236,7 @@ class FederatedRun(RoundLoop):
                 cohort.drop([client], "its update has what is no number")
                 del cohort.answered[client]
         else:
-            request = messages.CombineRequest(
+            request = client_messages.CombineRequest(
                 round=number,
                 sum_keys=tuple(sorted(cohort.sum_keys)),
                 updates=len(cohort.answered),
@@ -276,7 +276,7 @@ class FederatedRun(RoundLoop):
         told, self._told = self._told, len(self.own_activations)
         return tuple(self.own_activations[told:])
 
-    def _protected(self, request: messages.CombineRequest) -> messages.CombineRequest:
+    def _protected(self, request: client_messages.CombineRequest) -> client_messages.CombineRequest:
         """The request, with what the clients' protection asks of their sum."""
         if self._differential is not None:
             # Whoever answers, or is not even asked, moves the mean by as much as in any round.

@@ -15,14 +15,16 @@ from typing import Literal
 
 from disdel.controller.invoking.invoker import all_of
 from disdel.errors import ActivationFailed, RoundFailed
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 from disdel.protocol.keys import RunKeys
 from disdel.secure_aggregation.graph import least_answers
 from disdel.secure_aggregation.keys import SECRET_BYTES
 
 Stage = Literal["advertise", "share", "reveal"]
 # Sends a stage to the container of this number, in an attempt that it is told of.
-Send = Callable[[int, Callable[[int], messages.SecureRequest]], Awaitable[messages.SecureReply]]
+Send = Callable[
+    [int, Callable[[int], client_messages.SecureRequest]], Awaitable[client_messages.SecureReply]
+]
 
 
 class SecureSums:
@@ -43,7 +45,7 @@ class SecureSums:
 
     async def open(
         self, number: int, hands: Sequence[Sequence[int]], spent: list[str]
-    ) -> messages.SecureSession:
+    ) -> client_messages.SecureSession:
         """Let a cohort say its keys and share its secrets.
 
         Args:
@@ -57,7 +59,7 @@ class SecureSums:
         Raises:
             RoundFailed: too few are left.
         """
-        session = messages.SecureSession(
+        session = client_messages.SecureSession(
             run=self._keys.run,
             round=number,
             attempt=0,
@@ -74,11 +76,11 @@ class SecureSums:
 
     async def close(
         self,
-        session: messages.SecureSession,
+        session: client_messages.SecureSession,
         hands: Sequence[Sequence[int]],
         summed: Collection[int],
         spent: list[str],
-    ) -> messages.SecureSession:
+    ) -> client_messages.SecureSession:
         """Let clients reveal what unmasks the sum of the updates of `summed`.
 
         Args:
@@ -101,7 +103,7 @@ class SecureSums:
         self,
         stage: Stage,
         hands: Sequence[Sequence[int]],
-        session: messages.SecureSession,
+        session: client_messages.SecureSession,
         spent: list[str],
     ) -> tuple[list[int], tuple[str, ...]]:
         """The clients that have answered, and where what they said is."""
@@ -119,16 +121,16 @@ class SecureSums:
         stage: Stage,
         worker: int,
         clients: Sequence[int],
-        session: messages.SecureSession,
+        session: client_messages.SecureSession,
         spent: list[str],
-    ) -> tuple[messages.SecureReply, str] | None:
+    ) -> tuple[client_messages.SecureReply, str] | None:
         """A container's answer; None where it has none however often it is asked."""
         sent: list[str] = []
 
-        def request(attempt: int) -> messages.SecureRequest:
+        def request(attempt: int) -> client_messages.SecureRequest:
             key = self._keys.secure(session.round, stage, worker, attempt)
             sent.append(key)
-            return messages.SecureRequest(
+            return client_messages.SecureRequest(
                 stage=stage,
                 worker=worker,
                 round=session.round,

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 
 # Before anybody has trained, all that matters is that everything takes some time.
 _CLIENT_S = 0.01
@@ -34,7 +34,7 @@ class Speeds:
         self._middle: tuple[float, float] | None = (_STEP_S / batch_size, _CLIENT_S)
         self._recent_s: deque[float] = deque(maxlen=_RECENT)
 
-    def tell(self, turn: messages.ClientTurn, result: messages.ClientResult) -> None:
+    def tell(self, turn: client_messages.ClientTurn, result: client_messages.ClientResult) -> None:
         """Remember what a turn has taken.
 
         Args:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from disdel.errors import StoreError, StoreLost
-from disdel.protocol.messages import TrainClientsReply, TrainClientsRequest
+from disdel.protocol.client_messages import TrainClientsReply, TrainClientsRequest
 from disdel.protocol.protection import COUNTS
 from disdel.store.base import Store
 from disdel.store.codec import Header, read_header

@@ -22,7 +22,7 @@ from disdel.controller.training.crew import Crew
 from disdel.controller.training.stopping import is_scored
 from disdel.controller.training.terms import client_keeps, weights_of
 from disdel.errors import StrategyFailed
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.rates import rate_factors
 from disdel.runtimes.schedule import Schedule
@@ -83,10 +83,10 @@ class ClientTurns:
                 federation.balance, self.speeds, roster.sizes, *self._by_client()
             )
 
-    def further(self, client: int, number: int, epochs: float) -> messages.ClientTurn:
+    def further(self, client: int, number: int, epochs: float) -> client_messages.ClientTurn:
         """A client's turn of so many passes over its own samples, from the model of a round on."""
         steps = steps_of_round(self._roster.samples(client), self._batch_size(client), epochs)
-        return messages.ClientTurn(
+        return client_messages.ClientTurn(
             client=client,
             shard_key=self._data.key(client),
             start_step=0,
@@ -97,7 +97,9 @@ class ClientTurns:
             samples=self._roster.told(client),
         )
 
-    def turn(self, client: int, number: int, *, turns: int | None = None) -> messages.ClientTurn:
+    def turn(
+        self, client: int, number: int, *, turns: int | None = None
+    ) -> client_messages.ClientTurn:
         """What a client is asked for, after so many turns; by default one for each round before."""
         batch_size, share = self._batch_size(client), self._share(client, number)
         steps = steps_of_round(share.samples, batch_size, share.epochs)
@@ -110,7 +112,7 @@ class ClientTurns:
         done = self.contribution(client, number, steps, seen)
         weight, sums = weights_of(self._strategy, done, number)
         factor = self._rate_factor(client, number)
-        return messages.ClientTurn(
+        return client_messages.ClientTurn(
             client=client,
             shard_key=self._data.key(client),
             start_step=start,
@@ -138,7 +140,7 @@ class ClientTurns:
             if entry.client is not None:
                 self._steps_done[entry.client] += entry.steps or 0
 
-    def took(self, turn: messages.ClientTurn, result: messages.ClientResult) -> None:
+    def took(self, turn: client_messages.ClientTurn, result: client_messages.ClientResult) -> None:
         """Remember what a client has done, and how fast."""
         self.labels.tell(turn.client, result.labels)
         self.speeds.tell(turn, result)
@@ -203,7 +205,7 @@ class ClientTurns:
             return 1.0
         return float(self._rates[client]) / self._job.learning_rate
 
-    def check_largest(self, turns: Iterable[messages.ClientTurn], number: int) -> None:
+    def check_largest(self, turns: Iterable[client_messages.ClientTurn], number: int) -> None:
         """Refuse an update that weighs more than its sum has room for, in round `number`.
 
         Raises:
@@ -250,7 +252,7 @@ class ClientTurns:
         steps = steps_of_round(share.samples, batch_size, share.epochs)
         return self.speeds.seconds(None if alike else client, steps, batch_size)
 
-    def seconds_of(self, turn: messages.ClientTurn) -> float:
+    def seconds_of(self, turn: client_messages.ClientTurn) -> float:
         """What a turn is predicted to take."""
         steps = turn.stop_step - turn.start_step
         return self.speeds.seconds(turn.client, steps, turn.batch_size)

@@ -40,7 +40,7 @@ from disdel.errors import (
     StoreLost,
     UsageError,
 )
-from disdel.protocol import memory_grant, messages
+from disdel.protocol import client_messages, memory_grant, messages
 from disdel.protocol.flower import FlowerReply
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.signing import Signer
@@ -68,8 +68,8 @@ T = TypeVar("T")
 ReplyT = TypeVar(
     "ReplyT",
     messages.TrainReply,
-    messages.TrainClientsReply,
-    messages.SecureReply,
+    client_messages.TrainClientsReply,
+    client_messages.SecureReply,
     messages.ScoreReply,
     messages.CollectReply,
     messages.EvaluateReply,
@@ -192,7 +192,7 @@ class Invoker:
             raise odd_answer(call.action, str(error)[:_ODD_SHOWN], record.id) from error
         outcome: Outcome = "ok"
         if isinstance(
-            reply, (messages.TrainReply, messages.TrainClientsReply, messages.EvaluateReply)
+            reply, (messages.TrainReply, client_messages.TrainClientsReply, messages.EvaluateReply)
         ):
             outcome = reply.outcome
         self._note(call, record, outcome, times, _measured(call, reply))
@@ -419,8 +419,8 @@ _UNKNOWN = WorkerProgress(worker=-1, state="unknown")
 def _measured(
     call: Call,
     reply: messages.TrainReply
-    | messages.TrainClientsReply
-    | messages.SecureReply
+    | client_messages.TrainClientsReply
+    | client_messages.SecureReply
     | messages.ScoreReply
     | messages.CollectReply
     | messages.EvaluateReply
@@ -429,7 +429,7 @@ def _measured(
     measured = Measured(
         peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb, phases=reply.phases
     )
-    if isinstance(reply, messages.TrainClientsReply):
+    if isinstance(reply, client_messages.TrainClientsReply):
         return replace(
             measured,
             framework_anonymous_mb=reply.framework_anonymous_mb,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.protocol.keys import RunKeys
 from disdel.store.lending import Needs
 
@@ -25,14 +25,14 @@ WRITTEN = frozenset(
 WRITTEN_IN = frozenset(
     {
         (messages.CollectRequest, "state_key"),
-        (messages.CombineRequest, "state_key"),
+        (client_messages.CombineRequest, "state_key"),
         (messages.ScoreRequest, "model_key"),
-        (messages.ClientTurn, "model_key"),
+        (client_messages.ClientTurn, "model_key"),
     }
 )
 # Written by whoever is first, where the message says `initialise`.
 CREATED_IN = frozenset(
-    {(messages.TrainRequest, "state_key"), (messages.TrainClientsRequest, "state_key")}
+    {(messages.TrainRequest, "state_key"), (client_messages.TrainClientsRequest, "state_key")}
 )
 # Of small hashes.
 HASHES = frozenset({"progress_key", "scores_key", "open_key", "claims_key"})
@@ -61,7 +61,7 @@ def needs_of(request: object, keys: RunKeys, invocation: str | None, timeout_s: 
             hashed.add((key, str(getattr(request, "worker", ""))))
         elif name == "open_key":
             looks.add((key, RunKeys.CLOSED))
-        elif name == "claims_key" and isinstance(message, messages.SecureSession):
+        elif name == "claims_key" and isinstance(message, client_messages.SecureSession):
             hashed |= {(key, field) for field in message.claimed_fields()}
         elif name in WRITTEN or place in WRITTEN_IN:
             writes.add(key)

@@ -25,7 +25,8 @@ from disdel.host import environment
 from disdel.host.helper import run_helper
 from disdel.host.home import make_own
 from disdel.models import choose_model
-from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
+from disdel.protocol.description import DescribeReply, DescribeRequest
+from disdel.protocol.messages import from_json, to_json
 from disdel.runtimes.registry import all_runtimes, container_packages, homes_of, runtime_named
 from disdel.settings import Settings
 from disdel.types import DatasetSpec, ModelSpec, TrainJob, nameless

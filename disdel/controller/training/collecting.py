@@ -16,7 +16,7 @@ from disdel.controller.invoking.actions import SizedAction, call_persistently
 from disdel.controller.invoking.background import background
 from disdel.controller.invoking.berths import Berth
 from disdel.controller.invoking.invoker import Call, Invoker, all_of
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.types import LedgerEntry
 from disdel.types.events import Noted
 
@@ -118,7 +118,7 @@ class Collector:
             await asyncio.to_thread(self.invoker.session.store.delete, key)
         return ledger
 
-    async def combine(self, request: messages.CombineRequest) -> tuple[int, ...]:
+    async def combine(self, request: client_messages.CombineRequest) -> tuple[int, ...]:
         """Publish the next state of a round whose updates were summed by those who trained.
 
         Returns:
@@ -147,7 +147,7 @@ class Collector:
         )
 
     async def _send(
-        self, request: messages.CollectRequest | messages.CombineRequest
+        self, request: messages.CollectRequest | client_messages.CombineRequest
     ) -> messages.CollectReply:
         call = Call(
             action=self.action.spec.name,

@@ -6,19 +6,21 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disdel.errors import UsageError
-from disdel.protocol.messages import DescribeRequest
 from disdel.types.arrays import Array
 from disdel.types.names import USUAL_LOSSES, Preprocessing, Target
 from disdel.types.specs import CodeRef, LossSpec, TargetSpec
 from disdel.types.words import a_kind
 from disdel.user_code.collecting import FOLDER, read_code
 from disdel.user_code.module import UserModule
+
+if TYPE_CHECKING:
+    from disdel.protocol.description import DescribeRequest
 
 # Where a bundle has the user's files: beside the package `disdel`.
 BUNDLED = Path(__file__).parents[3] / FOLDER

@@ -16,7 +16,8 @@ from typing import Any
 
 from disdel.errors import DisdelError, UsageError
 from disdel.models.user.bundled import offered
-from disdel.protocol.messages import DescribeReply, DescribeRequest, from_json, to_json
+from disdel.protocol.description import DescribeReply, DescribeRequest
+from disdel.protocol.messages import from_json, to_json
 from disdel.runtimes.registry import all_runtimes, homes_of
 from disdel.runtimes.runtime import Runtime
 from disdel.types.words import a_kind

@@ -32,7 +32,7 @@ from disdel.models.user.keras_model import (
     network_of,
     takes_integers,
 )
-from disdel.protocol.messages import DescribeReply, DescribeRequest
+from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.keras.trainer import KerasTrainer
 from disdel.types.arrays import Array

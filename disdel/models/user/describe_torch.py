@@ -29,7 +29,7 @@ from disdel.models.user.torch_model import (
     own_recipe,
     recipe_of,
 )
-from disdel.protocol.messages import DescribeReply, DescribeRequest
+from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.runtimes.torch.recipe import TorchModel, TorchRecipe
 from disdel.types.names import Precision
 from disdel.types.specs import ModelFacts, ModelSpec

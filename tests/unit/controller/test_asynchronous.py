@@ -16,7 +16,7 @@ from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
 from disdel.errors import DisdelError, RoundFailed, UsageError
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob
@@ -33,7 +33,9 @@ def asked(client, number, *others):
     """What has come of one container's clients."""
     one = Asked(number, dict.fromkeys((client, *others)), 10)
     for each in one.turns:
-        result = messages.ClientResult(client=each, steps=1, samples=1, loss_sum=1.0, train_s=0.1)
+        result = client_messages.ClientResult(
+            client=each, steps=1, samples=1, loss_sum=1.0, train_s=0.1
+        )
         one.answered[each] = Answered(result, 0, 0, 1.0, None, 0)
     return one
 
@@ -105,7 +107,7 @@ class Stragglers(Containers):
 
     def train(self, arguments):
         if arguments["task"] == "clients":
-            request = messages.from_json(messages.TrainClientsRequest, arguments)
+            request = messages.from_json(client_messages.TrainClientsRequest, arguments)
             with self.lock:
                 self.requests.append(request)
             if (instead := self.before(request)) is not None:

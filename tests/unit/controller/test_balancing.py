@@ -5,7 +5,7 @@ import pytest
 
 from disdel.controller.federating.balancing import MOST_TIMES, Balancing
 from disdel.controller.federating.speeds import Speeds
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 
 # By kind of device, what a sample of a step takes.
 SAMPLE_S = (0.02, 0.01, 0.005, 0.001)
@@ -13,14 +13,14 @@ BATCH = 10
 
 
 def turn(client, steps):
-    return messages.ClientTurn(
+    return client_messages.ClientTurn(
         client=client, shard_key=None, start_step=0, stop_step=steps, batch_size=BATCH, weight=1.0
     )
 
 
 def result(client, steps, *, sample_s, beside_s=0.0, here=None, refused=""):
     train_s = (steps if here is None else here) * BATCH * sample_s
-    return messages.ClientResult(
+    return client_messages.ClientResult(
         client=client,
         steps=steps,
         samples=steps * BATCH,

@@ -10,7 +10,7 @@ from disdel.controller.federating.client_data import ClientData
 from disdel.controller.federating.client_scoring import ClientScoring
 from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.roster import Roster
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 from disdel.types import FederateJob
 from disdel.types.assignment import Assignment
 from disdel.types.evaluating import Evaluating
@@ -40,7 +40,7 @@ class Cohorts:
         self.turns = self
 
     def further(self, client, number, epochs):
-        return messages.ClientTurn(
+        return client_messages.ClientTurn(
             client=client,
             shard_key=f"train:{client}",
             start_step=0,
@@ -62,8 +62,8 @@ class Cohorts:
                 cohort.drop([2], "no disk")
                 continue
             correct = turn.client + bool(turn.stop_step)
-            score = messages.ScoreSums(samples=20, loss_sum=10.0, correct=correct)
-            result = messages.ClientResult(
+            score = client_messages.ScoreSums(samples=20, loss_sum=10.0, correct=correct)
+            result = client_messages.ClientResult(
                 client=turn.client,
                 steps=turn.stop_step,
                 samples=0,

@@ -11,7 +11,7 @@ from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
 from disdel.errors import RoundFailed, StrategyFailed, TrainingDiverged
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.strategies.registry import register
@@ -55,10 +55,10 @@ class Sites(Containers):
 
     def train(self, arguments):
         if arguments["task"] == "combine":
-            self.joins.append(messages.from_json(messages.CombineRequest, arguments))
+            self.joins.append(messages.from_json(client_messages.CombineRequest, arguments))
         if arguments["task"] != "clients":
             return super().train(arguments)
-        request = messages.from_json(messages.TrainClientsRequest, arguments)
+        request = messages.from_json(client_messages.TrainClientsRequest, arguments)
         self.requests.append(request)
         place = (request.round, request.worker)
         reply = train_clients(request, self.context(), Descending(), ShardCache(), RoundState())

@@ -15,7 +15,7 @@ from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
 from disdel.errors import RoundFailed, UsageError
 from disdel.models import built_in
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.runtimes.base import Trainer
 from disdel.settings import Settings
 from disdel.store.codec import read_tensors
@@ -112,13 +112,13 @@ class Containers:
             reply = messages.ScoreReply(samples=1, loss_sum=weight, correct=1, peak_mb=1)
             return messages.to_json(reply)
         if arguments["task"] == "combine":
-            request = messages.from_json(messages.CombineRequest, arguments)
+            request = messages.from_json(client_messages.CombineRequest, arguments)
             return messages.to_json(combine(request, context))
         if arguments["task"] == "collect":
             return messages.to_json(
                 messages.CollectReply(updates=(), tensors=0, bytes=0, peak_mb=1)
             )
-        request = messages.from_json(messages.TrainClientsRequest, arguments)
+        request = messages.from_json(client_messages.TrainClientsRequest, arguments)
         if request.worker in self.late:
             # A run that fails removes its keys.
             told = lambda: self.store.fields(request.open_key)  # noqa: E731

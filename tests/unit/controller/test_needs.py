@@ -7,11 +7,11 @@ import pytest
 
 from disdel.controller.invoking import needs
 from disdel.controller.invoking.needs import needs_of
-from disdel.protocol import flower, messages
+from disdel.protocol import client_messages, flower, messages
 from disdel.protocol.keys import RunKeys
 
 KEYS = RunKeys("run:turn")
-MODULES = (messages.__name__, flower.__name__)
+MODULES = (messages, client_messages, flower)
 # Fields with keys that activations only read, wherever they stand.
 READ = {
     *("shard_key", "anchor_key", "correction_key", "own_key", "before_key", "kept_key"),
@@ -21,12 +21,15 @@ READ = {
 # Read in one message and written in another.
 EITHER = {"state_key", "model_key"}
 # No key of the store: of noise.
-OTHER = {(messages.AddedNoise, "key")}
+OTHER = {(client_messages.AddedNoise, "key")}
 
 
 def messages_in(kind, seen):
     """A message and all those within it."""
-    if not (is_dataclass(kind) and kind.__module__ in MODULES) or kind in seen:
+    if (
+        not (is_dataclass(kind) and kind.__module__ in {module.__name__ for module in MODULES})
+        or kind in seen
+    ):
         return
     seen.add(kind)
     for hint in get_type_hints(kind).values():
@@ -36,9 +39,10 @@ def messages_in(kind, seen):
 
 def key_fields():
     seen = set()
-    for name, kind in {**vars(messages), **vars(flower)}.items():
-        if name.endswith("Request") and name != "DescribeRequest":
-            messages_in(kind, seen)
+    for module in MODULES:
+        for name, kind in vars(module).items():
+            if name.endswith("Request"):
+                messages_in(kind, seen)
     return {
         (kind, field.name)
         for kind in seen
@@ -54,7 +58,7 @@ def test_every_field_that_is_a_key_has_its_place():
     assert {place for place in key_fields() if place[1] in EITHER} == written | {
         (messages.ScoreRequest, "state_key"),
         (messages.EvaluateRequest, "model_key"),
-        (messages.Begun, "state_key"),
+        (client_messages.Begun, "state_key"),
     }
 
 
@@ -97,10 +101,10 @@ def test_updates_are_read_and_their_average_is_written():
 
 @pytest.mark.parametrize("what", ["shared", "summed"])
 def test_a_secure_sum_fixes_its_clients_once(what):
-    session = messages.SecureSession(
+    session = client_messages.SecureSession(
         run="r", round=2, attempt=1, threshold=0.5, claims_key=KEYS.claims
     )
-    request = messages.SecureRequest(
+    request = client_messages.SecureRequest(
         stage="reveal",
         worker=0,
         round=2,

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from disdel.controller.federating.replies import odd_reply
-from disdel.protocol import messages
+from disdel.protocol import client_messages
 
 
 def turn(client):
-    return messages.ClientTurn(
+    return client_messages.ClientTurn(
         client=client,
         shard_key=f"s{client}",
         start_step=0,
@@ -30,11 +30,13 @@ class Sent:
 
 
 def result(client, **changes):
-    plain = messages.ClientResult(client=client, steps=3, samples=12, loss_sum=1.0, train_s=0.1)
+    plain = client_messages.ClientResult(
+        client=client, steps=3, samples=12, loss_sum=1.0, train_s=0.1
+    )
     return replace(plain, **changes)
 
 
-GOOD = messages.TrainClientsReply(
+GOOD = client_messages.TrainClientsReply(
     outcome="ok", results=(result(3), result(5)), steps=6, train_s=0.2, peak_mb=50
 )
 

@@ -9,7 +9,7 @@ import pytest
 
 from disdel.errors import AggregationError, UsageError
 from disdel.models import built_in
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.runtimes.base import Scored, Trainer
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
@@ -102,7 +102,7 @@ def store():
 
 def turn(client, epochs=1, **changes):
     steps = epochs * math.ceil(SIZES[client] / BATCH)
-    plain = messages.ClientTurn(
+    plain = client_messages.ClientTurn(
         client=client,
         shard_key=f"shard:{client}",
         start_step=0,
@@ -142,7 +142,7 @@ def request(turns=ALL, **changes):
         "progress_key": "progress",
         "open_key": "open",
     }
-    return messages.TrainClientsRequest(**(fields | changes))
+    return client_messages.TrainClientsRequest(**(fields | changes))
 
 
 class Site(OwnData):
@@ -184,7 +184,7 @@ def run(store, trainer=None, *, context=None, own_data=None, **changes):
 def joined(store, replies, keys, **changes):
     answered = [one for reply in replies for one in reply.results if not one.refused]
     weight = math.fsum(SIZES[one.client] for one in answered)
-    wanted = messages.CombineRequest(
+    wanted = client_messages.CombineRequest(
         round=1,
         sum_keys=tuple(keys),
         updates=len(answered),
@@ -232,7 +232,7 @@ def test_whoever_trains_where_the_state_has_the_same_bits(store, order, cut):
 def test_a_mean_is_written_in_pieces_of_any_size(store):
     reply = run(store)
     whole = joined(store, [reply], ["sum"])
-    wanted = messages.CombineRequest(
+    wanted = client_messages.CombineRequest(
         round=1, sum_keys=("sum",), updates=4, weight=47, before_key="state:0", state_key="s"
     )
     write_mean(store, wanted, "s", span_bytes=4)
@@ -292,8 +292,8 @@ def test_a_clients_model_is_scored_after_its_steps_and_averaged_as_ever(store):
     reply = run(store, turns=turns, score_batch=2)
     # Weights 1 and 6; the clients' own classes are 0.
     assert [one.score for one in reply.results] == [
-        messages.ScoreSums(samples=9, loss_sum=9.0, correct=1),
-        messages.ScoreSums(samples=17, loss_sum=102.0, correct=3),
+        client_messages.ScoreSums(samples=9, loss_sum=9.0, correct=1),
+        client_messages.ScoreSums(samples=17, loss_sum=102.0, correct=3),
     ]
     plain = run(store, turns=ALL[:2], sum_key="plain")
     untimed = {"train_s": 0.0, "turn_s": 0.0}
@@ -312,9 +312,9 @@ def test_the_models_of_a_round_are_scored_without_a_step_or_with_some_and_nothin
     as_it_is = replace(turn(1, epochs=0), shard_key="held", score_keys=("held",))
     reply = run(store, turns=(as_it_is, replace(turn(0), score_keys=("held",))), **fields)
     assert [one.score for one in reply.results] == [
-        messages.ScoreSums(samples=3, loss_sum=9.0, correct=2),
+        client_messages.ScoreSums(samples=3, loss_sum=9.0, correct=2),
         # One step of a client whose samples are 1.
-        messages.ScoreSums(samples=3, loss_sum=12.0, correct=0),
+        client_messages.ScoreSums(samples=3, loss_sum=12.0, correct=0),
     ]
     assert set(store._blobs) == before
 
@@ -437,10 +437,10 @@ def test_models_are_scored_on_data_of_clients_own(store):
     as_it_is = tuple(turn(c, epochs=0, split="test", **own) for c in (1, 2))
     reply = run(store, own_data=Site(), turns=as_it_is, **fields)
     assert [one.refused for one in reply.results] == ["clients of client 1: no disk", ""]
-    assert reply.results[1].score == messages.ScoreSums(samples=2, loss_sum=0.0, correct=2)
+    assert reply.results[1].score == client_messages.ScoreSums(samples=2, loss_sum=0.0, correct=2)
     further = (turn(2, samples=SIZES[2], **own),)
     [result] = run(store, own_data=Site(), turns=further, **fields).results
-    assert result.score == messages.ScoreSums(samples=2, loss_sum=6.0, correct=0)
+    assert result.score == client_messages.ScoreSums(samples=2, loss_sum=6.0, correct=0)
 
 
 def test_a_client_says_how_many_samples_it_has_and_nothing_is_trained_or_stored():

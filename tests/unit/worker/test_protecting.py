@@ -8,7 +8,7 @@ import pytest
 
 from disdel.errors import AggregationError, UpdateRefused, UsageError
 from disdel.models import built_in
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.protection import COUNTS, LOSS_UNITS
 from disdel.secure_aggregation import masks
@@ -56,7 +56,7 @@ def changed(by):
 
 
 def request(clients, *, clipping=None, secure=None, cohort=None, number=1):
-    return messages.TrainClientsRequest(
+    return client_messages.TrainClientsRequest(
         network=messages.Network(
             runtime="torch",
             model=built_in("mlp", input_shape=(4,), classes=2),
@@ -99,7 +99,7 @@ def sum_of(store, sent, updates, key):
 def combined(store, sent, sum_keys, updates, **fields):
     """The next state, and the counts."""
     store.put(KEYS.state(0), encode(BEFORE))
-    wanted = messages.CombineRequest(
+    wanted = client_messages.CombineRequest(
         round=sent.round,
         sum_keys=tuple(sum_keys),
         updates=updates,
@@ -119,11 +119,11 @@ def mean_change(state):
 
 
 def noise(deviation, key="00" * 32):
-    return messages.AddedNoise(key=key, label="round 1", deviation=deviation)
+    return client_messages.AddedNoise(key=key, label="round 1", deviation=deviation)
 
 
 def test_updates_are_clipped_and_counted():
-    store, sent = MemoryStore(), request([0, 1], clipping=messages.Clipping(bound=2.0))
+    store, sent = MemoryStore(), request([0, 1], clipping=client_messages.Clipping(bound=2.0))
     # Norms of 1 and of 10.
     small, large = 1 / math.sqrt(ELEMENTS), 10 / math.sqrt(ELEMENTS)
     key = sum_of(store, sent, {0: small, 1: large}, "sum")
@@ -136,7 +136,7 @@ def test_updates_are_clipped_and_counted():
 
 def test_the_denominator_is_fixed_when_fewer_reply():
     """A client that is away moves the mean by no more than its own update would have."""
-    store, sent = MemoryStore(), request(range(10), clipping=messages.Clipping(bound=1000.0))
+    store, sent = MemoryStore(), request(range(10), clipping=client_messages.Clipping(bound=1000.0))
     key = sum_of(store, sent, dict.fromkeys(range(4), 1.0), "sum")
     state, _ = combined(store, sent, [key], 4, divisor=10.0)
     assert mean_change(state) == pytest.approx(0.4, abs=1e-5)
@@ -144,7 +144,7 @@ def test_the_denominator_is_fixed_when_fewer_reply():
 
 def test_the_server_adds_noise_once_and_the_same_to_a_repeated_request():
     """z=1, C=.5, ten clients: .05 in the mean, in however many sums they come."""
-    store, sent = MemoryStore(), request(range(10), clipping=messages.Clipping(bound=0.5))
+    store, sent = MemoryStore(), request(range(10), clipping=client_messages.Clipping(bound=0.5))
     keys = [sum_of(store, sent, dict.fromkeys(range(n, n + 5), 0.0), f"sum{n}") for n in (0, 5)]
     state, _ = combined(store, sent, keys, 10, divisor=10.0, noise=noise(0.5))
     assert np.std(mean_change(state)) == pytest.approx(0.05, rel=0.03)
@@ -157,7 +157,7 @@ def test_the_server_adds_noise_once_and_the_same_to_a_repeated_request():
 
 def test_clients_add_their_shares_and_nobody_else():
     share = 0.5 / math.sqrt(10)
-    clipping = messages.Clipping(bound=0.5, share=share)
+    clipping = client_messages.Clipping(bound=0.5, share=share)
     store, sent = MemoryStore(), request(range(10), clipping=clipping)
     key = sum_of(store, sent, dict.fromkeys(range(10), 0.0), "sum")
     state, counts = combined(store, sent, [key], 10, divisor=10.0)
@@ -168,17 +168,17 @@ def test_clients_add_their_shares_and_nobody_else():
 
 
 def test_a_round_without_clients_is_noise_alone():
-    store, sent = MemoryStore(), request(range(10), clipping=messages.Clipping(bound=0.5))
+    store, sent = MemoryStore(), request(range(10), clipping=client_messages.Clipping(bound=0.5))
     state, counts = combined(store, sent, [], 0, divisor=10.0, noise=noise(0.5))
     assert np.std(mean_change(state)) == pytest.approx(0.05, rel=0.03)
     assert counts == (0, 0)
 
 
 def test_what_cannot_be_clipped_is_refused():
-    store, sent = MemoryStore(), request([0], clipping=messages.Clipping(bound=1.0))
+    store, sent = MemoryStore(), request([0], clipping=client_messages.Clipping(bound=1.0))
     with pytest.raises(UpdateRefused, match="nothing can bound"):
         sum_of(store, sent, {0: math.nan}, "sum")
-    tight = request([0], clipping=messages.Clipping(bound=1e-12))
+    tight = request([0], clipping=client_messages.Clipping(bound=1e-12))
     with pytest.raises(UsageError, match="raise --dp-clip"):
         sum_of(store, tight, {0: 1.0}, "sum")
 
@@ -191,7 +191,7 @@ class SecureRun:
         self.masked = masked
         self.store = MemoryStore()
         self.hands = [[c for c in updates if c % 2 == half] for half in (0, 1)]
-        self.session = messages.SecureSession(
+        self.session = client_messages.SecureSession(
             run=KEYS.run, round=1, attempt=0, threshold=2 / 3, claims_key=KEYS.claims
         )
 
@@ -199,7 +199,7 @@ class SecureRun:
         keys = []
         for worker, hand in enumerate(self.hands):
             keys.append(KEYS.secure(1, stage, worker, 0))
-            asked = messages.SecureRequest(
+            asked = client_messages.SecureRequest(
                 stage=stage,
                 worker=worker,
                 round=1,
@@ -217,7 +217,7 @@ class SecureRun:
         shares = self.stage("share", cohort)
         self.session = replace(self.session, share_keys=shares, shared=tuple(cohort))
         secure = self.session if self.masked else None
-        clipping = self.clipping or messages.Clipping(bound=1e6)
+        clipping = self.clipping or client_messages.Clipping(bound=1e6)
         sent = request(cohort, secure=secure, clipping=clipping)
         staying = [client for client in cohort if client not in self.gone]
         sums = [
@@ -250,7 +250,7 @@ UPDATES = {client: (client - 2) / 8 for client in range(6)}
 def test_a_masked_sum_is_to_the_last_bit_the_sum(gone):
     state, counts = SecureRun(UPDATES, gone).run()
     staying = [client for client in UPDATES if client not in gone]
-    store, sent = MemoryStore(), request(range(6), clipping=messages.Clipping(bound=1e6))
+    store, sent = MemoryStore(), request(range(6), clipping=client_messages.Clipping(bound=1e6))
     plain = sum_of(store, sent, {client: UPDATES[client] for client in staying}, "sum")
     expected, plain_counts = combined(store, sent, [plain], len(staying))
     assert np.array_equal(state["model/kernel"], expected["model/kernel"])
@@ -312,7 +312,7 @@ def test_without_a_secret_there_are_no_keys():
 
 def test_the_noise_of_a_masked_update_is_the_same_when_it_is_sent_again():
     """Two masked sums of one container, with other noise each, would differ by that noise."""
-    clipping = messages.Clipping(bound=0.5, share=1.0)
+    clipping = client_messages.Clipping(bound=0.5, share=1.0)
     first, second = (SecureRun(UPDATES, clipping=clipping) for _ in range(2))
     assert np.array_equal(first.run()[0]["model/kernel"], second.run()[0]["model/kernel"])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from disdel.errors import AggregationError
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.store.codec import encode, read_tensors
 from disdel.store.memory_store import MemoryStore
 from disdel.strategies import FedBuff
@@ -60,7 +60,7 @@ def stepped(strategy, arrived, *, exponent=None, **changes):
             sums_key=None,
         ),
     }
-    request = messages.CombineRequest(**(fields | changes))
+    request = client_messages.CombineRequest(**(fields | changes))
     combine(request, Context(store, time.time() + 60, Memory()))
     return read_tensors(store, "next")["w"]
 

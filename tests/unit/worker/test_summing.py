@@ -10,7 +10,7 @@ import pytest
 
 from disdel.errors import AggregationError
 from disdel.models import built_in
-from disdel.protocol import messages
+from disdel.protocol import client_messages, messages
 from disdel.protocol.protection import COUNTS
 from disdel.store.codec import encode, read_described, read_tensors
 from disdel.store.memory_store import MemoryStore
@@ -53,7 +53,7 @@ def after(client):
 
 
 def turn(client):
-    return messages.ClientTurn(
+    return client_messages.ClientTurn(
         client=client,
         shard_key="shard",
         start_step=0,
@@ -68,7 +68,7 @@ TURNS = {client: turn(client) for client in RATES}
 
 
 def request(**changes):
-    plain = messages.TrainClientsRequest(
+    plain = client_messages.TrainClientsRequest(
         network=messages.Network(
             runtime="torch",
             model=built_in("mlp", input_shape=(4,), classes=2),
@@ -112,7 +112,9 @@ def handed_in(store, clients, key, **changes):
     updates = RoundUpdates(sent, store, protection, state, TRAINED, frozen)
     results = []
     for client in clients:
-        result = messages.ClientResult(client=client, steps=1, samples=1, loss_sum=0.0, train_s=0.0)
+        result = client_messages.ClientResult(
+            client=client, steps=1, samples=1, loss_sum=0.0, train_s=0.0
+        )
         results.append(updates.add(TURNS[client], after(client), result))
     updates.hand_in(clients)
     return results
@@ -133,7 +135,7 @@ def advance_of(strategy, number=1, **changes):
 
 
 def joined(store, keys, updates, advance=None, *, number=1, **changes):
-    wanted = messages.CombineRequest(
+    wanted = client_messages.CombineRequest(
         round=number,
         sum_keys=tuple(keys),
         updates=updates,
@@ -206,7 +208,7 @@ def test_what_cannot_be_added_is_in_no_sum():
     handed_in(store, [0], "one", **changes)
     sent = request(sum_key="two", **changes)
     updates = RoundUpdates(sent, store, Unprotected(), BEFORE, TRAINED, ())
-    result = messages.ClientResult(client=1, steps=1, samples=1, loss_sum=0.0, train_s=0.0)
+    result = client_messages.ClientResult(client=1, steps=1, samples=1, loss_sum=0.0, train_s=0.0)
     broken = {**after(1), "model/w": np.full((2, 4), np.nan, np.float32)}
     told = updates.add(TURNS[1], broken, result)
     assert told.refused == "model/w is no longer finite (round 1)"
@@ -227,8 +229,8 @@ def test_other_sums_than_a_strategy_wants_are_refused(sent):
 
 
 FROZEN = {"untrained": UNTRAINED, "frozen": json.dumps(["model/frozen"])}
-CLIPPING = messages.Clipping(bound=1000.0)
-NOISE = messages.AddedNoise(key="01" * 32, label="round 1", deviation=0.5)
+CLIPPING = client_messages.Clipping(bound=1000.0)
+NOISE = client_messages.AddedNoise(key="01" * 32, label="round 1", deviation=0.5)
 PRIVATE = {"counts": COUNTS, "divisor": 5.0, "noise": NOISE}
 
 
@@ -279,7 +281,7 @@ def test_the_norm_that_is_clipped_is_of_what_may_change():
         [(np.float64(after(0)[n]) - BEFORE[n]).reshape(-1) for n in (*TRAINED, "model/moving")]
     )
     bound = float(np.linalg.norm(change)) / 2
-    handed_in(store, [0], "sum", clipping=messages.Clipping(bound=bound))
+    handed_in(store, [0], "sum", clipping=client_messages.Clipping(bound=bound))
     state = joined(store, ["sum"], 1, **{**PRIVATE, "divisor": 1.0, "noise": None})
     moved = math.sqrt(
         sum(np.sum((np.float64(state[n]) - BEFORE[n]) ** 2) for n in (*TRAINED, "model/moving"))
