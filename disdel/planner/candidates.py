@@ -390,8 +390,9 @@ def _scored_apart(rounds: int, every: int, trained: int) -> int:
     The others are made before the first step of a round, where it is one of those first `trained`
     in which all workers have something to train.
     """
-    scored = {*range(every, rounds + 1, every), rounds}
-    return sum(number >= min(trained, rounds) for number in scored)
+    before = max(0, min(trained, rounds) - 1)
+    # The last round has a score whatever its number.
+    return rounds // every - before // every + (rounds % every > 0)
 
 
 def _choose_scores(

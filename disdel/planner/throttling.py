@@ -6,6 +6,8 @@ limit until the next one begins (core/controller RateThrottler.scala). Seconds t
 
 from __future__ import annotations
 
+import math
+
 _MINUTE_S = 60.0
 # Nobody knows where in a minute a run will begin; half of it is left on average.
 _LEFT_OF_FIRST_S = _MINUTE_S / 2
@@ -41,7 +43,8 @@ def throttled_s(
     for number in range(1, followed + 1):
         scored = number % score_every == 0 or number == rounds
         count = invocations + scores * scored
-        for _ in range(count):
+        apart_s, to_start = round_s / count, count
+        while to_start:
             if now_s >= minute_ends_s:
                 minute_ends_s += _MINUTE_S * (1 + (now_s - minute_ends_s) // _MINUTE_S)
                 left = per_minute
@@ -50,7 +53,12 @@ def throttled_s(
                 now_s = minute_ends_s
                 minute_ends_s += _MINUTE_S
                 left = per_minute
-            left -= 1
-            now_s += round_s / count
+            # All at once that begin in this minute, and that it takes.
+            begun = min(left, to_start)
+            if now_s + (begun - 1) * apart_s >= minute_ends_s:
+                begun = math.ceil((minute_ends_s - now_s) / apart_s)
+            left -= begun
+            to_start -= begun
+            now_s += begun * apart_s
         now_s += start_s if number == 1 else 0.0
     return waited_s * rounds / followed

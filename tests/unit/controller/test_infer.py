@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from disdel.controller.inference import infer as infer_module
 from disdel.controller.invoking.recovery import MAX_LOSSES
-from disdel.errors import ActivationFailed, InsufficientMemory, UsageError
+from disdel.errors import ActivationFailed, InsufficientMemory, StoreError, UsageError
 from disdel.protocol import messages
 from disdel.report.html_report import render
 from disdel.settings import Settings
@@ -44,15 +44,22 @@ class Arithmetic:
         self.hooks = {}
         self.requests = []
         self.classes = 10
+        self.run_is_over = lambda: False
 
     def evaluate(self, arguments):
         request = messages.from_json(messages.EvaluateRequest, arguments)
         self.requests.append(request)
         for key in (request.model_key, request.input_key):
-            self.store.wait_for(key, time.monotonic() + 30)
+            self.store.wait_for(key, time.monotonic() + 30, sleep=self.sleep)
         samples = open_rows(self.store, request.input_key, "x")
         instead = self.hooks.get(request.worker, lambda request, samples: None)(request, samples)
         return instead or self.answer(request, samples, len(samples), "ok")
+
+    def sleep(self, seconds):
+        """What a run that is over has removed is waited for no longer."""
+        if self.run_is_over():
+            raise StoreError("the run is over")
+        time.sleep(seconds)
 
     def answer(self, request, samples, stop, outcome):
         found = brightness(samples.read(request.start_sample, stop))[:, : self.classes]
@@ -92,6 +99,7 @@ def keras_file(path, shape):
 def run(arithmetic, redis_url, monkeypatch, tmp_path, model):
     """Run an infer job on digits to its end."""
     platform = FakePlatform({"evaluate": arithmetic.evaluate})
+    arithmetic.run_is_over = lambda: not platform.packages
 
     opened = sessions_of(platform, arithmetic.store, redis_url)
     monkeypatch.setattr(infer_module, "open_session", opened)

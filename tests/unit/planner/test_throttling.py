@@ -50,6 +50,44 @@ def test_nothing_waits_where_each_minute_has_room_for_its_rounds(run, per_minute
         assert throttled_s(**run, per_minute=per_minute) == 0
 
 
+@given(
+    rounds=st.integers(1, 30),
+    # Times that floating point adds up exactly, in whatever order.
+    invocations=st.sampled_from([1, 2, 4, 8]),
+    score_every=st.integers(1, 10),
+    round_s=st.integers(1, 1600).map(lambda eighths: eighths / 8),
+    start_s=st.integers(0, 200).map(lambda eighths: eighths / 8),
+    per_minute=st.integers(1, 60),
+)
+def test_each_invocation_waits_for_a_minute_that_takes_it(
+    rounds, invocations, score_every, round_s, start_s, per_minute
+):
+    found = throttled_s(
+        rounds,
+        invocations=invocations,
+        scores=invocations,
+        score_every=score_every,
+        round_s=round_s,
+        start_s=start_s,
+        per_minute=per_minute,
+    )
+    # The same, one by one.
+    now_s, waited_s, begun = 30.0, 0.0, {}
+    for number in range(1, rounds + 1):
+        scored = number % score_every == 0 or number == rounds
+        count = 2 * invocations if scored else invocations
+        for _ in range(count):
+            minute = now_s // 60
+            if begun.get(minute, 0) == per_minute:
+                minute += 1
+                waited_s += 60 * minute - now_s
+                now_s = 60 * minute
+            begun[minute] = begun.get(minute, 0) + 1
+            now_s += round_s / count
+        now_s += start_s if number == 1 else 0.0
+    assert found == waited_s
+
+
 def limited(per_minute, **job):
     return plan(
         TrainJob(dataset="mnist", epochs=40, workers=2, **job),
