@@ -30,7 +30,7 @@ def calibrate_command(asked: Runtime, settings: PlaceOfRuns, output: Output) -> 
 
     Every training measures it too; this is for a first plan that is based on measurements.
     """
-    from disdel.api import run_calibrate
+    from disdel.jobs import run_calibrate
     from disdel.report.views import choose_view
     from disdel.runtimes.registry import DEFAULT, runtime_named
 

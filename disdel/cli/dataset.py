@@ -181,7 +181,7 @@ def import_command(
 
 def _compile_ahead(dataset: DatasetSpec, data_dir: Path, *, quiet: bool) -> None:
     """Compile what `disdel train` on a new data set would; it stands imported in any case."""
-    from disdel.api import compile_ahead
+    from disdel.jobs import compile_ahead
     from disdel.settings import Settings, resolve
 
     job = resolve(TrainJob, {"dataset": dataset.name})

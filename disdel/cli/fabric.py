@@ -60,7 +60,7 @@ def check_command(
 @app.command("deploy")
 def deploy_command(file: File, settings: CheckedSettings, output: JsonOutput) -> None:
     """Make at each endpoint what runs find there, or say what is to be made there by hand."""
-    from disdel.api import deploy_endpoints
+    from disdel.jobs import deploy_endpoints
 
     check_json_target(output.json)
     done = deploy_endpoints(_at(file, settings))
@@ -83,7 +83,7 @@ def deploy_command(file: File, settings: CheckedSettings, output: JsonOutput) ->
 @app.command("remove")
 def remove_command(file: File, settings: CheckedSettings, output: JsonOutput) -> None:
     """Remove from the endpoints what runs have left there whose controllers are gone."""
-    from disdel.api import clear_endpoints
+    from disdel.jobs import clear_endpoints
 
     check_json_target(output.json)
     done = clear_endpoints(_at(file, settings))

@@ -18,7 +18,7 @@ def federate_command(
     asked: Given[FederateJob], settings: Settings, output: Output, resume: Resume = None
 ) -> None:
     """Train one network over many clients, each on its own samples, some in each round."""
-    from disdel.api import find_resumed, run_federate
+    from disdel.jobs import find_resumed, run_federate
     from disdel.report.views import choose_view
 
     if resume is not None:

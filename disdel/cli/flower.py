@@ -18,7 +18,7 @@ FlowerSettings = Annotated[Settings, Without(NOT_OF_FLOWER)]
 
 def flower_command(job: FlowerJob, settings: FlowerSettings, output: Output) -> None:
     """Run a Flower app: its ServerApp here, each call of its ClientApp as a function."""
-    from disdel.api import run_flower
+    from disdel.jobs import run_flower
     from disdel.report.views import LastingView, PlainView, QuietView
 
     check_json_target(output.json)

@@ -48,8 +48,8 @@ def infer_command(
     job: InferJob, table: TableOptions, settings: InferSettings, output: InferOutput
 ) -> None:
     """Score the model of a data set on its test split, or predict new samples."""
-    from disdel.api import run_infer
     from disdel.controller.inference.predictions import check_predictions_target, write_predictions
+    from disdel.jobs import run_infer
     from disdel.report.views import choose_view
 
     predictions = output.predictions

@@ -46,7 +46,7 @@ class Pictures:
 
 def partition_command(asked: Asked, data_dir: DataDir, pictures: Pictures, output: Output) -> None:
     """Show how a partition deals a data set to clients; run nothing."""
-    from disdel.api import look_at_partition
+    from disdel.jobs import look_at_partition
     from disdel.report.confusion import can_draw
     from disdel.report.dealt_lines import dealt_lines
     from disdel.report.dealt_picture import write_dealt

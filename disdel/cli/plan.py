@@ -56,8 +56,8 @@ class Prices:
 
 def plan_command(job: TrainJob, settings: PlannedSettings, prices: Prices, output: Output) -> None:
     """Show the plan of a training and what it would cost; run nothing."""
-    from disdel.api import plan_costs, run_plan
     from disdel.controller.planning.plan_report import plan_report
+    from disdel.jobs import plan_costs, run_plan
     from disdel.report.plan_lines import plan_details, plan_lines
 
     check_json_target(output.json)

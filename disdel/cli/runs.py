@@ -352,8 +352,8 @@ def report_command(
     ] = None,
 ) -> None:
     """Write a saved report as one HTML page: timeline, rounds, memory, plan."""
-    from disdel.api import write_page
     from disdel.controller.runs.run_folder import find_run
+    from disdel.jobs import write_page
 
     file = Path(run)
     source = file if file.is_file() else find_run(run_dir, run).report

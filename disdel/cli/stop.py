@@ -21,6 +21,6 @@ def stop_command(
     ] = False,
 ) -> None:
     """Stop a run on this machine, as Ctrl-C does, and remove what it has created."""
-    from disdel.api import stop
+    from disdel.jobs import stop
 
     typer.echo(stop(run, settings, forget=forget))

@@ -37,7 +37,7 @@ def train_command(
     """Train a network on a data set, sharded over actions that run at the same time."""
     check_json_target(output.json)
     if resume is not None:
-        from disdel.api import find_resumed
+        from disdel.jobs import find_resumed
 
         resumed = find_resumed(resume, settings.run_dir)
         check_resumed(asked, resumed.began_as, "epochs")
@@ -65,7 +65,7 @@ def _run(
     resumed: Resumed | None = None,
     provider: Provider | None = None,
 ) -> None:
-    from disdel.api import run_train
+    from disdel.jobs import run_train
     from disdel.report.views import choose_view
 
     writer = JsonWriter(output.json)

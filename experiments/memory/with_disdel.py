@@ -11,10 +11,10 @@ from pathlib import Path
 
 from configurations import Configuration
 
-from disdel.api import run_train
 from disdel.controller.planning.history import history_of
 from disdel.controller.training import train as train_run
 from disdel.errors import DisdelError
+from disdel.jobs import run_train
 from disdel.planner.question import Question
 from disdel.runtimes.registry import all_runtimes
 from disdel.settings import Settings

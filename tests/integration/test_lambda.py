@@ -12,10 +12,10 @@ import zipfile
 import pytest
 
 import disdel
-from disdel.api import run_plan
 from disdel.controller.invoking.exporting import export
 from disdel.controller.planning.checks import run_checks
 from disdel.errors import UsageError
+from disdel.jobs import run_plan
 from disdel.platforms.base import ActionSpec
 from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.limits import ZIP_BYTES

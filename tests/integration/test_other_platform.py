@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 import disdel
-from disdel.api import plan_costs, run_plan
 from disdel.controller.planning.history import history_of
 from disdel.errors import InsufficientMemory, UsageError
+from disdel.jobs import plan_costs, run_plan
 from disdel.platforms import registry
 from disdel.runtimes.registry import TORCH
 from disdel.settings import Settings

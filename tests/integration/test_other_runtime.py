@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import disdel
-from disdel.api import run_plan
 from disdel.errors import UsageError
+from disdel.jobs import run_plan
 from disdel.runtimes.registry import registered
 from disdel.settings import Settings
 from disdel.types import TrainJob

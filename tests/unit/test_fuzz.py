@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.main import get_command
 
-from disdel import api
+from disdel import jobs
 from disdel.cli.app import app
 from disdel.cli.plan import Prices
 from disdel.cli.runs import Pruned
@@ -78,7 +78,7 @@ def here(tmp_path_factory):
 
         patch.setattr(lease, "_PATIENCE_S", 0.0)
         for name in ("run_train", "run_infer"):
-            patch.setattr(api, name, asked)
+            patch.setattr(jobs, name, asked)
         # Which starts one for each command that would train.
         patch.setattr(EmbeddedProvider, "ahead", Provider.ahead)
         yield folder

@@ -44,11 +44,13 @@ ALLOWED = {
     | {"privacy", "secure_aggregation", "selection", "settings", "store", "strategies"},
     # The controller's side, and the process of a ServerApp, which alone imports Flower.
     "flower": LEAVES | {"controller", "host", "planner", "platforms", "runtimes", "settings"},
-    "api": LEAVES
+    # What both fronts do.
+    "jobs": LEAVES
     | {"controller", "data", "flower", "host", "models", "planner", "platforms", "report"}
     | {"runtimes", "settings", "strategies"},
+    "api": LEAVES | {"controller", "jobs", "platforms", "runtimes", "settings", "strategies"},
     "cli": LEAVES
-    | {"api", "controller", "data", "host", "memory_agent", "models", "platforms"}
+    | {"jobs", "controller", "data", "host", "memory_agent", "models", "platforms"}
     | {"report", "runtimes", "settings"},
     "__main__": {"cli", "host", "machine", "settings"},
     "__init__": {"api", "controller", "errors", "settings", "strategies"},

@@ -170,7 +170,7 @@ def test_an_interrupt_after_an_import_says_what_is_there(monkeypatch, capsys, tm
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("disdel.api.compile_ahead", interrupted)
+    monkeypatch.setattr("disdel.jobs.compile_ahead", interrupted)
     with pytest.raises(KeyboardInterrupt):
         dataset._compile_ahead(digits.SPEC, tmp_path, quiet=False)
     assert "digits is imported; the network for it is not compiled" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner
 
-from disdel import api
+from disdel import jobs
 from disdel.cli.app import app
 from disdel.errors import UsageError
 from disdel.platforms import registry
@@ -57,7 +57,7 @@ def test_the_platform_is_begun_and_told_of_the_image(slow, monkeypatch, asked, i
         assert not slow.ended
         raise UsageError("as far as that")
 
-    monkeypatch.setattr(api, "run_train", run_train)
+    monkeypatch.setattr(jobs, "run_train", run_train)
     command = ["train", "digits", "--platform", "slow", "--quiet", *asked]
     with pytest.raises(UsageError, match="as far as that"):
         CliRunner().invoke(app, command, standalone_mode=False, catch_exceptions=False)

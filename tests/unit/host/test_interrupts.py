@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from disdel import api
+from disdel.host import running
 from disdel.host.interrupts import taken_as_interrupts
 
 
@@ -39,7 +39,7 @@ def test_a_run_cleans_up_before_it_ends(number, ctrl_c):
     signal.signal(signal.SIGINT, ctrl_c)
     ended = []
     with pytest.raises(KeyboardInterrupt):
-        api._run(lambda: interrupted_by(number, ended))
+        running.run_to_end(lambda: interrupted_by(number, ended))
     assert ended == [number]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -48,7 +48,7 @@ def test_an_interrupt_reaches_a_run_in_a_notebook():
     ended = []
 
     async def cell():
-        api._run(lambda: interrupted_by(signal.SIGINT, ended))
+        running.run_to_end(lambda: interrupted_by(signal.SIGINT, ended))
 
     loop = asyncio.new_event_loop()
     with pytest.raises(KeyboardInterrupt):

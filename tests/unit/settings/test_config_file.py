@@ -207,7 +207,7 @@ def test_a_pair_that_is_none_may_be_a_secret(do, pair):
 def test_a_federation_and_its_surroundings_come_from_one_file(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "disdel.api.run_federate", lambda job, settings, *_, **__: asked.append((job, settings))
+        "disdel.jobs.run_federate", lambda job, settings, *_, **__: asked.append((job, settings))
     )
     file = tmp_path / "a.toml"
     file.write_text(
@@ -236,8 +236,8 @@ def test_a_file_may_say_of_a_resumed_run_what_it_is_and_nothing_else(tmp_path, m
             asked.append(rounds)
             return before
 
-    monkeypatch.setattr("disdel.api.find_resumed", lambda *_: Resumed())
-    monkeypatch.setattr("disdel.api.run_federate", lambda *_, **__: None)
+    monkeypatch.setattr("disdel.jobs.find_resumed", lambda *_: Resumed())
+    monkeypatch.setattr("disdel.jobs.run_federate", lambda *_, **__: None)
 
     def resume(text):
         (tmp_path / "a.toml").write_text(text)
