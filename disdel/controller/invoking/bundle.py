@@ -41,7 +41,6 @@ _LIBRARY = (
 _LEFT_OUT = (
     "disdel/models/user/describe.py",
     "disdel/privacy/accounting.py",
-    "disdel/protocol/description.py",
     "disdel/protocol/memory_grant.py",
     "disdel/secure_aggregation/quantising.py",
     "disdel/store/connecting.py",

@@ -187,7 +187,7 @@ def test_a_self_resolving_class_takes_what_is_given_before_the_environment(monke
 
 def test_options_beside_settings_change_only_what_they_name(monkeypatch):
     asked = []
-    monkeypatch.setattr("disdel.jobs.run_train", lambda job, settings, *_: asked.append(settings))
+    monkeypatch.setattr("disdel.api.run_train", lambda job, settings, *_: asked.append(settings))
     settings = disdel.Settings(limits=Limits(memory_max_mb=512), keep=True, patience_network_s=5)
     with pytest.raises(TypeError):  # It returns nothing.
         disdel.train(

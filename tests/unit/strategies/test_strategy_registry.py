@@ -261,7 +261,7 @@ def test_the_range_of_a_parameter_that_may_be_left_out_is_that_of_its_numbers():
 def test_a_program_may_give_either_command_a_strategy_as_an_object(command, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        f"disdel.jobs.run_{command}", lambda job, *_: asked.append(job) or (None, None)
+        f"disdel.api.run_{command}", lambda job, *_: asked.append(job) or (None, None)
     )
     with pytest.raises(AttributeError):  # There is no run, so it has no folder.
         getattr(disdel, command)("digits", strategy=disdel.strategies.TrimmedMean(beta=0.25))
