@@ -14,7 +14,7 @@ from disdel.errors import DatasetError
 
 pytestmark = pytest.mark.framework
 
-# A process of its own, as a user's would be: the tests' process then never loads TensorFlow.
+# A process of its own, as a user's would be.
 WRITE = """
 import sys
 import numpy as np
@@ -73,6 +73,7 @@ def data_dir(request, prepared, tmp_path):
     return shutil.copytree(prepared / request.param, tmp_path / "data")
 
 
+@pytest.mark.usefixtures("tfds_here")
 def test_an_image_set_is_found_by_type_and_a_test_split_held_out(data_dir):
     spec = describe_dataset("shapes", data_dir)
     assert (spec.version, spec.input_shape, spec.input_dtype) == ("1.2.3", (3, 2, 1), "uint8")
@@ -89,6 +90,7 @@ def test_an_image_set_is_found_by_type_and_a_test_split_held_out(data_dir):
     assert describe_dataset("shapes:1.2.3", data_dir) == spec
 
 
+@pytest.mark.usefixtures("tfds_here")
 def test_a_set_of_arrays_becomes_float32_and_validation_serves_as_no_test(data_dir):
     arrays = load_arrays("points", data_dir)
     assert arrays.spec.input_shape == (2,)
@@ -121,6 +123,7 @@ def test_prepared_sets_are_listed_with_their_problems(data_dir):
     assert "vary in shape" in rows["varied"].problem
 
 
+@pytest.mark.usefixtures("tfds_here")
 def test_a_cache_for_other_data_is_rebuilt(data_dir):
     load_arrays("points", data_dir)
     info = data_dir / "points" / "1.2.3" / "dataset_info.json"

@@ -8,48 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from disdel.data.filling import filled
 from disdel.data.holdout import hold_out
-from disdel.data.sources import ReadOptions, read_inputs_of, read_source, targets_alike
-from disdel.data.sources.samples import labelled
+from disdel.data.sources import ReadOptions, read_inputs_of
 from disdel.errors import DatasetError
+from tests.support.csv_tables import Table, lines
 from tests.support.specs import dataset_spec
 
 ROWS = [(0.5, 0), (1.25, 1), (2.5, 0), (3.75, 1)]
-
-
-class Table:
-    """A table that is read; `told` is what its reader said."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.told = []
-
-    def read(self, text, name="t.csv", **options):
-        content = text if isinstance(text, bytes) else text.encode()
-        (self.folder / name).write_bytes(content)
-        self.told.clear()
-        read_options = ReadOptions(tell=self.told.append, **options)
-        path = self.folder / name
-        content = labelled(read_source(path, read_options), str(path), read_options)
-        if read_options.missing == "mean":
-            return filled(content, str(path), self.told.append)
-        return content
-
-    def x(self, text, **options):
-        return self.read(text, **options).splits["train"].x.tolist()
-
-    def says(self, word):
-        return any(word in line for line in self.told)
-
-
-@pytest.fixture
-def table(tmp_path):
-    return Table(tmp_path)
-
-
-def lines(rows, delimiter=",", head="a{}label"):
-    return "\n".join([head.format(delimiter), *(delimiter.join(map(str, row)) for row in rows)])
 
 
 @pytest.mark.parametrize(
@@ -99,27 +64,6 @@ def test_an_encoding_that_is_guessed_is_told(table):
     assert table.says("read as cp1252")
     table.x(text, encoding="cp1252")
     assert not table.says("not UTF-8")
-
-
-@pytest.mark.parametrize(
-    ("cells", "options", "numbers"),
-    [
-        (["1,234.5", "2,000.25"], {}, [1234.5, 2000.25]),
-        (["1.234,5", "2.000,25"], {}, [1234.5, 2000.25]),
-        (["1,234", "2,000"], {"decimal": "."}, [1234, 2000]),
-        (["1,234", "2,000"], {"decimal": ","}, [1.234, 2]),
-        (["1.234", "2.000"], {}, [1.234, 2]),
-        (["1 234,5", "2 000"], {}, [1234.5, 2000]),
-        (["1e3", "-2.5E-1"], {}, [1000, -0.25]),
-        (["+1", ".5"], {}, [1, 0.5]),
-        (["yes", "No"], {}, [1, 0]),
-        (["TRUE", "false"], {}, [1, 0]),
-    ],
-)
-def test_numbers_as_people_write_them(table, cells, options, numbers):
-    rows = [(f'"{cell}"', label) for cell, label in zip(cells, "xy", strict=True)]
-    found = np.ravel(table.x(lines(rows), **options))
-    np.testing.assert_array_equal(found, np.array(numbers, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -254,17 +198,6 @@ def test_the_mean_is_that_of_the_samples_that_train(table, labels):
     )
 
 
-def test_a_test_table_is_filled_with_the_means_of_the_training_table(tmp_path):
-    (tmp_path / "train.csv").write_text("a,b,label\n1,c,0\n,,1\n3,d,1\n")
-    (tmp_path / "test.csv").write_text("a,b,label\n,c,0\n9,,1\n")
-    told = []
-    options = ReadOptions(missing="mean", tell=told.append)
-    content = filled(labelled(read_source(tmp_path, options), "here", options), "here", told.append)
-    assert content.splits["train"].x.tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]
-    assert content.splits["test"].x.tolist() == [[2, 1, 0], [9, 0, 0]]
-    assert sum("1 missing categories taken as none" in line for line in told) == 2
-
-
 def test_a_column_that_no_training_sample_has_is_not_filled(tmp_path):
     rows = [["", i % 2] for i in range(20)]
     rows[hold_out(np.array([i % 2 for i in range(20)]))[1][0]][0] = 5
@@ -377,86 +310,6 @@ def test_labels_stay_apart(table, labels, names):
     assert table.says("differ in case only") is (labels[0] == "Yes")
 
 
-def test_numbers_rounded_to_float32_are_told(table):
-    text = lines([(16777217, 0), (33554432, 1), (5, 0)])
-    table.read(text)
-    assert table.says("numbers beyond 16,777,216 are rounded")
-    close = lines([(100100033, 0), (100100034, 1)])
-    assert len(table.x(close, rounded=True)) == 2
-    assert table.says("are rounded")
-
-
-@pytest.mark.parametrize(
-    ("numbers", "message"),
-    [
-        ([2460000.5 + i / 100 for i in range(20)], "2460000.5 and 2460000.51"),
-        ([5000000 + i / 1000 for i in range(20)], "5000000 and 5000000.001"),
-    ],
-)
-def test_numbers_of_which_most_become_one_in_float32_are_refused(table, numbers, message):
-    features = lines([(number, i % 2) for i, number in enumerate(numbers)])
-    with pytest.raises(DatasetError, match=f"column 'a' has {message}, .*--rounded"):
-        table.read(features)
-    table.read(features, rounded=True)
-    assert table.says("column 'a': numbers beyond")
-    targets = lines([(i % 3, number) for i, number in enumerate(numbers)])
-    with pytest.raises(DatasetError, match=f"labels {message} become one number"):
-        table.read(targets, targets="numbers")
-    table.read(targets, targets="numbers", rounded=True)
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        [0.3, 0.1 + 0.2],  # one number, computed in two ways
-        [1e6 + 1000 * i / 7 for i in range(20)],
-        [i / 997 for i in range(20)],
-        [1e-30 * i for i in range(20)],
-    ],
-)
-def test_what_float32_does_to_ordinary_numbers_is_no_matter(table, numbers):
-    assert len(table.x(lines([(number, i % 2) for i, number in enumerate(numbers)])))
-    assert not table.says("rounded to float32")
-
-
-def test_a_rounded_column_does_not_hide_another(table):
-    rows = [(16777217, 100100033, 0), (5, 100100034, 1)]
-    with pytest.raises(DatasetError, match="column 'b' has 100100033 and 100100034"):
-        table.read(lines(rows, head="a{}b,label"))
-
-
-@pytest.mark.parametrize("cells", [("1_0", "2_0"), ("\u0661", "\u0662")])
-def test_numbers_of_python_and_other_scripts_are_texts(table, cells):
-    rows = [(cells[i % 2], i % 2) for i in range(20)]
-    assert table.x(lines(rows))[:2] == [[1, 0], [0, 1]]
-    assert table.says("'a' is text")
-
-
-@pytest.mark.parametrize(
-    ("cells", "units"),
-    [
-        (["10%", "0.2"], "'10%' and '0.2'"),
-        (["$5", "€4"], "'[$]5' and '€4'"),
-        (["$5", "4", "3%"], None),
-        (["$5", "4"], ""),
-        (["5%", "4%"], ""),
-    ],
-)
-def test_numbers_of_different_units_are_no_feature(table, cells, units):
-    text = lines([(cell, i % 2) for i, cell in enumerate(cells * 5)])
-    if units == "":
-        assert table.x(text)[0] == [5]
-        return
-    with pytest.raises(DatasetError, match=f"different units \\({units or ''}.*--drop a"):
-        table.read(text)
-
-
-def test_numbers_of_different_units_in_blocks_are_no_feature(table):
-    rows = [("50%" if i > 3000 else 0.5, i % 2) for i in range(5000)]
-    with pytest.raises(DatasetError, match="different units"):
-        table.read(lines(rows))
-
-
 def test_texts_are_categories_that_new_tables_must_have(table, tmp_path):
     text = "colour,size,label\n" + "red,1,a\nblue,2,b\ngreen,3,a\n" * 4
     content = table.read(text)
@@ -468,117 +321,6 @@ def test_texts_are_categories_that_new_tables_must_have(table, tmp_path):
 def test_constant_columns_are_told(table):
     table.read("a,b,label\n1,5,0\n2,5,1\n")
     assert table.says("'b' is 5 throughout")
-
-
-@pytest.fixture
-def like(table):
-    """A data set that was made from a table, and what reads others as it."""
-    text = "colour,size,index,cat\n" + "".join(
-        f"{'red' if i % 2 else 'blue'},{i}.5,{i},{'yes' if i % 3 else 'no'}\n" for i in range(12)
-    )
-    content = table.read(text, drop=("index",), missing="mean")
-    return dataset_spec(
-        name="things",
-        version="1.0.0",
-        input_shape=content.splits["train"].x.shape[1:],
-        input_dtype="float32",
-        classes=content.classes,
-        train_samples=9,
-        test_samples=3,
-        class_names=content.class_names,
-        reading=content.reading,
-    )
-
-
-def read_new(table, like, text, name="new.csv"):
-    (table.folder / name).write_text(text)
-    table.told.clear()
-    split = read_inputs_of(table.folder / name, ReadOptions(like=like, tell=table.told.append))
-    y = None if split.labels is None else targets_alike(split.labels, like, name)
-    return split, y
-
-
-@pytest.mark.parametrize(
-    ("text", "labels"),
-    [
-        ("colour,size,index,cat\nred,1.5,0,yes\nblue,2.5,1,no\n", [1, 0]),
-        ("size,cat,colour\n1.5,yes,red\n2.5,no,blue\n", [1, 0]),
-        ("size;colour\n1.5;red\n2.5;blue\n", None),
-        ("size,colour,cat\n1.5,red,\n2.5,blue,\n", None),
-        ("size,colour,more\n1.5,red,7\n2.5,blue,8\n", None),
-    ],
-)
-def test_new_tables_are_read_by_the_names_of_their_columns(table, like, text, labels):
-    split, y = read_new(table, like, text, name="new.CSV")
-    assert split.x.tolist() == [[0, 1, 1.5], [1, 0, 2.5]]
-    assert split.names == ("line 2", "line 3")
-    assert (None if y is None else y.tolist()) == labels
-    assert table.says("left out: 'more'") is ("more" in text)
-
-
-def test_a_missing_number_of_a_new_table_is_filled_as_before(table, like):
-    split, _ = read_new(table, like, "size,colour\n,red\n1,\n")
-    [size] = [c.fill for c in like.reading.table.columns if c.name == "size"]
-    assert split.x.tolist() == [[0, 1, np.float32(size)], [0, 0, 1]]
-    assert table.says("filled")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("size\n1\n", "lacks columns 'colour'"),
-        ("size,colour\n1,pink\n", "line 2: 'pink' in column 'colour', which has 'blue', 'red'"),
-        ("size,colour\nhuge,red\n", "line 2: 'huge' is not a number"),
-        ("size,colour\ninf,red\n", "line 2: 'inf' in column 'size' is no finite number"),
-        ("size,colour,cat\n1,red,maybe\n", "label 'maybe' is none of the classes of things"),
-        ("size,colour,cat\n1,red,yes\n1,red,\n", "line 3: values are missing: 'cat' ×1"),
-        ("1,red\n2,blue\n", "lacks columns"),
-    ],
-)
-def test_new_tables_that_differ_are_refused(table, like, text, message):
-    with pytest.raises(DatasetError, match=message):
-        read_new(table, like, text)
-
-
-def test_a_table_for_samples_that_came_from_elsewhere(table, like):
-    from dataclasses import replace
-
-    from disdel.types import Reading, target_of
-
-    arrays = replace(like, reading=Reading(), targets=(target_of(2),))
-    for text in ("a,b,c\n1,2,3\n4,5,6\n", "1,2,3\n4,5,6\n"):
-        assert read_new(table, arrays, text)[0].x.tolist() == [[1, 2, 3], [4, 5, 6]]
-    split, y = read_new(table, arrays, "label,a,b,c\n1,1,2,3\n0,4,5,6\n")
-    assert (split.x.tolist(), y.tolist()) == ([[1, 2, 3], [4, 5, 6]], [1, 0])
-    with pytest.raises(DatasetError, match="5 columns, and things has 3 features"):
-        read_new(table, arrays, "1,2,3,4,5\n")
-
-
-def test_tables_without_a_header_go_by_position(table):
-    text = "\n".join(f"{i % 3},{i}.5,{-i}.25" for i in range(12))
-    content = table.read(text, label="1")
-    spec = dataset_spec(
-        name="t",
-        version="1.0.0",
-        input_shape=(2,),
-        input_dtype="float32",
-        classes=3,
-        train_samples=9,
-        test_samples=3,
-        reading=content.reading,
-    )
-    split, y = read_new(table, spec, "2,1.5,2.5\n0,3.5,4.5\n")
-    assert (split.x.tolist(), y.tolist()) == ([[1.5, 2.5], [3.5, 4.5]], [2, 0])
-    split, y = read_new(table, spec, "1.5,2.5\n")
-    assert (split.x.tolist(), y) == ([[1.5, 2.5]], None)
-
-
-def test_a_test_table_is_read_by_the_names_of_the_training_table(tmp_path):
-    (tmp_path / "train.csv").write_text("colour,a,label\n" + "red,1,x\nblue,2,y\n" * 5)
-    (tmp_path / "test.csv").write_text("a,label,colour\n5,y,red\n")
-    source = read_source(tmp_path)
-    assert source["test"].x.tolist() == [[0, 1, 5]]
-    assert source["test"].labels.tolist() == ["y"]
 
 
 def test_a_long_table_is_read_in_blocks(table):

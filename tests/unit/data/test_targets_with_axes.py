@@ -11,6 +11,8 @@ from disdel.data.holdout import hold_out
 from disdel.data.sources import ReadOptions
 from disdel.errors import DatasetError, UsageError
 
+pytestmark = pytest.mark.usefixtures("tfds_here")
+
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (20, 9, 8), np.uint8)
 MASKS = np.array([0, 128, 255], np.uint8)[X // 90]

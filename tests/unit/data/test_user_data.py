@@ -287,6 +287,7 @@ def test_an_error_in_the_function_shows_its_line(write, tmp_path):
         load_arrays(entry, tmp_path / "sets")
 
 
+@pytest.mark.usefixtures("tfds_here")
 def test_a_table_of_numbers_to_predict_is_imported(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b,target\n" + "".join(f"{i},{-i},{0.5 * i}\n" for i in range(20)))
