@@ -1,158 +1,21 @@
 """The platform of functions behind URLs, over a server that does what gateways were seen to do."""
 
 import asyncio
-import base64
 import contextlib
-import io
-import json
 import threading
 import time
-import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-import disdel
-from disdel.controller.invoking.bundle import build_bundle, library
-from disdel.entry.answering import Answering
-from disdel.entry.http_function import Function, timeouts
 from disdel.errors import ConnectionRefused, PlatformLost, PlatformRejected, UsageError
 from disdel.platforms.base import Begun
 from disdel.platforms.http import client as http_client
 from disdel.platforms.http.limits import HttpOptions
 from disdel.platforms.http.posting import Failed, Posting
-from disdel.platforms.http.provider import PROVIDER
-from disdel.protocol.calls import CALLS_VERSION, KEY, PACKAGES, library_digest
-from disdel.settings import Settings
+from disdel.protocol.calls import CALLS_VERSION, KEY
 from tests.contract.test_platform import action
-
-HELLO = {
-    "disdel": CALLS_VERSION,
-    "version": disdel.__version__,
-    "library": library_digest(library().items()),
-    "python": "3.11",
-    "machine": "x86_64",
-    "host": "h",
-    "cpus": 1,
-    "memory_mb": 1024,
-    "enforcement": "sampling",
-    "instances": 4,
-    "timeouts": {"timeout": 60.0},
-}
-
-
-def record(request, result=None):
-    return {
-        "disdel": CALLS_VERSION,
-        "activation_id": request["activation_id"],
-        "ending": "success",
-        "result": result or {},
-        "start_ms": 1,
-        "duration_ms": 1,
-        "init_ms": None,
-        "logs": [],
-    }
-
-
-class Gateway(ThreadingHTTPServer):
-    """Answers `hello`, and calls by `answer(request, headers)`: JSON, or status, headers, text.
-
-    Where that gives None, the connection is cut.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, answer, hello=HELLO):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer = answer
-        self.hello = hello
-        self.asked = []
-        self.seen = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/f"
-
-    def handle_error(self, request, client_address):
-        """A client that goes away is nothing to tell."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        request = json.loads(body)
-        self.server.seen.append(dict(self.headers))
-        answer = self.server.hello
-        if request["do"] == "call":
-            self.server.asked.append((request, dict(self.headers), time.monotonic()))
-            answer = self.server.answer(request, self.headers)
-        if answer is None:
-            self.close_connection = True
-            self.connection.close()
-            return
-        status, headers, text = answer if isinstance(answer, tuple) else (200, {}, answer)
-        data = text if isinstance(text, bytes) else json.dumps(text).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-@contextlib.contextmanager
-def gateway(answer=lambda request, _: record(request), **hello):
-    server = Gateway(answer, {**HELLO, **hello})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def using(server, use, *options, spec=None, patience_s=10.0, insecure=False):
-    """What `use(platform)` gives, of a package `p` with the action `act`."""
-    url = server if isinstance(server, str) else server.url
-
-    async def body():
-        settings = Settings(
-            platform_options=(f"url={url}", *options),
-            patience_network_s=patience_s,
-            insecure=insecure,
-        )
-        async with PROVIDER.open(settings) as opened:
-            await opened.platform.create_package("p", {})
-            await opened.platform.create_action("p", spec or action())
-            return await use(opened.platform)
-
-    return asyncio.run(body())
-
-
-def invoked(begun=None, **arguments):
-    async def use(platform):
-        looking = {} if begun is None else {"begun": begun}
-        return await platform.invoke("p", "act", arguments, **looking)
-
-    return use
-
-
-def found(*what):
-    """What is found in the store, one look after the other; the last for good."""
-    looks = list(what)
-
-    async def begun():
-        return looks.pop(0) if len(looks) > 1 else looks[0]
-
-    return begun
+from tests.support.http_gateway import found, gateway, invoked, record, using
 
 
 def test_a_call_is_one_post_with_its_deadline_and_its_key():
@@ -369,107 +232,6 @@ def test_nobody_answers():
         using("http://127.0.0.1:1/", invoked())
 
 
-def bundle(**extra):
-    return replace(action(), code=build_bundle("train", files=extra))
-
-
-@pytest.mark.parametrize(
-    ("hello", "said"),
-    [
-        ({"library": "f" * 32}, "as here, but with other files: deploy anew"),
-        ({"library": "f" * 32, "version": "0.0.1"}, "has disdel 0.0.1, and this is .* older side"),
-    ],
-)
-def test_another_library_than_this_is_refused_before_the_first_call(hello, said):
-    with gateway(**hello) as server, pytest.raises(PlatformRejected, match=said):
-        using(server, invoked(), spec=bundle())
-    assert not server.asked
-
-
-def test_only_what_is_a_runs_own_travels():
-    sent = []
-
-    def answer(request, _):
-        if "code" not in request:
-            return {"disdel": CALLS_VERSION, "wants": request["digest"]}
-        sent.append(request["code"])
-        return record(request)
-
-    with gateway(answer) as server:
-        using(server, invoked(), spec=bundle(**{"user_code/net.py": b"x = 1"}))
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(sent[0]))) as archive:
-        assert archive.namelist() == ["__main__.py", "user_code/net.py"]
-
-
-COMPUTING = {"iree-base-runtime": "3.9.0", "ml_dtypes": "0.5.4", "numpy": "2.4.6"}
-
-
-def compiled():
-    """An action as those of compiled networks are, with little in its packages."""
-    facts = {
-        "versions": {**COMPUTING, "redis": "7.0"},
-        "machines": ["x86_64"],
-        "folders": ["iree", "numpy"],
-        "library": HELLO["library"],
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packages:
-        packages.writestr(PACKAGES, json.dumps(facts))
-        for name in ("disdel/__init__.pyc", "iree/runtime/__init__.pyc", "numpy/__init__.pyc"):
-            packages.writestr(name, b"")
-    files = {"program/program.json": b"{}"}
-    code = build_bundle("train", packages=buffer.getvalue(), files=files)
-    return replace(action(), code=code)
-
-
-def test_of_a_compiled_network_its_own_files_travel():
-    sent = []
-
-    def answer(request, _):
-        if "code" not in request:
-            return {"disdel": CALLS_VERSION, "wants": request["digest"]}
-        sent.append(base64.b64decode(request["code"]))
-        return record(request)
-
-    with gateway(answer, packages={**COMPUTING, "redis": "6.4"}) as server:
-        using(server, invoked(), spec=compiled())
-    with zipfile.ZipFile(io.BytesIO(sent[0])) as archive:
-        assert archive.namelist() == ["__main__.py", "program/program.json"]
-
-
-@pytest.mark.parametrize(
-    ("hello", "said"),
-    [
-        ({}, "has no iree-base-runtime, .* writes, or take --runtime torch or tensorflow"),
-        (
-            {"packages": {**COMPUTING, "numpy": "2.4.5"}},
-            r"has numpy 2.4.5, and the network is compiled for 2.4.6: deploy anew what",
-        ),
-        (
-            {"packages": {**COMPUTING, "iree-base-runtime": "3.10.0"}},
-            r"install iree-base-runtime==3.10.0 here, which is the older side, or deploy",
-        ),
-        ({"packages": [1]}, "has no iree-base-runtime"),
-        (
-            {"packages": COMPUTING, "machine": "aarch64"},
-            "runs on aarch64, and the network is compiled for x86_64: .* --arch",
-        ),
-        ({"packages": COMPUTING, "library": "other"}, "other files: deploy anew"),
-    ],
-)
-def test_a_function_that_lacks_what_a_compiled_network_needs_is_refused(hello, said):
-    with gateway(**hello) as server, pytest.raises(PlatformRejected, match=said):
-        using(server, invoked(), spec=compiled())
-    assert not server.asked
-
-
-def test_code_that_no_request_has_room_for_is_refused():
-    import os
-
-    with gateway() as server, pytest.raises(PlatformRejected, match="bytes of code of its own"):
-        using(server, invoked(), spec=bundle(data=os.urandom(1 << 20)))
-
-
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -515,79 +277,6 @@ def test_a_request_that_a_gateway_finds_too_long_is_told_with_its_size():
     refused = pytest.raises(PlatformRejected, match=r"does not take a request of \d+ bytes: 413")
     with gateway(lambda *_: (413, {}, b"")) as server, refused:
         using(server, invoked())
-
-
-@pytest.mark.parametrize(
-    ("environ", "found"),
-    [
-        ({}, {"timeout": 60.0}),
-        (
-            {"exec_timeout": "10s", "write_timeout": "1m30s"},
-            {"exec_timeout": 10, "write_timeout": 90},
-        ),
-        ({"CLOUD_RUN_TIMEOUT_SECONDS": "300"}, {"CLOUD_RUN_TIMEOUT_SECONDS": 300}),
-        ({"exec_timeout": "0", "read_timeout": "soon", "write_timeout": ""}, {}),
-        ({"upstream_timeout": "2h"}, {"upstream_timeout": 7200}),
-    ],
-)
-def test_time_limits_that_an_instance_is_told(environ, found):
-    assert timeouts(60, environ) == {"timeout": 60.0, **found}
-
-
-class Slow(Answering):
-    """Answers calls when it may."""
-
-    def __init__(self):
-        super().__init__(containers=None)
-        self.go, self.calls = threading.Event(), []
-
-    def _call(self, request):
-        self.calls.append(request["activation_id"])
-        assert self.go.wait(60)
-        return record(request)
-
-
-def posted(function, activation_id, key="", **headers):
-    body = json.dumps({"disdel": CALLS_VERSION, "do": "call", "activation_id": activation_id})
-    return function.serve(body.encode(), {KEY: key, **headers})
-
-
-def test_an_instance_runs_one_call_and_answers_the_same_key_alike():
-    answering = Slow()
-    function, answers = Function(answering), []
-    threads = [
-        threading.Thread(target=lambda n=n: answers.append(posted(function, n, "k"))) for n in "ab"
-    ]
-    threads[0].start()
-    while not answering.calls:
-        time.sleep(0.01)
-    threads[1].start()
-    status, headers, text = posted(function, "c", "other")
-    assert (status, headers["Retry-After"], json.loads(text)["refused"]) == (
-        503,
-        "1",
-        "the instance is busy",
-    )
-    answering.go.set()
-    for thread in threads:
-        thread.join()
-    answers.append(posted(function, "d", "k"))
-    assert [json.loads(text)["activation_id"] for _, _, text in answers] == ["a"] * 3
-    assert posted(function, "e", "other")[0] == 200
-    assert answering.calls == ["a", "e"]
-
-
-def test_a_function_with_a_token_takes_it_in_either_place():
-    answering = Slow()
-    answering.go.set()
-    function = Function(answering, token="t")
-    assert posted(function, "a")[0] == 401
-    assert posted(function, "a", Authorization="Bearer x")[0] == 401
-    assert posted(function, "a", authorization="Bearer t")[0] == 200
-    both = {"Authorization": "Bearer platforms", "X-Disdel-Token": "t"}
-    assert posted(function, "a", **both)[0] == 200
-    assert function.serve(b"{", {"X-Disdel-Token": "t"})[0] == 400
-    assert function.serve(b"[]", {"X-Disdel-Token": "t"})[0] == 400
 
 
 def test_an_answer_that_comes_in_drops_ends_with_its_time():
