@@ -15,7 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 import disdel
 from disdel.controller.invoking.activation_logs import ActivationLogs
 from disdel.controller.invoking.claims import Claims
-from disdel.controller.invoking.journal import Journal, Measured
+from disdel.controller.invoking.journal import Journal
+from disdel.controller.invoking.measured import Measured, measured_of
 from disdel.controller.invoking.needs import needs_of
 from disdel.controller.invoking.outcomes import (
     STORE_AWAY,
@@ -195,7 +196,7 @@ class Invoker:
             reply, (messages.TrainReply, client_messages.TrainClientsReply, messages.EvaluateReply)
         ):
             outcome = reply.outcome
-        self._note(call, record, outcome, times, _measured(call, reply))
+        self._note(call, record, outcome, times, measured_of(call.request, reply))
         self.logs.fetch(record.id, call.worker)
         return reply
 
@@ -414,39 +415,6 @@ class Invoker:
 
 
 _UNKNOWN = WorkerProgress(worker=-1, state="unknown")
-
-
-def _measured(
-    call: Call,
-    reply: messages.TrainReply
-    | client_messages.TrainClientsReply
-    | client_messages.SecureReply
-    | messages.ScoreReply
-    | messages.CollectReply
-    | messages.EvaluateReply
-    | FlowerReply,
-) -> Measured:
-    measured = Measured(
-        peak_mb=reply.peak_mb, working_set_mb=reply.working_set_mb, phases=reply.phases
-    )
-    if isinstance(reply, client_messages.TrainClientsReply):
-        return replace(
-            measured,
-            framework_anonymous_mb=reply.framework_anonymous_mb,
-            framework_mapped_mb=reply.framework_mapped_mb,
-            steps=reply.steps,
-            train_s=reply.train_s,
-        )
-    if isinstance(reply, messages.TrainReply) and isinstance(call.request, messages.TrainRequest):
-        return replace(
-            measured,
-            framework_anonymous_mb=reply.framework_anonymous_mb,
-            framework_mapped_mb=reply.framework_mapped_mb,
-            steps=reply.next_step - call.request.start_step,
-            train_s=reply.train_s,
-            precision=reply.precision,
-        )
-    return measured
 
 
 async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

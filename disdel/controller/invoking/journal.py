@@ -5,31 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
+from disdel.controller.invoking.measured import Measured
 from disdel.types import (
     Activation,
     ActivationRecord,
     EndpointPlan,
     EndpointReport,
     Outcome,
-    Phases,
-    Precision,
     Times,
     Totals,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What an activation said of itself, in the words of `Activation`."""
-
-    peak_mb: int | None = None
-    working_set_mb: int | None = None
-    framework_anonymous_mb: int | None = None
-    framework_mapped_mb: int | None = None
-    steps: int = 0
-    train_s: float | None = None
-    phases: Phases | None = None
-    precision: Precision | None = None
 
 
 @dataclass(slots=True)
