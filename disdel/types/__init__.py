@@ -7,12 +7,7 @@ ends in `_ms`.
 from disdel.types.costs import Held, HeldToEvaluate, RuntimeCosts
 from disdel.types.federation import FederateJob
 from disdel.types.job import InferJob, TrainJob
-from disdel.types.learning import (
-    MAX_BATCH_SIZE,
-    MAX_EPOCHS,
-    LearningJob,
-    Validation,
-)
+from disdel.types.learning import MAX_BATCH_SIZE, MAX_EPOCHS, LearningJob, Validation
 from disdel.types.limits import Aims, Limits
 from disdel.types.names import (
     DEFAULT_OPTIMIZER,

@@ -9,6 +9,8 @@ from disdel.platforms.lambda_.client import Lambda
 from disdel.platforms.lambda_.options import LambdaOptions
 from tests.support.stub_lambda import ROLE
 
+REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+
 
 def zipped(*, padding=b"", stored=zipfile.ZIP_DEFLATED):
     buffer = io.BytesIO()

@@ -18,13 +18,10 @@ from disdel.errors import (
 from disdel.platforms.base import Begun
 from disdel.platforms.lambda_ import client as client_module
 from disdel.platforms.lambda_.client import Lambda
-from disdel.platforms.lambda_.limits import (
-    PAYLOAD_BYTES,
-)
+from disdel.platforms.lambda_.limits import PAYLOAD_BYTES
 from disdel.platforms.lambda_.options import LambdaOptions
-from tests.support.lambda_client import spec, with_client
+from tests.support.lambda_client import REGISTRY, spec, with_client
 from tests.support.stub_lambda import StubLambda, report
-from tests.unit.platforms.test_lambda_deploying import REGISTRY
 
 ID = "0123456789abcdef0123456789abcdef"
 REQUEST = "01234567-89ab-cdef-0123-456789abcdef"

@@ -12,10 +12,7 @@ from contextlib import nullcontext
 import pytest
 
 from disdel.entry.lambda_image import CODE, CODE_ENV
-from disdel.errors import (
-    PlatformRejected,
-    UsageError,
-)
+from disdel.errors import PlatformRejected, UsageError
 from disdel.platforms.lambda_.limits import (
     CODE_BYTES_IN_EVENT,
     PAYLOAD_BYTES,
@@ -27,10 +24,8 @@ from disdel.platforms.lambda_.options import LambdaOptions
 from disdel.platforms.lambda_.packing import packed
 from disdel.platforms.registry import chosen
 from disdel.settings import Settings
-from tests.support.lambda_client import spec, with_client, zipped
+from tests.support.lambda_client import REGISTRY, spec, with_client, zipped
 from tests.support.stub_lambda import StubLambda
-
-REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 
 
 @pytest.mark.parametrize(
