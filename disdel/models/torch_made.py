@@ -60,4 +60,6 @@ def trainer_of(
         recipe=made.recipe,
         save=lambda path: write_torch_file(made.module.state_dict(), path, spec),
         precision=precision,
+        # No built-in network has a layer that draws.
+        takes_seeds=spec.code is not None,
     )

@@ -73,9 +73,11 @@ class Trainer(ABC):
 
     Attributes:
         model_suffix: of the files that `save_model` writes.
+        takes_seeds: whether a step draws random numbers, which begin with a seed of its own.
     """
 
     model_suffix: ClassVar[str]
+    takes_seeds: bool = True
 
     @abstractmethod
     def state(self) -> dict[str, Array]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,8 @@ Seeds = npt.NDArray[np.uint32]
 
 # Keeps the seeds of steps apart from those of the orders of epochs.
 _STEPS = (1,)
+# What was drawn last is kept of so many small clients, see `Schedule.draw_ahead`.
+_KEPT, _SMALL = 64, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +54,26 @@ class Schedule:
         return epochs * self.samples + rest * self.batch_size
 
     def order(self, epoch: int) -> Indices:
-        """The permutation of the shard's positions in `epoch`, (samples,) int64."""
-        rng = np.random.default_rng((self.seed, self.client, epoch))
-        return rng.permutation(self.samples)
+        """The permutation of the shard's positions in `epoch`, (samples,) int64, read-only."""
+        draw = _kept_order if self.samples <= _SMALL else _order
+        return draw(self.seed, self.client, epoch, self.samples)
 
     def seeds(self, start: int, stop: int) -> Seeds:
-        """What the random numbers of steps `start` to `stop` begin with, (steps,) uint32."""
-        entropies = ((self.seed, self.client, step) for step in range(start, stop))
-        drawn = (np.random.SeedSequence(e, spawn_key=_STEPS).generate_state(1) for e in entropies)
-        return np.concatenate([np.empty(0, np.uint32), *drawn])
+        """What random numbers of steps `start` to `stop` begin with, (steps,) uint32, read-only."""
+        draw = _kept_seeds if stop - start <= _SMALL else _seeds
+        return draw(self.seed, self.client, start, stop)
+
+    def draw_ahead(self, start: int, stop: int, max_steps: int, *, seeds: bool) -> None:
+        """Draw what the first of the `blocks` from `start` takes, and keep it if it is small.
+
+        To draw takes six times as long beside training, whose tensors drive numpy's code out of the
+        processor's caches, as for many clients in a row.
+        """
+        if self.samples > _SMALL:
+            return
+        for step, positions in islice(self.blocks(start, stop, max_steps), 1):
+            if seeds:
+                self.seeds(step - len(positions), step)
 
     def blocks(self, start: int, stop: int, max_steps: int) -> Iterator[tuple[int, Indices]]:
         """Steps `start` to `stop` as blocks of equally sized batches.
@@ -85,6 +100,24 @@ class Schedule:
             batch = min(self.batch_size, self.samples - first)
             step += count
             yield step, order[first : first + count * batch].reshape(count, batch)
+
+
+def _order(seed: int, client: int, epoch: int, samples: int) -> Indices:
+    drawn = np.random.default_rng((seed, client, epoch)).permutation(samples)
+    drawn.setflags(write=False)
+    return drawn
+
+
+def _seeds(seed: int, client: int, start: int, stop: int) -> Seeds:
+    entropies = ((seed, client, step) for step in range(start, stop))
+    drawn = (np.random.SeedSequence(e, spawn_key=_STEPS).generate_state(1) for e in entropies)
+    seeds = np.concatenate([np.empty(0, np.uint32), *drawn])
+    seeds.setflags(write=False)
+    return seeds
+
+
+_kept_order = lru_cache(_KEPT)(_order)
+_kept_seeds = lru_cache(_KEPT)(_seeds)
 
 
 def round_steps(

@@ -16,7 +16,7 @@ the weights. Of integers and truth values, which count or flag, the largest is t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,41 +67,28 @@ class ExactSum:
     def __init__(
         self, before: Tensors, exponent: int, *, counts: int = 0, keeps_largest: bool = True
     ) -> None:
-        self._before = before
-        self._counts = counts
-        self._keeps_largest = keeps_largest
+        self._kinds = _kinds(before)
+        self._others = [name for name, (_, dtype) in self._kinds.items() if dtype.kind != "f"]
+        if not keeps_largest:
+            self._others = []
         self.exponent = exponent
-        self._blocks: list[_Block] = []
-        end = 0
-        for name in (name for name in before if before[name].dtype.kind == "f"):
-            flat = before[name].reshape(-1)
-            # Masks of attention hold infinities, which no step changes.
-            finite = np.isfinite(flat)
-            for start in range(0, len(flat), _BLOCK):
-                there = slice(start, min(start + _BLOCK, len(flat)))
-                place = slice(end + there.start, end + there.stop)
-                mask = None if finite.all() else finite[there]
-                self._blocks.append(_Block(name, there, place, flat[there], mask))
-            end += len(flat)
-        self.elements = end
-        self._sums = np.zeros(end + counts, np.int64)
+        self.elements = sum(one.size for one in before.values() if one.dtype.kind == "f")
+        self._sums = np.zeros(self.elements + counts, np.int64)
+        self._blocks = _blocks(before, self._sums)
         # How often the bits of the rounder stand in each block beside units. They are subtracted
         # once for all updates: additions are modulo 2**64.
         self._rounders = [0] * len(self._blocks)
         self.largest: dict[str, Array] = {}
         self.weight = 0.0
         self.updates = 0
-        # To have float32 widened before the difference would take as long as all the rest.
-        self._changes = {np.dtype(kind): np.empty(_BLOCK, kind) for kind in ("<f4", "<f8")}
-        self._scaled = np.empty(_BLOCK, np.float64)
 
     @property
     def sums(self) -> NDArray[np.int64]:
         """Units of all elements in a row, then the counts: of shape (elements + counts,)."""
-        words = self._sums.view(np.uint64)
         for index, block in enumerate(self._blocks):
             if self._rounders[index]:
-                words[block.place] -= np.uint64(self._rounders[index] * _ROUNDER_BITS & _ALL_BITS)
+                words = block.units.view(np.uint64)
+                words -= np.uint64(self._rounders[index] * _ROUNDER_BITS & _ALL_BITS)
                 self._rounders[index] = 0
         return self._sums
 
@@ -111,12 +98,12 @@ class ExactSum:
         Raises:
             UpdateRefused: it has other tensors.
         """
-        _check_alike(self._before, after)
+        _check_alike(self._kinds, after)
         flat = _flat(after)
         squares = 0.0
         with np.errstate(invalid="ignore", over="ignore"):
             for block in self._blocks:
-                wide = self._change(block, flat).astype(np.float64)
+                wide = block.change(flat).astype(np.float64)
                 # A compiled action's numpy has no BLAS, which `np.dot` would call.
                 squares += float(np.einsum("n,n->", wide, wide))
         return math.sqrt(squares)
@@ -136,7 +123,7 @@ class ExactSum:
             UpdateRefused: it changed something by too much, or into no number, or has other
                 tensors. The sum is as it was.
         """
-        _check_alike(self._before, after)
+        _check_alike(self._kinds, after)
         if not 0 < weight < math.inf:
             raise UpdateRefused(f"its weight is {weight:g}, which must be a positive number")
         flat, scale = _flat(after), math.ldexp(weight * factor, self.exponent)
@@ -147,62 +134,104 @@ class ExactSum:
                     for done in range(index):
                         self._add_block(done, flat, scale, sign=-1)
                     raise UpdateRefused(odd)
-        self._sums[self.elements :] += np.array(counts or np.zeros(self._counts), np.int64)
-        for name in self._before:
-            if self._keeps_largest and self._before[name].dtype.kind != "f":
-                known = self.largest.get(name)
-                value = np.array(after[name])
-                self.largest[name] = value if known is None else np.maximum(known, value)
+        if counts:
+            self._sums[self.elements :] += np.array(counts, np.int64)
+        for name in self._others:
+            known = self.largest.get(name)
+            value = np.array(after[name])
+            self.largest[name] = value if known is None else np.maximum(known, value)
         self.weight += weight
         self.updates += 1
-
-    def _change(self, block: _Block, after: Tensors) -> NDArray[np.floating[Any]]:
-        """By what a block has changed, in memory that the next call uses again."""
-        old, new = block.before, after[block.name][block.there]
-        if block.finite is not None:
-            old, new = np.where(block.finite, old, 0), np.where(block.finite, new, 0)
-        kind = np.promote_types(old.dtype, np.float32)
-        return np.subtract(new, old, out=self._changes[kind][: len(old)], dtype=kind)
 
     def _add_block(
         self, index: int, after: Tensors, scale: float, *, sign: Literal[1, -1] = 1
     ) -> str | None:
         """Add, or subtract again, what a block of an update changes; why it cannot be, or None."""
         block = self._blocks[index]
-        changes = self._change(block, after)
-        largest = max(float(changes.max()), -float(changes.min()))
+        changes = block.change(after)
+        largest = max(float(np.maximum.reduce(changes)), -float(np.minimum.reduce(changes)))
         # What is compared with NaN is false.
         if not largest <= MOST_CHANGE:
             return _too_much(block.name, changes)
-        scaled = np.multiply(changes, scale, out=self._scaled[: len(changes)], dtype=np.float64)
+        scaled = block.scaled
+        np.copyto(scaled, changes)
+        np.multiply(scaled, scale, out=scaled)
         if largest * abs(scale) < _MOST_ROUNDED:
             # The same as below, in half of the time.
-            units = np.add(scaled, _ROUNDER, out=scaled).view(np.int64)
+            np.add(scaled, _ROUNDER, out=scaled)
+            units = block.scaled_bits
             self._rounders[index] += sign
         else:
             units = np.rint(scaled, out=scaled).astype(np.int64)
-        add, place = np.add if sign > 0 else np.subtract, self._sums[block.place]
-        add(place, units, out=place)
+        (np.add if sign > 0 else np.subtract)(block.units, units, out=block.units)
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some neighbouring elements of a tensor.
+    """Some neighbouring elements of a tensor, n of them, and the memory to add them up in.
+
+    All of it is in views that are made once: a client has few steps, and Python takes as long for
+    a view as numpy does for a thousand elements.
 
     Attributes:
         name: of the tensor.
         there: where they are in it.
-        place: where their units are in the sum.
-        before: what the round began with, (n,).
+        before: what the round began with.
         finite: which of them are numbers; None where all are.
+        units: theirs in the sum.
+        changes, scaled: for what is computed; all blocks have the same memory.
+        scaled_bits: `scaled` as whole numbers.
     """
 
     name: str
     there: slice
-    place: slice
     before: Array
     finite: NDArray[np.bool_] | None
+    units: NDArray[np.int64]
+    changes: NDArray[np.floating[Any]]
+    scaled: NDArray[np.float64]
+    scaled_bits: NDArray[np.int64]
+
+    def change(self, after: Tensors) -> NDArray[np.floating[Any]]:
+        """By what flat tensors differ here, in memory that the next call uses again."""
+        old, new = self.before, after[self.name][self.there]
+        if self.finite is not None:
+            old, new = np.where(self.finite, old, 0), np.where(self.finite, new, 0)
+        # To have float32 widened before the difference would take as long as all the rest.
+        np.subtract(new, old, out=self.changes, dtype=self.changes.dtype)
+        return self.changes
+
+
+def _blocks(before: Tensors, sums: NDArray[np.int64]) -> list[_Block]:
+    """The floating-point elements of a state, whose units stand in a row in `sums`."""
+    blocks: list[_Block] = []
+    memory = {np.dtype(kind): np.empty(_BLOCK, kind) for kind in ("<f4", "<f8")}
+    wide = np.empty(_BLOCK, np.float64)
+    end = 0
+    for name in (name for name in before if before[name].dtype.kind == "f"):
+        flat = before[name].reshape(-1)
+        changes = memory[np.promote_types(flat.dtype, np.float32)]
+        # Masks of attention hold infinities, which no step changes.
+        finite = np.isfinite(flat)
+        mask = None if finite.all() else finite
+        for start in range(0, len(flat), _BLOCK):
+            there = slice(start, min(start + _BLOCK, len(flat)))
+            count = there.stop - start
+            blocks.append(
+                _Block(
+                    name=name,
+                    there=there,
+                    before=flat[there],
+                    finite=None if mask is None else mask[there],
+                    units=sums[end : end + count],
+                    changes=changes[:count],
+                    scaled=wide[:count],
+                    scaled_bits=wide[:count].view(np.int64),
+                )
+            )
+            end += count
+    return blocks
 
 
 def _flat(tensors: Tensors) -> dict[str, Array]:
@@ -219,14 +248,20 @@ def _too_much(name: str, changes: NDArray[np.floating[Any]]) -> str:
     )
 
 
-def _check_alike(before: Tensors, after: Tensors) -> None:
-    odd = sorted(before.keys() ^ after.keys()) or [
-        name
-        for name in before
-        if (before[name].shape, before[name].dtype) != (after[name].shape, after[name].dtype)
+def _kinds(tensors: Tensors) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _check_alike(
+    before: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], after: Tensors
+) -> None:
+    kinds = _kinds(after)
+    if kinds == before:
+        return
+    odd = sorted(before.keys() ^ kinds.keys()) or [
+        name for name in before if before[name] != kinds[name]
     ]
-    if odd:
-        raise UpdateRefused(f"{odd[0]} is not the tensor that the round began with")
+    raise UpdateRefused(f"{odd[0]} is not the tensor that the round began with")
 
 
 def mean_of(

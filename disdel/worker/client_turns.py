@@ -7,6 +7,7 @@ import numpy as np
 from disdel.protocol.client_messages import ClientTurn
 from disdel.protocol.messages import FROZEN
 from disdel.runtimes.rates import Factors
+from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import read_described
 from disdel.store.states import named_in
 from disdel.types.arrays import Array, Tensors
@@ -40,6 +41,12 @@ class RoundState:
             self.frozen = named_in(metadata, FROZEN)
             self.read_bytes += bytes_of(tensors)
         return self._held[1]
+
+
+def schedule_of(turn: ClientTurn, samples: int, seed: int) -> Schedule:
+    """A client's order of its samples, of which it has so many and perhaps uses fewer."""
+    used = samples if turn.uses is None else min(turn.uses, samples)
+    return Schedule(used, turn.batch_size, seed, turn.client)
 
 
 def used_by(turn: ClientTurn, samples: Samples, seed: int) -> Samples:

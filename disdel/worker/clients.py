@@ -27,12 +27,12 @@ from disdel.protocol.client_messages import (
 from disdel.protocol.keys import RunKeys
 from disdel.protocol.messages import FROZEN
 from disdel.runtimes.base import Trainer, split_state, sum_of
-from disdel.runtimes.schedule import Schedule
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
 from disdel.types.phases import STORE_MARGIN_S
+from disdel.worker.ahead import read_ahead
 from disdel.worker.cancellation import Cancelled, check_cancelled
-from disdel.worker.client_turns import RoundState, constant_factors, most_bytes, used_by
+from disdel.worker.client_turns import RoundState, constant_factors, schedule_of, used_by
 from disdel.worker.context import Context, ProgressEntry, Throttle
 from disdel.worker.model_file import store_model
 from disdel.worker.network import TrainerCache
@@ -46,11 +46,9 @@ from disdel.worker.terms import added_terms
 from disdel.worker.unprotected import Unprotected
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
+# How often is told where it is, and asked whether anybody still waits: one after the other, since
+# the store's client is back in the processor's caches then, which takes longer than a request.
 _PROGRESS_INTERVAL_S = 0.5
-# How often it is asked whether anybody still waits.
-_CANCEL_INTERVAL_S = 0.5
-# The next clients' samples are read beside the present one's steps, if they are so few.
-_AHEAD_BYTES, _MOST_AHEAD = 4 << 20, 32
 # Before a round's deadline, what was summed must be on its way.
 _HAND_IN_S = 0.5
 
@@ -104,7 +102,6 @@ class _Activation:
     _before: dict[str, Array] = field(default_factory=dict)
     _updates: RoundUpdates | None = None
     _shown: Throttle = field(default_factory=lambda: Throttle(_PROGRESS_INTERVAL_S))
-    _asked: Throttle = field(default_factory=lambda: Throttle(_CANCEL_INTERVAL_S))
     # In this activation; the slowest client's for one step, and for its score or count.
     _steps: int = 0
     _train_s: float = 0.0
@@ -157,12 +154,11 @@ class _Activation:
     def _train_all(self) -> Ending:
         turns = self.request.turns
         for index, turn in enumerate(turns):
-            following = turns[index + 1 : index + 1 + _MOST_AHEAD]
             if self._leaves_to_others(turn):
                 return "continued-time"
             begun = None if self.results else self.request.begun
             try:
-                ending = self._train(turn, following, begun)
+                ending = self._train(turn, turns[index + 1 :], begun)
             except _TimeIsUp:
                 return "ok"
             if ending != "ok":
@@ -191,10 +187,13 @@ class _Activation:
         if turn.counts:
             self.results.append(self._counted(turn, samples, own_s))
             return "ok"
-        self._read_ahead(following, samples)
         if first:
             clock.ended("data")
         trainer = self.trainers.get(self.request.network, samples.x)
+        read_ahead(
+            *(self.request, following, samples, self.shards, self.context),
+            seeds=trainer.takes_seeds,
+        )
         if first:
             clock.ended("built")
             self._begin_round(trainer)
@@ -208,7 +207,7 @@ class _Activation:
         if first:
             clock.ended("loaded")
         used = used_by(turn, samples, self.request.network.seed)
-        schedule = Schedule(len(used.x), turn.batch_size, self.request.network.seed, turn.client)
+        schedule = schedule_of(turn, len(samples.x), self.request.network.seed)
         start = turn.start_step if begun is None else begun.next_step
         began_s = time.perf_counter()
         try:
@@ -282,19 +281,6 @@ class _Activation:
             return ()
         return self.own_data.labels(samples.y, self.request.network.model.targets[0].classes)
 
-    def _read_ahead(self, following: Sequence[ClientTurn], alike: Samples) -> None:
-        """Begin to read the next clients' samples together, where they are in the store and few."""
-        keys: list[str] = []
-        left_bytes = _AHEAD_BYTES
-        for turn in following:
-            left_bytes -= most_bytes(turn, alike)
-            # Without steps, nothing says how many a client has.
-            if turn.shard_key is None or turn.stop_step == turn.start_step or left_bytes < 0:
-                break
-            keys.append(turn.shard_key)
-        if keys and not self.shards.is_ahead(keys[0]):
-            self.shards.read_ahead(keys, self.context)
-
     def _score(self, turn: ClientTurn, trainer: Trainer, own: Samples) -> ScoreSums | None:
         """The score of a client's model where one is asked for."""
         if not (turn.score_keys or turn.scores_own):
@@ -354,8 +340,6 @@ class _Activation:
         return read_tensors(store, key)
 
     def _before_block(self) -> None:
-        if self._asked.due():
-            self._check_cancelled()
         until_s = self.request.until_s
         if until_s is not None and time.time() > until_s - self.pace.slowest_s - _HAND_IN_S:
             raise _TimeIsUp
@@ -402,12 +386,14 @@ class _Activation:
         self.context.report(self.request.progress_key, entry)
 
     def _say_step(self, turn: ClientTurn, step: int, loss: float) -> None:
-        if self._shown.due():
-            self._say(
-                "training",
-                client=turn.client,
-                first_step=turn.start_step,
-                last_step=turn.stop_step,
-                step=step,
-                **({} if self.protection.is_secure else {"loss": loss}),
-            )
+        if not self._shown.due():
+            return
+        self._say(
+            "training",
+            client=turn.client,
+            first_step=turn.start_step,
+            last_step=turn.stop_step,
+            step=step,
+            **({} if self.protection.is_secure else {"loss": loss}),
+        )
+        self._check_cancelled()

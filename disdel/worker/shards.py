@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal
@@ -52,18 +52,29 @@ class ShardCache:
             self._held[use] = key, samples
         return samples
 
-    def is_ahead(self, key: str) -> bool:
+    def is_ahead(self, key: str | None) -> bool:
         """Whether a shard is being read ahead, or was."""
         return key in self._ahead
 
-    def read_ahead(self, keys: Sequence[str], context: Context) -> None:
-        """Begin to read what `get` will be asked for next, beside what the container computes."""
+    def read_ahead(
+        self, keys: Sequence[str], context: Context, prepare: Callable[[str, Samples], None]
+    ) -> None:
+        """Begin to read what `get` will be asked for next, beside what the container computes.
+
+        Args:
+            keys: what is read together.
+            context: the activation's.
+            prepare: is told of each in the thread that has read it.
+        """
         self._reader = self._reader or ThreadPoolExecutor(1, "samples")
 
         def read() -> dict[str, Samples]:
             # Who waits for what is still to be written is `get`.
             blobs = zip(keys, context.store.get_each(keys), strict=True)
-            return {k: _samples(tensors_of(k, data)) for k, data in blobs if data is not None}
+            found = {k: _samples(tensors_of(k, data)) for k, data in blobs if data is not None}
+            for key, samples in found.items():
+                prepare(key, samples)
+            return found
 
         self._ahead |= dict.fromkeys(keys, self._reader.submit(read))
 

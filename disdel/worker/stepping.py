@@ -105,7 +105,7 @@ def take_steps(
             samples.y[positions],
             pace.micro_batches,
             factors(first, step),
-            schedule.seeds(first, step),
+            schedule.seeds(first, step) if trainer.takes_seeds else None,
         )
         if not pace.slowest_s:
             context.clock.ended("stepped")

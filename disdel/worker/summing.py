@@ -103,7 +103,9 @@ class RoundUpdates:
                     "which differential privacy does not cover: train it, or have it as a "
                     "statistic that is not trainable"
                 )
-        summed = {name: value for name, value in after.items() if name not in self._frozen}
+        summed = after
+        if self._frozen:
+            summed = {name: value for name, value in after.items() if name not in self._frozen}
         self._protection.add(self._sum, turn.client, summed, turn.weight, loss_sum)
         for name, total in self._further.items():
             # The changes are those that the sum has just taken, and as bounded.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from disdel.errors import StoreError, UsageError
-from disdel.models import built_in
+from disdel.models import MODEL_NAMES, built_in
 from disdel.runtimes.base import AddedTerms
 from disdel.strategies.aggregation import weighted_mean
 from disdel.types import OPTIMIZERS
@@ -86,7 +86,7 @@ def own_torch_trainer(spec=SPEC, optimizer="adam", learning_rate=None, seed=0, p
 
 
 OWN = """
-from disdel.models import built_in
+from disdel.models import MODEL_NAMES, built_in
 from disdel.models.builtin.torch_models import TorchNetwork
 
 def preprocess(x):
@@ -121,6 +121,30 @@ def samples(spec=SPEC, steps=6, batch=16):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (steps, batch, *spec.input_shape), np.uint8)
     return x, rng.integers(0, spec.classes, (steps, batch)).astype(np.int32)
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_steps_of_built_in_torch_networks_draw_no_random_numbers(name):
+    import random
+
+    import torch
+
+    from disdel.models.torch_networks import build_trainer
+    from disdel.protocol.messages import Network
+
+    spec = built_in(name, input_shape=(32, 32, 3), classes=4)
+    x, y = samples(spec, steps=1, batch=2)
+    network = Network(
+        runtime="torch", model=spec, optimizer="sgd", learning_rate=None, seed=0, threads=1
+    )
+    trainer = build_trainer(network, x[0])
+    assert not trainer.takes_seeds
+    states = []
+    for _ in range(2):
+        drawn = np.random.get_state()[1].tobytes(), random.getstate()
+        states.append((torch.default_generator.get_state().tolist(), *drawn))
+        trainer.train(x, y)
+    assert states[0] == states[1]
 
 
 def assert_identical(states):

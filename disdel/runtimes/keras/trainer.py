@@ -45,6 +45,8 @@ class KerasTrainer(Trainer):
     """
 
     model_suffix = ".keras"
+    # Layers keep theirs in the state.
+    takes_seeds = False
 
     def __init__(
         self,
@@ -201,7 +203,7 @@ class KerasTrainer(Trainer):
         y: Array,
         micro_batches: int = 1,
         rate_factors: Array | None = None,
-        seeds: Array | None = None,  # noqa: ARG002 - layers keep their seeds in the state
+        seeds: Array | None = None,  # noqa: ARG002 - see `takes_seeds`
     ) -> float:
         parts = min(micro_batches, x.shape[1])
         factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors

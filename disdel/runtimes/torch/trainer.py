@@ -39,6 +39,7 @@ class TorchTrainer(Trainer):
         save: writes the file of the model.
         recipe: how it is trained; by default it is a built-in network for classes.
         precision: what training steps compute in; scores are the saved model's, in float32.
+        takes_seeds: whether model or recipe may draw random numbers.
     """
 
     model_suffix = ".safetensors"
@@ -51,7 +52,9 @@ class TorchTrainer(Trainer):
         save: Callable[[Path], None],
         recipe: TorchRecipe = OF_CLASSES,
         precision: Precision = "float32",
+        takes_seeds: bool = True,
     ) -> None:
+        self.takes_seeds = takes_seeds
         self._model = model
         self._optimizer = optimizer
         self._save = save

@@ -82,3 +82,13 @@ def test_a_shorter_shard_runs_out_before_the_last_round():
     short = Schedule(samples=20, batch_size=10, seed=0, client=1)
     assert round_steps(short, epochs=1, rounds=3, sync=1, round_number=2) == (1, 2)
     assert round_steps(short, epochs=1, rounds=3, sync=1, round_number=3) == (2, 2)
+
+
+def test_what_was_drawn_ahead_is_not_drawn_again(monkeypatch):
+    schedule = Schedule(53, 10, seed=5, client=31)
+    schedule.draw_ahead(6, 30, 32, seeds=True)
+    monkeypatch.delattr(np.random, "default_rng")
+    monkeypatch.delattr(np.random, "SeedSequence")
+    step, positions = next(schedule.blocks(6, 30, 32))
+    assert (step, positions.shape) == (11, (5, 10))
+    assert len(schedule.seeds(6, step)) == 5

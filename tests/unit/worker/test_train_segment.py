@@ -268,6 +268,17 @@ def test_random_numbers_begin_at_each_step_wherever_a_round_is_cut(store):
     assert len({*whole.seeds, *other.seeds}) == 2 * len(whole.seeds)
 
 
+def test_a_trainer_that_draws_no_random_numbers_is_given_no_seeds(store):
+    class Seedless(Counting):
+        takes_seeds = False
+
+        def train(self, x, y, micro_batches=1, rate_factors=None, seeds=None):
+            assert seeds is None
+            return float(y.size)
+
+    assert run(store, Seedless()).outcome == "ok"
+
+
 def test_a_loss_that_is_no_number_stops_the_run(store):
     trainer = Counting()
     trainer.loss = float("nan")
