@@ -219,8 +219,9 @@ def test_python_does_what_the_command_does(home, monkeypatch):
 
 def start_training(home, *arguments):
     """Start a long training; it is past its first round, with its containers warm."""
+    command = [sys.executable, "-m", "disdel", "train", "digits"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "disdel", "train", "digits", "--epochs", "5000", *arguments],
+        [*command, "--epochs", "5000", "--runtime", "torch", *arguments],
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
