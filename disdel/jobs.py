@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from disdel.controller.federating import federate as federate_run
 from disdel.controller.inference import infer as infer_run
@@ -35,11 +36,22 @@ from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import DEFAULT, runtime_named
 from disdel.settings import Settings, resolve
 from disdel.settings.read_options import TableOptions
-from disdel.strategies.asking import strategy_of
-from disdel.types import Cost, FederateJob, InferJob, Plan, RunReport, RuntimeName, TrainJob
+from disdel.strategies.asking import strategy_of, with_whole_strategy
+from disdel.types import (
+    Cost,
+    FederateJob,
+    InferJob,
+    LearningJob,
+    Plan,
+    RunReport,
+    RuntimeName,
+    TrainJob,
+)
 from disdel.types.dealt import DealtSamples
 from disdel.types.events import Event, Listener, Noted, PlanMade, RunEnded, silent
 from disdel.types.flower import FlowerJob
+
+Job = TypeVar("Job", bound=LearningJob)
 
 
 def run_train(
@@ -129,6 +141,15 @@ def find_resumed(run: str, run_dir: Path) -> Resumed:
         UsageError: there is no such run, or it cannot be resumed.
     """
     return read_resumed(find_run(run_dir, run))
+
+
+def as_runs_have_it(job: Job) -> Job:
+    """A job as a run keeps it: its strategy is said with all of its parameters, by one word.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
+    return with_whole_strategy(job)
 
 
 def stop(run: str, settings: Settings, *, forget: bool = False) -> str:

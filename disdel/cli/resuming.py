@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from disdel.cli.declared import Given
 from disdel.errors import UsageError
-from disdel.settings import Declared, declared
+from disdel.settings import Declared, changed, declared
 from disdel.types import LearningJob
 
 Job = TypeVar("Job", bound=LearningJob)
@@ -27,18 +27,37 @@ def check_resumed(
     Raises:
         UsageError: something else is another value.
     """
-    job = asked.made(dataset=before.dataset)
+    names = set(asked.values)
+    job = _asked_of(asked, before)
+    if "outer" in names:
+        # It is another word for a strategy.
+        names.add("strategy")
     may_change = " and ".join(f"--{name}" for name in (may_grow, *may_differ))
     for option in declared(asked.cls):
         now, then = option.value(job), option.value(before)
-        if option.name not in asked.values or option.name in (may_grow, *may_differ):
+        if option.name not in names or option.name in (may_grow, *may_differ):
             continue
         # None is `auto`.
         if now not in (None, then):
+            source = asked.sources.get(option.name, "--outer")
             raise UsageError(
-                f"{asked.sources[option.name]} is {now}, and {_shown(option, then)} in the run to "
+                f"{source} is {now}, and {_shown(option, then)} in the run to "
                 f"be resumed; only {may_change} may change"
             )
+
+
+def _asked_of(asked: Given[Job], before: Job) -> Job:
+    """The run's job, were it what is asked: what has been left out is what the run has."""
+    from disdel.jobs import as_runs_have_it
+
+    said = dict(asked.values)
+    if "outer" in said:
+        said.setdefault("strategy", "fedavg")
+    try:
+        return as_runs_have_it(changed(before, said))
+    except UsageError:
+        # What was begun and what is asked do not go together: they differ in some option.
+        return asked.made(dataset=before.dataset)
 
 
 def _shown(option: Declared, value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -74,6 +75,15 @@ def read_availability(text: str, *, clients: int, seed: int) -> Availability:
     if not 0 < probability <= 1:
         raise UsageError(f"{_FORMS}; not {text}")
     return ByChance(probability, clients, seed)
+
+
+def trace_digest(text: str) -> dict[str, str]:
+    """Of the file of spans that `--available` names, by its name; empty for a probability."""
+    try:
+        float(text)
+    except ValueError:
+        return {text: hashlib.blake2b(Path(text).read_bytes(), digest_size=16).hexdigest()}
+    return {}
 
 
 def _read_trace(path: Path, clients: int) -> ByTrace:

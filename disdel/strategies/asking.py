@@ -58,7 +58,13 @@ def strategy_of(job: LearningJob) -> Strategy:
         UsageError: there is none of that name, or not with these parameters.
     """
     if job.outer is None:
-        return strategy_said(job.strategy, job.average)
+        strategy = strategy_said(job.strategy, job.average)
+        if job.average == "epochs" and not strategy.weighs:
+            raise UsageError(
+                f"--average epochs weighs updates, and strategy {strategy.name} looks at no "
+                "weights: leave it out"
+            )
+        return strategy
     strategy = strategy_said(job.outer, job.average, option="--outer")
     if not strategy.is_outer:
         outer = [name for name in strategy_names() if class_named(name).is_outer]

@@ -161,6 +161,8 @@ class Strategy(ABC):
             FedAvgM, with its value before the first round (see `first`).
         own: likewise what each client keeps.
         sees_each: whether `combine` must look at each update, so that no sums can stand for them.
+        weighs: whether what updates weigh counts. A class whose `combine` looks at no weights says
+            no, one derived from it whose own does says yes.
         measures: whether `combine` needs their `Geometry`, for which they are read once more.
         needs_sgd: whether it takes a client's steps for those of plain SGD, whose learning rates
             it must know.
@@ -180,6 +182,7 @@ class Strategy(ABC):
     kept: ClassVar[Mapping[str, float]] = {}
     own: ClassVar[Mapping[str, float]] = {}
     sees_each: ClassVar[bool] = False
+    weighs: ClassVar[bool] = True
     measures: ClassVar[bool] = False
     needs_sgd: ClassVar[bool] = False
     is_outer: ClassVar[bool] = False

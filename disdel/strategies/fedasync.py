@@ -24,6 +24,7 @@ class FedAsync(FedAvg):
     name = "fedasync"
     awaits_all = False
     mixes_states: ClassVar[bool] = True
+    weighs = False
     buffer: ClassVar[int] = 1
 
     alpha: Annotated[float, Setting("Share of a fresh update.", above=0, high=1)] = 0.6
@@ -35,6 +36,9 @@ class FedAsync(FedAvg):
         int | None,
         Setting("States behind which an update is refused; none for any.", low=0, high=100_000),
     ] = None
+
+    def weight(self, contribution: Contribution) -> float:
+        return self.alpha * self.freshness(contribution)
 
     def freshness(self, contribution: Contribution) -> float:
         stale = contribution.staleness
@@ -50,7 +54,7 @@ class FedAsync(FedAvg):
         clients: int,  # noqa: ARG002
     ) -> Mapping[str, float]:
         [one] = contributions
-        return {"share": self.alpha * self.freshness(one)}
+        return {"share": self.weight(one)}
 
     def advance(self, block: Block) -> Advanced:
         return Advanced(block.before + block.numbers["share"] * block.change)

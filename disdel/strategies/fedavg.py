@@ -24,6 +24,8 @@ class FedAvg(Strategy):
         return roster
 
     def weight(self, contribution: Contribution) -> float:
+        if not self.weighs:
+            return 1.0
         weights = {
             "samples": contribution.samples,
             "equal": 1,

@@ -26,6 +26,7 @@ class Krum(FedAvg):
     name = "krum"
     sees_each = True
     measures = True
+    weighs: ClassVar[bool] = False
 
     f: Annotated[int, Setting("Bad clients at most.", low=0, high=10_000)] = 1
 
@@ -52,6 +53,7 @@ class MultiKrum(Krum):
     """The weighted mean of the `keep` updates that lie nearest to others, as Krum measures it."""
 
     name: ClassVar[str] = "multi-krum"
+    weighs: ClassVar[bool] = True
 
     keep: Annotated[
         int | None, Setting("Updates to average; none for all but f.", low=1, high=10_000)

@@ -18,6 +18,7 @@ class Median(FedAvg):
 
     name = "median"
     sees_each = True
+    weighs = False
 
     def combine(
         self,

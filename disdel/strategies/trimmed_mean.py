@@ -24,6 +24,7 @@ class TrimmedMean(FedAvg):
 
     name = "trimmed-mean"
     sees_each = True
+    weighs = False
 
     beta: Annotated[
         float, Setting("Share of the updates cut off at each end.", above=0, high=0.5)

@@ -117,6 +117,14 @@ class Assignment:
         order = self.order()
         return tuple(_name(order[start:end]) for start, end in zip(starts, self._ends, strict=True))
 
+    @cached_property
+    def digest(self) -> str:
+        """Of who owns which samples, as hexadecimal digits."""
+        found = hashlib.blake2b(np.asarray(self.sizes, "<i8").tobytes(), digest_size=16)
+        if not self.in_ranges:  # else the seed says the order
+            found.update(np.asarray(self.order(), "<i8").tobytes())
+        return found.hexdigest()
+
     def shards(self) -> Iterator[tuple[str, Positions]]:
         """Each client's name and ascending positions, checked to be each sample of the split once.
 

@@ -131,6 +131,13 @@ class UserModule:
             and value.__module__ == module.__name__
         }
 
+    def takes(self, name: str) -> bool:
+        """Whether the function has a parameter that `call` can give a value of this name."""
+        try:
+            return name in inspect.signature(self._function()).parameters
+        except (TypeError, ValueError):
+            return False
+
     def call(self, **offered: object) -> object:
         """Call the function with those of `offered` that it has parameters for.
 

@@ -70,6 +70,11 @@ class OwnData:
             os.chdir(self._folder)
             self._module = UserModule(code.ref, self._folder)
         module = self._module
+        if split == "test" and not module.takes("split"):
+            raise UsageError(
+                f"{module.code.entry} takes no split, so that it can only load what clients train "
+                "on: give it a parameter `split`, and return other samples for 'test'"
+            )
         loaded = module.call(client=client, split=split)
         where = f"{module.code.entry} of client {client}{' for test' if split == 'test' else ''}"
         return module.guarded(lambda: _samples(loaded, count, model, where))

@@ -30,6 +30,7 @@ from disdel.data.partitioners import Partition
 from disdel.errors import UsageError
 from disdel.planner.question import Federation
 from disdel.platforms.endpoints import Endpoints
+from disdel.selection import trace_digest
 from disdel.settings import Settings
 from disdel.strategies.asking import strategy_of, with_whole_strategy
 from disdel.strategies.base import Strategy
@@ -105,6 +106,18 @@ class FederatedKind(RunKind):
             )
         self.asked = replace(self.asked, clients=len(counts))
         return self.asked.as_training
+
+    def assignment(self, partition: Partition, clients: int) -> Assignment:  # noqa: ARG002
+        assert self._roster is not None
+        return self._roster.assignment
+
+    def file_digests(self) -> dict[str, str]:
+        digests = {}
+        if self._data is not None:
+            digests[self._data.ref.entry] = self._data.ref.digest
+        if self.asked.available is not None:
+            digests |= trace_digest(self.asked.available)
+        return digests
 
     def files(self) -> Mapping[str, bytes]:
         if self._data is None:

@@ -68,6 +68,12 @@ class Roster(RoundObserver):
         self._starts = np.cumsum(owned) - owned
         self.held = held_out(owned, job.evaluating.holdout)
         self._owned = owned
+        if job.evaluating.holdout is not None and not self.held.any():
+            raise UsageError(
+                f"--client-holdout {job.evaluating.holdout:g} holds out no sample of any client: "
+                f"the largest has {owned.max(initial=0)}, and that share of it is none. Raise it, "
+                "or take fewer clients"
+            )
         most = job.of_clients("client_samples")
         kept = owned - self.held
         self.sizes = kept if most is None else np.minimum(kept, most.astype(np.int64))

@@ -52,6 +52,8 @@ class Progress:
         job: with the workers, runtime and fan-in that the planner chose.
         dataset: the data set's version and the samples of its splits: train, validation, test.
         dataset_digest: of the samples themselves.
+        dealt_digest: of which client owns which of them; empty where nobody has kept it.
+        file_digests: of other files that rounds go by, by their names.
         planned_rounds: the rounds of the whole job.
         rounds: those that are complete.
         federation: what was asked for, where the job stands for a federation.
@@ -61,6 +63,8 @@ class Progress:
     dataset: tuple[str, int, int, int]
     dataset_digest: str
     planned_rounds: int
+    dealt_digest: str = ""
+    file_digests: dict[str, str] = field(default_factory=dict)
     rounds: tuple[CompleteRound, ...] = ()
     federation: FederateJob | None = None
 

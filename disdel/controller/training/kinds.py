@@ -15,6 +15,7 @@ from disdel.planner.question import Federation
 from disdel.platforms.endpoints import Endpoints
 from disdel.strategies.base import Strategy
 from disdel.types import FederateJob, ModelSpec, RoundReport, TrainJob
+from disdel.types.assignment import Assignment
 
 Counts = Callable[[int], tuple[int, ...]]
 
@@ -57,6 +58,14 @@ class RunKind:
     def planned(self, partition: Partition) -> tuple[Counts, Federation | None]:
         """The samples of each of so many clients, for the planner, and what else it should know."""
         return partition.counts, None
+
+    def assignment(self, partition: Partition, clients: int) -> Assignment:
+        """Who owns which samples, of so many clients that are planned for."""
+        return partition.assignment(clients)
+
+    def file_digests(self) -> dict[str, str]:
+        """Of files that its rounds go by, beside samples and strategy: by their names."""
+        return {}
 
     def why_spent(self, done: Sequence[RoundReport]) -> str | None:  # noqa: ARG002
         """Why what is planned has nothing left for a round after these; None where it has."""

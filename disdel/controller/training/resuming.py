@@ -183,6 +183,12 @@ def take_up(resumed: Resumed, planned: Progress, plan: Plan) -> Progress:
             f"has now (checksum {before.dataset_digest[:8]}, now {planned.dataset_digest[:8]}): "
             "import those again that it was begun on, or train anew"
         )
+    if before.dealt_digest and before.dealt_digest != planned.dealt_digest:
+        raise UsageError(
+            f"run {resumed.folder.run} was begun with samples dealt to its clients in another way "
+            f"than {_dealer(planned)} deals them now: put back what it was begun with, or train "
+            "anew"
+        )
     if (
         before.federation is None
         and before.done
@@ -193,6 +199,24 @@ def take_up(resumed: Resumed, planned: Progress, plan: Plan) -> Progress:
             "raised any more: its last round was the end of its training"
         )
     return replace(planned, rounds=before.rounds)
+
+
+def _dealer(planned: Progress) -> str:
+    federation = planned.federation
+    if federation is not None and federation.data is not None:
+        return f"counts() of --data {federation.data}"
+    return f"--partition {(federation or planned.job).partition}"
+
+
+def changed_files(resumed: Resumed, planned: Progress) -> list[str]:
+    """Sentences on files that a run's further rounds go by, and its rounds before did not."""
+    before = resumed.progress.file_digests
+    return [
+        f"{name} has changed since run {resumed.folder.run} began: its rounds from here on go by "
+        "what it is now"
+        for name, digest in planned.file_digests.items()
+        if before.get(name, digest) != digest
+    ]
 
 
 def _steps_done(progress: Progress, plan: Plan) -> list[tuple[int, int]]:

@@ -34,7 +34,7 @@ from disdel.controller.runs.run_folder import RunFolder, check_run_dir, create_r
 from disdel.controller.session import open_session, warn_of_store
 from disdel.controller.training.crew import Crew
 from disdel.controller.training.kinds import TRAINING, RunKind
-from disdel.controller.training.resuming import Resumed, keep_strategy, take_up
+from disdel.controller.training.resuming import Resumed, changed_files, keep_strategy, take_up
 from disdel.controller.training.splits import job_partition, job_samples
 from disdel.controller.training.stopping import reason_to_stop
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
@@ -231,6 +231,8 @@ async def train_on(
                 dataset.test_samples,
             ),
             dataset_digest=arrays.digest,
+            dealt_digest=kind.assignment(partition, len(plan.client_samples)).digest,
+            file_digests=kind.file_digests(),
             planned_rounds=plan.rounds,
             federation=kind.federation,
         )
@@ -238,6 +240,8 @@ async def train_on(
             folder = create_run_folder(settings.run_dir, kind.command, job.dataset)
             lease = stack.enter_context(claimed(folder.path))
         else:
+            for sentence in changed_files(resumed, progress):
+                emit(Noted(message=sentence, matters=True))
             progress, folder = take_up(resumed, progress, plan), resumed.folder
             # Of the time between the last complete round and now, nobody speaks.
             started_s -= progress.spent_s

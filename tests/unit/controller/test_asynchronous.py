@@ -204,6 +204,7 @@ def test_fedasync_mixes_states_as_they_come(run, decay, power):
         update = states[line.round - 1 - line.staleness] + 18
         share = 0.5 * (1 + line.staleness) ** -power
         states.append(states[-1] + share * (update - states[-1]))
+        assert line.weight == pytest.approx(share)
     assert [line.round for line in report.ledger] == [1, 2, 3, 4, 5, 6]
     assert [one.loss for one in report.rounds] == pytest.approx(states[1:], rel=1e-6)
 

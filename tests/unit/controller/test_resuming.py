@@ -5,15 +5,16 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from disdel.controller.runs.progress import ProgressFiles
-from disdel.controller.runs.run_folder import run_folders
+from disdel.controller.runs.progress import Progress, ProgressFiles
+from disdel.controller.runs.run_folder import RunFolder, run_folders
 from disdel.controller.training import train as train_module
-from disdel.controller.training.resuming import read_resumed
+from disdel.controller.training.resuming import Resumed, changed_files, read_resumed
 from disdel.errors import ActivationFailed, UsageError
-from disdel.types import Validation
+from disdel.types import TrainJob, Validation
 from disdel.types.events import Noted, RoundStarted
 from tests.support.arithmetic import scores
 from tests.support.fake_platform import activation
@@ -207,6 +208,37 @@ def test_a_run_does_not_go_on_with_other_samples_of_the_same_counts(run, arithme
         run(resumed=folder)
     progress.write_text("".join([head, *rounds]))
     assert run(resumed=folder)[0].resumed_after == 2
+
+
+def test_a_run_does_not_go_on_with_samples_dealt_in_another_way(run, arithmetic, tmp_path):
+    deal = tmp_path / "deal.py"
+    text = "def deal(samples, clients):\n    return [i % clients for i in range(samples)]\n"
+    deal.write_text(text)
+    fail_in(arithmetic, 3)
+    with pytest.raises(ActivationFailed):
+        run(epochs=4, clients=2, partition=f"{deal}:deal")
+    [folder] = run_folders(run.run_dir)
+    arithmetic.hooks.clear()
+    deal.write_text(text.replace("i % clients", "i // 10 % clients"))
+    with pytest.raises(UsageError, match=r"another way than --partition .*deal.py:deal deals them"):
+        run(resumed=folder)
+    deal.write_text(text)
+    assert run(resumed=folder)[0].resumed_after == 2
+
+
+def test_other_files_that_a_run_goes_by_are_told_where_they_have_changed():
+    def progress(**digests):
+        return Progress(
+            job=TrainJob(dataset="digits"),
+            dataset=("1", 1, 1, 1),
+            dataset_digest="",
+            planned_rounds=3,
+            file_digests=digests,
+        )
+
+    resumed = Resumed(RunFolder(Path("runs/a")), progress(trace="1", data="1"))
+    [told] = changed_files(resumed, progress(trace="2", data="1", new="1"))
+    assert told.startswith("trace has changed since run a began")
 
 
 def test_only_complete_lines_count(run, arithmetic):

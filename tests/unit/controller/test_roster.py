@@ -141,6 +141,12 @@ def test_a_client_holds_out_a_share_rounded_and_never_all(owned, share, held):
     assert held_out(np.array([owned]), share).tolist() == [held]
 
 
+def test_a_share_that_holds_out_nobodys_samples_is_refused():
+    with pytest.raises(UsageError, match=r"--client-holdout 0.1 holds out no .* largest has 4,"):
+        roster(4, 2, evaluating=Evaluating(holdout=0.1))
+    assert roster(5, 2, evaluating=Evaluating(holdout=0.1)).scored == [4]
+
+
 def test_samples_held_out_are_not_trained_on_and_both_are_the_clients():
     whole = roster(20)
     made = roster(20, evaluating=Evaluating(holdout=0.25))

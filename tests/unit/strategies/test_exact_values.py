@@ -237,6 +237,16 @@ def test_staleness():
     assert st.FedAsync(decay="constant").freshness(contribution(staleness=9)) == 1
 
 
+def test_the_weight_of_an_update_is_what_it_counts():
+    """The ledger has it: of those who all count the same, 1; of one that is mixed in, its share."""
+    stale = contribution(staleness=3, samples=40)
+    for strategy in (st.Median(), st.TrimmedMean(), st.Krum()):
+        assert strategy.weight(stale) == 1
+    assert st.MultiKrum().weight(stale) == 40
+    assert st.FedBuff().weight(stale) == 20
+    assert st.FedAsync(alpha=0.6).weight(stale) == pytest.approx(0.3)
+
+
 def test_fedasync_mixes_states():
     """A client's state, 1, into the present one, 5: what it began with does not matter."""
     strategy, before, stale = st.FedAsync(alpha=0.6), numbers(5), contribution(staleness=3)

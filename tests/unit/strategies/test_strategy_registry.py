@@ -31,7 +31,7 @@ from disdel.strategies.asking import (
 from disdel.strategies.base import Terms
 from disdel.strategies.fedavg import FedAvg
 from disdel.strategies.registry import class_named, register, strategy_named, strategy_names
-from disdel.types import TrainJob
+from disdel.types import FederateJob, TrainJob
 from disdel.types.checks import setting_of
 from tests.support import strategies
 
@@ -104,6 +104,14 @@ def test_one_that_is_in_no_file_cannot_travel(monkeypatch):
 def test_a_strategy_is_written_with_all_its_parameters(text):
     made = strategy_said(text)
     assert strategy_said(text_of(made)) == made
+
+
+@pytest.mark.parametrize("text", ["median", "trimmed-mean", "krum", "fedasync"])
+def test_weights_are_not_asked_for_where_nothing_looks_at_them(text):
+    with pytest.raises(UsageError, match=f"strategy {text} looks at no weights"):
+        strategy_of(FederateJob(dataset="digits", strategy=text, average="epochs"))
+    for average in ("samples", "equal"):
+        strategy_of(FederateJob(dataset="digits", strategy=text, average=average))
 
 
 def test_every_strategy_has_its_paper_and_its_parameters_in_words():

@@ -83,6 +83,16 @@ def test_what_does_not_suit_is_refused(own, body, message):
         own(body).get(0, 3, IMAGES)
 
 
+@pytest.mark.parametrize("taken", ["client", "*anything"])
+def test_a_function_that_is_told_no_split_has_nothing_to_score_models_on(own, tmp_path, taken):
+    made = own(f"return {GOOD}, [0, 1, 2]")
+    path = next((tmp_path / "bundle").rglob("site.py"))
+    path.write_text(path.read_text().replace("client, split", taken))
+    assert made.get(0, 3, IMAGES).y.tolist() == [0, 1, 2]
+    with pytest.raises(UsageError, match=r"site\.py:clients takes no split"):
+        made.get(0, None, IMAGES, "test")
+
+
 def test_counts_are_asked_in_a_process_of_their_own(written):
     code = written("return None", counts="    return (n for n in (4, 0, 9))")
     assert client_counts(code).tolist() == [4, 0, 9]
