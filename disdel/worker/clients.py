@@ -350,7 +350,7 @@ class _Activation:
         """Store the state of a client that another activation is to go on with."""
         if reached == turn.start_step:
             return
-        key, state = self.request.checkpoint_key, encoded(trainer.state())
+        key, state = self.request.checkpoint_key, encoded(trainer.peek())
         if self.protection.is_secure:
             state = iter([self.protection.sealed(turn.client, key, b"".join(state))])
         self.context.store.put_stream(key, state)

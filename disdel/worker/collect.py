@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -96,31 +93,12 @@ def _averaged(sources: Sequence[UpdateSource], span_bytes: int) -> Iterator[byte
     weights = [source.update.weight for source in sources]
     header = sources[0].header
     yield state_head(header, sum(source.update.samples for source in sources))
-    # Two spans are held at once.
-    for span, blocks in _read(sources, spans(header.tensors, span_bytes // 2)):
+    for span in spans(header.tensors, span_bytes):
+        blocks = [source.read(span) for source in sources]
         mean = weighted_mean(blocks, weights)
         if mean.dtype.kind == "f" and not np.isfinite(mean).all():
             _check_numbers(sources, blocks, span)
-        # Let go before the span after the next is read.
-        del blocks
         yield mean.tobytes()
-
-
-def _read(
-    sources: Sequence[UpdateSource], wanted: Iterable[Span]
-) -> Iterator[tuple[Span, list[Array]]]:
-    """Each span with its block of every update; meanwhile the next one is read and checksummed."""
-
-    def read(span: Span) -> tuple[Span, list[Array]]:
-        return span, [source.read(span) for source in sources]
-
-    with ThreadPoolExecutor(1, "updates") as reader:
-        ahead: deque[Future[tuple[Span, list[Array]]]] = deque()
-        for span in chain(wanted, (None,)):
-            if span is not None:
-                ahead.append(reader.submit(read, span))
-            if len(ahead) > (span is not None):
-                yield ahead.popleft().result()
 
 
 def _check_numbers(sources: Sequence[UpdateSource], blocks: Sequence[Array], span: Span) -> None:

@@ -80,7 +80,7 @@ def train_segment(
     schedule = _schedule(request, samples)
     seen = schedule.samples_between(request.start_step, taken.reached)
     metadata = {"samples": str(request.samples_before + seen)}
-    state = trainer.state()
+    state = trainer.peek()
     if request.tells_untrained:
         metadata[UNTRAINED] = json.dumps(sorted(split_state(state)[0].keys() - trainer.trained()))
     _check_finite(request, state, infinite)

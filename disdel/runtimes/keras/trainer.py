@@ -249,6 +249,9 @@ class KerasTrainer(Trainer):
     def state(self) -> dict[str, Array]:
         return {name: np.asarray(variable) for name, variable in self._variables().items()}
 
+    def peek(self) -> dict[str, Array]:
+        return {name: _view(variable) for name, variable in self._variables().items()}
+
     def load_state(self, tensors: Tensors) -> None:
         variables = self._variables()
         if not split_state(tensors)[1]:
@@ -308,6 +311,14 @@ class _Blocks:
             input_signature=(*block, parts),
             autograph=trainer._converts,
         )
+
+
+def _view(variable: Any) -> Array:
+    """What a variable holds, not copied where it need not be: that takes as long as to store it."""
+    try:
+        return np.asarray(memoryview(variable.value.read_value()))
+    except ValueError:  # Python's buffers have no bfloat16.
+        return np.asarray(variable)
 
 
 def _optimizer(name: str) -> KerasOptimizer:

@@ -11,9 +11,8 @@ from disdel.errors import AggregationError
 from disdel.protocol.messages import Update
 from disdel.store.codec import encode, read_header, read_tensors
 from disdel.store.memory_store import MemoryStore
-from disdel.worker.collect import _averaged, average
+from disdel.worker.collect import average
 from disdel.worker.spans import spans
-from disdel.worker.updates import UpdateSource, open_updates
 
 NETWORK = {"kernel": (30, 7), "bias": (7,), "scalar": (), "empty": (0, 3)}
 
@@ -90,34 +89,6 @@ def test_the_ledger_tells_what_was_averaged():
         header = read_header(store.existing(update.key))
         expected = hashlib.blake2b(data[len(header.raw) :], digest_size=16).hexdigest()
         assert source.collected().checksum == expected
-
-
-def test_two_spans_are_held_at_most_and_nothing_is_read_after_a_writer_that_fails():
-    store, updates = store_updates([network(0, 1), network(1, 1)], [3, 4])
-    sources = open_updates(store, updates)
-    reads = []
-    watched = [Watched(source.update, source.opened, source.digest, reads) for source in sources]
-    pieces = _averaged(watched, 160)
-    next(pieces)
-    assert not reads
-    for written in (1, 2):
-        next(pieces)
-        # Beside this one, the next.
-        assert len(reads) <= 2 * (written + 1)
-    pieces.close()
-    assert len(reads) == 2 * 3
-
-
-class Watched(UpdateSource):
-    """Of which is told when a span of it is read."""
-
-    def __init__(self, update, opened, digest, reads):
-        super().__init__(update, opened, digest)
-        object.__setattr__(self, "reads", reads)
-
-    def read(self, span):
-        self.reads.append(span)
-        return super().read(span)
 
 
 def test_a_part_of_other_samples_than_reported_is_refused():
