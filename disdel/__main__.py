@@ -20,6 +20,9 @@ USER_INPUT = 2
 def main() -> None:
     """Run the command line and exit."""
     try:
+        from disdel.host import command
+
+        command.begin()
         from disdel.host.interrupts import taken_as_interrupts
 
         with taken_as_interrupts():

@@ -23,13 +23,13 @@ from disdel.errors import DisdelError, UsageError
 from disdel.host import environment
 from disdel.host.helper import Ended, run_helper
 from disdel.protocol.program import Program, cpu_flags
-from disdel.types import CallMemory, ModelSpec
+from disdel.types import ModelSpec
 from disdel.user_code.collecting import UserCode
 
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 10
+COMPILER_VERSION = 11
 
 
 class CompileFailed(DisdelError):
@@ -74,14 +74,13 @@ def compile_program(job: CompileJob, code: UserCode | None = None) -> Path:
     return folder
 
 
-def call_memory(job: CompileJob) -> CallMemory | None:
-    """What calls of the compiled network take; None where it was not compiled yet.
+def known_program(job: CompileJob) -> Program | None:
+    """What the compiled network is and takes; None where it was not compiled yet.
 
     Raises:
         UsageError: packages are missing.
     """
-    program = _program(_folder(job))
-    return None if program is None else program.memory
+    return _program(_folder(job))
 
 
 def _program(folder: Path) -> Program | None:

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ import dacite
 
 from disdel.compiler import CompileFailed, CompileJob
 from disdel.compiler.keras_file import TEMPLATE, write_template
-from disdel.compiler.targets import compile_flags, has_wide_vectors, target
+from disdel.compiler.targets import HOST, compile_flags, has_wide_vectors, target
 from disdel.errors import DisdelError
 from disdel.host.home import make_own
 from disdel.protocol.program import CompileTarget, Program, module_path
@@ -83,6 +83,7 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
         CompileFailed: the compiler refused a module; its text is beside `folder`.
     """
     from disdel.compiler.steps import Steps
+    from disdel.compiler.trial import steps_of
 
     steps = Steps(network, input_dtype=job.input_dtype, adds_terms=job.adds_terms)
     targets = tuple(target(name) for name in job.targets)
@@ -115,7 +116,7 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
             module = compiling.result()
             module_path(made, function, cpu).write_bytes(module.code)
             most_bytes[function] = max(most_bytes[function], module.call_bytes)
-        Program(
+        program = Program(
             input_shape=job.model.input_shape,
             input_dtype=job.input_dtype,
             batch_size=job.batch_size,
@@ -130,7 +131,10 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
             metrics=tuple(network.recipe.metrics),
             memory=CallMemory(train_bytes=most_bytes["train"], score_bytes=most_bytes["score"]),
             targets=targets,
-        ).write(made)
+        )
+        program.write(made)
+        if job.targets == HOST:
+            replace(program, steps=steps_of(made)).write(made)
         try:
             made.rename(folder)
         except OSError:

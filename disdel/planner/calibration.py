@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from disdel.planner.observations import Observation
@@ -18,11 +18,12 @@ def calibrated(
     observations: Sequence[Observation],
     precision: Precision | None = "float32",
     slowness: float = 1.0,
+    pace: float = 1.0,
 ) -> RuntimeCosts:
     """`shipped` with what the observations say of floor, start, and speed in this precision.
 
-    Medians of the recent ones; what they do not say stays as shipped, and where no step was seen,
-    steps take `slowness` times as long.
+    Medians of the recent ones. Of what they do not say, memory stays as shipped, steps take
+    `slowness` times as long and the rest `pace` times.
     """
     recent = observations[-_RECENT:]
     anonymous = [o.framework_anonymous_mb for o in recent if o.framework_anonymous_mb is not None]
@@ -40,7 +41,10 @@ def calibrated(
             if mapped
             else shipped.mapped_mb
         ),
-        cold_start_s=statistics.median(starts) if starts else shipped.cold_start_s,
+        import_s=shipped.import_s * pace,
+        cold_start_s=statistics.median(starts) if starts else shipped.cold_start_s * pace,
+        trace_s=shipped.trace_s * pace,
+        trace_layer_s=shipped.trace_layer_s * pace,
     )
     return at_speed(
         measured,
@@ -74,32 +78,53 @@ def step_ratio(observations: Sequence[Observation]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """What runs were seen to take: outside of their rounds, and a round beside training.
+    """What runs were seen to take beside their steps, in seconds; None is for what was not seen.
 
-    None is for what was not seen.
+    Attributes:
+        ready_s: from the plan until a container was there that had imported the framework.
+        begin_s: from then to the first step, and from the last activation to the end.
+        rest_s: of a round beside training.
     """
 
-    outside_s: float | None = None
+    ready_s: float | None = None
+    begin_s: float | None = None
     rest_s: float | None = None
 
 
-def run_times(observations: Sequence[Observation], workers: int, scored_rounds: float) -> RunTimes:
-    """What runs took that were like one of so many workers; outside of rounds, like any number.
+def run_times(
+    observations: Sequence[Observation],
+    own: Sequence[Observation],
+    workers: int,
+    scored_rounds: float,
+) -> RunTimes:
+    """What runs took that were like one of so many workers.
+
+    What is outside of rounds is that of any number of workers, and of any network, where it was not
+    seen of this one: most of it hangs on neither.
 
     Args:
-        observations: of the same network, batch size and precision.
+        observations: all that there are, oldest first.
+        own: those of the same network, batch size and precision.
         workers: of the run.
         scored_rounds: the share of its rounds that are scored.
     """
+    mine = own[-_RECENT:]
+    same = [o for o in mine if (o.workers, o.scored_rounds) == (workers, scored_rounds)]
     recent = observations[-_RECENT:]
-    same = [o for o in recent if (o.workers, o.scored_rounds) == (workers, scored_rounds)]
-    rests_s = [o.rest_s for o in same if o.rest_s is not None]
-    outside_s = [o.outside_s for o in same if o.outside_s is not None]
-    outside_s = outside_s or [o.outside_s for o in recent if o.outside_s is not None]
     return RunTimes(
-        statistics.median(outside_s) if outside_s else None,
-        statistics.median(rests_s) if rests_s else None,
+        ready_s=_first_median([o.ready_s for o in some] for some in (same, mine, recent)),
+        begin_s=_first_median([o.begin_s for o in some] for some in (same, mine, recent)),
+        rest_s=_first_median([[o.rest_s for o in same]]),
     )
+
+
+def _first_median(groups: Iterable[Sequence[float | None]]) -> float | None:
+    """The median of the first of them that has values."""
+    for group in groups:
+        values = [value for value in group if value is not None]
+        if values:
+            return statistics.median(values)
+    return None
 
 
 def alike(

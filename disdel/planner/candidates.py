@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from disdel.errors import PartitionError
@@ -12,6 +12,7 @@ from disdel.planner.cpu_shares import size_mb, threads_of, turns_of
 from disdel.planner.estimators import Estimator, choose_estimator
 from disdel.planner.gpu import CONTEXT_MB, HOST_MB, gpu_tensors_mb
 from disdel.planner.limits import Shortage, order, shortages
+from disdel.planner.loads import at_once, in_steps_of, loads_of
 from disdel.planner.memory import (
     BLOCK_STEPS,
     FLOAT_BYTES,
@@ -21,10 +22,10 @@ from disdel.planner.memory import (
     state_bytes,
     train_parts,
 )
-from disdel.planner.question import ClientWork, Question
+from disdel.planner.question import Question
 from disdel.planner.slices import equal_slices, take_turns
 from disdel.planner.throttling import throttled_s
-from disdel.planner.timing import BesideSteps, Timing, predict, step_s
+from disdel.planner.timing import BesideSteps, Timing, predict
 from disdel.types import Estimate, RuntimeCosts, Slice, TrainJob, Zones
 from disdel.types.units import MIB, mb_ceil
 
@@ -69,7 +70,7 @@ class Candidate:
 
     @property
     def total_s(self) -> float:
-        """From the start of the controller to its end, the waiting for minutes included."""
+        """From the plan to the end of the run, the waiting for minutes included."""
         return self.timing.total_s + self.throttled_s
 
     @property
@@ -198,9 +199,9 @@ def _cut_candidate(
     done = question.work(client_samples)
     steps = [one.steps for one in done]
     batch_size = question.batch_of(max(client_samples))
-    in_whole = _in_steps_of(batch_size, done, question, runtime, micro_batches)
+    in_whole = in_steps_of(batch_size, done, question, runtime, micro_batches)
     turns = take_turns(in_whole, dealt)
-    loads = [math.fsum(in_whole[client] for client in clients) for clients in turns]
+    loads = loads_of(in_whole, turns)
     busiest = turns[loads.index(max(loads))]
     test_slices = equal_slices(dataset.test_samples, dealt)
     decides = job.validation.decides
@@ -261,10 +262,13 @@ def _cut_candidate(
             read_again=sum(client_samples[c] for c in busiest) if len(busiest) > 1 else 0,
             threads=threads if told else 1,
             turns=turns_of(question, workers, memory_mb),
+            crowding=turns_of(question, at_once(turns), memory_mb),
+            tries=question.tries_precision,
             rounds=rounds,
             scores=math.ceil(rounds / every),
             averaging=averaging,
             compile_s=question.compile_s,
+            pace=question.pace,
             beside=_beside_steps(question, work, runtime, len(client_samples), rounds, every),
             seen=question.run_times(workers, scored_share(rounds, every)),
         )
@@ -330,28 +334,6 @@ def _cut_candidate(
     )
 
 
-def _in_steps_of(
-    batch_size: int,
-    done: Sequence[ClientWork],
-    question: Question,
-    runtime: RuntimeCosts,
-    micro_batches: int,
-) -> list[float]:
-    """What each client does, as a number of steps of one batch size that take as long."""
-    if not runtime.cuts_batches:
-        # Its programs are of one batch size, which smaller batches are filled up to.
-        return [float(one.steps) for one in done]
-
-    def seconds(batch: float) -> float:
-        return step_s(runtime, question.facts, batch, 1, micro_batches)
-
-    whole_s = seconds(batch_size)
-    return [
-        one.steps if one.batch == batch_size else one.steps * seconds(one.batch) / whole_s
-        for one in done
-    ]
-
-
 def _beside_steps(
     question: Question, work: Work, runtime: RuntimeCosts, clients: int, rounds: int, every: int
 ) -> BesideSteps:
@@ -371,7 +353,7 @@ def _beside_steps(
         scored += math.ceil(rounds / every) * clients * split
     further = 0.0
     if scores.further is not None:
-        [further] = _in_steps_of(
+        [further] = in_steps_of(
             work.batch_size, [scores.further], question, runtime, work.micro_batches
         )
     return BesideSteps(

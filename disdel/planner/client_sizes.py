@@ -282,7 +282,7 @@ def _plan(question: Question, groups: Sequence[_Group], counts: Sequence[int]) -
         block_steps=sized[0].block_steps,
         timeout_s=question.timeout_s(longest_s / alike.rounds),
         pool_mb=None if math.isinf(question.pool_mb) else int(question.pool_mb),
-        predicted_s=round(alike.total_s - even_s + longest_s, 1),
+        predicted_s=round(plan.predicted_s - even_s + longest_s, 1),
         gb_s=round(gb_s, 1),
         # The first is on how many there are, which is told by size.
         reasons=(*_reasons(groups, counts), *plan.reasons[1:]),

@@ -29,7 +29,9 @@ class Observation:
         tried: whether a trial of the run had chosen that.
         workers: how many there were.
         scored_rounds: the share of the rounds that were scored.
-        outside_s: what the whole run took outside of its rounds, its first step's tracing included.
+        ready_s: from the plan of the run until its first container had imported the framework;
+            None where something else took time meanwhile, such as a compiler.
+        begin_s: from then to the first step, and from the last activation to the end.
         rest_s: what a round of it took beside training.
     """
 
@@ -49,7 +51,8 @@ class Observation:
     tried: bool = False
     workers: int = 0
     scored_rounds: float = 1.0
-    outside_s: float | None = None
+    ready_s: float | None = None
+    begin_s: float | None = None
     rest_s: float | None = None
 
 

@@ -64,7 +64,7 @@ def make_plan(questions: Sequence[Question]) -> tuple[Question, Plan]:
         test_slices=best.test_slices,
         validation_slices=best.validation_slices,
         estimate=best.estimate,
-        predicted_s=round(question.tried_s + best.total_s, 1),
+        predicted_s=_predicted_s(question, best),
         gb_s=round(best.gb_s, 1),
         invocations=best.invocations,
         micro_batches=best.micro_batches,
@@ -164,6 +164,15 @@ def _pace(question: Question, seen: Candidate) -> float:
     return max(1.0, seen.total_s / predicted_s)
 
 
+def _predicted_s(question: Question, candidate: Candidate) -> float:
+    """From the start of the command to its end, in tenths.
+
+    While a network was tried out, containers got ready.
+    """
+    overlapped_s = min(question.tried_s, candidate.timing.ready_s)
+    return round(question.spent_s - overlapped_s + candidate.total_s, 1)
+
+
 def _gpu_actions(best: Candidate, question: Question) -> int | None:
     action_mb, all_mb = gpu_action_mb(best.gpu_memory_mb), question.gpu_memory_mb
     return all_mb // action_mb if action_mb and all_mb else None
@@ -175,7 +184,7 @@ def _option(asked: Question, candidate: Candidate, question: Question, best: Can
         workers=candidate.workers,
         memory_mb=candidate.memory_mb,
         pool_mb=candidate.pool_mb,
-        predicted_s=round(asked.tried_s + candidate.total_s, 1),
+        predicted_s=_predicted_s(asked, candidate),
         gb_s=round(candidate.gb_s, 1),
         fits=not candidate.shortages,
         why=_why_not(asked, candidate, question, best),

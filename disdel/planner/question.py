@@ -16,6 +16,7 @@ from disdel.planner.calibration import (
     traced,
 )
 from disdel.planner.observations import Observation
+from disdel.planner.timing import step_s
 from disdel.types import (
     Aims,
     CallMemory,
@@ -26,6 +27,7 @@ from disdel.types import (
     ModelSpec,
     RuntimeCosts,
     TrainJob,
+    TriedSteps,
 )
 from disdel.types.assignment import equal_counts
 
@@ -199,7 +201,9 @@ class Question(Bounds):
     Attributes:
         job: what the user asked for.
         model: the network.
-        tried_s: what trying out a network of the user's own has taken before the plan.
+        spent_s: what the command has taken before the plan, the compiler apart.
+        tried_s: the part of that in which a network of the user's own was tried out, while
+            containers got ready.
         compile_s: what compiling the network takes before the run.
         calls: what the compiled network takes, where it was compiled.
         counts: the samples of each of so many clients; None deals equal numbers.
@@ -211,12 +215,17 @@ class Question(Bounds):
         scores_first: whether an average is scored in the train actions of the next round.
         federation: of a job that is one.
         is_tried: whether an earlier trial has chosen the precision.
+        tries_precision: whether a trial may choose it in the run.
         slowness: how many times as long steps take as shipped, where none was observed.
+        pace: the same of all else that computes.
+        steps: what steps took where they were tried out on such a machine; None where they were
+            not.
         notes: what else the user should know of the plan.
     """
 
     job: TrainJob
     model: ModelSpec
+    spent_s: float = 0.0
     tried_s: float = 0.0
     compile_s: float = 0.0
     calls: CallMemory | None = None
@@ -229,7 +238,10 @@ class Question(Bounds):
     is_whole: bool = False
     scores_first: bool = False
     is_tried: bool = False
+    tries_precision: bool = False
     slowness: float = 1.0
+    pace: float = 1.0
+    steps: TriedSteps | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -297,20 +309,33 @@ class Question(Bounds):
     @property
     def runtime(self) -> RuntimeCosts:
         """The runtime's costs as observed, its speed that of the same network where it was seen."""
-        runtime = calibrated(self.shipped, self.observations, self.job.precision, self.slowness)
+        runtime = calibrated(
+            self.shipped, self.observations, self.job.precision, self.slowness, self.pace
+        )
         own = tuple(o for o in self._alike if o.step_s)
         ratio = step_ratio(own)
-        return runtime if ratio is None else traced(at_speed(runtime, self.shipped, ratio), own)
+        if ratio is not None:
+            return traced(at_speed(runtime, self.shipped, ratio), own)
+        return runtime if self.steps is None else self._as_tried(runtime, self.steps)
+
+    def _as_tried(self, runtime: RuntimeCosts, steps: TriedSteps) -> RuntimeCosts:
+        """`runtime` with the steps that were tried out."""
+        shipped_s = step_s(self.shipped, self.facts, steps.batch_size, threads=1)
+        runtime = at_speed(runtime, self.shipped, steps.step_s / shipped_s)
+        if steps.trace_s is None:
+            return runtime
+        return replace(runtime, trace_s=steps.trace_s, trace_layer_s=0.0)
 
     def run_times(self, workers: int, scored_rounds: float) -> RunTimes:
-        """As `calibration.run_times`, of runs of the same network, batch and precision."""
-        return run_times(self._alike, workers, scored_rounds)
+        """As `calibration.run_times`."""
+        return run_times(self.observations, self._alike, workers, scored_rounds)
 
     @property
     def on_one_container(self) -> Question:
         """The same, of one container, as if nothing had been measured or compiled before."""
         job = replace(self.job, workers=1, workers_policy="fixed", fan_in=None)
-        return replace(self, job=job, observations=(), compile_s=0.0, calls=None, slowness=1.0)
+        unmeasured = replace(self, observations=(), slowness=1.0, pace=1.0, steps=None)
+        return replace(unmeasured, job=job, compile_s=0.0, calls=None)
 
     @property
     def has_seen_steps(self) -> bool:

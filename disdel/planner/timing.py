@@ -12,7 +12,7 @@ from disdel.planner.memory import Work, sample_bytes, state_bytes
 from disdel.types import ModelFacts, RuntimeCosts
 from disdel.types.phases import STORE_MARGIN_S
 
-# Servers up, package created, and all of it removed again.
+# Package created, and all of it removed again.
 _RUN_OVERHEAD_S = 0.5
 # Time of a round that is neither training nor scoring nor moving weights: invocations and joins.
 _ROUND_OVERHEAD_S = 0.08
@@ -35,8 +35,9 @@ class Timing:
         billed_s: what all of them are, of which
         trained_s: are steps.
         collect_s: what collectWeights actions are billed for.
-        start_s: outside of rounds: servers, containers, compiling, tracing.
-        total_s: from the start of the controller to its end.
+        ready_s: until a container is there that has imported the framework.
+        start_s: outside of rounds: that, compiling, building and tracing the network, the end.
+        total_s: from the plan to the end of the run.
     """
 
     step_s: float
@@ -46,6 +47,7 @@ class Timing:
     billed_s: float
     trained_s: float
     collect_s: float
+    ready_s: float
     start_s: float
     total_s: float
 
@@ -67,6 +69,8 @@ class BesideSteps:
     steps: float = 0.0
 
 
+# Steps in each precision and in turn, in the precision that is planned.
+_TRIAL_STEPS = 32
 # As many passes forward, which is all that scoring takes, last as long as a step.
 FORWARDS_A_STEP = 3
 
@@ -96,6 +100,11 @@ def trace_s(runtime: RuntimeCosts, model: ModelFacts) -> float:
     return runtime.trace_s + model.layers * runtime.trace_layer_s
 
 
+def trial_s(runtime: RuntimeCosts, model: ModelFacts, one_step_s: float) -> float:
+    """What a trial of precisions takes: the network is traced in both, and steps are taken."""
+    return trace_s(runtime, model) + _TRIAL_STEPS * one_step_s
+
+
 def predicted_compile_s(layers: int, *, targets: int) -> float:
     """Compiling a training step and a score of a network for so many CPUs."""
     return _COMPILER_START_S + targets * layers * _COMPILE_LAYER_S
@@ -111,10 +120,13 @@ def predict(
     read_again: int,
     threads: int,
     turns: float,
+    crowding: float,
+    tries: bool,
     rounds: int,
     scores: int,
     averaging: Averaging,
     compile_s: float,
+    pace: float = 1.0,
     beside: BesideSteps = BesideSteps(),
     seen: RunTimes = RunTimes(),  # noqa: B008 - it is frozen
 ) -> Timing:
@@ -128,18 +140,22 @@ def predict(
         updates: the most that one of them makes in a round.
         read_again: samples that the busiest reads again in every round.
         threads: CPU threads of each.
-        turns: how many times as long they take as with a CPU each.
+        turns: how many times as long they take as with a CPU each, all at once.
+        crowding: the same of steps, which those take at once that have clients in a round.
+        tries: whether a trial chooses the precision.
         rounds: how many times the weights are averaged.
         scores: how many of the averages are scored.
         averaging: how that is done.
         compile_s: what compiling the network takes beforehand.
+        pace: how many times as long as shipped takes what computes and is in no runtime's costs.
         beside: what the clients of a federation do beside the steps of rounds.
         seen: what such a run was seen to take.
     """
-    one_step_s = turns * step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
+    alone_s = step_s(runtime, work.model, work.batch_size, threads, work.micro_batches)
+    one_step_s = crowding * alone_s
     training_s = max(worker_steps) * one_step_s
     trained_s = math.fsum(worker_steps) * one_step_s
-    sample_s = one_step_s / work.batch_size / FORWARDS_A_STEP
+    sample_s = turns * alone_s / work.batch_size / FORWARDS_A_STEP
     decides = work.validation_samples > 0
     scored = scores * (work.validation_samples if decides else work.test_samples)
     scored += work.test_samples if decides else 0
@@ -150,17 +166,24 @@ def predict(
     samples += work.dataset.validation_samples if decides else 0
     staged = samples * sample_bytes(work.dataset)
     # Containers start while the shards are staged.
-    start_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
-    start_s += trace_s(runtime, work.model) * turns
-    turn_s = _TURN_S * turns / workers
+    cold_s = max(runtime.cold_start_s * turns, staged / STORE_BYTES_PER_S)
+    traced_s = trace_s(runtime, work.model) * turns
+    ready_s = min(runtime.import_s * turns, cold_s)
+    begin_s = cold_s - ready_s + _RUN_OVERHEAD_S * pace
+    if seen.ready_s is not None:
+        ready_s = seen.ready_s
+    if seen.begin_s is not None:
+        begin_s = seen.begin_s
+    tried_s = turns * trial_s(runtime, work.model, alone_s) if tries else 0.0
+    outside_s = ready_s + begin_s + tried_s + traced_s
+    turn_s = _TURN_S * turns * pace / workers
     scores_s = (beside.steps * one_step_s + beside.scored * sample_s) / workers
     scores_s += beside.score_turns * turn_s
     turns_s = beside.turns * turn_s
-    busy_s = start_s + training_s + rounds * move_s + scored * sample_s
+    busy_s = cold_s + traced_s + training_s + rounds * move_s + scored * sample_s
     busy_s += turns_s + scores_s
-    rest_s = rounds * (move_s + averaging.elapsed_s + _ROUND_OVERHEAD_S * turns)
+    rest_s = rounds * pace * (move_s + averaging.elapsed_s + _ROUND_OVERHEAD_S * turns)
     rest_s += scored * sample_s + turns_s
-    outside_s = _RUN_OVERHEAD_S + start_s if seen.outside_s is None else seen.outside_s
     whole_rest_s = rest_s if seen.rest_s is None else rounds * seen.rest_s
     return Timing(
         step_s=one_step_s,
@@ -170,6 +193,7 @@ def predict(
         billed_s=workers * (busy_s - training_s) + trained_s,
         trained_s=trained_s,
         collect_s=rounds * averaging.busy_s,
+        ready_s=ready_s,
         start_s=compile_s + outside_s,
         total_s=compile_s + outside_s + training_s + whole_rest_s + scores_s,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from disdel.types.names import Precision
-from disdel.types.specs import CodeRef, FeatureSpec, ModelSpec, TargetSpec
+from disdel.types.specs import CodeRef, FeatureSpec, ModelSpec, TargetSpec, TriedSteps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,4 +29,7 @@ class DescribeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeReply:
+    """A network of the user's own, and what steps took in which it was tried out."""
+
     model: ModelSpec
+    steps: TriedSteps

@@ -25,7 +25,7 @@ from typing import Literal
 
 import dacite
 
-from disdel.types.specs import CallMemory
+from disdel.types.specs import CallMemory, TriedSteps
 
 DESCRIPTION = "program.json"
 
@@ -84,6 +84,7 @@ class Program:
         classifies: whether samples have classes.
         metrics: names of what `score` gives beside the loss.
         memory: what the modules take by the compiler's own word, the most of any target.
+        steps: what training steps took where this was compiled; None where that is of other CPUs.
         targets: the CPUs that there are modules for, of each machine the fastest first.
     """
 
@@ -101,6 +102,7 @@ class Program:
     memory: CallMemory
     targets: tuple[CompileTarget, ...]
     frozen: tuple[str, ...] = ()
+    steps: TriedSteps | None = None
 
     def write(self, folder: Path) -> None:
         (folder / DESCRIPTION).write_text(json.dumps(asdict(self), indent=1))

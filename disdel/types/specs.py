@@ -330,6 +330,19 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TriedSteps:
+    """What training steps of a network took on this machine, in CPU seconds of one thread.
+
+    batch_size: samples of each; step_s: one of them; trace_s: the first one beyond that, None where
+    that was not measured.
+    """
+
+    batch_size: int
+    step_s: float
+    trace_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallMemory:
     """What calls of a compiled network take beside their arguments, in bytes.
 

@@ -123,7 +123,7 @@ def test_a_call_takes_the_memory_that_the_compiler_says(
     compiled_state_dir,
     monkeypatch,
 ):
-    from disdel.compiler import CompileJob, call_memory, compile_program
+    from disdel.compiler import CompileJob, compile_program, known_program
 
     monkeypatch.setenv("DISDEL_STATE_DIR", str(compiled_state_dir))
     job = CompileJob(
@@ -133,9 +133,9 @@ def test_a_call_takes_the_memory_that_the_compiler_says(
         optimizer="sgd",
         targets=("host",),
     )
-    assert call_memory(job) is None
+    assert known_program(job) is None
     folder = compile_program(job)
-    said = call_memory(job)
+    said = known_program(job).memory
 
     def taken(call):
         # In a process of its own: a smaller call finds its room in what a larger has left.

@@ -29,13 +29,13 @@ from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.protocol.messages import from_json, to_json
 from disdel.runtimes.registry import all_runtimes, container_packages, homes_of, runtime_named
 from disdel.settings import Settings
-from disdel.types import DatasetSpec, ModelSpec, TrainJob, nameless
+from disdel.types import DatasetSpec, ModelSpec, TrainJob, TriedSteps, nameless
 from disdel.types.arrays import Array
 from disdel.user_code.collecting import UserCode, collect, is_entry, package_version, packages_of
 from disdel.user_code.files_read import named_environment, still_holds
 
 # Of what is kept; raised when a description changes.
-_FORMAT = 8
+_FORMAT = 9
 # Of samples to try a network out on, as stored. Two tell the axis of a batch from others.
 _SAMPLES_BYTES = 64 << 20
 _SAMPLES_LEAST = 2
@@ -43,12 +43,20 @@ _SAMPLES_LEAST = 2
 _PACKAGES = ("disdel", "numpy")
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A network, and what steps of it took where it was tried out; None where it was not."""
+
+    model: ModelSpec
+    steps: TriedSteps | None = None
+
+
 def choose_network(
     job: TrainJob,
     dataset: DatasetSpec,
     arrays: Callable[[], DatasetArrays],
     before_trial: Callable[[UserCode], object] = lambda _: None,
-) -> ModelSpec:
+) -> Chosen:
     """The network of a job for a data set: a built-in one, or a function of the user's.
 
     Args:
@@ -69,14 +77,14 @@ def choose_network(
             )
         spec = choose_model(job.model, dataset)
         _check_integers(dataset, arrays, spec)
-        return spec
+        return Chosen(spec)
     code = collect(job.model)
     reply = _described(_Asked(code, dataset, job, arrays()), before_trial)
     # Code that was moved or is named in another way is the same code.
     spec = replace(reply.model, name=job.model, code=code.ref)
     _check_schedule(job, spec)
     _check_integers(dataset, arrays, spec)
-    return spec
+    return Chosen(spec, reply.steps)
 
 
 def likely_image(job: TrainJob, code: UserCode, settings: Settings) -> str | None:

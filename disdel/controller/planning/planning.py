@@ -1,27 +1,25 @@
-"""From runs to observations, and from observations to plans.
+"""From a job to the questions that the planner is asked of it, one for each runtime.
 
-Every training tells what its containers took, and the next plan rests on it.
+They rest on what earlier trainings have told (`observing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
-from disdel.compiler import call_memory
+from disdel.compiler import known_program
 from disdel.controller.planning.compiled import compile_job
 from disdel.controller.planning.floors import shipped_costs
-from disdel.controller.planning.history import History, history_of
+from disdel.controller.planning.history import history_of
+from disdel.controller.planning.networks import Chosen
 from disdel.controller.planning.processor import slowness
 from disdel.controller.planning.strategy_checks import check_strategy
 from disdel.errors import UsageError
-from disdel.planner.candidates import scored_share
-from disdel.planner.gpu import HOST_MB
-from disdel.planner.memory import SUM_COPIES, Work, train_parts
-from disdel.planner.observations import Container, Observation, containers
+from disdel.planner.memory import SUM_COPIES
 from disdel.planner.precision import open_precisions, tried_precision
 from disdel.planner.question import Federation, Question
-from disdel.planner.timing import predicted_compile_s, step_s
+from disdel.planner.timing import predicted_compile_s
 from disdel.platforms.registry import chosen
 from disdel.runtimes.registry import (
     DEFAULT,
@@ -36,18 +34,13 @@ from disdel.strategies.asking import strategy_of
 from disdel.strategies.base import Strategy
 from disdel.strategies.own import own_code
 from disdel.types import (
-    Activation,
     Capacity,
     DatasetSpec,
     ModelSpec,
-    Plan,
     Precision,
     RuntimeName,
     TrainJob,
 )
-from disdel.types.events import Listener, Noted
-from disdel.types.timeline import split_time
-from disdel.types.units import MIB
 from openwhisk_local.machine.cpus import has_bfloat16
 
 # The shift, and the gradients that it is added to: measured, 1.4 to 2.0 with TensorFlow and 0.5 to
@@ -60,19 +53,18 @@ _PART_OF_NUMPY = (
 )
 # The state of a round, which a container of a federation holds beside what trains.
 _ROUND_COPIES = 1
-# Steps of clients whose batches differ by no more take about as long.
-_LIKE = 1.25
 
 
 def ask(
     job: TrainJob,
     dataset: DatasetSpec,
-    model: ModelSpec,
+    network: Chosen,
     capacity: Capacity,
     settings: Settings,
     *,
     counts: Callable[[int], tuple[int, ...]] | None = None,
     store_mb: int | None = None,
+    spent_s: float = 0.0,
     tried_s: float = 0.0,
     compiling_took_s: float = 0.0,
     federation: Federation | None = None,
@@ -82,25 +74,27 @@ def ask(
     Args:
         job: what the user asked for.
         dataset: what it trains on.
-        model: its network.
+        network: its network, with what steps took on this machine if they were tried out.
         capacity: what the platform allows.
         settings: what the user allows, and where things are.
         counts: the training samples of each of so many clients; None deals equal numbers.
         store_mb: what Redis has room for.
-        tried_s: what the run has spent on trying out its network already.
+        spent_s: what the command has taken already, compiling apart.
+        tried_s: what of that went into trying out its network while containers got ready.
         compiling_took_s: what the run has spent on compiling its network already.
         federation: of a job that is one.
 
     Raises:
         UsageError: the runtime or the strategy asked for cannot be had.
     """
-    strategy = strategy_of(job)
+    strategy, model = strategy_of(job), network.model
     check_strategy(strategy, job, model)
     runs_code = own_code(strategy) is not None or (federation is not None and federation.loads)
     runtimes = _fitting_runtimes(job, model, capacity, settings, runs_code=runs_code)
     chosen_precisions = [
         _precision(runtime, job, model, capacity, settings, dataset) for runtime in runtimes
     ]
+    pace, on_host = slowness(settings), chosen(settings).traits.host_packages
     questions = [
         Question(
             job=replace(job, precision=precision),
@@ -122,7 +116,11 @@ def ask(
             own_copies=len(strategy.own),
             is_whole=strategy.is_whole if federation is None else strategy.sees_each,
             is_tried=job.precision is None and precision is not None,
-            slowness=_slowness(runtime, precision, settings),
+            tries_precision=_tries(precision, settings),
+            slowness=pace * (runtime.costs.bfloat16_share if _tries(precision, settings) else 1.0),
+            pace=pace,
+            steps=network.steps if on_host else None,
+            spent_s=spent_s,
             tried_s=tried_s,
             notes=_notes(runtime, settings, runs_code=runs_code),
         )
@@ -169,10 +167,9 @@ def _precision(
     return tried_precision(history_of(runtime, settings).read(), model.label, batch)
 
 
-def _slowness(runtime: Runtime, precision: Precision | None, settings: Settings) -> float:
-    """How many times as long a step is taken to take as shipped, before any was measured."""
-    may_be_short = precision is None and chosen(settings).traits.host_packages and has_bfloat16()
-    return slowness(settings) * (runtime.costs.bfloat16_share if may_be_short else 1.0)
+def _tries(precision: Precision | None, settings: Settings) -> bool:
+    """Whether a precision that is open will be tried; a cluster's processors nobody knows."""
+    return precision is None and chosen(settings).traits.host_packages and has_bfloat16()
 
 
 def _notes(runtime: Runtime, settings: Settings, *, runs_code: bool) -> tuple[str, ...]:
@@ -187,11 +184,12 @@ def _notes(runtime: Runtime, settings: Settings, *, runs_code: bool) -> tuple[st
 def _of_compiled(asked: Question, settings: Settings, took_s: float) -> Question:
     """The question with what the compiler has said, or with the time that it will need."""
     wanted = compile_job(asked.job, asked.dataset, asked.model, settings)
-    calls = call_memory(wanted)
-    if calls is not None:
-        return replace(asked, calls=calls, compile_s=took_s)
-    targets = len(wanted.targets)
-    return replace(asked, compile_s=predicted_compile_s(asked.facts.layers, targets=targets))
+    program = known_program(wanted)
+    if program is not None:
+        return replace(asked, calls=program.memory, steps=program.steps, compile_s=took_s)
+    compile_s = predicted_compile_s(asked.facts.layers, targets=len(wanted.targets))
+    # What was tried out is the framework's.
+    return replace(asked, steps=None, compile_s=compile_s)
 
 
 def _fitting_runtimes(
@@ -268,143 +266,3 @@ def offered_runtimes(asked: RuntimeName | None, settings: Settings) -> list[Runt
     if not provider.traits.host_packages:
         return [DEFAULT]
     return [runtime for runtime in all_runtimes() if runtime.is_installed()] or [DEFAULT]
-
-
-def observe(
-    question: Question, plan: Plan, activations: Sequence[Activation], wall_s: float | None
-) -> list[Observation]:
-    """What the train containers of a run took, one observation each.
-
-    Args:
-        question: that was planned for.
-        plan: of the run.
-        activations: of the run.
-        wall_s: that it took; None of a run that failed.
-    """
-    observed = []
-    precision = question.job.precision or precision_of(activations) or "float32"
-    seen = containers(activations, block_steps=plan.block_steps)
-    outside_s, rest_s = _run_times(question, plan, activations, seen, wall_s)
-    for container in seen:
-        size = plan.size_of(container.worker)
-        # One that was planned to stand by has had any of them.
-        theirs = plan.turns[container.worker] or range(len(plan.client_samples))
-        shard_samples = max(plan.client_samples[client] for client in theirs)
-        work = Work(
-            dataset=question.dataset,
-            model=question.facts,
-            label=question.model.label,
-            shard_samples=shard_samples,
-            test_samples=plan.test_slices[container.worker].samples,
-            validation_samples=(
-                plan.validation_slices[container.worker].samples if plan.validation_slices else 0
-            ),
-            batch_size=question.batch_of(shard_samples),
-            epochs=question.job.epochs,
-            micro_batches=plan.micro_batches if size is None else size.micro_batches,
-            precision=precision,
-            held=question.shipped.held,
-            term_copies=question.term_copies,
-            calls=question.calls,
-        )
-        observed.append(
-            Observation(
-                model=work.label,
-                batch_size=work.batch_size,
-                shard_samples=work.shard_samples,
-                threads=plan.threads,
-                predicted_mb=train_parts(work).total / MIB + (HOST_MB if plan.gpu_memory_mb else 0),
-                working_set_mb=container.working_set_mb,
-                framework_anonymous_mb=container.framework_anonymous_mb,
-                framework_mapped_mb=container.framework_mapped_mb,
-                cold_start_s=container.cold_start_s,
-                step_s=container.step_s if _has_like_steps(question, plan) else None,
-                trace_s=container.trace_s,
-                shipped_step_s=step_s(
-                    question.shipped,
-                    question.facts,
-                    work.batch_size,
-                    plan.threads or 1,
-                    work.micro_batches,
-                ),
-                precision=precision,
-                tried=question.job.precision is None or question.is_tried,
-                workers=plan.workers,
-                scored_rounds=scored_share(plan.rounds, plan.score_every),
-                outside_s=outside_s,
-                rest_s=rest_s,
-            )
-        )
-    return observed
-
-
-def _has_like_steps(question: Question, plan: Plan) -> bool:
-    """Whether the mean of a container's steps tells what one of them takes."""
-    if question.federation is None or not question.shipped.cuts_batches:
-        return True
-    batches = [one.batch for one in question.work(plan.client_samples)]
-    return max(batches) <= _LIKE * min(batches)
-
-
-def _run_times(
-    question: Question,
-    plan: Plan,
-    activations: Sequence[Activation],
-    seen: Sequence[Container],
-    wall_s: float | None,
-) -> tuple[float | None, float | None]:
-    """Seconds outside of rounds, and of a round beside training; of whole runs that lost none.
-
-    So the plan of a like run, which adds the steps of its busiest worker, comes to what this took.
-    Where the network was compiled first, a run that need not takes less outside of its rounds.
-    """
-    began = {a.round for a in activations if a.task == "train" and a.outcome == "ok"}
-    whole = began == set(range(1, plan.rounds + 1)) and all(a.outcome == "ok" for a in activations)
-    if question.federation is not None and question.federation.scores is not None:
-        # What clients score is no part of what such a round takes without.
-        whole = False
-    split = None if wall_s is None or not whole else split_time(activations, wall_s)
-    if split is None or wall_s is None:
-        return None, None
-    traced_s = max((one.trace_s or 0.0 for one in seen), default=0.0)
-    steps_s = [
-        one.step_s * sum(a.steps for a in activations if a.worker == one.worker)
-        for one in seen
-        if one.step_s is not None
-    ]
-    outside_s = split.start_s - question.tried_s + traced_s + split.end_s
-    inside_s = wall_s - question.tried_s - outside_s
-    rest_s = inside_s - max(steps_s, default=split.training_s - traced_s)
-    return (
-        None if question.compile_s else max(0.0, outside_s),
-        max(0.0, rest_s / plan.rounds),
-    )
-
-
-def precision_of(activations: Sequence[Activation]) -> Precision | None:
-    """What the steps of a run computed in; None before the first have ended."""
-    return next((a.precision for a in activations if a.precision is not None), None)
-
-
-def remaining_s(activations: Sequence[Activation], *, done: int, rounds: int) -> float:
-    """The time of the rounds that are left, by the activations of round `done` without starts."""
-    trained: dict[int | None, float] = {}
-    slowest_s = {"score": 0.0, "collect": 0.0}
-    for activation in activations:
-        if activation.round != done:
-            continue
-        if activation.train_s is not None:
-            before_s = trained.get(activation.worker, 0.0)
-            trained[activation.worker] = before_s + activation.train_s
-        elif activation.task in slowest_s:
-            ran_s = (activation.duration_ms - activation.init_ms) / 1000
-            slowest_s[activation.task] = max(slowest_s[activation.task], ran_s)
-    return (rounds - done) * (max(trained.values(), default=0.0) + sum(slowest_s.values()))
-
-
-def remember(history: History, observations: Sequence[Observation], emit: Listener) -> None:
-    """Add to the history; a run is not lost over a state directory that cannot be written."""
-    try:
-        history.append(observations)
-    except OSError as error:
-        emit(Noted(message=f"what was measured is not kept for later plans: {error}"))

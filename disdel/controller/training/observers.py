@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from disdel.controller.planning.planning import remaining_s
+from disdel.controller.planning.observing import remaining_s
 from disdel.controller.runs.progress import CompleteRound, Progress
 from disdel.controller.training.stopping import reason_to_stop
 from disdel.types import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 from disdel.controller.planning.endpoint_plans import (
@@ -20,6 +21,7 @@ from disdel.controller.training.splits import (
     with_clients,
 )
 from disdel.data import DatasetArrays, describe_dataset, load_arrays
+from disdel.host.command import began_s
 from disdel.planner.plan import make_plan
 from disdel.planner.question import Question
 from disdel.platforms.endpoints import Endpoints
@@ -55,15 +57,17 @@ def asking(job: TrainJob, settings: Settings) -> tuple[TrainJob, Asking]:
 
     partition = job_partition(job, dataset, lambda: job_samples(load(), job))
     job = with_clients(job, partition)
-    model = choose_network(job, dataset, load)
+    looked_s = time.monotonic()
+    network = choose_network(job, dataset, load)
+    # What trying it out took, the run that is planned need not spend.
+    spent_s = looked_s - began_s()
 
     def ask_for(
         job: TrainJob, capacity: Capacity, settings: Settings, at: AtEndpoint | None = None
     ) -> list[Question]:
-        if at is None:
-            return ask(job, dataset, model, capacity, settings, counts=partition.counts)
-        counts = at.counts or partition.counts
-        return ask(job, at.part_of(dataset), model, capacity, settings, counts=counts)
+        part = dataset if at is None else at.part_of(dataset)
+        counts = partition.counts if at is None else at.counts or partition.counts
+        return ask(job, part, network, capacity, settings, counts=counts, spent_s=spent_s)
 
     return job, ask_for
 

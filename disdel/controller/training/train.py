@@ -25,7 +25,8 @@ from disdel.controller.planning.endpoint_plans import (
 from disdel.controller.planning.history import history_of
 from disdel.controller.planning.networks import choose_network, code_of, likely_image
 from disdel.controller.planning.nodes import with_nodes
-from disdel.controller.planning.planning import ask, observe, remember
+from disdel.controller.planning.observing import Lessons
+from disdel.controller.planning.planning import ask
 from disdel.controller.planning.strategy_checks import check_count, check_strategy
 from disdel.controller.planning.trusted_code import vouch_for
 from disdel.controller.runs.lease import Lease, claimed
@@ -39,6 +40,7 @@ from disdel.controller.training.splits import job_partition, job_samples
 from disdel.controller.training.stopping import reason_to_stop
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
 from disdel.errors import UsageError
+from disdel.host.command import began_s
 from disdel.host.helper import in_thread
 from disdel.planner.client_sizes import plan_by_sizes
 from disdel.planner.memory import FLOAT_BYTES, sample_bytes
@@ -87,7 +89,7 @@ async def learn(
     provider: Provider | None = None,
 ) -> tuple[RunReport, RunFolder]:
     """`train`, or what another kind of run makes of a job."""
-    started_s = time.monotonic()
+    started_s = began_s()
     check_runtime(job.runtime, job.precision)
     with contextlib.nullcontext() if resumed is None else resumed.claimed() as lease:
         arrays = await in_thread(_load, job.dataset, settings.data_dir)
@@ -124,13 +126,16 @@ async def train_on(
     partition = job_partition(job, dataset, lambda: samples)
     job = kind.dealt(job, partition)
     async with AsyncExitStack() as stack:
+        lessons = Lessons(started_s)
+        stack.callback(lessons.tell)
         opening = await stack.enter_async_context(
             Opening(lambda: open_session(settings, emit, provider=provider))
         )
         looked_s = time.monotonic()
         # While a network of the user's own is tried out, the platform starts.
         begin = partial(_begin, opening, job, settings)
-        model = await in_thread(choose_network, job, dataset, lambda: arrays, begin)
+        network = await in_thread(choose_network, job, dataset, lambda: arrays, begin)
+        model = network.model
         tried_s = time.monotonic() - looked_s if opening.is_begun else 0.0
         job = kind.settled(job, model)
         check_strategy(strategy, job, model)
@@ -163,19 +168,20 @@ async def train_on(
             check_endpoints(job, made_of)
             parts = kind.parts(made_of, job)
 
-        def planned(
-            job: TrainJob, compiling_took_s: float = 0.0, at: AtEndpoint | None = None
-        ) -> tuple[Question, Plan]:
+        compiled, compiling_took_s = None, 0.0
+
+        def planned(job: TrainJob, at: AtEndpoint | None = None) -> tuple[Question, Plan]:
             part, place, of_clients = dataset, (session.capacity, settings), counts
             if at is not None:
                 part, of_clients = at.part_of(dataset), at.counts or counts
                 place = (at.endpoint.capacity, at.endpoint.settings)
             return plan_by_sizes(
                 ask(
-                    *(job, part, model, *place),
+                    *(job, part, network, *place),
                     counts=of_clients,
                     federation=federation,
                     store_mb=session.examination.room_mb,
+                    spent_s=time.monotonic() - started_s - compiling_took_s,
                     tried_s=tried_s,
                     compiling_took_s=compiling_took_s,
                 )
@@ -184,12 +190,13 @@ async def train_on(
         question, plan = planned(job)
         if image := runtime_named(plan.runtime).image:
             session.platform.expect(settings.image(image))
-        compiled = None
         if runtime_named(plan.runtime).compiles:
+            compiles_s = time.monotonic()
             compiled = await _compiled(job, dataset, model, code, settings, session.capacity)
             if question.calls is None:
+                compiling_took_s = time.monotonic() - compiles_s
                 # Now the compiler has said how much memory a step takes.
-                question, plan = planned(job, question.compile_s)
+                question, plan = planned(job)
                 if not runtime_named(plan.runtime).compiles:
                     compiled = None
         questions: dict[str, Question] = {}
@@ -198,8 +205,8 @@ async def train_on(
                 replace(job, runtime=plan.runtime),
                 made_of,
                 parts,
-                one=lambda job, at: planned(job, question.compile_s, at),
-                together=lambda job: planned(job, question.compile_s),
+                one=planned,
+                together=planned,
             )
         check_count(strategy, len(plan.client_samples), job.fan_in)
         # Of a federation's clients a round asks some.
@@ -270,7 +277,6 @@ async def train_on(
         run = kind.run(
             progress, model, compiled, action, crew, samples, settings, invoker, lease, emit
         )
-        wall_s = None
         try:
             report = await run_to_report(
                 invoker,
@@ -279,7 +285,7 @@ async def train_on(
                 lease=lease,
                 keep=settings.keep,
             )
-            wall_s = report.wall_s
+            lessons.is_done = True
         finally:
             # A container that has had several shards tells nothing of any, nor one whose samples
             # were not those that were planned for.
@@ -287,11 +293,10 @@ async def train_on(
                 runtime = runtime_named(plan.runtime)
                 if made_of is None:
                     history = history_of(runtime, settings)
-                    remember(history, observe(question, plan, run.own_activations, wall_s), emit)
+                    lessons.keep(history, question, plan, run.own_activations, emit)
                 for name, asked in questions.items():
                     ended = [a for a in run.own_activations if a.endpoint == name]
-                    history = history_of(runtime, where[name])
-                    remember(history, observe(asked, plan, ended, wall_s), emit)
+                    lessons.keep(history_of(runtime, where[name]), asked, plan, ended, emit)
     return report, folder
 
 

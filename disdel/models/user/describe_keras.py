@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,11 @@ from disdel.models.user.keras_model import (
 )
 from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.runtimes.base import Trainer
-from disdel.runtimes.keras.trainer import KerasTrainer
+from disdel.runtimes.keras.trainer import KerasTrainer, pin_threads
+from disdel.runtimes.steps_tried import FirstStep
 from disdel.types.arrays import Array
 from disdel.types.names import Precision
-from disdel.types.specs import ModelFacts, ModelSpec
+from disdel.types.specs import ModelFacts, ModelSpec, TriedSteps
 from disdel.user_code.module import UserModule
 
 
@@ -47,6 +48,8 @@ def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeRepl
     Raises:
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
+    with suppress(RuntimeError):  # The user's file may have computed something already.
+        pin_threads(1)  # `FirstStep` measures one.
     trial = Trial.read(request)
     built = _built(module, request)
     facts = _facts(built, _calls_of(built), request.features[0].shape)
@@ -69,9 +72,11 @@ def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeRepl
         home="tensorflow",
     )
     network = network_of(module, built, spec)
-    has_loops = _try_out(module, network, spec, trial.batch(facts.activations), request.precision)
+    batch = trial.batch(facts.activations)
+    has_loops, steps = _try_out(module, network, spec, batch, request.precision)
     metrics = tuple(network.recipe.metrics)
-    return DescribeReply(model=replace(spec, metrics=metrics, has_loops=has_loops))
+    described = replace(spec, metrics=metrics, has_loops=has_loops)
+    return DescribeReply(model=described, steps=steps)
 
 
 def _built(module: UserModule, request: DescribeRequest) -> Built:
@@ -107,12 +112,12 @@ def _outputs(module: UserModule, built: Built, x: Array) -> NDArray[np.float32]:
 
 def _try_out(
     module: UserModule, network: KerasNetwork, spec: ModelSpec, trial: Trial, precision: Precision
-) -> bool:
+) -> tuple[bool, TriedSteps]:
     """Train a step, score and save, as an action would.
 
     Returns:
         Whether conditions and loops of Python's own depend on values: without being converted they
-        fail, whose conversion else takes most of the time that a graph does.
+        fail, whose conversion else takes most of the time that a graph does. And what steps took.
 
     Raises:
         UsageError: one of these failed.
@@ -129,18 +134,19 @@ def _try_out(
         precision=precision,
     )
 
-    def once() -> None:
-        trainer.train(trial.x[np.newaxis], trial.y[np.newaxis])
+    def once() -> FirstStep:
+        first = FirstStep(trainer, trial.x, trial.y)
         trainer.score(trial.x, trial.y)
+        return first
 
     has_loops = False
     try:
-        once()
+        first = once()
     except Exception:
         has_loops = True
         trainer.convert_loops(True)
         try:
-            once()
+            first = once()
         except Exception:
             # A graph's errors name generated code; step by step, they name the user's own line.
             tf.config.run_functions_eagerly(True)
@@ -148,9 +154,10 @@ def _try_out(
                 module.guarded(once)
             finally:
                 tf.config.run_functions_eagerly(False)
-            module.guarded(once)
+            first = module.guarded(once)
+    steps = module.guarded(first.followed)
     _save(module, trainer)
-    return has_loops
+    return has_loops, steps
 
 
 def _save(module: UserModule, trainer: Trainer) -> None:

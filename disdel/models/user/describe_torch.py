@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import flop_counter
@@ -30,9 +29,11 @@ from disdel.models.user.torch_model import (
     recipe_of,
 )
 from disdel.protocol.description import DescribeReply, DescribeRequest
+from disdel.runtimes.steps_tried import FirstStep
 from disdel.runtimes.torch.recipe import TorchModel, TorchRecipe
+from disdel.runtimes.torch.trainer import pin_threads
 from disdel.types.names import Precision
-from disdel.types.specs import ModelFacts, ModelSpec
+from disdel.types.specs import ModelFacts, ModelSpec, TriedSteps
 from disdel.user_code.module import UserModule
 
 # What may stand behind a softmax or a sigmoid and leaves its values as they are.
@@ -48,6 +49,7 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
     _leave_compiler_out()
+    pin_threads(1)  # `FirstStep` measures one.
     trial = Trial.read(request)
     [samples], [target] = request.features, request.targets
     built = build_own(module, trial.few(), target, samples.kind)
@@ -84,8 +86,8 @@ def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeRepl
         code=request.code,
         home="torch",
     )
-    _try_out(module, built, spec, trial.batch(facts.activations), request.precision)
-    return DescribeReply(model=spec)
+    steps = _try_out(module, built, spec, trial.batch(facts.activations), request.precision)
+    return DescribeReply(model=spec, steps=steps)
 
 
 def _leave_compiler_out() -> None:
@@ -110,8 +112,11 @@ def _are_probabilities(built: Built, last: str | None) -> bool:
 
 def _try_out(
     module: UserModule, built: Built, spec: ModelSpec, trial: Trial, precision: Precision
-) -> None:
+) -> TriedSteps:
     """Train a step, go on from its state, score, save and load, as actions would.
+
+    Returns:
+        What steps took.
 
     Raises:
         UsageError: one of these failed.
@@ -119,16 +124,17 @@ def _try_out(
     made = TorchMade(built.made, recipe_of(module, spec))
     trainer = trainer_of(made, spec, optimizer=None, learning_rate=None, precision=precision)
 
-    def once() -> None:
-        trainer.train(trial.x[np.newaxis], trial.y[np.newaxis])
+    def once() -> TriedSteps:
+        first = FirstStep(trainer, trial.x, trial.y)
         trainer.load_state(trainer.state())
         trainer.score(trial.x, trial.y)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model{trainer.model_suffix}"
             trainer.save_model(path)
             load_torch_network(path, module)
+        return first.followed()
 
-    module.guarded(once)
+    return module.guarded(once)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 import disdel
 from disdel.cli.app import app
 from disdel.cli.commands import said_by_typer
+from disdel.controller.planning.networks import Chosen
 from disdel.controller.planning.planning import ask
 from disdel.data.names import parse_name, unknown_name
 from disdel.errors import PlanError, UsageError
@@ -91,7 +92,9 @@ def test_cpus_that_nothing_is_compiled_for_are_refused(arch):
 def test_cpus_are_told_to_count_for_compiled_networks_alone():
     def notes(**settings):
         job, asked = TrainJob(dataset="mnist", runtime="torch"), question(TrainJob(dataset="mnist"))
-        [one] = ask(job, asked.dataset, asked.model, capacity(), disdel.Settings(**settings))
+        [one] = ask(
+            job, asked.dataset, Chosen(asked.model), capacity(), disdel.Settings(**settings)
+        )
         return one.notes
 
     assert notes() == ()

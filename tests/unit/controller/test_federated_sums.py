@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from disdel.controller.federating.federate import federate
+from disdel.controller.planning import observing
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
@@ -86,7 +87,7 @@ def run(platform, containers, redis_url, monkeypatch, tmp_path):
     opened = sessions_of(platform, containers.store, redis_url)
     monkeypatch.setattr(train_module, "open_session", opened)
     # These containers are threads, whose memory is that of all tests so far: no run learns of it.
-    monkeypatch.setattr(train_module, "remember", lambda *_: None)
+    monkeypatch.setattr(observing, "remember", lambda *_: None)
     runs = []
 
     def start(resumed=None, **changes):

@@ -6,7 +6,9 @@ import pytest
 
 from disdel.controller.planning import history
 from disdel.controller.planning.history import History, history_of
-from disdel.controller.planning.planning import ask, observe, remaining_s, remember
+from disdel.controller.planning.networks import Chosen
+from disdel.controller.planning.observing import observe, remaining_s, remember
+from disdel.controller.planning.planning import ask
 from disdel.data import load_arrays
 from disdel.models import choose_model
 from disdel.planner.observations import Observation
@@ -91,7 +93,7 @@ def test_a_folder_that_cannot_be_written_is_a_note(tmp_path):
 def question(tmp_path):
     spec = load_arrays("digits", tmp_path).spec
     job = TrainJob(dataset="digits", workers=2)
-    return ask(job, spec, choose_model("auto", spec), CAPACITY, Settings())[0]
+    return ask(job, spec, Chosen(choose_model("auto", spec)), CAPACITY, Settings())[0]
 
 
 def test_a_run_becomes_one_observation_a_worker(question):

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from disdel.controller.planning import planning, processor
-from disdel.runtimes.keras.runtime import TENSORFLOW
 from disdel.settings import Settings
 
 
@@ -41,16 +40,12 @@ def test_of_the_processors_of_a_cluster_nothing_is_known(state):
     assert not state.exists()
 
 
-def test_steps_that_may_be_in_bfloat16_are_planned_shorter_where_the_processor_has_it(monkeypatch):
-    monkeypatch.setattr(planning, "slowness", lambda _: 2.0)
+def test_a_precision_is_tried_where_it_is_open_and_the_processor_has_both(monkeypatch):
     here = Settings(platform="embedded")
     there = Settings(platform="openwhisk", apihost="http://127.0.0.1:1", auth="a:b")
-
-    def planned(precision, settings):
-        return planning._slowness(TENSORFLOW, precision, settings)
-
     monkeypatch.setattr(planning, "has_bfloat16", lambda: True)
-    assert planned(None, here) == 2.0 * TENSORFLOW.costs.bfloat16_share < 2.0
-    assert planned("float32", here) == planned("bfloat16", here) == planned(None, there) == 2.0
+    assert planning._tries(None, here)
+    others = (("float32", here), ("bfloat16", here), (None, there))
+    assert not any(planning._tries(*other) for other in others)
     monkeypatch.setattr(planning, "has_bfloat16", lambda: False)
-    assert planned(None, here) == 2.0
+    assert not planning._tries(None, here)

@@ -1,10 +1,12 @@
 """Which runtimes `auto` may take, by what is installed and what the job asks for."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from disdel.controller.planning import planning
+from disdel.controller.planning.networks import Chosen
 from disdel.errors import UsageError
 from disdel.models import built_in
 from disdel.runtimes import runtime
@@ -29,7 +31,7 @@ DATASET = dataset_spec(
     test_samples=359,
 )
 CNN = built_in("cnn", input_shape=(8, 8, 1), classes=10)
-CALLS = CallMemory(train_bytes=90, score_bytes=40)
+COMPILED = SimpleNamespace(memory=CallMemory(train_bytes=90, score_bytes=40), steps=None)
 FACTS = ModelFacts(
     parameters=90, activations=99, outputs=90, largest=64, layers=2, multiply_adds=90
 )
@@ -51,7 +53,7 @@ def asked(monkeypatch, tmp_path):
     def ask(installed, *, model=CNN, gpu_memory_mb=None, **job):
         monkeypatch.setattr(runtime, "find_spec", lambda name: name in installed or None)
         monkeypatch.setattr(
-            planning, "call_memory", lambda job: CALLS if job.batch_size == 32 else None
+            planning, "known_program", lambda job: COMPILED if job.batch_size == 32 else None
         )
         capacity = Capacity(
             memory_min_mb=128,
@@ -64,7 +66,7 @@ def asked(monkeypatch, tmp_path):
             gpu_memory_mb=gpu_memory_mb,
         )
         wanted = TrainJob(dataset="digits", **job)
-        questions = planning.ask(wanted, DATASET, model, capacity, Settings())
+        questions = planning.ask(wanted, DATASET, Chosen(model), capacity, Settings())
         ask.notes = {q.shipped.name: q.notes for q in questions}
         return {q.shipped.name: q.compile_s > 0 for q in questions}
 
@@ -134,7 +136,7 @@ def test_own_keras_models_are_compiled_for_who_asks(asked):
 
 def test_the_proxy_of_a_stock_image_is_in_the_estimate_of_compiled_actions(monkeypatch, tmp_path):
     monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(planning, "call_memory", lambda job: CALLS)
+    monkeypatch.setattr(planning, "known_program", lambda job: COMPILED)
     capacity = Capacity(
         memory_min_mb=128,
         memory_max_mb=512,
@@ -146,7 +148,7 @@ def test_the_proxy_of_a_stock_image_is_in_the_estimate_of_compiled_actions(monke
     job = TrainJob(dataset="digits", runtime="compiled", workers=2)
 
     def floor_mb(settings):
-        [question] = planning.ask(job, DATASET, CNN, capacity, settings)
+        [question] = planning.ask(job, DATASET, Chosen(CNN), capacity, settings)
         return question.runtime.floor_mb
 
     cluster = Settings(apihost="http://127.0.0.1:3233", auth="a:b")

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from disdel.controller.planning.planning import observe
+from disdel.controller.planning.observing import observe
 from disdel.planner.observations import Observation
 from disdel.planner.plan import make_plan
 from disdel.planner.question import ClientWork, Federation
 from disdel.planner.timing import step_s
 from disdel.runtimes.registry import TENSORFLOW, TORCH
-from disdel.types import TrainJob
+from disdel.types import TrainJob, TriedSteps
 from disdel.types.phases import Phases
 from disdel.types.report import Times
 from tests.support.planning import CNN, activation, plan, question
@@ -25,7 +25,9 @@ SEEN = Observation(
     step_s=0.004,
     shipped_step_s=step_s(TENSORFLOW.costs, CNN.facts, 64, 1),
     workers=2,
-    outside_s=3.0,
+    trace_s=0.0,
+    ready_s=2.0,
+    begin_s=1.0,
     rest_s=0.2,
 )
 JOB = TrainJob(dataset="mnist", batch_size=64, epochs=5, workers=2, precision="float32")
@@ -40,7 +42,7 @@ def test_a_run_is_planned_to_take_what_one_like_it_took():
     for other in (replace(SEEN, workers=1), replace(SEEN, scored_rounds=0.2)):
         unseen = plan(JOB, observations=(other,)).predicted_s
         assert unseen == plan(JOB, observations=(replace(SEEN, rest_s=None),)).predicted_s
-        later = plan(JOB, observations=(replace(other, outside_s=13.0),)).predicted_s
+        later = plan(JOB, observations=(replace(other, begin_s=11.0),)).predicted_s
         assert later == pytest.approx(unseen + 10, abs=0.11)
 
 
@@ -69,7 +71,11 @@ def test_a_busy_machine_is_no_reason_to_try_another_runtime():
 
     def chosen(busy):
         slow = replace(
-            SEEN, step_s=busy * SEEN.step_s, outside_s=busy * 3.0, rest_s=busy * SEEN.rest_s
+            SEEN,
+            step_s=busy * SEEN.step_s,
+            ready_s=busy * SEEN.ready_s,
+            begin_s=busy * SEEN.begin_s,
+            rest_s=busy * SEEN.rest_s,
         )
         mine = question(replace(JOB, workers=None), slowness=0.56, observations=(slow,))
         other = replace(mine, shipped=TORCH.costs, observations=())
@@ -89,15 +95,19 @@ def test_steps_that_nobody_has_seen_are_scaled_by_the_processor():
     assert asked.on_one_container.slowness == 1.0
 
 
-def trained(number, worker, began_ms, ended_ms, **changes):
+def trained(number, worker, began_ms, ended_ms, steps=469, **changes):
+    """An activation that does nothing but steps, in blocks of 32."""
+    spent_ms = ended_ms - began_ms
     return activation(
         round=number,
         worker=worker,
+        start="cold" if number == 1 else "warm",
+        wait_ms=0,
         times=Times(submitted_ms=began_ms, started_ms=began_ms, received_ms=ended_ms),
-        duration_ms=ended_ms - began_ms,
-        phases=Phases(loaded_ms=0, stepped_ms=1, computed_ms=ended_ms - began_ms),
-        train_s=(ended_ms - began_ms) / 1000,
-        steps=469,
+        duration_ms=spent_ms,
+        phases=Phases(loaded_ms=0, stepped_ms=round(32 * spent_ms / steps), computed_ms=spent_ms),
+        train_s=spent_ms / 1000,
+        steps=steps,
         precision="float32",
         **changes,
     )
@@ -116,16 +126,94 @@ def test_a_run_tells_what_it_took_beside_training():
     observed = observe(asked, made, activations, 5.4)
     for one in observed:
         assert (one.workers, one.scored_rounds) == (2, 1.0)
-        assert (one.outside_s, one.rest_s) == (pytest.approx(3.0), pytest.approx(0.2))
+        assert (one.ready_s, one.begin_s) == (pytest.approx(2.5), pytest.approx(0.5))
+        assert one.rest_s == pytest.approx(0.2, rel=0.01)
     assert plan(job, observations=observed).predicted_s == pytest.approx(5.4, abs=0.06)
     lost = [*activations, trained(2, 0, 3900, 4000, outcome="error")]
     part = activations[:2]
     for told, wall_s in ((lost, 5.4), (part, 5.4), (activations, None)):
         assert {one.rest_s for one in observe(asked, made, told, wall_s)} == {None}
-    # What trying the network out took, the next run need not spend.
-    tried = replace(asked, tried_s=2.0)
-    told = [one.outside_s for one in observe(tried, made, activations, 7.4)]
-    assert told == [pytest.approx(3.0)] * 2
-    assert make_plan([tried])[1].predicted_s == pytest.approx(made.predicted_s + 2, abs=0.11)
-    compiled = replace(asked, compile_s=4.0)
-    assert {one.outside_s for one in observe(compiled, made, activations, 5.4)} == {None}
+
+
+def test_what_a_command_took_before_its_plan_is_in_it():
+    made = plan(JOB, observations=(SEEN,)).predicted_s
+    assert plan(JOB, observations=(SEEN,), spent_s=1.5).predicted_s == pytest.approx(made + 1.5)
+    # While a network is tried out, containers get ready: at most that is saved.
+    for tried_s, hidden_s in ((0.5, 0.5), (2.0, 2.0), (9.0, 2.0)):
+        tried = plan(JOB, observations=(SEEN,), spent_s=1.5 + tried_s, tried_s=tried_s)
+        assert tried.predicted_s == pytest.approx(made + 1.5 + tried_s - hidden_s, abs=0.11)
+
+
+@pytest.mark.parametrize("before", [{"tried_s": 2.0}, {"compile_s": 4.0}])
+def test_a_start_that_something_else_hid_tells_nothing_of_later_ones(before):
+    job = replace(JOB, epochs=2)
+    asked = replace(question(job), spent_s=2.4, **before)
+    activations = [
+        trained(number, worker, began, began + 1000)
+        for number, began in ((1, 2500), (2, 3900))
+        for worker in (0, 1)
+    ]
+    for one in observe(asked, plan(job), activations, 5.4):
+        assert (one.ready_s, one.begin_s) == (None, pytest.approx(0.5))
+        assert (one.cold_start_s is None) == ("tried_s" in before)
+
+
+@pytest.mark.parametrize("epochs", [2, 4, 20])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_a_longer_job_takes_as_much_more_as_it_has_rounds(epochs, workers):
+    """Whatever a run consists of, and also where its workers take turns on the CPUs."""
+    job = replace(JOB, epochs=2, workers=workers)
+    steps = -(-60_000 // workers // 64)
+    asked, made = replace(question(job), spent_s=0.7), plan(job)
+    activations = [
+        replace(trained(number, worker, began, began + 2000), steps=steps, train_s=1.9)
+        for number, began in ((1, 2500), (2, 4900))
+        for worker in range(workers)
+    ]
+    # Between the two rounds 0.4 s, so that one takes 2.2.
+    observed = observe(asked, made, activations, 7.3)
+    longer = plan(replace(job, epochs=epochs), observations=observed, spent_s=0.7)
+    assert longer.predicted_s == pytest.approx(7.3 + 2.2 * (epochs - 2), rel=0.05)
+
+
+def test_a_network_that_was_never_run_starts_as_others_did():
+    other = replace(SEEN, model="mlp-28x28x1-10", ready_s=7.0, begin_s=4.0)
+    seen_s = plan(JOB, observations=(other,)).predicted_s
+    slower = replace(other, ready_s=9.0, begin_s=5.0)
+    assert plan(JOB, observations=(slower,)).predicted_s == pytest.approx(seen_s + 3, abs=0.11)
+    own = (SEEN, slower)
+    assert plan(JOB, observations=own).predicted_s == plan(JOB, observations=(SEEN,)).predicted_s
+
+
+def test_steps_that_were_tried_out_are_planned_until_a_run_has_taken_some():
+    tried = TriedSteps(batch_size=64, step_s=0.02, trace_s=1.0)
+    alone = replace(JOB, workers=1)
+    quick, slow = (
+        plan(alone, steps=replace(tried, step_s=step_s)).predicted_s for step_s in (0.02, 0.04)
+    )
+    # Scores take a third of a step for as many samples.
+    scored_s = 5 * 10_000 / 64 / 3 * 0.02
+    threads = 2**TENSORFLOW.costs.thread_exponent
+    assert slow - quick == pytest.approx((5 * 938 * 0.02 + scored_s) / threads, rel=0.05)
+    # Of another batch size, in the proportions of the shipped costs.
+    ratio = step_s(TENSORFLOW.costs, CNN.facts, 32, 1) / step_s(TENSORFLOW.costs, CNN.facts, 64, 1)
+    half = TriedSteps(batch_size=32, step_s=0.02 * ratio, trace_s=1.0)
+    assert plan(alone, steps=half).predicted_s == pytest.approx(quick, abs=0.11)
+    later = plan(alone, steps=replace(tried, trace_s=3.0)).predicted_s
+    assert later == pytest.approx(quick + 2, abs=0.11)
+    assert plan(JOB, steps=tried, observations=(SEEN,)) == plan(JOB, observations=(SEEN,))
+    # A federation has one runtime on a seed, whatever was tried.
+    assert replace(question(JOB), steps=tried).on_one_container.steps is None
+
+
+def test_workers_that_take_turns_are_not_counted_twice():
+    """A step that was seen beside others tells what one takes alone."""
+    job = replace(JOB, epochs=2, workers=4)
+    activations = [
+        trained(number, worker, began, began + 1000)
+        for number, began in ((1, 2500), (2, 3900))
+        for worker in range(4)
+    ]
+    observed = observe(question(job), plan(job), activations, 5.4)
+    alone_s = step_s(TENSORFLOW.costs, CNN.facts, 64, 1)
+    assert [one.shipped_step_s for one in observed] == [pytest.approx(2 * alone_s)] * 4
