@@ -212,7 +212,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def participants(self, roster: Sequence[int], number: int, seed: int) -> Sequence[int]:
-        """Who trains in a round.
+        """Who trains in a round of a training; in a federation `--select` chooses, and all must.
 
         Args:
             roster: the clients that have something to train in it, ascending.

@@ -343,6 +343,7 @@ class FederateJob(LearningJob):
         for flag, is_given in (
             ("--over-select", self.over_select > 1),
             ("--deadline", self.deadline_s is not None),
+            ("--balance", self.balance is not None),
         ):
             if privacy.is_differential and is_given:
                 raise UsageError(

@@ -19,6 +19,7 @@ from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
 from disdel.controller.federating.versions import AsynchronousRun
 from disdel.controller.planning.endpoint_plans import Parts, parts_of_cohort
+from disdel.controller.planning.strategy_checks import check_takes_all
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.controller.training.kinds import Counts, RunKind
 from disdel.controller.training.resuming import Resumed
@@ -84,6 +85,7 @@ class FederatedKind(RunKind):
         if not strategy.awaits_all:
             check_asynchronous(strategy, self.asked)
         check_late(strategy, self.asked)
+        check_takes_all(strategy, self.asked)
 
     def dealt(self, job: TrainJob, partition: Partition) -> TrainJob:  # noqa: ARG002
         if self.asked.data is not None:

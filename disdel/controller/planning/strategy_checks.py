@@ -5,7 +5,12 @@ from __future__ import annotations
 from disdel.controller.planning.local_sgd import checked_sgd
 from disdel.errors import StrategyFailed, UsageError
 from disdel.strategies.base import Strategy
-from disdel.types import ModelSpec, TrainJob
+from disdel.strategies.fedavg import FedAvg
+from disdel.strategies.selection import chosen_participants
+from disdel.types import FederateJob, ModelSpec, TrainJob
+
+# Of rounds and clients, so many show what a strategy does.
+_LOOKED_AT = 100
 
 
 def check_strategy(strategy: Strategy, job: TrainJob, model: ModelSpec) -> None:
@@ -43,6 +48,24 @@ def check_count(strategy: Strategy, updates: int, fan_in: int | None) -> None:
             f"{failure} (--clients says how many there are, and in a federation "
             "--clients-per-round how many of them a round has)"
         ) from failure
+
+
+def check_takes_all(strategy: Strategy, job: FederateJob) -> None:
+    """Refuse a strategy that chooses who trains, where `--select` does.
+
+    Raises:
+        UsageError: it leaves somebody out in a round that was looked at.
+    """
+    if type(strategy).participants is FedAvg.participants:
+        return
+    roster = list(range(min(job.asked, _LOOKED_AT)))
+    for number in range(1, min(job.rounds, _LOOKED_AT) + 1):
+        if chosen_participants(strategy, roster, number, job.seed) != roster:
+            raise UsageError(
+                f"strategy {strategy.name} chooses who trains: of {len(roster)} clients, its "
+                f"participants() leaves out some in round {number}. In a federation --select "
+                "chooses: let participants() return its whole roster"
+            )
 
 
 def check_waits(strategy: Strategy) -> None:

@@ -11,6 +11,8 @@ from disdel.protocol.messages import Advance, ClientKeeps, StepTerms
 from disdel.strategies.asking import name_of, parameters_of
 from disdel.strategies.base import Contribution, Strategy
 
+_NO_LOSS = " (a client's loss is none before it has trained)"
+
 
 def step_terms(
     strategy: Strategy, keys: RunKeys, number: int, own_key: str | None = None
@@ -82,14 +84,14 @@ def weights_of(
     if odd := [name for name, one in sums.items() if not math.isfinite(one)]:
         raise StrategyFailed(
             f"strategy {strategy.name} gives the update of client {contribution.client} in round "
-            f"{number} the weight {sums[odd[0]]} in the sum {odd[0]}, which must be a number (a "
-            "client's loss is none before it has trained)"
+            f"{number} the weight {sums[odd[0]]} in the sum {odd[0]}, which must be a number"
+            f"{_NO_LOSS}"
         )
     if not 0 < weight < math.inf:
         raise StrategyFailed(
             f"strategy {strategy.name} gives the update of client {contribution.client} in round "
             f"{number} the weight {weight} (of {contribution.samples} samples), which must be a "
-            "number above 0"
+            f"number above 0{'' if math.isfinite(contribution.loss) else _NO_LOSS}"
         )
     return weight, sums
 

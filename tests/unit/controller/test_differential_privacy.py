@@ -80,6 +80,7 @@ def test_options_that_would_do_nothing_or_harm_are_refused(options, told):
         ({"clients": 100_000}, "--dp-delta 1e-05 must be below 1/100000"),
         ({"over_select": 2.0, "select": "uniform"}, "--over-select lets one client's speed"),
         ({"deadline_s": 5.0}, "--deadline lets one client's speed"),
+        ({"balance": "samples"}, "--balance lets one client's speed"),
         ({"over_select": 2.0}, "--over-select is for cohorts of one size"),
     ],
 )

@@ -31,6 +31,7 @@ from disdel.worker.footprint import Footprint
 from disdel.worker.own_data import OwnData
 from disdel.worker.shards import Samples, ShardCache
 from openwhisk_local.machine.container_memory import MemoryUse
+from tests.support import strategies
 from tests.support.fake_platform import FakePlatform, sessions_of
 from tests.support.waiting import wait_until
 
@@ -287,6 +288,10 @@ def test_an_action_that_is_still_being_made_when_the_run_fails_is_removed_too(
             "needs a constant learning rate",
         ),
         ({"clients": None, "local_epochs": "1,2"}, "has numbers for 2 clients, and there are 10"),
+        (
+            {"strategy": strategies.InTurn.name},
+            r"of 8 clients, its participants\(\) leaves out some in round 1.* --select chooses",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_a_platform_is_up(
