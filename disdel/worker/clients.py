@@ -46,8 +46,8 @@ from disdel.worker.terms import added_terms
 from disdel.worker.unprotected import Unprotected
 from openwhisk_local.machine.allocator import give_back_freed_memory
 
-# How often is told where it is, and asked whether anybody still waits: one after the other, since
-# the store's client is back in the processor's caches then, which takes longer than a request.
+# How often it tells where it is, and asks whether anybody still waits: one right after the other,
+# since to have the store's client back in the processor's caches takes longer than a request.
 _PROGRESS_INTERVAL_S = 0.5
 # Before a round's deadline, what was summed must be on its way.
 _HAND_IN_S = 0.5
