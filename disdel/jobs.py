@@ -11,6 +11,7 @@ from disdel.controller.inference import infer as infer_run
 from disdel.controller.inference.infer import Inferred
 from disdel.controller.planning.checks import Check
 from disdel.controller.planning.compiled import compile_job, compile_network
+from disdel.controller.planning.compiler_ahead import remember_compiled
 from disdel.controller.planning.endpoint_deploys import deploy_at_endpoints
 from disdel.controller.planning.networks import code_of
 from disdel.controller.planning.nodes import offered_capacity
@@ -265,6 +266,7 @@ def compile_ahead(job: TrainJob, settings: Settings) -> bool:
         if runtime_named(asked.shipped.name).compiles:
             wanted = compile_job(job, asked.dataset, asked.model, settings)
             compile_network(wanted, code_of(asked.model), asked.capacity)
+            remember_compiled(job, settings)
             return True
     return False
 

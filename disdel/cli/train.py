@@ -10,6 +10,7 @@ from disdel.cli.declared import Given
 from disdel.cli.options import Output
 from disdel.cli.output import JsonWriter, both, check_json_target
 from disdel.cli.resuming import check_resumed
+from disdel.controller.planning.compiler_ahead import compiler_ahead
 from disdel.errors import UsageError
 from disdel.platforms.base import Provider
 from disdel.platforms.registry import chosen
@@ -44,8 +45,11 @@ def train_command(
         _run(resumed.job(asked.values.get("epochs")), settings, output, resumed=resumed)
     elif "dataset" in asked.values:
         job = asked.made()
-        # What trains is imported while the platform starts and imports the framework.
-        with chosen(settings).ahead(settings, _image(job, settings)) as provider:
+        # What trains is imported while the platform and the compiler start, and import theirs.
+        with (
+            compiler_ahead(job, settings),
+            chosen(settings).ahead(settings, _image(job, settings)) as provider,
+        ):
             _run(job, settings, output, provider=provider)
     else:
         raise UsageError("name a data set, or a run with --resume RUN")

@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import dacite
 
+from disdel.compiler.starting import begun_compiler, start_compiler
 from disdel.errors import DisdelError, UsageError
 from disdel.host import environment
-from disdel.host.helper import Ended, run_helper
 from disdel.protocol.program import Program, cpu_flags
 from disdel.types import ModelSpec
 from disdel.user_code.collecting import UserCode
@@ -71,6 +69,8 @@ def compile_program(job: CompileJob, code: UserCode | None = None) -> Path:
         if folder.exists() and _program(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # It is damaged.
         _call(folder, job, code)
+    elif (begun := begun_compiler()) is not None:
+        begun.close()
     return folder
 
 
@@ -116,12 +116,15 @@ def _versions() -> list[str]:
 
 
 def _call(folder: Path, job: CompileJob, code: UserCode | None) -> None:
-    with tempfile.TemporaryDirectory(prefix="disdel-code-") as own:
-        arguments = [str(folder.resolve())]
-        if code is not None:
+    said = json.dumps({"folder": str(folder.resolve()), "job": asdict(job)})
+    if code is None:
+        with begun_compiler() or start_compiler() as compiler:
+            done = compiler.ended(said)
+    else:
+        with tempfile.TemporaryDirectory(prefix="disdel-code-") as own:
             code.write(Path(own))
-            arguments.append(own)
-        done = _run(arguments, job, Path(own))
+            with start_compiler(Path(own)) as compiler:
+                done = compiler.ended(said)
     if done.status == UsageError.exit_code and done.stdout:
         raise UsageError(done.stdout.strip())
     if done.stopped is not None:
@@ -129,24 +132,3 @@ def _call(folder: Path, job: CompileJob, code: UserCode | None) -> None:
     if done.status:
         said = done.stdout.strip() or "\n".join(done.stderr.splitlines()[-20:])
         raise CompileFailed(f"the network was not compiled: {said or done.why('the compiler')}")
-
-
-def _run(arguments: list[str], job: CompileJob, folder: Path) -> Ended:
-    return run_helper(
-        [sys.executable, "-P", "-m", "disdel.compiler", *arguments],
-        said=json.dumps(asdict(job)),
-        # A relative path in the user's code is of a file beside it.
-        cwd=folder,
-        scratch=folder,
-        environ={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": os.pathsep.join(filter(None, (_root(), os.environ.get("PYTHONPATH")))),
-        },
-    )
-
-
-def _root() -> str:
-    """Where the child finds the same disdel, installed or not."""
-    return str(Path(__file__).resolve().parents[2])

@@ -1,6 +1,8 @@
-"""The compiler's process: `python -m disdel.compiler FOLDER [CODE] < job.json`.
+"""The compiler's process: `python -m disdel.compiler [CODE]`.
 
-CODE is the folder of the user's own code, where the network is of that.
+CODE is the folder of the user's own code, where the network is of that. What is to be compiled, and
+the folder for it, is read from stdin, as JSON; meanwhile the compiler of a built-in network imports
+what it needs.
 
 What goes wrong for the user's doing is said in one line on stdout, with exit status 2.
 """
@@ -46,9 +48,14 @@ _UNUSED_BY_OWN = ("tensorflow", "torch")
 
 def main() -> int:
     collect_rarely()
-    folder, *code = map(Path, sys.argv[1:])
-    job = dacite.from_dict(CompileJob, json.load(sys.stdin), dacite.Config(cast=[tuple]))
-    hide(_UNUSED_BY_OWN if job.model.code else _UNUSED)
+    code = [Path(argument) for argument in sys.argv[1:]]
+    hide(_UNUSED_BY_OWN if code else _UNUSED)
+    if not code:
+        # What the user's own network imports may need its files first.
+        import disdel.compiler.steps  # noqa: F401
+    asked = json.load(sys.stdin)
+    folder = Path(asked["folder"])
+    job = dacite.from_dict(CompileJob, asked["job"], dacite.Config(cast=[tuple]))
     try:
         # What the user's code prints is no answer of this process.
         with contextlib.redirect_stdout(sys.stderr):

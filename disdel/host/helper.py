@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, ParamSpec, TypeVar
@@ -95,57 +96,109 @@ def run_helper(
         scratch: a folder that is removed if this process is killed meanwhile.
         bounded: whether its time is bounded; its memory always is.
     """
-    memory_mb = environment.helper_memory_mb()
-    timeout_s = environment.helper_timeout_s() if bounded else None
-    sweep(_TEMPORARY)
-    with Scratch(_TEMPORARY) as temporary:
-        folders = (temporary, *(() if scratch is None else (scratch,)))
-        request = {
-            "command": list(command),
-            "cwd": None if cwd is None else str(cwd),
-            "input": said,
-            "memory_bytes": None if memory_mb is None else memory_mb << 20,
-            "timeout_s": timeout_s,
-            "scratch": [str(folder.resolve()) for folder in folders],
-        }
-        told, (stdout, stderr) = _guarded(request, {**environ, "TMPDIR": str(temporary)})
-    # Where the guard was killed, so was the helper.
-    ended = json.loads(told) if told else {"status": -signal.SIGKILL, "stopped": None}
-    return Ended(**ended, stdout=stdout, stderr=stderr, memory_mb=memory_mb, timeout_s=timeout_s)
+    with Helper(command, environ=environ, cwd=cwd, scratch=scratch, bounded=bounded) as helper:
+        return helper.ended(said)
 
 
-def _guarded(request: Mapping[str, object], environ: Mapping[str, str]) -> tuple[bytes, list[str]]:
-    """Run what is asked for below a guard: the guard's line, and the ends of both outputs."""
-    reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as report:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_GUARD), str(writing)],
+class Helper:
+    """A helper that begins before it is known what it reads; a context manager that ends it.
+
+    The arguments are those of `run_helper`. Its time is bounded from when it is told.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        cwd: Path | None = None,
+        scratch: Path | None = None,
+        bounded: bool = True,
+    ) -> None:
+        self._memory_mb = environment.helper_memory_mb()
+        self._timeout_s = environment.helper_timeout_s() if bounded else None
+        sweep(_TEMPORARY)
+        self._temporary = Scratch(_TEMPORARY)
+        folders = (self._temporary.path, *(() if scratch is None else (scratch,)))
+        with ExitStack() as stack:
+            stack.callback(self._temporary.close)
+            report, reports = map(stack.enter_context, _pipe())
+            reads, self._input = map(stack.enter_context, _pipe())
+            request = {
+                "command": list(command),
+                "cwd": None if cwd is None else str(cwd),
+                "input": reads.fileno(),
+                "memory_bytes": None if self._memory_mb is None else self._memory_mb << 20,
+                "timeout_s": self._timeout_s,
+                "scratch": [str(folder.resolve()) for folder in folders],
+            }
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_GUARD), str(reports.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environ,
-                pass_fds=(writing,),
+                env={**environ, "TMPDIR": str(self._temporary.path)},
+                pass_fds=(reports.fileno(), reads.fileno()),
                 # A Ctrl-C is for this process, which then closes the pipe.
                 start_new_session=True,
             )
-        finally:
-            os.close(writing)
-        _running.add(process)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            outputs = [_Tail(process.stdout), _Tail(process.stderr)]
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-            told = report.read()
-        finally:
-            _abandon(process)
-            process.wait()
-            _running.discard(process)
-    return told, [output.text() for output in outputs]
+            _running.add(self._process)
+            stack.callback(self._end)
+            reads.close()
+            reports.close()
+            assert self._process.stdout is not None
+            assert self._process.stderr is not None
+            self._report = report
+            self._outputs = [_Tail(self._process.stdout), _Tail(self._process.stderr)]
+            self._tell_guard(json.dumps(request))
+            self._stack = stack.pop_all()
+
+    def ended(self, said: str = "") -> Ended:
+        """What became of it; it is told `said` and waited for."""
+        self._tell_guard("")
+        # It may end, and so may its guard, before it has read that.
+        with contextlib.suppress(BrokenPipeError), self._input:
+            self._input.write(said.encode())
+        told = self._report.read()
+        self.close()
+        # Where the guard was killed, so was the helper.
+        ended = json.loads(told) if told else {"status": -signal.SIGKILL, "stopped": None}
+        stdout, stderr = (output.text() for output in self._outputs)
+        return Ended(
+            **ended,
+            stdout=stdout,
+            stderr=stderr,
+            memory_mb=self._memory_mb,
+            timeout_s=self._timeout_s,
+        )
+
+    def _tell_guard(self, line: str) -> None:
+        assert self._process.stdin is not None
+        # Where the command is being ended, it is closed.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+
+    def close(self) -> None:
+        """End it, whatever it does; may be called again."""
+        self._stack.close()
+
+    def _end(self) -> None:
+        _abandon(self._process)
+        self._process.wait()
+        _running.discard(self._process)
+
+    def __enter__(self) -> Helper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """A pipe's ends, to read and to write."""
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

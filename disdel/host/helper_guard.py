@@ -1,8 +1,9 @@
 """Holds the processes of one helper: `python -I -S helper_guard.py REPORT_FD < request`.
 
-`helper.run_helper` starts it. It runs the command of the request (one line of JSON), bounds its
-time and memory, and ends it with everything that it has started: when the command ends, when a
-bound is reached, and when standard input closes, which is when disdel ends, however that happens.
+`helper.Helper` starts it. It runs the command of the request (one line of JSON), bounds its memory
+and, from the next line on, its time, and ends it with everything that it has started: when the
+command ends, when a bound is reached, and when standard input closes, which is when disdel ends,
+however that happens.
 On Linux nothing escapes: orphans come to this process, whatever their session. Elsewhere the
 command's session is what is ended.
 
@@ -20,7 +21,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -88,25 +88,25 @@ def _used_bytes() -> int:
 
 
 class _Guard:
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], *, is_told: bool) -> None:
         self._memory_bytes: int | None = request["memory_bytes"]
-        self._deadline = time.monotonic() + (request["timeout_s"] or float("inf"))
+        self._timeout_s: float = request["timeout_s"] or float("inf")
+        self._deadline = time.monotonic() + self._timeout_s if is_told else float("inf")
         woken, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(woken, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._woken = woken
-        with tempfile.TemporaryFile() as said:
-            said.write(request["input"].encode())
-            said.seek(0)
-            self._process = subprocess.Popen(
-                request["command"],
-                cwd=request["cwd"],
-                stdin=said if request["input"] else subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
-            )
+        self._process = subprocess.Popen(
+            request["command"],
+            cwd=request["cwd"],
+            stdin=request["input"],
+            start_new_session=True,
+            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+        )
+        # Who writes learns so that nobody reads any more.
+        os.close(request["input"])
         self.status: int | None = None
 
     def wait(self) -> str | None:
@@ -119,8 +119,10 @@ class _Guard:
             self._reap()
             if self.status is not None:
                 return None
-            if 0 in ready and not os.read(0, 512):
-                return "abandoned"
+            if 0 in ready:
+                if not os.read(0, 512):
+                    return "abandoned"
+                self._deadline = time.monotonic() + self._timeout_s
             if time.monotonic() > self._deadline:
                 return "time"
             # Resident pages are quick to read and never fewer.
@@ -154,15 +156,15 @@ class _Guard:
 
 
 def main(report: int) -> None:
-    # A pipe's buffer may hold more than one line only when somebody else writes, which nobody does.
-    line = b""
-    while not line.endswith(b"\n"):
+    said = b""
+    while b"\n" not in said:
         if not (part := os.read(0, 1 << 16)):
             return
-        line += part
+        said += part
+    line, _, more = said.partition(b"\n")
     request = json.loads(line)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    guard = _Guard(request)
+    guard = _Guard(request, is_told=bool(more))
     stopped = guard.wait()
     guard.end_all()
     if stopped == "abandoned":

@@ -16,6 +16,7 @@ from disdel.controller.lifecycle import run_to_report
 from disdel.controller.opening import Opening
 from disdel.controller.planning.carried import check_carried
 from disdel.controller.planning.compiled import CompiledNetwork, compile_job, compile_network
+from disdel.controller.planning.compiler_ahead import remember_compiled
 from disdel.controller.planning.endpoint_plans import (
     AtEndpoint,
     check_endpoints,
@@ -314,7 +315,9 @@ async def _compiled(
 ) -> CompiledNetwork:
     wanted = compile_job(job, dataset, model, settings)
     has_packages = chosen(settings).traits.has_packages
-    return await in_thread(compile_network, wanted, code, capacity, has_packages=has_packages)
+    compiled = await in_thread(compile_network, wanted, code, capacity, has_packages=has_packages)
+    remember_compiled(job, settings)
+    return compiled
 
 
 def _load(name: str, data_dir: Path) -> DatasetArrays:

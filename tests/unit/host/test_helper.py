@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from disdel.host.helper import run_helper
+from disdel.host.helper import Helper, run_helper
 from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -98,6 +98,36 @@ def test_shared_pages_count_once(monkeypatch):
 def test_children_end_with_it(tmp_path):
     assert run(DAEMON, str(tmp_path / "id")).status == 0
     assert is_gone(int((tmp_path / "id").read_text()))
+
+
+def test_one_that_was_not_told_yet_has_all_the_time_and_ends_when_it_is_closed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DISDEL_HELPER_TIMEOUT_S", "0.2")
+    code = (
+        "import os, sys, time; time.sleep(0.7)\n"
+        "with open(sys.argv[1] + '.part', 'w') as file: file.write(str(os.getpid()))\n"
+        "os.rename(sys.argv[1] + '.part', sys.argv[1]); sys.stdin.read()"
+    )
+    told = tmp_path / "id"
+    with Helper([sys.executable, "-c", code, str(told)], environ={}):
+        wait_until(told.exists)
+        process = int(told.read_text())
+        assert not is_gone(process)
+    assert is_gone(process)
+
+
+def test_one_that_was_started_reads_what_it_is_told_later(tmp_path):
+    code = "import sys; print(len(sys.stdin.read()))"
+    with Helper([sys.executable, "-c", code], environ={}) as helper:
+        said = "x" * (1 << 20)  # more than a pipe holds
+        ended = helper.ended(said)
+    assert (ended.status, ended.stdout) == (0, f"{1 << 20}\n")
+
+
+def test_what_one_reads_that_has_ended_before_is_lost_and_no_error():
+    with Helper([sys.executable, "-c", "raise SystemExit(4)"], environ={}) as helper:
+        assert helper.ended("x" * (1 << 20)).status == 4
 
 
 def test_its_temporary_files_go_with_it(tmp_path, monkeypatch):

@@ -1,0 +1,45 @@
+"""A compiler that starts with the command, where its job is sure to need one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from disdel.compiler.starting import compiler_begun
+from disdel.host import environment
+from disdel.host.home import make_own
+from disdel.runtimes.registry import runtime_named
+from disdel.settings import Settings
+from disdel.types import TrainJob
+from disdel.user_code.collecting import is_entry
+
+
+def compiler_ahead(job: TrainJob, settings: Settings) -> AbstractContextManager[None]:
+    """Within, a compiler imports Keras beside what goes on, and waits for the network of a job.
+
+    None is started where the job may need none, is of the user's own network, or is like one whose
+    network was compiled before.
+    """
+    compiles = job.runtime is not None and runtime_named(job.runtime).compiles
+    if not compiles or is_entry(job.model) or _mark(job, settings).exists():
+        return nullcontext()
+    return compiler_begun()
+
+
+def remember_compiled(job: TrainJob, settings: Settings) -> None:
+    """Have the next `compiler_ahead` for such a job start none."""
+    mark = _mark(job, settings)
+    make_own(mark.parent)
+    mark.touch()
+
+
+def _mark(job: TrainJob, settings: Settings) -> Path:
+    """A file that is there once a network for such a job was compiled: likely, it still is."""
+    facts = [
+        *(job.dataset, job.model, job.batch_size, job.optimizer, job.strategy),
+        *(settings.platform, settings.apihost, settings.arch),
+    ]
+    digest = hashlib.sha256(json.dumps(list(map(str, facts))).encode()).hexdigest()[:16]
+    return environment.state_dir() / "compiled" / f"asked-{digest}"
