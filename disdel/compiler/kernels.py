@@ -101,8 +101,8 @@ def _halves_backward(kept: tuple[JaxArray, JaxArray], gradient: JaxArray) -> tup
     """The gradient goes to the first of the largest in a window, as it does in XLA."""
     where, x = kept
     batch, height, width, channels = x.shape
-    positions = lax.broadcasted_iota(jnp.int32, (1, 1, _ROWS, 1, 1, 1), 2) * _COLUMNS
-    positions = positions + lax.broadcasted_iota(jnp.int32, (1, 1, 1, 1, _COLUMNS, 1), 4)
+    # A constant, and not computed: that would be two kernels more to compile.
+    positions = np.arange(_ROWS * _COLUMNS, dtype=np.int32).reshape(_ROWS, 1, _COLUMNS, 1)
     spread = (slice(None), slice(None), None, slice(None), None)
     windows = jnp.where(where[spread] == positions, gradient[spread], 0.0)
     rows, columns = height // _ROWS * _ROWS, width // _COLUMNS * _COLUMNS

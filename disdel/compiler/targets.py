@@ -41,6 +41,8 @@ COMPILE_FLAGS = (
     "--iree-opt-const-eval=false",
     "--iree-llvmcpu-debug-symbols=false",
     "--iree-vm-bytecode-module-strip-source-map=true",
+    # After each of its passes, a quarter of its time.
+    "--verify=false",
 )
 
 
