@@ -102,9 +102,12 @@ def _fitted(x: Array, feature: FeatureSpec, where: str) -> Array:
         raise UsageError(f"{where}: a sample is of shape {x.shape[1:]}, not {feature.shape}")
     if feature.dtype == "float32":
         return _finite(x, f"{where}: samples")
-    if x.dtype.kind not in "iub":
-        raise UsageError(f"{where}: samples are {x.dtype}, and the data set has {feature.dtype}")
     bounds = np.iinfo(feature.dtype)
+    if x.dtype.kind not in "iub":
+        raise UsageError(
+            f"{where}: samples are {x.dtype}, and the data set has {feature.dtype}: return whole "
+            f"numbers from {bounds.min} to {bounds.max}, as it has them"
+        )
     if x.size and not bounds.min <= x.min() <= x.max() <= bounds.max:
         raise UsageError(
             f"{where}: samples are from {x.min()} to {x.max()}, and the data set's {feature.dtype}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, count
 
 from disdel.controller.federating.cohort import Cohort
+from disdel.types.words import counted
 
 
 @dataclass(slots=True)
@@ -114,7 +115,8 @@ class Buffer:
         return math.inf
 
     def _drop(self, asked: Asked, late: int) -> None:
-        why = f"too late: it began {late} versions ago, and max_staleness is {self.max_staleness}"
+        ago = counted(late, "version")
+        why = f"too late: it began {ago} ago, and max_staleness is {self.max_staleness}"
         self.dropped |= dict.fromkeys(asked.answered, why)
         self.spent += asked.spent
         asked.answered.clear()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from disdel.controller.planning.planning import scores_first
 from disdel.strategies.base import Strategy
 from disdel.types import Plan, RoundReport, TrainJob, Validation
+from disdel.types.words import counted
 
 
 def is_scored(number: int, plan: Plan) -> bool:
@@ -44,7 +45,8 @@ def reason_to_stop(validation: Validation, rounds: Sequence[RoundReport]) -> str
     if target is not None and accuracy is not None and accuracy >= target:
         return f"validation accuracy {accuracy:.4f} has reached the target of {target:g}"
     if patience is not None and number - best >= patience:
-        return f"no lower validation loss for {number - best} rounds than after round {best}"
+        since = counted(number - best, "round")
+        return f"no lower validation loss than after round {best} in {since}"
     return None
 
 

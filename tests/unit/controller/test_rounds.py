@@ -96,7 +96,7 @@ def test_patience_ends_the_run_with_the_best_model(run, arithmetic):
     arithmetic.loss_of = lambda weight: abs(4.5 - weight)
     report, folder = run(epochs=9, validation=Validation(patience=2))
     assert [entry.loss for entry in report.rounds] == [3.0, 1.5, 0.0, 1.5, 3.0]
-    assert report.stopped == "no lower validation loss for 2 rounds than after round 3"
+    assert report.stopped == "no lower validation loss than after round 3 in 2 rounds"
     assert (report.model_round, report.loss) == (3, 0.0)
     assert arithmetic.exported == 4.5
     assert arithmetic.store.delete_prefix(f"disdel:{folder.run}:") == 0

@@ -69,7 +69,7 @@ GOOD = "np.zeros((3, 8, 8, 1), 'uint8')"
         (f"return {GOOD}, [0, 1]", r"returned x of shape \(3, 8, 8, 1\) and y of shape \(2,\)"),
         (f"return {GOOD}[:2], [0, 1]", r"returned 2 samples, and 3 by what was said before"),
         ("return np.zeros((3, 64)), [0] * 3", r"a sample is of shape \(64,\), not \(8, 8, 1\)"),
-        ("return np.zeros((3, 8, 8, 1)), [0] * 3", "samples are float64, and the data"),
+        ("return np.zeros((3, 8, 8, 1)), [0] * 3", "has uint8: return whole numbers from 0 to 255"),
         ("return np.full((3, 8, 8, 1), 256), [0] * 3", "samples are from 256 to 256"),
         (f"return {GOOD}, [0, 1, 10]", "targets must be classes, whole numbers from 0 to 9"),
         (f"return {GOOD}, [0.0, 1, 2]", "targets must be classes"),
