@@ -39,6 +39,7 @@ from disdel.types import FederateJob, ModelSpec, RoundReport, RunReport, TrainJo
 from disdel.types.assignment import Assignment
 from disdel.types.events import Listener
 from disdel.user_code.collecting import DATA_FOLDER, UserCode, collect
+from disdel.user_code.reading import parameters_of
 
 # What clients train with in the literature, and what keeps nothing between rounds.
 _DEFAULT_OPTIMIZER = "sgd"
@@ -67,8 +68,9 @@ class FederatedKind(RunKind):
     asked: FederateJob
     _roster: Roster | None = None
     # Of clients that have their own data: the function that loads them, and how many each has;
-    # None where they have not said so.
+    # None where they have not said so. Its parameters, where its text says them.
     _data: UserCode | None = None
+    _parameters: frozenset[str] | None = None
     _counts: NDArray[np.int64] | None = None
 
     command = "federate"
@@ -97,17 +99,31 @@ class FederatedKind(RunKind):
     def _dealt_by_clients(self, entry: str) -> TrainJob:
         """The job, as clients say how many samples they have, if they do."""
         self._data = collect(entry)
+        self._parameters = parameters_of(self._data)
         counts = self._counts = client_counts(self._data)
         if counts is None:
             check_uncounted(self.asked, strategy_of(self.asked))
-            return self.asked.as_training
-        if self.asked.clients not in (None, len(counts)):
+        elif self.asked.clients not in (None, len(counts)):
             raise UsageError(
                 f"counts() of {entry} is of {len(counts)} clients, and --clients is "
                 f"{self.asked.clients}: leave --clients out"
             )
-        self.asked = replace(self.asked, clients=len(counts))
+        else:
+            self.asked = replace(self.asked, clients=len(counts))
         return self.asked.as_training
+
+    def check_places(self, endpoints: Endpoints | None) -> None:
+        if self._parameters is None or "client" in self._parameters:
+            return
+        together = [self.asked.roster]
+        if endpoints is not None:
+            bound = [count for _, count in endpoints.homes(self.asked.roster, True).counts()]
+            together = [*bound, self.asked.roster - sum(bound)]
+        if max(together) > 1:
+            raise UsageError(
+                f"{self.asked.data} takes no client, so that {max(together)} clients of one place "
+                "would train on the same samples: give it a parameter `client`, a number from 0 on"
+            )
 
     def assignment(self, partition: Partition, clients: int) -> Assignment:  # noqa: ARG002
         assert self._roster is not None

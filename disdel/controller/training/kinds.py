@@ -71,6 +71,13 @@ class RunKind:
         """Why what is planned has nothing left for a round after these; None where it has."""
         return None
 
+    def check_places(self, endpoints: Endpoints | None) -> None:
+        """Refuse what clients cannot do where they are, at one platform or at several endpoints.
+
+        Raises:
+            UsageError: they cannot.
+        """
+
     def parts(self, endpoints: Endpoints, job: TrainJob) -> Parts:
         """What each endpoint of a platform that is several is expected to do."""
         return parts_of_training(endpoints, job.clients)

@@ -164,6 +164,7 @@ async def train_on(
         session = await with_nodes(opened, settings, emit)
         made_of, settings = session.endpoints, for_all(session.endpoints, settings)
         where = {} if made_of is None else {one.name: one.settings for one in made_of.all}
+        kind.check_places(made_of)
         parts = None
         if made_of is not None:
             check_endpoints(job, made_of)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,6 +195,51 @@ def test_memory_by_client_is_for_one_platform():
     job = FederateJob(dataset="digits", clients=2, client_memory_mb="600,900")
     with pytest.raises(UsageError, match=r"--client-memory .* with --fabric .* memory_max"):
         FederatedKind(job).parts(None, None)
+
+
+class OneAClient:
+    """Endpoints that have so many clients each."""
+
+    def __init__(self, *clients):
+        self.clients = clients
+
+    def homes(self, roster, has_data):
+        assert has_data
+        assert roster >= sum(self.clients)
+        groups = [(frozenset({str(n)}), count) for n, count in enumerate(self.clients)]
+        return SimpleNamespace(counts=lambda: groups)
+
+
+@pytest.mark.parametrize(
+    ("clients", "endpoints", "together"),
+    [
+        (1, None, None),
+        (3, None, 3),
+        (3, OneAClient(1, 1, 1), None),
+        (3, OneAClient(1, 2), 2),
+        (3, OneAClient(1, 1), None),
+        (3, OneAClient(1), 2),
+    ],
+)
+def test_data_of_clients_of_one_place_are_told_apart(tmp_path, clients, endpoints, together):
+    file = tmp_path / "own.py"
+    file.write_text("def load(split): raise AssertionError\n")
+    job = FederateJob(dataset="digits", clients=clients, data=f"{file}:load")
+    kind = FederatedKind(job)
+    kind.dealt(job.as_training, None)
+    if together is None:
+        kind.check_places(endpoints)
+        return
+    with pytest.raises(UsageError, match=f"takes no client, so that {together} clients of one"):
+        kind.check_places(endpoints)
+
+
+def test_data_of_a_function_that_is_not_there_are_missed_before_a_platform_starts(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text("def load(split): raise AssertionError\n")
+    job = FederateJob(dataset="digits", clients=2, data=f"{file}:laod")
+    with pytest.raises(UsageError, match="there is no laod in it; it has load"):
+        FederatedKind(job).dealt(job.as_training, None)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fedadam", "fednova", "nesterov"])
