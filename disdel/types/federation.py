@@ -357,7 +357,8 @@ class FederateJob(LearningJob):
         if self.deadline_s is None and self.over_select == 1:
             raise UsageError(
                 f"--late {self.late} is for rounds that end before all have answered: add "
-                "--deadline or --over-select"
+                "--deadline or --over-select, or leave it out (fedbuff and fedasync have no such "
+                "rounds, and weigh updates by their age themselves)"
             )
         why = None
         if self.privacy.is_differential:
