@@ -72,6 +72,13 @@ class UserCode:
         """Those of the files that are Python's."""
         return {name: data for name, data in self.files.items() if name.endswith(".py")}
 
+    @property
+    def text(self) -> bytes:
+        """Of the file that has the function, or the name of it."""
+        source = self.ref.source
+        names = (source,) if source.endswith(".py") else _names_of(source)
+        return next(self.files[name] for name in names if name in self.files)
+
     def laid_out(self) -> dict[str, bytes]:
         """The files with one that says which function it is, for `read_code`."""
         return {**self.files, _REF_NAME: json.dumps(asdict(self.ref)).encode()}
@@ -217,11 +224,17 @@ def _package_files(entry: str, module: str) -> tuple[Path, set[Path]]:
 
 def _file_of(module: str, files: set[Path]) -> str:
     """The file of a dotted module, relative to the folder of its top-level package."""
+    names = _names_of(module)
+    for name in names:
+        if any(file.as_posix().endswith(f"/{name}") for file in files):
+            return name
+    raise UsageError(f"there is no module {module!r}: {names[0]} does not exist")
+
+
+def _names_of(module: str) -> tuple[str, str]:
+    """What the file of a dotted module may be called, below the folder of its package."""
     path = PurePosixPath(*module.split("."))
-    for candidate in (f"{path}.py", f"{path}/__init__.py"):
-        if any(file.as_posix().endswith(f"/{candidate}") for file in files):
-            return candidate
-    raise UsageError(f"there is no module {module!r}: {path}.py does not exist")
+    return f"{path}.py", f"{path}/__init__.py"
 
 
 def _parse(path: Path) -> ast.Module:

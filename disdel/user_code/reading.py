@@ -19,7 +19,7 @@ def parameters_of(code: UserCode) -> frozenset[str] | None:
     Raises:
         UsageError: the file has no such function.
     """
-    tree = ast.parse(_text(code))
+    tree = ast.parse(code.text)
     name = code.ref.function.partition(".")[0]
     bound = list(_bound(tree))
     if name not in bound:
@@ -36,17 +36,6 @@ def parameters_of(code: UserCode) -> frozenset[str] | None:
         return None
     given = function.args
     return frozenset(one.arg for one in (*given.args, *given.kwonlyargs))
-
-
-def _text(code: UserCode) -> bytes:
-    """Of the file that the entry names."""
-    source = code.ref.source
-    if source.endswith(".py"):
-        return code.files[source]
-    path = source.replace(".", "/")
-    return next(
-        code.files[file] for file in (f"{path}.py", f"{path}/__init__.py") if file in code.files
-    )
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:

@@ -12,8 +12,9 @@ from disdel.worker.client_turns import most_bytes, schedule_of
 from disdel.worker.context import Context
 from disdel.worker.shards import Samples, ShardCache
 
-# Samples are read ahead if they are so few.
-_MOST_BYTES, _MOST_CLIENTS = 4 << 20, 32
+# The samples of so many clients are read ahead, if they are so few.
+MOST_CLIENTS = 32
+_MOST_BYTES = 4 << 20
 
 
 def read_ahead(
@@ -29,7 +30,7 @@ def read_ahead(
 
     Args:
         request: of the activation.
-        following: turns that are to come.
+        following: turns that are to come, at most `MOST_CLIENTS`.
         alike: what another client has.
         shards: where they are read to.
         context: of the activation.
@@ -39,7 +40,7 @@ def read_ahead(
         return
     turns: dict[str, ClientTurn] = {}
     left_bytes = _MOST_BYTES
-    for turn in following[:_MOST_CLIENTS]:
+    for turn in following:
         left_bytes -= most_bytes(turn, alike)
         # Without steps, nothing says how many a client has.
         if turn.shard_key is None or turn.stop_step == turn.start_step or left_bytes < 0:

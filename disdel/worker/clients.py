@@ -30,7 +30,7 @@ from disdel.runtimes.base import Trainer, split_state, sum_of
 from disdel.store.codec import encode, encoded, read_tensors
 from disdel.types.arrays import Array, Tensors
 from disdel.types.phases import STORE_MARGIN_S
-from disdel.worker.ahead import read_ahead
+from disdel.worker.ahead import MOST_CLIENTS, read_ahead
 from disdel.worker.cancellation import Cancelled, check_cancelled
 from disdel.worker.client_turns import RoundState, constant_factors, schedule_of, used_by
 from disdel.worker.context import Context, ProgressEntry, Throttle
@@ -158,7 +158,7 @@ class _Activation:
                 return "continued-time"
             begun = None if self.results else self.request.begun
             try:
-                ending = self._train(turn, turns[index + 1 :], begun)
+                ending = self._train(turn, turns[index + 1 : index + 1 + MOST_CLIENTS], begun)
             except _TimeIsUp:
                 return "ok"
             if ending != "ok":

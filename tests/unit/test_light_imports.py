@@ -57,3 +57,8 @@ def test_the_worker_side_loads_no_framework_and_no_controller():
 def test_an_action_that_trains_reads_no_messages_of_federations():
     loaded = modules_after("import disdel.worker.tasks, disdel.worker.train, disdel.worker.score")
     assert not loaded & {"disdel.protocol.client_messages", "disdel.protocol.description"}
+
+
+def test_a_training_begins_its_platform_before_it_imports_what_compiles():
+    loaded = modules_after("import disdel.cli.train")
+    assert not loaded & {"disdel.compiler", "disdel.jobs", "disdel.host.helper"}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from disdel.compiler.starting import compiler_begun
 from disdel.host import environment
 from disdel.host.home import make_own
 from disdel.runtimes.registry import runtime_named
@@ -25,14 +24,19 @@ def compiler_ahead(job: TrainJob, settings: Settings) -> AbstractContextManager[
     compiles = job.runtime is not None and runtime_named(job.runtime).compiles
     if not compiles or is_entry(job.model) or _mark(job, settings).exists():
         return nullcontext()
+    # Other jobs begin their platform before they import what compiles.
+    from disdel.compiler.starting import compiler_begun
+
     return compiler_begun()
 
 
 def remember_compiled(job: TrainJob, settings: Settings) -> None:
     """Have the next `compiler_ahead` for such a job start none."""
     mark = _mark(job, settings)
-    make_own(mark.parent)
-    mark.touch()
+    # Without it, a compiler is started that nobody needs, and the run goes on.
+    with suppress(OSError):
+        make_own(mark.parent)
+        mark.touch()
 
 
 def _mark(job: TrainJob, settings: Settings) -> Path:

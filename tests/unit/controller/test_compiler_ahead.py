@@ -103,3 +103,11 @@ def test_none_is_started_for_a_job_like_one_whose_network_was_compiled(started):
         TrainJob(dataset="digits", runtime="compiled", model="mlp"), Settings()
     ):
         assert len(started) == 1
+
+
+def test_a_run_goes_on_where_the_state_directory_takes_no_mark(started, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "file"))
+    ahead.remember_compiled(JOB, Settings())
+    with ahead.compiler_ahead(JOB, Settings()):
+        assert started

@@ -197,7 +197,7 @@ def test_memory_by_client_is_for_one_platform():
         FederatedKind(job).parts(None, None)
 
 
-class OneAClient:
+class EndpointsOf:
     """Endpoints that have so many clients each."""
 
     def __init__(self, *clients):
@@ -215,10 +215,10 @@ class OneAClient:
     [
         (1, None, None),
         (3, None, 3),
-        (3, OneAClient(1, 1, 1), None),
-        (3, OneAClient(1, 2), 2),
-        (3, OneAClient(1, 1), None),
-        (3, OneAClient(1), 2),
+        (3, EndpointsOf(1, 1, 1), None),
+        (3, EndpointsOf(1, 2), 2),
+        (3, EndpointsOf(1, 1), None),
+        (3, EndpointsOf(1), 2),
     ],
 )
 def test_data_of_clients_of_one_place_are_told_apart(tmp_path, clients, endpoints, together):
