@@ -23,6 +23,7 @@ from disdel.runtimes.base import (
     split_state,
 )
 from disdel.runtimes.torch.optimizers import TorchOptimizer
+from disdel.runtimes.torch.pooling import pool_channels_last
 from disdel.runtimes.torch.recipe import OF_CLASSES, TorchModel, TorchRecipe
 from disdel.types.arrays import Array, Tensors
 from disdel.types.names import Precision
@@ -64,6 +65,7 @@ class TorchTrainer(Trainer):
         if self._device.type == "cpu":
             # There PyTorch has the C library allocate.
             keep_freed_memory()
+            pool_channels_last()
         self._proximal = 0.0
         # One for each parameter of the optimizer while terms are added.
         self._shifts: list[Tensor] | None = None
