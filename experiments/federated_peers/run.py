@@ -34,6 +34,19 @@ PACKAGES = ("torch", "numpy", "tensorflow-cpu")
 ROUNDS = {"fedkeeper": 3, "pfl": 6}
 
 
+# Runtimes, by what they are called here.
+DISDEL = {"disdel": "torch", "disdel, compiled": "compiled", "disdel, TensorFlow": "tensorflow"}
+# Of each setting, the other than PyTorch's that has its network in the least time; the second's
+# has dropout, and compiled steps of that cost more than TensorFlow's.
+OTHERS = {"fedkeeper": "disdel, compiled", "pfl": "disdel, TensorFlow"}
+NAMES = ("bare", "disdel", "Flower", "pfl", "pfl, 2 processes")
+# A later round of disdel takes at most so much of another's.
+LIMITS = {
+    "fedkeeper": {"Flower": 0.65, "pfl": 0.5, "bare": 1.1},
+    "pfl": {"Flower": 0.5, "pfl": 1.0, "bare": 1.1},
+}
+
+
 @dataclass(frozen=True)
 class Goal:
     """A later round of `mine` takes at most `limit` of one of `peer`."""
@@ -44,17 +57,13 @@ class Goal:
     limit: float
 
 
-GOALS = (
-    Goal("fedkeeper", "disdel", "Flower", 0.65),
-    Goal("pfl", "disdel", "Flower", 0.5),
-    Goal("fedkeeper", "disdel", "pfl", 0.5),
-    Goal("pfl", "disdel", "pfl", 1.0),
-    Goal("fedkeeper", "disdel", "bare", 1.1),
-    Goal("pfl", "disdel", "bare", 1.1),
+GOALS = tuple(
+    Goal(setting, mine, peer, limit)
+    for setting, other in OTHERS.items()
+    for mine in ("disdel", other)
+    for peer, limit in LIMITS[setting].items()
+    if peer != "bare" or mine == "disdel"
 )
-# What is typed for each, beside the setting; the network is that of networks.py, or built in.
-DISDEL = {"disdel": ("torch", True), "disdel, compiled": ("compiled", False)}
-NAMES = ("bare", "disdel", "Flower", "pfl", "pfl, 2 processes", "disdel, compiled")
 
 
 @dataclass(frozen=True)
@@ -70,9 +79,7 @@ class Contender:
 
 
 def contenders(options):
-    found = [Contender(setting, name) for setting in SETTINGS for name in NAMES]
-    # pfl-research's network has dropout, and is not built in.
-    found.remove(Contender("pfl", "disdel, compiled"))
+    found = [Contender(setting, name) for setting in SETTINGS for name in (*NAMES, OTHERS[setting])]
     return [one for one in found if not options.only or any(o in one.label for o in options.only)]
 
 
@@ -94,8 +101,9 @@ def command(one, repeat, options):
 
 def disdel(one, repeat, rounds):
     setting = SETTINGS[one.setting]
-    runtime, own = DISDEL[one.name]
-    network = f"{HERE / 'networks.py'}:{setting.network}" if own else setting.network
+    runtime = DISDEL[one.name]
+    file = "networks.py" if runtime == "torch" else "keras_networks.py"
+    network = f"{HERE / file}:{setting.network}"
     return [
         *(sys.executable, "-m", "disdel", "federate", setting.dataset, "--model", network),
         *("--runtime", runtime, "--partition", setting.partition, "--seed", str(repeat)),
