@@ -11,6 +11,7 @@ Imports PyTorch; import it lazily.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 
@@ -36,10 +37,11 @@ def pool_channels_last() -> None:
     if _library is not None or OWN is None:
         return
     _library = torch.library.Library("aten", "IMPL")
-    with warnings.catch_warnings():
-        # That it takes the place of another is what it is for.
+    # Code of the user's may have put a kernel of its own there: that is what it gets.
+    with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
+        # That it takes the place of PyTorch's own is what it is for.
         warnings.simplefilter("ignore")
-        _library.impl(_OPERATOR, _pooled, "CPU", with_keyset=True)
+        _library.impl(_OPERATOR, _pooled, "CPU", with_keyset=True, allow_override=False)
 
 
 def _pooled(
@@ -59,7 +61,7 @@ def _pooled(
         values, indices = OWN.call_boxed(keys, x, *how)
         return values, indices
     values, indices = OWN.call_boxed(keys, x.contiguous(memory_format=torch.channels_last), *how)
-    return values.contiguous(), indices.contiguous()
+    return _channels_first(values), _channels_first(indices)
 
 
 def _gains(x: Tensor) -> bool:
@@ -68,5 +70,14 @@ def _gains(x: Tensor) -> bool:
         and x.shape[1] >= _LEAST_CHANNELS
         and x.numel() >= _LEAST_VALUES
         and x.is_contiguous()
+        # An image of one value is both.
+        and not x.is_contiguous(memory_format=torch.channels_last)
         and x.is_floating_point()
     )
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    """A copy: `contiguous` leaves an image of one value as it is, and layers take that for channels
+    last, and so make of it what cannot be viewed.
+    """
+    return torch.empty_like(x, memory_format=torch.contiguous_format).copy_(x)

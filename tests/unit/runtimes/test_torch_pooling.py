@@ -1,5 +1,8 @@
 """Max pooling that computes channels last has the values and the layout of PyTorch's own."""
 
+import subprocess
+import sys
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -16,8 +19,9 @@ HOW = [
     ([2, 2], [2, 2], [0, 0], [1, 1], False),
     ([3, 3], [2, 2], [1, 1], [1, 1], True),
     ([3, 2], [1, 2], [1, 0], [2, 1], False),
+    ([12, 12], [12, 12], [0, 0], [1, 1], False),
 ]
-SHAPES = {"large": (10, 17, 12, 12), "small": (2, 4, 8, 8), "few": (64, 3, 16, 16)}
+SHAPES = {"large": (10, 17, 12, 12), "small": (2, 4, 12, 12), "few": (64, 3, 16, 16)}
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +99,24 @@ def test_a_trainer_on_the_cpu_pools_so(monkeypatch):
     optimizer = TorchOptimizer([Group(keras_rule("sgd", 0.5), dict(model.named_parameters()))])
     trainer.TorchTrainer(model, optimizer=optimizer, save=lambda path: None)
     assert called
+
+
+def test_what_follows_may_be_viewed_where_an_image_becomes_one_value():
+    x = samples(SHAPES["large"])
+    turned = nn.ConvTranspose2d(17, 8, 3)(functional.max_pool2d(x, 12))
+    assert turned.view(10, -1).shape == (10, 72)
+
+
+# In a process of its own, since a kernel stays.
+OWN_KERNEL = """
+import torch
+from disdel.runtimes.torch import pooling
+library = torch.library.Library("aten", "IMPL")
+library.impl("max_pool2d_with_indices", lambda x, *how: (x.sum(), x.argmax()), "CPU")
+pooling.pool_channels_last()
+assert torch.nn.functional.max_pool2d(torch.ones(10, 17, 12, 12), 2).dim() == 0
+"""
+
+
+def test_a_kernel_of_the_users_stays():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", OWN_KERNEL], check=True, timeout=60)
