@@ -282,7 +282,7 @@ def test_an_answer_may_be_as_large_as_it_says_and_is_an_error_beyond(real, beyon
 def test_who_stops_waiting_need_not_wait_and_others_go_on(real):
     async def use(platform):
         await deployed(real, platform)
-        waiting = asyncio.create_task(platform.invoke("p", "act", {"sleep": 5}))
+        waiting = asyncio.create_task(platform.invoke("p", "act", {"sleep": 8}))
         await platform.invoke("p", "act", {})
         waiting.cancel()
         asked_s = time.monotonic()
