@@ -288,13 +288,13 @@ def partition(
     Raises:
         UsageError: a value is of another type, or the samples cannot be dealt so.
     """
-    job = FederateJob(
-        dataset=dataset,
-        partition=partition,
-        clients=clients,
-        seed=seed,
-        validation=Validation(target_accuracy=target_accuracy, patience=patience),
-    )
-    folder = find(Settings, "data_dir", taken("data_dir", data_dir, Path | None))
     with in_keywords(FederateJob, Settings):
+        job = FederateJob(
+            dataset=dataset,
+            partition=partition,
+            clients=clients,
+            seed=seed,
+            validation=Validation(target_accuracy=target_accuracy, patience=patience),
+        )
+        folder = find(Settings, "data_dir", taken("data_dir", data_dir, Path | None))
         return look_at_partition(job, folder)

@@ -14,6 +14,7 @@ from disdel.errors import UsageError
 from disdel.host.home import expanded
 from disdel.settings.fields import Declared
 from disdel.settings.texts import checked_text, value_of
+from disdel.types.by_client import joined
 from disdel.types.setting import Setting
 
 # What is larger was not written by hand: a data set, or a device without an end.
@@ -171,7 +172,7 @@ def _value(option: Declared, value: Any, source: str) -> Any:
         return tuple(_text(option, one, source) for one in values)
     if isinstance(value, list) and {float, str} <= set(option.kinds):
         # One number for each client, which the command line has with commas.
-        value = ",".join(_text(option, one, source) for one in value)
+        value = joined(_text(option, one, source) for one in value)
     return value_of(option, _text(option, value, source), source)
 
 

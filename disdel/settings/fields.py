@@ -202,7 +202,7 @@ def arguments(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
             whole = values.get(name)
             given[field.name] = whole if isinstance(whole, kind) else build(kind, values)
         elif name in values:
-            given[field.name] = values[name]
+            given[field.name] = values[name] if setting is None else setting.meaning(values[name])
         elif setting is not None and not _has_default(field):
             raise UsageError(f"{flag_of(setting, field.name)} is missing: {setting.help}")
     return given
@@ -221,7 +221,7 @@ def changed(facts: T, values: Mapping[str, Any]) -> T:
             if deeper:
                 others[at] = changed(getattr(facts, at), values)
             else:
-                others[at] = values[option.name]
+                others[at] = option.setting.meaning(values[option.name])
     return replace(facts, **others)  # type: ignore[type-var]
 
 

@@ -16,7 +16,7 @@ class TrainOptions(TypedDict, total=False):
     batch: int
     model: str
     runtime: str | None
-    precision: Literal["float32", "bfloat16"] | None
+    precision: Literal["auto"] | Literal["float32", "bfloat16"] | None
     optimizer: str | None
     learning_rate: float | None
     seed: int
@@ -31,16 +31,16 @@ class TrainOptions(TypedDict, total=False):
     strategy: str
     outer: str | None
     epochs: int
-    workers: int | None
+    workers: Literal["auto"] | int | None
     sync: Literal["epoch", "once"] | int
-    fan_in: int | None
+    fan_in: Literal["auto"] | int | None
     clients: int | None
     workers_policy: Literal["fixed", "adapt"]
     workers_max: int | None
     optimizer_state: Literal["reset", "local", "average"]
     memory_max: int | None
     pool_memory: int | None
-    gpu_memory: int | None
+    gpu_memory: Literal["auto", "off"] | int | None
     timeout_max: float | None
     limits: Literal["roomy", "stock", "digitalocean"] | None
     optimize: Literal["time", "cost", "memory"]
@@ -72,7 +72,7 @@ class FederateOptions(TypedDict, total=False):
     batch: int
     model: str
     runtime: str | None
-    precision: Literal["float32", "bfloat16"] | None
+    precision: Literal["auto"] | Literal["float32", "bfloat16"] | None
     optimizer: str | None
     learning_rate: float | None
     seed: int
@@ -95,7 +95,7 @@ class FederateOptions(TypedDict, total=False):
     client_samples: float | str | None
     client_memory: float | str | None
     balance: Literal["samples", "epochs"] | None
-    containers: int | None
+    containers: Literal["auto"] | int | None
     data: str | None
     select: str
     available: str | None
@@ -104,7 +104,7 @@ class FederateOptions(TypedDict, total=False):
     over_select: float
     late: str
     client_holdout: float | None
-    evaluate_clients: int | None
+    evaluate_clients: Literal["end"] | int | None
     before_average: bool
     personalize: float | None
     keep_personal: bool
@@ -121,7 +121,7 @@ class FederateOptions(TypedDict, total=False):
     threshold: float | None
     memory_max: int | None
     pool_memory: int | None
-    gpu_memory: int | None
+    gpu_memory: Literal["auto", "off"] | int | None
     timeout_max: float | None
     limits: Literal["roomy", "stock", "digitalocean"] | None
     optimize: Literal["time", "cost", "memory"]
@@ -154,7 +154,7 @@ class InferOptions(TypedDict, total=False):
     model_code: str | None
     trust_code: bool
     input: Path | str | None
-    workers: int | None
+    workers: Literal["auto"] | int | None
     top_k: int
     by: Sequence[str]
     delimiter: str | None
@@ -190,7 +190,7 @@ class SettingsOptions(TypedDict, total=False):
 
     memory_max: int | None
     pool_memory: int | None
-    gpu_memory: int | None
+    gpu_memory: Literal["auto", "off"] | int | None
     timeout_max: float | None
     limits: Literal["roomy", "stock", "digitalocean"] | None
     optimize: Literal["time", "cost", "memory"]

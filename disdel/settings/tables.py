@@ -58,8 +58,14 @@ def keywords(name: str, classes: Iterable[type], *, without: Collection[str] = f
     for cls in classes:
         for option in declared(cls):
             if not option.setting.argument and option.name not in without:
-                lines.append(f"    {option.name}: {_source(option.kind)}")
+                lines.append(f"    {option.name}: {_words(option)}{_source(option.kind)}")
     return "\n".join(lines) + "\n"
+
+
+def _words(option: Declared) -> str:
+    """The words that stand for values, where no text may."""
+    words = () if str in option.kinds else option.setting.words
+    return f"{_source(Literal[tuple(words)])} | " if words else ""
 
 
 def _source(kind: Any) -> str:

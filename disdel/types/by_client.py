@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,38 @@ _LARGE = 2**31
 Runs = tuple[tuple[float, int | None], ...]
 
 
-def as_text(value: Any) -> Any:
-    """A list as a text has it; anything else as it is."""
-    is_list = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-    return ",".join(f"{one:.12g}" for one in value) if is_list else value
+def as_text(name: str, value: Any) -> Any:
+    """A list as a text has it; anything else as it is.
+
+    Args:
+        name: of the setting, for messages.
+        value: what a program gives.
+
+    Raises:
+        UsageError: what stands in the list is no number.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
+        return value
+    return joined(_written(name, one) for one in value)
+
+
+def joined(texts: Iterable[str]) -> str:
+    """The text of a list whose parts are such texts."""
+    parts = list(texts)
+    # One number by itself would be that of all clients, and a list has one for each.
+    is_one = len(parts) == 1 and "*" not in parts[0]
+    return f"{parts[0]}*1" if is_one else ",".join(parts)
+
+
+def _written(name: str, one: Any) -> str:
+    """A number, or `VALUE*COUNT`, of a list; the text has all of its digits."""
+    if isinstance(one, str):
+        return one
+    if isinstance(one, bool | np.bool_) or not isinstance(one, Real):
+        raise UsageError(f"{name} takes a list of numbers, one for each client, not one of {one!r}")
+    return str(int(one)) if isinstance(one, Integral) else repr(float(one)).removesuffix(".0")
 
 
 def read_runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -230,8 +231,11 @@ class FederateJob(LearningJob):
     privacy: Privacy = field(default_factory=Privacy)
 
     def __post_init__(self) -> None:
-        for name in _BY_CLIENT:
-            object.__setattr__(self, name, as_text(getattr(self, name)))
+        for name, kind in _BY_CLIENT.items():
+            object.__setattr__(self, name, as_text(kind.flag, getattr(self, name)))
+        there: object = self.available
+        if not isinstance(there, bool) and isinstance(there, Real):
+            object.__setattr__(self, "available", str(float(there)))
         LearningJob.__post_init__(self)
         self._check_privacy()
         self._check_late()

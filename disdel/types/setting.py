@@ -71,6 +71,10 @@ class Setting:
         """What users call the setting of a field."""
         return self.name or field_name.removesuffix(unit_suffix(field_name))
 
+    def meaning(self, value: Any) -> Any:
+        """What a value stands for, if it is one of `words`; else the value."""
+        return self.words.get(value, value) if isinstance(value, str) else value
+
     def check(self, name: str, value: Any, unit: str = "") -> None:
         """Refuse a number that is out of range; whatever is no number is in range.
 

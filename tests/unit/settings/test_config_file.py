@@ -67,6 +67,10 @@ def do(tmp_path, monkeypatch):
     return run
 
 
+def test_a_list_of_one_number_is_for_one_client(do):
+    assert do('dataset = "x"\nlocal_epochs = [2]').made().local_epochs == "2*1"
+
+
 def test_every_kind_of_value_is_that_of_the_command_line(do):
     asked = do(
         """

@@ -94,7 +94,7 @@ def test_it_is_a_keyword_of_the_api():
         work(colr="red")
     with pytest.raises(UsageError, match=r"^dropout must be a number or None, not '3'"):
         work(dropout="3")
-    assert "    dropout: float | None\n" in keywords("Options", [Wider])
+    assert '    dropout: Literal["never"] | float | None\n' in keywords("Options", [Wider])
 
 
 def test_it_is_a_line_of_help():

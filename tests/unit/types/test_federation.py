@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -25,6 +26,11 @@ def job(**changes):
         ("1,2,3,0.5", [1, 2, 3, 0.5]),
         ([1, 2, 3, 4], [1, 2, 3, 4]),
         (np.array([1, 2, 3, 4]), [1, 2, 3, 4]),
+        (range(1, 5), [1, 2, 3, 4]),
+        (["1", "0.5*2", "2"], [1, 0.5, 0.5, 2]),
+        ([1 / 3] * 4, [1 / 3] * 4),
+        ([Fraction(1, 2), np.float32(1), 1e-5, 2], [0.5, 1, 1e-5, 2]),
+        (np.array(3), [3, 3, 3, 3]),
         ("5*3,10", [5, 5, 5, 10]),
         ("5*4", [5, 5, 5, 5]),
     ],
@@ -47,6 +53,14 @@ def test_numbers_by_client_or_group(said, each):
         (-1.0, "takes numbers from 1e-06 to 10000, not -1"),
         (math.nan, "must be a finite number"),
         ([], "must be a number, a list"),
+        (["many", 1, 2, 3], "must be a number, a list"),
+        ([2], "has numbers for 1 clients, and there are 4"),
+        ([1, None, 1, 1], "takes a list of numbers, one for each client, not one of None"),
+        ([1, True, 1, 1], "takes a list of numbers, one for each client, not one of True"),
+        (np.ones((2, 2)), r"takes a list of numbers, one for each client, not one of \[1.0, 1.0"),
+        ([10**400] * 4, "takes numbers from 1e-06 to 10000, not inf"),
+        (b"4", "must be a number or a text, not b'4'"),
+        ({1: 2}, "must be a number or a text, not {1: 2}"),
     ],
 )
 def test_what_are_no_numbers_by_client(said, told):
@@ -72,6 +86,12 @@ def test_a_list_of_another_length_is_refused_as_soon_as_clients_are_known(name):
         job(**{name: "5,1,2"})
     unknown = job(clients=None, **{name: "5,1,2"})
     assert replace(unknown, clients=3).of_clients(name).tolist() == [5, 1, 2]
+
+
+def test_a_probability_to_be_there_may_be_a_number():
+    assert job(available=0.5).available == "0.5"
+    with pytest.raises(UsageError, match="--available must be a text or None, not True"):
+        job(available=True)
 
 
 def test_a_number_of_clients_is_told_as_a_whole_one():

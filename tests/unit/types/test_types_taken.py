@@ -8,9 +8,9 @@ import pytest
 
 import disdel
 from disdel.errors import UsageError
-from disdel.settings import Settings
+from disdel.settings import Settings, changed, resolve
 from disdel.settings.wording import as_keywords
-from disdel.types import InferJob, Limits, TrainJob
+from disdel.types import FederateJob, InferJob, Limits, TrainJob
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from disdel.types import InferJob, Limits, TrainJob
         ({"epochs": "5"}, "epochs must be a whole number, not '5'"),
         ({"epochs": 2.0}, "epochs must be a whole number, not 2.0"),
         ({"batch": None}, "batch must be a whole number, not None"),
-        ({"workers": "auto"}, "workers must be a whole number or None, not 'auto'"),
+        ({"workers": "many"}, "workers must be a whole number or None, not 'many'"),
         ({"seed": True}, "seed must be a whole number, not True"),
         ({"sync": True}, "sync must be epoch or once or a whole number, not True"),
         ({"sync": 1.5}, "sync must be epoch or once or a whole number, not 1.5"),
@@ -31,7 +31,7 @@ from disdel.types import InferJob, Limits, TrainJob
         ({"schedule": 1}, "schedule must be constant or cosine or linear, not 1"),
         ({"target_accuracy": "0.9"}, "target_accuracy must be a number or None"),
         ({"memory_max": "512"}, "memory_max must be a whole number or None, not '512'"),
-        ({"gpu_memory": "off"}, "gpu_memory must be a whole number or None, not 'off'"),
+        ({"gpu_memory": "much"}, "gpu_memory must be a whole number or None, not 'much'"),
         ({"patience_network": "5"}, "patience_network must be a number, not '5'"),
         ({"settings": {}}, "settings must be of the type Settings or None, not {}"),
         ({"dataset": Path("digits")}, "dataset must be a text"),
@@ -76,6 +76,28 @@ def test_settings_of_another_type_are_refused(given):
 def test_messages_name_keywords(given, said):
     with pytest.raises(UsageError, match=re.escape(said)):
         disdel.train("digits", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ({"containers": "auto"}, {"containers": None}),
+        ({"evaluate_clients": "end"}, {"evaluate_clients": 0}),
+    ],
+)
+def test_words_stand_for_values(given, means):
+    made = [resolve(FederateJob, {"dataset": "digits", **one}) for one in (given, means)]
+    assert made[0] == made[1]
+
+
+def test_words_of_settings_stand_for_values():
+    assert Settings(gpu_memory="off").limits.gpu_memory_mb == 0
+    assert changed(Settings(gpu_memory=7), {"gpu_memory": "auto"}).limits.gpu_memory_mb is None
+
+
+def test_a_look_at_a_partition_names_keywords():
+    with pytest.raises(UsageError, match=r"^clients must be from 1"):
+        disdel.partition("digits", clients=0)
 
 
 def test_commands_in_a_message_stay_commands():
