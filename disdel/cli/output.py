@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +35,38 @@ def write_json(target: str | None, value: Any, *, secret: bool = False) -> None:
     """
     if target is None:
         return
-    text = json.dumps(value, indent=1) + "\n"
     if target == "-":
-        sys.stdout.write(text)
+        for piece in _pieces(value):
+            sys.stdout.write(piece)
         return
     try:
         path = Path(target)
         if path.exists() and (not path.is_file() or path.absolute().parts[1] in ("dev", "proc")):
             # A device, a pipe or an open file, which must not be replaced.
-            path.write_text(text, encoding="utf-8")
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(_pieces(value))
         else:
             # A link stays one.
-            _replace(path.resolve(), text, secret=secret)
+            _replace(path.resolve(), _pieces(value), secret=secret)
     except (OSError, RuntimeError) as error:
         raise UsageError(f"--json {target} cannot be written: {error}") from error
 
 
-def _replace(path: Path, text: str, *, secret: bool) -> None:
+def _pieces(value: Any) -> Iterator[str]:
+    """The text of a value, some of it at a time: what it is made of takes many times its memory."""
+    parts = json.JSONEncoder(indent=1).iterencode(value)
+    while piece := "".join(itertools.islice(parts, 10_000)):
+        yield piece
+    yield "\n"
+
+
+def _replace(path: Path, pieces: Iterable[str], *, secret: bool) -> None:
     mode = 0o600 if secret else _ordinary_mode(path)
     # Made for its owner alone, before anything is in it.
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(pieces)
             os.fchmod(file.fileno(), mode)
         Path(partial).replace(path)
     except BaseException:

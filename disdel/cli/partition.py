@@ -65,4 +65,5 @@ def partition_command(asked: Asked, data_dir: DataDir, pictures: Pictures, outpu
         for line in dealt_lines(dealt):
             typer.echo(line)
     write_dealt(dealt, html=pictures.html, png=pictures.png)
-    write_json(output.json, dealt.to_json())
+    if output.json is not None:
+        write_json(output.json, dealt.to_json())

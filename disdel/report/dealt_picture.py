@@ -97,6 +97,7 @@ def render_dealt(dealt: DealtSamples) -> str:
         lstrip_blocks=True,
     )
     listed = min(len(dealt.counts), _MOST_LISTED)
+    shades = (dealt.shares(0, listed) / max(dealt.largest_share, 1e-9)).round(3).tolist()
     return environment.get_template(_TEMPLATE).render(
         dealt=dealt,
         picture=base64.b64encode(picture.getvalue()).decode(),
@@ -107,13 +108,7 @@ def render_dealt(dealt: DealtSamples) -> str:
                 "samples": int(dealt.samples[client]),
                 "labels": int(dealt.labels_held[client]),
                 "effective": f"{dealt.effective_labels[client]:.2f}",
-                "cells": list(
-                    zip(
-                        dealt.counts[client].tolist(),
-                        (dealt.shares[client] / max(dealt.shares.max(), 1e-9)).round(3).tolist(),
-                        strict=True,
-                    )
-                ),
+                "cells": list(zip(dealt.counts[client].tolist(), shades[client], strict=True)),
             }
             for client in range(listed)
         ],

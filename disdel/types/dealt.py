@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Shares are made of the counts of so many clients at a time: of all of them, they would take as
+# much again as the counts.
+_BLOCK = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +77,35 @@ class DealtSamples:
         held: NDArray[np.int64] = np.count_nonzero(self.counts, axis=1)
         return held
 
-    @cached_property
-    def shares(self) -> NDArray[np.float64]:
-        """Of a client's samples, those of each label, (clients, labels)."""
-        shares: NDArray[np.float64] = self.counts / np.maximum(self.samples, 1)[:, np.newaxis]
+    def shares(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Of the samples of clients `start` to `stop`, those of each label, (clients, labels)."""
+        samples = np.maximum(self.samples[start:stop], 1)[:, np.newaxis]
+        shares: NDArray[np.float64] = self.counts[start:stop] / samples
         return shares
+
+    def _blocks(self) -> Iterator[NDArray[np.float64]]:
+        for start in range(0, len(self.counts), _BLOCK):
+            yield self.shares(start, start + _BLOCK)
+
+    @cached_property
+    def largest_share(self) -> float:
+        """The largest of any client and label."""
+        return max(float(shares.max()) for shares in self._blocks())
 
     @cached_property
     def effective_labels(self) -> NDArray[np.float64]:
         """exp(entropy) of each client's shares, (clients,): so many labels, were they alike."""
-        logs = np.log(self.shares, where=self.shares > 0, out=np.zeros_like(self.shares))
-        effective: NDArray[np.float64] = np.exp(-(self.shares * logs).sum(axis=1))
-        return effective
+        return np.concatenate([_effective(shares) for shares in self._blocks()])
 
     def label_map(self, most_rows: int, most_columns: int) -> LabelMap:
         """The shares in at most so many rows and columns: neighbours are put together."""
-        clients, labels = self.counts.shape
-        columns = starts_of(labels, most_columns)
-        starts = starts_of(clients, most_rows)
-        return LabelMap(
-            partition=self.partition,
-            labels=tuple(self.labels[column] for column in columns if self.labels),
-            rows=tuple(
-                LabelRow(
-                    first=start,
-                    last=stop - 1,
-                    samples_least=int(self.samples[start:stop].min()),
-                    samples_most=int(self.samples[start:stop].max()),
-                    shares=tuple(
-                        np.add.reduceat(self.shares[start:stop].mean(axis=0), columns).tolist()
-                    ),
-                )
-                for start, stop in zip(starts, [*starts[1:], clients], strict=True)
-            ),
+        return label_map(
+            self.partition,
+            self.labels,
+            self.samples,
+            lambda start, stop: self.shares(start, stop).mean(axis=0),
+            most_rows=most_rows,
+            most_columns=most_columns,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +156,51 @@ class DealtSamples:
         of_all = self.counts.sum(axis=0) / self.counts.sum()
         of_all = of_all[of_all > 0]
         return float(np.exp(-(of_all * np.log(of_all)).sum()))
+
+
+def label_map(
+    partition: str,
+    labels: tuple[str, ...],
+    samples: NDArray[np.int64],
+    mean_shares: Callable[[int, int], NDArray[np.float64]],
+    *,
+    most_rows: int,
+    most_columns: int,
+) -> LabelMap:
+    """A map of at most so many rows and columns: neighbours are put together.
+
+    Args:
+        partition: what the samples are dealt by.
+        labels: what they are called; none where a sample has no single label.
+        samples: of each client, (clients,).
+        mean_shares: the mean of the shares of clients `start` to `stop`, (labels,) or (1,).
+        most_rows: of the map.
+        most_columns: likewise.
+    """
+    starts = starts_of(len(samples), most_rows)
+    stops = [*starts[1:], len(samples)]
+    shares = [mean_shares(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    columns = starts_of(len(shares[0]), most_columns)
+    return LabelMap(
+        partition=partition,
+        labels=tuple(labels[column] for column in columns if labels),
+        rows=tuple(
+            LabelRow(
+                first=start,
+                last=stop - 1,
+                samples_least=int(samples[start:stop].min()),
+                samples_most=int(samples[start:stop].max()),
+                shares=tuple(np.add.reduceat(mean, columns).tolist()),
+            )
+            for start, stop, mean in zip(starts, stops, shares, strict=True)
+        ),
+    )
+
+
+def _effective(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
+    effective: NDArray[np.float64] = np.exp(-(shares * logs).sum(axis=1))
+    return effective
 
 
 def starts_of(count: int, most: int) -> list[int]:

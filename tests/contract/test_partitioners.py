@@ -196,6 +196,13 @@ def test_a_dirichlet_draw_ends_and_no_client_has_less_than_the_least(alpha, clie
     assert isinstance(made, str) or (min(made.counts) >= least and sum(made.counts) == 2000)
 
 
+def test_what_a_draw_shows_to_be_hopeless_is_not_drawn_again():
+    labels = np.tile(np.arange(10, dtype=np.int32), 200)
+    message = r"2\d\d clients had none in draw 1, and further ones would be alike; take fewer"
+    with pytest.raises(PartitionError, match=message):
+        partition("dirichlet:0.1", labels).assignment(1000)
+
+
 def test_a_least_size_that_is_never_reached_is_refused_within_a_second():
     labels = np.tile(np.arange(10, dtype=np.int32), 6000)
     started_s = time.process_time()

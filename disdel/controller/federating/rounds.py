@@ -25,7 +25,7 @@ from disdel.controller.training.rounds import RoundLoop
 from disdel.controller.training.splits import train_labels
 from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
-from disdel.data.partitioners.looking import look
+from disdel.data.partitioners.looking import map_labels
 from disdel.errors import RoundFailed
 from disdel.protocol import client_messages, messages
 from disdel.protocol.protection import COUNTS, LOSS_UNITS, SECRET_PARAMETER
@@ -43,10 +43,8 @@ from disdel.types.client_scores import ClientScores, spread
 from disdel.types.dealt import LabelMap
 from disdel.types.events import Noted
 
-# Of the map of clients and labels: beyond these, neighbours stand together; and where that takes
-# more counts, there is none.
+# Of the map of clients and labels: beyond these, neighbours stand together.
 _MAP_ROWS, _MAP_COLUMNS = 100, 50
-_MOST_COUNTS = 10_000_000
 _STAGED = (
     "updates are masked, but the samples that disdel deals to clients lie in Redis as they are: "
     "who reads it needs no updates (with --data they load their own)"
@@ -180,19 +178,21 @@ class FederatedRun(RoundLoop):
     def label_map(self) -> LabelMap | None:
         if self._federation.data is None:
             return self._dealt_labels
-        told = self._cohorts.turns.labels.dealt(self.samples.spec)
-        return None if told is None else told.label_map(_MAP_ROWS, _MAP_COLUMNS)
+        return self._cohorts.turns.labels.map(self.samples.spec, _MAP_ROWS, _MAP_COLUMNS)
 
     @cached_property
     def _dealt_labels(self) -> LabelMap | None:
         job, spec = self._federation, self.samples.spec
         if spec.target.shape:
             return None
-        if self._roster.assignment.clients * max(10, spec.classes) > _MOST_COUNTS:
-            return None
-        labels = train_labels(self.samples)
-        dealt = look(self._roster.assignment, labels, spec, partition=job.partition, seed=job.seed)
-        return dealt.label_map(_MAP_ROWS, _MAP_COLUMNS)
+        return map_labels(
+            self._roster.assignment,
+            train_labels(self.samples),
+            spec,
+            partition=job.partition,
+            most_rows=_MAP_ROWS,
+            most_columns=_MAP_COLUMNS,
+        )
 
     async def prepare(self, number: int) -> None:
         await self._cohorts.meet(number)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel.types import DatasetSpec, FederateJob, ModelSpec
-from disdel.types.dealt import DealtSamples
+from disdel.types.dealt import LabelMap, label_map
 
 # Of more classes, the answer of an activation of many clients would be megabytes.
 _MOST_CLASSES = 100
@@ -41,18 +41,27 @@ class ToldLabels:
         if labels and self._asks:
             self._counts[client] = np.array(labels, np.int64)
 
-    def dealt(self, spec: DatasetSpec) -> DealtSamples | None:
+    def map(self, spec: DatasetSpec, most_rows: int, most_columns: int) -> LabelMap | None:
         """All that was said: of those who have said nothing, no samples; None where nobody has."""
         if not self._counts:
             return None
-        names = spec.class_names or tuple(map(str, range(spec.classes)))
-        counts = np.zeros((self._job.roster, len(names)), np.int64)
-        for client, told in self._counts.items():
-            counts[client] = told
-        return DealtSamples(
-            dataset=spec.name,
-            partition=f"as {len(self._counts)} of {self._job.roster} clients have said",
-            seed=self._job.seed,
-            counts=counts,
-            labels=names,
+        clients = np.array(sorted(self._counts))
+        counts = np.stack([self._counts[client] for client in clients.tolist()])
+        told = counts.sum(axis=1)
+        samples = np.zeros(self._job.roster, np.int64)
+        samples[clients] = told
+        shares = counts / np.maximum(told, 1)[:, np.newaxis]
+
+        def mean_shares(start: int, stop: int) -> NDArray[np.float64]:
+            first, last = np.searchsorted(clients, [start, stop])
+            mean: NDArray[np.float64] = shares[first:last].sum(axis=0) / (stop - start)
+            return mean
+
+        return label_map(
+            f"as {len(clients)} of {self._job.roster} clients have said",
+            spec.class_names or tuple(map(str, range(spec.classes))),
+            samples,
+            mean_shares,
+            most_rows=most_rows,
+            most_columns=most_columns,
         )

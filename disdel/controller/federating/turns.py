@@ -222,15 +222,22 @@ class ClientTurns:
     @cached_property
     def largest_weight(self) -> float:
         """What any client's update can weigh at most, before it is stale."""
-        roster = self._roster
-        alike = np.unique(np.stack([roster.sizes, *self._by_client()]), axis=1, return_index=True)[
-            1
-        ]
         return max(
             self._strategy.weight(self._bound(client))
-            for client in alike.tolist()
-            if roster.samples(client)
+            for client in self._unalike()
+            if self._roster.samples(client)
         )
+
+    def _unalike(self) -> list[int]:
+        """One of each clients that are asked for the same."""
+        asked = (self._roster.sizes, self._epochs, self._batches, self._rates)
+        columns = [column for column in asked if column is not None]
+        order = np.lexsort(columns)
+        differs = np.zeros(len(order), np.bool_)
+        differs[:1] = True
+        for column in columns:
+            differs[1:] |= np.diff(column[order]) != 0
+        return [int(client) for client in order[differs]]
 
     def _by_client(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Epochs and batch sizes, each of shape (clients,)."""

@@ -14,8 +14,9 @@ from disdel.types.named import Rest
 from disdel.types.setting import Setting
 
 _MOST = 2**31
-# How often a draw that leaves a client with too little is repeated.
-_DRAWS = 50
+# How often a draw that leaves a client with too little is repeated; after one that leaves so many,
+# no further one would leave none.
+_DRAWS, _HOPELESS = 50, 100
 
 Count = Annotated[int | None, Setting("A number of something.", low=1, high=_MOST)]
 Bins = Annotated[int | None, Setting("Classes that numbers are put into.", low=2, high=_MOST)]
@@ -106,10 +107,11 @@ def dirichlet(
     """
     if least * asked.clients > asked.samples:
         raise PartitionError(f"least={least} needs {least * asked.clients} samples")
+    had = f"fewer than {least} samples" if least > 1 else "none"
     positions = _by_class(asked.classes(bins))
     random = asked.random()
     owners = np.empty(asked.samples, np.int64)
-    for _ in range(_DRAWS):
+    for drawn in range(1, _DRAWS + 1):
         for of_class in positions:
             shares = random.dirichlet(np.full(asked.clients, alpha))
             owners[random.permutation(of_class)] = np.repeat(
@@ -118,13 +120,13 @@ def dirichlet(
         short = int((np.bincount(owners, minlength=asked.clients) < least).sum())
         if not short:
             return Assignment.of_owners(owners, asked.clients)
-    raise PartitionError(
-        f"in each of {_DRAWS} draws clients had fewer than {least} samples, {short} of them in the "
-        f"last; take fewer clients, an alpha above {alpha:g}, or a smaller least"
-        if least > 1
-        else f"in each of {_DRAWS} draws clients had none, {short} of them in the last; take fewer "
-        f"clients, or an alpha above {alpha:g}"
-    )
+        told = f"in each of {drawn} draws clients had {had}, {short} of them in the last"
+        if short > _HOPELESS:
+            told = f"{short} clients had {had} in draw {drawn}, and further ones would be alike"
+            break
+    smaller = ", or a smaller least" if least > 1 else ""
+    take = "take fewer clients, an" if least > 1 else "take fewer clients, or an"
+    raise PartitionError(f"{told}; {take} alpha above {alpha:g}{smaller}")
 
 
 @partitioner("sizes")

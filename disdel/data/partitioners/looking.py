@@ -12,7 +12,7 @@ from disdel.data.partitioners.registry import DEFAULT_BINS
 from disdel.errors import PartitionError
 from disdel.types import DatasetSpec
 from disdel.types.assignment import Assignment
-from disdel.types.dealt import DealtSamples
+from disdel.types.dealt import DealtSamples, LabelMap, label_map
 
 # Counts of more cells than this take gigabytes.
 _MOST_CELLS = 2**27
@@ -41,19 +41,17 @@ def look(
         PartitionError: there are too many counts.
     """
     has_labels = labels.ndim == 1
-    is_numbers = has_labels and labels.dtype.kind == "f"
     names: tuple[str, ...] = ()
     counts = assignment.sizes.astype(np.int64)
     if has_labels:
-        names = spec.class_names or tuple(map(str, range(spec.classes)))
-        column_of: NDArray[Any] = labels
-        if is_numbers:
-            column_of, names = _by_tenths(labels)
+        column_of, names = _columns(labels, spec)
         if assignment.clients * len(names) > _MOST_CELLS:
             raise PartitionError(
                 f"{assignment.clients} clients times {len(names)} labels are too many to be shown"
             )
-        cells = assignment.owners() * len(names) + column_of
+        cells = assignment.owners()
+        cells *= len(names)
+        cells += column_of
         counts = np.bincount(cells, minlength=assignment.clients * len(names))
     return DealtSamples(
         dataset=spec.name,
@@ -61,9 +59,51 @@ def look(
         seed=seed,
         counts=counts.reshape(assignment.clients, -1),
         labels=names,
-        is_numbers=is_numbers,
+        is_numbers=has_labels and labels.dtype.kind == "f",
         clients=() if assignment.ids is None else tuple(assignment.ids.tolist()),
     )
+
+
+def map_labels(
+    assignment: Assignment,
+    labels: NDArray[Any],
+    spec: DatasetSpec,
+    *,
+    partition: str,
+    most_rows: int,
+    most_columns: int,
+) -> LabelMap:
+    """What `look(…).label_map(…)` says, without a count for each client and label.
+
+    Args:
+        assignment: who owns what.
+        labels: of all training samples, (samples,).
+        spec: the data set.
+        partition: what the samples were dealt by.
+        most_rows: of the map.
+        most_columns: likewise.
+    """
+    column_of, names = _columns(labels, spec)
+    order, sizes = assignment.order(), assignment.sizes
+    begins = np.concatenate([[0], np.cumsum(sizes)])
+
+    def mean_shares(start: int, stop: int) -> NDArray[np.float64]:
+        owned = order[begins[start] : begins[stop]]
+        each = 1 / (np.maximum(sizes[start:stop], 1) * (stop - start))
+        weights = np.repeat(each, sizes[start:stop])
+        mean: NDArray[Any] = np.bincount(column_of[owned], weights, minlength=len(names))
+        return mean
+
+    return label_map(
+        partition, names, sizes, mean_shares, most_rows=most_rows, most_columns=most_columns
+    )
+
+
+def _columns(labels: NDArray[Any], spec: DatasetSpec) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """The column in which each sample is counted, (samples,), and what the columns are called."""
+    if labels.dtype.kind == "f":
+        return _by_tenths(labels)
+    return labels, spec.class_names or tuple(map(str, range(spec.classes)))
 
 
 def _by_tenths(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:

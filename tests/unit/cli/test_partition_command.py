@@ -70,6 +70,14 @@ def test_picture_and_page(tmp_path):
     assert "http" not in text.replace("http-equiv", "")
 
 
+def test_what_json_holds_is_made_for_json_alone(monkeypatch):
+    def made(self):
+        raise AssertionError("of a million clients it takes half a gigabyte")
+
+    monkeypatch.setattr(DealtSamples, "to_json", made)
+    assert "1438 to 10 clients" in shown()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

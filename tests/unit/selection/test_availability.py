@@ -1,5 +1,7 @@
 """Who is there in a round, by chance or by a trace."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,18 @@ def test_what_is_neither_is_refused(text):
 def test_a_trace_that_is_none_is_refused_with_its_line(trace, text, message):
     with pytest.raises(UsageError, match=message):
         read_availability(trace(text), clients=3, seed=0)
+
+
+def test_a_trace_of_many_clients_takes_few_bytes_each(tmp_path):
+    clients = 20_000
+    spans = "".join(f"{client},1,5\n{client},9,\n" for client in range(clients))
+    (tmp_path / "trace.csv").write_text(f"client,first_round,last_round\n{spans}")
+    tracemalloc.start()
+    try:
+        there = read_availability(str(tmp_path / "trace.csv"), clients=clients, seed=0)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [int(there.present(number).sum()) for number in (5, 6, 9)] == [clients, 0, clients]
+    # Two spans of twelve bytes, in an array that has grown.
+    assert most_bytes / clients < 80
