@@ -133,6 +133,10 @@ def _whole(text: str, where: str) -> int | None:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not (abs(number) < _EVER and number == int(number)):
+    if not (math.isfinite(number) and number == int(number)):
         raise UsageError(f"{where}: {text.strip()!r} is no whole number")
+    if abs(number) >= _EVER:
+        raise UsageError(
+            f"{where}: {text.strip()} is beyond {_EVER - 1}; an open end is left empty"
+        )
     return int(number)

@@ -214,6 +214,8 @@ class UserModule:
             package = error.name.partition(".")[0]
             if package in _EXTRAS:
                 return f"{where}: {package} is not installed: pip install '{_EXTRAS[package]}'"
+            if package != error.name and sys.modules.get(package) is not None:
+                return f"{where}: {error.name} is not in the {package} that this runtime has"
             return f"{where}: this runtime lacks the package {package}; {_how_to_add(package)}"
         return f"{where}: {said}"
 

@@ -83,7 +83,10 @@ class OwnData:
 def _samples(loaded: object, count: int | None, model: ModelSpec, where: str) -> Samples:
     if not (isinstance(loaded, tuple | list) and len(loaded) == 2):
         raise UsageError(f"{where} returned a {type(loaded).__name__}; needed is (x, y)")
-    x, y = (np.asarray(part) for part in loaded)
+    try:
+        x, y = (np.asarray(part) for part in loaded)
+    except ValueError as error:
+        raise UsageError(f"{where} returned lists that are no arrays: {error}") from error
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise UsageError(f"{where} returned x of shape {x.shape} and y of shape {y.shape}")
     if not len(x):
@@ -120,10 +123,13 @@ def _targets(y: Array, target: TargetSpec, where: str) -> Array:
         raise UsageError(f"{where}: a target is of shape {y.shape[1:]}, not {target.shape}")
     if not target.classes:
         return _finite(y, f"{where}: targets")
-    if y.dtype.kind not in "iub" or not 0 <= y.min() <= y.max() < target.classes:
+    is_whole = y.dtype.kind in "iub"
+    if not is_whole or not 0 <= y.min() <= y.max() < target.classes:
+        # Texts and objects may have no least and no largest.
+        found = f"{y.dtype} from {y.min()} to {y.max()}" if is_whole else f"{y.dtype}"
         raise UsageError(
             f"{where}: targets must be classes, whole numbers from 0 to {target.classes - 1}, not "
-            f"{y.dtype} from {y.min()} to {y.max()}"
+            f"{found}"
         )
     return np.ascontiguousarray(y, np.int32)
 

@@ -122,10 +122,11 @@ class Roster(RoundObserver):
         """
         able = self._present(number)
         if len(able) < self._job.least:
+            lower = "lower --min-clients or --clients-per-round, or have more there"
             raise RoundFailed(
                 f"round {number} failed: {len(able)} of {len(self._able)} clients are there, by "
-                f"--available {self._job.available}, and {self._job.least} must answer; lower "
-                "--min-clients or --clients-per-round"
+                f"--available {self._job.available}, and {self._job.least} must answer; "
+                f"{lower if len(able) else 'somebody must be there in each round'}"
             )
         chosen = self._selection.cohort(
             self._known, able, wanted=self._job.asked, number=number, seed=self._seed

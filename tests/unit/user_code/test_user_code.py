@@ -282,6 +282,12 @@ def test_a_file_may_have_any_name(write):
         ),
         (
             "net.py:make",
+            "def make():\n    import json.no_such_part\n",
+            "line 2, `import json.no_such_part`: json.no_such_part is not in the json that this "
+            "runtime has$",
+        ),
+        (
+            "net.py:make",
             "requirements = ['no-such-package>=0.22']\nimport no_such_package\n",
             "net.py:make requires no-such-package>=0.22, and no-such-package is not installed",
         ),
