@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import flop_counter
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from disdel.models.torch_files import are_images, load_torch_network
 from disdel.models.torch_made import TorchMade, trainable_parameters, trainer_of
@@ -23,6 +26,7 @@ from disdel.models.user.bundled import (
 from disdel.models.user.torch_losses import check_is_mean
 from disdel.models.user.torch_model import (
     Built,
+    as_trainable_as_now,
     build_own,
     describe_optimizer,
     own_recipe,
@@ -168,6 +172,39 @@ class _Seen:
         return tensor
 
 
+class _Saved(torch.autograd.graph.saved_tensors_hooks):  # type: ignore[misc]
+    """Sees what the backward pass needs."""
+
+    def __init__(self, seen: _Seen) -> None:
+        super().__init__(seen.keep, lambda tensor: tensor)
+
+
+class _Made(TorchDispatchMode):  # type: ignore[misc]  # PyTorch's types are not loaded
+    """Sees all that a pass makes, which is more than what the backward pass needs."""
+
+    def __init__(self, seen: _Seen) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def __torch_dispatch__(
+        self, function: Any, _types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        outputs = function(*args, **(kwargs or {}))
+        for output in outputs if isinstance(outputs, list | tuple) else [outputs]:
+            if isinstance(output, Tensor):
+                self._seen.keep(output)
+        return outputs
+
+
+class _NoModules(nullcontext[None]):
+    """In place of what the counter tells modules apart by.
+
+    Its hooks end the derivatives that a module takes in its forward pass.
+    """
+
+    parents = frozenset({"Global"})
+
+
 def _place(tensor: Tensor) -> int:
     """Where a tensor's values lie, or would; sparse ones lie in several places."""
     return id(tensor) if tensor.is_sparse else int(tensor.untyped_storage()._cdata)
@@ -224,7 +261,8 @@ def _measured(
     state = {name: t.clone() for name, t in made.named_buffers()}
     made.train()
     try:
-        few, some = (_passed(made, recipe, stored[:count]) for count in (_FEW, _SOME))
+        with as_trainable_as_now(made):
+            few, some = (_passed(made, recipe, stored[:count]) for count in (_FEW, _SOME))
     finally:
         for name, buffer in made.named_buffers():
             buffer.copy_(state[name])
@@ -245,14 +283,28 @@ def _measured(
 
 
 def _passed(made: TorchModel, recipe: TorchRecipe, stored: Tensor) -> _Pass:
+    try:
+        return _passed_within(_Saved, made, recipe, stored)
+    except RuntimeError as error:
+        # As `torch.func.grad` has it, which saves in its own way.
+        if "saved tensor hooks" not in str(error):
+            raise
+        return _passed_within(_Made, made, recipe, stored)
+
+
+def _passed_within(
+    keeping: Callable[[_Seen], AbstractContextManager[Any]],
+    made: TorchModel,
+    recipe: TorchRecipe,
+    stored: Tensor,
+) -> _Pass:
     x = recipe.preprocess(recipe.inputs(stored))
     seen = _Seen({_place(tensor) for tensor in (x, *made.parameters(), *made.buffers())})
     calls = nn.modules.module.register_module_forward_hook(seen.called)
+    counter = flop_counter.FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()
     try:
-        with (
-            flop_counter.FlopCounterMode(display=False) as counter,
-            torch.autograd.graph.saved_tensors_hooks(seen.keep, lambda tensor: tensor),
-        ):
+        with counter, keeping(seen):
             outputs = made(x)
     finally:
         calls.remove()

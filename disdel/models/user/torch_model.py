@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -154,7 +155,7 @@ def _first_outputs(
     images = are_images(samples.shape[1:], samples.dtype.name)
     inputs = _inputs(images=images, takes_integers=takes_integers)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), as_trainable_as_now(made):
             return module.guarded(lambda: made(_preprocess(module)(inputs(stored))))
     except UsageError as error:
         if samples.dtype.kind == "i" or not any(said in str(error) for said in _OF_FLOATS):
@@ -163,6 +164,17 @@ def _first_outputs(
             f"{error}; the samples are {samples.dtype.name}: have the data set hold integers, or "
             "give the embedding x.long()"
         ) from error
+
+
+@contextmanager
+def as_trainable_as_now(made: TorchModel) -> Iterator[None]:
+    """Within, a module may say which parameters train; afterwards it is as it was made."""
+    flags = [(parameter, parameter.requires_grad) for parameter in made.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, trains in flags:
+            parameter.requires_grad_(trains)
 
 
 def _check_input(entry: str, made: TorchModel) -> None:
@@ -355,8 +367,9 @@ def _inputs(*, images: bool, takes_integers: bool) -> Callable[[Tensor], Tensor]
     if images:
         return _image_inputs
     # Integers are int64 in PyTorch unless one says otherwise, and one_hot takes no others.
-    inputs: Callable[[Tensor], Tensor] = Tensor.long if takes_integers else Tensor.float
-    return inputs
+    dtype = torch.int64 if takes_integers else torch.float32
+    # Copied, since modules and `preprocess` may compute in place, and what is stored must stay.
+    return lambda x: x.to(dtype, copy=True)
 
 
 def _image_inputs(x: Tensor) -> Tensor:

@@ -69,8 +69,8 @@ class TorchRecipe:
         return model(self.preprocess(self.inputs(x)))
 
     def labels(self, y: Tensor) -> Tensor:
-        """Labels as `augment` takes them: classes as int64, numbers as float32."""
-        return y.float() if self.target == "number" else y.long()
+        """Labels as `augment` takes them: classes as int64, numbers as float32; a copy."""
+        return y.to(torch.float32 if self.target == "number" else torch.int64, copy=True)
 
     def wanted(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The targets that loss and metrics are given.

@@ -61,6 +61,13 @@ class TorchTrainer(Trainer):
         self._save = save
         self._recipe = recipe
         self.compute_in(precision)
+        # Else PyTorch finds the parameters itself, and takes more: reentrant checkpoints, and
+        # parameters that a module does not train at some steps.
+        updated = {id(parameter) for parameter in optimizer.parameters}
+        self._leaves_out = any(
+            parameter.requires_grad and id(parameter) not in updated
+            for parameter in model.parameters()
+        )
         self._device = optimizer.parameters[0].device
         if self._device.type == "cpu":
             # There PyTorch has the C library allocate.
@@ -114,7 +121,7 @@ class TorchTrainer(Trainer):
             loss = self._loss(samples, labels)
             scaled = loss if share == unit == 1 else loss * share / unit
             # Into the parameters, where hooks of the user's own look for them.
-            scaled.backward(inputs=parameters)
+            scaled.backward(inputs=parameters if self._leaves_out else None)
             loss_sum += loss.detach() * share * len(x)
         gradients = [parameter.grad for parameter in parameters]
         _forget_gradients(parameters)

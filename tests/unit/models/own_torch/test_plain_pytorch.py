@@ -75,6 +75,40 @@ class Net(nn.Sequential):
     def __init__(self): super().__init__(nn.Linear(4, 3))
     def forward(self, x): return Double.apply(super().forward(x))
 """
+CHECKPOINTED = """
+class Net(nn.Sequential):
+    def __init__(self): super().__init__(nn.Linear(4, 4), nn.Linear(4, 3))
+    def forward(self, x):
+        first = lambda x: self[0](x).relu()
+        x = x.clone().requires_grad_()
+        return self[1](torch.utils.checkpoint.checkpoint(first, x, use_reentrant=True))
+"""
+IN_TURNS = """
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(4, 4), nn.Linear(4, 3))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+    def forward(self, x):
+        self.calls += 1
+        self[0].requires_grad_(int(self.calls) % 2 == 0)
+        return super().forward(x)
+"""
+SECOND_DERIVATIVES = """
+class Net(nn.Sequential):
+    def __init__(self): super().__init__(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            outputs = super().forward(x)
+            slope, = torch.autograd.grad(outputs.sum(), x, create_graph=True)
+        return outputs + slope.square().sum(1, keepdim=True) * torch.arange(3)
+"""
+JACOBIAN = """
+class Net(nn.Sequential):
+    def __init__(self): super().__init__(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))
+    def forward(self, x):
+        return torch.vmap(torch.func.jacrev(super().forward))(x).square().sum(2)
+"""
 
 
 def pair(trainer, head, made, loss="F.cross_entropy"):
@@ -108,6 +142,10 @@ def pair(trainer, head, made, loss="F.cross_entropy"):
         (SPARSE, "Adagrad(model.parameters(), lr=0.1)"),
         (PARAMETRIZED, "Adam(model.parameters(), lr=0.1, foreach=True)"),
         (FROZEN, "RMSprop((p for p in model.parameters() if p.requires_grad), lr=0.01)"),
+        (CHECKPOINTED, "SGD(model.parameters(), lr=0.1)"),
+        (IN_TURNS, "AdamW(model.parameters(), lr=0.1, weight_decay=0.1)"),
+        (SECOND_DERIVATIVES, "SGD(model.parameters(), lr=0.1)"),
+        (JACOBIAN, "SGD(model.parameters(), lr=0.1)"),
         (WHOLE, "Adam(model.named_parameters(), lr=0.1)"),
         (
             WHOLE,

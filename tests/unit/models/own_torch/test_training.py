@@ -152,3 +152,21 @@ def metrics(given, targets):
         np.testing.assert_array_equal(value, wanted, err_msg=name)
     assert flat.score(x[0], y[0]) == usual.score(x[0], y[0])
     assert flat.score(x[0], y[0]).metric_sums["metrics"] > 0
+
+
+@pytest.mark.parametrize("classes", [3, 0])
+def test_samples_stay_whatever_code_computes_in_place(trainer, classes):
+    head = """
+def preprocess(x): return x.sub_(1)
+def loss(outputs, targets): return (outputs[:, :1] - targets.sub_(1).reshape(-1, 1)).square().mean()
+"""
+    mine = trainer(
+        make("nn.ReLU(inplace=True)", f"nn.Linear(4, {classes or 1})", head=head), classes=classes
+    )
+    x, y = blocks(steps=1)
+    y = y.astype(np.int64 if classes else np.float32)
+    stored = x.copy(), y.copy()
+    first = mine.score(x[0], y[0])
+    assert mine.score(x[0], y[0]) == first
+    mine.train(x, y)
+    np.testing.assert_equal((x, y), stored)
