@@ -299,13 +299,17 @@ class CollectRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectedUpdate:
-    """What went into an average; `checksum` is BLAKE2b-128 of the update's tensors as stored."""
+    """What went into an average; `checksum` is BLAKE2b-128 of the update's tensors as stored.
+
+    `weight` is what it counted, where the strategy has looked at each update.
+    """
 
     client: int
     worker: int
     attempt: int
     samples: int
     checksum: str
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -289,6 +289,20 @@ class Strategy(ABC):
         """
         return mean_change(changes, weights)
 
+    def counted(self, weights: Numbers, geometry: Geometry | None) -> Numbers:  # noqa: ARG002
+        """What each update counts in what `combine` makes of them, for the ledger.
+
+        By default it is the weight; a strategy that chooses some has 0 for the others.
+
+        Args:
+            weights: those of the updates, ordered by client, (updates,).
+            geometry: how the updates lie, where the strategy `measures`.
+
+        Returns:
+            A number for each, (updates,).
+        """
+        return weights
+
     def advance(self, block: Block) -> Advanced:
         """The next values of some trained weights, and what is kept of them; by default the mean.
 
@@ -384,6 +398,7 @@ _DECISIONS: Mapping[str, Wanted] = {
     "check_sgd": (_is_nothing, "nothing"),
     "check_updates": (_is_nothing, "nothing"),
     "combine": (_is_array, "an array of numbers"),
+    "counted": (_is_array, "an array of numbers"),
     "advance": (_is_advanced, "Advanced with arrays of numbers"),
     "client_keeps": (_are_arrays, "arrays of numbers by name"),
     "first": (_is_number, "a number"),

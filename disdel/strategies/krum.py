@@ -39,9 +39,18 @@ class Krum(FedAvg):
             )
 
     def combine(self, changes: Numbers, weights: Numbers, geometry: Geometry | None) -> Numbers:
-        assert geometry is not None
-        chosen = nearest(geometry.distances, len(changes) - self.f - 2, self._count(len(changes)))
+        chosen = self._chosen(geometry)
         return mean_change(changes[chosen], weights[chosen])
+
+    def counted(self, weights: Numbers, geometry: Geometry | None) -> Numbers:
+        chosen, counted = self._chosen(geometry), np.zeros_like(weights)
+        counted[chosen] = weights[chosen]
+        return counted
+
+    def _chosen(self, geometry: Geometry | None) -> npt.NDArray[np.int64]:
+        assert geometry is not None
+        updates = len(geometry.distances)
+        return nearest(geometry.distances, updates - self.f - 2, self._count(updates))
 
     def _count(self, updates: int) -> int:  # noqa: ARG002
         return 1

@@ -8,6 +8,7 @@ spans that are read of each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,9 @@ def combine(
             f"{left_out[sources[0].update.client]}"
         )
     strategy.check_updates(len(kept))
+    weights = np.array([source.update.weight for source in kept], np.float64)
+    counted = strategy.counted(weights, geometry)
+    kept = [replace(one, counted=float(count)) for one, count in zip(kept, counted, strict=True)]
     store.put_stream(state_key, _combined(kept, before, strategy, geometry, block_bytes))
     return kept, left_out
 

@@ -44,11 +44,15 @@ def opened(store: Store, key: str) -> Opened:
 
 @dataclass(frozen=True, slots=True)
 class UpdateSource:
-    """An update that is being read; its checksum is that of what was averaged so far."""
+    """An update that is being read; its checksum is that of what was averaged so far.
+
+    `counted` is what it counts where the strategy looks at each update.
+    """
 
     update: Update
     opened: Opened
     digest: _Digest
+    counted: float | None = None
 
     @property
     def header(self) -> Header:
@@ -76,6 +80,7 @@ class UpdateSource:
             attempt=self.update.attempt,
             samples=self.update.samples,
             checksum=self.digest.hexdigest(),
+            weight=self.counted,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -224,14 +224,15 @@ class FederatedRun(RoundLoop):
         contributions = self._cohorts.turns.contributions(cohort)
         advance = advance_of(self.strategy, keys, number, contributions, self._federation.roster)
         checksums = {client: one.result.checksum for client, one in cohort.answered.items()}
+        counted: dict[int, float | None] = {}
         counts: tuple[int, ...] = ()
         if cohort.exponent is None:
             entries = await self.collector.collect(
                 number, _updates(self.strategy, cohort, contributions), advance
             )
-            checksums = {
-                entry.client: entry.checksum for entry in entries if entry.client is not None
-            }
+            averaged = {entry.client: entry for entry in entries if entry.client is not None}
+            checksums = {client: entry.checksum for client, entry in averaged.items()}
+            counted = {client: entry.weight for client, entry in averaged.items()}
             for client in sorted(cohort.answered.keys() - checksums.keys()):
                 cohort.drop([client], "its update has what is no number")
                 del cohort.answered[client]
@@ -253,7 +254,7 @@ class FederatedRun(RoundLoop):
         left_out = {c: why for c, why in cohort.dropped.items() if c not in cohort.late}
         for sentence in self._drop_notes.of_round(number, left_out):
             self.emit(Noted(message=sentence, matters=True))
-        ledger = _ledger(cohort, checksums, self.model.target.elements)
+        ledger = _ledger(cohort, checksums, counted, self.model.target.elements)
         return JoinedRound(
             ledger=tuple(ledger),
             spent=tuple(cohort.spent),
@@ -340,11 +341,18 @@ def _updates(
     ]
 
 
-def _ledger(cohort: Cohort, checksums: dict[int, str], labels_each: int) -> list[LedgerEntry]:
+def _ledger(
+    cohort: Cohort,
+    checksums: Mapping[int, str],
+    counted: Mapping[int, float | None],
+    labels_each: int,
+) -> list[LedgerEntry]:
+    """Who is in the average, with what each counted there where that is not the weight it had."""
     return [
         replace(
             ledger_entry(cohort.number, client, one, labels_each),
             checksum=checksums[client],
+            weight=one.weight if counted.get(client) is None else counted[client],
             loss=None if cohort.secure else one.result.loss_sum / one.result.samples,
         )
         for client, one in sorted(cohort.answered.items())

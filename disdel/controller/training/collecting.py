@@ -182,6 +182,7 @@ def _entries(number: int, reply: messages.CollectReply) -> list[LedgerEntry]:
             attempt=update.attempt,
             samples=update.samples,
             checksum=update.checksum,
+            weight=update.weight,
         )
         for update in reply.updates
     ]

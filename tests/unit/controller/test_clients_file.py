@@ -2,8 +2,10 @@
 
 import asyncio
 import csv
+from types import SimpleNamespace
 
 from disdel.controller.federating.clients_file import ClientsFile
+from disdel.controller.federating.rounds import _ledger
 from disdel.controller.runs.progress import CompleteRound, Progress
 from disdel.controller.training.observers import DoneRound
 from disdel.types import ClientsReport, DroppedClient, LedgerEntry, RoundReport, TrainJob
@@ -77,3 +79,12 @@ def test_a_file_that_cannot_be_written_is_told_and_ends_nothing(tmp_path):
     file = ClientsFile(tmp_path / "gone", told.append)
     asyncio.run(file.run_started(progress()))
     assert "clients.csv is not written: No such file" in told[0].message
+
+
+def test_the_ledger_has_what_each_update_counted():
+    result = SimpleNamespace(samples=5, checksum="", steps=1, loss_sum=1.0, train_s=0.1, score=None)
+    one = SimpleNamespace(worker=0, attempt=0, weight=5.0, bytes=None, result=result)
+    cohort = SimpleNamespace(number=1, secure=None, answered={0: one, 1: one, 2: one})
+    made = _ledger(cohort, {0: "a", 1: "b", 2: "c"}, {0: 0.0, 1: 5.0}, 1)
+    # Of a sum nobody has looked at each.
+    assert [(entry.checksum, entry.weight) for entry in made] == [("a", 0), ("b", 5), ("c", 5)]

@@ -200,6 +200,21 @@ def test_one_poisoned_client_ruins_fedavg_and_not_the_robust(run, arithmetic, st
     assert moved > 100 if ruined else 1 <= moved <= 5
 
 
+@pytest.mark.parametrize(
+    ("strategy", "counted"),
+    [
+        ("krum", [0, 1, 0, 0, 0]),
+        ("multi-krum:f=1,keep=3", [50, 50, 50, 0, 0]),
+        ("median", [1] * 5),
+    ],
+)
+def test_the_ledger_tells_who_was_taken(run, arithmetic, strategy, counted):
+    """Of five clients that go 1 to 5 a round, the last one goes a hundred times as far."""
+    arithmetic.sent = lambda w, request: w + 99 * 5 * (request.client == 4)
+    report, _ = run(epochs=1, clients=5, strategy=strategy)
+    assert [entry.weight for entry in report.ledger] == counted
+
+
 @pytest.mark.parametrize("told", ["sent", "diverged"])
 def test_a_client_of_no_numbers_is_left_out_by_name(run, arithmetic, told):
     if told == "sent":

@@ -19,6 +19,7 @@ DECISIONS = {
     "check_sgd": "sgd",
     "check_updates": "count",
     "combine": "changes, weights, geometry",
+    "counted": "weights, geometry",
     "advance": "block",
     "client_keeps": "block",
     "first": "name",
