@@ -1,7 +1,7 @@
 """What TFDS knows of a data set, asked without TensorFlow and without the network.
 
-`tensorflow_datasets` itself imports in a fraction of a second and loads TensorFlow only to read or
-write samples. `tfds.list_builders()` would ask Google's cloud storage for community data sets;
+`tensorflow_datasets` itself imports in a fraction of a second and loads TensorFlow only to read
+samples. `tfds.list_builders()` would ask Google's cloud storage for community data sets;
 the registry below it holds the same names without them.
 """
 

@@ -1,4 +1,4 @@
-"""The process that runs TensorFlow for the host: reads, writes and downloads prepared data sets.
+"""The process that runs TFDS for the host: reads, writes and downloads prepared data sets.
 
 It also runs the user's own functions that return samples, or deal them to clients.
 
@@ -26,6 +26,7 @@ from disdel.data.client_counts import counts_of
 from disdel.data.folders import PreparedFolder
 from disdel.data.partitioners.own import dealt_by_users
 from disdel.data.tfds.catalog import sample_format
+from disdel.data.tfds.records import write_plainly
 from disdel.data.tfds.tasks import Call, Count, Deal, Decode, Download, Write
 from disdel.data.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
@@ -137,6 +138,7 @@ def write(task: Write) -> None:
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
+    write_plainly()
     builder = _import_builder(task)(data_dir=task.data_dir, config=task.config)
     builder.download_and_prepare()
 
