@@ -180,10 +180,20 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
         values: by the settings' names, and other fields by theirs.
 
     Raises:
-        UsageError: a value is of another type or out of range.
+        UsageError: a value is of another type or out of range, or says what another one does.
     """
+    _check_apart(cls, values)
     made: T = getattr(cls, "built", cls)(**arguments(cls, values))
     return made
+
+
+def _check_apart(cls: type, values: Mapping[str, Any]) -> None:
+    """Refuse two settings that say the same (the pairs in the class's `APART`), defaults too."""
+    flags = {option.name: option.flag for option in declared(cls)}
+    for pair in getattr(cls, "APART", ()):
+        if all(values.get(name) is not None for name in pair):
+            one, other = (flags[name] for name in pair)
+            raise UsageError(f"{one} and {other} say the same: leave one of them out")
 
 
 def arguments(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

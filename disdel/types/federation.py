@@ -72,6 +72,11 @@ class FederateJob(LearningJob):
     """
 
     VARIABLES: ClassVar[str] = "DISDEL_FEDERATE_"
+    # What a user may say one of; what is made without a user has defaults of both.
+    APART: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("batch", "client_batch"),
+        ("learning_rate", "client_rate"),
+    )
 
     optimizer: Annotated[
         str | None,

@@ -185,6 +185,11 @@ class DifferentialPrivacy(RoundObserver):
     def _deviation(self) -> float:
         return sum_deviation(self._update_noise, self._bound)
 
+    @property
+    def mean_deviation(self) -> float:
+        """The standard deviation of the noise in an element of a round's mean."""
+        return self._deviation / self._job.wanted
+
     def added(self, number: int) -> client_messages.AddedNoise | None:
         """The noise of a round's sum, where the server adds it: for this sum alone."""
         if self._asked.side == "clients":

@@ -55,9 +55,10 @@ _SEEDED = (
     "--dp-seed makes noise and cohorts that whoever knows the seed can make again: this run "
     "protects nobody, and its ε is what one without the seed would have"
 )
-_NEGATIVE = (
-    "the model: noise may make variances negative that batch normalisation keeps, and layer or "
-    "group normalisation keeps none"
+_NOISY = (
+    "the noise, whose standard deviation in each element of a mean is {deviation:.3g} at first "
+    "(less with a lower --dp-clip or more --clients-per-round), and at the model: noise may make "
+    "variances negative that batch normalisation keeps, and layer or group normalisation keeps none"
 )
 _OUTSIDE_EPSILON = (
     "scores by client are in the report as they are, and the epsilon says nothing of them: show "
@@ -97,7 +98,7 @@ class FederatedRun(RoundLoop):
         if privacy.is_differential:
             reports = [entry.report for entry in self.progress.rounds]
             self._differential = DifferentialPrivacy(self._federation, self._roster.able, reports)
-            self.suspects = _NEGATIVE
+            self.suspects = _NOISY.format(deviation=self._differential.mean_deviation)
             self.emit(Noted(message=self._differential.told()))
             if privacy.noise_seed is not None:
                 self.emit(Noted(message=_SEEDED, matters=True))

@@ -81,7 +81,7 @@ class RoundLoop(ABC):
     Attributes:
         command: that makes such runs.
         rate_flag: what the user has said the learning rate with, or would.
-        suspects: what else makes losses that are no numbers.
+        suspects: what else makes losses that are no numbers, behind "look at".
         unscored: the round that is not done before the next one's workers have scored its average.
     """
 

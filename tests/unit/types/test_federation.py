@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disdel.errors import UsageError
-from disdel.settings import declared
+from disdel.settings import build, declared
 from disdel.types import FederateJob
 from disdel.types.federation import steps_of_round
 from disdel.types.privacy import Privacy
@@ -103,6 +103,13 @@ def test_what_says_the_same_twice_is_refused():
         job(batch_size=10, client_batch="10,20,10,20")
     with pytest.raises(UsageError, match="--learning-rate and --client-rate say the same"):
         job(learning_rate=0.1, client_rate=0.2)
+
+
+def test_a_default_that_is_said_beside_a_list_by_client_is_refused():
+    said = {"dataset": "digits", "batch": 64, "client_batch": "8*10"}
+    with pytest.raises(UsageError, match=r"^--batch and --client-batch say the same"):
+        build(FederateJob, said)
+    assert build(FederateJob, said | {"batch": 32, "client_batch": None}).batch_size == 32
 
 
 def test_a_plan_counts_with_the_largest():
