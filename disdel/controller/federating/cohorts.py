@@ -263,7 +263,11 @@ class CohortContainers(TrainContainers):
         """
         if self._secure is not None and cohort.secure is not None:
             cohort.secure = await self._secure.close(
-                cohort.secure, self.hands(cohort.number), cohort.answered.keys(), cohort.spent
+                cohort.secure,
+                self.hands(cohort.number),
+                cohort.answered.keys(),
+                cohort.spent,
+                cohort.dropped,
             )
 
     async def _send_stage(

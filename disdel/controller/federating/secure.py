@@ -9,16 +9,18 @@ single updates of it. The controller only names who is left.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from disdel.controller.federating.dropped import causes_told
 from disdel.controller.invoking.invoker import all_of
 from disdel.errors import ActivationFailed, RoundFailed
 from disdel.protocol import client_messages
 from disdel.protocol.keys import RunKeys
 from disdel.secure_aggregation.graph import least_answers
 from disdel.secure_aggregation.keys import SECRET_BYTES
+from disdel.types.privacy import LEAST_SECURE_CLIENTS
 
 Stage = Literal["advertise", "share", "reveal"]
 # Sends a stage to the container of this number, in an attempt that it is told of.
@@ -80,6 +82,7 @@ class SecureSums:
         hands: Sequence[Sequence[int]],
         summed: Collection[int],
         spent: list[str],
+        dropped: Mapping[int, str],
     ) -> client_messages.SecureSession:
         """Let clients reveal what unmasks the sum of the updates of `summed`.
 
@@ -88,12 +91,20 @@ class SecureSums:
             hands: the clients of each container, of those that may still answer.
             summed: whose updates are in the sum.
             spent: as for `open`.
+            dropped: why other clients of the round have sent none.
 
         Raises:
             RoundFailed: too few are left.
         """
         cohort = [client for hand in hands for client in hand]
-        self._check(summed, cohort, session.round, "sent an update")
+        why = f". {causes_told(dropped)}" if dropped else ""
+        if len(summed) < LEAST_SECURE_CLIENTS:
+            raise RoundFailed(
+                f"round {session.round} failed: {len(summed)} of {len(cohort)} clients have sent "
+                f"an update, and a sum of fewer than {LEAST_SECURE_CLIENTS} hides no single one"
+                f"{why}"
+            )
+        self._check(summed, cohort, session.round, "sent an update", why)
         session = replace(session, summed=tuple(sorted(summed)))
         told, reveal_keys = await self._stage("reveal", _those(hands, summed), session, spent)
         self._check(told, cohort, session.round, "helped to unmask the sum")
@@ -151,13 +162,19 @@ class SecureSums:
             spent += sent
 
     def _check(
-        self, left: Collection[int], cohort: Collection[int], number: int, have: str
+        self,
+        left: Collection[int],
+        cohort: Collection[int],
+        number: int,
+        have: str,
+        why: str = "",
     ) -> None:
         least = least_answers(len(cohort), self._threshold)
         if len(left) < least:
             raise RoundFailed(
                 f"round {number} failed: {len(left)} of {len(cohort)} clients have {have}, and a "
-                f"secure sum needs {least} (--threshold {self._threshold:.3g} of them){self._lost}"
+                f"secure sum needs {least} (--threshold {self._threshold:.3g} of them)"
+                f"{self._lost}{why}"
             )
 
 
