@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from disdel.errors import UsageError
 from disdel.runtimes.base import OPTIMIZER_PREFIX
 from disdel.types.arrays import Array
 
@@ -24,6 +25,8 @@ Tensor = Any
 
 # The weights' moving average is averaged with the weights, whatever becomes of the optimizer.
 _AVERAGES_PREFIX = "model/average/"
+# Of a variable's values; weights that are drawn differ among fewer.
+_LOOKED_AT = 1000
 
 
 class DrivenOptimizer:
@@ -33,6 +36,9 @@ class DrivenOptimizer:
         optimizer: not built yet.
         learning_rate: None for its own, which may follow a schedule.
         variables: what it trains.
+
+    Raises:
+        UsageError: what it remembers does not begin as one number a variable.
     """
 
     def __init__(
@@ -59,8 +65,17 @@ class DrivenOptimizer:
             for average, variable in zip(self._averages, self._trained, strict=True):
                 # Its first step forgets this; without one, it is the average.
                 average.assign(variable)
-        # All others begin as one number throughout.
-        self._first_values = [np.ravel(v)[0] for v in self.variables().values()]
+        self._first_values = [self._first_value(v) for v in self.variables().values()]
+
+    def _first_value(self, variable: Variable) -> Any:
+        """The number that a variable of the optimizer's begins as, throughout."""
+        first = np.ravel(variable)[:_LOOKED_AT]
+        if (first != first[:1]).any():
+            raise UsageError(
+                f"{type(self._inner).__name__} cannot be used: its {variable.path} begins as more "
+                "than one number, and is begun anew as one; use another optimizer"
+            )
+        return first[0] if len(first) else 0
 
     def scaled(self, loss: Tensor) -> Tensor:
         """What gradients are to be taken of: a scalar, as `loss` is one."""

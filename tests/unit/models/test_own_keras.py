@@ -218,6 +218,15 @@ def make():
             ),
             "the model cannot be saved and loaded again: .*none\n.*from get_config",
         ),
+        (
+            make(SOFTMAX, head="class Slow(keras.optimizers.SGD):\n"
+                 "    def build(self, variables):\n        super().build(variables)\n"
+                 "        for variable in variables:\n"
+                 "            slot = self.add_variable_from_reference(variable, name='slow')\n"
+                 "            slot.assign(variable)\n"
+                 "optimizer = Slow()\n"),
+            "Slow cannot be used: its .*slow begins as more than one number",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_before_anything_runs(requested, text, message):

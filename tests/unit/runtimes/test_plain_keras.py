@@ -46,6 +46,13 @@ class Sum(layers.Layer):
             return 2 * x
         return x
 """
+EMPTY = """
+class Empty(layers.Layer):
+    def build(self, shape):
+        self.nothing = self.add_weight(shape=(0,))
+    def call(self, x):
+        return x + ops.sum(self.nothing)
+"""
 OWN_OPTIMIZER = """
 class Signed(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
@@ -116,6 +123,7 @@ def saved_weights(trainer, module, folder):
             {"loss": LOGITS.replace("True", "True, reduction='sum'"), "body": PENALISED},
         ),
         ("Signed(0.1)", {"body": "x = Sum()(x)", "head": OWN_LAYER + OWN_OPTIMIZER}),
+        ("Adam(0.1)", {"body": "x = Empty()(x)", "head": EMPTY}),
         ("Adamax(0.1)", {"body": "x = layers.Dense(5, dtype='mixed_float16')(x)"}),
     ],
 )
