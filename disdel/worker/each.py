@@ -62,6 +62,10 @@ def combine(
     strategy.check_updates(len(kept))
     weights = np.array([source.update.weight for source in kept], np.float64)
     counted = strategy.counted(weights, geometry)
+    if counted.shape != weights.shape:
+        raise AggregationError(
+            f"strategy {strategy.name} counted {list(counted.shape)} updates of {len(weights)}"
+        )
     kept = [replace(one, counted=float(count)) for one, count in zip(kept, counted, strict=True)]
     store.put_stream(state_key, _combined(kept, before, strategy, geometry, block_bytes))
     return kept, left_out

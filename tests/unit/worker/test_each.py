@@ -203,6 +203,25 @@ def test_the_state_says_what_it_is_made_of():
     assert json.loads(metadata[UNTRAINED]) == ["model/moving"]
 
 
+def test_what_is_counted_is_told_and_is_a_number_for_each():
+    @dataclass(frozen=True)
+    class Fewer(FedAvg):
+        name = "test-fewer"
+        sees_each = True
+
+        def counted(self, weights, geometry):
+            return weights[1:]
+
+    states = [state(seed) for seed in range(1, 6)]
+    store, updates = store_with(state(0), states)
+    sources, _ = combine(store, ROBUST["krum"], updates, before_key="before", state_key="state")
+    told = [source.collected().weight for source in sources]
+    assert sorted(told)[:4] == [0] * 4
+    assert max(told) == updates[int(np.argmax(told))].weight
+    with pytest.raises(AggregationError, match=r"test-fewer counted \[4\] updates of 5"):
+        combined(Fewer(), state(0), states)
+
+
 def test_another_network_or_another_shape_is_refused():
     @dataclass(frozen=True)
     class Short(FedAvg):
