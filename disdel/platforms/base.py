@@ -291,6 +291,13 @@ class Provider(ABC):
         """
         return nullcontext(self)
 
+    def foreseen(self, settings: Settings) -> Capacity | None:  # noqa: ARG002 - most begin nothing
+        """What a platform that was begun `ahead` will allow; None where none was."""
+        return None
+
+    def expect(self, image: str) -> None:  # noqa: B027 - most begin nothing
+        """Tell one that was begun `ahead`, before it is open, what `Platform.expect` tells it."""
+
     async def offered(self, settings: Settings) -> Capacity:
         """What the platform of `settings` would allow; by default it is opened, and asked.
 

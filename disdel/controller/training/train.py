@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import cache, partial
@@ -40,7 +40,7 @@ from disdel.controller.training.resuming import Resumed, changed_files, keep_str
 from disdel.controller.training.splits import job_partition, job_samples
 from disdel.controller.training.stopping import reason_to_stop
 from disdel.data import DatasetArrays, load_arrays, prepare_dataset
-from disdel.errors import UsageError
+from disdel.errors import DisdelError, UsageError
 from disdel.host.command import began_s
 from disdel.host.helper import in_thread
 from disdel.planner.client_sizes import plan_by_sizes
@@ -159,6 +159,10 @@ async def train_on(
         code = code_of(model)
         for sentence in () if code is None else code.left_out:
             emit(Noted(message=sentence))
+        opening.begin()
+        if provider is not None and job.runtime is None:
+            ask_for = partial(ask, job, dataset, network, counts=counts, federation=federation)
+            await in_thread(_expect, provider, ask_for, settings)
         opened = await opening.session()
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
@@ -304,6 +308,20 @@ async def train_on(
 
 def _begin(opening: Opening, job: TrainJob, settings: Settings, code: UserCode) -> None:
     opening.begin(likely_image(job, code, settings))
+
+
+def _expect(
+    provider: Provider, ask_for: Callable[[Capacity, Settings], list[Question]], settings: Settings
+) -> None:
+    """Have a platform that is still starting ready for what the plan will most probably take."""
+    capacity = provider.foreseen(settings)
+    if capacity is None:
+        return
+    # What is wrong with the job is told where it is planned with what the platform says.
+    with contextlib.suppress(DisdelError):
+        _, plan = plan_by_sizes(ask_for(capacity, settings))
+        if image := runtime_named(plan.runtime).image:
+            provider.expect(settings.image(image))
 
 
 async def _compiled(

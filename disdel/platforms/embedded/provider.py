@@ -83,6 +83,12 @@ class _Begun(EmbeddedProvider):
     def __init__(self, begun: EmbeddedPlatform) -> None:
         self._begun = begun
 
+    def foreseen(self, settings: Settings) -> Capacity:
+        return embedded_capacity(_options(settings))
+
+    def expect(self, image: str) -> None:
+        self._begun.expect(image)
+
     @asynccontextmanager
     async def open(self, settings: Settings, tell: Tell = tell_nobody) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:

@@ -8,7 +8,8 @@ import pytest
 
 from disdel.controller.opening import Opening
 from disdel.controller.planning.networks import likely_image
-from disdel.errors import UsageError
+from disdel.controller.training import train
+from disdel.errors import InsufficientMemory, UsageError
 from disdel.settings import Settings
 from disdel.types import TrainJob
 from disdel.user_code.collecting import collect
@@ -119,3 +120,44 @@ def test_the_image_of_a_network_of_ones_own_is_told_by_its_imports(
     code = collect(f"{tmp_path}/net.py:make")
     settings = Settings(image_prefix="disdel/", image_tag="latest")
     assert likely_image(TrainJob(dataset="digits", runtime=runtime), code, settings) == image
+
+
+class Begun:
+    """A platform that was begun ahead."""
+
+    def __init__(self, capacity):
+        self.capacity, self.expected = capacity, []
+
+    def foreseen(self, settings):
+        return self.capacity
+
+    def expect(self, image):
+        self.expected.append(image)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "expected"),
+    [("tensorflow", [Settings().image("runtime-tensorflow")]), ("compiled", [])],
+)
+def test_a_platform_that_starts_is_told_what_the_plan_will_take(monkeypatch, runtime, expected):
+    plan = SimpleNamespace(runtime=runtime)
+    monkeypatch.setattr(train, "plan_by_sizes", lambda questions: (questions, plan))
+    begun, asked = Begun("what it allows"), []
+    train._expect(begun, lambda *about: asked.append(about) or [], Settings())
+    assert begun.expected == expected
+    assert asked == [("what it allows", Settings())]
+
+
+def test_one_whose_limits_nobody_knows_yet_is_told_nothing():
+    begun = Begun(None)
+    train._expect(begun, lambda *about: pytest.fail(f"planned with {about}"), Settings())
+    assert begun.expected == []
+
+
+def test_what_is_wrong_with_a_job_is_told_where_it_is_planned():
+    def refuse(capacity, settings):
+        raise InsufficientMemory(f"{capacity} {settings}")
+
+    begun = Begun("little")
+    train._expect(begun, refuse, Settings())
+    assert begun.expected == []
