@@ -170,6 +170,8 @@ def load(entry: str) -> Callable[[object], object]:
     Raises:
         InitError: the import failed, or has no such name.
     """
+    # The action's folder is this container's alone, which imports each module once.
+    sys.dont_write_bytecode = True
     try:
         activate_virtualenv()
         with collecting_nothing():

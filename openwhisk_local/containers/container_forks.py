@@ -21,13 +21,13 @@ this lies beside the proxy.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import ctypes
 import errno
 import json
 import mmap
 import os
+import re
 import resource
 import select
 import signal
@@ -46,10 +46,15 @@ _MADV_POPULATE_WRITE = 23
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _NAMESPACES = {"mount": 0x00020000, "user": 0x10000000, "pid": 0x20000000}
 _HEAD = struct.Struct("!I")
-# Of an entry of /proc/PID/pagemap.
-_PRESENT, _OF_A_FILE = 1 << 63, 1 << 61
-# Pages that are in use but for so many between them are made a process's own in one call.
-_GAP_PAGES = 4
+# Of an entry of /proc/PID/pagemap, eight bytes of this machine's order: the one with these bits.
+_TOP_BYTE = 7 if sys.byteorder == "little" else 0
+_PRESENT, _OF_A_FILE = 1 << 7, 1 << 5
+# "w" for each value of that byte that says that the page was written to.
+_STATES = bytes(
+    ord("w" if byte & (_PRESENT | _OF_A_FILE) == _PRESENT else "-") for byte in range(256)
+)
+# Pages that are in use but for four between them are made a process's own in one call.
+_WRITTEN_PAGES = re.compile(rb"w+(?:-{1,4}w+)*")
 
 
 @dataclass(frozen=True)
@@ -144,17 +149,12 @@ def _private_pages() -> list[Range]:
 def _written(pagemap: int, start: int, end: int, protection: int) -> list[Range]:
     """Of the mapping from `start` to `end`."""
     size = mmap.PAGESIZE
-    entries = array.array("Q")
-    entries.frombytes(os.pread(pagemap, (end - start) // size * 8, start // size * 8))
-    runs: list[list[int]] = []
-    for number, entry in enumerate(entries):
-        if entry & (_PRESENT | _OF_A_FILE) == _PRESENT:
-            if runs and number - runs[-1][1] <= _GAP_PAGES:
-                runs[-1][1] = number + 1
-            else:
-                runs.append([number, number + 1])
+    entries = os.pread(pagemap, (end - start) // size * 8, start // size * 8)
+    # There are hundreds of thousands, and containers wait: they are looked at by their top bytes.
+    states = entries[_TOP_BYTE::8].translate(_STATES)
     return [
-        Range(start + first * size, (after - first) * size, protection) for first, after in runs
+        Range(start + run.start() * size, len(run[0]) * size, protection)
+        for run in _WRITTEN_PAGES.finditer(states)
     ]
 
 

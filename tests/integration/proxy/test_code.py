@@ -68,6 +68,18 @@ def test_a_zip_with_modules_and_data(tmp_path: Path) -> None:
         assert action.run().json() == {"data": 5}
 
 
+def test_nothing_is_written_for_a_next_import(tmp_path: Path) -> None:
+    """A container imports its action once, and another one has a folder of its own."""
+    code = archive(
+        __main__="import glob, helper\ndef main(args):\n"
+        "    return {'found': sorted(glob.glob('**/*', recursive=True))}",
+        helper="",
+    )
+    with proxy(tmp_path) as action:
+        assert action.init(code, binary=True).status_code == 200
+        assert action.run().json() == {"found": ["helper.py", "main__.py"]}
+
+
 def test_large_files_of_a_zip_arrive_whole_beside_small_ones(tmp_path: Path) -> None:
     main = (
         "import hashlib, pathlib\n"
