@@ -106,7 +106,9 @@ _BLACKBOXES: Mapping[str, Image] = MappingProxyType(
                     **_ONE_THREAD,
                     "DISDEL_PREIMPORT": "numpy,tensorflow,keras",
                     # What both import where it is installed, and an image does not have.
-                    "DISDEL_PREIMPORT_WITHOUT": "jax,matplotlib,pandas,PIL,scipy,sklearn,torch",
+                    "DISDEL_PREIMPORT_WITHOUT": (
+                        "IPython,jax,matplotlib,pandas,PIL,scipy,sklearn,torch"
+                    ),
                     "KERAS_BACKEND": "tensorflow",
                     "TF_CPP_MIN_LOG_LEVEL": "3",
                 }

@@ -26,7 +26,7 @@ TENSORFLOW = Runtime(
     # It has another name where it is built for CPUs alone.
     distributions=("tensorflow", "tensorflow-cpu"),
     packages=("tensorflow", "tensorflow-cpu", "keras"),
-    not_in_image=("jax", "matplotlib", "pandas", "PIL", "scipy", "sklearn", "torch"),
+    not_in_image=("IPython", "jax", "matplotlib", "pandas", "PIL", "scipy", "sklearn", "torch"),
     measured_build="tensorflow-cpu",
     model_suffix=".keras",
     precisions=("float32", "bfloat16"),
