@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -201,6 +202,9 @@ def _with_page(listener: Listener) -> Listener:
     """The listener, and before it hears that the run has ended, the run's page."""
 
     def listen(event: Event) -> None:
+        if isinstance(event, PlanMade):
+            # While containers start: at the end the user waits for it.
+            threading.Thread(target=_read_template, name="page", daemon=True).start()
         if isinstance(event, RunEnded):
             from disdel.report import html_report
 
@@ -211,6 +215,12 @@ def _with_page(listener: Listener) -> Listener:
         listener(event)
 
     return listen
+
+
+def _read_template() -> None:
+    from disdel.report import html_report
+
+    html_report.template()
 
 
 def run_plan(job: TrainJob, settings: Settings) -> PlanMade:

@@ -251,4 +251,8 @@ def _read_to_eof(on_line: Callable[[str], object], then: Callable[[], object]) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    # Who waits for its end does not wait for an interpreter that is taken apart.
+    os._exit(status)

@@ -136,6 +136,8 @@ async def open_session(
         if private is not None:
             private.ready()
             url = private.url
+            # It ends beside the platform, which is waited for.
+            stack.callback(private.leave)
         assert url is not None
         connect = partial(connect_store, url, patience_s=settings.patience_network_s, tell=tell)
         store = await asyncio.to_thread(connect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -24,8 +25,9 @@ _TEMPLATE = "report.html.j2"
 _MOST_LEDGER = 2000
 
 
-def render(report: RunReport) -> str:
-    """The page of a report, of whatever a run came to."""
+@cache
+def template() -> jinja2.Template:
+    """What a page is made of; to read it takes as long as to make a page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -33,8 +35,13 @@ def render(report: RunReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(_TEMPLATE)
+
+
+def render(report: RunReport) -> str:
+    """The page of a report, of whatever a run came to."""
     split = split_time(report.activations, report.wall_s)
-    return environment.get_template(_TEMPLATE).render(
+    return template().render(
         report=report,
         format_bytes=format_bytes,
         scored_on=_scored_on(report),

@@ -157,10 +157,14 @@ class PrivateRedis:
         except OSError:
             return ""
 
-    def close(self) -> None:
-        """Stop the server and remove its folder; safe to call twice."""
+    def leave(self) -> None:
+        """Have the server stop, and do not wait for it; may be called again."""
         if self._watcher.stdin is not None:
             self._watcher.stdin.close()
+
+    def close(self) -> None:
+        """Stop the server and remove its folder; safe to call twice."""
+        self.leave()
         self._watcher.wait()
         if self._watcher.returncode < 0 and self._folder.exists():
             _kill_server(self._folder)
