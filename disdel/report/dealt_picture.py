@@ -97,7 +97,7 @@ def render_dealt(dealt: DealtSamples) -> str:
         lstrip_blocks=True,
     )
     listed = min(len(dealt.counts), _MOST_LISTED)
-    shades = (dealt.shares(0, listed) / max(dealt.largest_share, 1e-9)).round(3).tolist()
+    shades = (dealt.shares_of(0, listed) / max(dealt.largest_share, 1e-9)).round(3).tolist()
     return environment.get_template(_TEMPLATE).render(
         dealt=dealt,
         picture=base64.b64encode(picture.getvalue()).decode(),

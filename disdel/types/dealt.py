@@ -77,7 +77,12 @@ class DealtSamples:
         held: NDArray[np.int64] = np.count_nonzero(self.counts, axis=1)
         return held
 
-    def shares(self, start: int, stop: int) -> NDArray[np.float64]:
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of each client's samples, those of each label, (clients, labels); made anew each time."""
+        return self.shares_of(0, len(self.counts))
+
+    def shares_of(self, start: int, stop: int) -> NDArray[np.float64]:
         """Of the samples of clients `start` to `stop`, those of each label, (clients, labels)."""
         samples = np.maximum(self.samples[start:stop], 1)[:, np.newaxis]
         shares: NDArray[np.float64] = self.counts[start:stop] / samples
@@ -85,7 +90,7 @@ class DealtSamples:
 
     def _blocks(self) -> Iterator[NDArray[np.float64]]:
         for start in range(0, len(self.counts), _BLOCK):
-            yield self.shares(start, start + _BLOCK)
+            yield self.shares_of(start, start + _BLOCK)
 
     @cached_property
     def largest_share(self) -> float:
@@ -103,7 +108,7 @@ class DealtSamples:
             self.partition,
             self.labels,
             self.samples,
-            lambda start, stop: self.shares(start, stop).mean(axis=0),
+            lambda start, stop: self.shares_of(start, stop).mean(axis=0),
             most_rows=most_rows,
             most_columns=most_columns,
         )

@@ -108,6 +108,8 @@ def test_effective_labels_are_as_many_as_would_be_were_they_alike():
     made = dealt([[5, 5, 0, 0], [7, 0, 0, 0], [1, 1, 1, 1], [9, 1, 0, 0]])
     assert made.effective_labels == pytest.approx([2, 1, 4, np.exp(0.325083)])
     assert made.labels_held.tolist() == [2, 1, 4, 2]
+    assert made.shares[3].tolist() == [0.9, 0.1, 0, 0]
+    assert made.largest_share == 1
 
 
 @pytest.mark.parametrize("clients", [MOST_ROWS, MOST_ROWS + 1, 10_000])
