@@ -150,6 +150,14 @@ class DifferentialPrivacy(RoundObserver):
         )
 
     @property
+    def _relation(self) -> str:
+        """The neighbouring relation, for people."""
+        if self._sampling == "all" and self._asked.side == "clients":
+            # How much noise there is shows how many have added theirs.
+            return "leaving out one client's update, but not its noise"
+        return self._any.relation
+
+    @property
     def bound(self) -> float:
         """The present bound of an update's norm."""
         return self._bound
@@ -219,7 +227,7 @@ class DifferentialPrivacy(RoundObserver):
             clip=self._bound,
             next_clip=following,
             sampling=this.sampling,
-            relation=this.relation,
+            relation=self._relation,
             clients=this.available,
             cohort=this.cohort,
             seeded=self._asked.noise_seed is not None,
@@ -285,7 +293,7 @@ class DifferentialPrivacy(RoundObserver):
         }[one.sampling]
         by = "by the server" if asked.side == "server" else "by the clients"
         return (
-            f"(ε, δ = {asked.told_delta:g}) for {one.relation}; {chosen} a round; clip "
+            f"(ε, δ = {asked.told_delta:g}) for {self._relation}; {chosen} a round; clip "
             f"{self._bound:g}, noise multiplier {self.noise:.4g} {by}{count}; accountant "
             f"{asked.accountant}"
         )
@@ -298,6 +306,12 @@ def _sampling(job: FederateJob, clients: int) -> Sampling:
         UsageError: the analysis knows no such way.
     """
     if job.select == POISSON:
+        if job.privacy.side == "clients":
+            raise UsageError(
+                "with --dp-side clients the size of the noise shows how many have trained, which "
+                "the ε of --select poisson takes for a secret: choose --select uniform, or leave "
+                "out --dp-side, so that the server adds the noise"
+            )
         return "poisson"
     if job.asked == clients:
         return "all"

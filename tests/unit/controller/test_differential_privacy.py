@@ -179,11 +179,24 @@ def test_noise_is_added_once_by_whoever_is_to_add_it():
     assert server.clipping.share == 0
     assert server.added(1).deviation == 1.0
     clients = DifferentialPrivacy(
-        federation(clip=0.5, noise=2.0, side="clients", least=64), lambda _: 1000, ()
+        federation(clip=0.5, noise=2.0, side="clients", least=64, select="uniform"),
+        lambda _: 1000,
+        (),
     )
     assert clients.added(1) is None
     # So much that those who must answer have added enough.
     assert clients.clipping.share * 64**0.5 == pytest.approx(1.0)
+
+
+def test_noise_of_the_clients_shows_their_number_which_poisson_takes_for_a_secret():
+    with pytest.raises(UsageError, match="--dp-side clients the size of the noise shows how many"):
+        DifferentialPrivacy(federation(side="clients"), lambda _: 1000, ())
+    everybody = {"clients": 100, "cohort": 100, "select": "uniform"}
+    privacy = DifferentialPrivacy(federation(side="clients", **everybody), lambda _: 100, ())
+    assert "for leaving out one client's update, but not its noise;" in privacy.told()
+    assert privacy.report(1, 0.0).relation == "leaving out one client's update, but not its noise"
+    server = DifferentialPrivacy(federation(**everybody), lambda _: 100, ())
+    assert server.report(1, 0.0).relation == "adding or removing one client"
 
 
 def test_noise_is_new_for_every_sum_unless_a_seed_is_given():
