@@ -35,6 +35,9 @@ def main() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # It is ending.
+    # An interrupt inside an `exec` of text, as dataclasses are made by, has `python -m` end by that
+    # signal, whoever has handled it: until text is executed again.
+    exec("")
     if code == INTERRUPTED and any(_is_waited_for(thread) for thread in threading.enumerate()):
         # Interrupted a second time: who still works in a thread is not waited for.
         os._exit(code)
