@@ -185,7 +185,7 @@ def test_quiet_tells_what_is_left_and_how_a_run_goes_on(capsys):
         ("plan digits --redis r://h", "no such option: --redis; `"),
         ("plan digits --epoch 3", "no such option: --epoch (did you mean --epochs?)"),
         ("report FILE --output -", "--output - would be a file of that name"),
-        ("report FILE --output /nonexistent/x.html", "there is no such folder as /nonexistent"),
+        ("report FILE --output FILE.none/x.html", "there is no such folder as FILE.none"),
     ],
 )
 def test_what_is_refused_names_a_step_that_helps(command, told, tmp_path):
@@ -193,7 +193,7 @@ def test_what_is_refused_names_a_step_that_helps(command, told, tmp_path):
     file.touch()
     arguments = command.replace("FILE", str(file)).split()
     error = CliRunner().invoke(app, arguments, standalone_mode=False).exception
-    assert told in (said_by_typer(error) or str(error))
+    assert told.replace("FILE", str(file)) in (said_by_typer(error) or str(error))
 
 
 def test_too_many_workers_are_told_how_many_there_can_be():
