@@ -32,8 +32,6 @@ PFL_PACKAGES = ("pfl[pytorch]==0.6.0", TORCH, "numpy=={numpy}")
 PACKAGES = ("torch", "numpy", "tensorflow-cpu")
 # The first round starts things, and the last one of disdel is scored.
 ROUNDS = {"fedkeeper": 3, "pfl": 6}
-
-
 # Runtimes, by what they are called here.
 DISDEL = {"disdel": "torch", "disdel, compiled": "compiled", "disdel, TensorFlow": "tensorflow"}
 # Of each setting, the other than PyTorch's that has its network in the least time; the second's

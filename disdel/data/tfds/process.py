@@ -26,7 +26,6 @@ from disdel.data.client_counts import counts_of
 from disdel.data.folders import PreparedFolder
 from disdel.data.partitioners.own import dealt_by_users
 from disdel.data.tfds.catalog import sample_format
-from disdel.data.tfds.records import write_plainly
 from disdel.data.tfds.tasks import Call, Count, Deal, Decode, Download, Write
 from disdel.data.user_splits import returned_splits
 from disdel.errors import DatasetError, UsageError
@@ -136,6 +135,8 @@ def count(task: Count) -> None:
 def write(task: Write) -> None:
     """Write a prepared data set as TFDS itself would, in the order of the source."""
     import tensorflow_datasets as tfds
+
+    from disdel.data.tfds.records import write_plainly
 
     tfds.disable_progress_bar()
     write_plainly()

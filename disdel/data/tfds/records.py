@@ -2,6 +2,8 @@
 
 A record is its length (8 bytes), a checksum of that, its bytes, and a checksum of these, all
 little-endian (https://www.tensorflow.org/tutorials/load_data/tfrecord).
+
+Imports TFDS; import it lazily.
 """
 
 from __future__ import annotations
@@ -11,20 +13,15 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+import google_crc32c
+from tensorflow_datasets.core import file_adapters
+
 # What TFDS hands to a writer: keys, by which it may have sorted, and serialised examples.
 Keyed = Iterable[tuple[object, bytes]]
 
 
 def write_plainly() -> None:
-    """Have TFDS write with `write_records` from now on, in this process.
-
-    It goes on with TensorFlow where `google-crc32c` is not installed.
-    """
-    try:
-        import google_crc32c  # noqa: F401
-    except ImportError:
-        return
-    from tensorflow_datasets.core import file_adapters
+    """Have TFDS write with `write_records` from now on, in this process."""
 
     def write_examples(
         cls: object,  # noqa: ARG001
@@ -46,7 +43,5 @@ def write_records(path: Path, records: Iterable[bytes]) -> None:
 
 def _checksum(data: bytes) -> bytes:
     """The format's masked CRC-32C."""
-    import google_crc32c
-
     crc: int = google_crc32c.value(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)

@@ -22,7 +22,7 @@ _OPERATOR = "max_pool2d_with_indices"
 # Below, copies take as long as they spare.
 _LEAST_CHANNELS = 4
 _LEAST_VALUES = 1 << 14
-# PyTorch's own; before 2.9 it has no way to that beside another.
+# PyTorch's own; older ones have no way to it beside another, and pool as they do.
 OWN = (
     torch.library.get_kernel(f"aten::{_OPERATOR}", "CPU")
     if hasattr(torch.library, "get_kernel")

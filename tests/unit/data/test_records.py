@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from disdel.data import import_dataset, load_arrays
-from disdel.data.tfds.records import write_records
 
 pytestmark = pytest.mark.framework
 
@@ -13,6 +12,8 @@ WRITTEN = bytes.fromhex("000000000000000029039807d8ea82a20300000000000000b099490
 
 
 def test_records_are_those_of_tensorflow(tmp_path):
+    from disdel.data.tfds.records import write_records
+
     write_records(tmp_path / "records", [b"", b"abc"])
     assert (tmp_path / "records").read_bytes() == WRITTEN
 
