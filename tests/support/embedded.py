@@ -126,10 +126,11 @@ def proxies(record: PlatformRecord) -> dict[str, psutil.Process]:
     found = {}
     for process in containers(record):
         with contextlib.suppress(psutil.Error):
-            command, container = process.cmdline(), process.environ()[CONTAINER_ENV]
+            # The environment of one that ends is empty.
+            command, container = process.cmdline(), process.environ().get(CONTAINER_ENV)
             # One that is forked has the command line of its template.
             serves = "--fd" in command or ("--forks" in command and container != template(record))
-            if serves and Path(command[0]).name.startswith(("python", "node")):
+            if container and serves and Path(command[0]).name.startswith(("python", "node")):
                 found[container] = process
     return found
 
