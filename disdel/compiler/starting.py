@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from disdel.host.environment import for_children
 from disdel.host.helper import Helper
 
 _begun: ContextVar[list[Helper] | None] = ContextVar("begun", default=None)
@@ -21,12 +21,7 @@ def start_compiler(code: Path | None = None) -> Helper:
         # A relative path in the user's code is of a file beside it.
         cwd=code,
         scratch=code,
-        environ={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": os.pathsep.join(filter(None, (_root(), os.environ.get("PYTHONPATH")))),
-        },
+        environ={**for_children(), "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
     )
 
 
@@ -45,8 +40,3 @@ def begun_compiler() -> Helper | None:
     """The one that was started ahead, for one caller."""
     begun = _begun.get()
     return begun.pop() if begun else None
-
-
-def _root() -> str:
-    """Where the child finds the same disdel, installed or not."""
-    return str(Path(__file__).resolve().parents[2])

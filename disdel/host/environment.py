@@ -71,6 +71,12 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return in_home("~/.local/state/disdel", "DISDEL_STATE_DIR")
 
 
+def for_children() -> dict[str, str]:
+    """This environment, in which a Python process finds the same disdel, installed or not."""
+    path = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
 def helper_memory_mb(environ: Mapping[str, str] = os.environ) -> int | None:
     """Most MB of a process that runs the user's code on this host; None where nobody tells."""
     configured = _positive("DISDEL_HELPER_MEMORY_MB", _MOST_MB, environ)

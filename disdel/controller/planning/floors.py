@@ -8,12 +8,12 @@ packages, what importing it takes is measured once, and kept beside the history 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from disdel.controller.planning.history import history_of
+from disdel.host.environment import for_children
 from disdel.host.helper import run_helper
 from disdel.host.home import make_own
 from disdel.platforms.registry import chosen
@@ -66,14 +66,9 @@ def _parsed(text: str) -> tuple[int, int] | None:
 
 def _measure(runtime: Runtime, kept: Path) -> tuple[int, int] | None:
     """Anonymous and mapped memory after the import, in MB; None where it fails."""
-    search_path = (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", ""))
     ended = run_helper(
         [sys.executable, "-P", "-m", "disdel.worker.measure", runtime.name],
-        environ={
-            **os.environ,
-            **runtime.environment,
-            "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
-        },
+        environ={**for_children(), **runtime.environment},
     )
     lines = ended.stdout.splitlines()
     found = _parsed(lines[-1]) if lines and ended.status == 0 else None

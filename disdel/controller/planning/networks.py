@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -237,11 +236,8 @@ def _describe(asked: _Asked, samples: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def _environ() -> dict[str, str]:
-    # The child finds this package where this process did, installed or not.
-    search_path = (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", ""))
     return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
+        **environment.for_children(),
         **{name: value for one in all_runtimes() for name, value in one.environment.items()},
         "CUDA_VISIBLE_DEVICES": "-1",
     }

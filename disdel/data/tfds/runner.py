@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 
 from disdel.data.tfds.tasks import Call, Count, Deal, Task
 from disdel.errors import DatasetError
+from disdel.host.environment import for_children
 from disdel.host.helper import run_helper
 
 
@@ -31,11 +31,8 @@ def run_tfds(task: Task, scratch: Path, *, what: str = "reading the data set") -
     request, answer = scratch / "request.json", scratch / "answer.json"
     request.write_text(json.dumps(fields), encoding="utf-8")
     answer.unlink(missing_ok=True)
-    # The child finds this package where this process did, installed or not.
-    search_path = (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", ""))
     environ = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
+        **for_children(),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",
     }

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from disdel.connections.trust import certificates
 from disdel.errors import PlatformError, UsageError
+from disdel.host.environment import for_children
 from disdel.host.home import make_own
 from disdel.host.telling import told
 from disdel.platforms.embedded.finding import (
@@ -232,7 +233,7 @@ def _launch(
                 pass_fds=[ended.fileno(), *([] if lock is None else [lock])],
                 # Ctrl-C in the terminal is for the command, which then stops the platform.
                 start_new_session=True,
-                env={**os.environ, **trusted, "PYTHONPATH": _python_path()},
+                env={**for_children(), **trusted},
             )
         undo.pop_all()
         return process, ready, Path(log.name)
@@ -297,12 +298,6 @@ def _pipe() -> tuple[IO[bytes], IO[bytes]]:
     """The end to read from, and the one to write to."""
     read_fd, write_fd = os.pipe()
     return os.fdopen(read_fd, "rb", buffering=0), os.fdopen(write_fd, "wb")
-
-
-def _python_path() -> str:
-    """The module search path under which the child finds the same disdel, installed or not."""
-    root = str(Path(__file__).resolve().parents[3])
-    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 
 def _read_line(reader: IO[bytes], deadline_s: float) -> bytes:
