@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from disdel.runtimes.base import Trainer
 from disdel.runtimes.runtime import ModelFile, Predictor
 from disdel.types.arrays import Array
 from disdel.user_code.module import UserModule
-
-if TYPE_CHECKING:
-    from disdel.protocol.description import DescribeReply, DescribeRequest
 
 # Keras ships no types.
 KerasModel = Any
@@ -97,10 +94,3 @@ def look_at(path: Path) -> ModelFile:
     """As `Networks.look_at`."""
     config = read_keras_config(path)
     return ModelFile(input_shape=input_shape(config), runs_code=tuple(runs_code(config)))
-
-
-def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
-    """As `Networks.describe`."""
-    from disdel.models.user.describe_keras import describe_keras
-
-    return describe_keras(module, request)

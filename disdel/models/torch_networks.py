@@ -20,7 +20,6 @@ from disdel.user_code.module import UserModule
 
 if TYPE_CHECKING:
     from disdel.models.torch_made import TorchMade
-    from disdel.protocol.description import DescribeReply, DescribeRequest
 
 # PyTorch's types are not loaded.
 Module = Any
@@ -105,10 +104,3 @@ def look_at(path: Path) -> ModelFile:
     """As `Networks.look_at`."""
     spec = read_torch_file(path)
     return ModelFile(input_shape=spec.input_shape, spec=spec)
-
-
-def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
-    """As `Networks.describe`."""
-    from disdel.models.user.describe_torch import describe_torch
-
-    return describe_torch(module, request)

@@ -24,7 +24,6 @@ from disdel.types.names import Precision, RuntimeName, Target
 from disdel.types.specs import ModelSpec
 
 if TYPE_CHECKING:
-    from disdel.protocol.description import DescribeReply, DescribeRequest
     from disdel.user_code.module import UserModule
 
 # From samples as stored, (n, *input_shape), to what a model gives for them, (n, outputs) float32.
@@ -81,13 +80,6 @@ class Networks(Protocol):
             UsageError: it is no model file of this runtime.
         """
 
-    def describe(self, module: UserModule, request: DescribeRequest) -> DescribeReply:
-        """Build the user's network and try it out.
-
-        Raises:
-            UsageError: it cannot be built, trained or saved.
-        """
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserNetworks:
@@ -127,6 +119,8 @@ class Runtime:
         chosen_for: the targets for which `auto` takes it.
         learns_axes: whether its trainers take targets with axes of their own.
         users: the networks of users' own that it is the home of, if any.
+        described_by: the module whose `describe(module, request)` builds one of these and tries it
+            out, on the host: actions do not have it.
         lowers: the runtimes whose networks, of users' own, it trains when it is asked for by name.
         compiles: whether networks are compiled on this machine, before a run.
     """
@@ -147,6 +141,7 @@ class Runtime:
     chosen_for: tuple[Target, ...] = _EVERY_TARGET
     learns_axes: bool = False
     users: UserNetworks | None = None
+    described_by: str = ""
     lowers: tuple[RuntimeName, ...] = ()
     compiles: bool = False
 

@@ -40,7 +40,11 @@ _LIBRARY = (
 # For the controller's host alone.
 _LEFT_OUT = (
     "disdel/models/user/describe.py",
+    "disdel/models/user/describe_keras.py",
+    "disdel/models/user/describe_torch.py",
+    "disdel/models/user/trial.py",
     "disdel/privacy/accounting.py",
+    "disdel/protocol/description.py",
     "disdel/protocol/memory_grant.py",
     "disdel/secure_aggregation/quantising.py",
     "disdel/store/connecting.py",

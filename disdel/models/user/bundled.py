@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from disdel.errors import UsageError
-from disdel.types.arrays import Array
 from disdel.types.names import USUAL_LOSSES, Preprocessing, Target
 from disdel.types.specs import CodeRef, LossSpec, TargetSpec
 from disdel.types.words import a_kind
 from disdel.user_code.collecting import FOLDER, read_code
 from disdel.user_code.module import UserModule
 
-if TYPE_CHECKING:
-    from disdel.protocol.description import DescribeRequest
-
 # Where a bundle has the user's files: beside the package `disdel`.
 BUNDLED = Path(__file__).parents[3] / FOLDER
-
-_FEW = 2
-# What a training step that is tried out may take on this machine, and takes: each element of what
-# it keeps is there with its gradient.
-_STEP_BYTES = 1 << 30
-_STEP_BYTES_AN_ELEMENT = 8
 
 
 def bundled_module() -> UserModule | None:
@@ -139,44 +125,3 @@ def loss_spec(loss: Any, learns: Target) -> LossSpec:
     names = (getattr(loss, said, None) for said in ("name", "__name__"))
     name = next((name for name in names if isinstance(name, str)), type(loss).__name__)
     return LossSpec(name=name, beside_code=True)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """Samples of the data set's own to try a network out on.
-
-    Attributes:
-        x: as stored, (n, *input_shape).
-        y: class numbers int32, or numbers float32, (n, *target_shape).
-        batch_size: of the job.
-    """
-
-    x: Array
-    y: Array
-    batch_size: int
-
-    @classmethod
-    def read(cls, request: DescribeRequest) -> Trial:
-        with np.load(request.samples, allow_pickle=False) as arrays:
-            return cls(arrays["x"], arrays["y"], request.batch_size)
-
-    def few(self) -> Array:
-        """Samples as stored that tell what a network gives; two, to tell apart a batch's axis."""
-        return self.x[:_FEW]
-
-    def batch(self, activations: int) -> Trial:
-        """What a training step is tried on: a batch of the job's, or as much as fits.
-
-        An action that the whole batch does not fit into cuts it as well.
-
-        Args:
-            activations: elements that a step keeps of each sample.
-        """
-        fit = _STEP_BYTES // max(1, _STEP_BYTES_AN_ELEMENT * activations)
-        count = max(1, min(self.batch_size, fit))
-        return Trial(self.x[:count], self.y[:count], self.batch_size)
-
-
-def look_like_probabilities(outputs: NDArray[np.float32]) -> bool:
-    """Whether each row, the last axis of (samples, …, classes), could be a distribution."""
-    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3))

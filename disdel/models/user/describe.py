@@ -11,6 +11,7 @@ import contextlib
 import json
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def describe(request: DescribeRequest) -> DescribeReply:
         UsageError: it cannot be built, trained or saved; the message shows the user's own line.
     """
     module = UserModule(request.code, Path(request.folder))
-    return _home(module, request).load_networks().describe(module, request)
+    described_by = import_module(_home(module, request).described_by)
+    reply: DescribeReply = described_by.describe(module, request)
+    return reply
 
 
 def _home(module: UserModule, request: DescribeRequest) -> Runtime:

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from disdel.errors import UsageError
 from disdel.models.keras_made import KerasNetwork
 from disdel.models.user.bundled import (
-    Trial,
     function_beside,
-    look_like_probabilities,
     loss_spec,
     preprocessing_of,
 )
@@ -32,6 +30,7 @@ from disdel.models.user.keras_model import (
     network_of,
     takes_integers,
 )
+from disdel.models.user.trial import Trial, look_like_probabilities
 from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.runtimes.base import Trainer
 from disdel.runtimes.keras.trainer import KerasTrainer, pin_threads
@@ -42,7 +41,7 @@ from disdel.types.specs import ModelFacts, ModelSpec, TriedSteps
 from disdel.user_code.module import UserModule
 
 
-def describe_keras(module: UserModule, request: DescribeRequest) -> DescribeReply:
+def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
     """The network that `request` names.
 
     Raises:

@@ -18,8 +18,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from disdel.models.torch_files import are_images, load_torch_network
 from disdel.models.torch_made import TorchMade, trainable_parameters, trainer_of
 from disdel.models.user.bundled import (
-    Trial,
-    look_like_probabilities,
     loss_spec,
     preprocessing_of,
 )
@@ -32,6 +30,7 @@ from disdel.models.user.torch_model import (
     own_recipe,
     recipe_of,
 )
+from disdel.models.user.trial import Trial, look_like_probabilities
 from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.runtimes.steps_tried import FirstStep
 from disdel.runtimes.torch.recipe import TorchModel, TorchRecipe
@@ -46,7 +45,7 @@ _SHAPING = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Alias")
 _FEW, _SOME = 2, 4
 
 
-def describe_torch(module: UserModule, request: DescribeRequest) -> DescribeReply:
+def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
     """The network that `request` names.
 
     Raises:

@@ -34,4 +34,5 @@ TENSORFLOW = Runtime(
     users=UserNetworks(
         packages=("keras", "tensorflow"), kind="Keras model", needed="an uncompiled keras.Model"
     ),
+    described_by="disdel.models.user.describe_keras",
 )

@@ -38,4 +38,5 @@ TORCH = Runtime(
     precisions=("float32", "bfloat16"),
     learns_axes=True,
     users=UserNetworks(packages=("torch",), kind="PyTorch module", needed="a torch.nn.Module"),
+    described_by="disdel.models.user.describe_torch",
 )

@@ -42,11 +42,10 @@ def test_a_runtime_offers_the_networks_that_it_says(runtime):
     offered = {"build_trainer"}
     if runtime.opens_models:
         offered |= {"load_predictor", "load_model", "look_at"}
-    if runtime.users is not None:
-        offered |= {"describe"}
     assert offered <= {name for name in vars(Networks) if not name.startswith("_")}
     networks = runtime.load_networks()
     assert all(callable(getattr(networks, name)) for name in offered)
+    assert bool(runtime.described_by) == (runtime.users is not None)
 
 
 def test_an_unknown_runtime_is_refused_with_those_that_are_known():

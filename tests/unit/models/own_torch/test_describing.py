@@ -153,7 +153,7 @@ def test_sizes_are_the_same_where_a_module_looks_at_values(requested):
 
 
 def test_a_step_is_tried_on_as_many_samples_as_fit():
-    from disdel.models.user.bundled import Trial
+    from disdel.models.user.trial import Trial
 
     trial = Trial(np.zeros((64, 3)), np.zeros(64), batch_size=32)
     assert [len(trial.batch(activations).x) for activations in (10, 1 << 24, 1 << 40)] == [32, 8, 1]
