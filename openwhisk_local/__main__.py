@@ -30,7 +30,7 @@ from openwhisk_local.limits import (
     Profile,
     platform_limits,
 )
-from openwhisk_local.machine.allocator import collect_rarely
+from openwhisk_local.machine.allocator import collect_rarely, keep_large_blocks_apart
 from openwhisk_local.records import PlatformRecord
 from openwhisk_local.replies import MAX_DEPTH
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     collect_rarely()
+    # Code of megabytes comes and goes as text, body and bytes.
+    keep_large_blocks_apart()
     # JSON may be as deep as upstream reads it.
     sys.setrecursionlimit(4 * MAX_DEPTH)
     options = _parser().parse_args()

@@ -2,14 +2,15 @@
 
 A parameter of a command that is annotated with such a class stands for its options: the command
 gets an instance, made of what the user has said on the command line, in the environment or in a
-file. `Without` or `Only` in the annotation say which of the options it has.
+file. `Without` or `Only` in the annotation say which of the options it has, and `Worded` what its
+help says of some of them.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -31,6 +32,10 @@ class Without(frozenset[str]):
 
 class Only(frozenset[str]):
     """The settings that a command has, by name."""
+
+
+class Worded(dict[str, str]):
+    """What `--help` of a command says of settings that are something else for others, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +181,16 @@ def _group(parameter: str, hint: Any) -> _Group | None:
             assert not unknown, f"{kind.__name__} declares no {sorted(unknown)}"
             left = isinstance(note, Only)
             options = tuple(option for option in options if (option.name in note) is left)
+        elif isinstance(note, Worded):
+            assert note.keys() <= {option.name for option in options}
+            options = tuple(_worded(option, note) for option in options)
     return _Group(parameter, kind, options, is_given)
+
+
+def _worded(option: Declared, texts: Worded) -> Declared:
+    if option.name not in texts:
+        return option
+    return replace(option, setting=replace(option.setting, help=texts[option.name]))
 
 
 def _typer_parameter(option: Declared, group: _Group) -> inspect.Parameter:

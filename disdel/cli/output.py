@@ -17,6 +17,8 @@ from disdel.host.streams import OutputLost, on_one_line
 from disdel.host.targets import check_target
 from disdel.types.events import Event, Listener, RunEnded
 
+_ENCODER = json.JSONEncoder(indent=1)
+
 
 class OutputFailed(DisdelError):
     """A run is over, and what it came to could not be written where the user wanted it."""
@@ -26,6 +28,8 @@ class OutputFailed(DisdelError):
 
 def write_json(target: str | None, value: Any, *, secret: bool = False) -> None:
     """Write `value` to a file, or to stdout when `target` is "-"; None writes nothing.
+
+    An object may have iterators, whose items are made one after the other while they are written.
 
     The file is there as a whole or not at all. One that holds a secret is its owner's alone, also
     where it replaces one that everybody could read.
@@ -54,10 +58,33 @@ def write_json(target: str | None, value: Any, *, secret: bool = False) -> None:
 
 def _pieces(value: Any) -> Iterator[str]:
     """The text of a value, some of it at a time: what it is made of takes many times its memory."""
-    parts = json.JSONEncoder(indent=1).iterencode(value)
-    while piece := "".join(itertools.islice(parts, 10_000)):
+    parts = _object(value) if isinstance(value, dict) else _ENCODER.iterencode(value)
+    while piece := "".join(itertools.islice(parts, 1_000)):
         yield piece
     yield "\n"
+
+
+def _object(value: dict[str, Any]) -> Iterator[str]:
+    """The text of an object, with what it has of iterators as lists."""
+    before = "{"
+    for key, item in value.items():
+        yield f"{before}\n {_ENCODER.encode(key)}: "
+        before = ","
+        if isinstance(item, Iterator):
+            yield from _list(item)
+        else:
+            # Texts have no line breaks in JSON.
+            yield from (part.replace("\n", "\n ") for part in _ENCODER.iterencode(item))
+    yield "{}" if before == "{" else "\n}"
+
+
+def _list(items: Iterator[Any]) -> Iterator[str]:
+    before = "["
+    for item in items:
+        text = _ENCODER.encode(item).replace("\n", "\n  ")
+        yield f"{before}\n  {text}"
+        before = ","
+    yield "[]" if before == "[" else "\n ]"
 
 
 def _replace(path: Path, pieces: Iterable[str], *, secret: bool) -> None:

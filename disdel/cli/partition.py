@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from disdel.cli.declared import OUTPUT, Given, Only
+from disdel.cli.declared import OUTPUT, Given, Only, Worded
 from disdel.cli.options import DataDir, Output
 from disdel.cli.output import check_json_target, write_json
 from disdel.errors import UsageError
@@ -21,6 +21,11 @@ from disdel.types.setting import Setting
 Asked = Annotated[
     Given[FederateJob],
     Only({"dataset", "clients", "partition", "seed", "target_accuracy", "patience"}),
+    Worded(
+        seed="Seed of what is drawn to deal the samples, below 2^32.",
+        target_accuracy="As the run will have it: some samples are then held out, and nobody's.",
+        patience="As the run will have it, likewise.",
+    ),
 ]
 
 
@@ -66,4 +71,4 @@ def partition_command(asked: Asked, data_dir: DataDir, pictures: Pictures, outpu
             typer.echo(line)
     write_dealt(dealt, html=pictures.html, png=pictures.png)
     if output.json is not None:
-        write_json(output.json, dealt.to_json())
+        write_json(output.json, dealt.to_json(streamed=True))

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Availability(ABC):
     def present(self, number: int) -> NDArray[np.bool_]:
         """Who is there in round `number`, (clients,): the same ones each time."""
 
+    @abstractmethod
+    def changes(self, rounds: range) -> Iterable[int]:
+        """Those of some rounds in which others may be there than before, ascending; the first is.
+
+        Args:
+            rounds: neighbours, at least one.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class ByChance(Availability):
@@ -45,6 +54,9 @@ class ByChance(Availability):
     def present(self, number: int) -> NDArray[np.bool_]:
         random = np.random.default_rng((self.seed, number, _BEING_THERE))
         return random.random(self.clients, np.float32) < self.probability
+
+    def changes(self, rounds: range) -> Iterable[int]:
+        return rounds if self.probability < 1 else rounds[:1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +72,12 @@ class ByTrace(Availability):
         there = np.zeros(self.clients, np.bool_)
         there[self.owners[(self.first <= number) & (number <= self.last)]] = True
         return there
+
+    def changes(self, rounds: range) -> Iterable[int]:
+        # In int64, as the end of an open span has none behind it in int32.
+        turns = np.concatenate([self.first, self.last.astype(np.int64) + 1])
+        inside = turns[(rounds[0] < turns) & (turns <= rounds[-1])]
+        return [rounds[0], *np.unique(inside).tolist()]
 
 
 def read_availability(text: str, *, clients: int, seed: int) -> Availability:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
+
+from numpy.typing import NDArray
+
+from disdel.strategies.base import Strategy
 
 
 class TrainOptions(TypedDict, total=False):
@@ -28,8 +32,8 @@ class TrainOptions(TypedDict, total=False):
     target_accuracy: float | None
     patience: int | None
     average: Literal["samples", "equal", "epochs"]
-    strategy: str
-    outer: str | None
+    strategy: Strategy | str
+    outer: Strategy | str | None
     epochs: int
     workers: Literal["auto"] | int | None
     sync: Literal["epoch", "once"] | int
@@ -84,21 +88,21 @@ class FederateOptions(TypedDict, total=False):
     target_accuracy: float | None
     patience: int | None
     average: Literal["samples", "equal", "epochs"]
-    strategy: str
-    outer: str | None
+    strategy: Strategy | str
+    outer: Strategy | str | None
     clients: int | None
     clients_per_round: float | None
     rounds: int
-    local_epochs: float | str
-    client_batch: float | str | None
-    client_rate: float | str | None
-    client_samples: float | str | None
-    client_memory: float | str | None
+    local_epochs: Sequence[float | str] | NDArray[Any] | float | str
+    client_batch: Sequence[float | str] | NDArray[Any] | float | str | None
+    client_rate: Sequence[float | str] | NDArray[Any] | float | str | None
+    client_samples: Sequence[float | str] | NDArray[Any] | float | str | None
+    client_memory: Sequence[float | str] | NDArray[Any] | float | str | None
     balance: Literal["samples", "epochs"] | None
     containers: Literal["auto"] | int | None
     data: str | None
     select: str
-    available: str | None
+    available: float | Path | str | None
     deadline: float | None
     min_clients: int | None
     over_select: float

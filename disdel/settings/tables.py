@@ -58,7 +58,8 @@ def keywords(name: str, classes: Iterable[type], *, without: Collection[str] = f
     for cls in classes:
         for option in declared(cls):
             if not option.setting.argument and option.name not in without:
-                lines.append(f"    {option.name}: {_words(option)}{_source(option.kind)}")
+                kinds = f"{_words(option)}{_also(option)}{_source(option.kind)}"
+                lines.append(f"    {option.name}: {kinds}")
     return "\n".join(lines) + "\n"
 
 
@@ -66,6 +67,10 @@ def _words(option: Declared) -> str:
     """The words that stand for values, where no text may."""
     words = () if str in option.kinds else option.setting.words
     return f"{_source(Literal[tuple(words)])} | " if words else ""
+
+
+def _also(option: Declared) -> str:
+    return f"{option.setting.also} | " if option.setting.also else ""
 
 
 def _source(kind: Any) -> str:

@@ -91,22 +91,35 @@ def text_of(strategy: Strategy) -> str:
 
 
 def in_words(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a program, whose strategy may be an object, as a job has them.
+    """Options of a program, whose strategy or outer optimizer may be an object, as a job has them.
 
     Raises:
-        UsageError: the strategy weighs updates in another way than the option `average`, or its
-            class has no name that an action would know it by.
+        UsageError: it is no such object, it weighs updates in another way than the option
+            `average`, or its class has no name that an action would know it by.
     """
-    strategy = options.get("strategy")
-    if not isinstance(strategy, Strategy):
-        return dict(options)
-    average = options.get("average", strategy.average)
-    if strategy.average not in (average, "samples"):
-        raise UsageError(
-            f"average={average!r} is not what the strategy has, average={strategy.average!r}: give "
-            "one of them"
-        )
-    return {**options, "strategy": text_of(strategy), "average": average}
+    said = dict(options)
+    for name in ("strategy", "outer"):
+        given = said.get(name)
+        if isinstance(given, type) and issubclass(given, Strategy):
+            raise UsageError(
+                f"{name}={given.__name__} is a class: give an object of it, as "
+                f"{name}={given.__name__}()"
+            )
+        if given is None or isinstance(given, str):
+            continue
+        if not isinstance(given, Strategy):
+            raise UsageError(
+                f"{name} must be a text, or an object of a class of disdel.strategies, not "
+                f"{given!r}"
+            )
+        average = said.get("average", given.average)
+        if given.average not in (average, "samples"):
+            raise UsageError(
+                f"average={average!r} is not what the {name} has, average={given.average!r}: give "
+                "one of them"
+            )
+        said |= {name: text_of(given), "average": average}
+    return said
 
 
 def with_whole_strategy(job: Job) -> Job:

@@ -17,6 +17,8 @@ _PART = re.compile(r"([0-9.eE+-]+)(?:\*([1-9][0-9]{0,8}))?")
 _EXAMPLE = "5*10,10*90 is the value 5 for 10 clients and 10 for 90"
 # There against slips: nobody has to know them.
 _LARGE = 2**31
+# What programs may give beside a number and a text, as type checkers read it.
+LISTS = "Sequence[float | str] | NDArray[Any]"
 Runs = tuple[tuple[float, int | None], ...]
 
 

@@ -113,24 +113,21 @@ class DealtSamples:
             most_columns=most_columns,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """All of it as plain values; nothing of labels where there are none."""
+    def to_json(self, *, streamed: bool = False) -> dict[str, Any]:
+        """All of it as plain values; nothing of labels where there are none.
+
+        Args:
+            streamed: whether the clients, of whom there may be a million, are an iterator.
+        """
         has_labels = bool(self.labels)
+        clients = self._clients_to_json()
         return {
             "version": 1,
             "dataset": self.dataset,
             "partition": self.partition,
             "seed": self.seed,
             "labels": list(self.labels),
-            "clients": [
-                {
-                    "client": client,
-                    **({"name": self.clients[client]} if self.clients else {}),
-                    "samples": int(self.samples[client]),
-                    **(self._labels_of(client) if has_labels else {}),
-                }
-                for client in range(len(self.counts))
-            ],
+            "clients": clients if streamed else list(clients),
             "totals": {
                 "clients": len(self.counts),
                 "samples": int(self.samples.sum()),
@@ -140,6 +137,15 @@ class DealtSamples:
                 **(self._labels_of_all() if has_labels else {}),
             },
         }
+
+    def _clients_to_json(self) -> Iterator[dict[str, Any]]:
+        for client in range(len(self.counts)):
+            yield {
+                "client": client,
+                **({"name": self.clients[client]} if self.clients else {}),
+                "samples": int(self.samples[client]),
+                **(self._labels_of(client) if self.labels else {}),
+            }
 
     def _labels_of(self, client: int) -> dict[str, Any]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 from numbers import Real
+from pathlib import PurePath
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from disdel.errors import UsageError
 from disdel.types.by_client import (
+    LISTS,
     Runs,
     as_text,
     by_client,
@@ -110,6 +112,7 @@ class FederateJob(LearningJob):
             "A client's passes over its own samples in a round; 0.5 is half of one. One number, "
             "one for each client (1,2,5), or VALUE*COUNT by groups (5*10,10*90: 5 for 10 clients).",
             metavar="E|LIST",
+            also=LISTS,
             group=_FEDERATION,
         ),
     ] = 1.0
@@ -118,6 +121,7 @@ class FederateJob(LearningJob):
         Setting(
             "Batch sizes by client, likewise, instead of --batch.",
             metavar="LIST",
+            also=LISTS,
             group=_FEDERATION,
         ),
     ] = None
@@ -126,6 +130,7 @@ class FederateJob(LearningJob):
         Setting(
             "Learning rates by client, likewise, instead of --learning-rate.",
             metavar="LIST",
+            also=LISTS,
             group=_FEDERATION,
         ),
     ] = None
@@ -134,6 +139,7 @@ class FederateJob(LearningJob):
         Setting(
             "How many of its own samples a client trains on at most, likewise.",
             metavar="N|LIST",
+            also=LISTS,
             default="all",
             group=_FEDERATION,
         ),
@@ -143,6 +149,7 @@ class FederateJob(LearningJob):
         Setting(
             "Memory by client, likewise: it trains in containers of so many MB.",
             metavar="MB|LIST",
+            also=LISTS,
             default="the planner's",
             group=_FEDERATION,
         ),
@@ -190,6 +197,7 @@ class FederateJob(LearningJob):
         Setting(
             "Who is there in a round: each with this probability, or by a trace of rounds.",
             metavar="PROBABILITY|FILE.csv",
+            also="float | Path",
             default="all",
             group=_FEDERATION,
         ),
@@ -241,9 +249,16 @@ class FederateJob(LearningJob):
         there: object = self.available
         if not isinstance(there, bool) and isinstance(there, Real):
             object.__setattr__(self, "available", str(float(there)))
+        elif isinstance(there, PurePath):
+            object.__setattr__(self, "available", str(there))
         LearningJob.__post_init__(self)
         self._check_privacy()
         self._check_late()
+        if self.balance is not None and self.rounds == 1:
+            raise UsageError(
+                f"--balance {self.balance} goes by what clients took in rounds before, and with "
+                "--rounds 1 there are none: ask for more rounds, or leave --balance out"
+            )
         for name in _BY_CLIENT:
             self._runs(name)
         if self.client_batch is not None and self.batch_size != DEFAULT_BATCH_SIZE:

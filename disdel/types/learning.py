@@ -177,6 +177,7 @@ class LearningJob:
             "How the updates of a round become the next model: fedavg, fedprox, scaffold, fedadam, "
             "median, … (docs/strategies.md), or a class of your own.",
             metavar="NAME[:KEY=VALUE,…]|FILE.py:CLASS",
+            also="Strategy",
             group=ROUNDS,
         ),
     ] = "fedavg"
@@ -186,6 +187,7 @@ class LearningJob:
             "Optimizer of the averaged difference, in place of a --strategy: nesterov, fedavgm, "
             "fedadagrad, fedadam, fedyogi.",
             metavar="NAME[:KEY=VALUE,…]",
+            also="Strategy",
             default="none: the average itself",
             group=ROUNDS,
         ),

@@ -28,6 +28,7 @@ class Setting:
         help: one or two sentences; they end with a full stop.
         name: what users call it, in snake case; None is the field's name without its unit.
         metavar: what stands for its value in a help text; None is made from its type.
+        also: types of further values that a program may give, as type checkers read them.
         words: texts that stand for a value, as `{"auto": None}`.
         low: its least value.
         above: all its values are above this one.
@@ -50,6 +51,7 @@ class Setting:
     _: KW_ONLY
     name: str | None = None
     metavar: str | None = None
+    also: str = ""
     words: Mapping[str, Any] = field(default_factory=dict)
     low: float | None = None
     above: float | None = None

@@ -355,7 +355,7 @@ def test_a_name_that_is_none_is_refused(asked, message):
         ("shards:2,size=3", 2, "shards:K deals K shards to each client"),
         ("shards:6", 2, "there would be 12 shards of 10 samples"),
         ("shards:size=6", 3, "there would be 2 shards of 10 samples"),
-        ("classes:2", 8, "there are 1 classes"),
+        ("classes:2", 8, "the samples have 1 class$"),
         ("dirichlet:0.01", 8, "in each of 50 draws clients had none, [0-9] of them in the last"),
         ("dirichlet:1,least=6", 2, "least=6 needs 12 samples"),
         ("dirichlet:1,bins=6", 2, "bins=6 is for numbers to predict, and there are classes"),
@@ -368,6 +368,19 @@ def test_a_name_that_is_none_is_refused(asked, message):
 def test_what_cannot_be_dealt_is_refused(asked, clients, message):
     with pytest.raises(PartitionError, match=message):
         partition(asked, np.zeros(10, np.int32)).assignment(clients)
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers", "message"),
+    [
+        ("classes:4,bins=3", np.arange(9), "have 3 classes of numbers by bins=3: raise bins, or"),
+        ("classes:3", np.arange(9) // 5, "have 2 classes of numbers by bins=10, as equal numbers"),
+        ("classes:2", np.zeros(9), "have 1 class of numbers by bins=10, as equal numbers stay in"),
+    ],
+)
+def test_more_classes_than_numbers_are_put_into_are_refused_with_why(asked, numbers, message):
+    with pytest.raises(PartitionError, match=message):
+        partition(asked, numbers.astype(np.float32)).assignment(2)
 
 
 @pytest.mark.parametrize(

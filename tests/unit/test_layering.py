@@ -18,7 +18,8 @@ ALLOWED = {
     "user_code": {"errors", "types"},
     "connections": {"errors"},
     # The process on the user's machine, and its environment.
-    "settings": {"__init__", "connections", "errors", "host", "types"},
+    # The strategies are objects that keywords may be.
+    "settings": {"__init__", "connections", "errors", "host", "strategies", "types"},
     "host": {"connections", "errors", "machine"},
     "store": LEAVES,
     "planner": {"errors", "types"},

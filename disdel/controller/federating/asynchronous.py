@@ -243,7 +243,7 @@ class AsynchronousContainers(CohortContainers):
 
     async def _train_next(self, worker: int) -> None:
         if not (clients := self._next_clients(worker)):
-            # It trains no client there: either its endpoint is away, or all of its own are busy.
+            # Its endpoint is away, or all whom it could train are away or busy.
             await asyncio.sleep(_AWAY_S)
             self._workers.settle()
             return
@@ -262,9 +262,9 @@ class AsynchronousContainers(CohortContainers):
         self._receive(asked)
 
     def _next_clients(self, worker: int) -> list[int]:
-        """Those who were drawn next, are not training, and may train where a worker is.
+        """Those who were drawn next, are there, do not train, and may train where a worker is.
 
-        None where that is nobody, and others wait for a worker elsewhere.
+        Nobody, where all of them train already or wait for a worker elsewhere.
         """
         may_train = self._dealing.trains_at(worker)
         busy = {client for hand in self._under_way.values() for client in hand.clients}
@@ -274,7 +274,7 @@ class AsynchronousContainers(CohortContainers):
             elsewhere: list[int] = []
             while self._drawn and len(found) < most:
                 client = self._drawn.popleft()
-                if client in busy:
+                if client in busy or not self._roster.is_there(client, self._newest):
                     continue
                 if may_train(client):
                     busy.add(client)
@@ -282,7 +282,7 @@ class AsynchronousContainers(CohortContainers):
                 else:
                     elsewhere.append(client)
             self._drawn.extendleft(reversed(elsewhere))
-            if len(found) == most or (draws == _MOST_DRAWS and (found or elsewhere)):
+            if len(found) == most or draws == _MOST_DRAWS:
                 break
             self._draw()
         return found
@@ -302,7 +302,7 @@ class AsynchronousContainers(CohortContainers):
 
     def _draw(self) -> None:
         self._draws += 1
-        cohort = np.array(self._roster.cohort(self._draws))
+        cohort = np.array(self._roster.cohort(self._draws, there_in=self._newest))
         order = np.random.default_rng((self.job.seed, self._draws)).permutation(len(cohort))
         drawn = cohort[order].tolist()
         # Who waits for a container elsewhere is not asked twice.

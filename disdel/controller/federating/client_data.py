@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from disdel.controller.federating.roster import Roster
 from disdel.controller.training.splits import SplitSamples
-from disdel.controller.training.staging import targets
+from disdel.controller.training.staging import let_go, targets
 from disdel.planner.memory import sample_bytes
 from disdel.protocol.keys import RunKeys
 from disdel.store.base import Store
@@ -105,6 +105,7 @@ class StagedSamples(ClientData):
                 rows = self._samples.rows(self._roster.positions(client, part))
                 self._store.put_stream(keys[client], encoded_rows(self._tensors, rows))
                 self._staged[keys[client]] = self._bytes(client, part)
+            let_go(self._samples.x)
 
     def _make_room(self, needed_bytes: int, wanted: frozenset[str]) -> None:
         staged_bytes = sum(self._staged.values())

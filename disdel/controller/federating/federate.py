@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from disdel.controller.federating.asynchronous import buffer_size, check_asynchronous
 from disdel.controller.federating.counting import assumed_sizes, check_uncounted
 from disdel.controller.federating.forecast import Forecast
+from disdel.controller.federating.foreseeing import check_foreseen
 from disdel.controller.federating.late import LateRun, check_late
 from disdel.controller.federating.privacy import DifferentialPrivacy, check_privacy
 from disdel.controller.federating.roster import Roster
@@ -151,8 +152,10 @@ class FederatedKind(RunKind):
 
     def planned(self, partition: Partition) -> tuple[Counts, Federation]:
         assignment = self._assignment(partition)
-        self._roster = Roster(self.asked, assignment, is_counted=self.knows_samples)
         strategy = strategy_of(self.asked)
+        self._roster = Roster(
+            self.asked, assignment, is_counted=self.knows_samples, waits=strategy.awaits_all
+        )
         check_privacy(self.asked, strategy, self._roster.able)
         forecast = Forecast(self.asked, self._roster)
         return self._roster.typical, Federation(
@@ -168,6 +171,11 @@ class FederatedKind(RunKind):
             sizes=forecast.sizes(),
             loads=self._data is not None,
         )
+
+    def foreseen(self, done: int) -> str | None:
+        assert self._roster is not None
+        waits = strategy_of(self.asked).awaits_all
+        return check_foreseen(self.asked, self._roster, done, waits=waits)
 
     def why_spent(self, done: Sequence[RoundReport]) -> str | None:
         if not self.asked.privacy.is_differential:

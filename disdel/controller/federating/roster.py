@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +49,22 @@ class Roster(RoundObserver):
         job: the federation.
         assignment: the samples that each client owns.
         is_counted: whether it says how many these are; else each client must say so itself.
+        waits: whether a round waits for all that it asks, so that as many must be there.
+
+    Attributes:
+        least: how many clients must be there in a round.
 
     Raises:
         UsageError: too few clients have samples, or there is no such way to choose some.
-        RoundFailed: too few are there in the first round.
     """
 
     def __init__(
-        self, job: FederateJob, assignment: Assignment, *, is_counted: bool = True
+        self,
+        job: FederateJob,
+        assignment: Assignment,
+        *,
+        is_counted: bool = True,
+        waits: bool = True,
     ) -> None:
         self._job = job
         self._seed = job.seed
@@ -85,15 +93,21 @@ class Roster(RoundObserver):
         self._able = np.flatnonzero(self.sizes)
         self._known = selection.Roster.of(self.sizes)
         self._selection = selection.find_selection(job.select)
-        self._available = None
+        self._available: selection.Availability | None = None
+        self._last_there: tuple[int, NDArray[np.bool_]] | None = None
         if job.available is not None:
             self._available = selection.read_availability(
                 job.available, clients=len(self.sizes), seed=job.seed
             )
         if len(self._able) < job.asked:
             raise UsageError(_too_few(job, len(self._able)))
+        self.least = job.least if waits else 1
+        # Who is drawn by chance can be foreseen where others may know it, too.
+        self._draws_known = self._selection.by_chance and is_counted
+        if job.privacy.is_differential and job.privacy.noise_seed is None:
+            self._draws_known = False
         # What cannot be chosen is told before anything runs.
-        self.cohort(1)
+        self._chosen(self._able, 1)
 
     @property
     def somebody(self) -> int:
@@ -107,31 +121,64 @@ class Roster(RoundObserver):
         """
         return len(self._present(number) if number else self._able)
 
+    def is_there(self, client: int, number: int) -> bool:
+        """Whether a client is there in a round."""
+        return self._available is None or bool(self._there(self._available, number)[client])
+
     def _present(self, number: int) -> NDArray[np.int64]:
         if self._available is None:
             return self._able
-        return self._able[self._available.present(number)[self._able]]
+        return self._able[self._there(self._available, number)[self._able]]
 
-    def cohort(self, number: int) -> list[int]:
+    def _there(self, available: selection.Availability, number: int) -> NDArray[np.bool_]:
+        if self._last_there is None or self._last_there[0] != number:
+            self._last_there = number, available.present(number)
+        return self._last_there[1]
+
+    def changes(self, first: int, last: int) -> Iterable[int]:
+        """Rounds from `first` to `last` in which others may be there than in the one before.
+
+        The first is one of them.
+        """
+        rounds = range(first, last + 1)
+        if self._draws_known or not rounds:
+            return rounds
+        if self._available is None:
+            return rounds[:1]
+        return self._available.changes(rounds)
+
+    def foreseen(self, number: int) -> int:
+        """How many clients will be there in a round, or are drawn where that is known."""
+        there = self._present(number)
+        return len(self._chosen(there, number)) if self._draws_known else len(there)
+
+    def cohort(self, number: int, *, there_in: int | None = None) -> list[int]:
         """The clients that are asked in a round, ascending: the same ones each time.
 
         Once the round before it is over: who has done what until then counts for some selections.
 
+        Args:
+            number: of the round, or of a draw of which several may be in a round.
+            there_in: the round in which they must be there; None for this one.
+
         Raises:
             RoundFailed: fewer are there than must answer.
         """
-        able = self._present(number)
-        if len(able) < self._job.least:
+        there_in = there_in or number
+        able = self._present(there_in)
+        if len(able) < self.least:
             lower = "lower --min-clients or --clients-per-round, or have more there"
             raise RoundFailed(
-                f"round {number} failed: {len(able)} of {len(self._able)} clients are there, by "
-                f"--available {self._job.available}, and {self._job.least} must answer; "
+                f"round {there_in} failed: {len(able)} of {len(self._able)} clients are there, by "
+                f"--available {self._job.available}, and {self.least} must answer; "
                 f"{lower if len(able) else 'somebody must be there in each round'}"
             )
-        chosen = self._selection.cohort(
+        return [int(client) for client in self._chosen(able, number)]
+
+    def _chosen(self, able: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+        return self._selection.cohort(
             self._known, able, wanted=self._job.asked, number=number, seed=self._seed
         )
-        return [int(client) for client in chosen]
 
     async def run_started(self, progress: Progress) -> None:
         for complete in progress.rounds:

@@ -71,6 +71,14 @@ class RunKind:
         """Why what is planned has nothing left for a round after these; None where it has."""
         return None
 
+    def foreseen(self, done: int) -> str | None:  # noqa: ARG002
+        """What is told of rounds to come, behind so many: they may come to a bad end.
+
+        Raises:
+            UsageError: they will.
+        """
+        return None
+
     def check_places(self, endpoints: Endpoints | None) -> None:
         """Refuse what clients cannot do where they are, at one platform or at several endpoints.
 

@@ -82,7 +82,7 @@ def _stage_split(
         if key not in staged:
             store.put_stream(key, encoded_rows(tensors, held.rows(rows)))
             staged.add(key)
-    _let_go(held.x)
+    let_go(held.x)
 
 
 def stage_inputs(
@@ -104,7 +104,7 @@ def stage_inputs(
     for part in slices:
         rows = slice(part.start, part.stop)
         store.put_stream(keys.input(part.worker), encoded_rows({"x": x}, rows))
-    _let_go(x)
+    let_go(x)
 
 
 def targets(y: Array) -> Array:
@@ -112,9 +112,11 @@ def targets(y: Array) -> Array:
     return np.asarray(y, np.float32 if y.dtype.kind == "f" else np.int32)
 
 
-def _let_go(*arrays: Array) -> None:
+def let_go(*arrays: Array) -> None:
     """Drop the pages of mapped files from this process, which would count as its memory."""
     for array in arrays:
         base: object = array.base
+        while isinstance(base, np.ndarray):
+            base = base.base
         if isinstance(base, mmap.mmap):
             base.madvise(mmap.MADV_DONTNEED)

@@ -147,6 +147,9 @@ async def train_on(
             if ends is not None:
                 resumed.check_lacks_model(ends)
                 emit(Noted(message=f"there is no further round: {ends}", matters=True))
+        told = await in_thread(kind.foreseen, 0 if resumed is None else resumed.progress.done)
+        if told is not None:
+            emit(Noted(message=told, matters=True))
         if model.learns == "number" and job.validation.target_accuracy is not None:
             raise UsageError(
                 f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "

@@ -69,7 +69,7 @@ def classes(
     label_of = asked.classes(bins)
     counts = np.bincount(label_of)
     if k > len(counts):
-        raise PartitionError(f"there are {len(counts)} classes")
+        raise PartitionError(f"the samples have {asked.told_classes(bins, len(counts))}")
     if asked.clients * k < len(counts):
         raise PartitionError(f"{len(counts) - asked.clients * k} classes would be nobody's")
     random = asked.random()

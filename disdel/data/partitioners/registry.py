@@ -71,6 +71,15 @@ class Asked:
         cuts = np.quantile(labels, np.linspace(0, 1, (bins or DEFAULT_BINS) + 1)[1:-1])
         return np.unique(np.searchsorted(cuts, labels, side="right"), return_inverse=True)[1]
 
+    def told_classes(self, bins: int | None, found: int) -> str:
+        """How many `classes` has found, in words, and why there are not more."""
+        told = "1 class" if found == 1 else f"{found} classes"
+        if self.labels.dtype.kind != "f":
+            return told
+        wanted = bins or DEFAULT_BINS
+        ties = "" if found == wanted else ", as equal numbers stay in one class"
+        return f"{told} of numbers by bins={wanted}{ties}: raise bins, or take fewer"
+
     def random(self) -> np.random.Generator:
         """Random numbers that seed, samples and clients decide."""
         return np.random.default_rng((self.seed, self.samples, self.clients))

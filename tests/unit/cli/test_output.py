@@ -54,3 +54,19 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(UsageError, match="cannot be written"):
         write_json(str(tmp_path / name), 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, [], "x", 3, {"a": []}, {"a": {"b": [1, {"c": "x\ny"}], "é": None}, "d": [[1], []]}],
+)
+def test_json_is_what_the_library_writes(tmp_path: Path, value: object) -> None:
+    write_json(str(tmp_path / "value"), value)
+    assert (tmp_path / "value").read_text() == f"{json.dumps(value, indent=1)}\n"
+
+
+@pytest.mark.parametrize("items", [[], [1, "x\ny"], [{"a": [1, 2]}, {"b": {}}, []]])
+def test_what_an_object_has_of_iterators_are_lists(tmp_path: Path, items: list[object]) -> None:
+    write_json(str(tmp_path / "value"), {"before": 1, "items": iter(items), "after": [2]})
+    wanted = {"before": 1, "items": items, "after": [2]}
+    assert (tmp_path / "value").read_text() == f"{json.dumps(wanted, indent=1)}\n"

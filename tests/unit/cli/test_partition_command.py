@@ -1,6 +1,7 @@
 """What `disdel partition` shows."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 import disdel
 from disdel.cli.app import app
+from disdel.cli.output import write_json
 from disdel.errors import UsageError
 from disdel.report.dealt_lines import MOST_ROWS, dealt_lines
 from disdel.report.dealt_picture import render_dealt
@@ -76,6 +78,29 @@ def test_what_json_holds_is_made_for_json_alone(monkeypatch):
 
     monkeypatch.setattr(DealtSamples, "to_json", made)
     assert "1438 to 10 clients" in shown()
+
+
+def test_memory_does_not_grow_with_the_clients_that_are_written(tmp_path):
+    def peak_of(clients):
+        made = dealt(np.ones((clients, 2), np.int64))
+        _ = made.samples, made.effective_labels, made.labels_held
+        tracemalloc.start()
+        write_json(str(tmp_path / "dealt.json"), made.to_json(streamed=True))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert json.loads((tmp_path / "dealt.json").read_text()) == made.to_json()
+        return peak
+
+    peak_of(10)
+    assert peak_of(20_000) < 1.5 * peak_of(5_000)
+
+
+def test_help_says_what_options_are_for_here():
+    done = CliRunner().invoke(app, ["partition", "--help"])
+    text = " ".join(done.output.split())
+    assert "Seed of what is drawn to deal the samples" in text
+    assert "Stop when the validation accuracy" not in text
+    assert "Stop after N rounds" not in text
 
 
 @pytest.mark.parametrize(

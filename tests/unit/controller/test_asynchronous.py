@@ -196,6 +196,20 @@ def test_quick_clients_share_an_activation_and_a_version_has_as_many_as_asked_fo
     assert [one.loss for one in report.rounds] == pytest.approx(expected(report, power=1), rel=1e-6)
 
 
+def test_whoever_is_there_is_asked_by_versions(run, containers, tmp_path):
+    # Fewer than are drawn at a time; from version 3 on, fewer than there are containers.
+    path = tmp_path / "trace.csv"
+    path.write_text("client,first_round,last_round\n0,1,2\n1,1,2\n5,1,2\n2,3,\n")
+    report, _ = run(available=str(path), strategy="fedbuff:buffer=2", rounds=5)
+    began = {}
+    for request in containers.requests:
+        for turn in request.turns:
+            began.setdefault(request.round, set()).add(turn.client)
+    assert set().union(*(began.get(number, set()) for number in (1, 2))) <= {0, 1, 5}
+    assert began[4] | began[5] == {2}
+    assert len(report.rounds) == 5
+
+
 @pytest.mark.parametrize(("decay", "power"), [("constant", 0.0), ("polynomial", 0.5)])
 def test_fedasync_mixes_states_as_they_come(run, decay, power):
     report, _ = run(strategy=f"fedasync:alpha=0.5,decay={decay}", rounds=6)

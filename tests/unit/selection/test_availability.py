@@ -22,6 +22,11 @@ def test_who_is_always_there_is():
     assert read_availability("1", clients=100, seed=0).present(5).all()
 
 
+def test_others_may_be_there_in_each_round_unless_all_always_are():
+    assert list(read_availability("0.3", clients=9, seed=1).changes(range(3, 6))) == [3, 4, 5]
+    assert list(read_availability("1", clients=9, seed=1).changes(range(3, 6))) == [3]
+
+
 @pytest.fixture
 def trace(tmp_path):
     def write(text):
@@ -36,6 +41,9 @@ def test_a_trace_has_spans_of_rounds(trace):
     made = read_availability(path, clients=4, seed=0)
     there = {number: np.flatnonzero(made.present(number)).tolist() for number in range(1, 9)}
     assert there == {1: [0], 2: [0, 2], 3: [0, 2], 4: [2], 5: [2], 6: [2], 7: [0, 2], 8: [2]}
+    assert made.changes(range(1, 9)) == [1, 2, 4, 7, 8]
+    assert made.changes(range(3, 8)) == [3, 4, 7]
+    assert made.changes(range(8, 9)) == [8]
 
 
 def test_columns_stand_in_any_order(trace):

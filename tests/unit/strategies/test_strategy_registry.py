@@ -150,9 +150,29 @@ def test_a_program_gives_a_strategy_as_an_object(options, said):
     assert (found["strategy"], found.get("average")) == said
 
 
+def test_a_program_gives_an_outer_optimizer_as_an_object():
+    found = in_words({"outer": disdel.strategies.Nesterov(lr=0.5, average="equal")})
+    assert found == {"outer": "nesterov:lr=0.5,momentum=0.9", "average": "equal"}
+    assert in_words({"outer": None, "strategy": "fedavg"}) == {"outer": None, "strategy": "fedavg"}
+
+
 def test_a_program_does_not_say_two_weights():
     with pytest.raises(UsageError, match="average='samples' is not what the strategy has"):
         in_words({"strategy": FedAvg(average="equal"), "average": "samples"})
+
+
+@pytest.mark.parametrize("option", ["strategy", "outer"])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (FedAvg, r"=FedAvg is a class: give an object of it, as \w+=FedAvg\(\)"),
+        (str, r" must be a text, or an object of a class of disdel.strategies, not <class 'str'>"),
+        (3, " must be a text, or an object of a class of disdel.strategies, not 3"),
+    ],
+)
+def test_what_is_no_strategy_is_refused_with_what_is_one(option, given, told):
+    with pytest.raises(UsageError, match=f"{option}{told}"):
+        in_words({option: given})
 
 
 @pytest.mark.parametrize(

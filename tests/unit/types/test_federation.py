@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_a_probability_to_be_there_may_be_a_number():
     assert job(available=0.5).available == "0.5"
     with pytest.raises(UsageError, match="--available must be a text or None, not True"):
         job(available=True)
+
+
+def test_a_trace_may_be_a_path():
+    assert FederateJob(dataset="digits", available=Path("a/trace.csv")).available == "a/trace.csv"
+
+
+def test_speeds_of_earlier_rounds_need_some():
+    with pytest.raises(UsageError, match="--balance samples goes by what clients took in rounds"):
+        FederateJob(dataset="digits", balance="samples", rounds=1)
 
 
 def test_a_number_of_clients_is_told_as_a_whole_one():
