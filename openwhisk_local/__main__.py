@@ -64,7 +64,8 @@ def _failure(error: BaseException) -> dict[str, object]:
     """Why the platform does not start; of the system's errors also what `OSError` is made from."""
     if isinstance(error, MemoryError):
         return {"error": f"this host has no memory left {error}".strip()}
-    if isinstance(error, OSError):
+    # One that is raised here has a sentence in place of a number.
+    if isinstance(error, OSError) and error.errno is not None:
         named = [name and os.fsdecode(name) for name in (error.filename, error.filename2)]
         return {"error": str(error), "os_error": [error.errno, error.strerror, *named]}
     return {"error": str(error), "refused": isinstance(error, Refused)}

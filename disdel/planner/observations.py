@@ -24,6 +24,8 @@ class Observation:
         cold_start_s: from the request to the first training step.
         step_s: a training step after the first ones, which trace the network.
         trace_s: what the first one took beyond that.
+        first_s: its first block of steps, tracing included, where it had no other;
+        first_steps: so many.
         shipped_step_s: the same step by the shipped constants.
         precision: what its training steps computed in.
         tried: whether a trial of the run had chosen that.
@@ -54,11 +56,17 @@ class Observation:
     ready_s: float | None = None
     begin_s: float | None = None
     rest_s: float | None = None
+    first_s: float | None = None
+    first_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """What one worker's activations say together; None where none of them says it."""
+    """What one worker's activations say together; None where none of them says it.
+
+    Where it has taken one block of steps, the first, that is `first_s` and no `step_s`: nothing
+    tells what of it was tracing.
+    """
 
     worker: int
     working_set_mb: int
@@ -67,6 +75,8 @@ class Container:
     cold_start_s: float | None
     step_s: float | None
     trace_s: float | None
+    first_s: float | None
+    first_steps: int
 
 
 def containers(activations: Sequence[Activation], *, block_steps: int) -> list[Container]:
@@ -87,6 +97,10 @@ def containers(activations: Sequence[Activation], *, block_steps: int) -> list[C
             continue
         killed = [a.memory_mb for a in own if a.outcome == "oom"]
         step_s = _step_s(own, block_steps)
+        first_s, first_steps = _first_block(own, block_steps)
+        trace_s = None
+        if step_s is not None and first_s is not None:
+            trace_s, first_s = max(0.0, first_s - first_steps * step_s), None
         found.append(
             Container(
                 worker=worker,
@@ -95,7 +109,9 @@ def containers(activations: Sequence[Activation], *, block_steps: int) -> list[C
                 framework_mapped_mb=_first(a.framework_mapped_mb for a in own),
                 cold_start_s=_cold_start_s(own),
                 step_s=step_s,
-                trace_s=None if step_s is None else _trace_s(own, block_steps, step_s),
+                trace_s=trace_s,
+                first_s=first_s,
+                first_steps=first_steps,
             )
         )
     return found
@@ -132,15 +148,17 @@ def _traced(activation: Activation, block_steps: int) -> tuple[float, int] | Non
     return (phases.computed_ms - phases.stepped_ms) / 1000, activation.steps - block_steps
 
 
-def _trace_s(activations: Sequence[Activation], block_steps: int, step_s: float) -> float | None:
+def _first_block(activations: Sequence[Activation], block_steps: int) -> tuple[float | None, int]:
+    """Seconds and steps of the block that has traced the network."""
     for activation in activations:
         phases = activation.phases
         if (
             activation.start == "cold"
+            and activation.steps
             and phases is not None
             and phases.loaded_ms is not None
             and phases.stepped_ms is not None
         ):
             first_s = (phases.stepped_ms - (phases.scored_ms or phases.loaded_ms)) / 1000
-            return max(0.0, first_s - min(block_steps, activation.steps) * step_s)
-    return None
+            return first_s, min(block_steps, activation.steps)
+    return None, 0

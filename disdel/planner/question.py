@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from disdel.planner.calibration import (
     traced,
 )
 from disdel.planner.observations import Observation
-from disdel.planner.timing import step_s
+from disdel.planner.timing import step_s, trace_s
 from disdel.types import (
     Aims,
     CallMemory,
@@ -316,7 +317,9 @@ class Question(Bounds):
         ratio = step_ratio(own)
         if ratio is not None:
             return traced(at_speed(runtime, self.shipped, ratio), own)
-        return runtime if self.steps is None else self._as_tried(runtime, self.steps)
+        if self.steps is not None:
+            runtime = self._as_tried(runtime, self.steps)
+        return self._as_begun(runtime)
 
     def _as_tried(self, runtime: RuntimeCosts, steps: TriedSteps) -> RuntimeCosts:
         """`runtime` with the steps that were tried out."""
@@ -325,6 +328,30 @@ class Question(Bounds):
         if steps.trace_s is None:
             return runtime
         return replace(runtime, trace_s=steps.trace_s, trace_layer_s=0.0)
+
+    def _as_begun(self, runtime: RuntimeCosts) -> RuntimeCosts:
+        """`runtime` with steps and tracing that take so long together as first blocks were seen to.
+
+        Of runs so short that none had a second: what they took beyond what was predicted belongs to
+        both in proportion.
+        """
+        ratios = [
+            o.first_s
+            / (
+                trace_s(runtime, self.facts)
+                + o.first_steps * step_s(runtime, self.facts, o.batch_size, o.threads or 1)
+            )
+            for o in self._alike
+            if o.first_s
+        ]
+        if not ratios:
+            return runtime
+        ratio = statistics.median(ratios)
+        return replace(
+            at_speed(runtime, runtime, ratio),
+            trace_s=runtime.trace_s * ratio,
+            trace_layer_s=runtime.trace_layer_s * ratio,
+        )
 
     def run_times(self, workers: int, scored_rounds: float) -> RunTimes:
         """As `calibration.run_times`."""
@@ -340,7 +367,7 @@ class Question(Bounds):
     @property
     def has_seen_steps(self) -> bool:
         """Whether steps of this network, batch and precision were seen on this runtime."""
-        return any(o.step_s for o in self._alike)
+        return any(o.step_s or o.first_s for o in self._alike)
 
     @property
     def basis(self) -> str:

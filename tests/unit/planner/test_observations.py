@@ -31,11 +31,14 @@ def test_the_first_block_of_a_container_traces():
     [container] = containers([cold], block_steps=32)
     assert container.step_s == pytest.approx(1.2 / 120)
     assert container.trace_s == pytest.approx(0.82 - 0.32)
+    assert container.first_s is None
     [container] = containers([cold, activation(train_s=2.4, steps=120)], block_steps=32)
     assert container.step_s == pytest.approx(3.6 / 240)
     short = dataclasses.replace(cold, steps=32)
     [container] = containers([short], block_steps=32)
+    # It may have traced, or taken steps, all of that time.
     assert (container.step_s, container.trace_s) == (None, None)
+    assert (container.first_s, container.first_steps) == (pytest.approx(0.82), 32)
 
 
 def test_a_container_that_was_killed_wanted_more_than_its_limit():

@@ -206,6 +206,37 @@ def test_steps_that_were_tried_out_are_planned_until_a_run_has_taken_some():
     assert replace(question(JOB), steps=tried).on_one_container.steps is None
 
 
+@pytest.mark.parametrize("first_ms", [400, 3000])
+@pytest.mark.parametrize("tried", [None, TriedSteps(batch_size=64, step_s=0.01, trace_s=0.5)])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_runs_of_one_block_tell_what_the_next_one_takes(workers, tried, first_ms):
+    """Nothing says there what tracing took, and what steps."""
+    job = replace(JOB, epochs=1, workers=workers)
+    asked = replace(question(job, steps=tried), spent_s=0.7)
+    samples = replace(asked.dataset, train_samples=workers * 20 * 64)
+    asked = replace(asked, dataset=samples)
+    made = make_plan([asked])[1]
+    activations = [
+        activation(
+            round=1,
+            worker=worker,
+            start="cold",
+            wait_ms=0,
+            times=Times(submitted_ms=2500, started_ms=2500, received_ms=2500 + first_ms),
+            duration_ms=first_ms,
+            phases=Phases(loaded_ms=0, stepped_ms=first_ms, computed_ms=first_ms),
+            train_s=first_ms / 1000,
+            steps=20,
+            precision="float32",
+        )
+        for worker in range(workers)
+    ]
+    whole_s = 2.5 + first_ms / 1000 + 0.5
+    observed = tuple(observe(asked, made, activations, whole_s))
+    again = make_plan([replace(asked, observations=observed)])[1]
+    assert again.predicted_s == pytest.approx(whole_s, rel=0.05)
+
+
 def test_workers_that_take_turns_are_not_counted_twice():
     """A step that was seen beside others tells what one takes alone."""
     job = replace(JOB, epochs=2, workers=4)
