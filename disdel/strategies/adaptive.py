@@ -26,7 +26,7 @@ class Adaptive(FedAvg):
     is_outer = True
 
     lr: Annotated[float, Setting("Learning rate of the server.", above=0, high=1000)] = 0.1
-    beta_1: Annotated[float, Setting("Share of m that stays.", low=0, high=1)] = 0.9
+    beta_1: Annotated[float, Setting("Share of m that stays.", low=0, below=1)] = 0.9
     tau: Annotated[
         float, Setting("Keeps small changes small; v begins at its square.", above=0, high=1000)
     ] = 1e-3

@@ -18,7 +18,7 @@ class FedAdagrad(Adaptive):
 
     name = "fedadagrad"
 
-    beta_1: Annotated[float, Setting("Share of m that stays.", low=0, high=1)] = 0.0
+    beta_1: Annotated[float, Setting("Share of m that stays.", low=0, below=1)] = 0.0
 
     def second_moment(self, before: Numbers, squared: Numbers) -> Numbers:
         return before + squared

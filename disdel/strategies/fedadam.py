@@ -18,7 +18,7 @@ class FedAdam(Adaptive):
 
     name = "fedadam"
 
-    beta_2: Annotated[float, Setting("Share of v that stays.", low=0, high=1)] = 0.99
+    beta_2: Annotated[float, Setting("Share of v that stays.", low=0, below=1)] = 0.99
 
     def second_moment(self, before: Numbers, squared: Numbers) -> Numbers:
         return self.beta_2 * before + (1 - self.beta_2) * squared

@@ -20,7 +20,7 @@ class FedYogi(Adaptive):
 
     name = "fedyogi"
 
-    beta_2: Annotated[float, Setting("How slowly v moves.", low=0, high=1)] = 0.99
+    beta_2: Annotated[float, Setting("How slowly v moves.", low=0, below=1)] = 0.99
 
     def second_moment(self, before: Numbers, squared: Numbers) -> Numbers:
         return before - (1 - self.beta_2) * squared * np.sign(before - squared)

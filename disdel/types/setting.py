@@ -33,6 +33,7 @@ class Setting:
         low: its least value.
         above: all its values are above this one.
         high: its greatest value.
+        below: all its values are below this one.
         default: the default in words, where the value does not say it.
         group: the heading that it stands under.
         argument: it is positional, and no flag.
@@ -56,6 +57,7 @@ class Setting:
     low: float | None = None
     above: float | None = None
     high: float | None = None
+    below: float | None = None
     default: str | None = None
     group: str = "Options"
     argument: bool = False
@@ -101,6 +103,7 @@ class Setting:
         # What is compared with NaN is false.
         enough = self.low is None or number >= self.low
         enough = enough and (self.above is None or number > self.above)
+        enough = enough and (self.below is None or number < self.below)
         return enough and (self.high is None or number <= self.high)
 
     @property
@@ -110,6 +113,8 @@ class Setting:
         if self.above is not None:
             low = f"above {_shown(self.above)}"
             return f"{low} and at most {high}" if high else low
+        if self.below is not None:
+            return f"at least {low} and below {_shown(self.below)}"
         if low and high:
             return f"from {low} to {high}"
         return f"at least {low}" if low else f"at most {high}" if high else ""

@@ -20,7 +20,7 @@ from disdel.controller.federating.roster import Roster
 from disdel.controller.federating.rounds import FederatedRun
 from disdel.controller.federating.versions import AsynchronousRun
 from disdel.controller.planning.endpoint_plans import Parts, parts_of_cohort
-from disdel.controller.planning.strategy_checks import check_takes_all
+from disdel.controller.planning.strategy_checks import check_least, check_takes_all
 from disdel.controller.runs.run_folder import RunFolder
 from disdel.controller.training.kinds import Counts, RunKind
 from disdel.controller.training.resuming import Resumed
@@ -153,6 +153,7 @@ class FederatedKind(RunKind):
     def planned(self, partition: Partition) -> tuple[Counts, Federation]:
         assignment = self._assignment(partition)
         strategy = strategy_of(self.asked)
+        check_least(strategy, self.asked)
         self._roster = Roster(
             self.asked, assignment, is_counted=self.knows_samples, waits=strategy.awaits_all
         )

@@ -71,7 +71,7 @@ def check_foreseen(job: FederateJob, roster: Roster, done: int, *, waits: bool) 
     more = "raise --clients-per-round" if job.available is None else "have more there"
     do = f"--min-clients {short.fewest} goes on with them, or {more}"
     if not short.fewest or not waits:
-        do = "somebody must be there in each round"
+        do = more if job.available is None else "somebody must be there in each round"
     told = (
         f"round {short.first} of {job.rounds} would have {short.clients} of {roster.able(0)} "
         f"clients, {by}, and {roster.least} must answer{others}: {do}"

@@ -50,6 +50,21 @@ def check_count(strategy: Strategy, updates: int, fan_in: int | None) -> None:
         ) from failure
 
 
+def check_least(strategy: Strategy, job: FederateJob) -> None:
+    """Refuse a strategy that cannot combine as few updates as a round goes on with.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        strategy.check_updates(max(job.least, 1))
+    except StrategyFailed as failure:
+        raise UsageError(
+            f"{failure} (--min-clients says how few may answer in a round; without it these are "
+            "--clients-per-round, and with --select poisson 1)"
+        ) from failure
+
+
 def check_takes_all(strategy: Strategy, job: FederateJob) -> None:
     """Refuse a strategy that chooses who trains, where `--select` does.
 

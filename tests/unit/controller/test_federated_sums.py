@@ -11,14 +11,14 @@ from disdel.controller.planning import observing
 from disdel.controller.runs.run_folder import run_folders
 from disdel.controller.training import train as train_module
 from disdel.controller.training.resuming import read_resumed
-from disdel.errors import RoundFailed, StrategyFailed, TrainingDiverged
+from disdel.errors import RoundFailed, StrategyFailed, TrainingDiverged, UsageError
 from disdel.protocol import client_messages, messages
 from disdel.protocol.keys import RunKeys
 from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.strategies.registry import register
 from disdel.strategies.scaffold import Scaffold
-from disdel.types import FederateJob
+from disdel.types import FederateJob, Validation
 from disdel.types.events import silent
 from disdel.types.privacy import Privacy
 from disdel.worker.client_turns import RoundState
@@ -224,5 +224,9 @@ def test_a_loss_that_is_no_number_may_come_of_the_noise(run, containers, platfor
 
 
 def test_a_round_that_asks_nobody_says_so(run):
+    asked = {"select": "poisson", "clients_per_round": 1, "containers": 1, "rounds": 9}
+    with pytest.raises(UsageError, match=r"0 of 8 clients, drawn by .*: raise --clients-per-round"):
+        run(**asked)
+    # Which may end before.
     with pytest.raises(RoundFailed, match="failed: it asks nobody, and 1 must answer: by"):
-        run(select="poisson", clients_per_round=1, containers=1, rounds=9)
+        run(**asked, validation=Validation(patience=9))

@@ -6,7 +6,9 @@ import pytest
 from disdel.controller.federating import foreseeing
 from disdel.controller.federating.foreseeing import Shortage, check_foreseen, find_shortage
 from disdel.controller.federating.roster import Roster
+from disdel.controller.planning.strategy_checks import check_least
 from disdel.errors import UsageError
+from disdel.strategies.asking import strategy_of
 from disdel.types import FederateJob, Validation
 from disdel.types.assignment import Assignment
 from disdel.types.privacy import Privacy
@@ -127,3 +129,21 @@ def test_where_no_round_waits_somebody_must_be_there(tmp_path):
     assert "round 5 of 20 would have 0 of 10 clients" in told
     assert "1 must answer: somebody must be there in each round. Unless" in told
     assert made.cohort(7, there_in=3) == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({"strategy": "krum", "min_clients": 4}, 4),
+        ({"strategy": "krum", "clients_per_round": 4, "over_select": 2}, 4),
+        ({"strategy": "krum", "clients_per_round": 8, "select": "poisson"}, 1),
+        ({"strategy": "multi-krum:keep=6", "min_clients": 6}, 6),
+        ({"strategy": "trimmed-mean:beta=0.1", "min_clients": 9}, 9),
+    ],
+)
+def test_a_strategy_can_combine_what_a_round_goes_on_with(options, least):
+    asked = job(**options)
+    with pytest.raises(UsageError, match=rf"\b{least}\b.*--min-clients says how few"):
+        check_least(strategy_of(asked), asked)
+    enough = job(**{**options, "min_clients": 10, "clients_per_round": 10, "over_select": 1})
+    check_least(strategy_of(enough), enough)

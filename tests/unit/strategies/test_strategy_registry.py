@@ -190,6 +190,17 @@ def test_parameters_are_checked_in_python_too(parameters, told):
         disdel.strategies.FedProx(**parameters)
 
 
+@pytest.mark.parametrize("name", ["FedAdagrad", "FedAdam", "FedYogi"])
+def test_a_moment_that_never_moves_is_refused(name):
+    kind = getattr(disdel.strategies, name)
+    with pytest.raises(UsageError, match=r"beta_1 .* must be at least 0 and below 1, not 1"):
+        kind(beta_1=1)
+    assert kind(beta_1=0.999).beta_1 == 0.999
+    if hasattr(kind(), "beta_2"):
+        with pytest.raises(UsageError, match=r"beta_2 .* must be at least 0 and below 1, not 1"):
+            kind(beta_2=1)
+
+
 OWN = """
 from __future__ import annotations
 from dataclasses import dataclass
