@@ -1,5 +1,6 @@
 """Fixtures of every layer: a clean environment, a real Redis, a compiled network."""
 
+import itertools
 import os
 import signal
 import tempfile
@@ -15,8 +16,11 @@ from openwhisk_local.machine.scratch import Scratch, sweep
 from tests.support import object_servers
 from tests.support.compiled import JOB
 
-# No test has a time limit of its own: machines differ, and are shared.
-settings.register_profile("disdel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No test has a time limit of its own: machines differ, and are shared. What a test is tried with is
+# the same in every run, so that a change fails by what it does alone; `--hypothesis-profile=search`
+# tries others.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("disdel", settings.get_profile("search"), derandomize=True)
 settings.load_profile("disdel")
 
 
@@ -46,10 +50,18 @@ def pytest_configure(config):
     os.environ["TMPDIR"], tempfile.tempdir = str(temporary.path), None
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """Where each test has its home, and the number of the next one."""
+    return tmp_path_factory.mktemp("homes"), itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch, tmp_path_factory):
+def clean_environment(monkeypatch, homes):
     """What a test leaves, no other finds."""
-    home = tmp_path_factory.mktemp("home")
+    folder, numbers = homes
+    home = folder / str(next(numbers))
+    home.mkdir()
     monkeypatch.setenv("WSK_CONFIG_FILE", str(home / "wskprops"))
     monkeypatch.setenv("DISDEL_STATE_DIR", str(home / "state"))
     monkeypatch.setenv("DISDEL_DATA_DIR", str(home / "data"))

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.support.openwhisk import NO_ROUTE, OpenWhisk, is_refused
+from tests.support.waiting import DEADLINE_S
 
 INVALID = "The supplied authentication is invalid"
 MISSING = "The resource requires authentication, which was not supplied with the request"
@@ -14,7 +15,9 @@ MISSING = "The resource requires authentication, which was not supplied with the
 @pytest.fixture
 def stranger(whisk: OpenWhisk) -> httpx.Client:
     verify = not whisk.access.insecure
-    with httpx.Client(base_url=whisk.access.apihost, trust_env=False, verify=verify) as client:
+    with httpx.Client(
+        base_url=whisk.access.apihost, trust_env=False, verify=verify, timeout=DEADLINE_S
+    ) as client:
         yield client
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,12 @@ from tests.support.openwhisk import OpenWhisk, annotations, archive, is_cold
 
 # A module is imported once in the life of a container.
 WHERE = (
-    "import time, uuid\n"
+    "import os, time, uuid\n"
     "CONTAINER = uuid.uuid4().hex\n"
     "def main(args):\n"
     "    begun = time.time()\n"
     "    time.sleep(args.get('s', 0))\n"
+    "    while 'until' in args and not os.path.exists(args['until']): time.sleep(0.01)\n"
     "    return {'container': CONTAINER, 'begun': begun, 'ended': time.time()}\n"
 )
 
@@ -44,16 +46,22 @@ def test_the_same_action_made_again_is_still_warm(whisk: OpenWhisk) -> None:
 
 
 @pytest.mark.only_embedded("needs a pool whose size it knows, and for itself")
-def test_row_43_eviction_and_the_queue(stock: OpenWhisk) -> None:
+def test_row_43_eviction_and_the_queue(stock: OpenWhisk, tmp_path: Path) -> None:
     a, b, c = (stock.action(WHERE) for _ in range(3))
     first = {name: stock.result(name)["container"] for name in (a, b)}
     # A is the least recently used of two that fill the pool.
     stock.result(c)
     assert stock.result(b)["container"] == first[b]
     assert stock.result(a)["container"] != first[a]
-    busy = [stock.post(f"/actions/{name}", json={"s": 2}).json() for name in (a, b)]
-    queued = stock.invoke(c).json()
-    ends = [stock.activation(each["activationId"])["end"] for each in busy]
+    go = tmp_path / "go"
+    busy, later = {"until": str(go)}, {}
+    begun = [
+        stock.post(f"/actions/{name}", json=arguments).json()["activationId"]
+        for name, arguments in ((a, busy), (b, busy), (c, later))
+    ]
+    go.touch()
+    *ended, queued = map(stock.activation, begun)
+    ends = [record["end"] for record in ended]
     # The queue's wait ended when the first of the two had, give or take the clock's millisecond.
     assert queued["start"] >= min(ends) - 1
     assert annotations(queued)["waitTime"] > 0

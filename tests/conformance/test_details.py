@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.support import local_http
 from tests.support.openwhisk import OpenWhisk, annotations, is_refused
+from tests.support.waiting import DEADLINE_S
 
 MALFORMED = "The request content was malformed:\n"
 ENTITY = "org.apache.openwhisk.core.entity"
@@ -217,10 +219,9 @@ def test_what_is_named_where_one_may_not_go(whisk: OpenWhisk, path: str, named: 
 @pytest.mark.parametrize("authorization", ["Bearer x", "", "Digest y"])
 def test_credentials_of_another_kind(whisk: OpenWhisk, authorization: str) -> None:
     headers = {"authorization": authorization}
-    reply = httpx.get(
+    reply = local_http.get(
         f"{whisk.access.apihost}/api/v1/namespaces",
         headers=headers,
-        trust_env=False,
         verify=not whisk.access.insecure,
     )
     text = "The resource requires authentication, which was not supplied with the request"
@@ -274,7 +275,10 @@ def test_the_pages_of_information(whisk: OpenWhisk) -> None:
 
 def test_the_description_of_the_api(whisk: OpenWhisk) -> None:
     public = httpx.Client(
-        base_url=whisk.access.apihost, trust_env=False, verify=not whisk.access.insecure
+        base_url=whisk.access.apihost,
+        trust_env=False,
+        verify=not whisk.access.insecure,
+        timeout=DEADLINE_S,
     )
     with public:
         document = public.get("/api/v1/api-docs").json()
@@ -296,7 +300,7 @@ def test_metrics(stock: OpenWhisk) -> None:
     for payload in ({}, {}, {"x": 1}):
         last = stock.invoke(name, payload)
     stock.ended(last.headers["x-openwhisk-activation-id"])
-    assert httpx.get(f"{stock.access.apihost}/metrics", trust_env=False).status_code == 401
+    assert local_http.get(f"{stock.access.apihost}/metrics").status_code == 401
     page = stock.http.get("/metrics")
     assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
     labels = f'namespace="guest",initiator="guest",action="{name}"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import re
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +14,12 @@ from tests.support.openwhisk import NO_RESOURCE, OpenWhisk, annotations, is_refu
 
 MIB = 1 << 20
 SLEEP = "import time\ndef main(args): time.sleep(args['s']); return {'slept': args['s']}"
+WAIT = (
+    "import os, time\n"
+    "def main(args):\n"
+    "    while not os.path.exists(args['until']): time.sleep(0.01)\n"
+    "    return {}\n"
+)
 JSON = {"content-type": "application/json"}
 
 
@@ -115,17 +122,18 @@ def test_row_29_too_many_in_a_minute(stock: OpenWhisk) -> None:
 
 
 @pytest.mark.only_embedded("uses up what the namespace may have in flight")
-def test_row_30_too_many_at_once(stock: OpenWhisk) -> None:
-    name = stock.action(SLEEP)
+def test_row_30_too_many_at_once(stock: OpenWhisk, tmp_path: Path) -> None:
+    name, go = stock.action(WAIT), tmp_path / "go"
 
-    def sleep(_: int) -> httpx.Response:
-        return stock.post(f"/actions/{name}", json={"s": 3})
+    def wait(_: int) -> httpx.Response:
+        return stock.post(f"/actions/{name}", json={"until": str(go)})
 
     with concurrent.futures.ThreadPoolExecutor(30) as threads:
-        accepted = [*threads.map(sleep, range(30))]
+        accepted = [*threads.map(wait, range(30))]
     assert {reply.status_code for reply in accepted} == {202}
     text = "Too many concurrent requests in flight (count: 30, allowed: 30)."
-    is_refused(sleep(30), 429, text)
+    is_refused(wait(30), 429, text)
+    go.touch()
 
 
 def test_an_action_that_is_not_there(whisk: OpenWhisk) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.openwhisk import OpenWhisk
 from tests.support.platforms import embedded
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.only_embedded("needs a pool whose size it knows, and for itself")
 
@@ -41,7 +42,7 @@ def test_all_at_once(four: OpenWhisk) -> None:
         async with httpx.AsyncClient(
             base_url=four.access.apihost,
             auth=four.http.auth,
-            timeout=60,
+            timeout=DEADLINE_S,
             trust_env=False,
             limits=limits,
         ) as client:

@@ -14,7 +14,7 @@ import pytest
 
 from disdel.platforms.executor.provider import ExecutorProvider
 from disdel.settings import Settings
-from tests.contract.test_platform import BROKEN, action
+from tests.contract.test_platform import BROKEN, action, invoked_in_time
 from tests.support import executors
 from tests.support.environments import is_in, python_of
 from tests.support.waiting import wait_until_none
@@ -56,11 +56,11 @@ async def used(make):
         capacity = await platform.capacity()
         await platform.create_package("p", {"a": 1, "b": 2})
         await platform.create_action("p", action(parameters={"b": 3}))
-        await platform.create_action("p", action(name="quick", timeout_s=3.0))
+        await platform.create_action("p", action(name="quick", timeout_s=2.0))
         await platform.create_action("p", action(name="broken", main=BROKEN))
         many = await asyncio.gather(*(platform.invoke("p", "act", {"n": n}) for n in range(20)))
         large = await platform.invoke("p", "act", {"x": "y" * 2_000_000})
-        ended = {e: await platform.invoke("p", *call) for e, call in ENDINGS.items()}
+        ended = {e: await invoked_in_time(platform, "p", *call) for e, call in ENDINGS.items()}
         after = await platform.invoke("p", "act", {})
         await platform.remove_package("p")
     return capacity, many, large, ended, after

@@ -13,7 +13,7 @@ import pytest
 from disdel.platforms.http.provider import PROVIDER
 from disdel.settings import Settings
 from tests.contract.test_executors import ENDINGS
-from tests.contract.test_platform import BROKEN, action
+from tests.contract.test_platform import BROKEN, action, invoked_in_time
 from tests.support.functions import SERVERS, served
 from tests.support.waiting import wait_until
 
@@ -35,7 +35,7 @@ def using(instances, use):
             platform = opened.platform
             await platform.create_package("p", {"a": 1, "b": 2})
             await platform.create_action("p", action(parameters={"b": 3}))
-            await platform.create_action("p", action(name="quick", timeout_s=3.0))
+            await platform.create_action("p", action(name="quick", timeout_s=2.0))
             await platform.create_action("p", action(name="broken", main=BROKEN))
             return await use(platform)
 
@@ -45,7 +45,7 @@ def using(instances, use):
 def test_functions_keep_the_contract(both):
     async def use(platform):
         many = await asyncio.gather(*(platform.invoke("p", "act", {"n": n}) for n in range(20)))
-        ended = {e: await platform.invoke("p", *call) for e, call in ENDINGS.items()}
+        ended = {e: await invoked_in_time(platform, "p", *call) for e, call in ENDINGS.items()}
         return many, ended, await platform.invoke("p", "act", {})
 
     many, ended, after = using(both, use)

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import time
 import zipfile
 
 import pytest
@@ -15,6 +14,7 @@ from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.platforms.openwhisk.client import OpenWhisk
 from tests.support.platforms import Contracted
+from tests.support.waiting import DEADLINE_S
 
 CODE = """
 import os
@@ -37,6 +37,8 @@ def main(args):
     if "pad" in args:
         return {"pad": len(args["pad"])}
     time.sleep(args.get("sleep", 0))
+    while "until" in args and not os.path.exists(args["until"]):
+        time.sleep(0.01)
     print("log line")
     return {"seen": args}
 """
@@ -93,6 +95,17 @@ def action(main=CODE, **changes):
         "timeout_s": 10.0,
     }
     return ActionSpec(**(fields | changes))
+
+
+async def invoked_in_time(platform, package, action, arguments):
+    """The record of an activation whose container was there within its time limit.
+
+    On a machine that does much else, its start alone may take longer.
+    """
+    while True:
+        record = await platform.invoke(package, action, arguments, timeout_s=10)
+        if record.ending != "start-time-limit":
+            return record
 
 
 async def deployed(client, platform, package="p", **parameters):
@@ -216,7 +229,7 @@ def test_an_activation_is_told_its_id_and_its_deadline(real):
     ("changes", "arguments", "ending"),
     [
         ({}, {"eat": True}, "out-of-memory"),
-        ({"timeout_s": 5.0}, {"sleep": 30}, "time-limit"),
+        ({"timeout_s": 2.0}, {"sleep": 30}, "time-limit"),
         ({}, {"exit": True}, "vanished"),
         ({"main": BROKEN}, {}, "not-started"),
     ],
@@ -226,7 +239,7 @@ def test_what_ends_an_activation_is_told_in_one_of_a_few_words(real, changes, ar
     async def use(platform):
         await platform.create_package("ends", {})
         await platform.create_action("ends", real.action(**changes))
-        record = await platform.invoke("ends", "act", arguments, timeout_s=10)
+        record = await invoked_in_time(platform, "ends", "act", arguments)
         logs = await platform.logs(record.id, within_s=10)
         await platform.remove_package("ends")
         return record, logs
@@ -279,23 +292,27 @@ def test_an_answer_may_be_as_large_as_it_says_and_is_an_error_beyond(real, beyon
         assert record.result == {"reply": "x" * length}
 
 
-def test_who_stops_waiting_need_not_wait_and_others_go_on(real):
-    async def use(platform):
-        await deployed(real, platform)
-        waiting = asyncio.create_task(platform.invoke("p", "act", {"sleep": 8}))
-        await platform.invoke("p", "act", {})
-        waiting.cancel()
-        asked_s = time.monotonic()
-        await asyncio.gather(waiting, return_exceptions=True)
-        cancelled_s = time.monotonic() - asked_s
-        record = await platform.invoke("p", "act", {"n": 1})
-        await platform.remove_package("p")
-        assert waiting.cancelled(), waiting
-        return cancelled_s, record
+def test_who_stops_waiting_need_not_wait_and_others_go_on(real, tmp_path):
+    go = tmp_path / "go"
 
-    cancelled_s, record = real(use)
-    assert cancelled_s < 5
-    assert record.result == {"seen": {"n": 1}}
+    async def use(platform):
+        await platform.create_package("p", {})
+        await platform.create_action("p", real.action(timeout_s=60.0))
+        endless = platform.invoke("p", "act", {"until": str(go)}, timeout_s=60.0)
+        waiting = asyncio.create_task(endless)
+        try:
+            await platform.invoke("p", "act", {})
+            waiting.cancel()
+            # Its action goes on, unless its platform ends it.
+            await asyncio.wait([waiting], timeout=DEADLINE_S)
+            assert waiting.cancelled(), waiting
+            record = await platform.invoke("p", "act", {"n": 1})
+        finally:
+            go.touch()
+        await platform.remove_package("p")
+        return record
+
+    assert real(use).result == {"seen": {"n": 1}}
 
 
 def test_a_refusal_carries_the_platforms_own_words(real):

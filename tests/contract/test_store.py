@@ -40,7 +40,10 @@ def store(request):
     redis.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
+)
 @given(pieces=st.lists(st.binary(max_size=3 * CHUNK_BYTES), max_size=5), data=st.data())
 def test_what_is_written_is_read_back_in_any_range(store, pieces, data):
     whole = b"".join(pieces)

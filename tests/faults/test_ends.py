@@ -17,6 +17,8 @@ import redis
 from disdel.platforms.embedded.finding import platform_down
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.store.private_redis import PrivateRedis
+from tests.support import local_http
+from tests.support.held import until
 from tests.support.linear import linear_job
 from tests.support.waiting import wait_until, wait_until_none
 
@@ -146,11 +148,9 @@ def left_on(servers, home):
 
 
 def packages(access: ApiAccess):
-    import httpx
-
     user, _, secret = access.auth.partition(":")
     url = f"{access.apihost}/api/v1/namespaces/_/packages?limit=0"
-    return [entry["name"] for entry in httpx.get(url, auth=(user, secret), trust_env=False).json()]
+    return [entry["name"] for entry in local_http.get(url, auth=(user, secret)).json()]
 
 
 def test_what_a_dead_platform_held_goes_with_it(home, data_dir):
@@ -161,7 +161,8 @@ def test_what_a_dead_platform_held_goes_with_it(home, data_dir):
         with PrivateRedis() as server:
             server.ready()
             variables["DISDEL_REDIS"] = server.url
-            run = home.start(*TRAIN, "--patience-network", "1", **variables)
+            held = until(home.path / "never", 2)
+            run = home.start(*TRAIN, *held, "--patience-network", "1", **variables)
             wait_until(lambda: list((home.path / "runs").glob("*/progress.jsonl")))
             os.kill(json.loads(up.stdout)["pid"], signal.SIGKILL)
             _, said = run.communicate()
@@ -329,7 +330,7 @@ def open_home():
 
 def test_another_user_s_run_is_neither_disturbed_nor_read(stranger, open_home, data_dir):
     run, home = stranger[0], open_home
-    own = home.start(*TRAIN, DISDEL_DATA_DIR=str(data_dir))
+    own = home.start(*TRAIN, *until(home.path / "never", 2), DISDEL_DATA_DIR=str(data_dir))
     try:
         wait_until(lambda: list((home.path / "runs").glob("*/progress.jsonl")))
         [path] = (home.path / "runs").iterdir()

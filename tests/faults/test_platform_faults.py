@@ -92,10 +92,9 @@ def test_an_invocation_that_arrives_twice_is_done_once(train, api, whole, monkey
 
 def test_a_record_that_never_comes_is_a_lost_activation(train, api, whole, monkeypatch):
     monkeypatch.setattr(openwhisk, "_RECORD_S", 0.5)
+    monkeypatch.setattr(openwhisk, "_TELL_AFTER_S", 0.0)
     api.on("POST actions", CUT_AFTER)
     missing = http_reply(404, b'{"error":"The requested resource does not exist.","code":"x"}')
-
-    monkeypatch.setattr(openwhisk, "_TELL_AFTER_S", 0.2)
 
     def until_it_is_lost(event):
         train.events.append(event)

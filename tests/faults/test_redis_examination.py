@@ -17,6 +17,9 @@ from tests.support.linear import linear_job
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
+# How far above its port a node of a cluster listens for the others.
+CLUSTER_BUS = 10_000
+
 
 @pytest.fixture
 def own():
@@ -30,7 +33,7 @@ def own():
 @contextlib.contextmanager
 def server_with(folder, *lines, mode=()):
     """A Redis with settings of its own; its URL."""
-    port = free_port()
+    port = free_port(CLUSTER_BUS)
     config = folder / f"{port}.conf"
     config.write_text("\n".join([f"port {port}", "bind 127.0.0.1", f"dir {folder}", *lines, ""]))
     command = [find_redis_server(), str(config), *mode]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-import httpx
 import pytest
 import redis
 
@@ -15,6 +14,7 @@ from disdel.protocol.keys import RunKeys
 from disdel.store.private_redis import PrivateRedis
 from disdel.store.redis_store import RedisStore
 from disdel.types.events import Noted, PlanMade, RoundDone
+from tests.support import local_http
 from tests.support.linear import linear_job
 
 
@@ -50,7 +50,7 @@ def train(own, servers, data_dir, tmp_path):
 def package(access, run):
     user, _, secret = access.auth.partition(":")
     url = f"{access.apihost}/api/v1/namespaces/_/packages/disdel-{run}"
-    return httpx.get(url, auth=(user, secret), trust_env=False).json()
+    return local_http.get(url, auth=(user, secret)).json()
 
 
 def test_what_a_package_holds_opens_the_keys_of_its_run_alone(own, train):

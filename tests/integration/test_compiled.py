@@ -164,8 +164,8 @@ def test_a_run_within_the_default_limits(
     tmp_path,
 ):
     done = disdel(
-        "train digits --batch 16 --epochs 3 --runtime compiled --limits stock --json r.json "
-        "--memory-max=256 --timeout-max=60"
+        "train digits --workers 2 --batch 16 --epochs 3 --runtime compiled --json r.json "
+        "--limits stock --memory-max=256 --timeout-max=60"
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "r.json").read_text())
@@ -268,7 +268,8 @@ def test_clients_with_data_of_their_own_train_a_compiled_network(disdel, tmp_pat
 
 
 TRAIN_OWN = (
-    "train digits --model net.py:make --runtime compiled --batch 16 --epochs 4 --json r.json"
+    "train digits --model net.py:make --runtime compiled --workers 2 --batch 16 --epochs 4 "
+    "--json r.json"
 )
 
 

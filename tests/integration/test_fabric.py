@@ -7,13 +7,11 @@ import asyncio
 import json
 from contextlib import ExitStack
 
-import httpx
 import pytest
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
 from disdel.controller.federating.federate import federate
-from disdel.controller.training import train as train_module
 from disdel.errors import DisdelError
 from disdel.platforms import registry
 from disdel.platforms.embedded.launching import start_embedded
@@ -21,8 +19,9 @@ from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.settings import Settings
 from disdel.types import FederateJob
 from disdel.types.events import Noted, RoundDone
+from tests.support import local_http
 from tests.support.held import until
-from tests.support.linear import linear_action
+from tests.support.linear import take_place
 from tests.support.ports import free_port
 from tests.support.process_platform.provider import PROVIDER
 
@@ -62,7 +61,7 @@ endpoint = "host"
 @pytest.fixture(autouse=True)
 def linear(monkeypatch, tmp_path):
     monkeypatch.setenv("DISDEL_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(train_module, "_action", linear_action)
+    take_place(monkeypatch)
     # Containers that have this process's environment compute as those that have not.
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
@@ -259,4 +258,4 @@ def packages(apihost, auth):
     """The names of those in a namespace."""
     user, _, password = auth.partition(":")
     url = f"{apihost}/api/v1/namespaces/_/packages?limit=200"
-    return [one["name"] for one in httpx.get(url, auth=(user, password)).json()]
+    return [one["name"] for one in local_http.get(url, auth=(user, password)).json()]

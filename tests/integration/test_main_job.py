@@ -17,8 +17,11 @@ import pytest
 from PIL import Image
 
 from disdel.store.private_redis import PrivateRedis
-from tests.support.command import disdel
-from tests.support.waiting import wait_until_none
+from openwhisk_local.records import read_records
+from tests.support.command import ROOT, disdel
+from tests.support.embedded import proxies
+from tests.support.held import until, waiting
+from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.framework
 
@@ -268,34 +271,30 @@ def test_a_killed_command_leaves_no_process(training):
     # The fixture `nothing_is_left` sees to it that nothing is.
 
 
-def test_containers_that_are_killed_cost_no_sample(home, report):
+def test_containers_that_are_killed_cost_no_sample(home, report, tmp_path):
     """Twice in one run a container is killed with kill -9, and the run ends as without."""
-    job = ("train", "digits", *map(str, TRAINED), "--json", "killed.json")
+    go = tmp_path / "go"
+    job = ("train", "digits", *map(str, TRAINED), "--json", "killed.json", *until(go, 4))
     with subprocess.Popen(
-        [sys.executable, "-m", "disdel", *job],
+        [sys.executable, "-m", "tests.support.held", *job],
         cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        killed = []
-        for line in process.stderr:
-            if any(mark in line for mark in (" 3/12 ", " 7/12 ")):
-                [platform] = [
-                    p
-                    for p in psutil.Process(process.pid).children()
-                    if "openwhisk_local" in p.cmdline()
-                ]
-                # What containers are forked off is as large, and has them as its children.
-                serving = [p for p in platform.children(recursive=True) if not p.children()]
-                largest = max(serving, key=lambda p: p.memory_info().rss)
-                largest.kill()
-                killed.append(largest.pid)
-    assert process.returncode == 0
-    assert len(set(killed)) == 2
+        killed = set()
+        for _ in range(2):
+            container = wait_until(lambda: next(iter(waiting(go) - killed), None))
+            [record] = read_records(Path(os.environ[STATE]))
+            proxies(record)[container].kill()
+            killed.add(container)
+        go.touch()
+        _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
     disturbed = json.loads((home / "killed.json").read_text())
-    assert disturbed["totals"]["failed"] >= 1
-    assert disturbed["totals"]["restarted"] >= 1
+    assert disturbed["totals"]["failed"] == 2
+    assert disturbed["totals"]["restarted"] == 2
     # The same numbers as undisturbed: every sample was counted once.
     assert disturbed["accuracy"] == report["accuracy"]
     assert disturbed["loss"] == report["loss"]

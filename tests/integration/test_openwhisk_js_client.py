@@ -19,6 +19,7 @@ import pytest
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
 from tests.support import SUPPORT
+from tests.support.waiting import wait_until
 
 VERSION = "3.21.9"
 DRIVER = SUPPORT / "openwhisk_js_driver.js"
@@ -94,6 +95,20 @@ def client(package_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
             assert process.wait(30) == 0
 
 
+def stored(client: Client, activation_id: str) -> Any:
+    """The record of an activation, which is there some time after its answer."""
+
+    def found() -> Any:
+        try:
+            return client("activations", "get", name=activation_id)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return None
+
+    return wait_until(found)
+
+
 def create(client: Client, name: str, code: str = ECHO, **options: Any) -> Any:
     limits = {"memory": 128}
     return client("actions", "update", name=name, kind=KIND, action=code, limits=limits, **options)
@@ -150,7 +165,7 @@ def test_activations(client: Client) -> None:
     create(client, "talks", "def main(args):\n    print('said')\n    return args")
     record = client("actions", "invoke", name="talks", blocking=True, params={"x": 1})
     activation_id = record["activationId"]
-    assert client("activations", "get", name=activation_id)["duration"] == record["duration"]
+    assert stored(client, activation_id)["duration"] == record["duration"]
     assert client("activations", "result", name=activation_id)["result"] == {"x": 1}
     [line] = client("activations", "logs", name=activation_id)["logs"]
     assert line.endswith("stdout: said")
@@ -194,6 +209,7 @@ def test_triggers_and_rules(client: Client) -> None:
     rule = client("rules", "create", name="on-bell", action="heard", trigger="bell")
     assert rule["status"] == "active"
     fired = client("triggers", "invoke", name="bell", params={"x": 1})
+    stored(client, fired["activationId"])
     logs = client("activations", "logs", name=fired["activationId"])["logs"]
     assert json.loads(logs[0])["success"] is True
     client("rules", "disable", name="on-bell")

@@ -18,6 +18,7 @@ from tests.support import process_platform
 from tests.support.process_platform import limits
 from tests.support.process_platform.limits import PRICES
 from tests.support.process_platform.provider import PROVIDER
+from tests.support.processes import seen
 
 JOB = TrainJob(dataset="digits", epochs=2, workers=2, runtime="torch")
 
@@ -33,8 +34,8 @@ def settings(tmp_path, monkeypatch):
 def processes():
     """Those of this one that serve actions there."""
     script = str(Path(process_platform.__path__[0]) / "container.py")
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if script in process.cmdline()]
+    commands = seen(psutil.Process().children(recursive=True), psutil.Process.cmdline)
+    return [command for command in commands if script in command]
 
 
 @pytest.mark.framework

@@ -15,6 +15,7 @@ import redis
 from disdel.errors import ConnectionRefused, StoreError
 from disdel.store.private_redis import PrivateRedis
 from disdel.store.redis_store import RedisStore
+from tests.support.processes import has_ended
 from tests.support.waiting import wait_until
 
 
@@ -40,7 +41,7 @@ def test_a_private_server_needs_its_password_and_goes_with_its_folder():
             pytest.raises(redis.AuthenticationError),
         ):
             stranger.ping()
-    assert not process.is_running()
+    assert has_ended(process)
     assert not folder.exists()
 
 
@@ -59,7 +60,7 @@ sys.stdin.read()
         server = server_at(json.loads(owner.stdout.readline()))
         folder = Path(server.cwd())
         os.kill(owner.pid, signal.SIGKILL)
-        wait_until(lambda: not server.is_running() and not folder.exists())
+        wait_until(lambda: has_ended(server) and not folder.exists())
 
 
 def test_nobody_answers():
@@ -89,7 +90,7 @@ def test_a_server_that_dies_becomes_a_store_error():
         store.put("key", b"x")
         process = server_at(server.url)
         process.kill()
-        wait_until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: has_ended(process))
         for fails in (
             lambda: store.get("key"),
             lambda: store.put("key", b"y"),
@@ -143,9 +144,9 @@ server.close()
             server = server_at(json.loads(owner.stdout.readline()))
             folder = Path(server.cwd())
             owner.communicate(ending)
-        assert server.is_running() == (ending == "kill")
+        assert has_ended(server) == (ending == "close")
         PrivateRedis().close()
-        assert not server.is_running()
+        assert has_ended(server)
         assert not folder.exists()
 
 

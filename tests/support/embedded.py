@@ -12,11 +12,14 @@ import httpx
 import psutil
 import pytest
 
-from disdel.platforms.embedded.launching import start_embedded
+from disdel.platforms.embedded.finding import platform_down
+from disdel.platforms.embedded.launching import platform_up, start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.platforms.openwhisk.access import ApiAccess
 from openwhisk_local.containers.isolation import CONTAINER_ENV
 from openwhisk_local.records import PlatformRecord, read_records
+from tests.support import local_http
+from tests.support.processes import seen
 from tests.support.waiting import wait_until
 
 OURS = "disdel/runtime-base"
@@ -98,6 +101,16 @@ def platform(state_dir: Path, **options: Any) -> Iterator[User]:
         assert_nothing_left(user.record, state_dir)
 
 
+@contextlib.contextmanager
+def shared_platform(state_dir: Path) -> Iterator[None]:
+    """A platform for all commands with this state directory: it imports a framework once."""
+    platform_up(EmbeddedOptions(state_dir=state_dir))
+    try:
+        yield
+    finally:
+        platform_down(state_dir)
+
+
 def containers(record: PlatformRecord) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
@@ -108,12 +121,14 @@ def containers(record: PlatformRecord) -> list[psutil.Process]:
 
 
 def commands(record: PlatformRecord) -> list[str]:
-    """The command lines of what runs in containers; of those that end meanwhile, none."""
-    found = []
-    for process in containers(record):
-        with contextlib.suppress(psutil.Error):
-            found.append(" ".join(process.cmdline()))
-    return found
+    """The command lines of what runs in containers."""
+    return [" ".join(words) for words in seen(containers(record), psutil.Process.cmdline)]
+
+
+def marks(record: PlatformRecord) -> list[str]:
+    """To which container each of the platform's processes belongs; of one that ends, nothing."""
+    environments = seen(containers(record), psutil.Process.environ)
+    return [each[CONTAINER_ENV] for each in environments if CONTAINER_ENV in each]
 
 
 def template(record: PlatformRecord) -> str:
@@ -153,7 +168,7 @@ def assert_nothing_left(record: PlatformRecord, state_dir: Path) -> None:
     assert not Path(record.folder).exists()
     assert not any((state_dir / "platforms").iterdir())
     with pytest.raises(httpx.ConnectError):
-        httpx.get(record.apihost, trust_env=False)
+        local_http.get(record.apihost)
 
 
 def annotations(record: dict[str, Any]) -> dict[str, Any]:

@@ -94,21 +94,22 @@ class Proxy:
 
     def away(self):
         """From now on nobody answers, and connections are reset."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
         with self._lock:
+            listener, self._listener = self._listener, None
+            if listener is not None:
+                with suppress(OSError):
+                    listener.shutdown(socket.SHUT_RDWR)
+                listener.close()
             for connection in self._open:
                 _reset(connection)
 
     def back(self):
-        """Listen (again), at the same port."""
-        if self._listener is not None:
-            return
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        """Listen (again), at the same port; several threads may say so."""
+        with self._lock:
+            if self._listener is not None:
+                return
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def __enter__(self):
         self.back()
@@ -123,12 +124,15 @@ class Proxy:
                 client, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(listener, client), daemon=True).start()
 
-    def _serve(self, client):
+    def _serve(self, listener, client):
         with suppress(OSError), closing(client), socket.create_connection(self._upstream) as server:
             pair = {client, server}
             with self._lock:
+                if self._listener is not listener:
+                    # It went away in between.
+                    return
                 self._open |= pair
             try:
                 with client.makefile("rb") as from_client, server.makefile("rb") as from_server:
@@ -213,7 +217,7 @@ class PlatformProxy(Proxy):
         return f"http://127.0.0.1:{self.port}"
 
     def _read_request(self, stream):
-        head = _read_head(stream)
+        head = _read_head(stream, _line)
         if not head:
             return b"", ""
         method, path = head.split(b" ", 2)[:2]
@@ -226,11 +230,30 @@ class PlatformProxy(Proxy):
         return head + _read_body(stream, head)
 
 
-def _read_head(stream):
-    lines = []
-    while (line := stream.readline()).strip():
-        lines.append(line)
-    return b"".join([*lines, line]) if lines else b""
+def _line(stream):
+    """The next line; nothing at the end of the stream.
+
+    Raises:
+        ConnectionError: it was cut in the midst of a line.
+    """
+    line = stream.readline()
+    if line and not line.endswith(b"\n"):
+        raise ConnectionError("cut in a line")
+    return line
+
+
+def _next_line(stream):
+    """The next line, where there must be one."""
+    if not (line := _line(stream)):
+        raise ConnectionError("cut between two lines")
+    return line
+
+
+def _read_head(stream, first=_next_line):
+    lines = [first(stream)]
+    while lines[-1].strip():
+        lines.append(_next_line(stream))
+    return b"".join(lines) if len(lines) > 1 else b""
 
 
 def _read_body(stream, head):
@@ -241,7 +264,7 @@ def _read_body(stream, head):
         return b""
     chunks = []
     while True:
-        line = stream.readline()
+        line = _next_line(stream)
         size = int(line, 16)
         chunks += [line, stream.read(size + len(b"\r\n"))]
         if size == 0:
@@ -262,16 +285,16 @@ class RedisProxy(Proxy):
         return f"redis://{self._credentials}{at}127.0.0.1:{self.port}"
 
     def _read_request(self, stream):
-        raw = _read_value(stream)
+        raw = _read_value(stream, _line)
         return raw, raw.split(b"\r\n", 3)[2].decode().upper() if raw else ""
 
     def _read_reply(self, stream, kind):
         return _read_value(stream)
 
 
-def _read_value(stream):
+def _read_value(stream, first=_next_line):
     """One value of Redis's protocol, as its bytes."""
-    line = stream.readline()
+    line = first(stream)
     kind, rest = line[:1], line[1:].strip()
     if kind in (b"$", b"=") and int(rest) >= 0:
         return line + stream.read(int(rest) + len(b"\r\n"))

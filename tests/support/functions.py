@@ -12,8 +12,10 @@ import psutil
 from disdel.controller.invoking.exporting import export
 from disdel.platforms.exported import Limits
 from disdel.runtimes.registry import TORCH
+from tests.support import local_http
 from tests.support.environments import python_of
 from tests.support.ports import free_port
+from tests.support.processes import has_ended, seen
 from tests.support.waiting import wait_until
 
 LIMITS = Limits(memory_mb=1024, timeout_s=120, instances=1)
@@ -29,12 +31,13 @@ class Served:
 
     def children(self):
         """The processes of actions there."""
-        found = []
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if any(part.endswith("entry/container.py") for part in child.cmdline()):
-                    found.append(child)
-        return found
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        commands = seen(family, lambda child: (child, child.cmdline()))
+        return [
+            child
+            for child, command in commands
+            if any(part.endswith("entry/container.py") for part in command)
+        ]
 
 
 @contextlib.contextmanager
@@ -61,15 +64,15 @@ def served(server, folder, *, runtime=TORCH, **environment):
         assert process.poll() is None, (folder / "log").read_text()
         yield Served(url, process)
     finally:
-        family = [process.pid]
+        family = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            family += [each.pid for each in psutil.Process(process.pid).children(recursive=True)]
+            family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         process.wait()
-        wait_until(lambda: not any(map(psutil.pid_exists, family)))
+        wait_until(lambda: all(map(has_ended, family)))
 
 
 def _answers(url):
     with contextlib.suppress(httpx.TransportError):
-        return httpx.post(url, json={"disdel": 1, "do": "hello"}).is_success
+        return local_http.post(url, json={"disdel": 1, "do": "hello"}).is_success
     return False

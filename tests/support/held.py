@@ -22,6 +22,8 @@ action = tasks.TrainAction()
 def main(args):
     said = args.get("env", {})
     if "WAIT" in said and args.get("round", 0) >= int(said["WAIT_ROUND"]):
+        if container := os.environ.get("DISDEL_CONTAINER"):
+            open(f"{said['WAIT']}-{container}", "w").close()
         end = time.monotonic() + 120
         while not os.path.exists(said["WAIT"]) and time.monotonic() < end:
             time.sleep(0.02)
@@ -35,6 +37,11 @@ def until(path, round_):
     Its controller can be killed meanwhile, and the run is not over.
     """
     return ("--action-env", f"WAIT={path}", "--action-env", f"WAIT_ROUND={round_}")
+
+
+def waiting(path):
+    """The containers of the embedded platform that are in an activation of such a round."""
+    return {each.name.removeprefix(f"{path.name}-") for each in path.parent.glob(f"{path.name}-*")}
 
 
 def held(code, before=""):

@@ -9,17 +9,22 @@ _FIRST, _LAST = 10_000, 29_999
 _drawn = random.SystemRandom()
 
 
-def free_port():
-    """A port of this machine that nobody listens at."""
+def free_port(*above):
+    """A port of this machine that nobody listens at, nor at those that are so far above it."""
     while True:
-        port = _drawn.randint(_FIRST, _LAST)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        port = _drawn.randint(_FIRST, _LAST - max(above, default=0))
+        if all(_is_free(port + far) for far in (0, *above)):
             return port
+
+
+def _is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_ports(count):

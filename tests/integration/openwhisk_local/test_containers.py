@@ -26,6 +26,7 @@ from tests.support.embedded import (
     platform,
     running,
 )
+from tests.support.processes import seen
 from tests.support.waiting import wait_until_none
 
 NODE = {"kind": "nodejs:default", "code": "function main(args) { return args }"}
@@ -37,7 +38,8 @@ def test_nobody_else_reaches_a_container(guest: User, language: str) -> None:
         pytest.skip("node is not installed")
     guest.put("echo", **({"exec": NODE} if language == "nodejs" else {}))
     assert guest.invoke("echo", x=1).status_code == 200
-    connections = [c for p in containers(guest.record) for c in p.net_connections(kind="all")]
+    found = seen(containers(guest.record), lambda process: process.net_connections(kind="all"))
+    connections = [connection for each in found for connection in each]
     assert connections, "each has at least the channel to the platform"
     assert all(c.laddr in ("", ()) and c.status != psutil.CONN_LISTEN for c in connections)
 
@@ -77,7 +79,8 @@ def test_a_child_that_keeps_writing_is_not_waited_for(guest: User, ends: str, la
     guest.put("leaves", code)
     lines = guest.activation(guest.invoke("leaves").json()["activationId"])["logs"]
     assert last in lines[-1]
-    assert not any("while :" in command for command in commands(guest.record))
+    # The record does not wait for the container's end.
+    wait_until_none(lambda: [line for line in commands(guest.record) if "while :" in line])
 
 
 # Takes memory in a process that nothing leads back to its container.

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ from openwhisk_local.containers.namespaces import Isolation, ProcessGroups, open
 from openwhisk_local.containers.templates import MAX_LOST, Template, Templates
 from openwhisk_local.proxies import lay_proxies
 from openwhisk_local.records import read_records
-from tests.support.embedded import OURS, assert_nothing_left, containers, platform, template
+from tests.support.embedded import (
+    OURS,
+    assert_nothing_left,
+    containers,
+    marks,
+    platform,
+    template,
+)
+from tests.support.processes import has_ended
 from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
@@ -261,8 +270,9 @@ def test_one_that_is_lost_is_started_again_so_often(
             assert parent is not None
             assert await templates.of(OURS) is parent
             pids.add(parent.pid)
-            os.kill(parent.pid, signal.SIGKILL)
-            await asyncio.to_thread(wait_until, lambda pid=parent.pid: _is_over(pid))
+            killed = psutil.Process(parent.pid)
+            killed.kill()
+            await asyncio.to_thread(wait_until, partial(has_ended, killed))
             while parent.alive:
                 await asyncio.sleep(0)
         assert len(pids) == MAX_LOST
@@ -272,10 +282,6 @@ def test_one_that_is_lost_is_started_again_so_often(
         await templates.close()
 
     in_house(tmp_path, work)
-
-
-def _is_over(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_one_that_nobody_needs_ends(tmp_path: Path) -> None:
@@ -312,8 +318,7 @@ def test_a_platform_prepares_for_what_is_expected(tmp_path: Path) -> None:
         [record] = read_records(tmp_path)
         if "namespaces" not in record.isolation:
             pytest.skip("no namespaces can be made here")
-        prepared = wait_until(lambda: containers(record))
-        assert {process.environ()[CONTAINER_ENV] for process in prepared} == {template(record)}
+        assert set(wait_until(lambda: marks(record))) == {template(record)}
     assert_nothing_left(record, tmp_path)
 
 
@@ -328,9 +333,8 @@ def test_a_platform_takes_them_along(tmp_path: Path) -> None:
             pytest.skip("no namespaces can be made here")
         user.put("looks", LOOK, image=OURS)
         assert user.invoke("looks").json()["response"]["success"]
-        marks = [process.environ()[CONTAINER_ENV] for process in containers(user.record)]
         # The template, and what stays outside of the container and is its first process inside.
-        assert marks.count(template(user.record)) == 3
+        wait_until(lambda: marks(user.record).count(template(user.record)) == 3)
         os.kill(user.record.pid, signal.SIGKILL)
         wait_until_none(lambda: containers(user.record))
         with platform(tmp_path / "state"):

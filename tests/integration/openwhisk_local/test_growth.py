@@ -68,22 +68,27 @@ def test_stem_cells_that_cannot_be(tmp_path: Path, prewarm: tuple[str, ...], why
         start_embedded(options)
 
 
-# Takes memory step by step; near its limit it pauses, so that the limit may grow meanwhile.
+# Takes memory step by step. Near its limit it waits until each step is seen, and for the limit to
+# grow.
 HUNGRY = (
     "import json, os, time\n"
     "def main(args):\n"
     "    eaten = []\n"
     "    for _ in range(args['mb'] // 8):\n"
     "        eaten.append(bytearray(b'x' * (8 << 20)))\n"
-    "        time.sleep(0.02)\n"
+    "        while not seen(len(eaten) * (8 << 20)): time.sleep(0.01)\n"
     "        pauses = 0\n"
     "        while critical() and pauses < args['pauses']:\n"
     "            pauses += 1\n"
     "            time.sleep(0.02)\n"
     "        if critical() and args['stops']: return {'eaten': len(eaten) * 8, 'stopped': True}\n"
     "    return {'eaten': len(eaten) * 8, 'stopped': False}\n"
-    "def critical():\n"
-    "    with open(os.environ['__OW_MEMORY_STATE']) as state: return json.load(state)['critical']\n"
+    "def critical(): return state()['critical']\n"
+    "def seen(taken):\n"
+    "    now = state()\n"
+    "    return taken < now['limit_bytes'] - (80 << 20) or taken <= now['used_bytes']\n"
+    "def state():\n"
+    "    with open(os.environ['__OW_MEMORY_STATE']) as file: return json.load(file)\n"
 )
 
 

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from disdel.errors import PlatformError, UsageError
@@ -21,6 +20,7 @@ from disdel.platforms.embedded import finding, launching
 from disdel.platforms.embedded.launching import EmbeddedPlatform, start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
 from openwhisk_local.records import read_records
+from tests.support import local_http
 from tests.support.embedded import (
     WAIT,
     assert_nothing_left,
@@ -198,7 +198,7 @@ def test_a_platform_of_another_pid_namespace_is_left_alone(tmp_path: Path) -> No
         assert finding.platform_down(state) is None
         with pytest.raises(UsageError, match="runs elsewhere: process"):
             launching.platform_up(EmbeddedOptions(state_dir=state))
-        assert httpx.get(f"{apihost}/ping", trust_env=False).text == "pong"
+        assert local_http.get(f"{apihost}/ping").text == "pong"
         other.stdin.close()
     assert not Path(record.folder).exists()
     assert finding.platforms_elsewhere(state) == []

@@ -12,6 +12,7 @@ from disdel.errors import UsageError
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
 from openwhisk_local.records import read_records
+from tests.support import local_http
 from tests.support.embedded import User, is_error
 from tests.support.waiting import wait_until
 
@@ -112,9 +113,9 @@ def test_web_actions_go_by_their_url(everybody: dict[str, User]) -> None:
         user.put("web", code, annotations=[{"key": "web-export", "value": True}])
     host = everybody["guest"].record.apihost
     for name in everybody:
-        reply = httpx.get(f"{host}/api/v1/web/{name}/default/web.http", trust_env=False)
+        reply = local_http.get(f"{host}/api/v1/web/{name}/default/web.http")
         assert reply.text == name
-    assert httpx.get(f"{host}/api/v1/web/other/default/web.http").status_code == 404
+    assert local_http.get(f"{host}/api/v1/web/other/default/web.http").status_code == 404
 
 
 def test_they_outlive_the_platform(tmp_path: Path) -> None:

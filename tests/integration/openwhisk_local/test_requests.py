@@ -7,8 +7,7 @@ import io
 import zipfile
 from pathlib import Path
 
-import httpx
-
+from tests.support import local_http
 from tests.support.embedded import (
     ECHO,
     WAIT,
@@ -21,15 +20,15 @@ from tests.support.embedded import (
 
 def test_information(guest: User) -> None:
     host = guest.record.apihost
-    assert httpx.get(f"{host}/ping", trust_env=False).text == "pong"
-    info = httpx.get(host, trust_env=False).json()
+    assert local_http.get(f"{host}/ping").text == "pong"
+    info = local_http.get(host).json()
     assert info["limits"]["max_action_memory"] == 4096 << 20
     assert info["limits"]["max_action_duration"] == 300_000
     assert info["capacity"]["user_memory_mb"] == 1024
     assert info["capacity"]["enforcement"] == guest.record.enforcement
     assert info["capacity"]["isolation"] == guest.record.isolation
     assert "python:3.11" in [kind["kind"] for kind in info["runtimes"]["python"]]
-    assert httpx.get(f"{host}/api/v1", trust_env=False).json()["api_version_path"] == "v1"
+    assert local_http.get(f"{host}/api/v1").json()["api_version_path"] == "v1"
     assert guest.client.get("/limits").json()["maxActionMemory"] == 4096
 
 
@@ -39,12 +38,10 @@ def test_routes_that_do_not_exist(guest: User) -> None:
     reply = guest.client.post("/packages/p", json={})
     is_error(reply, 404, "The requested resource could not be found.")
     text = "HTTP method not allowed, supported methods: "
-    is_error(
-        httpx.post(f"{guest.record.apihost}/ping", trust_env=False), 405, f"{text}GET, OPTIONS"
-    )
-    outside = httpx.get(f"{guest.record.apihost}/nowhere", trust_env=False)
+    is_error(local_http.post(f"{guest.record.apihost}/ping"), 405, f"{text}GET, OPTIONS")
+    outside = local_http.get(f"{guest.record.apihost}/nowhere")
     is_error(outside, 405, f"{text}OPTIONS")
-    preflight = httpx.options(f"{guest.record.apihost}/api/v1/bogus", trust_env=False)
+    preflight = local_http.options(f"{guest.record.apihost}/api/v1/bogus")
     assert (preflight.status_code, preflight.text) == (200, "OK")
     assert preflight.headers["access-control-allow-origin"] == "*"
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from openwhisk_local.proxies import proxy_files
+from tests.support import local_http
 from tests.support.action_proxy import SENTINEL, Proxy, proxy
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
@@ -195,7 +196,7 @@ def test_listens_on_a_port_by_itself(tmp_path: Path) -> None:
         def answer() -> httpx.Response | None:
             assert process.poll() is None
             with contextlib.suppress(httpx.ConnectError):
-                return httpx.post(f"http://127.0.0.1:{port}/run", json={}, trust_env=False)
+                return local_http.post(f"http://127.0.0.1:{port}/run", json={})
             return None
 
         assert json.loads(wait_until(answer).text) == {"error": "no action defined yet"}
@@ -205,7 +206,7 @@ def test_listens_on_a_port_by_itself(tmp_path: Path) -> None:
         with contextlib.ExitStack() as silent:
             for _ in range(10):
                 silent.enter_context(socket.create_connection(("127.0.0.1", port)))
-            httpx.post(f"http://127.0.0.1:{port}/run", json={}, trust_env=False, timeout=60)
+            local_http.post(f"http://127.0.0.1:{port}/run", json={})
     finally:
         process.kill()
         process.wait()

@@ -20,6 +20,7 @@ import pytest
 from disdel.entry.answering import Answering
 from disdel.entry.containers import ENFORCEMENT, Containers
 from disdel.protocol.calls import CALLS_VERSION, code_digest
+from tests.support.processes import has_ended
 from tests.support.waiting import wait_until, wait_until_none
 
 pytestmark = pytest.mark.skipif(ENFORCEMENT == "none", reason="there is no /proc")
@@ -261,10 +262,10 @@ def test_nothing_outlives_a_worker_that_is_killed(tmp_path, monkeypatch, kind):
     worker.start()
     assert ours.recv() == "success"
     wait_until(lambda: len(children(worker.pid)) == 2)
-    pids = [child.pid for child in children(worker.pid)]
+    left = children(worker.pid)
     os.kill(worker.pid, kind)
     worker.join()
-    wait_until(lambda: not any(map(psutil.pid_exists, pids)))
+    wait_until(lambda: all(map(has_ended, left)))
     wait_until_none(lambda: list(tmp_path.glob("disdel-calls-*")))
 
 

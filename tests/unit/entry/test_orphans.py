@@ -8,6 +8,7 @@ import sys
 
 import psutil
 
+from tests.support.processes import has_ended
 from tests.support.waiting import wait_until
 
 POOL = """
@@ -47,7 +48,7 @@ def test_they_end_with_it(tmp_path):
         assert workers
         process.send_signal(signal.SIGKILL)
         process.wait()
-        wait_until(lambda: not any(worker.is_running() for worker in workers))
+        wait_until(lambda: all(map(has_ended, workers)))
     finally:
         process.kill()
         process.stdout.close()

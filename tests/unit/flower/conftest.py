@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from types import MappingProxyType
 
 import pytest
 
@@ -19,6 +20,7 @@ from disdel.protocol.keys import RunKeys
 from disdel.store.memory_store import MemoryStore
 from disdel.types import ActivationRecord
 from tests.support.fake_platform import FakePlatform, sessions_of
+from tests.support.waiting import DEADLINE_S
 
 
 class Nodes:
@@ -73,9 +75,12 @@ def told():
 
 @pytest.fixture
 def deliver(store, nodes, told, tmp_path):
-    """Brings the letters of functions of a courier to their end; the courier and the letters."""
+    """Brings the letters of functions of a courier to their end; the courier and the letters.
 
-    def run(*pairs, ttl_s=60.0, most_mb=1024, endpoints=(None,), **placing):
+    A letter to a partition lives for as long as `ttl_s` says of it, or for as long as tests wait.
+    """
+
+    def run(*pairs, ttl_s=MappingProxyType({}), most_mb=1024, endpoints=(None,), **placing):
         async def work():
             platform = FakePlatform({"flowerClient": nodes})
             keys = RunKeys.of_turn("run", "turn")
@@ -112,7 +117,7 @@ def deliver(store, nodes, told, tmp_path):
                         partition=partition,
                         type="train",
                         round=1,
-                        expires_s=time.time() + ttl_s,
+                        expires_s=time.time() + ttl_s.get(partition, DEADLINE_S),
                         digest=content,
                         sent_bytes=len(content),
                         packed="",

@@ -106,8 +106,8 @@ def test_what_was_too_long_is_not_done_again(deliver, nodes, ended):
 
 
 def test_a_node_that_gives_no_answer_is_an_error_when_its_message_expires(deliver, nodes, told):
-    nodes.happens = lambda request: time.sleep(0.6) if request["client"] == 0 else None
-    _, letters = deliver((0, "a"), (1, "b"), ttl_s=0.3)
+    nodes.happens = lambda request: time.sleep(1.2) if request["client"] == 0 else None
+    _, letters = deliver((0, "a"), (1, "b"), ttl_s={0: 1.0})
     assert letters[0].error == (3, "no reply came in its time to live (1 activation begun)")
     assert letters[1].error is None
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from openwhisk_local.machine.container_memory import (
     tree_use,
     watch_memory,
 )
+from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 
@@ -411,13 +411,6 @@ def test_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
         check=True,
     )
     assert said.stdout.split() == ["True", "False"]
-
-
-def wait_until(condition: object, deadline_s: float = 20.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "the condition never held"
-        time.sleep(0.001)
 
 
 def test_mapped_files_count_only_where_the_kernel_counts_them(
