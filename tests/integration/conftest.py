@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from disdel.data import load_arrays
+from tests.support.federations import federated, model
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,17 @@ def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     load_arrays("digits", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, digits):
+    """What a federation comes to in one container: its report, and all bits of the weights."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISDEL_DATA_DIR", str(digits))
+        patch.setenv("DISDEL_STATE_DIR", str(folder / "state"))
+        report = federated(folder / "federation", "--containers", "1")
+    return report, model(report, folder / "federation")
 
 
 @pytest.fixture(autouse=True)

@@ -1,30 +1,16 @@
 """Clients on real containers: whichever runs them, the weights are the same."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.command import disdel
 
 
 def trained(folder, *arguments):
     """The report of a training with numpy alone, on an embedded platform of its own."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.support.linear", "train", "digits", "--quiet"),
-            *("--runtime", "tensorflow", "--epochs", "2", "--json", "report.json", *arguments),
-        ],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    job = ("train", "digits", "--runtime", "tensorflow", "--epochs", "2", *arguments)
+    disdel(*job, "--quiet", "--json", "report.json", cwd=folder, linear=True)
     return json.loads((folder / "report.json").read_text())
 
 

@@ -1,69 +1,27 @@
 """Federations on real containers, with numpy alone: who trains where changes no bit."""
 
-import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.held import until
-from tests.support.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
-FEDERATION = ("--clients", "40", "--clients-per-round", "12", "--batch", "10", "--rounds", "4")
-
-
-def start(folder, *arguments):
-    command = (sys.executable, "-m", "tests.support.linear", "federate")
-    return subprocess.Popen(
-        [*command, *arguments, "--quiet", "--json", "report.json"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from tests.support.federations import (
+    FEDERATION,
+    ended,
+    federated,
+    federated_as,
+    killed_in_round_3,
+    model,
+    report_in,
+    updates,
+)
 
 
-def ended(process, code=0):
-    """What a command has said."""
-    _, said = process.communicate()
-    assert process.returncode == code, said
-    return said
-
-
-def federated(folder, *arguments):
-    """The report of a federation, on an embedded platform of its own."""
-    return federated_as(folder, *FEDERATION, *arguments)
-
-
-def federated_as(folder, *arguments):
-    """The same, of other clients and rounds."""
-    folder.mkdir()
-    process = start(folder, "digits", "--runtime", "tensorflow", *arguments)
-    ended(process)
-    return json.loads((folder / "report.json").read_text())
-
-
-def model(report, folder):
-    """The file of the model: all bits of the weights."""
-    return (folder / report["model"]).read_bytes()
-
-
-def updates(report):
-    return [(e["round"], e["client"], e["weight"], e["checksum"]) for e in report["ledger"]]
-
-
-def test_containers_kills_and_a_resume_change_no_bit(tmp_path):
-    alone = federated(tmp_path / "alone", "--containers", "1")
+def test_containers_kills_and_a_resume_change_no_bit(tmp_path, undisturbed):
+    alone, wanted = undisturbed
     assert [len([e for e in alone["ledger"] if e["round"] == r]) for r in (1, 2, 3, 4)] == [12] * 4
     # Who is asked differs from round to round, and who was asked has answered.
     assert len({e["client"] for e in alone["ledger"]}) > 12
-    wanted = model(alone, tmp_path / "alone")
 
     many = federated(tmp_path / "many", "--containers", "4")
     assert updates(many) == updates(alone)
@@ -80,28 +38,11 @@ def test_containers_kills_and_a_resume_change_no_bit(tmp_path):
     folder = tmp_path / "resumed"
     folder.mkdir()
     job = ("digits", "--runtime", "tensorflow", *FEDERATION, "--containers", "3")
-    run = killed_in_round_3(folder, *job)
-    ended(start(folder, "--resume", run))
-    resumed = json.loads((folder / "report.json").read_text())
+    ended(folder, "--resume", killed_in_round_3(folder, *job))
+    resumed = report_in(folder)
     assert resumed["resumed_after"] >= 2
     assert updates(resumed) == updates(alone)
     assert model(resumed, folder) == wanted
-
-
-def killed_in_round_3(folder, *job):
-    """The id of a federation whose command is killed when two rounds are done."""
-    process = start(folder, *job, *until(folder / "go", 3))
-    wait_until(lambda: rounds_done(folder) >= 2)
-    process.kill()
-    process.communicate()
-    (folder / "go").touch()
-    [run] = (folder / "runs").iterdir()
-    return run.name
-
-
-def rounds_done(folder):
-    files = list(folder.glob("runs/*/progress.jsonl"))
-    return files[0].read_bytes().count(b"\n") - 1 if files else 0
 
 
 def test_an_average_is_that_of_those_who_answered(tmp_path):
@@ -156,27 +97,26 @@ def test_what_comes_when_its_round_is_over_is_in_a_later_average(tmp_path):
 def test_a_round_that_too_few_answer_fails_and_names_causes(tmp_path):
     folder = tmp_path / "few"
     folder.mkdir()
-    process = start(
+    said = ended(
         folder,
         *("digits", "--runtime", "tensorflow", *FEDERATION, "--containers", "2"),
         *("--clients-per-round", "4", "--action-env", "KILL=always"),
+        code=1,
     )
-    said = ended(process, code=1)
     assert "of 4 clients answered, and 4 must (--clients-per-round)" in said
     assert "client " in said
     assert "--min-clients" in said
-    report = json.loads((folder / "report.json").read_text())
-    assert report["error"]["kind"] == "round-failed"
+    assert report_in(folder)["error"]["kind"] == "round-failed"
 
 
-def test_masks_change_no_bit_and_nobody_in_the_store_sees_an_update(tmp_path):
-    plain = federated(tmp_path / "plain", "--containers", "2")
+def test_masks_change_no_bit_and_nobody_in_the_store_sees_an_update(tmp_path, undisturbed):
+    plain, wanted = undisturbed
     masked = federated(
         tmp_path / "masked",
         *("--containers", "2", "--secure-aggregation", "--action-env", "KILL=once"),
     )
     assert masked["totals"]["failed"] > 0
-    assert model(masked, tmp_path / "masked") == model(plain, tmp_path / "plain")
+    assert model(masked, tmp_path / "masked") == wanted
     assert [e["client"] for e in masked["ledger"]] == [e["client"] for e in plain["ledger"]]
     # The losses of all together are told, and nothing of single ones.
     for one, other in zip(masked["rounds"], plain["rounds"], strict=True):
@@ -256,8 +196,8 @@ def test_epsilon_grows_stops_a_run_and_goes_on_after_a_resume(tmp_path):
     folder = tmp_path / "resumed"
     resumed = federated(folder, *PRIVATE, "--rounds", "2")
     [run] = (folder / "runs").iterdir()
-    ended(start(folder, "--resume", run.name, "--rounds", "4"))
-    resumed = json.loads((folder / "report.json").read_text())
+    ended(folder, "--resume", run.name, "--rounds", "4")
+    resumed = report_in(folder)
     assert [entry["privacy"]["epsilon"] for entry in resumed["rounds"]] == spent
     # Noise and cohorts of a seed are made again.
     assert model(resumed, folder) == model(whole, tmp_path / "whole")
@@ -329,9 +269,9 @@ def test_updates_are_taken_as_they_come_and_lost_clients_are_asked_again(tmp_pat
     folder = tmp_path / "mixed"
     asynchronous = ("--strategy", "fedasync:max_staleness=4", "--containers", "2", "--rounds", "30")
     folder.mkdir()
-    run = killed_in_round_3(folder, "digits", "--runtime", "tensorflow", *FEDERATION, *asynchronous)
-    ended(start(folder, "--resume", run))
-    resumed = json.loads((folder / "report.json").read_text())
+    job = ("digits", "--runtime", "tensorflow", *FEDERATION, *asynchronous)
+    ended(folder, "--resume", killed_in_round_3(folder, *job))
+    resumed = report_in(folder)
     assert resumed["resumed_after"] >= 2
     assert [e["round"] for e in resumed["ledger"]] == [*range(1, 31)]
     assert max(e["staleness"] for e in resumed["ledger"]) <= 4

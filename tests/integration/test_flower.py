@@ -103,32 +103,27 @@ def torch_app(tmp_path):
 
 
 @pytest.mark.framework
-def test_pytorch_by_the_message_api_is_as_in_the_simulation_also_when_containers_are_killed(
+def test_pytorch_by_the_message_api_is_as_in_the_simulation_when_containers_are_killed(
     flower, torch_app
 ):
     """Containers die in their third message. The nodes count the rounds in their state."""
+    client = torch_app / "digits_torch/client_app.py"
+    client.write_text(client.read_text().replace("app = ClientApp()", DIES))
     options = ("--num-supernodes", "2", "--action-env", "OMP_NUM_THREADS=1")
-    client, told = torch_app / "digits_torch/client_app.py", []
-    for dying in (False, True):
-        if dying:
-            client.write_text(client.read_text().replace("app = ClientApp()", DIES))
-        code, report, result, stdout, _ = flower(torch_app, *options)
-        told.append(result)
-        assert code == 0
-        assert {entry.outcome for entry in report.flower.messages} == {"ok"}
-        trained = [entry for entry in report.flower.messages if entry.type == "train"]
-        assert [entry.metrics["rounds"] for entry in trained] == [e.round for e in trained]
-        assert {entry.round for entry in trained} == {1, 2, 3}
-        # What the ServerApp prints, and the summary below it.
-        assert json.dumps(result) in stdout
-        assert "12 messages to nodes, all answered" in stdout
-        lost = sum(entry.attempts - 1 for entry in report.flower.messages)
-        assert report.totals.failed == lost
-        assert bool(lost) is dying
-    assert told[0] == told[1]
+    code, report, result, stdout, _ = flower(torch_app, *options)
+    assert code == 0
+    assert {entry.outcome for entry in report.flower.messages} == {"ok"}
+    trained = [entry for entry in report.flower.messages if entry.type == "train"]
+    assert [entry.metrics["rounds"] for entry in trained] == [e.round for e in trained]
+    assert {entry.round for entry in trained} == {1, 2, 3}
+    # What the ServerApp prints, and the summary below it.
+    assert json.dumps(result) in stdout
+    assert "12 messages to nodes, all answered" in stdout
+    lost = sum(entry.attempts - 1 for entry in report.flower.messages)
+    assert report.totals.failed == lost > 0
     simulated = SIMULATED["torch"]
-    assert told[0]["accuracy"] == simulated["accuracy"]
-    assert told[0]["loss"] == pytest.approx(simulated["loss"], rel=1e-5)
+    assert result["accuracy"] == simulated["accuracy"]
+    assert result["loss"] == pytest.approx(simulated["loss"], rel=1e-5)
 
 
 @pytest.mark.framework
@@ -164,9 +159,9 @@ def test_what_a_client_raises_is_told_and_the_others_go_on(flower, plain, tmp_pa
 
 
 def test_a_client_that_crashes_or_needs_more_memory_is_asked_again(flower, plain):
-    code, report, result, _, stderr = flower(plain, config="what='crash'")
+    code, report, result, _, stderr = flower(plain, config="what='crash' asks=1")
     assert code == 0
-    assert result == {"errors": [8, 8], "counts": [2]}
+    assert result == {"errors": [8], "counts": [1]}
     assert {e.attempts for e in report.flower.messages if e.partition == 0} == {5}
     code, report, result, _, stderr = flower(plain, "--memory", "128", config="what='memory'")
     assert (code, result) == (0, {"errors": [], "counts": [2, 2]})

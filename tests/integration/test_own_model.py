@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support import command
+from tests.support.embedded import shared_platform
 
 pytestmark = pytest.mark.framework
 
@@ -121,9 +122,18 @@ print((guessed == digits.test_y).mean())
 """
 
 
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory):
+    """That of a platform on which all of them train."""
+    folder = tmp_path_factory.mktemp("state")
+    with shared_platform(folder):
+        yield folder
+
+
 @pytest.fixture
-def disdel(tmp_path):
+def disdel(tmp_path, state_dir, monkeypatch):
     """Run the command in a folder with models and data; the finished process."""
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(state_dir))
     (tmp_path / "net.py").write_text(NET)
     (tmp_path / "torch_net.py").write_text(TORCH_NET)
     (tmp_path / "parts.py").write_text("WIDTH = 40\n")

@@ -10,6 +10,7 @@ from disdel.settings import Settings
 from disdel.types import TrainJob
 from disdel.types.events import silent
 from tests.support import strategies
+from tests.support.embedded import shared_platform
 
 pytestmark = pytest.mark.framework
 
@@ -22,6 +23,19 @@ JOB = TrainJob(
     optimizer="sgd",
     learning_rate=strategies.FedProxStrong.RATE,
 )
+
+
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory):
+    """That of a platform on which all of them train, with what was compiled for the first."""
+    folder = tmp_path_factory.mktemp("state")
+    with shared_platform(folder):
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _shared(state_dir, monkeypatch):
+    monkeypatch.setenv("DISDEL_STATE_DIR", str(state_dir))
 
 
 def losses(tmp_path, strategy, **job):

@@ -16,8 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def disdel(*arguments, cwd, check=True, **environment):
-    """Run the command with this environment and more; the finished process."""
+def disdel(*arguments, cwd, check=True, linear=False, **environment):
+    """Run the command with this environment and more; the finished process.
+
+    With `linear`, its containers train without a framework (`tests.support.linear`).
+    """
     arguments = [str(argument) for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder, name) for name in ("stdout", "stderr")]
@@ -26,6 +29,7 @@ def disdel(*arguments, cwd, check=True, **environment):
             "cwd": str(cwd),
             "environment": {**os.environ, **{k: str(v) for k, v in environment.items()}},
             "outputs": [str(output) for output in outputs],
+            "linear": linear,
         }
         server = _server()
         try:
@@ -59,7 +63,10 @@ def _server():
 
 
 def _forked():
-    """Fork for each command that is asked for, and tell its end; returns in the child alone."""
+    """Fork for each command that is asked for, and tell its end.
+
+    Returns in the child alone: what it was asked.
+    """
     import disdel.api
     import disdel.cli.app  # noqa: F401
 
@@ -68,11 +75,13 @@ def _forked():
     with os.fdopen(os.dup(0)) as requests:
         for line in requests:
             request = json.loads(line)
+            if request["linear"]:
+                import tests.support.linear  # noqa: F401
             child = os.fork()
             if child == 0:
                 os.close(told)
                 _become(request)
-                return
+                return request
             _, status = os.waitpid(child, 0)
             os.write(told, b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
@@ -94,7 +103,12 @@ def _become(request):
 
 
 if __name__ == "__main__":
-    _forked()
+    if _forked()["linear"]:
+        import pytest
+
+        from tests.support.linear import take_place
+
+        take_place(pytest.MonkeyPatch())
     from disdel.__main__ import main
 
     main()

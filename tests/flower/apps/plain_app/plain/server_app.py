@@ -1,4 +1,4 @@
-"""Asks all nodes twice; the errors and last counts go to the file `out`, as JSON."""
+"""Asks all nodes so often; the errors and last counts go to the file `out`, as JSON."""
 
 import json
 import time
@@ -19,7 +19,7 @@ def main(grid: Grid, context: Context) -> None:
         out.touch()
         time.sleep(1000)
     errors, counts = [], []
-    for number in (1, 2):
+    for number in range(1, context.run_config["asks"] + 1):
         content = RecordDict({"config": ConfigRecord({"server-round": number})})
         messages = [Message(content, node, "query") for node in grid.get_node_ids()]
         replies = list(grid.send_and_receive(messages))
