@@ -105,7 +105,8 @@ class StagedSamples(ClientData):
                 rows = self._samples.rows(self._roster.positions(client, part))
                 self._store.put_stream(keys[client], encoded_rows(self._tensors, rows))
                 self._staged[keys[client]] = self._bytes(client, part)
-            let_go(self._samples.x)
+                # Around each sample that is read, the kernel maps twenty times as much.
+                let_go(self._samples.x)
 
     def _make_room(self, needed_bytes: int, wanted: frozenset[str]) -> None:
         staged_bytes = sum(self._staged.values())

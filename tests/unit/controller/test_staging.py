@@ -1,17 +1,21 @@
 """What is staged is what an assignment says, of the split as the training has it."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from disdel.controller.training.splits import job_partition, job_samples
-from disdel.controller.training.staging import shard_keys, stage
+from disdel.controller.federating.client_data import StagedSamples
+from disdel.controller.federating.roster import Roster
+from disdel.controller.training.splits import SplitSamples, job_partition, job_samples
+from disdel.controller.training.staging import let_go, shard_keys, stage
 from disdel.data import DatasetArrays
 from disdel.protocol.keys import RunKeys
 from disdel.store.codec import encode, encoded_rows, read_tensors
 from disdel.store.memory_store import MemoryStore
-from disdel.types import TrainJob, Validation, feature_of
+from disdel.types import FederateJob, TrainJob, Validation, feature_of
+from disdel.types.assignment import Assignment
 from tests.support.planning import dataset, plan
 
 KEYS = RunKeys("run")
@@ -73,3 +77,44 @@ def test_rows_of_a_range_are_no_copy():
     assert all(np.shares_memory(np.frombuffer(block, np.uint8), x) for block in blocks)
     positions = np.arange(100, 99_000)
     assert b"".join(encoded_rows({"x": x}, positions)) == encode({"x": x[100:99_000]})
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """A file of a thousand samples, as a data set's is mapped."""
+    path = tmp_path / "train_x.npy"
+    np.save(path, np.ones((1000, 4096), np.uint8))
+    return np.load(path, mmap_mode="r"), path
+
+
+def resident_kb(path):
+    """Of a mapped file, what counts as memory of this process."""
+    try:
+        entries = Path("/proc/self/smaps").read_text().split(f"{path}\n")[1:]
+    except OSError:
+        pytest.skip("only Linux says what of a mapped file is resident")
+    return sum(int(entry.partition("Rss:")[2].split()[0]) for entry in entries)
+
+
+@pytest.mark.parametrize("view", [lambda x: x, np.asarray, lambda x: np.asarray(x)[10:][::2]])
+def test_what_was_read_of_a_mapped_file_is_let_go(mapped, view):
+    x, path = mapped
+    assert x.sum() == x.size
+    assert resident_kb(path) > 1000
+    let_go(view(x))
+    assert resident_kb(path) == 0
+    assert x.sum() == x.size
+    let_go(np.ones(3), np.ones((4, 4))[1:])
+
+
+def test_samples_of_clients_are_let_go_once_they_are_in_the_store(mapped):
+    x, path = mapped
+    job = FederateJob(dataset="digits", clients=10)
+    sizes = np.full(10, 100)
+    roster = Roster(job, Assignment.of_ranges(sizes, lambda: np.arange(1000)))
+    store = MemoryStore()
+    split = SplitSamples(x=np.asarray(x), y=np.zeros(1000, np.int32))
+    staged = StagedSamples(store, KEYS, roster, split, dataset(1000, 30), None)
+    staged.make_ready(list(range(10)))
+    assert read_tensors(store, staged.key(3))["x"].shape == (100, 4096)
+    assert resident_kb(path) == 0
