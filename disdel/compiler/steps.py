@@ -144,15 +144,17 @@ class Steps:
     def _score(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
         *state, x, y, weights = arguments
         trainable, frozen = self._split(state)
-        outputs, _ = self._model.stateless_call(
-            trainable, frozen, x.astype(self._takes), training=False
+        outputs, _, penalties = self._model.stateless_call(
+            trainable, frozen, x.astype(self._takes), training=False, return_losses=True
         )
         hits = self._recipe.hits(y, outputs) & (weights > 0)
         sums = [
             (values * weights).sum()
             for values in (self._recipe.losses(y, outputs), *self._recipe.measures(y, outputs))
         ]
-        return (sums[0], hits.astype(jnp.int32).sum(), *sums[1:])
+        # A penalty is added to the mean, as `evaluate` has it.
+        loss = sum((penalty * weights.sum() for penalty in penalties), sums[0])
+        return (loss, hits.astype(jnp.int32).sum(), *sums[1:])
 
     def _split(self, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The model's values as trainable and not, each in the order of Keras."""

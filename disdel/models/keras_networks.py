@@ -56,6 +56,7 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
     import tensorflow as tf
 
     from disdel.runtimes.devices import choose_keras_device
+    from disdel.runtimes.keras.masks import mask_of, spread
     from disdel.runtimes.keras.trainer import pin_threads
 
     pin_threads(threads)
@@ -66,11 +67,15 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
     if len(inputs) != 1:
         raise UsageError(f"the model has {len(inputs)} inputs, and it must have one: the samples")
     wanted = tuple(inputs[0].shape[1:])
+
+    def given(x: Any) -> tuple[Any, Any]:
+        outputs = model(x, training=False)
+        mask = mask_of(outputs)
+        return outputs, None if mask is None else spread(mask, outputs, "output")
+
     # Compiled, since a batch layer by layer takes half as much memory again, and longer.
-    forward = tf.function(
-        lambda x: model(x, training=False),
-        input_signature=[tf.TensorSpec((None, *wanted), inputs[0].dtype)],
-    )
+    signature = [tf.TensorSpec((None, *wanted), inputs[0].dtype)]
+    forward = tf.function(given, input_signature=signature)
 
     def predict(x: Array) -> Array:
         sizes = x.shape[1:]
@@ -78,7 +83,9 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
             w not in (None, s) for w, s in zip(wanted, sizes, strict=True)
         ):
             raise UsageError(f"the model takes samples of shape {wanted}, not {sizes}")
-        return np.asarray(forward(given_as(x, inputs[0].dtype)), np.float32)
+        outputs, counts = forward(given_as(x, inputs[0].dtype))
+        found = np.asarray(outputs, np.float32)
+        return found if counts is None else np.ma.array(found, mask=~np.asarray(counts))
 
     return predict
 

@@ -174,11 +174,12 @@ class TrainClientsRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSums:
-    """Sums over the samples that a client's model was scored on; `correct` as in `ScoreReply`."""
+    """Sums over the samples that a client's model was scored on, as in `ScoreReply`."""
 
     samples: int
     loss_sum: float
     correct: int | None
+    labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

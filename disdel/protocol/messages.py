@@ -139,12 +139,16 @@ class ScoreFirst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceScore:
-    """Sums over the slice's samples; `correct` counts labels, None where there are no classes."""
+    """Sums over the slice's samples; `correct` counts labels, None where there are no classes.
+
+    `labels` and what it means for `metric_sums` is as in `runtimes.base.Scored`.
+    """
 
     samples: int
     loss_sum: float
     correct: int | None
     metric_sums: dict[str, float] = field(default_factory=dict)
+    labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,26 +26,31 @@ class Scored:
     """Sums over the samples of a batch.
 
     `correct` counts labels that were predicted correctly, of which a sample has one or more; None
-    where there are no classes. `metric_sums` has each further metric by its name.
+    where there are no classes. `metric_sums` has each further metric by its name. `labels` says how
+    many labels count, where trainers have masks that leave some out; None where all count. Sums of
+    metrics are then over as many samples as have so many labels.
     """
 
     loss_sum: float
     correct: int | None
     metric_sums: Mapping[str, float] = field(default_factory=dict)
+    labels: int | None = None
 
 
 def sum_of(batches: Iterable[Scored]) -> Scored:
     """The sums over several batches of one model, at least one."""
     first, *others = batches
     metric_sums = dict(first.metric_sums)
-    loss_sum, correct = first.loss_sum, first.correct
+    loss_sum, correct, labels = first.loss_sum, first.correct, first.labels
     for scored in others:
         loss_sum += scored.loss_sum
         if correct is not None and scored.correct is not None:
             correct += scored.correct
+        if labels is not None and scored.labels is not None:
+            labels += scored.labels
         for name, value in scored.metric_sums.items():
             metric_sums[name] += value
-    return Scored(loss_sum, correct, metric_sums)
+    return Scored(loss_sum, correct, metric_sums, labels)
 
 
 @dataclass(frozen=True, slots=True)

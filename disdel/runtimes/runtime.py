@@ -26,7 +26,8 @@ from disdel.types.specs import ModelSpec
 if TYPE_CHECKING:
     from disdel.user_code.module import UserModule
 
-# From samples as stored, (n, *input_shape), to what a model gives for them, (n, outputs) float32.
+# From samples as stored, (n, *input_shape), to what a model gives for them, (n, outputs) float32;
+# where a model masks some of its outputs, these are masked in numpy's way (`np.ma`).
 Predictor: TypeAlias = Callable[[Array], Array]
 
 _EVERY_TARGET: tuple[Target, ...] = ("class", "binary", "number")

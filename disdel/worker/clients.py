@@ -287,17 +287,21 @@ class _Activation:
             return None
         self._say("scoring", client=turn.client)
         began_s, size = time.perf_counter(), self.request.score_batch
-        samples, loss_sum = 0, 0.0
-        correct: int | None = 0
+        samples, parts = 0, []
         for scored_on in self._scored(turn, own):
             batches = (slice(at, at + size) for at in range(0, len(scored_on.x), size))
-            part = sum_of(trainer.score(scored_on.x[at], scored_on.y[at]) for at in batches)
-            samples, loss_sum = samples + len(scored_on.x), loss_sum + part.loss_sum
-            correct = None if part.correct is None or correct is None else correct + part.correct
+            parts.append(sum_of(trainer.score(scored_on.x[b], scored_on.y[b]) for b in batches))
+            samples += len(scored_on.x)
+        scored = sum_of(parts)
         self._score_s = max(self._score_s, time.perf_counter() - began_s)
-        if not math.isfinite(loss_sum):
+        if not math.isfinite(scored.loss_sum):
             return None
-        return ScoreSums(samples=samples, loss_sum=loss_sum, correct=correct)
+        return ScoreSums(
+            samples=samples,
+            loss_sum=scored.loss_sum,
+            correct=scored.correct,
+            labels=scored.labels,
+        )
 
     def _scored(self, turn: ClientTurn, own: Samples) -> Iterator[Samples]:
         """What a client's model is scored on; one part is held at a time."""

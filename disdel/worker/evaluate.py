@@ -45,14 +45,14 @@ def evaluate(
     samples = open_rows(context.store, request.input_key, "x")
     # The model as well: it is loaded while the samples are still on their way.
     clock.ended("data")
-    outcome, outputs = _predict(request, context, predict, samples)
+    outcome, found = _predict(request, context, predict, samples)
     clock.ended("computed")
-    context.store.put_stream(request.output_key, encoded_rows({"outputs": outputs}, slice(None)))
+    context.store.put_stream(request.output_key, encoded_rows(found, slice(None)))
     clock.ended("stored")
     _say(request, context, "done" if outcome == "ok" else outcome)
     return EvaluateReply(
         outcome=outcome,
-        next_sample=request.start_sample + len(outputs),
+        next_sample=request.start_sample + len(found["outputs"]),
         peak_mb=context.peak_mb(),
         working_set_mb=context.working_set_mb(),
         phases=clock.phases(),
@@ -61,14 +61,18 @@ def evaluate(
 
 def _predict(
     request: EvaluateRequest, context: Context, predict: Predictor, samples: Rows
-) -> tuple[Ending, Array]:
-    """How it ended, and the outputs so far, (samples, …) float32."""
+) -> tuple[Ending, dict[str, Array]]:
+    """How it ended, and what was found so far, by name.
+
+    `outputs` are (samples, …) float32. `counts` says which labels do, (samples, *label_shape)
+    uint8; it is missing where all do.
+    """
     throttle = Throttle(PROGRESS_INTERVAL_S)
     total, slowest_s = len(samples), 0.0
-    found = np.empty((0, 0), np.float32)
+    found: dict[str, Array] = {"outputs": np.empty((0, 0), np.float32)}
     reached = request.start_sample
     while reached < total:
-        done = found[: reached - request.start_sample]
+        done = {name: rows[: reached - request.start_sample] for name, rows in found.items()}
         # At least one batch an activation, so that every activation brings the run forward.
         if slowest_s and context.remaining_s() < 2 * slowest_s + STORE_MARGIN_S:
             return "continued-time", done
@@ -78,13 +82,20 @@ def _predict(
         stop = min(total, reached + request.batch_size)
         batch = predict(samples.read(reached, stop))
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
-        if not len(done):
+        masked, batch = np.ma.getmask(batch), np.ma.getdata(batch)
+        if not len(done["outputs"]):
             if request.target.kind == "class":
                 _check_probabilities(batch, request.target)
             batch = _shaped(batch, request.target)
-            found = np.empty((total - reached, *batch.shape[1:]), np.float32)
-        rows = found[reached - request.start_sample : stop - request.start_sample]
-        rows[...] = batch.reshape(rows.shape)
+            found = {"outputs": np.empty((total - reached, *batch.shape[1:]), np.float32)}
+        rows = slice(reached - request.start_sample, stop - request.start_sample)
+        into = found["outputs"][rows]
+        into[...] = batch.reshape(into.shape)
+        if masked is not np.ma.nomask:
+            labels = request.target.shape
+            if "counts" not in found:
+                found["counts"] = np.ones((len(found["outputs"]), *labels), np.uint8)
+            found["counts"][rows] = ~masked.reshape(len(batch), *labels, -1)[..., 0]
         reached = stop
         if throttle.due():
             done_steps = math.ceil(reached / request.batch_size)

@@ -75,4 +75,5 @@ def scored_average(
         loss_sum=scored.loss_sum,
         correct=scored.correct,
         metric_sums=dict(scored.metric_sums),
+        labels=scored.labels,
     )

@@ -198,6 +198,7 @@ def _scored_at(key: str | None) -> dict[str, Any]:
 
 def means(score: client_messages.ScoreSums, labels_each: int) -> tuple[float, float | None]:
     """The loss and the accuracy of a score; no accuracy where there are no classes."""
-    correct = score.correct
-    accuracy = None if correct is None else correct / (score.samples * labels_each)
+    labels = score.samples * labels_each if score.labels is None else score.labels
+    # Without a label that counts, as Keras has it.
+    accuracy = None if score.correct is None else score.correct / max(1, labels)
     return score.loss_sum / score.samples, accuracy

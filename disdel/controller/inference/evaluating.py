@@ -22,7 +22,7 @@ from disdel.planner.memory import BLOCK_STEPS
 from disdel.protocol import messages
 from disdel.store.codec import read_tensors
 from disdel.types import InferPlan, RuntimeName, Slice, TargetSpec
-from disdel.types.arrays import Array
+from disdel.types.arrays import Array, Tensors
 
 
 class Evaluators:
@@ -59,25 +59,32 @@ class Evaluators:
             batches=lambda attempt: f" in batches of {_batch_size(plan.batch_size, attempt)}",
         )
 
-    async def run(self) -> Array:
-        """Outputs for all samples, (samples, …) float32, in their order.
+    async def run(self) -> tuple[Array, Array | None]:
+        """Outputs for all samples, (samples, …) float32, in their order, and which labels count.
+
+        The latter is (samples, *label_shape) bool; None where all do.
 
         Raises:
             ActivationFailed: a slice failed in a way that another attempt would not mend.
         """
-        return np.concatenate(await all_of(self._slice(part) for part in self._plan.slices))
+        slices = await all_of(self._slice(part) for part in self._plan.slices)
+        found = [tensors for parts in slices for tensors in parts]
+        outputs = np.concatenate([tensors["outputs"] for tensors in found])
+        if not any("counts" in tensors for tensors in found):
+            return outputs, None
+        return outputs, np.concatenate([_counts(tensors, self._target) for tensors in found])
 
-    async def _slice(self, part: Slice) -> Array:
-        outputs: list[Array] = []
+    async def _slice(self, part: Slice) -> list[dict[str, Array]]:
+        """What its activations have found, in the order of its samples."""
+        found: list[dict[str, Array]] = []
         reached = 0
         while True:
-            sent, reply = await self._segment(part.worker, len(outputs), reached)
+            sent, reply = await self._segment(part.worker, len(found), reached)
             store = self._invoker.session.store
-            tensors = await asyncio.to_thread(read_tensors, store, sent.output_key)
-            outputs.append(tensors["outputs"])
+            found.append(dict(await asyncio.to_thread(read_tensors, store, sent.output_key)))
             reached = reply.next_sample
             if reply.outcome == "ok":
-                return np.concatenate(outputs)
+                return found
             if reply.outcome == "continued-memory":
                 self._workers.give_room(part.worker)
 
@@ -106,6 +113,13 @@ class Evaluators:
             return request, await self._invoker.call(call, messages.EvaluateReply)
 
         return await self._workers.persist(worker, send)
+
+
+def _counts(tensors: Tensors, target: TargetSpec) -> Array:
+    """Which labels count, (samples, *label_shape) bool, as an activation has told it."""
+    if "counts" not in tensors:
+        return np.ones((len(tensors["outputs"]), *target.shape), np.bool_)
+    return tensors["counts"].astype(np.bool_)
 
 
 def _berths(plan: InferPlan, session: Session) -> Berths:

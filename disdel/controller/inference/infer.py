@@ -270,6 +270,8 @@ class _InferRun:
             invoker=invoker,
         )
         self._outputs: Array = np.empty((0, *source.spec.target.predicted_shape), np.float32)
+        # Which labels do, where the model masks some.
+        self._counts: Array | None = None
 
     async def execute(self) -> None:
         """Evaluate every slice; containers start while the samples are still being written.
@@ -284,7 +286,7 @@ class _InferRun:
         await all_of((staging, self._evaluate()))
 
     async def _evaluate(self) -> None:
-        outputs = await self._evaluators.run()
+        outputs, self._counts = await self._evaluators.run()
         if outputs.shape[1:] != self._source.spec.target.predicted_shape:
             raise UsageError(
                 f"the model {self._model.path} has {outputs.shape[-1]} classes and "
@@ -313,10 +315,20 @@ class _InferRun:
         if true is None or not len(outputs):
             return _Scored()
         if not self._source.spec.classes:
-            errors = evaluate_numbers(outputs.reshape(true.shape), true)
+            numbers = outputs.reshape(true.shape)
+            if self._counts is not None:
+                numbers, true = numbers[self._counts], true[self._counts]
+            if not len(true):
+                return _Scored()
+            errors = evaluate_numbers(numbers, true)
             return _Scored(errors, None, errors.mean_squared_error)
         # Of labels, where a sample has several.
         outputs, true = outputs.reshape(-1, outputs.shape[-1]), true.reshape(-1)
+        if self._counts is not None:
+            counts = self._counts.reshape(-1)
+            outputs, true = outputs[counts], true[counts]
+        if not len(true):
+            return _Scored()
         evaluation = evaluate_classes(outputs, true, self._source.class_names, self._job.top_k)
         hits = sum(row[place] for place, row in enumerate(evaluation.confusion or ()))
         return _Scored(evaluation, hits / len(outputs), mean_loss(outputs, true))

@@ -83,15 +83,7 @@ class AveragedModel:
         return self._joined(scores)
 
     def _joined(self, slices: Sequence[messages.SliceScore]) -> Score:
-        samples = sum(one.samples for one in slices)
-        return Score(
-            loss=sum(one.loss_sum for one in slices) / samples,
-            accuracy=_accuracy(slices, self.fleet.network().model.target.elements),
-            metrics={
-                name: sum(one.metric_sums[name] for one in slices) / samples
-                for name in slices[0].metric_sums
-            },
-        )
+        return joined(slices, self.fleet.network().model.target.elements)
 
     async def export(self, number: int) -> None:
         """Let a worker store the model of a round."""
@@ -153,8 +145,18 @@ class AveragedModel:
         )
 
 
-def _accuracy(slices: Sequence[messages.SliceScore], labels_each: int) -> float | None:
-    """Of all labels, of which a sample has so many; None where there are no classes."""
+def joined(slices: Sequence[messages.SliceScore], labels_each: int) -> Score:
+    """The score of all slices, of whose samples each has so many labels."""
+    samples = sum(one.samples for one in slices)
+    labels = sum(one.samples * labels_each if one.labels is None else one.labels for one in slices)
+    # Where masks leave no label at all, all is 0, as Keras has it.
+    counted = labels / labels_each or 1.0
     correct = [one.correct for one in slices if one.correct is not None]
-    labels = sum(one.samples for one in slices) * labels_each
-    return sum(correct) / labels if correct else None
+    return Score(
+        loss=sum(one.loss_sum for one in slices) / samples,
+        accuracy=sum(correct) / max(1, labels) if correct else None,
+        metrics={
+            name: sum(one.metric_sums[name] for one in slices) / counted
+            for name in slices[0].metric_sums
+        },
+    )

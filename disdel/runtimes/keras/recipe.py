@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from disdel.runtimes.keras.masks import mask_of, masked, spread
 from disdel.types.names import Target
 
 # Keras and TensorFlow ship no types: these are tensors and models of theirs.
@@ -52,11 +53,18 @@ class KerasRecipe:
     label_shape: tuple[int, ...] = ()
     adds_axis: bool = True
 
-    def weights(self, y: Tensor) -> Tensor:
+    def counts(self, y: Tensor, mask: Tensor | None) -> Tensor:
+        """Whether such labels count where the model's outputs have a mask: bool, of their shape."""
+        import tensorflow as tf
+
+        return tf.ones_like(y, tf.bool) if mask is None else spread(mask, y, "target")
+
+    def weights(self, y: Tensor, mask: Tensor | None) -> Tensor:
         """What such labels count in the loss of a batch, float32 of their shape."""
         import tensorflow as tf
 
-        return tf.ones_like(y, tf.float32) if self.weigh is None else self.weigh(y)
+        counts = tf.cast(self.counts(y, mask), tf.float32)
+        return counts if self.weigh is None else counts * self.weigh(y)
 
     def share(self, part: Tensor, batch: Tensor) -> Tensor:
         """What the loss of a part counts in its batch's: a scalar, of the weights of both, (n,)."""
@@ -76,15 +84,16 @@ class KerasRecipe:
         return numbers[..., tf.newaxis] if self.adds_axis else numbers
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """What the outputs mean, in the same shape: probabilities, or numbers."""
+        """What the outputs mean, probabilities or numbers, in their shape and with their mask."""
         import keras
 
         if self.gives_probabilities or self.target == "number":
             return outputs
-        return keras.ops.softmax(outputs) if self.target == "class" else keras.ops.sigmoid(outputs)
+        act = keras.ops.softmax if self.target == "class" else keras.ops.sigmoid
+        return masked(act(outputs), mask_of(outputs))
 
     def correct(self, y: Tensor, outputs: Tensor) -> Tensor:
-        """How many labels of a batch are predicted correctly: a scalar, 0 without classes.
+        """How many labels that count are predicted correctly: a scalar, 0 without classes.
 
         Args:
             y: (batch, *label_shape) int32.
@@ -99,7 +108,8 @@ class KerasRecipe:
         else:
             chances = tf.reshape(outputs, tf.shape(y))
             guessed = tf.cast(chances > (0.5 if self.gives_probabilities else 0.0), tf.int32)
-        return tf.math.count_nonzero(tf.equal(guessed, y))
+        hits = tf.equal(guessed, y)
+        return tf.math.count_nonzero(hits & self.counts(y, mask_of(outputs)))
 
 
 def recipe_for(target: Target, *, probabilities: bool) -> KerasRecipe:
@@ -126,11 +136,19 @@ def recipe_for(target: Target, *, probabilities: bool) -> KerasRecipe:
 
 
 def mean_of(measure: Measure) -> Measure:
-    """The mean over a batch, as one float32, of what `measure` gives for it or for each sample."""
+    """The mean over a batch, as one float32, of what `measure` gives for it or for each sample.
+
+    What the outputs' mask leaves out does not count, as for a function that `compile` is given.
+    """
 
     def mean(targets: Tensor, outputs: Tensor) -> Tensor:
         import tensorflow as tf
 
-        return tf.reduce_mean(tf.cast(measure(targets, outputs), tf.float32))
+        values = tf.cast(measure(targets, outputs), tf.float32)
+        mask = mask_of(outputs)
+        if mask is None or values.shape.rank == 0:
+            return tf.reduce_mean(values)
+        counts = tf.cast(spread(mask, values, "loss or metric"), tf.float32)
+        return tf.math.divide_no_nan(tf.reduce_sum(values * counts), tf.reduce_sum(counts))
 
     return mean

@@ -18,6 +18,7 @@ import numpy as np
 from disdel.errors import UsageError
 from disdel.runtimes.base import AddedTerms, Scored, Trainer, check_state, split_state
 from disdel.runtimes.keras.frozen import frozen_variables
+from disdel.runtimes.keras.masks import mask_of, masked
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
 from disdel.runtimes.keras.precision import mixed_bfloat16
 from disdel.runtimes.keras.recipe import KerasRecipe, recipe_for
@@ -92,7 +93,7 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         def take(step: Any, loss_sum: Any) -> tuple[Any, Any]:
-            loss, gradients = self._gradients(x[step], y[step])
+            loss, gradients = self._gradients(*self._augmented(x[step], y[step]))
             self._apply(gradients, factors[step], terms)
             return step + 1, loss_sum + loss
 
@@ -116,6 +117,31 @@ class KerasTrainer(Trainer):
             ]
         self._optimizer.apply(gradients, factor)
 
+    def _augmented(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """A whole batch as training takes it, the samples in the dtype of the model's input."""
+        import tensorflow as tf
+
+        x = tf.cast(x, self._takes)
+        if self._recipe.augment is None:
+            return x, y
+        shape = x.shape
+        x, y = self._recipe.augment(x, y)
+        if self._takes.is_integer and not x.dtype.is_integer:
+            raise UsageError(
+                f"augment gave {x.dtype.name}, and the model takes {self._takes.name}: give "
+                "integers, or a model whose keras.Input is float32"
+            )
+        return tf.ensure_shape(tf.cast(x, self._takes), shape), y
+
+    def _outputs(self, x: Any, *, training: bool) -> Any:
+        """What the model gives for such samples, float32, with the mask that Keras has for it."""
+        import tensorflow as tf
+
+        mixed = training and self._precision == "bfloat16"
+        with mixed_bfloat16(self._model) if mixed else nullcontext():
+            given = self._model(x, training=training)
+        return masked(tf.cast(given, tf.float32), mask_of(given))
+
     def _gradients(
         self, x: Any, y: Any, loss_share: Any = 1.0, size_share: Any = 1.0
     ) -> tuple[Any, list[Any]]:
@@ -126,25 +152,18 @@ class KerasTrainer(Trainer):
         """
         import tensorflow as tf
 
-        x = tf.cast(x, self._takes)
-        if self._recipe.augment is not None:
-            shape = x.shape
-            x, y = self._recipe.augment(x, y)
-            if self._takes.is_integer and not x.dtype.is_integer:
-                raise UsageError(
-                    f"augment gave {x.dtype.name}, and the model takes {self._takes.name}: give "
-                    "integers, or a model whose keras.Input is float32"
-                )
-            x = tf.ensure_shape(tf.cast(x, self._takes), shape)
-        mixed = self._precision == "bfloat16"
         with tf.GradientTape() as tape:
-            with mixed_bfloat16(self._model) if mixed else nullcontext():
-                outputs = tf.cast(self._model(x, training=True), tf.float32)
+            outputs = self._outputs(x, training=True)
             loss = self._recipe.loss(self._recipe.wanted(y), outputs) * loss_share
-            for penalty in self._model.losses:
-                loss += tf.cast(penalty, loss.dtype) * size_share
+            loss = self._penalised(loss, size_share)
             scaled = self._optimizer.scaled(loss / self._recipe.loss_unit)
         return loss, tape.gradient(scaled, self._model.trainable_variables)
+
+    def _penalised(self, loss: Any, share: Any = 1.0) -> Any:
+        """A loss with what regularizers and `add_loss` of the last call add, as in `fit`."""
+        import tensorflow as tf
+
+        return sum((tf.cast(penalty, loss.dtype) * share for penalty in self._model.losses), loss)
 
     def _steps_in_parts(
         self, x: Any, y: Any, factors: Any, parts: Any, *, terms: _Terms | None
@@ -158,13 +177,16 @@ class KerasTrainer(Trainer):
         connected: set[int] = set()
 
         def take(step: Any, loss_sum: Any) -> tuple[Any, Any]:
-            weights = self._recipe.weights(y[step])
+            samples, labels = self._augmented(x[step], y[step])
+            # Of this call the graph keeps what a mask is made of, and without a mask nothing.
+            mask = mask_of(self._outputs(samples, training=False))
+            weights = self._recipe.weights(labels, mask)
 
             def add(part: Any, loss_sum: Any, totals: list[Any]) -> tuple[Any, Any, list[Any]]:
                 start, stop = part * batch // parts, (part + 1) * batch // parts
                 loss, gradients = self._gradients(
-                    x[step, start:stop],
-                    y[step, start:stop],
+                    samples[start:stop],
+                    labels[start:stop],
                     self._recipe.share(weights[start:stop], weights),
                     tf.cast(stop - start, tf.float32) / tf.cast(batch, tf.float32),
                 )
@@ -191,11 +213,14 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         recipe, samples = self._recipe, tf.cast(tf.shape(y)[0], tf.float32)
-        outputs = tf.cast(self._model(tf.cast(x, self._takes), training=False), tf.float32)
-        means = [recipe.loss(recipe.wanted(y), outputs)]
-        given = recipe.probabilities(outputs)
-        means += [metric(recipe.wanted(y), given) for metric in recipe.metrics.values()]
-        return [mean * samples for mean in means], recipe.correct(y, outputs)
+        outputs = self._outputs(tf.cast(x, self._takes), training=False)
+        loss = self._penalised(recipe.loss(recipe.wanted(y), outputs))
+        given, mask = recipe.probabilities(outputs), mask_of(outputs)
+        labels = tf.math.count_nonzero(recipe.counts(y, mask))
+        # As many samples as have so many labels.
+        counted = samples * tf.cast(labels / tf.size(y, labels.dtype), samples.dtype)
+        metrics = [metric(recipe.wanted(y), given) * counted for metric in recipe.metrics.values()]
+        return loss * samples, recipe.correct(y, outputs), labels, metrics
 
     def train(
         self,
@@ -240,10 +265,13 @@ class KerasTrainer(Trainer):
 
     def score(self, x: Array, y: Array) -> Scored:
         with self._optimizer.final_weights():
-            (loss_sum, *metric_sums), correct = self._score_batch(x, y)
+            loss_sum, correct, labels, metric_sums = self._score_batch(x, y)
         sums = zip(self._recipe.metrics, map(float, metric_sums), strict=True)
         return Scored(
-            float(loss_sum), None if self._recipe.target == "number" else int(correct), dict(sums)
+            float(loss_sum),
+            None if self._recipe.target == "number" else int(correct),
+            dict(sums),
+            labels=int(labels),
         )
 
     def state(self) -> dict[str, Array]:

@@ -117,6 +117,7 @@ class TorchTrainer(Trainer):
         parameters, unit = self._optimizer.parameters, self._recipe.loss_unit
         loss_sum = torch.zeros((), device=self._device)
         _forget_gradients(parameters)
+        x, y = self._augmented(x, y)
         for samples, labels, share in self._parts(x, y, parts):
             loss = self._loss(samples, labels)
             scaled = loss if share == unit == 1 else loss * share / unit
@@ -189,23 +190,29 @@ class TorchTrainer(Trainer):
             for name, parameter in zip(self.trained(), self._optimizer.parameters, strict=True)
         ]
 
+    def _augmented(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """A whole batch as `preprocess` takes it in training; without `augment`, as stored."""
+        recipe = self._recipe
+        if recipe.augment is None:
+            return x, y
+        x = recipe.inputs(x)
+        before = x.shape, y.shape
+        x, y = recipe.augment(x, y)
+        if (x.shape, y.shape) != before:
+            raise UsageError(
+                f"augment gave samples of shape {tuple(x.shape)} and targets of shape "
+                f"{tuple(y.shape)} for {tuple(before[0])} and {tuple(before[1])}; shapes must "
+                "stay"
+            )
+        return x, y
+
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The mean loss of a batch as training sees it."""
+        """The mean loss of a batch, as `_augmented` gives it, as training sees it."""
         recipe = self._recipe
         if len(x) == 1 and self._wants_two:
             # The mean is the same, and its variance is zero, as Keras has it.
             x, y = torch.cat([x, x]), torch.cat([y, y])
-        x = recipe.inputs(x)
-        if recipe.augment is not None:
-            before = x.shape, y.shape
-            x, y = recipe.augment(x, y)
-            if (x.shape, y.shape) != before:
-                raise UsageError(
-                    f"augment gave samples of shape {tuple(x.shape)} and targets of shape "
-                    f"{tuple(y.shape)} for {tuple(before[0])} and {tuple(before[1])}; shapes must "
-                    "stay"
-                )
-        x = recipe.preprocess(x)
+        x = recipe.preprocess(x if recipe.augment is not None else recipe.inputs(x))
         # Weights are cast on their way in, so their gradients are float32. No loss is scaled:
         # bfloat16 has the range of float32.
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):

@@ -44,6 +44,8 @@ class Arithmetic:
         self.hooks = {}
         self.requests = []
         self.classes = 10
+        # Of worker 0's samples, so many count; None where nothing is said.
+        self.counted = None
         self.run_is_over = lambda: False
 
     def evaluate(self, arguments):
@@ -63,7 +65,11 @@ class Arithmetic:
 
     def answer(self, request, samples, stop, outcome):
         found = brightness(samples.read(request.start_sample, stop))[:, : self.classes]
-        self.store.put_stream(request.output_key, encoded_rows({"outputs": found}, slice(None)))
+        told = {"outputs": found}
+        if self.counted is not None and request.worker == 0:
+            counts = np.arange(len(found)) < self.counted
+            told["counts"] = counts.astype(np.uint8)
+        self.store.put_stream(request.output_key, encoded_rows(told, slice(None)))
         reply = messages.EvaluateReply(
             outcome=outcome, next_sample=stop, peak_mb=300, working_set_mb=400 + request.worker
         )
@@ -114,6 +120,16 @@ def run(arithmetic, redis_url, monkeypatch, tmp_path, model):
     start.platform = platform
     start.run_dir = tmp_path / "runs"
     return start
+
+
+def test_what_a_model_masks_is_predicted_and_not_scored(run, arithmetic):
+    arithmetic.counted = 5
+    done = run()
+    first = len(samples_of(run, 0))
+    scored = np.r_[:5, first : len(done.predictions)]
+    right = done.predictions.probabilities.argmax(axis=1) == done.predictions.labels
+    assert done.report.accuracy == pytest.approx(right[scored].mean())
+    assert sum(one.samples for one in done.report.evaluation.classes) == len(scored)
 
 
 def test_shards_are_joined_in_order_and_scored(run, arithmetic):

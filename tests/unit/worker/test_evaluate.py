@@ -203,3 +203,24 @@ def test_a_keras_file_becomes_a_predictor(tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(UsageError, match="cannot be loaded"):
         load_predictor("tensorflow", tmp_path / "text.keras", None)
+
+
+@pytest.mark.parametrize("target", [target_of(2, (3,)), target_of(0, (3,))])
+def test_labels_that_a_model_masks_are_told_beside_the_outputs(store, target):
+    tail = (2,) if target.kind == "class" else ()
+
+    def predict(x):
+        found = np.full((len(x), 3, *tail), 0.5, np.float32)
+        if 70 in x:
+            return found  # of this batch all counts
+        masked = np.zeros(found.shape, bool)
+        masked[:, 2:] = True
+        return np.ma.array(found, mask=masked)
+
+    run(store, PredictorCache(lambda *_: predict), target=target)
+    counts = read_tensors(store, "output")["counts"].astype(bool)
+    assert counts.shape == (SAMPLES, 3)
+    assert counts[64:128].all()
+    assert counts[:64].tolist() == [[True, True, False]] * 64
+    run(store, PredictorCache(lambda *_: predict), target=target, start_sample=64, output_key="b")
+    assert read_tensors(store, "b").keys() >= {"outputs", "counts"}
