@@ -347,11 +347,16 @@ def exported(built: Built, spec: ModelSpec) -> KerasModel:
     import keras
 
     outputs = built.model.outputs[0]
+    # Layers, since operations lose a mask; none that takes one, as Softmax does, for its classes.
+    layers, kept = keras.layers, {"dtype": outputs.dtype}
     if built.learns == "class" and not spec.gives_probabilities:
-        outputs = keras.layers.Softmax()(outputs)
+        outputs = layers.Activation("softmax", **kept)(outputs)
     elif built.learns == "binary":
-        chance = outputs if spec.gives_probabilities else keras.ops.sigmoid(outputs)
+        chance = (
+            outputs if spec.gives_probabilities else layers.Activation("sigmoid", **kept)(outputs)
+        )
         if not _adds_axis(built, spec):
             chance = keras.ops.expand_dims(chance, -1)
-        outputs = keras.ops.concatenate([1 - chance, chance], axis=-1)
+        other = layers.Rescaling(-1.0, offset=1.0, **kept)(chance)
+        outputs = layers.Concatenate(**kept)([other, chance])
     return keras.Model(built.model.inputs[0], outputs)

@@ -63,12 +63,12 @@ def block():
 def mine(requested):
     """The trainer of such a text, as an action builds it."""
 
-    def mine(text, **options):
+    def mine(text, classes=CLASSES, length=LENGTH, **options):
         import keras
 
-        shapes = {"input_shape": (LENGTH,), "classes": CLASSES, "target_shape": (LENGTH,)}
+        shapes = {"input_shape": (length,), "classes": classes, "target_shape": (length,)}
         request = requested(
-            text, input_dtype="int32", tokens=True, x=np.ones((2, LENGTH)), **shapes
+            text, input_dtype="int32", tokens=True, x=np.ones((2, length)), **shapes
         )
         keras.utils.clear_session()
         keras.utils.set_random_seed(0)
@@ -149,3 +149,29 @@ def test_a_function_without_a_value_for_each_entry_of_a_mask_is_refused(mine, bl
     text = text_of("a function").replace("y_pred), -1)", "y_pred), (1, 2))")
     with pytest.raises(UsageError, match=r"mask of shape .* one loss or metric of shape"):
         mine(text).train(*block)
+
+
+@pytest.mark.parametrize("case", ["an object", "two classes"])
+@pytest.mark.parametrize("length", [LENGTH, CLASSES])
+def test_a_saved_model_gives_what_it_was_trained_to_and_its_mask(mine, tmp_path, case, length):
+    """As long as there are classes, a mask could be taken for one of these."""
+    import keras
+
+    from disdel.models.keras_networks import load_predictor
+
+    text, classes = text_of("an object"), CLASSES
+    if case == "two classes":
+        classes, text = 2, text.replace(CASES["an object"][0], "Dense(1)")
+        text = text.replace("SparseCategoricalCrossentropy", "BinaryCrossentropy")
+    trainer = mine(text, classes=classes, length=length)
+    trainer.save_model(tmp_path / "model.keras")
+    x = np.arange(2 * length, dtype=np.int32).reshape(2, -1) % 7
+    found = load_predictor(tmp_path / "model.keras", None)(x)
+    assert np.array_equal(np.ma.getmaskarray(found)[..., 0], x == 0)
+    outputs = np.asarray(trainer._model(x))
+    if classes == 2:
+        chance = np.asarray(keras.ops.sigmoid(outputs))
+        wanted = np.concatenate([1 - chance, chance], -1)
+    else:
+        wanted = np.asarray(keras.ops.softmax(outputs))
+    np.testing.assert_allclose(found.data, wanted, rtol=1e-6)

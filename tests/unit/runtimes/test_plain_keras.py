@@ -163,3 +163,15 @@ def test_a_batch_in_parts_is_one_step_of_fit(mine, tmp_path, optimizer, more):
     expected = fitted(text, x, y)
     for one, other in zip(saved_weights(trainer, module, tmp_path), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_augment_changes_a_whole_batch_however_it_is_cut(mine):
+    """Also which of its labels count."""
+    loss = LOGITS.replace("True", "True, ignore_class=1")
+    augment = "def augment(x, y): return x - ops.flip(x, 0), ops.flip(y, 0)"
+    text = text_of("SGD(0.5)", {"loss": loss, "head": augment})
+    x, y = blocks()
+    (whole, _), (cut, _) = mine(text), mine(text)
+    assert cut.train(x, y, micro_batches=3) == pytest.approx(whole.train(x, y), rel=1e-5)
+    for name, value in whole.state().items():
+        np.testing.assert_allclose(cut.state()[name], value, atol=1e-5)

@@ -170,7 +170,7 @@ def test_the_average_is_scored_before_the_first_step_and_told_while_it_trains(st
     trainer = Scoring()
     trainer.after_block = lambda: told.append(store.fields("scores"))
     run(store, trainer, round=5, state_key="state:4", initialise=False, scores=scores_first(store))
-    want = {"samples": 7, "loss_sum": 35.0, "correct": 7, "metric_sums": {"m": 3.5}}
+    want = {"samples": 7, "loss_sum": 35.0, "correct": 7, "metric_sums": {"m": 3.5}, "labels": None}
     assert {worker: json.loads(said) for worker, said in told[0].items()} == {"0": want}
     # Training goes on from what was scored.
     assert read_tensors(store, "update")["total"] == 5 + 3 * sum(range(SAMPLES))

@@ -53,6 +53,20 @@ def preprocess(x): return x / 2
     assert scored.metric_sums == pytest.approx({"least": 8 / 3, "accuracy": 3})
 
 
+def test_augment_changes_a_whole_batch_however_it_is_cut(trainer):
+    """Also which of its labels count."""
+    head = """
+loss = nn.CrossEntropyLoss(ignore_index=1)
+def optimizer(parameters): return torch.optim.SGD(parameters, lr=0.5)
+def augment(x, y): return x - x.flip(0), y.flip(0)
+"""
+    x, y = blocks()
+    whole, cut = (trainer(make("nn.Linear(4, classes)", head=head)) for _ in range(2))
+    assert cut.train(x, y, micro_batches=3) == pytest.approx(whole.train(x, y), rel=1e-5)
+    for name, value in whole.state().items():
+        np.testing.assert_allclose(cut.state()[name], value, atol=1e-5)
+
+
 def test_a_state_has_buffers_and_each_shared_parameter_once(trainer):
     mine = trainer(TIED)
     x, y = blocks()
