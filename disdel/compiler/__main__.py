@@ -134,6 +134,7 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
             frozen=steps.frozen,
             adds_terms=job.adds_terms,
             draws=steps.draws,
+            moves=steps.moves,
             classifies=network.recipe.target != "number",
             metrics=tuple(network.recipe.metrics),
             memory=CallMemory(train_bytes=most_bytes["train"], score_bytes=most_bytes["score"]),

@@ -40,6 +40,7 @@ class _Step:
 
     weights: JaxArray
     draws: Draws
+    clients: JaxArray
 
 
 _step: ContextVar[_Step] = ContextVar("step")
@@ -47,9 +48,14 @@ _wide: ContextVar[bool] = ContextVar("wide", default=False)
 
 
 @contextmanager
-def training_step(weights: JaxArray, draws: Draws) -> Iterator[None]:
-    """Within, layers weigh the batch's samples by `weights`, (batch,), and take from `draws`."""
-    token = _step.set(_Step(weights, draws))
+def training_step(
+    weights: JaxArray, draws: Draws, clients: JaxArray | float = 1.0
+) -> Iterator[None]:
+    """Within, layers weigh the batch's samples by `weights`, (batch,), and take from `draws`.
+
+    Averages of batch statistics move as far as in so many steps of one client, a scalar float32.
+    """
+    token = _step.set(_Step(weights, draws, clients))
     try:
         yield
     finally:
@@ -227,8 +233,13 @@ class _BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc
         if not training or not self.trainable or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         mean, variance = weighted_moments(inputs, _step.get().weights)
+        clients = _step.get().clients
+        # A power by 1 may be rounded, and so may 1 without it.
+        power = jnp.float32(self.momentum) ** clients
+        stays = jnp.where(clients == 1, self.momentum, power)
+        comes = jnp.where(clients == 1, 1 - self.momentum, 1 - power)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            moving.assign(moving * stays + value * comes)
         scale = lax.rsqrt(variance + self.epsilon)
         if self.scale:
             scale = scale * keras.ops.convert_to_tensor(self.gamma)

@@ -21,6 +21,7 @@ from disdel.compiler.network import LoweredNetwork
 from disdel.compiler.recipe import ACTIVATIONS, Recipe
 from disdel.protocol.program import Initial, StateTensor
 from disdel.runtimes.keras.frozen import frozen_variables
+from disdel.runtimes.keras.statistics import moving_layers
 
 KerasModel = Any
 KerasVariable = Any
@@ -51,6 +52,7 @@ class Steps:
         with nullcontext() if has_values else without_values():
             self._optimizer.build(self._model.trainable_variables)
         self.draws = draws_at_random(self._model)
+        self.moves = bool(moving_layers(self._model))
         self._adds_terms = adds_terms
         self.model_tensors = len(self._model.variables)
         self.tensors = (*self._model_tensors(), *self._optimizer_tensors())
@@ -73,6 +75,7 @@ class Steps:
     def train_text(self, batch_size: int, *, wide: bool) -> bytes:
         """One training step of `batch_size` samples as StableHLO, for CPUs with `wide` vectors."""
         more: list[tuple[tuple[int, ...], str]] = [((), "uint32")] if self.draws else []
+        more += [((), "float32")] if self.moves else []
         if self._adds_terms:
             trained = self._split(self.tensors[: self.model_tensors])[0]
             more += [((), "float32"), *((tensor.shape, "float32") for tensor in trained)]
@@ -113,12 +116,13 @@ class Steps:
     def _train(self, *arguments: JaxArray) -> tuple[JaxArray, ...]:
         count = len(self.tensors)
         state, (x, y, weights, *more) = arguments[:count], arguments[count:]
-        seed, *terms = more if self.draws else [jnp.uint32(0), *more]
+        seed, *more = more if self.draws else [jnp.uint32(0), *more]
+        clients, *terms = more if self.moves else [jnp.float32(1), *more]
         trainable, frozen = self._split(state[: self.model_tensors])
         slots = state[self.model_tensors :]
 
         def mean_loss(trainable: list[JaxArray]) -> tuple[JaxArray, list[JaxArray]]:
-            with training_step(weights, Draws(seed)):
+            with training_step(weights, Draws(seed), clients):
                 outputs, changed, penalties = self._model.stateless_call(
                     trainable, frozen, x.astype(self._takes), training=True, return_losses=True
                 )

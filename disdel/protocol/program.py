@@ -5,6 +5,7 @@ A folder with `program.json` (this description), and for each target CPU `train-
 
     train: state…, x (batch, *input_shape), y (batch,), weight (batch,) float32,
            if the network draws at random: seed () uint32
+           if it moves averages of batch statistics: clients that share the steps, () float32
            if it adds terms: proximal () float32, and a shift of each trained tensor, float32
            → the state after one step…, the loss summed over the samples, float32
     score: the model's part of the state…, x (score_batch, …), y, weight
@@ -81,6 +82,7 @@ class Program:
         frozen: the names of the model's tensors that no step changes.
         adds_terms: whether a training step adds a strategy's terms to its gradients.
         draws: whether a training step draws at random.
+        moves: whether a training step moves averages of batch statistics.
         classifies: whether samples have classes.
         metrics: names of what `score` gives beside the loss.
         memory: what the modules take by the compiler's own word, the most of any target.
@@ -103,6 +105,7 @@ class Program:
     targets: tuple[CompileTarget, ...]
     frozen: tuple[str, ...] = ()
     steps: TriedSteps | None = None
+    moves: bool = False
 
     def write(self, folder: Path) -> None:
         (folder / DESCRIPTION).write_text(json.dumps(asdict(self), indent=1))

@@ -142,6 +142,15 @@ class Trainer(ABC):
         if precision != "float32":
             raise UsageError(f"this trainer computes in float32, not {precision}")
 
+    def share_steps(self, clients: int) -> None:  # noqa: B027
+        """Take all steps from now on as one of so many clients that share a run's steps.
+
+        A step then moves averages of batch statistics as far as so many steps of the framework's
+        would: of a momentum m, m ** clients of the old value stays. So they lag behind as many of
+        the run's steps as where one client takes all. One client is the framework's own way, and
+        what trainers without such averages do is nothing.
+        """
+
     @abstractmethod
     def train(
         self,

@@ -59,6 +59,8 @@ def train_segment(
     clock.ended("data")
     trainer = trainers.get(request.network, samples.x)
     clock.ended("built")
+    # Before steps are tried, of which there are graphs.
+    trainer.share_steps(request.clients)
     initial, precision = _load_initial(request, context, trainer, samples)
     infinite = _infinite(initial)
     del initial

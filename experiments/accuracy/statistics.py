@@ -1,7 +1,7 @@
 """What averaging workers does to batch normalisation's moving averages, with ResNet-20 in Keras.
 
     python experiments/accuracy/statistics.py path/to/cifar10-images.zip --workers 2 \
-        [--epochs 3] [--samples 10000] [--seed 0]
+        [--epochs 4] [--samples 5000] [--batch 32] [--seed 0]
 
 The workers of a run one after the other in one process, on one CPU thread, averaged once an epoch,
 as in `explore.py`. Training does not read moving averages, so one run tells of all ways to make
@@ -23,7 +23,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "statistics.jsonl"
-MOMENTUM, BATCH, SCORE_BATCH = 0.99, 64, 500
+MOMENTUM, SCORE_BATCH = 0.99, 500
 
 
 def layers_of(model):
@@ -35,7 +35,8 @@ def layers_of(model):
 
 
 def statistics(layers):
-    return [np.array(v) for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
+    moving = (v for layer in layers for v in (layer.moving_mean, layer.moving_variance))
+    return [v.numpy() for v in moving]
 
 
 def put(layers, values):
@@ -48,11 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=5_000)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    began_s = time.perf_counter()
+    began_s, batch = time.perf_counter(), options.batch
     sys.path.insert(0, str(HERE.parent / "speed"))
     import keras
     import keras_nets
@@ -75,7 +77,7 @@ def main() -> None:
         layer.momentum = 0.0  # after a step they are the step's own
     trainer = KerasTrainer(model, optimizer="adam", learning_rate=None, input_dtype="uint8")
     shards = np.array_split(shuffled(len(data["x_train"]), options.seed), options.workers)
-    schedules = [Schedule(len(s), BATCH, options.seed, worker) for worker, s in enumerate(shards)]
+    schedules = [Schedule(len(s), batch, options.seed, worker) for worker, s in enumerate(shards)]
     ways = {"as given": MOMENTUM, "of all steps": MOMENTUM**options.workers}
     first = statistics(layers)
     moving = dict.fromkeys(ways, first)
@@ -111,8 +113,8 @@ def main() -> None:
             put(layers, moving[way])
             found[way].append(round(accuracy(), 4))
         told = []
-        for start in range(0, 40 * BATCH, BATCH):
-            model(data["x_train"][start : start + BATCH].astype(np.float32), training=True)
+        for start in range(0, 2560, batch):
+            model(data["x_train"][start : start + batch].astype(np.float32), training=True)
             told.append(statistics(layers))
         put(layers, [np.mean(values, axis=0) for values in zip(*told, strict=True)])
         found["measured"].append(round(accuracy(), 4))

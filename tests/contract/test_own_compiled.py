@@ -164,7 +164,9 @@ def test_steps_and_scores_are_tensorflow_s(both, name):
     mine, theirs = both(name)
     assert mine.frozen() == theirs.frozen()
     assert len(mine.frozen()) == (6 if name == "binary" else 0)
-    for count in (BATCH, BATCH - 3):
+    for clients, count in ((1, BATCH), (3, BATCH - 3)):
+        for trainer in (mine, theirs):
+            trainer.share_steps(clients)
         x, y = samples(name, count)
         assert mine.train(x, y) == pytest.approx(theirs.train(x, y), rel=1e-4)
     pairs = zip(mine.state().items(), theirs.state().values(), strict=True)

@@ -72,6 +72,9 @@ class CompiledTrainer(Trainer):
         # What a training step takes at its end: nothing but where the program adds terms.
         self._terms: list[DeviceArray] = []
         self.add_terms(None)
+        # And before them, where the program moves averages of batch statistics.
+        self._clients: list[DeviceArray] = []
+        self.share_steps(1)
 
     def _load(self, path: Path) -> Any:
         context = iree.SystemContext(config=iree.Config(device=self._device))
@@ -135,6 +138,11 @@ class CompiledTrainer(Trainer):
             for value in (added.proximal, *shifts)
         ]
 
+    def share_steps(self, clients: int) -> None:
+        if self._program.moves:
+            shared = np.asarray(clients, np.float32)
+            self._clients = [iree.asdevicearray(self._device, shared)]
+
     def train(
         self,
         x: Array,
@@ -157,7 +165,9 @@ class CompiledTrainer(Trainer):
                 self._set_rate(rate_factors[step])
             batch = _padded(self._taken(samples), labels, size)
             random = self._random(self._trained if seeds is None else seeds[step])
-            *self._state, loss = self._train_step(*self._state, *batch, *random, *self._terms)
+            *self._state, loss = self._train_step(
+                *self._state, *batch, *random, *self._clients, *self._terms
+            )
             self._trained += 1
             # Read at once: it lies in one allocation with the state, which would stay with it.
             loss_sum += float(loss.to_host())

@@ -22,6 +22,7 @@ from disdel.runtimes.keras.masks import mask_of, masked
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
 from disdel.runtimes.keras.precision import mixed_bfloat16
 from disdel.runtimes.keras.recipe import KerasRecipe, recipe_for
+from disdel.runtimes.keras.statistics import moving_layers, shared_steps
 from disdel.types.arrays import Array, Tensors
 from disdel.types.names import Precision
 
@@ -73,6 +74,8 @@ class KerasTrainer(Trainer):
         self._block = (samples, labels, tf.TensorSpec((None,), tf.float32))
         self._terms: _Terms | None = None
         self._has_terms = False
+        self._moving = moving_layers(model)
+        self._clients = 1
         self.compute_in(precision)
         batch = tf.TensorSpec((None, *model.input_shape[1:]), samples.dtype)
         self._scored = (batch, tf.TensorSpec(labels.shape[1:], label))
@@ -83,8 +86,8 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         self._converts = converts
-        # By precision, and whether there are terms.
-        self._graphs: dict[tuple[Precision, bool], _Blocks] = {}
+        # By precision, whether there are terms, and clients that averages depend on.
+        self._graphs: dict[tuple[Precision, bool, int], _Blocks] = {}
         self._score_batch = tf.function(
             self._score, input_signature=self._scored, autograph=converts
         )
@@ -138,7 +141,10 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         mixed = training and self._precision == "bfloat16"
-        with mixed_bfloat16(self._model) if mixed else nullcontext():
+        with (
+            mixed_bfloat16(self._model) if mixed else nullcontext(),
+            shared_steps(self._moving, self._clients),
+        ):
             given = self._model(x, training=training)
         return masked(tf.cast(given, tf.float32), mask_of(given))
 
@@ -239,13 +245,17 @@ class KerasTrainer(Trainer):
 
     def _blocks(self) -> _Blocks:
         """The graphs of such steps as are to be taken now."""
-        kind = (self._precision, self._has_terms)
+        kind = (self._precision, self._has_terms, self._clients)
         if kind not in self._graphs:
             self._graphs[kind] = _Blocks(self, self._terms if self._has_terms else None)
         return self._graphs[kind]
 
     def compute_in(self, precision: Precision) -> None:
         self._precision = precision
+
+    def share_steps(self, clients: int) -> None:
+        # Where there are none, one graph serves any number.
+        self._clients = clients if self._moving else 1
 
     def trained(self) -> tuple[str, ...]:
         named = {id(variable): name for name, variable in self._model_variables().items()}

@@ -76,6 +76,12 @@ class TorchTrainer(Trainer):
         self._proximal = 0.0
         # One for each parameter of the optimizer while terms are added.
         self._shifts: list[Tensor] | None = None
+        # Averages with a momentum; without one, PyTorch takes the mean of all steps.
+        self._moving = [
+            (module, module.momentum)
+            for module in model.modules()
+            if isinstance(module, nn.modules.batchnorm._NormBase) and module.momentum is not None
+        ]
         # PyTorch refuses to normalise a batch of one sample in training.
         self._wants_two = any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
@@ -83,6 +89,11 @@ class TorchTrainer(Trainer):
 
     def compute_in(self, precision: Precision) -> None:
         self._mixed = precision == "bfloat16"
+
+    def share_steps(self, clients: int) -> None:
+        for module, momentum in self._moving:
+            # PyTorch's is what of the new value is taken.
+            module.momentum = momentum if clients == 1 else 1 - (1 - momentum) ** clients
 
     def train(
         self,
