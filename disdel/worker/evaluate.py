@@ -82,7 +82,8 @@ def _predict(
         stop = min(total, reached + request.batch_size)
         batch = predict(samples.read(reached, stop))
         slowest_s = max(slowest_s, time.perf_counter() - began_s)
-        masked, batch = np.ma.getmask(batch), np.ma.getdata(batch)
+        # Of numpy's masked arrays alone; their module is not in every action's numpy.
+        masked, batch = getattr(batch, "mask", None), np.asarray(batch)
         if not len(done["outputs"]):
             if request.target.kind == "class":
                 _check_probabilities(batch, request.target)
@@ -91,7 +92,7 @@ def _predict(
         rows = slice(reached - request.start_sample, stop - request.start_sample)
         into = found["outputs"][rows]
         into[...] = batch.reshape(into.shape)
-        if masked is not np.ma.nomask:
+        if masked is not None:
             labels = request.target.shape
             if "counts" not in found:
                 found["counts"] = np.ones((len(found["outputs"]), *labels), np.uint8)
