@@ -35,7 +35,16 @@ class FedNova(FedAvg):
         return Terms(proximal=self.mu) if self.mu else None
 
     def weight(self, contribution: Contribution) -> float:
-        return super().weight(contribution) / self.way(contribution)
+        return self.share(contribution) / self.way(contribution)
+
+    def share(self, contribution: Contribution) -> float:
+        """What an update counts for, however far its steps go; with samples, those of its own.
+
+        By samples as often as they were seen, more epochs would count as more samples again.
+        """
+        if self.average == "samples":
+            return contribution.samples / contribution.epochs
+        return super().weight(contribution)
 
     def numbers(
         self,
@@ -43,11 +52,11 @@ class FedNova(FedAvg):
         clients: int,  # noqa: ARG002
     ) -> Mapping[str, float]:
         ways = [self.way(one) for one in contributions]
-        weights = [super(FedNova, self).weight(one) for one in contributions]
-        total = sum(weights)
-        tau = sum(p * a for p, a in zip(weights, ways, strict=True)) / total
+        shares = [self.share(one) for one in contributions]
+        total = sum(shares)
+        tau = sum(p * a for p, a in zip(shares, ways, strict=True)) / total
         # The mean, whose weights are p / a, is divided by their sum.
-        return {"scale": tau * sum(p / a for p, a in zip(weights, ways, strict=True)) / total}
+        return {"scale": tau * sum(p / a for p, a in zip(shares, ways, strict=True)) / total}
 
     def advance(self, block: Block) -> Advanced:
         return Advanced(block.before + block.numbers["scale"] * block.change)

@@ -141,15 +141,17 @@ async def train_on(
         job = kind.settled(job, model)
         check_strategy(strategy, job, model)
         counts, federation = await in_thread(kind.planned, partition)
+        ends = None
         if resumed is not None:
             done = [entry.report for entry in resumed.progress.rounds]
             ends = reason_to_stop(job.validation, done) or await in_thread(kind.why_spent, done)
             if ends is not None:
                 resumed.check_lacks_model(ends)
                 emit(Noted(message=f"there is no further round: {ends}", matters=True))
-        told = await in_thread(kind.foreseen, 0 if resumed is None else resumed.progress.done)
-        if told is not None:
-            emit(Noted(message=told, matters=True))
+        if ends is None:
+            behind = 0 if resumed is None else resumed.progress.done
+            if (told := await in_thread(kind.foreseen, behind)) is not None:
+                emit(Noted(message=told, matters=True))
         if model.learns == "number" and job.validation.target_accuracy is not None:
             raise UsageError(
                 f"--target-accuracy needs classes, and {dataset.name} has numbers to predict: stop "

@@ -101,28 +101,30 @@ def quadratic_steps(weight, target, steps, correction=0.0):
     return weight
 
 
-def two_quadratics(strategy, shares=(1, 1), steps=(1, 4)):
+def two_quadratics(strategy, shares=(1, 1), steps=(1, 4), epochs=(1, 1)):
     """A round of two clients; its block, and their contributions."""
     locals_ = [quadratic_steps(0.0, b, k) for b, k in zip(TARGETS, steps, strict=True)]
     assert steps != (1, 4) or locals_ == pytest.approx([0.1, -0.3439])
     done = [
-        contribution(i, steps=k, samples=n, rate=RATE)
-        for i, (k, n) in enumerate(zip(steps, shares, strict=True))
+        contribution(i, steps=k, samples=n * e, epochs=e, rate=RATE)
+        for i, (k, n, e) in enumerate(zip(steps, shares, epochs, strict=True))
     ]
     weights = [strategy.weight(one) for one in done]
     mean = numbers(np.average(locals_, weights=weights))
     return Block(numbers(0), mean, {}, {}, strategy.numbers(done, 2)), done
 
 
+# However often the second has seen its samples in its four steps.
+@pytest.mark.parametrize("epochs", [(1, 1), (1, 4), (0.5, 2)])
 @pytest.mark.parametrize(
     ("shares", "averaged", "normalised", "tau"),
     [((1, 1), -0.12195, 0.01753125, 2.5), ((1, 3), -0.232925, -0.12831406, 3.25)],
 )
-def test_fednova_on_two_quadratics(shares, averaged, normalised, tau):
+def test_fednova_on_two_quadratics(shares, averaged, normalised, tau, epochs):
     block, _ = two_quadratics(st.FedAvg(), shares)
     assert block.mean[0] == pytest.approx(averaged)
     strategy = st.FedNova()
-    block, done = two_quadratics(strategy, shares)
+    block, done = two_quadratics(strategy, shares, epochs=epochs)
     assert strategy.advance(block).next[0] == pytest.approx(normalised, abs=1e-8)
     ways = [strategy.way(one) / RATE for one in done]
     assert np.average(ways, weights=shares) == pytest.approx(tau)
