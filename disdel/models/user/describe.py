@@ -35,7 +35,8 @@ def describe(request: DescribeRequest) -> DescribeReply:
     """
     module = UserModule(request.code, Path(request.folder))
     described_by = import_module(_home(module, request).described_by)
-    reply: DescribeReply = described_by.describe(module, request)
+    # Where it is not known that the user's code or its framework could fail, too.
+    reply: DescribeReply = module.guarded(lambda: described_by.describe(module, request))
     return reply
 
 

@@ -51,7 +51,13 @@ def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
         pin_threads(1)  # `FirstStep` measures one.
     trial = Trial.read(request)
     built = _built(module, request)
-    facts = _facts(built, _calls_of(built), request.features[0].shape)
+    try:
+        calls = _calls_of(built)
+    except Exception:
+        # As in `_try_out`: what fails in a graph is told better step by step.
+        _outputs(module, built, trial.few())
+        raise
+    facts = _facts(built, calls, request.features[0].shape)
     probabilities = ends_in_probabilities(built) or (
         built.learns == "class" and look_like_probabilities(_outputs(module, built, trial.few()))
     )

@@ -227,6 +227,11 @@ def make():
                  "optimizer = Slow()\n"),
             "Slow cannot be used: its .*slow begins as more than one number",
         ),
+        (
+            # Keras finds other shapes for it than it gives.
+            make("layers.Dense(4)", "layers.Activation('glu')", SOFTMAX),
+            r"net.py:make: ValueError: .*\n\nInput 0 .* axis -1 of input shape to have value 4",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_before_anything_runs(requested, text, message):
