@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-# Of those that have not answered, in a message; the report has them all.
+# Of those that have not answered, and of the reasons, in a message; the report has them all.
 _NAMED = 5
 
 
@@ -15,14 +15,15 @@ class DropNotes:
         self._told: set[int] = set()
 
     def of_round(self, number: int, dropped: Mapping[int, str]) -> list[str]:
-        """What is to be said of a round, a sentence by client, and one of those beyond a few."""
-        new = sorted(dropped.keys() - self._told)
+        """What is to be said of a round, a sentence by reason, and one of those beyond a few."""
+        new = _by_reason(dropped, dropped.keys() - self._told)
         self._told |= dropped.keys()
         notes = [
-            f"client {client} is left out of round {number}: {dropped[client]}"
-            for client in new[:_NAMED]
+            f"{_named(clients)} {'are' if len(clients) > 1 else 'is'} left out of round "
+            f"{number}: {why}"
+            for why, clients in new[:_NAMED]
         ]
-        if (rest := len(new) - _NAMED) > 0:
+        if rest := sum(len(clients) for _, clients in new[_NAMED:]):
             are = "more clients are" if rest > 1 else "more client is"
             notes.append(
                 f"{rest} {are} left out of round {number}: the report says why "
@@ -32,8 +33,27 @@ class DropNotes:
 
 
 def causes_told(dropped: Mapping[int, str], named: int = _NAMED) -> str:
-    """Why clients have not answered, of the first few of them."""
-    told = [f"client {client}: {why}" for client, why in sorted(dropped.items())[:named]]
-    if (rest := len(dropped) - named) > 0:
+    """Why clients have not answered: the first few reasons, with the clients of each."""
+    reasons = _by_reason(dropped, dropped.keys())
+    told = [f"{_named(clients)}: {why}" for why, clients in reasons[:named]]
+    if rest := sum(len(clients) for _, clients in reasons[named:]):
         told.append(f"and {rest} other{'s' * (rest > 1)}")
     return "; ".join(told)
+
+
+def _by_reason(dropped: Mapping[int, str], clients: Iterable[int]) -> list[tuple[str, list[int]]]:
+    """The clients of each reason, ascending, in the order of the first of them."""
+    found: dict[str, list[int]] = {}
+    for client in sorted(clients):
+        found.setdefault(dropped[client], []).append(client)
+    return list(found.items())
+
+
+def _named(clients: Sequence[int]) -> str:
+    """Clients by number: the first few, and how many there are besides."""
+    if len(clients) == 1:
+        return f"client {clients[0]}"
+    told = ", ".join(map(str, clients[:_NAMED]))
+    if (rest := len(clients) - _NAMED) > 0:
+        return f"clients {told} and {rest} other{'s' * (rest > 1)}"
+    return f"clients {told}"
