@@ -34,6 +34,11 @@ class Availability(ABC):
     def present(self, number: int) -> NDArray[np.bool_]:
         """Who is there in round `number`, (clients,): the same ones each time."""
 
+    @property
+    @abstractmethod
+    def looked_at(self) -> int:
+        """How many numbers are looked at to know who is there in a round."""
+
     @abstractmethod
     def changes(self, rounds: range) -> Iterable[int]:
         """Those of some rounds in which others may be there than before, ascending; the first is.
@@ -55,6 +60,10 @@ class ByChance(Availability):
         random = np.random.default_rng((self.seed, number, _BEING_THERE))
         return random.random(self.clients, np.float32) < self.probability
 
+    @property
+    def looked_at(self) -> int:
+        return self.clients
+
     def changes(self, rounds: range) -> Iterable[int]:
         return rounds if self.probability < 1 else rounds[:1]
 
@@ -72,6 +81,10 @@ class ByTrace(Availability):
         there = np.zeros(self.clients, np.bool_)
         there[self.owners[(self.first <= number) & (number <= self.last)]] = True
         return there
+
+    @property
+    def looked_at(self) -> int:
+        return self.clients + len(self.owners)
 
     def changes(self, rounds: range) -> Iterable[int]:
         # In int64, as the end of an open span has none behind it in int32.

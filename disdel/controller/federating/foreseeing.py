@@ -9,8 +9,8 @@ from disdel.controller.federating.roster import Roster
 from disdel.errors import UsageError
 from disdel.types import FederateJob
 
-# Looked at within a second: a thousand rounds of two hundred thousand clients.
-_MOST_LOOKED_AT = 200_000_000
+# What takes about a second: a thousand rounds of two hundred thousand clients, or so many rounds.
+_MOST_LOOKED_AT, _MOST_ROUNDS = 200_000_000, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def find_shortage(job: FederateJob, roster: Roster, first: int) -> Shortage | No
 
     Of many rounds with many clients, the first ones are looked at.
     """
-    looked_at = max(1, _MOST_LOOKED_AT // len(roster.sizes))
+    looked_at = min(_MOST_ROUNDS, max(1, _MOST_LOOKED_AT // roster.looked_at))
     changes = list(itertools.islice(roster.changes(first, job.rounds), looked_at + 1))
     ends = changes[1:] if len(changes) > looked_at else [*changes[1:], job.rounds + 1]
     found = None

@@ -147,6 +147,11 @@ class Roster(RoundObserver):
             return rounds[:1]
         return self._available.changes(rounds)
 
+    @property
+    def looked_at(self) -> int:
+        """How many numbers are looked at to know who is there in a round."""
+        return len(self.sizes) if self._available is None else self._available.looked_at
+
     def foreseen(self, number: int) -> int:
         """How many clients will be there in a round, or are drawn where that is known."""
         there = self._present(number)

@@ -81,11 +81,19 @@ def test_cohorts_by_chance_are_foreseen_where_others_may_know_them():
 
 
 def test_of_very_many_the_first_rounds_are_looked_at(trace, monkeypatch):
-    monkeypatch.setattr(foreseeing, "_MOST_LOOKED_AT", 2 * len(SIZES))
     asked = job(available=trace)
+    monkeypatch.setattr(foreseeing, "_MOST_LOOKED_AT", 2 * roster(asked).looked_at)
     assert find_shortage(asked, roster(asked), 1) == Shortage(6, 3, 3, 3)
     asked = job(available=trace, min_clients=3)
     assert find_shortage(asked, roster(asked), 1) is None
+
+
+def test_of_billions_of_rounds_some_are_looked_at(monkeypatch):
+    asked = job(available="0.999", min_clients=1, rounds=2**31)
+    made, looked_at = roster(asked), []
+    monkeypatch.setattr(Roster, "foreseen", lambda _, number: looked_at.append(number) or 1)
+    assert find_shortage(asked, made, 5) is None
+    assert looked_at == list(range(5, 5 + foreseeing._MOST_ROUNDS))
 
 
 def test_a_round_that_cannot_be_is_refused_before_the_run(trace):
