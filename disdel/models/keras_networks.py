@@ -71,7 +71,9 @@ def load_predictor(path: Path, threads: int | None) -> Predictor:
     def given(x: Any) -> tuple[Any, Any]:
         outputs = model(x, training=False)
         mask = mask_of(outputs)
-        return outputs, None if mask is None else spread(mask, outputs, "output")
+        # What a layer has left of a mask may be of other axes, and says nothing of the outputs.
+        fits = mask is not None and mask.shape.is_compatible_with(outputs.shape[: mask.shape.rank])
+        return outputs, spread(mask, outputs, "output") if fits else None
 
     # Compiled, since a batch layer by layer takes half as much memory again, and longer.
     signature = [tf.TensorSpec((None, *wanted), inputs[0].dtype)]

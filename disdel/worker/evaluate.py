@@ -96,7 +96,7 @@ def _predict(
             labels = request.target.shape
             if "counts" not in found:
                 found["counts"] = np.ones((len(found["outputs"]), *labels), np.uint8)
-            found["counts"][rows] = ~masked.reshape(len(batch), *labels, -1)[..., 0]
+            found["counts"][rows] = ~masked.reshape(len(batch), *labels, -1).all(-1)
         reached = stop
         if throttle.due():
             done_steps = math.ceil(reached / request.batch_size)

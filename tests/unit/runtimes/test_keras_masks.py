@@ -175,3 +175,31 @@ def test_a_saved_model_gives_what_it_was_trained_to_and_its_mask(mine, tmp_path,
     else:
         wanted = np.asarray(keras.ops.softmax(outputs))
     np.testing.assert_allclose(found.data, wanted, rtol=1e-6)
+
+
+def test_a_mask_of_other_axes_says_nothing_of_predictions(tmp_path):
+    import keras
+
+    from disdel.models.keras_networks import load_predictor
+
+    @keras.saving.register_keras_serializable()
+    class Pooled(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.supports_masking = True
+
+        def call(self, x):
+            return keras.ops.mean(x, 1)
+
+    layers = [
+        keras.Input((LENGTH,), dtype="int32"),
+        keras.layers.Embedding(7, 4, mask_zero=True),
+        Pooled(),
+        keras.layers.Dense(CLASSES, activation="softmax"),
+    ]
+    model = keras.Sequential(layers)
+    model.save(tmp_path / "model.keras")
+    x = np.zeros((2, LENGTH), np.int32)
+    found = load_predictor(tmp_path / "model.keras", None)(x)
+    assert type(found) is np.ndarray
+    np.testing.assert_allclose(found, np.asarray(model(x)), rtol=1e-6)

@@ -1,12 +1,12 @@
 """What averaging workers does to batch normalisation's moving averages, with ResNet-20 in Keras.
 
-    python experiments/accuracy/statistics.py path/to/cifar10-images.zip --workers 2 \
+    python experiments/accuracy/moving_averages.py path/to/cifar10-images.zip --workers 2 \
         [--epochs 4] [--samples 5000] [--batch 32] [--seed 0]
 
 The workers of a run one after the other in one process, on one CPU thread, averaged once an epoch,
 as in `explore.py`. Training does not read moving averages, so one run tells of all ways to make
 them: each step's own statistics are kept, and the averages made of them afterwards. A line of
-`statistics.jsonl` beside this file has the accuracies on the test images after each epoch with
+`moving_averages.jsonl` beside this file has the accuracies on the test images after each epoch with
 
 - `as given`: Keras's momentum 0.99 at each of a worker's steps;
 - `of all steps`: 0.99 ** workers, so that first values count as little as after one worker's run;
@@ -16,13 +16,14 @@ them: each step's own statistics are kept, and the averages made of them afterwa
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "statistics.jsonl"
+RESULTS = HERE / "moving_averages.jsonl"
 MOMENTUM, SCORE_BATCH = 0.99, 500
 
 
@@ -66,10 +67,9 @@ def main() -> None:
     from disdel.strategies.aggregation import weighted_mean
 
     pin_threads(1)
-    path = Path(f"/tmp/statistics-{options.samples}.npz")
-    if not path.exists():
-        samples.resnet20(path, options.samples, options.images)
-    data = dict(np.load(path))
+    with tempfile.TemporaryDirectory() as folder:
+        samples.resnet20(Path(folder) / "images.npz", options.samples, options.images)
+        data = dict(np.load(Path(folder) / "images.npz"))
     keras.utils.set_random_seed(options.seed)
     model = keras_nets.resnet20((32, 32, 3), 10)
     layers = layers_of(model)
