@@ -63,6 +63,10 @@ def convolution(
     # Of one channel, the loop nest has no vectors, and a product is a multiplication.
     multiplies = channels == 1 and math.prod(window.size) <= _OFFSETS_AT_MOST
     if wide and channels > 1 and positions[1] >= _COLUMNS_AT_LEAST:
+        if channels < _CHANNELS_AT_LEAST:
+            # Samples as stored are converted beforehand: within the loop nest, a step of it is no
+            # vector's any more.
+            x = lax.optimization_barrier(x)  # type: ignore[no-untyped-call]
         return _direct(x, kernel, window) + bias
     if not multiplies and _has_patches(len(x), kernel.shape, positions):
         return _product(_patches(x, window), kernel.reshape(-1, filters)) + bias

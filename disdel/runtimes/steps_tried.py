@@ -7,10 +7,10 @@ the containers that get ready meanwhile, says nothing of it.
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 import numpy as np
 
-from disdel.runtimes.base import Trainer
 from disdel.types.arrays import Array
 from disdel.types.specs import TriedSteps
 
@@ -22,6 +22,13 @@ _BLOCK_BYTES = 64 << 20
 _TICK_S = 1e-6
 
 
+class TakesSteps(Protocol):
+    """What a `Trainer` is here."""
+
+    def train(self, x: Array, y: Array) -> object:
+        """Take the steps of a block."""
+
+
 class FirstStep:
     """The first step of a trainer, which has one thread.
 
@@ -31,7 +38,7 @@ class FirstStep:
         y: its labels.
     """
 
-    def __init__(self, trainer: Trainer, x: Array, y: Array) -> None:
+    def __init__(self, trainer: TakesSteps, x: Array, y: Array) -> None:
         self._trainer, self._x, self._y = trainer, x, y
         self._first_s = self._spent_s(1)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
+from disdel.compiler.packages import kind_of, stock_python
 from disdel.controller.invoking.bundle import build_bundle, check_code
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.lifecycle import run_to_report
@@ -165,7 +166,8 @@ async def train_on(
         for sentence in () if code is None else code.left_out:
             emit(Noted(message=sentence))
         opening.begin()
-        if provider is not None and job.runtime is None:
+        # An image that was asked for, it expects already.
+        if provider is not None and (job.runtime is None or not runtime_named(job.runtime).image):
             ask_for = partial(ask, job, dataset, network, counts=counts, federation=federation)
             await in_thread(_expect, provider, ask_for, settings)
         opened = await opening.session()
@@ -199,8 +201,7 @@ async def train_on(
             )
 
         question, plan = planned(job)
-        if image := runtime_named(plan.runtime).image:
-            session.platform.expect(settings.image(image))
+        session.platform.expect(_containers_of(plan, settings, session.capacity))
         if runtime_named(plan.runtime).compiles:
             compiles_s = time.monotonic()
             compiled = await _compiled(job, dataset, model, code, settings, session.capacity)
@@ -325,8 +326,17 @@ def _expect(
     # What is wrong with the job is told where it is planned with what the platform says.
     with contextlib.suppress(DisdelError):
         _, plan = plan_by_sizes(ask_for(capacity, settings))
-        if image := runtime_named(plan.runtime).image:
-            provider.expect(settings.image(image))
+        provider.expect(_containers_of(plan, settings, capacity))
+
+
+def _containers_of(plan: Plan, settings: Settings, capacity: Capacity) -> str:
+    """The image, or the platform's own kind, that a plan's containers will be of.
+
+    Raises:
+        UsageError: the platform has no kind that they could be of.
+    """
+    image = runtime_named(plan.runtime).image
+    return settings.image(image) if image else kind_of(stock_python(capacity.kinds))
 
 
 async def _compiled(

@@ -82,6 +82,22 @@ def test_a_pool_takes_over_the_relu_that_it_alone_reads():
     }
 
 
+@pytest.mark.parametrize(("channels", "apart"), [(3, True), (4, True), (16, False)])
+def test_samples_as_stored_are_converted_before_a_loop_nest(jax, channels, apart):
+    """Fused into it, the conversion of bytes takes its vectors: five times as long."""
+    from disdel.compiler.convolutions import convolution
+    from disdel.compiler.windows import Window
+
+    def convolved(stored, kernel, bias):
+        window = Window((3, 3), (1, 1), ((0, 0), (0, 0)))
+        return convolution(stored.astype("float32"), kernel, bias, window, True)
+
+    shapes = [((2, 16, 16, channels), "uint8"), ((3, 3, channels, 8), "float32"), ((8,), "float32")]
+    text = jax.jit(convolved).lower(*(jax.ShapeDtypeStruct(*shape) for shape in shapes)).as_text()
+    assert "stablehlo.convolution" in text
+    assert ("optimization_barrier" in text) == apart
+
+
 def test_samples_of_weight_0_have_no_part_in_the_moments():
     from disdel.compiler.kernels import weighted_moments
 
