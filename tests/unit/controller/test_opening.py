@@ -137,15 +137,20 @@ class Begun:
 
 @pytest.mark.parametrize(
     ("runtime", "expected"),
-    [("tensorflow", [Settings().image("runtime-tensorflow")]), ("compiled", [])],
+    [
+        ("tensorflow", [Settings().image("runtime-tensorflow")]),
+        # Without an image, the kind of the platform's own Python.
+        ("compiled", ["python:3.11"]),
+    ],
 )
 def test_a_platform_that_starts_is_told_what_the_plan_will_take(monkeypatch, runtime, expected):
     plan = SimpleNamespace(runtime=runtime)
     monkeypatch.setattr(train, "plan_by_sizes", lambda questions: (questions, plan))
-    begun, asked = Begun("what it allows"), []
+    allowed, asked = SimpleNamespace(kinds=("python:3.10", "python:3.11")), []
+    begun = Begun(allowed)
     train._expect(begun, lambda *about: asked.append(about) or [], Settings())
     assert begun.expected == expected
-    assert asked == [("what it allows", Settings())]
+    assert asked == [(allowed, Settings())]
 
 
 def test_one_whose_limits_nobody_knows_yet_is_told_nothing():
