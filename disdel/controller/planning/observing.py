@@ -70,7 +70,6 @@ def observe(
         whole_s: from the start of its command to its end; None of a run that failed.
     """
     observed = []
-    like_steps = _has_like_steps(question, plan)
     precision = question.job.precision or precision_of(activations) or "float32"
     seen = containers(activations, block_steps=plan.block_steps)
     turns = turns_of(question, plan.workers, plan.memory_mb)
@@ -109,11 +108,12 @@ def observe(
                 framework_mapped_mb=container.framework_mapped_mb,
                 # While its network was tried out, the framework was imported.
                 cold_start_s=None if question.tried_s else _divided(container.cold_start_s, turns),
-                step_s=container.step_s if like_steps else None,
+                step_s=container.step_s if _has_like_steps(question, plan) else None,
                 # A trial of precisions has traced it before.
                 trace_s=None if question.tries_precision else _divided(container.trace_s, crowding),
+                # One of a federation has a block for each client.
                 first_s=_divided(container.first_s, crowding)
-                if like_steps and not question.tries_precision
+                if question.federation is None and not question.tries_precision
                 else None,
                 first_steps=container.first_steps,
                 shipped_step_s=crowding

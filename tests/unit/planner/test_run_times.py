@@ -235,6 +235,10 @@ def test_runs_of_one_block_tell_what_the_next_one_takes(workers, tried, first_ms
     observed = tuple(observe(asked, made, activations, whole_s))
     again = make_plan([replace(asked, observations=observed)])[1]
     assert again.predicted_s == pytest.approx(whole_s, rel=0.05)
+    # A container of a federation has a block for each client, and a trial of precisions has traced.
+    federation = Federation(rounds=1, work=lambda count: (ClientWork(5, 64),) * count)
+    for other in (replace(asked, federation=federation), replace(asked, tries_precision=True)):
+        assert {one.first_s for one in observe(other, made, activations, whole_s)} == {None}
 
 
 def test_workers_that_take_turns_are_not_counted_twice():
