@@ -131,9 +131,10 @@ class Roster(RoundObserver):
         return self._able[self._there(self._available, number)[self._able]]
 
     def _there(self, available: selection.Availability, number: int) -> NDArray[np.bool_]:
-        if self._last_there is None or self._last_there[0] != number:
-            self._last_there = number, available.present(number)
-        return self._last_there[1]
+        last = self._last_there
+        if last is None or last[0] != number:
+            last = self._last_there = number, available.present(number)
+        return last[1]
 
     def changes(self, first: int, last: int) -> Iterable[int]:
         """Rounds from `first` to `last` in which others may be there than in the one before.
