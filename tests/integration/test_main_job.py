@@ -289,6 +289,8 @@ def test_containers_that_are_killed_cost_no_sample(home, report, tmp_path):
             [record] = read_records(Path(os.environ[STATE]))
             proxies(record)[container].kill()
             killed.add(container)
+        # Those in their places are there, so that nobody is late afterwards.
+        wait_until(lambda: len(waiting(go) - killed) == 2)
         go.touch()
         _, stderr = process.communicate()
     assert process.returncode == 0, stderr
