@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from disdel.controller.invoking import activation_logs
 from disdel.platforms.embedded.launching import start_embedded
 from disdel.platforms.embedded.options import EmbeddedOptions
 from disdel.store.private_redis import PrivateRedis
@@ -53,9 +54,11 @@ def whole(servers, data_dir, tmp_path_factory):
 
 
 @pytest.fixture
-def train(servers, api, store, tmp_path, data_dir):
+def train(servers, api, store, tmp_path, data_dir, monkeypatch):
     """Train through the proxies: the report, the folder; `events` has what was told."""
     events = []
+    # Logs of activations that got lost do not come.
+    monkeypatch.setattr(activation_logs, "_OF_FAILED_S", 0.5)
 
     def start(listener=events.append, **changes):
         place = (api.url, servers[0].auth, store.url, data_dir, tmp_path / "runs")

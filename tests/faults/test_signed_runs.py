@@ -74,8 +74,8 @@ def test_a_reply_that_others_have_made_disturbs_nobody(train, api, whole, key_fi
 def test_a_reply_without_end_is_not_read_to_its_end(train, api, whole, key_file, monkeypatch):
     """The activation's claim says which it was, and its record what came of it."""
     monkeypatch.setattr(exchange, "_MOST_BYTES", 1 << 20)
-    body = b"{" + b" " * (1 << 30) + b"}"
-    api.on("POST actions", Fault("1 GB", reply=http_reply(200, body).reply, reaches=True))
+    body = b"{" + b" " * (1 << 26) + b"}"
+    api.on("POST actions", Fault("64 MB", reply=http_reply(200, body).reply, reaches=True))
     del body
     report, _ = train(signing_key=key_file)
     assert outcome(report) == whole
