@@ -28,6 +28,11 @@ OTHERS = [
     for name, kinds in ENVIRONMENTS.items()
     for kind in kinds
 ]
+ACTIONS = {
+    "act": action(parameters={"b": 3}),
+    "quick": action(name="quick", timeout_s=2.0),
+    "broken": action(name="broken", main=BROKEN),
+}
 # Of each activation that ends otherwise: what it is called with, of which action.
 ENDINGS = {
     "application-error": ("act", {"fail": True}),
@@ -49,18 +54,26 @@ def children():
     return found
 
 
+async def ended_otherwise(platform):
+    """A record of each."""
+    return {
+        ending: await invoked_in_time(platform, "p", ACTIONS[name], arguments)
+        for ending, (name, arguments) in ENDINGS.items()
+    }
+
+
 async def used(make):
     settings = Settings(platform_options=("memory_max=512",))
     async with ExecutorProvider(make).open(settings) as opened:
         platform = opened.platform
         capacity = await platform.capacity()
         await platform.create_package("p", {"a": 1, "b": 2})
-        await platform.create_action("p", action(parameters={"b": 3}))
-        await platform.create_action("p", action(name="quick", timeout_s=2.0))
-        await platform.create_action("p", action(name="broken", main=BROKEN))
+        await platform.create_action("p", ACTIONS["act"])
+        await platform.create_action("p", ACTIONS["quick"])
+        await platform.create_action("p", ACTIONS["broken"])
         many = await asyncio.gather(*(platform.invoke("p", "act", {"n": n}) for n in range(20)))
         large = await platform.invoke("p", "act", {"x": "y" * 2_000_000})
-        ended = {e: await invoked_in_time(platform, "p", *call) for e, call in ENDINGS.items()}
+        ended = await ended_otherwise(platform)
         after = await platform.invoke("p", "act", {})
         await platform.remove_package("p")
     return capacity, many, large, ended, after

@@ -12,8 +12,8 @@ import pytest
 
 from disdel.platforms.http.provider import PROVIDER
 from disdel.settings import Settings
-from tests.contract.test_executors import ENDINGS
-from tests.contract.test_platform import BROKEN, action, invoked_in_time
+from tests.contract.test_executors import ACTIONS, ENDINGS, ended_otherwise
+from tests.contract.test_platform import action
 from tests.support.functions import SERVERS, served
 from tests.support.waiting import wait_until
 
@@ -34,9 +34,9 @@ def using(instances, use):
         async with PROVIDER.open(Settings(platform_options=options)) as opened:
             platform = opened.platform
             await platform.create_package("p", {"a": 1, "b": 2})
-            await platform.create_action("p", action(parameters={"b": 3}))
-            await platform.create_action("p", action(name="quick", timeout_s=2.0))
-            await platform.create_action("p", action(name="broken", main=BROKEN))
+            await platform.create_action("p", ACTIONS["act"])
+            await platform.create_action("p", ACTIONS["quick"])
+            await platform.create_action("p", ACTIONS["broken"])
             return await use(platform)
 
     return asyncio.run(body())
@@ -45,7 +45,7 @@ def using(instances, use):
 def test_functions_keep_the_contract(both):
     async def use(platform):
         many = await asyncio.gather(*(platform.invoke("p", "act", {"n": n}) for n in range(20)))
-        ended = {e: await invoked_in_time(platform, "p", *call) for e, call in ENDINGS.items()}
+        ended = await ended_otherwise(platform)
         return many, ended, await platform.invoke("p", "act", {})
 
     many, ended, after = using(both, use)
