@@ -245,7 +245,7 @@ def training(home):
 def test_a_redis_that_dies_ends_the_run(home):
     with PrivateRedis() as server:
         server.ready()
-        with start_training(home, "--redis", server.url, "--patience-network", "2") as process:
+        with start_training(home, "--redis", server.url, "--patience-network", "0.5") as process:
             server.close()
             stdout, stderr = process.communicate()
     assert process.returncode == 1
