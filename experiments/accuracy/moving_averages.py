@@ -113,7 +113,7 @@ def main() -> None:
             put(layers, moving[way])
             found[way].append(round(accuracy(), 4))
         told = []
-        for start in range(0, 2560, batch):
+        for start in range(0, min(2560, len(data["x_train"])), batch):
             model(data["x_train"][start : start + batch].astype(np.float32), training=True)
             told.append(statistics(layers))
         put(layers, [np.mean(values, axis=0) for values in zip(*told, strict=True)])
