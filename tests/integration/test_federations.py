@@ -1,6 +1,7 @@
 """Federations on real containers, with numpy alone: who trains where changes no bit."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -104,8 +105,7 @@ def test_a_round_that_too_few_answer_fails_and_names_causes(tmp_path):
         code=1,
     )
     assert "of 4 clients answered, and 4 must (--clients-per-round)" in said
-    assert "client " in said
-    assert "--min-clients" in said
+    assert re.search(r"\. clients? \d+(, \d+)*: [^.]+\. --min-clients \d goes on", said)
     assert report_in(folder)["error"]["kind"] == "round-failed"
 
 

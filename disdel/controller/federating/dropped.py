@@ -42,10 +42,13 @@ def causes_told(dropped: Mapping[int, str], named: int = _NAMED) -> str:
 
 
 def _by_reason(dropped: Mapping[int, str], clients: Iterable[int]) -> list[tuple[str, list[int]]]:
-    """The clients of each reason, ascending, in the order of the first of them."""
+    """The clients of each reason, ascending, in the order of the first of them.
+
+    Reasons are parts of sentences here, and some are a platform's own sentences.
+    """
     found: dict[str, list[int]] = {}
     for client in sorted(clients):
-        found.setdefault(dropped[client], []).append(client)
+        found.setdefault(dropped[client].rstrip("."), []).append(client)
     return list(found.items())
 
 

@@ -5,6 +5,11 @@ import pytest
 from disdel.controller.federating.dropped import DropNotes, causes_told
 
 
+def test_a_platform_s_own_sentence_is_part_of_one():
+    dropped = {2: "It exited unexpectedly.", 3: "It exited unexpectedly."}
+    assert causes_told(dropped) == "clients 2, 3: It exited unexpectedly"
+
+
 def test_each_client_is_told_of_once_with_the_reason():
     notes = DropNotes()
     assert notes.of_round(1, {3: "no data"}) == ["client 3 is left out of round 1: no data"]
