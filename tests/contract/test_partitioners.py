@@ -386,7 +386,7 @@ def test_more_classes_than_numbers_are_put_into_are_refused_with_why(asked, numb
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("classes:1", "1 classes would be nobody's"),
+        ("classes:1", "1 class would be nobody's: have more clients, or classes:2"),
         ("classes:2", "2 clients would share the 1 sam"),
     ],
 )

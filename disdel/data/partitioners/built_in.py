@@ -71,7 +71,11 @@ def classes(
     if k > len(counts):
         raise PartitionError(f"the samples have {asked.told_classes(bins, len(counts))}")
     if asked.clients * k < len(counts):
-        raise PartitionError(f"{len(counts) - asked.clients * k} classes would be nobody's")
+        left = len(counts) - asked.clients * k
+        raise PartitionError(
+            f"{left} {'classes' if left > 1 else 'class'} would be nobody's: have more clients, or "
+            f"classes:{-(-len(counts) // asked.clients)}"
+        )
     random = asked.random()
     holders: list[list[int]] = [[] for _ in counts]
     taken = np.zeros(len(counts))
