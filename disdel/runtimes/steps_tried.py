@@ -26,7 +26,7 @@ class TakesSteps(Protocol):
     """What a `Trainer` is here."""
 
     def train(self, x: Array, y: Array) -> object:
-        """Take the steps of a block."""
+        """Take the steps of a block: samples (steps, batch, …), and their labels likewise."""
 
 
 class FirstStep:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.openwhisk import OpenWhisk
+from tests.support.openwhisk import ECHO, OpenWhisk
 from tests.support.platforms import embedded
 
 pytestmark = pytest.mark.only_embedded("500 random requests are nothing for a shared namespace")
@@ -162,8 +162,11 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWhisk]:
     with embedded(tmp_path_factory.mktemp("fuzz"), user_memory_mb=512) as user:
         for package in ("p", "q"):
             user.put(f"/packages/{package}", json={})
+        # They go with the platform: what a request has made of their packages may keep them.
         for name in ("a", "p/a", "q/a"):
-            user.action(name=name)
+            wire = {"exec": {"kind": "python:default", "code": ECHO}, "limits": {"memory": 128}}
+            made = user.put(f"/actions/{name}", json=wire)
+            assert made.status_code == 200, made.text
         yield user
 
 

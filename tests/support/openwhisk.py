@@ -57,7 +57,8 @@ class OpenWhisk:
 
     def clean_up(self) -> None:
         for path in reversed(self._made):
-            assert self.delete(path).status_code in (200, 204, 404)
+            gone = self.delete(path)
+            assert gone.status_code in (200, 204, 404), f"{path}: {gone.text}"
 
     def name(self, collection: str = "actions") -> str:
         """A new name, whose entity is removed in the end."""

@@ -19,7 +19,7 @@ def mask_of(outputs: Tensor) -> Tensor | None:
 
 
 def masked(outputs: Tensor, mask: Tensor | None) -> Tensor:
-    """The same outputs with a mask; None leaves them without."""
+    """The same outputs with a mask, (batch, …) bool; None leaves them without."""
     if mask is not None:
         outputs._keras_mask = mask
     return outputs
