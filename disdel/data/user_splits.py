@@ -15,6 +15,7 @@ from disdel.data.sources.samples import LabelledSplits, RawSplit, labelled, raw_
 from disdel.errors import DatasetError
 from disdel.settings.read_options import ReadOptions, Tell, tell_nobody
 from disdel.types.words import a_kind, counted
+from disdel.user_code.arrays import as_array
 from disdel.user_code.module import UserModule
 
 _FORMS = (
@@ -79,7 +80,8 @@ def _arrays(
         raise DatasetError(f"{where} is a dict of {', '.join(map(repr, content))}; {_FORMS}")
     if _is_pair(content):
         _check_one_tensor(content, where)
-        return np.asarray(content[0]), np.asarray(content[1])
+        x, y = content
+        return as_array(x, f"{where}: samples"), as_array(y, f"{where}: targets")
     if isinstance(content, tuple) and len(content) == 3:
         raise DatasetError(f"{where} is {_what(content)}; {_FORMS}")
     pairs = list(bounded(_pairs(content, where, tell), where, most))
@@ -87,17 +89,16 @@ def _arrays(
         if not _is_pair(pair):
             raise DatasetError(f"{where} yields {_what(pair)} where pairs are needed; {_FORMS}")
         _check_one_tensor(pair, where)
+    samples = [as_array(x, f"{where}: samples") for x, _ in pairs]
+    targets = [as_array(y, f"{where}: targets") for _, y in pairs]
     if _yields_batches(content):
-        return np.concatenate([np.asarray(x) for x, _ in pairs]), np.concatenate(
-            [np.asarray(y) for _, y in pairs]
-        )
-    targets = [np.asarray(y) for _, y in pairs]
+        return np.concatenate(samples), np.concatenate(targets)
     if len(shapes := {y.shape for y in targets}) > 1:
         raise DatasetError(
             f"{where}: targets vary in shape, as {' and '.join(map(str, sorted(shapes)[:2]))}; "
             "needed is one shape for all: cut or fill them"
         )
-    return np.stack([np.asarray(x) for x, _ in pairs]), np.asarray(targets)
+    return np.stack(samples), np.asarray(targets)
 
 
 def _check_one_tensor(pair: Any, where: str) -> None:

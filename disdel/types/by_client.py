@@ -132,6 +132,8 @@ def least(runs: Runs) -> float:
 def _checked(name: str, number: float, low: float, high: float, *, whole: bool) -> float:
     if not low <= number <= high or (whole and number % 1):
         kind = "whole numbers" if whole else "numbers"
-        bounds = f"of at least {low:g}" if high >= _LARGE else f"from {low:g} to {high:g}"
+        # A bound that nobody means to reach is told to who is beyond it.
+        is_open = high >= _LARGE and not number > high
+        bounds = f"of at least {low:g}" if is_open else f"from {low:g} to {high:.15g}"
         raise UsageError(f"{name} takes {kind} {bounds}, not {number:g}")
     return number

@@ -305,8 +305,8 @@ class FederateJob(LearningJob):
                     check_clients(kind.flag, runs, self.clients)
             if wanted is not None and wanted * self.clients < 0.5:
                 raise UsageError(
-                    f"--clients-per-round {wanted:g} of {self.clients} clients is none: use at "
-                    f"least {1 / self.clients:g}, or a number from 1"
+                    f"--clients-per-round {wanted:g} of {self.clients} clients is none: say how "
+                    "many, from 1"
                 )
             self._check_cohort()
             self.evaluating.check_kept(self.clients)

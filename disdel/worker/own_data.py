@@ -14,6 +14,7 @@ import numpy as np
 from disdel.errors import UsageError
 from disdel.types.arrays import Array
 from disdel.types.specs import FeatureSpec, ModelSpec, TargetSpec
+from disdel.user_code.arrays import as_array
 from disdel.user_code.collecting import DATA_FOLDER, read_code
 from disdel.user_code.module import UserModule
 from disdel.worker.shards import Samples
@@ -84,7 +85,8 @@ def _samples(loaded: object, count: int | None, model: ModelSpec, where: str) ->
     if not (isinstance(loaded, tuple | list) and len(loaded) == 2):
         raise UsageError(f"{where} returned a {type(loaded).__name__}; needed is (x, y)")
     try:
-        x, y = (np.asarray(part) for part in loaded)
+        x = as_array(loaded[0], f"{where}: samples")
+        y = as_array(loaded[1], f"{where}: targets")
     except ValueError as error:
         raise UsageError(f"{where} returned lists that are no arrays: {error}") from error
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):

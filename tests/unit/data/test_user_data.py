@@ -139,6 +139,9 @@ def test_data_sets_of_pytorch_are_read_batch_by_batch(write, returned, splits):
         ("(x, classes, numbers)", "train is three values .weights of samples are not learnt by"),
         ("zip(x, classes, numbers)", "yields three values .weights of samples are not learnt by"),
         ("x, numbers * np.nan", "labels are not all finite"),
+        ("np.ma.masked_greater(x, 8), classes", "train: samples have masked entries, which no"),
+        ("[(np.ma.masked_less(row, 5), 1.5) for row in x]", "samples have masked entries"),
+        ("x, np.ma.masked_equal(classes, 1)", "targets have masked entries"),
         ("x, y", r"data.py, line 7, `def data\(\): return x, y`: NameError"),
     ],
 )

@@ -76,6 +76,8 @@ def test_batches_and_samples_are_whole():
         job(client_samples=0.5)
     with pytest.raises(UsageError, match=r"takes whole numbers of at least 1, not 0$"):
         job(client_samples=0)
+    with pytest.raises(UsageError, match=r"takes whole numbers from 1 to 2147483648, not 1e\+12$"):
+        job(client_samples=1e12)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,10 @@ def test_who_is_asked_and_who_must_answer(changes, wanted, asked, least):
     [
         ({"clients_per_round": 5}, "--clients-per-round 5 is more than --clients 4"),
         ({"clients_per_round": 1.5}, "--clients-per-round 1.5 is neither a whole number nor below"),
-        ({"clients_per_round": 1e-9}, "--clients-per-round 1e-09 of 4 clients is none: use at"),
+        (
+            {"clients_per_round": 1e-9},
+            "--clients-per-round 1e-09 of 4 clients is none: say how many, from 1",
+        ),
         ({"clients_per_round": 2, "min_clients": 3}, "--min-clients 3 is more than the 2 clients"),
         ({"containers": 5}, "--containers 5 is more than the 4 clients"),
         ({"over_select": 0.5}, "--over-select must be"),

@@ -77,6 +77,9 @@ GOOD = "np.zeros((3, 8, 8, 1), 'uint8')"
         (f"return {GOOD}, [None, {{}}, 1]", "whole numbers from 0 to 9, not object$"),
         (f"return {GOOD}, [[0], [1, 2], 3]", "returned lists that are no arrays: setting an array"),
         (f"return {GOOD}, [[0]] * 3", r"a target is of shape \(1,\), not \(\)"),
+        (f"return np.ma.masked_greater({GOOD} + 9, 8), [0] * 3", "samples have masked entries"),
+        (f"return {GOOD}, np.ma.masked_equal([0, 1, 2], 1)", "targets have masked entries"),
+        (f"return [np.ma.masked_less(one, 1) for one in {GOOD}], [0] * 3", "samples have masked"),
         ("return open('/nowhere')", "FileNotFoundError"),
         ("raise SystemExit(3)", "SystemExit"),
     ],
@@ -84,6 +87,11 @@ GOOD = "np.zeros((3, 8, 8, 1), 'uint8')"
 def test_what_does_not_suit_is_refused(own, body, message):
     with pytest.raises(UsageError, match=message):
         own(body).get(0, 3, IMAGES)
+
+
+def test_a_mask_that_leaves_nothing_out_is_none(own):
+    made = own("return np.ma.masked_greater(np.ones((3, 8, 8, 1), 'uint8'), 8), [0, 1, 2]")
+    assert made.get(0, 3, IMAGES).x.tolist() == np.ones((3, 8, 8, 1)).tolist()
 
 
 @pytest.mark.parametrize("taken", ["client", "*anything"])
