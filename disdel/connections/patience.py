@@ -40,6 +40,10 @@ def tell_nobody(sentence: str) -> None:
     """Where nobody is to be told of outages."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True, eq=False)
 class Patience:
     """With one server, for all requests to it. Threads may share it.
@@ -57,6 +61,7 @@ class Patience:
     deadline_s: float = math.inf
     tell: Tell = tell_nobody
     clock: Callable[[], float] = time.monotonic
+    has_ended: Callable[[], bool] = _never
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _hurried: threading.Event = field(default_factory=threading.Event)
     _outage_told: bool = False
@@ -139,6 +144,8 @@ class Tries:
         now_s = self.patience.clock()
         if self._began_s is None:
             self._began_s = now_s
+        if self.patience.has_ended():
+            return None
         # Clients that were cut off together do not come back together.
         pause_s = max(at_least_s, self._pause_s * random.uniform(0.5, 1.0))
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)

@@ -142,6 +142,8 @@ async def open_session(
         connect = partial(connect_store, url, patience_s=settings.patience_network_s, tell=tell)
         store = await asyncio.to_thread(connect)
         stack.callback(store.close)
+        if private is not None:
+            store.patience.has_ended = private.has_ended
         capacity = await opened.platform.capacity()
         if isinstance(store, InlineHost):
             store.payload_bytes, store.because = capacity.payload_bytes, because

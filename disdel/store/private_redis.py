@@ -44,6 +44,7 @@ bind {address}
 port {port}
 requirepass {password}
 dir "{folder}"
+pidfile "{folder}/redis.pid"
 save ""
 appendonly no
 """
@@ -156,6 +157,16 @@ class PrivateRedis:
             return (self._folder / "redis.log").read_text(errors="replace")[-2000:]
         except OSError:
             return ""
+
+    def has_ended(self) -> bool:
+        """Whether a server that has answered is there no more, with all that it held."""
+        try:
+            server = psutil.Process(int((self._folder / "redis.pid").read_text()))
+            # Nobody asks after it before its watcher ends.
+            return server.status() == psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            # One that stops by itself removes the file.
+            return True
 
     def leave(self) -> None:
         """Have the server stop, and do not wait for it; may be called again."""

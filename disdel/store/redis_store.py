@@ -164,9 +164,10 @@ class RedisStore(Store):
                 return answer
 
     def _lost(self, tries: Tries, error: Exception) -> StoreLost:
-        return StoreLost(
-            f"Redis at {self.address} has failed for {tries.lasted_s:.0f} s: {_said(error)}"
-        )
+        how = f"failed for {tries.lasted_s:.0f} s"
+        if self.patience.has_ended():
+            how = "ended, and what it held is gone"
+        return StoreLost(f"Redis at {self.address} has {how}: {_said(error)}")
 
     def put_stream(self, key: str, pieces: Iterable[Buffer]) -> None:
         manifest = self._write_chunks(key, pieces)

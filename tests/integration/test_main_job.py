@@ -254,6 +254,17 @@ def test_a_redis_that_dies_ends_the_run(home):
     assert stdout.startswith("failed ")
 
 
+def test_a_private_redis_that_is_killed_is_not_waited_for(training):
+    children = psutil.Process(training.pid).children(recursive=True)
+    [server] = [child for child in children if "redis-server" in child.name()]
+    server.kill()
+    _, stderr = training.communicate()
+    assert training.returncode == 1
+    assert re.search(r"Redis at \S+ has ended, and what it held is gone: ", stderr)
+    assert "trying again" not in stderr
+    assert "Traceback" not in stderr
+
+
 def test_an_interrupt_ends_with_130_and_leaves_nothing(training):
     training.send_signal(signal.SIGINT)
     _, stderr = training.communicate()

@@ -101,6 +101,19 @@ def test_a_server_that_dies_becomes_a_store_error():
         store.close()
 
 
+@pytest.mark.parametrize("ends", ["is killed", "stops"])
+def test_a_private_server_that_has_ended_is_known_to_have(ends):
+    with PrivateRedis() as server:
+        server.ready()
+        assert not server.has_ended()
+        if ends == "stops":
+            with redis.Redis.from_url(server.url) as admin:
+                admin.shutdown(nosave=True)
+        else:
+            server_at(server.url).kill()
+        wait_until(server.has_ended)
+
+
 def test_a_full_server_becomes_a_store_error():
     with PrivateRedis() as server:
         server.ready()

@@ -42,6 +42,15 @@ def test_pauses_grow_and_end_with_patience(clock, told):
     assert all(1.0 <= pause <= 2.0 for pause in found[6:-1])
 
 
+def test_a_server_that_has_ended_is_not_tried_again(clock, told):
+    is_there = iter([True, False])
+    patience = Patience(
+        "Redis at x", 20.0, tell=told.append, clock=clock, has_ended=lambda: not next(is_there)
+    )
+    assert len(pauses(patience.tries(), clock)) == 1
+    assert told == []
+
+
 def test_an_outage_is_told_once_and_its_end(clock, told):
     patience = Patience("Redis at x", 20.0, tell=told.append, clock=clock)
     one, other = patience.tries(), patience.tries()
