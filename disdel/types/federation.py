@@ -378,7 +378,7 @@ class FederateJob(LearningJob):
     def _check_late(self) -> None:
         if self.lateness is None:
             return
-        if self.deadline_s is None and self.over_select == 1:
+        if not self.may_end_early:
             raise UsageError(
                 f"--late {self.late} is for rounds that end before all have answered: add "
                 "--deadline or --over-select, or leave it out (fedbuff and fedasync have no such "
@@ -414,6 +414,11 @@ class FederateJob(LearningJob):
     def asked(self) -> int:
         """How many clients are asked in a round."""
         return min(self.roster, math.ceil(self.wanted * self.over_select))
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether a round may end before all who were asked have answered or failed."""
+        return self.deadline_s is not None or self.over_select > 1
 
     @property
     def least(self) -> int:

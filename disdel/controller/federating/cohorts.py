@@ -109,6 +109,9 @@ class CohortContainers(TrainContainers):
             able = [c for c in cohort if c not in busy and c not in self._unknown]
             seconds = {c: self.turns.seconds(c, number, alike=alike) for c in able}
             hands, stranded = self._dealing.deal(seconds, self.busy())
+            if self._federation.may_end_early:
+                # Who is quick has answered by then, and does not wait for who is slow.
+                hands = [sorted(hand, key=lambda c: (seconds[c], c)) for hand in hands]
             self._still = frozenset(cohort) & busy.keys()
             still = {c: f"it still trains for round {busy[c]}" for c in self._still}
             self._stranded = stranded | self._unknown | still

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -274,6 +274,25 @@ def test_a_round_that_asks_more_ends_with_the_first(run, containers):
     assert (clients.asked, clients.answered) == (8, 4)
     assert {one.why for one in clients.dropped} == {"late: 4 clients had answered"}
     assert report.rounds[0].loss == 18
+
+
+@pytest.mark.parametrize("deadline_s", [None, 300])
+def test_who_is_quick_does_not_wait_where_a_round_may_end_before(run, containers, deadline_s):
+    epochs = [9, 1, 5, 2, 7, 1, 3, 4]
+    trained = defaultdict(list)
+    train = containers.train
+
+    def noting(arguments):
+        if "turns" in arguments:
+            request = messages.from_json(client_messages.TrainClientsRequest, arguments)
+            trained[request.worker] += [epochs[turn.client] for turn in request.turns]
+        return train(arguments)
+
+    containers.train_as = noting
+    run(deadline_s=deadline_s, local_epochs=epochs)
+    assert len(trained) == 2
+    for taken in trained.values():
+        assert taken == sorted(taken, reverse=deadline_s is None)
 
 
 def test_where_nobody_answers_in_time_the_round_fails_with_the_cause(run, containers):
