@@ -181,9 +181,8 @@ async def run_to_report(
             final = dataclasses.replace(
                 final, status="interrupted" if cut_off else "failed", error=error
             )
-        if lease.is_held:
-            _save_report(invoker, final)
-        invoker.emit(RunEnded(report=final, folder=str(folder.path)))
+        elsewhere = _save_report(invoker, final) if lease.is_held else None
+        invoker.emit(RunEnded(report=final, folder=str(folder.path), elsewhere=elsewhere))
     return final
 
 
@@ -198,13 +197,19 @@ def _error(failure: BaseException) -> ErrorReport:
     return ErrorReport(kind="internal", message=f"{type(failure).__name__}: {failure}")
 
 
-def _save_report(invoker: Invoker, report: RunReport) -> None:
-    """Save the last report of a run, where there is room; that there is none hides nothing."""
+def _save_report(invoker: Invoker, report: RunReport) -> str | None:
+    """Save the last report of a run, where there is room; that there is none hides nothing.
+
+    Returns:
+        Where it is, if not in the run's folder; empty where it is nowhere.
+    """
     path, data = invoker.folder.report, report_text(report)
     try:
         found, why = write_somewhere(path, data)
     except HostFailed as error:
         invoker.emit(_left(f"the report is lost: {error}"))
-        return
-    if why is not None:
-        invoker.emit(_left(f"{why}: the report is in {found}"))
+        return ""
+    if why is None:
+        return None
+    invoker.emit(_left(f"{why}: the report is in {found}"))
+    return str(found)

@@ -64,8 +64,16 @@ def write_page(report: RunReport, path: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
+    page = render(report)
     try:
-        path.write_text(render(report), encoding="utf-8", errors="xmlcharrefreplace")
+        file = path.open("w", encoding="utf-8", errors="xmlcharrefreplace")
+        try:
+            with file:
+                file.write(page)
+        except OSError:
+            if path.is_file():
+                path.unlink()  # Half a page is none.
+            raise
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error}") from error
 

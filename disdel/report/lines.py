@@ -135,7 +135,12 @@ def summary_lines(event: RunEnded) -> list[str]:
 def _where(event: RunEnded) -> str:
     """Where the report is; the folder may have been deleted under the run, or have no room."""
     folder = Path(event.folder)
-    there = [name for name in ("report.html", "report.json") if (folder / name).is_file()]
+    # What else is there of a report that the folder did not take is of the run's beginning.
+    names = ("report.html", "report.json") if event.elsewhere is None else ("report.html",)
+    there = [name for name in names if (folder / name).is_file()]
+    if event.elsewhere:
+        page = [str(folder / name) for name in there]
+        return f"{', '.join([*page, event.elsewhere])}    disdel logs {event.report.run}"
     if not there:
         gone = "" if folder.is_dir() else ", a folder that is not there any more"
         return f"no report in {folder}{gone}"

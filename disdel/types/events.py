@@ -133,6 +133,8 @@ class Noted:
 class RunEnded:
     report: RunReport
     folder: str
+    # Where the report is, if the folder did not take it; empty where it is nowhere.
+    elsewhere: str | None = None
 
 
 Event: TypeAlias = (

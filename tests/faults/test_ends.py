@@ -17,6 +17,7 @@ import redis
 from disdel.platforms.embedded.finding import platform_down
 from disdel.platforms.openwhisk.access import ApiAccess
 from disdel.store.private_redis import PrivateRedis
+from disdel.types.report_json import read_report
 from tests.support import local_http
 from tests.support.held import until
 from tests.support.linear import linear_job
@@ -250,17 +251,19 @@ def test_a_place_that_takes_nothing_is_told(home, data_dir, small, variable, fau
 def test_a_disk_that_fills_up_in_a_run_costs_it_nothing(
     servers, data_dir, small, monkeypatch, tmp_path
 ):
-    from disdel.types.events import Noted, RoundDone
+    from disdel.types.events import Noted, RoundDone, RunEnded
 
     monkeypatch.chdir(tmp_path)
     access, redis_url = servers
-    notes = []
+    notes, ends = [], []
 
     def listen(event):
         if isinstance(event, RoundDone) and event.report.round == 1:
             fill(small)
         if isinstance(event, Noted):
             notes.append(event.message)
+        if isinstance(event, RunEnded):
+            ends.append(event)
 
     report, _ = linear_job(access.apihost, access.auth, redis_url, data_dir, small, listen)
     assert report.status == "ok"
@@ -268,6 +271,8 @@ def test_a_disk_that_fills_up_in_a_run_costs_it_nothing(
     assert not report.model.startswith(str(small))
     assert any(report.model in note for note in notes)
     assert any("was not saved for --resume" in note for note in notes)
+    [end] = ends
+    assert read_report(Path(end.elsewhere)).status == "ok"
 
 
 @pytest.fixture

@@ -156,6 +156,20 @@ def test_the_last_line_names_what_is_there(tmp_path, report, status):
     assert last().endswith(f"{tmp_path}/r/report.html, report.json    disdel logs r")
 
 
+def test_the_last_line_names_the_report_that_is_of_the_end(tmp_path, report):
+    """The one in a folder without room says that the run goes on."""
+    (tmp_path / "report.json").touch()
+    ended = RunEnded(report=report, folder=str(tmp_path), elsewhere="/else/report.json")
+    assert summary_lines(ended)[-1].strip() == "/else/report.json    disdel logs r"
+    (tmp_path / "report.html").touch()
+    said = f"{tmp_path}/report.html, /else/report.json    disdel logs r"
+    assert summary_lines(ended)[-1].strip() == said
+    assert f"{tmp_path}/report.html    " in summary_lines(replace(ended, elsewhere=""))[-1]
+    (tmp_path / "report.html").unlink()
+    lost = summary_lines(replace(ended, elsewhere=""))[-1].strip()
+    assert lost == f"no report in {tmp_path}"
+
+
 @pytest.mark.parametrize("kind", [PlainView, LiveView])
 def test_a_pipe_gets_the_result_alone(kind, report, capsys):
     with kind() as view:
