@@ -324,13 +324,14 @@ class SplitReport:
         samples: how many it has.
         held_out: whether they were held out of the data set's training split.
         use: of the test split "result", where it was touched once, by the finished model, and
-            "rounds and result" where nothing was decided.
+            "rounds and result" where nothing was decided; of the training split "shapes", where
+            clients have samples of their own, and these say only what such samples are like.
     """
 
     split: Split
     samples: int
     held_out: bool
-    use: Literal["training", "decisions", "result", "rounds and result", "none"]
+    use: Literal["training", "shapes", "decisions", "result", "rounds and result", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

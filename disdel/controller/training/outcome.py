@@ -82,7 +82,11 @@ class Outcome:
             loss=None if tested is None else tested.loss,
             metrics={} if tested is None else tested.metrics,
             model=str(self.model_path) if self.model_path.is_file() else None,
-            splits=split_reports(self.dataset, decides=decides),
+            splits=split_reports(
+                self.dataset,
+                decides=decides,
+                trains=self.federation is None or self.federation.data is None,
+            ),
             scored_on=self.plan.scored_on,
             plan=plan_report(self.plan),
             rounds=tuple(reports),

@@ -157,9 +157,22 @@ def with_clients(job: Job, partition: Partition) -> Job:
     return replace(job, clients=decided)
 
 
-def split_reports(spec: DatasetSpec, *, decides: bool) -> tuple[SplitReport, ...]:
-    """What a report tells of the splits of a training, `spec` being that of `job_dataset`."""
-    train = SplitReport(split="train", samples=spec.train_samples, held_out=False, use="training")
+def split_reports(
+    spec: DatasetSpec, *, decides: bool, trains: bool = True
+) -> tuple[SplitReport, ...]:
+    """What a report tells of the splits of a training.
+
+    Args:
+        spec: that of `job_dataset`.
+        decides: whether the validation split does.
+        trains: whether the training split's samples are trained on.
+    """
+    train = SplitReport(
+        split="train",
+        samples=spec.train_samples,
+        held_out=False,
+        use="training" if trains else "shapes",
+    )
     validation = SplitReport(
         split="validation",
         samples=spec.validation_samples,

@@ -449,6 +449,7 @@ def test_clients_that_say_how_many_they_have_when_they_are_asked_train_as_counte
     )
     assert Counter(made.asked) == once | twice
     assert sorted({a.task for a in report.activations}) == ["collect", "count", "score", "train"]
+    assert [split.use for split in report.splits] == ["shapes", "rounds and result"]
     assert any("as if it had 480" in e.message for e in told if isinstance(e, Noted))
 
 
