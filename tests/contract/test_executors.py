@@ -48,7 +48,7 @@ def children():
     own, found = os.environ["DISDEL_STATE_DIR"], []
     for process in psutil.process_iter(["cmdline"]):
         if any(part.endswith("entry/container.py") for part in process.info["cmdline"] or ()):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
                 if process.environ().get("DISDEL_STATE_DIR") == own:
                     found.append(process)
     return found

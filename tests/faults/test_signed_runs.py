@@ -91,7 +91,7 @@ def test_who_has_the_key_of_the_namespace_alone_is_refused(train, servers, key_f
     def listen(event):
         if isinstance(event, RoundDone):
             for process in psutil.process_iter():
-                with contextlib.suppress(psutil.Error):
+                with contextlib.suppress(psutil.Error, OSError):
                     commands.append(" ".join(process.cmdline()))
 
     report, _ = train(listen, signing_key=key_file, keep=True)

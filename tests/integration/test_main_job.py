@@ -37,7 +37,7 @@ def leftovers():
     mine, temporary = os.environ[STATE], tempfile.gettempdir()
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             line = " ".join(process.cmdline())
             orphan = temporary in line and "proxy.py" in line and process.ppid() == 1
             if orphan or (process.pid != os.getpid() and process.environ().get(STATE) == mine):

@@ -114,7 +114,7 @@ def shared_platform(state_dir: Path) -> Iterator[None]:
 def containers(record: PlatformRecord) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(CONTAINER_ENV, "").startswith(record.id):
                 found.append(process)
     return found
@@ -140,7 +140,7 @@ def proxies(record: PlatformRecord) -> dict[str, psutil.Process]:
     """The process that serves each container, by the container's id."""
     found = {}
     for process in containers(record):
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             # The environment of one that ends is empty.
             command, container = process.cmdline(), process.environ().get(CONTAINER_ENV)
             # One that is forked has the command line of its template.
@@ -154,7 +154,7 @@ def running(mark: str) -> list[psutil.Process]:
     """The processes with that argument, whatever else they have forgotten."""
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             # Who buries an orphan, and when, is up to the machine.
             if mark in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)

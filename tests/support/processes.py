@@ -17,6 +17,6 @@ def seen(processes, look):
     """What `look` gives of each process, but of those that end meanwhile."""
     found = []
     for process in processes:
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             found.append(look(process))
     return found

@@ -163,7 +163,7 @@ class Container:
         """Kill what holds more than the limit, where no cgroup does."""
         limit_bytes = self._function["MemorySize"] * MIB
         while not self._ended.wait(_LOOK_S):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
                 for process in psutil.Process(self._process.pid).children(recursive=True):
                     used = process.memory_info()
                     held = used.rss - getattr(used, "shared", 0)
@@ -177,7 +177,7 @@ class Container:
 
     def _signal(self, number):
         """Send a signal to the function's process."""
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             for process in psutil.Process(self._process.pid).children(recursive=True):
                 process.send_signal(number)
 

@@ -32,7 +32,7 @@ from disdel.worker.footprint import Footprint
 from disdel.worker.own_data import OwnData
 from disdel.worker.shards import Samples, ShardCache
 from openwhisk_local.machine.container_memory import MemoryUse
-from tests.support import strategies
+from tests.support import deadlines, strategies
 from tests.support.fake_platform import FakePlatform, sessions_of
 from tests.support.waiting import wait_until
 
@@ -249,15 +249,17 @@ def test_what_nobody_trains_stays_as_it_is_to_the_bit(run, containers, strategy)
     assert {state["frozen"].tobytes() for state in containers.scored} == {FROZEN.tobytes()}
 
 
-def test_what_comes_after_the_deadline_is_dropped(run, containers):
+def test_what_comes_after_the_deadline_is_dropped(run, containers, monkeypatch):
     containers.late = {1}
-    report = run(deadline_s=2, min_clients=3, local_epochs="1*4,2*4")
+    deadlines.ends_at(monkeypatch, answered=3)
+    report = run(deadline_s=deadlines.DEADLINE_S, min_clients=3, local_epochs="1*4,2*4")
     clients = report.rounds[0].clients
     answered = {entry.client for entry in report.ledger}
     assert clients.asked == 8
     assert clients.answered == len(answered) < 8
     assert {one.client for one in clients.dropped} == set(range(8)) - answered
-    assert {one.why for one in clients.dropped} == {"late: no answer within the 2 s of --deadline"}
+    late = f"late: no answer within the {deadlines.DEADLINE_S} s of --deadline"
+    assert {one.why for one in clients.dropped} == {late}
     weights = [entry.weight for entry in report.ledger]
     steps = [entry.steps for entry in report.ledger]
     assert report.rounds[0].loss == pytest.approx(np.average(steps, weights=weights), rel=1e-6)

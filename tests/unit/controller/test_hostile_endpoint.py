@@ -21,6 +21,7 @@ from disdel.store.codec import encode
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob
 from disdel.worker.trust import admitted
+from tests.support import deadlines
 from tests.support.fake_platform import CAPACITY, FakePlatform, sessions_of
 from tests.support.waiting import wait_until
 from tests.unit.controller.test_federating import Containers
@@ -189,8 +190,9 @@ def test_a_hostile_endpoint_disturbs_nobody(federated, hostile):
     assert {entry.client for entry in report.ledger} == set(range(4))
 
 
-def test_one_that_never_answers_is_late(federated):
-    report = federated(never, deadline_s=2, rounds=1)
+def test_one_that_never_answers_is_late(federated, monkeypatch):
+    deadlines.ends_at(monkeypatch, answered=4)
+    report = federated(never, deadline_s=deadlines.DEADLINE_S, rounds=1)
     assert report.rounds[0].loss == LEFT
     assert report.rounds[0].clients.answered == 4
 

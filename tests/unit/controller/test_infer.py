@@ -9,7 +9,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from disdel.controller.inference import infer as infer_module
 from disdel.controller.invoking.recovery import MAX_LOSSES
@@ -262,6 +261,8 @@ def test_a_model_with_other_classes_is_refused(run, arithmetic):
 
 
 def test_inputs_with_labels_are_scored_and_without_are_predicted(run, tmp_path):
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     x = digits.images[:30].astype(np.uint8)
     np.savez(tmp_path / "labelled.npz", x=x, y=digits.target[:30])

@@ -15,6 +15,7 @@ from disdel.settings import Settings
 from disdel.store.redis_store import RedisStore
 from disdel.types import FederateJob
 from disdel.types.events import Noted
+from tests.support import deadlines
 from tests.support.fake_platform import FakePlatform, activation, sessions_of
 from tests.unit.controller.test_asynchronous import Stragglers
 
@@ -133,12 +134,19 @@ def test_an_adaptive_server_takes_late_changes_too(run, containers):
     assert losses(report) == pytest.approx(states, rel=1e-6)
 
 
-def test_after_the_deadline_a_container_may_finish(run, containers):
+def test_after_the_deadline_a_container_may_finish(run, containers, monkeypatch):
     containers.before = held = Held(until=2)
-    report, _ = run(over_select=1.0, deadline_s=2, clients_per_round=None, min_clients=1, rounds=3)
+    deadlines.ends_at(monkeypatch, answered=4)
+    report, _ = run(
+        over_select=1.0,
+        deadline_s=deadlines.DEADLINE_S,
+        clients_per_round=None,
+        min_clients=1,
+        rounds=3,
+    )
     [client] = [turn.client for turn in held.requests[0].turns]
     why = {one.client: one.why for one in report.rounds[0].clients.dropped}
-    late = "late: no answer within the 2 s of --deadline"
+    late = f"late: no answer within the {deadlines.DEADLINE_S} s of --deadline"
     assert why.pop(client) == f"{late}; it goes on, for a later round"
     assert set(why.values()) == {f"{late}, nor had it begun"}
     assert client in {one.client for one in stale(report)}

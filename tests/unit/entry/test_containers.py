@@ -80,7 +80,7 @@ def answering(tmp_path, monkeypatch):
 def children(parent=None):
     found = []
     for child in psutil.Process(parent).children():
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             if any(part.endswith("container.py") for part in child.cmdline()):
                 found.append(child)
     return found

@@ -54,5 +54,5 @@ def test_they_end_with_it(tmp_path):
         process.stdout.close()
         process.wait()
         for worker in workers:
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
                 worker.kill()

@@ -400,12 +400,11 @@ def test_a_hostile_publisher_neither_ends_nor_delays_it(redis_url, tmp_path):
     cluster.faults = [Fault(until=others, path="pod-0/resize", times=1)]
     with serving(cluster), agent(cluster, redis_url, tmp_path, "--pool", "8192") as process:
         flooding = threading.Thread(target=flood)
+        begun_s, grown = time.monotonic(), {}
         flooding.start()
-        grown = {}
         try:
             for name in names:
                 publish(redis_url, warning(name))
-            begun_s = time.monotonic()
             while len(grown) < len(names):
                 line = process.stderr.readline()
                 assert line, "it has ended"

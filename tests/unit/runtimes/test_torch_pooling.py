@@ -5,15 +5,7 @@ import sys
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
-
-from disdel.runtimes.torch import pooling  # noqa: E402
-
-pytestmark = pytest.mark.skipif(pooling.OWN is None, reason="this PyTorch pools as it does")
-CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+pytestmark = pytest.mark.framework
 # Kernel, stride, padding, dilation, ceil mode.
 HOW = [
     ([2, 2], [2, 2], [0, 0], [1, 1], False),
@@ -24,18 +16,29 @@ HOW = [
 SHAPES = {"large": (10, 17, 12, 12), "small": (2, 4, 12, 12), "few": (64, 3, 16, 16)}
 
 
-@pytest.fixture(autouse=True)
-def pooled():
+@pytest.fixture(scope="module", autouse=True)
+def imported():
+    """Only here: whoever collects tests reads this file, and PyTorch takes seconds."""
+    global CPU, functional, nn, pooling, torch
+    torch = pytest.importorskip("torch")
+    from torch import nn
+    from torch.nn import functional
+
+    from disdel.runtimes.torch import pooling
+
+    if pooling.OWN is None:
+        pytest.skip("this PyTorch pools as it does")
+    CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
     pooling.pool_channels_last()
 
 
-def samples(shape, dtype=torch.float32):
+def samples(shape, dtype="float32"):
     """Of few values, so that many are equal, and some that are no number."""
     draws = torch.Generator().manual_seed(0)
     x = torch.relu(torch.randn(shape, generator=draws)).round(decimals=1)
     x[torch.rand(shape, generator=draws) < 0.02] = torch.nan
     x[torch.rand(shape, generator=draws) < 0.02] = -torch.inf
-    return x.to(dtype)
+    return x.to(getattr(torch, dtype))
 
 
 def assert_same(found, wanted):
@@ -43,7 +46,7 @@ def assert_same(found, wanted):
     torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True, check_stride=True)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("how", HOW, ids=str)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_values_places_and_gradients_are_pytorchs_own(shape, how, dtype):
@@ -52,7 +55,7 @@ def test_values_places_and_gradients_are_pytorchs_own(shape, how, dtype):
     values, found = functional.max_pool2d(x, *how, return_indices=True)
     assert_same(values.detach(), wanted)
     assert_same(found, places)
-    given = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    given = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1)).to(x.dtype)
     [gradient] = torch.autograd.grad(values, x, given)
     backward = torch.ops.aten.max_pool2d_with_indices_backward
     assert_same(gradient, backward(given, x.detach(), *how, places))
@@ -119,4 +122,4 @@ assert torch.nn.functional.max_pool2d(torch.ones(10, 17, 12, 12), 2).dim() == 0
 
 
 def test_a_kernel_of_the_users_stays():
-    subprocess.run([sys.executable, "-W", "ignore", "-c", OWN_KERNEL], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", OWN_KERNEL], check=True)
