@@ -14,8 +14,9 @@ X, Y = np.zeros((2, 1), np.float32), np.zeros(2, np.int32)
 class Busy:
     """Takes so many seconds of CPU a block in each precision, and more at first."""
 
-    def __init__(self, spends_s, first_s=0.0):
-        self.spends_s, self.first_s, self.asked = spends_s, first_s, []
+    def __init__(self, monkeypatch, spends_s, first_s=0.0):
+        self.spends_s, self.first_s, self.asked, self.spent_s = spends_s, first_s, [], 0.0
+        monkeypatch.setattr(time, "process_time", lambda: self.spent_s)
 
     def compute_in(self, precision):
         self.precision = precision
@@ -24,9 +25,7 @@ class Busy:
         assert (x.shape[1:], y.shape[1:]) == (X.shape, Y.shape)
         first = self.precision not in self.asked
         self.asked.append(self.precision)
-        until_s = time.process_time() + self.spends_s[self.precision] + first * self.first_s
-        while time.process_time() < until_s:
-            pass
+        self.spent_s += self.spends_s[self.precision] + first * self.first_s
 
 
 @pytest.mark.parametrize(
@@ -35,18 +34,18 @@ class Busy:
 )
 def test_bfloat16_must_be_clearly_faster(monkeypatch, float32_s, bfloat16_s, wanted):
     monkeypatch.setattr(trial, "has_bfloat16", lambda: True)
-    trainer = Busy({"float32": float32_s, "bfloat16": bfloat16_s})
+    trainer = Busy(monkeypatch, {"float32": float32_s, "bfloat16": bfloat16_s})
     assert trial.faster_precision(trainer, X, Y) == wanted
 
 
 def test_nothing_is_tried_without_the_instructions_or_where_tracing_takes_long(monkeypatch):
     monkeypatch.setattr(trial, "has_bfloat16", lambda: False)
-    trainer = Busy({"float32": 0.001, "bfloat16": 0.0})
+    trainer = Busy(monkeypatch, {"float32": 0.001, "bfloat16": 0.0})
     assert trial.faster_precision(trainer, X, Y) == "float32"
     assert trainer.asked == []
     monkeypatch.setattr(trial, "has_bfloat16", lambda: True)
     monkeypatch.setattr(trial, "_FIRST_STEPS_S", 0.01)
-    slow = Busy({"float32": 0.001, "bfloat16": 0.0}, first_s=0.02)
+    slow = Busy(monkeypatch, {"float32": 0.001, "bfloat16": 0.0}, first_s=0.02)
     assert trial.faster_precision(slow, X, Y) == "float32"
     assert slow.asked == ["float32"]
 
