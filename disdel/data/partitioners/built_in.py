@@ -159,9 +159,13 @@ def sizes(
         "exponential": np.exp(numbers - asked.clients),
         "powerlaw": numbers[::-1] ** -(exponent or 0.0),
     }[law]
-    return Assignment.of_ranges(
-        _with_least(shares, asked.samples, least), lambda: shuffled(asked.samples, asked.seed)
-    )
+    counts = _with_least(shares, asked.samples, least)
+    if empty := int((counts == 0).sum()):
+        raise PartitionError(
+            f"by {law} sizes {empty} client{'s' * (empty > 1)} would have none; take fewer "
+            "clients, or add least=1, so that the smallest have one sample each"
+        )
+    return Assignment.of_ranges(counts, lambda: shuffled(asked.samples, asked.seed))
 
 
 @partitioner("by", decides_clients=True)

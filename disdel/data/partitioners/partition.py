@@ -112,7 +112,8 @@ class Partition:
             raise PartitionError(f"{told}: it deals {dealt.sizes.sum()}")
         empty = np.flatnonzero(dealt.sizes == 0)
         if len(empty):
-            others = f" and {len(empty) - 1} others" * (len(empty) > 1)
+            further = len(empty) - 1
+            others = f" and {further} other{'s' * (further > 1)}" * (further > 0)
             raise PartitionError(
                 f"{told}: client {empty[0]}{others} would have none; take fewer clients, or "
                 "another partition or seed"

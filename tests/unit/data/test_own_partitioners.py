@@ -85,7 +85,7 @@ def test_what_is_none_is_refused_with_the_reason(written, head, said, body, mess
     ("body", "message"),
     [
         ("return [[0, 1], [2, 3], [4]]", "sample 5 has 0 owners"),
-        ("return [range(12), [], []]", "client 1 and 1 others would have none"),
+        ("return [range(12), [], []]", "client 1 and 1 other would have none"),
         ("return [range(6), range(6, 12)]", "it makes 2 of them"),
         ("import os; os._exit(3)", "deal ended its process with status 3"),
     ],
