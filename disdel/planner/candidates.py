@@ -220,6 +220,7 @@ def _cut_candidate(
         held=runtime.held,
         term_copies=question.term_copies,
         calls=question.calls,
+        loads=question.loads,
     )
     estimate = estimator.estimate(work)
     gpu_mb = question.gpu_memory_mb and gpu_tensors_mb(work)

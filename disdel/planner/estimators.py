@@ -69,9 +69,11 @@ class MeasuredEstimator:
     def _margin_mb(self, work: Work, predicted_mb: float) -> float:
         share = _PRIOR_SHARE_OF_WORK if work.calls is None else _PRIOR_SHARE_OF_COMPILED
         prior_mb = _PRIOR_MB + _PRIOR_SHARE_OF_FLOOR * self.runtime.floor_mb + share * predicted_mb
-        own = alike(self.observations, work.label, work.batch_size, work.precision)
+        # What the user's code holds where it loads samples tells nothing of other containers.
+        seen = [one for one in self.observations if work.loads or not one.loads]
+        own = alike(seen, work.label, work.batch_size, work.precision)
         learned_mb = margin_mb(
-            self._residuals_mb(own or self.observations),
+            self._residuals_mb(own or seen),
             miss_rate=self.miss_rate,
             prior_mb=prior_mb,
             floor_mb=_MARGIN_FLOOR_MB,

@@ -77,6 +77,7 @@ class Work:
         precision: what a training step computes in; None where a trial chooses, and either fits.
         term_copies: copies of the weights that what a strategy adds to the gradients takes.
         calls: of a compiled network, what the compiler says of it; None where that is not known.
+        loads: whether code of the user's own loads the samples.
     """
 
     dataset: DatasetSpec
@@ -92,6 +93,7 @@ class Work:
     term_copies: int = 0
     calls: CallMemory | None = None
     validation_samples: int = 0
+    loads: bool = False
 
     @property
     def held_samples(self) -> int:

@@ -293,6 +293,11 @@ class Question(Bounds):
             for samples in client_samples
         ]
 
+    @property
+    def loads(self) -> bool:
+        """Whether code of the user's own loads the samples where clients train."""
+        return self.federation is not None and self.federation.loads
+
     def client_samples(self, clients: int) -> tuple[int, ...]:
         """The training samples of each of `clients` clients.
 

@@ -116,6 +116,7 @@ def observe(
                 if question.federation is None and not question.tries_precision
                 else None,
                 first_steps=container.first_steps,
+                loads=question.loads,
                 shipped_step_s=crowding
                 * step_s(
                     question.shipped,

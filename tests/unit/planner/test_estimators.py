@@ -106,6 +106,17 @@ def test_history_of_another_network_only_widens_it():
     assert margin_mb(*[dataclasses.replace(other, working_set_mb=1200)] * 50) > margin_mb()
 
 
+@pytest.mark.parametrize("model", ["cnn-28x28x1-10", "mlp-64-10"])
+def test_what_a_users_code_holds_is_planned_for_where_it_loads_samples(model):
+    def margin_mb(*observations, **changes):
+        estimator = MeasuredEstimator(RUNTIME, observations, 1e-3)
+        return estimator.estimate(work(**changes)).margin / MIB
+
+    large = observation(model=model, working_set_mb=1200, loads=True)
+    assert margin_mb(large) == margin_mb()
+    assert margin_mb(large, loads=True) > 500
+
+
 def test_the_margin_holds_what_was_measured():
     above = [observation(working_set_mb=size) for size in (760, 790, 840)]
     estimate = MeasuredEstimator(RUNTIME, above, 1e-3).estimate(work())
