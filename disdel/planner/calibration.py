@@ -96,6 +96,8 @@ def run_times(
     own: Sequence[Observation],
     workers: int,
     scored_rounds: float,
+    *,
+    federated: bool = False,
 ) -> RunTimes:
     """What runs took that were like one of so many workers.
 
@@ -107,9 +109,11 @@ def run_times(
         own: those of the same network, batch size and precision.
         workers: of the run.
         scored_rounds: the share of its rounds that are scored.
+        federated: whether it is a federation.
     """
     mine = own[-_RECENT:]
-    same = [o for o in mine if (o.workers, o.scored_rounds) == (workers, scored_rounds)]
+    wanted = (workers, scored_rounds, federated)
+    same = [o for o in mine if (o.workers, o.scored_rounds, o.federated) == wanted]
     recent = observations[-_RECENT:]
     return RunTimes(
         ready_s=_first_median([o.ready_s for o in some] for some in (same, mine, recent)),

@@ -26,7 +26,8 @@ class Observation:
         trace_s: what the first one took beyond that.
         first_s: its first block of steps, tracing included, where it had no other;
         first_steps: so many.
-        loads: whether code of the user's own loaded its samples, whose memory is its own.
+        federated: whether the run was a federation, whose rounds take their clients' turns.
+        loads: whether code of the user's own loaded its samples, which takes what it takes.
         shipped_step_s: the same step by the shipped constants.
         precision: what its training steps computed in.
         tried: whether a trial of the run had chosen that.
@@ -59,6 +60,7 @@ class Observation:
     rest_s: float | None = None
     first_s: float | None = None
     first_steps: int = 0
+    federated: bool = False
     loads: bool = False
 
 

@@ -360,7 +360,13 @@ class Question(Bounds):
 
     def run_times(self, workers: int, scored_rounds: float) -> RunTimes:
         """As `calibration.run_times`."""
-        return run_times(self.observations, self._alike, workers, scored_rounds)
+        # What the user's code takes where it loads samples tells nothing of other runs.
+        own, seen = (
+            [one for one in some if self.loads or not one.loads]
+            for some in (self._alike, self.observations)
+        )
+        federated = self.federation is not None
+        return run_times(seen, own, workers, scored_rounds, federated=federated)
 
     @property
     def on_one_container(self) -> Question:

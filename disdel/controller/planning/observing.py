@@ -106,8 +106,11 @@ def observe(
                 working_set_mb=container.working_set_mb,
                 framework_anonymous_mb=container.framework_anonymous_mb,
                 framework_mapped_mb=container.framework_mapped_mb,
-                # While its network was tried out, the framework was imported.
-                cold_start_s=None if question.tried_s else _divided(container.cold_start_s, turns),
+                # While its network was tried out, the framework was imported; and where the user's
+                # code loads samples, that takes what it takes.
+                cold_start_s=None
+                if question.tried_s or question.loads
+                else _divided(container.cold_start_s, turns),
                 step_s=container.step_s if _has_like_steps(question, plan) else None,
                 # A trial of precisions has traced it before.
                 trace_s=None if question.tries_precision else _divided(container.trace_s, crowding),
@@ -116,6 +119,7 @@ def observe(
                 if question.federation is None and not question.tries_precision
                 else None,
                 first_steps=container.first_steps,
+                federated=question.federation is not None,
                 loads=question.loads,
                 shipped_step_s=crowding
                 * step_s(

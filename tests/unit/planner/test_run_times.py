@@ -46,6 +46,22 @@ def test_a_run_is_planned_to_take_what_one_like_it_took():
         assert later == pytest.approx(unseen + 10, abs=0.11)
 
 
+def test_rounds_of_a_federation_tell_nothing_of_a_trainings():
+    unseen = plan(JOB, observations=(replace(SEEN, rest_s=None),)).predicted_s
+    federated = replace(SEEN, rest_s=30.0, federated=True)
+    assert plan(JOB, observations=(federated,)).predicted_s == unseen
+
+
+def test_what_a_users_code_takes_to_load_samples_is_no_other_runs_time():
+    of_nothing = replace(SEEN, ready_s=None, begin_s=None, rest_s=None)
+    for loaded in (
+        replace(SEEN, begin_s=60.0, rest_s=30.0, federated=True, loads=True),
+        replace(SEEN, model="mlp-784-10", begin_s=60.0, federated=True, loads=True),
+    ):
+        known = plan(JOB, observations=(of_nothing, loaded))
+        assert known.predicted_s == plan(JOB, observations=(of_nothing,)).predicted_s
+
+
 def test_another_runtime_must_be_clearly_faster_than_one_that_was_seen():
     def chosen(slowness):
         job = replace(JOB, workers=None)
