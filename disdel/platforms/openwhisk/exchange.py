@@ -38,6 +38,8 @@ _IDLE_S = 4.0
 # A result of some MB and 10 MB of log, as JSON.
 _MOST_BYTES = 64 << 20
 _OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
+# A body that is over.
+_NOTHING = httpx.ByteStream(b"")
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _PASSING_STATUS = frozenset({408, 425, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 _CONCURRENT = "Concurrent modification"
@@ -213,13 +215,15 @@ class Exchange:
         activation_id = None
         try:
             request = self._http.build_request(method, path, json=body, timeout=timeout)
-            response = await self._http.send(request, stream=True)
+            response = sent = await self._http.send(request, stream=True)
             activation_id = response.headers.get(ACTIVATION_ID)
             try:
                 if response.is_error or not only_errors:
                     response = await _read(response)
             finally:
                 await response.aclose()
+                # Each knows the other, and with them stays what was sent, megabytes of code.
+                sent.stream = _NOTHING
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise ConnectionRefused(f"{self._apihost} cannot be asked: {error}") from error
         except httpx.HTTPError as error:

@@ -1,8 +1,10 @@
 """What the client of OpenWhisk's API does with replies that no platform here gives."""
 
 import asyncio
+import gc
 import json
 import threading
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -52,6 +54,50 @@ def test_the_code_in_the_reply_to_a_made_action_is_not_waited_for():
     [[method, path]] = asked
     assert method == b"PUT"
     assert path.startswith(b"/api/v1/namespaces/_/actions/package/train")
+
+
+def test_nothing_of_an_exchange_stays_when_it_is_over(monkeypatch):
+    """Not until somebody looks for circles, either: a command that is soon over hardly does."""
+    sent, answered = [], []
+
+    async def answer(reader, writer):
+        answered.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n"
+        writer.write(head + b"{}")
+        await writer.drain()
+        await reader.read()  # until the client hangs up
+        writer.close()
+        await writer.wait_closed()
+
+    async def ask():
+        build = httpx.AsyncClient.build_request
+
+        def noted(*args, **kwargs):
+            request = build(*args, **kwargs)
+            sent.append(weakref.ref(request))
+            return request
+
+        monkeypatch.setattr(httpx.AsyncClient, "build_request", noted)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            exchange = Exchange(
+                ApiAccess(f"http://127.0.0.1:{port}", "a:b", False), Patience("it", 60)
+            )
+            await exchange.change("PUT", "/actions/train", {"exec": {"code": "code"}})
+            await exchange.answer("GET", "/actions", read=dict)
+            left = [request() is not None for request in sent]
+            await exchange.close()
+            await asyncio.gather(*answered)
+        return left
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(ask()) == [False, False]
+    finally:
+        gc.enable()
 
 
 ID = "0123456789abcdef0123456789abcdef"
