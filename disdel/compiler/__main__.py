@@ -4,6 +4,9 @@ CODE is the folder of the user's own code, where the network is of that. What is
 the folder for it, is read from stdin, as JSON; meanwhile the compiler of a built-in network imports
 what it needs.
 
+A process of its own, forked off at once, has Keras and JAX. It ends when the network is lowered,
+since IREE then takes memory of its own.
+
 What goes wrong for the user's doing is said in one line on stdout, with exit status 2.
 """
 
@@ -11,25 +14,31 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
+import signal
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dacite
 
 from disdel.compiler import CompileFailed, CompileJob
-from disdel.compiler.keras_file import TEMPLATE, write_template
-from disdel.compiler.targets import HOST, compile_flags, has_wide_vectors, target
+from disdel.compiler.keras_file import TEMPLATE
+from disdel.compiler.parts import Lowered, Part, Text, parts_of
+from disdel.compiler.targets import HOST, compile_flags, target
 from disdel.errors import DisdelError
 from disdel.host.home import make_own
-from disdel.protocol.program import CompileTarget, Program, module_path
+from disdel.protocol.program import CompileTarget, module_path
 from disdel.types import CallMemory
 from disdel.user_code.module import end_process
 from openwhisk_local.machine.allocator import collect_rarely
+from openwhisk_local.machine.libraries import give_back_library_pages, load_library
 from openwhisk_local.machine.scratch import Scratch, sweep
 
 if TYPE_CHECKING:
@@ -37,8 +46,6 @@ if TYPE_CHECKING:
     from disdel.compiler.network import LoweredNetwork
 
 _MAKING = ".making-"
-# Large enough to keep the cores busy, small enough that a convolution's patches stay in the caches.
-SCORE_BATCH = 32
 
 # Keras imports what it finds of these, and nothing here uses it: docs/compiled.md has the seconds.
 _UNUSED = ("matplotlib", "requests", "sklearn", "tensorflow", "torch")
@@ -48,22 +55,72 @@ _UNUSED_BY_OWN = ("tensorflow", "torch")
 
 def main() -> int:
     collect_rarely()
+    forked = multiprocessing.get_context("fork")
+    here, there = forked.Pipe()
     code = [Path(argument) for argument in sys.argv[1:]]
-    hide(_UNUSED_BY_OWN if code else _UNUSED)
-    if not code:
-        # What the user's own network imports may need its files first.
-        import disdel.compiler.steps  # noqa: F401
+    lowering = forked.Process(target=_lower, args=(there, here, code))
+    lowering.start()
+    there.close()
     asked = json.load(sys.stdin)
-    folder = Path(asked["folder"])
     job = dacite.from_dict(CompileJob, asked["job"], dacite.Config(cast=[tuple]))
     try:
-        # What the user's code prints is no answer of this process.
-        with contextlib.redirect_stdout(sys.stderr):
-            write_program(_network(job, *code), job, folder)
+        here.send(job)
+        write_program(_received(here), job, Path(asked["folder"]))
+    except (EOFError, ConnectionError):
+        # It has said why.
+        return _status_of(lowering)
     except DisdelError as error:
         print(error)  # noqa: T201
         return error.exit_code
     return 0
+
+
+def _lower(there: Connection, here: Connection, code: list[Path]) -> None:
+    """The process that has Keras: it is sent a job, and sends the parts of its network."""
+    here.close()
+    hide(_UNUSED_BY_OWN if code else _UNUSED)
+    load_library("jaxlib", "libjax_common.so")
+    if not code:
+        # What the user's own network imports may need its files first.
+        import disdel.compiler.steps  # noqa: F401
+    try:
+        job = there.recv()
+    except EOFError:
+        end_process(0)  # Nothing is to be compiled.
+    try:
+        # What the user's code prints is no answer of this process.
+        with contextlib.redirect_stdout(sys.stderr):
+            for part in parts_of(_network(job, *code), job):
+                there.send(part)
+                # While it is compiled, what lowered it need not be there as well.
+                give_back_library_pages()
+    except DisdelError as error:
+        print(error)  # noqa: T201
+        end_process(error.exit_code)
+    end_process(0)
+
+
+def _received(here: Connection) -> Iterator[Part]:
+    """What `_lower` sends.
+
+    Raises:
+        EOFError: it has ended before.
+    """
+    while True:
+        part = here.recv()
+        yield part
+        if isinstance(part, Lowered):
+            return
+
+
+def _status_of(process: Any) -> int:
+    """The exit status of a process that ends; where a signal ended it, this one ends likewise."""
+    process.join()
+    if process.exitcode < 0:
+        with contextlib.suppress(OSError):  # What ends any process has no handler.
+            signal.signal(-process.exitcode, signal.SIG_DFL)
+        os.kill(os.getpid(), -process.exitcode)
+    return int(process.exitcode)
 
 
 def _network(job: CompileJob, code: Path | None = None) -> LoweredNetwork:
@@ -77,11 +134,11 @@ def _network(job: CompileJob, code: Path | None = None) -> LoweredNetwork:
     return built_in_network(job)
 
 
-def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> None:
+def write_program(parts: Iterable[Part], job: CompileJob, folder: Path) -> None:
     """Write the program of a network into a folder of its own, and move it where it belongs.
 
     Args:
-        network: what `job` says.
+        parts: of the network that `job` says.
         job: how it is compiled.
         folder: the program's.
 
@@ -89,10 +146,8 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
         UsageError: a layer or an initializer cannot be compiled.
         CompileFailed: the compiler refused a module; its text is beside `folder`.
     """
-    from disdel.compiler.steps import Steps
     from disdel.compiler.trial import steps_of
 
-    steps = Steps(network, input_dtype=job.input_dtype, adds_terms=job.adds_terms)
     targets = tuple(target(name) for name in job.targets)
     make_own(folder.parent)
     sweep(_MAKING, folder.parent)
@@ -105,41 +160,22 @@ def write_program(network: LoweredNetwork, job: CompileJob, folder: Path) -> Non
         made = scratch / "program"
         made.mkdir()
         # The first is being compiled while the second is written.
-        for function, text_of, batch in (
-            ("train", steps.train_text, job.batch_size),
-            ("score", steps.score_text, SCORE_BATCH),
-        ):
-            texts = {
-                wide: text_of(batch, wide=wide) for wide in set(map(has_wide_vectors, targets))
-            }
-            for cpu in targets:
-                text = texts[has_wide_vectors(cpu)]
-                kept = folder.parent / f"{folder.name}-{function}-{cpu.name}.mlir"
-                compiling = compilers.submit(_compiled, text, compile_flags(cpu), kept)
-                modules.append((function, cpu, compiling))
-        write_template(network.saved, made / TEMPLATE)
+        for part in parts:
+            if isinstance(part, Text):
+                for cpu in targets:
+                    kept = folder.parent / f"{folder.name}-{part.function}-{cpu.name}.mlir"
+                    compiling = compilers.submit(_compiled, part.of(cpu), compile_flags(cpu), kept)
+                    modules.append((part.function, cpu, compiling))
+            else:
+                program = part.program
+                (made / TEMPLATE).write_bytes(part.template)
         most_bytes = {"train": 0, "score": 0}
         for function, cpu, compiling in modules:
             module = compiling.result()
             module_path(made, function, cpu).write_bytes(module.code)
             most_bytes[function] = max(most_bytes[function], module.call_bytes)
-        program = Program(
-            input_shape=job.model.input_shape,
-            input_dtype=job.input_dtype,
-            batch_size=job.batch_size,
-            score_batch=SCORE_BATCH,
-            state=steps.tensors,
-            model_tensors=steps.model_tensors,
-            trained=steps.trained,
-            frozen=steps.frozen,
-            adds_terms=job.adds_terms,
-            draws=steps.draws,
-            moves=steps.moves,
-            classifies=network.recipe.target != "number",
-            metrics=tuple(network.recipe.metrics),
-            memory=CallMemory(train_bytes=most_bytes["train"], score_bytes=most_bytes["score"]),
-            targets=targets,
-        )
+        memory = CallMemory(train_bytes=most_bytes["train"], score_bytes=most_bytes["score"])
+        program = replace(program, memory=memory)
         program.write(made)
         if job.targets == HOST:
             replace(program, steps=steps_of(made)).write(made)

@@ -38,17 +38,18 @@ def filled(template: Path, state: Tensors) -> bytes:
     import h5py
 
     tensors = [state[name] for name in sorted(state) if name.startswith(_MODEL_PREFIX)]
-    with zipfile.ZipFile(template) as archive:
-        members = {member: archive.read(member) for member in archive.infolist()}
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        for member, data in members.items():
+    with zipfile.ZipFile(template) as archive, zipfile.ZipFile(made, "w") as file:
+        for member in archive.infolist():
+            # One by one: a member may be as large as all weights.
+            data = archive.read(member)
             if member.filename == _WEIGHTS:
                 weights = io.BytesIO(data)
-                with h5py.File(weights, "r+") as file:
-                    _fill(file, tensors)
+                del data
+                with h5py.File(weights, "r+") as places:
+                    _fill(places, tensors)
                 data = weights.getvalue()
-            archive.writestr(member, data)
+            file.writestr(member, data)
     return made.getvalue()
 
 

@@ -112,6 +112,7 @@ class Runtime:
         distributions: packages of which one is installed on this machine where it can run here.
         packages: those whose versions decide what its containers take.
         not_in_image: what the framework takes along where it is installed, and its image lacks.
+        library: a package of it and a large library there; None where there is none.
         measured_build: the distribution that `costs` are of, and behind a plus what its local
             version begins with, as `torch+cpu`; "" where there is but one build.
         model_suffix: of the files of its trained models.
@@ -135,6 +136,7 @@ class Runtime:
     packages: tuple[str, ...]
     model_suffix: str
     not_in_image: tuple[str, ...] = ()
+    library: tuple[str, str] | None = None
     measured_build: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     opens_models: bool = True
@@ -211,6 +213,19 @@ class Runtime:
         finally:
             for name in hidden:
                 del sys.modules[name]
+
+    def import_for_a_trial(self) -> None:
+        """Likewise, and with as little memory as goes: it is taken beside the whole command's.
+
+        Raises:
+            UsageError: this process does not have it.
+        """
+        from openwhisk_local.machine.libraries import give_back_library_pages, load_library
+
+        if self.library is not None:
+            load_library(*self.library)
+        self.import_as_in_image()
+        give_back_library_pages()
 
     def load_networks(self) -> Networks:
         """Its networks; their module may import the framework when it is called."""

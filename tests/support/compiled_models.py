@@ -155,6 +155,7 @@ def write(name, optimizer, folder):
     from disdel.compiler.__main__ import write_program
     from disdel.compiler.lowering import without_values
     from disdel.compiler.network import LoweredNetwork
+    from disdel.compiler.parts import parts_of
     from disdel.compiler.recipe import recipe_for
     from disdel.models import built_in
 
@@ -175,7 +176,7 @@ def write(name, optimizer, folder):
         optimizer=keras.optimizers.get(optimizer),
         saved=model,
     )
-    write_program(network, job, Path(folder))
+    write_program(parts_of(network, job), job, Path(folder))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ _LEFT_OUT = (
     "disdel/types/timeline.py",
     "disdel/user_code/files_read.py",
     "disdel/user_code/reading.py",
+    "openwhisk_local/machine/libraries.py",
     "openwhisk_local/machine/process_identity.py",
 )
 # For what calls actions where there is no platform underneath: it is there before they are.

@@ -65,7 +65,7 @@ def _import_framework(folder: Path) -> None:
     """
     with contextlib.suppress(DisdelError):
         for runtime in homes_of(imported_packages(folder)):
-            runtime.import_as_in_image()
+            runtime.import_for_a_trial()
 
 
 def main(request_path: str, reply_path: str) -> None:

@@ -27,6 +27,7 @@ TENSORFLOW = Runtime(
     distributions=("tensorflow", "tensorflow-cpu"),
     packages=("tensorflow", "tensorflow-cpu", "keras"),
     not_in_image=("IPython", "jax", "matplotlib", "pandas", "PIL", "scipy", "sklearn", "torch"),
+    library=("tensorflow", "libtensorflow_cc.so.2"),
     measured_build="tensorflow-cpu",
     model_suffix=".keras",
     precisions=("float32", "bfloat16"),

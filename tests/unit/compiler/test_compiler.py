@@ -180,3 +180,24 @@ def test_a_program_that_is_damaged_is_compiled_anew(tmp_path, monkeypatch):
     (folder / "program.json").write_bytes(b"\xff{half")
     compile_program(JOB, None)
     assert made == [JOB, JOB]
+
+
+ENDING = """
+import multiprocessing, os, sys
+from disdel.compiler.__main__ import _status_of
+
+def end():
+    {ending}
+
+process = multiprocessing.get_context("fork").Process(target=end)
+process.start()
+sys.exit(_status_of(process))
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"), [("os._exit(7)", 7), ("os.kill(os.getpid(), 9)", -9)]
+)
+def test_the_compiler_ends_as_the_process_that_has_keras(ending, status):
+    command = [sys.executable, "-c", ENDING.format(ending=ending)]
+    assert subprocess.run(command, check=False).returncode == status
