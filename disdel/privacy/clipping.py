@@ -41,14 +41,23 @@ def clip(norm: float, bound: float, *, rounding: float = 0.0) -> Clip:
     """
     if not math.isfinite(norm):
         raise UpdateRefused(f"its update has the norm {norm}, which nothing can bound")
+    check_bound(bound, rounding)
     room = bound - rounding
-    if room <= 0:
+    factor = 1.0 if norm <= room else room / norm * (1 - _SLACK)
+    return Clip(factor, norm <= bound)
+
+
+def check_bound(bound: float, rounding: float) -> None:
+    """Whether a bound leaves room for what storing an update may add to its norm.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if bound <= rounding:
         raise UsageError(
             f"a bound of {bound:g} on an update's norm is below the {rounding:.3g} by which fixed "
             "point may change that norm: raise --dp-clip"
         )
-    factor = 1.0 if norm <= room else room / norm * (1 - _SLACK)
-    return Clip(factor, norm <= bound)
 
 
 def rounding_norm(elements: int, step: float) -> float:

@@ -308,7 +308,7 @@ class CohortContainers(TrainContainers):
             UsageError: they do not.
         """
         if self._differential is not None:
-            self._differential.check_units(exponent)
+            self._differential.check_units(exponent, self.model.facts.parameters)
         if self._secure is not None:
             Grid(
                 exponent=exponent,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from disdel.controller.training.observers import DoneRound, RoundObserver
 from disdel.errors import StrategyFailed, UsageError
 from disdel.privacy.accounting import NoisyRound, Sampling, epsilon_of, noise_for
-from disdel.privacy.clipping import AdaptiveClip
+from disdel.privacy.clipping import AdaptiveClip, check_bound, rounding_norm
 from disdel.privacy.noise import (
     Noise,
     check_deviation,
@@ -179,14 +179,19 @@ class DifferentialPrivacy(RoundObserver):
         one = self._round(0, noise=self.noise)
         epsilon_of([one], self._asked.told_delta, self._asked.accountant)
 
-    def check_units(self, exponent: int) -> None:
-        """Whether fixed point carries the noise.
+    def check_units(self, exponent: int, elements: int) -> None:
+        """Whether fixed point carries the noise, and updates as short as the bound.
+
+        Args:
+            exponent: of its unit.
+            elements: that an update has at least.
 
         Raises:
             UsageError: it does not.
         """
         clipping = self.clipping
         step = 2.0**-exponent
+        check_bound(self._bound, rounding_norm(elements, step))
         check_deviation(clipping.share or self._deviation, step, shared=bool(clipping.share))
 
     @property

@@ -221,9 +221,16 @@ def test_an_adaptive_bound_takes_its_part_of_the_noise_and_moves():
 
 def test_noise_that_fixed_point_cannot_carry_is_refused():
     privacy = DifferentialPrivacy(federation(clip=1e6, noise=1e6), lambda _: 1000, ())
-    privacy.check_units(0)
+    privacy.check_units(0, 1000)
     with pytest.raises(UsageError, match="does not fit"):
-        privacy.check_units(40)
+        privacy.check_units(40, 1000)
+
+
+def test_a_bound_that_fixed_point_cannot_keep_is_refused_before_anybody_trains():
+    privacy = DifferentialPrivacy(federation(clip=1e-6), lambda _: 1000, ())
+    privacy.check_units(30, 1000)
+    with pytest.raises(UsageError, match="by which fixed point may change that norm"):
+        privacy.check_units(20, 1000)
 
 
 @dataclass(frozen=True)
