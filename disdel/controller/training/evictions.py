@@ -66,9 +66,11 @@ def started_again(before: Sequence[Activation], ended: Sequence[Activation]) -> 
 
     Args:
         before: the run's activations before the round.
-        ended: those of the round. What was lost, or late, and then tried in another container is
-            not counted.
+        ended: those of the round. What was late, and then tried in another container, is not
+            counted. Where one was lost, nothing is: its work may be cut, and asked for anew.
     """
+    if any(entry.outcome in _LOST for entry in ended):
+        return 0
     there = Counter(entry.action for entry in before if entry.start == "cold")
     there.subtract(entry.action for entry in before if entry.outcome in _LOST)
     cold = Counter(entry.action for entry in ended if entry.start == "cold" and not entry.attempt)
