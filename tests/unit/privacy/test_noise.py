@@ -5,7 +5,6 @@ import statistics
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from disdel.errors import UsageError
 from disdel.privacy.noise import (
@@ -36,6 +35,8 @@ def test_shares_of_those_who_must_answer_are_enough():
 
 
 def test_numbers_are_normal():
+    from scipy import stats
+
     drawn = Noise(KEY, "round 1").normals(0, 400_000)
     assert stats.kstest(drawn, "norm").pvalue > 0.001
     assert abs(drawn.mean()) < 5 / math.sqrt(drawn.size)
