@@ -34,9 +34,12 @@ PACKAGES = ("torch", "numpy", "tensorflow-cpu")
 ROUNDS = {"fedkeeper": 3, "pfl": 6}
 # Runtimes, by what they are called here.
 DISDEL = {"disdel": "torch", "disdel, compiled": "compiled", "disdel, TensorFlow": "tensorflow"}
-# Of each setting, the other than PyTorch's that has its network in the least time; the second's
-# has dropout, and compiled steps of that cost more than TensorFlow's.
-OTHERS = {"fedkeeper": "disdel, compiled", "pfl": "disdel, TensorFlow"}
+# Of each setting, others than PyTorch's: that of the least memory, and where that is another, that
+# of the least time.
+OTHERS = {
+    "fedkeeper": ("disdel, compiled",),
+    "pfl": ("disdel, compiled", "disdel, TensorFlow"),
+}
 NAMES = ("bare", "disdel", "Flower", "pfl", "pfl, 2 processes")
 # A later round of disdel takes at most so much of another's.
 LIMITS = {
@@ -57,8 +60,8 @@ class Goal:
 
 GOALS = tuple(
     Goal(setting, mine, peer, limit)
-    for setting, other in OTHERS.items()
-    for mine in ("disdel", other)
+    for setting, others in OTHERS.items()
+    for mine in ("disdel", *others)
     for peer, limit in LIMITS[setting].items()
     if peer != "bare" or mine == "disdel"
 )
@@ -77,7 +80,9 @@ class Contender:
 
 
 def contenders(options):
-    found = [Contender(setting, name) for setting in SETTINGS for name in (*NAMES, OTHERS[setting])]
+    found = [
+        Contender(setting, name) for setting in SETTINGS for name in (*NAMES, *OTHERS[setting])
+    ]
     return [one for one in found if not options.only or any(o in one.label for o in options.only)]
 
 
@@ -252,7 +257,7 @@ def save(path, results):
 def tables(results):
     """`results.md`."""
     found = by_contender(results["runs"])
-    text = "# Results\n\nMade from results.json: medians, in brackets the range.\n"
+    text = "# Results\n\nMade from the JSON file beside it: medians, in brackets the range.\n"
     for setting in SETTINGS:
         rows = [
             f"| {name} | {len(runs)} | {median_and_range(later_of(runs))} "
