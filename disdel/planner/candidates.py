@@ -125,7 +125,7 @@ def in_least_memory(question: Question) -> Candidate:
     """The one of one worker that needs least memory: single samples at once, where they can be."""
     runtime = question.runtime
     estimator = choose_estimator(question.aims, runtime, question.observations)
-    parts = question.batch_of(question.dataset.train_samples) if runtime.cuts_batches else 1
+    parts = question.batch_of(question.dataset.train_samples) if question.cuts_batches else 1
     return _cut_candidate(1, parts, question, runtime, estimator)
 
 
@@ -171,7 +171,7 @@ def _candidate(
     short_of_memory = any(
         shortage.bound in ("memory", "pool", "gpu") for shortage in whole.shortages
     )
-    if not (short_of_memory and runtime.cuts_batches):
+    if not (short_of_memory and question.cuts_batches):
         return whole
     batch = question.batch_of(question.dataset.train_samples)
     most = in_parts(batch)

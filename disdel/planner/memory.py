@@ -128,7 +128,7 @@ def score_batch(micro_batches: int) -> int:
 
 def state_bytes(model: ModelFacts) -> int:
     """Bytes of a stored state: weights and the optimizer's state."""
-    return model.parameters * FLOAT_BYTES * STATE_COPIES
+    return (model.parameters * STATE_COPIES + model.constants) * FLOAT_BYTES
 
 
 def layer_bytes(model: ModelFacts) -> int:
@@ -144,7 +144,10 @@ def graph_bytes(model: ModelFacts, held: Held) -> int:
 def weight_bytes(work: Work, copies: int) -> int:
     """Bytes of so many copies of the weights, and of those that a step of mixed precision makes."""
     mixed = _MIXED_WEIGHT_COPIES if work.precision != "float32" else 0.0
-    return int(work.model.parameters * FLOAT_BYTES * (copies + mixed))
+    # Constants have no gradients and no moments, neither in the optimizer nor in states.
+    floats = work.model.parameters * (copies + mixed)
+    floats += work.model.constants * (copies / STATE_COPIES + mixed)
+    return int(floats * FLOAT_BYTES)
 
 
 def step_bytes(work: Work) -> int:

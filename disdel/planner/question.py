@@ -313,6 +313,11 @@ class Question(Bounds):
         return min(self.job.batch_size, samples)
 
     @property
+    def cuts_batches(self) -> bool:
+        """Whether steps come to the same and hold less where a batch is cut into parts."""
+        return self.shipped.cuts_batches and self.model.by_sample
+
+    @property
     def runtime(self) -> RuntimeCosts:
         """The runtime's costs as observed, its speed that of the same network where it was seen."""
         runtime = calibrated(

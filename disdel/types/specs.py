@@ -254,6 +254,8 @@ class ModelSpec:
         home: the runtime in whose framework it is written; None where every runtime builds it.
         has_loops: whether Python's own conditions and loops in it depend on values, so that they
             must become the framework's where a graph is made of it.
+        by_sample: whether outputs and loss of a batch are made of those of its samples, so that a
+            batch can be cut.
     """
 
     name: str
@@ -272,6 +274,7 @@ class ModelSpec:
     code: CodeRef | None = None
     home: RuntimeName | None = None
     has_loops: bool = False
+    by_sample: bool = True
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -318,7 +321,7 @@ class ModelFacts:
     parameters: trainable parameters; activations: elements of the layers' outputs that a training
     step keeps for its backward pass, input included; outputs: elements of all layers' outputs;
     largest: elements of the largest output; layers: how many there are; multiply_adds: of the
-    forward pass.
+    forward pass; constants: what else a state holds of a model, such as frozen weights.
     """
 
     parameters: int
@@ -327,6 +330,7 @@ class ModelFacts:
     largest: int
     layers: int
     multiply_adds: int
+    constants: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

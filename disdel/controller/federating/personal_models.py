@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from disdel.controller.invoking.invoker import Invoker
 from disdel.controller.planning.compiled import CompiledNetwork
 from disdel.controller.runs.rescue import write_whole
+from disdel.planner.memory import state_bytes
 from disdel.types import ModelSpec
 from disdel.types.events import Noted
 from disdel.types.units import format_bytes
-
-_FLOAT_BYTES = 4
 
 
 class PersonalModels:
@@ -37,7 +36,7 @@ class PersonalModels:
         self._dataset = dataset
         self._suffix = suffix
         # Weights, and at most two moments of an optimizer.
-        self.most_bytes = 3 * _FLOAT_BYTES * model.facts.parameters
+        self.most_bytes = state_bytes(model.facts)
         self._compiled = compiled
         self._written_bytes: list[int] = []
         self._failed: dict[int, str] = {}

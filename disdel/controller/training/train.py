@@ -223,7 +223,8 @@ async def train_on(
         check_count(strategy, len(plan.client_samples), job.fan_in)
         # Of a federation's clients a round asks some.
         sent = 0 if kind.federation is not None else max(plan.client_samples)
-        check_carried(session, sent * sample_bytes(dataset) + FLOAT_BYTES * model.facts.parameters)
+        weights = FLOAT_BYTES * (model.facts.parameters + model.facts.constants)
+        check_carried(session, sent * sample_bytes(dataset) + weights)
         warn_of_store(session, plan.store_mb, emit)
         # Else what they compute is in the library.
         files = files_of(strategy) if strategy.acts else {}

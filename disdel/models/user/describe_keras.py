@@ -30,9 +30,17 @@ from disdel.models.user.keras_model import (
     network_of,
     takes_integers,
 )
-from disdel.models.user.trial import Trial, look_like_probabilities
+from disdel.models.user.trial import (
+    Trial,
+    adds_up,
+    is_alike,
+    labels_for_losses,
+    look_like_probabilities,
+)
 from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.runtimes.base import Trainer
+from disdel.runtimes.keras.masks import mask_of, masked
+from disdel.runtimes.keras.recipe import KerasRecipe
 from disdel.runtimes.keras.trainer import KerasTrainer, pin_threads
 from disdel.runtimes.steps_tried import FirstStep
 from disdel.types.arrays import Array
@@ -77,6 +85,9 @@ def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
         home="tensorflow",
     )
     network = network_of(module, built, spec)
+    if not _is_by_sample(module, network, trial, built, request.targets[0].classes):
+        spec = replace(spec, by_sample=False)
+        network = network_of(module, built, spec)
     batch = trial.batch(facts.activations)
     has_loops, steps = _try_out(module, network, spec, batch, request.precision)
     metrics = tuple(network.recipe.metrics)
@@ -113,6 +124,55 @@ def _outputs(module: UserModule, built: Built, x: Array) -> NDArray[np.float32]:
     return module.guarded(
         lambda: np.asarray(built.model(x.astype(_dtype_of(built)), training=False), np.float32)
     )
+
+
+def _is_by_sample(
+    module: UserModule, network: KerasNetwork, trial: Trial, built: Built, classes: int
+) -> bool:
+    """Whether outputs and loss of a batch are made of those of its samples."""
+
+    def outputs(x: Array) -> Any:
+        return module.guarded(lambda: built.model(x.astype(_dtype_of(built)), training=False))
+
+    given = outputs(trial.few())
+    try:
+        alone = outputs(trial.few()[:1])
+    except UsageError:
+        return False  # It has no single samples.
+    if not is_alike(np.asarray(alone, np.float32), np.asarray(given[:1], np.float32)):
+        return False
+    # The usual ones are.
+    if module.attribute("loss") is None:
+        return True
+    return _is_made_of_parts(network.recipe, given, labels_for_losses(trial.y, classes))
+
+
+def _is_made_of_parts(recipe: KerasRecipe, outputs: Any, y: Array) -> bool:
+    """Whether a batch's loss is made of those of its samples, each by what it counts.
+
+    Args:
+        recipe: of the loss.
+        outputs: what the model gives for some samples.
+        y: labels as stored, of as many samples as wanted; the outputs are taken in turn for them.
+    """
+    import tensorflow as tf
+
+    mask, given = mask_of(outputs), np.arange(len(y)) % len(outputs)
+
+    def loss(at: Any) -> tuple[float, Any]:
+        held = None if mask is None else tf.gather(mask, given[at])
+        labels = tf.constant(y[at])
+        of_these = masked(tf.gather(outputs, given[at]), held)
+        loss = recipe.loss(recipe.wanted(labels), of_these)
+        return float(loss), recipe.weights(labels, held)
+
+    try:
+        whole, weights = loss(slice(None))
+        parts = [loss(slice(i, i + 1)) for i in range(len(y))]
+        shares = [float(recipe.share(part, weights)) for _, part in parts]
+    except Exception:
+        return False  # It has no single samples.
+    return adds_up(whole, [part for part, _ in parts], shares)
 
 
 def _try_out(
@@ -183,11 +243,19 @@ def _save(module: UserModule, trainer: Trainer) -> None:
             ) from error
 
 
+# Floats that a step of a recurrent layer keeps for each of its units and gates: docs/scheduler.md.
+_KEPT_A_GATE = 3
+
+
 @dataclass(slots=True)
 class _Calls:
-    """What went in and out of every layer that has no layers inside, in the order of the calls."""
+    """What went in and out of every layer that has no layers inside, in the order of the calls.
+
+    And what a softmax beside them gave: scores of attention, of each pair of positions.
+    """
 
     seen: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    scores: list[int] = field(default_factory=list)
 
 
 def _calls_of(built: Built) -> _Calls:
@@ -196,7 +264,14 @@ def _calls_of(built: Built) -> _Calls:
 
     batch = tf.TensorSpec((None, *built.model.input_shape[1:]), _dtype_of(built))
     with _calls() as calls:
-        tf.function(lambda x: built.model(x, training=False)).get_concrete_function(batch)
+        traced = tf.function(lambda x: built.model(x, training=False)).get_concrete_function(batch)
+    shapes = [
+        operation.outputs[0].shape.as_list()[1:]
+        for operation in traced.graph.get_operations()
+        if operation.type == "Softmax"
+    ]
+    outputs = [output[1:] for _, _, output in calls.seen]
+    calls.scores += [math.prod(s) for s in shapes if None not in s and tuple(s) not in outputs]
     return calls
 
 
@@ -236,16 +311,28 @@ def _facts(built: Built, calls: _Calls, input_shape: tuple[int, ...]) -> ModelFa
     light = (keras.layers.BatchNormalization, keras.layers.Add)
     sizes = [(layer, math.prod(output[1:])) for layer, _, output in calls.seen]
     kept = sum(size for layer, size in sizes if not isinstance(layer, light))
+    kept += sum(
+        _kept_by_steps(*call) for call in calls.seen if isinstance(call[0], keras.layers.RNN)
+    )
     multiply_adds = sum(_multiply_adds(*call) for call in calls.seen)
     return ModelFacts(
         parameters=parameters,
-        activations=math.prod(input_shape) + kept,
+        activations=math.prod(input_shape) + kept + sum(calls.scores),
         outputs=sum(size for _, size in sizes),
-        largest=max([math.prod(input_shape), *(size for _, size in sizes)]),
+        largest=max([math.prod(input_shape), *(size for _, size in sizes), *calls.scores]),
         layers=len(sizes),
         # Of layers that keep their weights in their own way, each weight is used once.
         multiply_adds=max(multiply_adds, parameters),
+        constants=sum(math.prod(v.shape) for v in built.model.non_trainable_variables),
     )
+
+
+def _kept_by_steps(layer: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
+    """What a recurrent layer keeps of one sample: of each step its input, and what gates gave."""
+    units = math.prod(outputs[2:] if layer.return_sequences else outputs[1:])
+    widths = [v.shape[-1] for v in layer.trainable_variables if _is_matrix(v)]
+    gates = math.ceil(max(widths, default=0) / outputs[-1]) or 1
+    return inputs[1] * (math.prod(inputs[2:]) + _KEPT_A_GATE * gates * units)
 
 
 def _multiply_adds(layer: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from disdel.errors import UsageError
 from disdel.models.torch_files import are_images, load_torch_network
 from disdel.models.torch_made import TorchMade, trainable_parameters, trainer_of
 from disdel.models.user.bundled import (
@@ -27,14 +28,22 @@ from disdel.models.user.torch_model import (
     as_trainable_as_now,
     build_own,
     describe_optimizer,
+    first_outputs,
     own_recipe,
     recipe_of,
 )
-from disdel.models.user.trial import Trial, look_like_probabilities
+from disdel.models.user.trial import (
+    Trial,
+    adds_up,
+    is_alike,
+    labels_for_losses,
+    look_like_probabilities,
+)
 from disdel.protocol.description import DescribeReply, DescribeRequest
 from disdel.runtimes.steps_tried import FirstStep
 from disdel.runtimes.torch.recipe import TorchModel, TorchRecipe
 from disdel.runtimes.torch.trainer import pin_threads
+from disdel.types.arrays import Array
 from disdel.types.names import Precision
 from disdel.types.specs import ModelFacts, ModelSpec, TriedSteps
 from disdel.user_code.module import UserModule
@@ -71,6 +80,8 @@ def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
         wanted = recipe.wanted(labels, built.outputs)
         where = module.place_of("loss")
         module.guarded(lambda: check_is_mean(where, recipe.loss, built.outputs, wanted))
+    tried = labels_for_losses(trial.y, target.classes)
+    by_sample = _is_apart(module, built, trial) and _is_made_of_parts(recipe, built.outputs, tried)
     stored = torch.from_numpy(trial.x[: trial.batch_size])
     facts, last = module.guarded(lambda: _measured(built.made, recipe, stored))
     spec = ModelSpec(
@@ -88,9 +99,46 @@ def describe(module: UserModule, request: DescribeRequest) -> DescribeReply:
         augments=recipe.augment is not None,
         code=request.code,
         home="torch",
+        by_sample=by_sample,
     )
     steps = _try_out(module, built, spec, trial.batch(facts.activations), request.precision)
     return DescribeReply(model=spec, steps=steps)
+
+
+def _is_apart(module: UserModule, built: Built, trial: Trial) -> bool:
+    """Whether a sample's outputs do not hang on the others in its batch."""
+    one, integers = trial.few()[:1], built.takes_integers
+    try:
+        alone = first_outputs(module, built.made, one, takes_integers=integers)
+    except UsageError:
+        return False  # It has no single samples.
+    return is_alike(alone.float().numpy(), built.outputs[:1].float().numpy())
+
+
+def _is_made_of_parts(recipe: TorchRecipe, outputs: Tensor, y: Array) -> bool:
+    """Whether a batch's loss is made of those of its samples, each by what it counts.
+
+    Args:
+        recipe: of the loss.
+        outputs: what the module gives for some samples.
+        y: labels as stored, of as many samples as wanted; the outputs are taken in turn for them.
+    """
+    given = outputs[torch.arange(len(y)) % len(outputs)]
+    labels = recipe.labels(torch.from_numpy(y))
+
+    def loss(at: slice) -> float:
+        return float(recipe.loss(given[at], recipe.wanted(labels[at], given[at])))
+
+    weights = recipe.weights(labels)
+    ones = [slice(i, i + 1) for i in range(len(y))]
+    shares = [float(weights[one].sum() / weights.sum()) for one in ones]
+    try:
+        with torch.no_grad():
+            whole = loss(slice(None))
+            parts = [loss(one) if share else 0.0 for one, share in zip(ones, shares, strict=True)]
+    except Exception:
+        return False  # It has no single samples.
+    return adds_up(whole, parts, shares)
 
 
 def _leave_compiler_out() -> None:
@@ -269,6 +317,7 @@ def _measured(
     if count > _SOME:
         some = some.of_batch(few, (_SOME, _FEW), count)
     parameters = sum(p.numel() for p in trainable_parameters(made).values())
+    held = sum(t.numel() for t in (*made.parameters(), *made.buffers()))
     facts = ModelFacts(
         parameters=parameters,
         activations=some.inputs // count + math.ceil(some.kept / count),
@@ -277,6 +326,7 @@ def _measured(
         layers=some.layers,
         # Of modules that compute in their own way, each weight is used once.
         multiply_adds=max(some.multiply_adds // count, parameters),
+        constants=held - parameters,
     )
     return facts, some.last
 

@@ -330,6 +330,7 @@ def _recipe(module: UserModule, built: Built, spec: ModelSpec) -> KerasRecipe:
         loss=recipe.loss if loss is None else mean_of(loss),
         loss_is_sum=loss_is_sum(loss),
         weigh=weights_of(loss),
+        cuts=spec.by_sample,
         label_shape=spec.target.shape,
         adds_axis=_adds_axis(built, spec),
         metrics={**recipe.metrics, **metrics},

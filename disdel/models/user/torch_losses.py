@@ -115,7 +115,7 @@ def weights_of(loss: Measure | None) -> Callable[[Tensor], Tensor] | None:
 
     None where all count alike.
     """
-    if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+    if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or loss.reduction != "mean":
         return None
     weight, ignored = loss.weight, loss.ignore_index
     if weight is None and ignored < 0:

@@ -76,7 +76,7 @@ def bundled_network(
     module = module_here(code)
     made = _made(module, samples, spec.target)
     if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
-        _first_outputs(module, made, samples, takes_integers=spec.takes_integers)
+        first_outputs(module, made, samples, takes_integers=spec.takes_integers)
     made.to(device)
     return TorchMade(made, recipe_of(module, spec, device))
 
@@ -104,7 +104,7 @@ def build_own(
     if samples.dtype.kind == "i":
         takes_integers, outputs = _tried(module, made, samples, first=kind == "tokens")
     else:
-        outputs = _first_outputs(module, made, samples)
+        outputs = first_outputs(module, made, samples)
     learns = _learns(module.code.entry, outputs, len(samples), target)
     return Built(made, learns, outputs.detach(), takes_integers)
 
@@ -120,7 +120,7 @@ def _tried(
     failures: dict[bool, UsageError] = {}
     for takes_integers in (first, not first):
         try:
-            return takes_integers, _first_outputs(
+            return takes_integers, first_outputs(
                 module, made, samples, takes_integers=takes_integers
             )
         except UsageError as error:
@@ -146,10 +146,14 @@ def _made(module: UserModule, samples: Array, target: TargetSpec) -> TorchModel:
     return made
 
 
-def _first_outputs(
+def first_outputs(
     module: UserModule, made: TorchModel, samples: Array, *, takes_integers: bool = False
 ) -> Any:
-    """What a module gives for samples as stored; lazy ones have their parameters then."""
+    """What a module gives for samples as stored; lazy ones have their parameters then.
+
+    Raises:
+        UsageError: it does not take them.
+    """
     made.eval()  # batch normalisation must not see these samples
     stored = torch.from_numpy(samples)
     images = are_images(samples.shape[1:], samples.dtype.name)
@@ -314,7 +318,7 @@ def recipe_of(
     module: UserModule, spec: ModelSpec, device: torch.device | str = "cpu"
 ) -> TorchRecipe:
     """How the module of a described function is trained and scored. Raises as `own_recipe`."""
-    return own_recipe(
+    recipe = own_recipe(
         module,
         spec.learns,
         images=are_images(spec.input_shape, spec.input_dtype),
@@ -323,6 +327,7 @@ def recipe_of(
         label_shape=spec.target.shape,
         device=device,
     )
+    return replace(recipe, cuts=spec.by_sample)
 
 
 def own_recipe(

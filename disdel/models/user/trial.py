@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,9 @@ from disdel.protocol.description import DescribeRequest
 from disdel.types.arrays import Array
 
 _FEW = 2
+_LABELS = 6
+# Of a loss or of outputs, in float32 or less.
+_ROUNDING = 1e-3
 # What a training step that is tried out may take on this machine, and takes: each element of what
 # it keeps is there with its gradient.
 _STEP_BYTES = 1 << 30
@@ -51,6 +56,38 @@ class Trial:
         fit = _STEP_BYTES // max(1, _STEP_BYTES_AN_ELEMENT * activations)
         count = max(1, min(self.batch_size, fit))
         return Trial(self.x[:count], self.y[:count], self.batch_size)
+
+
+def labels_for_losses(stored: Array, classes: int) -> Array:
+    """Labels that a loss is tried on: of all classes, whatever the first samples are; or as stored.
+
+    Args:
+        stored: of some samples, (n, …).
+        classes: 0 for numbers.
+    """
+    few = stored[:_LABELS]
+    if not classes:
+        return few
+    shape = (_LABELS, *few.shape[1:])
+    return (np.arange(math.prod(shape)).reshape(shape) % classes).astype(few.dtype)
+
+
+def adds_up(whole: float, parts: Sequence[float], shares: Sequence[float]) -> bool:
+    """Whether the loss of a batch is that of its parts, by their shares; yes if it is no number."""
+    total = sum(part * share for part, share in zip(parts, shares, strict=True) if share)
+    rounding = _ROUNDING * max(map(abs, parts))
+    return not math.isfinite(whole) or abs(total - whole) <= rounding
+
+
+def is_alike(alone: Array, among: Array) -> bool:
+    """Whether a sample's outputs are the same without others in its batch, (1, …) both.
+
+    Yes where some are no numbers.
+    """
+    if alone.shape != among.shape:
+        return False
+    close = _ROUNDING * float(np.abs(among).max(initial=0))
+    return not np.isfinite(among).all() or np.allclose(alone, among, rtol=0, atol=close)
 
 
 def look_like_probabilities(outputs: NDArray[np.float32]) -> bool:

@@ -31,6 +31,7 @@ class KerasRecipe:
         loss_unit: what the loss is divided by before gradients are taken, so that steps do not
             depend on the units of numbers to predict.
         loss_is_sum: whether `loss` adds up over the batch.
+        cuts: whether a batch's loss is made of those of its parts.
         weigh: what each label counts in the mean that `loss` takes, of targets; None where all
             count the same.
         label_shape: of what is learnt of one sample; () for one class or number.
@@ -49,6 +50,7 @@ class KerasRecipe:
     exported: KerasModel | None = None
     loss_unit: float = 1.0
     loss_is_sum: bool = False
+    cuts: bool = True
     weigh: Callable[[Tensor], Tensor] | None = None
     label_shape: tuple[int, ...] = ()
     adds_axis: bool = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,20 @@ class KerasTrainer(Trainer):
 
         return sum((tf.cast(penalty, loss.dtype) * share for penalty in self._model.losses), loss)
 
+    @cached_property
+    def _has_mask(self) -> bool:
+        """Whether outputs have a mask, as a graph tells that nobody runs."""
+        import tensorflow as tf
+
+        found: list[Any] = []
+        samples = tf.TensorSpec((None, *self._model.input_shape[1:]), self._takes)
+
+        def look(x: Any) -> None:
+            found.append(mask_of(self._outputs(x, training=False)))
+
+        tf.function(look, autograph=self._converts).get_concrete_function(samples)
+        return found[-1] is not None
+
     def _steps_in_parts(
         self, x: Any, y: Any, factors: Any, parts: Any, *, terms: _Terms | None
     ) -> Any:
@@ -184,8 +198,8 @@ class KerasTrainer(Trainer):
 
         def take(step: Any, loss_sum: Any) -> tuple[Any, Any]:
             samples, labels = self._augmented(x[step], y[step])
-            # Of this call the graph keeps what a mask is made of, and without a mask nothing.
-            mask = mask_of(self._outputs(samples, training=False))
+            # Of this call the graph keeps what a mask is made of, and what layers change beside it.
+            mask = mask_of(self._outputs(samples, training=False)) if self._has_mask else None
             weights = self._recipe.weights(labels, mask)
 
             def add(part: Any, loss_sum: Any, totals: list[Any]) -> tuple[Any, Any, list[Any]]:
@@ -236,7 +250,7 @@ class KerasTrainer(Trainer):
         rate_factors: Array | None = None,
         seeds: Array | None = None,  # noqa: ARG002 - see `takes_seeds`
     ) -> float:
-        parts = min(micro_batches, x.shape[1])
+        parts = min(micro_batches, x.shape[1]) if self._recipe.cuts else 1
         factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
         blocks = self._blocks()
         if parts == 1:

@@ -40,6 +40,7 @@ class TorchRecipe:
         weigh: what each label counts in the mean that `loss` takes, of targets; None where all
             count the same.
         label_shape: of what is learnt of one sample; () for one class or number.
+        cuts: whether a batch's loss is made of those of its parts.
         loss_unit: what the loss is divided by before gradients are taken, so that steps do not
             depend on the units of numbers to predict.
 
@@ -57,6 +58,7 @@ class TorchRecipe:
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     preprocess: Callable[[Tensor], Tensor] = _as_they_are
     weigh: Callable[[Tensor], Tensor] | None = None
+    cuts: bool = True
     loss_unit: float = 1.0
     label_shape: tuple[int, ...] = ()
 

@@ -105,7 +105,7 @@ class TorchTrainer(Trainer):
     ) -> float:
         self._model.train()
         factors = np.ones(len(x)) if rate_factors is None else rate_factors
-        parts = min(micro_batches, x.shape[1])
+        parts = min(micro_batches, x.shape[1]) if self._recipe.cuts else 1
         loss_sum = torch.zeros((), device=self._device)
         labelled = self._recipe.labels(self._placed(y))
         block = zip(self._placed(x), labelled, factors, strict=True)

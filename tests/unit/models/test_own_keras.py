@@ -104,6 +104,23 @@ def test_sizes_are_those_of_the_built_in_networks(requested):
     assert reply.model.facts == built_in("cnn", input_shape=(12, 12, 3), classes=7).facts
 
 
+def test_weights_that_do_not_train_are_told_apart(requested):
+    text = make("layers.Dense(50, trainable=False)", "layers.BatchNormalization()", SOFTMAX)
+    facts = describe(requested(text)).model.facts
+    assert (facts.parameters, facts.constants) == (2 * 50 + 50 * 3 + 3, 4 * 50 + 50 + 2 * 50)
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_recurrent_layers_keep_what_each_step_did(requested, sequences):
+    """Of a sequence 6 long, for two GRUs of 5 units and three gates each."""
+    layer = f"layers.Bidirectional(layers.GRU(5, return_sequences={sequences}))"
+    last = ["layers.Flatten()"] if sequences else []
+    facts = describe(requested(make(layer, *last, SOFTMAX), input_shape=(6, 8))).model.facts
+    outputs = 2 * 5 * (6 if sequences else 1)
+    beside = 6 * 8 + outputs * (2 if sequences else 1) + 3
+    assert facts.activations == beside + 2 * 6 * (8 + 3 * 3 * 5)
+
+
 def test_multiply_adds_of_other_layers(requested):
     attention = """
 import keras
@@ -114,6 +131,7 @@ def make():
     return keras.Model(x, keras.layers.Dense(3)(y))
 """
     facts = describe(requested(attention, input_shape=(6, 8))).model.facts
+    assert facts.largest == 2 * 6 * 6  # scores
     projections = 6 * (3 * 8 * 10 + 10 * 8)
     assert facts.multiply_adds == projections + 6 * (8 * 12 + 4 * 12) + 4 * 3
 

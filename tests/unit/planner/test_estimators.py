@@ -45,6 +45,14 @@ def test_sap_on_the_thesis_network():
     assert estimate.total == rest + estimate.margin
 
 
+def test_weights_that_do_not_train_are_held_without_gradients_and_moments():
+    before = work()
+    constants = dataclasses.replace(before.model, constants=10**6)
+    more = train_parts(dataclasses.replace(before, model=constants)).model
+    # Of nine copies of a weight, one in three is its own.
+    assert more - train_parts(before).model == pytest.approx(3 * 4 * 10**6, abs=4)
+
+
 def test_sap_on_a_network_without_a_convolution():
     # Dense 64·500 + 500 = 32,500 and 500·10 + 10 = 5,010; 1,438 samples at batch 32 are 45 steps.
     estimate = SapEstimator(RUNTIME).estimate(

@@ -257,10 +257,10 @@ HEAVY = built_in("cnn2", input_shape=(28, 28, 1), classes=10)
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
-    def answer(memory_max_mb):
+    def answer(memory_max_mb, model=HEAVY):
         job = TrainJob(dataset="mnist", batch_size=2048, workers=workers)
         limits = Limits(memory_max_mb=memory_max_mb)
-        asked = replace(question(job, limits=limits), model=HEAVY)
+        asked = replace(question(job, limits=limits), model=model)
         return make_plan([asked])[1]
 
     whole = answer(None)
@@ -272,6 +272,8 @@ def test_batches_are_cut_where_memory_is_short_and_only_there(workers):
     assert cut.estimate.step < whole.estimate.step
     assert any("cut into" in reason for reason in cut.reasons)
     assert cut.predicted_s >= whole.predicted_s
+    with pytest.raises(InsufficientMemory, match="batch"):
+        answer(whole.memory_mb - 256, replace(HEAVY, by_sample=False))
 
 
 def test_a_worker_averages_where_no_container_more_has_room():

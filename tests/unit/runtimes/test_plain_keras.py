@@ -53,6 +53,14 @@ class Empty(layers.Layer):
     def call(self, x):
         return x + ops.sum(self.nothing)
 """
+COUNTING = """
+class Count(layers.Layer):
+    def build(self, shape):
+        self.calls = self.add_weight(name="calls", initializer="zeros", trainable=False)
+    def call(self, x):
+        self.calls.assign_add(1)
+        return x
+"""
 OWN_OPTIMIZER = """
 class Signed(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
@@ -163,6 +171,13 @@ def test_a_batch_in_parts_is_one_step_of_fit(mine, tmp_path, optimizer, more):
     expected = fitted(text, x, y)
     for one, other in zip(saved_weights(trainer, module, tmp_path), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_layer_changes_is_changed_once_for_a_part(mine):
+    trainer, _ = mine(text_of("SGD(0.1)", {"body": "x = Count()(x)", "head": COUNTING}))
+    trainer.train(*blocks(), micro_batches=3)
+    [calls] = [value for name, value in trainer.state().items() if name.endswith("/calls")]
+    assert calls == 8 * 3
 
 
 def test_augment_changes_a_whole_batch_however_it_is_cut(mine):

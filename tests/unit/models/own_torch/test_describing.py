@@ -149,6 +149,7 @@ def test_sizes_are_the_same_where_a_module_looks_at_values(requested):
     text = LOOKS_AT_VALUES.format(other="x")
     looking = describe(requested(text, batch_size=2)).model.facts
     plain = describe(requested(text.replace(".item() > 1e9", ".ndim"), batch_size=2)).model.facts
+    assert plain.constants == 2 * 6 + 1  # moving averages, and a count of steps
     assert looking == plain
 
 
