@@ -27,7 +27,7 @@ from disdel.user_code.collecting import UserCode
 PACKAGES = ("keras", "jax", "jaxlib", "iree-base-compiler", "iree-base-runtime")
 
 # Of this package's output; raised when the lowering or the flags change.
-COMPILER_VERSION = 13
+COMPILER_VERSION = 14
 
 
 class CompileFailed(DisdelError):

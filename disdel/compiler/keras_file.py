@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from disdel.errors import StoreError
+from disdel.errors import StoreError, UsageError
 from disdel.types.arrays import Tensors
 
 TEMPLATE = "template.keras"
@@ -23,10 +24,23 @@ _MODEL_PREFIX = "model/"
 
 
 def write_template(model: Any, path: Path) -> None:
-    """Write the file of a Keras model with numbers in the place of weights, which are lost."""
+    """Write the file of a Keras model with numbers in the place of weights, which are lost.
+
+    Raises:
+        UsageError: Keras does not save each weight as it is, as of layers with LoRA.
+    """
     for number, variable in enumerate(model.variables, start=1):
         variable.assign(np.full(variable.shape, number, variable.dtype))
     model.save(path)
+    with zipfile.ZipFile(path) as archive, _opened(io.BytesIO(archive.read(_WEIGHTS))) as file:
+        try:
+            _places(file, model.variables)
+        except StoreError as error:
+            raise UsageError(
+                "the network cannot be compiled, since Keras's file does not have each of its "
+                "weights as it is trained, as of layers with enable_lora: leave that out, or train "
+                "with --runtime tensorflow"
+            ) from error
 
 
 def filled(template: Path, state: Tensors) -> bytes:
@@ -35,8 +49,6 @@ def filled(template: Path, state: Tensors) -> bytes:
     Raises:
         StoreError: the state is of another network.
     """
-    import h5py
-
     tensors = [state[name] for name in sorted(state) if name.startswith(_MODEL_PREFIX)]
     made = io.BytesIO()
     with zipfile.ZipFile(template) as archive, zipfile.ZipFile(made, "w") as file:
@@ -46,27 +58,38 @@ def filled(template: Path, state: Tensors) -> bytes:
             if member.filename == _WEIGHTS:
                 weights = io.BytesIO(data)
                 del data
-                with h5py.File(weights, "r+") as places:
-                    _fill(places, tensors)
+                with _opened(weights) as held:
+                    for number, place in _places(held, tensors).items():
+                        place[...] = tensors[number - 1]
                 data = weights.getvalue()
             file.writestr(member, data)
     return made.getvalue()
 
 
-def _fill(file: Any, tensors: list[Any]) -> None:
+def _opened(weights: io.BytesIO) -> Any:
     import h5py
 
-    places: list[Any] = []
-    file.visititems(lambda _, item: places.append(item) if isinstance(item, h5py.Dataset) else None)
-    numbers = [int(np.ravel(place[()])[0]) for place in places]
-    shapes = {number: place.shape for number, place in zip(numbers, places, strict=True)}
+    return h5py.File(weights, "r+")
+
+
+def _places(file: Any, tensors: Sequence[Any]) -> dict[int, Any]:
+    """The data sets of a template by the numbers in them, which are those of `tensors` from 1 on.
+
+    Raises:
+        StoreError: they are not.
+    """
+    import h5py
+
+    found: list[Any] = []
+    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    places = {int(place[(0,) * place.ndim]): place for place in found}
+    shapes = {number: place.shape for number, place in places.items()}
     expected = {
-        number: tensor.shape
+        number: tuple(tensor.shape)
         for number, tensor in enumerate(tensors, start=1)
         # Keras leaves the states of random generators out.
-        if number in shapes or tensor.dtype != np.uint32
+        if number in shapes or np.dtype(tensor.dtype) != np.uint32
     }
-    if shapes != expected:
+    if shapes != expected or len(places) != len(found):
         raise StoreError("the stored state is of another network than the compiled one")
-    for number, place in zip(numbers, places, strict=True):
-        place[...] = tensors[number - 1]
+    return places

@@ -73,11 +73,16 @@ def lowered(model: KerasModel) -> KerasModel:
             # Its layers may be known, and yet not all that it does.
             raise _refusal(inner)
     with without_values():
-        return keras.models.clone_model(
+        mine = keras.models.clone_model(
             model,
             clone_function=partial(_lowered_layer, rectified=_rectified(model)),
             recursive=True,
         )
+    for made, given in zip(mine.variables, model.variables, strict=True):
+        # Layers are made anew of their settings, which do not know what was done to a weight since.
+        made.trainable = given.trainable
+        made.regularizer, made.constraint = given.regularizer, given.constraint
+    return mine
 
 
 def draws_at_random(model: KerasModel) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,12 +27,14 @@ class LoweredNetwork:
         recipe: what it is trained and scored for.
         optimizer: built for nothing yet.
         saved: what the Keras file has: `model`, to probabilities or numbers.
+        guarded: calls what runs the user's own, and raises `UsageError` where that fails.
     """
 
     model: KerasModel
     recipe: Recipe
     optimizer: KerasOptimizer
     saved: KerasModel
+    guarded: Callable[[Callable[[], Any]], Any] = lambda run: run()
 
 
 def built_in_network(job: CompileJob) -> LoweredNetwork:

@@ -6,18 +6,20 @@ Whatever fails here has worked on TensorFlow, where it was tried out before.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import keras
 
 from disdel.compiler import CompileJob
 from disdel.compiler.lowering import without_values
 from disdel.compiler.network import LoweredNetwork
-from disdel.compiler.recipe import JaxArray, Measure, Recipe, recipe_for
+from disdel.compiler.recipe import Measure, Recipe, recipe_for
 from disdel.errors import UsageError
 from disdel.models.user.bundled import function_beside
 from disdel.models.user.keras_losses import own_loss, own_metrics
@@ -54,6 +56,8 @@ def own_network(job: CompileJob, code: CodeRef, folder: Path) -> LoweredNetwork:
         UsageError: Keras cannot build it on JAX, or what stands beside its function has no place in
             a compiled step.
     """
+    # Else JAX says in each error that it has shortened it.
+    jax.config.update("jax_traceback_filtering", "off")  # type: ignore[no-untyped-call]
     # Our stdout is for what we say.
     with redirect_stdout(sys.stderr):
         module, built = _built(job, code, folder)
@@ -62,6 +66,7 @@ def own_network(job: CompileJob, code: CodeRef, folder: Path) -> LoweredNetwork:
             recipe=_recipe(module, job.model),
             optimizer=_optimizer(module, job.model.optimizer(job.optimizer)),
             saved=exported(built, job.model),
+            guarded=partial(_guarded, module),
         )
 
 
@@ -113,6 +118,11 @@ def _recipe(module: UserModule, spec: ModelSpec) -> Recipe:
             f"{entry}: augment has no place in a compiled step, where samples that only fill up a "
             f"batch must stay apart: use layers such as GaussianNoise, {_INSTEAD}"
         )
+    if not spec.by_sample:
+        raise UsageError(
+            f"{entry}: outputs or loss of a sample hang on others in its batch, and in a compiled "
+            f"step some of those only fill it up: use what looks at a sample alone, {_INSTEAD}"
+        )
     loss = own_loss(module, target)
     if isinstance(loss, keras.losses.Loss):
         settings = loss.get_config()
@@ -121,10 +131,15 @@ def _recipe(module: UserModule, spec: ModelSpec) -> Recipe:
                 f"{entry}: a compiled step takes the mean of {loss.name} over samples, each in the "
                 f"same way: leave reduction='sum' and ignore_class out, {_INSTEAD}"
             )
+        if type(loss).__call__ is not keras.losses.Loss.__call__:
+            raise UsageError(
+                f"{entry}: a compiled step has {loss.name} for each sample by its call, and not by "
+                f"a __call__ of its own: write call(y_true, y_pred), {_INSTEAD}"
+            )
     if loss is not None:
         usual = _is_usual(loss, target, gives_probabilities=spec.gives_probabilities)
-        loss = None if usual else _guarded(module, loss)
-    metrics = {name: _guarded(module, metric) for name, metric in own_metrics(module, target)}
+        loss = None if usual else _by_sample(loss)
+    metrics = {name: _by_sample(metric) for name, metric in own_metrics(module, target)}
     recipe = recipe_for(target, gives_probabilities=spec.gives_probabilities)
     return replace(recipe, loss=loss, metrics={**recipe.metrics, **metrics})
 
@@ -140,16 +155,21 @@ def _is_usual(loss: Any, target: Target, *, gives_probabilities: bool) -> bool:
     return bool(loss.get_config() == usual.get_config())
 
 
-def _guarded(module: UserModule, measure: Measure) -> Measure:
-    """A loss or metric whose failure is told with the user's own line."""
-    # A loss as Keras calls it takes the mean.
-    by_sample = measure.call if isinstance(measure, keras.losses.Loss) else measure
+def _by_sample(measure: Measure) -> Measure:
+    """A loss as its mean is taken of; as Keras calls it, it is that mean."""
+    by_sample: Measure = measure.call if isinstance(measure, keras.losses.Loss) else measure
+    return by_sample
 
-    def guarded(wanted: JaxArray, given: JaxArray) -> JaxArray:
+
+def _guarded(module: UserModule, run: Callable[[], Any]) -> Any:
+    """What `run` gives, which fails with the user's own line or with a refusal of ours."""
+    try:
+        return module.guarded(run)
+    except UsageError as error:
+        if error.__cause__ is None:  # a refusal
+            raise
         with _on_jax(module.code.entry):
-            return module.guarded(lambda: by_sample(wanted, given))
-
-    return guarded
+            raise
 
 
 def _optimizer(module: UserModule, chosen: OptimizerSpec) -> KerasOptimizer:
@@ -165,10 +185,10 @@ def _optimizer(module: UserModule, chosen: OptimizerSpec) -> KerasOptimizer:
             f"{entry}: optimizer {kind.__name__} cannot be compiled: use one of Keras's "
             f"{', '.join(OPTIMIZERS)}, {_INSTEAD}"
         )
-    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+    if callable(optimizer._learning_rate):
         raise UsageError(
-            f"{entry}: the optimizer's learning rate follows a schedule: give it a number and use "
-            f"--schedule and --warmup, {_INSTEAD}"
+            f"{entry}: the optimizer's learning rate follows a schedule or a function: give it a "
+            f"number and use --schedule and --warmup, {_INSTEAD}"
         )
     for setting in _SETTINGS_REFUSED:
         if getattr(optimizer, setting):

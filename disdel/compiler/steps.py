@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from jax import lax
 
+from disdel.compiler.crossentropies import of_logits
 from disdel.compiler.draws import Draws
 from disdel.compiler.initial import initial_of
 from disdel.compiler.layers import training_step, vectors
@@ -43,7 +44,9 @@ class Steps:
     def __init__(
         self, network: LoweredNetwork, *, input_dtype: str, adds_terms: bool = False
     ) -> None:
-        self._model, self._recipe = _without_activation(lowered(network.model), network.recipe)
+        self._guarded = network.guarded
+        model = self._guarded(lambda: lowered(network.model))
+        self._model, self._recipe = _without_activation(model, network.recipe)
         self._input_dtype = input_dtype
         self._takes = self._model.inputs[0].dtype
         self._optimizer = network.optimizer
@@ -107,8 +110,9 @@ class Steps:
         # Anew for each kind of vectors: JAX keeps what it has traced of the same function.
         jitted = jax.jit(lambda *values: function(*values), keep_unused=True)
         specs = [jax.ShapeDtypeStruct(*argument) for argument in arguments]  # type: ignore[no-untyped-call]
-        with without_values(), vectors(wide=wide):
-            module = jitted.trace(*specs).lower(lowering_platforms=("cpu",))
+        with without_values(), vectors(wide=wide), of_logits():
+            traced = self._guarded(lambda: jitted.trace(*specs))
+            module = traced.lower(lowering_platforms=("cpu",))
             # It does not say where in the sources it comes from: a fifth of IREE's time.
             text: str = module.as_text()
             return text.encode()
@@ -181,16 +185,17 @@ def _without_activation(model: KerasModel, recipe: Recipe) -> tuple[KerasModel, 
     The loss of logits is exact where a probability is rounded to 0 or 1, and takes half of the
     kernels. A loss of the user's own is given what the model gives.
     """
-    last = model
+    last, calls = model, 0
     while inner := getattr(last, "operations", None) or getattr(last, "layers", None):
         last = inner[-1]
+        calls = max(calls, len(last._inbound_nodes))
     activation = ACTIVATIONS.get(recipe.target)
     if (
         recipe.loss is not None
         or activation is None
         or getattr(last, "activation", None) is not activation
         # Its activation is to go where the model ends, and nowhere else.
-        or len(last._inbound_nodes) > 1
+        or calls > 1
     ):
         return model, recipe
     last.activation = keras.activations.linear

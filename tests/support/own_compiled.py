@@ -109,6 +109,15 @@ def make(input_shape, classes):
         make("layers.Dense(classes, dtype='mixed_bfloat16')"),
         ("(Dense) cannot be compiled with compute_dtype='bfloat16': use 'float32'",),
     ),
+    "adapted": (
+        returning(
+            "dense = layers.Dense(classes)\n"
+            "    net = keras.Sequential([keras.Input(input_shape), dense])\n"
+            "    dense.enable_lora(2)\n"
+            "    return net"
+        ),
+        ("as of layers with enable_lora", "--runtime tensorflow"),
+    ),
     "augment": (
         beside("def augment(x, y): return x, y"),
         ("net.py:make: augment has no place in a compiled step", "--runtime tensorflow"),
@@ -133,6 +142,17 @@ def make(input_shape, classes):
         beside("def loss(y, p): return ops.mean(p[y > 0])"),
         ("net.py, line 4, `def loss(y, p):", "NonConcrete", "--runtime tensorflow"),
     ),
+    "operation": (
+        """
+import keras
+from keras import layers, ops
+def make(input_shape, classes):
+    x = given = keras.Input(input_shape)
+    x = ops.max_pool(ops.reshape(x, (-1, 2, 2, 1)), 2)
+    return keras.Model(given, layers.Dense(classes)(layers.Flatten()(x)))
+""",
+        ("net.py:make: TypeError: ", "MaxPool.call()", "--runtime tensorflow"),
+    ),
     "optimizer": (
         beside("optimizer = 'ftrl'"),
         ("optimizer Ftrl cannot be compiled", "use one of Keras's adam,"),
@@ -148,6 +168,19 @@ def make(input_shape, classes):
         ),
         ("learning rate follows a schedule", "--schedule and --warmup"),
     ),
+    "rate of a function": (
+        beside("def optimizer(): return keras.optimizers.SGD(lambda: 0.1)"),
+        ("learning rate follows a schedule or a function", "give it a number"),
+    ),
+    "loss that is called otherwise": (
+        beside(
+            "class Own(keras.losses.Loss):\n"
+            "    def call(self, y, p): return p[:, 0]\n"
+            "    def __call__(self, y, p, sample_weight=None): return ops.mean(p[:, 0]) * 2\n"
+            "loss = Own()"
+        ),
+        ("a compiled step has own", "and not by a __call__ of its own", "--runtime tensorflow"),
+    ),
     "average": (
         beside("optimizer = keras.optimizers.SGD(use_ema=True)"),
         ("an optimizer with use_ema cannot be compiled",),
@@ -158,6 +191,7 @@ def make(input_shape, classes):
 def refusal(text):
     """What an own model is refused with; None where it is compiled."""
     from disdel.compiler import CompileJob
+    from disdel.compiler.keras_file import write_template
     from disdel.compiler.own import own_network
     from disdel.compiler.steps import Steps
 
@@ -176,9 +210,11 @@ def refusal(text):
             model=spec, input_dtype="float32", batch_size=8, optimizer=None, targets=("host",)
         )
         try:
-            steps = Steps(own_network(job, code, Path(folder)), input_dtype=job.input_dtype)
+            network = own_network(job, code, Path(folder))
+            steps = Steps(network, input_dtype=job.input_dtype)
             steps.train_text(8, wide=True)
             steps.score_text(8, wide=True)
+            write_template(network.saved, Path(folder) / "model.keras")
         except DisdelError as error:
             return str(error)
     return None
