@@ -34,12 +34,8 @@ PACKAGES = ("torch", "numpy", "tensorflow-cpu")
 ROUNDS = {"fedkeeper": 3, "pfl": 6}
 # Runtimes, by what they are called here.
 DISDEL = {"disdel": "torch", "disdel, compiled": "compiled", "disdel, TensorFlow": "tensorflow"}
-# Of each setting, others than PyTorch's: that of the least memory, and where that is another, that
-# of the least time.
-OTHERS = {
-    "fedkeeper": ("disdel, compiled",),
-    "pfl": ("disdel, compiled", "disdel, TensorFlow"),
-}
+# Others than PyTorch's: that of the least memory, and that of the least time.
+OTHERS = ("disdel, compiled", "disdel, TensorFlow")
 NAMES = ("bare", "disdel", "Flower", "pfl", "pfl, 2 processes")
 # A later round of disdel takes at most so much of another's.
 LIMITS = {
@@ -60,8 +56,8 @@ class Goal:
 
 GOALS = tuple(
     Goal(setting, mine, peer, limit)
-    for setting, others in OTHERS.items()
-    for mine in ("disdel", *others)
+    for setting in SETTINGS
+    for mine in ("disdel", *OTHERS)
     for peer, limit in LIMITS[setting].items()
     if peer != "bare" or mine == "disdel"
 )
@@ -80,9 +76,7 @@ class Contender:
 
 
 def contenders(options):
-    found = [
-        Contender(setting, name) for setting in SETTINGS for name in (*NAMES, *OTHERS[setting])
-    ]
+    found = [Contender(setting, name) for setting in SETTINGS for name in (*NAMES, *OTHERS)]
     return [one for one in found if not options.only or any(o in one.label for o in options.only)]
 
 
