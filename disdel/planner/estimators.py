@@ -14,7 +14,7 @@ from typing import Protocol
 from disdel.planner.calibration import alike
 from disdel.planner.margin import margin_mb
 from disdel.planner.memory import Work, train_parts
-from disdel.planner.observations import Observation
+from disdel.planner.observations import Observation, telling
 from disdel.types import Aims, Estimate, RuntimeCosts
 from disdel.types.units import MIB
 
@@ -69,8 +69,7 @@ class MeasuredEstimator:
     def _margin_mb(self, work: Work, predicted_mb: float) -> float:
         share = _PRIOR_SHARE_OF_WORK if work.calls is None else _PRIOR_SHARE_OF_COMPILED
         prior_mb = _PRIOR_MB + _PRIOR_SHARE_OF_FLOOR * self.runtime.floor_mb + share * predicted_mb
-        # What the user's code holds where it loads samples tells nothing of other containers.
-        seen = [one for one in self.observations if work.loads or not one.loads]
+        seen = telling(self.observations, loads=work.loads)
         own = alike(seen, work.label, work.batch_size, work.precision)
         learned_mb = margin_mb(
             self._residuals_mb(own or seen),

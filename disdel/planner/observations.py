@@ -64,6 +64,18 @@ class Observation:
     loads: bool = False
 
 
+def telling(observations: Iterable[Observation], *, loads: bool) -> list[Observation]:
+    """Those that tell something of a run.
+
+    What code of the user's own holds and takes where it loads samples tells nothing of others.
+
+    Args:
+        observations: of runs.
+        loads: whether such code loads the samples of the run that is asked about.
+    """
+    return [one for one in observations if loads or not one.loads]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """What one worker's activations say together; None where none of them says it.

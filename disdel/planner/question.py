@@ -16,7 +16,7 @@ from disdel.planner.calibration import (
     step_ratio,
     traced,
 )
-from disdel.planner.observations import Observation
+from disdel.planner.observations import Observation, telling
 from disdel.planner.timing import step_s, trace_s
 from disdel.types import (
     Aims,
@@ -365,11 +365,7 @@ class Question(Bounds):
 
     def run_times(self, workers: int, scored_rounds: float) -> RunTimes:
         """As `calibration.run_times`."""
-        # What the user's code takes where it loads samples tells nothing of other runs.
-        own, seen = (
-            [one for one in some if self.loads or not one.loads]
-            for some in (self._alike, self.observations)
-        )
+        own, seen = (telling(some, loads=self.loads) for some in (self._alike, self.observations))
         federated = self.federation is not None
         return run_times(seen, own, workers, scored_rounds, federated=federated)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.berths import Berths, berths_of
@@ -12,9 +13,11 @@ from disdel.controller.invoking.workers import Workers
 from disdel.controller.training.crew import Crew
 from disdel.planner.memory import score_batch
 from disdel.protocol import messages
+from disdel.runtimes.registry import runtime_named
 from disdel.strategies.base import Strategy
 from disdel.types import ModelSpec, Plan, TrainJob
 from disdel.types.events import Listener
+from disdel.types.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class TrainContainers:
         self.own: dict[int, Kept] = {}
         self.precision = job.precision
         plan = crew.plan
+        cuts = model.by_sample and runtime_named(plan.runtime).costs.cuts_batches
         self._workers = Workers(
             action=action,
             invoker=invoker,
@@ -72,7 +76,7 @@ class TrainContainers:
             berths=self._berths(),
             batch_size=job.batch_size,
             reserved_mb=plan.collect_memory_mb,
-            batches=_batches,
+            batches=partial(held_at_once, cuts=cuts),
         )
 
     @property
@@ -153,5 +157,15 @@ def _numbers(plan: Plan) -> range:
     return range(len(plan.turns))
 
 
-def _batches(attempt: Attempt) -> str:
-    return f", batches in {attempt.micro_batches} parts" if attempt.micro_batches > 1 else ""
+def held_at_once(attempt: Attempt, *, cuts: bool) -> str:
+    """For a message: what an attempt does to hold less at once; empty where it does nothing.
+
+    Args:
+        attempt: the one that follows.
+        cuts: whether its batches are cut, and not its blocks of steps alone.
+    """
+    if attempt.micro_batches == 1:
+        return ""
+    if cuts:
+        return f", batches in {attempt.micro_batches} parts"
+    return f", {counted(attempt.block_steps, 'step')} at a time"

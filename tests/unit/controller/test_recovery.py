@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.invoking.recovery import MAX_LOSSES, Attempt, after_loss, after_warning
+from disdel.controller.training.containers import held_at_once
 from disdel.errors import ActivationFailed
 from disdel.platforms.base import ActionSpec
 from tests.support.fake_platform import FakePlatform
@@ -37,6 +38,19 @@ def test_out_of_memory_means_more_memory_then_smaller_batches():
     while (attempt := after_loss(attempt, lost("oom"), ceiling_mb=1024, batch_size=4)) is not None:
         seen.append((attempt.memory_mb, attempt.micro_batches))
     assert seen == [(960, 1), (1024, 1), (1024, 2), (1024, 4)]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "cuts", "told"),
+    [
+        (Attempt(memory_mb=640), True, ""),
+        (Attempt(memory_mb=640, micro_batches=2, block_steps=16), True, ", batches in 2 parts"),
+        (Attempt(memory_mb=640, micro_batches=2, block_steps=16), False, ", 16 steps at a time"),
+        (Attempt(memory_mb=640, micro_batches=32, block_steps=1), False, ", 1 step at a time"),
+    ],
+)
+def test_only_batches_that_are_cut_are_said_to_be(attempt, cuts, told):
+    assert held_at_once(attempt, cuts=cuts) == told
 
 
 @pytest.mark.parametrize(
