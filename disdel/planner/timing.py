@@ -69,8 +69,6 @@ class BesideSteps:
     steps: float = 0.0
 
 
-# Steps in each precision and in turn, in the precision that is planned.
-_TRIAL_STEPS = 32
 # As many passes forward, which is all that scoring takes, last as long as a step.
 FORWARDS_A_STEP = 3
 
@@ -101,8 +99,9 @@ def trace_s(runtime: RuntimeCosts, model: ModelFacts) -> float:
 
 
 def trial_s(runtime: RuntimeCosts, model: ModelFacts, one_step_s: float) -> float:
-    """What a trial of precisions takes: the network is traced in both, and steps are taken."""
-    return trace_s(runtime, model) + _TRIAL_STEPS * one_step_s
+    """What a trial of precisions takes before the network is traced in the one that is chosen."""
+    traced_s = trace_s(runtime, model) if runtime.trial_traces else 0.0
+    return traced_s + runtime.trial_steps * one_step_s
 
 
 def predicted_compile_s(layers: int, *, targets: int) -> float:

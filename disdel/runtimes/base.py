@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +13,8 @@ from disdel.types.arrays import Array, Tensors
 from disdel.types.names import Precision
 
 OPTIMIZER_PREFIX = "optimizer/"
+# Steps of a rehearsal: fewer are told apart less well (docs/measurements.md).
+_REHEARSED = 4
 
 
 def split_state(state: Tensors) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -141,6 +143,23 @@ class Trainer(ABC):
         """
         if precision != "float32":
             raise UsageError(f"this trainer computes in float32, not {precision}")
+
+    def rehearsal(self, x: Array, y: Array) -> Callable[[Precision], object]:
+        """What compares precisions: a call does what the time of steps in one of them hangs on.
+
+        By default it takes steps, and the state is another one afterwards.
+
+        Args:
+            x: samples of one step, (batch, *input_shape).
+            y: their labels, (batch, *target_shape).
+        """
+        block = x[None].repeat(_REHEARSED, 0), y[None].repeat(_REHEARSED, 0)
+
+        def take(precision: Precision) -> None:
+            self.compute_in(precision)
+            self.train(*block)
+
+        return take
 
     def share_steps(self, clients: int) -> None:  # noqa: B027
         """Take all steps from now on as one of so many clients that share a run's steps.

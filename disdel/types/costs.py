@@ -73,6 +73,8 @@ class RuntimeCosts:
         thread_exponent: `n` threads are `n**thread_exponent` times as fast as one.
         bfloat16_share: of its time a step takes where a trial may choose bfloat16 and the processor
             has it.
+        trial_steps: as long as so many steps a trial of precisions takes.
+        trial_traces: whether it traces the network.
         held: what its train actions hold beside the floor.
         held_to_evaluate: the same for its evaluate actions.
     """
@@ -89,6 +91,8 @@ class RuntimeCosts:
     multiply_adds_per_s: float
     thread_exponent: float
     bfloat16_share: float = 1.0
+    trial_steps: int = 32
+    trial_traces: bool = True
     held: Held = Held()
     held_to_evaluate: HeldToEvaluate = HeldToEvaluate()
     cuts_batches: bool = True

@@ -1,7 +1,7 @@
 """Which precision a network's steps are faster in, here: a trial of at most a second or so.
 
-Only steps of the framework that trains tell: what is faster hangs on the network, the batch and
-this processor. They change the trainer, so it is made before a state is loaded.
+Only the framework that trains tells: what is faster hangs on the network, the batch and this
+processor. Its steps change the trainer, so the trial is made before a state is loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from openwhisk_local.machine.cpus import has_bfloat16
 _CLEARLY = 0.85
 # Where the first steps, which trace the network, take longer, a second tracing is not worth it.
 _FIRST_STEPS_S = 1.0
-_REPEATS, _STEPS = 3, 4
+_REPEATS = 3
 
 
 def faster_precision(trainer: Trainer, x: Array, y: Array) -> Precision:
@@ -30,13 +30,12 @@ def faster_precision(trainer: Trainer, x: Array, y: Array) -> Precision:
     """
     if not has_bfloat16():
         return "float32"
-    block = x[None].repeat(_STEPS, 0), y[None].repeat(_STEPS, 0)
+    rehearse = trainer.rehearsal(x, y)
 
     def spent_s(precision: Precision) -> float:
-        trainer.compute_in(precision)
         # Of CPUs: how long it takes beside others who compute says nothing of it.
         began_s = time.process_time()
-        trainer.train(*block)
+        rehearse(precision)
         return time.process_time() - began_s
 
     if spent_s("float32") > _FIRST_STEPS_S:

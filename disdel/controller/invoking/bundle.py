@@ -46,6 +46,7 @@ _LEFT_OUT = (
     "disdel/privacy/accounting.py",
     "disdel/protocol/description.py",
     "disdel/protocol/memory_grant.py",
+    "disdel/runtimes/steps_tried.py",
     "disdel/secure_aggregation/quantising.py",
     "disdel/store/connecting.py",
     "disdel/store/examination.py",
@@ -92,6 +93,7 @@ ENTRY = (
     "disdel/entry/lambda_image.py",
     "disdel/entry/orphans.py",
     "disdel/protocol/calls.py",
+    "openwhisk_local/machine/scratch.py",
 )
 # What one action alone has, beside what all have.
 _OWN = {"flowerClient": ("disdel/protocol/flower.py", "disdel/worker/flower_client.py")}

@@ -208,7 +208,8 @@ def _trial_s(question: Question, plan: Plan) -> float:
     runtime, facts = question.runtime, question.facts
     batch = question.batch_of(max(plan.client_samples))
     one_s = step_s(runtime, facts, batch, plan.threads or 1, plan.micro_batches)
-    return trial_s(runtime, facts, one_s) + trace_s(runtime, facts)
+    traced_s = trace_s(runtime, facts) if runtime.trial_traces else 0.0
+    return trial_s(runtime, facts, one_s) + traced_s
 
 
 def precision_of(activations: Sequence[Activation]) -> Precision | None:

@@ -117,7 +117,7 @@ def ask(
             is_whole=strategy.is_whole if federation is None else strategy.sees_each,
             is_tried=job.precision is None and precision is not None,
             tries_precision=_tries(precision, settings),
-            slowness=pace * (runtime.costs.bfloat16_share if _tries(precision, settings) else 1.0),
+            slowness=pace * _share(runtime, precision, settings),
             pace=pace,
             steps=network.steps if on_host else None,
             spent_s=spent_s,
@@ -170,6 +170,12 @@ def _precision(
 def _tries(precision: Precision | None, settings: Settings) -> bool:
     """Whether a precision that is open will be tried; a cluster's processors nobody knows."""
     return precision is None and chosen(settings).traits.host_packages and has_bfloat16()
+
+
+def _share(runtime: Runtime, precision: Precision | None, settings: Settings) -> float:
+    """What a step takes of the time that ships, which is float32's, if it may be in bfloat16."""
+    short = precision == "bfloat16" and chosen(settings).traits.host_packages and has_bfloat16()
+    return runtime.costs.bfloat16_share if short or _tries(precision, settings) else 1.0
 
 
 def _notes(runtime: Runtime, settings: Settings, *, runs_code: bool) -> tuple[str, ...]:

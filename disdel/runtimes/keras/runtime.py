@@ -17,6 +17,8 @@ TENSORFLOW = Runtime(
         multiply_adds_per_s=66e9,
         thread_exponent=0.45,
         bfloat16_share=0.75,
+        trial_steps=20,
+        trial_traces=False,
     ),
     networks="disdel.models.keras_networks",
     image="runtime-tensorflow",

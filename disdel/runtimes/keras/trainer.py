@@ -7,7 +7,7 @@ of a step is paid once a block. Measured beside `model.fit` on the same network 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from disdel.runtimes.keras.masks import mask_of, masked
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
 from disdel.runtimes.keras.precision import mixed_bfloat16
 from disdel.runtimes.keras.recipe import KerasRecipe, recipe_for
+from disdel.runtimes.keras.rehearsal import products_of
 from disdel.runtimes.keras.statistics import moving_layers, shared_steps
 from disdel.types.arrays import Array, Tensors
 from disdel.types.names import Precision
@@ -266,6 +267,9 @@ class KerasTrainer(Trainer):
 
     def compute_in(self, precision: Precision) -> None:
         self._precision = precision
+
+    def rehearsal(self, x: Array, y: Array) -> Callable[[Precision], object]:
+        return products_of(self._model, len(x)) or super().rehearsal(x, y)
 
     def share_steps(self, clients: int) -> None:
         # Where there are none, one graph serves any number.

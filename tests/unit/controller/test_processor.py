@@ -5,6 +5,7 @@ import json
 import pytest
 
 from disdel.controller.planning import planning, processor
+from disdel.runtimes.registry import runtime_named
 from disdel.settings import Settings
 
 
@@ -49,3 +50,16 @@ def test_a_precision_is_tried_where_it_is_open_and_the_processor_has_both(monkey
     assert not any(planning._tries(*other) for other in others)
     monkeypatch.setattr(planning, "has_bfloat16", lambda: False)
     assert not planning._tries(None, here)
+
+
+def test_steps_that_may_be_in_bfloat16_are_planned_shorter_where_the_processor_has_it(monkeypatch):
+    here = Settings(platform="embedded")
+    there = Settings(platform="openwhisk", apihost="http://127.0.0.1:1", auth="a:b")
+    runtime = runtime_named("tensorflow")
+    share = runtime.costs.bfloat16_share
+    assert share < 1
+    for has, expected in ((True, [share, share, 1.0]), (False, [1.0, 1.0, 1.0])):
+        monkeypatch.setattr(planning, "has_bfloat16", lambda has=has: has)
+        asked = (None, "bfloat16", "float32")
+        assert [planning._share(runtime, one, here) for one in asked] == expected
+        assert [planning._share(runtime, one, there) for one in asked] == [1.0] * 3
