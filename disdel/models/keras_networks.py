@@ -44,6 +44,8 @@ def build_trainer(network: Network, samples: Array) -> Trainer:
         recipe=made.recipe,
         converts=spec.has_loops,
         precision=network.precision or "float32",
+        # No built-in network has a layer that draws.
+        takes_seeds=spec.code is not None,
     )
 
 

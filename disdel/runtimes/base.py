@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from disdel.errors import StoreError, UsageError
 from disdel.types.arrays import Array, Tensors
 from disdel.types.names import Precision
@@ -154,10 +156,12 @@ class Trainer(ABC):
             y: their labels, (batch, *target_shape).
         """
         block = x[None].repeat(_REHEARSED, 0), y[None].repeat(_REHEARSED, 0)
+        # As the steps that follow, so that these need no graph of their own.
+        seeds = np.arange(_REHEARSED, dtype=np.uint32) if self.takes_seeds else None
 
         def take(precision: Precision) -> None:
             self.compute_in(precision)
-            self.train(*block)
+            self.train(*block, seeds=seeds)
 
         return take
 

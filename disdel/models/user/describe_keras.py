@@ -220,6 +220,13 @@ def _try_out(
             finally:
                 tf.config.run_functions_eagerly(False)
             first = module.guarded(once)
+    if drawn := trainer.other_draws():
+        raise UsageError(
+            f"{module.code.entry} draws random numbers by TensorFlow's {', '.join(drawn)}, as "
+            "tf.random, tf.nn.dropout and tf.image.random_… do, and no seed of a run repeats them: "
+            "draw by keras.random or layers of Keras, or by tf.random.stateless_… with a seed from "
+            "keras.random.SeedGenerator().next()"
+        )
     steps = module.guarded(first.followed)
     _save(module, trainer)
     return has_loops, steps

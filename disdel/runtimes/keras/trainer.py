@@ -17,6 +17,7 @@ import numpy as np
 
 from disdel.errors import UsageError
 from disdel.runtimes.base import AddedTerms, Scored, Trainer, check_state, split_state
+from disdel.runtimes.keras.draws import Draws, drawn_from, is_generator, other_draws
 from disdel.runtimes.keras.frozen import frozen_variables
 from disdel.runtimes.keras.masks import mask_of, masked
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
@@ -30,6 +31,7 @@ from disdel.types.names import Precision
 # Neither Keras nor TensorFlow ships types.
 KerasModel = Any
 KerasOptimizer = Any
+Graph = Any
 
 
 class KerasTrainer(Trainer):
@@ -45,11 +47,10 @@ class KerasTrainer(Trainer):
         converts: whether Python's own conditions and loops in model and recipe are to become
             TensorFlow's; without any, that only takes time, most of what a graph takes.
         precision: what training steps compute in; scores are the saved model's, in float32.
+        takes_seeds: whether model or recipe may draw random numbers.
     """
 
     model_suffix = ".keras"
-    # Layers keep theirs in the state.
-    takes_seeds = False
 
     def __init__(
         self,
@@ -61,10 +62,17 @@ class KerasTrainer(Trainer):
         recipe: KerasRecipe | None = None,
         converts: bool = True,
         precision: Precision = "float32",
+        takes_seeds: bool = True,
     ) -> None:
         import tensorflow as tf
 
+        self.takes_seeds = takes_seeds
         self._model = model
+        self._generators = {
+            name: (state, np.asarray(state))
+            for name, state in self._model_variables().items()
+            if is_generator(state)
+        }
         self._takes = tf.as_dtype(model.inputs[0].dtype)
         self._recipe = recipe or recipe_for("class", probabilities=True)
         made = _optimizer(optimizer) if isinstance(optimizer, str) else optimizer
@@ -72,7 +80,8 @@ class KerasTrainer(Trainer):
         label = tf.float32 if self._recipe.target == "number" else tf.int32
         samples = tf.TensorSpec((None, None, *model.input_shape[1:]), tf.as_dtype(input_dtype))
         labels = tf.TensorSpec((None, None, *self._recipe.label_shape), label)
-        self._block = (samples, labels, tf.TensorSpec((None,), tf.float32))
+        of_steps = (tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int64))
+        self._block = (samples, labels, *of_steps)
         self._terms: _Terms | None = None
         self._has_terms = False
         self._moving = moving_layers(model)
@@ -87,16 +96,27 @@ class KerasTrainer(Trainer):
         import tensorflow as tf
 
         self._converts = converts
-        # By precision, whether there are terms, and clients that averages depend on.
-        self._graphs: dict[tuple[Precision, bool, int], _Blocks] = {}
+        # By precision, whether there are terms, clients that averages depend on, whether draws
+        # follow from seeds, and whether batches are cut.
+        self._graphs: dict[tuple[Precision, bool, int, bool, bool], Graph] = {}
         self._score_batch = tf.function(
             self._score, input_signature=self._scored, autograph=converts
         )
 
-    def _steps(self, x: Any, y: Any, factors: Any, *, terms: _Terms | None) -> Any:
+    def _steps(
+        self,
+        x: Any,
+        y: Any,
+        factors: Any,
+        seeds: Any,
+        *,
+        terms: _Terms | None,
+        draws: Draws,
+    ) -> Any:
         import tensorflow as tf
 
         def take(step: Any, loss_sum: Any) -> tuple[Any, Any]:
+            draws.begin(seeds[step])
             loss, gradients = self._gradients(*self._augmented(x[step], y[step]))
             self._apply(gradients, factors[step], terms)
             return step + 1, loss_sum + loss
@@ -187,7 +207,15 @@ class KerasTrainer(Trainer):
         return found[-1] is not None
 
     def _steps_in_parts(
-        self, x: Any, y: Any, factors: Any, parts: Any, *, terms: _Terms | None
+        self,
+        x: Any,
+        y: Any,
+        factors: Any,
+        seeds: Any,
+        parts: Any,
+        *,
+        terms: _Terms | None,
+        draws: Draws,
     ) -> Any:
         """As `_steps`, with each batch in `parts` parts whose gradients are added up."""
         import tensorflow as tf
@@ -198,6 +226,7 @@ class KerasTrainer(Trainer):
         connected: set[int] = set()
 
         def take(step: Any, loss_sum: Any) -> tuple[Any, Any]:
+            draws.begin(seeds[step])
             samples, labels = self._augmented(x[step], y[step])
             # Of this call the graph keeps what a mask is made of, and what layers change beside it.
             mask = mask_of(self._outputs(samples, training=False)) if self._has_mask else None
@@ -249,21 +278,48 @@ class KerasTrainer(Trainer):
         y: Array,
         micro_batches: int = 1,
         rate_factors: Array | None = None,
-        seeds: Array | None = None,  # noqa: ARG002 - see `takes_seeds`
+        seeds: Array | None = None,
     ) -> float:
         parts = min(micro_batches, x.shape[1]) if self._recipe.cuts else 1
         factors = np.ones(len(x), np.float32) if rate_factors is None else rate_factors
-        blocks = self._blocks()
-        if parts == 1:
-            return float(blocks.whole(x, y, factors))
-        return float(blocks.in_parts(x, y, factors, parts))
+        begins = np.zeros(len(x), np.int64) if seeds is None else seeds.astype(np.int64)
+        graph = self._graph(seeded=seeds is not None, cut=parts > 1)
+        cut_into = (parts,) if parts > 1 else ()
+        return float(graph(x, y, factors, begins, *cut_into))
 
-    def _blocks(self) -> _Blocks:
-        """The graphs of such steps as are to be taken now."""
-        kind = (self._precision, self._has_terms, self._clients)
+    def _graph(self, *, seeded: bool, cut: bool) -> Graph:
+        """The graph of such steps as are to be taken now."""
+        kind = (self._precision, self._has_terms, self._clients, seeded, cut)
         if kind not in self._graphs:
-            self._graphs[kind] = _Blocks(self, self._terms if self._has_terms else None)
+            self._graphs[kind] = self._traced(seeded=seeded, cut=cut)
         return self._graphs[kind]
+
+    def _traced(self, *, seeded: bool, cut: bool) -> Graph:
+        """A graph of a block of steps; without terms or seeds, nothing in it knows of any."""
+        import tensorflow as tf
+
+        signature = (*self._block, tf.TensorSpec((), tf.int32)) if cut else self._block
+        terms = self._terms if self._has_terms else None
+        draws = Draws([state for state, _ in self._generators.values()] if seeded else [])
+        whole = self._steps_in_parts if cut else self._steps
+        while True:
+            graph = tf.function(
+                partial(whole, terms=terms, draws=draws),
+                input_signature=signature,
+                autograph=self._converts,
+            )
+            if not seeded:
+                return graph
+            # Where other code draws, from generators of its own, only tracing it tells.
+            with drawn_from() as states:
+                graph.get_concrete_function()
+            if not draws.add(states):
+                return graph
+
+    def other_draws(self) -> list[str]:
+        """Kinds of random operations in the graphs so far whose draws follow from no seed."""
+        graphs = [graph.get_concrete_function().graph for graph in self._graphs.values()]
+        return sorted({kind for graph in graphs for kind in other_draws(graph)})
 
     def compute_in(self, precision: Precision) -> None:
         self._precision = precision
@@ -303,10 +359,16 @@ class KerasTrainer(Trainer):
         )
 
     def state(self) -> dict[str, Array]:
-        return {name: np.asarray(variable) for name, variable in self._variables().items()}
+        read = {name: np.asarray(variable) for name, variable in self._variables().items()}
+        return read | self._begun_draws()
 
     def peek(self) -> dict[str, Array]:
-        return {name: _view(variable) for name, variable in self._variables().items()}
+        read = {name: _view(variable) for name, variable in self._variables().items()}
+        return read | self._begun_draws()
+
+    def _begun_draws(self) -> dict[str, Array]:
+        """What generators were loaded with: steps begin them anew, and scores leave no trace."""
+        return {name: np.array(begun) for name, (_, begun) in self._generators.items()}
 
     def load_state(self, tensors: Tensors) -> None:
         variables = self._variables()
@@ -315,6 +377,9 @@ class KerasTrainer(Trainer):
         check_state({name: tuple(v.shape) for name, v in variables.items()}, tensors)
         for name, variable in variables.items():
             variable.assign(tensors[name])
+        self._generators = {
+            name: (state, np.array(tensors[name])) for name, (state, _) in self._generators.items()
+        }
 
     def _variables(self) -> dict[str, Any]:
         averages, optimizer = self._optimizer.averages(), self._optimizer.variables()
@@ -324,6 +389,8 @@ class KerasTrainer(Trainer):
         return {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self._model.variables)}
 
     def save_model(self, path: Path) -> None:
+        for state, begun in self._generators.values():
+            state.assign(begun)
         with self._optimizer.final_weights():
             (self._recipe.exported or self._model).save(path)
 
@@ -348,25 +415,6 @@ class _Terms:
         self.proximal.assign(terms.proximal)
         for name, shift in zip(names, self.shift, strict=True):
             shift.assign(terms.shift[name] if name in terms.shift else np.zeros(shift.shape))
-
-
-class _Blocks:
-    """The graphs of a block of steps; without terms, nothing in them knows of any."""
-
-    def __init__(self, trainer: KerasTrainer, terms: _Terms | None) -> None:
-        import tensorflow as tf
-
-        block, parts = trainer._block, tf.TensorSpec((), tf.int32)
-        self.whole = tf.function(
-            partial(trainer._steps, terms=terms),
-            input_signature=block,
-            autograph=trainer._converts,
-        )
-        self.in_parts = tf.function(
-            partial(trainer._steps_in_parts, terms=terms),
-            input_signature=(*block, parts),
-            autograph=trainer._converts,
-        )
 
 
 def _view(variable: Any) -> Array:

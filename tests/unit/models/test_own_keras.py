@@ -323,6 +323,40 @@ def test_a_state_has_the_same_names_wherever_it_is_built(trainer):
         np.testing.assert_array_equal(value, states[1][name])
 
 
+TENSORFLOWS = """
+import tensorflow as tf
+def augment(x, y): return {}, y
+"""
+
+
+@pytest.mark.parametrize(
+    ("draw", "kind"),
+    [
+        ("x + tf.random.normal(tf.shape(x))", "RandomStandardNormal"),
+        ("tf.nn.dropout(x, 0.5)", "RandomUniform"),
+        ("tf.map_fn(lambda one: tf.random.shuffle(one), x)", "RandomShuffle"),
+        ("x + tf.random.get_global_generator().normal(tf.shape(x))", "RngReadAndSkip"),
+    ],
+)
+def test_draws_that_no_seed_repeats_are_refused(requested, draw, kind):
+    request = requested(make(SOFTMAX, head=TENSORFLOWS.format(draw)))
+    with pytest.raises(UsageError, match=rf"net.py:make draws .* {kind}, .* draw by keras.random"):
+        describe(request)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "x + keras.random.normal(tf.shape(x))",
+        "tf.random.stateless_normal(tf.shape(x), tf.cast(own.next(), tf.int32))",
+        "keras.random.shuffle(keras.random.dropout(x, 0.5)) + keras.random.gamma(tf.shape(x), 2.0)",
+    ],
+)
+def test_draws_of_keras_are_taken(requested, draw):
+    head = TENSORFLOWS.format(draw) + "own = keras.random.SeedGenerator(3)"
+    describe(requested(make("layers.GaussianNoise(1.0)", SOFTMAX, head=head)))
+
+
 def test_a_rate_of_the_command_wins_over_a_schedule_beside_the_function(requested):
     schedule = "keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)"
     request = requested(
