@@ -6,6 +6,7 @@ network's training step on a CPU; TensorFlow's `ResourceApplyAdam` does the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,21 +21,45 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras ships no 
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update `variable` and its two moments for a `gradient` of its shape."""
-        index = self._get_variable_index(variable)
         # The backend unwraps the variable before it calls; a user of the class may not.
         target = variable.value if isinstance(variable, keras.Variable) else variable
-        dtype = target.dtype
+        self._update(gradient, target, self._numbers(learning_rate, target.dtype))
+
+    def _backend_update_step(
+        self, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any
+    ) -> None:
+        """As Keras's own, without TensorFlow's strategies for many devices.
+
+        These call `update_step` once a variable, and what is the same for all of them would be
+        traced and computed as often.
+        """
+        numbers: dict[Any, dict[str, Any]] = {}
+        for gradient, variable in zip(gradients, variables, strict=True):
+            target = variable.value if isinstance(variable, keras.Variable) else variable
+            if target.dtype not in numbers:
+                numbers[target.dtype] = self._numbers(learning_rate, target.dtype)
+            self._update(gradient, target, numbers[target.dtype])
+
+    def _numbers(self, learning_rate: Any, dtype: Any) -> dict[str, Any]:
+        """What a step has for all variables of a dtype, by the names of TensorFlow's kernel."""
         step = tf.cast(self.iterations.value + 1, dtype)
+        beta1, beta2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+        return {
+            "beta1_power": tf.pow(beta1, step),
+            "beta2_power": tf.pow(beta2, step),
+            "lr": tf.cast(learning_rate, dtype),
+            "beta1": beta1,
+            "beta2": beta2,
+            "epsilon": tf.cast(self.epsilon, dtype),
+        }
+
+    def _update(self, gradient: Any, target: Any, numbers: Mapping[str, Any]) -> None:
+        index = self._get_variable_index(target)
         tf.raw_ops.ResourceApplyAdam(
             var=target.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, dtype), step),
-            lr=tf.cast(learning_rate, dtype),
-            beta1=tf.cast(self.beta_1, dtype),
-            beta2=tf.cast(self.beta_2, dtype),
-            epsilon=tf.cast(self.epsilon, dtype),
             # That of an embedding comes as the rows that were looked up.
-            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+            grad=tf.cast(tf.convert_to_tensor(gradient), target.dtype),
+            **numbers,
         )
