@@ -165,7 +165,15 @@ def _working_set(report: RunReport) -> str:
     if report.job != "infer" or report.plan is None:
         return ""
     used = [a.working_set_mb for a in report.activations if a.working_set_mb is not None]
-    return f"; at most {max(used)} of {report.plan.memory_mb} MB needed" if used else ""
+    if not used:
+        return ""
+    most, allowed = max(used), report.plan.memory_mb
+    if most > allowed:
+        # Pages of files, as of libraries that were just installed, are resident beyond a limit.
+        return (
+            f"; at most {most} MB resident, with pages of libraries that {allowed} MB need not hold"
+        )
+    return f"; at most {most} of {allowed} MB needed"
 
 
 def class_lines(evaluation: Evaluation) -> list[str]:

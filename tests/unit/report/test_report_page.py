@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from disdel.cli.app import app
+from disdel.controller.invoking.journal import total
 from disdel.errors import UsageError
 from disdel.report.axes import Scale, ticks
 from disdel.report.bars import timeline
@@ -391,3 +392,18 @@ def test_each_moment_of_a_round_counts_once():
     assert sum(parts) == pytest.approx((4000 - 100) / 1000)
     assert round_times([activation(times=None)]) is None
     assert round_times([]) is None
+
+
+@pytest.mark.parametrize(
+    ("resident_mb", "said"),
+    [
+        (200, "at most 200 of 224 MB needed"),
+        (229, "at most 229 MB resident, library pages beyond 224 MB among them"),
+    ],
+)
+def test_what_an_inference_needed_is_not_said_to_be_more_than_it_had(resident_mb, said):
+    made = dataclasses.replace(planning.plan(), memory_mb=224)
+    activations = [activation(working_set_mb=resident_mb)]
+    done = report(job="infer", plan=made, activations=activations, totals=total(activations))
+    lines = summary_lines(RunEnded(report=done, folder="runs/one"))
+    assert [line for line in lines if line.endswith(f"; {said}")]
