@@ -170,9 +170,7 @@ def _working_set(report: RunReport) -> str:
     most, allowed = max(used), report.plan.memory_mb
     if most > allowed:
         # Pages of files, as of libraries that were just installed, are resident beyond a limit.
-        return (
-            f"; at most {most} MB resident, with pages of libraries that {allowed} MB need not hold"
-        )
+        return f"; at most {most} MB resident, library pages beyond {allowed} MB among them"
     return f"; at most {most} of {allowed} MB needed"
 
 
