@@ -176,14 +176,24 @@ def run_infer(
     listener: Listener = silent,
     *,
     table: TableOptions | None = None,
+    provider: Provider | None = None,
 ) -> Inferred:
-    """Evaluate a model, or predict samples; `table` says how a table of them is read.
+    """Evaluate a model, or predict samples.
+
+    Args:
+        job: of which model, and what.
+        settings: where.
+        listener: called with every event of the run.
+        table: how a table of samples is read.
+        provider: of the platform, where something of that has begun already.
 
     Raises:
         UsageError: no such model, data set or input.
         DisdelError: the run failed.
     """
-    return run_to_end(lambda: infer_run.infer(job, settings, _with_page(listener), table=table))
+    return run_to_end(
+        lambda: infer_run.infer(job, settings, _with_page(listener), table=table, provider=provider)
+    )
 
 
 def write_page(source: Path, target: Path) -> None:

@@ -14,6 +14,8 @@ from disdel.cli.options import Output
 from disdel.cli.output import JsonWriter, OutputFailed, both, check_json_target, print_table
 from disdel.errors import UsageError
 from disdel.host.targets import check_all_differ
+from disdel.platforms.base import Provider
+from disdel.platforms.registry import chosen
 from disdel.settings import Settings
 from disdel.settings.read_options import TableOptions
 from disdel.settings.settings import NOT_OF_INFER
@@ -48,24 +50,32 @@ def infer_command(
     job: InferJob, table: TableOptions, settings: InferSettings, output: InferOutput
 ) -> None:
     """Score the model of a data set on its test split, or predict new samples."""
-    from disdel.controller.inference.predictions import check_predictions_target, write_predictions
-    from disdel.jobs import run_infer
-    from disdel.report.views import choose_view
-
-    predictions = output.predictions
     check_all_differ(
         {
             "--model": job.model,
             "--input": job.input,
             "--json": output.json,
-            "--predictions": predictions,
+            "--predictions": output.predictions,
         }
     )
     check_json_target(output.json)
+    # What infers is imported while the platform starts.
+    with chosen(settings).ahead(settings) as provider:
+        _run(job, table, settings, output, provider)
+
+
+def _run(
+    job: InferJob, table: TableOptions, settings: Settings, output: InferOutput, provider: Provider
+) -> None:
+    from disdel.controller.inference.predictions import check_predictions_target, write_predictions
+    from disdel.jobs import run_infer
+    from disdel.report.views import choose_view
+
+    predictions = output.predictions
     check_predictions_target(predictions)
     writer = JsonWriter(output.json)
     with choose_view(quiet=output.quiet) as view:
-        inferred = run_infer(job, settings, both(view, writer), table=table)
+        inferred = run_infer(job, settings, both(view, writer), table=table, provider=provider)
     told = _draw(inferred)
     if predictions is not None:
         try:

@@ -39,7 +39,7 @@ from disdel.errors import UsageError
 from disdel.host.helper import in_thread
 from disdel.planner.infer_plan import InferQuestion, make_infer_plan
 from disdel.planner.memory import sample_bytes
-from disdel.platforms.base import ActionSpec
+from disdel.platforms.base import ActionSpec, Provider
 from disdel.protocol.keys import RunKeys
 from disdel.runtimes.registry import files_of, runtime_of
 from disdel.settings import Settings, entries
@@ -79,7 +79,12 @@ class Inferred:
 
 
 async def infer(
-    job: InferJob, settings: Settings, emit: Listener, *, table: TableOptions | None = None
+    job: InferJob,
+    settings: Settings,
+    emit: Listener,
+    *,
+    table: TableOptions | None = None,
+    provider: Provider | None = None,
 ) -> Inferred:
     """Run an infer job to its end; the report is saved in a folder of its own.
 
@@ -88,6 +93,7 @@ async def infer(
         settings: where it runs.
         emit: told of every event.
         table: how the table of its input is read, where not as the data set's.
+        provider: of the platform, where something of that has begun already.
 
     Raises:
         UsageError: no such model, data set or input; nothing was run and nothing is left.
@@ -96,6 +102,9 @@ async def infer(
     started_s = time.monotonic()
     run_dir = settings.run_dir
     model = find_model(job.model, job.dataset, run_dir, job.model_code, trust_code=job.trust_code)
+    runtime = runtime_of(model.path)
+    if provider is not None and runtime.image:
+        provider.expect(settings.image(runtime.image))
     source = await in_thread(_load_source, job, settings.data_dir, table or TableOptions())
     model.check_takes(source.spec)
     check_run_dir(run_dir)
@@ -104,14 +113,13 @@ async def infer(
     for line in source.told:
         emit(Noted(message=line))
     async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(open_session(settings, emit))
+        opened = await stack.enter_async_context(open_session(settings, emit, provider=provider))
         emit(PlatformReady(description=opened.description))
         session = await with_nodes(opened, settings, emit)
         plan = _planned(job, source, model, session, settings)
         sent = max(part.samples for part in plan.slices)
         check_carried(session, sent * sample_bytes(source.spec) + model.size_bytes)
         warn_of_store(session, plan.store_mb, emit)
-        runtime = runtime_of(model.path)
         spec = ActionSpec(
             name="evaluate",
             image=settings.image(runtime.image),

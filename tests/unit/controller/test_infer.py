@@ -13,8 +13,10 @@ import pytest
 from disdel.controller.inference import infer as infer_module
 from disdel.controller.invoking.recovery import MAX_LOSSES
 from disdel.errors import ActivationFailed, InsufficientMemory, StoreError, UsageError
+from disdel.platforms.base import Provider
 from disdel.protocol import messages
 from disdel.report.html_report import render
+from disdel.runtimes.registry import runtime_of
 from disdel.settings import Settings
 from disdel.store.codec import encoded_rows, open_rows
 from disdel.store.redis_store import RedisStore
@@ -119,6 +121,30 @@ def run(arithmetic, redis_url, monkeypatch, tmp_path, model):
     start.platform = platform
     start.run_dir = tmp_path / "runs"
     return start
+
+
+def test_a_platform_that_was_begun_hears_of_the_image_before_samples_are_read(
+    run, monkeypatch, model
+):
+    told = []
+
+    class Begun(Provider):
+        name = "begun"
+
+        def expect(self, image):
+            told.append(image)
+
+        def open(self, settings, tell=None):
+            raise NotImplementedError
+
+    def refuse(*args):
+        raise UsageError(f"told of {told}")
+
+    monkeypatch.setattr(infer_module, "_load_source", refuse)
+    job = InferJob(dataset="digits", model=str(model))
+    image = Settings().image(runtime_of(model).image)
+    with pytest.raises(UsageError, match=re.escape(f"told of {[image]}")):
+        asyncio.run(infer_module.infer(job, Settings(), run.events.append, provider=Begun()))
 
 
 def test_what_a_model_masks_is_predicted_and_not_scored(run, arithmetic):

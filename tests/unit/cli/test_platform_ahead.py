@@ -1,4 +1,4 @@
-"""`disdel train` begins what takes longest before it imports what trains."""
+"""`disdel train` and `infer` begin what takes longest before they import what does the work."""
 
 from contextlib import contextmanager
 
@@ -65,3 +65,27 @@ def test_the_platform_is_begun_and_told_of_the_image(slow, monkeypatch, asked, i
     [told] = slow.begun
     assert told is None if image is None else told.startswith(image)
     assert slow.ended == 1
+
+
+def test_an_inference_begins_its_platform_too(slow, monkeypatch):
+    given = []
+
+    def run_infer(job, settings, listener, *, table=None, provider=None):
+        given.append(provider)
+        assert not slow.ended
+        raise UsageError("as far as that")
+
+    monkeypatch.setattr(jobs, "run_infer", run_infer)
+    command = ["infer", "digits", "--platform", "slow", "--quiet"]
+    with pytest.raises(UsageError, match="as far as that"):
+        CliRunner().invoke(app, command, standalone_mode=False, catch_exceptions=False)
+    assert given == [slow]
+    assert (slow.begun, slow.ended) == ([None], 1)
+
+
+def test_nothing_begins_where_two_files_are_one(slow, tmp_path):
+    one = str(tmp_path / "one.json")
+    command = ["infer", "digits", "--platform", "slow", "--json", one, "--predictions", one]
+    with pytest.raises(UsageError):
+        CliRunner().invoke(app, command, standalone_mode=False, catch_exceptions=False)
+    assert slow.begun == []
