@@ -89,10 +89,17 @@ def run_federate(
     listener: Listener = silent,
     *,
     resumed: Resumed | None = None,
+    provider: Provider | None = None,
 ) -> tuple[RunReport, RunFolder]:
-    """Run a federation, or the rest of one. Raises as `federate` does."""
+    """Run a federation, or the rest of one; its arguments are as `run_train` has them.
+
+    Raises:
+        UsageError, DisdelError: as `federate` does.
+    """
     return run_to_end(
-        lambda: federate_run.federate(job, settings, _with_page(listener), resumed=resumed)
+        lambda: federate_run.federate(
+            job, settings, _with_page(listener), resumed=resumed, provider=provider
+        )
     )
 
 

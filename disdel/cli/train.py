@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from disdel.cli.beginning import begun
 from disdel.cli.declared import Given
 from disdel.cli.options import Output
 from disdel.cli.output import JsonWriter, both, check_json_target
 from disdel.cli.resuming import check_resumed
-from disdel.controller.planning.compiler_ahead import compiler_ahead
 from disdel.errors import UsageError
 from disdel.platforms.base import Provider
-from disdel.platforms.registry import chosen
-from disdel.runtimes.registry import runtime_named
 from disdel.settings import Settings
 from disdel.types import TrainJob
 
@@ -45,20 +43,10 @@ def train_command(
         _run(resumed.job(asked.values.get("epochs")), settings, output, resumed=resumed)
     elif "dataset" in asked.values:
         job = asked.made()
-        # What trains is imported while the platform and the compiler start, and import theirs.
-        with (
-            compiler_ahead(job, settings),
-            chosen(settings).ahead(settings, _image(job, settings)) as provider,
-        ):
+        with begun(job, settings) as provider:
             _run(job, settings, output, provider=provider)
     else:
         raise UsageError("name a data set, or a run with --resume RUN")
-
-
-def _image(job: TrainJob, settings: Settings) -> str | None:
-    """The image that a job's containers will be of; None where that is still to be decided."""
-    image = "" if job.runtime is None else runtime_named(job.runtime).image
-    return settings.image(image) if image else None
 
 
 def _run(

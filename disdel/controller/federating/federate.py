@@ -31,6 +31,7 @@ from disdel.data.client_counts import client_counts
 from disdel.data.partitioners import Partition
 from disdel.errors import UsageError
 from disdel.planner.question import Federation
+from disdel.platforms.base import Provider
 from disdel.platforms.endpoints import Endpoints
 from disdel.selection import trace_digest
 from disdel.settings import Settings
@@ -47,11 +48,17 @@ _DEFAULT_OPTIMIZER = "sgd"
 
 
 async def federate(
-    job: FederateJob, settings: Settings, emit: Listener, *, resumed: Resumed | None = None
+    job: FederateJob,
+    settings: Settings,
+    emit: Listener,
+    *,
+    resumed: Resumed | None = None,
+    provider: Provider | None = None,
 ) -> tuple[RunReport, RunFolder]:
     """Run a federation to its end; the report is saved in the run's folder, also of a failed run.
 
-    With `resumed`, the run is taken up after its last complete round.
+    With `resumed`, the run is taken up after its last complete round; `provider` is of the
+    platform, where something of that has begun already.
 
     Raises:
         UsageError: the job cannot be done as asked; nothing was run and nothing is left.
@@ -59,7 +66,9 @@ async def federate(
     """
     job = with_whole_strategy(job)
     kind = FederatedKind(job)
-    return await learn(job.as_training, settings, emit, resumed=resumed, kind=kind)
+    return await learn(
+        job.as_training, settings, emit, resumed=resumed, kind=kind, provider=provider
+    )
 
 
 @dataclass(slots=True)

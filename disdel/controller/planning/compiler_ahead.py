@@ -40,9 +40,13 @@ def remember_compiled(job: TrainJob, settings: Settings) -> None:
 
 
 def _mark(job: TrainJob, settings: Settings) -> Path:
-    """A file that is there once a network for such a job was compiled: likely, it still is."""
+    """A file that is there once a network for such a job was compiled: likely, it still is.
+
+    By what is known when a command begins, and stays as it was asked for: an optimizer that is left
+    out and a strategy's parameters are decided later, and the learning rate is an argument.
+    """
     facts = [
-        *(job.dataset, job.model, job.batch_size, job.optimizer, job.strategy),
+        *(job.dataset, job.model, job.batch_size, job.strategy.partition(":")[0]),
         *(settings.platform, settings.apihost, settings.arch),
     ]
     digest = hashlib.sha256(json.dumps(list(map(str, facts))).encode()).hexdigest()[:16]

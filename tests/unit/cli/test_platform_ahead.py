@@ -1,15 +1,18 @@
-"""`disdel train` and `infer` begin what takes longest before they import what does the work."""
+"""Commands begin what takes longest before they import what does the work."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from typer.testing import CliRunner
 
 from disdel import jobs
+from disdel.cli import beginning
 from disdel.cli.app import app
 from disdel.errors import UsageError
 from disdel.platforms import registry
 from disdel.platforms.base import Provider
+
+FEDERATE = ("federate", "digits", "--clients", "9")
 
 
 class Slow(Provider):
@@ -49,16 +52,20 @@ def slow():
         (("--runtime", "compiled"), None),
     ],
 )
-def test_the_platform_is_begun_and_told_of_the_image(slow, monkeypatch, asked, image):
+@pytest.mark.parametrize(
+    ("name", "runs"), [(("train", "digits"), "run_train"), (FEDERATE, "run_federate")]
+)
+def test_the_platform_is_begun_and_told_of_the_image(slow, monkeypatch, name, runs, asked, image):
     given = []
 
-    def run_train(job, settings, listener, *, resumed=None, provider=None):
+    def run(job, settings, listener, *, resumed=None, provider=None):
         given.append(provider)
         assert not slow.ended
         raise UsageError("as far as that")
 
-    monkeypatch.setattr(jobs, "run_train", run_train)
-    command = ["train", "digits", "--platform", "slow", "--quiet", *asked]
+    monkeypatch.setattr(jobs, runs, run)
+    monkeypatch.setattr(beginning, "compiler_ahead", lambda job, settings: nullcontext())
+    command = [*name, "--platform", "slow", "--quiet", *asked]
     with pytest.raises(UsageError, match="as far as that"):
         CliRunner().invoke(app, command, standalone_mode=False, catch_exceptions=False)
     assert given == [slow]

@@ -1,5 +1,7 @@
 """A compiler that starts with the command: when there is one, and who is given it."""
 
+from dataclasses import replace
+
 import pytest
 
 from disdel import compiler
@@ -8,7 +10,8 @@ from disdel.controller.planning import compiler_ahead as ahead
 from disdel.host.helper import Ended
 from disdel.models import built_in
 from disdel.settings import Settings
-from disdel.types import TrainJob
+from disdel.strategies.asking import with_whole_strategy
+from disdel.types import FederateJob, TrainJob
 
 JOB = TrainJob(dataset="digits", runtime="compiled")
 WANTED = CompileJob(
@@ -102,6 +105,16 @@ def test_none_is_started_for_a_job_like_one_whose_network_was_compiled(started):
     with ahead.compiler_ahead(
         TrainJob(dataset="digits", runtime="compiled", model="mlp"), Settings()
     ):
+        assert len(started) == 1
+
+
+def test_what_a_federation_decides_later_makes_it_no_other_job(started):
+    asked = FederateJob(dataset="digits", clients=9, runtime="compiled", strategy="fedprox:mu=0.1")
+    with ahead.compiler_ahead(asked.as_training, Settings()):
+        assert len(started) == 1
+    whole = with_whole_strategy(asked).as_training
+    ahead.remember_compiled(replace(whole, optimizer="sgd"), Settings())
+    with ahead.compiler_ahead(asked.as_training, Settings()):
         assert len(started) == 1
 
 
