@@ -35,6 +35,11 @@ MAX_LINES = 4000
 _COUNTED = "containers"
 # What else of this machine decides how much memory and time a container takes.
 _PACKAGES = ("numpy", "redis")
+# What /proc/cpuinfo says of a processor's kind, on x86 and on ARM.
+_PROCESSOR = (
+    *("cpu family", "model", "model name"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,12 @@ def _version(distribution: str) -> str:
 
 
 def processor_name() -> str:
-    """The processor as the system calls it."""
+    """The processor as the system calls it, and which kind it is: clouds give several one name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), platform.machine())
+    # One paragraph a core; what is left out of it differs from core to core, or with the time.
+    first = [line.partition(":") for line in text.partition("\n\n")[0].splitlines()]
+    told = [value.strip() for name, _, value in first if name.strip() in _PROCESSOR]
+    return " ".join(told) or platform.machine()

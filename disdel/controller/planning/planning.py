@@ -94,7 +94,7 @@ def ask(
     chosen_precisions = [
         _precision(runtime, job, model, capacity, settings, dataset) for runtime in runtimes
     ]
-    pace, on_host = slowness(settings), chosen(settings).traits.host_packages
+    slow, on_host = slowness(settings), chosen(settings).traits.host_packages
     questions = [
         Question(
             job=replace(job, precision=precision),
@@ -117,8 +117,8 @@ def ask(
             is_whole=strategy.is_whole if federation is None else strategy.sees_each,
             is_tried=job.precision is None and precision is not None,
             tries_precision=_tries(precision, settings),
-            slowness=pace * _share(runtime, precision, settings),
-            pace=pace,
+            slowness=slow.steps * _share(runtime, precision, settings),
+            pace=slow.rest,
             steps=network.steps if on_host else None,
             spent_s=spent_s,
             tried_s=tried_s,

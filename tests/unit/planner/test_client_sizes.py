@@ -122,10 +122,13 @@ def test_all_containers_together_keep_to_the_pool():
 
 
 def test_the_runtime_is_one_that_fits_all_sizes():
-    light = replace(asked(sized(300, 1024)), shipped=COMPILED.costs)
-    heavy = replace(light, shipped=TORCH.costs)
-    question, plan = plan_by_sizes([heavy, light])
-    assert (question, plan.runtime) == (light, "compiled")
+    def chosen(least_mb):
+        # Slow enough for its speed to decide against it, where both fit.
+        light = replace(asked(sized(least_mb, 1024)), shipped=COMPILED.costs, slowness=10.0)
+        return plan_by_sizes([replace(light, shipped=TORCH.costs, slowness=1.0), light])[1].runtime
+
+    assert chosen(640) == "torch"
+    assert chosen(256) == "compiled"
 
 
 def test_without_sizes_it_is_the_plan_of_all():
