@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +22,7 @@ from disdel.types.words import counted
 
 if TYPE_CHECKING:
     from disdel.controller.runs.run_folder import RunFolder
-    from disdel.types import RoundReport, RunReport
+    from disdel.types import Activation, RoundReport, RunReport
 
 app = Commands(help="Earlier runs: list, show, compare, prune.")
 
@@ -372,6 +373,10 @@ def logs_command(
     worker: Annotated[
         int | None, typer.Option("--worker", metavar="N", help="Only this worker's.")
     ] = None,
+    client: Annotated[
+        int | None,
+        typer.Option("--client", metavar="N", help="Only those that this client trained in."),
+    ] = None,
 ) -> None:
     """Print the logs of a run's activations, each under its own heading."""
     from disdel.controller.runs.run_folder import find_run
@@ -382,13 +387,35 @@ def logs_command(
     if worker is not None and worker not in workers:
         known = ", ".join(map(str, workers)) or "none"
         raise UsageError(f"run {folder.run} has no worker {worker}; its workers: {known}")
+    if client is not None:
+        _check_client(folder.run, activations, client)
     for entry in activations:
         if worker is not None and entry.worker != worker:
             continue
+        if client is not None and not entry.serves(client):
+            continue
         owner = "" if entry.worker is None else f" worker {entry.worker}"
+        if client is not None and len(entry.clients) > 1:
+            owner += f", client {client} with {counted(len(entry.clients) - 1, 'other')}"
         typer.echo(
             f"== {entry.task}{owner} round {entry.round} segment {entry.segment}: "
             f"{entry.outcome}, {entry.duration_ms} ms, {entry.start}, {entry.id}"
         )
         log = folder.log(worker=entry.worker, activation_id=entry.id)
         typer.echo(log.read_text("utf-8", "replace").rstrip() if log.is_file() else "(no log)")
+
+
+def _check_client(run: str, activations: Sequence[Activation], client: int) -> None:
+    """Refuse a client that no activation names."""
+    if any(entry.serves(client) for entry in activations):
+        return
+    named = {one for entry in activations for one in (*entry.clients, entry.client)} - {None}
+    if not named:
+        raise UsageError(
+            f"the report of run {run} does not say which client an activation was of: it is of an "
+            "older version, or none has trained. Leave --client out, or give --worker N"
+        )
+    from disdel.controller.federating.dropped import named_clients
+
+    asked = named_clients(sorted(one for one in named if one is not None))
+    raise UsageError(f"run {run} has no activation of client {client}; it has some of {asked}")

@@ -58,6 +58,7 @@ class Activation:
     Attributes:
         worker: whose container it ran in; None of collectWeights.
         client: whose samples it trained on; None where it did not train.
+        clients: of a federation, those whose turns it was sent; not all may have begun.
         peak_mb: the most that was charged to its container; None when it died unmeasured.
         working_set_mb: the most that its container's processes had resident so far, mapped library
             pages included whoever they are charged to; None when it died unmeasured.
@@ -86,6 +87,7 @@ class Activation:
     duration_ms: int
     outcome: Outcome
     client: int | None = None
+    clients: tuple[int, ...] = ()
     working_set_mb: int | None = None
     framework_anonymous_mb: int | None = None
     framework_mapped_mb: int | None = None
@@ -95,6 +97,10 @@ class Activation:
     phases: Phases | None = None
     precision: Precision | None = None
     endpoint: str | None = None
+
+    def serves(self, client: int) -> bool:
+        """Whether it was a client's."""
+        return client == self.client or client in self.clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +137,15 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DroppedClient:
-    """A client that was asked in a round and is not in its average, and why."""
+    """A client that was asked in a round and is not in its average, and why.
+
+    `ended_container` says that its container has ended while it alone trained there, so often that
+    it is taken for the cause.
+    """
 
     client: int
     why: str
+    ended_container: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,6 +163,46 @@ def test_masks_change_no_bit_where_clients_have_their_own_data(tmp_path):
     assert {(e["checksum"], e["loss"]) for e in masked["ledger"]} == {("", None)}
 
 
+ENDING = """
+import os
+import numpy as np
+def have(): return [12] * 6
+def load(client, split):
+    if client in (1, 4):
+        os._exit(3)
+    drawn = np.random.default_rng(client)
+    return drawn.integers(0, 17, (12, 8, 8, 1), dtype=np.uint8), drawn.integers(0, 10, 12)
+"""
+
+
+@pytest.mark.parametrize("counts", ["counts", "have"])
+def test_clients_that_end_their_containers_are_found_told_and_rest(tmp_path, counts):
+    """Whether they do so before a round, where nobody says how many samples they have, or in it."""
+    (tmp_path / "own.py").write_text(ENDING.replace("have", counts))
+    job = ("--data", f"{tmp_path}/own.py:load", "--clients", "6", "--clients-per-round", "6")
+    reports = [
+        federated_as(
+            tmp_path / containers,
+            *(*job, "--min-clients", "2", "--rounds", "5", "--containers", containers),
+        )
+        for containers in ("1", "2")
+    ]
+    for report in reports:
+        dropped = [entry["clients"]["dropped"] for entry in report["rounds"]]
+        told = [[(one["client"], one["ended_container"]) for one in round_] for round_ in dropped]
+        assert told == 3 * [[(1, True), (4, True)]] + 2 * [[]]
+        assert [entry["clients"]["asked"] for entry in report["rounds"]] == [6, 6, 6, 4, 4]
+        # What was tried for them is no memory of others.
+        later = [a for a in report["activations"] if a["round"] in (2, 3)]
+        grown = [a for a in later if a["memory_mb"] > report["plan"]["memory_mb"]]
+        assert {a["outcome"] for a in grown} == {"error"}
+        # Found out in the first round, they take nobody with them in the others.
+        lost = [tuple(a["clients"]) for a in later if a["outcome"] == "error"]
+        assert sorted(lost) == [(1,)] * 6 + [(4,)] * 6
+    one, two = (model(report, tmp_path / name) for report, name in zip(reports, "12", strict=True))
+    assert one == two
+
+
 def test_a_masked_round_ends_with_those_who_are_left(tmp_path):
     report = federated(
         tmp_path / "some",

@@ -325,6 +325,7 @@ class AsynchronousContainers(CohortContainers):
             RoundFailed: that is so of each client.
         """
         self.buffer.dropped |= asked.dropped
+        self.buffer.ended |= asked.ended
         if asked.answered:
             self._failures.clear()
             self.buffer.waiting.append(asked)

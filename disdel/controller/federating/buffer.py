@@ -57,6 +57,7 @@ class Buffer:
     max_staleness: int | None = None
     waiting: list[Asked] = field(default_factory=list)
     dropped: dict[int, str] = field(default_factory=dict)
+    ended: frozenset[int] = frozenset()
     spent: list[str] = field(default_factory=list)
 
     @property

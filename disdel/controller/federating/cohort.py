@@ -41,6 +41,7 @@ class Cohort:
         answered: by client.
         dropped: why a client's update does not count, by client.
         late: those of them that had not ended when the round was over.
+        ended: those of them whose container has ended, each time, while they alone trained there.
         sum_keys: where the sums are that count.
         kept: where clients have left what they keep by the strategy, by client.
         own_keys: all that may have been left so, also by activations that were lost.
@@ -59,6 +60,7 @@ class Cohort:
     answered: dict[int, Answered] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
     late: frozenset[int] = frozenset()
+    ended: frozenset[int] = frozenset()
     sum_keys: list[str] = field(default_factory=list)
     kept: dict[int, str] = field(default_factory=dict)
     spent: list[str] = field(default_factory=list)
@@ -115,6 +117,7 @@ class Cohort:
         """
         self.answered |= part.answered
         self.dropped |= part.dropped
+        self.ended |= part.ended
         self.sum_keys += part.sum_keys
         self.moved_bytes += part.moved_bytes
         for client in (*part.answered, *part.dropped):

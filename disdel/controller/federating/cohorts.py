@@ -87,11 +87,14 @@ class CohortContainers(TrainContainers):
             network=self.network,
             clipping=self._clipping,
             places=self._dealing,
+            is_suspect=roster.rests.is_suspect,
         )
         self._dealt: tuple[int, list[list[int]]] | None = None
         # Why some of those that were asked have no container, or cannot say what they have.
         self._stranded: dict[int, str] = {}
         self._unknown: dict[int, str] = {}
+        # Who has ended a container when it was to count its samples for this round.
+        self._ended: frozenset[int] = frozenset()
         # Those of them who still train for an earlier round.
         self._still: frozenset[int] = frozenset()
 
@@ -120,7 +123,7 @@ class CohortContainers(TrainContainers):
 
     async def meet(self, number: int) -> None:
         """Know how many samples the clients of a round have; who cannot say so is not trained."""
-        counted = self._roster.is_counted
+        self._ended, counted = frozenset(), self._roster.is_counted
         self._unknown = {} if counted else await self.count(number, self._roster.cohort(number))
 
     async def count(self, number: int, clients: Sequence[int]) -> dict[int, str]:
@@ -147,6 +150,7 @@ class CohortContainers(TrainContainers):
         cohort = await self._beside_rounds(Cohort(number, _by_client(turns), None, task="count"))
         for client, one in cohort.answered.items():
             self._roster.count(client, one.result.samples)
+        self._ended |= cohort.ended
         return cohort.dropped
 
     def busy(self) -> frozenset[int]:
@@ -172,7 +176,7 @@ class CohortContainers(TrainContainers):
             cohort.drop(sorted(cohort.turns), f"a sum of {asked} updates would hide no single one")
             hands = []
         cohort.dropped |= self._stranded
-        cohort.late = self._still
+        cohort.late, cohort.ended = self._still, self._ended & cohort.turns.keys()
         if not any(hands):
             if number == 1:
                 await self._initialise(cohort)
@@ -282,6 +286,7 @@ class CohortContainers(TrainContainers):
             nonlocal tries
             sent, tries = request(tries), tries + 1
             call = await self._workers.call("secure", sent, worker, attempt, number=sent.round)
+            call = replace(call, clients=sent.clients)
             return await self.invoker.call(call, client_messages.SecureReply)
 
         return await self._workers.persist(worker, send)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from disdel.types import DroppedClient
 
 # Of those that have not answered, and of the reasons, in a message; the report has them all.
 _NAMED = 5
+
+
+def dropped_clients(
+    dropped: Iterable[tuple[int, str]], ended: Collection[int]
+) -> tuple[DroppedClient, ...]:
+    """What the report says of clients that are left out, by client, and who ended containers."""
+    return tuple(
+        DroppedClient(client=client, why=why, ended_container=client in ended)
+        for client, why in sorted(dropped)
+    )
 
 
 class DropNotes:
@@ -19,7 +31,7 @@ class DropNotes:
         new = _by_reason(dropped, dropped.keys() - self._told)
         self._told |= dropped.keys()
         notes = [
-            f"{_named(clients)} {'are' if len(clients) > 1 else 'is'} left out of round "
+            f"{named_clients(clients)} {'are' if len(clients) > 1 else 'is'} left out of round "
             f"{number}: {why}"
             for why, clients in new[:_NAMED]
         ]
@@ -35,7 +47,7 @@ class DropNotes:
 def causes_told(dropped: Mapping[int, str], named: int = _NAMED) -> str:
     """Why clients have not answered: the first few reasons, with the clients of each."""
     reasons = _by_reason(dropped, dropped.keys())
-    told = [f"{_named(clients)}: {why}" for why, clients in reasons[:named]]
+    told = [f"{named_clients(clients)}: {why}" for why, clients in reasons[:named]]
     if rest := sum(len(clients) for _, clients in reasons[named:]):
         told.append(f"and {rest} other{'s' * (rest > 1)}")
     return "; ".join(told)
@@ -52,7 +64,7 @@ def _by_reason(dropped: Mapping[int, str], clients: Iterable[int]) -> list[tuple
     return list(found.items())
 
 
-def _named(clients: Sequence[int]) -> str:
+def named_clients(clients: Sequence[int]) -> str:
     """Clients by number: the first few, and how many there are besides."""
     if len(clients) == 1:
         return f"client {clients[0]}"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from disdel.controller.federating.cohort import Answered, Cohort
+from disdel.controller.federating.dropped import named_clients
 from disdel.controller.federating.places import Places
 from disdel.controller.federating.replies import odd_reply
 from disdel.controller.federating.stored_sums import StoredSums
@@ -36,6 +37,11 @@ _HAND_INS = 4
 _MOST_TRIES = {True: 2, False: 3}
 # So many endpoints that give no answer, one after the other: there is none for these clients.
 _MOST_MOVES = 8
+
+
+def _ended_container(failure: ActivationFailed) -> bool:
+    """Whether a container ended where it ran, at every try, of what may be its client's doing."""
+    return not failure.in_init and (failure.unexplained or failure.outcome in ("oom", "timeout"))
 
 
 def largest_piece(clients: int) -> int:
@@ -63,6 +69,7 @@ class Hands:
         network: as the workers build it at present.
         clipping: of updates in a round, where they are clipped.
         places: where clients may train.
+        is_suspect: whether a client has ended its container where it was last asked.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Hands:
         network: Callable[[], messages.Network],
         clipping: Callable[[], client_messages.Clipping | None],
         places: Places,
+        is_suspect: Callable[[int], bool] = lambda _client: False,
     ) -> None:
         self._federation = federation
         self._strategy = strategy
@@ -86,6 +94,7 @@ class Hands:
         self._network = network
         self._clipping = clipping
         self._places = places
+        self._is_suspect = is_suspect
 
     async def train(
         self,
@@ -94,11 +103,17 @@ class Hands:
         cohort: Cohort,
         until_s: float | None,
         moves: int = 0,
+        before: Attempt | None = None,
     ) -> None:
-        """One container's clients of a round, activation by activation, after so many moves."""
-        pending, begun = list(turns), None
+        """One container's clients of a round, activation by activation, after so many moves.
+
+        `before` is how the worker was run before what failed with more clients than these.
+        """
+        before = before or self._workers.attempt(worker)
+        # Who has ended containers before trains after the others, and alone.
+        pending, begun = sorted(turns, key=lambda turn: self._is_suspect(turn.client)), None
         while pending := [turn for turn in pending if turn.client in cohort.turns]:
-            piece = pending[: self._piece(len(turns))]
+            piece = self._next(pending, self._piece(len(turns)))
             try:
                 ended = await self.send(worker, piece, begun, cohort, until_s)
             except ActivationFailed as failure:
@@ -109,10 +124,14 @@ class Hands:
                 pending, begun = pending[len(piece) :], None
                 if len(piece) == 1 or cohort.is_hopeless:
                     cohort.drop([turn.client for turn in piece], self._why(worker, failure))
+                    if len(piece) == 1 and _ended_container(failure):
+                        cohort.ended |= {piece[0].client}
+                        # What was tried for it is nothing that others need.
+                        self._workers.restore(worker, before)
                 else:
                     half = len(piece) // 2
-                    await self.train(worker, piece[:half], cohort, until_s, moves)
-                    await self.train(worker, piece[half:], cohort, until_s, moves)
+                    await self.train(worker, piece[:half], cohort, until_s, moves, before)
+                    await self.train(worker, piece[half:], cohort, until_s, moves, before)
                 continue
             self._take(worker, ended, cohort)
             reply = ended.reply
@@ -122,6 +141,13 @@ class Hands:
             if reply.outcome == "ok" and len(reply.results) < len(piece):
                 # The deadline of the round.
                 return
+
+    def _next(
+        self, pending: Sequence[client_messages.ClientTurn], most: int
+    ) -> Sequence[client_messages.ClientTurn]:
+        """Those of an activation, of whom suspects come last."""
+        trusted = sum(not self._is_suspect(turn.client) for turn in pending)
+        return pending[: min(most, trusted) or 1]
 
     async def _elsewhere(
         self,
@@ -244,7 +270,8 @@ class Hands:
             cohort.spent += [turn.update_key for turn in sent.turns if turn.update_key is not None]
             cohort.own_keys |= {turn.keeps.new_own_key for turn in sent.turns if turn.keeps}
             call = await self._workers.call(cohort.task, sent, worker, attempt, number=number)
-            call = replace(call, segment=segment, attempt=count)
+            clients = tuple(turn.client for turn in turns)
+            call = replace(call, segment=segment, attempt=count, clients=clients)
             try:
                 reply = await self._invoker.call(call, client_messages.TrainClientsReply)
                 if (odd := odd_reply(sent, reply)) is not None:
@@ -260,7 +287,8 @@ class Hands:
                 raise
 
         # Not all clients may train where the worker would go on.
-        return await self._workers.persist(worker, send_once, moves=False)
+        whom = named_clients([turn.client for turn in turns])
+        return await self._workers.persist(worker, send_once, moves=False, doing=f" with {whom}")
 
     def _with_keys(
         self, turn: client_messages.ClientTurn, cohort: Cohort, segment: int, attempt: int

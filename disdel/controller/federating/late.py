@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from disdel.controller.federating.aging import aged_ledger, aged_request, train_loss, why_not_aged
 from disdel.controller.federating.cohort import Cohort
 from disdel.controller.federating.cohorts import CohortContainers
+from disdel.controller.federating.dropped import dropped_clients
 from disdel.controller.federating.hands import largest_piece
 from disdel.controller.federating.rounds import FederatedRun, own_scores
 from disdel.controller.invoking.background import background
@@ -26,7 +27,7 @@ from disdel.errors import UsageError
 from disdel.protocol import messages
 from disdel.strategies.base import Strategy
 from disdel.strategies.exact_sum import exponent_for
-from disdel.types import Activation, ClientsReport, DroppedClient, FederateJob
+from disdel.types import Activation, ClientsReport, FederateJob
 from disdel.types.events import Noted
 from disdel.types.federation import POISSON
 from disdel.types.lateness import Lateness
@@ -68,11 +69,13 @@ class Late:
     Attributes:
         parts: by container, of those that count.
         dropped: why others do not, by client.
+        ended: who of them has ended its container.
         spent: keys in the store that nobody reads after the round.
     """
 
     parts: list[Cohort] = field(default_factory=list)
     dropped: dict[int, str] = field(default_factory=dict)
+    ended: frozenset[int] = frozenset()
     spent: list[str] = field(default_factory=list)
 
 
@@ -172,6 +175,7 @@ class LateContainers(CohortContainers):
             part, age = one.part, number - one.part.number
             for client, why in part.dropped.items():
                 late.dropped[client] = f"asked in round {part.number}: {why}"
+            late.ended |= part.ended
             if most is not None and age > most:
                 why = f"too late: it began {age} rounds ago, and max_staleness is {most}"
                 late.dropped |= dict.fromkeys(part.answered, why)
@@ -258,9 +262,8 @@ class LateRun(FederatedRun):
                 asked=len(cohort.turns),
                 answered=cohort.updates,
                 late=sum(part.updates for part in late.parts),
-                dropped=tuple(
-                    DroppedClient(client=client, why=why)
-                    for client, why in sorted((*cohort.dropped.items(), *late.dropped.items()))
+                dropped=dropped_clients(
+                    (*cohort.dropped.items(), *late.dropped.items()), cohort.ended | late.ended
                 ),
                 **own_scores(ledger),
                 bytes=sum(part.moved_bytes for part in taken),

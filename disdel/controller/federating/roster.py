@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disdel import selection
+from disdel.controller.federating.rests import Rests
 from disdel.controller.runs.progress import Progress
 from disdel.controller.training.observers import DoneRound, RoundObserver
 from disdel.errors import RoundFailed, UsageError
@@ -106,6 +107,8 @@ class Roster(RoundObserver):
         self._draws_known = self._selection.by_chance and is_counted
         if job.privacy.is_differential and job.privacy.noise_seed is None:
             self._draws_known = False
+        # Who is asked must hang on chance alone where that is what privacy is counted with.
+        self.rests = Rests(enabled=not job.privacy.is_differential)
         # What cannot be chosen is told before anything runs.
         self._chosen(self._able, 1)
 
@@ -179,7 +182,10 @@ class Roster(RoundObserver):
                 f"--available {self._job.available}, and {self.least} must answer; "
                 f"{lower if len(able) else 'somebody must be there in each round'}"
             )
-        return [int(client) for client in self._chosen(able, number)]
+        resting = self.rests.at(there_in)
+        awake = able[~np.isin(able, resting)] if resting else able
+        # A round that needs them all the same asks them.
+        return [int(c) for c in self._chosen(awake if len(awake) >= self.least else able, number)]
 
     def _chosen(self, able: NDArray[np.int64], number: int) -> NDArray[np.int64]:
         return self._selection.cohort(
@@ -197,6 +203,7 @@ class Roster(RoundObserver):
         """Remember what a round has shown of its clients; those who have answered are at hand."""
         answered = np.array([entry.client for entry in ledger], np.int64)
         late = () if report.clients is None else report.clients.dropped
+        self.rests.follow(report.round, [int(client) for client in answered], late)
         self._known.ask([*answered, *(one.client for one in late)])
         # None becomes NaN.
         self._known.tell(

@@ -14,7 +14,7 @@ from disdel.controller.federating.clients_file import ClientsFile
 from disdel.controller.federating.cohort import Answered, Cohort
 from disdel.controller.federating.cohorts import CohortContainers
 from disdel.controller.federating.counting import note_on
-from disdel.controller.federating.dropped import DropNotes, causes_told
+from disdel.controller.federating.dropped import DropNotes, causes_told, dropped_clients
 from disdel.controller.federating.personal_models import PersonalModels
 from disdel.controller.federating.privacy import DifferentialPrivacy
 from disdel.controller.federating.roster import Roster
@@ -34,7 +34,6 @@ from disdel.strategies.base import Contribution, Strategy
 from disdel.types import (
     Activation,
     ClientsReport,
-    DroppedClient,
     FederateJob,
     LedgerEntry,
     PrivacyReport,
@@ -196,6 +195,8 @@ class FederatedRun(RoundLoop):
         )
 
     async def prepare(self, number: int) -> None:
+        for sentence in self._roster.rests.begun():
+            self.emit(Noted(message=sentence, matters=True))
         await self._cohorts.meet(number)
 
     def active(self, number: int) -> int:
@@ -264,10 +265,7 @@ class FederatedRun(RoundLoop):
             clients=ClientsReport(
                 asked=len(cohort.turns),
                 answered=len(cohort.answered),
-                dropped=tuple(
-                    DroppedClient(client=client, why=why)
-                    for client, why in sorted(cohort.dropped.items())
-                ),
+                dropped=dropped_clients(cohort.dropped.items(), cohort.ended),
                 **own_scores(ledger),
                 bytes=cohort.moved_bytes,
             ),

@@ -8,13 +8,14 @@ from typing import ClassVar
 from disdel.controller.federating.aging import aged_ledger, aged_request, train_loss
 from disdel.controller.federating.asynchronous import AsynchronousContainers
 from disdel.controller.federating.buffer import Asked
+from disdel.controller.federating.dropped import dropped_clients
 from disdel.controller.federating.rounds import FederatedRun, own_scores
 from disdel.controller.invoking.actions import SizedAction
 from disdel.controller.training.observers import JoinedRound
 from disdel.controller.training.staging import stage_scored
 from disdel.controller.training.terms import advance_of
 from disdel.protocol import messages
-from disdel.types import Activation, ClientsReport, DroppedClient
+from disdel.types import Activation, ClientsReport
 from disdel.types.events import Noted
 
 
@@ -64,6 +65,7 @@ class AsynchronousRun(FederatedRun):
             )
         cohorts.publish(number)
         dropped, cohorts.buffer.dropped = cohorts.buffer.dropped, {}
+        ended, cohorts.buffer.ended = cohorts.buffer.ended, frozenset()
         spent, cohorts.buffer.spent = cohorts.buffer.spent, []
         for sentence in self._drop_notes.of_round(number, dropped):
             self.emit(Noted(message=sentence, matters=True))
@@ -75,9 +77,7 @@ class AsynchronousRun(FederatedRun):
             clients=ClientsReport(
                 asked=len(done) + len(dropped),
                 answered=len(done),
-                dropped=tuple(
-                    DroppedClient(client=client, why=why) for client, why in sorted(dropped.items())
-                ),
+                dropped=dropped_clients(dropped.items(), ended),
                 **own_scores(ledger),
                 bytes=sum(asked.moved_bytes for asked in taken),
             ),

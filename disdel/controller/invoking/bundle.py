@@ -42,6 +42,7 @@ _LEFT_OUT = (
     "disdel/models/user/describe.py",
     "disdel/models/user/describe_keras.py",
     "disdel/models/user/describe_torch.py",
+    "disdel/models/user/keras_draws.py",
     "disdel/models/user/trial.py",
     "disdel/privacy/accounting.py",
     "disdel/protocol/description.py",

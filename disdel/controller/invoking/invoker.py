@@ -93,6 +93,7 @@ class Call:
     task: str
     worker: int | None
     client: int | None = None
+    clients: tuple[int, ...] = ()
     round: int
     segment: int = 0
     attempt: int = 0
@@ -375,6 +376,7 @@ class Invoker:
             task=call.task,
             worker=call.worker,
             client=call.client,
+            clients=call.clients,
             round_number=call.round,
             segment=call.segment,
             attempt=call.attempt,

@@ -79,18 +79,24 @@ class Workers:
         )
 
     async def persist(
-        self, worker: int, send: Callable[[Attempt], Awaitable[T]], *, moves: bool = True
+        self,
+        worker: int,
+        send: Callable[[Attempt], Awaitable[T]],
+        *,
+        moves: bool = True,
+        doing: str = "",
     ) -> T:
         """Send until it ends well, each time in the way that the last loss suggests.
 
-        A worker whose endpoint does not answer goes on at another, unless it `moves` nowhere.
+        A worker whose endpoint does not answer goes on at another, unless it `moves` nowhere. What
+        it was `doing` is told with a loss.
 
         Raises:
             ActivationFailed: it failed in a way that another attempt would not mend.
         """
         while True:
             try:
-                return await self._persist(worker, send)
+                return await self._persist(worker, send, doing)
             except ActivationFailed as failure:
                 if failure.cause != EndpointLost.kind or not (moves and self.move(worker)):
                     raise
@@ -114,10 +120,9 @@ class Workers:
         for worker in self.berths.settle():
             self._attempts.pop(worker, None)
 
-    async def _persist(self, worker: int, send: Callable[[Attempt], Awaitable[T]]) -> T:
-
+    async def _persist(self, worker: int, send: Callable[[Attempt], Awaitable[T]], doing: str) -> T:
         def moved(following: Attempt, failure: ActivationFailed) -> None:
-            self._move(worker, following, f"was lost ({failure.outcome})")
+            self._move(worker, following, f"was lost{doing} ({failure.outcome})")
 
         ended = await persist(
             send,
@@ -136,6 +141,10 @@ class Workers:
             self.attempt(worker), ceiling_mb=self._ceiling_mb(worker), batch_size=self.batch_size
         )
         self._move(worker, following, "is short of memory")
+
+    def restore(self, worker: int, attempt: Attempt) -> None:
+        """Run a worker as it was run before, after what did not help."""
+        self._attempts[worker] = replace(attempt, losses=0)
 
     def free_mb(self, worker: int) -> int:
         """The memory that is left for this worker beside the others."""

@@ -20,6 +20,7 @@ from disdel.models.user.bundled import (
     loss_spec,
     preprocessing_of,
 )
+from disdel.models.user.keras_draws import other_draws
 from disdel.models.user.keras_losses import own_loss
 from disdel.models.user.keras_model import (
     Built,
@@ -220,7 +221,7 @@ def _try_out(
             finally:
                 tf.config.run_functions_eagerly(False)
             first = module.guarded(once)
-    if drawn := trainer.other_draws():
+    if drawn := other_draws(trainer.graphs()):
         raise UsageError(
             f"{module.code.entry} draws random numbers by TensorFlow's {', '.join(drawn)}, as "
             "tf.random, tf.nn.dropout and tf.image.random_… do, and no seed of a run repeats them: "

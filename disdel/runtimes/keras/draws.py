@@ -6,24 +6,16 @@ to draw. Whoever starts from one state would draw the same: all clients of a rou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 # Neither Keras nor TensorFlow ships types.
-Graph = Any
 Variable = Any
 Tensor = Any
 
 # So many draws of one generator in a step come before those of the next one.
 _DRAWS = 1 << 20
-# Operations with a state of their own, which begins where a graph is made, and those of
-# `tf.random.Generator`.
-_DRAWING = re.compile(
-    "Random|Multinomial|TruncatedNormal|ParameterizedTruncatedNormal|SampleDistorted"
-    "|Stateful(?!Partitioned)|Rng|.*CandidateSampler|NonDeterministic"
-)
 
 
 def is_generator(variable: Variable) -> bool:
@@ -79,11 +71,3 @@ class Draws:
         further = [state for state in states if id(state) not in known]
         self.states += further
         return bool(further)
-
-
-def other_draws(graph: Graph) -> list[str]:
-    """The kinds of TensorFlow's own operations in a graph that draw at random, each once."""
-    library = graph.as_graph_def().library
-    kinds = {node.op for function in library.function for node in function.node_def}
-    kinds |= {operation.type for operation in graph.get_operations()}
-    return sorted(kind for kind in kinds if _DRAWING.match(kind))

@@ -17,7 +17,7 @@ import numpy as np
 
 from disdel.errors import UsageError
 from disdel.runtimes.base import AddedTerms, Scored, Trainer, check_state, split_state
-from disdel.runtimes.keras.draws import Draws, drawn_from, is_generator, other_draws
+from disdel.runtimes.keras.draws import Draws, drawn_from, is_generator
 from disdel.runtimes.keras.frozen import frozen_variables
 from disdel.runtimes.keras.masks import mask_of, masked
 from disdel.runtimes.keras.optimizer import DrivenOptimizer
@@ -316,10 +316,9 @@ class KerasTrainer(Trainer):
             if not draws.add(states):
                 return graph
 
-    def other_draws(self) -> list[str]:
-        """Kinds of random operations in the graphs so far whose draws follow from no seed."""
-        graphs = [graph.get_concrete_function().graph for graph in self._graphs.values()]
-        return sorted({kind for graph in graphs for kind in other_draws(graph)})
+    def graphs(self) -> list[Graph]:
+        """Those of steps that were traced so far."""
+        return [graph.get_concrete_function().graph for graph in self._graphs.values()]
 
     def compute_in(self, precision: Precision) -> None:
         self._precision = precision

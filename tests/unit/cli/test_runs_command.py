@@ -25,6 +25,7 @@ from disdel.errors import ConnectionRefused, DisdelError, UsageError
 from disdel.protocol.keys import RunKeys
 from disdel.store.redis_store import RedisStore
 from disdel.types import (
+    Activation,
     ClientsReport,
     ErrorReport,
     RoundReport,
@@ -168,6 +169,63 @@ def test_a_folder_of_runs_that_is_none_is_refused(disdel, tmp_path):
     tmp_path.joinpath("file").unlink()
     tmp_path.rmdir()
     assert disdel("runs", "list").exit_code == 0
+
+
+def activation(folder, number, *, outcome="ok", **whose):
+    """An activation, with a log that says its number."""
+    one = Activation(
+        id=f"{number:032x}",
+        action="train",
+        task="train",
+        round=1,
+        segment=number,
+        attempt=0,
+        memory_mb=256,
+        peak_mb=None,
+        start="cold",
+        wait_ms=0,
+        init_ms=0,
+        duration_ms=5,
+        outcome=outcome,
+        **whose,
+    )
+    log = folder.log(worker=one.worker, activation_id=one.id)
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(f"log of {number}\n")
+    return one
+
+
+def test_logs_are_those_of_a_client_wherever_it_trained(disdel, tmp_path):
+    folder = ended(tmp_path)
+    activations = (
+        activation(folder, 1, worker=0, clients=(0, 3, 11)),
+        activation(folder, 2, worker=1, clients=(3,), outcome="error"),
+        activation(folder, 3, worker=1, clients=(1, 13)),
+        activation(folder, 4, worker=None),
+    )
+    folder.write_report(replace(folder.read_report(), activations=activations))
+
+    def numbers(*options):
+        lines = disdel("logs", folder.run, *options).stdout.splitlines()
+        return [int(line.split()[-1]) for line in lines if line.startswith("log of")]
+
+    assert numbers() == [1, 2, 3, 4]
+    assert numbers("--client", "3") == [1, 2]
+    assert numbers("--client", "3", "--worker", "1") == [2]
+    heads = disdel("logs", folder.run, "--client", "3").stdout.splitlines()[::2]
+    assert heads[0].startswith("== train worker 0, client 3 with 2 others round 1 ")
+    assert heads[1].startswith("== train worker 1 round 1 segment 2: error")
+    with pytest.raises(UsageError, match=r"no activation of client 4; .* clients 0, 1, 3, 11, 13$"):
+        raise disdel("logs", folder.run, "--client", "4").exception
+
+
+def test_a_report_that_names_no_clients_is_refused_for_one(disdel, tmp_path):
+    folder = ended(tmp_path)
+    folder.write_report(
+        replace(folder.read_report(), activations=(activation(folder, 1, worker=0),))
+    )
+    with pytest.raises(UsageError, match=r"does not say which client .* older version.* --worker"):
+        raise disdel("logs", folder.run, "--client", "0").exception
 
 
 def test_a_federation_is_shown_and_compared_by_its_clients(disdel, tmp_path):
