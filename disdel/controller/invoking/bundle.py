@@ -80,6 +80,7 @@ _LEFT_OUT = (
     "disdel/types/timeline.py",
     "disdel/user_code/files_read.py",
     "disdel/user_code/reading.py",
+    "disdel/worker/measure.py",
     "openwhisk_local/machine/libraries.py",
     "openwhisk_local/machine/process_identity.py",
 )
