@@ -83,13 +83,17 @@ class OwnData:
 
 def _samples(loaded: object, count: int | None, model: ModelSpec, where: str) -> Samples:
     if not (isinstance(loaded, tuple | list) and len(loaded) == 2):
-        raise UsageError(f"{where} returned a {type(loaded).__name__}; needed is (x, y)")
+        of = f" of {len(loaded)}" if isinstance(loaded, tuple | list) else ""
+        raise UsageError(f"{where} returned a {type(loaded).__name__}{of}; needed is (x, y)")
     try:
         x = as_array(loaded[0], f"{where}: samples")
         y = as_array(loaded[1], f"{where}: targets")
     except ValueError as error:
         raise UsageError(f"{where} returned lists that are no arrays: {error}") from error
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+    if x.ndim == 0 or y.ndim == 0:
+        kinds = " and a ".join(type(one).__name__ for one in loaded)
+        raise UsageError(f"{where} returned a {kinds}; needed are two arrays, x and y")
+    if len(x) != len(y):
         raise UsageError(f"{where} returned x of shape {x.shape} and y of shape {y.shape}")
     if not len(x):
         raise UsageError(f"{where} returned no samples")

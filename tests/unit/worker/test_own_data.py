@@ -65,6 +65,14 @@ GOOD = "np.zeros((3, 8, 8, 1), 'uint8')"
     ("body", "message"),
     [
         ("return None", "site.py:clients of client 0 returned a NoneType; needed is"),
+        (
+            f"return {GOOD}, [0, 1, 2], [1.0, 1.0, 1.0]",
+            r"returned a tuple of 3; needed is \(x, y\)",
+        ),
+        (
+            f"return {{'image': {GOOD}}}, [0, 1, 2]",
+            "returned a dict and a list; needed are two arr",
+        ),
         (f"return {GOOD}", "returned a ndarray"),
         (f"return {GOOD}, [0, 1]", r"returned x of shape \(3, 8, 8, 1\) and y of shape \(2,\)"),
         (f"return {GOOD}[:2], [0, 1]", r"returned 2 samples, and 3 by what was said before"),
