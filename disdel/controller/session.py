@@ -48,6 +48,7 @@ class Session:
         lasting_address: what the platform is found by, where it outlives this session.
         insecure: whether the platform's certificate is not checked.
         lasting_store: its address, where it outlives this session.
+        has_own_store: whether it is of this session alone, and in this machine's memory.
         patience_s: how long either is tried again when it fails.
         action_env: variables of the actions' environment.
         endpoints: what the platform is made of, where it is several.
@@ -64,6 +65,7 @@ class Session:
     lasting_address: str | None = None
     insecure: bool = False
     lasting_store: str | None = None
+    has_own_store: bool = False
     patience_s: float = DEFAULT_PATIENCE_NETWORK_S
     examination: Examination = field(default_factory=Examination)
     action_env: tuple[tuple[str, str], ...] = ()
@@ -159,6 +161,7 @@ async def open_session(
             lasting_address=opened.address,
             insecure=opened.insecure,
             lasting_store=url if private is None and store.lasting else None,
+            has_own_store=private is not None,
             patience_s=settings.patience_network_s,
             examination=await asyncio.to_thread(examine, store),
             action_env=settings.action_variables,

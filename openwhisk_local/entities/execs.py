@@ -11,6 +11,7 @@ from openwhisk_local.containers.images import BLACKBOX, is_image_name, known_kin
 from openwhisk_local.entities.fields import Json, compact_json
 from openwhisk_local.entities.names import NAMESPACE, Name, read_name
 from openwhisk_local.limits import MAX_CODE_BYTES
+from openwhisk_local.machine.on_disk import OnDisk
 from openwhisk_local.replies import LONG_SEQUENCE, ApiError, malformed, too_large
 
 SEQUENCE = "sequence"
@@ -34,13 +35,31 @@ def is_binary_code(text: str) -> bool:
 class Code:
     """Code of a runtime kind, or of a container image for the kind `blackbox`.
 
-    There may be megabytes of it, which are looked through once and not at every invocation.
+    There may be megabytes of it, which only a new container wants: they are on disk, and looked
+    through once and not at every invocation.
     """
 
     kind: str
-    code: str | None
+    held: OnDisk | None
     main: str | None = None
     image: str | None = None
+
+    @classmethod
+    def of(
+        cls, kind: str, code: str | None, main: str | None = None, image: str | None = None
+    ) -> Code:
+        """Code whose text is `code`."""
+        return cls(kind, None if code is None else OnDisk(code.encode()), main, image)
+
+    @property
+    def code(self) -> str | None:
+        """The text, read anew each time."""
+        return None if self.held is None else self.held.read().decode()
+
+    @property
+    def code_bytes(self) -> int:
+        """What the text takes."""
+        return 0 if self.held is None else self.held.size
 
     @cached_property
     def binary(self) -> bool:
@@ -97,7 +116,7 @@ def read_exec(wire: Json, own: str = NAMESPACE) -> Exec:
     if kind == SEQUENCE:
         return _read_sequence(wire, own)
     executed = _read_blackbox(wire) if kind == BLACKBOX else _read_code(wire, kind)
-    size = len((executed.code or "").encode()) + len((executed.main or "").encode())
+    size = executed.code_bytes + len((executed.main or "").encode())
     if size > MAX_CODE_BYTES:
         raise too_large("exec", size, MAX_CODE_BYTES)
     return executed
@@ -122,7 +141,8 @@ def _read_blackbox(wire: Mapping[str, Json]) -> Code:
         raise malformed("could not parse image name")
     if not isinstance(code, str | None):
         raise malformed("'code' must be a string in 'exec' for 'blackbox' actions")
-    return Code(BLACKBOX, code if (code or "").strip() else None, _read_main(wire, BLACKBOX), image)
+    code = code if (code or "").strip() else None
+    return Code.of(BLACKBOX, code, _read_main(wire, BLACKBOX), image)
 
 
 def _read_code(wire: Mapping[str, Json], kind: str) -> Code:
@@ -142,7 +162,7 @@ def _read_code(wire: Mapping[str, Json], kind: str) -> Code:
     if not isinstance(code, str):
         shown = compact_json(code)[:_SHOWN_CODE].decode(errors="replace")
         raise malformed(f"Could not deserialize as attachment record: {shown}")
-    return Code(concrete, code, main)
+    return Code.of(concrete, code, main)
 
 
 def _read_main(wire: Mapping[str, Json], kind: str) -> str | None:

@@ -56,7 +56,7 @@ def cost_bytes(entity: Entity) -> int:
     if not isinstance(entity, Rule):
         cost += _pairs_bytes((key, each.value) for key, each in entity.parameters.items())
     if isinstance(entity, Action) and isinstance(entity.exec, Code):
-        cost += len(entity.exec.code or "")
+        cost += entity.exec.code_bytes
     if isinstance(entity, Trigger):
         rules_bytes = sum(
             _RULE_BYTES + len(name) + len(link.action.path) for name, link in entity.links.items()

@@ -106,12 +106,13 @@ class Invocation(Pending):
                 **{f"__OW_{key.upper()}": text for key, text in self.context().items()},
             },
         }
-        if self.code.code is not None and not self.code.binary:
-            value["code"] = self.code.code
+        code = self.code.code
+        if code is not None and not self.code.binary:
+            value["code"] = code
         body = compact_json({"value": value})
-        if self.code.code is not None and self.code.binary:
+        if code is not None and self.code.binary:
             # Nothing in base64 needs an escape, and looking for one in megabytes takes its time.
-            body = b'%b,"code":"%b"}}' % (body[:-2], self.code.code.strip().encode())
+            body = b'%b,"code":"%b"}}' % (body[:-2], code.strip().encode())
         return body
 
     def run_body(self) -> bytes:

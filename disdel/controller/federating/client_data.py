@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from disdel.controller.federating.roster import Roster
 from disdel.controller.training.splits import SplitSamples
@@ -42,6 +42,22 @@ class ClientData(ABC):
             StoreError: they cannot be written.
         """
 
+    def make_round_ready(
+        self,
+        clients: Sequence[int],
+        others: Collection[int],  # noqa: ARG002
+    ) -> None:
+        """As `make_ready`, for a round's training.
+
+        Args:
+            clients: who is asked, in the order in which they are needed.
+            others: who still trains for an earlier round.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        self.make_ready(clients)
+
 
 class OwnSamples(ClientData):
     """Clients load their samples themselves, in the action."""
@@ -63,6 +79,8 @@ class StagedSamples(ClientData):
         samples: the training split.
         dataset: what a sample is.
         room_mb: of the store; None where nothing limits it.
+        is_here: whether the store is in this machine's memory, which has the samples in any case:
+            then it keeps those of two rounds' clients, and not all for which there is room.
     """
 
     def __init__(
@@ -73,6 +91,8 @@ class StagedSamples(ClientData):
         samples: SplitSamples,
         dataset: DatasetSpec,
         room_mb: int | None,
+        *,
+        is_here: bool = False,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -84,6 +104,10 @@ class StagedSamples(ClientData):
         self.room_bytes = KEPT_BYTES if room_mb is None else min(KEPT_BYTES, room_mb * MIB // 2)
         # By key, those that were asked longest ago first.
         self._staged: dict[str, int] = {}
+        self._is_here = is_here
+        # Of them, those that only rounds have asked for, and those of the last one.
+        self._of_rounds: set[str] = set()
+        self._of_last_round: frozenset[str] = frozenset()
         # A round may be over before all of its clients' samples are there.
         self._lock = threading.Lock()
 
@@ -93,20 +117,36 @@ class StagedSamples(ClientData):
 
     def make_ready(self, clients: Sequence[int], part: Part = "train") -> None:
         with self._lock:
-            keys = {client: self.key(client, part) for client in clients}
-            missing = [client for client, key in keys.items() if key not in self._staged]
-            for key in keys.values():
-                if key in self._staged:
-                    # Now it is one of those that were asked last.
-                    self._staged[key] = self._staged.pop(key)
-            needed_bytes = sum(self._bytes(client, part) for client in missing)
-            self._make_room(needed_bytes, frozenset(keys.values()))
-            for client in missing:
-                rows = self._samples.rows(self._roster.positions(client, part))
-                self._store.put_stream(keys[client], encoded_rows(self._tensors, rows))
-                self._staged[keys[client]] = self._bytes(client, part)
-                # Around each sample that is read, the kernel maps twenty times as much.
-                let_go(self._samples.x)
+            self._make_ready(clients, part)
+            self._of_rounds.difference_update(self.key(client, part) for client in clients)
+
+    def make_round_ready(self, clients: Sequence[int], others: Collection[int]) -> None:
+        with self._lock:
+            keys = frozenset(map(self.key, clients))
+            if self._is_here:
+                # Activations of the round before may be on their way to their end.
+                wanted = keys | self._of_last_round | frozenset(map(self.key, others))
+                for key in [key for key in self._staged if key in self._of_rounds - wanted]:
+                    self._delete(key)
+            self._of_rounds |= keys - self._staged.keys()
+            self._of_last_round = keys
+            self._make_ready(clients, "train")
+
+    def _make_ready(self, clients: Sequence[int], part: Part) -> None:
+        keys = {client: self.key(client, part) for client in clients}
+        missing = [client for client, key in keys.items() if key not in self._staged]
+        for key in keys.values():
+            if key in self._staged:
+                # Now it is one of those that were asked last.
+                self._staged[key] = self._staged.pop(key)
+        needed_bytes = sum(self._bytes(client, part) for client in missing)
+        self._make_room(needed_bytes, frozenset(keys.values()))
+        for client in missing:
+            rows = self._samples.rows(self._roster.positions(client, part))
+            self._store.put_stream(keys[client], encoded_rows(self._tensors, rows))
+            self._staged[keys[client]] = self._bytes(client, part)
+            # Around each sample that is read, the kernel maps twenty times as much.
+            let_go(self._samples.x)
 
     def _make_room(self, needed_bytes: int, wanted: frozenset[str]) -> None:
         staged_bytes = sum(self._staged.values())
@@ -114,8 +154,13 @@ class StagedSamples(ClientData):
             if staged_bytes + needed_bytes <= self.room_bytes:
                 return
             if key not in wanted:
-                self._store.delete(key)
-                staged_bytes -= self._staged.pop(key)
+                staged_bytes -= self._delete(key)
+
+    def _delete(self, key: str) -> int:
+        """Remove samples from the store; how many bytes they were."""
+        self._store.delete(key)
+        self._of_rounds.discard(key)
+        return self._staged.pop(key)
 
     def _bytes(self, client: int, part: Part) -> int:
         return self._roster.samples(client, part) * self._sample_bytes

@@ -152,6 +152,7 @@ class FederatedRun(RoundLoop):
             self.samples.splits["train"],
             self.samples.spec,
             session.examination.room_mb,
+            is_here=session.has_own_store,
         )
 
     async def scored_by_clients(self, number: int) -> ClientScores | None:
@@ -214,7 +215,7 @@ class FederatedRun(RoundLoop):
             hands = self._cohorts.hands(number)
             longest = max(map(len, hands), default=0)
             turns = (hand[turn] for turn in range(longest) for hand in hands if turn < len(hand))
-            self._data.make_ready(list(turns))
+            self._data.make_round_ready(list(turns), self._cohorts.still_training())
         store, keys = self.invoker.session.store, self.invoker.keys
         stage_scored(store, keys, self.crew.plan, self.samples, self._scored)
 

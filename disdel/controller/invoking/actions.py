@@ -16,6 +16,7 @@ from disdel.errors import ActivationFailed, EndpointLost
 from disdel.platforms.base import ActionSpec, Platform
 from disdel.protocol.signing import Signer
 from disdel.types.events import Noted
+from openwhisk_local.machine.on_disk import OnDisk
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class SizedAction:
     Attributes:
         platform: where it is.
         package: in which.
-        spec: the action as it was planned.
+        spec: the action as it was planned; its code is on disk from then on, and not here.
         timeout_max_s: the longest time limit that it may have.
         creating: where creations that are under way are noted.
         signer: of the requests to it, by the endpoint where it is.
@@ -40,6 +41,12 @@ class SizedAction:
     creating: set[asyncio.Task[None]] = field(default_factory=set)
     signer: Callable[[str | None], Signer | None] = lambda _: None
     _created: dict[tuple[int, str], asyncio.Task[None]] = field(default_factory=dict)
+    _code: OnDisk = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Megabytes, which are wanted again only where another size is.
+        self._code = OnDisk(self.spec.code)
+        self.spec = replace(self.spec, code=b"")
 
     async def of_size(
         self,
@@ -49,7 +56,7 @@ class SizedAction:
         longest: bool = False,
         berth: Berth | None = None,
     ) -> ActionSpec:
-        """The action with this memory limit; it is created by the first who asks.
+        """The action with this memory limit, without its code; created by the first who asks.
 
         Args:
             memory_mb: the limit.
@@ -75,8 +82,9 @@ class SizedAction:
             spec = replace(spec, name=name, timeout_s=timeout_max_s)
         key = (generation, spec.name)
         if key not in self._created:
-            spec = signed_action(spec, self.signer(spec.endpoint))
-            create = self.platform.create_action(self.package, spec)
+            whole = replace(spec, code=self._code.read())
+            made = signed_action(whole, self.signer(spec.endpoint))
+            create = self.platform.create_action(self.package, made)
             task = self._created[key] = background(create)
             self.creating.add(task)
             task.add_done_callback(self.creating.discard)

@@ -82,6 +82,7 @@ _LEFT_OUT = (
     "disdel/user_code/reading.py",
     "disdel/worker/measure.py",
     "openwhisk_local/machine/libraries.py",
+    "openwhisk_local/machine/on_disk.py",
     "openwhisk_local/machine/process_identity.py",
 )
 # For what calls actions where there is no platform underneath: it is there before they are.

@@ -28,6 +28,7 @@ from disdel.settings import Settings
 from disdel.strategies.asking import strategy_of
 from disdel.types import Capacity, DatasetSpec, ModelSpec, TrainJob
 from disdel.user_code.collecting import UserCode
+from openwhisk_local.machine.on_disk import OnDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class CompiledNetwork:
     """
 
     program: Path
-    packages: bytes
+    packages: OnDisk
     kind: str
 
     def _executed(self) -> list[Path]:
@@ -58,7 +59,7 @@ class CompiledNetwork:
         return ActionSpec(
             name=name,
             kind=self.kind,
-            code=build_bundle(name, packages=self.packages, files=files),
+            code=build_bundle(name, packages=self.packages.read(), files=files),
             memory_mb=memory_mb,
             timeout_s=timeout_s,
         )
@@ -119,7 +120,7 @@ def compile_network(
         packages = packing.submit(pack, library(), python, machines)
         program = compile_program(job, code)
     check_code("what a compiled action imports", packages.result(), capacity)
-    return CompiledNetwork(program, packages.result(), kind_of(stock))
+    return CompiledNetwork(program, OnDisk(packages.result()), kind_of(stock))
 
 
 def without_image(name: str, settings: Settings, capacity: Capacity) -> ActionSpec:

@@ -290,6 +290,8 @@ async def train_on(
         run = kind.run(
             progress, model, compiled, action, crew, samples, settings, invoker, lease, emit
         )
+        # It has their code now.
+        action.cache_clear()
         try:
             report = await run_to_report(
                 invoker,

@@ -118,3 +118,30 @@ def test_samples_of_clients_are_let_go_once_they_are_in_the_store(mapped):
     staged.make_ready(list(range(10)))
     assert read_tensors(store, staged.key(3))["x"].shape == (100, 4096)
     assert resident_kb(path) == 0
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_store_in_this_machines_memory_keeps_the_samples_of_two_rounds(is_here):
+    roster = Roster(
+        FederateJob(dataset="digits", clients=10),
+        Assignment.of_ranges(np.full(10, 2), lambda: np.arange(20)),
+    )
+    store = MemoryStore()
+    split = SplitSamples(x=np.zeros((20, 3), np.uint8), y=np.zeros(20, np.int32))
+    data = StagedSamples(store, KEYS, roster, split, dataset(20, 20), None, is_here=is_here)
+
+    def there():
+        return {client for client in range(10) if store.open(data.key(client)) is not None}
+
+    for number in range(3):
+        data.make_round_ready([number, number + 1], [])
+    assert there() == ({1, 2, 3} if is_here else {0, 1, 2, 3})
+    # Who is late, and what is scored, is not of a round.
+    data.make_ready([9])
+    data.make_round_ready([5], [1])
+    data.make_round_ready([6], [1])
+    assert there() == ({1, 5, 6, 9} if is_here else {0, 1, 2, 3, 5, 6, 9})
+    data.make_round_ready([1], [])
+    data.make_round_ready([2], [])
+    data.make_round_ready([2], [])
+    assert there() == ({2, 9} if is_here else {0, 1, 2, 3, 5, 6, 9})

@@ -70,7 +70,7 @@ BASE64 = base64.b64encode(bytes(range(200))).decode()
     ],
 )
 def test_binary_is_computed_from_the_code(code: str | None, binary: bool) -> None:
-    assert Code("python:3", code).binary is binary
+    assert Code.of("python:3", code).binary is binary
 
 
 def test_a_new_action() -> None:
