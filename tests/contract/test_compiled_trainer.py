@@ -87,6 +87,22 @@ def test_a_state_keeps_shapes_and_dtypes_scalars_too(program, block):
     assert any(value.shape == () for value in mine.state().values())
 
 
+def test_a_state_is_loaded_into_memory_that_is_kept_until_something_is_scored(program, block):
+    one = trainer(program)
+    state, device = one.state(), one._device
+
+    def freed_bytes():
+        return device.allocator.statistics["device_bytes_freed"]
+
+    before = freed_bytes()
+    for _ in range(3):
+        one.load_state(state)
+        one.train(*block)
+    assert freed_bytes() == before
+    one.score(block[0][0], block[1][0])
+    assert freed_bytes() > before
+
+
 def test_a_state_of_another_network_is_refused(program):
     mine = trainer(program)
     state = mine.state()

@@ -69,6 +69,8 @@ class CompiledTrainer(Trainer):
         }
         self.load_state(initial)
         self._trained = 0
+        # Whether there is memory that steps have freed.
+        self._freed = False
         # What a training step takes at its end: nothing but where the program adds terms.
         self._terms: list[DeviceArray] = []
         self.add_terms(None)
@@ -108,8 +110,9 @@ class CompiledTrainer(Trainer):
                     f"{tensor.name} is stored as {found.dtype}{list(found.shape)} and the network "
                     f"has {tensor.dtype}{list(tensor.shape)}"
                 )
+        # What this frees is used again, as is what the steps have: a federation's client has few,
+        # and memory that the system gave anew would take as long as one of them.
         self._state = []
-        self._device.allocator.trim()
         self._state = [
             iree.asdevicearray(self._device, np.asarray(tensors[tensor.name], order="C"))
             for tensor in expected
@@ -159,6 +162,7 @@ class CompiledTrainer(Trainer):
         size = self._program.batch_size
         if x.shape[1] > size:
             raise UsageError(f"the network is compiled for batches of {size}, not {x.shape[1]}")
+        self._freed = True
         loss_sum = 0.0
         for step, (samples, labels) in enumerate(zip(x, y, strict=True)):
             if rate_factors is not None:
@@ -187,6 +191,10 @@ class CompiledTrainer(Trainer):
         self._state[self._rate_index] = iree.asdevicearray(self._device, rate)
 
     def score(self, x: Array, y: Array) -> Scored:
+        if self._freed:
+            # A score has blocks of other sizes, which would lie beside those.
+            self._device.allocator.trim()
+            self._freed = False
         size = self._program.score_batch
         model = self._state[: self._program.model_tensors]
         return sum_of(
