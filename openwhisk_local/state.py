@@ -11,12 +11,14 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dacite
 
 from openwhisk_local.entities.actions import Action
+from openwhisk_local.entities.execs import Code
 from openwhisk_local.entities.names import NAMESPACE
 from openwhisk_local.entities.packages import Package
 from openwhisk_local.entities.room import Entity
@@ -29,8 +31,15 @@ FILE_NAME = "platform.sqlite"
 _KINDS: dict[str, type[Entity]] = {
     kind.__name__.lower(): kind for kind in (Package, Action, Trigger, Rule)
 }
+
+
+def _as_code(written: Any) -> Any:
+    """Code as it was written down; what else there is as it is."""
+    return Code.of(**written) if isinstance(written, dict) and "code" in written else written
+
+
 # JSON has no tuples.
-_DACITE = dacite.Config(cast=[tuple], strict=True)
+_DACITE = dacite.Config(cast=[tuple], strict=True, type_hooks={Code: _as_code})
 # `place` orders entities by their last change, as lists show them, and records by their end.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -148,4 +157,8 @@ def _dump(value: Any) -> str:
 
 
 def _fields_of(value: Any) -> dict[str, Any]:
+    if isinstance(value, Code):
+        # Its text, wherever it is held.
+        names = signature(Code.of).parameters
+        return {name: getattr(value, name) for name in names}
     return {field.name: getattr(value, field.name) for field in fields(value)}
