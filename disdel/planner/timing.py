@@ -100,8 +100,12 @@ def trace_s(runtime: RuntimeCosts, model: ModelFacts) -> float:
 
 def trial_s(runtime: RuntimeCosts, model: ModelFacts, one_step_s: float) -> float:
     """What a trial of precisions takes before the network is traced in the one that is chosen."""
-    traced_s = trace_s(runtime, model) if runtime.trial_traces else 0.0
-    return traced_s + runtime.trial_steps * one_step_s
+    return trial_trace_s(runtime, model) + runtime.trial_steps * one_step_s
+
+
+def trial_trace_s(runtime: RuntimeCosts, model: ModelFacts) -> float:
+    """What a trial spends to trace the network once, if it does."""
+    return trace_s(runtime, model) if runtime.trial_traces else 0.0
 
 
 def predicted_compile_s(layers: int, *, targets: int) -> float:

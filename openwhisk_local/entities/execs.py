@@ -70,12 +70,11 @@ class Code:
         return is_binary_code(self.code or "")
 
     def to_wire(self, *, with_code: bool = True) -> dict[str, Json]:
-        optional = {"image": self.image, "main": self.main, "code": self.code}
+        optional = {"image": self.image, "main": self.main}
+        if with_code:
+            optional["code"] = self.code
         wire: dict[str, Json] = {"kind": self.kind, "binary": self.binary}
-        wire |= {key: text for key, text in optional.items() if text is not None}
-        if not with_code:
-            wire.pop("code", None)
-        return wire
+        return wire | {key: text for key, text in optional.items() if text is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from disdel.planner.loads import at_once, worker_steps
 from disdel.planner.memory import Work, train_parts
 from disdel.planner.observations import Container, Observation, containers
 from disdel.planner.question import Question
-from disdel.planner.timing import step_s, trace_s, trial_s
+from disdel.planner.timing import step_s, trace_s, trial_s, trial_trace_s
 from disdel.types import Activation, Plan, Precision
 from disdel.types.events import Listener, Noted
 from disdel.types.timeline import split_time
@@ -208,8 +208,7 @@ def _trial_s(question: Question, plan: Plan) -> float:
     runtime, facts = question.runtime, question.facts
     batch = question.batch_of(max(plan.client_samples))
     one_s = step_s(runtime, facts, batch, plan.threads or 1, plan.micro_batches)
-    traced_s = trace_s(runtime, facts) if runtime.trial_traces else 0.0
-    return trial_s(runtime, facts, one_s) + traced_s
+    return trial_s(runtime, facts, one_s) + trial_trace_s(runtime, facts)
 
 
 def precision_of(activations: Sequence[Activation]) -> Precision | None:

@@ -74,8 +74,7 @@ def _products(layer: Layer, batch: int, dtype: str, *, is_first: bool) -> Callab
     kernel = layer.kernel.value
     x = tf.ones((batch, *layer.input.shape[1:]), dtype)
     gradient = tf.ones((batch, *layer.output.shape[1:]), dtype)
-    dense = type(layer).__name__ == "Dense"
-    multiply = _dense if dense else partial(_convolution, layer=layer)
+    multiply = _dense if len(kernel.shape) == 2 else partial(_convolution, layer=layer)
 
     def take() -> Tensor:
         return tf.cast(multiply(x, tf.cast(kernel, dtype), gradient, is_first=is_first), tf.float32)
